@@ -1,0 +1,1 @@
+"""The files that users write: rules and credentials, ours and docker's."""

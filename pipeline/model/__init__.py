@@ -1,0 +1,1 @@
+"""The words as data, pure: reference, manifest, platform, selection of tags, messages."""

@@ -1,0 +1,26 @@
+"""What opens a registry, and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """The answer to "who are we there?"; secrets never show in its repr."""
+
+    origin: str
+    """For people: `auth.yaml key quay.io/team`, `~/.docker/config.json`, `docker-credential-ecr-login`, `none`."""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    """A refresh token for the OAuth2 form of the token request."""
+    registry_token: str = field(default="", repr=False)
+    """A ready bearer token."""
+    insecure: bool = False
+    """Plain HTTP is allowed, and certificates are not verified."""
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nothing at all is to be sent."""
+        return not (self.username or self.password or self.identity_token or self.registry_token)

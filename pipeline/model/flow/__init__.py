@@ -1,0 +1,1 @@
+"""The ledger: outcomes in, tasks out; no process, socket or disk."""

@@ -1,0 +1,229 @@
+"""Tasks, outcomes and progress: what crosses between the supervisor and its workers.
+
+All are small frozen records without secrets (a manifest's bytes, at most 4 MiB, are the largest part), so
+that another engine can carry them over a network. A task's key is its identity in Flow and in every story.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pipeline.errors import Fault, Side
+    from pipeline.log import Event
+    from pipeline.model.manifest import Descriptor, Manifest
+    from pipeline.model.reference import Reference, Repository
+
+Stage = Literal["expand", "resolve", "transfer"]
+STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expand:
+    """Ask for one page of a tag list."""
+
+    repository: Repository
+    side: Side = "source"
+    """Destination: only to learn whether the repository is there at all."""
+    page: str = ""
+    """The query of the page as the registry's link gave it; empty: the first page."""
+    count: int
+    """Tags asked for."""
+
+    @property
+    def key(self) -> str:
+        """Identity: repository and page."""
+        return f"expand {self.repository}?{self.page}" + ("!" if self.side == "destination" else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """HEAD one source and each of its destinations."""
+
+    source: Reference | None
+    """None: only the destinations are asked (child manifests whose presence is to be confirmed)."""
+    destinations: tuple[Reference, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity: all references."""
+        return f"look {self.source or ''} -> {' '.join(map(str, self.destinations))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """GET one manifest by digest."""
+
+    repository: Repository
+    digest: str
+    side: Side = "source"
+    config: bool = False
+    """Whether the config of a single image is read too, for its platform."""
+
+    @property
+    def key(self) -> str:
+        """Identity: repository and digest."""
+        return f"read {self.repository}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Bring one blob into one repository."""
+
+    source: Repository
+    blob: Descriptor
+    destination: Repository
+    ask: bool
+    """HEAD the destination first."""
+    mount: str = ""
+    """Path of a repository of the destination's registry to mount from; empty: none is known."""
+    check: bool = False
+    """Read the blob back by HEAD when done: the first one of a registry in a run."""
+
+    @property
+    def key(self) -> str:
+        """Identity: destination repository and digest."""
+        return f"move {self.destination}@{self.blob.digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """Store one manifest under a tag or its digest."""
+
+    destination: Reference
+    media_type: str
+    digest: str
+    content: bytes
+    check: bool = False
+    """Read it back by HEAD: the first one of a registry in a run."""
+
+    @property
+    def key(self) -> str:
+        """Identity: the destination."""
+        return f"put {self.destination}"
+
+
+Task = Expand | Look | Read | Move | Put
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one task cost."""
+
+    requests: tuple[tuple[str, int], ...] = ()
+    """Requests by registry, token requests under the registry that they were for."""
+    read: int = 0
+    """Bytes of bodies received."""
+    written: int = 0
+    """Bytes of bodies sent."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a worker answers to a task; Lost is the only one that the supervisor makes itself."""
+
+    key: str
+    """The task's."""
+    cost: Cost = Cost()
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Outcome):
+    """One page of a tag list, as sent: unsorted, duplicates and bad names included."""
+
+    tags: tuple[str, ...]
+    next: str = ""
+    """The query of the next page; empty: this was the last one."""
+    missing: bool = False
+    """404: there is no such repository (an answer only where side is destination)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A manifest that is there, as HEAD described it."""
+
+    digest: str
+    media_type: str = ""
+    """As the Content-Type said; may be empty or wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked(Outcome):
+    """Digests of both sides."""
+
+    source: Found | Fault | None
+    """None: was not asked. A source that is not there is a Fault."""
+    destinations: tuple[Found | Fault | None, ...]
+    """In the order of the task; None: not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Got(Outcome):
+    """A manifest that was read; its digest is right."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved(Outcome):
+    """A blob is in its repository, or was left to its urls."""
+
+    how: Literal["present", "mounted", "uploaded", "left"]
+    refused: bool = False
+    """A mount was asked for and not given (202, or an error)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored(Outcome):
+    """A manifest is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking(Outcome):
+    """The registry refused a manifest because it does not know what it names."""
+
+    fault: Fault
+    digests: tuple[str, ...]
+    """As the registry named them; may be empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Outcome):
+    """The task failed after its tries."""
+
+    fault: Fault
+    refused: bool = False
+    """Of a Move: a mount was asked for and not given before it failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttled(Outcome):
+    """A registry asks for a pause; the task is to be given out again, uncharged."""
+
+    fault: Fault
+    delay: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost(Outcome):
+    """The worker died. Made by the supervisor, never sent."""
+
+    reason: str
+    """The exit status in words."""
+    begun: bool
+    """Whether the task was running; one that lay in the inbox goes back uncharged."""
+    alone: bool = False
+    """Whether nothing else ran beside it: then the task itself killed the worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A running task's word, at most 4 a second."""
+
+    key: str
+    sent: int = 0
+    """Bytes moved so far in the present try."""

@@ -1,0 +1,1 @@
+"""The registry protocol: sessions, authentication, requests, uploads."""

@@ -1,0 +1,87 @@
+"""What a run is told: frozen, small, safe to send to a worker and to log (it holds no secret)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+MAX_MANIFEST = 4 * MIB
+"""Bytes of one manifest; the limit of distribution and of skopeo."""
+MAX_CONFIG = 8 * MIB
+"""Bytes of an image's config that a platform filter reads."""
+MAX_DEPTH = 5
+"""Indexes within indexes."""
+MAX_TREE_BYTES = 64 * MIB
+"""Bytes of all manifests of one image."""
+MAX_TREE_ENTRIES = 10_000
+"""Manifests of one image."""
+PAGE = 1_000
+"""Tags asked for in one page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds that one request may take in its parts."""
+
+    connect: float = 10.0
+    read: float = 60.0
+    """Between two reads of an answer."""
+    send: float = 120.0
+    """One send of a body's piece; storage behind a registry pauses for tens of seconds."""
+    commit: float = 600.0
+    """The answer to an upload's last request: hashing and moving to object storage."""
+    stall: float = 60.0
+    """A body that moves less than 1 KiB/s over this time is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """The one retry layer of an operation, within a worker."""
+
+    tries: int = 3
+    waiting: float = 10.0
+    """Seconds of waiting in all tries together."""
+    base: float = 0.5
+    """Seconds: the n-th wait is drawn from 0 to base * 2**n."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much runs at a time."""
+
+    requests: int = 16
+    """Short requests in flight per registry."""
+    bodies: int = 8
+    """Blobs in flight per registry."""
+    proc: int | None = None
+    """--proc: images resolved, and blobs moved, at a time in all; None: only the registries' limits."""
+    window_images: int = 256
+    """Images that are open at a time."""
+    window_bytes: int = 64 * MIB
+    """Bytes of manifests held at which no further image is begun."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one run is told, flags and environment taken together."""
+
+    records: Path = Path("records")
+    os: tuple[str, ...] = ()
+    """--os as written, one platform each: "linux", "windows:10.0.17763.1397"."""
+    arch: tuple[str, ...] = ()
+    """--arch as written, one each: "amd64", "arm64:v8"."""
+    force: bool = False
+    retries: int = 2
+    """Passes over what failed, after all others."""
+    patience: float = 3600.0
+    """Seconds after which a registry that lets nothing through is given up."""
+    drain: float = 25.0
+    """Seconds that running tasks get after the first signal."""
+    silence: float = 120.0
+    """Seconds without a word after which a worker with running tasks is killed."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: Retry = field(default_factory=Retry)
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,1 @@
+"""Expand, resolve, transfer: functions from one task and a context to an outcome."""
