@@ -37,8 +37,8 @@ class Fault:
     status: int | None = None
     """HTTP status; None where no answer came."""
     code: str = ""
-    """The OCI error code (MANIFEST_UNKNOWN), or a word of ours: UNREACHABLE, CERTIFICATE, TIMEOUT, CONNECTION_LOST,
-    DIGEST_MISMATCH, SIZE_MISMATCH, NOT_A_REGISTRY, TOO_LARGE, TAG_CONFLICT, WORKER_DIED."""
+    """The OCI error code (MANIFEST_UNKNOWN), or a word of ours: UNREACHABLE, CERTIFICATE, TIMEOUT,
+    CONNECTION_LOST, DIGEST_MISMATCH, SIZE_MISMATCH, NOT_A_REGISTRY, TOO_LARGE, TAG_CONFLICT, WORKER_DIED."""
     retryable: bool = False
     """Whether the same request may succeed later without anybody doing anything."""
     hint: str = ""
@@ -139,7 +139,7 @@ class ThrottledError(RegistryError):
 
 
 class LackingError(RegistryError):
-    """The registry refuses a manifest because it does not know what the manifest names (MANIFEST_BLOB_UNKNOWN).
+    """The registry refuses a manifest since it does not know what the manifest names (MANIFEST_BLOB_UNKNOWN).
 
     Args:
         fault: the fault.

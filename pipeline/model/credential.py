@@ -10,7 +10,8 @@ class Credential:
     """The answer to "who are we there?"; secrets never show in its repr."""
 
     origin: str
-    """For people: `auth.yaml key quay.io/team`, `~/.docker/config.json`, `docker-credential-ecr-login`, `none`."""
+    """For people: `auth.yaml key quay.io/team`, `~/.docker/config.json`, `docker-credential-ecr-login`,
+    `none`."""
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)

@@ -7,12 +7,13 @@ The bytes of a manifest are sacred: they are kept as they came, and only `rewrit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pipeline.model.platform import Platform
+if TYPE_CHECKING:
+    from pipeline.model.platform import Platform
 
 Kind = Literal["index", "image", "schema1"]
-"""index: names other manifests; image: config and layers (artifacts too); schema1: layers only, with a platform."""
+"""index: names other manifests; image: config and layers, artifacts too; schema1: layers, with a platform."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class Descriptor:
     has_urls: bool = False
     """Whether the content is also to be had elsewhere (layers that a registry may lack)."""
     attests: str = ""
-    """Digest of the image that this entry of an index attests (`vnd.docker.reference.digest`); empty: none."""
+    """Digest of the image that this entry of an index attests (`vnd.docker.reference.digest`), or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
