@@ -1,4 +1,4 @@
-class error(Exception): ...  # noqa: N801 - re2's own name
+class error(Exception): ...  # noqa: N801, N818 - re2's own name
 
 class Options:
     log_errors: bool

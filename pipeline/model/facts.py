@@ -1,0 +1,105 @@
+"""Facts: what the records hold about destinations, and the port through which Flow reads them.
+
+The destination is the truth; a fact saves a request. A fact of this run is trusted, one of an earlier run is
+a place to mount from and is confirmed before a manifest relies on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pipeline.model.reference import Reference, Repository
+
+Result = Literal["copied", "unchanged", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A destination has confirmed that a repository holds a blob or a manifest."""
+
+    repository: Repository
+    digest: str
+    is_blob: bool
+    """Blobs serve as mount sources."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """A repository was found not to hold what it was believed to hold."""
+
+    repository: Repository
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Which rule's source a destination reference gets in a run."""
+
+    destination: str
+    """The reference as text."""
+    run: str
+    rule: int
+    """The rule's number."""
+    line: int
+    """The rule's line in its file."""
+    source: str
+    """The reference as text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRow:
+    """What became of one image."""
+
+    source: str
+    """The reference as text."""
+    destination: str
+    """The reference as text."""
+    filter: str
+    """The platform filter in its canonical text; empty: none."""
+    run: str
+    rule: int
+    """The rule's number."""
+    result: Result
+    source_digest: str = ""
+    destination_digest: str = ""
+    """Digest that the destination reference has now, as far as we know."""
+    fault: str = ""
+    """One line; of a failed or skipped image."""
+    retryable: bool = False
+
+
+Fact = Held | Forgotten | Claim | ImageRow
+
+
+class Facts(Protocol):
+    """What Flow may ask of the records; each answer takes some ten microseconds."""
+
+    def held(self, repository: Repository, digest: str) -> str:
+        """The run that last confirmed it; empty: nothing is known."""
+        ...
+
+    def mount_sources(self, registry: str, digest: str) -> tuple[str, ...]:
+        """Paths of at most 3 repositories of the registry that are known to hold the blob, newest first."""
+        ...
+
+    def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
+        """What became of the image last, in whichever run; `platforms` is the filter's text."""
+        ...
+
+    def claim(self, destination: str) -> Claim | None:
+        """Who claimed the destination reference last, in whichever run."""
+        ...
+
+    def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
+        """A page of images of the run that failed and may succeed, in key order.
+
+        Args:
+            run: the run.
+            after: the mark that the page before gave; empty: the first page.
+
+        Returns:
+            At most 1,000 rows, and the mark of the next page (empty: this was the last one).
+        """
+        ...
