@@ -5,6 +5,7 @@
     |-- FileError             a file that the user wrote: path, line    exit 2
     |-- RuleError             one rule; that rule fails, others go on   exit 1
     |-- ManifestError         bytes that are no manifest; becomes a Fault
+    |   `-- DigestMismatchError   not the bytes that were asked for; another try may bring them
     |-- MachineError          disk full, records in use or unwritable   exit 3
     `-- RegistryError         what one operation met; carries a Fault
         |-- ThrottledError    the registry asks for a pause (429, 503 with Retry-After)
@@ -92,11 +93,39 @@ class FileError(SyncError):
 
 
 class RuleError(SyncError):
-    """One rule is wrong; the message says why and what to write instead, the place is the rule's."""
+    """One rule is wrong; the place is the rule's.
+
+    Args:
+        message: what is wrong.
+        hint: what to write instead.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """See the class."""
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+    def __str__(self) -> str:
+        """`message (hint)`."""
+        return self.message + (f" ({self.hint})" if self.hint else "")
 
 
 class ManifestError(SyncError):
     """Bytes that cannot be taken for a manifest, or a tree of manifests that is refused."""
+
+
+class DigestMismatchError(ManifestError):
+    """A manifest's content is not what its digest names: altered on the way, or at the registry.
+
+    Args:
+        expected: the digest that was asked for.
+        actual: the digest of what came.
+    """
+
+    def __init__(self, expected: str, actual: str) -> None:
+        """See the class."""
+        super().__init__(f"the content has the digest {actual}, expected {expected}")
+        self.expected, self.actual = expected, actual
 
 
 class MachineError(SyncError):
@@ -112,6 +141,8 @@ class RegistryError(SyncError):
         """Carry `fault`."""
         super().__init__(fault)
         self.fault = fault
+        self.refused = False
+        """Whether a mount had been asked for and not given before."""
 
     def on(self, side: Side) -> RegistryError:
         """The same error, with the side of the copy on which it happened; a side that is set stays."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from pipeline.model.reference import Reference, Repository
+    from pipeline.model.reference import Repository
 
 Result = Literal["copied", "unchanged", "skipped", "failed"]
 
@@ -74,7 +74,11 @@ Fact = Held | Forgotten | Claim | ImageRow
 
 
 class Facts(Protocol):
-    """What Flow may ask of the records; each answer takes some ten microseconds."""
+    """What Flow may ask of the records, and tell them; each answer takes some ten microseconds."""
+
+    def write(self, fact: Fact) -> None:
+        """Keep a fact: from now on the answers below know it; it is on disk soon after."""
+        ...
 
     def held(self, repository: Repository, digest: str) -> str:
         """The run that last confirmed it; empty: nothing is known."""

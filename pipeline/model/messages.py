@@ -63,8 +63,8 @@ class Read:
 
     @property
     def key(self) -> str:
-        """Identity: repository and digest."""
-        return f"read {self.repository}@{self.digest}"
+        """Identity: repository, digest, and whether the config is read too."""
+        return f"read {self.repository}@{self.digest}" + ("+config" if self.config else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +137,8 @@ class Page(Outcome):
     tags: tuple[str, ...]
     next: str = ""
     """The query of the next page; empty: this was the last one."""
+    guessed: bool = False
+    """Whether no link, but a page that was exactly full, made us ask for a next one."""
     missing: bool = False
     """404: there is no such repository (an answer only where side is destination)."""
 
@@ -227,3 +229,19 @@ class Progress:
     key: str
     sent: int = 0
     """Bytes moved so far in the present try."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """A worker's word: once when it is ready, then every 5 s while tasks run; a stopped worker sends none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootFailed:
+    """A worker's last word when it cannot begin: another one would not either."""
+
+    reason: str
+    """One line, no secrets."""
+
+
+Answer = Outcome | Progress | Alive | BootFailed

@@ -92,10 +92,37 @@ def parse_repository(text: str) -> Repository:
     registry, path = (canonical_registry(left), rest) if has_registry else (DOCKER_HUB, text)
     if has_registry and (_REGISTRY.fullmatch(left) is None):
         raise RuleError(f"{left!r} is no registry: expected host or host:port")
+    if not has_registry and _IMAGE_ID.fullmatch(path):
+        raise RuleError(f"{path!r} looks like an image ID, not like a repository")
     if registry == DOCKER_HUB and "/" not in path:
-        if _IMAGE_ID.fullmatch(path):
-            raise RuleError(f"{path!r} looks like an image ID, not like a repository")
         path = f"library/{path}"
+    return _checked(registry, path)
+
+
+def parse_reference(text: str) -> Reference:
+    """Read the canonical text of a reference, `registry/path:tag` or `registry/path@digest`.
+
+    The exact inverse of `str`: the registry stands there always and in its canonical form, so that what
+    users write goes through `parse_repository` instead.
+
+    Raises:
+        RuleError: the text is no such reference; the message says which part.
+    """
+    registry, slash, rest = text.partition("/")
+    if not slash or _REGISTRY.fullmatch(registry) is None or registry != canonical_registry(registry):
+        raise RuleError(f"{text!r} is no reference: expected registry/path:tag or registry/path@digest")
+    path, at, digest = rest.partition("@")
+    name = digest
+    if not at:
+        path, _, name = rest.partition(":")
+    if not (is_digest(name) if at else is_tag(name)):
+        raise RuleError(f"{text!r} is no reference: {name!r} is no {'digest' if at else 'tag'}")
+    if registry == DOCKER_HUB and "/" not in path:
+        raise RuleError(f"{text!r} is no reference: repositories of {DOCKER_HUB} have two parts or more")
+    return Reference(_checked(registry, path), name)
+
+
+def _checked(registry: str, path: str) -> Repository:
     if _PATH.fullmatch(path) is None:
         hint = "; repository names are lower case" if path != path.lower() else ""
         raise RuleError(f"{path!r} is no repository name{hint}")

@@ -1,12 +1,30 @@
-"""Rules as data: a source, which of its tags or digests, and where they go."""
+"""Rules as data: a source, which of its tags or digests, and where they go.
+
+Expressions are RE2, as in the rules files that exist: Python's `re` reads some of them differently
+(`[[:alpha:]]`), refuses others (`(?<name>x)`), and takes exponential time on a few.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pipeline.errors import RuleError
+from pipeline.model.reference import Reference, is_tag
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from pipeline.model.reference import Repository
+
+Matcher = Callable[[str], bool]
+"""Whether an expression matches anywhere in a tag."""
+
+_ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
+"""Quoted text, or one escape and what it escapes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +71,65 @@ class Rule:
     source: Repository
     selection: Selection
     targets: tuple[Target, ...]
+
+
+@lru_cache(maxsize=256)
+def compile_pattern(pattern: str) -> Matcher:
+    """Compile an RE2 expression as Go's regexp reads it; linear in time on any input.
+
+    Raises:
+        RuleError: the expression is wrong, in RE2's own words, or google-re2 is not installed.
+    """
+    try:
+        import re2  # noqa: PLC0415 - only rules with an expression need it
+    except ImportError:
+        raise RuleError("expressions need the package google-re2, which is not installed") from None
+    if not hasattr(re2, "Options"):
+        raise RuleError("expressions need google-re2, but another package provides the module re2")
+    options = re2.Options()
+    # Otherwise RE2 itself writes a line to standard error.
+    options.log_errors = False
+    try:
+        expression = re2.compile(pattern, options)
+    except re2.error as error:
+        words = error.args[0] if error.args else "not understood"
+        words = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
+        raise RuleError(f"/{pattern}/ is no expression: {words}") from None
+    except UnicodeEncodeError:
+        raise RuleError(f"{pattern!r} is no expression: it holds half of a surrogate pair") from None
+    if any(found[1] == "C" for found in _ESCAPES.finditer(pattern)):
+        raise RuleError(f"/{pattern}/ is no expression: \\C, a single byte, is not supported")
+    return lambda tag: expression.search(tag) is not None
+
+
+def select(rule: Rule, tags: Iterable[str]) -> Iterator[str]:
+    """Choose from one page of a tag list what a rule asks for, in the page's order, each once.
+
+    Args:
+        rule: one that selects all tags or those that match; Named needs no list.
+        tags: as the registry sent them; what is no tag by the grammar is dropped.
+
+    Raises:
+        RuleError: as `compile_pattern`.
+    """
+    assert not isinstance(rule.selection, Named)
+    wanted = compile_pattern(rule.selection.pattern) if isinstance(rule.selection, Matching) else is_tag
+    return (tag for tag in dict.fromkeys(tags) if is_tag(tag) and wanted(tag))
+
+
+def pairs(rule: Rule, name: str, position: int | None) -> tuple[Reference, ...]:
+    """Where one source tag or digest goes: in the rule's order, each reference once.
+
+    Args:
+        rule: the rule.
+        name: the source's tag or digest.
+        position: place of the name in the rule's Named, from 0; None where the name came from a tag list.
+    """
+    found = []
+    for target in rule.targets:
+        new = name
+        if target.names is not None:
+            assert position is not None
+            new = target.names[position]
+        found.append(Reference(target.repository, new))
+    return tuple(dict.fromkeys(found))

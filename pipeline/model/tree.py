@@ -1,0 +1,163 @@
+"""Trees of manifests: what is still to be read, and what a platform filter leaves, in push order.
+
+Pure functions on what was read so far, so that every order of answers is a test of milliseconds. A tree is
+walked by levels: a manifest that is named at several depths stands in each of them, so that the deepest level
+first is a push order, and neither a circle nor a lattice of indexes can cost more than MAX_DEPTH levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ManifestError
+from pipeline.model.manifest import without
+from pipeline.model.platform import Filter
+from pipeline.settings import MAX_DEPTH, MAX_TREE_BYTES, MAX_TREE_ENTRIES, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pipeline.model.manifest import Descriptor, Manifest
+
+_NAMED = 8
+"""Platforms that a reason names before it says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be pushed of one image."""
+
+    manifests: tuple[Manifest, ...]
+    """In push order, each once: children before the index that names them, the root last."""
+    dropped: int
+    """Entries that the filter dropped, in all indexes together."""
+    original: str
+    """Digest of the root as it is at the source; the last manifest has another one iff it was rewritten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """Nothing of the image is wanted."""
+
+    reason: str
+    """For people: what there was, and what was wanted."""
+
+
+def unread(root: str, read: Mapping[str, Manifest], wanted: Filter) -> tuple[str, ...]:
+    """Name the manifests that are still to be read before `prune` can decide.
+
+    Each call walks the whole tree: ask again when all that was named has been read.
+
+    Args:
+        root: digest of the image's top manifest.
+        read: what was read so far, by digest; other images' manifests do no harm.
+        wanted: the filter; entries that it drops are never read.
+
+    Returns:
+        Digests, level by level as the indexes name them, each once; empty: nothing is missing.
+
+    Raises:
+        ManifestError: more than MAX_DEPTH indexes within one another or a circle of them, more manifests than
+            MAX_TREE_ENTRIES, or more bytes than MAX_TREE_BYTES, announced sizes included.
+    """
+    levels = _levels(root, read, wanted)
+    return tuple(dict.fromkeys(digest for level in levels for digest in level if digest not in read))
+
+
+def prune(root: str, read: Mapping[str, Manifest], wanted: Filter) -> Plan | Skip:
+    """Turn the manifests of an image into what is to be pushed.
+
+    An index of which all is kept is pushed as it is; of which some is kept, as a new index; of which nothing
+    is kept, not at all. Under an inactive filter everything is kept.
+
+    Args:
+        root: digest of the image's top manifest.
+        read: all that `unread` names for the same root and filter.
+        wanted: the filter.
+
+    Raises:
+        ManifestError: as `unread`.
+    """
+    levels = _levels(root, read, wanted)
+    pruned: dict[str, Manifest | None] = {}
+    for digest in chain.from_iterable(reversed(levels)):
+        if digest not in pruned:
+            pruned[digest] = _pruned(read[digest], pruned, wanted)
+    top = pruned[root]
+    indexes = [read[digest] for digest in pruned if read[digest].kind == "index"]
+    if top is None or (read[root].kind == "index" and not top.children):
+        return Skip(reason=_reason(indexes, wanted))
+    if read[root].kind != "index" and not wanted.matches(top.platform):
+        return Skip(reason=f"its platform {top.platform} does not match {wanted}")
+    final = {manifest.digest: manifest for manifest in pruned.values() if manifest is not None}
+    upwards = reversed(_levels(top.digest, final, Filter()))
+    manifests = tuple(final[digest] for digest in dict.fromkeys(chain.from_iterable(upwards)))
+    return Plan(manifests=manifests, dropped=_entries(indexes) - _entries(manifests), original=root)
+
+
+def _levels(root: str, read: Mapping[str, Manifest], wanted: Filter) -> Sequence[Sequence[str]]:
+    """The digests at each depth, the root alone at the first; each once per level."""
+    levels: list[Sequence[str]] = [(root,)]
+    sizes: dict[str, int] = {root: 0}
+    while True:
+        indexes = [read[digest] for digest in levels[-1] if digest in read and read[digest].kind == "index"]
+        if not indexes:
+            return levels
+        if len(levels) > MAX_DEPTH:
+            raise ManifestError(
+                f"more than {MAX_DEPTH} indexes lie within one another, or they form a circle"
+            )
+        entries = [entry for index in indexes for entry in _kept(index, wanted)]
+        sizes.update((index.digest, len(index.content)) for index in indexes)
+        for entry in entries:
+            sizes[entry.digest] = len(read[entry.digest].content) if entry.digest in read else entry.size
+        if len(sizes) > MAX_TREE_ENTRIES:
+            raise ManifestError(f"the image has more than {MAX_TREE_ENTRIES} manifests")
+        if sum(sizes.values()) > MAX_TREE_BYTES:
+            raise ManifestError(f"the manifests of the image have more than {MAX_TREE_BYTES // MIB} MiB")
+        levels.append(tuple(dict.fromkeys(entry.digest for entry in entries)))
+
+
+def _kept(index: Manifest, wanted: Filter) -> Sequence[Descriptor]:
+    """The entries that the filter keeps as far as the index itself tells; attestations go with their image.
+
+    Entries that share a digest (one image for arm/v6 and arm/v7) stay together.
+    """
+    if not wanted.active:
+        return index.children
+    images = {
+        entry.digest for entry in index.children if not entry.attests and wanted.matches(entry.platform)
+    }
+    return [entry for entry in index.children if entry.digest in images or entry.attests in images]
+
+
+def _pruned(manifest: Manifest, pruned: Mapping[str, Manifest | None], wanted: Filter) -> Manifest | None:
+    """What the filter leaves of a manifest whose children are pruned; None: nothing."""
+    if manifest.kind != "index" or not wanted.active:
+        return manifest
+    there = [(entry, new) for entry in _kept(manifest, wanted) if (new := pruned[entry.digest]) is not None]
+    present = {entry.digest for entry, _ in there}
+    left = {entry.digest: new for entry, new in there if not entry.attests or entry.attests in present}
+    if not left:
+        return None
+    replacing = {digest: new for digest, new in left.items() if new.digest != digest}
+    if not replacing and all(entry.digest in left for entry in manifest.children):
+        return manifest
+    return without(manifest, left.keys(), replacing=replacing)
+
+
+def _entries(manifests: Iterable[Manifest]) -> int:
+    return sum(len(manifest.children) for manifest in manifests)
+
+
+def _reason(indexes: Iterable[Manifest], wanted: Filter) -> str:
+    """Why nothing is left of an index."""
+    entries = [entry for index in indexes for entry in index.children]
+    if not entries:
+        return "the index names no manifest"
+    platforms = sorted({str(entry.platform) for entry in entries if entry.platform and not entry.attests})
+    named = ", ".join(platforms[:_NAMED])
+    more = f" and {len(platforms) - _NAMED} more" if len(platforms) > _NAMED else ""
+    return f"no platform matches {wanted}: there are {named or 'none'}{more}"

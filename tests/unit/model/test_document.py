@@ -1,0 +1,53 @@
+"""JSON of a peer: its traps."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import ManifestError
+from pipeline.model.document import dump, load
+
+
+class TestLoad:
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "no JSON"),
+            (b"<html>Please log in</html>", "begins with .*Please log in"),
+            (b"[]", "no object"),
+            (b"null", "no object"),
+            (b"[" * 100_000, "too deep"),
+            (b'{"a":' * 100_000, "too deep"),
+            (b'{"a": ' + b"1" * 5_000 + b"}", "5000 digits"),
+            (b'{"a": NaN}', "NaN"),
+            (b'{"a": -Infinity}', "Infinity"),
+            (b'{"a": 1e999}', "too large"),
+            (b'{"schemaVersion": 2, "schemaVersion": 1}', "'schemaVersion' is given twice"),
+            (b'{"a": [{"b": 1, "b": 1}]}', "'b' is given twice"),
+            (b'{"a": ["\\ud800"]}', "no UTF-8"),
+            (b'{"\\udfff": 1}', "no UTF-8"),
+            (b'{"a": "\xff"}', "no UTF-8"),
+            ('{"schemaVersion": 2}'.encode("utf-16"), "no UTF-8"),
+            (b"\xef\xbb\xbf{}", "no JSON"),
+            (b"{} {}", "no JSON"),
+        ],
+    )
+    def test_traps_of_json(self, content: bytes, words: str) -> None:
+        """What the JSON reader of the standard library lets through or dies of is a ManifestError."""
+        with pytest.raises(ManifestError, match=words):
+            load(content)
+
+    def test_surrogate_pairs_are_text(self) -> None:
+        """A whole surrogate pair is one character."""
+        assert load(b'{"a": "\\ud83d\\ude00"}') == {"a": "\U0001f600"}
+
+    def test_many_keys_take_no_time(self) -> None:
+        """An object of hundreds of thousands of keys is looked through once."""
+        pairs = ",".join(f'"{number}":0' for number in range(200_000))
+        with pytest.raises(ManifestError, match="'199999' is given twice"):
+            load(f'{{{pairs},"199999":0}}'.encode())
+
+    def test_dump_is_its_inverse(self) -> None:
+        """What was read is written compactly, in the same order, with all characters as they are."""
+        content = '{"b":[1,2.5,null,true],"a":{"é":"<&>"}}'.encode()
+        assert content == dump(load(content))

@@ -1,0 +1,154 @@
+"""Selection: RE2 expressions, tags of a page, destinations of a name."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from types import ModuleType
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline.errors import RuleError
+from pipeline.model.reference import Reference, Repository, is_tag
+from pipeline.model.selection import (
+    AllTags,
+    Matching,
+    Named,
+    Rule,
+    Selection,
+    Target,
+    compile_pattern,
+    pairs,
+    select,
+)
+
+SOURCE = Repository("quay.io", "team/app")
+ONE, TWO = Repository("harbor.corp", "mirror/app"), Repository("ghcr.io", "acme/app")
+DIGEST = f"sha256:{'0' * 64}"
+
+
+def rule(selection: Selection, *targets: Target) -> Rule:
+    """A rule of one source."""
+    return Rule(number=0, line=1, text=str(SOURCE), source=SOURCE, selection=selection, targets=targets)
+
+
+class TestCompilePattern:
+    @pytest.mark.parametrize(
+        ("pattern", "tag", "expected"),
+        [
+            ("1", "v1.2", True),
+            ("^v1", "xv1", False),
+            (r"^v\d+$", "v12", True),
+            (r"^v\d+$", "v12-rc", False),
+            ("", "anything", True),
+            (r"^\pL+$", "latest", True),
+            ("^[[:alpha:]]+$", "latest", True),
+            ("^[[:alpha:]]+$", "v1", False),
+            (r"\Av1\z", "v1", True),
+            ("v(?i)ABC", "vabc", True),
+            ("(?<major>[0-9]+)", "v1", True),
+            (r"^\Qa.b\E$", "a.b", True),
+            (r"^\Qa.b\E$", "axb", False),
+            (r"^\Q\C\E$", "C", False),
+            (r"\\C|v", "v", True),
+        ],
+    )
+    def test_is_a_search_in_re2(self, pattern: str, tag: str, expected: object) -> None:
+        """An expression matches anywhere, and means what it means in Go."""
+        assert expected == compile_pattern(pattern)(tag)
+
+    @pytest.mark.parametrize(
+        ("pattern", "words"),
+        [
+            ("(a", "missing \\): \\(a"),
+            ("(?=a)", "invalid perl operator"),
+            (r"(a)\1", "invalid escape sequence"),
+            (r"a\Z", "invalid escape sequence"),
+            (r"a{1001}", "invalid repetition size"),
+            (r"v\C", "single byte"),
+            (r"\QC\E\C", "single byte"),
+            (r"[\C]", "invalid escape sequence"),
+            ("a**", "bad repetition operator"),
+            ("\ud800", "surrogate"),
+        ],
+    )
+    def test_refuses_what_go_refuses(
+        self, pattern: str, words: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """A wrong expression fails its rule in RE2's words, and nothing is written to standard error."""
+        with pytest.raises(RuleError, match=words) as raised:
+            compile_pattern(pattern)
+        assert str(raised.value).isprintable()
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.timeout(10)
+    def test_is_linear(self) -> None:
+        """Nested quantifiers, on which backtracking takes longer than the universe is old, take no time."""
+        assert not compile_pattern("(a+)+$")("a" * 127 + "!")
+
+    def test_without_the_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without google-re2 the rule fails and says what is missing; Python's re never stands in."""
+        monkeypatch.setitem(sys.modules, "re2", None)
+        with pytest.raises(RuleError, match="google-re2, which is not installed"):
+            compile_pattern("without the package")
+
+    def test_with_another_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The package pyre2 has the same module name and falls back to Python's re: it is refused."""
+        monkeypatch.setitem(sys.modules, "re2", ModuleType("re2"))
+        with pytest.raises(RuleError, match="another package"):
+            compile_pattern("with another package")
+
+    @given(st.text(st.sampled_from(r"ab1.*+?()[]{}|^$\QECpLz:<>P-") | st.characters()), st.text())
+    @example("\ud800\\C", "")
+    def test_raises_nothing_else(self, pattern: str, tag: str) -> None:
+        """Any text is an expression or a RuleError."""
+        with contextlib.suppress(RuleError):
+            compile_pattern(pattern)(tag)
+
+
+class TestSelect:
+    def test_all_tags(self) -> None:
+        """All tags of a page are taken in its order, each once; names that are no tags are left out."""
+        tags = ["b", "a", "b", "", "-x", "a b", "sha256-1.sig", "é", "\ud800", "0" * 129, "latest\n"]
+        assert list(select(rule(AllTags()), tags)) == ["b", "a", "sha256-1.sig"]
+
+    def test_matching(self) -> None:
+        """Of a page the tags that match are taken, and only tags are tried."""
+        tags = ["v2", "1", "v1", "v2", "v 3", "\ud800v"]
+        assert list(select(rule(Matching(pattern="v")), tags)) == ["v2", "v1"]
+
+    def test_wrong_expression(self) -> None:
+        """A wrong expression is said at once, not when the first tag is asked for."""
+        with pytest.raises(RuleError):
+            select(rule(Matching(pattern="(wrong")), [])
+
+    @given(st.lists(st.text(max_size=3) | st.sampled_from(["v1", "v2", "latest"])))
+    def test_takes_each_tag_once(self, tags: list[str]) -> None:
+        """Whatever a registry sends, each of its tags comes out once, in order."""
+        found = list(select(rule(AllTags()), tags))
+        assert set(filter(is_tag, tags)) == set(found)
+        assert sorted(found, key=tags.index) == found
+        assert len(set(found)) == len(found)
+
+
+class TestPairs:
+    def test_same_name(self) -> None:
+        """A destination without names keeps the source's tag or digest."""
+        wanted = rule(AllTags(), Target(repository=ONE), Target(repository=TWO))
+        assert (Reference(ONE, "v1"), Reference(TWO, "v1")) == pairs(wanted, "v1", None)
+        assert (Reference(ONE, DIGEST), Reference(TWO, DIGEST)) == pairs(wanted, DIGEST, 0)
+
+    def test_by_position(self) -> None:
+        """A destination with names takes the one at the source's position."""
+        wanted = rule(
+            Named(names=("a", DIGEST)), Target(repository=ONE, names=("x", "y")), Target(repository=TWO)
+        )
+        assert (Reference(ONE, "x"), Reference(TWO, "a")) == pairs(wanted, "a", 0)
+        assert (Reference(ONE, "y"), Reference(TWO, DIGEST)) == pairs(wanted, DIGEST, 1)
+
+    def test_duplicates(self) -> None:
+        """Two targets that come to the same reference are one destination."""
+        wanted = rule(Named(names=("a",)), Target(repository=ONE, names=("a",)), Target(repository=ONE))
+        assert (Reference(ONE, "a"),) == pairs(wanted, "a", 0)

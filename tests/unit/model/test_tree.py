@@ -1,0 +1,356 @@
+"""Trees: what is still to be read, and what a filter leaves, in push order."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import ManifestError
+from pipeline.model.manifest import Descriptor, Kind, Manifest, without
+from pipeline.model.platform import Filter, Platform, parse_filter
+from pipeline.model.tree import Plan, Skip, prune, unread
+from pipeline.settings import MAX_DEPTH, MAX_TREE_BYTES, MAX_TREE_ENTRIES
+from tests.unit.model import documents as make
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EVERYTHING = Filter()
+AMD64 = parse_filter([], ["amd64"])
+Read = dict[str, Manifest]
+
+
+def store(read: Read, document: dict[str, Any]) -> bytes:
+    """Put a document among those that were read; returns its bytes."""
+    content = make.encode(document)
+    manifest = make.read(content)
+    read[manifest.digest] = manifest
+    return content
+
+
+def image(read: Read, text: str) -> bytes:
+    """Put an image of its own among those that were read."""
+    return store(read, make.image(text))
+
+
+def on(architecture: str, content: bytes, media_type: str = make.OCI_IMAGE) -> dict[str, Any]:
+    """The entry of an index for a linux image."""
+    return make.entry(content, media_type, platform={"os": "linux", "architecture": architecture})
+
+
+def root_of(content: bytes) -> str:
+    """The digest by which a tree is asked for."""
+    return make.digest_of(content)
+
+
+def digests(outcome: Plan | Skip) -> list[str]:
+    """The digests of a plan, in push order."""
+    assert isinstance(outcome, Plan)
+    return [manifest.digest for manifest in outcome.manifests]
+
+
+def fake(digest: str, *children: str, size: int = 1) -> Manifest:
+    """A manifest whose digest nobody checked: an index where it has children."""
+    entries = tuple(Descriptor(media_type=make.OCI_IMAGE, digest=child, size=size) for child in children)
+    kind: Kind = "index" if children else "image"
+    return Manifest(content=b"{}", media_type=make.OCI_INDEX, digest=digest, kind=kind, children=entries)
+
+
+def fakes(*manifests: Manifest) -> Mapping[str, Manifest]:
+    """Manifests by digest."""
+    return {manifest.digest: manifest for manifest in manifests}
+
+
+class TestUnread:
+    def test_begins_with_the_root(self) -> None:
+        """Nothing read, the root is missing."""
+        assert unread("root", {}, EVERYTHING) == ("root",)
+
+    def test_image_needs_nothing_else(self) -> None:
+        """A single image is complete by itself."""
+        read: Read = {}
+        assert unread(root_of(image(read, "a")), read, AMD64) == ()
+
+    def test_names_entries_in_order(self) -> None:
+        """The entries of an index are asked for in its order, each once, and those that are there are not."""
+        read: Read = {}
+        there, missing = image(read, "a"), [make.encode(make.image(text)) for text in "cb"]
+        entries = [make.entry(content) for content in (missing[0], there, missing[1], missing[0])]
+        root = root_of(store(read, make.index(*entries)))
+        assert tuple(map(root_of, missing)) == unread(root, read, EVERYTHING)
+
+    def test_dropped_entries_are_not_read(self) -> None:
+        """What the filter drops is not asked for: images, their attestations, indexes by their platform."""
+        read: Read = {}
+        names = ["amd64", "arm64", "amd64-attested", "arm64-attested", "index", "unstated"]
+        amd, arm, amd_attested, arm_attested, inner, unstated = (
+            make.encode(make.image(name)) for name in names
+        )
+        entries = [
+            on("amd64", amd),
+            on("arm64", arm),
+            make.attestation(amd_attested, root_of(amd)),
+            make.attestation(arm_attested, root_of(arm)) | {"platform": None},
+            on("arm64", inner, make.OCI_INDEX),
+            make.entry(unstated),
+        ]
+        root = root_of(store(read, make.index(*entries)))
+        assert tuple(map(root_of, (amd, amd_attested, unstated))) == unread(root, read, AMD64)
+        assert len(unread(root, read, EVERYTHING)) == 6
+
+    def test_goes_into_nested_indexes(self) -> None:
+        """Once a nested index is read, its own entries are asked for."""
+        read: Read = {}
+        content = make.encode(make.image("a"))
+        inner = store(read, make.index(on("amd64", content)))
+        root = root_of(store(read, make.index(make.entry(inner, make.OCI_INDEX))))
+        assert unread(root, read, AMD64) == (root_of(content),)
+
+    def test_depth(self) -> None:
+        """The deepest chain of indexes that is allowed is walked, one more is refused."""
+        names = [str(number) for number in range(MAX_DEPTH + 2)]
+        chain = [fake(name, names[number + 1]) for number, name in enumerate(names[:-1])]
+        assert unread("1", fakes(*chain), EVERYTHING) == (names[-1],)
+        with pytest.raises(ManifestError, match=f"more than {MAX_DEPTH} indexes"):
+            unread("0", fakes(*chain), EVERYTHING)
+
+    @pytest.mark.parametrize("children", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "b"}])
+    def test_circle(self, children: dict[str, str]) -> None:
+        """Indexes that contain one another end in an error, not in a loop."""
+        with pytest.raises(ManifestError, match="circle"):
+            unread("a", fakes(*(fake(name, child) for name, child in children.items())), EVERYTHING)
+
+    @pytest.mark.timeout(10)
+    def test_lattice(self) -> None:
+        """Levels of indexes that all name the whole next level are walked once each, not once per path."""
+        levels = [[f"{depth}.{number}" for number in range(60)] for depth in range(MAX_DEPTH + 1)]
+        indexes = [fake(name, *levels[depth + 1]) for depth in range(1, MAX_DEPTH) for name in levels[depth]]
+        read = fakes(fake("root", *levels[1]), *indexes)
+        assert tuple(levels[-1]) == unread("root", read, EVERYTHING)
+
+    def test_entries(self) -> None:
+        """As many manifests as are allowed are walked, one more is refused."""
+        names = [str(number) for number in range(MAX_TREE_ENTRIES)]
+        assert len(unread("root", fakes(fake("root", *names[1:])), EVERYTHING)) == MAX_TREE_ENTRIES - 1
+        with pytest.raises(ManifestError, match=f"more than {MAX_TREE_ENTRIES} manifests"):
+            unread("root", fakes(fake("root", *names)), EVERYTHING)
+
+    def test_bytes(self) -> None:
+        """Announced sizes count as long as a manifest is not read, then its own."""
+        root = fake("root", "a", "b", size=MAX_TREE_BYTES // 2)
+        with pytest.raises(ManifestError, match="more than 64 MiB"):
+            unread("root", fakes(root), EVERYTHING)
+        assert unread("root", fakes(root, fake("a")), EVERYTHING) == ("b",)
+
+
+class TestPrune:
+    @pytest.mark.parametrize(
+        "platform", [None, Platform(os="linux", architecture="amd64"), Platform(os="linux")]
+    )
+    def test_single_image(self, platform: Platform | None) -> None:
+        """An image is its own plan where its platform is wanted or not stated."""
+        manifest = replace(fake("a"), platform=platform)
+        expected = Plan(manifests=(manifest,), dropped=0, original="a")
+        assert expected == prune("a", {"a": manifest}, AMD64)
+
+    def test_single_image_not_wanted(self) -> None:
+        """An image of another platform is skipped, and the reason names both."""
+        read = {"a": make.read(make.encode(make.schema1(architecture="arm64")))}
+        expected = Skip(reason="its platform ?/arm64 does not match --arch amd64")
+        assert expected == prune("a", read, AMD64)
+
+    @pytest.mark.parametrize("wanted", [EVERYTHING, AMD64])
+    def test_all_kept(self, wanted: Filter) -> None:
+        """Where all is kept, with or without a filter, the original bytes are pushed, children first."""
+        read: Read = {}
+        one, two = image(read, "a"), image(read, "b")
+        root = root_of(store(read, make.index(on("amd64", one), make.entry(two))))
+        manifests = tuple(read[digest] for digest in (root_of(one), root_of(two), root))
+        assert Plan(manifests=manifests, dropped=0, original=root) == prune(root, read, wanted)
+
+    def test_some_kept(self) -> None:
+        """Where some is kept, a new index has those entries and their attestations, and all else of it."""
+        read: Read = {}
+        amd, arm = image(read, "amd"), image(read, "arm")
+        amd_attested, arm_attested = image(read, "amd attested"), image(read, "arm attested")
+        entries = [
+            make.attestation(amd_attested, root_of(amd)),
+            on("arm64", arm),
+            on("amd64", amd),
+            make.attestation(arm_attested, root_of(arm)),
+        ]
+        root = root_of(store(read, make.index(*entries, annotations={"a": "b"})))
+        outcome = prune(root, read, AMD64)
+        assert isinstance(outcome, Plan)
+        assert (2, root) == (outcome.dropped, outcome.original)
+        assert [root_of(amd_attested), root_of(amd)] == digests(outcome)[:-1]
+        expected = make.index(entries[0], entries[2], annotations={"a": "b"})
+        assert expected == json.loads(outcome.manifests[-1].content)
+
+    def test_shared_digest(self) -> None:
+        """An image that serves two platforms is kept where one of them is wanted."""
+        read: Read = {}
+        content = image(read, "a")
+        root = root_of(store(read, make.index(on("arm64", content), on("amd64", content))))
+        assert [root_of(content), root] == digests(prune(root, read, AMD64))
+
+    def test_nothing_kept(self) -> None:
+        """An index of which nothing is left is skipped; the reason says what there was and what is wanted."""
+        entries = [on(name, make.encode(make.image(name))) for name in ("s390x", "arm64")]
+        read: Read = {}
+        entries.append(make.attestation(image(read, "attested"), entries[0]["digest"]))
+        root = root_of(store(read, make.index(*entries)))
+        expected = Skip(reason="no platform matches --arch amd64: there are linux/arm64, linux/s390x")
+        assert expected == prune(root, read, AMD64)
+
+    def test_many_platforms(self) -> None:
+        """A reason names eight platforms and counts the others."""
+        read: Read = {}
+        entries = [on(f"a{number}", f"{number}".encode()) for number in range(10)]
+        outcome = prune(root_of(store(read, make.index(*entries))), read, AMD64)
+        assert isinstance(outcome, Skip)
+        assert outcome.reason.endswith("linux/a7 and 2 more")
+
+    @pytest.mark.parametrize("wanted", [EVERYTHING, AMD64])
+    def test_empty_index(self, wanted: Filter) -> None:
+        """An index that names nothing is never pushed."""
+        read: Read = {}
+        root = root_of(store(read, make.index()))
+        assert Skip(reason="the index names no manifest") == prune(root, read, wanted)
+
+    def test_nested(self) -> None:
+        """A nested index is filtered too: rewritten, its parent names it anew; with nothing left, it goes."""
+        read: Read = {}
+        amd, arm = image(read, "amd"), image(read, "arm")
+        both = store(read, make.index(on("amd64", amd), on("arm64", arm)))
+        only_arm = store(read, make.index(on("arm64", arm)))
+        entries = [make.entry(content, make.OCI_INDEX) for content in (only_arm, both)]
+        root = root_of(store(read, make.index(*entries)))
+        new_inner = without(make.read(both), {root_of(amd)}, replacing={})
+        new_root = without(read[root], {root_of(both)}, replacing={root_of(both): new_inner})
+        expected = Plan(manifests=(read[root_of(amd)], new_inner, new_root), dropped=3, original=root)
+        assert expected == prune(root, read, AMD64)
+
+    def test_nested_and_nothing_kept(self) -> None:
+        """Where every nested index goes, the image is skipped, and the nested platforms are named."""
+        read: Read = {}
+        inner = store(read, make.index(on("arm64", image(read, "arm"))))
+        root = root_of(store(read, make.index(make.entry(inner, make.OCI_INDEX))))
+        expected = Skip(reason="no platform matches --arch amd64: there are linux/arm64")
+        assert expected == prune(root, read, AMD64)
+
+    def test_attestation_of_a_dropped_index(self) -> None:
+        """What is attested of a nested index goes with it."""
+        read: Read = {}
+        amd, attested = image(read, "amd"), image(read, "attested")
+        inner = store(read, make.index(on("arm64", image(read, "arm"))))
+        entries = [make.entry(inner, make.OCI_INDEX), make.attestation(attested, root_of(inner))]
+        root = root_of(store(read, make.index(*entries, on("amd64", amd))))
+        assert [root_of(amd)] == digests(prune(root, read, AMD64))[:-1]
+
+    def test_manifest_at_two_depths(self) -> None:
+        """A manifest that two depths name is pushed once, before all that name it."""
+        read: Read = {}
+        content = image(read, "a")
+        inner = store(read, make.index(make.entry(content)))
+        outer = store(read, make.index(make.entry(content), make.entry(inner, make.OCI_INDEX)))
+        entries = [make.entry(index, make.OCI_INDEX) for index in (inner, outer)]
+        root = root_of(store(read, make.index(*entries)))
+        expected = [root_of(content), root_of(inner), root_of(outer), root]
+        assert expected == digests(prune(root, read, EVERYTHING))
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[str, Read]:
+    """An image of up to four levels of indexes, with shared children, attestations, unstated platforms."""
+    read: Read = {}
+    level = [image(read, str(number)) for number in range(draw(st.integers(1, 4)))]
+    types = [make.OCI_IMAGE] * len(level)
+    for depth in range(draw(st.integers(0, 4))):
+        above = []
+        for number in range(draw(st.integers(1, 2))):
+            chosen = draw(st.lists(st.integers(0, len(level) - 1), max_size=4))
+            entries = [draw_entry(draw, level[place], types[place]) for place in chosen]
+            attested = draw(st.lists(st.sampled_from(entries), max_size=2)) if entries else []
+            names = [entry["digest"] for entry in attested]
+            entries += [make.attestation(image(read, f"of {name}"), name) for name in names]
+            document = make.index(*draw(st.permutations(entries)), annotations={"at": f"{depth}.{number}"})
+            above.append(store(read, document))
+        level, types = level + above, types + [make.OCI_INDEX] * len(above)
+    return root_of(level[-1]), read
+
+
+def draw_entry(draw: st.DrawFn, content: bytes, media_type: str) -> dict[str, Any]:
+    """An entry with some platform, or none."""
+    architecture = draw(st.sampled_from(["amd64", "arm64", "s390x", None]))
+    if architecture is None:
+        return make.entry(content, media_type)
+    return on(architecture, content, media_type)
+
+
+filters = st.sampled_from(["", "amd64", "arm64,amd64", "386"]).map(
+    lambda arch: parse_filter([], [arch] if arch else [])
+)
+
+
+def survivors(digest: str, read: Read, wanted: Filter) -> set[str]:
+    """Digests of the images that the filter leaves below a manifest, told by plain recursion."""
+    manifest = read[digest]
+    if manifest.kind != "index":
+        return {digest}
+    found: dict[str, set[str]] = {}
+    for child in manifest.children:
+        if not child.attests and wanted.matches(child.platform):
+            found[child.digest] = survivors(child.digest, read, wanted)
+    left = {name for name, images in found.items() if images or not wanted.active}
+    attested = {child.digest for child in manifest.children if child.attests and child.attests in left}
+    return attested.union(*found.values())
+
+
+def assert_push_order(plan: Plan) -> None:
+    """Each manifest comes once, after all that it names, and every one but the last is named."""
+    pushed: set[str] = set()
+    named: set[str] = set()
+    for manifest in plan.manifests:
+        children = {child.digest for child in manifest.children}
+        assert manifest.digest not in pushed
+        assert children <= pushed
+        pushed.add(manifest.digest)
+        named |= children
+    assert named == pushed - {plan.manifests[-1].digest}
+
+
+class TestAnyTree:
+    @given(trees(), filters)
+    def test_prune(self, tree: tuple[str, Read], wanted: Filter) -> None:
+        """Of any tree the right images are left, in push order, and what lost nothing keeps its bytes."""
+        root, read = tree
+        expected = survivors(root, read, wanted)
+        outcome = prune(root, read, wanted)
+        if isinstance(outcome, Skip):
+            assert expected == set()
+            return
+        assert expected == {item.digest for item in outcome.manifests if item.kind != "index"}
+        assert_push_order(outcome)
+        assert (outcome.dropped == 0) == (outcome.manifests[-1] == read[root])
+
+    @given(trees(), filters)
+    def test_reading_step_by_step(self, tree: tuple[str, Read], wanted: Filter) -> None:
+        """To read what is named until nothing is missing is enough to prune."""
+        root, everything = tree
+        read: Read = {}
+        while missing := unread(root, read, wanted):
+            assert set(missing).isdisjoint(read)
+            read.update((digest, everything[digest]) for digest in missing)
+        assert prune(root, everything, wanted) == prune(root, read, wanted)
+
+    @given(trees(), filters)
+    def test_is_deterministic(self, tree: tuple[str, Read], wanted: Filter) -> None:
+        """The order in which answers came does not change a byte of the plan."""
+        root, read = tree
+        assert prune(root, read, wanted) == prune(root, dict(reversed(read.items())), wanted)
