@@ -1,0 +1,262 @@
+"""Moving once: a blob crosses the network once per destination registry that mounts, else per repository.
+
+Per (destination registry, digest) one repository leads; whoever else wants the blob waits, then mounts from
+the leader's. What waits for a blob is named by opaque keys (the manifests that need it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.model.messages import Expand, Move
+from pipeline.model.reference import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.errors import Fault
+    from pipeline.model.flow.desk import Desk
+    from pipeline.model.manifest import Descriptor
+    from pipeline.model.messages import Failed, Moved
+
+
+@dataclass(slots=True)
+class Want:
+    """One blob wanted in one repository."""
+
+    destination: Repository
+    blob: Descriptor
+    sources: list[Repository]
+    """Where it can be read, first choice first."""
+    needed_by: set[str] = field(default_factory=set)
+    """Keys of what waits; empty while the move still runs: nobody waits any more."""
+    doubted: bool = False
+    """The registry has said that it lacks what was believed to be there: ask, and mount nothing."""
+    task: Move | None = None
+    """The move that is ready or running."""
+    fresh_mount: bool = False
+    """Whether the move mounts from what this run has seen: a refusal then tells about the registry."""
+
+
+@dataclass(slots=True)
+class Spread:
+    """One digest at one destination registry."""
+
+    wants: dict[str, Want] = field(default_factory=dict)
+    """By repository path."""
+    leader: str = ""
+    """Path of the repository whose move the others wait for; empty: nobody moves."""
+    there: list[str] = field(default_factory=list)
+    """Paths of repositories that this run has seen to hold it."""
+
+
+class Blobs:
+    """The ledger of blobs.
+
+    Args:
+        desk: the common desk.
+        on_there: called with (key, blob's digest) when a blob that the key needs is in place.
+        on_failed: called with (key, fault) when it cannot be brought there.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        on_there: Callable[[str, str], None],
+        on_failed: Callable[[str, Fault], None],
+    ) -> None:
+        """See the class."""
+        self._desk = desk
+        self._on_there = on_there
+        self._on_failed = on_failed
+        self._spreads: dict[tuple[str, str], Spread] = {}
+        self._is_new: dict[Repository, bool] = {}
+        self._asking: dict[Repository, dict[str, None]] = {}
+        """Digests, in order, whose moves wait for word whether the repository is new."""
+        self._checked: set[str] = set()
+
+    def want(
+        self,
+        key: str,
+        blob: Descriptor,
+        *,
+        source: Repository,
+        destination: Repository,
+        doubted: bool = False,
+    ) -> bool:
+        """Say that `key` needs the blob in the destination repository; True: it is there, nothing follows."""
+        spread = self._spreads.setdefault((destination.registry, blob.digest), Spread())
+        known = destination.path in spread.there or self._desk.holds(destination, blob.digest)
+        want = spread.wants.get(destination.path)
+        if known and not doubted and want is None:
+            self._forget_if_idle(destination.registry, blob.digest)
+            return True
+        if want is None:
+            want = spread.wants[destination.path] = Want(destination, blob, [source])
+        elif source not in want.sources:
+            want.sources.append(source)
+        want.needed_by.add(key)
+        want.doubted = want.doubted or doubted
+        if doubted and destination.path in spread.there:
+            spread.there.remove(destination.path)
+        self._start(spread, want)
+        return False
+
+    def unwant(self, key: str, *, destination: Repository, digest: str) -> None:
+        """`key` does not need the blob any more; a move that has not begun passes to the next repository."""
+        spread = self._spreads.get((destination.registry, digest))
+        want = spread.wants.get(destination.path) if spread else None
+        if spread is None or want is None:
+            return
+        want.needed_by.discard(key)
+        if want.needed_by or (want.task and self._desk.queue.running(want.task.key)):
+            return
+        if want.task:
+            self._desk.queue.drop(want.task.key)
+        self._remove(spread, want)
+
+    def moved(self, task: Move, outcome: Moved) -> None:
+        """A move ended well."""
+        if outcome.how == "mounted":
+            self._desk.queue.registry(task.destination.registry).mounts += 1
+        if outcome.how != "left":
+            self._desk.confirm(task.destination, task.blob.digest, is_blob=True)
+        spread, want = self._find(task)
+        if spread is None or want is None:
+            return
+        if outcome.how != "left":
+            spread.there.append(task.destination.path)
+        self._count_refusal(want, refused=outcome.refused)
+        waiting = list(want.needed_by)
+        self._remove(spread, want)
+        for key in waiting:
+            self._on_there(key, task.blob.digest)
+
+    def failed(self, task: Move, outcome: Failed) -> None:
+        """A move failed: at the source for all who share that source, at the destination for one."""
+        self._checked.discard(task.destination.registry)
+        spread, want = self._find(task)
+        if spread is None or want is None:
+            return
+        self._count_refusal(want, refused=outcome.refused)
+        want.task = None
+        if outcome.fault.side == "source":
+            hit = [w for w in spread.wants.values() if w.task is None and task.source in w.sources]
+            for each in hit:
+                each.sources.remove(task.source)
+        else:
+            hit = [want]
+            want.sources.clear()
+        if spread.leader == want.destination.path:
+            spread.leader = ""
+        lost = [each for each in hit if not (each.sources and each.needed_by)]
+        for each in lost:
+            del spread.wants[each.destination.path]
+        self._start_waiting(spread)
+        self._forget_if_idle(task.destination.registry, task.blob.digest)
+        for each in lost:
+            for key in list(each.needed_by):
+                self._on_failed(key, outcome.fault)
+
+    def exists(self, repository: Repository, *, is_new: bool = False) -> None:
+        """Take down whether a destination repository is new in this run; the first word stands."""
+        self._is_new.setdefault(repository, is_new)
+        for digest in self._asking.pop(repository, ()):
+            spread = self._spreads.get((repository.registry, digest))
+            if spread and repository.path in spread.wants:
+                self._start(spread, spread.wants[repository.path])
+
+    def _find(self, task: Move) -> tuple[Spread, Want] | tuple[None, None]:
+        spread = self._spreads.get((task.destination.registry, task.blob.digest))
+        want = spread.wants.get(task.destination.path) if spread else None
+        return (spread, want) if spread and want and want.task == task else (None, None)
+
+    def _start(self, spread: Spread, want: Want) -> None:
+        """Make the want's move ready, or let it wait for the leader or for word of its repository."""
+        if want.task or not want.needed_by:
+            return
+        here = want.destination
+        registry = self._desk.queue.registry(here.registry)
+        mount, fresh = self._mount_from(spread, want)
+        leads = spread.leader in ("", here.path)
+        if not (fresh or leads or want.doubted) and registry.waits_for_mounts:
+            return
+        if leads and not fresh:
+            spread.leader = here.path
+        ask = want.doubted or self._desk.facts.held(here, want.blob.digest) != ""
+        if not (ask or mount):
+            if here not in self._is_new:
+                self._ask_whether_new(here, want.blob.digest)
+                return
+            ask = not self._is_new[here]
+        want.fresh_mount = fresh
+        check = here.registry not in self._checked
+        self._checked.add(here.registry)
+        want.task = Move(
+            source=want.sources[0], blob=want.blob, destination=here, ask=ask, mount=mount, check=check
+        )
+        self._desk.ready(want.task)
+
+    def _mount_from(self, spread: Spread, want: Want) -> tuple[str, bool]:
+        """A repository to mount from, and whether this run has seen the blob there."""
+        here = want.destination
+        registry = self._desk.queue.registry(here.registry)
+        if want.doubted or not (registry.waits_for_mounts or registry.mounts):
+            return "", False
+        same = next((each.path for each in want.sources if each.registry == here.registry), "")
+        if same and same != here.path:
+            return same, True
+        if spread.there:
+            return spread.there[-1], True
+        known = [p for p in self._desk.facts.mount_sources(here.registry, want.blob.digest) if p != here.path]
+        for path in known:
+            if self._desk.holds(Repository(here.registry, path), want.blob.digest):
+                return path, True
+        return (known[0] if known else ""), False
+
+    def _ask_whether_new(self, repository: Repository, digest: str) -> None:
+        """Have the blob's move wait for one page of the destination's tag list: 404 says that it is new."""
+        if repository not in self._asking:
+            self._asking[repository] = {}
+            self._desk.ready(Expand(repository=repository, side="destination", count=1))
+        self._asking[repository][digest] = None
+
+    def _count_refusal(self, want: Want, *, refused: bool) -> None:
+        registry = self._desk.queue.registry(want.destination.registry)
+        if not (refused and want.fresh_mount):
+            return
+        waited = registry.waits_for_mounts
+        registry.refusals += 1
+        if waited and not registry.waits_for_mounts:
+            for (name, _), spread in list(self._spreads.items()):
+                if name == want.destination.registry:
+                    self._start_waiting(spread)
+
+    def _remove(self, spread: Spread, want: Want) -> None:
+        """Take a want that has ended out of the ledger, and let those that waited for it go on."""
+        del spread.wants[want.destination.path]
+        if spread.leader == want.destination.path:
+            spread.leader = ""
+        self._start_waiting(spread)
+        self._forget_if_idle(want.destination.registry, want.blob.digest)
+
+    def _start_waiting(self, spread: Spread) -> None:
+        for want in list(spread.wants.values()):
+            self._start(spread, want)
+
+    def _forget_if_idle(self, registry: str, digest: str) -> None:
+        spread = self._spreads.get((registry, digest))
+        if spread is not None and not spread.wants:
+            del self._spreads[registry, digest]
+
+    def first_key(self, task: Move) -> str:
+        """One of the keys that wait for a move; empty: none does."""
+        _, want = self._find(task)
+        return next(iter(want.needed_by), "") if want else ""
+
+    @property
+    def held(self) -> int:
+        """Digests that the ledger knows of, for tests of what memory depends on."""
+        return len(self._spreads)

@@ -1,0 +1,65 @@
+"""What the parts of Flow share: the clock's last reading, what is known, what is ready, what goes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.model.facts import Held
+from pipeline.model.flow.limits import Ready
+from pipeline.model.flow.story import Story
+from pipeline.model.messages import Put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.errors import Fault
+    from pipeline.log import Event
+    from pipeline.model.facts import Facts
+    from pipeline.model.messages import Task
+    from pipeline.model.reference import Repository
+    from pipeline.settings import Limits
+
+
+class Desk:
+    """One desk per Flow; its parts put ready tasks, facts and events on it."""
+
+    def __init__(self, *, run: str, facts: Facts, limits: Limits) -> None:
+        """Begin with an empty desk; `run` is the run's name in the records."""
+        self.run = run
+        self.facts = facts
+        self.queue = Ready(limits)
+        self.story = Story()
+        self.now = 0.0
+        self.events: list[Event] = []
+        self.doomed: list[tuple[Task, Fault]] = []
+        """Tasks that fail before they are given out, since their registry was given up."""
+        self.marks: dict[str, int] = {}
+        """Deaths of workers that a task was running in."""
+        self.may_put: Callable[[Put], bool] | None = None
+        """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
+
+    def ready(self, task: Task) -> None:
+        """Queue a task; at a registry that was given up it is doomed at once.
+
+        One that is running already will answer for whoever asks again, and a run that is stopping takes
+        nothing but the puts that it allows.
+        """
+        if self.queue.running(task.key):
+            return
+        if self.may_put is not None and not (isinstance(task, Put) and self.may_put(task)):
+            return
+        for name, _ in self.queue.demand(task):
+            fault = self.queue.registry(name).given_up
+            if fault:
+                self.doomed.append((task, fault))
+                return
+        self.story.tell(self.now, task.key, "ready")
+        self.queue.add(task, alone=self.marks.get(task.key, 0) >= 2)  # noqa: PLR2004 - two deaths are suspicious
+
+    def holds(self, repository: Repository, digest: str) -> bool:
+        """Whether this run has seen that the repository holds the blob or manifest."""
+        return self.facts.held(repository, digest) == self.run
+
+    def confirm(self, repository: Repository, digest: str, *, is_blob: bool) -> None:
+        """A destination has confirmed that it holds a blob or a manifest."""
+        self.facts.write(Held(repository=repository, digest=digest, is_blob=is_blob))

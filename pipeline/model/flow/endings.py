@@ -1,0 +1,166 @@
+"""What is said and written when an image ends: the row for the records, the line for the log, the counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.log import Event
+from pipeline.model.facts import ImageRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.log import Level, Value
+    from pipeline.model.facts import Result
+    from pipeline.model.flow.counts import Counts
+    from pipeline.model.flow.desk import Desk
+    from pipeline.model.flow.image import Image
+    from pipeline.model.platform import Filter
+    from pipeline.model.tree import Plan
+
+_EVENTS: dict[Result, tuple[str, Level]] = {
+    "copied": ("image.done", "info"),
+    "unchanged": ("image.unchanged", "info"),
+    "skipped": ("image.skipped", "info"),
+    "failed": ("image.failed", "error"),
+}
+
+
+class Endings:
+    """Writes the end of each image.
+
+    Args:
+        desk: the common desk.
+        counts: the run's figures.
+        platforms: the run's filter; its text is part of a row's key.
+        lines: by rule number, the rule's line in its file.
+    """
+
+    def __init__(self, desk: Desk, counts: Counts, *, platforms: Filter, lines: Mapping[int, int]) -> None:
+        """See the class."""
+        self._desk = desk
+        self._counts = counts
+        self._filter = str(platforms)
+        self._lines = lines
+        self.may_retry = True
+        """Whether another pass follows in which an image may be tried again."""
+
+    def end(self, image: Image, result: Result, *, digest: str, reason: str, fault: Fault | None) -> None:
+        """Write the row, count, and say the one canonical line of the image."""
+        self._desk.facts.write(
+            ImageRow(
+                source=str(image.source),
+                destination=str(image.destination),
+                filter=self._filter,
+                run=self._desk.run,
+                rule=image.rule,
+                result=result,
+                source_digest=image.source_digest,
+                destination_digest=digest,
+                fault=str(fault) if fault else reason,
+                retryable=fault is not None and fault.retryable,
+            )
+        )
+        if fault is not None and fault.retryable and self.may_retry:
+            self._counts.to_retry += 1
+            words = f"{image.source} to {image.destination}: {fault}; tried again after all others"
+            self._say(image, "image.retry", words, level="warning", fields=_fields(fault))
+            return
+        setattr(self._counts, result, getattr(self._counts, result) + 1)
+        name, level = _EVENTS[result]
+        fields: dict[str, Value] = {"digest": digest} if digest else {}
+        if fault is not None:
+            fields |= _fields(fault)
+        self._say(image, name, self._sentence(image, result, reason, fault), level=level, fields=fields)
+
+    def _sentence(self, image: Image, result: Result, reason: str, fault: Fault | None) -> str:
+        """The original tool's wording, which people grep for, with ours where it has none."""
+        pair = f"{image.source} to {image.destination}"
+        so_far = f"Now {self._counts.processed}/{self._counts.known} tasks have been processed."
+        match result:
+            case "copied":
+                return f"Finish synchronizing manifest from {pair}. {so_far}"
+            case "unchanged":
+                why = f" ({image.how})" if image.how else ""
+                return f"Skip synchronizing manifest from {pair}: up to date{why}. {so_far}"
+            case "skipped":
+                return f"Skip synchronizing manifest from {pair}: {reason}. {so_far}"
+            case "failed":
+                return f"Failed to executed synchronizing manifest from {pair}: {fault}. {so_far}"
+
+    def rewritten(self, image: Image, plan: Plan, digest: str) -> None:
+        """Say that a filter has given the index a new digest: signatures of the old one do not apply."""
+        words = (
+            f"{image.destination}: the platform filter left {plan.dropped} entries out,"
+            f" the digest changed from {plan.original} to {digest}"
+        )
+        fields: dict[str, Value] = {"old_digest": plan.original, "digest": digest, "dropped": plan.dropped}
+        self._say(image, "image.rewritten", words, level="warning", fields=fields)
+
+    def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
+        """Two sources for one destination: the rule that stands first wins."""
+        first = self._desk.facts.claim(str(image.destination))
+        ours, theirs = self._lines.get(image.rule, 0), first.line if first else 0
+        which = f"line {ours} and line {theirs}" if ours != theirs else f"line {ours} twice"
+        return Fault(
+            operation=f"write {image.destination}",
+            side="destination",
+            registry=image.destination.repository.registry,
+            repository=image.destination.repository.path,
+            code="TAG_CONFLICT",
+            words=f"two rules give it a source ({which}); the first one wins, with"
+            f" {image.rival.split(' -> ')[0]}",
+            retryable=retryable,
+            hint="give one of them another tag",
+        )
+
+    def _say(
+        self, image: Image, name: str, message: str, *, level: Level, fields: Mapping[str, Value]
+    ) -> None:
+        cost: dict[str, Value] = {
+            "bytes": image.bytes,
+            "requests": image.requests,
+            "duration": round(self._desk.now - image.began, 3),
+            **{f"blobs_{how}": count for how, count in sorted(image.blobs.items())},
+        }
+        both: dict[str, Value] = {"source": str(image.source), "destination": str(image.destination)}
+        self._desk.events.append(
+            Event(name=name, message=message, level=level, fields={**both, **fields, **cost})
+        )
+        self._desk.story.tell(self._desk.now, image.key, message)
+
+
+def _fields(fault: Fault) -> dict[str, Value]:
+    return {
+        "side": fault.side,
+        "registry": fault.registry,
+        "status": fault.status,
+        "code": fault.code,
+        "retryable": fault.retryable,
+    }
+
+
+def unreadable(image: Image, words: str) -> Fault:
+    """The source's manifests cannot be taken apart, or are refused for their size or depth."""
+    return Fault(
+        operation=f"use the manifest {image.source_digest}",
+        side="source",
+        registry=image.source.repository.registry,
+        repository=image.source.repository.path,
+        code="MANIFEST_INVALID",
+        words=words,
+    )
+
+
+def renamed(image: Image, digest: str) -> Fault:
+    """A filtered index cannot be stored under the digest of the whole one."""
+    return Fault(
+        operation=f"store {image.destination}",
+        side="destination",
+        registry=image.destination.repository.registry,
+        repository=image.destination.repository.path,
+        code="DIGEST_MISMATCH",
+        words=f"the platform filter changes the index, which then is {digest}",
+        hint="give the destination a tag, or leave the filter out",
+    )

@@ -1,0 +1,363 @@
+"""Images: from two digests to a plan, from a plan to a tag.
+
+An image looks at both sides, stops there if nothing changed, else reads its manifests, and then waits for
+the entries (manifests.py) that its destination needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault, ManifestError
+from pipeline.model.flow.endings import renamed, unreadable
+from pipeline.model.flow.image import SINGLE_TYPES, Image
+from pipeline.model.flow.manifests import Belief, Entry, Manifests
+from pipeline.model.flow.reads import Reads
+from pipeline.model.manifest import same_json
+from pipeline.model.messages import Expand, Failed, Found, Look, Looked, Move, Put, Read
+from pipeline.model.reference import Reference
+from pipeline.model.tree import Plan, Skip, prune, unread
+
+if TYPE_CHECKING:
+    from pipeline.model.facts import ImageRow, Result
+    from pipeline.model.flow.desk import Desk
+    from pipeline.model.flow.endings import Endings
+    from pipeline.model.manifest import Manifest
+    from pipeline.model.messages import Cost, Moved, Task
+    from pipeline.model.platform import Filter
+
+
+class Images:
+    """The ledger of open images."""
+
+    def __init__(self, desk: Desk, endings: Endings, *, platforms: Filter, force: bool) -> None:
+        """`force`: what the destination has is pushed again."""
+        self._desk = desk
+        self._endings = endings
+        self._filter = platforms
+        self._force = force
+        self._open: dict[str, Image] = {}
+        self._looks: dict[str, list[str]] = {}
+        self._followers: dict[str, list[str]] = {}
+        self.reads = Reads(desk, on_got=self._got, on_failed=self._read_failed)
+        self.manifests = Manifests(desk, on_stored=self._stored, on_failed=self.fail)
+
+    def __len__(self) -> int:
+        """Open images."""
+        return len(self._open)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the image is open."""
+        return key in self._open
+
+    def open(self, source: Reference, destination: Reference, rule: int) -> Image:
+        """Take in an image; nothing is asked yet."""
+        image = Image(source, destination, rule, self._desk.now)
+        self._open[image.key] = image
+        return image
+
+    def look(self, source: Reference, images: list[Image]) -> None:
+        """Ask for the digests of one source and of all its destinations that are not up to date by nature."""
+        asked = []
+        for image in images:
+            if image.destination == source:
+                self._unchanged(image, "source and destination are the same", "")
+            else:
+                asked.append(image)
+        if asked:
+            self._look(source, asked, tuple(image.destination for image in asked))
+
+    def _look(self, source: Reference, images: list[Image], destinations: tuple[Reference, ...]) -> None:
+        task = Look(source=source, destinations=destinations)
+        self._looks.setdefault(task.key, []).extend(image.key for image in images)
+        self._desk.ready(task)
+
+    def follow(self, image: Image, rival: str) -> None:
+        """Another source has claimed the destination: wait for what becomes of it."""
+        image.step, image.rival = "waiting", rival
+        if rival in self._open:
+            self._followers.setdefault(rival, []).append(image.key)
+        else:
+            self._judge(image)
+
+    def _judge(self, image: Image) -> None:
+        """The claim's holder has ended: equal digests are no conflict, everything else is."""
+        rival = self._rival(image)
+        if rival is not None and rival.result in ("copied", "unchanged"):
+            image.step = "looking"
+            self._look(image.source, [image], ())
+        else:
+            self.fail(
+                image.key, self._endings.conflict(image, retryable=rival is not None and rival.retryable)
+            )
+
+    def looked(self, task: Look, outcome: Looked | Failed) -> None:
+        """Both sides have answered."""
+        if task.source is None:
+            found = outcome.fault if isinstance(outcome, Failed) else outcome.destinations[0]
+            self.manifests.looked(task.destinations[0], found)
+            return
+        for key in self._looks.pop(task.key, ()):
+            image = self._open.get(key)
+            if image is None:
+                continue
+            if isinstance(outcome, Failed):
+                self.fail(key, outcome.fault)
+            elif isinstance(outcome.source, Fault):
+                self.fail(key, outcome.source)
+            else:
+                assert outcome.source is not None
+                there = dict(zip(task.destinations, outcome.destinations, strict=True))
+                self._compare(image, outcome.source, there.get(image.destination))
+
+    def _compare(self, image: Image, source: Found, there: Found | Fault | None) -> None:
+        """Stop where nothing changed; else read."""
+        image.source_digest = source.digest
+        if image.rival:
+            rival = self._rival(image)
+            if rival is not None and rival.source_digest == source.digest:
+                self._unchanged(image, "another rule puts the same digest there", rival.destination_digest)
+            else:
+                self.fail(image.key, self._endings.conflict(image))
+            return
+        if isinstance(there, Fault):
+            self.fail(image.key, there)
+            return
+        image.found = there
+        if there is not None:
+            self.manifests.blobs.exists(image.destination.repository)
+            if not self._force and self._is_vouched(image, source, there):
+                return
+        image.step = "reading"
+        self._read(image, (source.digest,))
+        self._read_on(image)
+
+    def _is_vouched(self, image: Image, source: Found, there: Found) -> bool:
+        """Whether records, or the kind of the manifest, say that equal digests mean a complete image."""
+        row = self._row(image)
+        if row and (row.source_digest, row.destination_digest) == (source.digest, there.digest):
+            self._unchanged(image, "", there.digest)
+            return True
+        if not self._filter.active and source.digest == there.digest and source.media_type in SINGLE_TYPES:
+            self._unchanged(image, "", there.digest)
+            return True
+        return False
+
+    def _rival(self, image: Image) -> ImageRow | None:
+        source, _, destination = image.rival.partition(" -> ")
+        return self._desk.facts.image(source, destination, str(self._filter))
+
+    def _row(self, image: Image) -> ImageRow | None:
+        row = self._desk.facts.image(str(image.source), str(image.destination), str(self._filter))
+        return row if row and row.result in ("copied", "unchanged") else None
+
+    def _read(self, image: Image, digests: tuple[str, ...]) -> None:
+        for digest in digests:
+            config = self._filter.active and digest == image.source_digest
+            task = Read(repository=image.source.repository, digest=digest, config=config)
+            manifest = self.reads.want(image.key, task)
+            if manifest is not None:
+                image.tree[digest] = manifest
+
+    def _got(self, key: str, task: Read, manifest: Manifest) -> None:
+        """A manifest has been read for the image."""
+        image = self._open.get(key)
+        if image is None:
+            return
+        if task.side == "destination":
+            self._compare_indexes(image, manifest)
+        else:
+            image.tree[manifest.digest] = manifest
+            self._read_on(image)
+
+    def _read_on(self, image: Image) -> None:
+        """Ask for what is still unread, level by level, and plan when there is nothing."""
+        try:
+            while not self.reads.pending(image.key):
+                complete = self._is_complete_there(image)
+                more = () if complete else unread(image.source_digest, image.tree, self._filter)
+                if not more:
+                    self._planned(image)
+                    return
+                self._read(image, more)
+        except ManifestError as error:
+            self.fail(image.key, unreadable(image, str(error)))
+
+    def _compare_indexes(self, image: Image, there: Manifest) -> None:
+        assert image.plan is not None
+        same = same_json(image.plan.manifests[-1].content, there.content)
+        if same:
+            image.how = "the same index, serialised by another tool"
+        self._bring(image, equal=same)
+
+    def _is_complete_there(self, image: Image) -> bool:
+        """Whether everything below the root is known to be in the destination repository."""
+        here = image.destination.repository
+        return not self._filter.active and (
+            image.source.repository == here or self._desk.holds(here, image.source_digest)
+        )
+
+    def _planned(self, image: Image) -> None:
+        """The whole tree has been read: prune it, and compare once more with what the destination has."""
+        root = image.tree[image.source_digest]
+        if self._is_complete_there(image):
+            plan: Plan | Skip = Plan(manifests=(root,), dropped=0, original=root.digest)
+        else:
+            plan = prune(image.source_digest, image.tree, self._filter)
+        if isinstance(plan, Skip):
+            self._end(image, "skipped", reason=plan.reason)
+            return
+        image.plan = plan
+        top = plan.manifests[-1]
+        if image.destination.is_digest and image.destination.name != top.digest:
+            self.fail(image.key, renamed(image, top.digest))
+            return
+        there = image.found
+        if there is None or self._force:
+            self._bring(image, equal=False)
+        elif there.digest == top.digest:
+            self._bring(image, equal=True)
+        elif top.kind == "index" and self._is_foreign(image, there.digest):
+            image.step = "comparing"
+            here = image.destination.repository
+            read = self.reads.want(image.key, Read(repository=here, digest=there.digest, side="destination"))
+            if read is not None:
+                self._compare_indexes(image, read)
+        else:
+            self._bring(image, equal=False)
+
+    def _is_foreign(self, image: Image, digest: str) -> bool:
+        """Whether it may be another tool's mirror: what our own records put there is simply outdated."""
+        row = self._row(image)
+        return row is None or row.destination_digest != digest
+
+    def _read_failed(self, key: str, task: Read, fault: Fault) -> None:
+        """A source manifest is needed; a destination's that cannot be read is just not taken for equal."""
+        image = self._open.get(key)
+        if image is None:
+            return
+        if task.side == "destination":
+            self._bring(image, equal=False)
+        else:
+            self.fail(key, fault)
+
+    def _bring(self, image: Image, *, equal: bool) -> None:
+        """Need every manifest of the plan at the destination; `equal`: the top one is there already."""
+        assert image.plan is not None
+        image.step = "moving"
+        here = image.destination.repository
+        *below, top = image.plan.manifests
+        needed = [(each, Reference(here, each.digest)) for each in below]
+        if not equal:
+            needed.append((top, image.destination))
+            image.sent = True
+        started = []
+        for manifest, reference in needed:
+            image.entries.add(str(reference))
+            started.append(
+                self.manifests.need(
+                    image.key,
+                    manifest,
+                    source=image.source.repository,
+                    destination=reference,
+                    belief=self._belief(image, manifest, reference, equal=equal),
+                )
+            )
+        ends = started if equal else started[-1:]
+        image.waits = {entry.key for entry in ends if not entry.stored}
+        if not image.waits:
+            self._complete(image)
+
+    def _belief(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Belief:
+        here = reference.repository
+        if not reference.is_digest or reference == image.destination:
+            return "absent"
+        if image.source.repository == here and manifest.digest in image.tree:
+            return "there"
+        if self._desk.holds(here, manifest.digest):
+            return "there"
+        if self._force:
+            return "absent"
+        known = equal or image.found is not None or self._desk.facts.held(here, manifest.digest)
+        return "ask" if known else "absent"
+
+    def _stored(self, key: str, entry: Entry) -> None:
+        image = self._open.get(key)
+        if image is None:
+            return
+        image.waits.discard(entry.key)
+        image.sent = image.sent or entry.was_put
+        if not image.waits and image.step == "moving":
+            self._complete(image)
+
+    def _complete(self, image: Image) -> None:
+        assert image.plan is not None
+        top = image.plan.manifests[-1].digest
+        if not image.sent:
+            self._unchanged(image, image.how, image.found.digest if image.found else top)
+            return
+        if image.plan.dropped:
+            self._endings.rewritten(image, image.plan, top)
+        self._end(image, "copied", digest=top)
+
+    def _unchanged(self, image: Image, how: str, digest: str) -> None:
+        image.how = how
+        self._end(image, "unchanged", digest=digest)
+
+    def fail(self, key: str, fault: Fault) -> None:
+        """The image cannot go on in this pass; it asks for none of its other blobs."""
+        image = self._open.get(key)
+        if image is not None:
+            self._end(image, "failed", fault=fault, digest=image.found.digest if image.found else "")
+
+    def _end(
+        self, image: Image, result: Result, *, digest: str = "", reason: str = "", fault: Fault | None = None
+    ) -> None:
+        """Close the image: give up what only it needed, write what became of it, let followers go on."""
+        del self._open[image.key]
+        for entry in image.entries:
+            self.manifests.leave(image.key, entry)
+        self.reads.leave(image.key)
+        self._endings.end(image, result, digest=digest, reason=reason, fault=fault)
+        for follower in self._followers.pop(image.key, ()):
+            if follower in self._open:
+                self._judge(self._open[follower])
+
+    def charge(self, task: Task, cost: Cost) -> None:
+        """Put what a task cost on one of the images that it was for."""
+        image = self._open.get(self._payer(task))
+        if image is not None:
+            image.requests += sum(count for _, count in cost.requests)
+            image.bytes += cost.read
+
+    def _payer(self, task: Task) -> str:
+        match task:
+            case Look():
+                return next(iter(self._looks.get(task.key, ())), "") or self.manifests.first_image(
+                    str(task.destinations[0]) if task.destinations else ""
+                )
+            case Read():
+                return self.reads.first_image(task.key)
+            case Put():
+                return self.manifests.first_image(str(task.destination))
+            case Move():
+                return self.manifests.first_image(self.manifests.blobs.first_key(task))
+            case Expand():
+                return ""
+
+    def moved(self, task: Move, outcome: Moved) -> None:
+        """A blob's move ended well: count how, then let the ledger of blobs go on."""
+        image = self._open.get(self._payer(task))
+        if image is not None:
+            image.blobs[outcome.how] = image.blobs.get(outcome.how, 0) + 1
+        self.manifests.blobs.moved(task, outcome)
+
+    def may_put(self, task: Put) -> bool:
+        """While stopping: whether the put belongs to an image all of whose blobs are there."""
+        images = (self._open[key] for key in self.manifests.images_of(task) if key in self._open)
+        return any(self.manifests.lacks_no_blob(image.entries) for image in images)
+
+    @property
+    def open_images(self) -> list[Image]:
+        """All open images, for the window, displays and checks of invariants."""
+        return list(self._open.values())

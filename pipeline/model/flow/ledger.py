@@ -1,0 +1,333 @@
+"""Flow, the ledger: outcomes in, tasks out; no process, socket or disk, and time is an argument.
+
+It knows what waits for what, what is in flight, what is done, when to wake and when all is over. Every bug of
+order or counting can be told as a list of outcomes, and so becomes a test of milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.log import Event
+from pipeline.model.flow.counts import Counts
+from pipeline.model.flow.desk import Desk
+from pipeline.model.flow.endings import Endings
+from pipeline.model.flow.images import Images
+from pipeline.model.flow.window import Window
+from pipeline.model.messages import (
+    Expand,
+    Failed,
+    Got,
+    Lacking,
+    Look,
+    Looked,
+    Lost,
+    Move,
+    Moved,
+    Page,
+    Put,
+    Read,
+    Stored,
+    Throttled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.model.facts import Facts
+    from pipeline.model.messages import Outcome, Stage, Task
+    from pipeline.model.platform import Filter
+    from pipeline.model.selection import Rule
+    from pipeline.settings import Settings
+
+_NEVER_REACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
+
+
+class Flow:
+    """The ledger of one run.
+
+    Args:
+        rules: in file order.
+        run: the run's name in the records.
+        facts: the records.
+        settings: limits, retries, force, patience.
+        platforms: the platform filter.
+        now: seconds on a clock that never goes back; the same clock in every call.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        run: str,
+        facts: Facts,
+        settings: Settings,
+        platforms: Filter,
+        now: float,
+    ) -> None:
+        """See the class."""
+        self.counts = Counts()
+        self._desk = Desk(run=run, facts=facts, limits=settings.limits)
+        self._desk.now = now
+        self._queue = self._desk.queue
+        self._patience = settings.patience
+        self._passes_left = settings.retries
+        lines = {rule.number: rule.line for rule in rules}
+        self._endings = Endings(self._desk, self.counts, platforms=platforms, lines=lines)
+        self._images = Images(self._desk, self._endings, platforms=platforms, force=settings.force)
+        self._window = Window(self._desk, self._images, self.counts, rules=rules, limits=settings.limits)
+        self._endings.may_retry = self._window.may_retry = self._passes_left > 0
+        self._pump()
+
+    def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
+        """Give out a task that may start now; None: there is none.
+
+        Args:
+            stage: whose workers have room.
+            now: seconds.
+            alone: only a task that must run with nothing beside it; ask where a worker is idle.
+        """
+        self._desk.now = now
+        task = self._queue.take(stage, now, alone=alone)
+        if task is not None:
+            self._desk.story.tell(now, task.key, "given out")
+        return task
+
+    def settle(self, outcome: Outcome, now: float) -> None:
+        """Take in what became of a task; one that is not running (any more) is passed over."""
+        self._desk.now = now
+        task = self._queue.release(outcome.key)
+        if task is None:
+            return
+        self._desk.story.tell(now, outcome.key, type(outcome).__name__)
+        self._desk.events.extend(outcome.events)
+        self.counts.pay(outcome.cost)
+        self._images.charge(task, outcome.cost)
+        match outcome:
+            case Lost():
+                self._lost(task, outcome)
+            case Throttled():
+                self._throttled(task, outcome)
+            case _:
+                self._desk.marks.pop(task.key, None)
+                self._heard(task, outcome)
+                self._decide(task, outcome)
+        self._pump()
+
+    def _decide(self, task: Task, outcome: Outcome) -> None:
+        """What follows from an outcome; one that does not fit its task is a failure of the worker."""
+        match task, outcome:
+            case Expand(side="destination"), Page() | Failed():
+                is_new = isinstance(outcome, Page) and outcome.missing
+                self._images.manifests.blobs.exists(task.repository, is_new=is_new)
+            case Expand(), Page():
+                self._window.page(task, outcome)
+            case Expand(), Failed():
+                self._window.page_failed(task, outcome.fault)
+            case Look(), Looked() | Failed():
+                self._images.looked(task, outcome)
+            case Read(), Got():
+                self._images.reads.got(task, outcome.manifest)
+            case Read(), Failed():
+                self._images.reads.failed(task, outcome.fault)
+            case Move(), Moved():
+                setattr(self.counts, outcome.how, getattr(self.counts, outcome.how) + 1)
+                self._images.moved(task, outcome)
+            case Move(), Failed():
+                self._images.manifests.blobs.failed(task, outcome)
+            case Put(), Stored():
+                self._images.manifests.stored(task)
+            case Put(), Lacking():
+                self._images.manifests.lacking(task, outcome)
+            case Put(), Failed():
+                self._images.manifests.put_failed(task, outcome)
+            case _:
+                words = f"a worker answered {type(outcome).__name__} to {task.key}"
+                self._decide(task, Failed(key=task.key, fault=Fault(operation=task.key, words=words)))
+
+    def _heard(self, task: Task, outcome: Outcome) -> None:
+        """Registries that answered are in no trouble; one that was never reached is given up in this pass."""
+        faults = [outcome.fault] if isinstance(outcome, Failed) else []
+        if isinstance(outcome, Looked):
+            faults = [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
+        silent = {fault.registry for fault in faults if fault.status is None}
+        for name, _ in self._queue.demand(task):
+            if name not in silent:
+                registry = self._queue.registry(name)
+                registry.answered, registry.blocked_since = True, None
+        for fault in faults:
+            registry = self._queue.registry(fault.registry)
+            if fault.code in _NEVER_REACHED and not registry.answered and registry.given_up is None:
+                self._give_up(fault.registry, fault)
+
+    def _lost(self, task: Task, outcome: Lost) -> None:
+        """The worker died: what it was running gets a mark; one that died alone was killed by its task."""
+        if not outcome.begun:
+            self._desk.ready(task)
+            return
+        if outcome.alone:
+            fault = Fault(operation=task.key, words=f"the worker died: {outcome.reason}", code="WORKER_DIED")
+            self._desk.marks.pop(task.key, None)
+            self._decide(task, Failed(key=task.key, fault=fault))
+            return
+        self._desk.marks[task.key] = self._desk.marks.get(task.key, 0) + 1
+        self._desk.ready(task)
+
+    def _throttled(self, task: Task, outcome: Throttled) -> None:
+        """The registry is asked nothing until its pause is over; the task goes back uncharged."""
+        registry = self._queue.registry(outcome.fault.registry)
+        until = self._desk.now + outcome.delay
+        if registry.cool_until <= self._desk.now:
+            self._desk.events.append(
+                Event(
+                    name="registry.cooldown",
+                    level="warning",
+                    message=f"{outcome.fault.registry} asks for a pause of {outcome.delay:.0f}s"
+                    f" ({outcome.fault.status or ''}); {len(self._images)} images are open",
+                    fields={
+                        "registry": outcome.fault.registry,
+                        "delay": round(outcome.delay, 1),
+                        "status": outcome.fault.status,
+                    },
+                )
+            )
+        registry.cool_until = max(registry.cool_until, until)
+        if registry.blocked_since is None:
+            registry.blocked_since = self._desk.now
+        self._desk.ready(task)
+
+    def _give_up(self, name: str, fault: Fault) -> None:
+        """Ask the registry nothing more in this pass: whatever needs it fails with the same fault."""
+        self._queue.registry(name).given_up = fault
+        for task in self._queue.tasks():
+            if any(name == place for place, _ in self._queue.demand(task)):
+                self._queue.drop(task.key)
+                self._desk.doomed.append((task, fault))
+
+    def tick(self, now: float) -> None:
+        """Let time pass: registries that have let nothing through for too long are given up."""
+        self._desk.now = now
+        for name, registry in list(self._queue.cooling(now)):
+            since = registry.blocked_since
+            if since is not None and now - since >= self._patience and registry.given_up is None:
+                words = f"it has let nothing through for {now - since:.0f}s"
+                fault = Fault(
+                    operation="wait for the registry",
+                    words=words,
+                    registry=name,
+                    code="TOOMANYREQUESTS",
+                    retryable=True,
+                    hint="--patience says how long to wait",
+                )
+                self._give_up(name, fault)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Admit images, fail what is doomed, begin the next pass, until nothing of it is left to do."""
+        while True:
+            doomed, self._desk.doomed = self._desk.doomed, []
+            for task, fault in doomed:
+                self._decide(task, Failed(key=task.key, fault=fault))
+            if self._desk.may_put is None:
+                self._window.admit()
+                if not self._desk.doomed and self._pass_is_over():
+                    self._next_pass()
+                    continue
+            if not self._desk.doomed:
+                return
+
+    def _pass_is_over(self) -> bool:
+        more = self.counts.to_retry or self._window.deferred
+        return bool(self._passes_left and more and self._is_empty())
+
+    def _is_empty(self) -> bool:
+        idle = not (self._images or self._queue.in_flight or self._queue.waiting or self._desk.doomed)
+        return idle and self._window.exhausted
+
+    def _next_pass(self) -> None:
+        self._passes_left -= 1
+        self._queue.forgive()
+        self._endings.may_retry = self._passes_left > 0
+        self._window.next_pass(may_retry=self._passes_left > 0)
+
+    @property
+    def done(self) -> bool:
+        """Whether all is over: every image has ended, or the run is stopping and nothing is in flight."""
+        if self._desk.may_put is None:
+            return self._is_empty()
+        return not self._queue.in_flight and not self._queue.startable(self._desk.now)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every image of every rule has come to its end, and nothing is left for another run."""
+        return self._is_empty() and not (self.counts.to_retry or self._window.unexpanded)
+
+    def drain(self, now: float) -> None:
+        """Stop: give out nothing but puts of images whose blobs are all there; open no more images."""
+        self._desk.now = now
+        self._window.stop()
+        self._desk.may_put = self._images.may_put
+        for task in self._queue.tasks():
+            if not (isinstance(task, Put) and self._images.may_put(task)):
+                self._queue.drop(task.key)
+
+    def wake(self, now: float) -> float | None:
+        """Seconds until something may change without an outcome; None: never."""
+        times = [
+            moment
+            for _, registry in self._queue.cooling(now)
+            for moment in (
+                registry.cool_until,
+                registry.blocked_since + self._patience if registry.blocked_since is not None else now,
+            )
+            if moment > now
+        ]
+        return min(times) - now if times else None
+
+    def events(self) -> list[Event]:
+        """What there is to log since the last call."""
+        events, self._desk.events = self._desk.events, []
+        return events
+
+    @property
+    def has_events(self) -> bool:
+        """Whether there is anything to log."""
+        return bool(self._desk.events)
+
+    @property
+    def begun(self) -> int:
+        """Images that are open: in a run that was stopped, those left unfinished."""
+        return len(self._images)
+
+    @property
+    def unexpanded(self) -> list[int]:
+        """Numbers of the rules that have not been expanded to their end."""
+        return self._window.unexpanded
+
+    @property
+    def failed_rules(self) -> dict[int, Fault]:
+        """By rule number: rules whose tags could not be listed in full."""
+        return self._window.failed_rules
+
+    def story(self, key: str) -> list[str]:
+        """What happened to one task (its key) or image ("source -> destination"), oldest first."""
+        return self._desk.story.of(key)
+
+    def validate(self) -> None:
+        """Check the invariants; for tests.
+
+        Raises:
+            AssertionError: one does not hold.
+        """
+        counts = self.counts
+        total = counts.processed + counts.to_retry + len(self._images)
+        assert counts.known == total, f"{counts.known} images known, {total} accounted for"
+        self._queue.validate()
+        if not self._queue.in_flight and not self._queue.waiting and self._desk.may_put is None:
+            stuck = [image.key for image in self._images.open_images]
+            assert not stuck, f"nothing is under way, but these images are open: {stuck}"
+        for entry in self._images.manifests.entries():
+            if entry.task is not None and self._queue.running(entry.task.key):
+                assert not entry.lacks_blobs, f"{entry.key} is put before its blobs"
+                assert not entry.lacks_children, f"{entry.key} is put before its children"

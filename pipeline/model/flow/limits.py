@@ -1,0 +1,237 @@
+"""Who may start: places per registry, cool-downs, and the queues of ready tasks.
+
+A task takes its place at every registry that it asks at once, or stays. Ready tasks are queued per stage and
+set of places, and the sets take turns, so that a registry that is full or cools down holds up nobody else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.model.messages import Expand, Look, Move, Put, Read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.errors import Fault
+    from pipeline.model.messages import Stage, Task
+    from pipeline.settings import Limits
+
+Kind = Literal["request", "body"]
+Demand = tuple[tuple[str, Kind], ...]
+"""The places that a task takes, sorted: (registry, kind)."""
+
+
+@dataclass(slots=True)
+class Registry:
+    """What Flow knows of one registry in this run."""
+
+    taken: dict[Kind, int] = field(default_factory=lambda: {"request": 0, "body": 0})
+    cool_until: float = 0.0
+    blocked_since: float | None = None
+    """When it began to let nothing through; None: the last answer was no push-back."""
+    answered: bool = False
+    """Whether any request got an answer in this run."""
+    given_up: Fault | None = None
+    """Why nothing is asked there any more, until the next pass."""
+    refusals: int = 0
+    """Mounts refused from a place that this run itself had filled."""
+    mounts: int = 0
+    """Mounts accepted."""
+
+    @property
+    def waits_for_mounts(self) -> bool:
+        """Whether it pays to wait for another repository's copy: after two refusals nobody does."""
+        return self.refusals < 2  # noqa: PLR2004 - one refusal may be that repository's own
+
+
+def stage_of(task: Task) -> Stage:
+    """The stage whose workers run the task."""
+    match task:
+        case Expand():
+            return "expand"
+        case Look() | Read():
+            return "resolve"
+        case Move() | Put():
+            return "transfer"
+
+
+class Ready:
+    """Ready tasks, and the places that running ones hold."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Begin with nothing ready and all places free."""
+        self._limits = limits
+        self._registries: dict[str, Registry] = {}
+        self._queues: dict[tuple[Stage, bool], dict[Demand, dict[str, Task]]] = {}
+        self._alone: dict[str, Task] = {}
+        self._where: dict[str, tuple[tuple[Stage, bool], Demand]] = {}
+        self._held: dict[str, tuple[Task, Demand]] = {}
+        self._running = {"resolve": 0, "move": 0}
+
+    def registry(self, name: str) -> Registry:
+        """The state of a registry, made at its first mention."""
+        return self._registries.setdefault(name, Registry())
+
+    def demand(self, task: Task) -> Demand:
+        """The places that the task takes.
+
+        A move that mounts is a short request at its destination, until that registry has refused a mount:
+        then it is likely to become a body.
+        """
+        places: set[tuple[str, Kind]]
+        match task:
+            case Expand() | Read():
+                places = {(task.repository.registry, "request")}
+            case Look():
+                asked = [*task.destinations, *([task.source] if task.source else [])]
+                places = {(reference.repository.registry, "request") for reference in asked}
+            case Put():
+                places = {(task.destination.repository.registry, "request")}
+            case Move():
+                there = task.destination.registry
+                mounts = bool(task.mount) and not self.registry(there).refusals
+                places = {(there, "request")} if mounts else {(there, "body"), (task.source.registry, "body")}
+        return tuple(sorted(places))
+
+    def add(self, task: Task, *, alone: bool = False) -> None:
+        """Queue a task; `alone`: it may only run with nothing beside it in its worker."""
+        if alone:
+            self._alone[task.key] = task
+            return
+        demand = self.demand(task)
+        queue = (stage_of(task), isinstance(task, Put))
+        self._queues.setdefault(queue, {}).setdefault(demand, {})[task.key] = task
+        self._where[task.key] = (queue, demand)
+
+    def drop(self, key: str) -> None:
+        """Take back a task that has not been given out; one that has, or is unknown, stays as it is."""
+        self._alone.pop(key, None)
+        where = self._where.pop(key, None)
+        if where:
+            queue, demand = where
+            waiting = self._queues[queue][demand]
+            del waiting[key]
+            if not waiting:
+                del self._queues[queue][demand]
+
+    def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
+        """Give out the next task of a stage that may start now, and hold its places; None: there is none.
+
+        Manifests go before blobs: they end images, and free the window. `alone`: only the tasks that must
+        run with nothing beside them.
+        """
+        if alone:
+            found = next(
+                (t for t in self._alone.values() if stage_of(t) == stage and self._free(t, now)), None
+            )
+        else:
+            found = self._next((stage, True), now) or self._next((stage, False), now)
+        if found:
+            self.drop(found.key)
+            self._hold(found)
+        return found
+
+    def _next(self, queue: tuple[Stage, bool], now: float) -> Task | None:
+        sets = self._queues.get(queue)
+        if not sets:
+            return None
+        for demand in list(sets):
+            task = next(iter(sets[demand].values()))
+            if self._free(task, now):
+                sets[demand] = sets.pop(demand)
+                return task
+        return None
+
+    def _free(self, task: Task, now: float) -> bool:
+        proc = self._limits.proc
+        if proc is not None and self._running.get(_bounded(task), 0) >= proc:
+            return False
+        for name, kind in self.demand(task):
+            registry = self.registry(name)
+            limit = self._limits.requests if kind == "request" else self._limits.bodies
+            taken = registry.taken[kind]
+            if registry.cool_until > now or (taken and taken >= limit):
+                return False
+        return True
+
+    def _hold(self, task: Task) -> None:
+        demand = self.demand(task)
+        self._held[task.key] = (task, demand)
+        for name, kind in demand:
+            self.registry(name).taken[kind] += 1
+        if _bounded(task):
+            self._running[_bounded(task)] += 1
+
+    def release(self, key: str) -> Task | None:
+        """Free the places of a running task, and say which it was; None: no such task runs."""
+        task, demand = self._held.pop(key, (None, ()))
+        if task is None:
+            return None
+        for name, kind in demand:
+            self.registry(name).taken[kind] -= 1
+        if _bounded(task):
+            self._running[_bounded(task)] -= 1
+        return task
+
+    def running(self, key: str) -> bool:
+        """Whether the task has been given out and not come back."""
+        return key in self._held
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks that have been given out and not come back."""
+        return len(self._held)
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that are ready and not given out."""
+        return len(self._where) + len(self._alone)
+
+    def tasks(self) -> list[Task]:
+        """All tasks that are ready and not given out."""
+        queued = (
+            task for sets in self._queues.values() for tasks in sets.values() for task in tasks.values()
+        )
+        return [*queued, *self._alone.values()]
+
+    def cooling(self, now: float) -> Iterator[tuple[str, Registry]]:
+        """Registries that cool down, or have let nothing through since a while."""
+        for name, registry in self._registries.items():
+            if registry.cool_until > now or registry.blocked_since is not None:
+                yield name, registry
+
+    def forgive(self) -> None:
+        """A new pass: registries that were given up may be asked again."""
+        for registry in self._registries.values():
+            registry.given_up, registry.blocked_since = None, None
+
+    def startable(self, now: float) -> bool:
+        """Whether any ready task may start now."""
+        return any(self._free(task, now) for task in self.tasks())
+
+    def validate(self) -> None:
+        """Check that the places taken are those of the running tasks, and within the limits.
+
+        Raises:
+            AssertionError: they are not.
+        """
+        places = [place for _, demand in self._held.values() for place in demand]
+        for name, registry in self._registries.items():
+            limits: dict[Kind, int] = {"request": self._limits.requests, "body": self._limits.bodies}
+            for kind, limit in limits.items():
+                taken = registry.taken[kind]
+                assert taken == places.count((name, kind)), f"places of {name} are miscounted"
+                assert taken <= max(limit, 1), f"{taken} tasks at {name}, the limit is {limit}"
+
+
+def _bounded(task: Task) -> str:
+    """Which of the two counts that --proc bounds the task belongs to; empty: none."""
+    match task:
+        case Look() | Read():
+            return "resolve"
+        case Move():
+            return "move"
+        case _:
+            return ""

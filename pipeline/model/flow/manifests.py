@@ -1,0 +1,293 @@
+"""A manifest waits for its blobs and child manifests, a tag for everything.
+
+One entry per destination reference: child manifests are shared by all images that need them, and put once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.errors import Fault
+from pipeline.model.facts import Forgotten
+from pipeline.model.flow.blobs import Blobs
+from pipeline.model.messages import Look, Put
+from pipeline.model.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.model.flow.desk import Desk
+    from pipeline.model.manifest import Manifest
+    from pipeline.model.messages import Failed, Found, Lacking
+    from pipeline.model.reference import Repository
+
+Belief = Literal["there", "ask", "absent"]
+"""What is believed of a manifest at its destination: there; to be asked for; to be put without asking."""
+
+MAX_HEALS = 2
+
+
+@dataclass(slots=True)
+class Entry:
+    """One manifest at one destination reference."""
+
+    destination: Reference
+    manifest: Manifest
+    source: Repository
+    belief: Belief
+    images: set[str] = field(default_factory=set)
+    """Keys of the open images that need it."""
+    lacks_blobs: set[str] = field(default_factory=set)
+    """Digests that are not in the repository yet."""
+    lacks_children: set[str] = field(default_factory=set)
+    """Keys of child entries that are not there yet."""
+    parents: set[str] = field(default_factory=set)
+    """Keys of the entries that wait for this one."""
+    asking: bool = False
+    """Whether a Look for it is ready or running."""
+    stored: bool = False
+    was_put: bool = False
+    """Whether this run has put it, rather than found it."""
+    heals: int = 0
+    task: Put | None = None
+
+    @property
+    def key(self) -> str:
+        """The destination reference as text."""
+        return str(self.destination)
+
+
+class Manifests:
+    """The ledger of manifests.
+
+    Args:
+        desk: the common desk.
+        on_stored: called with (image key, entry) when an entry that the image needs is in place.
+        on_failed: called with (image key, fault) when it cannot be brought there.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        on_stored: Callable[[str, Entry], None],
+        on_failed: Callable[[str, Fault], None],
+    ) -> None:
+        """See the class."""
+        self._desk = desk
+        self._on_stored = on_stored
+        self._on_failed = on_failed
+        self._entries: dict[str, Entry] = {}
+        self._checked: set[str] = set()
+        self.blobs = Blobs(desk, on_there=self._blob_there, on_failed=self._blob_failed)
+
+    def need(
+        self, image: str, manifest: Manifest, *, source: Repository, destination: Reference, belief: Belief
+    ) -> Entry:
+        """Say that an image needs a manifest at a reference; its children have been needed before it."""
+        key = str(destination)
+        entry = self._entries.get(key)
+        if entry is None or entry.manifest.digest != manifest.digest:
+            entry = Entry(destination, manifest, source, belief)
+            self._entries[key] = entry
+            entry.images.add(image)
+            self._begin(entry)
+        else:
+            entry.images.add(image)
+        return entry
+
+    def leave(self, image: str, key: str) -> None:
+        """The image does not need the entry any more; what nobody needs is given up, but a running put."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        entry.images.discard(image)
+        if entry.images:
+            return
+        if entry.task and self._desk.queue.running(entry.task.key):
+            return
+        self._drop(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        if entry.task:
+            self._desk.queue.drop(entry.task.key)
+        if entry.asking:
+            self._desk.queue.drop(self._look(entry).key)
+        for digest in entry.lacks_blobs:
+            self.blobs.unwant(entry.key, destination=entry.destination.repository, digest=digest)
+        for child in entry.manifest.children:
+            below = self._entries.get(str(Reference(entry.destination.repository, child.digest)))
+            if below:
+                below.parents.discard(entry.key)
+        del self._entries[entry.key]
+
+    def _begin(self, entry: Entry) -> None:
+        match entry.belief:
+            case "there":
+                entry.stored = True
+            case "ask":
+                entry.asking = True
+                self._desk.ready(self._look(entry))
+            case "absent":
+                self._gather(entry)
+
+    def _look(self, entry: Entry) -> Look:
+        return Look(source=None, destinations=(entry.destination,))
+
+    def _gather(self, entry: Entry, *, doubted: bool = False) -> None:
+        """Have everything brought that the entry lacks, and put it when nothing is lacking.
+
+        Every blob is in `lacks_blobs` before the first is asked for: one that fails at once takes the entry
+        along, and must find the others there to give them up.
+        """
+        repository = entry.destination.repository
+        same = entry.source == repository and not doubted
+        wanted = () if same else entry.manifest.blobs
+        entry.lacks_blobs = {blob.digest for blob in wanted}
+        for child in entry.manifest.children:
+            below = self._entries.get(str(Reference(repository, child.digest)))
+            if below is not None:
+                below.parents.add(entry.key)
+                if not below.stored:
+                    entry.lacks_children.add(below.key)
+        for blob in wanted:
+            there = self.blobs.want(
+                entry.key, blob, source=entry.source, destination=repository, doubted=doubted
+            )
+            if there:
+                entry.lacks_blobs.discard(blob.digest)
+        self._put_when_complete(entry)
+
+    def _put_when_complete(self, entry: Entry) -> None:
+        if entry.lacks_blobs or entry.lacks_children or entry.task or entry.stored or entry.asking:
+            return
+        registry = entry.destination.repository.registry
+        check = registry not in self._checked
+        self._checked.add(registry)
+        entry.task = Put(
+            destination=entry.destination,
+            media_type=entry.manifest.media_type,
+            digest=entry.manifest.digest,
+            content=entry.manifest.content,
+            check=check,
+        )
+        self._desk.ready(entry.task)
+
+    def looked(self, destination: Reference, found: Found | Fault | None) -> None:
+        """The destination has answered whether it has a manifest that was asked for by digest."""
+        entry = self._entries.get(str(destination))
+        if entry is None or not entry.asking:
+            return
+        entry.asking = False
+        if isinstance(found, Fault):
+            self._fail(entry, found)
+        elif found is not None and found.digest == entry.manifest.digest:
+            self._there(entry, confirmed=not entry.manifest.children)
+        else:
+            self._gather(entry, doubted=entry.heals > 0)
+
+    def stored(self, task: Put) -> None:
+        """A put ended well."""
+        entry = self._of(task)
+        if entry is None:
+            self._desk.confirm(task.destination.repository, task.digest, is_blob=False)
+            return
+        entry.task, entry.was_put = None, True
+        self._there(entry)
+
+    def _there(self, entry: Entry, *, confirmed: bool = True) -> None:
+        """The entry is in place; an index that was only asked for is no fact: its children are asked for."""
+        entry.stored = True
+        if confirmed:
+            self._desk.confirm(entry.destination.repository, entry.manifest.digest, is_blob=False)
+        for key in list(entry.parents):
+            parent = self._entries.get(key)
+            if parent is not None:
+                parent.lacks_children.discard(entry.key)
+                self._put_when_complete(parent)
+        images = list(entry.images)
+        if not images:
+            self._drop(entry)
+        for image in images:
+            self._on_stored(image, entry)
+
+    def lacking(self, task: Put, outcome: Lacking) -> None:
+        """The registry does not know what the manifest names: forget, ask for each, send what is missing."""
+        entry = self._of(task)
+        if entry is None:
+            return
+        entry.task = None
+        self._checked.discard(task.destination.repository.registry)
+        if entry.heals >= MAX_HEALS or not entry.images:
+            self._fail(entry, outcome.fault)
+            return
+        entry.heals += 1
+        self._doubt(entry)
+
+    def _doubt(self, entry: Entry) -> None:
+        repository = entry.destination.repository
+        for blob in entry.manifest.blobs:
+            self._desk.facts.write(Forgotten(repository=repository, digest=blob.digest))
+        for child in entry.manifest.children:
+            below = self._entries.get(str(Reference(repository, child.digest)))
+            if below is not None and below.stored:
+                self._desk.facts.write(Forgotten(repository=repository, digest=child.digest))
+                below.stored, below.asking = False, True
+                below.heals += 1
+                self._desk.ready(self._look(below))
+        self._gather(entry, doubted=True)
+
+    def put_failed(self, task: Put, outcome: Failed) -> None:
+        """A put failed."""
+        self._checked.discard(task.destination.repository.registry)
+        entry = self._of(task)
+        if entry is not None:
+            entry.task = None
+            self._fail(entry, outcome.fault)
+
+    def _blob_there(self, key: str, digest: str) -> None:
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.lacks_blobs.discard(digest)
+            self._put_when_complete(entry)
+
+    def _blob_failed(self, key: str, fault: Fault) -> None:
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._fail(entry, fault)
+
+    def _fail(self, entry: Entry, fault: Fault) -> None:
+        """Fail every image that needs the entry; with the last one the entry goes."""
+        images = list(entry.images)
+        if not images:
+            self._drop(entry)
+        for image in images:
+            self._on_failed(image, fault)
+
+    def _of(self, task: Put) -> Entry | None:
+        entry = self._entries.get(str(task.destination))
+        return entry if entry is not None and entry.task == task else None
+
+    def lacks_no_blob(self, keys: set[str]) -> bool:
+        """Whether all blobs of these entries are in place: while stopping, only such images are finished."""
+        return all(not self._entries[key].lacks_blobs for key in keys if key in self._entries)
+
+    def images_of(self, task: Put) -> set[str]:
+        """Keys of the open images that a put is for."""
+        entry = self._of(task)
+        return entry.images if entry else set()
+
+    def first_image(self, key: str) -> str:
+        """An open image that needs the entry; empty: none."""
+        entry = self._entries.get(key)
+        return next(iter(entry.images), "") if entry else ""
+
+    @property
+    def held(self) -> int:
+        """Entries in the ledger, for tests of what memory depends on."""
+        return len(self._entries)
+
+    def entries(self) -> list[Entry]:
+        """All entries, for checks of invariants."""
+        return list(self._entries.values())

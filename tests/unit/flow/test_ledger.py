@@ -1,0 +1,513 @@
+"""Flow, walked by hand: each test is a world, rules, and what became of it."""
+
+from __future__ import annotations
+
+from pipeline.errors import Fault
+from pipeline.model.messages import Lacking, Look, Move, Page, Put, Read
+from pipeline.model.platform import parse_filter
+from pipeline.settings import Limits
+from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, index, manifest, rule
+
+
+def test_copies_one_image() -> None:
+    """A tag that the destination lacks is there afterwards, with all it needs."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one", "two"), "v1")
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert (1, 1, 0) == (flow.counts.known, flow.counts.copied, flow.counts.failed)
+
+
+def test_minimal_requests_for_a_new_image() -> None:
+    """A new image with a config and two layers costs 2 HEADs, a list, a GET and PUT, and 3 per blob."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one", "two"), "v1")
+
+    world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert {"HEAD": 2, "LIST": 1, "GET": 4, "POST": 3, "PUT": 4} == dict(world.requests)
+
+
+def test_unchanged_costs_two_heads() -> None:
+    """A second run asks nothing but HEAD on both sides, an index included."""
+    world = World()
+    amd, arm = image("base", "amd"), image("base", "arm")
+    world.push(f"{SOURCE}/a", index((amd, "amd64"), (arm, "arm64")), "v1", children=[amd, arm])
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+    world.run(rules, "first")
+    world.requests.clear()
+
+    flow = world.run(rules, "second")
+
+    assert {"HEAD": 2} == dict(world.requests)
+    assert 1 == flow.counts.unchanged
+
+
+def test_shared_blob_crosses_once() -> None:
+    """A blob wanted by three repositories is uploaded once and mounted twice."""
+    world = World()
+    for name in "abc":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+
+    world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abc")])
+
+    assert 1 == world.uploads[MIRROR, digest(b"base")]
+    assert all(world.complete(f"{MIRROR}/{name}", "v1") for name in "abc")
+
+
+def test_mounts_refused() -> None:
+    """Where mounts are refused, every repository gets its own upload, and after two refusals nobody waits."""
+    world = World(mounts=False)
+    for name in "abcd":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+
+    flow = world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abcd")])
+
+    assert 4 == world.uploads[MIRROR, digest(b"base")]
+    assert 4 == flow.counts.copied
+
+
+def test_first_uploader_killed() -> None:
+    """When the leader's worker dies, the same move is given out again, and the others mount from it."""
+    world = World()
+    for name in "abc":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+    world.lose(f"move {MIRROR}/a@{digest(b'base')}")
+
+    flow = world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abc")])
+
+    assert 1 == world.uploads[MIRROR, digest(b"base")]
+    assert 3 == flow.counts.copied
+
+
+def test_leader_fails_at_the_source() -> None:
+    """A fault at the source fails who shares that source; one with another source leads on."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("base", salt="a"), "v1")
+    world.push("other.example.com/b", image("base", salt="b"), "v1")
+    world.store(f"{SOURCE}/a").blobs.discard(digest(b"base"))
+
+    flow = world.run(
+        [
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", f"{MIRROR}/a2"),
+            rule("other.example.com/b:v1", f"{MIRROR}/b", number=1),
+        ]
+    )
+
+    assert (1, 2) == (flow.counts.copied, flow.counts.failed)
+    assert world.complete(f"{MIRROR}/b", "v1")
+    moves = [t for t in world.done if isinstance(t, Move) and t.blob.digest == digest(b"base")]
+    assert 2 == len(moves)
+
+
+def test_leader_fails_at_the_destination() -> None:
+    """A fault at the destination fails that repository only; the next one leads."""
+    world = World()
+    for name in "abc":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+    world.fail(f"move {MIRROR}/a@{digest(b'base')}", side="destination", status=403, registry=MIRROR)
+
+    flow = world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abc")])
+
+    assert (2, 1) == (flow.counts.copied, flow.counts.failed)
+    assert 1 == world.uploads[MIRROR, digest(b"base")]
+
+
+def test_child_shared_by_two_tags() -> None:
+    """A child manifest that two tags name is read once and put once."""
+    world = World()
+    shared, other = image("base"), image("else")
+    world.push(f"{SOURCE}/a", index((shared, "amd64")), "v1", children=[shared])
+    world.push(f"{SOURCE}/a", index((shared, "amd64"), (other, "arm64")), "v2", children=[shared, other])
+
+    world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert world.complete(f"{MIRROR}/a", "v2")
+    keys = [task.key for task in world.done]
+    assert 1 == keys.count(f"read {SOURCE}/a@{digest(shared)}")
+    assert 1 == keys.count(f"put {MIRROR}/a@{digest(shared)}")
+
+
+def test_tags_of_one_digest_are_read_once() -> None:
+    """`latest`, `1` and `1.2` on one digest, and three destinations of it, cost one read of each manifest."""
+    world = World()
+    child = image("base")
+    world.push(f"{SOURCE}/a", index((child, "amd64")), "latest", "1", "1.2", children=[child])
+
+    world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", f"{MIRROR}/b", "third.example.net/c")])
+
+    assert 2 == sum(isinstance(task, Read) for task in world.done)
+
+
+def test_same_repository_is_one_put() -> None:
+    """A retag within one repository costs two HEADs, one GET and one PUT."""
+    world = World()
+    child = image("base")
+    world.push(f"{MIRROR}/a", index((child, "amd64")), "v1", children=[child])
+
+    world.run([rule(f"{MIRROR}/a:v1", f"{MIRROR}/a:stable")])
+
+    assert {"HEAD": 2, "GET": 1, "PUT": 1} == dict(world.requests)
+    assert world.complete(f"{MIRROR}/a", "stable")
+
+
+def test_same_registry_moves_no_blob() -> None:
+    """A copy within one registry mounts every blob."""
+    world = World()
+    world.push(f"{MIRROR}/a", image("base", "top"), "v1")
+
+    world.run([rule(f"{MIRROR}/a:v1", f"{MIRROR}/b")])
+
+    assert not world.uploads
+    assert world.complete(f"{MIRROR}/b", "v1")
+
+
+def test_source_equals_destination() -> None:
+    """Source and destination equal: up to date, without any request."""
+    world = World()
+    world.push(f"{MIRROR}/a", image("base"), "v1")
+
+    flow = world.run([rule(f"{MIRROR}/a:v1", f"{MIRROR}/a:v1")])
+
+    assert not world.requests
+    assert 1 == flow.counts.unchanged
+
+
+def test_page_lost_with_its_worker() -> None:
+    """A page of tags that dies with its worker is asked for again, and nothing is missing or doubled."""
+    world = World()
+    world.page_size = 3
+    for number in range(10):
+        world.push(f"{SOURCE}/a", image(f"layer {number}"), f"v{number}")
+    world.lose(f"expand {SOURCE}/a?3")
+
+    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+
+    assert 10 == flow.counts.copied
+    assert all(world.complete(f"{MIRROR}/a", f"v{number}") for number in range(10))
+
+
+def test_blob_unknown_is_healed() -> None:
+    """Blob unknown at a put: what was believed is forgotten, asked for, and sent."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("base", "top"), "v1")
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+    flow = world.flow(rules)
+    tasks = world.take_all(flow)
+    while not any(isinstance(task, Put) for task in tasks):
+        flow.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(flow)
+    world.store(f"{MIRROR}/a").blobs.discard(digest(b"base"))
+    for task in tasks:
+        flow.settle(world.answer(task), world.now)
+    world.go(flow)
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert 2 == world.uploads[MIRROR, digest(b"base")]
+
+
+def test_blob_unknown_for_ever_fails() -> None:
+    """A registry that never knows what it was given fails the image after two heals."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("base"), "v1")
+    refusal = Fault(operation="put", words="blob unknown", status=400)
+    world.script[f"put {MIRROR}/a:v1"] += [lambda task: Lacking(key=task.key, fault=refusal, digests=())] * 9
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert 3 == sum(isinstance(task, Put) for task in world.done)
+    assert 1 == flow.counts.failed
+
+
+def test_equal_index_without_records_asks_for_children() -> None:
+    """Equal tags that no record vouches for: children are asked for once, and what is missing is sent."""
+    world = World()
+    amd, arm = image("base", "amd"), image("base", "arm")
+    both = index((amd, "amd64"), (arm, "arm64"))
+    world.push(f"{SOURCE}/a", both, "v1", children=[amd, arm])
+    world.push(f"{MIRROR}/a", both, "v1", children=[amd])
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert 1 == flow.counts.copied
+    keys = [task.key for task in world.done if isinstance(task, Look)]
+    assert 3 == len(keys)
+
+
+def test_two_sources_for_one_tag() -> None:
+    """The rule that stands first in the file wins a destination tag; the other pair fails with both lines."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.push(f"{SOURCE}/b", image("two"), "v1")
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/x"), rule(f"{SOURCE}/b:v1", f"{MIRROR}/x", number=1)])
+
+    assert (1, 1) == (flow.counts.copied, flow.counts.failed)
+    assert digest(image("one")) == world.store(f"{MIRROR}/x").tags["v1"]
+    row = world.facts.image(f"{SOURCE}/b:v1", f"{MIRROR}/x:v1", "")
+    assert row is not None
+    assert "line 2 and line 1" in row.fault
+
+
+def test_two_sources_of_one_digest() -> None:
+    """Two sources for one destination tag are no conflict where their digests are equal."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.push(f"{SOURCE}/b", image("one"), "v1")
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/x"), rule(f"{SOURCE}/b:v1", f"{MIRROR}/x", number=1)])
+
+    assert (1, 1, 0) == (flow.counts.copied, flow.counts.unchanged, flow.counts.failed)
+
+
+def test_same_pair_twice() -> None:
+    """Two rules that give the same pair are one image."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
+
+    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a"), rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", number=1)])
+
+    assert (2, 2) == (flow.counts.known, flow.counts.copied)
+
+
+def test_failed_image_is_tried_again_after_all_others() -> None:
+    """What failed and may succeed is tried again in a pass of its own, and counts once."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
+    world.fail("look", side="source", status=500, retryable=True)
+
+    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+
+    assert (2, 2, 0, 0) == (
+        flow.counts.known,
+        flow.counts.copied,
+        flow.counts.failed,
+        flow.counts.to_retry,
+    )
+
+
+def test_permanent_failure_is_not_tried_again() -> None:
+    """An image that cannot succeed is looked at once, whatever --retries says."""
+    world = World(retries=5)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+
+    flow = world.run([rule(f"{SOURCE}/a:nope,v1", f"{MIRROR}/a")])
+
+    assert (1, 1) == (flow.counts.copied, flow.counts.failed)
+    assert 1 == sum(task.key.startswith(f"look {SOURCE}/a:nope") for task in world.done)
+
+
+def test_retries_end() -> None:
+    """--retries 2 means three tries, and then the image has failed."""
+    world = World(retries=2)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.fail("look", side="source", status=500, retryable=True, times=9)
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert 1 == flow.counts.failed
+    assert 3 == len(world.done)
+
+
+def test_failed_image_asks_for_none_of_its_other_blobs() -> None:
+    """When one blob cannot be had, the moves of the image that have not begun are taken back."""
+    world = World(limits=Limits(bodies=1))
+    layers = [f"layer {number}" for number in range(20)]
+    world.push(f"{SOURCE}/a", image(*layers), "v1")
+    world.store(f"{SOURCE}/a").blobs.discard(digest(b"layer 0"))
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert 1 == flow.counts.failed
+    assert sum(isinstance(task, Move) for task in world.done) <= 3
+
+
+def test_task_that_kills_its_worker() -> None:
+    """A task that two workers died of runs alone, and fails when its worker dies again; the others go on."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
+    bad = f"look {SOURCE}/a:v1"
+    world.lose(bad, times=2)
+    world.lose(bad, alone=True)
+
+    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+
+    assert (1, 1) == (flow.counts.copied, flow.counts.failed)
+
+
+def test_throttled_registry_is_left_alone() -> None:
+    """A 429 costs no try: the registry is asked nothing until its pause is over, and nothing fails."""
+    world = World(retries=0)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.throttle("look", SOURCE, delay=30, times=4)
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert 1 == flow.counts.copied
+    assert 120 <= world.now
+
+
+def test_patience_ends() -> None:
+    """A registry that lets nothing through for --patience is given up, and its images fail."""
+    world = World(retries=0, patience=100.0)
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
+    world.throttle("look", SOURCE, delay=30, times=100)
+
+    flow = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")])
+
+    assert 2 == flow.counts.failed
+    assert world.now < 200
+
+
+def test_unreachable_registry_fails_fast() -> None:
+    """A registry that was never reached is given up for the pass: nobody else waits for the same fault."""
+    world = World(retries=1, limits=Limits(requests=2))
+    world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(50)))
+    world.fail("look", side="source", registry=SOURCE, code="UNREACHABLE", retryable=True, times=999)
+    tags = ",".join(f"v{number}" for number in range(50))
+
+    flow = world.run([rule(f"{SOURCE}/a:{tags}", f"{MIRROR}/a")])
+
+    assert 50 == flow.counts.failed
+    assert len(world.done) <= 8
+
+
+def test_rules_that_share_a_destination_wait() -> None:
+    """A rule that failed to expand and is tried again keeps its right to the destination tag."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.push(f"{SOURCE}/b", image("two"), "v1")
+    world.fail(f"expand {SOURCE}/a", side="source", status=500, retryable=True)
+
+    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/x"), rule(f"{SOURCE}/b", f"{MIRROR}/x", number=1)])
+
+    assert digest(image("one")) == world.store(f"{MIRROR}/x").tags["v1"]
+    assert (1, 1) == (flow.counts.copied, flow.counts.failed)
+
+
+def test_looping_list_fails_the_rule() -> None:
+    """A tag list whose link leads back fails the rule, with the tags before it copied."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
+    pages = [(("v1",), "x"), (("v2",), "y"), (("v1",), "x")]
+    world.script[f"expand {SOURCE}/a"] += [
+        lambda task, tags=tags, link=link: Page(key=task.key, tags=tags, next=link) for tags, link in pages
+    ]
+
+    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+
+    assert 1 == flow.counts.rules_failed
+    assert 2 == flow.counts.copied
+
+
+def test_index_reserialised_by_another_tool_is_up_to_date() -> None:
+    """A destination whose index is the same JSON in other bytes counts as up to date."""
+    world = World()
+    child = image("base")
+    here = index((child, "amd64"))
+    there = here.replace(b'": ', b'":')
+    world.push(f"{SOURCE}/a", here, "v1", children=[child])
+    world.push(f"{MIRROR}/a", there, "v1", children=[child])
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert 1 == flow.counts.unchanged
+    assert digest(there) == world.store(f"{MIRROR}/a").tags["v1"]
+
+
+def test_filter_rewrites_an_index() -> None:
+    """A filter that drops an entry writes a new index; the second run costs two HEADs."""
+    world = World()
+    world.filter = parse_filter([], ["amd64"])
+    amd, arm = image("amd"), image("arm")
+    inner = index((arm, "arm64"), (amd, "amd64"))
+    world.push(f"{SOURCE}/a", index(inner), "v1", children=[amd, arm, inner])
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+
+    world.run(rules, "first")
+
+    store = world.store(f"{MIRROR}/a")
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert digest(arm) not in store.manifests
+    top = manifest(store.manifests[store.tags["v1"]])
+    assert [digest(amd)] == [c.digest for c in manifest(store.manifests[top.children[0].digest]).children]
+    world.requests.clear()
+    world.run(rules, "second")
+    assert {"HEAD": 2} == dict(world.requests)
+
+
+def test_drain_finishes_what_is_complete() -> None:
+    """While stopping, only puts of images whose blobs are all there are given out."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    flow = world.flow([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    tasks = world.take_all(flow)
+    while sum(isinstance(task, Move) for task in tasks) < 2:
+        flow.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(flow)
+
+    flow.drain(world.now)
+    for task in tasks:
+        flow.settle(world.answer(task), world.now)
+    world.go(flow)
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert flow.done
+
+
+def test_resumes_without_sending_confirmed_blobs() -> None:
+    """After a run that was killed, blobs that the destination confirmed are asked for and not sent again."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one", "two", "three"), "v1")
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+    flow = world.flow(rules, "killed")
+    tasks = world.take_all(flow)
+    while sum(world.uploads.values()) < 2:
+        flow.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(flow)
+
+    world.run(rules, "next")
+
+    assert all(count == 1 for count in world.uploads.values())
+    assert world.complete(f"{MIRROR}/a", "v1")
+
+
+def test_force_pushes_again() -> None:
+    """--force puts manifests that are there already."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+    world.run(rules, "first")
+    forced = World(force=True)
+    forced.stores, forced.facts = world.stores, world.facts
+
+    flow = forced.run(rules, "second")
+
+    assert 1 == flow.counts.copied
+    assert 1 == sum(isinstance(task, Put) for task in forced.done)
+    assert not forced.uploads
+
+
+def test_memory_does_not_depend_on_tags() -> None:
+    """After a rule of 3,000 tags no ledger holds anything, and never more than the window."""
+    world = World(limits=Limits(window_images=16))
+    content = image("one")
+    world.push(f"{SOURCE}/a", content, *(f"v{number}" for number in range(3_000)))
+    world.page_size = 100
+
+    flow = world.flow([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+    most = 0
+    tasks = world.take_all(flow)
+    while not flow.done:
+        flow.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(flow)
+        most = max(most, flow.begun)
+
+    assert 3_000 == flow.counts.copied
+    assert most <= 16
+    images = flow._images
+    assert 0 == images.manifests.held == images.manifests.blobs.held == images.reads.bytes_held

@@ -1,0 +1,387 @@
+"""A world of registries in memory that answers Flow's tasks: what the workers would do, without any of it.
+
+The world checks at every put what a real registry may not: that all blobs and children are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import Fault
+from pipeline.model.facts import Claim, Forgotten, Held, ImageRow
+from pipeline.model.flow.ledger import Flow
+from pipeline.model.manifest import Manifest, parse
+from pipeline.model.messages import (
+    STAGES,
+    Cost,
+    Expand,
+    Failed,
+    Found,
+    Got,
+    Lacking,
+    Look,
+    Looked,
+    Lost,
+    Move,
+    Moved,
+    Page,
+    Put,
+    Read,
+    Stored,
+    Throttled,
+)
+from pipeline.model.platform import Filter
+from pipeline.model.reference import Reference, Repository, parse_repository
+from pipeline.model.selection import AllTags, Named, Rule, Target
+from pipeline.settings import Limits, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipeline.model.facts import Fact
+    from pipeline.model.messages import Outcome, Task
+
+OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+SOURCE = "src.example.com"
+MIRROR = "dst.example.org"
+
+
+def digest(content: bytes) -> str:
+    """The sha256 digest of some bytes."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def blob(name: str) -> dict[str, Any]:
+    """A descriptor of a made-up layer."""
+    return {
+        "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+        "digest": digest(name.encode()),
+        "size": len(name),
+    }
+
+
+def image(*layers: str, salt: str = "") -> bytes:
+    """An image manifest with a config of its own and these layers."""
+    config = blob(f"config {salt} {layers}") | {"mediaType": "application/vnd.oci.image.config.v1+json"}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_IMAGE,
+        "config": config,
+        "layers": [blob(layer) for layer in layers],
+    }
+    return json.dumps(document).encode()
+
+
+def index(*entries: tuple[bytes, str] | bytes) -> bytes:
+    """An index of images or indexes, each with its architecture (empty: no platform)."""
+    manifests = []
+    for entry in entries:
+        content, architecture = entry if isinstance(entry, tuple) else (entry, "")
+        item: dict[str, Any] = {
+            "mediaType": json.loads(content)["mediaType"],
+            "digest": digest(content),
+            "size": len(content),
+        }
+        if architecture:
+            item["platform"] = {"os": "linux", "architecture": architecture}
+        manifests.append(item)
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}).encode()
+
+
+def manifest(content: bytes) -> Manifest:
+    """The manifest that the bytes are."""
+    return parse(content, "", digest(content))
+
+
+@dataclass
+class Store:
+    """One repository."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    manifests: dict[str, bytes] = field(default_factory=dict)
+    blobs: set[str] = field(default_factory=set)
+
+
+class MemoryFacts:
+    """The records, in memory."""
+
+    def __init__(self) -> None:
+        self.run = ""
+        self.helds: dict[tuple[str, str], str] = {}
+        self.sources: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.rows: dict[tuple[str, str, str], ImageRow] = {}
+        self.claims: dict[str, Claim] = {}
+
+    def write(self, fact: Fact) -> None:
+        match fact:
+            case Held():
+                self.helds[str(fact.repository), fact.digest] = self.run
+                if fact.is_blob:
+                    key = (fact.repository.registry, fact.digest)
+                    others = [path for path in self.sources[key] if path != fact.repository.path]
+                    self.sources[key] = [fact.repository.path, *others][:3]
+            case Forgotten():
+                self.helds.pop((str(fact.repository), fact.digest), None)
+                paths = self.sources[fact.repository.registry, fact.digest]
+                if fact.repository.path in paths:
+                    paths.remove(fact.repository.path)
+            case ImageRow():
+                self.rows[fact.source, fact.destination, fact.filter] = fact
+            case Claim():
+                self.claims[fact.destination] = fact
+
+    def held(self, repository: Repository, digest: str) -> str:
+        return self.helds.get((str(repository), digest), "")
+
+    def mount_sources(self, registry: str, digest: str) -> tuple[str, ...]:
+        return tuple(self.sources.get((registry, digest), ()))
+
+    def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
+        return self.rows.get((source, destination, platforms))
+
+    def claim(self, destination: str) -> Claim | None:
+        return self.claims.get(destination)
+
+    def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
+        """Pages of two rows, so that small tests turn pages."""
+        wanted = [
+            (f"{row.source} {row.destination}", row)
+            for row in self.rows.values()
+            if row.run == run and row.result == "failed" and row.retryable
+        ]
+        page = sorted((pair for pair in wanted if pair[0] > after), key=lambda pair: pair[0])
+        rows = tuple(row for _, row in page[:2])
+        return rows, page[1][0] if len(page) > 2 else ""
+
+
+class World:
+    """Registries by (registry, path), and how they behave."""
+
+    def __init__(self, *, mounts: bool = True, limits: Limits | None = None, **settings: Any) -> None:
+        self.stores: dict[str, Store] = {}
+        self.mounts = mounts
+        self.facts = MemoryFacts()
+        self.settings = Settings(limits=limits or Limits(), **settings)
+        self.filter = Filter()
+        self.page_size = 1_000
+        self.script: dict[str, list[Callable[[Task], Outcome | None]]] = defaultdict(list)
+        """By a part of the task's key: answers to give instead of the right one, in order; None: be right."""
+        self.done: list[Task] = []
+        self.uploads: Counter[tuple[str, str]] = Counter()
+        """(destination registry, digest) -> uploads."""
+        self.requests: Counter[str] = Counter()
+        """By what was asked, as the protocol counts: HEAD, GET, POST, PUT."""
+        self.now = 0.0
+
+    def store(self, text: str) -> Store:
+        """A repository, made at its first mention."""
+        return self.stores.setdefault(str(parse_repository(text)), Store())
+
+    def push(self, text: str, content: bytes, *tags: str, children: Sequence[bytes] = ()) -> str:
+        """Put a manifest with all that it names into a repository; returns its digest."""
+        store = self.store(text)
+        for each in (*children, content):
+            parsed = manifest(each)
+            store.manifests[parsed.digest] = each
+            store.blobs.update(b.digest for b in parsed.blobs)
+        for tag in tags:
+            store.tags[tag] = digest(content)
+        return digest(content)
+
+    def flow(self, rules: Sequence[Rule], run: str = "run") -> Flow:
+        """A Flow over this world's records."""
+        self.facts.run = run
+        return Flow(
+            rules, run=run, facts=self.facts, settings=self.settings, platforms=self.filter, now=self.now
+        )
+
+    def run(
+        self, rules: Sequence[Rule], run: str = "run", *, pick: Callable[[int], int] = lambda _: 0
+    ) -> Flow:
+        """Run a Flow to its end; `pick` chooses which of n running tasks answers next."""
+        flow = self.flow(rules, run)
+        self.go(flow, pick=pick)
+        return flow
+
+    def go(self, flow: Flow, *, pick: Callable[[int], int] = lambda _: 0, steps: int = 100_000) -> None:
+        """Let tasks run and answer, one at a time in the order of `pick`, until all is over."""
+        running: list[Task] = []
+        for _ in range(steps):
+            running += self.take_all(flow)
+            if flow.done:
+                return
+            if not running:
+                wake = flow.wake(self.now)
+                assert wake is not None, "nothing runs, nothing wakes, and it is not over"
+                self.now += wake
+                flow.tick(self.now)
+                continue
+            task = running.pop(pick(len(running)))
+            flow.settle(self.answer(task), self.now)
+            flow.validate()
+        raise AssertionError("it does not end")
+
+    def take_all(self, flow: Flow) -> list[Task]:
+        """All tasks that may start now."""
+        found = []
+        for stage in STAGES:
+            while (task := flow.take(stage, self.now)) or (task := flow.take(stage, self.now, alone=True)):
+                found.append(task)
+        return found
+
+    def fail(self, part: str, *, times: int = 1, **fault: Any) -> None:
+        """Have tasks whose key holds `part` fail."""
+        made = Fault(**({"operation": "work", "words": "it is broken"} | fault))
+        self.script[part] += [lambda task: Failed(key=task.key, fault=made)] * times
+
+    def lose(self, part: str, *, times: int = 1, alone: bool = False) -> None:
+        """Have the worker of such a task die."""
+        self.script[part] += [
+            lambda task: Lost(key=task.key, reason="killed by SIGKILL", begun=True, alone=alone)
+        ] * times
+
+    def throttle(self, part: str, registry: str, *, delay: float = 5.0, times: int = 1) -> None:
+        """Have the registry answer such a task with a request for a pause."""
+        fault = Fault(operation="work", words="slow down", registry=registry, status=429, retryable=True)
+        self.script[part] += [lambda task: Throttled(key=task.key, fault=fault, delay=delay)] * times
+
+    def answer(self, task: Task) -> Outcome:
+        """What the task's worker would answer."""
+        self.done.append(task)
+        for part, answers in self.script.items():
+            if part in task.key and answers:
+                scripted = answers.pop(0)(task)
+                if scripted is not None:
+                    return scripted
+        match task:
+            case Expand():
+                return self._expand(task)
+            case Look():
+                return self._look(task)
+            case Read():
+                store = self.stores[str(task.repository)]
+                self.requests["GET"] += 1
+                return Got(key=task.key, manifest=manifest(store.manifests[task.digest]), cost=Cost())
+            case Move():
+                return self._move(task)
+            case Put():
+                return self._put(task)
+
+    def _expand(self, task: Expand) -> Outcome:
+        self.requests["LIST"] += 1
+        store = self.stores.get(str(task.repository))
+        if store is None:
+            if task.side == "destination":
+                return Page(key=task.key, tags=(), missing=True)
+            fault = Fault(operation="list", words="unknown", status=404, registry=task.repository.registry)
+            return Failed(key=task.key, fault=fault)
+        tags = sorted(store.tags)
+        begin = int(task.page or 0)
+        end = begin + self.page_size
+        return Page(key=task.key, tags=tuple(tags[begin:end]), next=str(end) if end < len(tags) else "")
+
+    def _find(self, reference: Reference) -> Found | None:
+        self.requests["HEAD"] += 1
+        store = self.stores.get(str(reference.repository), Store())
+        name = reference.name if reference.is_digest else store.tags.get(reference.name, "")
+        if name not in store.manifests:
+            return None
+        return Found(digest=name, media_type=manifest(store.manifests[name]).media_type)
+
+    def _look(self, task: Look) -> Outcome:
+        source: Found | Fault | None = None
+        if task.source is not None:
+            source = self._find(task.source) or Fault(
+                operation="read",
+                words="no such tag",
+                side="source",
+                status=404,
+                code="MANIFEST_UNKNOWN",
+                registry=task.source.repository.registry,
+            )
+        there = tuple(self._find(destination) for destination in task.destinations)
+        return Looked(key=task.key, source=source, destinations=there)
+
+    def _move(self, task: Move) -> Outcome:
+        here = self.stores.setdefault(str(task.destination), Store())
+        wanted = task.blob.digest
+        if task.ask:
+            self.requests["HEAD"] += 1
+            if wanted in here.blobs:
+                return Moved(key=task.key, how="present")
+        self.requests["POST"] += 1
+        if task.mount and self.mounts:
+            other = self.stores.get(f"{task.destination.registry}/{task.mount}", Store())
+            if wanted in other.blobs:
+                here.blobs.add(wanted)
+                return Moved(key=task.key, how="mounted")
+        self.requests["GET"] += 1
+        if wanted not in self.stores[str(task.source)].blobs:
+            fault = Fault(operation="read", words="gone", side="source", status=404, code="BLOB_UNKNOWN")
+            return Failed(key=task.key, fault=fault, refused=bool(task.mount))
+        self.requests["PUT"] += 1
+        self.uploads[task.destination.registry, wanted] += 1
+        here.blobs.add(wanted)
+        return Moved(key=task.key, how="uploaded", refused=bool(task.mount))
+
+    def _put(self, task: Put) -> Outcome:
+        self.requests["PUT"] += 1
+        here = self.stores.setdefault(str(task.destination.repository), Store())
+        parsed = parse(task.content, task.media_type, task.digest)
+        missing = [b.digest for b in parsed.blobs if b.digest not in here.blobs]
+        missing += [c.digest for c in parsed.children if c.digest not in here.manifests]
+        if missing:
+            fault = Fault(
+                operation="put",
+                words="blob unknown",
+                side="destination",
+                status=400,
+                code="MANIFEST_BLOB_UNKNOWN",
+            )
+            return Lacking(key=task.key, fault=fault, digests=tuple(missing))
+        here.manifests[task.digest] = task.content
+        if not task.destination.is_digest:
+            here.tags[task.destination.name] = task.digest
+        return Stored(key=task.key)
+
+    def complete(self, text: str, tag: str) -> bool:
+        """Whether a tag is there with everything below it."""
+        store = self.stores.get(str(parse_repository(text)), Store())
+        todo = [store.tags.get(tag, "")]
+        while todo:
+            name = todo.pop()
+            if name not in store.manifests:
+                return False
+            parsed = manifest(store.manifests[name])
+            if any(each.digest not in store.blobs for each in parsed.blobs):
+                return False
+            todo += [child.digest for child in parsed.children]
+        return True
+
+
+def rule(source: str, *destinations: str, number: int = 0) -> Rule:
+    """A rule: `registry/path` for all tags or `registry/path:a,b`; destinations likewise."""
+    path, names = _split(source)
+    targets = [_split(each) for each in destinations]
+    return Rule(
+        number=number,
+        line=number + 1,
+        text=source,
+        source=parse_repository(path),
+        selection=Named(names=names) if names else AllTags(),
+        targets=tuple(Target(repository=parse_repository(where), names=to or None) for where, to in targets),
+    )
+
+
+def _split(text: str) -> tuple[str, tuple[str, ...]]:
+    """Take `path:a,b` or `path@digest` apart."""
+    if "@" in text:
+        path, name = text.split("@")
+        return path, (name,)
+    path, _, names = text.rpartition(":")
+    return (path, tuple(names.split(","))) if path else (names, ())
