@@ -1,0 +1,107 @@
+"""The crew: the worker processes of each stage, what each of them is running, and who is free.
+
+Processes start with the first task of their stage. As many as cores where bytes move; one where only short
+requests go out, since one process with threads keeps a registry's places filled.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.engine.process import context, start_worker, stop_all
+from pipeline.engine.worker import Setup
+
+if TYPE_CHECKING:
+    from pipeline.engine.process import WorkerProcess
+    from pipeline.model.messages import Stage, Task
+    from pipeline.settings import Settings
+
+_MOST_PROCESSES = 4
+_THREADS: dict[Stage, int] = {"expand": 8, "resolve": 32, "transfer": 12}
+"""Tasks that one process runs at a time; a transfer's are mostly waiting for bytes of its neighbours."""
+
+
+@dataclass(slots=True)
+class Member:
+    """One worker process, and what it has been given."""
+
+    process: WorkerProcess
+    stage: Stage
+    last_word: float
+    tasks: dict[str, Task] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    """Keys of the tasks that it has said it runs."""
+    ready: bool = False
+    """Whether it has said anything yet."""
+    alone: bool = False
+    """Whether it runs a task that must have nothing beside it."""
+    aborted_at: float | None = None
+    """When it was told to print its stacks and die."""
+
+
+class Crew:
+    """Starts, finds and lets go workers; the supervisor speaks to them."""
+
+    def __init__(self, settings: Settings, keyring: object) -> None:
+        """`keyring`: credentials, handed to the workers unseen."""
+        self._settings = settings
+        self._keyring = keyring
+        self._context = context()
+        self._started = 0
+        self.members: list[Member] = []
+
+    def has_room(self, stage: Stage, *, idle: bool = False) -> bool:
+        """Whether a worker of the stage can take a task, be it one that is still to be started.
+
+        Args:
+            stage: the stage.
+            idle: the worker must be running nothing else.
+        """
+        return len(self._of(stage)) < _processes(stage) or bool(self._able(stage, idle=idle))
+
+    def pick(self, stage: Stage, now: float, *, idle: bool = False) -> Member:
+        """The least busy worker of a stage that has room, started where that makes one less busy.
+
+        Raises:
+            MachineError: no worker can be started.
+        """
+        able = self._able(stage, idle=idle)
+        best = min(able, key=lambda member: len(member.tasks), default=None)
+        if best is None or (best.tasks and len(self._of(stage)) < _processes(stage)):
+            return self._start(stage, now)
+        return best
+
+    def _of(self, stage: Stage) -> list[Member]:
+        return [member for member in self.members if member.stage == stage]
+
+    def _able(self, stage: Stage, *, idle: bool) -> list[Member]:
+        most = 1 if idle else _THREADS[stage]
+        return [
+            member
+            for member in self._of(stage)
+            if len(member.tasks) < most and not (member.alone or member.process.inbox.broken)
+        ]
+
+    def _start(self, stage: Stage, now: float) -> Member:
+        self._started += 1
+        setup = Setup(stage=stage, threads=_THREADS[stage], settings=self._settings, keyring=self._keyring)
+        member = Member(start_worker(self._context, f"{stage}-{self._started}", setup), stage, now)
+        self.members.append(member)
+        return member
+
+    def bury(self, member: Member) -> str:
+        """Let a dead worker go; returns how it ended, in words."""
+        self.members.remove(member)
+        return member.process.reap(1.0)
+
+    def dismiss(self, *, timeout: float) -> None:
+        """Let all go; who is not gone after `timeout` seconds is killed."""
+        stop_all([member.process for member in self.members], timeout=timeout)
+        self.members.clear()
+
+
+def _processes(stage: Stage) -> int:
+    """Processes of a stage at most."""
+    return min(os.cpu_count() or 1, _MOST_PROCESSES) if stage == "transfer" else 1

@@ -1,0 +1,204 @@
+"""Queues with one reader and one writer that say end-of-file when the other side dies.
+
+The queues of multiprocessing do neither: a killed reader takes their lock along, and the parent holds their
+write end, so that nobody sees end-of-file. These are one-way pipes with a frame around each message: four
+bytes of length, big-endian, then the pickle. The supervisor's ends never block, since a worker may be stopped
+in the middle of a message of megabytes; a worker's ends do nothing but block.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from pipeline.settings import MIB
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from pipeline.model.messages import Answer, Task
+
+MAX_MESSAGE = 8 * MIB
+"""Bytes of one pickled message; a manifest of 4 MiB and its events fit twice."""
+_HEADER = 4
+_READ = MIB
+
+
+def frame(message: object) -> bytes:
+    """One message as it goes through a pipe.
+
+    Raises:
+        ValueError: it is larger than MAX_MESSAGE.
+        Exception: whatever pickle raises for what it cannot carry; nothing has been sent then.
+    """
+    body = pickle.dumps(message, protocol=5)
+    if len(body) > MAX_MESSAGE:
+        raise ValueError(f"a message of {len(body)} bytes, the limit is {MAX_MESSAGE}")
+    return len(body).to_bytes(_HEADER, "big") + body
+
+
+class Unframer:
+    """Turns pieces of a stream, however they were cut, into messages."""
+
+    def __init__(self) -> None:
+        """Begin at the start of a frame."""
+        self._buffer = bytearray()
+
+    def feed(self, piece: bytes) -> list[Any]:
+        """The messages that `piece` completes, in order; half a message waits for the next piece.
+
+        Raises:
+            ValueError: the stream announces a message larger than MAX_MESSAGE.
+            Exception: whatever pickle raises for what is no message.
+        """
+        self._buffer += piece
+        messages = []
+        begin = 0
+        with memoryview(self._buffer) as view:
+            while len(view) - begin >= _HEADER:
+                body = begin + _HEADER
+                size = int.from_bytes(view[begin:body], "big")
+                if size > MAX_MESSAGE:
+                    raise ValueError(f"a message of {size} bytes, the limit is {MAX_MESSAGE}")
+                if len(view) - body < size:
+                    break
+                begin = body + size
+                messages.append(pickle.loads(view[body:begin]))  # noqa: S301 - from our own worker's pipe
+        del self._buffer[:begin]
+        return messages
+
+
+class Inbox:
+    """The supervisor's end of a worker's inbox: writes, and never blocks."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Own `connection`, the write end of a one-way pipe."""
+        self._connection = connection
+        self._unsent: deque[memoryview] = deque()
+        self.broken = False
+        """Whether the reader is gone; death is judged by the outbox's end, which comes after the answers."""
+        os.set_blocking(connection.fileno(), False)
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits until the pipe has room: then `flush` is due when `fileno` is writable."""
+        return bool(self._unsent)
+
+    def send(self, task: Task) -> None:
+        """Append `task` and write what the pipe takes at once; what a dead reader would get is dropped.
+
+        Raises:
+            ValueError: it is larger than MAX_MESSAGE.
+        """
+        self._unsent.append(memoryview(frame(task)))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the pipe takes now."""
+        try:
+            while self._unsent:
+                written = os.write(self._connection.fileno(), self._unsent[0])
+                if written < len(self._unsent[0]):
+                    self._unsent[0] = self._unsent[0][written:]
+                else:
+                    self._unsent.popleft()
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self.broken = True
+            self._unsent.clear()
+
+    def fileno(self) -> int:
+        """For a selector."""
+        return self._connection.fileno()
+
+    def close(self) -> None:
+        """Say end-of-file: the worker leaves, whatever it is doing. May be called twice."""
+        self._unsent.clear()
+        self._connection.close()
+
+
+class Outbox:
+    """The supervisor's end of a worker's outbox: reads, and never blocks."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Own `connection`, the read end of a one-way pipe."""
+        self._connection = connection
+        self._unframer = Unframer()
+        self.at_end = False
+        """Whether the worker is gone and all that it said has been read."""
+        self.error = ""
+        """Why the stream could not be read on; it is at its end then, and the worker is of no more use."""
+        os.set_blocking(connection.fileno(), False)
+
+    def read(self) -> list[Answer]:
+        """The messages that one read completes, at most 1 MiB of them; none where the pipe holds nothing."""
+        if self.at_end:
+            return []
+        try:
+            piece = os.read(self._connection.fileno(), _READ)
+        except BlockingIOError:
+            return []
+        self.at_end = not piece
+        try:
+            return self._unframer.feed(piece)
+        except Exception as error:  # noqa: BLE001 - unpickling what is no message raises anything
+            self.error = f"{type(error).__name__}: {error}"
+            self.at_end = True
+            return []
+
+    def fileno(self) -> int:
+        """For a selector."""
+        return self._connection.fileno()
+
+    def close(self) -> None:
+        """Let go of the pipe; what was not read is lost. May be called twice."""
+        self._connection.close()
+
+
+class TaskReader:
+    """The worker's end of its inbox; for one thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Own `connection`, the read end of a one-way pipe."""
+        self._connection = connection
+        self._unframer = Unframer()
+        self._tasks: deque[Task] = deque()
+
+    def receive(self) -> Task:
+        """Wait for the next task.
+
+        Raises:
+            EOFError: the supervisor has closed the inbox, or is gone.
+        """
+        while not self._tasks:
+            piece = os.read(self._connection.fileno(), _READ)
+            if not piece:
+                raise EOFError
+            self._tasks.extend(self._unframer.feed(piece))
+        return self._tasks.popleft()
+
+
+class AnswerWriter:
+    """The worker's end of its outbox; any thread may send."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Own `connection`, the write end of a one-way pipe."""
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, answer: Answer) -> None:
+        """Write `answer` whole, waiting for room.
+
+        Raises:
+            ValueError: it is larger than MAX_MESSAGE.
+            BrokenPipeError: the supervisor is gone.
+            Exception: whatever pickle raises for what it cannot carry; nothing has been sent then.
+        """
+        rest = memoryview(frame(answer))
+        with self._lock:
+            while rest:
+                rest = rest[os.write(self._connection.fileno(), rest) :]

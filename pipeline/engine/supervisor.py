@@ -1,0 +1,318 @@
+"""The supervisor: one single-threaded loop over Flow that routes, counts, writes records and log lines.
+
+It never blocks on a worker: neither half a message nor a full pipe can hold it, and a worker's death is the
+end-of-file of its outbox, after its last outcomes.
+"""
+
+from __future__ import annotations
+
+import selectors
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.engine.crew import Crew, Member
+from pipeline.engine.signals import Signals
+from pipeline.errors import MachineError
+from pipeline.log import Event
+from pipeline.model.messages import STAGES, BootFailed, Lost, Outcome, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.model.flow.ledger import Flow
+    from pipeline.model.messages import Answer, Task
+    from pipeline.settings import Settings
+
+_FLUSH_EVERY = 0.05
+"""Seconds between two transactions of the records; log lines follow the records, never go before them."""
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at the clock where nothing happens."""
+_HEARTBEAT = 30.0
+"""Seconds between two lines on how far the run is."""
+_SUSPENDED = 10.0
+"""A loop that took longer than this was stopped itself: its workers are not to blame for their silence."""
+_ABORT_TAKES = 2.0
+"""Seconds that an aborted worker gets to print its stacks."""
+_STILLBORN = 3
+"""Workers that may die in a row before their first word."""
+
+
+class Store(Protocol):
+    """What the supervisor needs of the records."""
+
+    def flush(self) -> None:
+        """Write what is buffered; MachineError where that cannot be done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended."""
+
+    signal: int = 0
+    """The signal that stopped it before its end; 0: none did."""
+    trouble: MachineError | None = None
+    """What this machine refused."""
+
+
+class Supervisor:
+    """Runs a Flow to its end on worker processes.
+
+    Args:
+        flow: the ledger.
+        settings: the run's.
+        keyring: credentials, handed to the workers unseen.
+        store: the records, flushed here and nowhere else.
+        say: writes an event to the log.
+        reopen_log: what SIGHUP asks for where there is a log file; None: SIGHUP stops the run.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        *,
+        settings: Settings,
+        keyring: object,
+        store: Store,
+        say: Callable[[Event], None],
+        reopen_log: Callable[[], None] | None,
+    ) -> None:
+        """See the class."""
+        self._flow = flow
+        self._settings = settings
+        self._store = store
+        self._say = say
+        self._reopen_log = reopen_log
+        self._crew = Crew(settings, keyring)
+        self._selector = selectors.DefaultSelector()
+        self._said: set[tuple[str, str]] = set()
+        self._moving: dict[str, int] = {}
+        self._stillborn = 0
+        self._stopped_by = 0
+        self._drain_until: float | None = None
+        self._trouble: MachineError | None = None
+        self._began = self._flushed = self._beat = self._looked = time.monotonic()
+
+    def run(self) -> Ending:
+        """Run until all is over, or a signal or this machine ends it.
+
+        Raises:
+            MachineError: no worker can be started.
+        """
+        with Signals() as signals:
+            self._selector.register(signals, selectors.EVENT_READ, signals)
+            try:
+                while not self._is_over():
+                    self._give_out()
+                    self._wait(signals)
+                    self._keep_time()
+            finally:
+                patient = self._flow.done and self._trouble is None
+                self._crew.dismiss(timeout=1.0 if patient else 0.0)
+                self._selector.close()
+        self._write_out(last=True)
+        return Ending(signal=self._stopped_by, trouble=self._trouble)
+
+    def _is_over(self) -> bool:
+        if self._flow.done:
+            return True
+        return self._drain_until is not None and time.monotonic() >= self._drain_until
+
+    def _give_out(self) -> None:
+        """Hand ready tasks to workers with room; a task that is suspected of killing workers runs alone."""
+        now = time.monotonic()
+        for stage in STAGES:
+            while self._crew.has_room(stage) and (task := self._flow.take(stage, now)) is not None:
+                self._hand(self._crew.pick(stage, now), task)
+            if self._crew.has_room(stage, idle=True):
+                task = self._flow.take(stage, now, alone=True)
+                if task is not None:
+                    member = self._crew.pick(stage, now, idle=True)
+                    member.alone = True
+                    self._hand(member, task)
+
+    def _hand(self, member: Member, task: Task) -> None:
+        if not member.tasks:
+            member.last_word = time.monotonic()
+        member.tasks[task.key] = task
+        member.process.inbox.send(task)
+        self._watch(member)
+
+    def _watch(self, member: Member) -> None:
+        """Have the selector look at a worker's outbox, and at its inbox while that is full."""
+        known = self._selector.get_map()
+        outbox, inbox = member.process.outbox, member.process.inbox
+        if outbox.fileno() not in known:
+            self._selector.register(outbox, selectors.EVENT_READ, member)
+        if inbox.pending and inbox.fileno() not in known:
+            self._selector.register(inbox, selectors.EVENT_WRITE, member)
+        elif not inbox.pending and inbox.fileno() in known:
+            self._selector.unregister(inbox)
+
+    def _wait(self, signals: Signals) -> None:
+        """Sleep until a worker or a signal says something, or until time itself changes something."""
+        now = time.monotonic()
+        until = [_LOOK_EVERY]
+        wake = self._flow.wake(now)
+        if wake is not None:
+            until.append(wake)
+        if self._drain_until is not None:
+            until.append(self._drain_until - now)
+        if self._flow.has_events:
+            until.append(self._flushed + _FLUSH_EVERY - now)
+        for key, events in self._selector.select(max(0.0, min(until))):
+            if key.data is signals:
+                for number in signals.read():
+                    self._signalled(number)
+            elif events & selectors.EVENT_WRITE:
+                key.data.process.inbox.flush()
+                self._watch(key.data)
+            else:
+                self._hear(key.data)
+
+    def _hear(self, member: Member) -> None:
+        """Take in what a worker says; end-of-file means that it is dead."""
+        for answer in member.process.outbox.read():
+            self._take_in(member, answer)
+        if member.process.outbox.at_end:
+            self._lost(member)
+
+    def _take_in(self, member: Member, answer: Answer) -> None:
+        now = member.last_word = time.monotonic()
+        member.ready, self._stillborn = True, 0
+        match answer:
+            case BootFailed():
+                self._trouble = MachineError(answer.reason)
+                self._drain_until = now
+            case Progress():
+                member.begun.add(answer.key)
+                self._moving[answer.key] = answer.sent
+            case Outcome():
+                self._forget(member, answer.key)
+                self._flow.settle(answer, now)
+            case _:
+                pass
+
+    def _forget(self, member: Member, key: str) -> None:
+        member.tasks.pop(key, None)
+        member.begun.discard(key)
+        self._moving.pop(key, None)
+        member.alone = member.alone and bool(member.tasks)
+
+    def _lost(self, member: Member) -> None:
+        """A worker is dead: its tasks go back to Flow, those that it was running with a mark."""
+        for end in (member.process.outbox, member.process.inbox):
+            if end.fileno() in self._selector.get_map():
+                self._selector.unregister(end)
+        reason = self._crew.bury(member)
+        self._say_all()
+        self._say(
+            Event(
+                name="worker.lost",
+                level="warning",
+                message=f"the worker {member.process.name} (pid {member.process.pid}) is gone: {reason};"
+                f" its {len(member.tasks)} tasks go to another one",
+                fields={"pid": member.process.pid, "reason": reason, "tasks": len(member.tasks)},
+            )
+        )
+        if not member.ready:
+            self._stillborn += 1
+            if self._stillborn >= _STILLBORN:
+                self._trouble = MachineError(f"workers die before they begin: {reason}")
+                self._drain_until = time.monotonic()
+        alone = len(member.begun) == 1 and member.alone
+        for key in list(member.tasks):
+            begun = key in member.begun
+            self._forget(member, key)
+            self._flow.settle(Lost(key=key, reason=reason, begun=begun, alone=alone), time.monotonic())
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGUSR1:
+            self._tell_progress()
+        elif number == signal.SIGHUP and self._reopen_log is not None:
+            self._reopen_log()
+        elif self._stopped_by:
+            self._drain_until = time.monotonic()
+        else:
+            self._stopped_by = number
+            self._drain(f"{signal.Signals(number).name}: stopping; what is under way finishes", number)
+
+    def _drain(self, message: str, number: int) -> None:
+        if self._drain_until is None:
+            self._drain_until = time.monotonic() + self._settings.drain
+            self._flow.drain(time.monotonic())
+            self._say_all()
+            seconds = f"{self._settings.drain:.0f}s at most; once more: stop now"
+            fields = {"signal": number, "in_flight": len(self._moving)}
+            self._say(
+                Event(name="run.drain", level="warning", message=f"{message} ({seconds})", fields=fields)
+            )
+
+    def _keep_time(self) -> None:
+        """What the clock alone brings about: records, heartbeat, patience, the watch over silent workers."""
+        now = time.monotonic()
+        if self._flow.has_events and now - self._flushed >= _FLUSH_EVERY:
+            self._write_out()
+        if now - self._beat >= _HEARTBEAT:
+            self._tell_progress()
+        if now - self._looked >= _LOOK_EVERY:
+            if now - self._looked >= _SUSPENDED:
+                for member in self._crew.members:
+                    member.last_word = now
+            self._looked = now
+            self._watch_silence(now)
+        self._flow.tick(now)
+
+    def _watch_silence(self, now: float) -> None:
+        """Kill a worker that runs tasks and says nothing, with its stacks printed where it can."""
+        for member in self._crew.members:
+            if member.aborted_at is not None and now - member.aborted_at >= _ABORT_TAKES:
+                member.process.kill()
+            silent = member.tasks and now - member.last_word >= self._settings.silence
+            if silent and member.aborted_at is None:
+                member.process.abort()
+                member.aborted_at = now
+
+    def _write_out(self, *, last: bool = False) -> None:
+        """Records first, then the lines that tell of them; on a full disk the run drains."""
+        self._flushed = time.monotonic()
+        if self._trouble is None:
+            try:
+                self._store.flush()
+            except MachineError as error:
+                self._trouble = error
+                if not last:
+                    self._drain("the records cannot be written", 0)
+        self._say_all()
+
+    def _say_all(self) -> None:
+        for event in self._flow.events():
+            if event.name in ("credentials.chosen", "registry.mount_refused"):
+                key = (event.name, event.message)
+                if key in self._said:
+                    continue
+                self._said.add(key)
+            self._say(event)
+
+    def _tell_progress(self) -> None:
+        """One line on how far the run is."""
+        self._beat = time.monotonic()
+        counts = self._flow.counts
+        seconds = self._beat - self._began
+        self._say(
+            Event(
+                name="run.progress",
+                message=f"{counts.processed}/{counts.known} images, {counts.failed} failed,"
+                f" {counts.to_retry} to be tried again, {counts.written >> 20} MiB written"
+                f" in {seconds:.0f}s, {len(self._moving)} tasks run",
+                fields={
+                    "done": counts.processed,
+                    "total": counts.known,
+                    "failed": counts.failed,
+                    "bytes": counts.written,
+                    "rate": round(counts.written / seconds) if seconds else 0,
+                },
+            )
+        )

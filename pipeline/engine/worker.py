@@ -1,0 +1,207 @@
+"""One worker process: reads tasks, runs several at a time on threads, answers.
+
+It owns nothing but its connections and may be killed at any moment. The main thread does nothing but read the
+inbox: at end-of-file it leaves at once, whatever the other threads are doing, so that no worker survives a
+supervisor that was killed. It holds no end of another worker's pipes: neither the fork server nor a spawned
+interpreter hands on what was not passed by name.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import queue
+import re
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from pipeline.engine.queues import AnswerWriter, TaskReader
+from pipeline.errors import Fault
+from pipeline.log import Event
+from pipeline.model.messages import Alive, BootFailed, Failed, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+    from pipeline.model.messages import Answer, Outcome, Stage, Task
+    from pipeline.settings import Settings
+
+    Runner = Callable[[Task, Callable[[int], None]], Outcome]
+    """Runs one task to its outcome; calls the function with the bytes moved so far as they move."""
+
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that are the supervisor's business, though the terminal sends them to all."""
+_PROGRESS_EVERY = 0.25
+_ALIVE_EVERY = 5.0
+_MAX_WORDS = 500
+_MAX_TRACE = 8_000
+_SECRETS = re.compile(
+    r"(?<=://)[^/\s@'\"]+(?=@)|(?<=\?)[^\s'\">]+|(?<=Bearer )\S+|(?<=Basic )\S+", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a worker is told when it starts; it travels through a pipe, never on a command line."""
+
+    stage: Stage
+    threads: int
+    """Tasks that run at a time."""
+    settings: Settings
+    keyring: object = field(repr=False)
+    """Credentials; handed to the runner's maker unseen."""
+    runner: str = "pipeline.stages.run:make_runner"
+    """`module:function`, imported in the worker and called once with settings and keyring: the Runner."""
+
+
+def main(inbox: Connection, outbox: Connection, setup: Setup) -> NoReturn:
+    """Be a worker until the inbox ends or nobody reads the outbox."""
+    _prepare_process()
+    with suppress(EOFError, BrokenPipeError):
+        _work(TaskReader(inbox), AnswerWriter(outbox), setup)
+    os._exit(0)
+
+
+def _work(tasks: TaskReader, answers: AnswerWriter, setup: Setup) -> NoReturn:
+    try:
+        runner = _make_runner(setup)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor has to learn of it
+        answers.send(BootFailed(reason=f"the {setup.stage} worker cannot start: {_describe(error)}"))
+        os._exit(1)
+    todo: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    Worker(answers.send, runner).start(setup.threads, feed=todo)
+    answers.send(Alive())
+    while True:
+        todo.put(tasks.receive())
+
+
+def _prepare_process() -> None:
+    """Leave signals to the supervisor, print stacks on a crash, never write a core: it holds credentials."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if sys.stderr is not None:
+        faulthandler.enable()
+
+
+def _make_runner(setup: Setup) -> Runner:
+    module, _, name = setup.runner.partition(":")
+    runner: Runner = getattr(importlib.import_module(module), name)(setup.settings, setup.keyring)
+    return runner
+
+
+@dataclass(slots=True, kw_only=True)
+class _Moving:
+    """Bytes of one running task."""
+
+    bytes: int = 0
+    told: int = 0
+
+    def move(self, total: int) -> None:
+        """Take note; the ticker tells it."""
+        self.bytes = total
+
+
+class Worker:
+    """The threads of one worker, and what is said of the tasks that run on them."""
+
+    def __init__(self, send: Callable[[Answer], None], runner: Runner) -> None:
+        """Args: send: may be called by any thread; runner: likewise."""
+        self._send = send
+        self._runner = runner
+        self._running: dict[str, _Moving] = {}
+        self._changed = threading.Condition()
+        self._last_alive = float("-inf")
+
+    def start(self, threads: int, *, feed: queue.SimpleQueue[Task]) -> None:
+        """Serve `feed` on so many threads, for ever."""
+        for _ in range(threads):
+            threading.Thread(target=self._serve, args=(feed,), daemon=True).start()
+        threading.Thread(target=self._tick, daemon=True).start()
+
+    def answer(self, task: Task) -> None:
+        """Run one task: a Progress when it begins, its outcome when it ends, nothing about it afterwards."""
+        self._send(Progress(key=task.key))
+        moving = _Moving()
+        with self._changed:
+            self._running[task.key] = moving
+            self._changed.notify()
+        try:
+            outcome = self._runner(task, moving.move)
+        except BaseException as error:  # noqa: BLE001 - a task that is not answered would wait for ever
+            outcome = _failed(task, error)
+        with self._changed:
+            del self._running[task.key]
+        try:
+            self._send(outcome)
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - too large, or pickle cannot carry it: nothing was sent
+            self._send(_failed(task, error))
+
+    def tell(self, now: float) -> None:
+        """Send a Progress for each task whose bytes have changed, and Alive every 5 s while any runs.
+
+        Sending holds the lock, so that no Progress follows its task's outcome.
+
+        Args:
+            now: seconds, of the monotonic clock.
+        """
+        with self._changed:
+            for key, moving in self._running.items():
+                sent = moving.bytes
+                if sent != moving.told:
+                    moving.told = sent
+                    self._send(Progress(key=key, sent=sent))
+            if self._running and now - self._last_alive >= _ALIVE_EVERY:
+                self._last_alive = now
+                self._send(Alive())
+
+    def _serve(self, feed: queue.SimpleQueue[Task]) -> None:
+        try:
+            while True:
+                self.answer(feed.get())
+        except BrokenPipeError:
+            os._exit(0)
+
+    def _tick(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._running)
+                time.sleep(_PROGRESS_EVERY)
+                self.tell(time.monotonic())
+        except BrokenPipeError:
+            os._exit(0)
+
+
+def _failed(task: Task, error: BaseException) -> Failed:
+    """The outcome of a task that ended in an exception nobody foresaw: a fault of this program."""
+    trace = _redact("".join(traceback.format_exception(error)))[-_MAX_TRACE:]
+    fault = Fault(
+        operation="finish the task",
+        words=_describe(error),
+        code="INTERNAL",
+        hint="a defect of this program; run again with --log-level debug and report the traceback",
+    )
+    event = Event(name="task.broken", message=trace, level="debug", fields={"key": task.key})
+    return Failed(key=task.key, fault=fault, events=(event,))
+
+
+def _describe(error: BaseException) -> str:
+    """Class and text on one line, at most 500 characters, without secrets."""
+    return _redact(" ".join(f"{type(error).__name__}: {error}".split()))[:_MAX_WORDS]
+
+
+def _redact(text: str) -> str:
+    """Replace what an exception's text may hold of credentials: userinfo and queries of URLs, headers."""
+    return _SECRETS.sub("***", text)

@@ -1,0 +1,80 @@
+"""What the tests of real workers share: starting them, listening to them, seeing them gone."""
+
+from __future__ import annotations
+
+import select
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeline.engine.process import start_worker
+from pipeline.engine.worker import Setup
+from pipeline.settings import Settings
+from tests.engine.runners import PLAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.engine.process import Context, WorkerProcess
+    from pipeline.model.messages import Answer
+
+Kind = TypeVar("Kind")
+
+PATIENCE = 30.0
+"""Seconds after which a test gives up; nothing is expected to take a tenth of it."""
+
+
+def start(ctx: Context, *, name: str = "resolve-1", threads: int = 2, runner: str = PLAIN) -> WorkerProcess:
+    """One worker with the plain runner."""
+    setup = Setup(stage="resolve", threads=threads, settings=Settings(), keyring=None, runner=runner)
+    return start_worker(ctx, name, setup)
+
+
+def listen(worker: WorkerProcess, until: Callable[[list[Answer]], bool]) -> list[Answer]:
+    """What the worker says until `until` holds of it."""
+    heard: list[Answer] = []
+    end = time.monotonic() + PATIENCE
+    while not until(heard):
+        assert not worker.outbox.at_end, f"the worker is gone, it said {heard}"
+        assert time.monotonic() < end, f"the worker said only {heard}"
+        select.select([worker.outbox], [], [], 1.0)
+        heard += worker.outbox.read()
+    return heard
+
+
+def hear_out(worker: WorkerProcess) -> list[Answer]:
+    """What the worker says until its outbox is at its end."""
+    heard: list[Answer] = []
+    end = time.monotonic() + PATIENCE
+    while not worker.outbox.at_end:
+        assert time.monotonic() < end, f"the worker lives on, it said {heard}"
+        select.select([worker.outbox], [], [], 1.0)
+        heard += worker.outbox.read()
+    return heard
+
+
+def of_kind(heard: list[Answer], kind: type[Kind]) -> list[Kind]:
+    """Those of one type."""
+    return [answer for answer in heard if isinstance(answer, kind)]
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no such process runs; a zombie does not run, and its parent is another process's business."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
+
+
+def descriptors() -> set[str]:
+    """What this process has open."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+def wait_until_gone(pids: list[int]) -> list[int]:
+    """Wait until all of `pids` are gone; those that are not."""
+    end = time.monotonic() + PATIENCE
+    while (left := [pid for pid in pids if not is_gone(pid)]) and time.monotonic() < end:
+        time.sleep(0.01)
+    return left

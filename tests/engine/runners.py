@@ -1,0 +1,74 @@
+"""Runners that workers import in tests: the digest of a Read says what is to happen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from pipeline.log import Event
+from pipeline.model.manifest import Manifest
+from pipeline.model.messages import Got, Outcome, Read, Stored, Task
+from pipeline.model.reference import Repository
+from pipeline.settings import MAX_MANIFEST, MIB, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.engine.worker import Runner
+
+PLAIN = "tests.engine.runners:make_plain"
+BROKEN = "tests.engine.runners:make_nothing"
+BIG = "sha256:big"
+
+
+def ask(word: str) -> Read:
+    """A task that makes the plain runner do what `word` says."""
+    return Read(repository=Repository("registry.test", "a"), digest=word)
+
+
+def manifest(size: int) -> Manifest:
+    """A manifest of `size` bytes."""
+    return Manifest(content=b"x" * size, media_type="m", digest=BIG, kind="image")
+
+
+def make_plain(_settings: Settings, _keyring: object) -> Runner:
+    """The runner of nearly all tests."""
+    pair = threading.Barrier(2)
+
+    def run(task: Task, moved: Callable[[int], None]) -> Outcome:
+        assert isinstance(task, Read)
+        match task.digest.partition(" ")[0]:
+            case "big":
+                return Got(key=task.key, manifest=manifest(MAX_MANIFEST))
+            case "huge":
+                return Got(key=task.key, manifest=manifest(9 * MIB))
+            case "odd":
+                return Stored(key=task.key, events=(Event(name="odd", message="", fields={"odd": run}),))  # type: ignore[dict-item] # what pickle refuses
+            case "pair":
+                pair.wait(timeout=30)
+            case "move":
+                moved(7)
+                threading.Event().wait()
+            case "wait":
+                threading.Event().wait()
+            case "raise":
+                raise RuntimeError(
+                    "no way to https://me:hidden@registry.test/v2/?state=hidden with Bearer hidden"
+                )
+            case "leave":
+                sys.exit(3)
+            case "exit":
+                os._exit(3)
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return Stored(key=task.key)
+
+    return run
+
+
+def make_nothing(_settings: Settings, _keyring: object) -> Runner:
+    """A maker that fails."""
+    raise OSError("the keyring\nis locked")

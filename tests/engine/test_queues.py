@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import threading
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.engine.queues import MAX_MESSAGE, AnswerWriter, Inbox, Outbox, TaskReader, Unframer, frame
+from pipeline.model.messages import Answer, Got, Progress, Put, Stored
+from pipeline.model.reference import Reference, Repository
+from pipeline.settings import MAX_MANIFEST
+from tests.engine.runners import ask, manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+    Ends = tuple[Connection, Connection]
+
+messages = st.lists(
+    st.builds(Progress, key=st.text(), sent=st.integers())
+    | st.builds(Got, key=st.text(), manifest=st.builds(manifest, st.integers(0, 5000)))
+)
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """Both ends of a one-way pipe: reader, writer."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    yield reader, writer
+    reader.close()
+    writer.close()
+
+
+def big_put() -> Put:
+    """The largest task."""
+    reference = Reference(Repository("registry.test", "a"), "latest")
+    return Put(destination=reference, media_type="m", digest="d", content=b"x" * MAX_MANIFEST)
+
+
+def cut(stream: bytes, at: list[int]) -> list[bytes]:
+    """`stream` in pieces, cut at the given places."""
+    places = [0, *sorted(place % (len(stream) + 1) for place in at), len(stream)]
+    return [stream[start:end] for start, end in pairwise(places)]
+
+
+class TestFrames:
+    @given(messages, st.lists(st.integers(0, 100_000)))
+    def test_any_cut(self, sent: list[Any], at: list[int]) -> None:
+        """However a stream is cut, the same messages come out of it in order."""
+        unframer = Unframer()
+        stream = b"".join(map(frame, sent))
+        assert sent == [message for piece in cut(stream, at) for message in unframer.feed(piece)]
+
+    @given(messages.filter(lambda sent: len(sent) < 12), st.lists(st.integers(0, 100_000), max_size=20))
+    def test_any_cut_of_a_pipe(self, sent: list[Any], at: list[int]) -> None:
+        """However a writer cuts its stream, the outbox reads the same messages and then its end."""
+        reader, writer = multiprocessing.Pipe(duplex=False)
+        outbox, heard = Outbox(reader), []
+        for piece in cut(b"".join(map(frame, sent)), at):
+            os.write(writer.fileno(), piece)
+            heard += outbox.read()
+        writer.close()
+        heard += outbox.read()
+        outbox.close()
+        assert (sent, True, "") == (heard, outbox.at_end, outbox.error)
+
+    def test_too_large(self) -> None:
+        """A message above the bound is refused before anything is sent."""
+        with pytest.raises(ValueError, match="a message of 8388"):
+            frame(b"x" * MAX_MESSAGE)
+
+    def test_announces_too_much(self) -> None:
+        """A stream that announces a message above the bound is refused before it is held in memory."""
+        with pytest.raises(ValueError, match="a message of 4294967295 bytes"):
+            Unframer().feed(b"\xff\xff\xff\xff")
+
+
+class TestOutbox:
+    def test_empty(self, ends: Ends) -> None:
+        """Reading an empty pipe returns at once, with nothing, and is not the end."""
+        outbox = Outbox(ends[0])
+        assert (outbox.read(), outbox.at_end) == ([], False)
+
+    def test_half(self, ends: Ends) -> None:
+        """Half a message stays buffered until the other half has come."""
+        outbox, whole = Outbox(ends[0]), Stored(key="a")
+        stream = frame(whole)
+        os.write(ends[1].fileno(), stream[:9])
+        first = outbox.read()
+        os.write(ends[1].fileno(), stream[9:])
+        assert ([], [whole]) == (first, outbox.read())
+
+    def test_end_comes_last(self, ends: Ends) -> None:
+        """What was written before the writer closed is read before the end; half a message is dropped."""
+        outbox = Outbox(ends[0])
+        os.write(ends[1].fileno(), frame(Stored(key="a")) + frame(Stored(key="b"))[:-1])
+        ends[1].close()
+        heard = [(outbox.read(), outbox.at_end) for _ in range(3)]
+        assert [([Stored(key="a")], False), ([], True), ([], True)] == heard
+
+    def test_rubbish(self, ends: Ends) -> None:
+        """A stream that holds no message ends the queue and says why; the supervisor goes on."""
+        outbox = Outbox(ends[0])
+        os.write(ends[1].fileno(), b"\0\0\0\x04oops")
+        assert (outbox.read(), outbox.at_end) == ([], True)
+        assert outbox.error.startswith("UnpicklingError: ")
+
+
+class TestInbox:
+    def test_full_pipe(self, ends: Ends) -> None:
+        """A task that the pipe cannot take waits in memory, and flows on as the reader reads."""
+        inbox, tasks = Inbox(ends[1]), TaskReader(ends[0])
+        inbox.send(big_put())
+        inbox.send(ask("echo"))
+        waiting = inbox.pending
+        heard: list[object] = []
+        reading = threading.Thread(target=lambda: heard.extend(tasks.receive() for _ in range(2)))
+        reading.start()
+        while inbox.pending and select.select([], [inbox], [], 30.0)[1]:
+            inbox.flush()
+        reading.join(30.0)
+        assert (True, [big_put(), ask("echo")], False) == (waiting, heard, inbox.pending)
+
+    def test_reader_gone(self, ends: Ends) -> None:
+        """A reader that is gone is remembered, not raised, and nothing waits for it."""
+        inbox = Inbox(ends[1])
+        inbox.send(big_put())
+        ends[0].close()
+        inbox.flush()
+        inbox.send(ask("echo"))
+        assert (inbox.broken, inbox.pending) == (True, False)
+
+    def test_close(self, ends: Ends) -> None:
+        """Closing tells the reader that this is all, however often it is done."""
+        inbox, tasks = Inbox(ends[1]), TaskReader(ends[0])
+        inbox.send(ask("echo"))
+        inbox.close()
+        inbox.close()
+        assert ask("echo") == tasks.receive()
+        with pytest.raises(EOFError):
+            tasks.receive()
+
+
+class TestAnswerWriter:
+    def test_many_threads(self, ends: Ends) -> None:
+        """Answers of several threads arrive whole, each thread's in its order."""
+        outbox, answers = Outbox(ends[0]), AnswerWriter(ends[1])
+
+        def send(name: str) -> None:
+            for number in range(20):
+                answers.send(Got(key=f"{name} {number}", manifest=manifest(100_000)))
+
+        threads = [threading.Thread(target=send, args=(name,)) for name in "abcd"]
+        for thread in threads:
+            thread.start()
+        heard: list[Answer] = []
+        while len(heard) < 80 and select.select([outbox], [], [], 30.0)[0]:
+            heard += outbox.read()
+        for thread in threads:
+            thread.join(30.0)
+        keys = [answer.key for answer in heard if isinstance(answer, Got)]
+        assert {name: [f"{name} {number}" for number in range(20)] for name in "abcd"} == {
+            name: [key for key in keys if key.startswith(name)] for name in "abcd"
+        }
+
+    def test_supervisor_gone(self, ends: Ends) -> None:
+        """A worker whose supervisor is gone learns so from the write."""
+        answers = AnswerWriter(ends[1])
+        ends[0].close()
+        with pytest.raises(BrokenPipeError):
+            answers.send(Stored(key="a"))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import select
+import signal
+import threading
+
+import pytest
+
+from pipeline.engine.signals import Signals
+from tests.engine.harness import descriptors
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """Now."""
+        return self.now
+
+
+def send(*numbers: int) -> None:
+    """Signal this process; the handlers have run when this returns."""
+    for number in numbers:
+        signal.raise_signal(number)
+
+
+def handlers() -> list[object]:
+    """What is in place now."""
+    return [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)]
+
+
+class TestSignals:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+    def test_wakes_a_selector(self, number: int) -> None:
+        """A signal makes the descriptor readable, is read once, and interrupts nothing."""
+        with Signals() as signals:
+            before = select.select([signals], [], [], 0)[0]
+            send(number)
+            after = select.select([signals], [], [], 0)[0]
+            assert ([], [signals], [number], []) == (before, after, signals.read(), signals.read())
+
+    def test_one_press_twice(self) -> None:
+        """A second signal to stop within 0.3 s of the first is the same press, whichever it is."""
+        clock = Clock()
+        with Signals(clock) as signals:
+            send(signal.SIGINT, signal.SIGINT)
+            first = signals.read()
+            clock.now += 0.29
+            send(signal.SIGTERM, signal.SIGHUP)
+            assert (first, signals.read()) == ([signal.SIGINT], [])
+
+    def test_second_press(self) -> None:
+        """A signal 0.3 s after the one that counted counts, even where others came in between."""
+        clock = Clock()
+        heard = []
+        with Signals(clock) as signals:
+            for _ in range(5):
+                send(signal.SIGINT)
+                heard.append(signals.read())
+                clock.now += 0.16
+        assert heard == [[signal.SIGINT], [], [signal.SIGINT], [], [signal.SIGINT]]
+
+    def test_progress_is_no_press(self) -> None:
+        """USR1 neither is held back by a press nor holds one back."""
+        with Signals(Clock()) as signals:
+            send(signal.SIGUSR1, signal.SIGINT, signal.SIGUSR1)
+            assert signals.read() == [signal.SIGUSR1, signal.SIGINT, signal.SIGUSR1]
+
+    def test_nohup(self) -> None:
+        """HUP stays ignored where it was ignored at the start."""
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with Signals() as signals:
+                send(signal.SIGHUP)
+                assert signals.read() == []
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def test_others_pass_by(self) -> None:
+        """Signals that belong to others are not reported."""
+        before = signal.signal(signal.SIGUSR2, lambda _number, _frame: None)
+        try:
+            with Signals() as signals:
+                send(signal.SIGUSR2)
+                assert signals.read() == []
+        finally:
+            signal.signal(signal.SIGUSR2, before)
+
+    def test_restores(self) -> None:
+        """Handlers, wakeup descriptor and pipe are as before when the context ends, an error or not."""
+        before = handlers(), descriptors()
+        with pytest.raises(KeyError), Signals():
+            raise KeyError
+        assert before == (handlers(), descriptors())
+        assert signal.set_wakeup_fd(-1) == -1
+
+    def test_wrong_thread(self) -> None:
+        """Outside the main thread it raises and leaves nothing behind."""
+        before, raised = descriptors(), []
+
+        def enter() -> None:
+            try:
+                Signals().__enter__()
+            except ValueError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        assert (1, before) == (len(raised), descriptors())

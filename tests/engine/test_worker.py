@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from pipeline.engine.worker import Setup, Worker
+from pipeline.model.messages import Alive, BootFailed, Failed, Got, Outcome, Progress, Stored
+from pipeline.settings import MAX_MANIFEST, Settings
+from tests.engine.harness import hear_out, listen, of_kind
+from tests.engine.runners import BROKEN, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.engine.process import WorkerProcess
+    from pipeline.model.messages import Answer, Task
+
+    Begin = Callable[..., WorkerProcess]
+
+
+def has(kind: type[Answer], count: int = 1) -> Callable[[list[Answer]], bool]:
+    """Whether so many of that type have been heard."""
+    return lambda heard: len(of_kind(heard, kind)) >= count
+
+
+def fail(worker: WorkerProcess, word: str) -> Failed:
+    """What the worker answers to a task that fails."""
+    worker.inbox.send(ask(word))
+    (failed,) = of_kind(listen(worker, has(Failed)), Failed)
+    return failed
+
+
+class TestTasks:
+    def test_one(self, begin: Begin) -> None:
+        """A worker says that it is ready, that a task has begun, and what came of it."""
+        worker = begin()
+        worker.inbox.send(ask("echo"))
+        key = ask("echo").key
+        assert [Alive(), Progress(key=key), Stored(key=key)] == listen(worker, has(Stored))
+
+    def test_parallel(self, begin: Begin) -> None:
+        """As many tasks run at a time as the worker has threads: two that wait for each other both end."""
+        worker = begin(threads=2)
+        worker.inbox.send(ask("pair 1"))
+        worker.inbox.send(ask("pair 2"))
+        ended = of_kind(listen(worker, has(Stored, 2)), Stored)
+        assert {ask("pair 1").key, ask("pair 2").key} == {stored.key for stored in ended}
+
+    def test_no_more_than_threads(self, begin: Begin) -> None:
+        """A task that finds no free thread does not begin."""
+        worker = begin(threads=1)
+        for word in ("wait", "echo"):
+            worker.inbox.send(ask(word))
+        heard = listen(worker, has(Progress))
+        worker.inbox.close()
+        heard += hear_out(worker)
+        assert [Progress(key=ask("wait").key)] == of_kind(heard, Progress)
+
+    def test_bytes(self, begin: Begin) -> None:
+        """Bytes that a running task has moved are told while it runs."""
+        worker = begin()
+        worker.inbox.send(ask("move"))
+        key = ask("move").key
+        assert [Progress(key=key), Progress(key=key, sent=7)] == of_kind(
+            listen(worker, has(Progress, 2)), Progress
+        )
+
+    def test_largest_answer(self, begin: Begin) -> None:
+        """The largest manifest fits into an answer."""
+        worker = begin()
+        worker.inbox.send(ask("big"))
+        (got,) = of_kind(listen(worker, has(Got)), Got)
+        assert len(got.manifest.content) == MAX_MANIFEST
+
+
+class TestFaults:
+    def test_exception(self, begin: Begin) -> None:
+        """An exception that escapes a task becomes its fault, with the traceback as an event."""
+        failed = fail(begin(), "raise")
+        words = "RuntimeError: no way to https://***@registry.test/v2/?*** with Bearer ***"
+        assert (ask("raise").key, "INTERNAL", words, False) == (
+            failed.key,
+            failed.fault.code,
+            failed.fault.words,
+            failed.fault.retryable,
+        )
+        (event,) = failed.events
+        assert (event.name, event.level, "in run\n" in event.message) == ("task.broken", "debug", True)
+        assert "hidden" not in event.message
+
+    def test_thread_survives(self, begin: Begin) -> None:
+        """A task that wants to end its thread fails, and the thread serves the next one."""
+        worker = begin(threads=1)
+        words = fail(worker, "leave").fault.words
+        worker.inbox.send(ask("echo"))
+        assert (words, len(of_kind(listen(worker, has(Stored)), Stored))) == ("SystemExit: 3", 1)
+
+    def test_too_large(self, begin: Begin) -> None:
+        """An outcome that is too large to send fails its task, instead of leaving it unanswered."""
+        assert fail(begin(), "huge").fault.words.startswith("ValueError: a message of 943")
+
+    def test_unsendable(self, begin: Begin) -> None:
+        """An outcome that pickle refuses fails its task, instead of leaving it unanswered."""
+        assert "pickle" in fail(begin(), "odd").fault.words
+
+    def test_boot(self, begin: Begin) -> None:
+        """A worker that cannot start says why, in one line, and leaves."""
+        worker = begin(runner=BROKEN)
+        heard = hear_out(worker)
+        reason = "the resolve worker cannot start: OSError: the keyring is locked"
+        assert ([BootFailed(reason=reason)], "exit status 1") == (heard, worker.reap(10.0))
+
+    def test_no_such_runner(self, begin: Begin) -> None:
+        """A worker whose runner cannot be imported says so."""
+        (failed,) = of_kind(hear_out(begin(runner="tests.engine.nowhere:make")), BootFailed)
+        assert failed.reason.endswith("ModuleNotFoundError: No module named 'tests.engine.nowhere'")
+
+    def test_setup_hides_keyring(self) -> None:
+        """The keyring does not show in a setup's repr."""
+        setup = Setup(stage="resolve", threads=1, settings=Settings(), keyring="hidden")
+        assert "hidden" not in repr(setup)
+
+
+class Blocked:
+    """A runner whose one task runs until the test lets it end."""
+
+    def __init__(self) -> None:
+        """Not begun."""
+        self.begun = threading.Event()
+        self.let = threading.Event()
+        self.moved: Callable[[int], None] = lambda _total: None
+
+    def __call__(self, task: Task, moved: Callable[[int], None]) -> Outcome:
+        """Run until let."""
+        self.moved = moved
+        self.begun.set()
+        self.let.wait(30.0)
+        return Stored(key=task.key)
+
+
+class TestTelling:
+    def test_only_what_changed(self) -> None:
+        """A tick tells the bytes of a task only where they changed, backwards too, and Alive every 5 s."""
+        said: list[Answer] = []
+        run = Blocked()
+        worker, task = Worker(said.append, run), ask("echo")
+        thread = threading.Thread(target=worker.answer, args=(task,))
+        thread.start()
+        run.begun.wait(30.0)
+        ticks = []
+        for now, total in ((100.0, 0), (100.25, 8), (100.5, 8), (104.75, 3), (105.0, 3)):
+            del said[:]
+            run.moved(total)
+            worker.tell(now)
+            ticks.append(list(said))
+        run.let.set()
+        thread.join(30.0)
+        assert [
+            [Alive()],
+            [Progress(key=task.key, sent=8)],
+            [],
+            [Progress(key=task.key, sent=3)],
+            [Alive()],
+        ] == ticks
+
+    def test_nothing_afterwards(self) -> None:
+        """Of a task that has ended nothing is told, and a worker without tasks says nothing."""
+        said: list[Answer] = []
+        run = Blocked()
+        run.let.set()
+        worker, task = Worker(said.append, run), ask("echo")
+        worker.answer(task)
+        run.moved(9)
+        worker.tell(100.0)
+        assert [Progress(key=task.key), Stored(key=task.key)] == said
