@@ -1,0 +1,278 @@
+"""Flags and exit codes; the only place that prints and exits.
+
+What a run needs is imported when it begins: --help imports argparse and nothing else of weight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from pipeline import __version__
+from pipeline.errors import SyncError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+VERBS = {
+    "sync": "copy what the rules file names (no verb means this)",
+    "copy": "copy SOURCE to each DESTINATION: one rule, given here",
+}
+_TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
+_SWITCHES = ("--force",)
+
+_USAGE = """\
+image-syncer: copy container images between registries. Run it again to go on.
+
+  image-syncer --auth auth.yaml --images images.yaml
+  image-syncer copy nginx:1.27 registry.example.com/mirror/nginx
+"""
+_EPILOG = """\
+Exit codes: 0 all there, 1 some failed, 2 usage or files, 3 this machine (disk
+full, records in use), 129/130/143 interrupted: repeat the command to go on
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line, taken apart and checked for itself; defaults from the environment taken in."""
+
+    verb: str
+    words: tuple[str, ...]
+    """SOURCE and DESTINATIONs of `copy`."""
+    auth: Path | None
+    images: Path | None
+    config: Path | None
+    log: Path | None
+    log_level: str
+    namespace: str
+    registry: str
+    proc: int | None
+    records: Path
+    retries: int
+    os: tuple[str, ...]
+    arch: tuple[str, ...]
+    force: bool
+    patience: float
+    drain: float
+    success_file: Path | None
+    success_format: Literal["yaml", "json"]
+    failed_file: Path | None
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises UsageError where argparse prints and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; image-syncer --help lists the flags")
+
+
+class _Commas(argparse.Action):
+    """A flag that may be given several times, and holds a comma-separated list each time."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's signature
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002 - argparse's signature
+    ) -> None:
+        had = getattr(namespace, self.dest) or ()
+        setattr(namespace, self.dest, (*had, *(part.strip() for part in values.split(","))))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(
+        prog="image-syncer",
+        description=_USAGE,
+        epilog=_EPILOG,
+        usage="image-syncer [VERB] [FLAGS]",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=30, width=80
+        ),
+        allow_abbrev=False,
+        add_help=False,
+    )
+    verbs = "; ".join(f"{name}: {meaning}" for name, meaning in VERBS.items())
+    parser.add_argument("words", nargs="*", metavar="VERB", help=verbs)
+    what = parser.add_argument_group("What to copy")
+    what.add_argument("--images", type=Path, metavar="FILE", help="rules [./images.json]")
+    what.add_argument("--auth", type=Path, metavar="FILE", help="credentials [./auth.json, docker login]")
+    what.add_argument("--config", type=Path, metavar="FILE", help="both in one file [./config.json]")
+    what.add_argument("--os", action=_Commas, default=(), metavar="LIST", help="only these: linux")
+    what.add_argument("--arch", action=_Commas, default=(), metavar="LIST", help="only these: amd64,arm64:v8")
+    what.add_argument("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
+    what.add_argument("--namespace", metavar="NS", help='for rules to "" [$DEFAULT_NAMESPACE]')
+    what.add_argument("--force", action="store_true", help="push even what is there")
+    how = parser.add_argument_group("How")
+    how.add_argument("-p", "--proc", type=_whole(1), metavar="N", help="images and blobs at a time, at most")
+    how.add_argument(
+        "-r", "--retries", type=_whole(0), default=2, metavar="N", help="rounds for what failed [2]"
+    )
+    how.add_argument(
+        "--records",
+        type=Path,
+        default=Path("records"),
+        metavar="PATH",
+        help="what is done, for the next run [./records]",
+    )
+    how.add_argument(
+        "--patience",
+        type=_seconds,
+        default=3600.0,
+        metavar="TIME",
+        help="wait for a registry that lets nothing through [1h]",
+    )
+    how.add_argument(
+        "--drain", type=_seconds, default=25.0, metavar="TIME", help="to finish what runs when stopped [25s]"
+    )
+    seeing = parser.add_argument_group("Seeing it")
+    seeing.add_argument("--log", type=Path, metavar="FILE", help="log file [standard error]")
+    seeing.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="[info]"
+    )
+    seeing.add_argument(
+        "--output-success-images",
+        dest="success_file",
+        type=Path,
+        metavar="FILE",
+        help="write what is there now, as rules",
+    )
+    seeing.add_argument(
+        "--output-images-format",
+        dest="success_format",
+        choices=("yaml", "json"),
+        default="yaml",
+        help="of that file [yaml]",
+    )
+    seeing.add_argument(
+        "--output-failed-images",
+        dest="failed_file",
+        type=Path,
+        metavar="FILE",
+        help="write what is not, as rules",
+    )
+    seeing.add_argument("-h", "--help", action="help", help="show this")
+    seeing.add_argument("--version", action="version", version=f"image-syncer {__version__}")
+    return parser
+
+
+def _whole(least: int) -> Any:
+    """A converter for whole numbers of at least `least`."""
+
+    def convert(text: str) -> int:
+        number = int(text) if text.lstrip("+-").isascii() and text.lstrip("+-").isdigit() else None
+        if number is None or number < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        return number
+
+    return convert
+
+
+def _seconds(text: str) -> float:
+    """`90`, `90s`, `15m`, `1h`, as seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    if not (number.isascii() and number.replace(".", "", 1).isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 15m or 1h")
+    return float(number) * units[unit]
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
+    """Take the command line apart.
+
+    Raises:
+        UsageError: it is wrong; the message says how.
+        SystemExit: --help and --version have been answered.
+    """
+    parser = build_parser()
+    found, unknown = parser.parse_known_intermixed_args(_switches(arguments))
+    if unknown:
+        known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no public list
+        raise UsageError(f"there is no flag {unknown[0]}{_meant(unknown[0].split('=')[0], known)}")
+    verb, words = _verb(found.words)
+    values = vars(found) | {"verb": verb, "words": words}
+    values["registry"] = _given(found.registry, environ.get("DEFAULT_REGISTRY"))
+    values["namespace"] = _given(found.namespace, environ.get("DEFAULT_NAMESPACE"))
+    return Options(**values)
+
+
+def _given(flag: str | None, variable: str | None) -> str:
+    return flag if flag is not None else variable or ""
+
+
+def _switches(arguments: Sequence[str]) -> list[str]:
+    """Rewrite `--force=true` and `--force=false`, which argparse refuses and Go's flags accept."""
+    kept = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not (equals and name in _SWITCHES):
+            kept.append(argument)
+        elif value.lower() in _TRUE:
+            kept.append(name)
+        elif value.lower() not in _FALSE:
+            raise UsageError(f"{argument}: write {name}=true or {name}=false")
+    return kept
+
+
+def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
+    """The verb, and its words.
+
+    Raises:
+        UsageError: a stray word, or words that are missing.
+    """
+    if not words:
+        return "sync", ()
+    verb, *rest = words
+    if verb not in VERBS:
+        raise UsageError(f"{verb!r} is no verb{_meant(verb, list(VERBS))} (verbs: {', '.join(VERBS)})")
+    if verb == "copy" and len(rest) < 2:  # noqa: PLR2004 - a source and a destination
+        raise UsageError(
+            "copy needs a source and at least one destination: image-syncer copy nginx:1 reg/nginx"
+        )
+    if verb != "copy" and rest:
+        raise UsageError(f"{rest[0]!r} is one word too many{_meant(rest[0], list(VERBS))}")
+    return verb, tuple(rest)
+
+
+def _meant(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        options = parse(arguments, environ)
+        from pipeline.sync import sync  # noqa: PLC0415 - half a second that --help and wrong flags do not need
+
+        return sync(options, environ, tell=_tell)
+    except SyncError as error:
+        _tell(f"image-syncer: error: {error}")
+        return error.exit_code
+
+
+def _tell(line: str) -> None:
+    """One line on standard error; what steers a terminal is shown, not done."""
+    from pipeline.log import printable  # noqa: PLC0415 - as above
+
+    try:
+        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - this is where it prints
+    except OSError:
+        # A reader that went away is no reason to end otherwise than the run did.
+        return
+
+
+def run() -> NoReturn:
+    """The command's entry point."""
+    try:
+        code = main(sys.argv[1:], os.environ)
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

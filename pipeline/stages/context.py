@@ -1,0 +1,22 @@
+"""What the stages share in one worker: clients with their connections, settings, a word for progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.registry.client import Clients
+    from pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Given to a stage's function along with its task."""
+
+    clients: Clients
+    settings: Settings
+    moved: Callable[[int], None]
+    """To be called as a body moves, with the bytes so far in this try."""

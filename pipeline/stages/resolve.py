@@ -1,0 +1,120 @@
+"""Stage 2: the digests of both sides, and manifests by digest."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryError, ThrottledError
+from pipeline.model.manifest import IMAGE_CONFIG_TYPES, config_platform, parse
+from pipeline.model.messages import Got, Looked
+from pipeline.model.reference import Reference
+from pipeline.settings import MAX_CONFIG, MAX_MANIFEST
+
+if TYPE_CHECKING:
+    from pipeline.errors import Side
+    from pipeline.model.manifest import Descriptor, Manifest
+    from pipeline.model.messages import Found, Look, Read
+    from pipeline.model.platform import Platform
+    from pipeline.stages.context import Context
+
+
+def look(task: Look, context: Context) -> Looked:
+    """HEAD the source and each destination; a fault of one side is part of the answer.
+
+    Raises:
+        ThrottledError: one of the registries asks for a pause.
+    """
+    source: Found | Fault | None = None
+    if task.source is not None:
+        source = _head(task.source, "source", context)
+        if source is None:
+            source = _missing(task.source)
+    if isinstance(source, Fault):
+        return Looked(key=task.key, source=source, destinations=tuple(None for _ in task.destinations))
+    there = tuple(_head(destination, "destination", context) for destination in task.destinations)
+    return Looked(key=task.key, source=source, destinations=there)
+
+
+def _head(reference: Reference, side: Side, context: Context) -> Found | Fault | None:
+    client = context.clients.at(reference.repository.registry, push=side == "destination")
+    try:
+        return client.head_manifest(reference)
+    except ThrottledError as error:
+        raise error.on(side) from error
+    except RegistryError as error:
+        return error.on(side).fault
+
+
+def _missing(source: Reference) -> Fault:
+    kind = "digest" if source.is_digest else "tag"
+    return Fault(
+        operation=f"read the manifest {source.name}",
+        side="source",
+        registry=source.repository.registry,
+        repository=source.repository.path,
+        status=404,
+        code="MANIFEST_UNKNOWN",
+        words=f"no such {kind}",
+    )
+
+
+def read(task: Read, context: Context) -> Got:
+    """GET one manifest by digest, check its digest, take it apart; with its platform where asked for.
+
+    Bytes that do not match are asked for once more, on a new connection.
+
+    Raises:
+        RegistryError: it cannot be had, or is none, or its bytes are not those of its digest.
+    """
+    try:
+        try:
+            manifest = _get(task, context, fresh=False)
+        except DigestMismatchError:
+            manifest = _get(task, context, fresh=True)
+        if task.config and manifest.platform is None and manifest.kind == "image":
+            manifest = replace(manifest, platform=_platform(task, manifest.blobs, context))
+    except ManifestError as error:
+        wrong = "DIGEST_MISMATCH" if isinstance(error, DigestMismatchError) else "MANIFEST_INVALID"
+        raise RegistryError(_fault(task, code=wrong, words=str(error))) from error
+    except RegistryError as error:
+        raise error.on(task.side) from error
+    return Got(key=task.key, manifest=manifest)
+
+
+def _get(task: Read, context: Context, *, fresh: bool) -> Manifest:
+    client = context.clients.at(task.repository.registry, push=task.side == "destination")
+    reference = Reference(task.repository, task.digest)
+    content, content_type = client.get_manifest(reference, limit=MAX_MANIFEST, fresh=fresh)
+    return parse(content, content_type, task.digest)
+
+
+def _fault(task: Read, *, code: str, words: str) -> Fault:
+    return Fault(
+        operation=f"read the manifest {task.digest}",
+        side=task.side,
+        registry=task.repository.registry,
+        repository=task.repository.path,
+        code=code,
+        words=words,
+    )
+
+
+def _platform(task: Read, blobs: tuple[Descriptor, ...], context: Context) -> Platform | None:
+    """The platform that a single image's config states; artifacts have none."""
+    config = next((blob for blob in blobs if blob.media_type in IMAGE_CONFIG_TYPES), None)
+    if config is None:
+        return None
+    if config.size > MAX_CONFIG:
+        words = f"its config has {config.size} bytes, the limit is {MAX_CONFIG}"
+        raise RegistryError(_fault(task, code="TOO_LARGE", words=words))
+    client = context.clients.at(task.repository.registry)
+    with client.open_blob(task.repository, config.digest, size=config.size) as body:
+        content = b"".join(body)
+    algorithm, _, expected = config.digest.partition(":")
+    actual = hashlib.new(algorithm, content).hexdigest()
+    if actual != expected:
+        words = f"the config {config.digest} came with the digest {algorithm}:{actual}"
+        raise RegistryError(_fault(task, code="DIGEST_MISMATCH", words=words))
+    return config_platform(content)

@@ -1,0 +1,69 @@
+"""From any task to its outcome: picks the stage's function, and adds what it cost and what to log."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.errors import RegistryError, ThrottledError
+from pipeline.model.messages import Cost, Expand, Failed, Look, Move, Put, Read, Throttled
+from pipeline.registry.client import Clients
+from pipeline.registry.session import metering
+from pipeline.stages.context import Context
+from pipeline.stages.expand import expand
+from pipeline.stages.resolve import look, read
+from pipeline.stages.transfer import move, put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.config.credentials import Keyring
+    from pipeline.model.messages import Outcome, Task
+    from pipeline.settings import Settings
+
+
+def make_runner(settings: Settings, keyring: Keyring) -> Callable[[Task, Callable[[int], None]], Outcome]:
+    """Build a worker's connections, and the function that runs its tasks, on any of its threads.
+
+    Args:
+        settings: the run's.
+        keyring: who we are at each registry.
+
+    Returns:
+        A function of a task and of a callback that is told the bytes moved so far.
+    """
+    clients = Clients(settings, keyring.find)
+
+    def run(task: Task, moved: Callable[[int], None]) -> Outcome:
+        began = time.monotonic()
+        with metering() as meter:
+            outcome = _answer(task, Context(clients=clients, settings=settings, moved=moved))
+        cost = Cost(
+            requests=tuple(meter.requests.items()),
+            read=meter.read,
+            written=meter.written,
+            seconds=time.monotonic() - began,
+        )
+        return replace(outcome, cost=cost, events=(*meter.events, *outcome.events))
+
+    return run
+
+
+def _answer(task: Task, context: Context) -> Outcome:
+    try:
+        match task:
+            case Expand():
+                return expand(task, context)
+            case Look():
+                return look(task, context)
+            case Read():
+                return read(task, context)
+            case Move():
+                return move(task, context)
+            case Put():
+                return put(task, context)
+    except ThrottledError as error:
+        return Throttled(key=task.key, fault=error.fault, delay=error.delay)
+    except RegistryError as error:
+        return Failed(key=task.key, fault=error.fault, refused=error.refused)
