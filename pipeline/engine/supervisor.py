@@ -42,6 +42,11 @@ _STILLBORN = 3
 class Store(Protocol):
     """What the supervisor needs of the records."""
 
+    @property
+    def pending(self) -> int:
+        """Rows that wait to be written."""
+        ...
+
     def flush(self) -> None:
         """Write what is buffered; MachineError where that cannot be done."""
         ...
@@ -160,7 +165,7 @@ class Supervisor:
             until.append(wake)
         if self._drain_until is not None:
             until.append(self._drain_until - now)
-        if self._flow.has_events:
+        if self._unwritten:
             until.append(self._flushed + _FLUSH_EVERY - now)
         for key, events in self._selector.select(max(0.0, min(until))):
             if key.data is signals:
@@ -253,7 +258,7 @@ class Supervisor:
     def _keep_time(self) -> None:
         """What the clock alone brings about: records, heartbeat, patience, the watch over silent workers."""
         now = time.monotonic()
-        if self._flow.has_events and now - self._flushed >= _FLUSH_EVERY:
+        if self._unwritten and now - self._flushed >= _FLUSH_EVERY:
             self._write_out()
         if now - self._beat >= _HEARTBEAT:
             self._tell_progress()
@@ -264,6 +269,11 @@ class Supervisor:
             self._looked = now
             self._watch_silence(now)
         self._flow.tick(now)
+
+    @property
+    def _unwritten(self) -> bool:
+        """Whether there is anything for the records or the log."""
+        return self._flow.has_events or (self._store.pending > 0 and self._trouble is None)
 
     def _watch_silence(self, now: float) -> None:
         """Kill a worker that runs tasks and says nothing, with its stacks printed where it can."""

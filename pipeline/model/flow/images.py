@@ -50,6 +50,12 @@ class Images:
         """Whether the image is open."""
         return key in self._open
 
+    def knows(self, source: Reference, destination: Reference) -> bool:
+        """Whether the image is open, or has come to an end in this run."""
+        row = self._desk.facts.image(str(source), str(destination), str(self._filter))
+        key = f"{source} -> {destination}"
+        return key in self._open or (row is not None and row.run == self._desk.run)
+
     def open(self, source: Reference, destination: Reference, rule: int) -> Image:
         """Take in an image; nothing is asked yet."""
         image = Image(source, destination, rule, self._desk.now)

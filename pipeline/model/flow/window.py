@@ -156,7 +156,7 @@ class Window:
                 )
                 self._counts.known += 1
                 opened.append(self._images.open(source, destination, number))
-            elif claim.source != str(source):
+            elif claim.source != str(source) and not self._images.knows(source, destination):
                 self._counts.known += 1
                 self._images.follow(
                     self._images.open(source, destination, number), f"{claim.source} -> {destination}"

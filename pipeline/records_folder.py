@@ -1,0 +1,188 @@
+"""The folder of the records: made, locked for one run, looked over, and set aside where it is no good.
+
+Plain files and SQLite, without diskcache: what is found here is judged before diskcache opens it, since
+diskcache executes settings that it finds in the database and changes what it opens. The database has a
+folder of its own inside the one that the user named, because the user's may be a mount point, which
+cannot be renamed, or a folder full of other things, whose mode is not ours to change.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sqlite3
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+from pipeline.errors import MachineError
+from pipeline.log import Event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STORE = "store"
+"""Name of the folder inside that diskcache owns."""
+DATABASE = "cache.db"
+"""diskcache's name for it."""
+VERSION_ROW = "version"
+"""Key of the row that says of which version the keys and values are; the same in all versions."""
+_FOREIGN = "SELECT 1 FROM Cache WHERE raw != 1 OR mode != 1 OR typeof(value) != 'text' LIMIT 1"
+_OF_THE_MACHINE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""SQLite's primary result codes that speak of the machine; all others speak of the store."""
+
+
+class DamagedError(Exception):
+    """The store is no good; never leaves the opening of the records, which sets it aside."""
+
+
+def unusable(path: Path, cause: str) -> MachineError:
+    """The error of a folder that records cannot be kept in."""
+    return MachineError(f"records cannot be kept in {path}: {cause}; name a writable folder with --records")
+
+
+def judged(path: Path, error: sqlite3.Error) -> MachineError | DamagedError:
+    """What an error of SQLite says: that this machine stands in the way, or that the store is no good."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return unusable(path, str(error)) if code in _OF_THE_MACHINE else DamagedError(str(error))
+
+
+def require_double_quotes() -> None:
+    """Refuse an SQLite in which diskcache cannot work.
+
+    diskcache writes text in double quotes, which builds with SQLITE_DQS=0 take for a column
+    (grantjenks/python-diskcache PR 311, open since 2024).
+
+    Raises:
+        MachineError: it is such a build.
+    """
+    script = """CREATE TABLE t (k);
+        CREATE TRIGGER g AFTER INSERT ON t BEGIN UPDATE t SET k = 1 WHERE k = "size"; END;
+        INSERT INTO t VALUES (0);"""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.executescript(script)
+        except sqlite3.OperationalError as error:
+            message = "this Python's SQLite was built without double-quoted strings, which diskcache needs"
+            raise MachineError(f"{message}: {error}; use a Python with another SQLite") from error
+
+
+def make_folder(path: Path) -> tuple[Event, ...]:
+    """Make the folder that the user named; a file of that name, left by the original tool, is set aside.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    events = (set_aside(path, "it is no folder"),) if path.is_file() else ()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return events
+
+
+def make_store(path: Path) -> Path:
+    """Make the store's own folder, for its owner only (CVE-2025-69872: who can write there writes facts).
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    store = path / STORE
+    store.mkdir(mode=0o700, exist_ok=True)
+    if store.stat().st_mode & 0o077:
+        # Some mounted file systems have one mode for all and refuse to change it.
+        with suppress(PermissionError):
+            store.chmod(0o700)
+    return store
+
+
+def lock(path: Path) -> int:
+    """Take the folder for this run, until the descriptor closes; the kernel closes it for a killed run.
+
+    Raises:
+        MachineError: another run holds it.
+        OSError: it cannot be locked.
+    """
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace")
+        os.close(descriptor)
+        by = f" by {holder}" if holder.isprintable() and holder else ""
+        hint = "wait for that run, or name another folder with --records"
+        raise MachineError(f"records in {path} are held{by}; {hint}") from error
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def set_aside(path: Path, reason: str) -> Event:
+    """Rename a file or folder to the first free of `NAME.aside-1`, `NAME.aside-2`, ...
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    message = f"records: {path} is set aside as {aside}: {reason}; what it held is asked for again"
+    fields = {"file.path": str(path), "aside": str(aside), "reason": reason}
+    return Event(name="records.trouble", message=message, level="warning", fields=fields)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection to the store's database that cannot write.
+
+    Raises:
+        sqlite3.Error: there is none, or it cannot be opened.
+    """
+    file = (path / STORE / DATABASE).absolute()
+    connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    # Bytes that are no text would raise an error for the whole page of rows that they stand in.
+    connection.text_factory = lambda content: content.decode(errors="replace")
+    return connection
+
+
+def found_version(path: Path) -> str:
+    """Look the database over: the value of its version row, empty where nothing was ever written.
+
+    Raises:
+        DamagedError: it is no database, its pages do not fit together, it holds something other than
+            text (a pickle, say), or it is not ours.
+        MachineError: it cannot be read.
+    """
+    file = path / STORE / DATABASE
+    if not file.exists():
+        return ""
+    if not file.is_file():
+        raise DamagedError(f"{DATABASE} is no file")
+    try:
+        with closing(read_only(path)) as connection:
+            ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+            if verdict != "ok":
+                raise DamagedError(verdict)
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            if set(tables) <= {("Settings",)}:
+                return ""
+            if connection.execute(_FOREIGN).fetchone():
+                raise DamagedError("it holds something other than text, which is never read")
+            version = connection.execute("SELECT value FROM Cache WHERE key = ?", (VERSION_ROW,)).fetchone()
+            if version is None and connection.execute("SELECT 1 FROM Cache LIMIT 1").fetchone():
+                raise DamagedError("it does not say of which version it is")
+    except sqlite3.Error as error:
+        raise judged(path, error) from error
+    return version[0] if version else ""

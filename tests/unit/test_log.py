@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import log
+from pipeline.errors import FileError, UsageError
+from pipeline.log import EVENTS, Event, Level, Value, open_log, printable
+
+ROOT = Path(log.__file__).parent
+STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+FULL = Path("/dev/full")
+
+
+def event(message: str = "done", *, level: Level = "info", **fields: Value) -> Event:
+    """An event of an image."""
+    return Event(name="image.done", message=message, level=level, fields=fields)
+
+
+def written(path: Path, *events: Event, level: str = "info") -> list[str]:
+    """The lines that a log file gets, without their times."""
+    with closing(open_log(path, level=level, run="7f3a")) as lines:
+        for happened in events:
+            lines.write(happened)
+    return [re.sub(rf'^time="{STAMP}" ', "", line) for line in path.read_text().splitlines()]
+
+
+class TestPairs:
+    def test_line(self, tmp_path: Path) -> None:
+        """A line in a file is time, level, message, event, run and fields."""
+        path = tmp_path / "log"
+        found = written(path, event("Finish. Now 1/2.", source="q.io/a:1", bytes=48213771))
+
+        assert re.match(rf'time="{STAMP}" level=', path.read_text())
+        assert found == [
+            'level=info msg="Finish. Now 1/2." event=image.done run=7f3a source=q.io/a:1 bytes=48213771'
+        ]
+
+    def test_values(self, tmp_path: Path) -> None:
+        """Booleans are words, floats are short, None is left out, spaces and signs are quoted."""
+        happened = event("m", a=True, b=False, c=None, d=1 / 3, e=2.0, f="", g="x y", h='a="\\', i="é")
+        [line] = written(tmp_path / "log", happened)
+
+        tail = r'a=true b=false d=0.333 e=2 f="" g="x y" h="a=\"\\" i="é"'
+        assert line == f'level=info msg="m" event=image.done run=7f3a {tail}'
+
+    @given(
+        message=st.text(st.characters(exclude_categories=())),
+        value=st.text(st.characters(exclude_categories=())),
+    )
+    def test_any_text(self, tmp_path_factory: pytest.TempPathFactory, message: str, value: str) -> None:
+        """Whatever a registry says becomes one printable line that splits into what was written."""
+        path = tmp_path_factory.mktemp("log") / "log"
+        [line] = written(path, event(message, words=value))
+        pairs = dict(pair.split("=", 1) for pair in shlex.split(line))
+
+        assert line.isprintable()
+        assert list(pairs) == ["level", "msg", "event", "run", "words"]
+        assert pairs["msg"] == printable(message.replace("\\", "\\\\")).replace("\\\\", "\\")
+
+    def test_escapes(self, tmp_path: Path) -> None:
+        """Line breaks, terminal escapes, text direction and half surrogates show as escapes."""
+        [line] = written(tmp_path / "log", event("a\nb\x1b[2J\x9b\u202e\u2028\ud800\\n"))
+
+        assert line.startswith(r'level=info msg="a\nb\x1b[2J\x9b\u202e\u2028\ud800\\n" ')
+
+    @pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+    def test_level(self, tmp_path: Path, level: str, count: int) -> None:
+        """Events below the level leave no line."""
+        levels: tuple[Level, ...] = ("debug", "info", "warning", "error")
+        found = written(tmp_path / "log", *(event(level=each) for each in levels), level=level)
+
+        assert [line.split()[0] for line in found] == [f"level={each}" for each in levels[-count:]]
+
+    def test_percent_signs(self, tmp_path: Path) -> None:
+        """A message is no format."""
+        [line] = written(tmp_path / "log", event("50% of %s"))
+
+        assert 'msg="50% of %s"' in line
+
+    def test_pipe(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Standard error that is a pipe gets pairs."""
+        reader, writer = os.pipe()
+        with os.fdopen(writer, "w") as stream, os.fdopen(reader) as lines:
+            monkeypatch.setattr(sys, "stderr", stream)
+            open_log(None, level="info", run="7f3a").write(event())
+            line = lines.readline()
+
+        assert re.fullmatch(rf'time="{STAMP}" level=info msg="done" event=image.done run=7f3a\n', line)
+
+
+def test_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal gets time, level and message alone, and never a raw escape."""
+    master, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as stream, os.fdopen(master, "rb", buffering=0) as screen:
+        monkeypatch.setattr(sys, "stderr", stream)
+        open_log(None, level="info", run="7f3a").write(
+            event("\x1b]0;x\x07 q.io\nsays", level="error", source="s")
+        )
+        shown = screen.read(200)
+
+    assert re.fullmatch(rb"\d\d:\d\d:\d\d error   \\x1b\]0;x\\x07 q\.io\\nsays\r\n", shown)
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_printable(text: str) -> None:
+    """What is made printable is, and what was printable stays as it is."""
+    assert printable(text).isprintable()
+    assert printable(printable(text)) == printable(text)
+    assert printable(text) == text or not text.isprintable()
+
+
+class TestFile:
+    def test_append(self, tmp_path: Path) -> None:
+        """An old log is kept and continued."""
+        path = tmp_path / "log"
+        path.write_text("old\n")
+
+        assert written(path, event())[0] == "old"
+
+    def test_reopen(self, tmp_path: Path) -> None:
+        """After a rename, reopening makes a new file under the old name."""
+        path = tmp_path / "log"
+        with closing(open_log(path, level="info", run="7f3a")) as lines:
+            lines.write(event("first"))
+            path.rename(tmp_path / "log.1")
+            lines.write(event("second"))
+            lines.reopen()
+            lines.write(event("third"))
+
+        words = [re.findall("first|second|third", (tmp_path / name).read_text()) for name in ("log.1", "log")]
+        assert words == [["first", "second"], ["third"]]
+
+    def test_reopen_fails(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Where reopening fails the old file goes on, and standard error says why."""
+        path = tmp_path / "log"
+        with closing(open_log(path, level="info", run="7f3a")) as lines:
+            path.rename(tmp_path / "log.1")
+            path.mkdir()
+            lines.reopen()
+            lines.write(event("two"))
+
+        assert "two" in (tmp_path / "log.1").read_text()
+        assert "Is a directory" in capsys.readouterr().err
+
+    def test_reopen_standard_error(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """Standard error has no name to be reopened under, and stays open when the log is closed."""
+        lines = open_log(None, level="info", run="7f3a")
+        lines.reopen()
+        lines.close()
+        lines.write(event("one"))
+
+        assert "one" in capfd.readouterr().err
+
+    @pytest.mark.skipif(not FULL.exists(), reason="a device that is always full")
+    def test_full_disk(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A log that cannot be written stops nothing, and standard error says so once."""
+        with closing(open_log(FULL, level="info", run="7f3a")) as lines:
+            lines.write(event("one"))
+            lines.write(event("two"))
+
+        expected = (
+            "image-syncer: the log /dev/full cannot be written: No space left on device; the run goes on\n"
+        )
+        assert capsys.readouterr().err == expected
+
+    def test_reader_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Standard error that nobody reads any more stops nothing."""
+        reader, writer = os.pipe()
+        with os.fdopen(writer, "w") as stream:
+            os.close(reader)
+            monkeypatch.setattr(sys, "stderr", stream)
+            open_log(None, level="info", run="7f3a").write(event())
+
+    @pytest.mark.parametrize("name", [".", "missing/log"])
+    def test_unusable(self, tmp_path: Path, name: str) -> None:
+        """A path that cannot be written is an error of the file, before anything starts."""
+        with pytest.raises(
+            FileError, match=r"the log cannot be written: (Is a directory|No such file)"
+        ) as caught:
+            open_log(tmp_path / name, level="info", run="7f3a")
+
+        assert caught.value.exit_code == 2
+
+    def test_wrong_level(self) -> None:
+        """A level that there is not is an error that names those that there are."""
+        with pytest.raises(UsageError, match="--log-level loud: there are debug, info, warning, error"):
+            open_log(None, level="loud", run="7f3a")
+
+    def test_closed_standard_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without standard error a file has to be named."""
+        monkeypatch.setattr(sys, "stderr", None)
+        with pytest.raises(UsageError, match="--log"):
+            open_log(None, level="info", run="7f3a")
+
+
+def names_in_sources() -> set[str]:
+    """The literal names of all events that the program makes."""
+    found = set()
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Event":
+                found |= {each.value for each in node.keywords if each.arg == "name"}
+    return {name.value for name in found if isinstance(name, ast.Constant) and isinstance(name.value, str)}
+
+
+def test_catalogue() -> None:
+    """Every event that the program makes is in the catalogue."""
+    names = names_in_sources()
+
+    assert "records.trouble" in names
+    assert names - EVENTS.keys() == set()
+
+
+def test_import_is_light() -> None:
+    """Importing the module does not import structlog, which costs more than all of --help."""
+    script = "import sys, pipeline.log; print('structlog' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT.parent, capture_output=True, text=True, check=True
+    )
+
+    assert found.stdout == "False\n"

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline import report
+from pipeline.errors import FileError, MachineError
+from pipeline.model.facts import ImageRow
+from pipeline.report import (
+    Entry,
+    Format,
+    Summary,
+    check_writable,
+    format_duration,
+    format_of,
+    format_size,
+    summary_lines,
+    write_failed,
+    write_success,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMATS: tuple[Format, ...] = ("yaml", "json")
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+LOADERS: tuple[Any, ...] = (yaml.SafeLoader, yaml.CSafeLoader)
+
+
+def rows(*pairs: tuple[str, str]) -> list[ImageRow]:
+    """Rows of copied images from sources to destinations."""
+    row = ImageRow(source="", destination="", filter="", run="one", rule=0, result="copied")
+    return [replace(row, source=source, destination=destination) for source, destination in pairs]
+
+
+def read(path: Path, fmt: Format) -> object:
+    """The file as every reader of its format has it."""
+    text = path.read_text(encoding="utf-8")
+    if fmt == "json":
+        return json.loads(text)
+    first, second = (yaml.load(text, loader) for loader in LOADERS)
+    assert first == second
+    return first
+
+
+PAIRS = (
+    ("docker.io/library/nginx:1.10", "r.io:5000/nginx:1.10"),
+    ("docker.io/library/nginx:1.10", "r.io/nginx:1.10"),
+    ("quay.io/a/b@sha256:" + "0" * 64, "r.io/b:yes"),
+)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+class TestFiles:
+    def test_success(self, tmp_path: Path, fmt: Format) -> None:
+        """Each source has the list of its destinations, each once, in the order of the rows."""
+        path = tmp_path / "out"
+        write_success(path, rows(*PAIRS[:2], PAIRS[1], PAIRS[2]), fmt=fmt)
+        expected = {PAIRS[0][0]: [PAIRS[0][1], PAIRS[1][1]], PAIRS[2][0]: [PAIRS[2][1]]}
+
+        assert read(path, fmt) == expected
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_nothing(self, tmp_path: Path, fmt: Format) -> None:
+        """A file of nothing is an empty map, which is a rules file too."""
+        write_success(tmp_path / "out", [], fmt=fmt)
+
+        assert read(tmp_path / "out", fmt) == {}
+
+    def test_failed(self, tmp_path: Path, fmt: Format) -> None:
+        """Failed images and rules that failed as a whole share a file, and equal sources share an entry."""
+        rules: list[Entry] = [
+            ("q.io/a:/(/", ("$HOME/a", "")),
+            (PAIRS[2][0], ("r.io/b:no", "r.io/b:yes")),
+            ("q.io/none", ()),
+            ("q.io/a:/(/", ("r.io/c",)),
+        ]
+        write_failed(tmp_path / "out", rows(*PAIRS), rules, fmt=fmt)
+
+        assert read(tmp_path / "out", fmt) == {
+            PAIRS[0][0]: [PAIRS[0][1], PAIRS[1][1]],
+            PAIRS[2][0]: ["r.io/b:yes", "r.io/b:no"],
+            "q.io/a:/(/": ["$HOME/a", "", "r.io/c"],
+            "q.io/none": [],
+        }
+
+    def test_old_file_stays(self, tmp_path: Path, fmt: Format) -> None:
+        """A file that cannot be completed leaves the old one, and nothing else."""
+
+        def broken() -> Iterator[ImageRow]:
+            yield from rows(*PAIRS)
+            raise MachineError("records cannot be read")
+
+        path = tmp_path / "out"
+        path.write_text("old")
+        with pytest.raises(MachineError, match="records cannot be read"):
+            write_success(path, broken(), fmt=fmt)
+
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_unwritable(self, tmp_path: Path, fmt: Format) -> None:
+        """A file that cannot be written at the end of a run is this machine's fault."""
+        with pytest.raises(MachineError, match="out cannot be written: No such file"):
+            write_success(tmp_path / "missing" / "out", [], fmt=fmt)
+
+    @given(entries=st.dictionaries(TEXTS, st.lists(TEXTS, max_size=3, unique=True)))
+    @example({"a: b #": ["x\n\n y ", "\u2028\x85\ufeff\U0001f600\x00\x7f\t", "- ", "null", "1.10"]})
+    @example({"q.io/" + "a," * 600: ["r.io/a"], "b" * 5_000: ["r.io/b"], "c": []})
+    @example({"1/2": ["yes/no", "a/b:", "a/b #", "a.b/c:d: e", "0x/1", "1:30/2", "a:1/b", "~/a"]})
+    def test_any_text(
+        self, tmp_path_factory: pytest.TempPathFactory, fmt: Format, entries: dict[str, list[str]]
+    ) -> None:
+        """Whatever stands in a rule is read back as it was."""
+        path = tmp_path_factory.mktemp("out") / "out"
+        write_failed(path, [], [(source, tuple(values)) for source, values in entries.items()], fmt=fmt)
+
+        assert read(path, fmt) == entries
+
+    @pytest.mark.parametrize("length", range(1_015, 1_032))
+    def test_long_keys(self, tmp_path: Path, fmt: Format, length: int) -> None:
+        """Keys of any length about YAML's limit of 1,024 characters are read back."""
+        entries = {"q.io/" + "a" * (length - 5): ["r.io/a"], "(" * length: ["r.io/a"]}
+        write_failed(
+            tmp_path / "out", [], [(source, tuple(values)) for source, values in entries.items()], fmt=fmt
+        )
+
+        assert read(tmp_path / "out", fmt) == entries
+
+    def test_rows_are_not_held(self, tmp_path: Path, fmt: Format) -> None:
+        """Sources are written as they come: no more than one is held at a time."""
+        alive: list[int] = []
+
+        class Source(str):
+            __slots__ = ()
+
+            def __del__(self) -> None:
+                alive.append(-1)
+
+        def many() -> Iterator[ImageRow]:
+            for number in range(1_000):
+                alive.append(1)
+                assert sum(alive) <= 4
+                yield rows((Source(f"q.io/a:{number:04}"), "r.io/a"))[0]
+
+        write_success(tmp_path / "out", many(), fmt=fmt)
+
+        assert alive.count(1) == 1_000
+
+
+def test_yaml_is_plain(tmp_path: Path) -> None:
+    """References stand in YAML without quotes, as people write them."""
+    write_success(tmp_path / "out", rows(*PAIRS), fmt="yaml")
+
+    assert (tmp_path / "out").read_text().splitlines()[:3] == [
+        "docker.io/library/nginx:1.10:",
+        "- r.io:5000/nginx:1.10",
+        "- r.io/nginx:1.10",
+    ]
+
+
+def test_half_surrogate(tmp_path: Path) -> None:
+    """Half a surrogate pair, which YAML cannot say, becomes a replacement character; JSON keeps it."""
+    write_failed(tmp_path / "out", [], [("\ud800", ("\ud800",))], fmt="yaml")
+    assert read(tmp_path / "out", "yaml") == {"\ufffd": ["\ufffd"]}
+    write_failed(tmp_path / "out", [], [("\ud800", ("\ud800",))], fmt="json")
+    assert read(tmp_path / "out", "json") == {"\ud800": ["\ud800"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.json", "json"), ("a.yaml", "yaml"), ("a.b.yml", "yaml"), ("A.JSON", "json")]
+)
+def test_format_of(name: str, expected: Format) -> None:
+    """The end of a file's name says its format."""
+    assert format_of(Path(name)) == expected
+
+
+@pytest.mark.parametrize("name", ["a", "a.txt", ".json", "json"])
+def test_format_unknown(name: str) -> None:
+    """Any other name is an error that lists the ends that are known."""
+    with pytest.raises(FileError, match=r"\.json, \.yaml, \.yml"):
+        format_of(Path(name))
+
+
+class TestCheckWritable:
+    def test_writable(self, tmp_path: Path) -> None:
+        """Checking leaves nothing behind, and an old file as it is."""
+        check_writable(tmp_path / "new.yaml")
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "old.yaml").write_text("old")
+        check_writable(tmp_path / "old.yaml")
+        assert (tmp_path / "old.yaml").read_text() == "old"
+
+    @pytest.mark.parametrize(("name", "words"), [(".", "folder"), ("missing/a.yaml", "No such file")])
+    def test_unwritable(self, tmp_path: Path, name: str, words: str) -> None:
+        """A folder, or a path in none, is an error of usage."""
+        with pytest.raises(FileError, match=words) as caught:
+            check_writable(tmp_path / name)
+
+        assert caught.value.exit_code == 2
+
+    @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes from root what modes forbid")
+    def test_read_only_folder(self, tmp_path: Path) -> None:
+        """A folder that does not let us write is found before the run."""
+        script = "import sys, pathlib, pipeline.report as r; r.check_writable(pathlib.Path(sys.argv[1]))"
+        less = "-dac_override,-dac_read_search"
+        limits = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}"]
+        tmp_path.chmod(0o500)
+        found = subprocess.run(
+            [*limits, sys.executable, "-c", script, tmp_path / "a.yaml"],
+            cwd=Path(report.__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        tmp_path.chmod(0o700)
+
+        assert found.stderr.splitlines()[-1].endswith("a.yaml: it cannot be written: Permission denied")
+
+
+class TestSummary:
+    def test_all(self) -> None:
+        """The summary says what became of the images, what it cost, what to know, and how it ended."""
+        summary = Summary(
+            copied=2741,
+            unchanged=257,
+            skipped=1,
+            failed=2,
+            left=4,
+            rules_failed=1,
+            bytes=84_200_000_000,
+            mounted=12_944,
+            requests=53_120,
+            seconds=564.04,
+            notes=("docker.io\x1b cooled down once",),
+        )
+
+        first = "3,005 images in 9m24s: 2,741 copied, 257 up to date, 1 skipped, 4 not reached"
+        assert summary_lines(summary) == [
+            f"{first}, 2 FAILED, 1 rule FAILED as a whole",
+            "  84.2GB sent (149.3MB/s), 12,944 blobs mounted; 53,120 requests, 17.7 an image",
+            r"  docker.io\x1b cooled down once",
+            "Synchronization finished, 3 tasks failed, cost 9m24s.",
+        ]
+
+    def test_nothing(self) -> None:
+        """A run without images says so."""
+        assert summary_lines(Summary()) == [
+            "0 images in 0s: 0 copied, 0 up to date",
+            "  0B sent, 0 blobs mounted; 0 requests",
+            "Synchronization finished, 0 tasks failed, cost 0s.",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (0, "0B"),
+        (999, "999B"),
+        (1000, "1kB"),
+        (45_380_000, "45.38MB"),
+        (48_213_771, "48.21MB"),
+        (999_999, "1000kB"),
+        (1.5e12, "1.5TB"),
+        (2e18, "2000PB"),
+    ],
+)
+def test_format_size(count: float, expected: str) -> None:
+    """Sizes have four digits and decimal units."""
+    assert format_size(count) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0, "0s"),
+        (0.0004, "0s"),
+        (0.35, "350ms"),
+        (0.9996, "1s"),
+        (1, "1s"),
+        (59.96, "1m0s"),
+        (62.3, "1m2.3s"),
+        (564, "9m24s"),
+        (3599.99, "1h0m0s"),
+        (3662.34, "1h1m2.3s"),
+        (90_000, "25h0m0s"),
+    ],
+)
+def test_format_duration(seconds: float, expected: str) -> None:
+    """Durations are Go's."""
+    assert format_duration(seconds) == expected
