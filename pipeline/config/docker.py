@@ -1,0 +1,195 @@
+"""What `docker login` and `podman login` left behind: login files, and the helper programs that they name.
+
+Sources: docker/cli's config file (auths, credHelpers, credsStore), the protocol of docker-credential-helpers,
+and containers-auth.json(5). These files are not written for us: one that is broken is warned about and passed
+over, while a helper program that fails is an error, since going on as nobody would hide it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import pwd
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.keys import matching_keys, registry_names, split_key
+from pipeline.errors import RuleError
+from pipeline.log import Event
+from pipeline.model.credential import Credential
+from pipeline.model.reference import DOCKER_HUB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.config.helpers import Helpers
+    from pipeline.config.keys import Key
+    from pipeline.model.reference import Repository
+
+_HUB_KEY = "https://index.docker.io/v1/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """One login file."""
+
+    origin: str
+    """The file as people name it."""
+    auths: Mapping[Key, tuple[str, Credential | None]]
+    """By registry and path: the key as written, and the credential; None: the secret is in the store."""
+    helpers: Mapping[str, str] = field(default_factory=dict)
+    """By registry: the suffix of its helper program."""
+    store: str = ""
+    """The suffix of the helper program for all other registries."""
+
+    def find(self, repository: Repository, helpers: Helpers) -> Credential | None:
+        """What the file has for the repository: credHelpers, then credsStore, then auths; None: nothing.
+
+        Raises:
+            MachineError: a helper program is missing, fails, or does not answer.
+        """
+        names = registry_names(repository.registry)
+        suffix = next((self.helpers[name] for name in names if name in self.helpers), self.store)
+        if suffix:
+            credential = helpers.ask(suffix, self._server(repository.registry), origin=self.origin)
+            if credential is not None:
+                return credential
+        found = (self.auths[key][1] for key in matching_keys(repository) if key in self.auths)
+        return next((credential for credential in found if credential is not None), None)
+
+    def _server(self, registry: str) -> str:
+        """The name under which the helper stored the registry: that of the marker, if there is one."""
+        if registry == DOCKER_HUB:
+            return _HUB_KEY
+        for name in registry_names(registry):
+            if (name, "") in self.auths:
+                return self.auths[name, ""][0]
+        return registry
+
+
+def read_logins(environ: Mapping[str, str]) -> tuple[tuple[Login, ...], list[Event]]:
+    """Read all login files that there are, in the order in which they are asked.
+
+    Returns:
+        The logins, and a warning for each file that cannot be used.
+    """
+    logins, warnings = [], []
+    for origin, content in _contents(environ):
+        try:
+            text = content.read_bytes() if isinstance(content, Path) else content
+            logins.append(_read_login(origin, json.loads(text)))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            words = getattr(error, "strerror", None) or f"it is no login file ({error})"
+            message = f"{origin} is not used: {words}"
+            fields = {"file.path": origin}
+            event = Event(name="config.login_unreadable", message=message, level="warning", fields=fields)
+            warnings.append(event)
+    return tuple(logins), warnings
+
+
+def _contents(environ: Mapping[str, str]) -> Iterator[tuple[str, Path | str]]:
+    """Name and place of each login file (of the first one: its text)."""
+    if environ.get("DOCKER_AUTH_CONFIG"):
+        yield "$DOCKER_AUTH_CONFIG", environ["DOCKER_AUTH_CONFIG"]
+    if environ.get("REGISTRY_AUTH_FILE"):
+        yield environ["REGISTRY_AUTH_FILE"], Path(environ["REGISTRY_AUTH_FILE"])
+    if environ.get("XDG_RUNTIME_DIR"):
+        path = Path(environ["XDG_RUNTIME_DIR"]) / "containers" / "auth.json"
+        yield str(path), path
+    home = _home(environ)
+    places = [home / ".config" / "containers" / "auth.json", home / ".dockercfg"]
+    docker = environ.get("DOCKER_CONFIG")
+    places.insert(1, (Path(docker) if docker else home / ".docker") / "config.json")
+    for path in places:
+        name = f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+        yield name, path
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    if environ.get("HOME"):
+        return Path(environ["HOME"])
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return Path("/")
+
+
+def _read_login(origin: str, config: Any) -> Login:
+    """Read what a login file holds.
+
+    Raises:
+        ValueError: it has another shape; the message holds no secret.
+    """
+    if not isinstance(config, dict):
+        raise ValueError("it holds no JSON object")  # noqa: TRY004 - one error for all that is wrong with the file
+    is_old = "auths" not in config and origin.endswith(".dockercfg")
+    auths = {}
+    for text, entry in _object(config if is_old else config.get("auths"), "auths").items():
+        for key in _split_login_key(text):
+            auths[key] = text, _read_entry(origin, text, _object(entry, text))
+    helpers = {}
+    for text, suffix in _object(config.get("credHelpers"), "credHelpers").items():
+        for registry, _ in _split_login_key(text):
+            helpers[registry] = _string(suffix, f"credHelpers of {text}")
+    store = _string(config.get("credsStore"), "credsStore")
+    return Login(origin=origin, auths=auths, helpers=helpers, store=store)
+
+
+def _split_login_key(text: str) -> tuple[Key, ...]:
+    """The key that `text` is; none where it is no reference, since these files are not written for us."""
+    try:
+        registry, path = split_key(text)
+    except RuleError:
+        return ()
+    return ((registry, "" if path in {"v1", "v2"} else path),)
+
+
+def _read_entry(origin: str, key: str, entry: Mapping[str, Any]) -> Credential | None:
+    """One entry of `auths`; None where it is only the mark that the secret is in the store."""
+    username = _string(entry.get("username"), f"username of {key}")
+    password = _string(entry.get("password"), f"password of {key}")
+    auth = _string(entry.get("auth"), f"auth of {key}")
+    if auth:
+        username, password = _decode_auth(auth, key)
+    credential = Credential(
+        origin=origin,
+        username=username,
+        password=password,
+        identity_token=_string(entry.get("identitytoken"), f"identitytoken of {key}"),
+        registry_token=_string(entry.get("registrytoken"), f"registrytoken of {key}"),
+    )
+    return None if credential.anonymous else credential
+
+
+def _decode_auth(auth: str, key: str) -> tuple[str, str]:
+    """User and password of `auth`: base64 of either alphabet, padded or not."""
+    plain = auth.strip().rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        text = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise ValueError(f"the auth of {key} is no base64 text") from None
+    username, colon, password = text.partition(":")
+    if not colon:
+        raise ValueError(f"the auth of {key} is not user:password")
+    return username, password.rstrip("\0")
+
+
+def _object(value: Any, what: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is no JSON object")  # noqa: TRY004 - one error for all that is wrong
+    return value
+
+
+def _string(value: Any, what: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is no text")  # noqa: TRY004 - one error for all that is wrong
+    return value

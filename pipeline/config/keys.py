@@ -1,0 +1,60 @@
+"""Keys of credentials: `registry` or `registry/namespace[/...]`, and which of them match a repository.
+
+A key matches by whole segments of the path, and the longest one wins: `quay.io/core` is no prefix of
+`quay.io/coreos/x`. Names are normalised on both sides: Docker Hub is one registry under all its names.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pipeline.model.reference import DOCKER_HUB, canonical_registry, parse_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.model.reference import Repository
+
+Key = tuple[str, str]
+"""Registry and path, both in canonical form; an empty path is the whole registry."""
+
+_DEFAULT_PORT = re.compile(r":(?:443|80)$")
+_API_PATHS = frozenset({"v1", "v2"})
+
+
+def split_key(text: str) -> Key:
+    """Read a key, with or without a slash at its end.
+
+    `docker login` writes `https://registry/v1/`; there scheme and version are taken off.
+
+    Raises:
+        RuleError: it is neither registry nor namespace by the grammar of references.
+    """
+    rest = text.strip()
+    scheme, found, behind = rest.partition("://")
+    is_url = bool(found) and scheme.lower() in {"http", "https"}
+    rest = (behind if is_url else rest).rstrip("/")
+    repository = parse_repository(f"{rest}/x/x")
+    path = repository.path.removesuffix("x/x").rstrip("/")
+    return repository.registry, "" if is_url and path in _API_PATHS else path
+
+
+def matching_keys(repository: Repository) -> Iterator[Key]:
+    """Each key that would match the repository, the longest path first.
+
+    `docker.io/nginx` names the official image too, as `docker pull` reads it.
+    """
+    parts = repository.path.split("/")
+    paths = ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
+    if repository.registry == DOCKER_HUB and parts[0] == "library":
+        paths.insert(1, "/".join(parts[1:]))
+    for path in paths:
+        for registry in registry_names(repository.registry):
+            yield registry, path
+
+
+def registry_names(registry: str) -> tuple[str, ...]:
+    """The names under which a registry may stand in a file: as it is, and without a default port."""
+    bare = _DEFAULT_PORT.sub("", registry)
+    return (registry,) if bare == registry else (registry, canonical_registry(bare))

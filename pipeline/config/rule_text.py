@@ -1,0 +1,188 @@
+"""Reads one source and one destination as people write them.
+
+A source is `repository`, `repository:tag`, `repository:a,b`, `repository@digest` or `repository:/REGEX/`; a
+destination is the same without the regular expression, and may be empty. Whatever is read wrongly here would
+copy the wrong image without a word, so everything that is not understood is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.config.variables import expand
+from pipeline.errors import RuleError, UsageError
+from pipeline.model.reference import Repository, canonical_registry, is_digest, is_tag, parse_repository
+from pipeline.model.selection import AllTags, Matching, Named, Target, compile_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.model.selection import Selection
+
+_SCHEMES = ("https://", "http://", "docker://", "oci://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """Where a rule with an empty destination goes; both are set, or neither."""
+
+    registry: str
+    namespace: str
+
+
+def make_defaults(registry: str, namespace: str) -> Defaults:
+    """Check the default registry and namespace; both empty: there are none.
+
+    Raises:
+        UsageError: one without the other, or they do not make a repository.
+    """
+    namespace = namespace.strip("/")
+    if bool(registry) != bool(namespace):
+        given, lacking = ("registry", "namespace") if registry else ("namespace", "registry")
+        hint = f"give --{lacking} (DEFAULT_{lacking.upper()}) too, or neither"
+        raise UsageError(f"a default {given} without a default {lacking} has no meaning ({hint})")
+    if registry:
+        try:
+            sample = parse_repository(f"{registry}/{namespace}/x")
+        except RuleError as error:
+            raise UsageError(
+                f"the default registry {registry!r} and namespace {namespace!r}: {error}"
+            ) from None
+        if sample != Repository(canonical_registry(registry), f"{namespace}/x"):
+            raise UsageError(f"the default registry {registry!r} is no registry: expected host or host:port")
+    return Defaults(registry=registry, namespace=namespace)
+
+
+def parse_source(text: str) -> tuple[Repository, Selection]:
+    """Read a source.
+
+    Raises:
+        RuleError: it is empty, or its repository, names or regular expression are wrong.
+    """
+    text = text.strip()
+    if not text:
+        raise RuleError(
+            "the source is empty", hint="write registry/repository, with :tag if it is to be one tag"
+        )
+    _refuse_scheme(text)
+    head, colon, pattern = text.partition(":/")
+    if colon:
+        if not pattern.endswith("/"):
+            raise RuleError("the regular expression is not closed", hint="write repository:/REGEX/")
+        compile_pattern(pattern[:-1])
+        return parse_repository(head), Matching(pattern=pattern[:-1])
+    repository, names = _parse_names(text)
+    return repository, AllTags() if names is None else Named(names=names)
+
+
+def parse_target(
+    text: str,
+    *,
+    source: Repository,
+    selection: Selection,
+    defaults: Defaults,
+    environ: Mapping[str, str],
+) -> Target:
+    """Read a destination of a rule.
+
+    Args:
+        text: as written, variables included.
+        source: the rule's.
+        selection: the rule's; the names on both sides must fit.
+        defaults: what an empty destination means.
+        environ: the variables.
+
+    Raises:
+        RuleError: it cannot be read, or does not fit the source.
+    """
+    destination = _expand_destination(text.strip(), environ)
+    if not destination:
+        return Target(repository=_default_repository(source, defaults))
+    _refuse_scheme(destination)
+    if ":/" in destination:
+        raise RuleError(
+            "a regular expression cannot be a destination", hint="leave it out: the tags are kept"
+        )
+    repository, names = _parse_names(destination)
+    if names is not None:
+        _fit(selection, names)
+    return Target(repository=repository, names=names)
+
+
+def _expand_destination(text: str, environ: Mapping[str, str]) -> str:
+    expanded, unset = expand(text, environ)
+    if unset:
+        raise RuleError(f"the variable {unset[0]} is not set", hint="set it, or write the destination out")
+    if text and not expanded.strip():
+        hint = 'write "" where the default registry is meant'
+        raise RuleError("the destination is empty once its variables are replaced", hint=hint)
+    return expanded.strip()
+
+
+def _default_repository(source: Repository, defaults: Defaults) -> Repository:
+    if not defaults.registry:
+        hint = "write it, or give --registry and --namespace"
+        raise RuleError("the destination is empty, and there is no default", hint=hint)
+    return parse_repository(f"{defaults.registry}/{defaults.namespace}/{source.path.rpartition('/')[2]}")
+
+
+def _refuse_scheme(text: str) -> None:
+    for scheme in _SCHEMES:
+        if text.lower().startswith(scheme):
+            raise RuleError(f"a reference has no {scheme}", hint="leave it out: registry/repository")
+
+
+def _parse_names(text: str) -> tuple[Repository, tuple[str, ...] | None]:
+    """Read `repository[:names][@names]`; the colon before tags follows the last slash."""
+    first, comma, _ = text.partition(",")
+    front, at, _ = first.partition("@")
+    slash, colon = front.rfind("/"), front.rfind(":")
+    if colon > slash:
+        names = tuple(_parse_name(item.strip()) for item in text[colon + 1 :].split(","))
+        return parse_repository(front[:colon]), names
+    if at:
+        names = tuple(_parse_name(item.strip()) for item in text[len(front) + 1 :].split(","))
+        if not is_digest(names[0]):
+            raise RuleError(f"{names[0]!r} is no digest", hint="a tag follows a colon, a digest an @")
+        return parse_repository(front), names
+    if comma:
+        hint = f"write {front.strip()}:tag,... with a tag in front of the first comma"
+        raise RuleError("the list begins without a tag", hint=hint)
+    return parse_repository(text), None
+
+
+def _parse_name(item: str) -> str:
+    """Read a tag, a digest, or `tag@digest`, which is the digest."""
+    tag, at, digest = item.partition("@")
+    if at and not is_tag(tag):
+        raise RuleError(f"{tag!r} is no tag", hint="write repository:tag@digest or repository@digest")
+    name = digest if at else item
+    if is_digest(name) or (not at and is_tag(name)):
+        return name
+    if not name:
+        raise RuleError(
+            "a tag is missing: nothing stands after a colon, a comma or an @", hint="write it there"
+        )
+    if at or ":" in name:
+        hint = "expected sha256: and 64 digits 0-9a-f, or sha512: and 128"
+        raise RuleError(f"{name!r} is no digest", hint=hint)
+    hint = "a tag has at most 128 of the characters A-Z a-z 0-9 _ . - and begins with none of . -"
+    raise RuleError(f"{name!r} is no tag", hint=hint)
+
+
+def _fit(selection: Selection, names: tuple[str, ...]) -> None:
+    """Check the names of a destination against those of the source."""
+    if not isinstance(selection, Named):
+        hint = "name the tags on the left too, or none on the right to keep them"
+        raise RuleError(f"any number of tags on the left, {len(names)} on the right", hint=hint)
+    if len(selection.names) != len(names):
+        hint = f"name {len(selection.names)} on the right, or none to keep them"
+        raise RuleError(
+            f"the left names {len(selection.names)} of its tags or digests, the right {len(names)}",
+            hint=hint,
+        )
+    for left, right in zip(selection.names, names, strict=True):
+        if is_digest(left) and is_digest(right) and left != right:
+            hint = "repeat the digest of the left, give a tag, or leave it out"
+            raise RuleError(f"content {left} cannot be stored as {right}", hint=hint)

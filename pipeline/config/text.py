@@ -1,0 +1,83 @@
+"""Reads one file that a user wrote, JSON or YAML by its extension, into positioned nodes.
+
+Whatever is wrong with the file ends in one FileError that says what, where and what to write instead; no
+other exception leaves this module.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pipeline.config.json_text import read_json
+from pipeline.config.nodes import Document, is_null
+from pipeline.config.yaml_text import read_yaml
+from pipeline.errors import FileError
+from pipeline.settings import MIB
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_FILE = 64 * MIB
+"""Bytes of one file; a million rules take fewer."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_EMPTY_HINT = "write {} where nothing is meant"
+
+
+def read_document(path: Path) -> Document:
+    """Read the file at `path`, whose name ends in .json, .yaml or .yml.
+
+    Raises:
+        FileError: it cannot be read, is empty, too large, no UTF-8 text, or not in its format.
+    """
+    name = str(path)
+    if path.suffix not in {".json", ".yaml", ".yml"}:
+        raise FileError(name, "the name must end in .json, .yaml or .yml", hint="the ending says the format")
+    text = _decode(name, _read_bytes(path))
+    if not text.strip():
+        raise FileError(name, "the file is empty", hint=_EMPTY_HINT)
+    control = _CONTROL.search(text)
+    if control is not None:
+        line, column = _place(text[: control.start()])
+        message = f"a control character, U+{ord(control[0]):04X}"
+        raise FileError(name, message, line=line, column=column, hint="is this a text file?")
+    root, warnings = read_json(name, text) if path.suffix == ".json" else read_yaml(name, text)
+    if root is None or is_null(root):
+        raise FileError(name, "the file says nothing", hint=_EMPTY_HINT)
+    return Document(path=name, root=root, warnings=tuple(warnings))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE + 1)
+    except FileNotFoundError:
+        raise FileError(str(path), "there is no such file", hint="is the path right?") from None
+    except PermissionError:
+        raise FileError(str(path), "the file may not be read", hint="see its owner and mode") from None
+    except IsADirectoryError:
+        raise FileError(str(path), "this is a directory, not a file", hint="name a file in it") from None
+    except (OSError, ValueError) as error:
+        words = getattr(error, "strerror", None) or str(error)
+        raise FileError(str(path), f"the file cannot be read: {words}", hint="is the path right?") from None
+    if len(content) > MAX_FILE:
+        raise FileError(str(path), f"the file is larger than {MAX_FILE // MIB} MiB", hint="split it")
+    return content
+
+
+def _decode(name: str, content: bytes) -> str:
+    if content.startswith(_UTF16):
+        raise FileError(name, "the file is UTF-16", hint="save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = _place(error.object[: error.start].decode("utf-8", "replace"))
+        message = f"the byte 0x{error.object[error.start]:02x} is not UTF-8"
+        raise FileError(name, message, line=line, column=column, hint="save the file as UTF-8") from None
+
+
+def _place(before: str) -> tuple[int, int]:
+    """Line and column of what follows `before`."""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")

@@ -1,0 +1,168 @@
+"""Reads YAML text into nodes, from the parser's events.
+
+No constructor is ever called, so a tag is only something to refuse; building from events instead of
+yaml.compose() keeps depth and size in our hands: composing recurses in C, and an alias bomb is nine lines
+long. Keys and values stay the text that they are. No error shows a tag, an anchor or an alias: an unquoted
+password that begins with `!`, `&` or `*` is one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import yaml
+
+from pipeline.config.nodes import MAX_DEPTH, MAX_NODES, Mapping, Scalar, Sequence, is_null, unite
+from pipeline.errors import FileError
+from pipeline.log import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.config.nodes import Kind, Node
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MAX_KEY = 1024
+"""Characters of a key without `?`; YAML 1.1, section 7.4.2."""
+
+
+def read_yaml(path: str, text: str) -> tuple[Node | None, list[Event]]:
+    """Read the first document of YAML text.
+
+    Returns:
+        Its root (None: there is no document), and warnings of duplicate keys and of a second document.
+
+    Raises:
+        FileError: the text is no YAML, or has tags, merge keys or aliases that blow up; with line and column.
+    """
+    try:
+        reader = _Reader(path, yaml.parse(text, Loader=_LOADER))
+        return reader.document(), reader.warnings
+    except yaml.MarkedYAMLError as error:
+        raise _explain(path, text, error) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = "a character that is not allowed in YAML"
+        raise FileError(path, message, line=line, hint="is this a text file?") from None
+
+
+def _explain(path: str, text: str, error: yaml.MarkedYAMLError) -> FileError:
+    mark = error.problem_mark or error.context_mark
+    begin = error.context_mark or mark
+    line, column = (mark.line, mark.column) if mark else (-1, -1)
+    lines = text.split("\n")
+    if begin and 0 <= begin.line < len(lines) and len(lines[begin.line]) > _MAX_KEY:
+        hint = f'over {_MAX_KEY:,} characters: begin the line with "? ", the next one with ": "'
+    elif 0 <= line < len(lines) and lines[line][column : column + 1] == "\t":
+        hint = "indent with spaces, not with tabs"
+    elif "mapping values" in (error.problem or ""):
+        hint = "one key on a line; a value that holds ': ' needs quotes"
+    else:
+        hint = "put what holds special characters in quotes"
+    message = ", ".join(part for part in (error.problem, error.context) if part)
+    return FileError(path, f"no YAML: {message}", line=line + 1, column=column + 1, hint=hint)
+
+
+def _place(event: yaml.Event) -> tuple[int, int]:
+    """Line and column, both 1-based."""
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (0, 0)
+
+
+class _Reader:
+    """One document being built."""
+
+    def __init__(self, path: str, events: Iterator[yaml.Event]) -> None:
+        self.warnings: list[Event] = []
+        self._path, self._events = path, events
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        self._count = 0
+
+    def document(self) -> Node | None:
+        """The first document; a second one is only warned about."""
+        next(self._events)
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return None
+        root = self._node(next(self._events), 0)
+        next(self._events)
+        event = next(self._events)
+        if isinstance(event, yaml.DocumentStartEvent):
+            line, _ = _place(event)
+            self.warnings.append(
+                Event(
+                    name="config.second_document",
+                    message=f"{self._path}:{line}: a second document begins here; only the first one is read",
+                    level="warning",
+                    fields={"file.path": self._path, "line": line},
+                )
+            )
+        return root
+
+    def _error(self, event: yaml.Event, message: str, *, hint: str) -> FileError:
+        line, column = _place(event)
+        return FileError(self._path, message, line=line, column=column, hint=hint)
+
+    def _node(self, event: yaml.Event, depth: int) -> Node:
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        before = self._count
+        self._charge(event, 1)
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise self._error(event, "tags are not read", hint="a value that begins with ! needs quotes")
+        if depth > MAX_DEPTH:
+            raise self._error(event, f"more than {MAX_DEPTH} levels", hint="the files need three")
+        node: Node
+        line, column = _place(event)
+        if isinstance(event, yaml.ScalarEvent):
+            plain = event.implicit[0]
+            kind: Kind = "text" if not plain else "null" if event.value in _NULLS else "plain"
+            node = Scalar(line, column, event.value, kind)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = Sequence(line, column, self._items(depth))
+        else:
+            node = Mapping(line, column, self._entries(depth))
+        anchor = getattr(event, "anchor", None)
+        if anchor is not None and is_null(node):
+            hint = "a value that begins with & needs quotes"
+            raise self._error(event, "an anchor stands before nothing", hint=hint)
+        if anchor is not None:
+            self._anchors[anchor] = (node, self._count - before)
+        return node
+
+    def _alias(self, event: yaml.AliasEvent) -> Node:
+        anchor = event.anchor or ""
+        found = self._anchors.get(anchor)
+        if found is None:
+            hint = "a value that begins with * needs quotes"
+            raise self._error(event, "an alias names nothing that ends before it", hint=hint)
+        node, size = found
+        self._charge(event, size)
+        return node
+
+    def _charge(self, event: yaml.Event, size: int) -> None:
+        self._count += size
+        if self._count > MAX_NODES:
+            hint = "split the file, or write out what the aliases stand for"
+            raise self._error(event, f"more than {MAX_NODES:,} values in one file", hint=hint)
+
+    def _items(self, depth: int) -> tuple[Node, ...]:
+        items = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._node(event, depth + 1))
+        return tuple(items)
+
+    def _entries(self, depth: int) -> tuple[tuple[Scalar, Node], ...]:
+        pairs = []
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._node(event, depth + 1)
+            if not isinstance(key, Scalar):
+                hint = "one key, a colon, its value"
+                raise self._error(event, "a key must be text, not a list or a map", hint=hint)
+            if key.text == "<<" and key.kind == "plain":
+                raise self._error(event, "the merge key << is not read", hint="write out what it would merge")
+            pairs.append((key, self._node(next(self._events), depth + 1)))
+        entries, warnings = unite(self._path, pairs)
+        self.warnings += warnings
+        return entries

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import json
+import pickle
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.credentials import Keyring, read_credentials
+from pipeline.config.keys import split_key
+from pipeline.errors import FileError
+from pipeline.model.credential import Credential
+from pipeline.model.reference import parse_repository
+from tests.unit.config.words import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.log import Event
+
+
+def read(folder: Path, content: object, **environ: str) -> tuple[Keyring, tuple[Event, ...]]:
+    """The keyring of a JSON file, with no login files about."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    return read_credentials(write(folder, "auth.json", text), environ={"HOME": str(folder), **environ})
+
+
+def found(folder: Path, content: object, repository: str, **environ: str) -> Credential:
+    """The credential for a repository; its origin shortened to the key."""
+    keyring, _ = read(folder, content, **environ)
+    return keyring.find(parse_repository(repository))
+
+
+def user(name: str) -> dict[str, str]:
+    """An entry of the file."""
+    return {"username": name, "password": f"secret of {name}"}
+
+
+KEYS = {
+    key: user(key)
+    for key in (
+        "quay.io",
+        "quay.io/core",
+        "quay.io/coreos/etcd",
+        "harbor.corp:8443/team/",
+        "docker.io",
+        "docker.io/bitnami",
+        "index.docker.io/library/redis",
+        "docker.io/busybox",
+        "plain.corp",
+        "https://ghcr.io",
+        "localhost:5000",
+        "localhost",
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("repository", "key"),
+    [
+        ("quay.io/coreos/x", "quay.io"),
+        ("quay.io/core/x", "quay.io/core"),
+        ("quay.io/core", "quay.io/core"),
+        ("quay.io/coreos/etcd", "quay.io/coreos/etcd"),
+        ("quay.io/coreos/etcd/x", "quay.io/coreos/etcd"),
+        ("quay.io/coreos/etcd-x", "quay.io"),
+        ("Quay.io/x", "quay.io"),
+        ("harbor.corp:8443/team/a/b", "harbor.corp:8443/team/"),
+        ("harbor.corp:8443/teams/a", "none"),
+        ("harbor.corp/team/a", "none"),
+        ("nginx", "docker.io"),
+        ("registry-1.docker.io/nginx", "docker.io"),
+        ("bitnami/redis", "docker.io/bitnami"),
+        ("redis", "index.docker.io/library/redis"),
+        ("busybox", "docker.io/busybox"),
+        ("plain.corp:443/x", "plain.corp"),
+        ("plain.corp:5000/x", "none"),
+        ("ghcr.io/a/b", "https://ghcr.io"),
+        ("localhost:5000/x", "localhost:5000"),
+        ("localhost/x", "localhost"),
+        ("unknown.corp/x", "none"),
+    ],
+)
+def test_the_longest_key_wins(tmp_path: Path, repository: str, key: str) -> None:
+    """The longest key that is a whole-segment prefix of the normalised repository is chosen."""
+    credential = found(tmp_path, KEYS, repository)
+
+    expected = ("none", "", "") if key == "none" else (f"{tmp_path}/auth.json key {key}", *user(key).values())
+    assert expected == (credential.origin, credential.username, credential.password)
+
+
+SEGMENT = st.sampled_from(["a", "ab", "b", "abc"])
+PATHS = st.lists(SEGMENT, min_size=0, max_size=4).map("/".join)
+
+
+@given(keys=st.sets(PATHS, max_size=8), path=st.lists(SEGMENT, min_size=1, max_size=5))
+def test_any_keys_match_by_segments(keys: set[str], path: list[str]) -> None:
+    """Among any keys the answer is the longest prefix in whole segments, or none."""
+    keyring = Keyring({("quay.io", key): Credential(origin=f"key {key}") for key in keys})
+
+    matching = [key for key in keys if key == "" or path[: key.count("/") + 1] == key.split("/")]
+    expected = f"key {max(matching, key=len)}" if matching else "none"
+    assert expected == keyring.find(parse_repository(f"quay.io/{'/'.join(path)}")).origin
+
+
+@given(path=PATHS, tail=st.sampled_from(["", "/", "//"]))
+def test_a_slash_at_the_end_of_a_key_does_not_matter(path: str, tail: str) -> None:
+    """A key is the same key with and without slashes at its end."""
+    key = f"quay.io/{path}".rstrip("/")
+
+    assert ("quay.io", path) == split_key(key + tail)
+
+
+@pytest.mark.parametrize("content", [[user("a")], user("a")])
+def test_a_value_may_stand_in_a_list_of_one(tmp_path: Path, content: object) -> None:
+    """The one-element list that older documents show is read like the bare map."""
+    assert "a" == found(tmp_path, {"quay.io": content}, "quay.io/x").username
+
+
+def test_the_fields(tmp_path: Path) -> None:
+    """Username, password and insecure are read, and each may be left out or null."""
+    content = {
+        "a.io": {"username": "u", "password": "p", "insecure": True},
+        "b.io": {"username": None, "insecure": None},
+        "c.io": {},
+    }
+    keyring, warnings = read(tmp_path, content)
+
+    origin = f"{tmp_path}/auth.json key"
+    expected = [
+        Credential(origin=f"{origin} a.io", username="u", password="p", insecure=True),
+        Credential(origin=f"{origin} b.io"),
+        Credential(origin=f"{origin} c.io"),
+    ]
+    assert expected == [keyring.find(parse_repository(f"{name}.io/x")) for name in "abc"]
+    assert () == warnings
+
+
+def test_words_of_yaml_stay_text(tmp_path: Path) -> None:
+    """An unquoted password of digits is text, and booleans are what YAML takes for them."""
+    path = write(
+        tmp_path,
+        "auth.yaml",
+        "a.io: {username: 007, password: 1e3, insecure: yes}\nb.io: {insecure: False}\n",
+    )
+    keyring, _ = read_credentials(path, environ={"HOME": str(tmp_path)})
+
+    credential = keyring.find(parse_repository("a.io/x"))
+    assert ("007", "1e3", True) == (credential.username, credential.password, credential.insecure)
+    assert keyring.find(parse_repository("b.io/x")).insecure is False
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("$PASS", "s3cret"),
+        ("${PASS}", "s3cret"),
+        ("a${PASS}b", "as3cretb"),
+        ("robot$mgsc+ci", "robot$mgsc+ci"),
+        ("$$PASS", "$PASS"),
+        ("$$UNSET", "$UNSET"),
+        ("x$", "x$"),
+        ("$EMPTY", ""),
+    ],
+)
+def test_variables_are_replaced_where_they_are_set(tmp_path: Path, written: str, expected: str) -> None:
+    """A variable that is set is replaced; text with one that is not set stays, dollars and all."""
+    content = {"quay.io": {"username": written, "password": written}}
+
+    credential = found(tmp_path, content, "quay.io/x", PASS="s3cret", EMPTY="")
+
+    assert (expected, expected) == (credential.username, credential.password)
+
+
+@pytest.mark.parametrize("written", ["$NOT_SET", "${NOT_SET}"])
+@pytest.mark.parametrize("field", ["username", "password"])
+def test_a_value_that_is_one_unset_variable_is_an_error(tmp_path: Path, written: str, field: str) -> None:
+    """A value that is nothing but one unset variable fails the file, and the error names the variable."""
+    with pytest.raises(FileError) as caught:
+        read(tmp_path, {"quay.io": {field: written}})
+
+    expected = f"{field} of 'quay.io' is the variable NOT_SET, which is not set"
+    assert expected == caught.value.message
+    assert 1 == caught.value.line
+
+
+def test_a_variable_of_odd_bytes_is_an_error(tmp_path: Path) -> None:
+    """A variable that is no UTF-8 cannot be sent, and is not shown."""
+    with pytest.raises(FileError, match="has a variable that is not UTF-8"):
+        read(tmp_path, {"quay.io": {"password": "$ODD"}}, ODD="hunter\udcff")
+
+
+@pytest.mark.parametrize("registry", ["gcr.io", "eu.gcr.io", "europe-docker.pkg.dev"])
+def test_the_google_key_file_user(tmp_path: Path, registry: str) -> None:
+    """The user `_oauth2_` is sent under the name that Google takes for a base64 key file."""
+    credential = found(tmp_path, {f"{registry}/p": user("_oauth2_")}, f"{registry}/p/x")
+
+    assert ("_json_key_base64", "secret of _oauth2_") == (credential.username, credential.password)
+
+
+@pytest.mark.parametrize("registry", ["quay.io", "notgcr.io", "gcr.io.evil.example"])
+def test_the_google_user_elsewhere_is_any_user(tmp_path: Path, registry: str) -> None:
+    """Other registries get the user as it is written."""
+    assert "_oauth2_" == found(tmp_path, {registry: user("_oauth2_")}, f"{registry}/x").username
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", ":1:1: the credentials must be a map, not a list"),
+        ('{"quay.io": "x"}', ":1:13: the value of 'quay.io' must be a map, not text (write registry:"),
+        ('{"quay.io": null}', ":1:13: the value of 'quay.io' must be a map, not nothing"),
+        ('{"quay.io": []}', ":1:13: the value of 'quay.io' must be one map, not a list of 0"),
+        ('{"quay.io": [{}, {}]}', ":1:13: the value of 'quay.io' must be one map, not a list of 2"),
+        ('{"quay.io": [[]]}', ":1:14: the value of 'quay.io' must be a map, not a list"),
+        ('{"quay.io": {"password": 5}}', ":1:26: password of 'quay.io' must be text, not a number"),
+        ('{"quay.io": {"username": ["a"]}}', ":1:26: username of 'quay.io' must be text, not a list"),
+        ('{"quay.io": {"insecure": "true"}}', ":1:26: insecure of 'quay.io' must be true or false, not text"),
+        ('{"quay.io": {"insecure": 1}}', ":1:26: insecure of 'quay.io' must be true or false, not a number"),
+        (
+            '{"quay.io": {\n"pasword": "x"}}',
+            ":2:1: 'quay.io' has the unknown field 'pasword' (the fields are",
+        ),
+        ('{"": {}}', ":1:2: the key '' is no registry or namespace"),
+        ('{"quay.io/Team": {}}', ":1:2: the key 'quay.io/Team' is no registry or namespace"),
+        ('{"quay.io/a:v1": {}}', ":1:2: the key 'quay.io/a:v1' is no registry or namespace"),
+    ],
+)
+def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, content: str, words: str) -> None:
+    """The error names file, line, column, key and what to write instead."""
+    with pytest.raises(FileError) as caught:
+        read(tmp_path, content)
+
+    assert str(caught.value).startswith(f"{tmp_path}/auth.json{words}")
+
+
+@pytest.mark.parametrize("field", ["username", "password", "insecure"])
+@pytest.mark.parametrize("value", [["hunter2"], {"hunter2": "x"}, {"x": ["hunter2"]}])
+def test_an_error_never_shows_a_value(tmp_path: Path, field: str, value: object) -> None:
+    """What stands where a secret should stand is described, not shown."""
+    with pytest.raises(FileError) as caught:
+        read(tmp_path, {"quay.io": {field: value}})
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_two_spellings_of_one_key_are_warned_about(tmp_path: Path) -> None:
+    """Keys that mean the same place are duplicates: the last one wins, with a warning of both lines."""
+    content = '{"docker.io":\n{"username": "a"},\n"index.docker.io/":\n{"username": "b"}}'
+
+    keyring, (warning,) = read(tmp_path, content)
+
+    assert "b" == keyring.find(parse_repository("nginx")).username
+    expected = ("config.duplicate_key", "index.docker.io/", 3, 1)
+    assert expected == (warning.name, *(warning.fields[name] for name in ("key", "line", "first_line")))
+
+
+def test_a_duplicate_field_is_warned_about(tmp_path: Path) -> None:
+    """Of two equal fields the last one counts, and the warning shows no value."""
+    keyring, (warning,) = read(tmp_path, '{"quay.io": {"password": "hunter1", "password": "hunter2"}}')
+
+    assert "hunter2" == keyring.find(parse_repository("quay.io/x")).password
+    assert "config.duplicate_key" == warning.name
+    assert "hunter" not in f"{warning.message}{dict(warning.fields)}"
+
+
+def test_no_file_is_a_warning(tmp_path: Path) -> None:
+    """Without a credentials file everything is anonymous, and that is said."""
+    keyring, (warning,) = read_credentials(None, environ={"HOME": str(tmp_path)})
+
+    assert ("config.no_credentials", "warning") == (warning.name, warning.level)
+    assert Credential(origin="none") == keyring.find(parse_repository("quay.io/x"))
+
+
+def test_an_entry_without_secrets_is_anonymous_on_purpose(tmp_path: Path) -> None:
+    """A key with neither user nor password is an answer: docker's logins are not asked."""
+    write(tmp_path, ".dockercfg", json.dumps({"quay.io": user("docker")}))
+
+    keyring, _ = read(tmp_path, {"quay.io": {"insecure": True}})
+
+    credential = keyring.find(parse_repository("quay.io/x"))
+    assert (True, True) == (credential.anonymous, credential.insecure)
+
+
+def test_a_keyring_is_pickled_and_shows_no_secret(tmp_path: Path) -> None:
+    """A keyring answers the same in a worker, and prints nothing that is secret."""
+    keyring, _ = read(tmp_path, KEYS)
+
+    copy = pickle.loads(pickle.dumps(keyring))
+
+    repository = parse_repository("quay.io/core/x")
+    assert keyring.find(repository) == copy.find(repository)
+    assert "secret" not in f"{keyring!r}{keyring.find(repository)!r}"

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import json_text
+from pipeline.config.json_text import read_json
+from pipeline.config.nodes import Mapping, Scalar
+from pipeline.errors import FileError
+from tests.unit.config.words import attempt, plain
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXT, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(value=VALUES, indent=st.none() | st.integers(0, 3), ascii_only=st.booleans())
+def test_agrees_with_the_standard_library(value: object, indent: int | None, ascii_only: bool) -> None:  # noqa: FBT001 - hypothesis passes by keyword
+    """What the standard library writes is read to the same value."""
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+
+    node, warnings = read_json("a.json", text)
+
+    assert (value, []) == (plain(node), warnings)
+
+
+@given(st.text(alphabet="{}[]\",:\\ \n0123456789-+.eEtrufalsn/#'x\ud800", max_size=40))
+def test_accepts_what_the_standard_library_accepts(text: str) -> None:
+    """Any text is read as the standard library reads it, or refused with a place."""
+    found = attempt(lambda: plain(read_json("a.json", text)[0]))
+
+    if isinstance(found, FileError):
+        assert (True, True) == (found.line >= 1, found.column >= 1)
+        with pytest.raises(ValueError, match=r".+"):
+            _strict(text)
+    else:
+        assert _strict(text) == found
+
+
+def _strict(text: str) -> object:
+    """The standard library's reading, without NaN and halves of surrogate pairs."""
+    value = json.loads(text, parse_constant=lambda word: (_ for _ in ()).throw(ValueError(word)))
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+@given(st.text(max_size=60))
+def test_never_raises_anything_else(text: str) -> None:
+    """No text at all leads to another exception than FileError."""
+    found = attempt(lambda: read_json("a.json", text))
+
+    assert isinstance(found, tuple | FileError)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("{'a': 1}", (1, 2), "JSON takes double quotes only"),
+        ('{\n  "a": "b",\n}', (2, 11), "a comma stands after the last element (leave it out)"),
+        ('{"a": ["b",]}', (1, 11), "a comma stands after the last element"),
+        ('{"a": "b"\n "c": "d"}', (2, 2), "a comma or '}' is expected here"),
+        ('{"a" "b"}', (1, 6), "a colon is expected after a key"),
+        ('{"a": NaN}', (1, 7), "a value is expected here"),
+        ('{"a": // no\n1}', (1, 7), "JSON has no comments"),
+        ('# no\n{"a": 1}', (1, 1), "JSON has no comments"),
+        ('{"a": "b', (1, 7), "unterminated string"),
+        ('{"a": "b\nc"}', (1, 9), "invalid control character"),
+        ('{"a": "\\d"}', (1, 8), "write a backslash twice"),
+        ('{"a": 1', (1, 8), "the file ends too early"),
+        ('{"a": 1} {}', (1, 10), "something stands after the end of the document"),
+        ('{"a": 01}', (1, 8), "a comma or '}' is expected here"),
+        ('{"a": "\\ud83d"}', (1, 7), "half of a surrogate pair"),
+        ("[" * 100_000, (1, 66), "more than 64 levels of brackets"),
+        ("a: b", (1, 1), "a value is expected here"),
+    ],
+)
+def test_says_what_is_wrong_and_where(text: str, place: tuple[int, int], words: str) -> None:
+    """A mistake is named with line, column and what to write instead."""
+    with pytest.raises(FileError) as caught:
+        read_json("a.json", text)
+
+    assert place == (caught.value.line, caught.value.column)
+    assert words in str(caught.value)
+
+
+def test_keeps_places_and_text() -> None:
+    """Every word knows its line and column, and numbers stay as they are written."""
+    node, _ = read_json("a.json", '{\n  "é": 1.10\n}')
+
+    assert Mapping(1, 1, ((Scalar(2, 3, "é", "text"), Scalar(2, 8, "1.10", "number")),)) == node
+
+
+def test_reads_long_keys_and_escaped_pairs() -> None:
+    """A key of any length and an escaped surrogate pair are read, which YAML readers refuse."""
+    node, _ = read_json("a.json", '{"' + "k" * 5000 + '": "\\ud83d\\ude00"}')
+
+    assert {"k" * 5000: "\U0001f600"} == plain(node)
+
+
+def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
+    """Of duplicate keys the last one counts, and the warning names the key and both lines."""
+    node, warnings = read_json("a.json", '{"a": 1,\n"b": 2,\n"a": 3}')
+
+    assert [("b", 2), ("a", 3)] == list(plain(node).items())  # type: ignore[attr-defined]  # a map was read
+    assert [("config.duplicate_key", {"file.path": "a.json", "key": "a", "line": 3, "first_line": 1})] == [
+        (warning.name, warning.fields) for warning in warnings
+    ]
+
+
+def test_bounds_the_number_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of endless values is refused before it fills the memory."""
+    monkeypatch.setattr(json_text, "MAX_NODES", 10)
+
+    with pytest.raises(FileError, match="more than 10 values in one file"):
+        read_json("a.json", json.dumps([1] * 10))

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.config.legacy import read_legacy
+from pipeline.config.rules import Defaults, RulesFile
+from pipeline.errors import FileError
+from pipeline.model.reference import parse_repository
+from tests.unit.config.words import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.config.credentials import Keyring
+    from pipeline.log import Event
+
+
+def read(folder: Path, name: str, text: str, **environ: str) -> tuple[Keyring, RulesFile, tuple[Event, ...]]:
+    """A file of both kinds, with no login files about."""
+    defaults = Defaults(registry="", namespace="")
+    return read_legacy(write(folder, name, text), defaults=defaults, environ={"HOME": str(folder), **environ})
+
+
+JSON = '{"auth": {"quay.io": {"password": "$P"}}, "images": {"nginx": "quay.io/x", "": "y"}}'
+YAML = "auth:\n  quay.io: {password: $P}\nimages:\n  nginx: quay.io/x\n  '': y\n"
+
+
+@pytest.mark.parametrize(("name", "text"), [("config.json", JSON), ("config.yaml", YAML)])
+def test_reads_both_parts(tmp_path: Path, name: str, text: str) -> None:
+    """Credentials, with their variables, and rules are read from one file, JSON or YAML."""
+    keyring, rules, warnings = read(tmp_path, name, text, P="s3cret")
+
+    assert "s3cret" == keyring.find(parse_repository("quay.io/x")).password
+    assert (["nginx"], [1]) == ([one.text for one in rules.rules], [bad.number for bad in rules.bad])
+    assert () == warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("{}", ["config.no_credentials"]),
+        ("images: {}", ["config.no_credentials"]),
+        ("auth:\nimages:\n", []),
+        ("auth: {}\nimages: {}\nproc: 5\n", ["config.unknown_key"]),
+        ("auth: {}\nimages: {a: b, a: c}\n", ["config.duplicate_key"]),
+    ],
+)
+def test_what_is_left_out(tmp_path: Path, text: str, names: list[str]) -> None:
+    """Missing credentials, unknown and duplicate keys are warned about; nothing to do is fine."""
+    _, rules, warnings = read(tmp_path, "config.yaml", text)
+
+    assert () == rules.bad
+    assert names == [warning.name for warning in warnings]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"auth": {}}', ":1:1: the key images is missing"),
+        ('{"image": {}}', ":1:1: the key images is missing"),
+        ("[]", ":1:1: the file must be a map, not a list"),
+        ('{"auth": [], "images": {}}', ":1:10: the credentials must be a map, not a list"),
+        ('{"images": "x"}', ":1:12: the rules must be a map, not text"),
+        ('{"auth": {"quay.io": {"x": 1}}, "images": {}}', ":1:23: 'quay.io' has the unknown field 'x'"),
+    ],
+)
+def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, text: str, words: str) -> None:
+    """The error names file, line, column and what to write instead."""
+    with pytest.raises(FileError) as caught:
+        read(tmp_path, "config.json", text)
+
+    assert str(caught.value).startswith(f"{tmp_path}/config.json{words}")

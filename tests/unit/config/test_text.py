@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.config import text
+from pipeline.config.nodes import Document
+from pipeline.config.text import read_document
+from pipeline.errors import FileError
+from tests.unit.config.words import attempt, plain, write
+
+WITHOUT_POWERS = (
+    "setpriv",
+    "--bounding-set=-dac_override,-dac_read_search",
+    "--inh-caps=-dac_override,-dac_read_search",
+)
+READ = """
+import sys
+from pathlib import Path
+from pipeline.config.nodes import Document
+from pipeline.config.text import read_document
+from pipeline.errors import FileError
+try:
+    read_document(Path(sys.argv[1]))
+except FileError as error:
+    print(error, end="")
+"""
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.yaml", "a.yml"])
+def test_the_ending_says_the_format(tmp_path: Path, name: str) -> None:
+    """All three endings are read, and a byte order mark is no part of the text."""
+    path = write(tmp_path, name, b'\xef\xbb\xbf{"a": "b"}')
+
+    document = read_document(path)
+
+    assert (str(path), {"a": "b"}, ()) == (document.path, plain(document.root), document.warnings)
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.yml"])
+def test_braces_say_that_nothing_is_meant(tmp_path: Path, name: str) -> None:
+    """An empty map is a valid file."""
+    assert {} == plain(read_document(write(tmp_path, name, "{}\n")).root)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.txt", "{}", ": the name must end in .json, .yaml or .yml"),
+        ("a", "{}", ": the name must end in .json, .yaml or .yml"),
+        ("a.json", "", ": the file is empty (write {}"),
+        ("a.yaml", " \n\t\n", ": the file is empty (write {}"),
+        ("a.yaml", "# nothing\n", ": the file says nothing (write {}"),
+        ("a.yaml", "---\n", ": the file says nothing (write {}"),
+        ("a.json", "null", ": the file says nothing (write {}"),
+        ("a.json", b'{"a":\n "\xff"}', ":2:3: the byte 0xff is not UTF-8"),
+        ("a.yaml", "a: é\nb: ü".encode("latin-1"), ":1:4: the byte 0xe9 is not UTF-8"),
+        ("a.json", '{"a": 1}'.encode("utf-16"), ": the file is UTF-16 (save it as UTF-8)"),
+        ("a.yaml", b"\x7fELF\x02\x01\x01\x00", ":1:1: a control character, U+007F"),
+        ("a.json", b'{\n"a\x00": 1}', ":2:3: a control character, U+0000"),
+    ],
+)
+def test_a_wrong_file_gets_one_clear_error(
+    tmp_path: Path,
+    name: str,
+    content: str | bytes,
+    words: str,
+) -> None:
+    """The error names the file, the place where there is one, and what to do."""
+    path = write(tmp_path, name, content)
+
+    with pytest.raises(FileError) as caught:
+        read_document(path)
+
+    assert str(caught.value).startswith(f"{path}{words}")
+    assert caught.value.exit_code == 2
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    """A file that is not there is said to be not there, also below what is no directory."""
+    write(tmp_path, "file", "")
+
+    for path in (tmp_path / "no.json", tmp_path / "file" / "no.json", Path("a\0b.json")):
+        with pytest.raises(FileError, match=r"there is no such file|cannot be read") as caught:
+            read_document(path)
+        assert str(path) == caught.value.path
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    """A directory of a file's name is told from a file."""
+    path = tmp_path / "a.json"
+    path.mkdir()
+
+    with pytest.raises(FileError, match="this is a directory, not a file"):
+        read_document(path)
+
+
+def test_a_huge_file(tmp_path: Path) -> None:
+    """A file beyond the limit is refused without being parsed."""
+    path = tmp_path / "a.json"
+    with path.open("wb") as file:
+        file.truncate(text.MAX_FILE + 1)
+
+    with pytest.raises(FileError, match="the file is larger than 64 MiB"):
+        read_document(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root reads any file")
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    """A file that this account may not read says so."""
+    path = write(tmp_path, "a.json", "{}")
+    path.chmod(0)
+    prefix = WITHOUT_POWERS if os.geteuid() == 0 else ()
+
+    run = subprocess.run(
+        [*prefix, sys.executable, "-c", READ, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+
+    assert f"{path}: the file may not be read (see its owner and mode)" == run.stdout
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=60), name=st.sampled_from(["a.json", "a.yaml"]))
+def test_never_raises_anything_else(tmp_path: Path, content: bytes, name: str) -> None:
+    """No content at all leads to another exception than FileError."""
+    path = write(tmp_path, name, content)
+
+    found = attempt(lambda: read_document(path))
+
+    assert isinstance(found, Document | FileError)
+    assert str(path) == found.path

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.variables import expand, sole_variable
+
+ENVIRON = {"A": "1", "B_2": "$A", "E": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "unset"),
+    [
+        ("x$A", "x1", ()),
+        ("${A}x", "1x", ()),
+        ("$A$A", "11", ()),
+        ("$B_2", "$A", ()),
+        ("$E", "", ()),
+        ("$Ax", "$Ax", ("Ax",)),
+        ("robot$name", "robot$name", ("name",)),
+        ("robot$mgsc+ci", "robot$mgsc+ci", ("mgsc",)),
+        ("${C}$D", "${C}$D", ("C", "D")),
+        ("$$A", "$A", ()),
+        ("$$$A", "$1", ()),
+        ("pa$", "pa$", ()),
+        ("$1 ${} ${1} $-x ${A", "$1 ${} ${1} $-x ${A", ()),
+        ("$É", "$É", ()),
+    ],
+)
+def test_replaces_what_is_set(text: str, expected: str, unset: tuple[str, ...]) -> None:
+    """Variables that are set are replaced, once; all other text stays as it is."""
+    assert (expected, unset) == expand(text, ENVIRON)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("$A", "A"), ("${A}", "A"), ("$$", ""), ("$A$A", ""), ("x$A", ""), ("$A\n", ""), ("", "")],
+)
+def test_finds_a_sole_variable(text: str, name: str) -> None:
+    """Only a text that is one variable and nothing else is one."""
+    assert name == sole_variable(text)
+
+
+@given(st.text())
+def test_doubled_dollars_are_any_text(text: str) -> None:
+    """Any text comes through unchanged with its dollars doubled."""
+    assert (text, ()) == expand(text.replace("$", "$$"), ENVIRON)

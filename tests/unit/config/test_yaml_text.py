@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import yaml_text
+from pipeline.config.nodes import Mapping, Scalar
+from pipeline.config.yaml_text import read_yaml
+from pipeline.errors import FileError
+from tests.unit.config.words import attempt, plain
+
+BOMB = 'a: &a ["x","x","x","x","x","x","x","x","x"]\n' + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.fixture(params=["CSafeLoader", "SafeLoader"], autouse=True)
+def _loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs with libyaml and without it."""
+    monkeypatch.setattr(yaml_text, "_LOADER", getattr(yaml, request.param))
+
+
+def read(text: str) -> object:
+    """The document as Python values."""
+    node, _ = read_yaml("a.yaml", text)
+    assert node is not None
+    return plain(node)
+
+
+def test_words_stay_text() -> None:
+    """Neither numbers nor booleans nor dates are made of what is not in quotes."""
+    text = "1.10: yes\n5: 0x10\n2026-01-01: off\n'6': 1_000\nnull: on"
+
+    expected = {"1.10": "yes", "5": "0x10", "2026-01-01": "off", "6": "1_000", "null": "on"}
+    assert expected == read(text)
+
+
+def test_keeps_places() -> None:
+    """Every word knows its line and column."""
+    node, _ = read_yaml("a.yaml", "# first\né:\n  - 'b'\n")
+
+    assert isinstance(node, Mapping)
+    assert (2, 1) == (node.line, node.column)
+    ((key, value),) = node.entries
+    assert Scalar(2, 1, "é", "plain") == key
+    assert (Scalar(3, 5, "b", "text"),) == value.items  # type: ignore[union-attr]  # a list was read
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("a: b: c", (1, 5), "one key on a line"),
+        ("a:\n\t- b", (2, 1), "indent with spaces, not with tabs"),
+        ("a: [b", (0, 0), "no YAML"),
+        ("a: 'b", (0, 0), "no YAML"),
+        ("{a: b}}", (1, 7), "no YAML"),
+        ("@a: b", (1, 1), "put what holds special characters in quotes"),
+        ("a: !!python/object:os.system b", (1, 4), "tags are not read"),
+        ("a: !!str b", (1, 4), "tags are not read"),
+        ("a: ! b", (1, 4), "tags are not read"),
+        ("a: &x\nb: c", (1, 4), "an anchor stands before nothing"),
+        ("a: *x", (1, 4), "an alias names nothing that ends before it"),
+        ("a: &x [*x]", (1, 8), "an alias names nothing that ends before it"),
+        ("x: &x {k: v}\na:\n  <<: *x", (3, 3), "the merge key << is not read"),
+        ("? [a]\n: b", (1, 3), "a key must be text, not a list or a map"),
+        ("a: \x81", (1, 0), "a character that is not allowed in YAML"),
+        ("a: b\n" + "k" * 1100 + ": v\nc: d", (2, 1101), 'begin the line with "? "'),
+        ("[" * 3000, (1, 66), "more than 64 levels"),
+    ],
+)
+def test_says_what_is_wrong_and_where(text: str, place: tuple[int, int], words: str) -> None:
+    """A mistake is named with line, column and what to write instead."""
+    with pytest.raises(FileError) as caught:
+        read_yaml("a.yaml", text)
+
+    assert words in str(caught.value)
+    if place[0]:  # libyaml and the pure reader see the end of a file in different places
+        assert place == (caught.value.line, caught.value.column)
+
+
+@pytest.mark.parametrize("secret", ["!Hunter2", "*Hunter2", "&Hunter2"])
+def test_an_unquoted_secret_is_not_shown(secret: str) -> None:
+    """A password that YAML takes for a tag, an alias or an anchor is refused without being shown."""
+    with pytest.raises(FileError, match="needs quotes") as caught:
+        read_yaml("a.yaml", f"a:\n  password: {secret}\n")
+
+    assert "Hunter2" not in str(caught.value)
+
+
+def test_an_alias_bomb_is_refused() -> None:
+    """Aliases are counted with all that they stand for, so that nine lines cannot mean a billion words."""
+    with pytest.raises(FileError, match="more than 2,000,000 values in one file") as caught:
+        read_yaml("a.yaml", BOMB)
+
+    assert caught.value.line == 7
+
+
+def test_an_alias_is_read() -> None:
+    """An alias stands for its value, where it is a value and where it is a key."""
+    assert {"a": ["x"], "b": ["x"], "c": "k", "k": "v"} == read("a: &l [x]\nb: *l\nc: &k k\n*k : v")
+
+
+def test_a_second_document_is_warned_about() -> None:
+    """Only the first document is read, and the warning says where the second one begins."""
+    node, warnings = read_yaml("a.yaml", "a: b\n---\nc: d\n")
+
+    assert node is not None
+    assert {"a": "b"} == plain(node)
+    assert [("config.second_document", 2)] == [(one.name, one.fields["line"]) for one in warnings]
+
+
+@pytest.mark.parametrize("text", ["# only a comment\n", "%YAML 1.1\n---\n...\n"])
+def test_no_document_is_none_or_null(text: str) -> None:
+    """A file without a document is told from an empty map."""
+    node, _ = read_yaml("a.yaml", text)
+
+    assert node is None or (isinstance(node, Scalar) and node.kind == "null")
+
+
+def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
+    """Of duplicate keys the last one counts, and the warning names the key and both lines."""
+    node, warnings = read_yaml("a.yaml", "a: 1\nb: 2\n'a': 3\n")
+
+    assert node is not None
+    assert {"a": "3", "b": "2"} == plain(node)
+    assert [("config.duplicate_key", "a", 3, 1)] == [
+        (one.name, one.fields["key"], one.fields["line"], one.fields["first_line"]) for one in warnings
+    ]
+
+
+@given(st.text(alphabet="abc:-?[]{},#&*!|>'\"%@` \n\t<~0\x00\x81é", max_size=40))
+def test_never_raises_anything_else(text: str) -> None:
+    """No text at all leads to another exception than FileError."""
+    found = attempt(lambda: read_yaml("a.yaml", text))
+
+    assert isinstance(found, tuple | FileError)
+
+
+@given(st.dictionaries(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=3), max_size=5))
+def test_reads_what_pyyaml_writes(value: dict[str, list[str]]) -> None:
+    """Text that PyYAML writes is read back as it was."""
+    text = yaml.safe_dump(value, default_style='"', allow_unicode=True)
+
+    assert value == read(text.replace("!!str", ""))
