@@ -1,0 +1,185 @@
+"""Who we are at one registry: challenges, tokens, and what is sent in Authorization.
+
+The challenge of the first 401 is remembered, so no request is spent on asking for it. Tokens are shared by
+the threads of a process and fetched by one of them at a time: token servers limit rates too. A token serves
+only the scopes that it was asked for, in their order: servers differ in what they make of a wider one.
+
+Sources: distribution's "Token Authentication Specification" and "OAuth2 Token Authentication".
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipeline.errors import RegistryError
+from pipeline.log import Event
+from pipeline.registry.faults import fault_for
+from pipeline.registry.meter import current_meter
+from pipeline.registry.origins import StrayError, resolve_realm
+from pipeline.registry.responses import parse_challenges
+from pipeline.registry.session import Call, Session, finish
+from pipeline.registry.tokens import TokenServer, basic
+
+if TYPE_CHECKING:
+    import requests
+
+    from pipeline.model.credential import Credential
+    from pipeline.registry.faults import Purpose
+    from pipeline.registry.responses import Challenge
+    from pipeline.registry.tokens import Scopes, Token
+
+_MAX_SLOTS = 512
+
+
+class _Slot:
+    """Tokens of one credential for one repository, fetched one at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.tokens: list[Token] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What a 401 taught."""
+
+    changed: bool = False
+    """Whether the registry is to be approached in another way than before."""
+    scopes: Scopes = ()
+    """What the registry says that it needs."""
+
+
+class Auth:
+    """Authorization at one registry, shared by the threads of a process."""
+
+    def __init__(self, session: Session) -> None:
+        """Know nothing yet."""
+        self._session = session
+        self._lock = threading.Lock()
+        self._challenges: dict[bool, tuple[str, Challenge]] = {}
+        self._slots: dict[tuple[str, str, Credential, str], _Slot] = {}
+        self._named: set[str] = set()
+
+    def name_origin(self, credential: Credential) -> None:
+        """Say once per process which credential a registry gets; never its values."""
+        with self._lock:
+            if credential.origin in self._named:
+                return
+            self._named.add(credential.origin)
+        registry, named = self._session.registry, not credential.anonymous
+        current_meter().events.append(
+            Event(
+                name="credentials.chosen",
+                message=f"{registry}: {f'credentials from {credential.origin}' if named else 'anonymous'}",
+                fields={"registry": registry, "origin": credential.origin},
+            )
+        )
+
+    def header(
+        self, purpose: Purpose, credential: Credential, scopes: Scopes, *, body: bool = False
+    ) -> tuple[bytes, bool]:
+        """The Authorization header as far as the registry is known, and whether it is the best there is.
+
+        The header is empty where none is to be sent. It is not the best where a token came from the cache:
+        the registry may have forgotten it. `body` says that a large body follows: the token should last.
+
+        Raises:
+            RegistryError: the token server refused, or cannot be reached.
+        """
+        if credential.registry_token:
+            return self._encode(purpose, credential.registry_token), True
+        known = self._challenges.get(credential.insecure)
+        if known is None:
+            return b"", True
+        url, challenge = known
+        if challenge.scheme == "basic":
+            return basic(credential), True
+        token, fresh = self._token(purpose, credential, scopes, url=url, challenge=challenge, body=body)
+        return self._encode(purpose, token), fresh
+
+    def learn(self, call: Call, response: requests.Response) -> Lesson:
+        """Take in the challenge of a 401.
+
+        Harbor offers Basic alone where a request carried any Authorization: a Bearer challenge stays known.
+        """
+        self._discard(call.authorization)
+        challenge = _choose(response)
+        known = self._challenges.get(call.insecure)
+        if challenge is None and known is None:
+            challenge = self._ping(call)
+        if challenge is None:
+            return Lesson()
+        changed = known is None or (challenge.scheme == "bearer" and not _same_server(known[1], challenge))
+        if changed:
+            self._challenges[call.insecure] = (response.url, challenge)
+        scopes = challenge.parameters.get("scope", "").split(" ")
+        return Lesson(changed=changed, scopes=tuple(scope for scope in scopes if scope.count(":") > 1))
+
+    def _ping(self, call: Call) -> Challenge | None:
+        """Ask for the challenge where a 401 brought none (old gcr.io, Harbor for what does not exist)."""
+        ping = Call(purpose=call.purpose, method="GET", url="/v2/", insecure=call.insecure)
+        response = self._session.send(ping)
+        finish(response)
+        return _choose(response)
+
+    def _discard(self, authorization: bytes) -> None:
+        value = authorization.removeprefix(b"Bearer ").decode()
+        with self._lock:
+            slots = tuple(self._slots.values())
+        for slot in slots:
+            slot.tokens = [token for token in slot.tokens if token.value != value]
+
+    def _encode(self, purpose: Purpose, token: str) -> bytes:
+        if not token.isprintable():
+            words = "the token holds characters that cannot be sent"
+            raise RegistryError(fault_for(purpose, words=words, code="UNAUTHORIZED"))
+        return f"Bearer {token}".encode()
+
+    def _token(
+        self,
+        purpose: Purpose,
+        credential: Credential,
+        scopes: Scopes,
+        *,
+        url: str,
+        challenge: Challenge,
+        body: bool,
+    ) -> tuple[str, bool]:
+        purpose = replace(purpose, operation=f"get a token to {purpose.operation}", kind="token")
+        try:
+            realm = resolve_realm(url, challenge.parameters["realm"], insecure=credential.insecure)
+        except StrayError as error:
+            raise RegistryError(fault_for(purpose, words=str(error), code="UNAUTHORIZED")) from None
+        service = challenge.parameters.get("service", "")
+        key = (realm, service, credential, scopes[0].rpartition(":")[0])
+        with self._lock:
+            if len(self._slots) > _MAX_SLOTS:
+                self._slots = {
+                    k: slot for k, slot in self._slots.items() if slot.lock.locked() or slot.tokens
+                }
+            slot = self._slots.setdefault(key, _Slot())
+        with slot.lock:
+            now = time.monotonic()
+            slot.tokens = [token for token in slot.tokens if token.lasts(now, body=False)]
+            for token in slot.tokens:
+                if token.covers(scopes) and token.lasts(now, body=body):
+                    return token.value, False
+            server = TokenServer(self._session, purpose, credential, realm=realm, service=service)
+            token = server.fetch(scopes)
+            slot.tokens.append(token)
+            return token.value, True
+
+
+def _choose(response: requests.Response) -> Challenge | None:
+    """The challenge that we answer: Bearer before Basic; Negotiate and the like are none of ours."""
+    challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
+    bearer = (each for each in challenges if each.scheme == "bearer" and each.parameters.get("realm"))
+    basic = (each for each in challenges if each.scheme == "basic")
+    return next(bearer, None) or next(basic, None)
+
+
+def _same_server(one: Challenge, other: Challenge) -> bool:
+    return all(one.parameters.get(name) == other.parameters.get(name) for name in ("realm", "service"))

@@ -1,0 +1,94 @@
+"""The body of a blob: undecoded bytes, counted, guarded against stalls.
+
+A read timeout covers one recv only, so a peer that drips a byte a second passes it for ever: the rate is
+watched here. Reading in large pieces halves the cost over TLS but returns only when the piece is full, so it
+is done
+only while the last piece came fast.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Self
+
+from pipeline.errors import RegistryError
+from pipeline.registry.faults import STACK_ERRORS, Purpose, fault_for, fault_of
+from pipeline.registry.meter import current_meter
+from pipeline.registry.responses import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    import requests
+
+_SLOWEST = 1 << 10
+"""Bytes per second, over the time allowed for a stall; fewer in one piece are no sign of speed."""
+_FAST = 4 << 20
+"""Bytes per second from which whole pieces are waited for."""
+_PIECE = 256 << 10
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+
+class BlobBody:
+    """An open blob: a context manager that iterates over its bytes, once.
+
+    Closing it before the end closes the connection. The number of bytes is checked against Content-Length by
+    the HTTP stack; size and digest of the descriptor are the caller's to check.
+    """
+
+    def __init__(self, purpose: Purpose, response: requests.Response, *, stall: float, host: str) -> None:
+        """Take over `response`; `stall` in seconds, `host` where storage answers, not the registry."""
+        self._purpose, self._response, self._stall, self._host = purpose, response, stall, host
+        ranged = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+        length = parse_size(response.headers.get("Content-Length", ""))
+        self.offset = int(ranged[1]) if ranged and response.status_code == 206 else 0  # noqa: PLR2004 - Partial Content
+        """Where in the blob these bytes begin: 0 where the server ignored a range."""
+        self.total = self.offset + length if length >= 0 else -1
+        """Size of the whole blob as the server states it, -1 where it does not."""
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close, and give the connection back if all was read."""
+        self._response.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The bytes in pieces of at most 256 KiB.
+
+        Raises:
+            RegistryError: CONNECTION_LOST or TIMEOUT: the body broke off, or hardly moves.
+        """
+        return self.pieces(_PIECE)
+
+    def pieces(self, most: int) -> Iterator[bytes]:
+        """The bytes in pieces of at most `most`; raises as `__iter__`."""
+        meter, raw = current_meter(), self._response.raw
+        fast, spent, moved = False, 0.0, 0
+        while True:
+            begun = time.monotonic()
+            try:
+                piece: bytes = (raw.read if fast else raw.read1)(most, decode_content=False)
+            except STACK_ERRORS as error:
+                raise RegistryError(fault_of(self._purpose, error, host=self._host)) from None
+            if not piece:
+                return
+            took = time.monotonic() - begun
+            fast = len(piece) >= _SLOWEST and len(piece) >= took * _FAST
+            # Only the time of reading counts: a destination that pauses is not the source's fault.
+            spent, moved = spent + took, moved + len(piece)
+            if spent >= self._stall:
+                self._check_rate(moved, spent)
+                spent, moved = 0.0, 0
+            meter.read += len(piece)
+            yield piece
+
+    def _check_rate(self, moved: int, seconds: float) -> None:
+        if moved < seconds * _SLOWEST:
+            words = f"the body stalls: {moved} bytes in {seconds:.0f} s"
+            raise RegistryError(fault_for(self._purpose, words=words, code="TIMEOUT", retryable=True))

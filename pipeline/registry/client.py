@@ -1,0 +1,332 @@
+"""What can be asked of a registry: tags, manifests, blobs, uploads.
+
+Each verb is one operation with one layer of retries inside; what it raises is final for the task, or a pause
+that the supervisor waits for. Uploads of bodies are not repeated here: the stage has the source.
+Source: OCI distribution specification 1.1; the places where real registries differ are named beside the code.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import requests
+
+from pipeline.errors import LackingError, ManifestError, RegistryError, ThrottledError
+from pipeline.model.manifest import compute_digest
+from pipeline.model.messages import Found
+from pipeline.registry.auth import Auth
+from pipeline.registry.blobs import BlobBody
+from pipeline.registry.exchange import Exchange
+from pipeline.registry.faults import Purpose, fault_for
+from pipeline.registry.responses import next_link, parse_json, parse_size
+from pipeline.registry.session import REDIRECTS, Call, Session, finish
+from pipeline.registry.upload import Upload, confirms
+from pipeline.settings import MAX_MANIFEST, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.errors import Fault
+    from pipeline.model.credential import Credential
+    from pipeline.model.reference import Reference, Repository
+    from pipeline.registry.faults import Kind
+    from pipeline.settings import Settings
+
+ACCEPT = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.docker.distribution.manifest.v2+json, "
+    "application/vnd.docker.distribution.manifest.v1+prettyjws, "
+    "application/vnd.docker.distribution.manifest.v1+json, application/vnd.oci.artifact.manifest.v1+json"
+)
+"""All types: distribution 2.8 answers 404 for an OCI manifest whose exact type is not accepted."""
+_MAX_PAGE = 32 * MIB
+_ABSENT = frozenset({404})
+_NO_HEAD = frozenset({403, 404, 405, 500, 501, 502, 503, 504})
+"""Answers to a HEAD that say nothing of a GET (404 apart): old registries, proxies, Artifactory."""
+_IMMUTABLE = frozenset({400, 403, 405, 409, 412})
+"""What registries answer to a PUT of a tag that may not move: ECR 400, Harbor 412, Quay 409, ACR 405."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagPage:
+    """One page of a tag list."""
+
+    tags: tuple[str, ...]
+    """As sent: unsorted, with duplicates and names outside the grammar."""
+    next: str = ""
+    """The query of the following page; empty: this was the last one."""
+    guessed: bool = False
+    """Whether no link, but a page that was exactly full, says that there may be a following one."""
+
+
+class Clients:
+    """The registries of one worker process; thread-safe.
+
+    Args:
+        find: the credential for a repository; may be slow at the first call, its answers are not kept here.
+    """
+
+    def __init__(self, settings: Settings, find: Callable[[Repository], Credential]) -> None:
+        """See the class."""
+        self._settings, self._find = settings, find
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[Session, Auth]] = {}
+
+    def at(self, registry: str, *, push: bool = False) -> Client:
+        """The client for `registry`, by its canonical name; `push` where it is a destination."""
+        with self._lock:
+            if registry not in self._known:
+                session = Session(registry, self._settings.timeouts)
+                self._known[registry] = session, Auth(session)
+            session, auth = self._known[registry]
+        return Client(Exchange(session, auth, self._settings, find=self._find, push=push))
+
+
+class Client:
+    """One registry; thread-safe. Every method raises RegistryError, and ThrottledError for a pause."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        """See the class."""
+        self._exchange = exchange
+        self._session = exchange.session
+
+    def tags(self, repository: Repository, *, page: str, count: int) -> TagPage:
+        """One page of the tag list; no such repository is an error with status 404.
+
+        `page` is the query that an earlier page gave as `next`, or empty for the first page.
+        """
+        purpose = Purpose(operation="list the tags", kind="read", repository=repository)
+        url = f"/v2/{repository.path}/tags/list"
+        query = page or f"n={count}"
+
+        def attempt() -> TagPage:
+            response = self._exchange.ask(
+                Call(purpose=purpose, method="GET", url=f"{url}?{query}"), also=frozenset({400}), once=True
+            )
+            asked = query
+            if response.status_code == requests.codes.bad_request:
+                finish(response)
+                asked = urlencode([pair for pair in parse_qsl(query) if pair[0] != "n"])
+                response = self._exchange.ask(
+                    Call(purpose=purpose, method="GET", url=f"{url}?{asked}".rstrip("?")), once=True
+                )
+            document = parse_json(self._session.read(purpose, response, limit=_MAX_PAGE))
+            if not isinstance(document, dict):
+                raise RegistryError(self._no_registry(purpose, response))
+            listed = document.get("tags")
+            tags = tuple(tag for tag in listed if isinstance(tag, str)) if isinstance(listed, list) else ()
+            link = next_link(response.headers.get("Link", ""))
+            following = _next_page(tags, link, asked=asked, count=count)
+            return TagPage(tags=tags, next=following, guessed=not link and bool(following))
+
+        return self._exchange.persist(attempt)
+
+    def head_manifest(self, reference: Reference) -> Found | None:
+        """Digest and type of a manifest; None: it is not there (404).
+
+        A registry that has no digest for a HEAD, or no HEAD, is asked by GET.
+        """
+        call = self._manifest_call("HEAD", reference, operation="look for", kind="read")
+        response = self._exchange.ask(call, also=_NO_HEAD)
+        finish(response)
+        if response.status_code == requests.codes.not_found:
+            return None
+        digest = response.headers.get("Docker-Content-Digest", "").strip()
+        media_type = response.headers.get("Content-Type", "")
+        if response.status_code == requests.codes.ok and ":" in digest:
+            return Found(digest=digest, media_type=media_type)
+        try:
+            content, media_type = self.get_manifest(reference, limit=MAX_MANIFEST)
+            algorithm = reference.name.partition(":")[0] if reference.is_digest else "sha256"
+            return Found(digest=compute_digest(content, media_type, algorithm), media_type=media_type)
+        except ManifestError as error:
+            fault = fault_for(call.purpose, words=str(error), code="MANIFEST_INVALID")
+            raise RegistryError(fault) from error
+        except RegistryError as error:
+            if error.fault.status == requests.codes.not_found:
+                return None
+            raise
+
+    def get_manifest(self, reference: Reference, *, limit: int, fresh: bool = False) -> tuple[bytes, str]:
+        """The exact bytes of a manifest, and the Content-Type; digest and content are not looked at.
+
+        More than `limit` bytes are a fault TOO_LARGE; `fresh` goes past all caches, on a new connection.
+        """
+        call = self._manifest_call("GET", reference, operation="read", kind="read")
+        if fresh:
+            self._session.forget_connections()
+            call = replace(call, headers={**call.headers, "Cache-Control": "no-cache"})
+
+        def attempt() -> tuple[bytes, str]:
+            response = self._exchange.ask(call, once=True)
+            content_type = response.headers.get("Content-Type", "")
+            if "html" in content_type.lower():
+                finish(response)
+                raise RegistryError(self._no_registry(call.purpose, response))
+            return self._session.read(call.purpose, response, limit=limit), content_type
+
+        return self._exchange.persist(attempt)
+
+    def put_manifest(self, reference: Reference, content: bytes, *, media_type: str, digest: str) -> bool:
+        """Store exactly these bytes; whether the registry confirmed the digest. Repeating it is safe.
+
+        Raises:
+            LackingError: the registry does not know what the manifest names.
+        """
+        call = self._manifest_call("PUT", reference, operation="store", kind="store")
+        call = replace(call, headers={"Content-Type": media_type}, body=content)
+        try:
+            response = self._exchange.ask(call)
+        except (ThrottledError, LackingError):
+            raise
+        except RegistryError as error:
+            if not (error.fault.retryable or error.fault.status in _IMMUTABLE):
+                raise
+            self._expect_stored(reference, digest, error)
+            return True
+        finish(response)
+        return confirms(call.purpose, response, digest=digest)
+
+    def _expect_stored(self, reference: Reference, digest: str, error: RegistryError) -> None:
+        """After a failed PUT: fine if the very manifest is there (a lost answer, ECR's immutable tags)."""
+        try:
+            found = self.head_manifest(reference)
+        except ThrottledError:
+            raise
+        except RegistryError:
+            raise error from None
+        if found and found.digest == digest:
+            return
+        if found and not reference.is_digest and error.fault.status in _IMMUTABLE:
+            hint = f"the tag exists with another digest ({found.digest}) and seems to be immutable"
+            raise RegistryError(replace(error.fault, retryable=False, hint=hint)) from None
+        raise error from None
+
+    def head_blob(self, repository: Repository, digest: str) -> int | None:
+        """Size of a blob, -1 where it is there and its size is not said; None: not there."""
+        purpose = Purpose(operation=f"look for the blob {digest}", kind="read", repository=repository)
+        call = Call(purpose=purpose, method="HEAD", url=f"/v2/{repository.path}/blobs/{digest}", follow=False)
+        response = self._exchange.ask(call, also=REDIRECTS | {403, 404, 405})
+        if response.status_code in {403, 405}:
+            finish(response)
+            call = replace(call, method="GET", headers={"Range": "bytes=0-0"})
+            response = self._exchange.ask(call, also=REDIRECTS | {404, 416})
+        finish(response)
+        status = response.status_code
+        if status == requests.codes.not_found:
+            return None
+        if status == requests.codes.requested_range_not_satisfiable:
+            return 0  # only an empty blob has no first byte
+        if status == requests.codes.partial_content:
+            size = response.headers.get("Content-Range", "").rpartition("/")[2]
+        else:
+            size = response.headers.get("Content-Length", "") if status == requests.codes.ok else ""
+        return parse_size(size)
+
+    def open_blob(
+        self, repository: Repository, digest: str, *, size: int, offset: int = 0, fresh: bool = False
+    ) -> BlobBody:
+        """Open a blob for reading.
+
+        `size` is that of the whole blob by its descriptor, -1 where not known; an answer of another size is
+        refused. `offset` is where to begin; `BlobBody.offset` says where the server did. `fresh` goes past
+        all caches, on a new connection.
+        """
+        purpose = Purpose(operation=f"read the blob {digest}", kind="read", repository=repository)
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        if fresh:
+            self._session.forget_connections()
+            headers["Cache-Control"] = "no-cache"
+        response = self._exchange.ask(
+            Call(purpose=purpose, method="GET", url=f"/v2/{repository.path}/blobs/{digest}", headers=headers)
+        )
+        host = self._session.foreign_host(response.url)
+        body = BlobBody(purpose, response, stall=self._exchange.settings.timeouts.stall, host=host)
+        if "text/html" in response.headers.get("Content-Type", "").lower():
+            finish(response)
+            raise RegistryError(self._no_registry(purpose, response))
+        if (size >= 0 and body.total not in {size, -1}) or body.offset not in {0, offset}:
+            response.close()
+            words = f"the answer is bytes {body.offset} to {body.total}, the manifest says {size} in all"
+            raise RegistryError(fault_for(purpose, words=words, code="SIZE_MISMATCH"))
+        return body
+
+    def begin_upload(self, repository: Repository, digest: str, *, mount: str = "") -> Upload | None:
+        """Open an upload session, or have the blob mounted; None: it is in the repository now.
+
+        `mount` is the path of a repository of this registry that holds the blob; empty: none is known.
+        """
+        if mount:
+            try:
+                return self._post_upload(repository, digest, mount=mount)
+            except ThrottledError:
+                raise
+            except RegistryError as error:
+                if error.fault.status is None:
+                    raise
+                # Registries answer 4xx and 5xx to mounts that they do not do, and some token servers refuse
+                # the second scope; an ordinary upload is not affected (containerd#14086).
+                upload = self._post_upload(repository, digest)
+                if upload:
+                    upload.refused = True
+                return upload
+        return self._post_upload(repository, digest)
+
+    def _post_upload(self, repository: Repository, digest: str, *, mount: str = "") -> Upload | None:
+        what = f"mount the blob {digest} from {mount}" if mount else f"begin to upload the blob {digest}"
+        purpose = Purpose(operation=what, kind="begin", repository=repository)
+        fields = {"mount": digest, "from": mount} if mount else {}
+        if not mount and not digest.startswith("sha256:"):
+            fields["digest-algorithm"] = digest.partition(":")[0]
+        query = f"?{urlencode(fields)}" if fields else ""
+        call = Call(purpose=purpose, method="POST", url=f"/v2/{repository.path}/blobs/uploads/{query}")
+        response = self._exchange.ask(call, mount=mount)
+        finish(response)
+        if response.status_code == requests.codes.created:
+            return None
+        url = self._exchange.locate(call, response)
+        if not url:
+            words = f"the registry answered {response.status_code} without a Location"
+            raise RegistryError(fault_for(purpose, words=words, code="NOT_A_REGISTRY"))
+        return Upload(self._exchange, repository, url=url, refused=bool(mount))
+
+    def _manifest_call(self, method: str, reference: Reference, *, operation: str, kind: Kind) -> Call:
+        repository = reference.repository
+        return Call(
+            purpose=Purpose(
+                operation=f"{operation} the manifest {reference.name}", kind=kind, repository=repository
+            ),
+            method=method,
+            url=f"/v2/{repository.path}/manifests/{quote(reference.name, safe=':')}",
+            headers={"Accept": ACCEPT},
+        )
+
+    def _no_registry(self, purpose: Purpose, response: requests.Response) -> Fault:
+        content_type = response.headers.get("Content-Type", "") or "nothing recognisable"
+        words = f"not a registry's answer: {content_type} with status {response.status_code}"
+        return fault_for(
+            purpose, words=words, code="NOT_A_REGISTRY", hint="is a proxy or login page in between?"
+        )
+
+
+def _next_page(tags: tuple[str, ...], link: str, *, asked: str, count: int) -> str:
+    """The query of the page that follows; only a link, or a page that is exactly full, says there is one."""
+    now = dict(parse_qsl(asked))
+    if link:
+        # Only their query is taken: proxies get scheme and host wrong, Artifactory its own path.
+        try:
+            pairs = parse_qsl(urlsplit(link).query, keep_blank_values=True)
+        except ValueError:
+            return ""
+        # GHCR's links carried n=0, which asks for an empty page.
+        return urlencode(
+            [(name, str(count) if (name, value) == ("n", "0") else value) for name, value in pairs]
+        )
+    full = tags and len(tags) == parse_size(now.get("n", ""))
+    if not full or now.get("last") in tags:
+        return ""
+    return urlencode({"last": tags[-1], "n": count})

@@ -1,0 +1,162 @@
+"""Connections that can read an answer which comes before the body is sent, and pools that drop idle ones.
+
+A server may refuse in the middle of a body (401, 413, 429) and close. Over TLS the stock stack loses that
+answer behind an SSLEOFError; on a connection that has already answered one request it can be read: look
+before each send whether something lies there. After a body that was not sent in full the connection is
+closed, else the server would take the next request for the rest of the body.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.wait import wait_for_read
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+    from urllib3.poolmanager import PoolManager
+    from urllib3.response import HTTPResponse
+
+_MAX_IDLE = 30.0
+"""Seconds: servers drop idle connections after 60, and some balancers do it without a word."""
+_KEEP_ALIVE = [
+    *HTTPConnection.default_socket_options,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
+        if hasattr(socket, name)
+    ),
+]
+
+
+class Connection(HTTPConnection):
+    """A plain connection.
+
+    Args:
+        dial: seconds for connecting and the TLS handshake. urllib3 sends bodies under the connect timeout,
+            which therefore has to be as long as storage behind a registry may pause.
+    """
+
+    def __init__(self, *args: Any, dial: float, **options: Any) -> None:
+        """See the class."""
+        super().__init__(*args, **options)
+        self.idle_since = 0.0
+        self._dial = dial
+        self._answered = self._cut = False
+
+    def connect(self) -> None:
+        """Connect within `dial` seconds."""
+        self._answered = self._cut = False
+        sending, self.timeout = self.timeout, self._dial
+        try:
+            super().connect()
+        finally:
+            self.timeout = sending
+        self.sock.settimeout(sending)
+
+    def send(self, data: Any) -> None:
+        """Send, unless an answer is there already or the peer is gone: urllib3 then reads what it said."""
+        try:
+            # Before the first answer a TLS 1.3 socket is readable for session tickets alone.
+            if self._answered and self.sock and wait_for_read(self.sock, timeout=0):
+                raise ConnectionError
+            super().send(data)
+        except (ConnectionError, ssl.SSLEOFError) as error:
+            if self.sock is None:
+                raise  # connecting failed: there is nothing to be read
+            self._cut = True
+            raise BrokenPipeError(32, "body not sent in full") from error
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own override has it too
+        """Read the answer's head; a connection whose request was cut is closed behind it."""
+        response = super().getresponse()
+        self._answered = True
+        if self._cut and self.sock:
+            sock, self.sock = self.sock, None  # the response keeps its own file
+            sock.close()
+        return response
+
+
+class TLSConnection(Connection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class Pool(HTTPConnectionPool):
+    """A pool whose connections are opened anew where they lay idle too long."""
+
+    ConnectionCls = Connection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)
+        if isinstance(connection, Connection) and time.monotonic() - connection.idle_since > _MAX_IDLE:
+            connection.close()
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if isinstance(conn, Connection):
+            conn.idle_since = time.monotonic()
+        super()._put_conn(conn)
+
+
+class TLSPool(Pool, HTTPSConnectionPool):
+    """The same over TLS."""
+
+    ConnectionCls = TLSConnection
+
+    def _validate_conn(self, conn: Any) -> None:
+        """Connect; urllib3 would warn of each unverified connection, which a user has asked for by name."""
+        if conn.is_closed:
+            conn.connect()
+
+
+class Adapter(HTTPAdapter):
+    """requests' adapter over these connections, with one TLS context for all; it never tries twice.
+
+    Args:
+        context: of the registry; loading a CA bundle for each connection would cost more than the request.
+        dial: seconds for connecting.
+    """
+
+    def __init__(self, context: ssl.SSLContext, *, dial: float) -> None:
+        """See the class."""
+        self._context, self._dial = context, dial
+        # One thread uses an adapter: a pool holds what a copy within one registry has open at a time.
+        super().__init__(pool_connections=16, pool_maxsize=4, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Build the pools from our connections."""
+        super().init_poolmanager(*args, **options, socket_options=_KEEP_ALIVE)
+        self._fit(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Likewise behind a proxy."""
+        known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **options, socket_options=_KEEP_ALIVE)
+        if not known and not proxy.lower().startswith("socks"):
+            self._fit(manager)
+        return manager
+
+    def _fit(self, manager: PoolManager) -> None:
+        pools: dict[str, Any] = {  # typed as classes by urllib3, which only calls them
+            "http": partial(Pool, dial=self._dial),
+            "https": partial(TLSPool, dial=self._dial),
+        }
+        manager.pool_classes_by_scheme = pools
+
+    def build_connection_pool_key_attributes(
+        self, request: PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Every https pool uses our context."""
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"ssl_context": self._context} if host["scheme"] == "https" else {}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Nothing: the context knows."""

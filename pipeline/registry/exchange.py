@@ -1,0 +1,133 @@
+"""Requests with what opens the registry: authorization, what a 401 teaches, and the retry layer.
+
+A 401 to a token that was just fetched for the very scopes is the answer (Docker Hub says so of what does not
+exist); a 401 to anything else is a lesson, and the request is repeated at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import requests
+
+from pipeline.registry.session import Body, Call, Session, finish, persist
+from pipeline.registry.tokens import scopes_for, within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.model.credential import Credential
+    from pipeline.model.reference import Repository
+    from pipeline.registry.auth import Auth
+    from pipeline.registry.tokens import Scopes
+    from pipeline.settings import Settings
+
+T = TypeVar("T")
+
+_MAX_ROUNDS = 4
+_MAX_SCOPES = 5
+_REDIRECTING = 300
+_NOTHING: frozenset[int] = frozenset()
+
+
+class Exchange:
+    """One registry as one side of a copy uses it; thread-safe.
+
+    Args:
+        push: whether requests ask for the right to write too, so that one token serves HEAD and PUT.
+        find: the credential for a repository.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        auth: Auth,
+        settings: Settings,
+        *,
+        find: Callable[[Repository], Credential],
+        push: bool,
+    ) -> None:
+        """See the class."""
+        self.session, self.settings, self.push = session, settings, push
+        self._auth, self._find = auth, find
+
+    def persist(self, attempt: Callable[[], T]) -> T:
+        """Try `attempt` as often as one operation may be tried."""
+        return persist(self.settings.retry, attempt)
+
+    def ask(
+        self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING, once: bool = False
+    ) -> requests.Response:
+        """The answer to `call`; its body is not read yet.
+
+        `mount` is the path of a repository that is to be read as well, `also` the statuses beside 2xx that
+        the caller wants to see (one that asks for a pause is an error still), `once` forbids a second try.
+
+        Raises:
+            RegistryError: any other answer, or none.
+        """
+        if once:
+            return self._try(call, mount=mount, also=also)
+        return self.persist(lambda: self._try(call, mount=mount, also=also))
+
+    def locate(self, call: Call, response: requests.Response) -> str:
+        """The absolute URL in the Location of `response`; empty: it has none.
+
+        Raises:
+            RegistryError: the URL is refused.
+        """
+        location = response.headers.get("Location", "")
+        if not location:
+            return ""
+        insecure = self._find(call.purpose.repository).insecure
+        return self.session.resolve(replace(call, url=response.url, insecure=insecure), location)
+
+    def _try(self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING) -> requests.Response:
+        repository = call.purpose.repository
+        credential = self._find(repository)
+        self._auth.name_origin(credential)
+        purpose = replace(call.purpose, origin=credential.origin)
+        call = replace(call, purpose=purpose, insecure=credential.insecure)
+        response = self._authorized(call, credential, scopes_for(repository, push=self.push, mount=mount))
+        wanted = response.status_code in also and "Retry-After" not in response.headers
+        if wanted or response.status_code < _REDIRECTING:
+            return response
+        raise self.session.error(purpose, response)
+
+    def _authorized(self, call: Call, credential: Credential, scopes: Scopes) -> requests.Response:
+        """Send with authorization, learn from a refusal, and repeat while there is something new to say."""
+        header, fresh = self._header(call, credential, scopes)
+        for left in reversed(range(_MAX_ROUNDS)):
+            call = replace(call, authorization=header)
+            response = self.session.send(call)
+            if not self._is_challenge(call, response):
+                break
+            lesson = self._auth.learn(call, response)
+            wider = tuple(scope for scope in lesson.scopes if not within(scope, scopes))
+            # Without a header, another thread may have learned what this request did not know yet.
+            new = wider or lesson.changed or not fresh or not header
+            if isinstance(call.body, Body) or not new or not left or len(scopes + wider) > _MAX_SCOPES:
+                break
+            scopes += wider
+            header, fresh = self._header(call, credential, scopes)
+            if header == call.authorization:
+                break
+            finish(response)
+        return response
+
+    def _header(self, call: Call, credential: Credential, scopes: Scopes) -> tuple[bytes, bool]:
+        """What opens the registry, only for its own origin; and whether it is the best there is."""
+        if not (call.url.startswith("/") or self.session.is_own(call.url, insecure=call.insecure)):
+            return b"", True
+        body = isinstance(call.body, Body)
+        return self._auth.header(call.purpose, credential, scopes, body=body)
+
+    def _is_challenge(self, call: Call, response: requests.Response) -> bool:
+        """Whether the registry itself, not a host that it sent us to, wants to know who we are."""
+        if not self.session.is_own(response.url, insecure=call.insecure):
+            return False
+        wider = "insufficient_scope" in response.headers.get("WWW-Authenticate", "")
+        return response.status_code == requests.codes.unauthorized or (
+            wider and response.status_code == requests.codes.forbidden
+        )

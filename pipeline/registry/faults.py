@@ -1,0 +1,282 @@
+"""From an answer or a broken connection to a fault: what it means, and whether trying again can help.
+
+The status decides first, the error code second, the text last and only in the listed cases: registries agree
+on statuses far more than on anything else. Exceptions of requests, urllib3, ssl and socket end here.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import ssl
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal
+
+import requests
+import urllib3.exceptions
+
+from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
+from pipeline.registry.responses import Complaint, clean, parse_retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.model.reference import Repository
+
+Kind = Literal["read", "begin", "send", "store", "token"]
+"""read: GET and HEAD; begin: POST of an upload; send: PUT of a blob; store: PUT of a manifest; token."""
+
+STACK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+"""What the HTTP stack raises; ssl and socket errors are OSErrors."""
+
+_PASSING = frozenset({408, 409, 425, 500, 502, 503, 504, *range(520, 530)})
+_RETRYABLE: Mapping[Kind, frozenset[int]] = {
+    "read": _PASSING,
+    "begin": _PASSING,
+    # 401: the token ran out under way; 400, 404, 416: the session is gone. A new session may do.
+    "send": _PASSING | {400, 401, 404, 416},
+    "store": _PASSING,
+    "token": _PASSING - {409},
+}
+_PERMANENT_CODES = frozenset(
+    {
+        "DENIED",
+        "LAYER_TOO_LARGE",
+        "MANIFEST_INVALID",
+        "MANIFEST_UNVERIFIED",
+        "NAME_INVALID",
+        "NAME_UNKNOWN",
+        "TAG_INVALID",
+        "UNSUPPORTED",
+    }
+)
+_THROTTLING_CODES = frozenset(
+    {"TOOMANYREQUESTS", "TOO_MANY_REQUEST", "TOO_MANY_REQUESTS", "THROTTLINGEXCEPTION"}
+)
+_LACKING_CODES = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "LAYERS_NOT_FOUND"})
+_NO_PAUSE_GIVEN = 5.0
+_MAX_PAUSE = 900.0
+_REQUEST_IDS = ("X-Request-Id", "x-amzn-requestid", "cf-ray")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What a request is for, in the words that its fault will use."""
+
+    operation: str
+    """A verb phrase: "read the manifest v1"."""
+    kind: Kind
+    repository: Repository
+    origin: str = ""
+    """Where the credential came from; names it in hints."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An answer that is not what was hoped for."""
+
+    status: int
+    complaint: Complaint
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Case-insensitive, or with the names as in this module."""
+    host: str = ""
+    """Of the host that answered, where it is not the registry: storage, token server."""
+
+
+def fault_for(purpose: Purpose, *, words: str, code: str, retryable: bool = False, hint: str = "") -> Fault:
+    """A fault without an answer of the registry."""
+    return Fault(
+        operation=purpose.operation,
+        registry=purpose.repository.registry,
+        repository=purpose.repository.path,
+        words=clean(words),
+        code=code,
+        retryable=retryable,
+        hint=hint,
+    )
+
+
+def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
+    """The error that a refusal is: throttled, lacking, or plain; never raised here."""
+    complaint, status = refusal.complaint, refusal.status
+    throttled = _is_throttled(refusal)
+    code = complaint.code or ("NOT_A_REGISTRY" if complaint.html and status < 500 else "")  # noqa: PLR2004 - 5xx pages come from gateways
+    lacking = purpose.kind == "store" and _is_lacking(complaint)
+    fault = Fault(
+        operation=purpose.operation,
+        registry=purpose.repository.registry,
+        repository=purpose.repository.path,
+        status=status,
+        code=code,
+        words=_words(refusal),
+        retryable=throttled or lacking or _is_retryable(purpose, refusal),
+        hint=_hint(purpose, refusal),
+    )
+    if throttled:
+        return ThrottledError(fault, delay=_pause(refusal))
+    if lacking:
+        return LackingError(fault, digests=complaint.digests)
+    return RegistryError(fault)
+
+
+def _is_throttled(refusal: Refusal) -> bool:
+    if refusal.status == requests.codes.too_many_requests:
+        return True
+    if refusal.status == requests.codes.service_unavailable and refusal.headers.get("Retry-After"):
+        return True
+    text = refusal.complaint.words.lower()
+    return (
+        refusal.complaint.code.upper() in _THROTTLING_CODES
+        or "throttlingexception" in text
+        or (refusal.status == requests.codes.forbidden and "rate limit" in text)
+    )
+
+
+def _is_lacking(complaint: Complaint) -> bool:
+    text = complaint.words.lower().replace(" ", "")
+    return complaint.code.upper() in _LACKING_CODES or "layersnotfound" in text or "blobunknown" in text
+
+
+def _is_retryable(purpose: Purpose, refusal: Refusal) -> bool:
+    if refusal.host and purpose.kind == "read" and refusal.status in {400, 401, 403}:
+        return True  # a presigned URL ran out: the registry gives another
+    if purpose.kind != "read" and refusal.complaint.code in _PERMANENT_CODES:
+        return False
+    return refusal.status in _RETRYABLE[purpose.kind]
+
+
+def _pause(refusal: Refusal) -> float:
+    """Seconds, 1 to 900, with jitter upwards so that many clients do not come back at once."""
+    asked = parse_retry_after(refusal.headers.get("Retry-After", ""), date=refusal.headers.get("Date", ""))
+    if asked is None:
+        # Docker Hub's pull limit is counted over hours: seconds of waiting are useless.
+        asked = _MAX_PAUSE if "pull rate limit" in refusal.complaint.words.lower() else _NO_PAUSE_GIVEN
+    jittered = max(1.0, asked) * random.uniform(1.0, 1.25)  # noqa: S311 - no secret depends on it
+    return min(_MAX_PAUSE, jittered)
+
+
+def _words(refusal: Refusal) -> str:
+    phrases = (each.phrase for each in HTTPStatus if each == refusal.status)
+    said = refusal.complaint.words or next(phrases, "no explanation")
+    identity = next((refusal.headers[name] for name in _REQUEST_IDS if refusal.headers.get(name)), "")
+    host = f"{refusal.host}: " if refusal.host else ""
+    return clean(f"{host}{said}" + (f" (request {identity})" if identity else ""))
+
+
+def _hint(purpose: Purpose, refusal: Refusal) -> str:
+    status, complaint, registry = refusal.status, refusal.complaint, purpose.repository.registry
+    text = complaint.words.lower()
+    remaining = refusal.headers.get("ratelimit-remaining", "")
+    if remaining:
+        return clean(f"ratelimit {refusal.headers.get('ratelimit-limit', '?')}, remaining {remaining}")
+    if "authorization token has expired" in text:
+        return "log in again: the registry's token has expired"
+    if complaint.html and status in {200, 401, 403, 404}:
+        return "a web page came instead of a registry's answer: a proxy, a firewall or a wrong address"
+    if status in {401, 403} and purpose.kind != "token":
+        return _rights(purpose)
+    if status == requests.codes.unauthorized:
+        return f"check username and password ({purpose.origin})"
+    if status == requests.codes.not_found and purpose.kind in {"begin", "store"}:
+        return f"create {_place_to_create(registry)} first, it is not made by a push"
+    if status == requests.codes.request_entity_too_large:
+        return "a limit on bodies at the registry or at a proxy before it (nginx: client_max_body_size)"
+    if status == requests.codes.insufficient_storage:
+        return "the registry's storage is full"
+    if "requesttimetooskewed" in complaint.code.lower():
+        return "set the clock of this machine"
+    return ""
+
+
+def _rights(purpose: Purpose) -> str:
+    missing = "or the repository does not exist"
+    if purpose.origin in {"", "none"}:
+        return f"no credentials are configured for {purpose.repository.registry}, {missing}"
+    aim = "read" if purpose.kind == "read" else "write"
+    return f"the credentials ({purpose.origin}) may not {aim} there, {missing}"
+
+
+def _place_to_create(registry: str) -> str:
+    if ".dkr.ecr" in registry or ".dkr-ecr" in registry:
+        return "the ECR repository (aws ecr create-repository)"
+    if registry.endswith("-docker.pkg.dev"):
+        return "the Artifact Registry repository (second part of the path)"
+    return "the repository, or its project or namespace,"
+
+
+def fault_of(purpose: Purpose, error: BaseException, *, host: str = "") -> Fault:
+    """The fault that an exception of the HTTP stack is; `host` is the one asked if it is not the registry."""
+    chain = tuple(_chain(error))
+    code, words, retryable, hint = _diagnose(chain)
+    place = f"{host}: " if host else ""
+    return fault_for(purpose, words=place + words, code=code, retryable=retryable, hint=hint)
+
+
+def is_stale(error: BaseException) -> bool:
+    """Whether the server had closed the connection before it saw the request: repeat it at once."""
+    return any(
+        isinstance(cause, ConnectionResetError | BrokenPipeError) and not isinstance(cause, ssl.SSLError)
+        for cause in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception and everything that it wraps, in any of the ways of requests and urllib3."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        inner = (*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__)
+        waiting.extend(part for part in inner if isinstance(part, BaseException))
+
+
+def _diagnose(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, str]:
+    """Code, words, whether to try again, and a hint."""
+    for cause in chain:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            hint = "trust its CA by SSL_CERT_FILE or certs.d, or set insecure: true for this registry"
+            return "CERTIFICATE", f"certificate refused: {_text(cause, 'verify_message')}", False, hint
+        if isinstance(cause, urllib3.exceptions.ProxyError):
+            words = next(
+                (str(inner) for inner in chain if type(inner) is OSError), "the proxy is unreachable"
+            )
+            return "UNREACHABLE", words, "407" not in words, "check HTTPS_PROXY and NO_PROXY"
+        if isinstance(cause, socket.gaierror):
+            return "UNREACHABLE", f"unknown host: {cause.strerror}", True, "check the name and the DNS"
+        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return "CONNECTION_LOST", "the server closed the connection", True, ""
+        if isinstance(cause, ssl.SSLError):
+            hint = "does it speak plain HTTP? then set insecure: true for this registry"
+            return "CERTIFICATE", f"TLS failed: {_text(cause, 'reason')}", False, hint
+    return _diagnose_plain(chain)
+
+
+def _text(error: ssl.SSLError, name: str) -> str:
+    """An attribute that only errors of OpenSSL itself have."""
+    return str(getattr(error, name, None) or error)
+
+
+def _diagnose_plain(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, str]:
+    for cause in chain:
+        if isinstance(cause, urllib3.exceptions.ConnectTimeoutError) and not isinstance(
+            cause, urllib3.exceptions.NewConnectionError
+        ):
+            return "UNREACHABLE", "no connection within the time allowed", True, ""
+        if isinstance(cause, urllib3.exceptions.ReadTimeoutError | TimeoutError):
+            return "TIMEOUT", "no answer within the time allowed", True, ""
+        if isinstance(cause, urllib3.exceptions.IncompleteRead):
+            return "CONNECTION_LOST", "the body broke off", True, ""
+        if isinstance(cause, OSError) and cause.errno is not None:
+            lost = isinstance(cause, ConnectionResetError | BrokenPipeError | ConnectionAbortedError)
+            return (
+                "CONNECTION_LOST" if lost else "UNREACHABLE",
+                cause.strerror or "connection failed",
+                True,
+                "",
+            )
+    return "CONNECTION_LOST", "the server closed the connection", True, ""

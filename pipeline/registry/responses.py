@@ -1,0 +1,203 @@
+"""What registries answer beside content: error bodies, challenges, links, pauses.
+
+Everything here is pure and never raises: a peer's text is taken apart as far as it makes sense, and the rest
+is dropped. Whatever goes on to people is stripped of control characters, tokens and the queries of URLs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_WORDS = 500
+_MAX_HEADER = 16 << 10
+_HIDDEN = "[hidden]"
+
+_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_CHALLENGE_ITEM = re.compile(
+    rf"""[\s,]*(?:
+        (?P<name>{_WORD})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"?|(?P<bare>[^\s,"]*))
+        |(?P<scheme>{_WORD})(?:\ +[A-Za-z0-9._~+/-]+=*(?=\s*(?:,|$)))?
+    )""",
+    re.VERBOSE,
+)
+_LINK = re.compile(
+    r"""(?:<([^>]*)>|([^\s<>;,"]+))((?:\ ?;\ ?[\w*-]+\ ?(?:=\ ?(?:"[^"]*"|[^\s;,"]*))?)*)""",
+    re.VERBOSE,
+)
+_REL = re.compile(r';\s?rel\s?=\s?(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,63}")
+_DIGEST = re.compile(r"\bsha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})\b")
+_XML = re.compile(r"<(Code|Message)>([^<]*)</")
+_TITLE = re.compile(r"<(?:title|h1)[^>]*>([^<]*)<", re.IGNORECASE)
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028-\u202e]+")
+_SECRETS = (
+    (re.compile(r"(?i)(https?://)[^\s/@\"']+@"), r"\1"),
+    (re.compile(r"(?i)(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*"), rf"\1?{_HIDDEN}"),
+    (re.compile(r"(?i)\b(bearer|basic) +[a-z0-9._~+/=-]{6,}"), rf"\1 {_HIDDEN}"),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}[A-Za-z0-9._-]*"), _HIDDEN),
+    (
+        re.compile(r"(?i)((?:_state|token|password|secret|signature|credential)(?:=|\" ?: ?\"))[^\s&\"',;]+"),
+        rf"\1{_HIDDEN}",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """One challenge of a WWW-Authenticate header."""
+
+    scheme: str
+    """Lower case: `basic`, `bearer`, and others that are to be ignored."""
+    parameters: Mapping[str, str]
+    """Names in lower case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """What an error body says."""
+
+    code: str = ""
+    """The first error code; empty where none is given."""
+    words: str = ""
+    """One line for people, clean of secrets, at most 500 characters."""
+    digests: tuple[str, ...] = ()
+    """Digests that the body names, each once, in order."""
+    html: bool = False
+    """Whether a web page came: a proxy or a firewall spoke, not a registry."""
+
+
+def clean(text: str) -> str:
+    """Make a peer's text fit for a log line: one line, no control characters, no secrets, 500 characters."""
+    line = _UNPRINTABLE.sub(" ", text).strip()
+    for pattern, replacement in _SECRETS:
+        line = pattern.sub(replacement, line)
+    return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 3] + "..."
+
+
+def parse_challenges(header: str) -> tuple[Challenge, ...]:
+    """Take a WWW-Authenticate header apart; several lines are joined by commas before (RFC 9110, 11.6.1)."""
+    challenges: list[tuple[str, dict[str, str]]] = []
+    text, at = header[:_MAX_HEADER], 0
+    while at < len(text):
+        item = _CHALLENGE_ITEM.match(text, at)
+        if item is None:
+            at += 1
+            continue
+        at = max(item.end(), at + 1)
+        if item["scheme"]:
+            challenges.append((item["scheme"].lower(), {}))
+        elif challenges:
+            quoted = item["quoted"]
+            value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else item["bare"]
+            challenges[-1][1].setdefault(item["name"].lower(), value)
+    return tuple(Challenge(scheme=scheme, parameters=parameters) for scheme, parameters in challenges)
+
+
+def next_link(header: str) -> str:
+    """The target of the link with the relation `next`, as it stands there (RFC 8288); empty: there is none.
+
+    A target without angle brackets counts too: Cloudflare's registry sends such.
+    """
+    for link in _LINK.finditer(re.sub(r"\s+", " ", header[:_MAX_HEADER])):
+        relations = _REL.search(link[3])
+        if relations and "next" in (relations[1] or relations[2] or "").lower().split():
+            return link[1] if link[1] is not None else link[2]
+    return ""
+
+
+def parse_retry_after(value: str, *, date: str = "") -> float | None:
+    """Seconds to wait by a Retry-After header, not yet bounded; None where it says nothing.
+
+    Args:
+        value: seconds or an HTTP-date.
+        date: the Date header of the same answer: the peer's clock, which need not be ours.
+    """
+    text = value.strip()
+    if re.fullmatch(r"-?[0-9]{1,9}(?:\.[0-9]{1,9})?", text):
+        return float(text)
+    until = _parse_date(text)
+    if until is None:
+        return None
+    return (until - (_parse_date(date) or datetime.now(UTC))).total_seconds()
+
+
+def _parse_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes or entries; -1 for anything else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else -1
+
+
+def parse_json(body: bytes) -> object:
+    """The JSON value in `body`; None for anything else, endless nesting included."""
+    try:
+        value: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def parse_complaint(body: bytes, *, content_type: str = "") -> Complaint:
+    """Read an error body in any of the shapes that registries, token servers, storage and proxies send."""
+    text = body.decode("utf-8", errors="replace")
+    digests = tuple(dict.fromkeys(_DIGEST.findall(text)))
+    value = parse_json(body)
+    if isinstance(value, dict | list):
+        errors = tuple(_errors_in(value, depth=3))
+        code = next((code for code, _ in errors if code), "")
+        words = "; ".join(dict.fromkeys(words for _, words in errors if words))
+        return Complaint(code=code, words=clean(words), digests=digests)
+    start = text.lstrip()[:256].lower()
+    if "html" in content_type.lower() or start.startswith(("<!doctype html", "<html")):
+        title = _TITLE.search(text)
+        return Complaint(words=clean(title[1] if title else "a web page"), html=True)
+    if start.startswith("<"):
+        parts = dict(_XML.findall(text))
+        code = parts.get("Code", "")
+        return Complaint(code=code if _CODE.fullmatch(code) else "", words=clean(parts.get("Message", "")))
+    return Complaint(words=clean(text), digests=digests)
+
+
+def _errors_in(value: object, *, depth: int) -> Iterator[tuple[str, str]]:
+    """Pairs of code and words: `{"errors": [...]}`, a bare object, and what else has been seen."""
+    if isinstance(value, list) and depth:
+        for item in value[:20]:
+            yield from _errors_in(item, depth=depth - 1)
+    elif isinstance(value, str):
+        yield "", value
+    elif isinstance(value, dict):
+        nested = value.get("errors") or (
+            value.get("error") if isinstance(value.get("error"), dict | list) else None
+        )
+        if nested and depth:
+            yield from _errors_in(nested, depth=depth - 1)
+            return
+        code = value.get("code") or value.get("error")
+        words = value.get("message") or value.get("error_description") or value.get("details")
+        detail = value.get("detail")
+        said = [part if isinstance(part, str) else _dump(part) for part in (words, detail) if part]
+        is_code = isinstance(code, str) and _CODE.fullmatch(code)
+        if code and not is_code:
+            said.insert(0, str(code))
+        yield (str(code) if is_code else ""), ": ".join(said)
+
+
+def _dump(value: object) -> str:
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        return ""

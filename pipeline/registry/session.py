@@ -1,0 +1,375 @@
+"""One registry's wire: every request of this program passes through `Session.send`.
+
+Redirects are followed by hand, for credentials must stay at their origin and bodies cannot be sent twice.
+Each thread has its own connections to a registry: an upload's PUT then finds the connection that answered its
+POST, which is what makes early answers readable (see connections.py), and nothing is shared but the scheme.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+
+from pipeline import __version__
+from pipeline.errors import FileError, LackingError, RegistryError, ThrottledError
+from pipeline.model.reference import DOCKER_HUB
+from pipeline.registry import tls
+from pipeline.registry.connections import Adapter
+from pipeline.registry.faults import (
+    STACK_ERRORS,
+    Purpose,
+    Refusal,
+    error_for,
+    fault_for,
+    fault_of,
+    is_stale,
+)
+from pipeline.registry.meter import current_meter
+from pipeline.registry.origins import StrayError, origin_of, resolve
+from pipeline.registry.responses import parse_complaint
+from pipeline.settings import MIB
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pipeline.settings import Retry, Timeouts
+
+T = TypeVar("T")
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_HOPS = 5
+_MAX_ERROR_BODY = 64 << 10
+_USER_AGENT = f"image-syncer/{__version__}"
+_HUB_HOST = "registry-1.docker.io"
+"""docker.io itself answers API requests with its marketing site."""
+_TRAVELLING = ("Range", "If-Range")
+"""Headers that go along to another origin: storage refuses requests that carry more than it signed."""
+_OTHERS_FIND_OUT = 1.0
+"""Seconds to wait for another thread that finds out whether a registry speaks HTTPS."""
+_OK = 200
+_SEE_OTHER = 303
+
+
+class Pieces(Protocol):
+    """A body to stream: the bytes in pieces, and how many there are in all."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces."""
+
+    def __len__(self) -> int:
+        """Bytes in all, not pieces."""
+
+
+class BodyError(Exception):
+    """What the caller's iterable raised (the cause), on its way through a stack that swallows some errors."""
+
+    def __init__(self, what: Exception) -> None:
+        """Carry `what`."""
+        super().__init__()
+        self.what = what
+
+
+class Body:
+    """A body that is streamed; sent once, in full, or its connection does not survive."""
+
+    def __init__(self, pieces: Pieces, purpose: Purpose) -> None:
+        """Wrap `pieces`."""
+        self._pieces, self._purpose = pieces, purpose
+        self._size = len(pieces)
+        self.complete = False
+        """Whether all was handed to the connection."""
+
+    def __len__(self) -> int:
+        """Bytes in all."""
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces, never more bytes than announced: the server would read them as the next request."""
+        meter, sent = current_meter(), 0
+        try:
+            for piece in self._pieces:
+                sent += len(piece)
+                self._check(sent <= self._size, sent)
+                yield piece
+                meter.written += len(piece)
+            self._check(sent == self._size, sent)
+        except Exception as error:
+            raise BodyError(error) from error
+        self.complete = True
+
+    def _check(self, right: bool, sent: int) -> None:  # noqa: FBT001 - private, two calls
+        if not right:
+            words = f"the body has {sent} bytes or more, {self._size} were announced"
+            raise RegistryError(fault_for(self._purpose, words=words, code="SIZE_MISMATCH"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request."""
+
+    purpose: Purpose
+    method: str
+    url: str
+    """Path and query at the registry, or an absolute URL that a registry handed out."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Body = b""
+    authorization: bytes = field(default=b"", repr=False)
+    """For the origin of `url`; it never goes along with a redirect to another one."""
+    insecure: bool = False
+    follow: bool = True
+    """Whether redirects are followed; those of a streamed body never are."""
+    patience: float = 0.0
+    """Seconds until the answer must begin; 0: the usual time."""
+
+
+class _PlainSession(requests.Session):
+    """No cookies, no netrc, no redirects: registries' clients in Go have none, and redirects are ours."""
+
+    def __init__(self, context: ssl.SSLContext, *, dial: float) -> None:
+        """Send everything through our adapter."""
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        adapter = Adapter(context, dial=dial)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        """None ever: requests would read the body of a redirect, and rewrite its URL."""
+
+
+class Session:
+    """The connections of this process to one registry; thread-safe."""
+
+    def __init__(self, registry: str, timeouts: Timeouts) -> None:
+        """Connect to nothing yet."""
+        self.registry = registry
+        self._host = _HUB_HOST if registry == DOCKER_HUB else registry
+        self._timeouts = timeouts
+        self._schemes = {False: "https"}
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._lock = threading.Lock()
+        self._first = threading.Lock()
+        """Held while one thread finds out the scheme of an insecure registry."""
+        self._threads = threading.local()
+
+    def base(self, *, insecure: bool) -> str:
+        """Scheme and host, as far as it is known."""
+        return f"{self._schemes.get(insecure, 'https')}://{self._host}"
+
+    def is_own(self, url: str, *, insecure: bool) -> bool:
+        """Whether `url` has the registry's own origin, to which its credentials may be sent."""
+        return origin_of(url) == origin_of(self.base(insecure=insecure))
+
+    def send(self, call: Call) -> requests.Response:
+        """Send `call` and follow its redirects; any status is an answer, its body is not read yet.
+
+        Raises:
+            RegistryError: no answer came, or a redirect is refused.
+            Exception: what the iterable of a streamed body raised, as it is.
+        """
+        if not call.url.startswith("/"):
+            return self._follow(call)
+        if call.insecure not in self._schemes:
+            mine = self._first.acquire(timeout=_OTHERS_FIND_OUT)
+            try:
+                if call.insecure not in self._schemes:
+                    return self._find_scheme(call)
+            finally:
+                if mine:
+                    self._first.release()
+        return self._follow(replace(call, url=self.base(insecure=call.insecure) + call.url))
+
+    def _find_scheme(self, call: Call) -> requests.Response:
+        """The first insecure request: HTTPS, then HTTP; what answers is the scheme from then on."""
+        try:
+            response = self._follow(replace(call, url=f"https://{self._host}{call.url}"))
+        except RegistryError as first:
+            current_meter().requests[self.registry] -= 1
+            try:
+                response = self._follow(replace(call, url=f"http://{self._host}{call.url}"))
+            except RegistryError:
+                raise first from None
+            self._schemes[True] = "http"
+            return response
+        self._schemes[True] = "https"
+        return response
+
+    def forget_connections(self) -> None:
+        """Close this thread's connections: the next request opens a new one."""
+        for session in vars(self._threads).values():
+            session.close()
+
+    def resolve(self, call: Call, location: str) -> str:
+        """The absolute URL that `location`, handed out in the answer to `call`, stands for.
+
+        Raises:
+            RegistryError: the URL is refused (see origins.py).
+        """
+        try:
+            return resolve(call.url, location, insecure=call.insecure)
+        except StrayError as error:
+            raise self._refuse_url(call, str(error)) from None
+
+    def _refuse_url(self, call: Call, words: str) -> RegistryError:
+        return RegistryError(fault_for(call.purpose, words=words, code="NOT_A_REGISTRY"))
+
+    def _follow(self, call: Call) -> requests.Response:
+        for _ in range(_MAX_HOPS):
+            response = self._transmit(call)
+            location = response.headers.get("Location", "")
+            followed = call.follow and not isinstance(call.body, Body)
+            if response.status_code not in REDIRECTS or not location or not followed:
+                return response
+            finish(response)
+            url = self.resolve(call, location)
+            call = replace(call, url=url, method="GET" if response.status_code == _SEE_OTHER else call.method)
+            if origin_of(url) != origin_of(response.url):
+                headers = {name: call.headers[name] for name in _TRAVELLING if name in call.headers}
+                call = replace(call, headers=headers, authorization=b"")
+        raise self._refuse_url(call, f"more than {_MAX_HOPS} redirects")
+
+    def _transmit(self, call: Call, *, again: bool = True) -> requests.Response:
+        current_meter().requests[self.registry] += 1
+        try:
+            response = self._session(call).send(
+                _prepare(call),
+                stream=True,
+                timeout=(self._timeouts.send, call.patience or self._timeouts.read),
+                proxies=tls.find_proxies(call.url),
+                allow_redirects=False,
+            )
+        except BodyError as error:
+            raise error.what from None
+        except STACK_ERRORS as error:
+            if again and is_stale(error) and not isinstance(call.body, Body):
+                return self._transmit(call, again=False)
+            raise RegistryError(fault_of(call.purpose, error, host=self.foreign_host(call.url))) from None
+        if isinstance(call.body, bytes):
+            current_meter().written += len(call.body)
+        if response.status_code < _OK:
+            response.close()
+            words = f"an interim answer ({response.status_code}) where the final one was due"
+            raise RegistryError(fault_for(call.purpose, words=words, code="CONNECTION_LOST", retryable=True))
+        return response
+
+    def foreign_host(self, url: str) -> str:
+        """The host of `url` where it is not the registry's, for error messages; else empty."""
+        host = urlsplit(url).hostname or ""
+        return "" if host == urlsplit(f"//{self._host}").hostname else host
+
+    def _session(self, call: Call) -> _PlainSession:
+        sessions: dict[str, _PlainSession] = vars(self._threads)
+        name = "insecure" if call.insecure else "secure"
+        if name not in sessions:
+            with self._lock:
+                if call.insecure not in self._contexts:
+                    try:
+                        context = tls.make_context(self.registry, insecure=call.insecure)
+                    except FileError as error:
+                        raise RegistryError(
+                            fault_for(call.purpose, words=str(error), code="CERTIFICATE")
+                        ) from None
+                    self._contexts[call.insecure] = context
+            sessions[name] = _PlainSession(self._contexts[call.insecure], dial=self._timeouts.connect)
+        return sessions[name]
+
+    def error(self, purpose: Purpose, response: requests.Response) -> RegistryError:
+        """The error that an unwelcome answer is; reads what it says and gives the connection back."""
+        complaint = parse_complaint(finish(response), content_type=response.headers.get("Content-Type", ""))
+        return error_for(
+            purpose,
+            Refusal(
+                status=response.status_code,
+                complaint=complaint,
+                headers=response.headers,
+                host=self.foreign_host(response.url),
+            ),
+        )
+
+    def read(self, purpose: Purpose, response: requests.Response, *, limit: int) -> bytes:
+        """The whole body as it came over the wire, undecoded.
+
+        Raises:
+            RegistryError: TOO_LARGE beyond `limit` bytes, or the body broke off.
+        """
+        pieces: list[bytes] = []
+        left = limit + 1
+        try:
+            while left > 0 and (piece := response.raw.read(min(left, MIB), decode_content=False)):
+                pieces.append(piece)
+                left -= len(piece)
+        except STACK_ERRORS as error:
+            raise RegistryError(fault_of(purpose, error, host=self.foreign_host(response.url))) from None
+        finally:
+            current_meter().read += sum(map(len, pieces))
+            response.close()
+        if left <= 0:
+            words = f"the answer has more than {limit} bytes"
+            raise RegistryError(fault_for(purpose, words=words, code="TOO_LARGE"))
+        return b"".join(pieces)
+
+
+def _prepare(call: Call) -> requests.PreparedRequest:
+    if isinstance(call.body, Body) and not len(call.body):
+        for _ in call.body:  # lets the iterable have its say; nothing is left to be sent
+            pass
+    headers: dict[str, str | bytes] = {
+        "User-Agent": _USER_AGENT,
+        "Accept-Encoding": "identity",
+        **call.headers,
+    }
+    if call.authorization:
+        headers["Authorization"] = call.authorization
+    # An empty iterable would go out chunked; None gets Content-Length: 0.
+    data = call.body if len(call.body) else None
+    request = requests.Request(call.method, call.url, headers=headers, data=data).prepare()
+    request.url = call.url  # requests rewrites %7E, which breaks signed URLs
+    return request
+
+
+def finish(response: requests.Response) -> bytes:
+    """Be done with an answer: what its body says, up to 64 KiB; the connection lives on if that was all.
+
+    An answer that is closed unread takes its connection along, even where the body is empty.
+    """
+    body = b""
+    # distribution 2.8 announces the blob's length on a 416: reading it would wait for the timeout.
+    if response.status_code != requests.codes.requested_range_not_satisfiable:
+        with suppress(*STACK_ERRORS):
+            body = response.raw.read(_MAX_ERROR_BODY, decode_content=False)
+    response.close()
+    current_meter().read += len(body)
+    return body
+
+
+def persist(retry: Retry, attempt: Callable[[], T]) -> T:
+    """The one retry layer of short requests: try `attempt` until it succeeds or cannot any more.
+
+    Raises:
+        ThrottledError, LackingError: at once: a pause and a remedy are the supervisor's to give.
+        RegistryError: of the last try.
+    """
+    left = retry.waiting
+    for tried in itertools.count(1):
+        try:
+            return attempt()
+        except (ThrottledError, LackingError):
+            raise
+        except RegistryError as error:
+            wait = random.uniform(0, retry.base * 2**tried)  # noqa: S311 - jitter is no secret
+            if not error.fault.retryable or tried >= retry.tries or wait > left:
+                raise
+        left -= wait
+        time.sleep(wait)
+    raise AssertionError("count() does not end")

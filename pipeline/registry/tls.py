@@ -1,0 +1,99 @@
+"""Whom we trust, what we present, and through which proxy: TLS contexts and proxies, per registry.
+
+The places are those of docker and of containers/image, and the environment variables those of Go, curl and
+requests, since people bring working set-ups from there. requests' own reading of the environment is off: it
+would also let a netrc entry replace our Authorization header.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+
+from pipeline.errors import FileError
+
+
+def make_context(registry: str, *, insecure: bool) -> ssl.SSLContext:
+    """The TLS context for everything that is asked on behalf of `registry` (`host[:port]`).
+
+    Raises:
+        FileError: a certificate file cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["http/1.1"])
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        _trust_environment(context)
+    for folder in _certs_d(registry):
+        for file in sorted(folder.iterdir()):
+            _use(context, file)
+    return context
+
+
+def find_proxies(url: str) -> dict[str, str]:
+    """The environment's proxies for `url`, in the form of requests; loopback is never proxied, as in Go."""
+    return {} if is_local(urlsplit(url).hostname or "") else get_environ_proxies(url)
+
+
+def is_local(host: str) -> bool:
+    """Whether `host` names this machine: `localhost` or a loopback address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _trust_environment(context: ssl.SSLContext) -> None:
+    files = {os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")} - {""}
+    folders = [folder for folder in os.environ.get("SSL_CERT_DIR", "").split(os.pathsep) if folder]
+    if not files and not folders:
+        paths = ssl.get_default_verify_paths()
+        if paths.cafile or paths.capath:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)
+    for path in sorted(files):
+        try:
+            context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
+        except OSError as error:
+            raise FileError(path, f"no usable CA bundle: {error.strerror or error}") from error
+    for folder in folders:
+        _trust_folder(context, Path(folder))
+
+
+def _trust_folder(context: ssl.SSLContext, folder: Path) -> None:
+    """Trust every certificate in `folder`: as Go does, without the hashed names that OpenSSL wants."""
+    context.load_verify_locations(capath=str(folder))
+    for file in sorted(folder.glob("*")) if folder.is_dir() else ():
+        if file.suffix in {".pem", ".crt", ".cer"}:
+            try:
+                context.load_verify_locations(cafile=str(file))
+            except OSError:
+                continue
+
+
+def _certs_d(registry: str) -> list[Path]:
+    roots = (
+        Path("~/.config/containers/certs.d").expanduser(),
+        Path("/etc/containers/certs.d"),
+        Path("/etc/docker/certs.d"),
+    )
+    return [root / registry for root in roots if (root / registry).is_dir()]
+
+
+def _use(context: ssl.SSLContext, file: Path) -> None:
+    """`*.crt` is a CA, `*.cert` with the `*.key` beside it is ours (docker's certs.d)."""
+    try:
+        if file.suffix == ".crt" and context.verify_mode is not ssl.CERT_NONE:
+            context.load_verify_locations(cafile=str(file))
+        elif file.suffix == ".cert":
+            context.load_cert_chain(str(file), str(file.with_suffix(".key")))
+    except OSError as error:
+        raise FileError(str(file), f"no usable certificate: {error.strerror or error}") from error

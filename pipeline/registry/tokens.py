@@ -1,0 +1,191 @@
+"""Tokens: what they are good for, and how a token server is asked for one.
+
+Sources: distribution's "Token Authentication Specification" (GET) and "OAuth2 Token Authentication" (POST).
+The GET form is understood nearly everywhere; POST is used only where there is an identity token to spend.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import requests
+
+from pipeline.errors import RegistryError
+from pipeline.registry.faults import fault_for
+from pipeline.registry.responses import parse_json
+from pipeline.registry.session import Call, finish
+from pipeline.settings import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.model.credential import Credential
+    from pipeline.model.reference import Repository
+    from pipeline.registry.faults import Purpose
+    from pipeline.registry.session import Session
+
+Scopes = tuple[str, ...]
+"""`repository:<path>:<actions>`, the repository that is written first."""
+
+_CLIENT_ID = "image-syncer"
+_NO_POST = frozenset({400, 401, 404, 405})
+"""Answers of servers that do not know the POST form."""
+_JWT_DOTS = 2
+_SHORTEST_LIFE = 60.0
+"""Seconds: old servers say less and mean this (token specification, `expires_in`)."""
+_LONGEST_LIFE = 86_400.0
+_BODY_LIFE = 60.0
+"""Seconds that a token should last when a body is begun."""
+
+
+def scopes_for(repository: Repository, *, push: bool, mount: str = "") -> Scopes:
+    """What a request needs; `mount` is the path of the repository that a blob is mounted from."""
+    scope = f"repository:{repository.path}:{'pull,push' if push else 'pull'}"
+    # GitLab keeps only the last of two scopes for one repository (GoogleContainerTools/kaniko#181).
+    return (scope, f"repository:{mount}:pull") if mount and mount != repository.path else (scope,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A bearer token, with its end on our own monotonic clock."""
+
+    value: str = field(repr=False)
+    scopes: Scopes
+    life: float
+    """Seconds in all."""
+    ends: float
+
+    def lasts(self, now: float, *, body: bool) -> bool:
+        """Whether it will do for a request that begins now."""
+        margin = max(10.0, 0.1 * self.life)
+        if body:
+            margin = max(margin, min(_BODY_LIFE, self.life / 2))
+        return self.ends - now > margin
+
+    def covers(self, scopes: Scopes) -> bool:
+        """Whether it was asked for all of `scopes`, and for the first of them first."""
+        return within(scopes[0], self.scopes[:1]) and all(within(scope, self.scopes) for scope in scopes)
+
+
+def within(scope: str, scopes: Scopes) -> bool:
+    """Whether one of `scopes` allows all that `scope` does."""
+    name, _, actions = scope.rpartition(":")
+    wanted = set(actions.split(","))
+    return any(
+        name == has and wanted <= set(have.split(",")) for has, _, have in (s.rpartition(":") for s in scopes)
+    )
+
+
+def basic(credential: Credential) -> bytes:
+    """The Authorization header of a user with a password; empty: there is none."""
+    if not (credential.username or credential.password):
+        return b""
+    # requests would encode in latin-1, which registries do not expect.
+    pair = f"{credential.username}:{credential.password}".encode()
+    return b"Basic " + base64.b64encode(pair)
+
+
+class TokenServer:
+    """One token server, for one credential and one service."""
+
+    def __init__(
+        self, session: Session, purpose: Purpose, credential: Credential, *, realm: str, service: str
+    ) -> None:
+        """Ask nothing yet; `realm` is an absolute URL that has been checked."""
+        self._session, self._purpose, self._credential = session, purpose, credential
+        self._realm, self._service = realm, service
+
+    def fetch(self, scopes: Scopes) -> Token:
+        """Ask for a token; the server may grant less than was asked for, and does not say so.
+
+        Raises:
+            RegistryError: refused, unreachable, or an answer without a token.
+        """
+        begun = time.monotonic()
+        if self._credential.identity_token:
+            response = self._post(scopes)
+            if response.status_code in _NO_POST and self._credential.password:
+                finish(response)
+                response = self._get(scopes)
+        else:
+            response = self._get(scopes)
+        if response.status_code != requests.codes.ok:
+            raise self._session.error(self._purpose, response)
+        answer = parse_json(self._session.read(self._purpose, response, limit=MIB))
+        fields = answer if isinstance(answer, dict) else {}
+        value = fields.get("token") or fields.get("access_token")
+        if not isinstance(value, str) or not value:
+            words = "the token server's answer holds no token"
+            raise RegistryError(fault_for(self._purpose, words=words, code="NOT_A_REGISTRY"))
+        life = _life(fields, value)
+        return Token(value=value, scopes=scopes, life=life, ends=begun + life - _age(fields, life))
+
+    def _get(self, scopes: Scopes) -> requests.Response:
+        service = [("service", self._service)] if self._service else []
+        query = urlencode([*service, *(("scope", scope) for scope in scopes)])
+        url = f"{self._realm}{'&' if '?' in self._realm else '?'}{query}"
+        return self._send("GET", url, authorization=basic(self._credential))
+
+    def _post(self, scopes: Scopes) -> requests.Response:
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": self._credential.identity_token,
+            "service": self._service,
+            "client_id": _CLIENT_ID,
+            "scope": " ".join(scopes),
+        }
+        return self._send("POST", self._realm, body=urlencode(form).encode())
+
+    def _send(
+        self, method: str, url: str, *, authorization: bytes = b"", body: bytes = b""
+    ) -> requests.Response:
+        return self._session.send(
+            Call(
+                purpose=self._purpose,
+                method=method,
+                url=url,
+                headers={"Content-Type": "application/x-www-form-urlencoded"} if body else {},
+                body=body,
+                authorization=authorization,
+                insecure=self._credential.insecure,
+                follow=not body,  # the body is a secret: it goes nowhere else
+            )
+        )
+
+
+def _life(fields: Mapping[str, object], value: str) -> float:
+    """Seconds that a token lives: as stated, else as a JWT says itself (ACR), else 60."""
+    stated = fields.get("expires_in")
+    if not isinstance(stated, int | float) or isinstance(stated, bool):
+        claims = _claims(value)
+        ends = claims.get("exp")
+        stated = ends - time.time() if isinstance(ends, int | float) else 0
+    return min(max(float(stated), _SHORTEST_LIFE), _LONGEST_LIFE)
+
+
+def _claims(value: str) -> Mapping[str, object]:
+    payload = value.split(".")[1] if value.count(".") == _JWT_DOTS else ""
+    try:
+        claims = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (binascii.Error, ValueError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _age(fields: Mapping[str, object], life: float) -> float:
+    """Seconds since `issued_at`, for tokens that are handed out again; 0 where the clocks disagree."""
+    issued = fields.get("issued_at")
+    try:
+        moment = datetime.fromisoformat(issued) if isinstance(issued, str) else None
+    except ValueError:
+        return 0.0
+    if moment is None or moment.tzinfo is None:
+        return 0.0
+    age = (datetime.now(UTC) - moment).total_seconds()
+    return age if 0 < age < life else 0.0

@@ -1,0 +1,1 @@
+"""Tests of the registry protocol, against a registry that misbehaves on command."""

@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import base64
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError, ThrottledError
+from pipeline.model.credential import Credential
+from pipeline.model.reference import Repository
+from pipeline.registry.meter import metering
+from pipeline.registry.tokens import Token, scopes_for
+from tests.registry.content import digest_of
+from tests.registry.faults import Fault, Reply, throttle
+from tests.unit.registry.asking import ANONYMOUS, USER, client, clients, repository
+
+if TYPE_CHECKING:
+    from tests.registry.fixtures import Scripted
+    from tests.registry.log import Entry
+    from tests.registry.registry import Registry
+
+BLOB = b"content"
+DIGEST = digest_of(BLOB)
+
+
+def filled(scripted: Scripted, **options: object) -> Registry:
+    """A registry that holds one blob in two repositories."""
+    registry = scripted(**options)
+    registry.add_blob("team/app", BLOB)
+    registry.add_blob("team/other", BLOB)
+    return registry
+
+
+def tokens(registry: Registry) -> list[Entry]:
+    """The requests for tokens."""
+    return registry.requests(path="token")
+
+
+class TestBearer:
+    def test_remembered(self, scripted: Scripted) -> None:
+        """The challenge of the first 401 and the token that follows serve all later requests."""
+        registry = filled(scripted, auth="token")
+        asking = client(registry, USER)
+        for _ in range(3):
+            assert len(BLOB) == asking.head_blob(repository(registry), DIGEST)
+
+        assert len(registry.requests(method="HEAD", status=401)) == 1
+        assert len(tokens(registry)) == 1
+
+    def test_second_repository(self, scripted: Scripted) -> None:
+        """A token for one repository is not used for another one, and no 401 is needed to know that."""
+        registry = filled(scripted, auth="token")
+        asking = client(registry, USER)
+        asking.head_blob(repository(registry), DIGEST)
+        asking.head_blob(repository(registry, "team/other"), DIGEST)
+
+        assert len(registry.requests(method="HEAD", status=401)) == 1
+        assert len(tokens(registry)) == 2
+
+    def test_scopes(self, scripted: Scripted) -> None:
+        """A source asks for pull, a destination for pull and push at once."""
+        registry = filled(scripted, auth="token")
+        both = clients(registry, USER)
+        both.at(registry.address).head_blob(repository(registry), DIGEST)
+        both.at(registry.address, push=True).head_blob(repository(registry), DIGEST)
+
+        asked = [entry.parameters["scope"] for entry in tokens(registry)]
+        assert asked == [["repository:team/app:pull"], ["repository:team/app:pull,push"]]
+
+    def test_wider_token_serves(self, scripted: Scripted) -> None:
+        """A token to pull and push is good for a pull."""
+        registry = filled(scripted, auth="token")
+        both = clients(registry, USER)
+        both.at(registry.address, push=True).head_blob(repository(registry), DIGEST)
+        both.at(registry.address).head_blob(repository(registry), DIGEST)
+
+        assert len(tokens(registry)) == 1
+
+    def test_anonymous(self, scripted: Scripted) -> None:
+        """Without credentials an anonymous token is asked for, without Authorization."""
+        registry = filled(scripted, auth="token", anonymous=True)
+
+        assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert "authorization" not in tokens(registry)[0].headers
+
+    def test_expired(self, scripted: Scripted) -> None:
+        """A token that the registry has forgotten is replaced once, unseen by the caller."""
+        registry = filled(scripted, auth="token")
+        asking = client(registry, USER)
+        asking.head_blob(repository(registry), DIGEST)
+        registry.expire_tokens()
+
+        assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert len(tokens(registry)) == 2
+
+    def test_harbor(self, scripted: Scripted) -> None:
+        """Harbor's Basic challenge to an expired token does not replace the Bearer challenge."""
+        registry = filled(scripted, auth="token")
+        asking = client(registry, USER)
+        asking.head_blob(repository(registry), DIGEST)
+        basic = Reply(status=401, headers={"WWW-Authenticate": 'Basic realm="harbor"'})
+        registry.fault(Fault(action=basic, method="HEAD"))
+
+        assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert len(tokens(registry)) == 2
+
+    def test_denied(self, scripted: Scripted) -> None:
+        """A 401 to a fresh token for the very scopes is final, after one try and with a hint."""
+        registry = filled(scripted, auth="token", denied="team/app")
+        with pytest.raises(RegistryError) as caught:
+            client(registry, USER).head_blob(repository(registry), DIGEST)
+
+        assert caught.value.fault.status == 401
+        assert not caught.value.fault.retryable
+        assert "auth.yaml key" in caught.value.fault.hint
+        assert len(registry.requests(method="HEAD")) == 2
+
+    def test_wrong_password(self, scripted: Scripted) -> None:
+        """A token server that refuses is final, and the error names the credential but not its values."""
+        registry = filled(scripted, auth="token")
+        wrong = replace(USER, password="hunter2-wrong")
+        with pytest.raises(RegistryError) as caught:
+            client(registry, wrong).head_blob(repository(registry), DIGEST)
+
+        assert "get a token" in str(caught.value)
+        assert "auth.yaml key" in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+        assert base64.b64encode(b"user:hunter2-wrong").decode() not in str(caught.value)
+        assert len(tokens(registry)) == 1
+
+    def test_fewer_granted(self, scripted: Scripted) -> None:
+        """A token that was granted less than was asked for is found out by the 401 to it."""
+        registry = filled(scripted, auth="token", token_grants="pull")
+        with pytest.raises(RegistryError) as caught:
+            client(registry, USER, push=True).begin_upload(repository(registry), DIGEST)
+
+        assert caught.value.fault.status == 401
+
+    def test_without_expiry(self, scripted: Scripted) -> None:
+        """A token server that says nothing but an access_token is understood."""
+        registry = filled(scripted, auth="token", token_field="access_token", token_expires_in=None)
+
+        assert client(registry, USER).head_blob(repository(registry), DIGEST) == len(BLOB)
+
+    def test_one_at_a_time(self, scripted: Scripted) -> None:
+        """Many threads that need the same token ask for it once."""
+        registry = filled(scripted, auth="token")
+        asking = client(registry, USER)
+        asking.head_blob(repository(registry, "team/other"), DIGEST)
+        with ThreadPoolExecutor(8) as pool:
+            sizes = list(pool.map(lambda _: asking.head_blob(repository(registry), DIGEST), range(16)))
+
+        assert sizes == [len(BLOB)] * 16
+        assert len(tokens(registry)) == 2
+
+    def test_throttled(self, scripted: Scripted) -> None:
+        """A token server that asks for a pause gets it from whoever holds the registry's limits."""
+        registry = filled(scripted, auth="token")
+        registry.fault(throttle(retry_after="9", path="token"))
+        with pytest.raises(ThrottledError):
+            client(registry, USER).head_blob(repository(registry), DIGEST)
+
+        assert len(tokens(registry)) == 1
+
+    def test_server_error(self, scripted: Scripted) -> None:
+        """A token server that fails for a moment is asked again."""
+        registry = filled(scripted, auth="token")
+        registry.fault(Fault(action=Reply(status=502), path="token"))
+
+        assert client(registry, USER).head_blob(repository(registry), DIGEST) == len(BLOB)
+
+    def test_insufficient_scope(self, scripted: Scripted) -> None:
+        """What the challenge says is needed is asked for in addition, once."""
+        registry = filled(scripted, auth="token")
+        challenge = f'Bearer realm="{registry.url}/token",service="scripted",error="insufficient_scope"'
+        more = {"WWW-Authenticate": f'{challenge},scope="repository:team/base:pull"'}
+        registry.fault(Fault(action=Reply(status=403, headers=more), method="HEAD", skip=1))
+        client(registry, USER).head_blob(repository(registry), DIGEST)
+
+        scopes = tokens(registry)[-1].parameters["scope"]
+        assert scopes == ["repository:team/app:pull", "repository:team/base:pull"]
+
+
+class TestOtherForms:
+    def test_basic(self, scripted: Scripted) -> None:
+        """A Basic challenge is answered with user and password in UTF-8, from then on unasked."""
+        registry = filled(scripted, auth="basic", username="pä", password="€")
+        asking = client(registry, replace(USER, username="pä", password="€"))
+        for _ in range(2):
+            assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
+
+        assert len(registry.requests(status=401)) == 1
+
+    def test_identity_token(self, scripted: Scripted) -> None:
+        """An identity token is spent by the OAuth2 form."""
+        registry = filled(scripted, auth="token")
+        identity = Credential(origin="helper", identity_token="refresh:pass", insecure=True)
+
+        assert client(registry, identity).head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert [entry.method for entry in tokens(registry)] == ["POST"]
+
+    def test_no_post(self, scripted: Scripted) -> None:
+        """Where the OAuth2 form is not known, the password does it by GET."""
+        registry = filled(scripted, auth="token", token_post=False)
+        identity = replace(USER, identity_token="refresh:pass")
+
+        assert client(registry, identity).head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert [entry.method for entry in tokens(registry)] == ["POST", "GET"]
+
+    def test_registry_token(self, scripted: Scripted) -> None:
+        """A ready token is sent as it is, with the first request."""
+        registry = filled(scripted)
+        ready = Credential(origin="config", registry_token="ready", insecure=True)
+        client(registry, ready).head_blob(repository(registry), DIGEST)
+
+        assert [entry.headers["authorization"] for entry in registry.requests()] == ["Bearer ready"]
+
+    def test_unsendable(self, scripted: Scripted) -> None:
+        """A token that would break out of its header is refused, and not shown."""
+        registry = filled(scripted)
+        ready = Credential(origin="config", registry_token="hunter2\r\nX: y", insecure=True)
+        with pytest.raises(RegistryError) as caught:
+            client(registry, ready).head_blob(repository(registry), DIGEST)
+
+        assert "hunter2" not in str(caught.value)
+
+    def test_realm_elsewhere(self, scripted: Scripted) -> None:
+        """A token server on another host gets the credential, and counts for the registry."""
+        registry = filled(scripted, auth="token", token_elsewhere=True)
+        with metering() as meter:
+            client(registry, USER).head_blob(repository(registry), DIGEST)
+
+        assert len(registry.requests(path="token", elsewhere=True)) == 1
+        assert set(meter.requests) == {registry.address}
+
+    @pytest.mark.parametrize("realm", ["null://host/v2/token", "", "http://[::1"])
+    def test_broken_realm(self, scripted: Scripted, realm: str) -> None:
+        """A realm that is no URL gives a fault, not a traceback."""
+        registry = filled(scripted)
+        challenge = {"WWW-Authenticate": f'Bearer realm="{realm}"'}
+        registry.fault(Fault(action=Reply(status=401, headers=challenge), times=None))
+        with pytest.raises(RegistryError):
+            client(registry, USER).head_blob(repository(registry), DIGEST)
+
+    def test_challenge_from_ping(self, scripted: Scripted) -> None:
+        """A 401 without a challenge makes us ask /v2/ for it, without Authorization."""
+        registry = filled(scripted, auth="token")
+        registry.fault(Fault(action=Reply(status=401), method="HEAD"))
+
+        assert client(registry, USER).head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert len(registry.requests(path="^/v2/$")) == 1
+
+    def test_storage_challenge(self, scripted: Scripted) -> None:
+        """A challenge of the storage host is none of the registry's: it teaches nothing and gets nothing."""
+        registry = filled(scripted, redirect="get")
+        evil = {"WWW-Authenticate": f'Bearer realm="{registry.url}/steal",service="x"'}
+        registry.fault(Fault(action=Reply(status=401, headers=evil), path="storage", times=None))
+        with pytest.raises(RegistryError):
+            client(registry, USER).open_blob(repository(registry), DIGEST, size=len(BLOB))
+
+        assert registry.requests(path="steal") == []
+
+
+class TestEvents:
+    def test_named_once(self, scripted: Scripted) -> None:
+        """Once per registry and process an event says where the credential came from, and no value of it."""
+        registry = filled(scripted)
+        asking = client(registry, USER)
+        with metering() as meter:
+            asking.head_blob(repository(registry), DIGEST)
+            asking.head_blob(repository(registry, "team/other"), DIGEST)
+
+        (event,) = meter.events
+        assert event.name == "credentials.chosen"
+        assert event.fields == {"registry": registry.address, "origin": USER.origin}
+        assert "pass" not in event.message
+
+    def test_by_repository(self, scripted: Scripted) -> None:
+        """Repositories of one registry may have credentials of their own."""
+        registry = filled(scripted, auth="token")
+
+        def find(asked: Repository) -> Credential:
+            return USER if asked.path == "team/app" else ANONYMOUS
+
+        asking = clients(registry, find=find).at(registry.address)
+        assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
+        with pytest.raises(RegistryError):
+            asking.head_blob(repository(registry, "team/other"), DIGEST)
+
+
+class TestTokens:
+    def test_margin(self) -> None:
+        """A token is renewed a tenth of its life before it ends, and earlier before a body."""
+        token = Token(value="x", scopes=("repository:a:pull",), life=300, ends=1000)
+
+        assert token.lasts(960, body=False)
+        assert not token.lasts(971, body=False)
+        assert not token.lasts(960, body=True)
+
+    def test_covers(self) -> None:
+        """A token serves scopes within its own, if the first of them is its first."""
+        app, base = "repository:app:pull,push", "repository:base:pull"
+        token = Token(value="x", scopes=(app, base), life=300, ends=1000)
+
+        assert token.covers(("repository:app:pull",))
+        assert token.covers((app, base))
+        assert not token.covers((base,))
+        assert not token.covers(("repository:app:delete",))
+
+    def test_mount_from_itself(self) -> None:
+        """One repository is never named in two scopes."""
+        app = Repository("quay.io", "app")
+
+        assert scopes_for(app, push=True, mount="app") == ("repository:app:pull,push",)

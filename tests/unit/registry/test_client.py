@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from pipeline.errors import LackingError, RegistryError
+from pipeline.model.messages import Found
+from tests.registry.content import OCI_MANIFEST, digest_of, image, schema1
+from tests.registry.faults import Corrupt, Drip, Drop, Fault, Reply
+from tests.unit.registry.asking import QUICK, client, clients, reference, repository
+
+if TYPE_CHECKING:
+    from tests.registry.content import Content
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+BLOB = b"content" * 1000
+DIGEST = digest_of(BLOB)
+IMAGE = image(b"layer")
+OTHER = image(b"another layer")
+
+
+class TestHeadManifest:
+    def test_there(self, scripted: Scripted) -> None:
+        """One HEAD gives digest and type."""
+        registry = scripted()
+        registry.add("team/app", IMAGE, "v1")
+
+        found = client(registry).head_manifest(reference(registry, "v1"))
+        assert found == Found(digest=IMAGE.digest, media_type=IMAGE.media_type)
+        assert [entry.method for entry in registry.requests()] == ["HEAD"]
+
+    def test_absent(self, scripted: Scripted) -> None:
+        """A plain 404 is an answer, and no reason to ask again."""
+        registry = scripted()
+
+        assert client(registry).head_manifest(reference(registry, "v1")) is None
+        assert len(registry.requests()) == 1
+
+    @pytest.mark.parametrize("content", [IMAGE, schema1(b"layer", signed=True)])
+    def test_no_digest(self, scripted: Scripted, content: Content) -> None:
+        """Where HEAD has no digest it is computed from the content, that of docker schema 1 included."""
+        registry = scripted(digest_header=False)
+        registry.add("team/app", content, "v1")
+
+        found = client(registry).head_manifest(reference(registry, "v1"))
+        assert found is not None
+        assert found.digest == content.digest
+
+    @pytest.mark.parametrize("status", [403, 405, 500])
+    def test_no_head(self, scripted: Scripted, status: int) -> None:
+        """Where HEAD fails and GET works, GET it is."""
+        registry = scripted()
+        registry.add("team/app", IMAGE, "v1")
+        registry.fault(Fault(action=Reply(status=status), method="HEAD", times=None))
+
+        found = client(registry).head_manifest(reference(registry, "v1"))
+        assert found is not None
+        assert found.digest == IMAGE.digest
+        assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
+
+
+class TestGetManifest:
+    def test_bytes(self, scripted: Scripted) -> None:
+        """The bytes come as they are stored, with their type."""
+        registry = scripted(gzip=True)
+        registry.add("team/app", IMAGE, "v1")
+
+        got = client(registry).get_manifest(reference(registry, IMAGE.digest), limit=1 << 20)
+        assert got == (IMAGE.manifest, IMAGE.media_type)
+
+    def test_limit(self, scripted: Scripted) -> None:
+        """A manifest beyond the limit is refused, one at the limit is not."""
+        registry = scripted()
+        registry.add("team/app", IMAGE, "v1")
+        asking, size = client(registry), len(IMAGE.manifest)
+        asking.get_manifest(reference(registry, "v1"), limit=size)
+        with pytest.raises(RegistryError, match="TOO_LARGE"):
+            asking.get_manifest(reference(registry, "v1"), limit=size - 1)
+
+    def test_broken_off(self, scripted: Scripted) -> None:
+        """A body that breaks off is read again."""
+        registry = scripted()
+        registry.add("team/app", IMAGE, "v1")
+        registry.fault(Fault(action=Drop(after=10), method="GET"))
+
+        got, _ = client(registry).get_manifest(reference(registry, "v1"), limit=1 << 20)
+        assert got == IMAGE.manifest
+
+    def test_fresh(self, scripted: Scripted) -> None:
+        """A fresh read passes caches, on a connection of its own."""
+        registry = scripted()
+        registry.add("team/app", IMAGE, "v1")
+        asking = client(registry)
+        asking.get_manifest(reference(registry, "v1"), limit=1 << 20)
+        asking.get_manifest(reference(registry, "v1"), limit=1 << 20, fresh=True)
+
+        first, second = registry.requests()
+        assert second.headers["cache-control"] == "no-cache"
+        assert first.connection != second.connection
+
+
+class TestPutManifest:
+    def put(self, registry: Registry, name: str = "v1") -> bool:
+        """Store IMAGE."""
+        asking = client(registry, push=True)
+        return asking.put_manifest(
+            reference(registry, name), IMAGE.manifest, media_type=OCI_MANIFEST, digest=IMAGE.digest
+        )
+
+    def fill(self, registry: Registry) -> None:
+        """Put IMAGE's blobs there."""
+        for blob in IMAGE.blobs:
+            registry.add_blob("team/app", blob)
+
+    def test_stored(self, scripted: Scripted) -> None:
+        """The exact bytes arrive under their type, and the registry's word is passed on."""
+        registry = scripted()
+        self.fill(registry)
+
+        assert self.put(registry) is True
+        assert registry.manifest("team/app", "v1") == IMAGE.manifest
+        (entry,) = registry.requests()
+        assert entry.headers["content-type"] == OCI_MANIFEST
+
+    def test_not_confirmed(self, scripted: Scripted) -> None:
+        """A registry that returns no digest has not confirmed it."""
+        registry = scripted(digest_header=False)
+        self.fill(registry)
+
+        assert self.put(registry) is False
+
+    def test_other_digest(self, scripted: Scripted) -> None:
+        """A registry that stored something else is caught."""
+        registry = scripted()
+        answer = Reply(status=201, headers={"Docker-Content-Digest": OTHER.digest})
+        registry.fault(Fault(action=answer))
+        with pytest.raises(RegistryError) as caught:
+            self.put(registry)
+
+        assert caught.value.fault.code == "DIGEST_MISMATCH"
+
+    def test_lacking(self, scripted: Scripted) -> None:
+        """What the registry lacks is named, after one try."""
+        registry = scripted()
+        with pytest.raises(LackingError) as caught:
+            self.put(registry)
+
+        assert set(caught.value.digests) == {digest_of(blob) for blob in IMAGE.blobs}
+        assert len(registry.requests()) == 1
+
+    @pytest.mark.parametrize("kind", ["ecr", "harbor", "quay", "acr"])
+    def test_immutable_same(self, scripted: Scripted, kind: str) -> None:
+        """An immutable tag that is already what it should be is a success."""
+        registry = scripted(immutable=kind)
+        registry.add("team/app", IMAGE, "v1")
+
+        assert self.put(registry) is True
+
+    @pytest.mark.parametrize("kind", ["ecr", "harbor", "quay", "acr"])
+    def test_immutable_other(self, scripted: Scripted, kind: str) -> None:
+        """An immutable tag that is something else is a failure that cannot pass, and says why."""
+        registry = scripted(immutable=kind)
+        registry.add("team/app", OTHER, "v1")
+        self.fill(registry)
+        with pytest.raises(RegistryError) as caught:
+            self.put(registry)
+
+        assert not caught.value.fault.retryable
+        assert "immutable" in caught.value.fault.hint
+
+    def test_answer_lost(self, scripted: Scripted) -> None:
+        """A PUT whose answer is lost is repeated, or found to be done."""
+        registry = scripted()
+        self.fill(registry)
+        registry.fault(Fault(action=Drop(perform=True), method="PUT", times=None))
+
+        assert self.put(registry) is True
+
+    def test_repository_missing(self, scripted: Scripted) -> None:
+        """A repository that has to be made first is a failure that says so."""
+        registry = scripted(create_first=True)
+        with pytest.raises(RegistryError, match="create the repository"):
+            self.put(registry)
+
+
+class TestHeadBlob:
+    def test_there(self, scripted: Scripted) -> None:
+        """The size of a blob that is there."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+
+        assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
+
+    def test_absent(self, scripted: Scripted) -> None:
+        """A blob that is not there."""
+        registry = scripted()
+
+        assert client(registry).head_blob(repository(registry), DIGEST) is None
+
+    def test_redirected(self, scripted: Scripted) -> None:
+        """A redirect says that the blob is there, and is not followed: presigned URLs refuse HEAD."""
+        registry = scripted(redirect="all")
+        registry.add_blob("team/app", BLOB)
+
+        assert client(registry).head_blob(repository(registry), DIGEST) == -1
+        assert registry.requests(elsewhere=True) == []
+
+    def test_no_head(self, scripted: Scripted) -> None:
+        """Where HEAD is not known one byte is asked for."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Reply(status=405), method="HEAD"))
+
+        assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert registry.requests()[-1].headers["range"] == "bytes=0-0"
+
+
+class TestOpenBlob:
+    def test_content(self, scripted: Scripted) -> None:
+        """The bytes come over the wire as they are, and their number is known."""
+        registry = scripted(gzip=True)
+        registry.add_blob("team/app", BLOB)
+        with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
+            assert (body.offset, body.total) == (0, len(BLOB))
+            assert b"".join(body) == BLOB
+
+    def test_connection_kept(self, scripted: Scripted) -> None:
+        """A blob that was read to its end leaves a connection behind, one that was not does not."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        asking, where = client(registry), repository(registry)
+        with asking.open_blob(where, DIGEST, size=len(BLOB)) as body:
+            b"".join(body)
+        with asking.open_blob(where, DIGEST, size=len(BLOB)) as body:
+            next(body.pieces(10))
+        asking.head_blob(where, DIGEST)
+
+        first, second, third = registry.requests()
+        assert first.connection == second.connection != third.connection
+
+    def test_range(self, scripted: Scripted) -> None:
+        """The rest of a blob can be had."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB), offset=100) as body:
+            assert (body.offset, body.total) == (100, len(BLOB))
+            assert b"".join(body) == BLOB[100:]
+
+    def test_range_ignored(self, scripted: Scripted) -> None:
+        """A server that ignores the range says so by the offset."""
+        registry = scripted(ranges="ignored")
+        registry.add_blob("team/app", BLOB)
+        with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB), offset=100) as body:
+            assert body.offset == 0
+
+    def test_range_wrong(self, scripted: Scripted) -> None:
+        """A part that begins elsewhere is refused."""
+        registry = scripted(ranges="wrong-start")
+        registry.add_blob("team/app", BLOB)
+        with pytest.raises(RegistryError):
+            client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB), offset=100)
+
+    def test_wrong_size(self, scripted: Scripted) -> None:
+        """An answer of another size than the manifest says is refused before it is read."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        with pytest.raises(RegistryError) as caught:
+            client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB) + 1)
+
+        assert caught.value.fault.code == "SIZE_MISMATCH"
+
+    def test_web_page(self, scripted: Scripted) -> None:
+        """A web page is not taken for a layer."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=200, headers={"Content-Type": "text/html"}, body="<html>")))
+        with pytest.raises(RegistryError, match="NOT_A_REGISTRY"):
+            client(registry).open_blob(repository(registry), DIGEST, size=-1)
+
+    @pytest.mark.parametrize("framing", ["length", "chunked"])
+    def test_broken_off(self, scripted: Scripted, framing: Literal["length", "chunked"]) -> None:
+        """A body that breaks off is a lost connection, not an end."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Drop(after=100, framing=framing), method="GET"))
+        with (
+            client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body,
+            pytest.raises(RegistryError) as caught,
+        ):
+            b"".join(body)
+
+        assert caught.value.fault.code == "CONNECTION_LOST"
+        assert caught.value.fault.retryable
+
+    def test_stall(self, scripted: Scripted) -> None:
+        """A body that drips is given up, though every single byte comes in time."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Drip(size=1, pause=0.05), method="GET"))
+        impatient = replace(QUICK, timeouts=replace(QUICK.timeouts, stall=0.01))
+        asking = clients(registry, settings=impatient).at(registry.address)
+        with (
+            asking.open_blob(repository(registry), DIGEST, size=len(BLOB)) as body,
+            pytest.raises(RegistryError, match="stalls") as caught,
+        ):
+            b"".join(body)
+        registry.release()
+
+        assert (caught.value.fault.code, caught.value.fault.retryable) == ("TIMEOUT", True)
+
+    def test_corrupt(self, scripted: Scripted) -> None:
+        """Damaged bytes pass: size and digest are the caller's to check."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Corrupt(), method="GET"))
+        with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
+            assert b"".join(body) != BLOB
+
+
+def test_accept_names_all_types(scripted: Scripted) -> None:
+    """Every manifest is asked for by its exact type: distribution 2.8 has no other answer than 404."""
+    registry = scripted(strict_accept=True)
+    content = json.dumps({"mediaType": "application/vnd.oci.artifact.manifest.v1+json"}).encode()
+    registry.add_manifest("team/app", content, "application/vnd.oci.artifact.manifest.v1+json", ["v1"])
+
+    assert client(registry).head_manifest(reference(registry, "v1")) is not None

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.registry.responses import (
+    MAX_WORDS,
+    clean,
+    next_link,
+    parse_challenges,
+    parse_complaint,
+    parse_retry_after,
+)
+
+HEADERISH = st.text(alphabet=st.sampled_from('abcXYZ012 ,;="<>\\/?:&\t-_~%é'), max_size=200)
+
+
+class TestChallenges:
+    def test_commas_in_quotes(self) -> None:
+        """A comma within quotes belongs to the value."""
+        (challenge,) = parse_challenges(
+            'Bearer realm="https://a/t",service="s",scope="repository:a/b:pull,push"'
+        )
+
+        assert challenge.scheme == "bearer"
+        assert challenge.parameters == {
+            "realm": "https://a/t",
+            "service": "s",
+            "scope": "repository:a/b:pull,push",
+        }
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            'Basic realm="x", Bearer realm="https://a/t",service="s"',
+            'Negotiate, basic realm="x",BEARER REALM="https://a/t" , service=s',
+            'Negotiate abc==, Bearer realm = "https://a/t", service="s", Basic realm=x',
+            'Bearer realm=https://a/t,service="s"',
+        ],
+    )
+    def test_several(self, header: str) -> None:
+        """Several challenges in one line are told apart, whatever their order and spelling."""
+        bearer = [each for each in parse_challenges(header) if each.scheme == "bearer"]
+
+        assert [{"realm": "https://a/t", "service": "s"}] == [dict(each.parameters) for each in bearer]
+
+    def test_escapes(self) -> None:
+        """A backslash within quotes stands for the character behind it."""
+        (challenge,) = parse_challenges(r'Basic realm="a \"b\" \\c"')
+
+        assert challenge.parameters["realm"] == r'a "b" \c'
+
+    @given(HEADERISH)
+    def test_anything(self, header: str) -> None:
+        """No header makes the parser raise."""
+        parse_challenges(header)
+
+
+class TestLinks:
+    @pytest.mark.parametrize(
+        ("header", "target"),
+        [
+            ('</v2/a/tags/list?n=2&last=b>; rel="next"', "/v2/a/tags/list?n=2&last=b"),
+            ("</v2/a?last=b>;rel=next", "/v2/a?last=b"),
+            ("/v2/a/tags/list?n=50&last=b; rel=next", "/v2/a/tags/list?n=50&last=b"),
+            ('<https://h/x>; rel="first", <https://h/y>; title="a, b"; rel="prev next"', "https://h/y"),
+            ('</x?last=a,b;c>; rel="next"', "/x?last=a,b;c"),
+            ('</x>; REL="NEXT"', "/x"),
+            ('</x>; rel="prev"', ""),
+            ("", ""),
+        ],
+    )
+    def test_next(self, header: str, target: str) -> None:
+        """The link with the relation next is found in every form that registries send."""
+        assert target == next_link(header)
+
+    @given(HEADERISH)
+    def test_anything(self, header: str) -> None:
+        """No header makes the parser raise."""
+        next_link(header)
+
+
+class TestPauses:
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [("7", 7.0), ("1.5", 1.5), ("-5", -5.0), ("soon", None), ("", None), ("99999999999999", None)],
+    )
+    def test_seconds(self, value: str, seconds: float | None) -> None:
+        """Seconds are read, and what is no number says nothing."""
+        assert seconds == parse_retry_after(value)
+
+    def test_date(self) -> None:
+        """A date counts from the peer's own clock."""
+        date = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+        assert parse_retry_after("Wed, 21 Oct 2015 07:28:30 GMT", date=date) == 30.0
+
+    @given(HEADERISH, HEADERISH)
+    def test_anything(self, value: str, date: str) -> None:
+        """No header makes the parser raise."""
+        parse_retry_after(value, date=date)
+
+
+class TestComplaints:
+    @pytest.mark.parametrize(
+        ("body", "code", "words"),
+        [
+            ('{"errors":[{"code":"DENIED","message":"no"}]}', "DENIED", "no"),
+            ('{"code":"DENIED","message":"no"}', "DENIED", "no"),
+            ('{"errors":"text"}', "", "text"),
+            ('{"message":"no"}', "", "no"),
+            ('{"error":"invalid_grant","error_description":"no"}', "invalid_grant", "no"),
+            ('{"error":{"code":"X1","message":"no"}}', "X1", "no"),
+            ('{"details":"incorrect username or password"}', "", "incorrect username or password"),
+            ("<Error><Code>AccessDenied</Code><Message>Expired</Message></Error>", "AccessDenied", "Expired"),
+            ("<html><head><title>Sign in</title></head></html>", "", "Sign in"),
+            ("404 page not found\n", "", "404 page not found"),
+            ("", "", ""),
+        ],
+    )
+    def test_shapes(self, body: str, code: str, words: str) -> None:
+        """Code and words are found in every shape of error body that is known."""
+        complaint = parse_complaint(body.encode())
+
+        assert (code, words) == (complaint.code, complaint.words)
+
+    def test_digests(self) -> None:
+        """Digests are collected from wherever they stand, each once."""
+        one, two = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+        body = {"errors": [{"detail": {"Digest": one}}, {"detail": two}, {"message": f"unknown {one}"}]}
+
+        assert (one, two) == parse_complaint(json.dumps(body).encode()).digests
+
+    @given(
+        st.binary(max_size=300)
+        | st.recursive(
+            st.none() | st.text(max_size=10) | st.integers(),
+            lambda inner: (
+                st.lists(inner)
+                | st.dictionaries(st.sampled_from(["errors", "error", "code", "message", "detail"]), inner)
+            ),
+        ).map(lambda value: json.dumps(value).encode())
+    )
+    def test_anything(self, body: bytes) -> None:
+        """No body makes the parser raise, and what people see is one bounded line."""
+        complaint = parse_complaint(body)
+
+        assert len(complaint.words) <= MAX_WORDS
+        assert "\n" not in complaint.words
+
+    def test_depth(self) -> None:
+        """A body that nests without end is no reason to fail."""
+        assert parse_complaint(b'{"errors":' * 50_000).code == ""
+
+
+class TestClean:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "see https://storage/x?X-Amz-Signature=hunter2&y=1",
+            "see https://user:hunter2@host/x",
+            "Authorization: Bearer hunter2.abcdef",
+            "/v2/a/blobs/uploads/1?_state=hunter2",
+            '{"token": "hunter2"}',
+            "password=hunter2",
+            "eyJhbGciOiJSUzI1NiJ9.hunter2.sig",
+        ],
+    )
+    def test_secrets(self, text: str) -> None:
+        """Tokens, passwords and the queries of URLs do not reach a log."""
+        assert "hunter2" not in clean(text)
+
+    @given(st.text())
+    def test_one_line(self, text: str) -> None:
+        """Control characters, line ends and direction marks are gone."""
+        assert not set(clean(text)) & set("\x00\x07\x1b\r\n\u2028\u202e")

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError, ThrottledError
+from pipeline.model.credential import Credential
+from pipeline.model.reference import Repository
+from pipeline.registry import connections
+from pipeline.registry.client import Clients
+from pipeline.registry.meter import metering
+from pipeline.registry.session import Session
+from pipeline.settings import Timeouts
+from tests.registry.content import digest_of
+from tests.registry.faults import Drop, Fault, Reply, redirect, throttle
+from tests.unit.registry.asking import ANONYMOUS, QUICK, USER, client, repository
+
+if TYPE_CHECKING:
+    from tests.registry.fixtures import Scripted
+
+BLOB = b"content" * 1000
+DIGEST = digest_of(BLOB)
+
+
+class TestRedirects:
+    def test_storage(self, scripted: Scripted) -> None:
+        """Authorization stays with the registry when a blob is had from another host."""
+        registry = scripted(auth="basic", redirect="get")
+        registry.add_blob("team/app", BLOB)
+        with client(registry, USER).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
+            assert b"".join(body) == BLOB
+
+        (entry,) = registry.requests(elsewhere=True)
+        assert set(entry.headers) <= {"host", "user-agent", "accept-encoding", "connection"}
+
+    def test_same_origin(self, scripted: Scripted) -> None:
+        """Authorization goes along within the registry's own origin."""
+        registry = scripted(auth="basic")
+        registry.add_blob("team/app", BLOB)
+        registry.fault(redirect(f"/v2/team/app/blobs/{DIGEST}?moved", path="^[^?]*$", skip=1))
+        with client(registry, USER).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
+            assert b"".join(body) == BLOB
+
+    def test_loop(self, scripted: Scripted) -> None:
+        """Redirects without end are given up."""
+        registry = scripted()
+        registry.fault(redirect("/v2/again", times=None))
+        with pytest.raises(RegistryError, match="redirects"):
+            client(registry).tags(repository(registry), page="", count=10)
+
+        assert len(registry.requests()) == 5
+
+    def test_expired_url(self, scripted: Scripted) -> None:
+        """A presigned URL that has expired makes us ask the registry again."""
+        registry = scripted(redirect="get")
+        registry.add_blob("team/app", BLOB)
+        expired = Reply(status=403, body="<Error><Code>AccessDenied</Code><Message>Expired</Message></Error>")
+        registry.fault(Fault(action=expired, path="storage"))
+        with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
+            assert b"".join(body) == BLOB
+
+        assert len(registry.requests(elsewhere=True)) == 2
+
+    def test_no_query_in_error(self, scripted: Scripted) -> None:
+        """The signature of a storage URL is in no error."""
+        registry = scripted(redirect="get")
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Drop(), path="storage", times=None))
+        with pytest.raises(RegistryError) as caught:
+            client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB))
+
+        assert "signature" not in str(caught.value)
+        assert "127.0.0.2" in str(caught.value)
+
+
+class TestRetries:
+    def test_passing(self, scripted: Scripted) -> None:
+        """A failure that may pass is tried three times in all."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Reply(status=500), times=2))
+
+        assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert len(registry.requests()) == 3
+
+    def test_given_up(self, scripted: Scripted) -> None:
+        """After three tries the failure stands, and is known to be one that may pass."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=502, body="<html><title>Bad Gateway</title>"), times=None))
+        with pytest.raises(RegistryError, match="Bad Gateway") as caught:
+            client(registry).tags(repository(registry), page="", count=10)
+
+        assert caught.value.fault.retryable
+        assert len(registry.requests()) == 3
+
+    def test_final(self, scripted: Scripted) -> None:
+        """A failure that cannot pass is tried once."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=403), times=None))
+        with pytest.raises(RegistryError):
+            client(registry).tags(repository(registry), page="", count=10)
+
+        assert len(registry.requests()) == 1
+
+    def test_throttled(self, scripted: Scripted) -> None:
+        """A 429 is not slept through: it comes out at once, with the time that was asked for."""
+        registry = scripted()
+        registry.fault(throttle(retry_after="100"))
+        with pytest.raises(ThrottledError) as caught:
+            client(registry).tags(repository(registry), page="", count=10)
+
+        assert 100 <= caught.value.delay <= 125
+        assert len(registry.requests()) == 1
+
+    def test_idle_connection(self, scripted: Scripted) -> None:
+        """A connection that the server closed while idle costs no try."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        asking = client(registry)
+        asking.head_blob(repository(registry), DIGEST)
+        registry.fault(Fault(action=Drop()))
+
+        assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert len(registry.requests()) == 3
+
+    def test_old_connection(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection that lay idle for long is not trusted."""
+        registry = scripted()
+        asking = client(registry)
+        asking.head_blob(repository(registry), DIGEST)
+        asking.head_blob(repository(registry), DIGEST)
+        monkeypatch.setattr(connections, "_MAX_IDLE", -1.0)
+        asking.head_blob(repository(registry), DIGEST)
+
+        first, second, third = (entry.connection for entry in registry.requests())
+        assert first == second != third
+
+    def test_interim_answer(self, scripted: Scripted) -> None:
+        """An interim status where the final one was due is a lost connection."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Reply(status=103)))
+
+        assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
+
+
+class TestWire:
+    def test_docker_hub(self) -> None:
+        """docker.io is asked where its API is."""
+        assert Session("docker.io", Timeouts()).base(insecure=False) == "https://registry-1.docker.io"
+
+    def test_unreachable(self, unused_port: int) -> None:
+        """A registry that is not there gives a fault that names it, and no exception of the HTTP stack."""
+        address = f"127.0.0.1:{unused_port}"
+        with pytest.raises(RegistryError) as caught:
+            Clients(QUICK, lambda _: ANONYMOUS).at(address).head_blob(Repository(address, "a"), DIGEST)
+
+        assert caught.value.fault.code == "UNREACHABLE"
+        assert caught.value.fault.registry == address
+
+    def test_scheme_remembered(self, scripted: Scripted) -> None:
+        """Where plain HTTP is allowed it is found once, after https, and a handshake is no request."""
+        registry = scripted()
+        asking = Clients(QUICK, lambda _: ANONYMOUS).at(registry.address)
+        with metering() as meter:
+            asking.head_blob(repository(registry), DIGEST)
+        first = meter.requests[registry.address]
+        with metering() as meter:
+            asking.head_blob(repository(registry), DIGEST)
+
+        assert (first, meter.requests[registry.address]) == (1, 1)
+
+    def test_plain_http_refused(self, scripted: Scripted) -> None:
+        """Without `insecure` nothing is said over plain HTTP."""
+        registry = scripted()
+        secure = Clients(QUICK, lambda _: Credential(origin="none")).at(registry.address)
+        with pytest.raises(RegistryError):
+            secure.head_blob(repository(registry), DIGEST)
+
+        assert registry.requests(method="HEAD") == []
+
+    def test_manners(self, scripted: Scripted) -> None:
+        """Every request names this program and refuses compression."""
+        registry = scripted()
+        client(registry).head_blob(repository(registry), DIGEST)
+
+        (entry,) = registry.requests()
+        assert entry.headers["user-agent"].startswith("image-syncer/")
+        assert entry.headers["accept-encoding"] == "identity"
+
+    def test_no_cookies(self, scripted: Scripted) -> None:
+        """Cookies are not sent back: Harbor would ask for its CSRF token."""
+        registry = scripted()
+        asking = client(registry)
+        registry.fault(Fault(action=Reply(status=404, headers={"Set-Cookie": "sid=1; Path=/"})))
+        for _ in range(2):
+            asking.head_blob(repository(registry), DIGEST)
+
+        assert "cookie" not in registry.requests()[-1].headers
+
+    def test_meter(self, scripted: Scripted) -> None:
+        """Requests, bytes received and nothing else are counted on the running task."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        asking = client(registry)
+        asking.head_blob(repository(registry), DIGEST)
+        with (
+            metering() as meter,
+            asking.open_blob(repository(registry), DIGEST, size=len(BLOB)) as body,
+        ):
+            assert b"".join(body) == BLOB
+
+        assert (meter.requests, meter.read, meter.written) == ({registry.address: 1}, len(BLOB), 0)

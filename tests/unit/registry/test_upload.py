@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError, ThrottledError
+from pipeline.registry import upload as uploads
+from pipeline.registry.meter import metering
+from tests.registry.content import digest_of
+from tests.registry.faults import Drop, Fault, Reply
+from tests.unit.registry.asking import USER, Sent, client, repository
+
+if TYPE_CHECKING:
+    from pipeline.registry.upload import Upload
+    from tests.registry.faults import Closing
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+BLOB = b"content" * 100_000
+DIGEST = digest_of(BLOB)
+
+
+def begin(registry: Registry, *, digest: str = DIGEST, mount: str = "", path: str = "team/app") -> Upload:
+    """An open session."""
+    upload = client(registry, USER, push=True).begin_upload(repository(registry, path), digest, mount=mount)
+    assert upload is not None
+    return upload
+
+
+class TestPut:
+    @pytest.mark.parametrize("location", ["relative", "absolute", "http", "other-host"])
+    def test_stored(self, scripted: Scripted, location: str) -> None:
+        """A blob goes in by POST and PUT, wherever the session is, and the registry's word is passed on."""
+        registry = scripted(location=location, auth="token")
+        with metering() as meter:
+            assert begin(registry).put(Sent(BLOB), digest=DIGEST) is True
+
+        assert registry.blob("team/app", DIGEST) == BLOB
+        assert meter.written == len(BLOB)
+        assert [entry.method for entry in registry.requests(path="uploads") if entry.status < 400] == [
+            "POST",
+            "PUT",
+        ]
+
+    def test_no_authorization_elsewhere(self, scripted: Scripted) -> None:
+        """A session on another host gets no Authorization."""
+        registry = scripted(location="other-host", auth="basic")
+        begin(registry).put(Sent(BLOB), digest=DIGEST)
+
+        (entry,) = registry.requests(elsewhere=True)
+        assert "authorization" not in entry.headers
+
+    def test_framing(self, scripted: Scripted) -> None:
+        """The body has a length, an empty one too, and comes on the connection that answered the POST."""
+        registry = scripted()
+        empty = digest_of(b"")
+        begin(registry, digest=empty).put(Sent(b""), digest=empty)
+
+        post, put = registry.requests()
+        assert put.headers["content-length"] == "0"
+        assert "transfer-encoding" not in put.headers
+        assert post.connection == put.connection
+        assert registry.blob("team/app", empty) == b""
+
+    def test_not_confirmed(self, scripted: Scripted) -> None:
+        """A registry that returns no digest has not confirmed it."""
+        registry = scripted(digest_header=False)
+
+        assert begin(registry).put(Sent(BLOB), digest=DIGEST) is False
+
+    def test_other_digest(self, scripted: Scripted) -> None:
+        """A registry that checks the digest and finds another is worth a new session."""
+        registry = scripted()
+        with pytest.raises(RegistryError, match="DIGEST_INVALID") as caught:
+            begin(registry).put(Sent(BLOB[:-1] + b"x"), digest=DIGEST)
+
+        assert caught.value.fault.retryable
+
+    def test_committing(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A 202 to the PUT means that the registry still works on it: it is asked until the blob is there."""
+        monkeypatch.setattr(uploads, "_COMMIT_POLLS", (0.0,) * 5)
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=202), method="PUT"))
+        registry.fault(Fault(action=Reply(status=404), method="HEAD", times=2))
+        registry.add_blob("team/app", BLOB)
+
+        assert begin(registry).put(Sent(BLOB), digest=DIGEST) is True
+        assert len(registry.requests(method="HEAD")) == 3
+
+    def test_never_committed(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A blob that does not show up after a 202 is a failure that may pass."""
+        monkeypatch.setattr(uploads, "_COMMIT_POLLS", (0.0,) * 5)
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=202), method="PUT"))
+        with pytest.raises(RegistryError) as caught:
+            begin(registry).put(Sent(BLOB), digest=DIGEST)
+
+        assert (caught.value.fault.code, caught.value.fault.retryable) == ("TIMEOUT", True)
+
+    def test_not_repeated(self, scripted: Scripted) -> None:
+        """A body is sent once: who has the source begins anew."""
+        registry = scripted()
+        registry.fault(Fault(action=Drop(perform=True), method="PUT", times=None))
+        with pytest.raises(RegistryError) as caught:
+            begin(registry).put(Sent(BLOB), digest=DIGEST)
+
+        assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
+        assert len(registry.requests(method="PUT")) == 1
+
+    def test_cancel(self, scripted: Scripted) -> None:
+        """A session can be given up, and whatever the registry says to that is fine."""
+        registry = scripted()
+        upload = begin(registry)
+        upload.cancel()
+        upload.cancel()
+
+        assert [entry.status for entry in registry.requests(method="DELETE")] == [204, 404]
+
+
+class TestBrokenBody:
+    def test_error_passes(self, scripted: Scripted) -> None:
+        """What the body's iterable raises comes out as it is, and nothing is committed."""
+        registry = scripted()
+        upload = begin(registry)
+        mine = BrokenPipeError("of the source")
+        with pytest.raises(BrokenPipeError) as caught:
+            upload.put(Sent(BLOB, announced=len(BLOB) + 1, error=mine), digest=DIGEST)
+
+        assert caught.value is mine
+        assert registry.blobs("team/app") == []
+
+    def test_connection_closed(self, scripted: Scripted) -> None:
+        """The connection of a body that was not sent in full is never used again."""
+        registry = scripted()
+        asking = client(registry, push=True)
+        upload = asking.begin_upload(repository(registry), DIGEST)
+        assert upload
+        with pytest.raises(KeyError):
+            upload.put(Sent(BLOB, announced=len(BLOB) + 1, error=KeyError()), digest=DIGEST)
+        asking.head_blob(repository(registry), DIGEST)
+
+        put, head = (registry.requests(method=method)[0] for method in ("PUT", "HEAD"))
+        assert put.connection != head.connection
+
+    @pytest.mark.parametrize("announced", [len(BLOB) - 1, len(BLOB) + 1])
+    def test_wrong_length(self, scripted: Scripted, announced: int) -> None:
+        """A body that is not as long as announced is never complete at the registry."""
+        registry = scripted()
+        with pytest.raises(RegistryError) as caught:
+            begin(registry).put(Sent(BLOB, announced=announced), digest=DIGEST)
+
+        assert caught.value.fault.code == "SIZE_MISMATCH"
+        assert registry.blobs("team/app") == []
+
+    def test_empty_body_has_its_say(self, scripted: Scripted) -> None:
+        """A body of no bytes may raise as well."""
+        registry = scripted()
+        with pytest.raises(KeyError):
+            begin(registry).put(Sent(b"", error=KeyError()), digest=DIGEST)
+
+        assert registry.blobs("team/app") == []
+
+
+@pytest.mark.parametrize("closing", ["close", "drain"])
+class TestEarlyAnswer:
+    """The registry answers in the middle of a body, and closes at once or reads the rest."""
+
+    LARGE = b"x" * (16 << 20)
+
+    def put(self, registry: Registry, status: int, closing: Closing) -> RegistryError:
+        """Send a large body into an early answer; the error that comes of it."""
+        reply = Reply(status=status, body="no more", early=True, read=1 << 16, closing=closing)
+        registry.fault(Fault(action=reply, method="PUT"))
+        asking = client(registry, USER, push=True)
+        upload = asking.begin_upload(repository(registry), DIGEST)
+        assert upload
+        with metering() as meter, pytest.raises(RegistryError) as caught:
+            upload.put(Sent(self.LARGE), digest=DIGEST)
+        assert meter.written < len(self.LARGE)
+        assert asking.head_blob(repository(registry), DIGEST) is None
+        return caught.value
+
+    def test_plain(self, scripted: Scripted, closing: Closing) -> None:
+        """Over plain HTTP the answer is read, the rest is not sent, and the next request is fine."""
+        error = self.put(scripted(), 413, closing)
+
+        assert (error.fault.status, error.fault.words) == (413, "no more")
+
+    def test_tls(self, tls_registry: Registry, closing: Closing) -> None:
+        """Likewise over TLS, where the stock stack sees nothing but an end of file."""
+        error = self.put(tls_registry, 413, closing)
+
+        assert (error.fault.status, error.fault.words) == (413, "no more")
+
+    def test_throttled(self, tls_registry: Registry, closing: Closing) -> None:
+        """A request for a pause in the middle of a body is one."""
+        assert isinstance(self.put(tls_registry, 429, closing), ThrottledError)
+
+
+class TestMount:
+    def test_given(self, scripted: Scripted) -> None:
+        """A mount that is given leaves nothing to upload."""
+        registry = scripted(auth="token")
+        registry.add_blob("team/base", BLOB)
+        asking = client(registry, USER, push=True)
+
+        assert asking.begin_upload(repository(registry), DIGEST, mount="team/base") is None
+        assert registry.blob("team/app", DIGEST) == BLOB
+        scopes = registry.requests(path="token")[0].parameters["scope"]
+        assert scopes == ["repository:team/app:pull,push", "repository:team/base:pull"]
+
+    def test_not_given(self, scripted: Scripted) -> None:
+        """A mount that is not given comes with a session, which is used."""
+        registry = scripted(mount="refused")
+        registry.add_blob("team/base", BLOB)
+        upload = begin(registry, mount="team/base")
+
+        assert upload.refused
+        assert upload.put(Sent(BLOB), digest=DIGEST)
+        assert len(registry.requests(method="POST")) == 1
+
+    @pytest.mark.parametrize("mount", ["unauthorized", "denied", "unsupported"])
+    def test_error(self, scripted: Scripted, mount: str) -> None:
+        """A mount that is answered by an error is followed by a plain upload, once."""
+        registry = scripted(mount=mount, auth="token")
+        registry.add_blob("team/base", BLOB)
+        upload = begin(registry, mount="team/base")
+
+        assert upload.refused
+        assert "mount" not in registry.requests(method="POST", status=202)[-1].parameters
+        assert upload.put(Sent(BLOB), digest=DIGEST)
+
+    def test_token_refused(self, scripted: Scripted) -> None:
+        """A token server that refuses the second scope does not keep us from uploading."""
+        registry = scripted(auth="token")
+        registry.fault(Fault(action=Reply(status=403), path="token.*base", times=None))
+        upload = begin(registry, mount="team/base")
+
+        assert upload.refused
+        assert registry.requests(path="token")[-1].parameters["scope"] == ["repository:team/app:pull,push"]
+
+    def test_throttled(self, scripted: Scripted) -> None:
+        """A pause is a pause, also when a mount was asked for."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=429), method="POST"))
+        with pytest.raises(ThrottledError):
+            begin(registry, mount="team/base")
+
+
+class TestBegin:
+    def test_repeated(self, scripted: Scripted) -> None:
+        """A POST has no body, and is tried again."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=500), method="POST"))
+
+        assert begin(registry).put(Sent(BLOB), digest=DIGEST)
+
+    def test_repository_missing(self, scripted: Scripted) -> None:
+        """A repository that has to be made first is a failure that says so."""
+        registry = scripted(create_first=True)
+        with pytest.raises(RegistryError, match="create the repository") as caught:
+            begin(registry)
+
+        assert not caught.value.fault.retryable
+
+    def test_no_location(self, scripted: Scripted) -> None:
+        """A session without a Location is none."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=202), method="POST"))
+        with pytest.raises(RegistryError, match="without a Location"):
+            begin(registry)
+
+    def test_secret_location(self, scripted: Scripted) -> None:
+        """The session's URL is in no error."""
+        registry = scripted()
+        registry.fault(Fault(action=Drop(read=0), method="PUT"))
+        with pytest.raises(RegistryError) as caught:
+            begin(registry).put(Sent(BLOB), digest=DIGEST)
+
+        assert "_state" not in str(caught.value)
+        assert "uploads" not in str(caught.value)
+
+    def test_other_algorithm(self, scripted: Scripted) -> None:
+        """A digest by another algorithm is announced when the session begins."""
+        registry = scripted()
+        begin(registry, digest=digest_of(BLOB, "sha512"))
+
+        assert registry.requests(method="POST")[0].query == "digest-algorithm=sha512"
