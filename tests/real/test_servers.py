@@ -1,0 +1,104 @@
+"""The real servers do what tests ask of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real.servers import Request
+from tests.real.wire import Endpoint, Wire
+
+if TYPE_CHECKING:
+    from tests.real.fixtures import StartRegistry
+
+
+def test_log_is_exact(docker_registry: StartRegistry) -> None:
+    """Every request stands in the access log once, with its query and status, and nothing else does."""
+    registry = docker_registry()
+
+    with Wire(registry.endpoint) as wire:
+        digest = wire.send_blob("team/app", b"x" * 100_000)
+        wire.ask("GET", f"/v2/team/app/blobs/{digest}")
+        wire.ask("HEAD", "/v2/team/app/manifests/none")
+
+    found = [
+        (request.method, request.path.partition("?")[0], request.status) for request in registry.requests()
+    ]
+    session = found[1][1]
+    expected = [
+        ("POST", "/v2/team/app/blobs/uploads/", 202),
+        ("PUT", session, 201),
+        ("GET", f"/v2/team/app/blobs/{digest}", 200),
+        ("HEAD", "/v2/team/app/manifests/none", 404),
+    ]
+
+    assert expected == found
+    assert session.startswith("/v2/team/app/blobs/uploads/")
+
+
+def test_two_servers(docker_registry: StartRegistry) -> None:
+    """Two servers hold their own blobs and keep their own logs, in memory and in a folder."""
+    first, second = docker_registry(), docker_registry(memory=True)
+
+    with Wire(first.endpoint) as wire:
+        digest = wire.send_blob("a", b"data")
+    with Wire(second.endpoint) as wire:
+        absent = wire.ask("HEAD", f"/v2/a/blobs/{digest}").status
+
+    assert absent == 404
+    assert [
+        Request(method="HEAD", path=f"/v2/a/blobs/{digest}", status=404, agent="wire")
+    ] == second.requests()
+
+
+def test_users(docker_registry: StartRegistry) -> None:
+    """A server with users lets each of them in, and nobody else."""
+    registry = docker_registry(users={"one": "secret one", "two": "secret:two"})
+    attempts = {"one": "secret one", "two": "secret:two", "three": "x", "": ""}
+
+    answers = {}
+    for user, password in attempts.items():
+        with Wire(Endpoint(address=registry.address, user=user, password=password)) as wire:
+            answers[user] = wire.ask("GET", "/v2/").status
+
+    assert answers == {"one": 200, "two": 200, "three": 401, "": 401}
+
+
+def test_tls(docker_registry: StartRegistry) -> None:
+    """A server with TLS is trusted through its own CA, and by nobody who does not know that CA."""
+    registry = docker_registry(tls=True)
+    other = docker_registry(tls=True)
+
+    with Wire(registry.endpoint) as wire:
+        status = wire.ask("GET", "/v2/").status
+    stranger = Wire(Endpoint(address=registry.address, ca=other.endpoint.ca))
+
+    assert status == 200
+    with stranger, pytest.raises(OSError, match="certificate verify failed"):
+        stranger.ask("GET", "/v2/")
+
+
+def test_delete(docker_registry: StartRegistry) -> None:
+    """Deletion works where it was asked for, and is refused elsewhere."""
+    statuses = []
+    for delete in (True, False):
+        registry = docker_registry(delete=delete)
+        with Wire(registry.endpoint) as wire:
+            digest = wire.send_blob("a", b"data")
+            statuses.append(wire.ask("DELETE", f"/v2/a/blobs/{digest}").status)
+
+    assert statuses == [202, 405]
+
+
+def test_nothing_is_left(docker_registry: StartRegistry) -> None:
+    """A server that was stopped answers no more and has left no folder."""
+    registry = docker_registry()
+    folder = registry.storage.parent
+    assert folder.exists()
+
+    registry.__exit__()
+
+    assert not folder.exists()
+    with Wire(registry.endpoint) as wire, pytest.raises(ConnectionRefusedError):
+        wire.ask("GET", "/v2/")

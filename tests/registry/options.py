@@ -1,0 +1,101 @@
+"""How the scripted registry behaves, as one frozen value.
+
+Each field is one peculiarity that some registry in the field has; the defaults are those of distribution 2.8,
+but for paging, which follows the OCI distribution specification. All fields are JSON scalars, so that options
+travel over the control endpoint and the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ContentType = Literal["right", "none", "application/json", "text/plain", "application/octet-stream"]
+Link = Literal[
+    "relative", "absolute", "http", "bare", "lost-prefix", "other-host", "loop", "repeat", "endless", "none"
+]
+Location = Literal["relative", "absolute", "http", "other-host", "missing"]
+Mount = Literal["yes", "refused", "lie", "unauthorized", "denied", "unsupported", "broken"]
+Ranges = Literal["yes", "ignored", "wrong-start", "lying"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything that can be different between two registries."""
+
+    # Authentication.
+    auth: Literal["none", "basic", "token"] = "none"
+    username: str = "user"
+    password: str = "pass"
+    """The one account; also accepted with Basic at the token endpoint."""
+    anonymous: bool = False
+    """Whether a token without credentials may pull."""
+    token_elsewhere: bool = False
+    """The realm is on the second host."""
+    token_field: Literal["both", "token", "access_token"] = "both"
+    token_post: bool = True
+    """Whether the OAuth2 POST form is known; else it is answered with 404."""
+    token_grants: Literal["asked", "pull", "first"] = "asked"
+    """What a token holds: all that was asked for, only pull of it, only the first scope."""
+    token_expires_in: int | None = 300
+    """What the token answer announces; None: nothing."""
+    token_uses: int | None = None
+    """Requests after which a token has expired, whatever was announced."""
+    harbor: bool = False
+    """The challenge is Basic as soon as a request carried an Authorization that failed (goharbor/harbor)."""
+    denied: str = ""
+    """Repositories (an expression that matches the whole path) that no token opens."""
+
+    # Tag lists.
+    page: int | None = None
+    """Tags in a page where the request names no n, and the largest n; None: everything."""
+    honour_n: bool = True
+    link: Link = "relative"
+    tags: Literal["sorted", "unsorted", "doubled", "null", "missing"] = "sorted"
+
+    # Manifests.
+    strict_accept: bool = True
+    """404 for a manifest whose exact type is not in Accept."""
+    content_type: ContentType = "right"
+    digest_header: bool = True
+    """Whether Docker-Content-Digest is sent with manifests and after uploads."""
+    head: bool = True
+    """Whether HEAD of a manifest is known; else 405."""
+    check_references: bool = True
+    """A manifest may only name blobs and children that are there."""
+    schema1: bool = False
+    """Whether docker schema 1 may be pushed."""
+    immutable: Literal["no", "ecr", "harbor", "quay", "acr"] = "no"
+    """The answer to a push of a tag that exists."""
+    read_only: bool = False
+    """Every push is answered with 405."""
+    create_first: bool = False
+    """Pushes go only into repositories that were created (`create`) before."""
+    max_manifest: int = 4 << 20
+    """Bytes."""
+
+    # Blobs.
+    redirect: Literal["no", "get", "all"] = "no"
+    """GETs (and HEADs) of blobs lead to the second host, which fails on Authorization as S3 does."""
+    ranges: Ranges = "yes"
+    gzip: bool = False
+    """Answers are compressed for whoever accepts it."""
+    mount: Mount = "yes"
+    location: Location = "relative"
+    """Of an upload session."""
+    session_state: bool = True
+    """The Location changes with each answer and only the newest is good."""
+    session_dies: bool = True
+    """A body that broke off ends its session."""
+    check_content_range: bool = False
+    """A PATCH that does not begin where the session ends is answered with 416."""
+    patch_status: int = 202
+    patch_range: Literal["right", "stuck", "none", "one-too-many"] = "right"
+    monolithic_post: bool = False
+    """Whether POST with a digest and a body stores the blob."""
+    sink: bool = False
+    """Uploaded blobs are hashed and counted, not kept; they read as zeros."""
+
+    # The server.
+    count_only: bool = False
+    """Requests are counted, not kept in the log: for runs of hundreds of thousands."""

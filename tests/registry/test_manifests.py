@@ -1,0 +1,145 @@
+"""Manifest options: each makes the registry behave as some registry in the field does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real.wire import Endpoint, Wire
+from tests.registry import content
+from tests.registry.asking import IMAGE, accept, ask, code
+from tests.registry.push import push
+
+if TYPE_CHECKING:
+    from tests.registry.fixtures import Scripted
+
+
+@pytest.mark.parametrize("shown", ["none", "application/json", "text/plain", "application/octet-stream"])
+def test_may_send_another_content_type(scripted: Scripted, shown: str) -> None:
+    """Content-Type of a manifest is as the option says, or missing."""
+    registry = scripted(content_type=shown)
+    registry.add("a/b", IMAGE, "v1")
+
+    answer = ask(registry.address, "GET", "/v2/a/b/manifests/v1", headers=accept())
+
+    assert (None if shown == "none" else shown) == answer.headers.get("Content-Type")
+    assert IMAGE.manifest == answer.body
+
+
+def test_may_send_no_digest(scripted: Scripted) -> None:
+    """Without digest_header no answer has a Docker-Content-Digest."""
+    registry = scripted(digest_header=False)
+    with Wire(Endpoint(address=registry.address)) as wire:
+        push(wire, "a/b", IMAGE, "v1")
+
+        answer = wire.manifest("a/b", "v1")
+
+    assert (200, None) == (answer.status, answer.headers.get("Docker-Content-Digest"))
+
+
+def test_may_not_know_head(scripted: Scripted) -> None:
+    """Without head the HEAD of a manifest is 405 and its GET works."""
+    registry = scripted(head=False)
+    registry.add("a/b", IMAGE, "v1")
+
+    statuses = [
+        ask(registry.address, method, "/v2/a/b/manifests/v1", headers=accept()).status
+        for method in ("HEAD", "GET")
+    ]
+
+    assert [405, 200] == statuses
+
+
+def test_may_not_check_references(scripted: Scripted) -> None:
+    """Without check_references a manifest is stored though its blobs are missing."""
+    registry = scripted(check_references=False)
+    headers = {"Content-Type": IMAGE.media_type}
+
+    answer = ask(registry.address, "PUT", "/v2/a/b/manifests/v1", headers=headers, body=IMAGE.manifest)
+
+    assert (201, {"v1": IMAGE.digest}) == (answer.status, registry.tags("a/b"))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_may_take_schema_1(scripted: Scripted, signed: bool) -> None:  # noqa: FBT001  a parameter of the test
+    """With schema1 both forms are stored under the digest of the payload."""
+    old = content.schema1(content.layer("old"), signed=signed)
+    registry = scripted(schema1=True)
+    with Wire(Endpoint(address=registry.address)) as wire:
+        push(wire, "old/image", old, "latest")
+
+    assert {"latest": old.digest} == registry.tags("old/image")
+    assert old.manifest == registry.manifest("old/image", old.digest)
+
+
+def test_takes_a_foreign_layer_with_urls(scripted: Scripted) -> None:
+    """A layer that has urls may be missing."""
+    registry = scripted()
+    with Wire(Endpoint(address=registry.address)) as wire:
+        tree = content.foreign_image(content.layer("here"), content.layer("elsewhere"))
+        push(wire, "a/b", tree, "v1")
+
+    assert {"v1": tree.digest} == registry.tags("a/b")
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("ecr", (400, "TAG_INVALID")),
+        ("harbor", (412, "PRECONDITION")),
+        ("quay", (409, "TAG_IMMUTABLE")),
+        ("acr", (405, "UNSUPPORTED")),
+    ],
+)
+def test_keeps_tags_immutable(scripted: Scripted, how: str, expected: tuple[int, str]) -> None:
+    """A tag that exists is not written again; a new tag and a digest are."""
+    registry = scripted(immutable=how)
+    registry.add("a/b", IMAGE, "v1")
+    headers = {"Content-Type": IMAGE.media_type}
+
+    answers = [
+        ask(registry.address, "PUT", f"/v2/a/b/manifests/{name}", headers=headers, body=IMAGE.manifest)
+        for name in ("v1", "v2", IMAGE.digest)
+    ]
+
+    assert expected == (answers[0].status, code(answers[0]))
+    assert [201, 201] == [answer.status for answer in answers[1:]]
+
+
+def test_may_be_read_only(scripted: Scripted) -> None:
+    """With read_only every push is refused."""
+    registry = scripted(read_only=True)
+
+    assert 405 == ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").status
+
+
+def test_may_want_repositories_to_be_created(scripted: Scripted) -> None:
+    """With create_first a push is 404 NAME_UNKNOWN until the repository was created."""
+    registry = scripted(create_first=True)
+    refused = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/")
+    registry.create("a/b")
+
+    assert (404, "NAME_UNKNOWN") == (refused.status, code(refused))
+    assert 202 == ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").status
+
+
+def test_bounds_manifests(scripted: Scripted) -> None:
+    """A manifest above max_manifest is 413."""
+    registry = scripted(max_manifest=10)
+    headers = {"Content-Type": IMAGE.media_type}
+
+    answer = ask(registry.address, "PUT", "/v2/a/b/manifests/v1", headers=headers, body=IMAGE.manifest)
+
+    assert 413 == answer.status
+
+
+def test_deletes_manifests_and_tags(scripted: Scripted) -> None:
+    """DELETE of a tag removes the tag, of a digest the manifest with all its tags."""
+    registry = scripted()
+    registry.add("a/b", IMAGE, "v1", "v2")
+
+    ask(registry.address, "DELETE", "/v2/a/b/manifests/v1")
+    assert {"v2": IMAGE.digest} == registry.tags("a/b")
+    ask(registry.address, "DELETE", f"/v2/a/b/manifests/{IMAGE.digest}")
+    assert ({}, []) == (registry.tags("a/b"), registry.manifests("a/b"))
