@@ -9,12 +9,12 @@ import argparse
 import difflib
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline import __version__
 from pipeline.errors import SyncError, UsageError
+from pipeline.settings import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,33 +36,6 @@ _EPILOG = """\
 Exit codes: 0 all there, 1 some failed, 2 usage or files, 3 this machine (disk
 full, records in use), 129/130/143 interrupted: repeat the command to go on
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The command line, taken apart and checked for itself; defaults from the environment taken in."""
-
-    verb: str
-    words: tuple[str, ...]
-    """SOURCE and DESTINATIONs of `copy`."""
-    auth: Path | None
-    images: Path | None
-    config: Path | None
-    log: Path | None
-    log_level: str
-    namespace: str
-    registry: str
-    proc: int | None
-    records: Path
-    retries: int
-    os: tuple[str, ...]
-    arch: tuple[str, ...]
-    force: bool
-    patience: float
-    drain: float
-    success_file: Path | None
-    success_format: Literal["yaml", "json"]
-    failed_file: Path | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,74 +66,86 @@ def build_parser() -> argparse.ArgumentParser:
         description=_USAGE,
         epilog=_EPILOG,
         usage="image-syncer [VERB] [FLAGS]",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=30, width=80
-        ),
+        formatter_class=_Narrow,
         allow_abbrev=False,
         add_help=False,
     )
     verbs = "; ".join(f"{name}: {meaning}" for name, meaning in VERBS.items())
     parser.add_argument("words", nargs="*", metavar="VERB", help=verbs)
-    what = parser.add_argument_group("What to copy")
-    what.add_argument("--images", type=Path, metavar="FILE", help="rules [./images.json]")
-    what.add_argument("--auth", type=Path, metavar="FILE", help="credentials [./auth.json, docker login]")
-    what.add_argument("--config", type=Path, metavar="FILE", help="both in one file [./config.json]")
-    what.add_argument("--os", action=_Commas, default=(), metavar="LIST", help="only these: linux")
-    what.add_argument("--arch", action=_Commas, default=(), metavar="LIST", help="only these: amd64,arm64:v8")
-    what.add_argument("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
-    what.add_argument("--namespace", metavar="NS", help='for rules to "" [$DEFAULT_NAMESPACE]')
-    what.add_argument("--force", action="store_true", help="push even what is there")
-    how = parser.add_argument_group("How")
-    how.add_argument("-p", "--proc", type=_whole(1), metavar="N", help="images and blobs at a time, at most")
-    how.add_argument(
-        "-r", "--retries", type=_whole(0), default=2, metavar="N", help="rounds for what failed [2]"
-    )
-    how.add_argument(
+    _add_what(parser.add_argument_group("What to copy"))
+    _add_how(parser.add_argument_group("How"))
+    _add_seeing(parser.add_argument_group("Seeing it"))
+    return parser
+
+
+class _Narrow(argparse.RawDescriptionHelpFormatter):
+    """Help in 80 columns, whatever the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=80)
+
+
+def _add_what(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--images", type=Path, metavar="FILE", help="rules [./images.json]")
+    add("--auth", type=Path, metavar="FILE", help="credentials [./auth.json, docker login]")
+    add("--config", type=Path, metavar="FILE", help="both in one file [./config.json]")
+    add("--os", action=_Commas, default=(), metavar="LIST", help="only these: linux")
+    add("--arch", action=_Commas, default=(), metavar="LIST", help="only these: amd64,arm64:v8")
+    add("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
+    add("--namespace", metavar="NS", help='for rules to "" [$DEFAULT_NAMESPACE]')
+    add("--force", action="store_true", help="push even what is there")
+
+
+def _add_how(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("-p", "--proc", type=_whole(1), metavar="N", help="images and blobs at a time, at most")
+    add("-r", "--retries", type=_whole(0), default=2, metavar="N", help="rounds for what failed [2]")
+    add(
         "--records",
         type=Path,
         default=Path("records"),
         metavar="PATH",
         help="what is done, for the next run [./records]",
     )
-    how.add_argument(
+    add(
         "--patience",
         type=_seconds,
         default=3600.0,
         metavar="TIME",
         help="wait for a registry that lets nothing through [1h]",
     )
-    how.add_argument(
-        "--drain", type=_seconds, default=25.0, metavar="TIME", help="to finish what runs when stopped [25s]"
-    )
-    seeing = parser.add_argument_group("Seeing it")
-    seeing.add_argument("--log", type=Path, metavar="FILE", help="log file [standard error]")
-    seeing.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="[info]"
-    )
-    seeing.add_argument(
+    add("--drain", type=_seconds, default=25.0, metavar="TIME", help="to finish what runs when stopped [25s]")
+
+
+def _add_seeing(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--log", type=Path, metavar="FILE", help="log file [standard error]")
+    levels = ("debug", "info", "warning", "error")
+    add("--log-level", choices=levels, default="info", metavar="LEVEL", help=f"{', '.join(levels)} [info]")
+    add(
         "--output-success-images",
         dest="success_file",
         type=Path,
         metavar="FILE",
-        help="write what is there now, as rules",
+        help="write what is at its destination, as rules",
     )
-    seeing.add_argument(
+    add(
         "--output-images-format",
         dest="success_format",
         choices=("yaml", "json"),
         default="yaml",
         help="of that file [yaml]",
     )
-    seeing.add_argument(
+    add(
         "--output-failed-images",
         dest="failed_file",
         type=Path,
         metavar="FILE",
-        help="write what is not, as rules",
+        help="write what is not, as rules (.yaml, .json)",
     )
-    seeing.add_argument("-h", "--help", action="help", help="show this")
-    seeing.add_argument("--version", action="version", version=f"image-syncer {__version__}")
-    return parser
+    add("-h", "--help", action="help", help="show this")
+    add("--version", action="version", version=f"image-syncer {__version__}")
 
 
 def _whole(least: int) -> Any:

@@ -26,7 +26,7 @@ import diskcache
 
 from pipeline import records_folder
 from pipeline.errors import MachineError
-from pipeline.model.facts import Claim, Forgotten, Held, ImageRow, Result
+from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow, Result
 from pipeline.records_folder import DamagedError
 
 if TYPE_CHECKING:
@@ -142,19 +142,18 @@ class Records:
             return cls(cache, reader, place=path, run=run, resources=resources.pop_all()), moved
 
     def write(self, fact: Fact) -> None:
-        """Note a fact: the questions below know it at once, the disk from the next `flush` on."""
+        """Note a fact: the questions below know it at once, the disk after the next `flush`."""
         match fact:
             case Held(repository=repository, digest=digest):
                 self._buffer[_held(repository, digest)] = (json.dumps(self._run), "")
                 if fact.is_blob:
-                    known = self.mount_sources(repository.registry, digest)
-                    others = (path for path in known if path != repository.path)
-                    self._set_mount_sources(repository.registry, digest, (repository.path, *others))
+                    self._set_mount_source(repository, digest, is_one=True)
             case Forgotten(repository=repository, digest=digest):
                 self._buffer[_held(repository, digest)] = None
-                known = self.mount_sources(repository.registry, digest)
-                others = (path for path in known if path != repository.path)
-                self._set_mount_sources(repository.registry, digest, tuple(others))
+                self._set_mount_source(repository, digest, is_one=False)
+            case Entered(repository=repository):
+                key = _key("entered", repository.registry, repository.path)
+                self._buffer[key] = (json.dumps(self._run), "")
             case Claim():
                 self._buffer[_key("claim", fact.destination)] = (json.dumps(asdict(fact)), "")
             case ImageRow():
@@ -203,6 +202,10 @@ class Records:
             return ()
         return tuple(path for path in paths if isinstance(path, str))[:_MOUNT_SOURCES]
 
+    def entered(self, repository: Repository) -> bool:
+        """Whether any run has begun to write there."""
+        return self._read(_key("entered", repository.registry, repository.path)) is not None
+
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
         """What became of the image last, in whichever run; `platforms` is the filter's text."""
         return _built(ImageRow, self._read(_key("image", source, destination, platforms)))
@@ -249,10 +252,12 @@ class Records:
                 if not told:
                     raise
 
-    def _set_mount_sources(self, registry: str, digest: str, paths: tuple[str, ...]) -> None:
-        """Buffer the row, or its removal."""
+    def _set_mount_source(self, repository: Repository, digest: str, *, is_one: bool) -> None:
+        """Buffer the row of those that hold the blob, this one first or left out, or the row's removal."""
+        known = self.mount_sources(repository.registry, digest)
+        paths = [repository.path] * is_one + [path for path in known if path != repository.path]
         row = (json.dumps(paths[:_MOUNT_SOURCES]), "") if paths else None
-        self._buffer[_key("mount", registry, digest)] = row
+        self._buffer[_key("mount", repository.registry, digest)] = row
 
     def _write_buffer(self) -> None:
         """One transaction with all that is buffered."""

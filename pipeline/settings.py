@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -85,3 +86,30 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
     limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line, taken apart and checked for itself; defaults from the environment taken in."""
+
+    verb: str
+    words: tuple[str, ...]
+    """SOURCE and DESTINATIONs of `copy`."""
+    auth: Path | None
+    images: Path | None
+    config: Path | None
+    log: Path | None
+    log_level: str
+    namespace: str
+    registry: str
+    proc: int | None
+    records: Path
+    retries: int
+    os: tuple[str, ...]
+    arch: tuple[str, ...]
+    force: bool
+    patience: float
+    drain: float
+    success_file: Path | None
+    success_format: Literal["yaml", "json"]
+    failed_file: Path | None

@@ -30,12 +30,11 @@ from pipeline.report import (
     write_failed,
     write_success,
 )
-from pipeline.settings import Limits, Settings
+from pipeline.settings import Limits, Options, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pipeline.cli import Options
     from pipeline.model.selection import Rule, Target
 
 
@@ -57,7 +56,6 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         UsageError, FileError: something is wrong; nothing has been asked or written.
     """
     platforms = parse_filter(options.os, options.arch)
-    defaults = make_defaults(options.registry, options.namespace)
     for path in (options.success_file, options.failed_file):
         if path is not None:
             check_writable(path)
@@ -73,19 +71,25 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         drain=options.drain,
         limits=Limits(proc=options.proc),
     )
+    keyring, rules, warnings = _read_files(options, environ)
+    return Job(keyring=keyring, rules=rules, platforms=platforms, settings=settings, warnings=warnings)
+
+
+def _read_files(options: Options, environ: Mapping[str, str]) -> tuple[Keyring, RulesFile, tuple[Event, ...]]:
+    """Credentials, rules, and what there is to warn of."""
+    defaults = make_defaults(options.registry, options.namespace)
     files = choose_files(
         auth=options.auth,
         images=options.images,
         config=options.config,
         rules_needed=options.verb == "sync",
     )
-    warnings = files.warnings
     if files.config is not None:
         keyring, rules, more = read_legacy(files.config, defaults=defaults, environ=environ)
-        warnings += more
     else:
         keyring, more = read_credentials(files.auth, environ=environ)
-        warnings += more
+        rules = RulesFile(path="", rules=(), bad=())
+    warnings = (*files.warnings, *more)
     if options.verb == "copy":
         source, *destinations = options.words
         try:
@@ -93,11 +97,10 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         except RuleError as error:
             raise UsageError(f"copy {' '.join(options.words)}: {error}") from error
         rules = RulesFile(path="", rules=(rule,), bad=())
-    elif files.config is None:
-        assert files.images is not None
+    elif files.images is not None:
         rules = read_rules(files.images, defaults=defaults, environ=environ)
         warnings += rules.warnings
-    return Job(keyring=keyring, rules=rules, platforms=platforms, settings=settings, warnings=warnings)
+    return keyring, rules, warnings
 
 
 def sync(options: Options, environ: Mapping[str, str], *, tell: Callable[[str], None]) -> int:

@@ -16,7 +16,7 @@ from pipeline.engine.crew import Crew, Member
 from pipeline.engine.signals import Signals
 from pipeline.errors import MachineError
 from pipeline.log import Event
-from pipeline.model.messages import STAGES, BootFailed, Lost, Outcome, Progress
+from pipeline.model.messages import STAGES, BootFailed, Expand, Lost, Outcome, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +139,9 @@ class Supervisor:
                     self._hand(member, task)
 
     def _hand(self, member: Member, task: Task) -> None:
+        """Give a task to a worker; before a repository is entered, the records say so on disk."""
+        if isinstance(task, Expand) and task.side == "destination":
+            self._write_out()
         if not member.tasks:
             member.last_word = time.monotonic()
         member.tasks[task.key] = task

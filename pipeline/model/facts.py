@@ -34,6 +34,17 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """This program is about to write into a destination repository.
+
+    Known before the first blob is sent: a run that is killed leaves blobs that no tag list shows, and the
+    next one must not take the repository for new.
+    """
+
+    repository: Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """Which rule's source a destination reference gets in a run."""
 
@@ -70,7 +81,7 @@ class ImageRow:
     retryable: bool = False
 
 
-Fact = Held | Forgotten | Claim | ImageRow
+Fact = Held | Forgotten | Entered | Claim | ImageRow
 
 
 class Facts(Protocol):
@@ -86,6 +97,10 @@ class Facts(Protocol):
 
     def mount_sources(self, registry: str, digest: str) -> tuple[str, ...]:
         """Paths of at most 3 repositories of the registry that are known to hold the blob, newest first."""
+        ...
+
+    def entered(self, repository: Repository) -> bool:
+        """Whether any run has begun to write into the repository."""
         ...
 
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.messages import Cost, Expand, Failed, Look, Move, Put, Read, Throttled
 from pipeline.registry.client import Clients
-from pipeline.registry.session import metering
+from pipeline.registry.meter import metering
 from pipeline.stages.context import Context
 from pipeline.stages.expand import expand
 from pipeline.stages.resolve import look, read

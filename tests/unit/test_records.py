@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline import records, records_folder
 from pipeline.errors import MachineError
-from pipeline.model.facts import Claim, Fact, Forgotten, Held, ImageRow, Result
+from pipeline.model.facts import Claim, Entered, Fact, Forgotten, Held, ImageRow, Result
 from pipeline.model.reference import Repository
 from pipeline.records import Records
 from tests.unit.stores import APP, BASE, DIGEST, database, failed, image, opened, python
@@ -330,6 +330,13 @@ class TestDurability:
             store.flush()
         with opened(tmp_path) as store:
             assert list(store.images(run="one", results=["copied"])) == [image()]
+
+    def test_entered(self, tmp_path: Path) -> None:
+        """A repository that any run has begun to write into stays known as such."""
+        with opened(tmp_path) as store:
+            store.write(Entered(repository=APP))
+        with opened(tmp_path, run="two") as store:
+            assert (store.entered(APP), store.entered(BASE)) == (True, False)
 
     def test_flush(self, tmp_path: Path) -> None:
         """Nothing reaches the disk before a flush, and all that is pending with it."""

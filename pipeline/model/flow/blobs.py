@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.model.facts import Entered
 from pipeline.model.messages import Expand, Move
 from pipeline.model.reference import Repository
 
@@ -187,6 +188,8 @@ class Blobs:
             spread.leader = here.path
         ask = want.doubted or self._desk.facts.held(here, want.blob.digest) != ""
         if not (ask or mount):
+            if here not in self._is_new and self._desk.facts.entered(here) and here not in self._asking:
+                self._is_new[here] = False
             if here not in self._is_new:
                 self._ask_whether_new(here, want.blob.digest)
                 return
@@ -220,6 +223,7 @@ class Blobs:
         """Have the blob's move wait for one page of the destination's tag list: 404 says that it is new."""
         if repository not in self._asking:
             self._asking[repository] = {}
+            self._desk.facts.write(Entered(repository=repository))
             self._desk.ready(Expand(repository=repository, side="destination", count=1))
         self._asking[repository][digest] = None
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pipeline.errors import Fault
-from pipeline.model.messages import Lacking, Look, Move, Page, Put, Read
+from pipeline.model.messages import Lacking, Look, Move, Put, Read
 from pipeline.model.platform import parse_filter
-from pipeline.settings import Limits
 from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, index, manifest, rule
 
 
@@ -238,172 +237,6 @@ def test_equal_index_without_records_asks_for_children() -> None:
     assert 3 == len(keys)
 
 
-def test_two_sources_for_one_tag() -> None:
-    """The rule that stands first in the file wins a destination tag; the other pair fails with both lines."""
-    world = World()
-    world.push(f"{SOURCE}/a", image("one"), "v1")
-    world.push(f"{SOURCE}/b", image("two"), "v1")
-
-    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/x"), rule(f"{SOURCE}/b:v1", f"{MIRROR}/x", number=1)])
-
-    assert (1, 1) == (flow.counts.copied, flow.counts.failed)
-    assert digest(image("one")) == world.store(f"{MIRROR}/x").tags["v1"]
-    row = world.facts.image(f"{SOURCE}/b:v1", f"{MIRROR}/x:v1", "")
-    assert row is not None
-    assert "line 2 and line 1" in row.fault
-
-
-def test_two_sources_of_one_digest() -> None:
-    """Two sources for one destination tag are no conflict where their digests are equal."""
-    world = World()
-    world.push(f"{SOURCE}/a", image("one"), "v1")
-    world.push(f"{SOURCE}/b", image("one"), "v1")
-
-    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/x"), rule(f"{SOURCE}/b:v1", f"{MIRROR}/x", number=1)])
-
-    assert (1, 1, 0) == (flow.counts.copied, flow.counts.unchanged, flow.counts.failed)
-
-
-def test_same_pair_twice() -> None:
-    """Two rules that give the same pair are one image."""
-    world = World()
-    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
-
-    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a"), rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", number=1)])
-
-    assert (2, 2) == (flow.counts.known, flow.counts.copied)
-
-
-def test_failed_image_is_tried_again_after_all_others() -> None:
-    """What failed and may succeed is tried again in a pass of its own, and counts once."""
-    world = World()
-    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
-    world.fail("look", side="source", status=500, retryable=True)
-
-    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
-
-    assert (2, 2, 0, 0) == (
-        flow.counts.known,
-        flow.counts.copied,
-        flow.counts.failed,
-        flow.counts.to_retry,
-    )
-
-
-def test_permanent_failure_is_not_tried_again() -> None:
-    """An image that cannot succeed is looked at once, whatever --retries says."""
-    world = World(retries=5)
-    world.push(f"{SOURCE}/a", image("one"), "v1")
-
-    flow = world.run([rule(f"{SOURCE}/a:nope,v1", f"{MIRROR}/a")])
-
-    assert (1, 1) == (flow.counts.copied, flow.counts.failed)
-    assert 1 == sum(task.key.startswith(f"look {SOURCE}/a:nope") for task in world.done)
-
-
-def test_retries_end() -> None:
-    """--retries 2 means three tries, and then the image has failed."""
-    world = World(retries=2)
-    world.push(f"{SOURCE}/a", image("one"), "v1")
-    world.fail("look", side="source", status=500, retryable=True, times=9)
-
-    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
-
-    assert 1 == flow.counts.failed
-    assert 3 == len(world.done)
-
-
-def test_failed_image_asks_for_none_of_its_other_blobs() -> None:
-    """When one blob cannot be had, the moves of the image that have not begun are taken back."""
-    world = World(limits=Limits(bodies=1))
-    layers = [f"layer {number}" for number in range(20)]
-    world.push(f"{SOURCE}/a", image(*layers), "v1")
-    world.store(f"{SOURCE}/a").blobs.discard(digest(b"layer 0"))
-
-    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
-
-    assert 1 == flow.counts.failed
-    assert sum(isinstance(task, Move) for task in world.done) <= 3
-
-
-def test_task_that_kills_its_worker() -> None:
-    """A task that two workers died of runs alone, and fails when its worker dies again; the others go on."""
-    world = World()
-    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
-    bad = f"look {SOURCE}/a:v1"
-    world.lose(bad, times=2)
-    world.lose(bad, alone=True)
-
-    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
-
-    assert (1, 1) == (flow.counts.copied, flow.counts.failed)
-
-
-def test_throttled_registry_is_left_alone() -> None:
-    """A 429 costs no try: the registry is asked nothing until its pause is over, and nothing fails."""
-    world = World(retries=0)
-    world.push(f"{SOURCE}/a", image("one"), "v1")
-    world.throttle("look", SOURCE, delay=30, times=4)
-
-    flow = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
-
-    assert 1 == flow.counts.copied
-    assert 120 <= world.now
-
-
-def test_patience_ends() -> None:
-    """A registry that lets nothing through for --patience is given up, and its images fail."""
-    world = World(retries=0, patience=100.0)
-    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
-    world.throttle("look", SOURCE, delay=30, times=100)
-
-    flow = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")])
-
-    assert 2 == flow.counts.failed
-    assert world.now < 200
-
-
-def test_unreachable_registry_fails_fast() -> None:
-    """A registry that was never reached is given up for the pass: nobody else waits for the same fault."""
-    world = World(retries=1, limits=Limits(requests=2))
-    world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(50)))
-    world.fail("look", side="source", registry=SOURCE, code="UNREACHABLE", retryable=True, times=999)
-    tags = ",".join(f"v{number}" for number in range(50))
-
-    flow = world.run([rule(f"{SOURCE}/a:{tags}", f"{MIRROR}/a")])
-
-    assert 50 == flow.counts.failed
-    assert len(world.done) <= 8
-
-
-def test_rules_that_share_a_destination_wait() -> None:
-    """A rule that failed to expand and is tried again keeps its right to the destination tag."""
-    world = World()
-    world.push(f"{SOURCE}/a", image("one"), "v1")
-    world.push(f"{SOURCE}/b", image("two"), "v1")
-    world.fail(f"expand {SOURCE}/a", side="source", status=500, retryable=True)
-
-    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/x"), rule(f"{SOURCE}/b", f"{MIRROR}/x", number=1)])
-
-    assert digest(image("one")) == world.store(f"{MIRROR}/x").tags["v1"]
-    assert (1, 1) == (flow.counts.copied, flow.counts.failed)
-
-
-def test_looping_list_fails_the_rule() -> None:
-    """A tag list whose link leads back fails the rule, with the tags before it copied."""
-    world = World()
-    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
-    pages = [(("v1",), "x"), (("v2",), "y"), (("v1",), "x")]
-    world.script[f"expand {SOURCE}/a"] += [
-        lambda task, tags=tags, link=link: Page(key=task.key, tags=tags, next=link) for tags, link in pages
-    ]
-
-    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
-
-    assert 1 == flow.counts.rules_failed
-    assert 2 == flow.counts.copied
-
-
 def test_index_reserialised_by_another_tool_is_up_to_date() -> None:
     """A destination whose index is the same JSON in other bytes counts as up to date."""
     world = World()
@@ -440,25 +273,6 @@ def test_filter_rewrites_an_index() -> None:
     assert {"HEAD": 2} == dict(world.requests)
 
 
-def test_drain_finishes_what_is_complete() -> None:
-    """While stopping, only puts of images whose blobs are all there are given out."""
-    world = World()
-    world.push(f"{SOURCE}/a", image("one"), "v1")
-    flow = world.flow([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
-    tasks = world.take_all(flow)
-    while sum(isinstance(task, Move) for task in tasks) < 2:
-        flow.settle(world.answer(tasks.pop(0)), world.now)
-        tasks += world.take_all(flow)
-
-    flow.drain(world.now)
-    for task in tasks:
-        flow.settle(world.answer(task), world.now)
-    world.go(flow)
-
-    assert world.complete(f"{MIRROR}/a", "v1")
-    assert flow.done
-
-
 def test_resumes_without_sending_confirmed_blobs() -> None:
     """After a run that was killed, blobs that the destination confirmed are asked for and not sent again."""
     world = World()
@@ -490,24 +304,3 @@ def test_force_pushes_again() -> None:
     assert 1 == flow.counts.copied
     assert 1 == sum(isinstance(task, Put) for task in forced.done)
     assert not forced.uploads
-
-
-def test_memory_does_not_depend_on_tags() -> None:
-    """After a rule of 3,000 tags no ledger holds anything, and never more than the window."""
-    world = World(limits=Limits(window_images=16))
-    content = image("one")
-    world.push(f"{SOURCE}/a", content, *(f"v{number}" for number in range(3_000)))
-    world.page_size = 100
-
-    flow = world.flow([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
-    most = 0
-    tasks = world.take_all(flow)
-    while not flow.done:
-        flow.settle(world.answer(tasks.pop(0)), world.now)
-        tasks += world.take_all(flow)
-        most = max(most, flow.begun)
-
-    assert 3_000 == flow.counts.copied
-    assert most <= 16
-    images = flow._images
-    assert 0 == images.manifests.held == images.manifests.blobs.held == images.reads.bytes_held

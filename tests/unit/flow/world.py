@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Fault
-from pipeline.model.facts import Claim, Forgotten, Held, ImageRow
 from pipeline.model.flow.ledger import Flow
 from pipeline.model.manifest import Manifest, parse
 from pipeline.model.messages import (
@@ -35,14 +34,14 @@ from pipeline.model.messages import (
     Throttled,
 )
 from pipeline.model.platform import Filter
-from pipeline.model.reference import Reference, Repository, parse_repository
+from pipeline.model.reference import Reference, parse_repository
 from pipeline.model.selection import AllTags, Named, Rule, Target
 from pipeline.settings import Limits, Settings
+from tests.unit.flow.memory import MemoryFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pipeline.model.facts import Fact
     from pipeline.model.messages import Outcome, Task
 
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
@@ -105,58 +104,6 @@ class Store:
     tags: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, bytes] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
-
-
-class MemoryFacts:
-    """The records, in memory."""
-
-    def __init__(self) -> None:
-        self.run = ""
-        self.helds: dict[tuple[str, str], str] = {}
-        self.sources: dict[tuple[str, str], list[str]] = defaultdict(list)
-        self.rows: dict[tuple[str, str, str], ImageRow] = {}
-        self.claims: dict[str, Claim] = {}
-
-    def write(self, fact: Fact) -> None:
-        match fact:
-            case Held():
-                self.helds[str(fact.repository), fact.digest] = self.run
-                if fact.is_blob:
-                    key = (fact.repository.registry, fact.digest)
-                    others = [path for path in self.sources[key] if path != fact.repository.path]
-                    self.sources[key] = [fact.repository.path, *others][:3]
-            case Forgotten():
-                self.helds.pop((str(fact.repository), fact.digest), None)
-                paths = self.sources[fact.repository.registry, fact.digest]
-                if fact.repository.path in paths:
-                    paths.remove(fact.repository.path)
-            case ImageRow():
-                self.rows[fact.source, fact.destination, fact.filter] = fact
-            case Claim():
-                self.claims[fact.destination] = fact
-
-    def held(self, repository: Repository, digest: str) -> str:
-        return self.helds.get((str(repository), digest), "")
-
-    def mount_sources(self, registry: str, digest: str) -> tuple[str, ...]:
-        return tuple(self.sources.get((registry, digest), ()))
-
-    def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
-        return self.rows.get((source, destination, platforms))
-
-    def claim(self, destination: str) -> Claim | None:
-        return self.claims.get(destination)
-
-    def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
-        """Pages of two rows, so that small tests turn pages."""
-        wanted = [
-            (f"{row.source} {row.destination}", row)
-            for row in self.rows.values()
-            if row.run == run and row.result == "failed" and row.retryable
-        ]
-        page = sorted((pair for pair in wanted if pair[0] > after), key=lambda pair: pair[0])
-        rows = tuple(row for _, row in page[:2])
-        return rows, page[1][0] if len(page) > 2 else ""
 
 
 class World:

@@ -1,0 +1,36 @@
+# Everything sets itself up: `make demo` and `make test` work on a fresh machine.
+.DEFAULT_GOAL := help
+python := .venv/bin/python
+
+.PHONY: help setup demo test check bench lock clean
+
+help:  ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## programs of Debian (as root), .venv and what requirements.lock names
+	@scripts/bootstrap
+
+demo: setup  ## copy real images between two local registries with the files of example/
+	@$(python) -m scripts.demo
+
+test: setup  ## all tests, on two cores; TESTS=tests/unit runs a part
+	@$(python) -m pytest -n 2 -rs $(TESTS)
+
+check: setup  ## format, lint, types, and the rules of tests/test_architecture.py
+	@$(python) -m ruff format --check .
+	@$(python) -m ruff check .
+	@$(python) -m mypy
+	@$(python) -m mypy --explicit-package-bases $(wildcard scripts/*.py)
+	@$(python) -m pytest -q tests/test_architecture.py
+
+bench: setup  ## 200 images between two registries, beside skopeo; BENCH="--repos 5" scales it
+	@$(python) -m scripts.bench $(BENCH)
+
+lock:  ## renew requirements.lock after a change of pyproject.toml; needs uv; LOCK=--upgrade takes newer versions
+	@printf 'hatchling\neditables\n' | uv pip compile pyproject.toml - --group dev --universal \
+		--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+		--quiet --output-file requirements.lock $(LOCK)
+
+clean:  ## remove what was set up, built or cached
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build dist *.egg-info bench-results.json
+	@find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,130 @@
+"""Run a command and say what it and all its processes cost: wall time, CPU time, peak memory of each.
+
+CPU is what the kernel charged each process when it was waited for. Processes that outlive their parent (the
+workers of a fork server) are handed to this process (PR_SET_CHILD_SUBREAPER), so none is missed. Peaks are
+the kernel's own high-water marks (VmHWM), read 20 times a second: only a process that lives for less than
+that is missed, or the last growth of one that ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PR_SET_CHILD_SUBREAPER = 36
+_PERIOD = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one command cost."""
+
+    status: int
+    """Exit status; negative: the signal that ended it."""
+    wall: float
+    """Seconds."""
+    cpu: float
+    """Seconds, user and system, of all its processes."""
+    peaks: list[tuple[str, int]]
+    """(what the process is, peak of its resident memory in bytes), in the order of their start."""
+
+
+def measure(command: Sequence[str], *, output: Path, env: Mapping[str, str] | None = None) -> Cost:
+    """Run `command` in a session of its own to its end, and until the last of its processes has left.
+
+    Args:
+        command: program and arguments.
+        output: file for its standard output and standard error.
+        env: variables beside those of this process.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    began = time.monotonic()
+    with output.open("wb") as sink:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(env or {})},
+        )
+    with _Sampler(process.pid) as sampler:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - began
+        cpu = usage.ru_utime + usage.ru_stime + _wait_for_orphans(process.pid)
+    return Cost(status=process.returncode, wall=wall, cpu=cpu, peaks=sampler.peaks())
+
+
+def _wait_for_orphans(group: int) -> float:
+    """Wait for all processes of a group that were handed to us; their CPU seconds are returned."""
+    cpu = 0.0
+    while True:
+        try:
+            _, _, usage = os.wait4(-group, 0)
+        except ChildProcessError:
+            return cpu
+        cpu += usage.ru_utime + usage.ru_stime
+
+
+class _Sampler:
+    """Reads the high-water marks of all processes of a session until it is left."""
+
+    def __init__(self, session: int) -> None:
+        self._session = session
+        self._found: dict[int, tuple[str, int]] = {}
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def peaks(self) -> list[tuple[str, int]]:
+        return [self._found[pid] for pid in sorted(self._found)]
+
+    def _run(self) -> None:
+        while not self._end.wait(_PERIOD):
+            for folder in Path("/proc").glob("[0-9]*"):
+                try:
+                    self._look(folder)
+                except (OSError, ValueError):  # it ended while it was being read
+                    continue
+
+    def _look(self, folder: Path) -> None:
+        # After the name, which may hold spaces and brackets: state, parent, group, session.
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        if int(fields[3]) != self._session:
+            return
+        for line in (folder / "status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                command = (folder / "cmdline").read_bytes().split(b"\0")
+                self._found[int(folder.name)] = (self._role(folder, command), int(line.split()[1]) * 1024)
+
+    def _role(self, folder: Path, command: list[bytes]) -> str:
+        pid, parent = int(folder.name), self._parent(folder)
+        if pid == self._session:
+            return Path(os.fsdecode(command[0])).name
+        text = b" ".join(command)
+        if b"resource_tracker" in text:
+            return "resource tracker"
+        if b"forkserver" in text:
+            return "fork server" if parent == self._session else "worker"
+        return "worker" if b"spawn_main" in text else Path(os.fsdecode(command[0])).name
+
+    def _parent(self, folder: Path) -> int:
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])

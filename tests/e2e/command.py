@@ -1,0 +1,144 @@
+"""The command as its users run it: a process of its own, files in a folder, and what it left and said."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROOT = Path(__file__).parents[2]
+_PAIR = re.compile(r'([a-zA-Z_.]+)=("(?:[^"\\]|\\.)*"|\S*)')
+_LONGEST = 100.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended and what it said."""
+
+    code: int
+    text: str
+    """Standard error."""
+    output: str = ""
+
+    def events(self, name: str) -> list[dict[str, str]]:
+        """The fields of every line of that event."""
+        lines = (dict(_PAIR.findall(line)) for line in self.text.splitlines())
+        return [
+            {key: value.strip('"') for key, value in line.items()}
+            for line in lines
+            if line.get("event") == name
+        ]
+
+    @property
+    def finish(self) -> dict[str, int]:
+        """The figures of the last line."""
+        (fields,) = self.events("run.finish")
+        return {key: int(value) for key, value in fields.items() if value.isdigit()}
+
+
+class Command:
+    """image-syncer in a folder of its own, with an environment that holds nothing of this account."""
+
+    def __init__(self, folder: Path) -> None:
+        """Args: folder: the working directory; also HOME."""
+        self.folder = folder
+        self.environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+
+    def write(self, name: str, value: Any) -> Path:
+        """Write a file: text as it is, anything else as JSON."""
+        path = self.folder / name
+        path.write_text(value if isinstance(value, str) else json.dumps(value))
+        return path
+
+    def rules(self, rules: Mapping[str, str | Sequence[str]]) -> None:
+        """Write images.json."""
+        self.write("images.json", rules)
+
+    def insecure(self, *registries: str, **more: Any) -> None:
+        """Write auth.json for registries that speak plain HTTP."""
+        self.write("auth.json", {address: {"insecure": True, **more} for address in registries})
+
+    @staticmethod
+    def words(*arguments: str) -> list[str]:
+        """The command line."""
+        return [sys.executable, "-m", "pipeline", *arguments]
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """Start it and do not wait; it is the leader of a process group."""
+        return subprocess.Popen(
+            self.words(*arguments),
+            cwd=self.folder,
+            env=self.environ | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, **environ: str) -> Result:
+        """Run it to its end."""
+        return self.end(self.start(*arguments, **environ))
+
+    def end(self, process: subprocess.Popen[str]) -> Result:
+        """Wait for a started one; one that does not end is killed, and fails the test."""
+        try:
+            output, text = process.communicate(timeout=_LONGEST)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, text = process.communicate()
+            raise AssertionError(f"it did not end in {_LONGEST} s: {text[-2000:]}") from None
+        return Result(process.returncode, text, output)
+
+
+def wait_for(condition: Any, *, seconds: float = 30.0) -> None:
+    """Wait until the condition holds, in steps of 5 ms.
+
+    Raises:
+        AssertionError: it does not.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not happen"
+        time.sleep(0.005)
+
+
+def children(pid: int) -> Iterator[int]:
+    """The living descendants of a process."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z":
+            parents[int(stat.parent.name)] = int(fields[1])
+    for child in parents:
+        above = child
+        while above in parents and above != pid:
+            above = parents[above]
+        if above == pid and child != pid:
+            yield child
+
+
+def workers(pid: int) -> list[int]:
+    """The worker processes of a run: what the fork server has forked."""
+    found = []
+    for child in children(pid):
+        try:
+            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) != pid:
+            found.append(child)
+    return found

@@ -1,0 +1,272 @@
+"""Kills, signals and second runs: whatever ends a run, the next one brings the rest and nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.command import children, wait_for, workers
+from tests.registry.content import image, index, layer
+from tests.registry.faults import Fault, Stall
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+UPLOADED = r"/blobs/uploads/.*digest="
+
+
+def fill(source: Registry, *, repositories: int = 4, tags: int = 4) -> int:
+    """Images that share layers within and across repositories; returns how many."""
+    base = layer("common to all", size=50_000)
+    for number in range(repositories):
+        own = layer(f"of repository {number}", size=30_000)
+        for tag in range(tags):
+            parts = [
+                image(base, own, layer(f"{number} {tag}", size=20_000), architecture=arch)
+                for arch in ("amd64", "arm64")
+            ]
+            source.add(f"team/app{number}", index(*parts), f"v{tag}")
+    return repositories * tags
+
+
+def uploads(mirror: Registry) -> Counter[str]:
+    """Confirmed uploads by repository and digest."""
+    entries = mirror.requests(method="PUT", path=UPLOADED, status=201)
+    return Counter(
+        f"{entry.path.split('/blobs/')[0]} {re.sub('.*digest=', '', entry.query)}" for entry in entries
+    )
+
+
+def prepare(command: Command, source: Registry, mirror: Registry, *, repositories: int = 4) -> None:
+    """Rules for all repositories."""
+    command.rules(
+        {f"{source.address}/team/app{n}": f"{mirror.address}/copy/app{n}" for n in range(repositories)}
+    )
+    command.insecure(source.address, mirror.address)
+
+
+def complete(source: Registry, mirror: Registry, *, repositories: int = 4) -> bool:
+    """Whether every tag of the source is at the mirror, with the same digest."""
+    return all(source.tags(f"team/app{n}") == mirror.tags(f"copy/app{n}") != {} for n in range(repositories))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_everything_killed(command: Command, scripted: Scripted, seed: int) -> None:
+    """After SIGKILL of the whole run, the next one copies the rest and sends no confirmed blob again."""
+    source, mirror = scripted(), scripted()
+    total = fill(source)
+    prepare(command, source, mirror)
+    process = command.start()
+    mirror.wait_for(random.Random(seed).randint(1, 60), method="PUT")
+    for pid in children(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    tagged = {f"copy/app{n}:{tag}" for n in range(4) for tag in mirror.tags(f"copy/app{n}")}
+
+    result = command.run()
+
+    assert result.code == 0, result.text
+    assert complete(source, mirror)
+    assert result.finish["copied"] + result.finish["unchanged"] == total
+    assert result.finish["unchanged"] <= len(tagged)
+    assert max(uploads(mirror).values()) == 1
+
+
+def test_supervisor_killed_leaves_nobody(command: Command, scripted: Scripted) -> None:
+    """After SIGKILL of the supervisor alone, its workers and the fork server are gone too."""
+    source, mirror = scripted(), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    source.fault(Fault(action=Stall(), method="GET", path="/blobs/", times=None))
+    process = command.start()
+    source.wait_for(3, method="GET", path="/blobs/")
+    mine = list(children(process.pid))
+    assert len(mine) > 2
+
+    process.kill()
+    process.communicate()
+
+    wait_for(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in mine))
+    source.release()
+
+
+def test_worker_killed(command: Command, scripted: Scripted) -> None:
+    """A worker that is killed is replaced, its tasks are done by another one, and the run is complete."""
+    source, mirror = scripted(), scripted()
+    total = fill(source)
+    prepare(command, source, mirror)
+    source.fault(Fault(action=Stall(), method="GET", path="/blobs/", times=4))
+    process = command.start()
+    source.wait_for(4, method="GET", path="/blobs/")
+    for pid in workers(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    source.release()
+
+    result = command.end(process)
+
+    assert (result.code, result.finish["copied"]) == (0, total), result.text
+    assert complete(source, mirror)
+    assert all("SIGKILL" in event["reason"] for event in result.events("worker.lost"))
+    assert result.events("worker.lost")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_first_signal_drains(command: Command, scripted: Scripted, number: signal.Signals, code: int) -> None:
+    """The first signal lets finish what is under way and ends with 128 + its number; the next run goes on."""
+    source, mirror = scripted(), scripted()
+    total = fill(source)
+    prepare(command, source, mirror)
+    source.fault(Fault(action=Stall(), method="GET", path="/blobs/", times=3))
+    process = command.start()
+    source.wait_for(3, method="GET", path="/blobs/")
+    process.send_signal(number)
+    assert process.stderr
+    said = ""
+    while "run.drain" not in said:
+        said = process.stderr.readline()
+    source.release()
+
+    result = command.end(process)
+
+    assert result.code == code, result.text
+    assert "Traceback" not in result.text
+    again = command.run()
+    assert again.code == 0, again.text
+    assert again.finish["copied"] + again.finish["unchanged"] == total
+    assert complete(source, mirror)
+    assert max(uploads(mirror).values()) == 1
+
+
+def test_second_signal_ends_at_once(command: Command, scripted: Scripted) -> None:
+    """The second signal does not wait for what hangs."""
+    source, mirror = scripted(), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    source.fault(Fault(action=Stall(seconds=60), method="GET", path="/blobs/", times=None))
+    process = command.start("--drain", "60s")
+    source.wait_for(1, method="GET", path="/blobs/")
+    process.send_signal(signal.SIGINT)
+    assert process.stderr
+    said = ""
+    while "run.drain" not in said:
+        said = process.stderr.readline()
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.4)
+    process.send_signal(signal.SIGINT)
+
+    result = command.end(process)
+
+    source.release()
+    assert result.code == 130
+    assert "Traceback" not in result.text
+
+
+def test_hangup_reopens_the_log(command: Command, scripted: Scripted) -> None:
+    """With --log, SIGHUP opens the file anew under its name, and the run goes on."""
+    source, mirror = scripted(), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    source.fault(Fault(action=Stall(), method="GET", path="/blobs/", times=3))
+    process = command.start("--log", "run.log")
+    source.wait_for(3, method="GET", path="/blobs/")
+    log = command.folder / "run.log"
+    log.rename(command.folder / "run.log.1")
+    process.send_signal(signal.SIGHUP)
+    wait_for(log.exists)
+    source.release()
+
+    result = command.end(process)
+
+    assert result.code == 0
+    assert "run.start" in (command.folder / "run.log.1").read_text()
+    assert "run.finish" in log.read_text()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ctrl_c_at_any_moment(command: Command, scripted: Scripted, seed: int) -> None:
+    """Ctrl-C to the whole group at a moment of start-up ends without a traceback, and soon."""
+    source, mirror = scripted(), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    process = command.start()
+    moments = [
+        (command.folder / "records" / "lock").exists,
+        lambda: len(list(children(process.pid))) >= 2,
+        lambda: source.count() >= 1,
+        lambda: mirror.count(method="POST") >= 1,
+    ]
+    wait_for(moments[seed])
+    os.killpg(process.pid, signal.SIGINT)
+
+    result = command.end(process)
+
+    assert "Traceback" not in result.text
+    assert result.code in (0, 130), result.text
+
+
+def test_second_run_on_the_same_records(command: Command, scripted: Scripted) -> None:
+    """A second run on records that another one holds ends with 3 and one line that names the holder."""
+    source, mirror = scripted(), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    source.fault(Fault(action=Stall(), method="GET", path="/blobs/", times=1))
+    process = command.start()
+    source.wait_for(1, method="GET", path="/blobs/")
+
+    second = command.run()
+
+    source.release()
+    assert command.end(process).code == 0
+    assert second.code == 3
+    assert str(process.pid) in second.text
+    assert len(second.text.splitlines()) == 1
+
+
+def test_damaged_records(command: Command, scripted: Scripted) -> None:
+    """Records that are damaged are set aside and reported, and no image is lost."""
+    source, mirror = scripted(), scripted()
+    total = fill(source)
+    prepare(command, source, mirror)
+    assert command.run().code == 0
+    for file in (command.folder / "records" / "store").iterdir():
+        file.write_bytes(b"garbage" * 1_000)
+
+    result = command.run()
+
+    assert (result.code, result.finish["unchanged"]) == (0, total), result.text
+    assert result.events("records.trouble")
+
+
+def test_records_without_rights(command: Command, scripted: Scripted) -> None:
+    """Records that cannot be written end the run with 3 and one clear line, before any request."""
+    source, mirror = scripted(), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    (command.folder / "records").mkdir(mode=0o500)
+    caps = "-dac_override,-dac_read_search"
+    run = subprocess.run(
+        ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}", *command.words()],
+        cwd=command.folder,
+        env=command.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 3
+    assert len(run.stderr.splitlines()) == 1
+    assert "--records" in run.stderr
+    assert source.count() == 0

@@ -1,0 +1,192 @@
+"""The rules that no single file shows: which way imports point, and how long files and functions may be.
+
+Read from the syntax trees: an import inside a function or under TYPE_CHECKING counts like any other.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LEVELS = (
+    {"errors", "settings", "log"},
+    {"model"},
+    {"config", "registry", "records"},
+    {"stages"},
+    {"engine"},
+    {"progress", "report"},
+    {"sync"},
+    {"cli"},
+    {"__main__"},
+)
+"""Parts of `pipeline`, each level may import the levels before it."""
+LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
+PIECES = {"records_folder": "records"}
+"""Modules that belong to the part of another name."""
+SIBLINGS = {"config", "registry", "records"}
+"""Parts of one level that know nothing of each other."""
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 40
+SENTENCE_BREAK = re.compile(r"[.!?]\s+[A-Z]")
+
+
+def files(*folders: str) -> list[Path]:
+    """The Python files below the folders, as paths within the project."""
+    return sorted(path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse((ROOT / path).read_text(), filename=str(path))
+
+
+def names_imported(module: ast.Module, package: tuple[str, ...]) -> set[str]:
+    """The full names of all modules and names that a module of `package` imports."""
+    found = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*above, *([node.module] if node.module else [])))
+            found |= {f"{base}.{name.name}" for name in node.names}
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """The full names of all modules and names that a file imports."""
+    return names_imported(tree(path), path.parts[:-1])
+
+
+def part_of(path: Path) -> str:
+    """The part of `pipeline` that a file belongs to: a module's or a folder's name."""
+    name = path.parts[1].removesuffix(".py")
+    return PIECES.get(name, name)
+
+
+def parts_imported(path: Path) -> set[str]:
+    """The parts of `pipeline` that a file imports."""
+    names = {name.split(".")[1] for name in imported(path) if name.startswith("pipeline.")}
+    return {PIECES.get(name, name) for name in names} & LEVEL.keys()
+
+
+def importers(*packages: str) -> set[str]:
+    """The parts of `pipeline` that import one of the packages."""
+    return {
+        part_of(path)
+        for path in files("pipeline")
+        if {name.split(".")[0] for name in imported(path)} & set(packages)
+    }
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """All functions of a file, methods and inner ones too."""
+    return [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from `def` to the end, without the docstring."""
+    total = (function.end_lineno or function.lineno) - function.lineno + 1
+    if ast.get_docstring(function) is None:
+        return total
+    docstring = function.body[0]
+    return total - ((docstring.end_lineno or docstring.lineno) - docstring.lineno + 1)
+
+
+@pytest.mark.parametrize("path", files("pipeline"), ids=str)
+def test_import_order(path: Path) -> None:
+    """A module imports its own part and lower ones only; config, registry, records not each other."""
+    part = part_of(path)
+    if part == "__init__":
+        assert parts_imported(path) == set()
+        return
+    assert part in LEVEL, f"{part} has no place in the order of imports: give it one in LEVELS"
+
+    wrong = {
+        other
+        for other in parts_imported(path) - {part}
+        if LEVEL[other] > LEVEL[part] or (other in SIBLINGS and part in SIBLINGS)
+    }
+
+    assert wrong == set()
+
+
+def test_diskcache() -> None:
+    """Only records.py imports diskcache, so that replacing it stays a change of one file."""
+    assert importers("diskcache") <= {"records"}
+
+
+def test_requests() -> None:
+    """Only registry/ imports requests and urllib3."""
+    assert importers("requests", "urllib3") <= {"registry"}
+
+
+def test_stages_know_no_process() -> None:
+    """The stages import no multiprocessing: they know no queue, process or engine."""
+    assert "stages" not in importers("multiprocessing")
+
+
+def test_model_is_pure() -> None:
+    """The model imports nothing that touches the system or the clock."""
+    assert "model" not in importers("os", "socket", "multiprocessing", "time", "subprocess", "threading")
+
+
+@pytest.mark.parametrize("folder", ["pipeline", "tests", "scripts"])
+def test_file_lengths(folder: str) -> None:
+    """No file is longer than 400 lines."""
+    lengths = {str(path): len((ROOT / path).read_text().splitlines()) for path in files(folder)}
+
+    assert {path: length for path, length in lengths.items() if length > MAX_FILE_LINES} == {}
+
+
+@pytest.mark.parametrize("folder", ["pipeline", "tests", "scripts"])
+def test_function_lengths(folder: str) -> None:
+    """No function is longer than 40 lines, docstrings not counted."""
+    lengths = {
+        f"{path}:{function.lineno} {function.name}": lines_of(function)
+        for path in files(folder)
+        for function in functions(path)
+    }
+
+    assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
+
+
+def test_every_test_is_one_sentence() -> None:
+    """Every test has a docstring of one sentence, which states the behaviour."""
+    wrong = []
+    for path in files("tests"):
+        for function in functions(path) if path.name.startswith("test_") else []:
+            if not function.name.startswith("test"):
+                continue
+            text = " ".join((ast.get_docstring(function) or "").split())
+            if not text.endswith(".") or SENTENCE_BREAK.search(text):
+                wrong.append(f"{path}:{function.lineno} {function.name}: {text!r}")
+
+    assert wrong == []
+
+
+def test_reading() -> None:
+    """Imports are seen wherever they stand and however they are written, and docstrings are no lines."""
+    source = """
+def long():
+    '''One.
+
+    Two.'''
+    from . import queues
+    from ..model.flow import Flow
+    import pipeline.cli
+"""
+    module = ast.parse(source)
+    [function] = module.body
+    assert isinstance(function, ast.FunctionDef)
+
+    names = names_imported(module, ("pipeline", "engine"))
+
+    assert names == {"pipeline.engine.queues", "pipeline.model.flow.Flow", "pipeline.cli"}
+    assert lines_of(function) == 4
