@@ -121,7 +121,9 @@ class Bench:
 
     def skopeo(self, destination: DockerRegistry) -> list[str]:
         """The command line of skopeo that copies the corpus."""
-        repositories = {self.corpus.repository(number): [] for number in range(self.corpus.repos)}
+        repositories: dict[str, list[str]] = {
+            self.corpus.repository(number): [] for number in range(self.corpus.repos)
+        }
         source = self.folder / "skopeo.yaml"  # JSON is YAML
         source.write_text(json.dumps({self.source.address: {"tls-verify": False, "images": repositories}}))
         sync = ["skopeo", "--insecure-policy", "sync", "--all", "--src", "yaml", "--dest", "docker"]
@@ -215,7 +217,7 @@ def _table(corpus: Corpus, state: str, runs: list[Run]) -> list[str]:
             counts = [float(getattr(run, side)[kind]) for run in runs]
             if any(counts):
                 rows.append((f"  {side}: {kind}", counts, None))
-    head = f"{state:26}" + "".join(f"{run.client:>14}" for run in runs) + f"{'least':>10}{'ratio':>8}"
+    head = f"{state:30}" + "".join(f"{run.client:>14}" for run in runs) + f"{'least':>10}{'ratio':>8}"
     return [head, *(_row(*row) for row in rows)]
 
 
@@ -223,7 +225,7 @@ def _row(name: str, values: list[float], minimum: float | None) -> str:
     cells = "".join(f"{_number(value):>14}" for value in values)
     floor = "" if minimum is None else _number(minimum)
     ratio = f"{values[0] / values[1]:.2f}" if len(values) == 2 and values[1] else ""
-    return f"{name:26}{cells}{floor:>10}{ratio:>8}".rstrip()
+    return f"{name:30}{cells}{floor:>10}{ratio:>8}".rstrip()
 
 
 def _number(value: float) -> str:
@@ -236,7 +238,15 @@ def as_json(corpus: Corpus, runs: list[Run]) -> dict[str, Any]:
         "corpus": asdict(corpus) | {name: getattr(corpus, name) for name in ("images", "manifests", "blobs")},
         "least": {state: least(corpus, state) for state in ("cold", "warm")},
         "runs": [
-            {**asdict(run), "requests": run.requests, "requests_per_image": run.requests / corpus.images}
+            {
+                "client": run.client,
+                "state": run.state,
+                **asdict(run.cost),
+                "source": dict(run.source),
+                "destination": dict(run.destination),
+                "requests": run.requests,
+                "requests_per_image": run.requests / corpus.images,
+            }
             for run in runs
         ],
     }

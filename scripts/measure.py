@@ -106,25 +106,24 @@ class _Sampler:
                     continue
 
     def _look(self, folder: Path) -> None:
-        # After the name, which may hold spaces and brackets: state, parent, group, session.
+        # What follows the name (which may hold spaces and brackets): state, parent, group, session.
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
         if int(fields[3]) != self._session:
             return
         for line in (folder / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                command = (folder / "cmdline").read_bytes().split(b"\0")
-                self._found[int(folder.name)] = (self._role(folder, command), int(line.split()[1]) * 1024)
+                pid, peak = int(folder.name), int(line.split()[1]) * 1024
+                # The first look tells the role: who loses its parent is handed to another one.
+                role = self._found[pid][0] if pid in self._found else self._role(folder, int(fields[1]))
+                self._found[pid] = (role, peak)
 
-    def _role(self, folder: Path, command: list[bytes]) -> str:
-        pid, parent = int(folder.name), self._parent(folder)
-        if pid == self._session:
-            return Path(os.fsdecode(command[0])).name
-        text = b" ".join(command)
-        if b"resource_tracker" in text:
-            return "resource tracker"
-        if b"forkserver" in text:
-            return "fork server" if parent == self._session else "worker"
-        return "worker" if b"spawn_main" in text else Path(os.fsdecode(command[0])).name
-
-    def _parent(self, folder: Path) -> int:
-        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    def _role(self, folder: Path, parent: int) -> str:
+        command = (folder / "cmdline").read_bytes()
+        if int(folder.name) != self._session:
+            if b"resource_tracker" in command:
+                return "resource tracker"
+            if b"forkserver" in command:
+                return "fork server" if parent == self._session else "worker"
+            if b"spawn_main" in command:
+                return "worker"
+        return Path(os.fsdecode(command.partition(b"\0")[0])).name

@@ -44,8 +44,9 @@ class Member:
 class Crew:
     """Starts, finds and lets go workers; the supervisor speaks to them."""
 
-    def __init__(self, settings: Settings, keyring: object) -> None:
-        """`keyring`: credentials, handed to the workers unseen."""
+    def __init__(self, settings: Settings, keyring: object, *, runner: str = "") -> None:
+        """`keyring`: credentials, handed to the workers unseen; `runner`: see Setup, empty for the stages."""
+        self._runner = {"runner": runner} if runner else {}
         self._settings = settings
         self._keyring = keyring
         self._context = context()
@@ -86,7 +87,13 @@ class Crew:
 
     def _start(self, stage: Stage, now: float) -> Member:
         self._started += 1
-        setup = Setup(stage=stage, threads=_THREADS[stage], settings=self._settings, keyring=self._keyring)
+        setup = Setup(
+            stage=stage,
+            threads=_THREADS[stage],
+            settings=self._settings,
+            keyring=self._keyring,
+            **self._runner,
+        )
         member = Member(start_worker(self._context, f"{stage}-{self._started}", setup), stage, now)
         self.members.append(member)
         return member

@@ -72,6 +72,7 @@ class Supervisor:
         store: the records, flushed here and nowhere else.
         say: writes an event to the log.
         reopen_log: what SIGHUP asks for where there is a log file; None: SIGHUP stops the run.
+        runner: what runs tasks in the workers (see Setup); empty: the stages.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Supervisor:
         store: Store,
         say: Callable[[Event], None],
         reopen_log: Callable[[], None] | None,
+        runner: str = "",
     ) -> None:
         """See the class."""
         self._flow = flow
@@ -90,7 +92,7 @@ class Supervisor:
         self._store = store
         self._say = say
         self._reopen_log = reopen_log
-        self._crew = Crew(settings, keyring)
+        self._crew = Crew(settings, keyring, runner=runner)
         self._selector = selectors.DefaultSelector()
         self._said: set[tuple[str, str]] = set()
         self._moving: dict[str, int] = {}

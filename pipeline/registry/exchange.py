@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import requests
 
+from pipeline.errors import MachineError, RegistryError
+from pipeline.registry.faults import fault_for
 from pipeline.registry.session import Body, Call, Session, finish, persist
 from pipeline.registry.tokens import scopes_for, within
 
@@ -80,12 +82,12 @@ class Exchange:
         location = response.headers.get("Location", "")
         if not location:
             return ""
-        insecure = self._find(call.purpose.repository).insecure
+        insecure = self._credential(call).insecure
         return self.session.resolve(replace(call, url=response.url, insecure=insecure), location)
 
     def _try(self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING) -> requests.Response:
         repository = call.purpose.repository
-        credential = self._find(repository)
+        credential = self._credential(call)
         self._auth.name_origin(credential)
         purpose = replace(call.purpose, origin=credential.origin)
         call = replace(call, purpose=purpose, insecure=credential.insecure)
@@ -94,6 +96,15 @@ class Exchange:
         if wanted or response.status_code < _REDIRECTING:
             return response
         raise self.session.error(purpose, response)
+
+    def _credential(self, call: Call) -> Credential:
+        """Who we are there; a helper program that fails is a fault of this operation, and may recover."""
+        try:
+            return self._find(call.purpose.repository)
+        except MachineError as error:
+            raise RegistryError(
+                fault_for(call.purpose, words=str(error), code="CREDENTIALS", retryable=True)
+            ) from None
 
     def _authorized(self, call: Call, credential: Credential, scopes: Scopes) -> requests.Response:
         """Send with authorization, learn from a refusal, and repeat while there is something new to say."""

@@ -19,6 +19,7 @@ from pipeline.model.messages import Lacking, Moved, Outcome, Stored
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pipeline.errors import Side
     from pipeline.model.manifest import Descriptor
     from pipeline.model.messages import Move, Put
     from pipeline.model.reference import Repository
@@ -195,7 +196,13 @@ def _stream(task: Move, upload: Upload, context: Context, *, fresh: bool) -> boo
             return upload.put(body, digest=blob.digest)
     except RegistryError as error:
         upload.cancel()
-        raise error.on("source") from error
+        raise error.on(_side(task, error.fault)) from error
+
+
+def _side(task: Move, fault: Fault) -> Side:
+    """Where a body broke: it is read from the source while it is sent."""
+    where = (fault.registry, fault.repository)
+    return "source" if where == (task.source.registry, task.source.path) else "destination"
 
 
 def _sizeless(task: Move) -> Fault:

@@ -97,27 +97,21 @@ class Layout:
             _settle_times(root)
             run("umoci", "repack", "--image", image, "--history.created", "2026-01-01T00:00:00Z", str(bundle))
             shutil.rmtree(bundle)
-        run(
-            "umoci",
-            "config",
-            "--image",
-            image,
-            "--config.cmd",
-            "/bin/sh",
-            "--created",
-            "2026-01-01T00:00:00Z",
-        )
-        descriptor = self._restate(self.tagged(name), platform)
-        self.tag(name, descriptor)
-        return {**descriptor, "platform": platform_of(platform)}
+        made = ("--no-history", "--config.cmd", "/bin/sh", "--created", "2026-01-01T00:00:00Z")
+        run("umoci", "config", "--image", image, *made)
+        descriptor = self.for_platform(self.tagged(name), platform)
+        self.tag(name, {key: descriptor[key] for key in ("mediaType", "digest", "size")})
+        return descriptor
 
-    def _restate(self, descriptor: Descriptor, platform: str) -> Descriptor:
-        manifest = json.loads(self.read(descriptor["digest"]))
-        config = json.loads(self.read(manifest["config"]["digest"]))
-        config |= platform_of(platform)
-        config_bytes = json.dumps(config).encode()
-        manifest["config"] = self.add(config_bytes, manifest["config"]["mediaType"])
-        return self.add_json({**manifest, "mediaType": OCI_MANIFEST})
+    def for_platform(self, image: Descriptor, platform: str) -> Descriptor:
+        """Make the image that has the same layers and another platform, described as an index names it."""
+        manifest = json.loads(self.read(image["digest"]))
+        config = json.loads(self.read(manifest["config"]["digest"])) | platform_of(platform)
+        manifest["config"] = self.add(json.dumps(config).encode(), manifest["config"]["mediaType"])
+        return {
+            **self.add_json({**manifest, "mediaType": OCI_MANIFEST}),
+            "platform": platform_of(platform),
+        }
 
     def make_index(self, entries: Iterable[Descriptor], **more: Any) -> Descriptor:
         """Make an image index of `entries` (indexes too); `more` are further fields, such as annotations."""

@@ -146,3 +146,10 @@ def test_tool_error(needs_real: None) -> None:
     """A program that fails is an error that holds the command, the exit status and its words."""
     with pytest.raises(ToolError, match=r"skopeo inspect nonsense: exit status 1: .*nonsense"):
         run("skopeo", "inspect", "nonsense")
+
+
+def test_same_bytes(needs_real: None, tmp_path: Path) -> None:
+    """The same image made twice has the same digest, whenever and wherever it is made."""
+    first, second = (Layout(tmp_path / name).make_image("x", word="w") for name in ("one", "two"))
+
+    assert first == second

@@ -72,12 +72,14 @@ class Access:
         basic_opens = options.auth == "basic" or options.harbor
         if basic_opens and given and _basic(given) == (options.username, options.password):
             return
-        if options.auth == "basic" or (options.harbor and given):
-            raise _challenge(f'Basic realm="{"harbor" if options.harbor else SERVICE}"')
+        if options.auth == "basic":
+            raise _challenge(f'Basic realm="{SERVICE}"')
         needed = _needed(entry.method, repository, origin)
         error = self._error(given, needed)
         if error is None:
             return
+        if options.harbor and given:
+            raise _challenge('Basic realm="harbor"')
         scopes = [
             f"repository:{name}:{_joined(needed, name)}" for name in dict.fromkeys(name for name, _ in needed)
         ]

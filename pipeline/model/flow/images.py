@@ -103,6 +103,9 @@ class Images:
             found = outcome.fault if isinstance(outcome, Failed) else outcome.destinations[0]
             self.manifests.looked(task.destinations[0], found)
             return
+        if isinstance(outcome, Failed) and _is_of_destination(task, outcome.fault):
+            self.part(task, outcome.fault.registry, outcome.fault)
+            return
         for key in self._looks.pop(task.key, ()):
             image = self._open.get(key)
             if image is None:
@@ -115,6 +118,20 @@ class Images:
                 assert outcome.source is not None
                 there = dict(zip(task.destinations, outcome.destinations, strict=True))
                 self._compare(image, outcome.source, there.get(image.destination))
+
+    def part(self, task: Look, registry: str, fault: Fault | None = None) -> None:
+        """Take the destinations at one registry out of a Look, so that the others need not wait for it.
+
+        With `fault` their images fail, else they are looked at by themselves.
+        """
+        images = [self._open[key] for key in self._looks.pop(task.key, ()) if key in self._open]
+        there = [image for image in images if image.destination.repository.registry == registry]
+        for part in ([image for image in images if image not in there], there):
+            if part is there and fault is not None:
+                for image in there:
+                    self.fail(image.key, fault)
+            elif part and task.source is not None:
+                self._look(task.source, part, tuple(image.destination for image in part))
 
     def _compare(self, image: Image, source: Found, there: Found | Fault | None) -> None:
         """Stop where nothing changed; else read."""
@@ -367,3 +384,10 @@ class Images:
     def open_images(self) -> list[Image]:
         """All open images, for the window, displays and checks of invariants."""
         return list(self._open.values())
+
+
+def _is_of_destination(task: Look, fault: Fault) -> bool:
+    """Whether a whole Look failed for a registry that is none of the source's."""
+    assert task.source is not None
+    there = {destination.repository.registry for destination in task.destinations}
+    return fault.registry in there - {task.source.repository.registry}

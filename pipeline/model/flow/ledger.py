@@ -195,7 +195,11 @@ class Flow:
         registry.cool_until = max(registry.cool_until, until)
         if registry.blocked_since is None:
             registry.blocked_since = self._desk.now
-        self._desk.ready(task)
+        name = outcome.fault.registry
+        if isinstance(task, Look) and task.source and name != task.source.repository.registry:
+            self._images.part(task, name)
+        else:
+            self._desk.ready(task)
 
     def _give_up(self, name: str, fault: Fault) -> None:
         """Ask the registry nothing more in this pass: whatever needs it fails with the same fault."""

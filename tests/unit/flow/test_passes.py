@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from pipeline.model.flow import window
 from pipeline.model.messages import Move, Page
 from pipeline.settings import Limits
 from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, rule
@@ -150,6 +153,21 @@ def test_unreachable_registry_fails_fast() -> None:
     assert len(world.done) <= 8
 
 
+def test_destinations_elsewhere_do_not_wait() -> None:
+    """A destination registry that asks for a pause, or is down, holds up no other one of the same source."""
+    world = World(retries=0)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.throttle("look", "slow.example.net", delay=50)
+    world.fail("down.example.net", registry="down.example.net", code="UNREACHABLE", times=9)
+    targets = (f"{MIRROR}/a", "slow.example.net/a", "down.example.net/a")
+
+    flow = world.run([rule(f"{SOURCE}/a:v1", *targets)])
+
+    assert (2, 1) == (flow.counts.copied, flow.counts.failed)
+    story = flow.story(f"{SOURCE}/a:v1 -> {MIRROR}/a:v1")
+    assert story[-1].startswith("0.000 Finish")
+
+
 def test_rules_that_share_a_destination_wait() -> None:
     """A rule that failed to expand and is tried again keeps its right to the destination tag."""
     world = World()
@@ -179,6 +197,19 @@ def test_looping_list_fails_the_rule() -> None:
 
     assert 1 == flow.counts.rules_failed
     assert 2 == flow.counts.copied
+
+
+def test_endless_list_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tag list that brings ever new pages fails the rule after a bounded number of them."""
+    monkeypatch.setattr(window, "MAX_PAGES", 5)
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(50)))
+    world.page_size = 1
+
+    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+
+    assert 1 == flow.counts.rules_failed
+    assert 6 == flow.counts.copied
 
 
 def test_drain_finishes_what_is_complete() -> None:
