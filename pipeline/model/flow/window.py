@@ -51,6 +51,8 @@ class Cursor:
     """The page before, to catch one that repeats."""
     tags: int = 0
     selected: int = 0
+    fault: Fault | None = None
+    """Why the list ends here; what came before it is copied all the same."""
 
 
 class Window:
@@ -128,6 +130,9 @@ class Window:
             targets = pairs(cursor.rule, name, position)
             self._claim(source, [(target, cursor.rule.number) for target in targets])
             return True
+        if cursor.fault is not None:
+            self._fail(cursor, cursor.fault)
+            return True
         if cursor.page is None:
             self._close(cursor)
             return True
@@ -169,12 +174,12 @@ class Window:
         for cursor in self._asking.pop(task.key, ()):
             cursor.asked = False
             trouble = self._turn(cursor, outcome)
-            selected = list(select(cursor.rule, outcome.tags)) if not trouble else []
+            selected = list(select(cursor.rule, outcome.tags))
             cursor.tags += len(outcome.tags)
             cursor.selected += len(selected)
             cursor.names.extend((name, None) for name in selected)
             if trouble:
-                self._fail(cursor, self._listing_fault(cursor, trouble))
+                cursor.fault = self._listing_fault(cursor, trouble)
 
     def _turn(self, cursor: Cursor, outcome: Page) -> str:
         """Set the cursor to the next page; returns why the list cannot be trusted, or nothing."""
@@ -211,7 +216,7 @@ class Window:
     def page_failed(self, task: Expand, fault: Fault) -> None:
         """A page could not be had: the rule is tried again in the next pass, or fails."""
         for cursor in self._asking.pop(task.key, ()):
-            self._fail(cursor, fault)
+            cursor.fault = fault
 
     def _fail(self, cursor: Cursor, fault: Fault) -> None:
         """End the rule's expansion with a fault; rules that it goes before wait while it may be retried."""

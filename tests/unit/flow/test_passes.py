@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pipeline.model.flow import window
 from pipeline.model.messages import Move, Page
 from pipeline.settings import Limits
 from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, rule
 
 if TYPE_CHECKING:
+    import pytest
+
     from pipeline.model.messages import Outcome, Task
 
 
