@@ -1,0 +1,197 @@
+"""Wrong input: one clear line on standard error, exit 2, no request; a wrong rule fails alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.registry.content import image, layer
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command
+    from tests.registry.fixtures import Scripted
+
+USAGE = [
+    (["--proc", "0"], "'0' is no whole number of at least 1"),
+    (["-p=-3"], "'-3' is no whole number"),
+    (["--retries", "-1"], "'-1' is no whole number of at least 0"),
+    (["--retries", "many"], "'many' is no whole number"),
+    (["--forse"], "did you mean --force?"),
+    (["--force=perhaps"], "write --force=true or --force=false"),
+    (["--force", "false"], "'false' is no verb"),
+    (["snyc"], "did you mean sync?"),
+    (["sync", "please"], "'please' is one word too many"),
+    (["copy", "nginx"], "copy needs a source and at least one destination"),
+    (["copy", "nginx:/(/", "r.io/nginx"], "is no expression"),
+    (["--registry", "r.io"], "a default registry without a default namespace"),
+    (["--namespace", "ns"], "a default namespace without a default registry"),
+    (["--os", "linux,"], "--os"),
+    (["--arch", ":v8"], "--arch"),
+    (["--drain", "soon"], "'soon' is no time"),
+    (["--images", "images.txt"], ".json"),
+    (["--images", "nothing.json"], "nothing.json"),
+    (["--log", "no/such/folder/run.log"], "no/such/folder/run.log"),
+    (["--log-level", "loud"], "loud"),
+    (["--output-success-images", "no/such/good.yaml"], "no/such"),
+    (["--output-failed-images", "bad.txt"], ".yaml"),
+    (["--output-images-format", "xml"], "xml"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), USAGE)
+def test_flags(command: Command, arguments: list[str], words: str) -> None:
+    """A wrong flag or word is named in one line."""
+    command.rules({})
+
+    result = command.run(*arguments)
+
+    assert (result.code, len(result.text.splitlines())) == (2, 1), result.text
+    assert words in result.text
+    assert not (command.folder / "records").exists()
+
+
+FILES = [
+    ("images.json", "", "empty"),
+    ("images.json", "{", "images.json:1"),
+    ("images.json", '{"a/b:1": 5}', "images.json:1:11"),
+    ("images.json", '{"a/b:1": ["c/d", {}]}', "images.json:1:19"),
+    ("images.json", "[]", "images.json:1"),
+    ("images.yaml", "a/b:1: &x [*x]", "images.yaml:1"),
+    ("images.yaml", "a/b:1: !!python/object:os.system x", "images.yaml:1"),
+    ("images.yaml", "<<: {a/b: c/d}", "images.yaml:1"),
+    ("images.yaml", "a: b: c", "images.yaml:1"),
+    ("auth.json", '{"r.io": {"user": "x"}}', "auth.json:1:11"),
+    ("auth.json", '{"r.io": "secret-word"}', "auth.json:1:10"),
+    ("auth.yaml", "r.io: {username: u, password: $UNSET_VARIABLE}", "UNSET_VARIABLE"),
+    ("config.json", '{"auth": {}}', "images"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "words"), FILES)
+def test_files(command: Command, name: str, text: str, words: str) -> None:
+    """A wrong file is named in one line, with the place in it, and a value that may be a secret is not."""
+    command.rules({})
+    path = command.write(name, text)
+    flag = f"--{path.stem}"
+
+    result = command.run(flag, name)
+
+    assert (result.code, len(result.text.splitlines())) == (2, 1), result.text
+    assert words in result.text
+    assert "secret-word" not in result.text
+
+
+def test_wrong_rules_fail_alone(command: Command, scripted: Scripted) -> None:
+    """Each rule that is wrong is reported before any request; the others go on, and the exit code is 1."""
+    source, mirror = scripted(), scripted()
+    source.add("a", image(layer("one")), "v1")
+    command.insecure(source.address, mirror.address)
+    command.rules(
+        {
+            f"{source.address}/a:v1": f"{mirror.address}/a",
+            "": f"{mirror.address}/b",
+            f"{source.address}/Upper:v1": f"{mirror.address}/b",
+            f"{source.address}/c:v1,v2": f"{mirror.address}/c:v1",
+            f"{source.address}/d:/[/": f"{mirror.address}/d",
+            f"{source.address}/e:v1": f"{mirror.address}/$NO_SUCH_VARIABLE",
+            f"{source.address}/f:v1": "",
+        }
+    )
+
+    result = command.run()
+
+    assert (result.code, result.finish["copied"], result.finish["rules_failed"]) == (1, 1, 6), result.text
+    assert len(result.events("config.rule_invalid")) == 6
+    assert {entry.path.split("/")[2] for entry in source.requests()} == {"a"}
+
+
+@pytest.mark.parametrize("text", ["{}", '{"a/b": []}'])
+def test_nothing_to_do(command: Command, text: str) -> None:
+    """A rules file without rules is fine."""
+    command.write("images.json", text)
+
+    assert command.run().code == (0 if text == "{}" else 1)
+
+
+def test_no_rules_file(command: Command) -> None:
+    """Without any rules file the error says how to name one."""
+    command.write("images.yaml", "{}")
+
+    result = command.run()
+
+    assert (result.code, len(result.text.splitlines())) == (2, 1)
+    assert "--images images.yaml" in result.text
+
+
+def test_duplicate_keys(command: Command, scripted: Scripted) -> None:
+    """Of two equal keys the last one wins, with a warning that names both lines."""
+    mirror = scripted()
+    command.write("images.json", f'{{"r.invalid/a:v1": "{mirror.address}/a",\n"r.invalid/a:v1": "bad tag"}}')
+
+    result = command.run("--retries", "0")
+
+    (warning,) = result.events("config.duplicate_key")
+    assert "2" in warning["line"]
+    assert "1" in warning["first_line"]
+    assert result.finish["rules_failed"] == 1
+
+
+def test_defaults_from_the_environment(command: Command, scripted: Scripted) -> None:
+    """An empty destination goes to the default registry and namespace of the environment; a flag wins."""
+    source, mirror = scripted(), scripted()
+    source.add("deep/er/app", image(layer("one")), "v1")
+    command.insecure(source.address, mirror.address)
+    command.rules({f"{source.address}/deep/er/app": ""})
+
+    result = command.run("--namespace", "ours", DEFAULT_REGISTRY=mirror.address, DEFAULT_NAMESPACE="theirs")
+
+    assert result.code == 0, result.text
+    assert mirror.tags("ours/app") == source.tags("deep/er/app")
+
+
+def test_legacy_file_and_spellings(command: Command, scripted: Scripted) -> None:
+    """--config holds rules and credentials, and Go's spellings of flags are understood."""
+    source, mirror = scripted(auth="basic"), scripted()
+    source.add("app", image(layer("one")), "v1")
+    secret = {"username": "$WHO", "password": "${WORD}", "insecure": True}
+    command.write(
+        "config.json",
+        {
+            "auth": {source.address: secret, mirror.address: {"insecure": True}},
+            "images": {f"{source.address}/app": f"{mirror.address}/app"},
+        },
+    )
+
+    result = command.run(
+        "-p=6", "-r2", "--force=false", "--os=linux", "--arch", "amd64", WHO="user", WORD="pass"
+    )
+
+    assert result.code == 0, result.text
+    assert mirror.tags("app") == source.tags("app")
+
+
+def test_help_imports_little() -> None:
+    """--help fits 80 columns and imports neither requests nor any other package of ours."""
+    code = (
+        "import sys\nfrom pipeline.cli import main\n"
+        "try:\n    main(['--help'], {})\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'requests', 'urllib3', 'structlog', 'yaml', 'diskcache', 're2', 'asyncio'}"
+        " & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    *lines, last = done.stdout.splitlines()
+    assert last == "[]"
+    assert max(map(len, lines)) <= 80
+    assert "image-syncer --auth auth.yaml --images images.yaml" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["--version"])
+def test_version(command: Command, module: str) -> None:
+    """--version names the program and its version on standard output."""
+    result = command.run(module)
+
+    assert (result.code, result.output.split()[0]) == (0, "image-syncer")

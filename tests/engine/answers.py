@@ -1,0 +1,76 @@
+"""A runner that answers every task at once and rightly, but where a tag says what else is to happen.
+
+`die`: its worker is killed. `die-once-N`: the same, but only once. `stop`: its worker is stopped, once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.model.messages import Expand, Found, Got, Look, Looked, Move, Moved, Page, Put, Read, Stored
+from tests.unit.flow.world import digest, image, manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.engine.worker import Runner
+    from pipeline.model.messages import Outcome, Task
+    from pipeline.settings import Settings
+
+RUNNER = "tests.engine.answers:make"
+BROKEN = "tests.engine.answers:break_at_start"
+TAGS = tuple(f"v{number}" for number in range(20))
+
+
+def make(settings: Settings, keyring: object) -> Runner:
+    """`keyring` is a folder where it is noted what has happened once."""
+    once = Path(str(keyring))
+
+    def first(name: str) -> bool:
+        try:
+            (once / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def run(task: Task, _moved: Callable[[int], None]) -> Outcome:
+        if isinstance(task, Look) and task.source is not None:
+            tag = task.source.name
+            if tag == "die" or (tag.startswith("die-once") and first(tag)):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if tag == "stop" and first(tag):
+                os.kill(os.getpid(), signal.SIGSTOP)
+                threading.Event().wait()
+        return answer(task)
+
+    return run
+
+
+def break_at_start(_settings: Settings, _keyring: object) -> Runner:
+    """A runner that cannot be made."""
+    raise RuntimeError("no certificates here")
+
+
+def answer(task: Task) -> Outcome:
+    """What is right."""
+    content = image("one")
+    match task:
+        case Expand(side="destination"):
+            return Page(key=task.key, tags=(), missing=True)
+        case Expand():
+            return Page(key=task.key, tags=TAGS)
+        case Look():
+            kind = json.loads(content)["mediaType"]
+            found = Found(digest=digest(content), media_type=kind)
+            return Looked(key=task.key, source=found, destinations=tuple(None for _ in task.destinations))
+        case Read():
+            return Got(key=task.key, manifest=manifest(content))
+        case Move():
+            return Moved(key=task.key, how="uploaded")
+        case Put():
+            return Stored(key=task.key)

@@ -1,0 +1,156 @@
+"""The supervisor with real workers, whose runner answers at once: deaths, silence, boot errors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.engine.supervisor import Supervisor
+from pipeline.errors import MachineError
+from pipeline.model.flow.ledger import Flow
+from pipeline.model.platform import Filter
+from pipeline.settings import Settings
+from tests.engine.answers import BROKEN, RUNNER, TAGS
+from tests.unit.flow.memory import MemoryFacts
+from tests.unit.flow.world import MIRROR, SOURCE, rule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.engine.supervisor import Ending
+    from pipeline.log import Event
+
+
+@dataclass
+class Store:
+    """Records that count flushes and may refuse them."""
+
+    flushes: int = 0
+    full: bool = False
+    pending: int = 1
+
+    def flush(self) -> None:
+        """Write nothing."""
+        self.flushes += 1
+        if self.full:
+            raise MachineError("records cannot be written: no space left")
+
+
+@dataclass
+class Run:
+    """One run, its events and its end."""
+
+    folder: Path
+    source: str
+    settings: Settings = field(default_factory=Settings)
+    runner: str = RUNNER
+    store: Store = field(default_factory=Store)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Run it."""
+        facts = MemoryFacts()
+        facts.run = "run"
+        self.flow = Flow(
+            [rule(self.source, f"{MIRROR}/a")],
+            run="run",
+            facts=facts,
+            settings=self.settings,
+            platforms=Filter(),
+            now=time.monotonic(),
+        )
+        supervisor = Supervisor(
+            self.flow,
+            settings=self.settings,
+            keyring=self.folder,
+            store=self.store,
+            say=self.events.append,
+            reopen_log=None,
+            runner=self.runner,
+        )
+        self.ending: Ending = supervisor.run()
+
+    def named(self, name: str) -> list[Event]:
+        """The events of one name."""
+        return [event for event in self.events if event.name == name]
+
+
+def test_runs_to_its_end(tmp_path: Path) -> None:
+    """All images of a rule are copied by workers of all three stages."""
+    run = Run(tmp_path, f"{SOURCE}/a")
+
+    assert (len(TAGS), 0, 0) == (run.flow.counts.copied, run.flow.counts.failed, run.ending.signal)
+    assert len(TAGS) == len(run.named("image.done"))
+    assert run.store.flushes > 0
+
+
+def test_workers_that_die_once(tmp_path: Path) -> None:
+    """Tasks whose worker dies are done by the next one."""
+    run = Run(tmp_path, f"{SOURCE}/a:v1,die-once-1,die-once-2,v2")
+
+    assert 4 == run.flow.counts.copied
+    assert run.named("worker.lost")
+
+
+def test_task_that_kills_its_worker(tmp_path: Path) -> None:
+    """A task that kills every worker fails its image, with the exit status in words; the others go on."""
+    run = Run(tmp_path, f"{SOURCE}/a:v1,die,v2,v3")
+
+    assert (3, 1) == (run.flow.counts.copied, run.flow.counts.failed)
+    (failure,) = run.named("image.failed")
+    assert "SIGKILL" in failure.message
+    assert "WORKER_DIED" == failure.fields["code"]
+    assert 3 == len(run.named("worker.lost"))
+
+
+def test_stopped_worker(tmp_path: Path) -> None:
+    """A worker that is stopped holds up nothing: it is killed after its silence, and its tasks are done."""
+    run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=1.0))
+
+    assert 3 == run.flow.counts.copied
+    assert 1 == len(run.named("worker.lost"))
+
+
+def test_workers_that_cannot_begin(tmp_path: Path) -> None:
+    """A worker that cannot begin ends the run with its reason: another one would not either."""
+    run = Run(tmp_path, f"{SOURCE}/a", runner=BROKEN)
+
+    assert run.ending.trouble is not None
+    assert "no certificates here" in str(run.ending.trouble)
+    assert not run.flow.finished
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """Records that cannot be written end the run after what is under way."""
+    run = Run(tmp_path, f"{SOURCE}/a", store=Store(full=True))
+
+    assert run.ending.trouble is not None
+    assert "no space left" in str(run.ending.trouble)
+    assert 1 == run.store.flushes
+    assert run.named("run.drain")
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_nothing_to_do(tmp_path: Path, retries: int) -> None:
+    """A run without rules ends at once, and starts no worker."""
+    facts = MemoryFacts()
+    settings = Settings(retries=retries)
+    flow = Flow([], run="run", facts=facts, settings=settings, platforms=Filter(), now=time.monotonic())
+    events: list[Event] = []
+    supervisor = Supervisor(
+        flow,
+        settings=settings,
+        keyring=None,
+        store=Store(),
+        say=events.append,
+        reopen_log=None,
+        runner=BROKEN,
+    )
+
+    ending = supervisor.run()
+
+    assert (0, None) == (ending.signal, ending.trouble)
+    assert flow.finished

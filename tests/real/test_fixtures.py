@@ -1,0 +1,33 @@
+"""A machine without Debian's programs is told so, and CI does not take that for a success."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(("ci", "status", "word"), [("", 0, "1 skipped"), ("true", 1, "1 error")])
+def test_missing_programs(tmp_path: Path, ci: str, status: int, word: str) -> None:
+    """A test that needs a real registry is skipped where there is none, fails in CI, and says what to install."""
+    chosen = "tests/real/test_servers.py::test_delete"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", chosen],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path), "CI": ci, "HOME": os.environ.get("HOME", "/")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert status == done.returncode
+    assert f"{word} in " in done.stdout
+    assert (
+        "docker-registry, skopeo, umoci, busybox, htpasswd, openssl missing: run scripts/bootstrap"
+        in done.stdout
+    )
