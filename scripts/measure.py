@@ -3,7 +3,7 @@
 CPU is what the kernel charged each process when it was waited for. Processes that outlive their parent (the
 workers of a fork server) are handed to this process (PR_SET_CHILD_SUBREAPER), so none is missed. Peaks are
 the kernel's own high-water marks (VmHWM), read 20 times a second: only a process that lives for less than
-that is missed, or the last growth of one that ends.
+that is missed, or the last growth of one that ends. Pages that processes share count in each of them.
 """
 
 from __future__ import annotations
