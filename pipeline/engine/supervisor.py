@@ -217,7 +217,7 @@ class Supervisor:
             if end.fileno() in self._selector.get_map():
                 self._selector.unregister(end)
         reason = self._crew.bury(member)
-        self._say_all()
+        self._write_out()
         self._say(
             Event(
                 name="worker.lost",
@@ -253,7 +253,7 @@ class Supervisor:
         if self._drain_until is None:
             self._drain_until = time.monotonic() + self._settings.drain
             self._flow.drain(time.monotonic())
-            self._say_all()
+            self._write_out()
             seconds = f"{self._settings.drain:.0f}s at most; once more: stop now"
             fields = {"signal": number, "in_flight": len(self._moving)}
             self._say(
