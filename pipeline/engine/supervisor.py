@@ -19,9 +19,10 @@ from pipeline.log import Event
 from pipeline.model.messages import STAGES, BootFailed, Expand, Lost, Outcome, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pipeline.model.flow.ledger import Flow
+    from pipeline.model.flow.view import View
     from pipeline.model.messages import Answer, Task
     from pipeline.settings import Settings
 
@@ -29,6 +30,8 @@ _FLUSH_EVERY = 0.05
 """Seconds between two transactions of the records; log lines follow the records, never go before them."""
 _LOOK_EVERY = 1.0
 """Seconds between two looks at the clock where nothing happens."""
+_SHOW_EVERY = 0.25
+"""Seconds between two looks of the observers."""
 _HEARTBEAT = 30.0
 """Seconds between two lines on how far the run is."""
 _SUSPENDED = 10.0
@@ -52,6 +55,14 @@ class Store(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Somebody who watches a run: a display, metrics, a report's memory."""
+
+    def tick(self, view: View) -> None:
+        """Look at the run as it is now; called every quarter of a second, and once at the end."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a run ended."""
@@ -72,6 +83,7 @@ class Supervisor:
         store: the records, flushed here and nowhere else.
         say: writes an event to the log.
         reopen_log: what SIGHUP asks for where there is a log file; None: SIGHUP stops the run.
+        observers: look at the run now and then.
         runner: what runs tasks in the workers (see Setup); empty: the stages.
     """
 
@@ -84,6 +96,7 @@ class Supervisor:
         store: Store,
         say: Callable[[Event], None],
         reopen_log: Callable[[], None] | None,
+        observers: Sequence[Observer] = (),
         runner: str = "",
     ) -> None:
         """See the class."""
@@ -95,12 +108,14 @@ class Supervisor:
         self._crew = Crew(settings, keyring, runner=runner)
         self._selector = selectors.DefaultSelector()
         self._said: set[tuple[str, str]] = set()
-        self._moving: dict[str, int] = {}
+        self._observers = observers
+        self._moving: dict[str, tuple[int, float]] = {}
+        """By key of a running task: bytes so far, and when it was given out."""
         self._stillborn = 0
         self._stopped_by = 0
         self._drain_until: float | None = None
         self._trouble: MachineError | None = None
-        self._began = self._flushed = self._beat = self._looked = time.monotonic()
+        self._began = self._flushed = self._beat = self._looked = self._shown = time.monotonic()
 
     def run(self) -> Ending:
         """Run until all is over, or a signal or this machine ends it.
@@ -120,6 +135,7 @@ class Supervisor:
                 self._crew.dismiss(timeout=1.0 if patient else 0.0)
                 self._selector.close()
         self._write_out(last=True)
+        self._show()
         return Ending(signal=self._stopped_by, trouble=self._trouble)
 
     def _is_over(self) -> bool:
@@ -164,7 +180,7 @@ class Supervisor:
     def _wait(self, signals: Signals) -> None:
         """Sleep until a worker or a signal says something, or until time itself changes something."""
         now = time.monotonic()
-        until = [_LOOK_EVERY]
+        until = [_SHOW_EVERY if self._observers else _LOOK_EVERY]
         wake = self._flow.wake(now)
         if wake is not None:
             until.append(wake)
@@ -198,7 +214,7 @@ class Supervisor:
                 self._drain_until = now
             case Progress():
                 member.begun.add(answer.key)
-                self._moving[answer.key] = answer.sent
+                self._moving[answer.key] = (answer.sent, self._moving.get(answer.key, (0, now))[1])
             case Outcome():
                 self._forget(member, answer.key)
                 self._flow.settle(answer, now)
@@ -265,6 +281,8 @@ class Supervisor:
         now = time.monotonic()
         if self._unwritten and now - self._flushed >= _FLUSH_EVERY:
             self._write_out()
+        if self._observers and now - self._shown >= _SHOW_EVERY:
+            self._show()
         if now - self._beat >= _HEARTBEAT:
             self._tell_progress()
         if now - self._looked >= _LOOK_EVERY:
@@ -274,6 +292,16 @@ class Supervisor:
             self._looked = now
             self._watch_silence(now)
         self._flow.tick(now)
+
+    def _show(self) -> None:
+        """Let the observers look."""
+        self._shown = time.monotonic()
+        if self._observers:
+            view = self._flow.view(
+                self._shown, began=self._began, moving=self._moving, workers=len(self._crew.members)
+            )
+            for observer in self._observers:
+                observer.tick(view)
 
     @property
     def _unwritten(self) -> bool:

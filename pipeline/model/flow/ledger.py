@@ -6,6 +6,7 @@ order or counting can be told as a list of outcomes, and so becomes a test of mi
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
@@ -14,6 +15,8 @@ from pipeline.model.flow.counts import Counts
 from pipeline.model.flow.desk import Desk
 from pipeline.model.flow.endings import Endings
 from pipeline.model.flow.images import Images
+from pipeline.model.flow.limits import stage_of
+from pipeline.model.flow.view import MovingView, View
 from pipeline.model.flow.window import Window
 from pipeline.model.messages import (
     Expand,
@@ -33,10 +36,10 @@ from pipeline.model.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipeline.model.facts import Facts
-    from pipeline.model.messages import Outcome, Stage, Task
+    from pipeline.model.messages import Cost, Outcome, Stage, Task
     from pipeline.model.platform import Filter
     from pipeline.model.selection import Rule
     from pipeline.settings import Settings
@@ -102,7 +105,7 @@ class Flow:
             return
         self._desk.story.tell(now, outcome.key, type(outcome).__name__)
         self._desk.events.extend(outcome.events)
-        self.counts.pay(outcome.cost)
+        self._pay(task, outcome.cost)
         self._images.charge(task, outcome.cost)
         match outcome:
             case Lost():
@@ -114,6 +117,49 @@ class Flow:
                 self._heard(task, outcome)
                 self._decide(task, outcome)
         self._pump()
+
+    def _pay(self, task: Task, cost: Cost) -> None:
+        """Count what a task cost, in all and by registry."""
+        self.counts.pay(cost)
+        for name, count in cost.requests:
+            self._queue.registry(name).requests += count
+        if isinstance(task, Move):
+            self._queue.registry(task.source.registry).read += cost.read
+            self._queue.registry(task.destination.registry).written += cost.written
+
+    def view(
+        self, now: float, *, began: float, moving: Mapping[str, tuple[int, float]], workers: int
+    ) -> View:
+        """What the run looks like.
+
+        Args:
+            now: seconds.
+            began: when the run began.
+            moving: by key of a running task, the bytes that it has moved, and when it was given out.
+            workers: processes.
+        """
+        running = self._queue.running_tasks()
+        moves = [
+            MovingView(
+                destination=str(task.destination),
+                digest=task.blob.digest,
+                size=task.blob.size,
+                sent=moving[task.key][0],
+                seconds=now - moving[task.key][1],
+            )
+            for task in running
+            if isinstance(task, Move) and task.key in moving
+        ]
+        return View(
+            seconds=now - began,
+            counts=self.counts,
+            open_images=len(self._images),
+            expanded=self._window.exhausted,
+            registries=tuple(self._queue.views(now, {key: sent for key, (sent, _) in moving.items()})),
+            moving=tuple(sorted(moves, key=lambda move: -move.size)),
+            running=Counter(stage_of(task) for task in running),
+            workers=workers,
+        )
 
     def _decide(self, task: Task, outcome: Outcome) -> None:
         """What follows from an outcome; one that does not fit its task is a failure of the worker."""

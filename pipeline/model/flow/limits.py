@@ -6,13 +6,15 @@ set of places, and the sets take turns, so that a registry that is full or cools
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.model.flow.view import RegistryView
 from pipeline.model.messages import Expand, Look, Move, Put, Read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pipeline.errors import Fault
     from pipeline.model.messages import Stage, Task
@@ -35,6 +37,12 @@ class Registry:
     """Whether any request got an answer in this run."""
     given_up: Fault | None = None
     """Why nothing is asked there any more, until the next pass."""
+    requests: int = 0
+    """Asked in this run."""
+    read: int = 0
+    """Bytes of blobs received."""
+    written: int = 0
+    """Bytes of blobs sent."""
     refusals: int = 0
     """Mounts refused from a place that this run itself had filled."""
     mounts: int = 0
@@ -201,6 +209,38 @@ class Ready:
         for name, registry in self._registries.items():
             if registry.cool_until > now or registry.blocked_since is not None:
                 yield name, registry
+
+    def running_tasks(self) -> list[Task]:
+        """All tasks that have been given out and not come back."""
+        return [task for task, _ in self._held.values()]
+
+    def views(self, now: float, moving: Mapping[str, int]) -> list[RegistryView]:
+        """What each registry that was asked anything looks like; `moving`: bytes of running moves by key."""
+        waiting: Counter[str] = Counter()
+        for sets in self._queues.values():
+            for demand, tasks in sets.items():
+                waiting.update(dict.fromkeys((name for name, _ in demand), len(tasks)))
+        read: Counter[str] = Counter()
+        written: Counter[str] = Counter()
+        for task, _ in self._held.values():
+            if isinstance(task, Move):
+                read[task.source.registry] += moving.get(task.key, 0)
+                written[task.destination.registry] += moving.get(task.key, 0)
+        return [
+            RegistryView(
+                name=name,
+                requests=registry.requests,
+                read=registry.read + read[name],
+                written=registry.written + written[name],
+                in_flight=sum(registry.taken.values()),
+                limit=self._limits.requests,
+                waiting=waiting[name],
+                cooldown=max(0.0, registry.cool_until - now),
+                given_up=str(registry.given_up or ""),
+            )
+            for name, registry in sorted(self._registries.items())
+            if registry.requests or registry.taken["request"] or registry.taken["body"]
+        ]
 
     def forgive(self) -> None:
         """A new pass: registries that were given up may be asked again."""
