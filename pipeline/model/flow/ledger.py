@@ -10,12 +10,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
-from pipeline.log import Event
 from pipeline.model.flow.counts import Counts
 from pipeline.model.flow.desk import Desk
 from pipeline.model.flow.endings import Endings
 from pipeline.model.flow.images import Images
 from pipeline.model.flow.limits import stage_of
+from pipeline.model.flow.pauses import Pauses
 from pipeline.model.flow.view import MovingView, View
 from pipeline.model.flow.window import Window
 from pipeline.model.messages import (
@@ -38,13 +38,12 @@ from pipeline.model.messages import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pipeline.log import Event
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Cost, Outcome, Stage, Task
     from pipeline.model.platform import Filter
     from pipeline.model.selection import Rule
     from pipeline.settings import Settings
-
-_NEVER_REACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
 
 
 class Flow:
@@ -74,12 +73,12 @@ class Flow:
         self._desk = Desk(run=run, facts=facts, limits=settings.limits)
         self._desk.now = now
         self._queue = self._desk.queue
-        self._patience = settings.patience
         self._passes_left = settings.retries
         lines = {rule.number: rule.line for rule in rules}
         self._endings = Endings(self._desk, self.counts, platforms=platforms, lines=lines)
         self._images = Images(self._desk, self._endings, platforms=platforms, force=settings.force)
         self._window = Window(self._desk, self._images, self.counts, rules=rules, limits=settings.limits)
+        self._pauses = Pauses(self._desk, self._images, patience=settings.patience)
         self._endings.may_retry = self._window.may_retry = self._passes_left > 0
         self._pump()
 
@@ -111,11 +110,11 @@ class Flow:
             case Lost():
                 self._lost(task, outcome)
             case Throttled():
-                self._throttled(task, outcome)
+                self._pauses.throttled(task, outcome)
             case _:
                 self._desk.marks.pop(task.key, None)
-                self._heard(task, outcome)
-                self._decide(task, outcome)
+                if not self._pauses.heard(task, outcome):
+                    self._decide(task, outcome)
         self._pump()
 
     def _pay(self, task: Task, cost: Cost) -> None:
@@ -192,21 +191,6 @@ class Flow:
                 words = f"a worker answered {type(outcome).__name__} to {task.key}"
                 self._decide(task, Failed(key=task.key, fault=Fault(operation=task.key, words=words)))
 
-    def _heard(self, task: Task, outcome: Outcome) -> None:
-        """Registries that answered are in no trouble; one that was never reached is given up in this pass."""
-        faults = [outcome.fault] if isinstance(outcome, Failed) else []
-        if isinstance(outcome, Looked):
-            faults = [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
-        silent = {fault.registry for fault in faults if fault.status is None}
-        for name, _ in self._queue.demand(task):
-            if name not in silent:
-                registry = self._queue.registry(name)
-                registry.answered, registry.blocked_since = True, None
-        for fault in faults:
-            registry = self._queue.registry(fault.registry)
-            if fault.code in _NEVER_REACHED and not registry.answered and registry.given_up is None:
-                self._give_up(fault.registry, fault)
-
     def _lost(self, task: Task, outcome: Lost) -> None:
         """The worker died: what it was running gets a mark; one that died alone was killed by its task."""
         if not outcome.begun:
@@ -220,57 +204,10 @@ class Flow:
         self._desk.marks[task.key] = self._desk.marks.get(task.key, 0) + 1
         self._desk.ready(task)
 
-    def _throttled(self, task: Task, outcome: Throttled) -> None:
-        """The registry is asked nothing until its pause is over; the task goes back uncharged."""
-        registry = self._queue.registry(outcome.fault.registry)
-        until = self._desk.now + outcome.delay
-        if registry.cool_until <= self._desk.now:
-            self._desk.events.append(
-                Event(
-                    name="registry.cooldown",
-                    level="warning",
-                    message=f"{outcome.fault.registry} asks for a pause of {outcome.delay:.0f}s"
-                    f" ({outcome.fault.status or ''}); {len(self._images)} images are open",
-                    fields={
-                        "registry": outcome.fault.registry,
-                        "delay": round(outcome.delay, 1),
-                        "status": outcome.fault.status,
-                    },
-                )
-            )
-        registry.cool_until = max(registry.cool_until, until)
-        if registry.blocked_since is None:
-            registry.blocked_since = self._desk.now
-        name = outcome.fault.registry
-        if isinstance(task, Look) and task.source and name != task.source.repository.registry:
-            self._images.part(task, name)
-        else:
-            self._desk.ready(task)
-
-    def _give_up(self, name: str, fault: Fault) -> None:
-        """Ask the registry nothing more in this pass: whatever needs it fails with the same fault."""
-        self._queue.registry(name).given_up = fault
-        for task in self._queue.tasks():
-            if any(name == place for place, _ in self._queue.demand(task)):
-                self._queue.drop(task.key)
-                self._desk.doomed.append((task, fault))
-
     def tick(self, now: float) -> None:
         """Let time pass: registries that have let nothing through for too long are given up."""
         self._desk.now = now
-        for name, registry in list(self._queue.cooling(now)):
-            since = registry.blocked_since
-            if since is not None and now - since >= self._patience and registry.given_up is None:
-                words = f"it has let nothing through for {now - since:.0f}s"
-                fault = Fault(
-                    operation="wait for the registry",
-                    words=words,
-                    registry=name,
-                    code="TOOMANYREQUESTS",
-                    retryable=True,
-                    hint="--patience says how long to wait",
-                )
-                self._give_up(name, fault)
+        self._pauses.tick()
         self._pump()
 
     def _pump(self) -> None:
@@ -324,16 +261,7 @@ class Flow:
 
     def wake(self, now: float) -> float | None:
         """Seconds until something may change without an outcome; None: never."""
-        times = [
-            moment
-            for _, registry in self._queue.cooling(now)
-            for moment in (
-                registry.cool_until,
-                registry.blocked_since + self._patience if registry.blocked_since is not None else now,
-            )
-            if moment > now
-        ]
-        return min(times) - now if times else None
+        return self._pauses.wake(now)
 
     def events(self) -> list[Event]:
         """What there is to log since the last call."""

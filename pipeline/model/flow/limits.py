@@ -29,7 +29,13 @@ Demand = tuple[tuple[str, Kind], ...]
 class Registry:
     """What Flow knows of one registry in this run."""
 
+    most: Mapping[Kind, int]
+    """Places that it never gets more of."""
+    room: dict[Kind, float]
+    """Places that it has now: halved when it pushes back, one more for each time all of them went well."""
     taken: dict[Kind, int] = field(default_factory=lambda: {"request": 0, "body": 0})
+    shrunk: float = float("-inf")
+    """When the places were halved last."""
     cool_until: float = 0.0
     blocked_since: float | None = None
     """When it began to let nothing through; None: the last answer was no push-back."""
@@ -47,6 +53,16 @@ class Registry:
     """Mounts refused from a place that this run itself had filled."""
     mounts: int = 0
     """Mounts accepted."""
+
+    def shrink(self, now: float) -> None:
+        """It pushes back: half the places, at most once a second, never less than one."""
+        if now - self.shrunk >= 1.0:
+            self.shrunk = now
+            self.room = {kind: max(1.0, room / 2) for kind, room in self.room.items()}
+
+    def grow(self, kind: Kind) -> None:
+        """A task of this kind went well."""
+        self.room[kind] = min(self.most[kind], self.room[kind] + 1 / self.room[kind])
 
     @property
     def waits_for_mounts(self) -> bool:
@@ -80,7 +96,12 @@ class Ready:
 
     def registry(self, name: str) -> Registry:
         """The state of a registry, made at its first mention."""
-        return self._registries.setdefault(name, Registry())
+        found = self._registries.get(name)
+        if found is None:
+            most: dict[Kind, int] = {"request": self._limits.requests, "body": self._limits.bodies}
+            room: dict[Kind, float] = {kind: float(places) for kind, places in most.items()}
+            found = self._registries[name] = Registry(most=most, room=room)
+        return found
 
     def demand(self, task: Task) -> Demand:
         """The places that the task takes.
@@ -158,9 +179,8 @@ class Ready:
             return False
         for name, kind in self.demand(task):
             registry = self.registry(name)
-            limit = self._limits.requests if kind == "request" else self._limits.bodies
             taken = registry.taken[kind]
-            if registry.cool_until > now or (taken and taken >= limit):
+            if registry.cool_until > now or (taken and taken >= int(registry.room[kind])):
                 return False
         return True
 
@@ -233,7 +253,7 @@ class Ready:
                 read=registry.read + read[name],
                 written=registry.written + written[name],
                 in_flight=sum(registry.taken.values()),
-                limit=self._limits.requests,
+                limit=int(registry.room["request"]),
                 waiting=waiting[name],
                 cooldown=max(0.0, registry.cool_until - now),
                 given_up=str(registry.given_up or ""),
@@ -259,8 +279,7 @@ class Ready:
         """
         places = [place for _, demand in self._held.values() for place in demand]
         for name, registry in self._registries.items():
-            limits: dict[Kind, int] = {"request": self._limits.requests, "body": self._limits.bodies}
-            for kind, limit in limits.items():
+            for kind, limit in registry.most.items():
                 taken = registry.taken[kind]
                 assert taken == places.count((name, kind)), f"places of {name} are miscounted"
                 assert taken <= max(limit, 1), f"{taken} tasks at {name}, the limit is {limit}"

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Outcome, Task
     from pipeline.model.selection import Rule
 
-TROUBLE = ("none", "lost", "unbegun", "retryable", "permanent", "source", "throttled", "twice")
+TROUBLE = (
+    "none",
+    "lost",
+    "unbegun",
+    "retryable",
+    "permanent",
+    "source",
+    "throttled",
+    "twice",
+    "unreachable",
+)
 OTHER = "other.example.net"
 
 
@@ -66,6 +76,16 @@ class Troubled:
                 return Lost(key=task.key, reason="killed by SIGKILL", begun=kind == "lost")
             case "throttled":
                 return Throttled(key=task.key, fault=fault, delay=3.0)
+            case "unreachable":
+                gone = Fault(
+                    operation="work",
+                    words=kind,
+                    side="destination",
+                    registry=MIRROR,
+                    code="UNREACHABLE",
+                    retryable=True,
+                )
+                return Failed(key=task.key, fault=gone)
             case "twice":
                 # It was done, and the worker died before it could say so.
                 self.world.answer(task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.model.flow import window
-from pipeline.model.messages import Move, Page
+from pipeline.model.messages import Look, Move, Page
 from pipeline.settings import Limits
 from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, rule
 
@@ -138,6 +138,47 @@ def test_patience_ends() -> None:
 
     assert 2 == flow.counts.failed
     assert world.now < 200
+
+
+def test_push_back_halves_what_runs() -> None:
+    """A registry that pushes back gets half as many requests at a time, and more again as they go well."""
+    world = World(retries=0, limits=Limits(requests=8))
+    world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(60)))
+    world.throttle("look", SOURCE, delay=1)
+    flow = world.flow([rule(f"{SOURCE}/a:{','.join(f'v{n}' for n in range(60))}", f"{MIRROR}/a")])
+    most = []
+
+    tasks = world.take_all(flow)
+    most.append(len(tasks))
+    flow.settle(world.answer(tasks.pop()), world.now)
+    for task in tasks:
+        flow.settle(world.answer(task), world.now)
+    world.now += 1
+    tasks = world.take_all(flow)
+    most.append(sum(isinstance(task, Look) for task in tasks))
+    while not flow.done:
+        flow.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(flow)
+        most.append(sum(isinstance(task, Look) for task in tasks))
+
+    assert 8 == most[0]
+    assert most[1] < 8
+    assert 8 == max(most[2:])
+    assert 60 == flow.counts.copied
+
+
+def test_registry_that_goes_away_is_waited_for() -> None:
+    """A registry that answered and cannot be reached now is asked again later, and no image fails."""
+    world = World(retries=0)
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
+    world.fail(
+        f"move {MIRROR}/a", side="destination", registry=MIRROR, code="UNREACHABLE", retryable=True, times=3
+    )
+
+    flow = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")])
+
+    assert 2 == flow.counts.copied
+    assert 30 <= world.now
 
 
 def test_unreachable_registry_fails_fast() -> None:

@@ -1,0 +1,135 @@
+"""Pauses: what push-back and silence of a registry lead to, for all processes at once.
+
+A registry that asks for a pause, or that answered before and cannot be reached now, is asked nothing for a
+while; what was under way there goes back uncharged. One that lets nothing through for the run's patience, or
+was never reached at all, is given up until the next pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.log import Event
+from pipeline.model.messages import Failed, Look, Looked
+
+if TYPE_CHECKING:
+    from pipeline.log import Value
+    from pipeline.model.flow.desk import Desk
+    from pipeline.model.flow.images import Images
+    from pipeline.model.messages import Outcome, Task, Throttled
+
+_UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
+_ASKED_AGAIN = 30.0
+"""Seconds between two tries to reach a registry that answered before."""
+
+
+class Pauses:
+    """Holds registries, and gives them up.
+
+    Args:
+        desk: the common desk.
+        images: open images, whose Looks are taken apart so that one destination holds up no other.
+        patience: seconds after which a registry that lets nothing through is given up.
+    """
+
+    def __init__(self, desk: Desk, images: Images, *, patience: float) -> None:
+        """See the class."""
+        self._desk = desk
+        self._images = images
+        self._patience = patience
+
+    def heard(self, task: Task, outcome: Outcome) -> bool:
+        """Take in who answered; True: the task goes back, since a registry cannot be reached any more."""
+        faults = [outcome.fault] if isinstance(outcome, Failed) else []
+        if isinstance(outcome, Looked):
+            faults = [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
+        silent = {fault.registry for fault in faults if fault.status is None}
+        for name, kind in self._desk.queue.demand(task):
+            if name not in silent:
+                registry = self._desk.queue.registry(name)
+                registry.answered, registry.blocked_since = True, None
+                registry.grow(kind)
+        for fault in faults:
+            registry = self._desk.queue.registry(fault.registry)
+            if fault.code not in _UNREACHED or registry.given_up is not None:
+                continue
+            if registry.answered and fault.retryable:
+                self._hold(task, fault, _ASKED_AGAIN)
+                return True
+            if not registry.answered:
+                self.give_up(fault.registry, fault)
+        return False
+
+    def throttled(self, task: Task, outcome: Throttled) -> None:
+        """The registry asks for a pause: the task goes back uncharged, and fewer run there from now on."""
+        self._desk.queue.registry(outcome.fault.registry).shrink(self._desk.now)
+        self._hold(task, outcome.fault, outcome.delay)
+
+    def _hold(self, task: Task, fault: Fault, delay: float) -> None:
+        registry = self._desk.queue.registry(fault.registry)
+        if registry.cool_until <= self._desk.now:
+            self._say(fault, delay)
+        registry.cool_until = max(registry.cool_until, self._desk.now + delay)
+        if registry.blocked_since is None:
+            registry.blocked_since = self._desk.now
+        name = fault.registry
+        if isinstance(task, Look) and task.source and name != task.source.repository.registry:
+            self._images.part(task, name)
+        else:
+            self._desk.ready(task)
+
+    def _say(self, fault: Fault, delay: float) -> None:
+        why = f"{fault.status}" if fault.status else fault.words
+        asks = "asks for a pause" if fault.status else "cannot be reached any more: a pause"
+        fields: dict[str, Value] = {
+            "registry": fault.registry,
+            "delay": round(delay, 1),
+            "status": fault.status,
+        }
+        self._desk.events.append(
+            Event(
+                name="registry.cooldown",
+                level="warning",
+                message=f"{fault.registry} {asks} of {delay:.0f}s ({why}); {len(self._images)} images are"
+                f" open, the others go on; given up after {self._patience:.0f}s (--patience)",
+                fields=fields,
+            )
+        )
+
+    def give_up(self, name: str, fault: Fault) -> None:
+        """Ask the registry nothing more in this pass: whatever needs it fails with the same fault."""
+        self._desk.queue.registry(name).given_up = fault
+        for task in self._desk.queue.tasks():
+            if any(name == place for place, _ in self._desk.queue.demand(task)):
+                self._desk.queue.drop(task.key)
+                self._desk.doomed.append((task, fault))
+
+    def tick(self) -> None:
+        """Give up registries that have let nothing through for too long."""
+        for name, registry in list(self._desk.queue.cooling(self._desk.now)):
+            since = registry.blocked_since
+            waited = self._desk.now - since if since is not None else 0.0
+            if since is not None and waited >= self._patience and registry.given_up is None:
+                fault = Fault(
+                    operation="wait for the registry",
+                    words=f"it has let nothing through for {waited:.0f}s",
+                    registry=name,
+                    code="TOOMANYREQUESTS",
+                    retryable=True,
+                    hint="--patience says how long to wait",
+                )
+                self.give_up(name, fault)
+
+    def wake(self, now: float) -> float | None:
+        """Seconds until a pause or the patience ends; None: there is neither."""
+        times = [
+            moment
+            for _, registry in self._desk.queue.cooling(now)
+            for moment in (
+                registry.cool_until,
+                registry.blocked_since + self._patience if registry.blocked_since is not None else now,
+            )
+            if moment > now
+        ]
+        return min(times) - now if times else None
