@@ -175,7 +175,8 @@ class Records:
             return
         cause = ""
         for pause in (0.0, *_PAUSES):
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             try:
                 self._write_buffer()
             except (diskcache.Timeout, sqlite3.Error) as error:

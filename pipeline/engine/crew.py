@@ -109,6 +109,9 @@ class Crew:
         self.members.clear()
 
 
+_MOVERS = min(os.cpu_count() or 1, _MOST_PROCESSES)
+
+
 def _processes(stage: Stage) -> int:
     """Processes of a stage at most."""
-    return min(os.cpu_count() or 1, _MOST_PROCESSES) if stage == "transfer" else 1
+    return _MOVERS if stage == "transfer" else 1

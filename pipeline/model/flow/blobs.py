@@ -32,6 +32,8 @@ class Want:
     """Where it can be read, first choice first."""
     needed_by: set[str] = field(default_factory=set)
     """Keys of what waits; empty while the move still runs: nobody waits any more."""
+    held_before: bool = False
+    """Whether an earlier run has seen it there: to be confirmed by asking."""
     doubted: bool = False
     """The registry has said that it lacks what was believed to be there: ask, and mount nothing."""
     task: Move | None = None
@@ -89,13 +91,16 @@ class Blobs:
     ) -> bool:
         """Say that `key` needs the blob in the destination repository; True: it is there, nothing follows."""
         spread = self._spreads.setdefault((destination.registry, blob.digest), Spread())
-        known = destination.path in spread.there or self._desk.holds(destination, blob.digest)
+        held = self._desk.facts.held(destination, blob.digest)
+        known = destination.path in spread.there or held == self._desk.run
         want = spread.wants.get(destination.path)
         if known and not doubted and want is None:
             self._forget_if_idle(destination.registry, blob.digest)
             return True
         if want is None:
-            want = spread.wants[destination.path] = Want(destination, blob, [source])
+            want = spread.wants[destination.path] = Want(
+                destination, blob, [source], held_before=held != ""
+            )
         elif source not in want.sources:
             want.sources.append(source)
         want.needed_by.add(key)
@@ -186,7 +191,7 @@ class Blobs:
             return
         if leads and not fresh:
             spread.leader = here.path
-        ask = want.doubted or self._desk.facts.held(here, want.blob.digest) != ""
+        ask = want.doubted or want.held_before
         if not (ask or mount):
             if here not in self._is_new and self._desk.facts.entered(here) and here not in self._asking:
                 self._is_new[here] = False
