@@ -19,15 +19,15 @@ import os
 import sqlite3
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any
 
 import diskcache
 
 from pipeline import records_folder
 from pipeline.errors import MachineError
-from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow, Result
+from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow
 from pipeline.records_folder import DamagedError
+from pipeline.records_rows import built, parsed, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Self
 
     from pipeline.log import Event
-    from pipeline.model.facts import Fact
+    from pipeline.model.facts import Fact, Result
     from pipeline.model.reference import Repository
 
 VERSION = 1
@@ -58,9 +58,6 @@ _RANGE = (
 _MODE_RAW = 1
 """diskcache's mark of a value that stands in its row as it is."""
 _SETTINGS = {"eviction_policy": "none", "cull_limit": 0, "size_limit": 2**60, "statistics": 0}
-_TYPES = {"str": str, "int": int, "bool": bool, "Result": str}
-_Kind = TypeVar("_Kind", Claim, ImageRow)
-
 _Row = tuple[str, str]
 """Value as JSON text, and diskcache's tag: of an image run and result, else empty."""
 
@@ -155,10 +152,10 @@ class Records:
                 key = _key("entered", repository.registry, repository.path)
                 self._buffer[key] = (json.dumps(self._run), "")
             case Claim():
-                self._buffer[_key("claim", fact.destination)] = (json.dumps(asdict(fact)), "")
+                self._buffer[_key("claim", fact.destination)] = (text_of(fact), "")
             case ImageRow():
                 key = _key("image", fact.source, fact.destination, fact.filter)
-                self._buffer[key] = (json.dumps(asdict(fact)), _tag(fact.run, fact.result))
+                self._buffer[key] = (text_of(fact), _tag(fact.run, fact.result))
 
     @property
     def pending(self) -> int:
@@ -209,11 +206,11 @@ class Records:
 
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
         """What became of the image last, in whichever run; `platforms` is the filter's text."""
-        return _built(ImageRow, self._read(_key("image", source, destination, platforms)))
+        return built(ImageRow, self._read(_key("image", source, destination, platforms)))
 
     def claim(self, destination: str) -> Claim | None:
         """Who claimed the destination reference last, in whichever run."""
-        return _built(Claim, self._read(_key("claim", destination)))
+        return built(Claim, self._read(_key("claim", destination)))
 
     def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
         """A page of images of the run that failed and may succeed; see `Facts.again`.
@@ -273,12 +270,12 @@ class Records:
         """The row's value taken apart; None where there is none, or none that can be read."""
         if key in self._buffer:
             row = self._buffer[key]
-            return _json(row[0]) if row else None
+            return parsed(row[0]) if row else None
         try:
             text = self._cache.get(key, retry=False)
         except (MachineError, sqlite3.Error):
             return None
-        return None if text is None else _json(text)
+        return None if text is None else parsed(text)
 
     def _scan(self, run: str, results: Collection[Result], after: str) -> Iterator[tuple[str, ImageRow]]:
         """Rows in key order, the buffered ones included; damaged rows are left out."""
@@ -287,7 +284,7 @@ class Records:
         fresh = sorted((key, row[0]) for key, row in buffered.items() if row and row[1] in tags)
         stored = (pair for pair in self._stored(tags, after) if pair[0] not in buffered)
         for key, text in heapq.merge(stored, fresh):
-            row = _built(ImageRow, _json(text))
+            row = built(ImageRow, parsed(text))
             if row:
                 yield key, row
 
@@ -372,25 +369,6 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise MachineError("the records hold something other than text, which is never read")
     return value
-
-
-def _json(text: str) -> Any:
-    """The text taken apart; None where it is no JSON."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _built(kind: type[_Kind], value: Any) -> _Kind | None:
-    """The fact of that kind; None where the value has another shape."""
-    if not isinstance(value, dict) or value.keys() != {field.name for field in fields(kind)}:
-        return None
-    if not all(isinstance(value[field.name], _TYPES[str(field.type)]) for field in fields(kind)):
-        return None
-    if value.get("result", "copied") not in get_args(Result):
-        return None
-    return kind(**value)
 
 
 def _cause(error: BaseException) -> BaseException:

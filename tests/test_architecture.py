@@ -26,7 +26,7 @@ LEVELS = (
 )
 """Parts of `pipeline`, each level may import the levels before it."""
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
-PIECES = {"records_folder": "records"}
+PIECES = {"records_folder": "records", "records_rows": "records"}
 """Modules that belong to the part of another name."""
 SIBLINGS = {"config", "registry", "records"}
 """Parts of one level that know nothing of each other."""

@@ -79,6 +79,13 @@ class ImageRow:
     fault: str = ""
     """One line; of a failed or skipped image."""
     retryable: bool = False
+    side: str = ""
+    """Of a failed image, as in Fault: by side, registry, status and code failures are told apart."""
+    registry: str = ""
+    status: int = 0
+    """HTTP status; 0: no answer came."""
+    code: str = ""
+    hint: str = ""
 
 
 Fact = Held | Forgotten | Entered | Claim | ImageRow

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Reference, Repository
 
 Stage = Literal["expand", "resolve", "transfer"]
+How = Literal["present", "mounted", "uploaded", "left"]
+"""How a blob came to be in its repository; left: to its urls."""
 STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
 
 
@@ -173,7 +175,7 @@ class Got(Outcome):
 class Moved(Outcome):
     """A blob is in its repository, or was left to its urls."""
 
-    how: Literal["present", "mounted", "uploaded", "left"]
+    how: How
     refused: bool = False
     """A mount was asked for and not given (202, or an error)."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import records
+from pipeline import records, records_rows
 from pipeline.errors import MachineError
 from pipeline.model.facts import Claim, Held, ImageRow
 from pipeline.records import Records
@@ -297,8 +298,16 @@ class TestDamage:
         """A row with a field of another type or with an unknown result is not known."""
         value = asdict(image())
 
-        assert records._built(ImageRow, value) == image()
-        assert records._built(ImageRow, {**value, **change}) is None
+        assert records_rows.built(ImageRow, value) == image()
+        assert records_rows.built(ImageRow, {**value, **change}) is None
+
+    def test_older_row(self) -> None:
+        """A row without a field that has a default is known, and has the default."""
+        value = asdict(image())
+        del value["hint"]
+
+        assert records_rows.built(ImageRow, value) == image()
+        assert records_rows.built(ImageRow, json.loads(records_rows.text_of(image()))) == image()
 
     def test_pickle_planted_in_a_run(self, tmp_path: Path) -> None:
         """A pickle that comes into the store during a run is never read: its row is not known."""

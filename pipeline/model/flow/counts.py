@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.model.messages import Cost
+    from pipeline.model.messages import Cost, How
 
 
 @dataclass(slots=True)
@@ -28,6 +28,8 @@ class Counts:
     present: int = 0
     left: int = 0
     """Blobs left to their urls."""
+    spared: int = 0
+    """Bytes of blobs that were mounted or found: they did not have to be sent."""
     read: int = 0
     """Bytes of bodies received."""
     written: int = 0
@@ -41,6 +43,12 @@ class Counts:
         self.written += cost.written
         for registry, count in cost.requests:
             self.requests[registry] = self.requests.get(registry, 0) + count
+
+    def blob(self, how: How, size: int) -> None:
+        """Count a blob that is in place or left, of `size` bytes (-1: not known)."""
+        setattr(self, how, getattr(self, how) + 1)
+        if how in ("mounted", "present"):
+            self.spared += max(0, size)
 
     @property
     def processed(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from pipeline.errors import Fault
 from pipeline.log import Event
@@ -25,6 +25,15 @@ _EVENTS: dict[Result, tuple[str, Level]] = {
     "skipped": ("image.skipped", "info"),
     "failed": ("image.failed", "error"),
 }
+
+
+class _Cause(TypedDict, total=False):
+    retryable: bool
+    side: str
+    registry: str
+    status: int
+    code: str
+    hint: str
 
 
 class Endings:
@@ -59,7 +68,7 @@ class Endings:
                 source_digest=image.source_digest,
                 destination_digest=digest,
                 fault=str(fault) if fault else reason,
-                retryable=fault is not None and fault.retryable,
+                **_cause(fault),
             )
         )
         if fault is not None and fault.retryable and self.may_retry:
@@ -129,6 +138,20 @@ class Endings:
             Event(name=name, message=message, level=level, fields={**both, **fields, **cost})
         )
         self._desk.story.tell(self._desk.now, image.key, message)
+
+
+def _cause(fault: Fault | None) -> _Cause:
+    """What the row keeps of a fault beside its line."""
+    if fault is None:
+        return {}
+    return {
+        "retryable": fault.retryable,
+        "side": fault.side,
+        "registry": fault.registry,
+        "status": fault.status or 0,
+        "code": fault.code,
+        "hint": fault.hint,
+    }
 
 
 def _fields(fault: Fault) -> dict[str, Value]:

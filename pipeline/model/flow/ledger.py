@@ -177,7 +177,7 @@ class Flow:
             case Read(), Failed():
                 self._images.reads.failed(task, outcome.fault)
             case Move(), Moved():
-                setattr(self.counts, outcome.how, getattr(self.counts, outcome.how) + 1)
+                self.counts.blob(outcome.how, task.blob.size)
                 self._images.moved(task, outcome)
             case Move(), Failed():
                 self._images.manifests.blobs.failed(task, outcome)
