@@ -24,12 +24,11 @@ from pipeline.registry.session import Call, Session, finish
 from pipeline.registry.tokens import TokenServer, basic
 
 if TYPE_CHECKING:
-    import requests
-
     from pipeline.model.credential import Credential
     from pipeline.registry.faults import Purpose
     from pipeline.registry.responses import Challenge
     from pipeline.registry.tokens import Scopes, Token
+    from pipeline.registry.wire import Answer
 
 _MAX_SLOTS = 512
 
@@ -100,7 +99,7 @@ class Auth:
         token, fresh = self._token(purpose, credential, scopes, url=url, challenge=challenge, body=body)
         return self._encode(purpose, token), fresh
 
-    def learn(self, call: Call, response: requests.Response) -> Lesson:
+    def learn(self, call: Call, response: Answer) -> Lesson:
         """Take in the challenge of a 401.
 
         Harbor offers Basic alone where a request carried any Authorization: a Bearer challenge stays known.
@@ -173,7 +172,7 @@ class Auth:
             return token.value, True
 
 
-def _choose(response: requests.Response) -> Challenge | None:
+def _choose(response: Answer) -> Challenge | None:
     """The challenge that we answer: Bearer before Basic; Negotiate and the like are none of ours."""
     challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
     bearer = (each for each in challenges if each.scheme == "bearer" and each.parameters.get("realm"))

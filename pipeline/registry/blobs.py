@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    import requests
+    from pipeline.registry.wire import Answer
 
 _SLOWEST = 1 << 10
 """Bytes per second, over the time allowed for a stall; fewer in one piece are no sign of speed."""
@@ -38,7 +38,7 @@ class BlobBody:
     the HTTP stack; size and digest of the descriptor are the caller's to check.
     """
 
-    def __init__(self, purpose: Purpose, response: requests.Response, *, stall: float, host: str) -> None:
+    def __init__(self, purpose: Purpose, response: Answer, *, stall: float, host: str) -> None:
         """Take over `response`; `stall` in seconds, `host` where storage answers, not the registry."""
         self._purpose, self._response, self._stall, self._host = purpose, response, stall, host
         ranged = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())

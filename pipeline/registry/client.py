@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Reference, Repository
     from pipeline.registry.faults import Kind
+    from pipeline.registry.wire import Answer
     from pipeline.settings import Settings
 
 ACCEPT = (
@@ -305,7 +306,7 @@ class Client:
             headers={"Accept": ACCEPT},
         )
 
-    def _no_registry(self, purpose: Purpose, response: requests.Response) -> Fault:
+    def _no_registry(self, purpose: Purpose, response: Answer) -> Fault:
         content_type = response.headers.get("Content-Type", "") or "nothing recognisable"
         words = f"not a registry's answer: {content_type} with status {response.status_code}"
         return fault_for(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
     from pipeline.registry.auth import Auth
     from pipeline.registry.tokens import Scopes
+    from pipeline.registry.wire import Answer
     from pipeline.settings import Settings
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class Exchange:
 
     def ask(
         self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING, once: bool = False
-    ) -> requests.Response:
+    ) -> Answer:
         """The answer to `call`; its body is not read yet.
 
         `mount` is the path of a repository that is to be read as well, `also` the statuses beside 2xx that
@@ -73,7 +74,7 @@ class Exchange:
             return self._try(call, mount=mount, also=also)
         return self.persist(lambda: self._try(call, mount=mount, also=also))
 
-    def locate(self, call: Call, response: requests.Response) -> str:
+    def locate(self, call: Call, response: Answer) -> str:
         """The absolute URL in the Location of `response`; empty: it has none.
 
         Raises:
@@ -85,7 +86,7 @@ class Exchange:
         insecure = self._credential(call).insecure
         return self.session.resolve(replace(call, url=response.url, insecure=insecure), location)
 
-    def _try(self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING) -> requests.Response:
+    def _try(self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING) -> Answer:
         repository = call.purpose.repository
         credential = self._credential(call)
         self._auth.name_origin(credential)
@@ -106,7 +107,7 @@ class Exchange:
                 fault_for(call.purpose, words=str(error), code="CREDENTIALS", retryable=True)
             ) from None
 
-    def _authorized(self, call: Call, credential: Credential, scopes: Scopes) -> requests.Response:
+    def _authorized(self, call: Call, credential: Credential, scopes: Scopes) -> Answer:
         """Send with authorization, learn from a refusal, and repeat while there is something new to say."""
         header, fresh = self._header(call, credential, scopes)
         for left in reversed(range(_MAX_ROUNDS)):
@@ -121,7 +122,11 @@ class Exchange:
             if isinstance(call.body, Body) or not new or not left or len(scopes + wider) > _MAX_SCOPES:
                 break
             scopes += wider
-            header, fresh = self._header(call, credential, scopes)
+            try:
+                header, fresh = self._header(call, credential, scopes)
+            except RegistryError:
+                response.close()
+                raise
             if header == call.authorization:
                 break
             finish(response)
@@ -134,7 +139,7 @@ class Exchange:
         body = isinstance(call.body, Body)
         return self._auth.header(call.purpose, credential, scopes, body=body)
 
-    def _is_challenge(self, call: Call, response: requests.Response) -> bool:
+    def _is_challenge(self, call: Call, response: Answer) -> bool:
         """Whether the registry itself, not a host that it sent us to, wants to know who we are."""
         if not self.session.is_own(response.url, insecure=call.insecure):
             return False

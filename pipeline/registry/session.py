@@ -13,17 +13,13 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
-
-import requests
 
 from pipeline import __version__
 from pipeline.errors import FileError, LackingError, RegistryError, ThrottledError
 from pipeline.model.reference import DOCKER_HUB
 from pipeline.registry import tls
-from pipeline.registry.connections import Adapter
 from pipeline.registry.faults import (
     STACK_ERRORS,
     Purpose,
@@ -36,12 +32,14 @@ from pipeline.registry.faults import (
 from pipeline.registry.meter import current_meter
 from pipeline.registry.origins import StrayError, origin_of, resolve
 from pipeline.registry.responses import parse_complaint
+from pipeline.registry.wire import Wire
 from pipeline.settings import MIB
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Mapping
 
+    from pipeline.registry.wire import Answer
     from pipeline.settings import Retry, Timeouts
 
 T = TypeVar("T")
@@ -58,6 +56,7 @@ _OTHERS_FIND_OUT = 1.0
 """Seconds to wait for another thread that finds out whether a registry speaks HTTPS."""
 _OK = 200
 _SEE_OTHER = 303
+_RANGE_NOT_SATISFIABLE = 416
 
 
 class Pieces(Protocol):
@@ -132,22 +131,6 @@ class Call:
     """Seconds until the answer must begin; 0: the usual time."""
 
 
-class _PlainSession(requests.Session):
-    """No cookies, no netrc, no redirects: registries' clients in Go have none, and redirects are ours."""
-
-    def __init__(self, context: ssl.SSLContext, *, dial: float) -> None:
-        """Send everything through our adapter."""
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        adapter = Adapter(context, dial=dial)
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
-
-    def get_redirect_target(self, _: requests.Response) -> None:
-        """None ever: requests would read the body of a redirect, and rewrite its URL."""
-
-
 class Session:
     """The connections of this process to one registry; thread-safe."""
 
@@ -171,7 +154,7 @@ class Session:
         """Whether `url` has the registry's own origin, to which its credentials may be sent."""
         return origin_of(url) == origin_of(self.base(insecure=insecure))
 
-    def send(self, call: Call) -> requests.Response:
+    def send(self, call: Call) -> Answer:
         """Send `call` and follow its redirects; any status is an answer, its body is not read yet.
 
         Raises:
@@ -190,7 +173,7 @@ class Session:
                     self._first.release()
         return self._follow(replace(call, url=self.base(insecure=call.insecure) + call.url))
 
-    def _find_scheme(self, call: Call) -> requests.Response:
+    def _find_scheme(self, call: Call) -> Answer:
         """The first insecure request: HTTPS, then HTTP; what answers is the scheme from then on."""
         try:
             response = self._follow(replace(call, url=f"https://{self._host}{call.url}"))
@@ -224,7 +207,7 @@ class Session:
     def _refuse_url(self, call: Call, words: str) -> RegistryError:
         return RegistryError(fault_for(call.purpose, words=words, code="NOT_A_REGISTRY"))
 
-    def _follow(self, call: Call) -> requests.Response:
+    def _follow(self, call: Call) -> Answer:
         for _ in range(_MAX_HOPS):
             response = self._transmit(call)
             location = response.headers.get("Location", "")
@@ -239,15 +222,15 @@ class Session:
                 call = replace(call, headers=headers, authorization=b"")
         raise self._refuse_url(call, f"more than {_MAX_HOPS} redirects")
 
-    def _transmit(self, call: Call, *, again: bool = True) -> requests.Response:
+    def _transmit(self, call: Call, *, again: bool = True) -> Answer:
         current_meter().requests[self.registry] += 1
         try:
-            response = self._session(call).send(
-                _prepare(call),
-                stream=True,
+            response = self._wire(call).send(
+                call.method,
+                call.url,
+                headers=_headers(call),
+                body=_body(call),
                 timeout=(self._timeouts.send, call.patience or self._timeouts.read),
-                proxies=tls.find_proxies(call.url),
-                allow_redirects=False,
             )
         except BodyError as error:
             raise error.what from None
@@ -268,10 +251,10 @@ class Session:
         host = urlsplit(url).hostname or ""
         return "" if host == urlsplit(f"//{self._host}").hostname else host
 
-    def _session(self, call: Call) -> _PlainSession:
-        sessions: dict[str, _PlainSession] = vars(self._threads)
+    def _wire(self, call: Call) -> Wire:
+        wires: dict[str, Wire] = vars(self._threads)
         name = "insecure" if call.insecure else "secure"
-        if name not in sessions:
+        if name not in wires:
             with self._lock:
                 if call.insecure not in self._contexts:
                     try:
@@ -281,10 +264,10 @@ class Session:
                             fault_for(call.purpose, words=str(error), code="CERTIFICATE")
                         ) from None
                     self._contexts[call.insecure] = context
-            sessions[name] = _PlainSession(self._contexts[call.insecure], dial=self._timeouts.connect)
-        return sessions[name]
+            wires[name] = Wire(self._contexts[call.insecure], dial=self._timeouts.connect)
+        return wires[name]
 
-    def error(self, purpose: Purpose, response: requests.Response) -> RegistryError:
+    def error(self, purpose: Purpose, response: Answer) -> RegistryError:
         """The error that an unwelcome answer is; reads what it says and gives the connection back."""
         complaint = parse_complaint(finish(response), content_type=response.headers.get("Content-Type", ""))
         return error_for(
@@ -297,7 +280,7 @@ class Session:
             ),
         )
 
-    def read(self, purpose: Purpose, response: requests.Response, *, limit: int) -> bytes:
+    def read(self, purpose: Purpose, response: Answer, *, limit: int) -> bytes:
         """The whole body as it came over the wire, undecoded.
 
         Raises:
@@ -320,10 +303,7 @@ class Session:
         return b"".join(pieces)
 
 
-def _prepare(call: Call) -> requests.PreparedRequest:
-    if isinstance(call.body, Body) and not len(call.body):
-        for _ in call.body:  # lets the iterable have its say; nothing is left to be sent
-            pass
+def _headers(call: Call) -> dict[str, str | bytes]:
     headers: dict[str, str | bytes] = {
         "User-Agent": _USER_AGENT,
         "Accept-Encoding": "identity",
@@ -331,21 +311,29 @@ def _prepare(call: Call) -> requests.PreparedRequest:
     }
     if call.authorization:
         headers["Authorization"] = call.authorization
-    # An empty iterable would go out chunked; None gets Content-Length: 0.
-    data = call.body if len(call.body) else None
-    request = requests.Request(call.method, call.url, headers=headers, data=data).prepare()
-    request.url = call.url  # requests rewrites %7E, which breaks signed URLs
-    return request
+    if isinstance(call.body, Body) and len(call.body):
+        headers["Content-Length"] = str(len(call.body))
+    return headers
 
 
-def finish(response: requests.Response) -> bytes:
+def _body(call: Call) -> bytes | Body | None:
+    """What goes to the wire: an empty iterable would go out chunked, None gets Content-Length: 0."""
+    if len(call.body):
+        return call.body
+    if isinstance(call.body, Body):
+        for _ in call.body:  # lets the iterable have its say; nothing is left to be sent
+            pass
+    return None
+
+
+def finish(response: Answer) -> bytes:
     """Be done with an answer: what its body says, up to 64 KiB; the connection lives on if that was all.
 
     An answer that is closed unread takes its connection along, even where the body is empty.
     """
     body = b""
     # distribution 2.8 announces the blob's length on a 416: reading it would wait for the timeout.
-    if response.status_code != requests.codes.requested_range_not_satisfiable:
+    if response.status_code != _RANGE_NOT_SATISFIABLE:
         with suppress(*STACK_ERRORS):
             body = response.raw.read(_MAX_ERROR_BODY, decode_content=False)
     response.close()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
     from pipeline.registry.faults import Purpose
     from pipeline.registry.session import Session
+    from pipeline.registry.wire import Answer
 
 Scopes = tuple[str, ...]
 """`repository:<path>:<actions>`, the repository that is written first."""
@@ -126,13 +127,13 @@ class TokenServer:
         life = _life(fields, value)
         return Token(value=value, scopes=scopes, life=life, ends=begun + life - _age(fields, life))
 
-    def _get(self, scopes: Scopes) -> requests.Response:
+    def _get(self, scopes: Scopes) -> Answer:
         service = [("service", self._service)] if self._service else []
         query = urlencode([*service, *(("scope", scope) for scope in scopes)])
         url = f"{self._realm}{'&' if '?' in self._realm else '?'}{query}"
         return self._send("GET", url, authorization=basic(self._credential))
 
-    def _post(self, scopes: Scopes) -> requests.Response:
+    def _post(self, scopes: Scopes) -> Answer:
         form = {
             "grant_type": "refresh_token",
             "refresh_token": self._credential.identity_token,
@@ -142,9 +143,7 @@ class TokenServer:
         }
         return self._send("POST", self._realm, body=urlencode(form).encode())
 
-    def _send(
-        self, method: str, url: str, *, authorization: bytes = b"", body: bytes = b""
-    ) -> requests.Response:
+    def _send(self, method: str, url: str, *, authorization: bytes = b"", body: bytes = b"") -> Answer:
         return self._session.send(
             Call(
                 purpose=self._purpose,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
     from pipeline.registry.exchange import Exchange
     from pipeline.registry.session import Pieces
+    from pipeline.registry.wire import Answer
 
 _COMMIT_POLLS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Seconds between questions after a 202, 60 in all."""
@@ -97,7 +98,7 @@ class Upload:
         raise RegistryError(fault_for(purpose, words=words, code="TIMEOUT", retryable=True))
 
 
-def confirms(purpose: Purpose, response: requests.Response, *, digest: str) -> bool:
+def confirms(purpose: Purpose, response: Answer, *, digest: str) -> bool:
     """Whether the answer names the digest of what was stored; another algorithm's digest says nothing.
 
     Raises:

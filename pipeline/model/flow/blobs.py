@@ -98,9 +98,7 @@ class Blobs:
             self._forget_if_idle(destination.registry, blob.digest)
             return True
         if want is None:
-            want = spread.wants[destination.path] = Want(
-                destination, blob, [source], held_before=held != ""
-            )
+            want = spread.wants[destination.path] = Want(destination, blob, [source], held_before=held != "")
         elif source not in want.sources:
             want.sources.append(source)
         want.needed_by.add(key)

@@ -1,0 +1,133 @@
+"""From one request to the head of its answer, on the connections of one thread.
+
+urllib3's pools carry what goes straight to a host: that takes half the time of the same through requests, and
+most of a run is such requests. requests carries what passes a proxy, where its comfort pays (CONNECT, the
+proxy's credentials, SOCKS). Neither ever repeats, redirects, decodes or remembers anything by itself.
+"""
+
+from __future__ import annotations
+
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.util import Timeout
+
+from pipeline.registry import tls
+from pipeline.registry.connections import Adapter
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Mapping
+
+    from urllib3 import HTTPConnectionPool, HTTPHeaderDict
+    from urllib3.response import HTTPResponse
+
+
+class Answer:
+    """A status, headers, and a body that is still to be read from `raw`."""
+
+    __slots__ = ("headers", "raw", "status_code", "url")
+
+    def __init__(self, raw: HTTPResponse, url: str) -> None:
+        """The answer to a request for `url`."""
+        self.raw = raw
+        self.url = url
+        self.status_code: int = raw.status
+        self.headers: HTTPHeaderDict = raw.headers
+
+    def close(self) -> None:
+        """Be done: the connection goes back where all was read, else it is closed."""
+        self.raw.close()
+        self.raw.release_conn()
+
+
+class Wire:
+    """The connections of one thread on behalf of one registry.
+
+    Args:
+        context: for TLS, the same for all.
+        dial: seconds for connecting and the TLS handshake.
+    """
+
+    def __init__(self, context: ssl.SSLContext, *, dial: float) -> None:
+        """Connect to nothing yet."""
+        self._context = context
+        self._adapter = Adapter(context, dial=dial)
+        self._pools: dict[tuple[str, str], HTTPConnectionPool | None] = {}
+        self._proxied: requests.Session | None = None
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str | bytes],
+        body: bytes | Iterable[bytes] | None,
+        timeout: tuple[float, float],
+    ) -> Answer:
+        """Send a request and read the head of its answer.
+
+        Args:
+            method: of the request.
+            url: absolute.
+            headers: all but Host; Content-Length where the body is an iterable.
+            body: None: no body, which is announced as such where a body is usual.
+            timeout: seconds for sending a piece, and until the answer's next byte.
+        """
+        parts = urlsplit(url)
+        origin = (parts.scheme, parts.netloc)
+        if origin not in self._pools:
+            self._pools[origin] = self._pool(url, *origin)
+        pool = self._pools[origin]
+        if pool is None:
+            return self._through_proxy(method, url, headers=headers, body=body, timeout=timeout)
+        raw: Any = pool.urlopen(
+            method,
+            f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/",
+            body=body,
+            headers=headers,  # type: ignore[arg-type] # http.client takes bytes as they are
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=Timeout(connect=timeout[0], read=timeout[1]),
+        )
+        return Answer(raw, url)
+
+    def _pool(self, url: str, scheme: str, netloc: str) -> HTTPConnectionPool | None:
+        """The pool of an origin; None: it is behind a proxy."""
+        if tls.find_proxies(url):
+            return None
+        extra: dict[str, Any] = {"ssl_context": self._context} if scheme == "https" else {}
+        return self._adapter.poolmanager.connection_from_url(f"{scheme}://{netloc}", pool_kwargs=extra)
+
+    def _through_proxy(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str | bytes],
+        body: Any,
+        timeout: tuple[float, float],
+    ) -> Answer:
+        if self._proxied is None:
+            self._proxied = requests.Session()
+            self._proxied.trust_env = False
+            self._proxied.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+            for scheme in ("https://", "http://"):
+                self._proxied.mount(scheme, self._adapter)
+        request = requests.Request(method, url, headers=headers, data=body).prepare()
+        request.url = url  # requests rewrites %7E, which breaks signed URLs
+        proxies = tls.find_proxies(url)
+        response = self._proxied.send(
+            request, stream=True, timeout=timeout, proxies=proxies, allow_redirects=False
+        )
+        return Answer(response.raw, url)
+
+    def close(self) -> None:
+        """Close all connections: the next request opens a new one."""
+        self._adapter.close()
+        self._pools.clear()
