@@ -24,7 +24,8 @@ VERBS = {
     "copy": "copy SOURCE to each DESTINATION: one rule, given here",
 }
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
-_SWITCHES = ("--force",)
+_SWITCHES = ("--force", "--quiet", "--json")
+_PROGRESS = ("auto", "live", "plain", "none")
 
 _USAGE = """\
 image-syncer: copy container images between registries. Run it again to go on.
@@ -120,9 +121,18 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
 
 def _add_seeing(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
+    add(
+        "--progress",
+        choices=_PROGRESS,
+        metavar="HOW",
+        help=f"{', '.join(_PROGRESS)} [$IMAGE_SYNCER_PROGRESS, auto: live on a terminal]",
+    )
+    add("-q", "--quiet", action="store_true", help="only warnings, errors and what failed")
+    add("--json", action="store_true", help="the summary as one object on standard output")
+    add("--report", type=Path, metavar="FILE", help="write a report to look at (.html)")
     add("--log", type=Path, metavar="FILE", help="log file [standard error]")
     levels = ("debug", "info", "warning", "error")
-    add("--log-level", choices=levels, default="info", metavar="LEVEL", help=f"{', '.join(levels)} [info]")
+    add("--log-level", choices=levels, metavar="LEVEL", help=f"{', '.join(levels)} [info]")
     add(
         "--output-success-images",
         dest="success_file",
@@ -183,6 +193,8 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         raise UsageError(f"there is no flag {unknown[0]}{_meant(unknown[0].split('=')[0], known)}")
     verb, words = _verb(found.words)
     values = vars(found) | {"verb": verb, "words": words}
+    values["arguments"] = tuple(arguments)
+    values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
     values["registry"] = _given(found.registry, environ.get("DEFAULT_REGISTRY"))
     values["namespace"] = _given(found.namespace, environ.get("DEFAULT_NAMESPACE"))
     return Options(**values)
@@ -190,6 +202,12 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
 
 def _given(flag: str | None, variable: str | None) -> str:
     return flag if flag is not None else variable or ""
+
+
+def _progress(variable: str) -> str:
+    if variable not in ("", *_PROGRESS):
+        raise UsageError(f"IMAGE_SYNCER_PROGRESS={variable}: there are {', '.join(_PROGRESS)}")
+    return variable or "auto"
 
 
 def _switches(arguments: Sequence[str]) -> list[str]:
@@ -237,7 +255,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         options = parse(arguments, environ)
         from pipeline.sync import sync  # noqa: PLC0415 - half a second that --help and wrong flags do not need
 
-        return sync(options, environ, tell=_tell)
+        return sync(options, environ, tell=_tell, show=_show)
     except SyncError as error:
         _tell(f"image-syncer: error: {error}")
         return error.exit_code
@@ -252,6 +270,15 @@ def _tell(line: str) -> None:
     except OSError:
         # A reader that went away is no reason to end otherwise than the run did.
         return
+
+
+def _show(line: str) -> None:
+    """One line on standard output: what a program asked for."""
+    try:
+        print(line, flush=True)  # noqa: T201 - this is where it prints
+    except OSError:
+        # As above; and Python is not to try again, and complain, when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def run() -> NoReturn:

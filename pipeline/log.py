@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.errors import FileError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
     from pathlib import Path
     from typing import Any
 
@@ -28,6 +28,7 @@ Value = str | int | float | bool | None
 EVENTS: Mapping[str, str] = {
     "run.start": "a run begins: its rules and settings",
     "run.finish": "a run is over: what became of its images",
+    "run.cause": "failures that have one cause: how many, an example, what to do",
     "run.progress": "how far the run is, now and then",
     "run.broken": "a defect of this program ended the run: its traceback",
     "run.drain": "a signal came: what is under way is finished",
@@ -89,9 +90,11 @@ class Log:
         self._path = path
         self._run = run
         self._told = False
+        self._severity = severity
+        self._descriptor = _Descriptor(sink)
         stamp = "%H:%M:%S" if os.isatty(sink) else "%Y-%m-%d %H:%M:%S"
         self._logger: Any = structlog.wrap_logger(
-            structlog.BytesLogger(_Descriptor(sink)),  # type: ignore[arg-type] # only write and flush are called
+            structlog.BytesLogger(self._descriptor),  # type: ignore[arg-type] # only write and flush are called
             processors=[
                 structlog.processors.TimeStamper(fmt=stamp, utc=False, key="time"),
                 _short if os.isatty(sink) else self._pairs,
@@ -110,6 +113,14 @@ class Log:
             self._logger.log(_SEVERITY[event.level], event.name, happened=event)
         except OSError as error:
             self._tell(error)
+
+    def takes(self, level: Level) -> bool:
+        """Whether events of that level become lines."""
+        return _SEVERITY[level] >= self._severity
+
+    def share(self, above: Callable[[bytes], None] | None) -> None:
+        """Hand each line to whoever draws on the same terminal; None: write lines here again."""
+        self._descriptor.above = above
 
     def reopen(self) -> None:
         """Open the file anew under its name, as whoever rotates logs asks for (SIGHUP).
@@ -154,9 +165,13 @@ class _Descriptor:
 
     def __init__(self, number: int) -> None:
         self._number = number
+        self.above: Callable[[bytes], None] | None = None
 
     def write(self, line: bytes) -> None:
         """All of the line, in as many writes as it takes."""
+        if self.above is not None:
+            self.above(line)
+            return
         while line:
             line = line[os.write(self._number, line) :]
 

@@ -99,7 +99,8 @@ class Options:
     images: Path | None
     config: Path | None
     log: Path | None
-    log_level: str
+    log_level: str | None
+    """None: info, or warning where a display, or nobody, shows the rest."""
     namespace: str
     registry: str
     proc: int | None
@@ -113,3 +114,10 @@ class Options:
     success_file: Path | None
     success_format: Literal["yaml", "json"]
     failed_file: Path | None
+    progress: Literal["auto", "live", "plain", "none"]
+    quiet: bool
+    json: bool
+    """Whether the summary goes to standard output as one JSON object."""
+    report: Path | None
+    arguments: tuple[str, ...]
+    """The command line as it was given."""

@@ -20,7 +20,7 @@ LEVELS = (
     {"stages"},
     {"engine"},
     {"progress", "report"},
-    {"sync"},
+    {"sync", "conclude"},
     {"cli"},
     {"__main__"},
 )

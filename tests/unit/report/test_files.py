@@ -13,18 +13,14 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline import report
 from pipeline.errors import FileError, MachineError
 from pipeline.model.facts import ImageRow
-from pipeline.report import (
+from pipeline.report import files
+from pipeline.report.files import (
     Entry,
     Format,
-    Summary,
     check_writable,
-    format_duration,
     format_of,
-    format_size,
-    summary_lines,
     write_failed,
     write_success,
 )
@@ -212,13 +208,15 @@ class TestCheckWritable:
     @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes from root what modes forbid")
     def test_read_only_folder(self, tmp_path: Path) -> None:
         """A folder that does not let us write is found before the run."""
-        script = "import sys, pathlib, pipeline.report as r; r.check_writable(pathlib.Path(sys.argv[1]))"
+        script = (
+            "import sys, pathlib, pipeline.report.files as r; r.check_writable(pathlib.Path(sys.argv[1]))"
+        )
         less = "-dac_override,-dac_read_search"
         limits = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}"]
         tmp_path.chmod(0o500)
         found = subprocess.run(
             [*limits, sys.executable, "-c", script, tmp_path / "a.yaml"],
-            cwd=Path(report.__file__).parent.parent,
+            cwd=Path(files.__file__).parents[2],
             capture_output=True,
             text=True,
             check=False,
@@ -226,76 +224,3 @@ class TestCheckWritable:
         tmp_path.chmod(0o700)
 
         assert found.stderr.splitlines()[-1].endswith("a.yaml: it cannot be written: Permission denied")
-
-
-class TestSummary:
-    def test_all(self) -> None:
-        """The summary says what became of the images, what it cost, what to know, and how it ended."""
-        summary = Summary(
-            copied=2741,
-            unchanged=257,
-            skipped=1,
-            failed=2,
-            left=4,
-            rules_failed=1,
-            bytes=84_200_000_000,
-            mounted=12_944,
-            requests=53_120,
-            seconds=564.04,
-            notes=("docker.io\x1b cooled down once",),
-        )
-
-        first = "3,005 images in 9m24s: 2,741 copied, 257 up to date, 1 skipped, 4 not reached"
-        assert summary_lines(summary) == [
-            f"{first}, 2 FAILED, 1 rule FAILED as a whole",
-            "  84.2GB sent (149.3MB/s), 12,944 blobs mounted; 53,120 requests, 17.7 an image",
-            r"  docker.io\x1b cooled down once",
-            "Synchronization finished, 3 tasks failed, cost 9m24s.",
-        ]
-
-    def test_nothing(self) -> None:
-        """A run without images says so."""
-        assert summary_lines(Summary()) == [
-            "0 images in 0s: 0 copied, 0 up to date",
-            "  0B sent, 0 blobs mounted; 0 requests",
-            "Synchronization finished, 0 tasks failed, cost 0s.",
-        ]
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"),
-    [
-        (0, "0B"),
-        (999, "999B"),
-        (1000, "1kB"),
-        (45_380_000, "45.38MB"),
-        (48_213_771, "48.21MB"),
-        (999_999, "1000kB"),
-        (1.5e12, "1.5TB"),
-        (2e18, "2000PB"),
-    ],
-)
-def test_format_size(count: float, expected: str) -> None:
-    """Sizes have four digits and decimal units."""
-    assert format_size(count) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0, "0s"),
-        (0.0004, "0s"),
-        (0.35, "350ms"),
-        (0.9996, "1s"),
-        (1, "1s"),
-        (59.96, "1m0s"),
-        (62.3, "1m2.3s"),
-        (564, "9m24s"),
-        (3599.99, "1h0m0s"),
-        (3662.34, "1h1m2.3s"),
-        (90_000, "25h0m0s"),
-    ],
-)
-def test_format_duration(seconds: float, expected: str) -> None:
-    """Durations are Go's."""
-    assert format_duration(seconds) == expected

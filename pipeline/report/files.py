@@ -1,9 +1,9 @@
-"""What a run leaves to read: the files of successes and failures, and the summary.
+"""The files that a run leaves: written beside their name and renamed when complete.
 
-Both files are rules files: sources in order, each with the list of its destinations. They are written row by
-row, so their length does not matter, beside their name, and renamed when complete: a reader never sees half a
-file, and a run that is killed leaves the old one. Text is quoted by hand since neither json nor yaml writes
-row by row, and so that JSON and YAML readers both get back what was written.
+So a reader never sees half a file, and a run that is killed leaves the old one. The files of successes and
+failures are rules files: sources in order, each with the list of its destinations. They are written row by
+row, so their length does not matter. Text is quoted by hand since neither json nor yaml writes row by row,
+and so that JSON and YAML readers both get back what was written.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import FileError, MachineError
-from pipeline.log import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
-    from typing import TextIO
 
     from pipeline.model.facts import ImageRow
 
@@ -80,7 +77,7 @@ def write_success(path: Path, rows: Iterable[ImageRow], *, fmt: Format) -> None:
     Raises:
         MachineError: it cannot be written.
     """
-    _write(path, _grouped(rows), fmt=fmt)
+    write_text(path, _FORMS[fmt](_grouped(rows)))
 
 
 def write_failed(path: Path, rows: Iterable[ImageRow], bad_rules: Iterable[Entry], *, fmt: Format) -> None:
@@ -95,7 +92,7 @@ def write_failed(path: Path, rows: Iterable[ImageRow], bad_rules: Iterable[Entry
     Raises:
         MachineError: it cannot be written.
     """
-    _write(path, _with_rules(_grouped(rows), bad_rules), fmt=fmt)
+    write_text(path, _FORMS[fmt](_with_rules(_grouped(rows), bad_rules)))
 
 
 def _grouped(rows: Iterable[ImageRow]) -> Iterator[Entry]:
@@ -116,11 +113,21 @@ def _with_rules(entries: Iterable[Entry], bad_rules: Iterable[Entry]) -> Iterato
         yield source, tuple(rest)
 
 
-def _write(path: Path, entries: Iterable[Entry], *, fmt: Format) -> None:
+def rules_text(entries: Iterable[Entry]) -> str:
+    """The entries as a rules file in YAML."""
+    return "".join(_yaml(entries))
+
+
+def write_text(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file; an old one is replaced when the new one is complete and on disk.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
     beside = _beside(path)
     try:
         with beside.open("w", encoding="utf-8", newline="\n") as file:
-            (_write_json if fmt == "json" else _write_yaml)(file, entries)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -136,26 +143,26 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
-def _write_json(file: TextIO, entries: Iterable[Entry]) -> None:
+def _json(entries: Iterable[Entry]) -> Iterator[str]:
     separator = "{\n"
     for source, destinations in entries:
         listed = ",\n".join(f"    {_quoted(destination)}" for destination in destinations)
         value = f"[\n{listed}\n  ]" if destinations else "[]"
-        file.write(f"{separator}  {_quoted(source)}: {value}")
+        yield f"{separator}  {_quoted(source)}: {value}"
         separator = ",\n"
-    file.write("{}\n" if separator == "{\n" else "\n}\n")
+    yield "{}\n" if separator == "{\n" else "\n}\n"
 
 
-def _write_yaml(file: TextIO, entries: Iterable[Entry]) -> None:
+def _yaml(entries: Iterable[Entry]) -> Iterator[str]:
     empty = True
     for source, destinations in entries:
         empty = False
         key = _scalar(source)
         head = f"{key}:" if len(key) <= _SIMPLE_KEY else f"? {key}\n:"
         items = "".join(f"\n- {_scalar(destination)}" for destination in destinations) or " []"
-        file.write(f"{head}{items}\n")
+        yield f"{head}{items}\n"
     if empty:
-        file.write("{}\n")
+        yield "{}\n"
 
 
 def _quoted(text: str) -> str:
@@ -168,70 +175,4 @@ def _scalar(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else _quoted(_SURROGATE.sub("\ufffd", text))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What became of a run."""
-
-    copied: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    failed: int = 0
-    left: int = 0
-    """Images that an interrupted run did not come to."""
-    rules_failed: int = 0
-    """Rules that failed as a whole."""
-    bytes: int = 0
-    """Bytes of blobs and manifests sent."""
-    mounted: int = 0
-    """Blobs that did not have to be sent."""
-    requests: int = 0
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    """Further lines: pauses, changed digests, what to do next."""
-
-
-def summary_lines(summary: Summary) -> list[str]:
-    """The summary for a person; its last line is the one that users of the original tool search logs for."""
-    images = summary.copied + summary.unchanged + summary.skipped + summary.failed + summary.left
-    lost = summary.failed + summary.rules_failed
-    parts = [f"{summary.copied:,} copied", f"{summary.unchanged:,} up to date"]
-    parts += [f"{summary.skipped:,} skipped"] * bool(summary.skipped)
-    parts += [f"{summary.left:,} not reached"] * bool(summary.left)
-    parts += [f"{summary.failed:,} FAILED"] * bool(summary.failed)
-    parts += [f"{_counted(summary.rules_failed, 'rule')} FAILED as a whole"] * bool(summary.rules_failed)
-    rate = f" ({format_size(summary.bytes / summary.seconds)}/s)" if summary.seconds and summary.bytes else ""
-    each = f", {summary.requests / images:.1f} an image" if images else ""
-    took = format_duration(summary.seconds)
-    sent = f"{format_size(summary.bytes)} sent{rate}, {_counted(summary.mounted, 'blob')} mounted"
-    return [
-        f"{_counted(images, 'image')} in {took}: {', '.join(parts)}",
-        f"  {sent}; {_counted(summary.requests, 'request')}{each}",
-        *(f"  {printable(note)}" for note in summary.notes),
-        f"Synchronization finished, {lost} tasks failed, cost {took}.",
-    ]
-
-
-def format_size(count: float) -> str:
-    """Bytes with four digits and a decimal unit, `45.38MB`, as docker and the original tool print them."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000:  # noqa: PLR2004 - the step from unit to unit
-            return f"{count:.4g}{unit}"
-        count /= 1000
-    return f"{count:.4g}PB"
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds as Go prints durations, `1h0m2s`, `1m2.3s`, `350ms`: three digits or so."""
-    thousandths = round(seconds * 1000)
-    if thousandths < 1000:  # noqa: PLR2004 - one second
-        return f"{thousandths}ms" if thousandths else "0s"
-    minutes, tenths = divmod(round(seconds * 10), 600)
-    hours, minutes = divmod(minutes, 60)
-    rest = f"{tenths / 10:g}s"
-    if hours:
-        return f"{hours}h{minutes}m{rest}"
-    return f"{minutes}m{rest}" if minutes else rest
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+_FORMS: dict[Format, Callable[[Iterable[Entry]], Iterator[str]]] = {"yaml": _yaml, "json": _json}

@@ -1,0 +1,312 @@
+"""What follows a run: the files that it leaves, the summary, the report, and the exit code.
+
+Nothing here may hide how the run ended: a file that cannot be written is said, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from pipeline import __version__
+from pipeline.errors import MachineError
+from pipeline.log import Event
+from pipeline.report.causes import Failure, from_row, from_rule, group
+from pipeline.report.files import format_of, write_failed, write_success, write_text
+from pipeline.report.summary import Pause, Summary, as_object, summary_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipeline.config.rules import BadRule
+    from pipeline.engine.supervisor import Ending
+    from pipeline.log import Log
+    from pipeline.model.flow.ledger import Flow
+    from pipeline.model.selection import Rule, Target
+    from pipeline.records import Records
+    from pipeline.report.causes import Group
+    from pipeline.report.history import History
+    from pipeline.settings import Options
+    from pipeline.sync import Job
+
+_FAILED_FILE = "failed.yaml"
+"""Within the records, where the user names no file: so there is always a command that tries again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    """Where words go."""
+
+    tell: Callable[[str], None]
+    """Prints a line for a person."""
+    show: Callable[[str], None]
+    """Prints what was asked for on standard output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """All that is known of a run when it is over."""
+
+    name: str
+    job: Job
+    options: Options
+    flow: Flow
+    records: Records
+    history: History
+    ending: Ending
+    seconds: float
+    say: Say
+
+
+def conclude(run: Run, log: Log) -> int:
+    """Write and say what is to be left of a run; returns the exit code."""
+    failed_file = _write_files(run)
+    summary = _summary(run, failed_file)
+    if run.options.report is not None and _write_report(run, summary):
+        summary = replace(summary, report=str(run.options.report))
+    *lines, last = summary_lines(summary)
+    for_person = log.is_terminal or run.options.log is not None
+    speaks = not run.options.quiet or summary.exit_code > 0
+    if for_person and speaks:
+        for line in lines:
+            run.say.tell(line)
+    else:
+        for cause in summary.causes:
+            log.write(_cause_event(cause))
+    finished = _finished(last, summary)
+    log.write(finished)
+    if speaks and (run.options.log is not None or (log.is_terminal and not log.takes(finished.level))):
+        run.say.tell(last)
+    if run.options.json:
+        run.say.show(json.dumps(as_object(summary), ensure_ascii=True))
+    return summary.exit_code
+
+
+def _exit_code(run: Run, *, failed: int) -> int:
+    left = not run.flow.finished
+    if run.ending.trouble is not None:
+        return run.ending.trouble.exit_code
+    if run.ending.signal and left:
+        return 128 + run.ending.signal
+    return 1 if failed or left else 0
+
+
+def _summary(run: Run, failed_file: str) -> Summary:
+    counts, history = run.flow.counts, run.history
+    bad = run.job.rules.bad
+    failed = counts.failed + counts.to_retry
+    rules_failed = counts.rules_failed + len(bad)
+    return Summary(
+        run=run.name,
+        version=__version__,
+        exit_code=_exit_code(run, failed=failed + rules_failed),
+        copied=counts.copied,
+        unchanged=counts.unchanged,
+        skipped=counts.skipped,
+        failed=failed,
+        left=run.flow.begun,
+        rules=len(run.job.rules.rules) + len(bad),
+        rules_failed=rules_failed,
+        bytes=counts.written,
+        read=counts.read,
+        spared=counts.spared,
+        uploaded=counts.uploaded,
+        mounted=counts.mounted,
+        present=counts.present,
+        requests=sum(counts.requests.values()),
+        requests_by_registry=counts.requests,
+        seconds=run.seconds,
+        rewritten=history.changed,
+        pauses=tuple(
+            Pause(registry=name, times=held.times, seconds=held.seconds)
+            for name, held in history.held.items()
+            if held.times
+        ),
+        causes=_causes(run) if failed or rules_failed else (),
+        notes=tuple(_notes(run)),
+        again=_again(run, failed_file) if failed or rules_failed else (),
+    )
+
+
+def _notes(run: Run) -> Iterator[str]:
+    counts = run.flow.counts
+    if counts.left:
+        yield f"{counts.left} layers were left to the urls that their manifests name"
+    if not run.flow.finished:
+        yield (
+            f"stopped: {run.flow.begun} images begun and not finished, {len(run.flow.unexpanded)} rules not"
+            " fully expanded; repeat the command to go on"
+        )
+    if run.ending.trouble is not None:
+        yield f"this machine stopped the run: {run.ending.trouble}"
+        yield "what is not in the records is only asked for again"
+
+
+def _causes(run: Run) -> tuple[Group, ...]:
+    """Why images and rules failed, from the rows on disk; what cannot be read there is left out."""
+    rules = {rule.number: rule for rule in run.job.rules.rules}
+    lost = (
+        from_rule(rules[number], _destinations(rules[number]), fault)
+        for number, fault in run.flow.failed_rules.items()
+    )
+    wrong = (_from_bad(run.job.rules.path, bad) for bad in run.job.rules.bad)
+    try:
+        return group(chain(wrong, lost, map(from_row, run.records.images(run=run.name, results={"failed"}))))
+    except MachineError as error:
+        run.say.tell(f"image-syncer: error: {error}")
+        return ()
+
+
+def _from_bad(path: str, bad: BadRule) -> Failure:
+    return Failure(
+        source=bad.text,
+        destinations=bad.destinations,
+        words=f"{path}:{bad.line}:{bad.column}: {bad.reason}",
+        is_rule=True,
+        code="RULE_INVALID",
+        hint=bad.hint,
+    )
+
+
+def _again(run: Run, failed_file: str) -> tuple[str, ...]:
+    """The command line that tries only what failed: this one, with another rules file."""
+    given = run.options.arguments
+    if run.options.verb == "copy":
+        return ("image-syncer", *given)
+    if not failed_file:
+        return ()
+    kept: list[str] = []
+    for word in given:
+        if kept and kept[-1] == "--images":
+            kept.pop()
+        elif not word.startswith("--images="):
+            kept.append(word)
+    return ("image-syncer", *kept, "--images", failed_file)
+
+
+def _cause_event(cause: Group) -> Event:
+    example = cause.examples[0]
+    return Event(
+        name="run.cause",
+        level="error",
+        message=f"{cause.title}: {cause.images} images, {cause.rules} rules, such as {example.pair};"
+        f" what to do: {cause.advice}",
+        fields={
+            "side": cause.side,
+            "registry": cause.registry,
+            "status": cause.status or None,
+            "code": cause.code,
+            "retryable": cause.retryable,
+            "images": cause.images,
+            "rules": cause.rules,
+            "source": example.source,
+            "destination": example.destinations[0] if example.destinations else "",
+        },
+    )
+
+
+def _finished(message: str, summary: Summary) -> Event:
+    return Event(
+        name="run.finish",
+        level="error" if summary.exit_code else "info",
+        message=message,
+        fields={
+            "copied": summary.copied,
+            "unchanged": summary.unchanged,
+            "skipped": summary.skipped,
+            "failed": summary.failed,
+            "rules_failed": summary.rules_failed,
+            "left": summary.left,
+            "bytes": summary.bytes,
+            "spared": summary.spared,
+            "uploaded": summary.uploaded,
+            "mounted": summary.mounted,
+            "present": summary.present,
+            "requests": summary.requests,
+            "duration": round(summary.seconds, 3),
+            "exit_code": summary.exit_code,
+        },
+    )
+
+
+def _write_files(run: Run) -> str:
+    """Write the files of successes and failures; returns where the failures are, or nothing."""
+    options, counts = run.options, run.flow.counts
+    try:
+        if options.success_file is not None:
+            rows = run.records.images(run=run.name, results={"copied", "unchanged"})
+            write_success(options.success_file, rows, fmt=options.success_format)
+        failed = counts.failed or counts.to_retry or counts.rules_failed or run.job.rules.bad
+        path = options.failed_file
+        if path is None and run.job.has_rules_file:
+            own = options.records / _FAILED_FILE
+            path = own if failed or own.exists() else None
+        if path is None:
+            return ""
+        rows = run.records.images(run=run.name, results={"failed"})
+        write_failed(path, rows, _lost_rules(run), fmt=format_of(path))
+    except MachineError as error:
+        run.say.tell(f"image-syncer: error: {error}")
+        return ""
+    return str(path) if run.job.has_rules_file else ""
+
+
+def _lost_rules(run: Run) -> list[tuple[str, tuple[str, ...]]]:
+    """Rules of which some images may never have been named: as written, for the next run."""
+    flow, rules = run.flow, run.job.rules
+    lost = {*flow.failed_rules, *(flow.unexpanded if not flow.finished else ())}
+    bad = [(rule.text, rule.destinations) for rule in rules.bad]
+    return bad + [(rule.text, _destinations(rule)) for rule in rules.rules if rule.number in lost]
+
+
+def _destinations(rule: Rule) -> tuple[str, ...]:
+    return tuple(_target(target) for target in rule.targets)
+
+
+def _target(target: Target) -> str:
+    return str(target.repository) + (":" + ",".join(target.names) if target.names else "")
+
+
+def _write_report(run: Run, summary: Summary) -> bool:
+    """Write the page; whether it is there."""
+    from pipeline.report.page import RuleCounts, count_rules, page  # noqa: PLC0415 - only where it is asked for
+
+    assert run.options.report is not None
+    rules = {
+        rule.number: RuleCounts(rule.line, rule.text, rule.number in run.flow.failed_rules)
+        for rule in run.job.rules.rules
+    }
+    rules |= {bad.number: RuleCounts(bad.line, bad.text, failed_whole=True) for bad in run.job.rules.bad}
+    try:
+        every = run.records.images(run=run.name, results={"copied", "unchanged", "skipped", "failed"})
+        count_rules(rules, every)
+        pieces = page(
+            summary,
+            run.history,
+            rules=[rules[number] for number in sorted(rules)],
+            settings=_settings(run),
+            ended=dt.datetime.now().astimezone().isoformat(" ", "seconds"),
+        )
+        write_text(run.options.report, pieces)
+    except MachineError as error:
+        run.say.tell(f"image-syncer: error: {error}")
+        return False
+    return True
+
+
+def _settings(run: Run) -> Sequence[tuple[str, str]]:
+    """What the run was told, for the report; credentials are in files and never here."""
+    options = run.options
+    return [
+        ("command", " ".join(("image-syncer", *options.arguments))),
+        ("rules", run.job.rules.path or " ".join(options.words)),
+        ("records", str(options.records)),
+        ("platforms", str(run.job.platforms) if run.job.platforms.active else "all"),
+        ("--force", "yes" if options.force else "no"),
+        ("--proc", str(options.proc or "as many as the registries' limits let")),
+        ("--retries", str(options.retries)),
+        ("--patience", f"{options.patience:g}s"),
+    ]

@@ -1,0 +1,30 @@
+"""Figures as people read them: sizes, durations, counts; one form of each in log, display and report."""
+
+from __future__ import annotations
+
+
+def format_size(count: float) -> str:
+    """Bytes with four digits and a decimal unit, `45.38MB`, as docker and the original tool print them."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000:  # noqa: PLR2004 - the step from unit to unit
+            return f"{count:.4g}{unit}"
+        count /= 1000
+    return f"{count:.4g}PB"
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as Go prints durations, `1h0m2s`, `1m2.3s`, `350ms`: three digits or so."""
+    thousandths = round(seconds * 1000)
+    if thousandths < 1000:  # noqa: PLR2004 - one second
+        return f"{thousandths}ms" if thousandths else "0s"
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{tenths / 10:g}s"
+    if hours:
+        return f"{hours}h{minutes}m{rest}"
+    return f"{minutes}m{rest}" if minutes else rest
+
+
+def format_count(count: int, noun: str, nouns: str = "") -> str:
+    """`1 blob`, `12,944 blobs`; `nouns` where the plural does not just end in s."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

@@ -1,0 +1,1 @@
+"""What is left to read when a run is over: files, summary, report."""

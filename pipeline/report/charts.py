@@ -1,0 +1,174 @@
+"""The report's pictures as numbers: what a template draws as SVG, without a script and without a library.
+
+Shapes stand in a box of 1000 x 200 that the page stretches to its width; words stand beside it as HTML, so
+that they keep their size on a narrow screen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from pipeline.model.units import format_duration, format_size
+from pipeline.report.history import PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pipeline.report.history import Held, History, Sample
+
+WIDTH, HEIGHT = 1000, 200
+_POINTS = 150
+"""Points of a line of rates: more only shows noise."""
+_LEAST = 3
+"""Samples that make a picture."""
+_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """An area or a line."""
+
+    kind: str
+    """A class of the page's style sheet; its colour."""
+    label: str
+    points: str
+    """As SVG has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A stretch of time, or a part of a bar."""
+
+    x: float
+    width: float
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A picture over the time of the run."""
+
+    title: str
+    shapes: tuple[Shape, ...]
+    bands: tuple[Band, ...]
+    high: str
+    """The label at the top."""
+    middle: str
+    times: tuple[str, ...]
+    """Labels below, at even distances from left to right."""
+    is_area: bool
+
+
+def images_over_time(history: History) -> Chart | None:
+    """How many images had come to their end, stacked by how; None: the run was too short for a picture."""
+    samples = history.curve.samples
+    if len(samples) < _LEAST:
+        return None
+    layers: tuple[tuple[str, str, Callable[[Sample], int]], ...] = (
+        ("copied", "copied", lambda s: s.copied),
+        ("unchanged", "up to date", lambda s: s.copied + s.unchanged),
+        ("skipped", "skipped", lambda s: s.copied + s.unchanged + s.skipped),
+        ("failed", "failed", lambda s: s.processed),
+    )
+    top = nice(max(1, samples[-1].processed))
+    shapes = []
+    lower = [0.0] * len(samples)
+    for kind, label, count in layers:
+        upper = [float(count(each)) for each in samples]
+        if upper != lower:
+            outline = [*_scaled(samples, upper, top), *reversed(_scaled(samples, lower, top))]
+            shapes.append(Shape(kind=kind, label=label, points=" ".join(outline)))
+        lower = upper
+    return Chart(
+        title="Images that have come to their end, over the time of the run",
+        shapes=tuple(shapes),
+        bands=_bands(history.held, samples[-1].seconds),
+        high=f"{top:,.0f}",
+        middle=f"{top / 2:,g}",
+        times=_times(samples[-1].seconds),
+        is_area=True,
+    )
+
+
+def bytes_over_time(history: History) -> Chart | None:
+    """Bytes read and written a second; None: the run was too short for a picture, or moved nothing."""
+    every = max(1, len(history.curve.samples) // _POINTS)
+    samples = [*history.curve.samples[:-1:every], history.curve.samples[-1]]
+    if len(samples) < _LEAST or not (samples[-1].read or samples[-1].written):
+        return None
+    read, written = _rates(samples, lambda s: s.read), _rates(samples, lambda s: s.written)
+    top = nice(max(1.0, *read, *written))
+    return Chart(
+        title="Bytes read and written a second, over the time of the run",
+        shapes=(
+            Shape(kind="read", label="read", points=" ".join(_scaled(samples, read, top))),
+            Shape(kind="written", label="written", points=" ".join(_scaled(samples, written, top))),
+        ),
+        bands=_bands(history.held, samples[-1].seconds),
+        high=f"{format_size(top)}/s",
+        middle=f"{format_size(top / 2)}/s",
+        times=_times(samples[-1].seconds),
+        is_area=False,
+    )
+
+
+def time_spent(history: History) -> tuple[Band, ...]:
+    """One bar: what each moment of the run went into."""
+    total = sum(history.phases.values())
+    found = []
+    x = 0.0
+    for phase, meaning in PHASES.items():
+        seconds = history.phases[phase]
+        if total and seconds:
+            width = WIDTH * seconds / total
+            label = f"{meaning}: {format_duration(seconds)}, {seconds / total:.0%}"
+            found.append(Band(x=round(x, 1), width=round(width, 1), kind=phase, label=label))
+            x += width
+    return tuple(found)
+
+
+def nice(value: float) -> float:
+    """The next number upwards that is good to read: 1, 2, 2.5 or 5 times a power of ten."""
+    power = 1.0
+    while power * 10 < value:
+        power *= 10
+    return next(step * power for step in _STEPS if step * power >= value)
+
+
+def _rates(samples: Sequence[Sample], count: Callable[[Sample], int]) -> list[float]:
+    """Bytes a second up to each sample; a try that broke off, which takes its bytes back, counts as 0."""
+    rates = [0.0]
+    for before, after in pairwise(samples):
+        took = after.seconds - before.seconds
+        rates.append(max(0.0, (count(after) - count(before)) / took) if took > 0 else rates[-1])
+    return rates
+
+
+def _scaled(samples: Sequence[Sample], values: Sequence[float], top: float) -> list[str]:
+    total = samples[-1].seconds or 1.0
+    return [
+        f"{WIDTH * each.seconds / total:.1f},{HEIGHT - HEIGHT * value / top:.1f}"
+        for each, value in zip(samples, values, strict=True)
+    ]
+
+
+def _bands(held: Mapping[str, Held], total: float) -> tuple[Band, ...]:
+    """The pauses of all registries; a short one is still to be seen."""
+    return tuple(
+        Band(
+            x=round(WIDTH * begin / total, 1),
+            width=round(max(2.0, WIDTH * (end - begin) / total), 1),
+            kind="pause",
+            label=f"{name} cooled down from {format_duration(begin)} to {format_duration(end)}",
+        )
+        for name, each in held.items()
+        for begin, end in each.bands
+        if total
+    )
+
+
+def _times(total: float) -> tuple[str, ...]:
+    return tuple(format_duration(total * part / 4) for part in range(5))

@@ -1,0 +1,148 @@
+"""The report as one HTML page: self-contained, without scripts and outside links, for reading and printing.
+
+Registries choose many of its words. The template engine escapes all of them (a forgotten `html.escape` would
+be a hole), what steers a terminal or a text's direction is shown as an escape, and the page itself forbids
+scripts and loading anything, should both fail.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.log import printable
+from pipeline.model.units import format_count, format_duration, format_size
+from pipeline.report.causes import entries
+from pipeline.report.charts import HEIGHT, WIDTH, bytes_over_time, images_over_time, time_spent
+from pipeline.report.files import rules_text
+from pipeline.report.summary import command, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pipeline.model.facts import ImageRow
+    from pipeline.report.history import History
+    from pipeline.report.summary import Summary
+
+_TEMPLATE = "page.html.jinja"
+_MOST_RULES = 300
+"""Rules that the page lists: those with failures first."""
+_PACKAGES = ("requests", "urllib3", "diskcache", "PyYAML")
+
+
+@dataclass(slots=True)
+class RuleCounts:
+    """What became of a rule's images."""
+
+    line: int
+    text: str
+    failed_whole: bool = False
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("copied", "unchanged", "skipped", "failed"), 0)
+    )
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether anything of it failed."""
+        return self.failed_whole or self.counts["failed"] > 0
+
+
+def count_rules(rules: Mapping[int, RuleCounts], rows: Iterable[ImageRow]) -> None:
+    """Count the run's images by rule; no row is kept."""
+    for row in rows:
+        if row.rule in rules:
+            rules[row.rule].counts[row.result] += 1
+
+
+def page(
+    summary: Summary,
+    history: History,
+    *,
+    rules: Sequence[RuleCounts],
+    settings: Sequence[tuple[str, str]],
+    ended: str,
+) -> Iterator[str]:
+    """The page, piece by piece.
+
+    Args:
+        summary: how the run ended.
+        history: what was seen of it.
+        rules: in file order, with their counts.
+        settings: what the run was told, as name and value; no secrets.
+        ended: date and time.
+    """
+    import jinja2  # noqa: PLC0415 - only who asks for a report pays for it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"size": format_size, "duration": format_duration, "number": _number}
+    ranked = sorted(rules, key=lambda rule: not rule.is_bad)
+    return environment.get_template(_TEMPLATE).generate(
+        summary=summary,
+        verdict=verdict(summary),
+        numbers=_numbers(summary),
+        groups=[(cause, rules_text(entries(cause))) for cause in summary.causes],
+        again=command(summary) if summary.again else "",
+        charts=[chart for chart in (images_over_time(history), bytes_over_time(history)) if chart],
+        spent=time_spent(history),
+        width=WIDTH,
+        height=HEIGHT,
+        history=history,
+        slow=sorted(history.slow, reverse=True),
+        rules=ranked[:_MOST_RULES],
+        rules_more=len(ranked[_MOST_RULES:]),
+        settings=settings,
+        versions=_versions(summary.version),
+        ended=ended,
+        count=format_count,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """Plain text on one line, as `printable` has it; pieces of the page itself as they are."""
+    return "\n".join(map(printable, value.split("\n"))) if type(value) is str else value
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _numbers(summary: Summary) -> list[tuple[str, str, str]]:
+    """Six figures: what, how much, in other words."""
+    there = summary.copied + summary.unchanged
+    seconds = summary.seconds
+    rate = f"{format_size(summary.bytes / seconds)}/s" if seconds and summary.bytes else "nothing to send"
+    lost = summary.failed + summary.rules_failed
+    each = f"{summary.requests / summary.images:.1f} an image" if summary.images else ""
+    mounted = f"{format_count(summary.mounted, 'blob')} mounted, {summary.present:,} found there"
+    return [
+        ("At their destination", f"{there:,}", f"of {format_count(summary.images, 'image')}"),
+        ("Failed", f"{lost:,}", f"{format_count(len(summary.causes), 'cause')}" if lost else "all is well"),
+        (
+            "Time",
+            format_duration(round(seconds, 1)),
+            f"{summary.images / seconds:.1f} images a second" if seconds else "",
+        ),
+        ("Sent", format_size(summary.bytes), rate),
+        ("Spared", format_size(summary.spared), mounted),
+        ("Requests", f"{summary.requests:,}", each),
+    ]
+
+
+def _versions(own: str) -> list[tuple[str, str]]:
+    found = [("image-syncer", own), ("Python", sys.version.split()[0])]
+    for name in _PACKAGES:
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return found
