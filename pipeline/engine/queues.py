@@ -12,6 +12,7 @@ import os
 import pickle
 import threading
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pipeline.settings import MIB
@@ -25,6 +26,8 @@ MAX_MESSAGE = 8 * MIB
 """Bytes of one pickled message; a manifest of 4 MiB and its events fit twice."""
 _HEADER = 4
 _READ = MIB
+_AT_ONCE = 64
+"""Messages written in one call; the system allows some 1,000."""
 
 
 def frame(message: object) -> bytes:
@@ -87,24 +90,32 @@ class Inbox:
         """Whether something waits until the pipe has room: then `flush` is due when `fileno` is writable."""
         return bool(self._unsent)
 
-    def send(self, task: Task) -> None:
-        """Append `task` and write what the pipe takes at once; what a dead reader would get is dropped.
+    def put(self, task: Task) -> None:
+        """Append `task`; `flush` writes it.
 
         Raises:
             ValueError: it is larger than MAX_MESSAGE.
         """
         self._unsent.append(memoryview(frame(task)))
+
+    def send(self, task: Task) -> None:
+        """Append `task` and write what the pipe takes at once.
+
+        Raises:
+            ValueError: it is larger than MAX_MESSAGE.
+        """
+        self.put(task)
         self.flush()
 
     def flush(self) -> None:
-        """Write what the pipe takes now."""
+        """Write what the pipe takes now, all in one call; what a dead reader would get is dropped."""
         try:
             while self._unsent:
-                written = os.write(self._connection.fileno(), self._unsent[0])
-                if written < len(self._unsent[0]):
+                written = os.writev(self._connection.fileno(), list(islice(self._unsent, _AT_ONCE)))
+                while self._unsent and written >= len(self._unsent[0]):
+                    written -= len(self._unsent.popleft())
+                if written:
                     self._unsent[0] = self._unsent[0][written:]
-                else:
-                    self._unsent.popleft()
         except BlockingIOError:
             pass
         except BrokenPipeError:

@@ -146,15 +146,22 @@ class Supervisor:
     def _give_out(self) -> None:
         """Hand ready tasks to workers with room; a task that is suspected of killing workers runs alone."""
         now = time.monotonic()
+        given: dict[int, Member] = {}
         for stage in STAGES:
             while self._crew.has_room(stage) and (task := self._flow.take(stage, now)) is not None:
-                self._hand(self._crew.pick(stage, now), task)
+                member = self._crew.pick(stage, now)
+                self._hand(member, task)
+                given[member.process.pid] = member
             if self._crew.has_room(stage, idle=True):
                 task = self._flow.take(stage, now, alone=True)
                 if task is not None:
                     member = self._crew.pick(stage, now, idle=True)
                     member.alone = True
                     self._hand(member, task)
+                    given[member.process.pid] = member
+        for member in given.values():
+            member.process.inbox.flush()
+            self._watch(member)
 
     def _hand(self, member: Member, task: Task) -> None:
         """Give a task to a worker; before a repository is entered, the records say so on disk."""
@@ -163,8 +170,7 @@ class Supervisor:
         if not member.tasks:
             member.last_word = time.monotonic()
         member.tasks[task.key] = task
-        member.process.inbox.send(task)
-        self._watch(member)
+        member.process.inbox.put(task)
 
     def _watch(self, member: Member) -> None:
         """Have the selector look at a worker's outbox, and at its inbox while that is full."""
