@@ -33,8 +33,10 @@ _EVERY = 0.24
 """Seconds between two frames: at most 4 a second."""
 _STALE = 10.0
 """Seconds after which others have written to the terminal meanwhile: the program was stopped and goes on."""
-_REDRAW = 0.1
-"""Seconds between two redrawings for the sake of log lines; a flood of lines is not to be slowed."""
+_REDRAW = 0.05
+"""Seconds between two redrawings for the sake of log lines: a flood of them goes together."""
+_MOST_HELD = 1 << 16
+"""Bytes of log lines that wait for the next redrawing."""
 
 
 def terminal_size(number: int) -> tuple[int, int]:
@@ -85,7 +87,7 @@ class Display:
             emoji=False,
             legacy_windows=False,
         )
-        self._kept = b""
+        self._kept = self._held = b""
         self._widths: tuple[int, ...] = ()
         """Columns of each row of the frame on the screen; empty: there is none."""
         self._drawn = self._redrawn = -_STALE
@@ -108,11 +110,8 @@ class Display:
             fancy=self._fancy,
         )
         lines = frame(scene, width=width - 1, height=height)
-        back = self._back(width)
-        self._kept = self._rendered(lines, width)
-        self._widths = tuple(line.cell_len for line in lines)
-        self._drawn = self._redrawn = now
-        self._write(back + self._kept)
+        self._drawn = now
+        self._draw(self._rendered(lines, width), tuple(line.cell_len for line in lines))
 
     def hear(self, event: Event) -> None:
         """Keep what failed last; notice that the run is stopping."""
@@ -126,23 +125,24 @@ class Display:
             self._failures.append(Failed(source=source, cause=cause, again=event.name == "image.retry"))
 
     def above(self, line: bytes) -> None:
-        """Write a line of the log (with its line end) above the view."""
-        if not self._widths:
-            self._write(line)
-            return
-        back = self._back(self._size(self._sink)[0]) + b"\x1b[J"
-        if self._clock() - self._redrawn < _REDRAW:
-            self._widths = ()
-            self._write(back + line)
-        else:
-            self._redrawn = self._clock()
-            self._write(back + line + self._kept)
+        """Write a line of the log (with its line end) above the view, at the next tick at the latest."""
+        self._held += line
+        now = self._clock()
+        if not self._widths or now - self._redrawn >= _REDRAW or len(self._held) > _MOST_HELD:
+            self._draw(self._kept, self._widths)
 
     def close(self) -> None:
         """Take the view off the screen."""
-        if self._widths:
-            self._write(self._back(self._size(self._sink)[0]) + b"\x1b[J")
-            self._widths = ()
+        self._draw(b"", ())
+
+    def _draw(self, kept: bytes, widths: tuple[int, ...]) -> None:
+        """One write: the log's lines over the view that stands there, then the view that is to stand."""
+        back = self._back(self._size(self._sink)[0]) if self._widths else b""
+        held, self._held = self._held, b""
+        clear = b"\x1b[J" if self._widths and (held or not kept) else b""
+        self._kept, self._widths = (kept, widths) if widths else (b"", ())
+        self._redrawn = self._clock()
+        self._write(back + clear + held + self._kept)
 
     def _back(self, width: int) -> bytes:
         """The cursor to the first row of the frame on the screen; a narrower terminal has broken its rows."""

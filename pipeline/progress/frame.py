@@ -24,7 +24,7 @@ ROWS = 16
 _FEW_ROWS = 9
 """Below this, only figures are shown."""
 _REGISTRIES, _FAILURES = 5, 3
-_NARROW, _WIDE = 60, 100
+_NARROW, _WIDE = 60, 96
 _HEAD = 8
 """Columns of the first word of a row."""
 _FULL, _EMPTY = ("\u2588", "\u00b7"), ("#", ".")
@@ -57,7 +57,7 @@ class Scene:
 def frame(scene: Scene, *, width: int, height: int) -> list[Text]:
     """The rows; never more than the screen has but one, always as many for one size of screen."""
     rows = min(ROWS, height - 1)
-    if rows < 1:
+    if rows < 1 or width < _HEAD:
         return []
     lines = [_images(scene, width), _title(scene, width), _data(scene, width)]
     if rows >= 2:  # noqa: PLR2004 - title and images
@@ -84,7 +84,9 @@ def _title(scene: Scene, width: int) -> Text:
     view = scene.view
     gone = format_duration(round(view.seconds))
     left = scene.pace.left(view)
-    if left is not None:
+    if view.expanded and view.counts.processed == view.counts.known:
+        rest = "ending"
+    elif left is not None:
         rest = f"about {format_duration(round(left))} left"
     else:
         rest = "time left not known yet" if view.expanded else "still listing tags"
@@ -104,15 +106,15 @@ def _images(scene: Scene, width: int) -> Text:
     if width >= _NARROW:
         line.append_text(_bar(counts.processed / known, max(10, min(40, width - 80)), scene))
     line.append(f"{counts.processed:,}/{counts.known:,}{'' if scene.view.expanded else '+'}", style="bold")
-    line.append(f"  {counts.copied:,} copied")
-    if width >= _NARROW or not counts.failed:
-        line.append(f"  {counts.unchanged:,} up to date")
-    if counts.skipped and width >= _NARROW:
-        line.append(f"  {counts.skipped:,} skipped")
-    if counts.to_retry:
-        line.append(f"  {counts.to_retry:,} to try again", style="yellow")
-    if counts.failed:
-        line.append(f"  {counts.failed:,} failed", style="bold red")
+    parts = [
+        (counts.copied, f"  {counts.copied:,} copied", ""),
+        (counts.unchanged, f"  {counts.unchanged:,} up to date", ""),
+        (counts.skipped, f"  {counts.skipped:,} skipped", ""),
+        (counts.to_retry, f"  {counts.to_retry:,} to try again", "yellow"),
+        (counts.failed, f"  {counts.failed:,} failed", "bold red"),
+    ]
+    for count, words, style in parts if width >= _NARROW else reversed(parts):
+        line.append(words if count else "", style=style)
     return line
 
 
@@ -182,9 +184,10 @@ def _move(move: MovingView, width: int) -> Text:
     part = f"{100 * move.sent // move.size:>3} %" if move.size > 0 else "     "
     rate = move.sent / move.seconds if move.seconds > 0 else 0.0
     line = Text(f"{size:>9}  {part}", style="cyan")
+    speed = _rate(rate) if move.sent else ""
     if width >= _NARROW:
         left = (move.size - move.sent) / rate if rate and move.size > 0 else None
-        line.append(f"  {_rate(rate):>11}  {format_duration(round(left)) if left is not None else '':>6}")
+        line.append(f"  {speed:>11}  {format_duration(round(left)) if left is not None else '':>6}")
     digest = f"  {move.digest[:19]}" if width >= _WIDE else ""
     room = width - line.cell_len - len(digest) - 2
     return line.append(f"  {_cut(move.destination, room)}").append(digest, style="dim")

@@ -104,8 +104,8 @@ def bytes_over_time(history: History) -> Chart | None:
     return Chart(
         title="Bytes read and written a second, over the time of the run",
         shapes=(
-            Shape(kind="read", label="read", points=" ".join(_scaled(samples, read, top))),
             Shape(kind="written", label="written", points=" ".join(_scaled(samples, written, top))),
+            Shape(kind="read", label="read", points=" ".join(_scaled(samples, read, top))),
         ),
         bands=_bands(history.held, samples[-1].seconds),
         high=f"{format_size(top)}/s",

@@ -21,13 +21,15 @@ PHASES: dict[Phase, str] = {
     "moving": "moving blobs",
     "asking": "asking registries, writing manifests",
     "waiting": "waiting for a registry's pause to end",
-    "idle": "none of these",
+    "idle": "none of these: starting, ending",
 }
 """Each moment is counted for the first of these that it fits."""
 
 SAMPLES = 600
 TOP = 20
 """Largest blobs, slowest images."""
+_MOVED_LATELY = 2.0
+"""Seconds within which bytes have come if blobs are said to move; an upload that only waits does not."""
 _WARNINGS = 100
 _BANDS = 100
 """Pauses of one registry that are told apart."""
@@ -165,17 +167,21 @@ class History:
         self.retried = 0
         """Tries of images that failed and were to be repeated."""
         self._blobs: dict[tuple[str, str], Big] = {}
-        self._last = 0.0
+        self._last = self._moved_at = 0.0
 
     def tick(self, view: View) -> None:
         """Take in how the run stands."""
         took, self._last = view.seconds - self._last, view.seconds
-        self.curve.add(sample(view))
+        newest, taken = self.curve.samples[-1], sample(view)
+        if (taken.read, taken.written) != (newest.read, newest.written):
+            self._moved_at = view.seconds
+        self.curve.add(taken)
         self.registries = view.registries
         for registry in view.registries:
             held = self.held.setdefault(registry.name, Held())
             held.look(registry, now=view.seconds, took=took)
-        self.phases[_phase(view)] += took
+        moves = bool(view.moving) and view.seconds - self._moved_at < _MOVED_LATELY
+        self.phases["moving" if moves else _phase(view)] += took
         for move in view.moving[:TOP]:
             big = Big(move.size, move.digest, move.destination, move.seconds)
             self._blobs[move.digest, move.destination] = big
@@ -212,8 +218,7 @@ def _keep(lines: list[str], line: str) -> None:
 
 
 def _phase(view: View) -> Phase:
-    if view.moving:
-        return "moving"
+    """What a moment went into in which no bytes moved."""
     if view.running:
         return "asking"
     if any(registry.cooldown > 0 for registry in view.registries):

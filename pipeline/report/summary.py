@@ -102,7 +102,7 @@ def summary_lines(summary: Summary) -> list[str]:
     for cause in summary.causes[:_SHOWN]:
         lines += _cause(cause)
     more = sum(cause.count for cause in summary.causes[_SHOWN:])
-    lines += [f"FAILED  {format_count(more, 'more')} for other causes: the log names them"] * bool(more)
+    lines += [f"FAILED  {more:,} more for other causes: the log names them"] * bool(more)
     if summary.again:
         lines.append(f"Try these again:  {command(summary)}")
     if summary.report:

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.errors import Fault
+from pipeline.model.facts import ImageRow
+from pipeline.model.reference import Repository
+from pipeline.model.selection import AllTags, Rule
+from pipeline.report.causes import EXAMPLES, entries, from_row, from_rule, group
+
+ROW = ImageRow(
+    source="quay.io/team/api:v3.1",
+    destination="harbor.corp/team/api:v3.1",
+    filter="",
+    run="one",
+    rule=0,
+    result="failed",
+    fault="source: cannot read: 404 MANIFEST_UNKNOWN: no such tag",
+    side="source",
+    registry="quay.io",
+    status=404,
+    code="MANIFEST_UNKNOWN",
+)
+DENIED = replace(
+    ROW,
+    fault="destination: cannot push: 403 DENIED: no (ask for rights)",
+    side="destination",
+    registry="harbor.corp",
+    status=403,
+    code="DENIED",
+    hint="ask for rights",
+)
+
+
+def test_groups() -> None:
+    """Failures with the same side, registry, status and code are one cause; the largest stands first."""
+    other = replace(ROW, registry="ghcr.io", fault="other words")
+    found = group(
+        map(from_row, [other, ROW, replace(ROW, source="quay.io/b:1", fault="other words"), DENIED])
+    )
+
+    assert [(each.title, each.images, each.advice) for each in found] == [
+        (
+            "source quay.io: 404 MANIFEST_UNKNOWN, no such tag or digest",
+            2,
+            "correct the tag in the rule, or take the rule out",
+        ),
+        (
+            "source ghcr.io: 404 MANIFEST_UNKNOWN, no such tag or digest",
+            1,
+            "correct the tag in the rule, or take the rule out",
+        ),
+        ("destination harbor.corp: 403 DENIED, not allowed", 1, "ask for rights"),
+    ]
+    assert found[2].examples[0].words == "destination: cannot push: 403 DENIED: no"
+
+
+def test_rules() -> None:
+    """A rule that failed as a whole counts as a rule."""
+    repository = Repository("quay.io", "team/api")
+    rule = Rule(number=3, line=7, text="quay.io/team/api", source=repository, selection=AllTags(), targets=())
+    fault = Fault(operation="list the tags", words="no", registry="quay.io", status=502, retryable=True)
+    (found,) = group([from_rule(rule, ("harbor.corp/team/api",), fault)])
+
+    assert (found.images, found.rules, found.side) == (0, 1, "source")
+    assert found.title == "source quay.io: 502, the registry is in trouble"
+    assert found.advice == "repeat the command: this may pass by itself"
+    assert list(entries(found)) == [("quay.io/team/api", ("harbor.corp/team/api",))]
+
+
+def test_bounded() -> None:
+    """However many codes a registry makes up, few causes are told apart, and each keeps few examples."""
+    rows = (replace(ROW, code=f"CODE{number % 1_000}") for number in range(10_000))
+    found = group(map(from_row, rows))
+
+    assert len(found) == 41
+    assert found[0].title == "OTHER, other causes"
+    assert sum(each.images for each in found) == 10_000
+    assert {len(each.examples) for each in found} <= set(range(EXAMPLES + 1))
+
+
+def test_entries() -> None:
+    """Failures of one source share an entry of the rules that repeat them."""
+    (found,) = group(map(from_row, [ROW, replace(ROW, destination="r.io/api:1"), ROW]))
+
+    assert list(entries(found)) == [(ROW.source, (ROW.destination, "r.io/api:1"))]

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+import zlib
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.report.history import History
+from pipeline.report.page import page
+from pipeline.report.summary import Summary
+from tests.unit.report.pages import EVIL, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHROMIUM = shutil.which("chromium")
+ALONE = {"meta", "br", "line", "rect", "polygon", "polyline"}
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+SILENT = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would find."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in ALONE:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ALONE:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def found() -> Reader:
+    """The hostile report, read."""
+    return Reader(report())
+
+
+def test_safe(found: Reader) -> None:
+    """Whatever registries say, the page has no script, no handler, no link, and each tag is closed."""
+    assert found.tags & {"script", "img", "iframe", "link", "object", "form", "a"} == set()
+    assert not {name for name in found.attributes if name.startswith("on")}
+    assert found.attributes & {"src", "href", "action", "style"} == set()
+    assert found.open == []
+
+
+def test_shown(found: Reader) -> None:
+    """Hostile words are shown as they are, what is invisible or turns text around as escapes."""
+    shown = EVIL.replace("\x1b", r"\x1b").replace("\x00", r"\x00").replace("\u202e", r"\u202e")
+    text = "".join(found.texts)
+
+    assert text.count(shown) >= 12
+    assert not re.search("[\x00\x1b\u202e]", text)
+
+
+def test_alone() -> None:
+    """The page names no other place: it loads nothing, and a policy of its own forbids it to."""
+    text = report()
+
+    assert not re.search(r"https?:|url\(|@import|//[a-z]", text)
+    assert "default-src 'none'; style-src 'unsafe-inline'" in text
+
+
+def test_order(found: Reader) -> None:
+    """Failures stand before everything else, with what to do and the rules that repeat them."""
+    text = "".join(found.texts)
+    heads = ["FAILED", "What failed", "What to do:", "as rules", "Over time", "Where the time went"]
+    heads += [
+        "Registries",
+        "Largest blobs",
+        "Slowest images",
+        "What was spared",
+        "Rules",
+        "Warnings",
+        "Settings",
+    ]
+    places = [text.index(head) for head in heads]
+
+    assert places == sorted(places)
+    assert "The first 20 of 40 as rules" in text
+    assert "and 100 rules more" in " ".join(text.split())
+
+
+def test_empty() -> None:
+    """A run in which nothing happened has a page too."""
+    pieces = page(Summary(version="2"), History(), rules=[], settings=[], ended="now")
+    text = "".join(Reader("".join(pieces)).texts)
+
+    assert "0 images in 0s" in text
+    assert "What failed" not in text
+    assert "Over time" not in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium (apt-get install chromium) opens the report")
+class TestBrowser:
+    @pytest.mark.parametrize("width", [1280, 768, 375])
+    def test_fits(self, tmp_path: Path, width: int) -> None:
+        """On a wide, a middle and a narrow screen nothing runs out of the page at its side."""
+        assert CHROMIUM
+        probe = (
+            f"<iframe id=f width={width} height=900 src=report.html></iframe><p id=out></p><script>"
+            "onload = () => { const d = document.getElementById('f').contentDocument.documentElement;"
+            " document.getElementById('out').textContent = d.scrollWidth + ' of ' + d.clientWidth; }</script>"
+        )
+        (tmp_path / "report.html").write_text(report())
+        (tmp_path / "probe.html").write_text(probe)
+        dom = self.run(tmp_path, "--allow-file-access-from-files", "--dump-dom", "probe.html")
+        widths = re.search(r'id="out">(\d+) of (\d+)<', dom)
+        assert widths, dom[-500:]
+
+        assert int(widths[2]) in range(width - 20, width + 1)  # less a scroll bar
+        assert widths[1] == widths[2]
+
+    @pytest.mark.parametrize(("scheme", "expected"), [("0", "dark"), ("1", "light")])
+    def test_colours(self, tmp_path: Path, scheme: str, expected: str) -> None:
+        """The page is drawn, dark where the system is dark and light where it is light."""
+        (tmp_path / "report.html").write_text(report())
+        flags = (f"--blink-settings=preferredColorScheme={scheme}", "--window-size=800,600")
+        self.run(tmp_path, *flags, "--screenshot=shot.png", "report.html")
+        size, dark = self.corner(tmp_path / "shot.png")
+
+        assert size == (800, 600)
+        assert dark == (expected == "dark")
+
+    @staticmethod
+    def run(folder: Path, *arguments: str) -> str:
+        """What the browser says; its profile is a new folder."""
+        assert CHROMIUM
+        *flags, file = arguments
+        command = [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={folder / 'profile'}",
+            *flags,
+            f"file://{folder / file}",
+        ]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90, check=True)
+        return done.stdout
+
+    @staticmethod
+    def corner(path: Path) -> tuple[tuple[int, int], bool]:
+        """Width and height of a PNG, and whether its first pixel is dark."""
+        data = path.read_bytes()
+        width, height = struct.unpack(">II", data[16:24])
+        at, pixels = 8, b""
+        while at < len(data):
+            length, kind = struct.unpack(">I4s", data[at : at + 8])
+            pixels += data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+            at += length + 12
+        return (width, height), zlib.decompress(pixels)[1] < 128

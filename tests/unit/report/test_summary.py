@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from pipeline.report.causes import from_row, group
+from pipeline.report.summary import Pause, Summary, as_object, summary_lines
+from tests.unit.report.test_causes import DENIED, ROW
+
+SUMMARY = Summary(
+    run="7f3a",
+    version="2.0",
+    exit_code=1,
+    copied=2741,
+    unchanged=257,
+    skipped=1,
+    failed=3,
+    left=4,
+    rules=212,
+    rules_failed=1,
+    bytes=84_200_000_000,
+    read=84_300_000_000,
+    spared=61_000_000_000,
+    mounted=12_944,
+    present=3,
+    requests=53_120,
+    requests_by_registry={"quay.io": 53_120},
+    seconds=564.04,
+    rewritten=1,
+    pauses=(Pause(registry="docker.io", times=1, seconds=60.2), Pause(registry="q", times=3, seconds=9)),
+    causes=group(map(from_row, [ROW, replace(ROW, source="quay.io/b:1"), DENIED])),
+    notes=("a note\x1b",),
+    again=("image-syncer", "--images", "my failed.yaml"),
+    report="report.html",
+)
+
+
+def test_lines() -> None:
+    """The summary says what became of the images, what it cost, why and what failed, and what to do."""
+    first = "3,006 images in 9m24s: 2,741 copied, 257 up to date, 1 skipped, 4 not finished"
+    sent = "84.2GB sent (149.3MB/s), 61GB spared: 12,944 blobs mounted, 3 found there;"
+    assert summary_lines(SUMMARY) == [
+        f"{first}, 3 FAILED, 1 rule FAILED as a whole",
+        f"  {sent} 53,120 requests, 17.7 an image",
+        "  docker.io cooled down once (1m0s)",
+        "  q cooled down 3 times (9s)",
+        "  1 digest changed by --os or --arch: the log names them",
+        r"  a note\x1b",
+        "FAILED  source quay.io: 404 MANIFEST_UNKNOWN, no such tag or digest (2 images)",
+        "        such as quay.io/team/api:v3.1 -> harbor.corp/team/api:v3.1",
+        "        source: cannot read: 404 MANIFEST_UNKNOWN: no such tag",
+        "        what to do: correct the tag in the rule, or take the rule out",
+        "FAILED  destination harbor.corp: 403 DENIED, not allowed (1 image)",
+        "        quay.io/team/api:v3.1 -> harbor.corp/team/api:v3.1",
+        "        destination: cannot push: 403 DENIED: no",
+        "        what to do: ask for rights",
+        "Try these again:  image-syncer --images 'my failed.yaml'",
+        "Report:  report.html",
+        "Synchronization finished, 4 tasks failed, cost 9m24s.",
+    ]
+
+
+def test_nothing() -> None:
+    """A run without images says so."""
+    assert summary_lines(Summary()) == [
+        "0 images in 0s: 0 copied, 0 up to date",
+        "  0B sent, 0 blobs mounted; 0 requests",
+        "Synchronization finished, 0 tasks failed, cost 0s.",
+    ]
+
+
+def test_many_causes() -> None:
+    """Beyond a dozen causes, a person reads how many failures are left out."""
+    rows = [replace(ROW, code=f"CODE{number}") for number in range(20)]
+    lines = summary_lines(replace(SUMMARY, causes=group(map(from_row, rows))))
+
+    assert len([line for line in lines if line.startswith("FAILED  source")]) == 12
+    assert "FAILED  8 mores for other causes: the log names them" not in lines
+    assert "FAILED  8 more for other causes: the log names them" in lines
+
+
+def test_long_words() -> None:
+    """A registry's long words are cut."""
+    (cause,) = group([from_row(replace(ROW, fault="x" * 500))])
+    lines = summary_lines(replace(SUMMARY, causes=(cause,)))
+
+    assert f"        {'x' * 157}..." in lines
+
+
+def test_object() -> None:
+    """A program gets the same figures, sizes in bytes and times in seconds, and examples of each cause."""
+    found = json.loads(json.dumps(as_object(SUMMARY)))
+
+    assert found["schema"] == 1
+    assert found["images"] == {
+        "total": 3006,
+        "copied": 2741,
+        "unchanged": 257,
+        "skipped": 1,
+        "failed": 3,
+        "unfinished": 4,
+    }
+    assert found["bytes"] == {"received": 84_300_000_000, "sent": 84_200_000_000, "spared": 61_000_000_000}
+    assert found["pauses"][0] == {"registry": "docker.io", "times": 1, "seconds": 60.2}
+    assert [(each["status"], each["images"]) for each in found["failures"]] == [(404, 2), (403, 1)]
+    assert found["failures"][0]["examples"][1] == {
+        "source": "quay.io/b:1",
+        "destinations": ["harbor.corp/team/api:v3.1"],
+        "message": "source: cannot read: 404 MANIFEST_UNKNOWN: no such tag",
+    }
+    assert found["try_again"] == ["image-syncer", "--images", "my failed.yaml"]

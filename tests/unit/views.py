@@ -1,0 +1,52 @@
+"""Views of runs that never were, for displays and reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from pipeline.model.flow.counts import Counts
+from pipeline.model.flow.view import MovingView, RegistryView, View
+
+QUAY = RegistryView(
+    name="quay.io",
+    requests=120,
+    read=40_000_000,
+    written=0,
+    in_flight=6,
+    limit=16,
+    waiting=0,
+    cooldown=0.0,
+    given_up="",
+)
+HARBOR = replace(QUAY, name="harbor.corp", read=0, written=40_000_000, in_flight=12, limit=24)
+
+
+def moving(number: int) -> MovingView:
+    """A blob of `number` MB, half of which has gone in ten seconds."""
+    return MovingView(
+        destination=f"harbor.corp/ml/app{number}",
+        digest="sha256:" + f"{number:064x}",
+        size=number * 1_000_000,
+        sent=number * 500_000,
+        seconds=10.0,
+    )
+
+
+def view(seconds: float = 10.0, **fields: Any) -> View:
+    """A run of 100 images between two registries; fields of View and of Counts change it."""
+    known = {name: fields.pop(name) for name in list(fields) if name in Counts.__slots__}
+    usual: dict[str, Any] = {"known": 100, "copied": 40, "failed": 1, "requests": {"quay.io": 120}}
+    counts = Counts(**usual | known)
+    values: dict[str, Any] = {
+        "seconds": seconds,
+        "counts": counts,
+        "open_images": 5,
+        "expanded": True,
+        "registries": (HARBOR, QUAY),
+        "moving": tuple(moving(number) for number in range(30, 0, -1)),
+        "running": Counter({"transfer": 30}),
+        "workers": 5,
+    } | fields
+    return View(**values)
