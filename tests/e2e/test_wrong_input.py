@@ -38,6 +38,9 @@ USAGE = [
     (["--output-success-images", "no/such/good.yaml"], "no/such"),
     (["--output-failed-images", "bad.txt"], ".yaml"),
     (["--output-images-format", "xml"], "xml"),
+    (["--report", "no/such/report.html"], "no/such/report.html"),
+    (["--report", "."], "it is a folder"),
+    (["--progress", "bar"], "bar"),
 ]
 
 

@@ -1,0 +1,210 @@
+"""What a run shows: the live view on a terminal, the summary for people and programs, the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.command import wait_for
+from tests.registry.content import image, layer
+from tests.registry.faults import Drip, Fault, Reply, Stall
+from tests.unit.progress.screen import Screen
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+DENIED = Reply(
+    status=403, body='{"errors": [{"code": "DENIED", "message": "<script>no\\u001b[2J</script>"}]}'
+)
+
+
+def prepare(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+    """Four tags, of which two may not be pushed, and a rule for a repository that is not there."""
+    source, mirror = scripted(), scripted()
+    for number in range(4):
+        source.add("team/app", image(layer(f"layer{number}")), f"v{number}")
+    mirror.fault(Fault(method="PUT", path="/manifests/v[23]$", action=DENIED, times=None))
+    command.rules(
+        {
+            f"{source.address}/team/app": f"{mirror.address}/copy/app",
+            f"{source.address}/team/none": f"{mirror.address}/copy/none",
+        }
+    )
+    command.insecure(source.address, mirror.address)
+    return source, mirror
+
+
+def on_terminal(command: Command, *arguments: str, **environ: str) -> tuple[int, bytes]:
+    """Run the command with standard error on a terminal; its exit code and all that it wrote there."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command.words(*arguments),
+        cwd=command.folder,
+        env=command.environ | {"TERM": "xterm"} | environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    data = b""
+    try:
+        while piece := os.read(ours, 1 << 16):
+            data += piece
+    except OSError:
+        pass  # Linux tells with EIO that the other end is closed
+    os.close(ours)
+    return process.wait(timeout=60), data
+
+
+def test_json(command: Command, scripted: Scripted) -> None:
+    """--json puts the summary on standard output and nothing else; its command repeats just what failed."""
+    source, mirror = prepare(command, scripted)
+    first = command.run("--json", "--retries=0", "--images", "images.json")
+    summary = json.loads(first.output)
+    mirror.clear_faults()
+    source.reset()
+    words = summary["try_again"]
+    second = command.run(*words[1:])
+
+    assert (first.code, len(first.output.splitlines())) == (1, 1)
+    assert (summary["exit_code"], summary["images"]["copied"], summary["images"]["failed"]) == (1, 2, 2)
+    assert [(each["code"], each["images"], each["rules"]) for each in summary["failures"]] == [
+        ("DENIED", 2, 0),
+        ("NAME_UNKNOWN", 0, 1),
+    ]
+    assert words == ["image-syncer", "--json", "--retries=0", "--images", "records/failed.yaml"]
+    assert (
+        json.loads(second.output)["images"] | {"copied": 2, "failed": 0}
+        == json.loads(second.output)["images"]
+    )
+    assert mirror.tags("copy/app") == source.tags("team/app")
+    assert {path for _, path in _asked(source)} <= {"v2", "v3"}
+
+
+def _asked(registry: Registry) -> list[tuple[str, str]]:
+    """Methods and tags of the requests for manifests by tag."""
+    found = [(each.method, each.target.rpartition("/manifests/")[2]) for each in registry.requests()]
+    return [(method, tag) for method, tag in found if tag.startswith("v") and len(tag) == 2]
+
+
+def test_causes_in_the_log(command: Command, scripted: Scripted) -> None:
+    """Where no person looks, the log says each cause, how many failed by it, and what to do."""
+    prepare(command, scripted)
+    result = command.run("--retries=0")
+
+    assert [(each["code"], each["images"], each["rules"]) for each in result.events("run.cause")] == [
+        ("DENIED", "2", "0"),
+        ("NAME_UNKNOWN", "0", "1"),
+    ]
+    assert result.text.splitlines()[-1].count("Synchronization finished, 3 tasks failed, cost ") == 1
+
+
+def test_report(command: Command, scripted: Scripted) -> None:
+    """--report leaves a page that names what failed and holds no script of a registry."""
+    prepare(command, scripted)
+    result = command.run("--retries=0", "--report", "report.html")
+    text = (command.folder / "report.html").read_text()
+
+    assert result.code == 1
+    assert "403 DENIED, not allowed" in text
+    assert "&lt;script&gt;no" in text
+    assert "<script" not in text
+    assert sorted(path.name for path in command.folder.iterdir()) == [
+        "auth.json",
+        "images.json",
+        "records",
+        "report.html",
+    ]
+
+
+def test_report_lost(command: Command, scripted: Scripted) -> None:
+    """A report that cannot be written at the end is said, and the run ends as it did."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    source.fault(Fault(method="GET", path="/blobs/", action=Stall(seconds=60)))
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    (command.folder / "out").mkdir()
+    process = command.start("--report", "out/report.html")
+    wait_for(lambda: source.requests(path="/manifests/"))
+    shutil.rmtree(command.folder / "out")
+
+    def ended() -> bool:
+        source.release()
+        return process.poll() is not None
+
+    wait_for(ended)
+    result = command.end(process)
+
+    assert result.code == 0
+    assert "out/report.html cannot be written" in result.text
+    assert "Synchronization finished, 0 tasks failed" in result.text
+
+
+def test_live(command: Command, scripted: Scripted) -> None:
+    """On a terminal the view is drawn while the run goes on, and the summary alone is left of it."""
+    source, _ = prepare(command, scripted)
+    slow = Drip(size=8, pause=0.02)
+    source.fault(Fault(method="GET", path="/blobs/", action=slow, times=4))
+    code, data = on_terminal(command, "--retries=0")
+    screen = Screen(80)
+    screen.write(data)
+    text = "\n".join(screen.text)
+
+    assert code == 1
+    assert data.count(b"Ctrl-C: ") >= 1
+    assert "Ctrl-C" not in text
+    assert "FAILED  destination" in text
+    assert "info" not in text
+    assert "Try these again:  image-syncer --retries=0 --images records/failed.yaml" in text
+    assert screen.text[-1].endswith("s.")
+    assert "Synchronization finished, 3 tasks failed" in screen.text[-1]
+    assert b"\x1b[2J" not in data
+
+
+@pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"CI": "true"}, {"IMAGE_SYNCER_PROGRESS": "plain"}])
+def test_not_live(command: Command, scripted: Scripted, environ: dict[str, str]) -> None:
+    """Where a view is of no use, or not wanted, a terminal gets lines, and no sequence that steers it."""
+    prepare(command, scripted)
+    _, data = on_terminal(command, "--retries=0", **environ)
+
+    assert b"\x1b" not in data
+    assert b"Finish synchronizing manifest" in data
+
+
+def test_redirected(command: Command, scripted: Scripted) -> None:
+    """Into a file no sequence that steers a terminal is written, whatever the environment promises."""
+    prepare(command, scripted)
+    result = command.run("--progress=live", FORCE_COLOR="1", TTY_COMPATIBLE="1", TERM="xterm-256color")
+
+    assert "\x1b" not in result.text
+    assert result.text.startswith("time=")
+
+
+def test_quiet(command: Command, scripted: Scripted) -> None:
+    """--quiet says nothing of a run that went well, and of another one what failed."""
+    _, mirror = prepare(command, scripted)
+    failed = command.run("--quiet", "--retries=0")
+    mirror.clear_faults()
+    command.rules(dict(list(json.loads((command.folder / "images.json").read_text()).items())[:1]))
+    well = command.run("-q")
+
+    assert "level=info" not in failed.text
+    assert "403 DENIED" in failed.text
+    assert (well.code, well.text, well.output) == (0, "", "")
+
+
+def test_wrong_variable(command: Command) -> None:
+    """A wrong IMAGE_SYNCER_PROGRESS is an error of usage that names it."""
+    result = command.run(IMAGE_SYNCER_PROGRESS="bar")
+
+    assert (result.code, len(result.text.splitlines())) == (2, 1)
+    assert "IMAGE_SYNCER_PROGRESS=bar" in result.text
