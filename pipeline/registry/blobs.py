@@ -2,14 +2,14 @@
 
 A read timeout covers one recv only, so a peer that drips a byte a second passes it for ever: the rate is
 watched here. Reading in large pieces halves the cost over TLS but returns only when the piece is full, so it
-is done
-only while the last piece came fast.
+is done only while the last piece came fast.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import RegistryError
@@ -47,6 +47,10 @@ class BlobBody:
         """Where in the blob these bytes begin: 0 where the server ignored a range."""
         self.total = self.offset + length if length >= 0 else -1
         """Size of the whole blob as the server states it, -1 where it does not."""
+        etag = response.headers.get("ETag", "")
+        self.etag = etag if etag.startswith('"') and not host else ""
+        """A strong validator of the registry itself, for If-Range; empty: there is none."""
+        self._iterator: Iterator[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -64,7 +68,24 @@ class BlobBody:
         Raises:
             RegistryError: CONNECTION_LOST or TIMEOUT: the body broke off, or hardly moves.
         """
-        return self.pieces(_PIECE)
+        if self._iterator is None:
+            self._iterator = self.pieces(_PIECE)
+        return self._iterator
+
+    def skip(self, count: int) -> None:
+        """Pass over the first `count` bytes: the digest of the whole tells whether they were the same.
+
+        Raises:
+            RegistryError: the body broke off again.
+        """
+        pieces = iter(self)
+        while count > 0:
+            piece = next(pieces, b"")
+            if not piece:
+                return
+            if len(piece) > count:
+                self._iterator = chain([piece[count:]], pieces)
+            count -= len(piece)
 
     def pieces(self, most: int) -> Iterator[bytes]:
         """The bytes in pieces of at most `most`; raises as `__iter__`."""

@@ -229,16 +229,25 @@ class Client:
         return parse_size(size)
 
     def open_blob(
-        self, repository: Repository, digest: str, *, size: int, offset: int = 0, fresh: bool = False
+        self,
+        repository: Repository,
+        digest: str,
+        *,
+        size: int,
+        offset: int = 0,
+        etag: str = "",
+        fresh: bool = False,
     ) -> BlobBody:
         """Open a blob for reading.
 
         `size` is that of the whole blob by its descriptor, -1 where not known; an answer of another size is
-        refused. `offset` is where to begin; `BlobBody.offset` says where the server did. `fresh` goes past
-        all caches, on a new connection.
+        refused. `offset` is where to begin, if `etag` (unless empty) still holds; `BlobBody.offset` says
+        where the server did. `fresh` goes past all caches, on a new connection.
         """
         purpose = Purpose(operation=f"read the blob {digest}", kind="read", repository=repository)
         headers = {"Range": f"bytes={offset}-"} if offset else {}
+        if offset and etag:
+            headers["If-Range"] = etag
         if fresh:
             self._session.forget_connections()
             headers["Cache-Control"] = "no-cache"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
 from pipeline.log import Event
 from pipeline.model.messages import Lacking, Moved, Outcome, Stored
+from pipeline.registry.resume import ResumingBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -188,7 +189,7 @@ def _stream(task: Move, upload: Upload, context: Context, *, fresh: bool) -> boo
     source = context.clients.at(task.source.registry)
     blob = task.blob
     try:
-        with source.open_blob(task.source, blob.digest, size=blob.size, fresh=fresh) as pieces:
+        with ResumingBody(source, task.source, blob.digest, size=blob.size, fresh=fresh) as pieces:
             size = blob.size if blob.size >= 0 else pieces.total
             if size < 0:
                 raise RegistryError(_sizeless(task))

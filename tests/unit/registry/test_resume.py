@@ -1,0 +1,107 @@
+"""A blob that breaks off goes on where it stopped, within one body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError, ThrottledError
+from pipeline.registry.meter import metering
+from pipeline.registry.resume import ResumingBody
+from tests.registry.content import digest_of, layer
+from tests.registry.faults import Drop, Fault, throttle
+from tests.unit.registry.asking import client, repository
+
+if TYPE_CHECKING:
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+BLOB = layer("large", size=900_000)
+DIGEST = digest_of(BLOB)
+
+
+def read(registry: Registry) -> bytes:
+    """The whole blob through one body."""
+    with ResumingBody(client(registry), repository(registry), DIGEST, size=len(BLOB)) as body:
+        return b"".join(body)
+
+
+def filled(scripted: Scripted, **options: object) -> Registry:
+    """A registry that holds the blob."""
+    registry = scripted(**options)
+    registry.add_blob(repository(registry).path, BLOB)
+    return registry
+
+
+def gets(registry: Registry) -> list[str]:
+    """The ranges that were asked for."""
+    return [entry.headers.get("range", "") for entry in registry.requests(method="GET", path="/blobs/")]
+
+
+def test_breaks(scripted: Scripted) -> None:
+    """A source that breaks five times costs one GET more each, and every byte is asked for once."""
+    registry = filled(scripted)
+    for _ in range(5):
+        registry.fault(Fault(action=Drop(after=100_000), method="GET", path="/blobs/"))
+
+    with metering() as meter:
+        assert read(registry) == BLOB
+
+    assert len(gets(registry)) == 6
+    starts = [int(asked.removeprefix("bytes=").rstrip("-") or 0) for asked in gets(registry)]
+    assert starts == sorted(set(starts))
+    assert meter.read == len(BLOB)
+    assert [event.name for event in meter.events if event.name == "blob.retry"] == ["blob.retry"] * 5
+
+
+def test_range_ignored(scripted: Scripted) -> None:
+    """Where the server begins anew, what is there already is passed over."""
+    registry = filled(scripted, ranges="ignored")
+    registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
+
+    assert read(registry) == BLOB
+
+
+@pytest.mark.parametrize("ranges", ["wrong-start"])
+def test_wrong_ranges(scripted: Scripted, ranges: str) -> None:
+    """A server that answers another range than asked for ends the body with the break's own words."""
+    registry = filled(scripted, ranges=ranges)
+    registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
+
+    with pytest.raises(RegistryError, match="CONNECTION_LOST"):
+        read(registry)
+
+
+def test_no_progress(scripted: Scripted) -> None:
+    """Three resumptions in a row that bring nothing end the body."""
+    registry = filled(scripted)
+    registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
+    registry.fault(Fault(action=Drop(after=0), method="GET", path="/blobs/", times=None))
+
+    with pytest.raises(RegistryError, match="CONNECTION_LOST"):
+        read(registry)
+
+    assert len(gets(registry)) == 4
+
+
+def test_pause(scripted: Scripted) -> None:
+    """A registry that asks for a pause where the body was to go on gets it from whoever holds the limits."""
+    registry = filled(scripted)
+    registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
+    registry.fault(throttle(retry_after="7", method="GET", path="/blobs/"))
+
+    with pytest.raises(ThrottledError):
+        read(registry)
+
+
+def test_etag(scripted: Scripted) -> None:
+    """Where the registry names a strong validator, the rest is asked for only if it still holds."""
+    registry = filled(scripted)
+    registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
+
+    read(registry)
+
+    first, second = registry.requests(method="GET", path="/blobs/")
+    assert "if-range" not in first.headers
+    assert second.headers.get("if-range", f'"{DIGEST}"') == f'"{DIGEST}"'
