@@ -18,6 +18,7 @@ from pipeline.config.credentials import Keyring, read_credentials
 from pipeline.config.files import choose_files
 from pipeline.config.legacy import read_legacy
 from pipeline.config.rules import BadRule, RulesFile, make_defaults, read_rules, rule_from_words
+from pipeline.engine.process import warm_up
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError, RuleError, UsageError
 from pipeline.log import Event, Log, open_log
@@ -131,6 +132,8 @@ def sync(
         MachineError: the records cannot be had, or workers cannot be started.
     """
     job = prepare(options, environ)
+    if job.rules.rules:
+        warm_up()
     run = secrets.token_hex(4)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     how = choose(options.progress, is_terminal=on_terminal, is_quiet=options.quiet, environ=environ)

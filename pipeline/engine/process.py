@@ -13,7 +13,8 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING
 
 from pipeline.engine.queues import Inbox, Outbox
@@ -22,7 +23,7 @@ from pipeline.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+    from multiprocessing.context import ForkServerProcess, SpawnContext, SpawnProcess
 
     Context = ForkServerContext | SpawnContext
 
@@ -40,6 +41,16 @@ def context() -> Context:
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(_PRELOAD)
     return found
+
+
+def warm_up() -> None:
+    """Have the fork server begin to import what workers need, while this process reads its records.
+
+    It starts no worker, does not wait, and its server leaves with this process.
+    """
+    if isinstance(context(), ForkServerContext):
+        with _signals_blocked():
+            forkserver.ensure_running()
 
 
 class WorkerProcess:
