@@ -57,7 +57,15 @@ _RANGE = (
 
 _MODE_RAW = 1
 """diskcache's mark of a value that stands in its row as it is."""
-_SETTINGS = {"eviction_policy": "none", "cull_limit": 0, "size_limit": 2**60, "statistics": 0}
+_SETTINGS = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**60,
+    "statistics": 0,
+    # diskcache's own let memory grow with the records, to 32 MiB of pages and 64 MiB of mapped file.
+    "sqlite_cache_size": 2**10,
+    "sqlite_mmap_size": 0,
+}
 _Row = tuple[str, str]
 """Value as JSON text, and diskcache's tag: of an image run and result, else empty."""
 
