@@ -89,12 +89,12 @@ class BlobBody:
 
     def pieces(self, most: int) -> Iterator[bytes]:
         """The bytes in pieces of at most `most`; raises as `__iter__`."""
-        meter, raw = current_meter(), self._response.raw
+        meter = current_meter()
         fast, spent, moved = False, 0.0, 0
         while True:
             begun = time.monotonic()
             try:
-                piece: bytes = (raw.read if fast else raw.read1)(most, decode_content=False)
+                piece = self._response.read(most, whole=fast, seconds=self._stall)
             except STACK_ERRORS as error:
                 raise RegistryError(fault_of(self._purpose, error, host=self._host)) from None
             if not piece:

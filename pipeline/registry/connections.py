@@ -8,6 +8,7 @@ closed, else the server would take the next request for the rest of the body.
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 import time
@@ -19,7 +20,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.wait import wait_for_read
 
+from pipeline.registry.deadlines import Deadline, OverdueError
+
 if TYPE_CHECKING:
+    from io import BufferedIOBase
+
     from requests import PreparedRequest
     from urllib3.poolmanager import PoolManager
     from urllib3.response import HTTPResponse
@@ -37,6 +42,38 @@ _KEEP_ALIVE = [
 ]
 
 
+class _Lines:
+    """The lines of a head, with the last one remembered."""
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        self._file = file
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self._file.readline(limit)
+        return self.last
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Head(http.client.HTTPResponse):
+    """http.client takes a head that breaks off for one that is over: a Link or a length would be lost."""
+
+    def begin(self) -> None:
+        file = self.fp
+        lines: Any = _Lines(file)
+        self.fp = lines
+        try:
+            super().begin()
+        finally:
+            if self.fp is lines:
+                self.fp = file
+        if not lines.last:
+            self.close()
+            raise http.client.RemoteDisconnected("the head of the answer broke off")
+
+
 class Connection(HTTPConnection):
     """A plain connection.
 
@@ -44,6 +81,8 @@ class Connection(HTTPConnection):
         dial: seconds for connecting and the TLS handshake. urllib3 sends bodies under the connect timeout,
             which therefore has to be as long as storage behind a registry may pause.
     """
+
+    response_class = _Head
 
     def __init__(self, *args: Any, dial: float, **options: Any) -> None:
         """See the class."""
@@ -75,9 +114,25 @@ class Connection(HTTPConnection):
             self._cut = True
             raise BrokenPipeError(32, "body not sent in full") from error
 
+    def _tunnel(self) -> None:
+        """Have a proxy connect us, within the time for connecting."""
+        with Deadline(self.sock, self._dial):
+            super()._tunnel()
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own override has it too
-        """Read the answer's head; a connection whose request was cut is closed behind it."""
-        response = super().getresponse()
+        """Read the whole of the answer's head in the time for its next byte.
+
+        A connection whose request was cut is closed behind it.
+        """
+        sock, seconds, response = self.sock, self.timeout, None
+        try:
+            with Deadline(sock if isinstance(seconds, int | float) else None, seconds or 0.0):
+                response = super().getresponse()
+        except OverdueError:
+            if response is not None:
+                response.close()
+            raise
+        response.sock = sock  # type: ignore[attr-defined]  # for the deadlines of its body, see wire.py
         self._answered = True
         if self._cut and self.sock:
             sock, self.sock = self.sock, None  # the response keeps its own file

@@ -17,6 +17,7 @@ import requests
 import urllib3.exceptions
 
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
+from pipeline.registry.deadlines import OverdueError
 from pipeline.registry.responses import Complaint, clean, parse_retry_after
 
 if TYPE_CHECKING:
@@ -215,9 +216,12 @@ def fault_of(purpose: Purpose, error: BaseException, *, host: str = "") -> Fault
 
 def is_stale(error: BaseException) -> bool:
     """Whether the server had closed the connection before it saw the request: repeat it at once."""
+    chain = tuple(_chain(error))
+    if any(isinstance(cause, OverdueError) for cause in chain):
+        return False  # it was we who closed
     return any(
         isinstance(cause, ConnectionResetError | BrokenPipeError) and not isinstance(cause, ssl.SSLError)
-        for cause in _chain(error)
+        for cause in chain
     )
 
 
@@ -237,6 +241,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _diagnose(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, str]:
     """Code, words, whether to try again, and a hint."""
+    for cause in chain:
+        if isinstance(cause, OverdueError):
+            return "TIMEOUT", str(cause), True, ""
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             hint = "trust its CA by SSL_CERT_FILE or certs.d, or set insecure: true for this registry"

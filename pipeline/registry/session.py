@@ -289,7 +289,7 @@ class Session:
         pieces: list[bytes] = []
         left = limit + 1
         try:
-            while left > 0 and (piece := response.raw.read(min(left, MIB), decode_content=False)):
+            while left > 0 and (piece := response.read(min(left, MIB))):
                 pieces.append(piece)
                 left -= len(piece)
         except STACK_ERRORS as error:
@@ -335,7 +335,7 @@ def finish(response: Answer) -> bytes:
     # distribution 2.8 announces the blob's length on a 416: reading it would wait for the timeout.
     if response.status_code != _RANGE_NOT_SATISFIABLE:
         with suppress(*STACK_ERRORS):
-            body = response.raw.read(_MAX_ERROR_BODY, decode_content=False)
+            body = response.read(_MAX_ERROR_BODY)
     response.close()
     current_meter().read += len(body)
     return body

@@ -16,6 +16,7 @@ from urllib3.util import Timeout
 
 from pipeline.registry import tls
 from pipeline.registry.connections import Adapter
+from pipeline.registry.deadlines import Deadline
 
 if TYPE_CHECKING:
     import ssl
@@ -26,16 +27,31 @@ if TYPE_CHECKING:
 
 
 class Answer:
-    """A status, headers, and a body that is still to be read from `raw`."""
+    """A status, headers, and a body that is still to be read, as it comes over the wire: never decoded."""
 
-    __slots__ = ("headers", "raw", "status_code", "url")
+    __slots__ = ("_patience", "headers", "raw", "status_code", "url")
 
-    def __init__(self, raw: HTTPResponse, url: str) -> None:
-        """The answer to a request for `url`."""
+    def __init__(self, raw: HTTPResponse, url: str, *, patience: float) -> None:
+        """The answer to a request for `url`; `patience`: seconds for one `read`."""
         self.raw = raw
         self.url = url
+        self._patience = patience
         self.status_code: int = raw.status
         self.headers: HTTPHeaderDict = raw.headers
+
+    def read(self, most: int, *, whole: bool = True, seconds: float = 0.0) -> bytes:
+        """The next bytes, in the time allowed, however they trickle in; empty: the body is over.
+
+        Args:
+            most: bytes.
+            whole: wait until there are so many, or the body is over; else take what one recv brings.
+            seconds: allowed for it; 0: the answer's usual patience.
+
+        Raises:
+            Exception: of STACK_ERRORS; OverdueError among them where time ran out.
+        """
+        with Deadline(getattr(self.raw, "sock", None), seconds or self._patience):
+            return (self.raw.read if whole else self.raw.read1)(most, decode_content=False)
 
     def close(self) -> None:
         """Be done: the connection goes back where all was read, else it is closed."""
@@ -95,7 +111,7 @@ class Wire:
             decode_content=False,
             timeout=Timeout(connect=timeout[0], read=timeout[1]),
         )
-        return Answer(raw, url)
+        return Answer(raw, url, patience=timeout[1])
 
     def _pool(self, url: str, scheme: str, netloc: str) -> HTTPConnectionPool | None:
         """The pool of an origin; None: it is behind a proxy."""
@@ -125,7 +141,7 @@ class Wire:
         response = self._proxied.send(
             request, stream=True, timeout=timeout, proxies=proxies, allow_redirects=False
         )
-        return Answer(response.raw, url)
+        return Answer(response.raw, url, patience=timeout[1])
 
     def close(self) -> None:
         """Close all connections: the next request opens a new one."""

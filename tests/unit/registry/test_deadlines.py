@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError
+from pipeline.model.reference import Reference, Repository
+from pipeline.registry.client import Clients
+from pipeline.registry.deadlines import Deadline, OverdueError
+from pipeline.settings import Retry, Settings, Timeouts
+from tests.unit.registry.asking import ANONYMOUS, USER
+from tests.unit.registry.peers import endlessly, peer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.model.credential import Credential
+    from pipeline.registry.client import Client
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+SHORT = Settings(retry=Retry(tries=1), timeouts=Timeouts(connect=5, read=0.5, send=5, commit=0.5, stall=0.5))
+"""Each byte of the peers below comes within these times; only the whole does not."""
+
+SLOW = {
+    "status line": (b"HTTP/1.1 200 ", b"O"),
+    "header": (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
+    "headers": (HEAD, b"X-More: 1\r\n"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body with a length": (HEAD + b"Content-Length: 1000000\r\n\r\n", b" "),
+    "body up to the end": (HEAD + b"Connection: close\r\n\r\n", b" "),
+    "size of a chunk": (CHUNKED, b"0"),
+    "extension of a chunk": (CHUNKED + b"1;", b"x"),
+    "trailer": (CHUNKED + b"0\r\n", b"X-More: 1\r\n"),
+    "error": (b"HTTP/1.1 404 Not Found\r\nContent-Length: 60000\r\n\r\n", b"x"),
+}
+
+
+def asking(address: str, credential: Credential = ANONYMOUS, *, scheme: str = "http") -> Client:
+    """A client in a hurry."""
+    made = Clients(SHORT, lambda _: credential)
+    made.at(address)._session._schemes[True] = scheme
+    return made.at(address)
+
+
+@pytest.mark.parametrize("where", SLOW)
+def test_slow_answer(where: str) -> None:
+    """An answer that comes byte by byte is given up when its time is over, wherever the peer is slow."""
+    with peer(endlessly(*SLOW[where])) as address, pytest.raises(RegistryError) as caught:
+        asking(address).get_manifest(Reference(Repository(address, "a/b"), "v1"), limit=10_000)
+
+    fault = caught.value.fault
+    if where == "error":
+        assert (fault.status, fault.words) == (404, "Not Found")
+    else:
+        assert (fault.code, fault.retryable) == ("TIMEOUT", True)
+
+
+@pytest.mark.parametrize("where", ["header", "body with a length", "trailer"])
+def test_slow_answer_over_tls(where: str, certificates: Path) -> None:
+    """Likewise over TLS, whose state belongs to the thread that reads."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    with peer(endlessly(*SLOW[where]), tls=context) as address, pytest.raises(RegistryError) as caught:
+        asking(address, scheme="https").get_manifest(
+            Reference(Repository(address, "a/b"), "v1"), limit=10_000
+        )
+
+    assert caught.value.fault.code == "TIMEOUT"
+
+
+@pytest.mark.parametrize("where", ["header", "body with a length", "body up to the end", "trailer"])
+def test_slow_token(where: str) -> None:
+    """A token server that drips is given up as well."""
+    with peer(endlessly(*SLOW[where])) as server:
+        challenge = f'Bearer realm="http://{server}/token"'
+        answer = f"HTTP/1.1 401 No\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n".encode()
+        with peer(lambda sock: sock.sendall(answer)) as address, pytest.raises(RegistryError) as caught:
+            asking(address, USER).head_blob(Repository(address, "a/b"), f"sha256:{'1' * 64}")
+
+    assert caught.value.fault.code == "TIMEOUT"
+    assert "get a token" in caught.value.fault.operation
+
+
+def test_fast_then_slow() -> None:
+    """A blob that came fast, so that whole pieces are waited for, and then drips, is given up."""
+    begin = HEAD + b"Content-Length: 100000000\r\n\r\n" + b"x" * (4 << 20)
+    with peer(endlessly(begin, b"x")) as address:
+        repository, digest = Repository(address, "a/b"), f"sha256:{'1' * 64}"
+        with (
+            asking(address).open_blob(repository, digest, size=100_000_000) as body,
+            pytest.raises(RegistryError) as caught,
+        ):
+            b"".join(body)
+
+    assert caught.value.fault.code == "TIMEOUT"
+
+
+def test_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that drips the answer to CONNECT is given up within the time for connecting."""
+    timeouts = Timeouts(connect=0.5, read=5, send=5, commit=5, stall=5)
+    with peer(endlessly(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy}")
+        made = Clients(Settings(retry=Retry(tries=1), timeouts=timeouts), lambda _: ANONYMOUS)
+        made.at("registry.test")._session._schemes[True] = "https"
+        with pytest.raises(RegistryError) as caught:
+            made.at("registry.test").head_blob(Repository("registry.test", "a/b"), f"sha256:{'1' * 64}")
+
+    assert caught.value.fault.code == "TIMEOUT"
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n", HEAD, HEAD + b"Content-Le", HEAD + b"Link: <x"])
+def test_head_that_breaks_off(said: bytes) -> None:
+    """A head that breaks off is a lost connection, not an answer with fewer headers."""
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(said)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with peer(script) as address, pytest.raises(RegistryError) as caught:
+        asking(address).tags(Repository(address, "a/b"), page="", count=10)
+
+    assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
+
+
+class TestDeadline:
+    def test_wakes(self) -> None:
+        """Whoever reads is woken, and told that it was the time."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs, pytest.raises(OverdueError, match=r"within 0\.1 s"), Deadline(ours, 0.1):
+            ours.recv(1)
+
+    def test_in_time(self) -> None:
+        """A block that ends in time leaves the socket alone."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            with Deadline(ours, 60.0):
+                theirs.sendall(b"x")
+                assert ours.recv(1) == b"x"
+            theirs.sendall(b"y")
+            assert ours.recv(1) == b"y"
+
+    def test_one_thread(self) -> None:
+        """All deadlines of a process are kept by one thread."""
+        pairs = [socket.socketpair() for _ in range(20)]
+        for ours, _ in pairs:
+            with Deadline(ours, 60.0):
+                pass
+        for pair in pairs:
+            for each in pair:
+                each.close()
+
+        assert [thread.name for thread in threading.enumerate()].count("deadlines") == 1
