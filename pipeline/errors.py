@@ -144,6 +144,8 @@ class RegistryError(SyncError):
         self.fault = fault
         self.refused = False
         """Whether a mount had been asked for and not given before."""
+        self.expired = False
+        """Whether the credential has run out: who made it may make another."""
 
     def on(self, side: Side) -> RegistryError:
         """The same error, with the side of the copy on which it happened; a side that is set stays."""

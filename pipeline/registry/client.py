@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Reference, Repository
-    from pipeline.registry.faults import Kind
+    from pipeline.registry.verdicts import Kind
     from pipeline.registry.wire import Answer
     from pipeline.settings import Settings
 

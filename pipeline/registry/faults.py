@@ -1,7 +1,7 @@
 """From an answer or a broken connection to a fault: what it means, and whether trying again can help.
 
-The status decides first, the error code second, the text last and only in the listed cases: registries agree
-on statuses far more than on anything else. Exceptions of requests, urllib3, ssl and socket end here.
+Whether it can is for the table of verdicts.py; here are the words. Exceptions of requests, urllib3, ssl and
+socket end here.
 """
 
 from __future__ import annotations
@@ -9,56 +9,41 @@ from __future__ import annotations
 import random
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import requests
 import urllib3.exceptions
 
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
 from pipeline.registry.deadlines import OverdueError
-from pipeline.registry.responses import Complaint, clean, parse_retry_after
+from pipeline.registry.responses import clean, parse_date, parse_retry_after
+from pipeline.registry.verdicts import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from pipeline.model.reference import Repository
-
-Kind = Literal["read", "begin", "send", "store", "token"]
-"""read: GET and HEAD; begin: POST of an upload; send: PUT of a blob; store: PUT of a manifest; token."""
+    from pipeline.registry.verdicts import Kind, Refusal
 
 STACK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 """What the HTTP stack raises; ssl and socket errors are OSErrors."""
 
-_PASSING = frozenset({408, 409, 425, 500, 502, 503, 504, *range(520, 530)})
-_RETRYABLE: Mapping[Kind, frozenset[int]] = {
-    "read": _PASSING,
-    "begin": _PASSING,
-    # 401: the token ran out under way; 400, 404, 416: the session is gone. A new session may do.
-    "send": _PASSING | {400, 401, 404, 416},
-    "store": _PASSING,
-    "token": _PASSING - {409},
-}
-_PERMANENT_CODES = frozenset(
-    {
-        "DENIED",
-        "LAYER_TOO_LARGE",
-        "MANIFEST_INVALID",
-        "MANIFEST_UNVERIFIED",
-        "NAME_INVALID",
-        "NAME_UNKNOWN",
-        "TAG_INVALID",
-        "UNSUPPORTED",
-    }
-)
-_THROTTLING_CODES = frozenset(
-    {"TOOMANYREQUESTS", "TOO_MANY_REQUEST", "TOO_MANY_REQUESTS", "THROTTLINGEXCEPTION"}
-)
-_LACKING_CODES = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "LAYERS_NOT_FOUND"})
 _NO_PAUSE_GIVEN = 5.0
 _MAX_PAUSE = 900.0
-_REQUEST_IDS = ("X-Request-Id", "x-amzn-requestid", "cf-ray")
+_REQUEST_IDS = (
+    "X-Request-Id",
+    "x-amzn-requestid",
+    "x-amz-request-id",
+    "x-ms-correlation-request-id",
+    "x-github-request-id",
+    "cf-ray",
+)
+"""What a registry's support asks for: of most, ECR, S3, ACR, GHCR, Cloudflare."""
+_SKEW = 300.0
+"""Seconds by which clocks may differ: what S3 and most token servers allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +56,6 @@ class Purpose:
     repository: Repository
     origin: str = ""
     """Where the credential came from; names it in hints."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """An answer that is not what was hoped for."""
-
-    status: int
-    complaint: Complaint
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Case-insensitive, or with the names as in this module."""
-    host: str = ""
-    """Of the host that answered, where it is not the registry: storage, token server."""
 
 
 def fault_for(purpose: Purpose, *, words: str, code: str, retryable: bool = False, hint: str = "") -> Fault:
@@ -100,51 +73,25 @@ def fault_for(purpose: Purpose, *, words: str, code: str, retryable: bool = Fals
 
 def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
     """The error that a refusal is: throttled, lacking, or plain; never raised here."""
-    complaint, status = refusal.complaint, refusal.status
-    throttled = _is_throttled(refusal)
-    code = complaint.code or ("NOT_A_REGISTRY" if complaint.html and status < 500 else "")  # noqa: PLR2004 - 5xx pages come from gateways
-    lacking = purpose.kind == "store" and _is_lacking(complaint)
+    complaint, status, verdict = refusal.complaint, refusal.status, judge(purpose.kind, refusal)
+    page = complaint.html and status < 500  # noqa: PLR2004 - 5xx pages come from gateways
     fault = Fault(
         operation=purpose.operation,
         registry=purpose.repository.registry,
         repository=purpose.repository.path,
         status=status,
-        code=code,
+        code=complaint.code or ("NOT_A_REGISTRY" if page else ""),
         words=_words(refusal),
-        retryable=throttled or lacking or _is_retryable(purpose, refusal),
+        retryable=verdict in {"later", "lacking", "again"},
         hint=_hint(purpose, refusal),
     )
-    if throttled:
+    if verdict == "later":
         return ThrottledError(fault, delay=_pause(refusal))
-    if lacking:
+    if verdict == "lacking":
         return LackingError(fault, digests=complaint.digests)
-    return RegistryError(fault)
-
-
-def _is_throttled(refusal: Refusal) -> bool:
-    if refusal.status == requests.codes.too_many_requests:
-        return True
-    if refusal.status == requests.codes.service_unavailable and refusal.headers.get("Retry-After"):
-        return True
-    text = refusal.complaint.words.lower()
-    return (
-        refusal.complaint.code.upper() in _THROTTLING_CODES
-        or "throttlingexception" in text
-        or (refusal.status == requests.codes.forbidden and "rate limit" in text)
-    )
-
-
-def _is_lacking(complaint: Complaint) -> bool:
-    text = complaint.words.lower().replace(" ", "")
-    return complaint.code.upper() in _LACKING_CODES or "layersnotfound" in text or "blobunknown" in text
-
-
-def _is_retryable(purpose: Purpose, refusal: Refusal) -> bool:
-    if refusal.host and purpose.kind == "read" and refusal.status in {400, 401, 403}:
-        return True  # a presigned URL ran out: the registry gives another
-    if purpose.kind != "read" and refusal.complaint.code in _PERMANENT_CODES:
-        return False
-    return refusal.status in _RETRYABLE[purpose.kind]
+    error = RegistryError(fault)
+    error.expired = verdict == "renew"
+    return error
 
 
 def _pause(refusal: Refusal) -> float:
@@ -168,6 +115,8 @@ def _words(refusal: Refusal) -> str:
 def _hint(purpose: Purpose, refusal: Refusal) -> str:
     status, complaint, registry = refusal.status, refusal.complaint, purpose.repository.registry
     text = complaint.words.lower()
+    if complaint.code.upper() in {"REQUESTTIMETOOSKEWED", "REQUEST_TIME_TOO_SKEWED"}:
+        return _skew(refusal)
     remaining = refusal.headers.get("ratelimit-remaining", "")
     if remaining:
         return clean(f"ratelimit {refusal.headers.get('ratelimit-limit', '?')}, remaining {remaining}")
@@ -185,9 +134,19 @@ def _hint(purpose: Purpose, refusal: Refusal) -> str:
         return "a limit on bodies at the registry or at a proxy before it (nginx: client_max_body_size)"
     if status == requests.codes.insufficient_storage:
         return "the registry's storage is full"
-    if "requesttimetooskewed" in complaint.code.lower():
-        return "set the clock of this machine"
+    if status == requests.codes.proxy_authentication_required:
+        return "the proxy wants a name and a password: https_proxy=http://NAME:PASSWORD@HOST:PORT"
     return ""
+
+
+def _skew(refusal: Refusal) -> str:
+    """Whose clock is wrong, by the Date of the answer: it is the registry that signs, not we."""
+    theirs = parse_date(refusal.headers.get("Date", ""))
+    ahead = (datetime.now(UTC) - theirs).total_seconds() if theirs else 0.0
+    if abs(ahead) > _SKEW:
+        way = "ahead" if ahead > 0 else "behind"
+        return f"set the clock of this machine: it is {abs(ahead) / 60:.0f} minutes {way}"
+    return "the clocks of the registry and of its storage differ: its operator has to set them"
 
 
 def _rights(purpose: Purpose) -> str:

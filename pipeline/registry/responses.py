@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 500
 _MAX_HEADER = 16 << 10
+_MAX_TITLE = 4 << 10
+"""Characters of a web page in which its title is looked for: the search is quadratic on a hostile page."""
 _HIDDEN = "[hidden]"
 
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
@@ -37,7 +39,6 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,63}")
 _DIGEST = re.compile(r"\bsha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})\b")
 _XML = re.compile(r"<(Code|Message)>([^<]*)</")
 _TITLE = re.compile(r"<(?:title|h1)[^>]*>([^<]*)<", re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028-\u202e]+")
 _SECRETS = (
     (re.compile(r"(?i)(https?://)[^\s/@\"']+@"), r"\1"),
     (re.compile(r"(?i)(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*"), rf"\1?{_HIDDEN}"),
@@ -76,7 +77,8 @@ class Complaint:
 
 def clean(text: str) -> str:
     """Make a peer's text fit for a log line: one line, no control characters, no secrets, 500 characters."""
-    line = _UNPRINTABLE.sub(" ", text).strip()
+    shown = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(shown.split())
     for pattern, replacement in _SECRETS:
         line = pattern.sub(replacement, line)
     return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 3] + "..."
@@ -121,15 +123,16 @@ def parse_retry_after(value: str, *, date: str = "") -> float | None:
         date: the Date header of the same answer: the peer's clock, which need not be ours.
     """
     text = value.strip()
-    if re.fullmatch(r"-?[0-9]{1,9}(?:\.[0-9]{1,9})?", text):
+    if re.fullmatch(r"-?[0-9]{1,300}(?:\.[0-9]{1,9})?", text):
         return float(text)
-    until = _parse_date(text)
+    until = parse_date(text)
     if until is None:
         return None
-    return (until - (_parse_date(date) or datetime.now(UTC))).total_seconds()
+    return (until - (parse_date(date) or datetime.now(UTC))).total_seconds()
 
 
-def _parse_date(text: str) -> datetime | None:
+def parse_date(text: str) -> datetime | None:
+    """The moment that an HTTP-date names; None: it is none."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -163,7 +166,7 @@ def parse_complaint(body: bytes, *, content_type: str = "") -> Complaint:
         return Complaint(code=code, words=clean(words), digests=digests)
     start = text.lstrip()[:256].lower()
     if "html" in content_type.lower() or start.startswith(("<!doctype html", "<html")):
-        title = _TITLE.search(text)
+        title = _TITLE.search(text[:_MAX_TITLE])
         return Complaint(words=clean(title[1] if title else "a web page"), html=True)
     if start.startswith("<"):
         parts = dict(_XML.findall(text))

@@ -23,7 +23,6 @@ from pipeline.registry import tls
 from pipeline.registry.faults import (
     STACK_ERRORS,
     Purpose,
-    Refusal,
     error_for,
     fault_for,
     fault_of,
@@ -32,6 +31,7 @@ from pipeline.registry.faults import (
 from pipeline.registry.meter import current_meter
 from pipeline.registry.origins import StrayError, origin_of, resolve
 from pipeline.registry.responses import parse_complaint
+from pipeline.registry.verdicts import Refusal
 from pipeline.registry.wire import Wire
 from pipeline.settings import MIB
 

@@ -41,6 +41,8 @@ _JWT_DOTS = 2
 _SHORTEST_LIFE = 60.0
 """Seconds: old servers say less and mean this (token specification, `expires_in`)."""
 _LONGEST_LIFE = 86_400.0
+_FAR = 1 << 40
+"""Seconds, beyond all that is meant."""
 _BODY_LIFE = 60.0
 """Seconds that a token should last when a body is begun."""
 
@@ -160,12 +162,18 @@ class TokenServer:
 
 def _life(fields: Mapping[str, object], value: str) -> float:
     """Seconds that a token lives: as stated, else as a JWT says itself (ACR), else 60."""
-    stated = fields.get("expires_in")
-    if not isinstance(stated, int | float) or isinstance(stated, bool):
-        claims = _claims(value)
-        ends = claims.get("exp")
-        stated = ends - time.time() if isinstance(ends, int | float) else 0
-    return min(max(float(stated), _SHORTEST_LIFE), _LONGEST_LIFE)
+    stated = _number(fields.get("expires_in"))
+    if stated is None:
+        ends = _number(_claims(value).get("exp"))
+        stated = ends - time.time() if ends is not None else 0.0
+    return min(max(stated, _SHORTEST_LIFE), _LONGEST_LIFE)
+
+
+def _number(value: object) -> float | None:
+    """A number that can be reckoned with: JSON's may be too large for a float, and Python reads NaN in it."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or value != value:  # noqa: PLR0124 - NaN
+        return None
+    return float(min(max(value, -_FAR), _FAR))
 
 
 def _claims(value: str) -> Mapping[str, object]:

@@ -10,11 +10,12 @@ import urllib3.exceptions
 
 from pipeline.errors import LackingError, ThrottledError
 from pipeline.model.reference import Repository
-from pipeline.registry.faults import Purpose, Refusal, error_for, fault_of
+from pipeline.registry.faults import Purpose, error_for, fault_of
 from pipeline.registry.responses import Complaint
+from pipeline.registry.verdicts import Refusal
 
 if TYPE_CHECKING:
-    from pipeline.registry.faults import Kind
+    from pipeline.registry.verdicts import Kind
 
 
 def purpose(kind: Kind = "read", *, registry: str = "quay.io", origin: str = "key x") -> Purpose:
