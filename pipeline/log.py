@@ -51,6 +51,7 @@ EVENTS: Mapping[str, str] = {
     "image.rewritten": "an index was cut by the platform filter and has a new digest",
     "image.retry": "an image failed and will be tried again",
     "image.failed": "an image is not at its destination",
+    "blob.retry": "a blob broke off and goes on where it stopped",
     "blob.left": "a layer with urls of its own is left to them",
     "blob.done": "a blob is in its repository",
     "registry.cooldown": "a registry asks for a pause",
