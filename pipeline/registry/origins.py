@@ -7,9 +7,15 @@ credentials stay at their origin (CVE-2020-15157 is what happens else).
 from __future__ import annotations
 
 import ipaddress
+import re
+import socket
 from urllib.parse import quote, urljoin, urlsplit
 
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_NETLOC = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+"""Host and port as all parsers read them alike: no user, no escapes."""
+_METADATA = frozenset({"100.100.100.200", "168.63.129.16", "fd00:ec2::254", "metadata.google.internal"})
+"""Alibaba's, Azure's, Amazon's and Google's, beside the link-local address that most have."""
 
 
 class StrayError(ValueError):
@@ -28,7 +34,8 @@ def resolve(base: str, location: str, *, insecure: bool) -> str:
     http on the same host under https is the mistake of a proxy in between: our own origin is kept.
 
     Raises:
-        StrayError: the URL is broken, leaves https although not `insecure`, or aims at a link-local address.
+        StrayError: the URL is broken, leaves https although not `insecure`, or aims at this machine or at a
+            link-local address, where clouds keep the credentials of their machines.
     """
     try:
         url = urljoin(base, quote(location.encode("latin-1", "replace"), safe=_PRINTABLE))
@@ -36,17 +43,16 @@ def resolve(base: str, location: str, *, insecure: bool) -> str:
         host, _ = target.hostname or "", target.port  # the port is checked where it is read
     except ValueError:
         raise StrayError("the registry names a URL that cannot be used") from None
-    if target.scheme not in {"http", "https"} or not host:
+    # urllib3 would take `https://evil\@registry/` to another host than urlsplit does.
+    if target.scheme not in {"http", "https"} or not _NETLOC.fullmatch(target.netloc):
         raise StrayError("the registry names a URL that cannot be used")
     if ours.scheme == "https" and target.scheme == "http":
         if host == ours.hostname:
             return target._replace(scheme="https", netloc=ours.netloc).geturl()
         if not insecure:
             raise StrayError(f"the registry leads away from https, to {host}")
-    address = _address(host)
-    if address and address.is_link_local and host != ours.hostname:
-        # Clouds keep the credentials of their machines there.
-        raise StrayError(f"the registry leads to the link-local address {host}")
+    if host != ours.hostname and _nearness(host) > _nearness(ours.hostname or ""):
+        raise StrayError(f"the registry leads to {host}, which is of this machine or its cloud")
     return url
 
 
@@ -63,13 +69,32 @@ def resolve_realm(base: str, realm: str, *, insecure: bool) -> str:
     return url
 
 
+def _nearness(host: str) -> int:
+    """2: link-local, or a cloud's own place for secrets; 1: this machine; 0: anywhere else."""
+    address = _address(host)
+    if host.rstrip(".") in _METADATA or (address and (address.is_link_local or str(address) in _METADATA)):
+        return 2
+    near = address.is_loopback or address.is_unspecified if address else _is_local(host)
+    return 1 if near else 0
+
+
 def _is_private(host: str) -> bool:
     address = _address(host)
-    return host == "localhost" if address is None else address.is_private
+    return _is_local(host) if address is None else not address.is_global
+
+
+def _is_local(host: str) -> bool:
+    name = host.rstrip(".")
+    return name == "localhost" or name.endswith(".localhost")
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host is, in any way of writing that connecting understands: 127.1, 0x7f000001."""
     try:
-        return ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return None
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(host)) if host.isascii() else None
+        except OSError:
+            return None
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
