@@ -65,6 +65,10 @@ class Keyring:
                 return credential
         return _NONE
 
+    def forget(self, credential: Credential) -> None:
+        """A registry says that the credential has run out: a helper program that gave it is asked again."""
+        self._helpers.forget(credential)
+
 
 def read_credentials(
     path: Path | None,

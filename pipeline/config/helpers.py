@@ -61,6 +61,12 @@ class Helpers:
             raise MachineError(answer)
         return answer
 
+    def forget(self, credential: Credential) -> None:
+        """Believe this answer no longer; one that has taken its place since then stays."""
+        for question, (_, answer) in tuple(self._answers.items()):
+            if answer == credential:
+                self._answers.pop(question, None)
+
 
 def _run_helper(suffix: str, server: str, origin: str) -> Credential | str | None:
     """One answer of a helper program: a credential, None for nothing, or what went wrong in words."""

@@ -19,7 +19,7 @@ from pipeline.log import Event
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
 from pipeline.registry.origins import StrayError, resolve_realm
-from pipeline.registry.responses import parse_challenges
+from pipeline.registry.responses import clean, parse_challenges
 from pipeline.registry.session import Call, Session, finish
 from pipeline.registry.tokens import TokenServer, basic
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pipeline.registry.wire import Answer
 
 _MAX_SLOTS = 512
+_MAX_WARNINGS = 20
+"""Texts per registry and process; a peer that thinks up ever new ones is not worth more lines."""
 
 
 class _Slot:
@@ -61,6 +63,7 @@ class Auth:
         self._challenges: dict[bool, tuple[str, Challenge]] = {}
         self._slots: dict[tuple[str, str, Credential, str], _Slot] = {}
         self._named: set[str] = set()
+        self._warned: set[str] = set()
 
     def name_origin(self, credential: Credential) -> None:
         """Say once per process which credential a registry gets; never its values."""
@@ -74,6 +77,22 @@ class Auth:
                 name="credentials.chosen",
                 message=f"{registry}: {f'credentials from {credential.origin}' if named else 'anonymous'}",
                 fields={"registry": registry, "origin": credential.origin},
+            )
+        )
+
+    def pass_on(self, warning: str) -> None:
+        """Say once per process and text what a registry warns of (RFC 7234, 5.5): deprecations, moves."""
+        registry, words = self._session.registry, clean(warning)
+        with self._lock:
+            if words in self._warned or len(self._warned) >= _MAX_WARNINGS:
+                return
+            self._warned.add(words)
+        current_meter().events.append(
+            Event(
+                name="registry.warning",
+                message=f"{registry} warns: {words}",
+                level="warning",
+                fields={"registry": registry, "reason": words},
             )
         )
 

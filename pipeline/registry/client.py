@@ -17,6 +17,7 @@ import requests
 from pipeline.errors import LackingError, ManifestError, RegistryError, ThrottledError
 from pipeline.model.manifest import compute_digest
 from pipeline.model.messages import Found
+from pipeline.model.reference import is_digest
 from pipeline.registry.auth import Auth
 from pipeline.registry.blobs import BlobBody
 from pipeline.registry.exchange import Exchange
@@ -69,11 +70,17 @@ class Clients:
 
     Args:
         find: the credential for a repository; may be slow at the first call, its answers are not kept here.
+        forget: is told of a credential that has run out.
     """
 
-    def __init__(self, settings: Settings, find: Callable[[Repository], Credential]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        find: Callable[[Repository], Credential],
+        forget: Callable[[Credential], None] = lambda _: None,
+    ) -> None:
         """See the class."""
-        self._settings, self._find = settings, find
+        self._settings, self._find, self._forget = settings, find, forget
         self._lock = threading.Lock()
         self._known: dict[str, tuple[Session, Auth]] = {}
 
@@ -84,7 +91,9 @@ class Clients:
                 session = Session(registry, self._settings.timeouts)
                 self._known[registry] = session, Auth(session)
             session, auth = self._known[registry]
-        return Client(Exchange(session, auth, self._settings, find=self._find, push=push))
+        return Client(
+            Exchange(session, auth, self._settings, find=self._find, forget=self._forget, push=push)
+        )
 
 
 class Client:
@@ -138,7 +147,7 @@ class Client:
             return None
         digest = response.headers.get("Docker-Content-Digest", "").strip()
         media_type = response.headers.get("Content-Type", "")
-        if response.status_code == requests.codes.ok and ":" in digest:
+        if response.status_code == requests.codes.ok and is_digest(digest):
             return Found(digest=digest, media_type=media_type)
         try:
             content, media_type = self.get_manifest(reference, limit=MAX_MANIFEST)
@@ -165,9 +174,6 @@ class Client:
         def attempt() -> tuple[bytes, str]:
             response = self._exchange.ask(call, once=True)
             content_type = response.headers.get("Content-Type", "")
-            if "html" in content_type.lower():
-                finish(response)
-                raise RegistryError(self._no_registry(call.purpose, response))
             return self._session.read(call.purpose, response, limit=limit), content_type
 
         return self._exchange.persist(attempt)
@@ -256,9 +262,6 @@ class Client:
         )
         host = self._session.foreign_host(response.url)
         body = BlobBody(purpose, response, stall=self._exchange.settings.timeouts.stall, host=host)
-        if "text/html" in response.headers.get("Content-Type", "").lower():
-            finish(response)
-            raise RegistryError(self._no_registry(purpose, response))
         if (size >= 0 and body.total not in {size, -1}) or body.offset not in {0, offset}:
             response.close()
             words = f"the answer is bytes {body.offset} to {body.total}, the manifest says {size} in all"

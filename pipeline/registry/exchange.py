@@ -40,6 +40,7 @@ class Exchange:
     Args:
         push: whether requests ask for the right to write too, so that one token serves HEAD and PUT.
         find: the credential for a repository.
+        forget: is told of a credential that has run out, before `find` is asked for another.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class Exchange:
         settings: Settings,
         *,
         find: Callable[[Repository], Credential],
+        forget: Callable[[Credential], None],
         push: bool,
     ) -> None:
         """See the class."""
         self.session, self.settings, self.push = session, settings, push
-        self._auth, self._find = auth, find
+        self._auth, self._find, self._forget = auth, find, forget
 
     def persist(self, attempt: Callable[[], T]) -> T:
         """Try `attempt` as often as one operation may be tried."""
@@ -87,14 +89,31 @@ class Exchange:
         return self.session.resolve(replace(call, url=response.url, insecure=insecure), location)
 
     def _try(self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING) -> Answer:
-        repository = call.purpose.repository
         credential = self._credential(call)
+        try:
+            return self._try_as(credential, call, mount=mount, also=also)
+        except RegistryError as error:
+            if not error.expired:
+                raise
+            self._forget(credential)
+            renewed = self._credential(call)
+            if renewed == credential:
+                raise
+            if isinstance(call.body, Body):
+                error.fault = replace(error.fault, retryable=True)  # with a body that is read anew
+                raise
+        return self._try_as(renewed, call, mount=mount, also=also)
+
+    def _try_as(self, credential: Credential, call: Call, *, mount: str, also: frozenset[int]) -> Answer:
         self._auth.name_origin(credential)
         purpose = replace(call.purpose, origin=credential.origin)
         call = replace(call, purpose=purpose, insecure=credential.insecure)
-        response = self._authorized(call, credential, scopes_for(repository, push=self.push, mount=mount))
+        scopes = scopes_for(call.purpose.repository, push=self.push, mount=mount)
+        response = self._authorized(call, credential, scopes)
+        if warning := response.headers.get("Warning"):
+            self._auth.pass_on(warning)
         wanted = response.status_code in also and "Retry-After" not in response.headers
-        if wanted or response.status_code < _REDIRECTING:
+        if (wanted or response.status_code < _REDIRECTING) and not _is_page(response):
             return response
         raise self.session.error(purpose, response)
 
@@ -147,3 +166,9 @@ class Exchange:
         return response.status_code == requests.codes.unauthorized or (
             wider and response.status_code == requests.codes.forbidden
         )
+
+
+def _is_page(response: Answer) -> bool:
+    """Whether a web page came as if all were well: a login page, a captive portal; no registry sends one."""
+    ok = response.status_code == requests.codes.ok
+    return ok and "text/html" in response.headers.get("Content-Type", "").lower()

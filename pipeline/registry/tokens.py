@@ -118,7 +118,7 @@ class TokenServer:
                 response = self._get(scopes)
         else:
             response = self._get(scopes)
-        if response.status_code != requests.codes.ok:
+        if response.status_code != requests.codes.ok or "html" in response.headers.get("Content-Type", ""):
             raise self._session.error(self._purpose, response)
         answer = parse_json(self._session.read(self._purpose, response, limit=MIB))
         fields = answer if isinstance(answer, dict) else {}

@@ -274,6 +274,22 @@ def test_a_helper_is_asked_by_the_name_that_it_knows(
     assert [f"get {server}"] == programs.questions
 
 
+def test_a_credential_that_ran_out_is_asked_for_again(tmp_path: Path, programs: Programs) -> None:
+    """A helper is asked again once its answer is refused; an answer that came since then is kept."""
+    programs.add("all", "printf '{\"Username\":\"u\",\"Secret\":\"%s\"}' $$")
+    place(tmp_path / ".docker/config.json", {"credsStore": "all"})
+    keyring, _ = read_credentials(None, environ={"HOME": str(tmp_path)})
+    place_of = parse_repository("quay.io/x")
+
+    old = keyring.find(place_of)
+    keyring.forget(old)
+    new = keyring.find(place_of)
+    keyring.forget(old)
+
+    assert old.password != new.password
+    assert new == keyring.find(place_of)
+
+
 @pytest.mark.parametrize("username", ["<token>", ""])
 def test_a_helper_may_answer_with_a_token(tmp_path: Path, programs: Programs, username: str) -> None:
     """A secret without a user is a refresh token."""
