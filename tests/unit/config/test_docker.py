@@ -279,15 +279,13 @@ def test_a_credential_that_ran_out_is_asked_for_again(tmp_path: Path, programs: 
     programs.add("all", "printf '{\"Username\":\"u\",\"Secret\":\"%s\"}' $$")
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
     keyring, _ = read_credentials(None, environ={"HOME": str(tmp_path)})
-    place_of = parse_repository("quay.io/x")
+    where = parse_repository("quay.io/x")
 
-    old = keyring.find(place_of)
+    old = keyring.find(where)
     keyring.forget(old)
-    new = keyring.find(place_of)
+    new = keyring.find(where)
     keyring.forget(old)
-
-    assert old.password != new.password
-    assert new == keyring.find(place_of)
+    assert (old.password != new.password, keyring.find(where)) == (True, new)
 
 
 @pytest.mark.parametrize("username", ["<token>", ""])
