@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 python := .venv/bin/python
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench docs lock clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ check: setup  ## format, lint, types, and the rules of tests/test_architecture.p
 
 bench: setup  ## 200 images between two registries, beside skopeo; BENCH="--repos 5" scales it
 	@$(python) -m scripts.bench $(BENCH)
+
+docs: setup  ## write docs/ and completions/ anew from the catalogues and the flags
+	@$(python) -m scripts.docs
 
 lock:  ## renew requirements.lock after a change of pyproject.toml; needs uv; LOCK=--upgrade takes newer versions
 	@printf 'hatchling\neditables\n' | uv pip compile pyproject.toml - --group dev --universal \

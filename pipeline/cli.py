@@ -25,6 +25,7 @@ VERBS = {
 }
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 _SWITCHES = ("--force", "--quiet", "--json")
+_FORMATS = ("text", "logfmt", "json")
 _PROGRESS = ("auto", "live", "plain", "none")
 
 _USAGE = """\
@@ -75,7 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("words", nargs="*", metavar="VERB", help=verbs)
     _add_what(parser.add_argument_group("What to copy"))
     _add_how(parser.add_argument_group("How"))
-    _add_seeing(parser.add_argument_group("Seeing it"))
+    seeing = parser.add_argument_group("Seeing it")
+    _add_seeing(seeing)
+    _add_files(seeing)
     return parser
 
 
@@ -133,6 +136,25 @@ def _add_seeing(group: argparse._ArgumentGroup) -> None:
     add("--log", type=Path, metavar="FILE", help="log file [standard error]")
     levels = ("debug", "info", "warning", "error")
     add("--log-level", choices=levels, metavar="LEVEL", help=f"{', '.join(levels)} [info]")
+    add("--log-format", choices=_FORMATS, metavar="FORM", help=f"{', '.join(_FORMATS)}")
+    add(
+        "--progress-interval",
+        type=_seconds,
+        default=30.0,
+        metavar="TIME",
+        help="between lines on how far it is; 0: none [30s]",
+    )
+    add(
+        "--metrics-listen",
+        type=_address,
+        metavar="HOST:PORT",
+        help="/metrics, /healthz and /readyz",
+    )
+    add("--metrics-file", type=Path, metavar="FILE", help="metrics for a textfile collector (.prom)")
+
+
+def _add_files(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--output-success-images",
         dest="success_file",
@@ -155,7 +177,7 @@ def _add_seeing(group: argparse._ArgumentGroup) -> None:
         help="write what is not, as rules (.yaml, .json)",
     )
     add("-h", "--help", action="help", help="show this")
-    add("--version", action="version", version=f"image-syncer {__version__}")
+    add("--version", action="version", version=f"image-syncer {__version__}", help="show it")
 
 
 def _whole(least: int) -> Any:
@@ -177,6 +199,14 @@ def _seconds(text: str) -> float:
     if not (number.isascii() and number.replace(".", "", 1).isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 15m or 1h")
     return float(number) * units[unit]
+
+
+def _address(text: str) -> tuple[str, int]:
+    """`9090`, `:9090` (both on loopback), `0.0.0.0:9090`, `[::]:9090` as host and port."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: write 127.0.0.1:9090")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:

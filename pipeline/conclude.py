@@ -68,12 +68,12 @@ def conclude(run: Run, log: Log) -> int:
     if run.options.report is not None and _write_report(run, summary):
         summary = replace(summary, report=str(run.options.report))
     *lines, last = summary_lines(summary)
-    for_person = log.is_terminal or run.options.log is not None
+    for_person = log.is_for_people or run.options.log is not None
     speaks = not run.options.quiet or summary.exit_code > 0
     if for_person and speaks:
         for line in lines:
             run.say.tell(line)
-    else:
+    if not (log.is_for_people and speaks):
         for cause in summary.causes:
             log.write(_cause_event(cause))
     finished = _finished(last, summary)
@@ -195,10 +195,10 @@ def _cause_event(cause: Group) -> Event:
         message=f"{cause.title}: {cause.images} images, {cause.rules} rules, such as {example.pair};"
         f" what to do: {cause.advice}",
         fields={
-            "side": cause.side,
-            "registry": cause.registry,
+            "side": cause.side or None,
+            "registry": cause.registry or None,
             "status": cause.status or None,
-            "code": cause.code,
+            "code": cause.code or None,
             "retryable": cause.retryable,
             "images": cause.images,
             "rules": cause.rules,

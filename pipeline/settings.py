@@ -81,6 +81,10 @@ class Settings:
     """Seconds after which a registry that lets nothing through is given up."""
     drain: float = 25.0
     """Seconds that running tasks get after the first signal."""
+    debug: bool = False
+    """Whether events of level debug are wanted: nobody makes any otherwise."""
+    timed: bool = False
+    """Whether each request is reported with its status and how long it took, for metrics."""
     silence: float = 120.0
     """Seconds without a word after which a worker with running tasks is killed."""
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -101,6 +105,13 @@ class Options:
     log: Path | None
     log_level: str | None
     """None: info, or warning where a display, or nobody, shows the rest."""
+    log_format: Literal["text", "logfmt", "json"] | None
+    """None: text on a terminal, logfmt elsewhere."""
+    progress_interval: float
+    """Seconds between two lines on how far the run is; 0: only when asked."""
+    metrics_listen: tuple[str, int] | None
+    """Host and port of the page of metrics."""
+    metrics_file: Path | None
     namespace: str
     registry: str
     proc: int | None

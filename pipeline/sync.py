@@ -11,7 +11,7 @@ import time
 import traceback
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.conclude import Run, Say, conclude
 from pipeline.config.credentials import Keyring, read_credentials
@@ -25,6 +25,7 @@ from pipeline.log import Event, Log, open_log
 from pipeline.model.flow.ledger import Flow
 from pipeline.model.platform import Filter, parse_filter
 from pipeline.progress import choose
+from pipeline.progress.heartbeat import Heartbeat
 from pipeline.records import Records
 from pipeline.report.files import check_writable, format_of
 from pipeline.report.history import History
@@ -33,6 +34,8 @@ from pipeline.settings import Limits, Options, Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pipeline.engine.supervisor import Ending
+    from pipeline.metrics.export import Exporter
     from pipeline.progress.display import Display
 
 
@@ -56,7 +59,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         UsageError, FileError: something is wrong; nothing has been asked or written.
     """
     platforms = parse_filter(options.os, options.arch)
-    for path in (options.success_file, options.failed_file, options.report):
+    for path in (options.success_file, options.failed_file, options.report, options.metrics_file):
         if path is not None:
             check_writable(path)
     if options.failed_file is not None:
@@ -69,6 +72,8 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         retries=options.retries,
         patience=options.patience,
         drain=options.drain,
+        debug=options.log_level == "debug",
+        timed=options.metrics_listen is not None or options.metrics_file is not None,
         limits=Limits(proc=options.proc),
     )
     keyring, rules, warnings, has_rules_file = _read_files(options, environ)
@@ -131,17 +136,25 @@ def sync(
         UsageError, FileError: before anything was asked.
         MachineError: the records cannot be had, or workers cannot be started.
     """
-    job = prepare(options, environ)
-    if job.rules.rules:
-        warm_up()
+    with _exporter(options) as exporter:
+        job = prepare(options, environ)
+        if job.rules.rules:
+            warm_up()
+        return _sync(job, options, environ, say=Say(tell=tell, show=show), exporter=exporter)
+
+
+def _sync(
+    job: Job, options: Options, environ: Mapping[str, str], *, say: Say, exporter: Exporter | None
+) -> int:
     run = secrets.token_hex(4)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     how = choose(options.progress, is_terminal=on_terminal, is_quiet=options.quiet, environ=environ)
     terse = options.log is None and (how == "live" or options.quiet)
     level = options.log_level or ("warning" if terse else "info")
-    with closing(open_log(options.log, level=level, run=run)) as log:
+    with closing(open_log(options.log, level=level, run=run, form=options.log_format)) as log:
         try:
-            return _run(job, options, log=log, run=run, how=how, say=Say(tell=tell, show=show))
+            watch = Watch(log=log, how=how, history=History(), exporter=exporter)
+            return _run(job, options, watch=watch, run=run, say=say)
         except MachineError:
             raise
         except Exception as error:
@@ -153,28 +166,33 @@ def sync(
             ) from error
 
 
-def _run(job: Job, options: Options, *, log: Log, run: str, how: str, say: Say) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Who watches the run."""
+
+    log: Log
+    how: Literal["live", "plain", "none"]
+    """What is shown of it beside the log: see progress.choose."""
+    history: History
+    exporter: Exporter | None
+    """Metrics, where they were asked for."""
+
+
+def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int:
     began = time.monotonic()
+    log, history, exporter = watch.log, watch.history, watch.exporter
     records, found = Records.open(options.records, run=run)
     with closing(records):
-        history = History()
         for event in (*job.warnings, *found, *(_invalid(job.rules.path, bad) for bad in job.rules.bad)):
             history.hear(event)
             log.write(event)
-        rules = job.rules.rules
-        log.write(_started(job, len(rules)))
-        flow = Flow(rules, run=run, facts=records, settings=job.settings, platforms=job.platforms, now=began)
-        with _display(job, log) if how == "live" else nullcontext() as display:
-            watchers = (history,) if display is None else (history, display)
-            ending = Supervisor(
-                flow,
-                settings=job.settings,
-                keyring=job.keyring,
-                store=records,
-                say=_to_all(*(watcher.hear for watcher in watchers), log.write),
-                reopen_log=log.reopen if options.log is not None else None,
-                observers=watchers,
-            ).run()
+        log.write(_started(job, len(job.rules.rules)))
+        if exporter is not None:
+            exporter.begin(log.write)
+        flow = Flow(
+            job.rules.rules, run=run, facts=records, settings=job.settings, platforms=job.platforms, now=began
+        )
+        ending = _supervise(flow, job, options, watch=watch, store=records)
         over = Run(
             name=run,
             job=job,
@@ -187,9 +205,41 @@ def _run(job: Job, options: Options, *, log: Log, run: str, how: str, say: Say) 
             say=say,
         )
         code = conclude(over, log)
+    if exporter is not None:
+        exporter.end(succeeded=code == 0)
     if ending.trouble is not None:
         raise ending.trouble
     return code
+
+
+def _supervise(flow: Flow, job: Job, options: Options, *, watch: Watch, store: Records) -> Ending:
+    """Let the supervisor run it, with everybody who wants to watching."""
+    log = watch.log
+    with _display(job, log) if watch.how == "live" else nullcontext() as display:
+        watchers = [each for each in (watch.history, display, watch.exporter) if each is not None]
+        heartbeat = Heartbeat(log.write, every=options.progress_interval if watch.how != "none" else 0.0)
+        return Supervisor(
+            flow,
+            settings=job.settings,
+            keyring=job.keyring,
+            store=store,
+            say=_to_all(*(watcher.hear for watcher in watchers), log.write),
+            reopen_log=log.reopen if options.log is not None else None,
+            observers=(*watchers, heartbeat),
+            tell_progress=heartbeat.tell,
+        ).run()
+
+
+@contextmanager
+def _exporter(options: Options) -> Iterator[Exporter | None]:
+    """Metrics, where they are asked for."""
+    if options.metrics_listen is None and options.metrics_file is None:
+        yield None
+        return
+    from pipeline.metrics.export import Exporter  # noqa: PLC0415 - prometheus-client, which few runs need
+
+    with closing(Exporter(listen=options.metrics_listen, path=options.metrics_file)) as exporter:
+        yield exporter
 
 
 @contextmanager
@@ -232,5 +282,11 @@ def _invalid(path: str, bad: BadRule) -> Event:
         name="config.rule_invalid",
         level="error",
         message=f"{path}:{bad.line}:{bad.column}: rule {bad.text!r}: {bad.reason}{hint}; the others go on",
-        fields={"file.path": path, "line": bad.line, "column": bad.column, "rule": bad.text},
+        fields={
+            "file.path": path,
+            "line": bad.line,
+            "column": bad.column,
+            "rule": bad.text,
+            "reason": bad.reason,
+        },
     )

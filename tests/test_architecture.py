@@ -19,7 +19,7 @@ LEVELS = (
     {"config", "registry", "records"},
     {"stages"},
     {"engine"},
-    {"progress", "report"},
+    {"progress", "report", "metrics"},
     {"sync", "conclude"},
     {"cli"},
     {"__main__"},

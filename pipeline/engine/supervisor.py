@@ -9,7 +9,7 @@ from __future__ import annotations
 import selectors
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.engine.crew import Crew, Member
@@ -32,8 +32,6 @@ _LOOK_EVERY = 1.0
 """Seconds between two looks at the clock where nothing happens."""
 _SHOW_EVERY = 0.25
 """Seconds between two looks of the observers."""
-_HEARTBEAT = 30.0
-"""Seconds between two lines on how far the run is."""
 _SUSPENDED = 10.0
 """A loop that took longer than this was stopped itself: its workers are not to blame for their silence."""
 _ABORT_TAKES = 2.0
@@ -84,6 +82,7 @@ class Supervisor:
         say: writes an event to the log.
         reopen_log: what SIGHUP asks for where there is a log file; None: SIGHUP stops the run.
         observers: look at the run now and then.
+        tell_progress: says how far the run is, as the observers saw it last: what SIGUSR1 asks for.
         runner: what runs tasks in the workers (see Setup); empty: the stages.
     """
 
@@ -97,6 +96,7 @@ class Supervisor:
         say: Callable[[Event], None],
         reopen_log: Callable[[], None] | None,
         observers: Sequence[Observer] = (),
+        tell_progress: Callable[[], None] = lambda: None,
         runner: str = "",
     ) -> None:
         """See the class."""
@@ -105,9 +105,11 @@ class Supervisor:
         self._store = store
         self._say = say
         self._reopen_log = reopen_log
+        self._tell_progress = tell_progress
         self._crew = Crew(settings, keyring, runner=runner)
         self._selector = selectors.DefaultSelector()
-        self._said: set[tuple[str, str]] = set()
+        self._said: set[str] = set()
+        """What every process would say again: which credentials, what registries warn of."""
         self._observers = observers
         self._moving: dict[str, tuple[int, float]] = {}
         """By key of a running task: bytes so far, and when it was given out."""
@@ -115,7 +117,7 @@ class Supervisor:
         self._stopped_by = 0
         self._drain_until: float | None = None
         self._trouble: MachineError | None = None
-        self._began = self._flushed = self._beat = self._looked = self._shown = time.monotonic()
+        self._began = self._flushed = self._looked = self._shown = time.monotonic()
 
     def run(self) -> Ending:
         """Run until all is over, or a signal or this machine ends it.
@@ -223,7 +225,7 @@ class Supervisor:
                 self._moving[answer.key] = (answer.sent, self._moving.get(answer.key, (0, now))[1])
             case Outcome():
                 self._forget(member, answer.key)
-                self._flow.settle(answer, now)
+                self._flow.settle(_signed(answer, member), now)
             case _:
                 pass
 
@@ -246,7 +248,9 @@ class Supervisor:
                 level="warning",
                 message=f"the worker {member.process.name} (pid {member.process.pid}) is gone: {reason};"
                 f" its {len(member.tasks)} tasks go to another one",
-                fields={"pid": member.process.pid, "reason": reason, "tasks": len(member.tasks)},
+                fields={"reason": reason, "tasks": len(member.tasks)},
+                stage=member.stage,
+                pid=member.process.pid,
             )
         )
         if not member.ready:
@@ -262,6 +266,7 @@ class Supervisor:
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGUSR1:
+            self._show()
             self._tell_progress()
         elif number == signal.SIGHUP and self._reopen_log is not None:
             self._reopen_log()
@@ -283,14 +288,12 @@ class Supervisor:
             )
 
     def _keep_time(self) -> None:
-        """What the clock alone brings about: records, heartbeat, patience, the watch over silent workers."""
+        """What the clock alone brings about: records, observers, patience, the watch over silent workers."""
         now = time.monotonic()
         if self._unwritten and now - self._flushed >= _FLUSH_EVERY:
             self._write_out()
         if self._observers and now - self._shown >= _SHOW_EVERY:
             self._show()
-        if now - self._beat >= _HEARTBEAT:
-            self._tell_progress()
         if now - self._looked >= _LOOK_EVERY:
             if now - self._looked >= _SUSPENDED:
                 for member in self._crew.members:
@@ -338,30 +341,17 @@ class Supervisor:
 
     def _say_all(self) -> None:
         for event in self._flow.events():
-            if event.name in ("credentials.chosen", "registry.mount_refused"):
-                key = (event.name, event.message)
-                if key in self._said:
+            if event.name in ("credentials.chosen", "registry.warning"):
+                if event.message in self._said:
                     continue
-                self._said.add(key)
+                self._said.add(event.message)
             self._say(event)
 
-    def _tell_progress(self) -> None:
-        """One line on how far the run is."""
-        self._beat = time.monotonic()
-        counts = self._flow.counts
-        seconds = self._beat - self._began
-        self._say(
-            Event(
-                name="run.progress",
-                message=f"{counts.processed}/{counts.known} images, {counts.failed} failed,"
-                f" {counts.to_retry} to be tried again, {counts.written >> 20} MiB written"
-                f" in {seconds:.0f}s, {len(self._moving)} tasks run",
-                fields={
-                    "done": counts.processed,
-                    "total": counts.known,
-                    "failed": counts.failed,
-                    "bytes": counts.written,
-                    "rate": round(counts.written / seconds) if seconds else 0,
-                },
-            )
-        )
+
+def _signed(outcome: Outcome, member: Member) -> Outcome:
+    """The outcome, its events with the stage and the process that they happened in."""
+    if not outcome.events:
+        return outcome
+    pid = member.process.pid
+    events = tuple(replace(event, stage=member.stage, pid=pid) for event in outcome.events)
+    return replace(outcome, events=events)

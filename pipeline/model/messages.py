@@ -7,7 +7,7 @@ that another engine can carry them over a network. A task's key is its identity 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault, Side
@@ -109,6 +109,19 @@ class Put:
 Task = Expand | Look | Read | Move | Put
 
 
+class Asked(NamedTuple):
+    """One request, for metrics."""
+
+    registry: str
+    method: str
+    status: int
+    """0: no answer came."""
+    seconds: float
+    """Until the answer began."""
+    pulls_left: int
+    """What the registry said of its rate limit; -1: nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What one task cost."""
@@ -120,6 +133,10 @@ class Cost:
     written: int = 0
     """Bytes of bodies sent."""
     seconds: float = 0.0
+    retries: tuple[tuple[str, str], ...] = ()
+    """Registry, and status or word of ours, of each try that was repeated."""
+    asked: tuple[Asked, ...] = ()
+    """Its requests one by one, where Settings.timed asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""What one task costs: requests and bytes, counted where they happen, on the thread that runs the task."""
+"""What one task costs: requests and bytes, counted where they happen, on the thread that runs the task.
+
+Single requests are noted only where somebody wants it: metrics their time, the log at level debug a line.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pipeline.log import Event, about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.log import Event
+    from pipeline.errors import Fault
+    from pipeline.log import Value
+    from pipeline.model.messages import Asked
 
 
 @dataclass(slots=True)
@@ -25,15 +33,47 @@ class Meter:
     written: int = 0
     """Bytes of bodies sent."""
     events: list[Event] = field(default_factory=list)
+    retries: list[tuple[str, str]] = field(default_factory=list)
+    """Registry, and status or word of ours, of each try that was repeated."""
+    asked: list[Asked] = field(default_factory=list)
+    """Requests one by one, if `timed`."""
+    timed: bool = False
+    debug: bool = False
+    """Whether events of level debug are wanted."""
+
+    def note(self, asked: Asked, *, url: str, code: str = "") -> None:
+        """Take down one request, where somebody wants it; `code`: why no answer came."""
+        if self.timed:
+            self.asked.append(asked)
+        if self.debug:
+            parts = urlsplit(url)
+            place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+            fields = {
+                "registry": asked.registry,
+                "method": asked.method,
+                "url": place,
+                "status": asked.status or None,
+                "code": code or None,
+                "duration": round(asked.seconds, 4),
+            }
+            answer = asked.status or code
+            message = f"{asked.method} {place}: {answer} after {asked.seconds * 1000:.0f}ms"
+            self.events.append(Event(name="http.request", message=message, level="debug", fields=fields))
+
+    def repeat(self, name: str, fault: Fault, words: str, **fields: Value) -> None:
+        """Count, and say in an event of that name, that what met the fault is tried again."""
+        self.retries.append((fault.registry, str(fault.status or fault.code)))
+        fields = {**about(fault), "again": True, **fields}
+        self.events.append(Event(name=name, message=words, fields=fields))
 
 
 _meter: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
 @contextmanager
-def metering() -> Iterator[Meter]:
-    """Count all requests of this thread within the block."""
-    meter = Meter()
+def metering(*, timed: bool = False, debug: bool = False) -> Iterator[Meter]:
+    """Count all requests of this thread within the block; `timed`, `debug`: note each one."""
+    meter = Meter(timed=timed, debug=debug)
     token = _meter.set(meter)
     try:
         yield meter

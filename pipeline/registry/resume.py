@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import RegistryError, ThrottledError
-from pipeline.log import Event
 from pipeline.registry.meter import current_meter
 
 if TYPE_CHECKING:
@@ -106,16 +105,8 @@ class ResumingBody:
 
     def _say(self, broke: RegistryError, have: int) -> None:
         fault = broke.fault
-        current_meter().events.append(
-            Event(
-                name="blob.retry",
-                message=f"{self._repository}: the blob {self._digest} broke off after {have} bytes"
-                f" ({fault.words}); going on there",
-                fields={
-                    "registry": fault.registry,
-                    "digest": self._digest,
-                    "offset": have,
-                    "code": fault.code,
-                },
-            )
+        words = (
+            f"{self._repository}: the blob {self._digest} broke off after {have} bytes ({fault.words});"
+            " going on there"
         )
+        current_meter().repeat("blob.retry", fault, words, blob=self._digest, offset=have)

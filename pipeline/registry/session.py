@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pipeline import __version__
 from pipeline.errors import FileError, LackingError, RegistryError, ThrottledError
+from pipeline.model.messages import Asked
 from pipeline.model.reference import DOCKER_HUB
 from pipeline.registry import tls
 from pipeline.registry.faults import (
@@ -55,6 +56,7 @@ _TRAVELLING = ("Range", "If-Range")
 _OTHERS_FIND_OUT = 1.0
 """Seconds to wait for another thread that finds out whether a registry speaks HTTPS."""
 _OK = 200
+_MAX_DIGITS = 10
 _SEE_OTHER = 303
 _RANGE_NOT_SATISFIABLE = 416
 
@@ -223,7 +225,8 @@ class Session:
         raise self._refuse_url(call, f"more than {_MAX_HOPS} redirects")
 
     def _transmit(self, call: Call, *, again: bool = True) -> Answer:
-        current_meter().requests[self.registry] += 1
+        meter, began = current_meter(), time.monotonic()
+        meter.requests[self.registry] += 1
         try:
             response = self._wire(call).send(
                 call.method,
@@ -237,14 +240,31 @@ class Session:
         except STACK_ERRORS as error:
             if again and is_stale(error) and not isinstance(call.body, Body):
                 return self._transmit(call, again=False)
-            raise RegistryError(fault_of(call.purpose, error, host=self.foreign_host(call.url))) from None
+            fault = fault_of(call.purpose, error, host=self.foreign_host(call.url))
+            self._note(call, began, code=fault.code)
+            raise RegistryError(fault) from None
+        self._note(call, began, answer=response)
         if isinstance(call.body, bytes):
-            current_meter().written += len(call.body)
+            meter.written += len(call.body)
         if response.status_code < _OK:
             response.close()
             words = f"an interim answer ({response.status_code}) where the final one was due"
             raise RegistryError(fault_for(call.purpose, words=words, code="CONNECTION_LOST", retryable=True))
         return response
+
+    def _note(self, call: Call, began: float, *, answer: Answer | None = None, code: str = "") -> None:
+        """Take down one request where wanted; Docker Hub says `RateLimit-Remaining: 76;w=21600`."""
+        meter = current_meter()
+        if meter.timed or meter.debug:
+            left = answer.headers.get("RateLimit-Remaining", "").partition(";")[0] if answer else ""
+            asked = Asked(
+                registry=self.registry,
+                method=call.method,
+                status=answer.status_code if answer else 0,
+                seconds=time.monotonic() - began,
+                pulls_left=int(left) if left.isascii() and left.isdigit() and len(left) < _MAX_DIGITS else -1,
+            )
+            meter.note(asked, url=call.url, code=code)
 
     def foreign_host(self, url: str) -> str:
         """The host of `url` where it is not the registry's, for error messages; else empty."""
@@ -358,6 +378,8 @@ def persist(retry: Retry, attempt: Callable[[], T]) -> T:
             wait = random.uniform(0, retry.base * 2**tried)  # noqa: S311 - jitter is no secret
             if not error.fault.retryable or tried >= retry.tries or wait > left:
                 raise
+            words = f"{error.fault}; try {tried}, repeated after {wait:.1f}s"
+            current_meter().repeat("request.retry", error.fault, words, attempt=tried, delay=round(wait, 3))
         left -= wait
         time.sleep(wait)
     raise AssertionError("count() does not end")

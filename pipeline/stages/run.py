@@ -33,17 +33,19 @@ def make_runner(settings: Settings, keyring: Keyring) -> Callable[[Task, Callabl
     Returns:
         A function of a task and of a callback that is told the bytes moved so far.
     """
-    clients = Clients(settings, keyring.find, keyring.forget)
+    clients = Clients(settings, keyring.find)
 
     def run(task: Task, moved: Callable[[int], None]) -> Outcome:
         began = time.monotonic()
-        with metering() as meter:
+        with metering(timed=settings.timed, debug=settings.debug) as meter:
             outcome = _answer(task, Context(clients=clients, settings=settings, moved=moved))
         cost = Cost(
             requests=tuple(meter.requests.items()),
             read=meter.read,
             written=meter.written,
             seconds=time.monotonic() - began,
+            retries=tuple(meter.retries),
+            asked=tuple(meter.asked),
         )
         return replace(outcome, cost=cost, events=(*meter.events, *outcome.events))
 

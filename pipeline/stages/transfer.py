@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
 from pipeline.log import Event
 from pipeline.model.messages import Lacking, Moved, Outcome, Stored
+from pipeline.registry.meter import current_meter
 from pipeline.registry.resume import ResumingBody
 
 if TYPE_CHECKING:
@@ -145,7 +146,11 @@ def _left(task: Move) -> Moved:
         name="blob.left",
         message=f"{task.source}: the source registry does not hold the layer {task.blob.digest};"
         " it is left to the urls that its manifest names",
-        fields={"repository": str(task.source), "digest": task.blob.digest},
+        fields={
+            "source": str(task.source),
+            "destination": str(task.destination),
+            "blob": task.blob.digest,
+        },
     )
     return Moved(key=task.key, how="left", events=(event,))
 
@@ -174,8 +179,22 @@ def _bring(task: Move, destination: Client, context: Context) -> Moved:
             if not tries.another(error.fault):
                 error.refused = refused
                 raise
+            _tell_again(task, tries, error.fault)
             if error.fault.side == "destination" and _arrived(task, destination):
                 return Moved(key=task.key, how="uploaded", refused=refused)
+
+
+def _tell_again(task: Move, tries: Tries, fault: Fault) -> None:
+    current_meter().repeat(
+        "blob.retry",
+        fault,
+        f"{fault}; try {tries.tried}, tried again",
+        source=str(task.source),
+        destination=str(task.destination),
+        blob=task.blob.digest,
+        offset=0,
+        attempt=tries.tried,
+    )
 
 
 def _begin(task: Move, destination: Client, *, mount: str) -> Upload | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.e2e.lines import read_logfmt, wrong_logfmt
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
-_PAIR = re.compile(r'([a-zA-Z_.]+)=("(?:[^"\\]|\\.)*"|\S*)')
 _LONGEST = 100.0
 
 
@@ -32,12 +32,7 @@ class Result:
 
     def events(self, name: str) -> list[dict[str, str]]:
         """The fields of every line of that event."""
-        lines = (dict(_PAIR.findall(line)) for line in self.text.splitlines())
-        return [
-            {key: value.strip('"') for key, value in line.items()}
-            for line in lines
-            if line.get("event") == name
-        ]
+        return [line for line in read_logfmt(self.text) if line["event"] == name]
 
     @property
     def finish(self) -> dict[str, int]:
@@ -91,13 +86,17 @@ class Command:
         return self.end(self.start(*arguments, **environ))
 
     def end(self, process: subprocess.Popen[str]) -> Result:
-        """Wait for a started one; one that does not end is killed, and fails the test."""
+        """Wait for a started one; one that does not end is killed, and fails the test.
+
+        So does a line of its log that is not as the catalogue says.
+        """
         try:
             output, text = process.communicate(timeout=_LONGEST)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             output, text = process.communicate()
             raise AssertionError(f"it did not end in {_LONGEST} s: {text[-2000:]}") from None
+        assert wrong_logfmt(text) == []
         return Result(process.returncode, text, output)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.log import Event
 from pipeline.model.facts import Entered
 from pipeline.model.messages import Expand, Move
 from pipeline.model.reference import Repository
@@ -237,6 +238,7 @@ class Blobs:
         waited = registry.waits_for_mounts
         registry.refusals += 1
         if waited and not registry.waits_for_mounts:
+            self._desk.events.append(_mount_refused(want.destination.registry))
             for (name, _), spread in list(self._spreads.items()):
                 if name == want.destination.registry:
                     self._start_waiting(spread)
@@ -267,3 +269,12 @@ class Blobs:
     def held(self) -> int:
         """Digests that the ledger knows of, for tests of what memory depends on."""
         return len(self._spreads)
+
+
+def _mount_refused(registry: str) -> Event:
+    return Event(
+        name="registry.mount_refused",
+        message=f"{registry} does not mount blobs from other repositories: each is sent to every repository"
+        " that needs it",
+        fields={"registry": registry},
+    )

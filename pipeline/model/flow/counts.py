@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.model.messages import Cost, How
+
+
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Seconds: upper bounds of the classes into which requests are sorted by how long they took."""
+
+
+@dataclass(slots=True)
+class Timing:
+    """How long requests of one kind took, until their answers began."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    """By class of BOUNDS; the last one has no bound."""
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Take in one request."""
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.seconds += seconds
+
+    def copy(self) -> Timing:
+        """As it is now."""
+        return Timing(self.counts.copy(), self.seconds)
 
 
 @dataclass(slots=True)

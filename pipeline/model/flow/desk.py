@@ -35,6 +35,8 @@ class Desk:
         """Tasks that fail before they are given out, since their registry was given up."""
         self.marks: dict[str, int] = {}
         """Deaths of workers that a task was running in."""
+        self.debug = False
+        """Whether events of level debug are wanted."""
         self.may_put: Callable[[Put], bool] | None = None
         """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
 

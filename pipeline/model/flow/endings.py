@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 from pipeline.errors import Fault
-from pipeline.log import Event
+from pipeline.log import Event, about
 from pipeline.model.facts import ImageRow
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.model.platform import Filter
     from pipeline.model.tree import Plan
 
+LATER = "after all others"
+"""When what failed and may succeed is tried again."""
 _EVENTS: dict[Result, tuple[str, Level]] = {
     "copied": ("image.done", "info"),
     "unchanged": ("image.unchanged", "info"),
@@ -54,6 +56,8 @@ class Endings:
         self._lines = lines
         self.may_retry = True
         """Whether another pass follows in which an image may be tried again."""
+        self.attempt = 1
+        """Which pass this is."""
 
     def end(self, image: Image, result: Result, *, digest: str, reason: str, fault: Fault | None) -> None:
         """Write the row, count, and say the one canonical line of the image."""
@@ -73,14 +77,16 @@ class Endings:
         )
         if fault is not None and fault.retryable and self.may_retry:
             self._counts.to_retry += 1
-            words = f"{image.source} to {image.destination}: {fault}; tried again after all others"
-            self._say(image, "image.retry", words, level="warning", fields=_fields(fault))
+            words = f"{image.source} to {image.destination}: {fault}; try {self.attempt}, tried again {LATER}"
+            tries: dict[str, Value] = {"attempt": self.attempt, "again": True, "waits": LATER}
+            self._say(image, "image.retry", words, level="warning", fields={**about(fault), **tries})
             return
         setattr(self._counts, result, getattr(self._counts, result) + 1)
         name, level = _EVENTS[result]
-        fields: dict[str, Value] = {"digest": digest} if digest else {}
+        how = image.how if result == "unchanged" else ""
+        fields: dict[str, Value] = {"digest": digest or None, "how": how or None, "reason": reason or None}
         if fault is not None:
-            fields |= _fields(fault)
+            fields |= {**about(fault), "attempt": self.attempt, "again": False}
         self._say(image, name, self._sentence(image, result, reason, fault), level=level, fields=fields)
 
     def _sentence(self, image: Image, result: Result, reason: str, fault: Fault | None) -> str:
@@ -96,7 +102,23 @@ class Endings:
             case "skipped":
                 return f"Skip synchronizing manifest from {pair}: {reason}. {so_far}"
             case "failed":
-                return f"Failed to executed synchronizing manifest from {pair}: {fault}. {so_far}"
+                tries = f"try {self.attempt}, not tried again"
+                return f"Failed to executed synchronizing manifest from {pair}: {fault}; {tries}. {so_far}"
+
+    def planned(self, image: Image, plan: Plan) -> None:
+        """Say what an image consists of."""
+        blobs = {blob.digest: blob for manifest in plan.manifests for blob in manifest.blobs}
+        size = sum(max(0, blob.size) for blob in blobs.values())
+        words = f"{image.key}: {len(plan.manifests)} manifests, {len(blobs)} blobs, {size} bytes"
+        fields: dict[str, Value] = {
+            "source": str(image.source),
+            "destination": str(image.destination),
+            "manifests": len(plan.manifests),
+            "blobs": len(blobs),
+            "bytes": size,
+        }
+        event = Event(name="image.planned", message=words, level="debug", fields=fields, stage="resolve")
+        self._desk.events.append(event)
 
     def rewritten(self, image: Image, plan: Plan, digest: str) -> None:
         """Say that a filter has given the index a new digest: signatures of the old one do not apply."""
@@ -135,7 +157,13 @@ class Endings:
         }
         both: dict[str, Value] = {"source": str(image.source), "destination": str(image.destination)}
         self._desk.events.append(
-            Event(name=name, message=message, level=level, fields={**both, **fields, **cost})
+            Event(
+                name=name,
+                message=message,
+                level=level,
+                fields={**both, **fields, **cost},
+                stage="transfer" if image.step == "moving" else "resolve",
+            )
         )
         self._desk.story.tell(self._desk.now, image.key, message)
 
@@ -151,16 +179,6 @@ def _cause(fault: Fault | None) -> _Cause:
         "status": fault.status or 0,
         "code": fault.code,
         "hint": fault.hint,
-    }
-
-
-def _fields(fault: Fault) -> dict[str, Value]:
-    return {
-        "side": fault.side,
-        "registry": fault.registry,
-        "status": fault.status,
-        "code": fault.code,
-        "retryable": fault.retryable,
     }
 
 

@@ -231,6 +231,8 @@ class Images:
             self._end(image, "skipped", reason=plan.reason)
             return
         image.plan = plan
+        if self._desk.debug:
+            self._endings.planned(image, plan)
         top = plan.manifests[-1]
         if image.destination.is_digest and image.destination.name != top.digest:
             self.fail(image.key, renamed(image, top.digest))

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
+from pipeline.log import Event
 from pipeline.model.flow.counts import Counts
 from pipeline.model.flow.desk import Desk
 from pipeline.model.flow.endings import Endings
@@ -38,7 +39,6 @@ from pipeline.model.messages import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipeline.log import Event
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Cost, Outcome, Stage, Task
     from pipeline.model.platform import Filter
@@ -72,6 +72,7 @@ class Flow:
         self.counts = Counts()
         self._desk = Desk(run=run, facts=facts, limits=settings.limits)
         self._desk.now = now
+        self._desk.debug = settings.debug
         self._queue = self._desk.queue
         self._passes_left = settings.retries
         lines = {rule.number: rule.line for rule in rules}
@@ -122,6 +123,10 @@ class Flow:
         self.counts.pay(cost)
         for name, count in cost.requests:
             self._queue.registry(name).requests += count
+        for name, reason in cost.retries:
+            self._queue.registry(name).retries[reason] += 1
+        for asked in cost.asked:
+            self._queue.registry(asked.registry).time(asked)
         if isinstance(task, Move):
             self._queue.registry(task.source.registry).read += cost.read
             self._queue.registry(task.destination.registry).written += cost.written
@@ -158,6 +163,7 @@ class Flow:
             moving=tuple(sorted(moves, key=lambda move: -move.size)),
             running=Counter(stage_of(task) for task in running),
             workers=workers,
+            planned=self._window.waiting,
         )
 
     def _decide(self, task: Task, outcome: Outcome) -> None:
@@ -177,7 +183,7 @@ class Flow:
             case Read(), Failed():
                 self._images.reads.failed(task, outcome.fault)
             case Move(), Moved():
-                self.counts.blob(outcome.how, task.blob.size)
+                self._count(task, outcome)
                 self._images.moved(task, outcome)
             case Move(), Failed():
                 self._images.manifests.blobs.failed(task, outcome)
@@ -190,6 +196,16 @@ class Flow:
             case _:
                 words = f"a worker answered {type(outcome).__name__} to {task.key}"
                 self._decide(task, Failed(key=task.key, fault=Fault(operation=task.key, words=words)))
+
+    def _count(self, task: Move, outcome: Moved) -> None:
+        """Count a blob that is in place, in all and by registry."""
+        self.counts.blob(outcome.how, task.blob.size)
+        registry = self._queue.registry(task.destination.registry)
+        registry.blobs[outcome.how] += 1
+        if outcome.how in ("mounted", "present"):
+            registry.spared[outcome.how] += max(0, task.blob.size)
+        if self._desk.debug:
+            self._desk.events.append(_blob_done(task, outcome))
 
     def _lost(self, task: Task, outcome: Lost) -> None:
         """The worker died: what it was running gets a mark; one that died alone was killed by its task."""
@@ -236,6 +252,7 @@ class Flow:
         self._passes_left -= 1
         self._queue.forgive()
         self._endings.may_retry = self._passes_left > 0
+        self._endings.attempt += 1
         self._window.next_pass(may_retry=self._passes_left > 0)
 
     @property
@@ -309,3 +326,20 @@ class Flow:
             if entry.task is not None and self._queue.running(entry.task.key):
                 assert not entry.lacks_blobs, f"{entry.key} is put before its blobs"
                 assert not entry.lacks_children, f"{entry.key} is put before its children"
+
+
+def _blob_done(task: Move, outcome: Moved) -> Event:
+    return Event(
+        name="blob.done",
+        message=f"{task.destination}: the blob {task.blob.digest} is {outcome.how}",
+        level="debug",
+        fields={
+            "source": str(task.source),
+            "destination": str(task.destination),
+            "blob": task.blob.digest,
+            "how": outcome.how,
+            "bytes": task.blob.size if task.blob.size >= 0 else None,
+            "duration": round(outcome.cost.seconds, 3),
+        },
+        stage="transfer",
+    )

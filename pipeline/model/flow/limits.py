@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.model.flow.counts import Timing
 from pipeline.model.flow.view import RegistryView
 from pipeline.model.messages import Expand, Look, Move, Put, Read
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pipeline.errors import Fault
-    from pipeline.model.messages import Stage, Task
+    from pipeline.model.messages import Asked, How, Stage, Task
     from pipeline.settings import Limits
 
 Kind = Literal["request", "body"]
@@ -39,6 +40,8 @@ class Registry:
     cool_until: float = 0.0
     blocked_since: float | None = None
     """When it began to let nothing through; None: the last answer was no push-back."""
+    paused_since: float | None = None
+    """When the pause began that the log has told of; None: there is none, or it has told of its end."""
     answered: bool = False
     """Whether any request got an answer in this run."""
     given_up: Fault | None = None
@@ -49,6 +52,16 @@ class Registry:
     """Bytes of blobs received."""
     written: int = 0
     """Bytes of blobs sent."""
+    blobs: Counter[How] = field(default_factory=Counter)
+    """Blobs that are in place there, by how they came."""
+    spared: Counter[How] = field(default_factory=Counter)
+    """Bytes of blobs that did not have to be sent there, by why."""
+    calls: dict[tuple[str, int], Timing] = field(default_factory=dict)
+    """By method and status: requests that were timed; empty where nobody asks for it."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Tries that were to be repeated, by status or word of ours."""
+    pulls_left: int | None = None
+    """What the registry's rate limit said last; None: nothing, or nobody asks for it."""
     refusals: int = 0
     """Mounts refused from a place that this run itself had filled."""
     mounts: int = 0
@@ -63,6 +76,16 @@ class Registry:
     def grow(self, kind: Kind) -> None:
         """A task of this kind went well."""
         self.room[kind] = min(self.most[kind], self.room[kind] + 1 / self.room[kind])
+
+    def time(self, asked: Asked) -> None:
+        """Take in one timed request."""
+        kind = (asked.method, asked.status)
+        timing = self.calls.get(kind)
+        if timing is None:
+            timing = self.calls[kind] = Timing()
+        timing.add(asked.seconds)
+        if asked.pulls_left >= 0:
+            self.pulls_left = asked.pulls_left
 
     @property
     def waits_for_mounts(self) -> bool:
@@ -257,6 +280,11 @@ class Ready:
                 waiting=waiting[name],
                 cooldown=max(0.0, registry.cool_until - now),
                 given_up=str(registry.given_up or ""),
+                blobs=registry.blobs,
+                spared=registry.spared,
+                calls=registry.calls,
+                retries=registry.retries,
+                pulls_left=registry.pulls_left,
             )
             for name, registry in sorted(self._registries.items())
             if registry.requests or registry.taken["request"] or registry.taken["body"]

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
-from pipeline.log import Event
+from pipeline.log import Event, about
 from pipeline.model.messages import Failed, Look, Looked
 
 if TYPE_CHECKING:
     from pipeline.log import Value
     from pipeline.model.flow.desk import Desk
     from pipeline.model.flow.images import Images
+    from pipeline.model.flow.limits import Registry
     from pipeline.model.messages import Outcome, Task, Throttled
 
 _UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
@@ -48,6 +49,8 @@ class Pauses:
         for name, kind in self._desk.queue.demand(task):
             if name not in silent:
                 registry = self._desk.queue.registry(name)
+                if registry.paused_since is not None and registry.cool_until <= self._desk.now:
+                    self._recovered(name, registry)
                 registry.answered, registry.blocked_since = True, None
                 registry.grow(kind)
         for fault in faults:
@@ -70,6 +73,8 @@ class Pauses:
         registry = self._desk.queue.registry(fault.registry)
         if registry.cool_until <= self._desk.now:
             self._say(fault, delay)
+        if registry.paused_since is None:
+            registry.paused_since = self._desk.now
         registry.cool_until = max(registry.cool_until, self._desk.now + delay)
         if registry.blocked_since is None:
             registry.blocked_since = self._desk.now
@@ -82,10 +87,13 @@ class Pauses:
     def _say(self, fault: Fault, delay: float) -> None:
         why = f"{fault.status}" if fault.status else fault.words
         asks = "asks for a pause" if fault.status else "cannot be reached any more: a pause"
+        limit = int(self._desk.queue.registry(fault.registry).room["request"])
         fields: dict[str, Value] = {
-            "registry": fault.registry,
+            **about(fault),
             "delay": round(delay, 1),
-            "status": fault.status,
+            "limit": limit,
+            "open": len(self._images),
+            "again": True,
         }
         self._desk.events.append(
             Event(
@@ -94,6 +102,19 @@ class Pauses:
                 message=f"{fault.registry} {asks} of {delay:.0f}s ({why}); {len(self._images)} images are"
                 f" open, the others go on; given up after {self._patience:.0f}s (--patience)",
                 fields=fields,
+            )
+        )
+
+    def _recovered(self, name: str, registry: Registry) -> None:
+        """A pause is over, and the registry has let something through since."""
+        assert registry.paused_since is not None
+        paused, registry.paused_since = self._desk.now - registry.paused_since, None
+        limit = int(registry.room["request"])
+        self._desk.events.append(
+            Event(
+                name="registry.recovered",
+                message=f"{name} answers again after {paused:.0f}s; {limit} requests at a time",
+                fields={"registry": name, "limit": limit, "duration": round(paused, 3)},
             )
         )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.model.flow.counts import Counts
-    from pipeline.model.messages import Stage
+    from pipeline.model.flow.counts import Counts, Timing
+    from pipeline.model.messages import How, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,16 @@ class RegistryView:
     """Seconds until it may be asked again; 0: now."""
     given_up: str
     """Why nothing is asked there any more in this pass; empty: it is asked."""
+    blobs: Mapping[How, int] = field(default_factory=dict)
+    """Blobs in place there, by how they came; this and what follows is live: to be read at once."""
+    spared: Mapping[How, int] = field(default_factory=dict)
+    """Bytes that did not have to be sent there, by why."""
+    calls: Mapping[tuple[str, int], Timing] = field(default_factory=dict)
+    """By method and status (0: no answer), where requests are timed."""
+    retries: Mapping[str, int] = field(default_factory=dict)
+    """Tries that were to be repeated, by status or word of ours."""
+    pulls_left: int | None = None
+    """What is left of the registry's rate limit, where it says so and requests are timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +79,5 @@ class View:
     """Tasks in flight by stage."""
     workers: int
     """Processes."""
+    planned: int = 0
+    """Tags that rules select and that wait for room; each becomes an image per destination."""

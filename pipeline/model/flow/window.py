@@ -13,8 +13,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
-from pipeline.log import Event
+from pipeline.log import Event, about
 from pipeline.model.facts import Claim
+from pipeline.model.flow.endings import LATER
 from pipeline.model.messages import Expand
 from pipeline.model.reference import Reference, parse_reference
 from pipeline.model.selection import Named, Rule, pairs, select
@@ -78,6 +79,7 @@ class Window:
         self.failed_rules: dict[int, Fault] = {}
         """By rule number: rules whose tags could not be listed in full."""
         self.may_retry = True
+        self._attempt = 1
         counts.rules = len(rules)
 
     @property
@@ -95,6 +97,11 @@ class Window:
         """Numbers of the rules that have not been expanded to their end, for a run that was stopped."""
         waiting = [number for number, blockers in self._blockers.items() if blockers]
         return sorted({*self._startable, *(c.rule.number for c in self._open), *self._deferred, *waiting})
+
+    @property
+    def waiting(self) -> int:
+        """Tags and digests of the pages read so far that wait for room."""
+        return sum(len(cursor.names) for cursor in self._open)
 
     def _has_room(self) -> bool:
         held = self._images.reads.bytes_held
@@ -227,17 +234,17 @@ class Window:
             Event(
                 name="rule.retry" if again else "rule.failed",
                 message=f"rule {rule.text} (line {rule.line}): {fault}"
-                + ("; tried again after all others" if again else ""),
+                + (f"; try {self._attempt}, " + (f"tried again {LATER}" if again else "not tried again")),
                 level="warning" if again else "error",
                 fields={
                     "rule": rule.text,
                     "line": rule.line,
-                    "side": fault.side,
-                    "registry": fault.registry,
-                    "status": fault.status,
-                    "code": fault.code,
-                    "retryable": fault.retryable,
+                    **about(fault),
+                    "attempt": self._attempt,
+                    "again": again,
+                    "waits": LATER if again else None,
                 },
+                stage="expand",
             )
         )
         if again:
@@ -260,6 +267,7 @@ class Window:
                     + (": nothing to copy" if none else ""),
                     level="warning" if none else "info",
                     fields={"rule": rule.text, "tags": cursor.tags, "selected": cursor.selected},
+                    stage="expand",
                 )
             )
         self._release(rule.number)
@@ -273,6 +281,7 @@ class Window:
     def next_pass(self, *, may_retry: bool) -> None:
         """Begin a pass over what failed and may succeed: images of the records first, then rules."""
         self.may_retry = may_retry
+        self._attempt += 1
         self._mark = ""
         for number in self._deferred:
             heappush(self._startable, number)

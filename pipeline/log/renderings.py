@@ -1,0 +1,147 @@
+"""One event, three renderings: text for people, logfmt for grep, JSON for programs.
+
+logfmt is the original tool's line with our fields behind it. JSON lines follow OpenTelemetry's log data model
+(https://opentelemetry.io/docs/specs/otel/logs/data-model/) in snake case: timestamp, severity, event name and
+body are the record's own, `service.*` and `process.pid` its resource, everything else its attributes.
+Formats with one writer need no structlog: a processor of structlog calls them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from pipeline import __version__
+from pipeline.log.catalogue import FIELDS, PREFIX
+from pipeline.log.event import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipeline.log.event import Event, Level, Value
+
+Format = Literal["text", "logfmt", "json"]
+FORMATS: tuple[Format, ...] = ("text", "logfmt", "json")
+
+SEVERITIES: Mapping[Level, tuple[str, int]] = {
+    "debug": ("DEBUG", 5),
+    "info": ("INFO", 9),
+    "warning": ("WARN", 13),
+    "error": ("ERROR", 17),
+}
+"""SeverityText and SeverityNumber of OpenTelemetry's log data model."""
+_BARE = re.compile(r"[A-Za-z0-9_./:@+,-]+")
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+"""ASCII: half a surrogate pair, which a file's name may hold, has no form in UTF-8."""
+
+
+class Renderings:
+    """Events of one run as lines, without their end.
+
+    Args:
+        run: the run's name.
+        pid: the supervisor's process.
+    """
+
+    def __init__(self, *, run: str, pid: int) -> None:
+        """See the class."""
+        self._run = run
+        self._pid = pid
+
+    def choose(self, form: Format, *, is_terminal: bool) -> Callable[[Event, float], bytes]:
+        """The function of an event and of the time, in seconds since 1970, that makes a line."""
+        if form == "json":
+            return self.json
+        if form == "logfmt":
+            return self.logfmt
+        return self.short if is_terminal else self.text
+
+    def short(self, event: Event, time: float) -> bytes:
+        """`14:21:10 warning message`: on a terminal, where one run is looked at."""
+        return f"{_local(time)[11:]} {event.level:7} {printable(event.message)}".encode()
+
+    def text(self, event: Event, time: float) -> bytes:
+        """`2026-11-24 14:21:10 warning message [run=7f3a pid=4211 stage=transfer]`."""
+        return f"{_local(time)} {event.level:7} {printable(event.message)} [{self._where(event)}]".encode()
+
+    def logfmt(self, event: Event, time: float) -> bytes:
+        """`time="..." level=info msg="..." event=image.done run=7f3a pid=4211 stage=resolve bytes=4821`."""
+        head = f'time="{_local(time)}" level={event.level} msg={_quoted(event.message)} event={event.name}'
+        tail = "".join(f" {key}={_value(value)}" for key, value in event.fields.items() if value is not None)
+        return f"{head} {self._where(event)}{tail}".encode()
+
+    def _where(self, event: Event) -> str:
+        """The run, the process, and the stage where there is one."""
+        stage = f" stage={event.stage}" if event.stage else ""
+        return f"run={self._run} pid={event.pid or self._pid}{stage}"
+
+    def json(self, event: Event, time: float) -> bytes:
+        """One object; the names are those of `catalogue.FIELDS`."""
+        text, number = SEVERITIES[event.level]
+        line: dict[str, Value] = {
+            "timestamp": datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+            "severity_text": text,
+            "severity_number": number,
+            "event_name": PREFIX + event.name,
+            "body": event.message,
+            "service.name": "image-syncer",
+            "service.version": __version__,
+            "service.instance.id": self._run,
+            "process.pid": event.pid or self._pid,
+        }
+        if event.stage:
+            line[PREFIX + "stage"] = event.stage
+        for key, value in event.fields.items():
+            if key == "registry" and value:
+                line.update(_server(str(value)))
+            elif value is not None:
+                line[attribute(key)] = value
+        if "error.type" not in line and event.fields.get("retryable") is not None:
+            line["error.type"] = str(event.fields.get("status") or "_OTHER")
+        return _encode(line).encode()
+
+
+@cache
+def attribute(key: str) -> str:
+    """The name in JSON of a field."""
+    field = FIELDS.get(key)
+    return (field.attribute if field else "") or PREFIX + key
+
+
+@cache
+def _server(registry: str) -> Mapping[str, Value]:
+    """`harbor.corp:5000` as OpenTelemetry has it; a registry without a port is named alone."""
+    host, colon, port = registry.rpartition(":")
+    if colon and port.isdecimal():
+        return {"server.address": host.strip("[]"), "server.port": int(port)}
+    return {"server.address": registry}
+
+
+def _local(time: float) -> str:
+    """Local time to the second, as the original tool writes it."""
+    whole = int(time)
+    found = _stamps.get(whole)
+    if found is None:
+        _stamps.clear()
+        found = _stamps[whole] = datetime.fromtimestamp(whole).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - local time is meant
+    return found
+
+
+_stamps: dict[int, str] = {}
+"""The last second's stamp: many lines fall into one."""
+
+
+def _quoted(text: str) -> str:
+    """The text in double quotes, as logfmt readers and Go's %q have it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{printable(escaped)}"'
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return text if _BARE.fullmatch(text) else _quoted(text)

@@ -1,0 +1,228 @@
+"""Write what is generated: the catalogues of log events and metrics as pages, the log's schema, completions.
+
+    python -m scripts.docs
+
+A test fails where a file is not what this would write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import shtab
+
+from pipeline.cli import VERBS, build_parser
+from pipeline.log.catalogue import EVENTS, FIELDS, PREFIX
+from pipeline.log.renderings import SEVERITIES, attribute
+from pipeline.metrics.catalogue import METRICS
+from pipeline.metrics.catalogue import PREFIX as METRIC_PREFIX
+from pipeline.model.messages import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipeline.log.catalogue import Entry
+
+ROOT = Path(__file__).parents[1]
+_TYPES = {"text": "string", "whole number": "integer", "number": "number", "yes or no": "boolean"}
+_LINE: dict[str, Any] = {
+    "timestamp": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"},
+    "severity_text": {"type": "string"},
+    "severity_number": {"type": "integer"},
+    "event_name": {"type": "string"},
+    "body": {"type": "string"},
+    "service.name": {"const": "image-syncer"},
+    "service.version": {"type": "string"},
+    "service.instance.id": {"type": "string"},
+    "process.pid": {"type": "integer"},
+}
+"""What every line holds."""
+_EVENTS_HEAD = """\
+# Log events
+
+Generated from `pipeline/log/catalogue.py` by `make docs`. Names of events and fields are stable.
+
+One event is one line, in the format that `--log-format` names; without it, text on a terminal and logfmt
+elsewhere. Only the supervisor writes lines; what workers saw comes with their task's outcome. Every line
+carries the run, the process in which it happened, and the stage where it has one; only text on a terminal,
+where one run is looked at, leaves them out.
+
+| | text | logfmt | JSON |
+|---|---|---|---|
+| when | local time | `time`, local | `timestamp`, UTC |
+| how bad | the level | `level` | `severity_text`, `severity_number` (OpenTelemetry: {severities}) |
+| what | | `event` | `event_name`, behind `{prefix}` |
+| in words | the message | `msg` | `body` |
+| run | `run` | `run` | `service.instance.id` |
+| process | `pid` | `pid` | `process.pid` |
+| stage (expand, resolve, transfer) | `stage` | `stage` | `{prefix}stage` |
+| fields | | as below | as below |
+
+JSON lines follow OpenTelemetry's log data model: `service.*` and `process.pid` are the resource, what stands
+below are attributes. [log-events.schema.json](log-events.schema.json) says the same to programs. The
+Collector reads them with its `filelog` receiver:
+
+```yaml
+receivers:
+  filelog:
+    include: [/var/log/image-syncer.json]
+    operators:
+      - type: json_parser
+        timestamp: {{parse_from: attributes.timestamp, layout: "%Y-%m-%dT%H:%M:%S.%LZ"}}
+        severity: {{parse_from: attributes.severity_text}}
+      - {{type: move, from: attributes.body, to: body}}
+      - {{type: move, from: 'attributes["service.name"]', to: 'resource["service.name"]'}}
+```
+
+## Events
+
+Fields in brackets are there where there is something to say. The `debug` ones cost time: nobody makes them
+unless `--log-level debug` asks.
+"""
+_METRICS_HEAD = """\
+# Metrics
+
+Generated from `pipeline/metrics/catalogue.py` by `make docs`.
+
+`--metrics-listen 127.0.0.1:9090` serves them at `/metrics` while a run lasts, with `/healthz` (200 if the
+loop turned in the last minute, else 503) and `/readyz` (200 once rules and credentials are read); `:9090`
+listens on loopback, `0.0.0.0:9090` everywhere. `--metrics-file FILE.prom` writes them every 30 s and at the
+end, for the textfile collector of Prometheus' node exporter. Labels hold registries, methods, statuses and
+words of ours, never an image or a digest.
+
+A nightly run that no longer succeeds: `time() - imagesyncer_run_last_success_timestamp_seconds > 2 * 86400`.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+"""
+
+
+def generated() -> dict[str, str]:
+    """By path within the project: what stands in each generated file."""
+    return {
+        "docs/log-events.md": _events_page(),
+        "docs/log-events.schema.json": json.dumps(schema(), indent=2) + "\n",
+        "docs/metrics.md": _METRICS_HEAD + "".join(_metric_rows()),
+        "completions/image-syncer.bash": _completion("bash"),
+        "completions/_image-syncer": _completion("zsh"),
+        "completions/image-syncer.fish": _completion("fish"),
+    }
+
+
+def _events_page() -> str:
+    severities = ", ".join(f"{text} {number}" for text, number in SEVERITIES.values())
+    head = _EVENTS_HEAD.format(severities=severities, prefix=PREFIX)
+    events = "".join(
+        f"| `{name}` | {', '.join(entry.levels)} | {entry.meaning} | {_listed(entry)} |\n"
+        for name, entry in EVENTS.items()
+    )
+    fields = "".join(
+        f"| `{name}` | `{_in_json(name)}` | {field.kind} | {field.meaning} |\n"
+        for name, field in sorted(FIELDS.items())
+    )
+    return (
+        f"{head}\n| event | level | when | fields |\n|---|---|---|---|\n{events}"
+        f"\n## Fields\n\n| field | in JSON | type | meaning |\n|---|---|---|---|\n{fields}"
+    )
+
+
+def _in_json(name: str) -> str:
+    return "server.address`, `server.port" if name == "registry" else attribute(name)
+
+
+def _listed(entry: Entry) -> str:
+    always = ", ".join(sorted(entry.always))
+    sometimes = ", ".join(sorted(entry.sometimes))
+    return " ".join(part for part in (always, f"[{sometimes}]" if sometimes else "") if part)
+
+
+def _metric_rows() -> Iterator[str]:
+    for name, metric in METRICS.items():
+        yield f"| `{METRIC_PREFIX}{name}` | {metric.kind} | {', '.join(metric.labels)} | {metric.meaning} |\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of one JSON line."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of image-syncer's log (--log-format json)",
+        "type": "object",
+        "required": ["event_name"],
+        "properties": {"event_name": {"enum": [PREFIX + name for name in EVENTS]}},
+        "allOf": [
+            {
+                "if": {"properties": {"event_name": {"const": PREFIX + name}}},
+                "then": {"$ref": f"#/$defs/{name}"},
+            }
+            for name in EVENTS
+        ],
+        "$defs": {
+            **{name: _of_event(name, entry) for name, entry in EVENTS.items()},
+            "line": {"properties": _LINE, "required": list(_LINE)},
+            "field": {
+                "server.port": {"type": "integer"},
+                **{
+                    attribute(name): {"type": _TYPES[field.kind], "description": field.meaning}
+                    for name, field in FIELDS.items()
+                },
+            },
+        },
+    }
+
+
+def _of_event(name: str, entry: Entry) -> dict[str, Any]:
+    """What one event's lines hold, and nothing else."""
+    failure = {"error.type"} if "retryable" in entry.always else set()
+    return {
+        "description": entry.meaning,
+        "$ref": "#/$defs/line",
+        "required": sorted({*map(attribute, entry.always), *failure}),
+        "properties": {
+            "severity_text": {"enum": [SEVERITIES[level][0] for level in entry.levels]},
+            "severity_number": {"enum": [SEVERITIES[level][1] for level in entry.levels]},
+            "event_name": {"const": PREFIX + name},
+            PREFIX + "stage": {"enum": list(STAGES)},
+            **_properties(entry.always | entry.sometimes),
+        },
+        "unevaluatedProperties": False,
+    }
+
+
+def _properties(fields: Iterable[str]) -> dict[str, Any]:
+    names = sorted(map(attribute, fields))
+    if "server.address" in names:
+        names.append("server.port")
+    return {name: {"$ref": f"#/$defs/field/{name}"} for name in names}
+
+
+def _completion(shell: str) -> str:
+    """What the shell is to know of the command line, read from its parser."""
+    parser = build_parser()
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list
+        if isinstance(action.metavar, str):
+            if action.metavar in ("FILE", "PATH"):
+                action.complete = shtab.FILE  # type: ignore[attr-defined] # shtab's way of being told
+            # zsh takes a colon for the end of the word's name.
+            action.metavar = action.metavar.replace(":", " ")
+        if action.dest == "words":
+            action.choices, action.help = tuple(VERBS), "verb"
+    return str(shtab.complete(parser, shell=shell)).rstrip() + "\n"
+
+
+def main() -> int:
+    """Write all files; 0."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    for name, text in generated().items():
+        path = ROOT / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

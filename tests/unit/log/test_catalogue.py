@@ -1,0 +1,83 @@
+"""The catalogue against what the program says, and what is generated against the catalogue."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import get_args
+
+import jsonschema
+import pytest
+
+from pipeline.log import Level
+from pipeline.log.catalogue import EVENTS, FIELDS
+from pipeline.log.renderings import attribute
+from scripts.docs import generated, schema
+
+ROOT = Path(__file__).parents[3]
+
+
+def strings(node: ast.AST) -> set[str]:
+    """All text constants below a node."""
+    return {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+
+
+def names_in_sources() -> set[str]:
+    """The names of events, as text constants anywhere in the program but in the catalogue."""
+    found = set()
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        if path.name != "catalogue.py":
+            found |= {text for text in strings(ast.parse(path.read_text())) if text in EVENTS}
+    return found
+
+
+def names_given() -> set[str]:
+    """The names that are given to Event as constants, in the catalogue or not."""
+    found = set()
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Event":
+                for keyword in node.keywords:
+                    if keyword.arg == "name":
+                        found |= strings(keyword.value)
+    return found
+
+
+def test_nothing_unknown() -> None:
+    """Every event that the program makes is in the catalogue."""
+    assert "records.trouble" in names_given()
+    assert names_given() - EVENTS.keys() == set()
+
+
+def test_nothing_idle() -> None:
+    """Every event of the catalogue is made somewhere."""
+    assert EVENTS.keys() - names_in_sources() == set()
+
+
+def test_fields() -> None:
+    """The events use all fields of the catalogue, and no others."""
+    used = frozenset[str]().union(*(entry.always | entry.sometimes for entry in EVENTS.values()))
+
+    assert used == FIELDS.keys()
+
+
+def test_levels() -> None:
+    """Every event has levels, and those that there are."""
+    assert {level for entry in EVENTS.values() for level in entry.levels} == set(get_args(Level))
+    assert all(entry.levels for entry in EVENTS.values())
+
+
+def test_names_in_json() -> None:
+    """No two fields have one name in JSON."""
+    assert len({attribute(name) for name in FIELDS}) == len(FIELDS)
+
+
+def test_schema() -> None:
+    """The schema is one."""
+    jsonschema.Draft202012Validator.check_schema(schema())
+
+
+@pytest.mark.parametrize("name", generated())
+def test_generated(name: str) -> None:
+    """What is generated is up to date: else run `make docs`."""
+    assert (ROOT / name).read_text(encoding="utf-8") == generated()[name]
