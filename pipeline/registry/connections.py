@@ -58,7 +58,11 @@ class _Lines:
 
 
 class _Head(http.client.HTTPResponse):
-    """http.client takes a head that breaks off for one that is over: a Link or a length would be lost."""
+    """An answer with two gaps of http.client closed.
+
+    It takes a head that breaks off for one that is over, so that a Link or a length would be lost, and a chunk
+    of -1 bytes for all that the peer will ever send, at once in memory.
+    """
 
     def begin(self) -> None:
         file = self.fp
@@ -72,6 +76,12 @@ class _Head(http.client.HTTPResponse):
         if not lines.last:
             self.close()
             raise http.client.RemoteDisconnected("the head of the answer broke off")
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]  # its stubs have no private names
+        if size < 0:
+            raise ValueError("a chunk of less than nothing")  # becomes an IncompleteRead there
+        return size
 
 
 class Connection(HTTPConnection):

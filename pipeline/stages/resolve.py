@@ -110,8 +110,13 @@ def _platform(task: Read, blobs: tuple[Descriptor, ...], context: Context) -> Pl
         words = f"its config has {config.size} bytes, the limit is {MAX_CONFIG}"
         raise RegistryError(_fault(task, code="TOO_LARGE", words=words))
     client = context.clients.at(task.repository.registry)
+    content = b""
     with client.open_blob(task.repository, config.digest, size=config.size) as body:
-        content = b"".join(body)
+        for piece in body:
+            content += piece
+            if len(content) > MAX_CONFIG:
+                words = f"its config has more than the {config.size} bytes announced"
+                raise RegistryError(_fault(task, code="SIZE_MISMATCH", words=words))
     algorithm, _, expected = config.digest.partition(":")
     actual = hashlib.new(algorithm, content).hexdigest()
     if actual != expected:
