@@ -276,7 +276,7 @@ def test_a_helper_is_asked_by_the_name_that_it_knows(
 
 def test_a_credential_that_ran_out_is_asked_for_again(tmp_path: Path, programs: Programs) -> None:
     """A helper is asked again once its answer is refused; an answer that came since then is kept."""
-    programs.add("all", "printf '{\"Username\":\"u\",\"Secret\":\"%s\"}' $$")
+    programs.add("all", 'printf \'{"Username":"u","Secret":"%s"}\' $$')
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
     keyring, _ = read_credentials(None, environ={"HOME": str(tmp_path)})
     where = parse_repository("quay.io/x")
