@@ -60,8 +60,8 @@ class _Lines:
 class _Head(http.client.HTTPResponse):
     """An answer with two gaps of http.client closed.
 
-    It takes a head that breaks off for one that is over, so that a Link or a length would be lost, and a chunk
-    of -1 bytes for all that the peer will ever send, at once in memory.
+    It takes a head that breaks off for one that is over, so that a Link or a length would be lost, and a
+    chunk of -1 bytes for all that the peer will ever send, at once in memory.
     """
 
     def begin(self) -> None:

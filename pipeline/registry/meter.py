@@ -60,6 +60,11 @@ class Meter:
             message = f"{asked.method} {place}: {answer} after {asked.seconds * 1000:.0f}ms"
             self.events.append(Event(name="http.request", message=message, level="debug", fields=fields))
 
+    def unask(self, registry: str) -> None:
+        """Uncount the last request: it only found out which scheme the registry speaks."""
+        self.requests[registry] -= 1
+        del self.asked[-1:]
+
     def repeat(self, name: str, fault: Fault, words: str, **fields: Value) -> None:
         """Count, and say in an event of that name, that what met the fault is tried again."""
         self.retries.append((fault.registry, str(fault.status or fault.code)))

@@ -180,7 +180,7 @@ class Session:
         try:
             response = self._follow(replace(call, url=f"https://{self._host}{call.url}"))
         except RegistryError as first:
-            current_meter().requests[self.registry] -= 1
+            current_meter().unask(self.registry)
             try:
                 response = self._follow(replace(call, url=f"http://{self._host}{call.url}"))
             except RegistryError:

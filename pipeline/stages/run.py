@@ -33,7 +33,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Callable[[Task, Callabl
     Returns:
         A function of a task and of a callback that is told the bytes moved so far.
     """
-    clients = Clients(settings, keyring.find)
+    clients = Clients(settings, keyring.find, keyring.forget)
 
     def run(task: Task, moved: Callable[[int], None]) -> Outcome:
         began = time.monotonic()
