@@ -68,7 +68,6 @@ def test_bench(needs_real: None, tmp_path: Path) -> None:
     for (_, state), each in runs.items():
         assert each["requests"] >= sum(results["least"][state].values())
         assert each["cpu"] > 0
-        assert each["peaks"]
 
 
 def test_corpus(docker_registry: StartRegistry) -> None:
