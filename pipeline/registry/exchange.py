@@ -14,7 +14,7 @@ import requests
 from pipeline.errors import MachineError, RegistryError
 from pipeline.registry.faults import fault_for
 from pipeline.registry.session import Body, Call, Session, finish, persist
-from pipeline.registry.tokens import scopes_for, within
+from pipeline.registry.tokens import basic, scopes_for, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,8 @@ T = TypeVar("T")
 _MAX_ROUNDS = 4
 _MAX_SCOPES = 5
 _REDIRECTING = 300
+_SHORTEST_SECRET = 4
+"""Characters: a shorter one hides nothing, and would be found in every word."""
 _NOTHING: frozenset[int] = frozenset()
 
 
@@ -109,13 +111,18 @@ class Exchange:
         purpose = replace(call.purpose, origin=credential.origin)
         call = replace(call, purpose=purpose, insecure=credential.insecure)
         scopes = scopes_for(call.purpose.repository, push=self.push, mount=mount)
-        response = self._authorized(call, credential, scopes)
-        if warning := response.headers.get("Warning"):
-            self._auth.pass_on(warning)
-        wanted = response.status_code in also and "Retry-After" not in response.headers
-        if (wanted or response.status_code < _REDIRECTING) and not _is_page(response):
-            return response
-        raise self.session.error(purpose, response)
+        header = b""
+        try:
+            response, header = self._authorized(call, credential, scopes)
+            if warning := response.headers.get("Warning"):
+                self._auth.pass_on(_hide(warning, credential, header))
+            wanted = response.status_code in also and "Retry-After" not in response.headers
+            if (wanted or response.status_code < _REDIRECTING) and not _is_page(response):
+                return response
+            raise self.session.error(purpose, response)
+        except RegistryError as error:
+            error.fault = replace(error.fault, words=_hide(error.fault.words, credential, header))
+            raise
 
     def _credential(self, call: Call) -> Credential:
         """Who we are there; a helper program that fails is a fault of this operation, and may recover."""
@@ -126,8 +133,12 @@ class Exchange:
                 fault_for(call.purpose, words=str(error), code="CREDENTIALS", retryable=True)
             ) from None
 
-    def _authorized(self, call: Call, credential: Credential, scopes: Scopes) -> Answer:
-        """Send with authorization, learn from a refusal, and repeat while there is something new to say."""
+    def _authorized(self, call: Call, credential: Credential, scopes: Scopes) -> tuple[Answer, bytes]:
+        """Send with authorization, learn from a refusal, and repeat while there is something new to say.
+
+        Returns:
+            The answer, and the Authorization header that it answers.
+        """
         header, fresh = self._header(call, credential, scopes)
         for left in reversed(range(_MAX_ROUNDS)):
             call = replace(call, authorization=header)
@@ -149,7 +160,7 @@ class Exchange:
             if header == call.authorization:
                 break
             finish(response)
-        return response
+        return response, call.authorization
 
     def _header(self, call: Call, credential: Credential, scopes: Scopes) -> tuple[bytes, bool]:
         """What opens the registry, only for its own origin; and whether it is the best there is."""
@@ -172,3 +183,13 @@ def _is_page(response: Answer) -> bool:
     """Whether a web page came as if all were well: a login page, a captive portal; no registry sends one."""
     ok = response.status_code == requests.codes.ok
     return ok and "text/html" in response.headers.get("Content-Type", "").lower()
+
+
+def _hide(words: str, credential: Credential, header: bytes) -> str:
+    """The words without what we said ourselves: some servers, and all debugging proxies, repeat it."""
+    sent = header.partition(b" ")[2].decode()
+    pair = basic(credential).partition(b" ")[2].decode()
+    for secret in (sent, pair, credential.password, credential.identity_token, credential.registry_token):
+        if len(secret) >= _SHORTEST_SECRET:
+            words = words.replace(secret, "[hidden]")
+    return words

@@ -5,6 +5,7 @@ Single requests are noted only where somebody wants it: metrics their time, the 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.log import Value
     from pipeline.model.messages import Asked
+
+_SESSION = re.compile(r"(/blobs/uploads/).+")
+"""Where an upload goes on is known to whoever began it, and to nobody who reads logs."""
 
 
 @dataclass(slots=True)
@@ -47,7 +51,8 @@ class Meter:
             self.asked.append(asked)
         if self.debug:
             parts = urlsplit(url)
-            place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+            path = _SESSION.sub(r"\1...", parts.path)
+            place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
             fields = {
                 "registry": asked.registry,
                 "method": asked.method,

@@ -166,6 +166,25 @@ def test_warnings(scripted: Scripted) -> None:
     assert "number 0" in warnings[1]
 
 
+@pytest.mark.parametrize(
+    ("credential", "said"),
+    [
+        (replace(USER, password="hunter22"), "no hunter22 here"),
+        (replace(USER, password="hunter22"), "Authorization was Basic/dXNlcjpodW50ZXIyMg== of you"),
+        (replace(USER, registry_token="opaque-token"), "unknown opaque-token"),
+    ],
+)
+def test_echo(scripted: Scripted, credential: Credential, said: str) -> None:
+    """A registry that repeats what we sent as secrets does not bring them into the error."""
+    registry = scripted(auth="basic", password="hunter22")
+    registry.fault(Fault(action=Reply(status=400, body=said), method="GET", times=None))
+    with pytest.raises(RegistryError) as caught:
+        client(registry, credential).get_manifest(reference(registry, "v1"), limit=100)
+
+    assert "[hidden]" in caught.value.fault.words
+    assert not [secret for secret in ("hunter22", "dXNlcjpo", "opaque") if secret in str(caught.value)]
+
+
 @pytest.mark.parametrize("header", ["sha256:short", f"sha256:{'1' * 64}\x1b[2J", "md5:x", "x" * 60_000, ""])
 def test_digest_that_is_none(scripted: Scripted, header: str) -> None:
     """A digest header that is no digest is not believed: the manifest itself is read."""
