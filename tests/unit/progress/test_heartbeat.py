@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.progress.heartbeat import Heartbeat
+from tests.unit.views import QUAY, moving, view
+
+if TYPE_CHECKING:
+    from pipeline.log import Event
+
+
+def beat(*seconds: float, every: float = 30.0) -> list[Event]:
+    """What is said of a run that is looked at then; a tenth of an image ends in each second."""
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=every)
+    for now in seconds:
+        heartbeat.tick(view(now, copied=int(now // 10), written=int(now * 1_000_000), moving=()))
+    return said
+
+
+def test_interval() -> None:
+    """A line comes at every interval, however often the run is looked at."""
+    assert len(beat(*range(0, 100, 5))) == 3
+
+
+def test_never() -> None:
+    """Without an interval nothing is said."""
+    assert beat(*range(0, 100, 5), every=0.0) == []
+
+
+def test_what_it_says() -> None:
+    """It says how many of how many, how fast, and how long it will take."""
+    event = beat(*range(301))[-1]
+
+    assert event.name == "run.progress"
+    assert event.message == "31/100 images, 1 failed, 300MB sent, 1MB/s, about 10m47s left"
+    assert (event.fields["eta"], event.fields["rate"], event.fields["final"]) == (647, 1_000_000, True)
+
+
+def test_when_asked() -> None:
+    """When asked it tells what it saw last: what is under way, who pauses, what nobody can tell yet."""
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=0.0)
+    heartbeat.tell()
+    registries = (replace(QUAY, cooldown=39.4),)
+    heartbeat.tick(view(2.0, expanded=False, to_retry=3, moving=(moving(8),), registries=registries))
+    heartbeat.tell()
+
+    [event] = said
+    assert event.message == (
+        "41/100 or more images, 1 failed, 3 to be tried again, 4MB sent, 2MB/s, no telling yet how long,"
+        " quay.io pauses for 39s"
+    )
+    assert event.fields["eta"] is None
