@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.engine.descriptors import affordable_threads
 from pipeline.engine.process import context, start_worker, stop_all
 from pipeline.engine.worker import Setup
 
@@ -51,6 +52,7 @@ class Crew:
         self._keyring = keyring
         self._context = context()
         self._started = 0
+        self._most_threads = affordable_threads()
         self.members: list[Member] = []
 
     def has_room(self, stage: Stage, *, idle: bool = False) -> bool:
@@ -78,7 +80,7 @@ class Crew:
         return [member for member in self.members if member.stage == stage]
 
     def _able(self, stage: Stage, *, idle: bool) -> list[Member]:
-        most = 1 if idle else _THREADS[stage]
+        most = 1 if idle else self._threads(stage)
         return [
             member
             for member in self._of(stage)
@@ -89,7 +91,7 @@ class Crew:
         self._started += 1
         setup = Setup(
             stage=stage,
-            threads=_THREADS[stage],
+            threads=self._threads(stage),
             settings=self._settings,
             keyring=self._keyring,
             **self._runner,
@@ -97,6 +99,9 @@ class Crew:
         member = Member(start_worker(self._context, f"{stage}-{self._started}", setup), stage, now)
         self.members.append(member)
         return member
+
+    def _threads(self, stage: Stage) -> int:
+        return min(_THREADS[stage], self._most_threads)
 
     def bury(self, member: Member) -> str:
         """Let a dead worker go; returns how it ended, in words."""

@@ -17,6 +17,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING
 
+from pipeline.engine.descriptors import claim_descriptors
 from pipeline.engine.queues import Inbox, Outbox
 from pipeline.engine.worker import IGNORED, Setup, main
 from pipeline.errors import MachineError
@@ -47,7 +48,11 @@ def warm_up() -> None:
     """Have the fork server begin to import what workers need, while this process reads its records.
 
     It starts no worker, does not wait, and its server leaves with this process.
+
+    Raises:
+        MachineError: this process may have too few files open.
     """
+    claim_descriptors()
     if isinstance(context(), ForkServerContext):
         with _signals_blocked():
             forkserver.ensure_running()

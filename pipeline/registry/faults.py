@@ -6,6 +6,7 @@ socket end here.
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import ssl
@@ -237,6 +238,8 @@ def _diagnose_plain(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, s
             return "TIMEOUT", "no answer within the time allowed", True, ""
         if isinstance(cause, urllib3.exceptions.IncompleteRead):
             return "CONNECTION_LOST", "the body broke off", True, ""
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return "OPEN_FILES", f"{cause.strerror} on this machine", True, "raise ulimit -n, or lower --proc"
         if isinstance(cause, OSError) and cause.errno is not None:
             lost = isinstance(cause, ConnectionResetError | BrokenPipeError | ConnectionAbortedError)
             return (

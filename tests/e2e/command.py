@@ -47,6 +47,8 @@ class Command:
     def __init__(self, folder: Path) -> None:
         """Args: folder: the working directory; also HOME."""
         self.folder = folder
+        self.prefix: tuple[str, ...] = ()
+        """A program and its words that is to run the command."""
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
     def write(self, name: str, value: Any) -> Path:
@@ -71,7 +73,7 @@ class Command:
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Start it and do not wait; it is the leader of a process group."""
         return subprocess.Popen(
-            self.words(*arguments),
+            [*self.prefix, *self.words(*arguments)],
             cwd=self.folder,
             env=self.environ | environ,
             stdin=subprocess.DEVNULL,

@@ -167,6 +167,7 @@ class TestExceptions:
                 True,
             ),
             (requests.ReadTimeout(TimeoutError("timed out")), "TIMEOUT", True),
+            (urllib3.exceptions.ProtocolError("x", OSError(24, "Too many open files")), "OPEN_FILES", True),
             (requests.exceptions.SSLError(ssl.SSLEOFError(8, "EOF occurred")), "CONNECTION_LOST", True),
             (requests.exceptions.SSLError(ssl.SSLError(1, "WRONG_VERSION_NUMBER")), "CERTIFICATE", False),
             (urllib3.exceptions.IncompleteRead(1, 2), "CONNECTION_LOST", True),

@@ -1,0 +1,320 @@
+"""A machine that gives way in mid-run: what its user reads, and what the next run does.
+
+The trouble comes at one chosen moment: the sources hold back their blobs until it is there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.command import Command, Result, children, wait_for, workers
+from tests.e2e.test_death import complete, fill, prepare, uploads
+from tests.registry.faults import Fault, Stall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+_RIGHTS = "-dac_override,-dac_read_search"
+WITHOUT_RIGHTS = ("setpriv", f"--bounding-set={_RIGHTS}", f"--inh-caps={_RIGHTS}")
+"""Runs a program of root's as if the modes of files were meant for it too."""
+TRACEBACK = ("Traceback", 'File "', "run.broken", "task.broken")
+
+
+@pytest.fixture
+def held(command: Command, scripted: Scripted) -> tuple[Registry, Registry, int]:
+    """A source that holds its blobs back until it is released, its mirror, and how many images there are."""
+    source, mirror = scripted(), scripted()
+    total = fill(source)
+    prepare(command, source, mirror)
+    source.fault(Fault(action=Stall(seconds=60), method="GET", path="/blobs/", times=None))
+    return source, mirror, total
+
+
+def meet(command: Command, source: Registry, trouble: Callable[[int], object], *flags: str) -> Result:
+    """Run into the trouble when blobs are on their way, then let them come."""
+    process = command.start(*flags)
+    source.wait_for(3, method="GET", path="/blobs/")
+    trouble(process.pid)
+    source.clear_faults()
+    source.release()
+    return command.end(process)
+
+
+def assert_clear(result: Result, words: str, *, code: int) -> None:
+    """One line names the trouble, none is a traceback."""
+    assert code == result.code, result.text
+    assert not [mark for mark in TRACEBACK if mark in result.text], result.text
+    told = [line for line in result.text.splitlines() if line.startswith("image-syncer: error:")]
+    assert len(told) == 1, result.text
+    assert words in told[0]
+
+
+def assert_goes_on(command: Command, source: Registry, mirror: Registry, total: int) -> None:
+    """The next run brings what is left, sends no blob twice, and the one after has nothing to do."""
+    again = command.run()
+    assert again.code == 0, again.text
+    assert complete(source, mirror)
+    assert again.finish["copied"] + again.finish["unchanged"] == total
+    assert max(uploads(mirror).values()) == 1
+    last = command.run()
+    assert (last.code, last.finish["unchanged"], last.finish["uploaded"]) == (0, total, 0)
+
+
+class TestRecords:
+    def test_removed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """Records that are removed in mid-run stop it with 3 or not at all, and lose no image."""
+        source, mirror, total = held
+        result = meet(command, source, lambda _: shutil.rmtree(command.folder / "records"))
+
+        if result.code:
+            assert_clear(result, "records", code=3)
+        else:
+            assert complete(source, mirror)
+        assert_goes_on(command, source, mirror, total)
+
+    def test_read_only(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """Records that become read-only in mid-run harm nothing that is open; the next run ends with 3."""
+        source, mirror, total = held
+        store = command.folder / "records" / "store"
+
+        def lock_away(_: int) -> None:
+            for path in (*store.iterdir(), store, store.parent):
+                path.chmod(0o500 if path.is_dir() else 0o400)
+
+        command.prefix = WITHOUT_RIGHTS
+        first = meet(command, source, lock_away)
+        second = command.run()
+        for path in (store.parent, store):
+            path.chmod(0o700)
+        for path in store.iterdir():
+            path.chmod(0o600)
+
+        if first.code:
+            assert_clear(first, "records cannot be written", code=3)
+        else:
+            assert complete(source, mirror)
+        assert_clear(second, "--records", code=3)
+        assert_goes_on(command, source, mirror, total)
+
+    def test_damaged(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """Records that are damaged in mid-run cost requests: this run or the next one brings everything."""
+        source, mirror, total = held
+
+        def damage(_: int) -> None:
+            database = command.folder / "records" / "store" / "cache.db"
+            size = database.stat().st_size
+            with database.open("r+b") as file:
+                file.write(os.urandom(size))
+
+        result = meet(command, source, damage)
+
+        assert result.code in (0, 3), result.text
+        assert not [mark for mark in TRACEBACK if mark in result.text], result.text
+        assert command.run().code == 0
+        assert complete(source, mirror)
+        assert max(uploads(mirror).values()) == 1
+        assert command.run().finish["unchanged"] == total
+
+    def test_pickle(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """A pickle that somebody plants in the records is never read, nor in mid-run, and the run goes on."""
+        source, mirror, total = held
+        mark = command.folder / "executed"
+        pickled = b"cos\nsystem\n(S'touch %s'\ntR." % os.fsencode(mark)
+
+        def plant(_: int) -> None:
+            with closing(sqlite3.connect(command.folder / "records" / "store" / "cache.db")) as database:
+                database.execute("UPDATE Cache SET mode = 4, value = ? WHERE key != 'version'", (pickled,))
+                database.execute(
+                    "INSERT OR REPLACE INTO Cache (key, raw, store_time, mode, value) VALUES (?, 0, 0, 4, ?)",
+                    (pickled, pickled),
+                )
+                database.commit()
+
+        result = meet(command, source, plant)
+        assert result.code == 0, result.text
+        assert complete(source, mirror)
+        plant(0)
+        again = command.run()
+
+        assert (again.code, again.finish["unchanged"]) == (0, total), again.text
+        assert any("never read" in event["msg"] for event in again.events("records.trouble"))
+        assert not mark.exists()
+
+
+@contextmanager
+def small_disk(path: Path, *, size: int) -> Iterator[Path]:
+    """A file system of so many KiB."""
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", path], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+class TestDiskFull:
+    def test_records(self, command: Command, held: tuple[Registry, Registry, int], tmp_path: Path) -> None:
+        """A disk that fills up under the records drains the run, which ends with 3; room lets it go on."""
+        source, mirror, total = held
+        with small_disk(tmp_path / "disk", size=1024) as disk:
+            ballast = disk / "ballast"
+
+            def fill_up(_: int) -> None:
+                with ballast.open("wb", buffering=0) as file:
+                    try:
+                        while True:
+                            file.write(b"x" * 4096)
+                    except OSError:
+                        pass
+
+            flags = ("--records", str(disk / "records"))
+            result = meet(command, source, fill_up, *flags)
+            assert_clear(result, "records cannot be written", code=3)
+            ballast.unlink(missing_ok=True)
+            again = command.run(*flags)
+
+            assert again.code == 0, again.text
+            assert complete(source, mirror)
+            assert again.finish["copied"] + again.finish["unchanged"] == total
+            assert max(uploads(mirror).values()) == 1
+
+    def test_log(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """A log that cannot be written is said once, and the run goes on to its end."""
+        source, mirror, total = held
+        result = meet(command, source, lambda _: None, "--log", "/dev/full")
+
+        assert result.code == 0, result.text
+        assert complete(source, mirror)
+        assert result.text.count("the log /dev/full cannot be written") == 1
+        assert not [mark for mark in TRACEBACK if mark in result.text], result.text
+        assert_goes_on(command, source, mirror, total)
+
+    def test_files_to_go_on_from(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """A file of successes that cannot be written is said, and changes nothing of how the run ended."""
+        source, mirror, _ = held
+        folder = command.folder / "out"
+        folder.mkdir()
+        result = meet(
+            command, source, lambda _: shutil.rmtree(folder), "--output-success-images", "out/done.yaml"
+        )
+
+        assert_clear(result, "done.yaml", code=0)
+        assert complete(source, mirror)
+
+
+class TestProcesses:
+    @pytest.mark.parametrize("limit", [20, 32, 64])
+    def test_few_descriptors(self, command: Command, scripted: Scripted, limit: int) -> None:
+        """With few file descriptors a run works, or ends with one clear line; afterwards it is complete."""
+        source, mirror = scripted(), scripted()
+        total = fill(source)
+        prepare(command, source, mirror)
+        command.prefix = ("prlimit", f"--nofile={limit}:{limit}")
+        result = command.run()
+        command.prefix = ()
+
+        assert not [mark for mark in TRACEBACK if mark in result.text], result.text
+        if limit >= 64:
+            assert result.code == 0, result.text
+            assert "open files" not in result.text
+        if result.code == 3:
+            assert_clear(result, "", code=3)
+        assert_goes_on(command, source, mirror, total)
+
+    def test_fork_server_killed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """A fork server that is killed is replaced with its workers, and the run is complete."""
+        source, mirror, total = held
+
+        def kill(pid: int) -> None:
+            servers = [child for child in children(pid) if "forkserver" in _command_line(child)]
+            assert servers
+            for number in (*servers, *workers(pid)):
+                os.kill(number, signal.SIGKILL)
+
+        result = meet(command, source, kill)
+
+        assert (result.code, result.finish["copied"]) == (0, total), result.text
+        assert complete(source, mirror)
+        assert not [mark for mark in TRACEBACK if mark in result.text], result.text
+
+    def test_fork_server_alone_killed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """A fork server that is killed alone does not end the run that it has started workers for."""
+        source, mirror, total = held
+
+        def kill(pid: int) -> None:
+            for child in children(pid):
+                if "forkserver" in _command_line(child) and child not in workers(pid):
+                    os.kill(child, signal.SIGKILL)
+
+        result = meet(command, source, kill)
+
+        assert (result.code, result.finish["copied"]) == (0, total), result.text
+        assert complete(source, mirror)
+
+    def test_out_of_memory(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """A worker that the kernel kills is named with the guess that memory ran out, and replaced."""
+        source, mirror, total = held
+        result = meet(command, source, lambda pid: os.kill(workers(pid)[-1], signal.SIGKILL))
+
+        assert (result.code, result.finish["copied"]) == (0, total), result.text
+        assert ["killed by SIGKILL; perhaps out of memory"] == [
+            event["reason"] for event in result.events("worker.lost")
+        ]
+        assert complete(source, mirror)
+
+    def test_stopped_and_continued(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """A run that is stopped and continued goes on as if nothing had been."""
+        source, mirror, total = held
+
+        def suspend(pid: int) -> None:
+            everybody = (pid, *children(pid))
+            for number in everybody:
+                os.kill(number, signal.SIGSTOP)
+            wait_for(lambda: all("T" in _state(number) for number in everybody))
+            for number in everybody:
+                os.kill(number, signal.SIGCONT)
+
+        result = meet(command, source, suspend)
+
+        assert (result.code, result.finish["copied"]) == (0, total), result.text
+        assert complete(source, mirror)
+
+    def test_terminal_closed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """A terminal that is closed drains the run, though nobody reads its words any more."""
+        source, mirror, total = held
+        process = command.start()
+        source.wait_for(3, method="GET", path="/blobs/")
+        assert process.stderr
+        assert process.stdout
+        process.stderr.close()
+        process.stdout.close()
+        os.killpg(process.pid, signal.SIGHUP)
+        source.clear_faults()
+        source.release()
+
+        assert process.wait(60) == 129
+        assert_goes_on(command, source, mirror, total)
+
+
+def _command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
