@@ -12,6 +12,7 @@ import socketserver
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _ALIVE = 60.0
 """Seconds within which the supervisor must have looked at the clock."""
+_NOTICE = 0.05
+"""Seconds in which the server notices that it is to stop: the run's end waits for it."""
 _WRITE_EVERY = 30.0
 _PATIENCE = 10.0
 """Seconds that a client gets to say what it wants."""
@@ -133,7 +136,8 @@ class _Server(socketserver.ThreadingTCPServer):
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"--metrics-listen {host}:{port}: {reason}") from error
-        self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
+        serve = partial(self.serve_forever, poll_interval=_NOTICE)
+        self._thread = threading.Thread(target=serve, name="metrics", daemon=True)
         self._thread.start()
 
     @property
