@@ -25,9 +25,20 @@ import diskcache
 
 from pipeline import records_folder
 from pipeline.errors import MachineError
-from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow
+from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow, Unfinished
 from pipeline.records_folder import DamagedError
-from pipeline.records_rows import built, parsed, text_of
+from pipeline.records_rows import (
+    SEPARATOR,
+    built,
+    built_session,
+    key_of,
+    key_of_held,
+    key_of_session,
+    parsed,
+    tag_of,
+    text_of,
+    text_of_session,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -46,9 +57,9 @@ _MOUNT_SOURCES = 3
 _PAUSES = (0.05, 0.1, 0.2, 0.4)
 """Seconds between the tries of one transaction."""
 
-_SEPARATOR = "\x1f"
-"""Sorts below all characters of references, so keys sort by their parts: `a` before `a:b`."""
-_IMAGES = f"image{_SEPARATOR}"
+_SESSION_LIVES = 7 * 86_400.0
+"""Seconds after which no registry knows an unfinished upload any more: distribution's purge, the longest."""
+_IMAGES = f"image{SEPARATOR}"
 _IMAGES_END = "image\x20"
 _RANGE = (
     "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
@@ -65,9 +76,13 @@ _SETTINGS = {
     # diskcache's own let memory grow with the records, to 32 MiB of pages and 64 MiB of mapped file.
     "sqlite_cache_size": 2**10,
     "sqlite_mmap_size": 0,
+    # The addresses of uploads are secrets: what is deleted is overwritten.
+    "sqlite_secure_delete": 1,
 }
 _Row = tuple[str, str]
-"""Value as JSON text, and diskcache's tag: of an image run and result, else empty."""
+"""Value as JSON text, and diskcache's tag: of an image run and result, _SESSION, else empty."""
+_SESSION = "session"
+"""Tag of what is not kept longer than _SESSION_LIVES."""
 
 
 class TextDisk(diskcache.Disk):
@@ -150,20 +165,23 @@ class Records:
         """Note a fact: the questions below know it at once, the disk after the next `flush`."""
         match fact:
             case Held(repository=repository, digest=digest):
-                self._buffer[_held(repository, digest)] = (json.dumps(self._run), "")
+                self._buffer[key_of_held(repository, digest)] = (json.dumps(self._run), "")
                 if fact.is_blob:
                     self._set_mount_source(repository, digest, is_one=True)
             case Forgotten(repository=repository, digest=digest):
-                self._buffer[_held(repository, digest)] = None
+                self._buffer[key_of_held(repository, digest)] = None
                 self._set_mount_source(repository, digest, is_one=False)
             case Entered(repository=repository):
-                key = _key("entered", repository.registry, repository.path)
+                key = key_of("entered", repository.registry, repository.path)
                 self._buffer[key] = (json.dumps(self._run), "")
+            case Unfinished(repository=repository, digest=digest):
+                text = text_of_session(fact)
+                self._buffer[key_of_session(repository, digest)] = (text, _SESSION) if text else None
             case Claim():
-                self._buffer[_key("claim", fact.destination)] = (text_of(fact), "")
+                self._buffer[key_of("claim", fact.destination)] = (text_of(fact), "")
             case ImageRow():
-                key = _key("image", fact.source, fact.destination, fact.filter)
-                self._buffer[key] = (text_of(fact), _tag(fact.run, fact.result))
+                key = key_of("image", fact.source, fact.destination, fact.filter)
+                self._buffer[key] = (text_of(fact), tag_of(fact.run, fact.result))
 
     @property
     def pending(self) -> int:
@@ -198,27 +216,31 @@ class Records:
 
     def held(self, repository: Repository, digest: str) -> str:
         """The run that last confirmed it; empty: nothing is known."""
-        run = self._read(_held(repository, digest))
+        run = self._read(key_of_held(repository, digest))
         return run if isinstance(run, str) else ""
 
     def mount_sources(self, registry: str, digest: str) -> tuple[str, ...]:
         """Paths of at most 3 repositories of the registry that are known to hold the blob, newest first."""
-        paths = self._read(_key("mount", registry, digest))
+        paths = self._read(key_of("mount", registry, digest))
         if not isinstance(paths, list):
             return ()
         return tuple(path for path in paths if isinstance(path, str))[:_MOUNT_SOURCES]
 
     def entered(self, repository: Repository) -> bool:
         """Whether any run has begun to write there."""
-        return self._read(_key("entered", repository.registry, repository.path)) is not None
+        return self._read(key_of("entered", repository.registry, repository.path)) is not None
+
+    def unfinished(self, repository: Repository, digest: str) -> Unfinished | None:
+        """The blob's upload that was begun and not finished, in whichever run."""
+        return built_session(repository, digest, self._read(key_of_session(repository, digest)))
 
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
         """What became of the image last, in whichever run; `platforms` is the filter's text."""
-        return built(ImageRow, self._read(_key("image", source, destination, platforms)))
+        return built(ImageRow, self._read(key_of("image", source, destination, platforms)))
 
     def claim(self, destination: str) -> Claim | None:
         """Who claimed the destination reference last, in whichever run."""
-        return built(Claim, self._read(_key("claim", destination)))
+        return built(Claim, self._read(key_of("claim", destination)))
 
     def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
         """A page of images of the run that failed and may succeed; see `Facts.again`.
@@ -263,7 +285,7 @@ class Records:
         known = self.mount_sources(repository.registry, digest)
         paths = [repository.path] * is_one + [path for path in known if path != repository.path]
         row = (json.dumps(paths[:_MOUNT_SOURCES]), "") if paths else None
-        self._buffer[_key("mount", repository.registry, digest)] = row
+        self._buffer[key_of("mount", repository.registry, digest)] = row
 
     def _write_buffer(self) -> None:
         """One transaction with all that is buffered."""
@@ -272,7 +294,8 @@ class Records:
                 if row is None:
                     self._cache.delete(key, retry=False)
                 else:
-                    self._cache.set(key, row[0], tag=row[1], retry=False)
+                    lives = _SESSION_LIVES if row[1] == _SESSION else None
+                    self._cache.set(key, row[0], tag=row[1], expire=lives, retry=False)
 
     def _read(self, key: str) -> Any:
         """The row's value taken apart; None where there is none, or none that can be read."""
@@ -287,7 +310,7 @@ class Records:
 
     def _scan(self, run: str, results: Collection[Result], after: str) -> Iterator[tuple[str, ImageRow]]:
         """Rows in key order, the buffered ones included; damaged rows are left out."""
-        tags = {_tag(run, result) for result in results}
+        tags = {tag_of(run, result) for result in results}
         buffered = {key: row for key, row in self._buffer.items() if max(after, _IMAGES) < key < _IMAGES_END}
         fresh = sorted((key, row[0]) for key, row in buffered.items() if row and row[1] in tags)
         stored = (pair for pair in self._stored(tags, after) if pair[0] not in buffered)
@@ -330,6 +353,7 @@ def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection]:
                 raise records_folder.unusable(path, f"diskcache does not take the setting {name}={value}")
         if not version:
             cache.set(records_folder.VERSION_ROW, str(VERSION), retry=False)
+        cache.expire()
         return cache, records_folder.read_only(path)
     except diskcache.Timeout as error:
         raise records_folder.unusable(path, str(_cause(error))) from error
@@ -353,19 +377,6 @@ def _refuse(version: str, path: Path) -> NoReturn:
             f"records in {path} were written by a newer image-syncer (version {version}); {hint}"
         )
     raise DamagedError(f"its version is {version[:40]!r}")
-
-
-def _key(*parts: str) -> str:
-    """Parts of one key; none of them holds the separator, by the grammar of references."""
-    return _SEPARATOR.join(parts)
-
-
-def _held(repository: Repository, digest: str) -> str:
-    return _key("held", repository.registry, repository.path, digest)
-
-
-def _tag(run: str, result: Result) -> str:
-    return f"{run} {result}"
 
 
 def _text(value: object) -> str:

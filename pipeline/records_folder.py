@@ -93,6 +93,9 @@ def make_folder(path: Path) -> tuple[Event, ...]:
 def make_store(path: Path) -> Path:
     """Make the store's own folder, for its owner only (CVE-2025-69872: who can write there writes facts).
 
+    So is the database, which may hold the addresses of unfinished uploads; SQLite gives the files beside it
+    the same mode.
+
     Raises:
         OSError: it cannot be made.
     """
@@ -102,6 +105,12 @@ def make_store(path: Path) -> Path:
         # Some mounted file systems have one mode for all and refuse to change it.
         with suppress(PermissionError):
             store.chmod(0o700)
+    file = store / DATABASE
+    if not file.exists():
+        file.touch(mode=0o600)
+    elif file.is_file() and file.stat().st_mode & 0o077:
+        with suppress(PermissionError):
+            file.chmod(0o600)
     return store
 
 

@@ -1,4 +1,4 @@
-"""Facts as the JSON text of a row, and back: what does not have the right shape is no fact.
+"""Facts as key and JSON text of a row, and back: what does not have the right shape is no fact.
 
 A value that is its field's default is left out, since most images do not fail and theirs are the most rows;
 so rows written before a field with a default came are read too.
@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, asdict, fields
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from pipeline.model.facts import Claim, ImageRow, Result
+from pipeline.model.facts import Claim, ImageRow, Result, Unfinished
+
+if TYPE_CHECKING:
+    from pipeline.model.reference import Repository
+
+SEPARATOR = "\x1f"
+"""Sorts below all characters of references, so keys sort by their parts: `a` before `a:b`."""
 
 _TYPES = {"str": str, "int": int, "bool": bool, "Result": str}
 _Kind = TypeVar("_Kind", Claim, ImageRow)
@@ -18,6 +24,39 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {field.name: field.default for field in fields(kind) if field.default is not MISSING}
     for kind in (Claim, ImageRow)
 }
+
+
+def key_of(*parts: str) -> str:
+    """Parts of one key; none of them holds the separator, by the grammar of references."""
+    return SEPARATOR.join(parts)
+
+
+def key_of_held(repository: Repository, digest: str) -> str:
+    """Key of the row that says which run confirmed a blob or manifest last."""
+    return key_of("held", repository.registry, repository.path, digest)
+
+
+def key_of_session(repository: Repository, digest: str) -> str:
+    """Key of the row of an unfinished upload."""
+    return key_of("session", repository.registry, repository.path, digest)
+
+
+def tag_of(run: str, result: Result) -> str:
+    """Tag of an image's row, by which rows are found."""
+    return f"{run} {result}"
+
+
+def text_of_session(fact: Unfinished) -> str:
+    """The fact as JSON; empty: there is nothing to be kept."""
+    return json.dumps([fact.url, fact.offset]) if fact.url else ""
+
+
+def built_session(repository: Repository, digest: str, value: Any) -> Unfinished | None:
+    """The unfinished upload; None where the value has another shape."""
+    match value:
+        case [str(url), int(offset)] if url and offset > 0:
+            return Unfinished(repository=repository, digest=digest, url=url, offset=offset)
+    return None
 
 
 def text_of(fact: Claim | ImageRow) -> str:

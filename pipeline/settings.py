@@ -50,6 +50,16 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Uploads:
+    """When a blob goes up in chunks, of which every one that was confirmed need not be sent again."""
+
+    above: int = 256 * MIB
+    """Bytes: larger blobs go up in chunks where the registry takes them."""
+    chunk: int = 16 * MIB
+    """Bytes of one chunk at least, but for the last; four times as many in the largest blobs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much runs at a time."""
 
@@ -90,6 +100,7 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
     limits: Limits = field(default_factory=Limits)
+    uploads: Uploads = field(default_factory=Uploads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from pipeline.engine.crew import Crew, Member
 from pipeline.engine.signals import Signals
 from pipeline.errors import MachineError
 from pipeline.log import Event
-from pipeline.model.messages import STAGES, BootFailed, Expand, Lost, Outcome, Progress
+from pipeline.model.messages import STAGES, BootFailed, Expand, Kept, Lost, Outcome, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -223,6 +223,9 @@ class Supervisor:
             case Progress():
                 member.begun.add(answer.key)
                 self._moving[answer.key] = (answer.sent, self._moving.get(answer.key, (0, now))[1])
+            case Kept():
+                self._flow.keep(answer)
+                self._write_out()
             case Outcome():
                 self._forget(member, answer.key)
                 self._flow.settle(_signed(answer, member), now)

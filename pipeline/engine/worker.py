@@ -26,17 +26,18 @@ from typing import TYPE_CHECKING, NoReturn
 from pipeline.engine.queues import AnswerWriter, TaskReader
 from pipeline.errors import Fault
 from pipeline.log import Event
-from pipeline.model.messages import Alive, BootFailed, Failed, Progress
+from pipeline.model.messages import Alive, BootFailed, Failed, Kept, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-    from pipeline.model.messages import Answer, Outcome, Stage, Task
+    from pipeline.model.messages import Answer, Outcome, Session, Stage, Task
     from pipeline.settings import Settings
 
-    Runner = Callable[[Task, Callable[[int], None]], Outcome]
-    """Runs one task to its outcome; calls the function with the bytes moved so far as they move."""
+    Runner = Callable[[Task, Callable[[int], None], Callable[[Session | None], None]], Outcome]
+    """Runs one task to its outcome; calls the first function with the bytes moved so far as they move, the
+    second with what a registry has confirmed of an upload."""
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Signals that are the supervisor's business, though the terminal sends them to all."""
@@ -136,7 +137,7 @@ class Worker:
             self._running[task.key] = moving
             self._changed.notify()
         try:
-            outcome = self._runner(task, moving.move)
+            outcome = self._runner(task, moving.move, lambda to: self._send(Kept(key=task.key, session=to)))
         except BaseException as error:  # noqa: BLE001 - a task that is not answered would wait for ever
             outcome = _failed(task, error)
         with self._changed:

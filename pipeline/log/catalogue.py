@@ -231,6 +231,11 @@ EVENTS: Mapping[str, Entry] = {
         "registry blob offset",
         f"{_PAIR} {_FAULT} retryable attempt again",
     ),
+    "blob.resumed": _entry(
+        "an upload goes on at `offset`, where an earlier try or run had to leave it",
+        "info",
+        "destination blob offset",
+    ),
     "request.retry": _entry(
         "a request failed and is repeated",
         "info",

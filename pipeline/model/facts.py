@@ -6,7 +6,7 @@ a place to mount from and is confirmed before a manifest relies on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -42,6 +42,18 @@ class Entered:
     """
 
     repository: Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """A blob that has gone up in part, and can go on from there."""
+
+    repository: Repository
+    digest: str
+    url: str = field(repr=False)
+    """The upload's session; a secret. Empty: there is none any more."""
+    offset: int
+    """Bytes that the registry has confirmed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +100,7 @@ class ImageRow:
     hint: str = ""
 
 
-Fact = Held | Forgotten | Entered | Claim | ImageRow
+Fact = Held | Forgotten | Entered | Unfinished | Claim | ImageRow
 
 
 class Facts(Protocol):
@@ -108,6 +120,10 @@ class Facts(Protocol):
 
     def entered(self, repository: Repository) -> bool:
         """Whether any run has begun to write into the repository."""
+        ...
+
+    def unfinished(self, repository: Repository, digest: str) -> Unfinished | None:
+        """The blob's upload that was begun and not finished, in whichever run."""
         ...
 
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:

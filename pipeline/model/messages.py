@@ -1,12 +1,13 @@
 """Tasks, outcomes and progress: what crosses between the supervisor and its workers.
 
-All are small frozen records without secrets (a manifest's bytes, at most 4 MiB, are the largest part), so
-that another engine can carry them over a network. A task's key is its identity in Flow and in every story.
+All are small frozen records (a manifest's bytes, at most 4 MiB, are the largest part), so that another engine
+can carry them over a network. The one secret in them is the address of an unfinished upload. A task's key is
+its identity in Flow and in every story.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -70,6 +71,16 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """An unfinished upload, as far as the registry has confirmed it."""
+
+    url: str = field(repr=False)
+    """Where it goes on; a secret: who has it can write there."""
+    offset: int
+    """Bytes that the registry has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """Bring one blob into one repository."""
 
@@ -82,6 +93,8 @@ class Move:
     """Path of a repository of the destination's registry to mount from; empty: none is known."""
     check: bool = False
     """Read the blob back by HEAD when done: the first one of a registry in a run."""
+    session: Session | None = None
+    """What an earlier try, in this run or another, has left; added when the task is given out."""
 
     @property
     def key(self) -> str:
@@ -251,6 +264,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A worker's word on a running Move: what its registry has confirmed, to go on from after any death."""
+
+    key: str
+    session: Session | None
+    """None: there is nothing any more from which it could go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
     """A worker's word: once when it is ready, then every 5 s while tasks run; a stopped worker sends none."""
 
@@ -263,4 +285,4 @@ class BootFailed:
     """One line, no secrets."""
 
 
-Answer = Outcome | Progress | Alive | BootFailed
+Answer = Outcome | Progress | Kept | Alive | BootFailed

@@ -45,7 +45,12 @@ class BlobBody:
         length = parse_size(response.headers.get("Content-Length", ""))
         self.offset = int(ranged[1]) if ranged and response.status_code == 206 else 0  # noqa: PLR2004 - Partial Content
         """Where in the blob these bytes begin: 0 where the server ignored a range."""
-        self.total = self.offset + length if length >= 0 else -1
+        self.sizes = {self.offset + length} if length >= 0 else set()
+        """What length and range of the answer say of the size of the whole blob; one, where they agree."""
+        if ranged and self.offset:
+            stated = int(ranged[2]) + 1
+            self.sizes |= {stated, stated if ranged[3] == "*" else int(ranged[3])}
+        self.total = max(self.sizes, default=-1)
         """Size of the whole blob as the server states it, -1 where it does not."""
         etag = response.headers.get("ETag", "")
         self.etag = etag if etag.startswith('"') and not host else ""

@@ -22,6 +22,7 @@ from pipeline.registry.auth import Auth
 from pipeline.registry.blobs import BlobBody
 from pipeline.registry.exchange import Exchange
 from pipeline.registry.faults import Purpose, fault_for
+from pipeline.registry.forms import Forms
 from pipeline.registry.responses import next_link, parse_json, parse_size
 from pipeline.registry.session import REDIRECTS, Call, Session, finish
 from pipeline.registry.upload import Upload, confirms
@@ -82,26 +83,27 @@ class Clients:
         """See the class."""
         self._settings, self._find, self._forget = settings, find, forget
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[Session, Auth]] = {}
+        self._known: dict[str, tuple[Session, Auth, Forms]] = {}
 
     def at(self, registry: str, *, push: bool = False) -> Client:
         """The client for `registry`, by its canonical name; `push` where it is a destination."""
         with self._lock:
             if registry not in self._known:
                 session = Session(registry, self._settings.timeouts)
-                self._known[registry] = session, Auth(session)
-            session, auth = self._known[registry]
-        return Client(
-            Exchange(session, auth, self._settings, find=self._find, forget=self._forget, push=push)
-        )
+                forms = Forms(registry, self._settings.uploads)
+                self._known[registry] = session, Auth(session), forms
+            session, auth, forms = self._known[registry]
+        exchange = Exchange(session, auth, self._settings, find=self._find, forget=self._forget, push=push)
+        return Client(exchange, forms)
 
 
 class Client:
     """One registry; thread-safe. Every method raises RegistryError, and ThrottledError for a pause."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        """See the class."""
+    def __init__(self, exchange: Exchange, forms: Forms) -> None:
+        """`forms`: of upload, that the registry takes."""
         self._exchange = exchange
+        self.forms = forms
         self._session = exchange.session
 
     def tags(self, repository: Repository, *, page: str, count: int) -> TagPage:
@@ -262,9 +264,11 @@ class Client:
         )
         host = self._session.foreign_host(response.url)
         body = BlobBody(purpose, response, stall=self._exchange.settings.timeouts.stall, host=host)
-        if (size >= 0 and body.total not in {size, -1}) or body.offset not in {0, offset}:
+        expected = {body.total if size < 0 else size}
+        if not body.sizes <= expected or body.offset not in {0, offset}:
             response.close()
-            words = f"the answer is bytes {body.offset} to {body.total}, the manifest says {size} in all"
+            sizes = " or ".join(map(str, sorted(body.sizes))) or "?"
+            words = f"the answer is bytes {body.offset} to {sizes}, the manifest says {size} in all"
             raise RegistryError(fault_for(purpose, words=words, code="SIZE_MISMATCH"))
         return body
 
@@ -305,7 +309,17 @@ class Client:
         if not url:
             words = f"the registry answered {response.status_code} without a Location"
             raise RegistryError(fault_for(purpose, words=words, code="NOT_A_REGISTRY"))
-        return Upload(self._exchange, repository, url=url, refused=bool(mount))
+        upload = Upload(self._exchange, repository, url=url, digest=digest, refused=bool(mount))
+        upload.take_limits(response.headers)
+        return upload
+
+    def resume_upload(self, repository: Repository, digest: str, *, url: str, offset: int) -> Upload | None:
+        """The session at `url`, if the registry confirms that it has `offset` bytes; None: it does not.
+
+        Quay says one byte too many here.
+        """
+        upload = Upload(self._exchange, repository, url=url, digest=digest)
+        return upload if upload.ask_offset() in {offset, offset + 1} else None
 
     def _manifest_call(self, method: str, reference: Reference, *, operation: str, kind: Kind) -> Call:
         repository = reference.repository

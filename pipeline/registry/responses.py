@@ -39,6 +39,7 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,63}")
 _DIGEST = re.compile(r"\bsha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})\b")
 _XML = re.compile(r"<(Code|Message)>([^<]*)</")
 _TITLE = re.compile(r"<(?:title|h1)[^>]*>([^<]*)<", re.IGNORECASE)
+_UPLOADED = re.compile(r"(?:bytes[= ])?0-(-1|[0-9]{1,18})")
 _SECRETS = (
     (re.compile(r"(?i)(https?://)[^\s/@\"']+@"), r"\1"),
     (re.compile(r"(?i)(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*"), rf"\1?{_HIDDEN}"),
@@ -143,6 +144,12 @@ def parse_date(text: str) -> datetime | None:
 def parse_size(text: str) -> int:
     """A number of bytes or entries; -1 for anything else."""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else -1
+
+
+def parse_uploaded(text: str) -> int | None:
+    """Bytes that an upload has by its Range, `0-<last>`; None for anything else. `0--1`: none."""
+    match = _UPLOADED.fullmatch(text.strip())
+    return int(match[1]) + 1 if match else None
 
 
 def parse_json(body: bytes) -> object:

@@ -33,6 +33,7 @@ class ResumingBody:
         repository: that holds it.
         digest: of the blob.
         size: bytes by its descriptor; -1: not known.
+        offset: where to begin.
         fresh: past all caches, on a new connection.
 
     Raises:
@@ -40,12 +41,22 @@ class ResumingBody:
     """
 
     def __init__(
-        self, client: Client, repository: Repository, digest: str, *, size: int, fresh: bool = False
+        self,
+        client: Client,
+        repository: Repository,
+        digest: str,
+        *,
+        size: int,
+        offset: int = 0,
+        fresh: bool = False,
     ) -> None:
         """See the class."""
         self._client, self._repository, self._digest, self._size = client, repository, digest, size
         self._open = ExitStack()
-        self._body = self._open.enter_context(client.open_blob(repository, digest, size=size, fresh=fresh))
+        self._offset = offset
+        self._body = self._open.enter_context(
+            client.open_blob(repository, digest, size=size, offset=offset, fresh=fresh)
+        )
         self.total = self._body.total
         """Size of the whole blob as the server states it, -1 where it does not."""
 
@@ -66,9 +77,11 @@ class ResumingBody:
             RegistryError: of the last break, after resumptions that brought nothing.
             ThrottledError: the registry asks for a pause where the body was to go on.
         """
-        have, fruitless = 0, 0
+        have, fruitless = self._offset, 0
         while True:
             try:
+                if self._body.offset != have:  # the server begins anew
+                    self._body.skip(have)
                 for piece in self._body:
                     have, fruitless = have + len(piece), 0
                     yield piece
@@ -81,7 +94,7 @@ class ResumingBody:
                 return
 
     def _resume(self, broke: RegistryError, have: int) -> None:
-        """Open the rest; where the server begins anew, skip what is there already.
+        """Open the rest.
 
         Raises:
             RegistryError: what `broke`, where the rest cannot be had.
@@ -100,8 +113,6 @@ class ResumingBody:
         except RegistryError:
             raise broke from None
         self._body = body
-        if body.offset != have:
-            body.skip(have)
 
     def _say(self, broke: RegistryError, have: int) -> None:
         fault = broke.fault

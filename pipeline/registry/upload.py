@@ -1,24 +1,29 @@
-"""Upload sessions: a blob goes in by one PUT with the whole body, which works nearly everywhere.
+"""Upload sessions: a blob goes in by one PUT with the whole body, or in parts by PATCH and a PUT without.
 
-A session is used up by any failure that is not understood: distribution signs the offset into its Location,
-so after a broken body neither PUT nor PATCH finds it again. Nothing is repeated here: who has the blob's
-source begins anew. Source: OCI distribution specification, "Pushing blobs".
+Most registries take a body that broke off for the end of its session: distribution signs the offset into the
+Location, so neither PUT nor PATCH finds it again. What can be gone on from is the end of a part whose answer
+was read. Nothing is repeated here: who has the blob's source begins anew.
+Source: OCI distribution specification, "Pushing blobs".
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import requests
 
-from pipeline.errors import RegistryError
+from pipeline.errors import RegistryError, ThrottledError
 from pipeline.registry.faults import Purpose, fault_for
+from pipeline.registry.responses import parse_size, parse_uploaded
 from pipeline.registry.session import REDIRECTS, Body, Call, finish
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.model.reference import Repository
     from pipeline.registry.exchange import Exchange
     from pipeline.registry.session import Pieces
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 
 _COMMIT_POLLS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Seconds between questions after a 202, 60 in all."""
+_SERVERS_FAULT = 500
 
 
 class Upload:
@@ -33,51 +39,133 @@ class Upload:
 
     Args:
         url: where the registry wants the bytes; opaque, and a secret.
+        digest: of the blob.
         refused: whether a mount was asked for and not given.
     """
 
-    def __init__(self, exchange: Exchange, repository: Repository, *, url: str, refused: bool) -> None:
+    def __init__(
+        self, exchange: Exchange, repository: Repository, *, url: str, digest: str, refused: bool = False
+    ) -> None:
         """See the class."""
-        self._exchange, self._repository, self._url = exchange, repository, url
+        self._exchange, self._repository, self._digest = exchange, repository, digest
+        self.url = url
+        """The newest address of the session: it changes with each answer."""
         self.refused = refused
+        self.least = self.most = 0
+        """Bytes of a part, but for the last, at least and at most; 0: the registry did not say."""
 
-    def put(self, body: Pieces, *, digest: str) -> bool:
-        """Send the whole blob and commit it; whether the registry confirmed the digest.
+    def take_limits(self, headers: Mapping[str, str]) -> None:
+        """Note what an answer says of the size of parts."""
+        self.least = max(0, parse_size(headers.get("OCI-Chunk-Min-Length", "")))
+        self.most = max(0, parse_size(headers.get("OCI-Chunk-Max-Length", "")))
+
+    def put(self, body: Pieces, *, offset: int = 0) -> bool:
+        """Send the whole blob, or what is left, and commit it; whether the registry confirmed the digest.
 
         Args:
             body: the bytes; `len` gives their number. An exception that it raises comes out as it is, and the
                 connection is closed, so that nothing is committed.
-            digest: by which the registry checks what it got.
+            offset: bytes that were sent in parts before.
 
         Raises:
             RegistryError: the blob may or may not be there; `retryable` means in a new session.
             ThrottledError: the registry asks for a pause.
         """
-        purpose = Purpose(operation=f"upload the blob {digest}", kind="send", repository=self._repository)
-        stream = Body(body, purpose)
-        call = Call(
-            purpose=purpose,
-            method="PUT",
-            url=f"{self._url}{'&' if urlsplit(self._url).query else '?'}digest={quote(digest, safe='')}",
-            headers={"Content-Type": "application/octet-stream"},
-            body=stream,
-            patience=self._exchange.settings.timeouts.commit,
+        return self._commit(
+            Body(body, self._purpose("upload the blob")), self._range(body, offset) if offset else {}
         )
-        response = self._exchange.ask(call, once=True)
-        finish(response)
-        if not stream.complete:
-            words = "the registry said that all is well before it had all"
-            raise RegistryError(fault_for(purpose, words=words, code="CONNECTION_LOST", retryable=True))
-        if response.status_code == requests.codes.accepted:
-            self._await_commit(purpose, digest)
-            return True
-        return confirms(purpose, response, digest=digest)
+
+    def commit(self) -> bool:
+        """End an upload whose bytes were all sent in parts; result and errors as those of `put`."""
+        return self._commit(b"", {})
+
+    def patch(self, body: Pieces, *, offset: int | None) -> int:
+        """Send a part; returns how many bytes of the blob the registry has.
+
+        Args:
+            body: as that of `put`.
+            offset: where in the blob it begins; None: it is the whole blob, and no range is stated.
+
+        Raises:
+            RegistryError, ThrottledError: the session may or may not live on.
+        """
+        purpose = self._purpose("upload a part of the blob")
+        headers = self._range(body, offset) if offset is not None else {}
+        call = self._call(purpose, "PATCH", Body(body, purpose), headers)
+        response = self._ask(call)
+        self._follow(call, response)
+        begin = offset or 0
+        said = parse_uploaded(response.headers.get("Range", ""))
+        has = _taken(said, begin=begin, end=begin + len(body))
+        if has > begin + len(body):
+            words = f"the registry says that it has {has} bytes, {begin + len(body)} were sent"
+            raise RegistryError(fault_for(purpose, words=words, code="SIZE_INVALID", retryable=True))
+        return has
+
+    def ask_offset(self) -> int | None:
+        """How many bytes the session has, by its own word; None: it is gone, or does not say.
+
+        Raises:
+            RegistryError: the registry cannot be asked now.
+        """
+        call = self._call(self._purpose("go on with the upload of the blob"), "GET", b"", {})
+        try:
+            response = self._ask(call)
+        except ThrottledError:
+            raise
+        except RegistryError as error:
+            if error.fault.status is None or error.fault.status >= _SERVERS_FAULT:
+                raise
+            return None
+        self._follow(call, response)
+        return parse_uploaded(response.headers.get("Range", ""))
 
     def cancel(self) -> None:
         """Give the session up, if the registry lets us; many ask for a right to delete, and all clean up."""
-        purpose = Purpose(operation="cancel an upload", kind="send", repository=self._repository)
         with suppress(RegistryError):
-            finish(self._exchange.ask(Call(purpose=purpose, method="DELETE", url=self._url), once=True))
+            self._ask(self._call(self._purpose("cancel the upload of the blob"), "DELETE", b"", {}))
+
+    def _purpose(self, verb: str) -> Purpose:
+        return Purpose(operation=f"{verb} {self._digest}", kind="send", repository=self._repository)
+
+    @staticmethod
+    def _range(body: Pieces, offset: int) -> dict[str, str]:
+        return {"Content-Range": f"{offset}-{offset + len(body) - 1}"}
+
+    def _call(self, purpose: Purpose, method: str, body: bytes | Body, headers: Mapping[str, str]) -> Call:
+        content = {"Content-Type": "application/octet-stream"} if method in ("PUT", "PATCH") else {}
+        patience = self._exchange.settings.timeouts.commit if content else 0.0
+        return Call(
+            purpose=purpose,
+            method=method,
+            url=self.url,
+            headers=content | dict(headers),
+            body=body,
+            patience=patience,
+        )
+
+    def _ask(self, call: Call) -> Answer:
+        """Send it once, read the answer to its end, and see that it did not come too early."""
+        response = self._exchange.ask(call, once=True)
+        finish(response)
+        if isinstance(call.body, Body) and not call.body.complete:
+            words = "the registry said that all is well before it had all"
+            raise RegistryError(fault_for(call.purpose, words=words, code="CONNECTION_LOST", retryable=True))
+        return response
+
+    def _follow(self, call: Call, response: Answer) -> None:
+        """Take the session's newest address; some answers have none."""
+        self.url = self._exchange.locate(call, response) or self.url
+
+    def _commit(self, body: bytes | Body, headers: Mapping[str, str]) -> bool:
+        purpose = self._purpose("upload the blob")
+        call = self._call(purpose, "PUT", body, headers)
+        query = f"{'&' if urlsplit(self.url).query else '?'}digest={quote(self._digest, safe='')}"
+        response = self._ask(replace(call, url=self.url + query))
+        if response.status_code == requests.codes.accepted:
+            self._await_commit(purpose, self._digest)
+            return True
+        return confirms(purpose, response, digest=self._digest)
 
     def _await_commit(self, purpose: Purpose, digest: str) -> None:
         """A 202 means that the registry still works on it: ask until the blob is there."""
@@ -96,6 +184,17 @@ class Upload:
             time.sleep(wait)
         words = "the registry took the blob, but does not show it after 60 s"
         raise RegistryError(fault_for(purpose, words=words, code="TIMEOUT", retryable=True))
+
+
+def _taken(said: int | None, *, begin: int, end: int) -> int:
+    """Bytes that a registry has after a part, by its word, which is read with care.
+
+    Nothing said means all of it. Quay counts one too many. ECR's word stays at the end of the first part
+    (aws/containers-roadmap#2831). distribution says `0-0` of one byte and of none.
+    """
+    if said is None or 0 < said <= begin or said == end + 1:
+        return end
+    return 0 if said == 1 < end else said
 
 
 def confirms(purpose: Purpose, response: Answer, *, digest: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.model.messages import Session
     from pipeline.registry.client import Clients
     from pipeline.settings import Settings
 
@@ -20,3 +21,5 @@ class Context:
     settings: Settings
     moved: Callable[[int], None]
     """To be called as a body moves, with the bytes so far in this try."""
+    kept: Callable[[Session | None], None]
+    """To be called with what a registry has confirmed of an upload; None: that is of no use any more."""

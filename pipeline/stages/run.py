@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.config.credentials import Keyring
-    from pipeline.model.messages import Outcome, Task
+    from pipeline.model.messages import Outcome, Session, Task
+
+    Runner = Callable[[Task, Callable[[int], None], Callable[[Session | None], None]], Outcome]
     from pipeline.settings import Settings
 
 
-def make_runner(settings: Settings, keyring: Keyring) -> Callable[[Task, Callable[[int], None]], Outcome]:
+def make_runner(settings: Settings, keyring: Keyring) -> Runner:
     """Build a worker's connections, and the function that runs its tasks, on any of its threads.
 
     Args:
@@ -31,14 +33,15 @@ def make_runner(settings: Settings, keyring: Keyring) -> Callable[[Task, Callabl
         keyring: who we are at each registry.
 
     Returns:
-        A function of a task and of a callback that is told the bytes moved so far.
+        A function of a task, of a callback that is told the bytes moved so far, and of one that is told what
+        a registry has confirmed of an upload.
     """
     clients = Clients(settings, keyring.find, keyring.forget)
 
-    def run(task: Task, moved: Callable[[int], None]) -> Outcome:
+    def run(task: Task, moved: Callable[[int], None], kept: Callable[[Session | None], None]) -> Outcome:
         began = time.monotonic()
         with metering(timed=settings.timed, debug=settings.debug) as meter:
-            outcome = _answer(task, Context(clients=clients, settings=settings, moved=moved))
+            outcome = _answer(task, Context(clients=clients, settings=settings, moved=moved, kept=kept))
         cost = Cost(
             requests=tuple(meter.requests.items()),
             read=meter.read,

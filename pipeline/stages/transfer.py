@@ -1,12 +1,10 @@
 """Stage 3: one blob into one repository, one manifest under one name.
 
-The last piece of a blob is held back until size and digest are right: else the connection is closed, and a
-wrong blob is never committed.
+How a blob's bytes go is for delivery.py; here is what is asked before and after, and how often it is tried.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from dataclasses import dataclass
@@ -16,82 +14,13 @@ from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
 from pipeline.log import Event
 from pipeline.model.messages import Lacking, Moved, Outcome, Stored
 from pipeline.registry.meter import current_meter
-from pipeline.registry.resume import ResumingBody
+from pipeline.stages.delivery import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from pipeline.errors import Side
-    from pipeline.model.manifest import Descriptor
     from pipeline.model.messages import Move, Put
-    from pipeline.model.reference import Repository
     from pipeline.registry.client import Client
-    from pipeline.registry.upload import Upload
     from pipeline.settings import Retry
     from pipeline.stages.context import Context
-
-
-class CheckedBody:
-    """The pieces of a blob, counted and hashed on their way; the last one only if all is right.
-
-    Iterating raises RegistryError (side source) before the last piece when size or digest are wrong.
-    """
-
-    def __init__(
-        self,
-        pieces: Iterable[bytes],
-        *,
-        blob: Descriptor,
-        size: int,
-        source: Repository,
-        moved: Callable[[int], None],
-    ) -> None:
-        """`size`: bytes that the body must have; `moved` is told the bytes handed on so far."""
-        self._pieces = pieces
-        self._blob = blob
-        self._size = size
-        self._source = source
-        self._moved = moved
-
-    def __len__(self) -> int:
-        """Bytes in all: becomes the Content-Length."""
-        return self._size
-
-    def __iter__(self) -> Iterator[bytes]:
-        """See the class."""
-        algorithm, _, expected = self._blob.digest.partition(":")
-        running = hashlib.new(algorithm)
-        came = 0
-        held = b""
-        for piece in self._pieces:
-            came += len(piece)
-            if came > self._size:
-                raise self._wrong("SIZE_MISMATCH", f"more than the {self._size} bytes announced")
-            running.update(piece)
-            if held:
-                yield held
-                self._moved(came - len(piece))
-            held = piece
-        if came != self._size:
-            raise self._wrong("SIZE_MISMATCH", f"{came} bytes instead of {self._size}")
-        if running.hexdigest() != expected:
-            words = f"the content has the digest {algorithm}:{running.hexdigest()}"
-            raise self._wrong("DIGEST_MISMATCH", words)
-        yield held
-        self._moved(came)
-
-    def _wrong(self, code: str, words: str) -> RegistryError:
-        return RegistryError(
-            Fault(
-                operation=f"read the blob {self._blob.digest}",
-                side="source",
-                registry=self._source.registry,
-                repository=self._source.path,
-                code=code,
-                words=words,
-                hint="the source's copy is damaged: push it there again",
-            )
-        )
 
 
 @dataclass(slots=True)
@@ -105,7 +34,9 @@ class Tries:
     def another(self, fault: Fault) -> bool:
         """Whether to try once more; waits before it says so. Bad content gets one more try, at once."""
         self.tried += 1
-        if fault.code in ("DIGEST_MISMATCH", "SIZE_MISMATCH") and fault.side == "source":
+        if fault.code == "DIGEST_INVALID" or (
+            fault.side == "source" and fault.code in ("DIGEST_MISMATCH", "SIZE_MISMATCH")
+        ):
             return self.tried == 1
         if not fault.retryable or self.tried >= self.retry.tries:
             return False
@@ -156,83 +87,40 @@ def _left(task: Move) -> Moved:
 
 
 def _bring(task: Move, destination: Client, context: Context) -> Moved:
-    """Mount or upload, with a new session for every try: a session after a failure is not to be trusted."""
+    """Mount or upload, as often as it may be tried; what is confirmed of it is not sent again."""
+    delivery = Delivery(task, destination, context)
     tries = Tries(context.settings.retry)
-    refused = False
+    mount, fresh = task.mount, False
     while True:
         try:
-            mount = task.mount if not tries.tried else ""
-            upload = _begin(task, destination, mount=mount)
-            if upload is not None:
-                refused = refused or upload.refused
-                confirmed = _stream(task, upload, context, fresh=tries.tried > 0)
-            else:
-                confirmed = True
+            how, confirmed = delivery.run(mount=mount, fresh=fresh)
             if task.check or not confirmed:
                 _check(task, destination)
-            if upload is not None:
-                return Moved(key=task.key, how="uploaded", refused=refused)
-            return Moved(key=task.key, how="mounted" if mount else "present")
+            return Moved(key=task.key, how=how, refused=delivery.refused)
         except ThrottledError:
             raise
         except RegistryError as error:
-            if not tries.another(error.fault):
-                error.refused = refused
+            if delivery.went_on:
+                tries = Tries(context.settings.retry)
+            if not (delivery.has_other_form or tries.another(error.fault)):
+                error.refused = delivery.refused
                 raise
-            _tell_again(task, tries, error.fault)
+            _tell_again(task, error.fault, attempt=tries.tried, offset=delivery.offset)
+            mount, fresh = "", error.fault.side == "source"
             if error.fault.side == "destination" and _arrived(task, destination):
-                return Moved(key=task.key, how="uploaded", refused=refused)
+                return Moved(key=task.key, how="uploaded", refused=delivery.refused)
 
 
-def _tell_again(task: Move, tries: Tries, fault: Fault) -> None:
+def _tell_again(task: Move, fault: Fault, *, attempt: int, offset: int) -> None:
     current_meter().repeat(
         "blob.retry",
         fault,
-        f"{fault}; try {tries.tried}, tried again",
+        f"{fault}; try {attempt}, tried again",
         source=str(task.source),
         destination=str(task.destination),
         blob=task.blob.digest,
-        offset=0,
-        attempt=tries.tried,
-    )
-
-
-def _begin(task: Move, destination: Client, *, mount: str) -> Upload | None:
-    try:
-        return destination.begin_upload(task.destination, task.blob.digest, mount=mount)
-    except RegistryError as error:
-        raise error.on("destination") from error
-
-
-def _stream(task: Move, upload: Upload, context: Context, *, fresh: bool) -> bool:
-    source = context.clients.at(task.source.registry)
-    blob = task.blob
-    try:
-        with ResumingBody(source, task.source, blob.digest, size=blob.size, fresh=fresh) as pieces:
-            size = blob.size if blob.size >= 0 else pieces.total
-            if size < 0:
-                raise RegistryError(_sizeless(task))
-            body = CheckedBody(pieces, blob=blob, size=size, source=task.source, moved=context.moved)
-            return upload.put(body, digest=blob.digest)
-    except RegistryError as error:
-        upload.cancel()
-        raise error.on(_side(task, error.fault)) from error
-
-
-def _side(task: Move, fault: Fault) -> Side:
-    """Where a body broke: it is read from the source while it is sent."""
-    where = (fault.registry, fault.repository)
-    return "source" if where == (task.source.registry, task.source.path) else "destination"
-
-
-def _sizeless(task: Move) -> Fault:
-    return Fault(
-        operation=f"read the blob {task.blob.digest}",
-        side="source",
-        registry=task.source.registry,
-        repository=task.source.path,
-        code="SIZE_UNKNOWN",
-        words="neither the manifest nor the registry says how many bytes it has",
+        offset=offset,
+        attempt=attempt,
     )
 
 

@@ -38,7 +38,7 @@ def make(settings: Settings, keyring: object) -> Runner:
             return False
         return True
 
-    def run(task: Task, _moved: Callable[[int], None]) -> Outcome:
+    def run(task: Task, _moved: Callable[[int], None], _kept: object) -> Outcome:
         if isinstance(task, Look) and task.source is not None:
             tag = task.source.name
             if tag == "die" or (tag.startswith("die-once") and first(tag)):

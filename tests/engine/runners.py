@@ -38,7 +38,7 @@ def make_plain(_settings: Settings, _keyring: object) -> Runner:
     """The runner of nearly all tests."""
     pair = threading.Barrier(2)
 
-    def run(task: Task, moved: Callable[[int], None]) -> Outcome:
+    def run(task: Task, moved: Callable[[int], None], _kept: object) -> Outcome:
         assert isinstance(task, Read)
         match task.digest.partition(" ")[0]:
             case "big":

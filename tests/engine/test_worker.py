@@ -4,7 +4,17 @@ import threading
 from typing import TYPE_CHECKING
 
 from pipeline.engine.worker import Setup, Worker
-from pipeline.model.messages import Alive, BootFailed, Failed, Got, Outcome, Progress, Stored
+from pipeline.model.messages import (
+    Alive,
+    BootFailed,
+    Failed,
+    Got,
+    Kept,
+    Outcome,
+    Progress,
+    Session,
+    Stored,
+)
 from pipeline.settings import MAX_MANIFEST, Settings
 from tests.engine.harness import hear_out, listen, of_kind
 from tests.engine.runners import BROKEN, ask
@@ -130,7 +140,7 @@ class Blocked:
         self.let = threading.Event()
         self.moved: Callable[[int], None] = lambda _total: None
 
-    def __call__(self, task: Task, moved: Callable[[int], None]) -> Outcome:
+    def __call__(self, task: Task, moved: Callable[[int], None], kept: object) -> Outcome:
         """Run until let."""
         self.moved = moved
         self.begun.set()
@@ -162,6 +172,20 @@ class TestTelling:
             [Progress(key=task.key, sent=3)],
             [Alive()],
         ] == ticks
+
+    def test_upload_kept(self) -> None:
+        """What a registry has confirmed of an upload is said at once, and its address shows nowhere."""
+        said: list[Answer] = []
+        session = Session(url="https://registry.test/session", offset=7)
+
+        def run(task: Task, _moved: object, kept: Callable[[Session | None], None]) -> Outcome:
+            kept(session)
+            return Stored(key=task.key)
+
+        task = ask("echo")
+        Worker(said.append, run).answer(task)
+        assert [Progress(key=task.key), Kept(key=task.key, session=session), Stored(key=task.key)] == said
+        assert "registry.test/session" not in repr(said)
 
     def test_nothing_afterwards(self) -> None:
         """Of a task that has ended nothing is told, and a worker without tasks says nothing."""

@@ -120,9 +120,11 @@ def session(call: Call, name: str, session: str) -> Response:
         raise Refusal(404, "BLOB_UPLOAD_INVALID", "blob upload invalid")
     if call.entry.method == "GET":
         return _progress(call, name, session, status=204)
+    if 0 < call.options.chunk_max < call.body.length:
+        raise Refusal(413, "SIZE_INVALID", "larger than OCI-Chunk-Max-Length")
     if call.entry.method == "PATCH":
         _check_range(call, upload)
-        _append(call, upload)
+        _append(call, upload, most=call.options.patch_takes)
         return _progress(call, name, session, status=call.options.patch_status)
     if call.entry.method == "PUT":
         _append(call, upload)
@@ -134,15 +136,18 @@ def broke_off(call: Call, name: str, session: str) -> None:
     """A session whose body did not come whole: what came is kept, and distribution ends the session."""
     repository = call.store.get(name)
     upload = repository.uploads.get(session) if repository else None
-    if upload:
+    if upload and call.options.broken_bodies:
         _append(call, upload)
         upload.dead = call.options.session_dies
 
 
-def _append(call: Call, upload: Upload) -> None:
-    if call.body.content:
-        upload.pieces.append(call.body.content)
-    upload.size += call.body.length
+def _append(call: Call, upload: Upload, *, most: int = 0) -> None:
+    content, length = call.body.content, call.body.length
+    if most:
+        content, length = content[:most], min(length, most)
+    if content:
+        upload.pieces.append(content)
+    upload.size += length
     upload.first = upload.first or upload.size
 
 
@@ -183,6 +188,9 @@ def _progress(call: Call, name: str, session: str, *, status: int) -> Response:
     upload.state += 1
     headers = {"Docker-Upload-UUID": session, "Range": f"0-{max(0, upload.size - 1)}"}
     location = f"/v2/{name}/blobs/uploads/{session}"
+    for limit in ("min", "max"):
+        if size := getattr(call.options, f"chunk_{limit}"):
+            headers[f"OCI-Chunk-{limit.title()}-Length"] = str(size)
     if call.options.session_state:
         location += f"?_state={upload.state}"
     match call.options.location:

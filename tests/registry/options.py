@@ -87,10 +87,17 @@ class Options:
     """The Location changes with each answer and only the newest is good."""
     session_dies: bool = True
     """A body that broke off ends its session."""
+    broken_bodies: bool = True
+    """Whether what came of a body that broke off reaches the session; no: as behind a proxy that buffers."""
     check_content_range: bool = False
     """A PATCH that does not begin where the session ends is answered with 416."""
     patch_status: int = 202
     patch_range: Literal["right", "stuck", "none", "one-too-many"] = "right"
+    patch_takes: int = 0
+    """Bytes that a PATCH takes at most, saying so in its Range; 0: all."""
+    chunk_min: int = 0
+    chunk_max: int = 0
+    """What OCI-Chunk-Min-Length and -Max-Length announce, if not 0; larger bodies are answered with 413."""
     monolithic_post: bool = False
     """Whether POST with a digest and a body stores the blob."""
     sink: bool = False

@@ -181,7 +181,11 @@ class Server:
                 connection.send(response, pieces=(response.body,), close=True)
                 _end(connection, action)
             case Drop(read=int(read), perform=False, after=None, reset=reset):
-                _note(entry, connection.read_body(head, keep=False, limit=read))
+                session = blobs.session_of(head.target)
+                body = connection.read_body(head, keep=session is not None, limit=read)
+                _note(entry, body)
+                if session and body.length:
+                    blobs.broke_off(self._call(entry, body), *session)
                 raise _Hangup(reset=reset)
 
     def _read(self, connection: Connection, head: Head, entry: Entry) -> Body:

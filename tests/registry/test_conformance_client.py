@@ -50,7 +50,7 @@ def upload(client: Client, repository: Repository, body: bytes = BLOB, *, digest
     digest = digest or content.digest_of(body)
     session = client.begin_upload(repository, digest)
     assert session is not None
-    return session.put(Sent(body), digest=digest)
+    return session.put(Sent(body))
 
 
 def upload_tree(client: Client, repository: Repository, tree: content.Content, tag: str) -> None:
@@ -237,7 +237,7 @@ def test_uploads_nothing_that_broke_off(client: Client, repository: Repository) 
     assert session is not None
 
     with pytest.raises(ZeroDivisionError):
-        session.put(Sent(BLOB[:100], announced=len(BLOB), error=ZeroDivisionError()), digest=DIGEST)
+        session.put(Sent(BLOB[:100], announced=len(BLOB), error=ZeroDivisionError()))
 
     assert client.head_blob(repository, DIGEST) is None
     upload(client, repository)
@@ -251,7 +251,7 @@ def test_cancels_an_upload(client: Client, repository: Repository) -> None:
     session.cancel()
 
     with pytest.raises(RegistryError) as caught:
-        session.put(Sent(BLOB), digest=DIGEST)
+        session.put(Sent(BLOB))
 
     assert caught.value.fault.status == 404
 
@@ -271,7 +271,7 @@ def test_uploads_where_it_cannot_mount(client: Client, repository: Repository, w
 
     assert session is not None
     assert session.refused
-    assert session.put(Sent(BLOB), digest=DIGEST)
+    assert session.put(Sent(BLOB))
     assert len(BLOB) == client.head_blob(repository, DIGEST)
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from pipeline import records, records_folder
 from pipeline.errors import MachineError
-from pipeline.model.facts import Claim, Entered, Fact, Forgotten, Held, ImageRow, Result
+from pipeline.model.facts import Claim, Entered, Fact, Forgotten, Held, ImageRow, Result, Unfinished
 from pipeline.model.reference import Repository
 from pipeline.records import Records
-from tests.unit.stores import APP, BASE, DIGEST, database, failed, image, opened, python
+from tests.unit.stores import APP, BASE, DIGEST, alter, database, failed, image, opened, python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,36 @@ class TestFacts:
             assert store.held(BASE, DIGEST) == ""
             assert store.held(APP, DIGEST) == "one"
             assert store.mount_sources("harbor.corp", DIGEST) == ("team/app",)
+
+    def test_unfinished(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An upload is known until it ends, or is too old to live, and then leaves no trace."""
+        begun = Unfinished(repository=APP, digest=DIGEST, url="https://r.io/up?_state=s3cret", offset=7)
+        with opened(tmp_path) as store:
+            store.write(begun)
+            assert store.unfinished(APP, DIGEST) == begun
+        with opened(tmp_path) as store:
+            assert (store.unfinished(APP, DIGEST), store.unfinished(BASE, DIGEST)) == (begun, None)
+            store.write(replace(begun, url=""))
+            assert store.unfinished(APP, DIGEST) is None
+        assert b"s3cret" not in database(tmp_path).read_bytes()
+        monkeypatch.setattr(records, "_SESSION_LIVES", -1.0)
+        with opened(tmp_path) as store:
+            store.write(begun)
+            store.flush()
+            assert store.unfinished(APP, DIGEST) is None
+        with opened(tmp_path) as store:
+            assert store.unfinished(APP, DIGEST) is None
+        assert b"s3cret" not in database(tmp_path).read_bytes()
+        assert "s3cret" not in repr(begun)
+
+    @pytest.mark.parametrize("value", ['["u"]', '["", 7]', '["u", "7"]', '["u", 0]', "{}", "7", "no JSON"])
+    def test_unfinished_damaged(self, tmp_path: Path, value: str) -> None:
+        """A row that is no upload is none."""
+        with opened(tmp_path) as store:
+            store.write(Unfinished(repository=APP, digest=DIGEST, url="https://r.io/up", offset=7))
+        alter(tmp_path, "UPDATE Cache SET value = ? WHERE key LIKE 'session%'", value)
+        with opened(tmp_path) as store:
+            assert store.unfinished(APP, DIGEST) is None
 
     def test_claim_and_image(self, tmp_path: Path) -> None:
         """Claims and images come back field by field, and the last one written counts."""

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import records, records_rows
 from pipeline.errors import MachineError
-from pipeline.model.facts import Claim, Held, ImageRow
+from pipeline.model.facts import Claim, Entered, Held, ImageRow
 from pipeline.records import Records
 from tests.unit.stores import APP, DIGEST, alter, database, image, opened, python
 
@@ -27,6 +27,17 @@ class TestOpening:
         alter(tmp_path, "UPDATE Settings SET value = 10 WHERE key = 'cull_limit'")
         with opened(tmp_path) as store:
             assert (store._cache.eviction_policy, store._cache.cull_limit) == ("none", 0)
+
+    def test_mode_of_files(self, tmp_path: Path) -> None:
+        """The database and the files beside it are their owner's only, also where one was made by others."""
+        for _ in range(2):
+            with opened(tmp_path) as store:
+                store.write(Entered(repository=APP))
+                store.flush()
+                files = list((tmp_path / "store").iterdir())
+                assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+                assert len(files) > 1
+            database(tmp_path).chmod(0o644)
 
     def test_mode(self, tmp_path: Path) -> None:
         """Only the owner may enter the store, whoever made its folder."""

@@ -6,12 +6,12 @@ the leader's. What waits for a blob is named by opaque keys (the manifests that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.log import Event
-from pipeline.model.facts import Entered
-from pipeline.model.messages import Expand, Move
+from pipeline.model.facts import Entered, Unfinished
+from pipeline.model.messages import Expand, Move, Session
 from pipeline.model.reference import Repository
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Blobs:
         self._asking: dict[Repository, dict[str, None]] = {}
         """Digests, in order, whose moves wait for word whether the repository is new."""
         self._checked: set[str] = set()
+        self._unfinished: set[str] = set()
+        """Keys of running moves that have an upload in the records."""
 
     def want(
         self,
@@ -122,8 +124,25 @@ class Blobs:
             self._desk.queue.drop(want.task.key)
         self._remove(spread, want)
 
+    def go_on(self, task: Move) -> Move:
+        """The move as it is given out: with the upload that it can go on from, if there is one."""
+        begun = self._desk.facts.unfinished(task.destination, task.blob.digest)
+        if begun is None:
+            return task
+        self._unfinished.add(task.key)
+        return replace(task, session=Session(url=begun.url, offset=begun.offset))
+
+    def keep(self, task: Move, session: Session | None) -> None:
+        """Have the records know how far a running move's upload has got; None: there is none any more."""
+        url, offset = (session.url, session.offset) if session else ("", 0)
+        fact = Unfinished(repository=task.destination, digest=task.blob.digest, url=url, offset=offset)
+        self._desk.facts.write(fact)
+        (self._unfinished.add if session else self._unfinished.discard)(task.key)
+
     def moved(self, task: Move, outcome: Moved) -> None:
         """A move ended well."""
+        if task.key in self._unfinished:
+            self.keep(task, None)
         if outcome.how == "mounted":
             self._desk.queue.registry(task.destination.registry).mounts += 1
         if outcome.how != "left":
@@ -142,6 +161,7 @@ class Blobs:
     def failed(self, task: Move, outcome: Failed) -> None:
         """A move failed: at the source for all who share that source, at the destination for one."""
         self._checked.discard(task.destination.registry)
+        self._unfinished.discard(task.key)
         spread, want = self._find(task)
         if spread is None or want is None:
             return

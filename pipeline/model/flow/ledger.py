@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.model.facts import Facts
-    from pipeline.model.messages import Cost, Outcome, Stage, Task
+    from pipeline.model.messages import Cost, Kept, Outcome, Stage, Task
     from pipeline.model.platform import Filter
     from pipeline.model.selection import Rule
     from pipeline.settings import Settings
@@ -95,7 +95,13 @@ class Flow:
         task = self._queue.take(stage, now, alone=alone)
         if task is not None:
             self._desk.story.tell(now, task.key, "given out")
-        return task
+        return self._images.manifests.blobs.go_on(task) if isinstance(task, Move) else task
+
+    def keep(self, word: Kept) -> None:
+        """Take down how far a running move's upload has got; what is said of another task is passed over."""
+        task = self._queue.task(word.key)
+        if isinstance(task, Move):
+            self._images.manifests.blobs.keep(task, word.session)
 
     def settle(self, outcome: Outcome, now: float) -> None:
         """Take in what became of a task; one that is not running (any more) is passed over."""

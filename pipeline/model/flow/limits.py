@@ -230,6 +230,10 @@ class Ready:
         """Whether the task has been given out and not come back."""
         return key in self._held
 
+    def task(self, key: str) -> Task | None:
+        """The running task of that key; None: no such task runs."""
+        return self._held[key][0] if key in self._held else None
+
     @property
     def in_flight(self) -> int:
         """Tasks that have been given out and not come back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow
+from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow, Unfinished
 
 if TYPE_CHECKING:
     from pipeline.model.facts import Fact
@@ -22,6 +22,7 @@ class MemoryFacts:
         self.rows: dict[tuple[str, str, str], ImageRow] = {}
         self.claims: dict[str, Claim] = {}
         self.entries: set[Repository] = set()
+        self.sessions: dict[tuple[str, str], Unfinished] = {}
 
     def write(self, fact: Fact) -> None:
         match fact:
@@ -38,6 +39,10 @@ class MemoryFacts:
                     paths.remove(fact.repository.path)
             case Entered():
                 self.entries.add(fact.repository)
+            case Unfinished(url=""):
+                self.sessions.pop((str(fact.repository), fact.digest), None)
+            case Unfinished():
+                self.sessions[str(fact.repository), fact.digest] = fact
             case ImageRow():
                 self.rows[fact.source, fact.destination, fact.filter] = fact
             case Claim():
@@ -51,6 +56,9 @@ class MemoryFacts:
 
     def entered(self, repository: Repository) -> bool:
         return repository in self.entries
+
+    def unfinished(self, repository: Repository, digest: str) -> Unfinished | None:
+        return self.sessions.get((str(repository), digest))
 
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
         return self.rows.get((source, destination, platforms))

@@ -89,7 +89,7 @@ class TestExpiredCredentials:
         upload = asking.begin_upload(repository(registry), DIGEST)
         assert upload
         with pytest.raises(RegistryError) as caught:
-            upload.put(Sent(BLOB), digest=DIGEST)
+            upload.put(Sent(BLOB))
 
         assert caught.value.fault.retryable
         assert len(registry.requests(method="PUT")) == 1

@@ -154,7 +154,9 @@ class TestFloods:
         manifest = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
         flood = Flood(FRAMES["close"], first={b"GET": manifest})
         with peer(flood) as address:
-            context = Context(clients=clients(address), settings=SETTINGS, moved=lambda _: None)
+            context = Context(
+                clients=clients(address), settings=SETTINGS, moved=lambda _: None, kept=lambda _: None
+            )
             place, digest = Repository(address, "a/b"), digest_of(content)
             with pytest.raises(RegistryError) as caught:
                 read(Read(repository=place, digest=digest, side="source", config=True), context)

@@ -13,9 +13,34 @@ from pipeline.registry.responses import (
     parse_challenges,
     parse_complaint,
     parse_retry_after,
+    parse_uploaded,
 )
 
 HEADERISH = st.text(alphabet=st.sampled_from('abcXYZ012 ,;="<>\\/?:&\t-_~%é'), max_size=200)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("0-0", 1),
+        ("0--1", 0),
+        ("bytes=0--1", 0),
+        ("0-16777215", 16_777_216),
+        ("bytes=0-9", 10),
+        ("bytes 0-9", 10),
+        (" 0-9 ", 10),
+        ("1-9", None),
+        ("0-", None),
+        ("0--2", None),
+        ("", None),
+        ("0-9/10", None),
+        ("0-" + "9" * 19, None),
+        ("0-\u0669", None),
+    ],
+)
+def test_uploaded(text: str, count: int | None) -> None:
+    """The Range of an upload says how many bytes there are, in the shapes that registries send."""
+    assert count == parse_uploaded(text)
 
 
 class TestChallenges:

@@ -10,7 +10,7 @@ from pipeline.errors import RegistryError, ThrottledError
 from pipeline.registry.meter import metering
 from pipeline.registry.resume import ResumingBody
 from tests.registry.content import digest_of, layer
-from tests.registry.faults import Drop, Fault, throttle
+from tests.registry.faults import Drop, Fault, Reply, throttle
 from tests.unit.registry.asking import client, repository
 
 if TYPE_CHECKING:
@@ -71,6 +71,29 @@ def test_wrong_ranges(scripted: Scripted, ranges: str) -> None:
 
     with pytest.raises(RegistryError, match="CONNECTION_LOST"):
         read(registry)
+
+
+@pytest.mark.parametrize("stated", ["bytes 300000-899998/899999", "bytes 300000-899999/900001"])
+def test_wrong_size(scripted: Scripted, stated: str) -> None:
+    """A rest whose range speaks of another size than the blob has is not taken."""
+    registry = filled(scripted)
+    registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
+    headers = {"Content-Range": stated}
+    reply = Reply(status=206, headers=headers, body="x" * 600_000)
+    registry.fault(Fault(action=reply, method="GET", path="/blobs/"))
+
+    with pytest.raises(RegistryError, match="CONNECTION_LOST"):
+        read(registry)
+
+
+def test_begun_late(scripted: Scripted) -> None:
+    """A body may begin within the blob, also where the server ignores ranges, and break there."""
+    for ranges in ("yes", "ignored"):
+        registry = filled(scripted, ranges=ranges)
+        registry.fault(Fault(action=Drop(after=100_000), method="GET", path="/blobs/", times=2))
+        source = client(registry)
+        with ResumingBody(source, repository(registry), DIGEST, size=len(BLOB), offset=250_000) as body:
+            assert b"".join(body) == BLOB[250_000:]
 
 
 def test_no_progress(scripted: Scripted) -> None:

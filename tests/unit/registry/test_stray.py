@@ -190,7 +190,7 @@ def use(clients: Clients, where: Where) -> None:
     def upload() -> None:
         begun = asking.begin_upload(repository, DIGEST, mount="a/c")
         if begun:
-            begun.put(Sent(b"content"), digest=DIGEST)
+            begun.put(Sent(b"content"))
 
     def download() -> None:
         with asking.open_blob(repository, DIGEST, size=-1) as body:

@@ -34,7 +34,7 @@ class TestPut:
         """A blob goes in by POST and PUT, wherever the session is, and the registry's word is passed on."""
         registry = scripted(location=location, auth="token")
         with metering() as meter:
-            assert begin(registry).put(Sent(BLOB), digest=DIGEST) is True
+            assert begin(registry).put(Sent(BLOB)) is True
 
         assert registry.blob("team/app", DIGEST) == BLOB
         assert meter.written == len(BLOB)
@@ -46,7 +46,7 @@ class TestPut:
     def test_no_authorization_elsewhere(self, scripted: Scripted) -> None:
         """A session on another host gets no Authorization."""
         registry = scripted(location="other-host", auth="basic")
-        begin(registry).put(Sent(BLOB), digest=DIGEST)
+        begin(registry).put(Sent(BLOB))
 
         (entry,) = registry.requests(elsewhere=True)
         assert "authorization" not in entry.headers
@@ -55,7 +55,7 @@ class TestPut:
         """The body has a length, an empty one too, and comes on the connection that answered the POST."""
         registry = scripted()
         empty = digest_of(b"")
-        begin(registry, digest=empty).put(Sent(b""), digest=empty)
+        begin(registry, digest=empty).put(Sent(b""))
 
         post, put = registry.requests()
         assert put.headers["content-length"] == "0"
@@ -67,13 +67,13 @@ class TestPut:
         """A registry that returns no digest has not confirmed it."""
         registry = scripted(digest_header=False)
 
-        assert begin(registry).put(Sent(BLOB), digest=DIGEST) is False
+        assert begin(registry).put(Sent(BLOB)) is False
 
     def test_other_digest(self, scripted: Scripted) -> None:
         """A registry that checks the digest and finds another is worth a new session."""
         registry = scripted()
         with pytest.raises(RegistryError, match="DIGEST_INVALID") as caught:
-            begin(registry).put(Sent(BLOB[:-1] + b"x"), digest=DIGEST)
+            begin(registry).put(Sent(BLOB[:-1] + b"x"))
 
         assert caught.value.fault.retryable
 
@@ -85,7 +85,7 @@ class TestPut:
         registry.fault(Fault(action=Reply(status=404), method="HEAD", times=2))
         registry.add_blob("team/app", BLOB)
 
-        assert begin(registry).put(Sent(BLOB), digest=DIGEST) is True
+        assert begin(registry).put(Sent(BLOB)) is True
         assert len(registry.requests(method="HEAD")) == 3
 
     def test_never_committed(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ class TestPut:
         registry = scripted()
         registry.fault(Fault(action=Reply(status=202), method="PUT"))
         with pytest.raises(RegistryError) as caught:
-            begin(registry).put(Sent(BLOB), digest=DIGEST)
+            begin(registry).put(Sent(BLOB))
 
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("TIMEOUT", True)
 
@@ -103,7 +103,7 @@ class TestPut:
         registry = scripted()
         registry.fault(Fault(action=Drop(perform=True), method="PUT", times=None))
         with pytest.raises(RegistryError) as caught:
-            begin(registry).put(Sent(BLOB), digest=DIGEST)
+            begin(registry).put(Sent(BLOB))
 
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
         assert len(registry.requests(method="PUT")) == 1
@@ -125,7 +125,7 @@ class TestBrokenBody:
         upload = begin(registry)
         mine = BrokenPipeError("of the source")
         with pytest.raises(BrokenPipeError) as caught:
-            upload.put(Sent(BLOB, announced=len(BLOB) + 1, error=mine), digest=DIGEST)
+            upload.put(Sent(BLOB, announced=len(BLOB) + 1, error=mine))
 
         assert caught.value is mine
         assert registry.blobs("team/app") == []
@@ -137,7 +137,7 @@ class TestBrokenBody:
         upload = asking.begin_upload(repository(registry), DIGEST)
         assert upload
         with pytest.raises(KeyError):
-            upload.put(Sent(BLOB, announced=len(BLOB) + 1, error=KeyError()), digest=DIGEST)
+            upload.put(Sent(BLOB, announced=len(BLOB) + 1, error=KeyError()))
         asking.head_blob(repository(registry), DIGEST)
 
         put, head = (registry.requests(method=method)[0] for method in ("PUT", "HEAD"))
@@ -148,7 +148,7 @@ class TestBrokenBody:
         """A body that is not as long as announced is never complete at the registry."""
         registry = scripted()
         with pytest.raises(RegistryError) as caught:
-            begin(registry).put(Sent(BLOB, announced=announced), digest=DIGEST)
+            begin(registry).put(Sent(BLOB, announced=announced))
 
         assert caught.value.fault.code == "SIZE_MISMATCH"
         assert registry.blobs("team/app") == []
@@ -157,7 +157,7 @@ class TestBrokenBody:
         """A body of no bytes may raise as well."""
         registry = scripted()
         with pytest.raises(KeyError):
-            begin(registry).put(Sent(b"", error=KeyError()), digest=DIGEST)
+            begin(registry).put(Sent(b"", error=KeyError()))
 
         assert registry.blobs("team/app") == []
 
@@ -176,7 +176,7 @@ class TestEarlyAnswer:
         upload = asking.begin_upload(repository(registry), DIGEST)
         assert upload
         with metering() as meter, pytest.raises(RegistryError) as caught:
-            upload.put(Sent(self.LARGE), digest=DIGEST)
+            upload.put(Sent(self.LARGE))
         assert meter.written < len(self.LARGE)
         assert asking.head_blob(repository(registry), DIGEST) is None
         return caught.value
@@ -217,7 +217,7 @@ class TestMount:
         upload = begin(registry, mount="team/base")
 
         assert upload.refused
-        assert upload.put(Sent(BLOB), digest=DIGEST)
+        assert upload.put(Sent(BLOB))
         assert len(registry.requests(method="POST")) == 1
 
     @pytest.mark.parametrize("mount", ["unauthorized", "denied", "unsupported"])
@@ -229,7 +229,7 @@ class TestMount:
 
         assert upload.refused
         assert "mount" not in registry.requests(method="POST", status=202)[-1].parameters
-        assert upload.put(Sent(BLOB), digest=DIGEST)
+        assert upload.put(Sent(BLOB))
 
     def test_token_refused(self, scripted: Scripted) -> None:
         """A token server that refuses the second scope does not keep us from uploading."""
@@ -254,7 +254,7 @@ class TestBegin:
         registry = scripted()
         registry.fault(Fault(action=Reply(status=500), method="POST"))
 
-        assert begin(registry).put(Sent(BLOB), digest=DIGEST)
+        assert begin(registry).put(Sent(BLOB))
 
     def test_repository_missing(self, scripted: Scripted) -> None:
         """A repository that has to be made first is a failure that says so."""
@@ -276,7 +276,7 @@ class TestBegin:
         registry = scripted()
         registry.fault(Fault(action=Drop(read=0), method="PUT"))
         with pytest.raises(RegistryError) as caught:
-            begin(registry).put(Sent(BLOB), digest=DIGEST)
+            begin(registry).put(Sent(BLOB))
 
         assert "_state" not in str(caught.value)
         assert "uploads" not in str(caught.value)

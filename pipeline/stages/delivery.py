@@ -1,0 +1,236 @@
+"""One blob on its way into one repository, over as many tries as it takes.
+
+A large blob goes up in chunks where the registry takes them. Each one that was confirmed is kept: by the next
+try with the running digest, by the next process without it, so that there the registry's own check of the
+digest decides. Only what the registry itself confirms again is gone on from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault, RegistryError, ThrottledError
+from pipeline.log import Event
+from pipeline.model.messages import Session
+from pipeline.registry.forms import refused_from
+from pipeline.registry.meter import current_meter
+from pipeline.registry.resume import ResumingBody
+from pipeline.stages.bodies import CheckedBlob, Mark
+
+if TYPE_CHECKING:
+    from pipeline.errors import Side
+    from pipeline.log import Value
+    from pipeline.model.messages import How, Move
+    from pipeline.registry.client import Client
+    from pipeline.registry.forms import Form
+    from pipeline.registry.upload import Upload
+    from pipeline.stages.context import Context
+
+_SPOILT = frozenset({"DIGEST_INVALID", "DIGEST_MISMATCH", "SIZE_MISMATCH"})
+"""Faults after which nothing that was sent is worth going on from."""
+
+
+class Delivery:
+    """The tries of one Move.
+
+    Args:
+        task: what is to be brought where, and what an earlier task has left.
+        destination: the client of its registry.
+        context: the worker's.
+    """
+
+    def __init__(self, task: Move, destination: Client, context: Context) -> None:
+        """See the class."""
+        self._task, self._destination, self._context = task, destination, context
+        self._source = context.clients.at(task.source.registry)
+        self._size = task.blob.size
+        self._session = task.session
+        self._mark = Mark(task.session.offset, None) if task.session else Mark.start(task.blob.digest)
+        """Where reading the source begins: at the session's offset or before."""
+        self._form: Form = "whole"
+        self._most = 0
+        self._failed: dict[Form, int] = {}
+        self._losses: Counter[Form] = Counter()
+        self._resumed_at = 0
+        self.refused = False
+        """Whether a mount was asked for and not given."""
+        self.went_on = False
+        """Whether the last try began farther on than any before."""
+        self.has_other_form = False
+        """Whether the last try failed by its form, and another one is left."""
+
+    @property
+    def offset(self) -> int:
+        """Bytes that need not be sent again."""
+        return self._session.offset if self._session else 0
+
+    def run(self, *, mount: str, fresh: bool) -> tuple[How, bool]:
+        """One try: how the blob came to be there, and whether the registry has confirmed its digest.
+
+        Args:
+            mount: path of a repository to mount from; empty: it is not tried.
+            fresh: read the source past all caches.
+
+        Raises:
+            RegistryError: with its side.
+        """
+        self.went_on = self.has_other_form = False
+        try:
+            upload = self._resume() if self._session and not mount else None
+            if upload is None:
+                self._drop()
+                upload = self._destination.begin_upload(
+                    self._task.destination, self._task.blob.digest, mount=mount
+                )
+        except RegistryError as error:
+            raise error.on("destination") from error
+        if upload is None:
+            return "mounted" if mount else "present", True
+        self.refused = self.refused or upload.refused
+        return "uploaded", self._send(upload, fresh=fresh)
+
+    def _resume(self) -> Upload | None:
+        """The session that was kept, if it lives, and has got farther since it was gone on from last."""
+        session, self._form = self._session, "chunks"
+        if session is None or session.offset <= self._resumed_at:
+            return None
+        blob, place = self._task.blob.digest, self._task.destination
+        upload = self._destination.resume_upload(place, blob, url=session.url, offset=session.offset)
+        if upload is None:
+            return None
+        self._resumed_at, self.went_on = session.offset, True
+        self._keep(upload, session.offset)
+        fields: dict[str, Value] = {"destination": str(place), "blob": blob, "offset": session.offset}
+        words = f"{place}: the upload of the blob {blob} goes on after {session.offset} bytes"
+        current_meter().events.append(Event(name="blob.resumed", message=words, fields=fields))
+        return upload
+
+    def _keep(self, upload: Upload, offset: int) -> None:
+        self._session = Session(url=upload.url, offset=offset)
+        self._context.kept(self._session)
+
+    def _drop(self) -> None:
+        """Begin anew."""
+        if self._session:
+            self._session = None
+            self._context.kept(None)
+        self._mark = Mark.start(self._task.blob.digest)
+
+    def _send(self, upload: Upload, *, fresh: bool) -> bool:
+        try:
+            if self._session and self._session.offset == self._size:
+                return upload.commit()
+            with ResumingBody(
+                self._source,
+                self._task.source,
+                self._task.blob.digest,
+                size=self._size,
+                offset=self._mark.offset,
+                fresh=fresh,
+            ) as pieces:
+                confirmed = self._send_as(upload, self._checked(pieces))
+        except ThrottledError as error:
+            self._let_go(upload)
+            raise error.on(self._side(error.fault)) from error
+        except RegistryError as error:
+            error.on(self._side(error.fault))
+            self._judge(error.fault, upload)
+            raise
+        self._destination.forms.learn(self._failed)
+        return confirmed
+
+    def _checked(self, pieces: ResumingBody) -> CheckedBlob:
+        """The bytes from where the session ends."""
+        self._size = self._size if self._size >= 0 else pieces.total
+        if self._size < 0:
+            raise RegistryError(self._sizeless())
+        blob = CheckedBlob(
+            pieces,
+            blob=self._task.blob,
+            size=self._size,
+            begin=self._mark,
+            source=self._task.source,
+            moved=self._context.moved,
+        )
+        for _ in blob.take(self.offset - blob.offset):
+            pass
+        return blob
+
+    def _send_as(self, upload: Upload, blob: CheckedBlob) -> bool:
+        if not self._session:
+            self._most = upload.most
+            self._form = self._destination.forms.choose(blob.size, failed=self._failed, most=upload.most)
+        if self._form == "whole":
+            return upload.put(blob.part(blob.size))
+        if self._form == "chunks":
+            return self._send_chunks(upload, blob)
+        has = upload.patch(blob.part(blob.size), offset=None)
+        self._expect(has, blob)
+        return upload.commit()
+
+    def _send_chunks(self, upload: Upload, blob: CheckedBlob) -> bool:
+        forms = self._destination.forms
+        step = forms.step(blob.size, least=upload.least, most=upload.most)
+        last = step if forms.habit.ends_with_bytes else 0
+        while blob.left > last:
+            mark, begin = blob.mark(), blob.offset
+            has = upload.patch(blob.part(min(step, blob.left)), offset=begin)
+            if has > begin:
+                self._mark = blob.mark() if has == blob.offset else mark
+                self._keep(upload, has)
+            self._expect(has, blob)
+        return upload.put(blob.part(blob.left), offset=blob.offset) if blob.left else upload.commit()
+
+    def _expect(self, has: int, blob: CheckedBlob) -> None:
+        if has != blob.offset:
+            words = f"the registry took {has} of {blob.offset} bytes"
+            raise RegistryError(
+                Fault(
+                    operation=f"upload a part of the blob {self._task.blob.digest}",
+                    side="destination",
+                    registry=self._task.destination.registry,
+                    repository=self._task.destination.path,
+                    code="SIZE_INVALID",
+                    words=words,
+                    retryable=True,
+                )
+            )
+
+    def _judge(self, fault: Fault, upload: Upload) -> None:
+        """What a failed try means for the next one: the session, and the form."""
+        if fault.code in _SPOILT or not fault.retryable:
+            self._drop()
+        self._let_go(upload)
+        if fault.side != "destination" or self._session or self._size < 0:
+            return
+        self._losses[self._form] += 1
+        size = refused_from(fault.status, fault.code, losses=self._losses[self._form], size=self._size)
+        if size is not None:
+            self._failed[self._form] = size
+            self.has_other_form = self._destination.forms.has_other(
+                self._size, failed=self._failed, most=self._most
+            )
+
+    def _let_go(self, upload: Upload) -> None:
+        if not self._session:
+            upload.cancel()
+
+    def _side(self, fault: Fault) -> Side:
+        """Where a body broke: it is read from the source while it is sent."""
+        source = self._task.source
+        return (
+            "source"
+            if (fault.registry, fault.repository) == (source.registry, source.path)
+            else "destination"
+        )
+
+    def _sizeless(self) -> Fault:
+        return Fault(
+            operation=f"read the blob {self._task.blob.digest}",
+            side="source",
+            registry=self._task.source.registry,
+            repository=self._task.source.path,
+            code="SIZE_UNKNOWN",
+            words="neither the manifest nor the registry says how many bytes it has",
+        )

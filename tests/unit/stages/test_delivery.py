@@ -1,0 +1,264 @@
+"""One blob on its way: in chunks where it is large, and from where it stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline.errors import RegistryError, ThrottledError
+from pipeline.registry.forms import Habit
+from tests.registry.faults import Corrupt, Drop, Fault, Reply, throttle
+from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, Way, way
+
+if TYPE_CHECKING:
+    from tests.registry.fixtures import Scripted
+
+INVALID = '{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match"}]}'
+
+
+def interrupted(scripted: Scripted, **options: Any) -> Way:
+    """A way on which a process has died after three chunks."""
+    made = way(scripted, **options)
+    made.mirror.fault(throttle(method="PATCH", skip=3))
+    with pytest.raises(ThrottledError):
+        made.move()
+    made.mirror.clear_faults()
+    made.mirror.reset()
+    return made
+
+
+class TestChunks:
+    def test_large(self, scripted: Scripted) -> None:
+        """A large blob goes up in chunks and an empty PUT, and each chunk that was confirmed is told."""
+        made = way(scripted, check_content_range=True)
+
+        assert made.move().how == "uploaded"
+
+        assert CHUNKS == made.patched()
+        assert made.arrived()
+        ends = [min(begin + CHUNK, len(BLOB)) for begin in range(0, len(BLOB), CHUNK)]
+        assert ends == [session.offset for session in made.said if session]
+        (put,) = made.sent("PUT")
+        assert put.headers["content-length"] == "0"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"patch_range": "stuck"},
+            {"patch_range": "none"},
+            {"patch_range": "one-too-many"},
+            {"patch_status": 201},
+            {"location": "missing", "session_state": False},
+            {"location": "absolute"},
+            {"location": "other-host"},
+        ],
+        ids=str,
+    )
+    def test_peculiar(self, scripted: Scripted, options: dict[str, Any]) -> None:
+        """Whatever registries say of a chunk that they took, nothing is sent twice."""
+        made = way(scripted, **options)
+
+        assert made.move().how == "uploaded"
+
+        assert CHUNKS == made.patched()
+        assert made.arrived()
+
+    def test_limits(self, scripted: Scripted) -> None:
+        """A registry that announces how large a body may be gets such chunks, also of a blob not large."""
+        made = way(scripted, chunk_max=150_000, chunk_min=120_000)
+
+        made.move()
+
+        begins = range(0, len(BLOB), 120_000)
+        assert [f"{begin}-{min(begin + 120_000, len(BLOB)) - 1}" for begin in begins] == made.patched()
+
+    def test_ends_with_bytes(self, scripted: Scripted) -> None:
+        """Where the last chunk has to come with the PUT, it does."""
+        made = way(scripted, check_content_range=True)
+
+        made.move(habit=Habit(chunk=CHUNK, ends_with_bytes=True))
+
+        assert CHUNKS[:-1] == made.patched()
+        assert made.arrived()
+
+    def test_wrong_source(self, scripted: Scripted) -> None:
+        """A blob whose bytes are wrong is read once more, and then its upload is given up unfinished."""
+        made = way(scripted)
+        made.source.fault(Fault(action=Corrupt(offset=len(BLOB) - 5), method="GET", times=None))
+
+        with pytest.raises(RegistryError, match="DIGEST_MISMATCH"):
+            made.move()
+
+        assert not made.sent("PUT")
+        assert made.said[-1] is None
+        assert len(made.sent("DELETE")) == 2
+        assert len(made.source.requests(method="GET")) == 2
+
+
+class TestSameRun:
+    def test_broken_chunk(self, scripted: Scripted) -> None:
+        """A chunk that broke off is sent again, those before it are not, and the digest is checked here."""
+        made = way(scripted, broken_bodies=False)
+        made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
+
+        assert made.move().how == "uploaded"
+
+        assert [*CHUNKS[:4], *CHUNKS[3:]] == made.patched()
+        assert made.arrived()
+        assert [event.fields["offset"] for event in made.meter.events if event.name == "blob.resumed"] == [
+            3 * CHUNK
+        ]
+
+    def test_uncharged(self, scripted: Scripted) -> None:
+        """Chunks that break again and again are no failed tries as long as each brings it farther."""
+        made = way(scripted, broken_bodies=False)
+        for number in range(5):
+            made.mirror.fault(
+                Fault(action=Drop(read=10), method="PATCH", path="uploads", skip=2 * number + 1)
+            )
+
+        made.move()
+
+        assert made.arrived()
+
+    def test_no_progress(self, scripted: Scripted) -> None:
+        """A session in which nothing gets on is gone on from once; then all begins anew."""
+        made = way(scripted, broken_bodies=False)
+        made.mirror.fault(Fault(action=Drop(read=10), method="PATCH", skip=2, times=2))
+
+        made.move()
+
+        assert [*CHUNKS[:3], CHUNKS[2], *CHUNKS] == made.patched()
+        assert made.arrived()
+
+    def test_dead_session(self, scripted: Scripted) -> None:
+        """A session that died of a broken chunk, as distribution's do, is begun anew."""
+        made = way(scripted)
+        made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
+
+        made.move()
+
+        assert [*CHUNKS[:4], *CHUNKS] == made.patched()
+        assert None in made.said
+        assert made.arrived()
+
+    def test_taken_in_part(self, scripted: Scripted) -> None:
+        """A registry that took only a part of a chunk gets what follows that part."""
+        made = way(scripted, patch_takes=90_000, check_content_range=True)
+
+        made.move()
+
+        begins = [int(each.partition("-")[0]) for each in made.patched()]
+        assert list(range(0, len(BLOB), 90_000)) == begins
+        assert made.arrived()
+
+    def test_answer_lost(self, scripted: Scripted) -> None:
+        """A last PUT whose answer was lost has succeeded, which one HEAD shows."""
+        made = way(scripted)
+        made.mirror.fault(Fault(action=Drop(perform=True), method="PUT", times=2))
+
+        assert made.move().how == "uploaded"
+
+        assert len(made.mirror.requests(method="HEAD")) == 1
+        assert CHUNKS == made.patched()
+
+    def test_pause(self, scripted: Scripted) -> None:
+        """A registry that asks for a pause between two chunks is gone on from when the task comes again."""
+        made = way(scripted)
+        made.mirror.fault(throttle(method="PATCH", skip=2))
+        with pytest.raises(ThrottledError):
+            made.move()
+
+        made.move(session=made.kept())
+
+        assert [*CHUNKS[:3], *CHUNKS[2:]] == made.patched()
+        assert made.arrived()
+
+    def test_committed_later(self, scripted: Scripted) -> None:
+        """All chunks taken and the PUT refused for a moment: only the PUT is repeated."""
+        made = way(scripted)
+        made.mirror.fault(Fault(action=Reply(status=500), method="PUT"))
+
+        made.move()
+
+        assert CHUNKS == made.patched()
+        assert len(made.source.requests(method="GET")) == 1
+        assert made.arrived()
+
+
+class TestNextRun:
+    def test_goes_on(self, scripted: Scripted) -> None:
+        """Another process asks the session, and reads and sends only what it has not."""
+        made = interrupted(scripted)
+
+        made.move(session=made.kept())
+
+        assert CHUNKS[3:] == made.patched()
+        assert made.source.requests(method="GET")[-1].headers["range"] == f"bytes={3 * CHUNK}-"
+        assert ["GET", "PATCH", "PATCH", "PATCH", "PUT"] == [entry.method for entry in made.mirror.requests()]
+        assert made.arrived()
+
+    def test_gone(self, scripted: Scripted) -> None:
+        """A session that is gone is forgotten, and another one begun."""
+        made = interrupted(scripted)
+        made.mirror.fault(Fault(action=Reply(status=404), method="GET", path="uploads"))
+
+        made.move(session=made.kept())
+
+        assert None in made.said
+        assert CHUNKS == made.patched()
+        assert made.arrived()
+
+    @pytest.mark.parametrize("answer", ["0-0", "0-299998", "0-399999", "", "nonsense"])
+    def test_other_offset(self, scripted: Scripted, answer: str) -> None:
+        """A session that says another offset than it said before is not trusted."""
+        made = interrupted(scripted)
+        headers = {"Range": answer} if answer else {}
+        made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
+
+        made.move(session=made.kept())
+
+        assert CHUNKS == made.patched()
+        assert made.arrived()
+
+    def test_quay(self, scripted: Scripted) -> None:
+        """A status of one byte too many, which is Quay's, is the right one."""
+        made = interrupted(scripted, session_state=False)
+        headers = {"Range": f"0-{3 * CHUNK}"}
+        made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
+
+        made.move(session=made.kept())
+
+        assert CHUNKS[3:] == made.patched()
+        assert made.arrived()
+
+    def test_unreachable(self, scripted: Scripted) -> None:
+        """A registry that cannot be asked now keeps its session for later."""
+        made = interrupted(scripted)
+        made.mirror.fault(Fault(action=Reply(status=502), method="GET", path="uploads"))
+
+        made.move(session=made.kept())
+
+        assert CHUNKS[3:] == made.patched()
+
+    def test_spoilt_once(self, scripted: Scripted) -> None:
+        """What does not have the digest in the end is sent from the beginning, once."""
+        made = interrupted(scripted)
+        made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT"))
+
+        made.move(session=made.kept())
+
+        assert [*CHUNKS[3:], *CHUNKS] == made.patched()
+        assert made.arrived()
+
+    def test_spoilt_always(self, scripted: Scripted) -> None:
+        """A registry that finds the wrong digest of the right bytes twice is not asked all night."""
+        made = interrupted(scripted)
+        made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT", times=None))
+
+        with pytest.raises(RegistryError, match="DIGEST_INVALID"):
+            made.move(session=made.kept())
+
+        assert len(made.sent("PUT")) == 2
+        assert made.said[-1] is None

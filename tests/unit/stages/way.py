@@ -1,0 +1,86 @@
+"""A blob between two scripted registries, moved by a stage alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pipeline.model.manifest import Descriptor
+from pipeline.model.messages import Move, Moved, Session
+from pipeline.registry.client import Clients
+from pipeline.registry.meter import Meter, metering
+from pipeline.settings import Uploads
+from pipeline.stages.context import Context
+from pipeline.stages.transfer import move
+from tests.registry.content import digest_of, layer
+from tests.unit.registry.asking import ANONYMOUS, QUICK, repository
+
+if TYPE_CHECKING:
+    from pipeline.registry.forms import Habit
+    from tests.registry.fixtures import Scripted
+    from tests.registry.log import Entry
+    from tests.registry.registry import Registry
+
+CHUNK = 100_000
+BLOB = layer("large", size=5 * CHUNK + 1)
+DIGEST = digest_of(BLOB)
+SETTINGS = replace(QUICK, uploads=Uploads(above=2 * CHUNK, chunk=CHUNK))
+CHUNKS = [f"{begin}-{min(begin + CHUNK, len(BLOB)) - 1}" for begin in range(0, len(BLOB), CHUNK)]
+
+
+@dataclass
+class Way:
+    """A source that holds the blob, a destination, and what a worker would say on the way."""
+
+    source: Registry
+    mirror: Registry
+    said: list[Session | None] = field(default_factory=list)
+    meter: Meter = field(default_factory=Meter)
+
+    def move(
+        self, *, session: Session | None = None, habit: Habit | None = None, process: Clients | None = None
+    ) -> Moved:
+        """Run the task in a process of its own, or in a given one."""
+        process = process or clients()
+        if habit:
+            process.at(self.mirror.address).forms.habit = habit
+        context = Context(clients=process, settings=SETTINGS, moved=lambda _: None, kept=self.said.append)
+        task = Move(
+            source=repository(self.source),
+            blob=Descriptor(media_type="m", digest=DIGEST, size=len(BLOB)),
+            destination=repository(self.mirror, "copy/app"),
+            ask=False,
+            session=session,
+        )
+        with metering() as self.meter:
+            return move(task, context)
+
+    def kept(self) -> Session:
+        """What the records hold."""
+        assert self.said
+        assert self.said[-1]
+        return self.said[-1]
+
+    def sent(self, method: str) -> list[Entry]:
+        """Requests to sessions."""
+        return self.mirror.requests(method=method, path="/blobs/uploads/")
+
+    def patched(self) -> list[str]:
+        """Ranges of the parts that were sent."""
+        return [entry.headers.get("content-range", "none") for entry in self.sent("PATCH")]
+
+    def arrived(self) -> bool:
+        """Whether the blob is there, byte for byte."""
+        return self.mirror.blob("copy/app", DIGEST) == BLOB
+
+
+def clients() -> Clients:
+    """The clients of a process of its own."""
+    return Clients(SETTINGS, lambda _: ANONYMOUS)
+
+
+def way(scripted: Scripted, **options: Any) -> Way:
+    """A destination with these options."""
+    source, mirror = scripted(), scripted(**options)
+    source.add_blob(repository(source).path, BLOB)
+    return Way(source, mirror)
