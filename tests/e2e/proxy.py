@@ -1,0 +1,114 @@
+"""A reverse proxy before a registry, as nginx often is: it passes bodies on whole, or as they come."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PIECE = 1 << 16
+
+
+class Proxy:
+    """Forwards to a registry while the context lasts; counts what comes, and can break off in a body.
+
+    Args:
+        upstream: address of the registry.
+        buffers: whether a body is passed on when all of it has come (nginx: `proxy_request_buffering on`).
+    """
+
+    def __init__(self, upstream: str, *, buffers: bool) -> None:
+        """See the class."""
+        self.upstream, self.buffers = upstream, buffers
+        self.received = 0
+        """Bytes of bodies that came, of broken ones too."""
+        self.asked: list[str] = []
+        """Methods of requests."""
+        self.halt_at = -1
+        """Bytes at which it stops reading, until `go`, and then hangs up; -1: never."""
+        self.halted, self.go = threading.Event(), threading.Event()
+        handler = type("Handler", (_Handler,), {"proxy": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        """Serve."""
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.go.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def take(self, count: int) -> None:
+        """Note bytes that came; ConnectionError where it breaks off."""
+        self.received += count
+        if 0 <= self.halt_at <= self.received:
+            self.halt_at = -1
+            self.halted.set()
+            self.go.wait()
+            raise ConnectionError
+
+
+class _Handler(BaseHTTPRequestHandler):
+    proxy: Proxy
+    protocol_version = "HTTP/1.1"
+
+    def handle(self) -> None:
+        """Serve a connection until it ends, however that is."""
+        with suppress(ConnectionError):
+            super().handle()
+
+    def _pieces(self, length: int) -> Iterator[bytes]:
+        """The body; ConnectionError where it breaks off."""
+        while length:
+            piece = self.rfile.read1(min(length, _PIECE))
+            if not piece:
+                raise ConnectionError
+            length -= len(piece)
+            self.proxy.take(len(piece))
+            yield piece
+
+    def _pass_on(self) -> None:
+        self.proxy.asked.append(self.command)
+        pieces = self._pieces(int(self.headers.get("Content-Length", "0")))
+        upstream = http.client.HTTPConnection(self.proxy.upstream, timeout=60)
+        try:
+            whole = [b"".join(pieces)] if self.proxy.buffers else pieces
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                upstream.putheader(name, value)
+            upstream.endheaders()
+            for piece in whole:
+                upstream.send(piece)
+            self._answer(upstream.getresponse())
+        except OSError:
+            self.close_connection = True
+        finally:
+            upstream.close()
+
+    def _answer(self, answer: http.client.HTTPResponse) -> None:
+        body = b"" if self.command == "HEAD" else answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name not in ("Date", "Transfer-Encoding"):
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def __getattr__(self, name: str) -> Any:
+        """`do_GET` and the like: all methods are alike here."""
+        if name.startswith("do_"):
+            return self._pass_on
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
