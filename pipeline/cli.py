@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -317,4 +318,7 @@ def run() -> NoReturn:
         code = main(sys.argv[1:], os.environ)
     except KeyboardInterrupt:
         code = 130
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # How it ended is said; Python's own end takes a moment, in which nothing is to change that.
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)

@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 import traceback
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +19,7 @@ from pipeline.config.files import choose_files
 from pipeline.config.legacy import read_legacy
 from pipeline.config.rules import BadRule, RulesFile, make_defaults, read_rules, rule_from_words
 from pipeline.engine.process import warm_up
+from pipeline.engine.signals import one_press_late
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError, RuleError, UsageError
 from pipeline.log import Event, Log, open_log
@@ -182,7 +183,7 @@ def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int
     began = time.monotonic()
     log, history, exporter = watch.log, watch.history, watch.exporter
     records, found = Records.open(options.records, run=run)
-    with closing(records):
+    with ExitStack() as after, closing(records):
         for event in (*job.warnings, *found, *(_invalid(job.rules.path, bad) for bad in job.rules.bad)):
             history.hear(event)
             log.write(event)
@@ -192,7 +193,7 @@ def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int
         flow = Flow(
             job.rules.rules, run=run, facts=records, settings=job.settings, platforms=job.platforms, now=began
         )
-        ending = _supervise(flow, job, options, watch=watch, store=records)
+        ending = _supervise(flow, job, options, watch=watch, store=records, after=after)
         over = Run(
             name=run,
             job=job,
@@ -205,20 +206,25 @@ def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int
             say=say,
         )
         code = conclude(over, log)
-    if exporter is not None:
-        exporter.end(succeeded=code == 0)
+        if exporter is not None:
+            exporter.end(succeeded=code == 0)
     if ending.trouble is not None:
         raise ending.trouble
     return code
 
 
-def _supervise(flow: Flow, job: Job, options: Options, *, watch: Watch, store: Records) -> Ending:
-    """Let the supervisor run it, with everybody who wants to watching."""
+def _supervise(
+    flow: Flow, job: Job, options: Options, *, watch: Watch, store: Records, after: ExitStack
+) -> Ending:
+    """Let the supervisor run it, with everybody who wants to watching.
+
+    Until `after` ends, one press of a signal to stop passes by that comes when the supervisor is done.
+    """
     log = watch.log
     with _display(job, log) if watch.how == "live" else nullcontext() as display:
         watchers = [each for each in (watch.history, display, watch.exporter) if each is not None]
         heartbeat = Heartbeat(log.write, every=options.progress_interval if watch.how != "none" else 0.0)
-        return Supervisor(
+        supervisor = Supervisor(
             flow,
             settings=job.settings,
             keyring=job.keyring,
@@ -227,7 +233,9 @@ def _supervise(flow: Flow, job: Job, options: Options, *, watch: Watch, store: R
             reopen_log=log.reopen if options.log is not None else None,
             observers=(*watchers, heartbeat),
             tell_progress=heartbeat.tell,
-        ).run()
+        )
+        after.enter_context(one_press_late())
+        return supervisor.run()
 
 
 @contextmanager

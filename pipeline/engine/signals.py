@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
 
 SAME_PRESS = 0.3
@@ -25,6 +25,33 @@ _HANDLED = (*sorted(_STOP), signal.SIGUSR1)
 
 def _stay(_number: int, _frame: FrameType | None) -> None:
     """Be a handler: Python writes to the wakeup pipe only for signals that have one."""
+
+
+@contextmanager
+def one_press_late(clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+    """Let one press of a signal to stop pass by while the context lasts; main thread only.
+
+    For when all is done and is only to be written down: whoever stops a run at that moment wants that too.
+    The next press does what it did before.
+    """
+    first = float("-inf")
+
+    def pass_by(number: int, _frame: FrameType | None) -> None:
+        nonlocal first
+        now = clock()
+        if first == float("-inf"):
+            first = now
+        elif now - first >= SAME_PRESS:
+            undo.close()
+            signal.raise_signal(number)
+
+    with ExitStack() as undo:
+        for number in sorted(_STOP):
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                signal.signal(number, pass_by)
+                undo.callback(signal.signal, number, signal.SIG_DFL if before is None else before)
+        yield
 
 
 class Signals:

@@ -49,6 +49,8 @@ class Command:
         self.folder = folder
         self.prefix: tuple[str, ...] = ()
         """A program and its words that is to run the command."""
+        self.stdout = subprocess.PIPE
+        """Where its standard output goes: a descriptor, or a pipe to read from."""
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
     def write(self, name: str, value: Any) -> Path:
@@ -77,7 +79,7 @@ class Command:
             cwd=self.folder,
             env=self.environ | environ,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self.stdout,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
 import signal
 import subprocess
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,6 +175,33 @@ def test_second_signal_ends_at_once(command: Command, scripted: Scripted) -> Non
     source.release()
     assert result.code == 130
     assert "Traceback" not in result.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_after_the_end(command: Command, scripted: Scripted, number: signal.Signals) -> None:
+    """A signal that comes when all is done, and is only to be written down, changes nothing of it."""
+    source, mirror = scripted(), scripted()
+    fill(source, repositories=1)
+    prepare(command, source, mirror, repositories=1)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b" " * 4096)
+    os.set_blocking(writer, True)
+    command.stdout = writer
+    process = command.start("--json", "--output-success-images", "done.yaml")
+    os.close(writer)
+    assert process.stderr
+    while "run.finish" not in process.stderr.readline():
+        pass
+
+    process.send_signal(number)
+
+    with process, os.fdopen(reader) as output:
+        said = output.read()
+    assert (0, 0) == (process.returncode, json.loads(said)["exit_code"])
+    assert "v0" in (command.folder / "done.yaml").read_text()
 
 
 def test_hangup_reopens_the_log(command: Command, scripted: Scripted) -> None:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pipeline.engine.signals import Signals
+from pipeline.engine.signals import Signals, one_press_late
 from tests.engine.harness import descriptors
 
 
@@ -111,3 +111,31 @@ class TestSignals:
         thread.start()
         thread.join()
         assert (1, before) == (len(raised), descriptors())
+
+
+class TestOnePressLate:
+    def test_passes_by(self) -> None:
+        """One press, which may come as several signals, does nothing, and the next does what it did."""
+        clock, before = Clock(), handlers()
+        with one_press_late(clock):
+            send(signal.SIGINT, signal.SIGTERM, signal.SIGINT)
+            clock.now += 0.4
+            with pytest.raises(KeyboardInterrupt):
+                send(signal.SIGINT)
+            assert before == handlers()
+
+    def test_restores(self) -> None:
+        """The handlers of before are in place afterwards."""
+        before = handlers()
+        with one_press_late():
+            send(signal.SIGTERM)
+        assert before == handlers()
+
+    def test_leaves_ignored_alone(self) -> None:
+        """What was ignored stays so: nohup means it."""
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with one_press_late():
+                assert signal.SIG_IGN is signal.getsignal(signal.SIGHUP)
+        finally:
+            signal.signal(signal.SIGHUP, before)
