@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 python := .venv/bin/python
 
-.PHONY: help setup demo test check bench docs lock clean
+.PHONY: help setup demo test chaos check bench docs lock clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: setup  ## copy real images between two local registries with the files of 
 
 test: setup  ## all tests, on two cores; TESTS=tests/unit runs a part
 	@$(python) -m pytest -n 2 -rs $(TESTS)
+
+chaos: setup  ## 30 rounds of faults, kills and signals, checked; N=1000 for long, SEED= repeats one, JOBS=2 at a time
+	@N=$(N) SEED=$(SEED) FIRST=$(FIRST) JOBS=$(JOBS) $(python) -m tests.chaos
 
 check: setup  ## format, lint, types, and the rules of tests/test_architecture.py
 	@$(python) -m ruff format --check .

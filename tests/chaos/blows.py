@@ -1,0 +1,157 @@
+"""The command as a victim: started in a session of its own, struck at a moment, and looked for afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from tests.e2e.command import children, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+ROOT = Path(__file__).parents[2]
+_GONE = 8.0
+"""Seconds within which all processes of a run that ended are gone."""
+_SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "HUP": signal.SIGHUP}
+
+
+class Victim:
+    """One run of the command."""
+
+    def __init__(self, folder: Path, flags: Sequence[str], *, hurried: bool) -> None:
+        """Args: folder: where it runs; flags: what it is told; hurried: whether its limits are short."""
+        self._folder = folder
+        self._command = [sys.executable, "-m", "tests.chaos.hurried" if hurried else "pipeline", *flags]
+        self._lock = threading.Lock()
+        self._timers: list[threading.Timer] = []
+        self.struck: list[str] = []
+        """What really befell it."""
+        self.text = ""
+        """What it said on standard output and standard error."""
+        self.pid = 0
+
+    def __enter__(self) -> Self:
+        """Start."""
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self._folder), "PYTHONPATH": str(ROOT)}
+        with self._lock, (self._folder / "said.txt").open("ab") as said:
+            self._began = said.tell()
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, env=environ, stdin=subprocess.DEVNULL,
+                stdout=said, stderr=said, start_new_session=True,
+            )  # fmt: skip
+            self.pid = self._process.pid
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nobody stopped behind; what is left after that is found by `sessions_left`."""
+        for timer in self._timers:
+            timer.cancel()
+        _send(session(self.pid), signal.SIGCONT)
+
+    def wait(self, seconds: float) -> int:
+        """The exit code, or -999 for one that did not end and was killed."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            _send([self.pid], signal.SIGCONT)
+            _send(workers(self.pid), signal.SIGABRT)
+            time.sleep(0.5)
+            _send([*children(self.pid), self.pid], signal.SIGKILL)
+            self._process.wait()
+            code = -999
+        with self._lock, (self._folder / "said.txt").open("rb") as said:
+            said.seek(self._began)
+            self.text = said.read().decode(errors="replace")
+        return code
+
+    def strike(self, kind: str, choice: float) -> None:
+        """Do to it what `kind` says; `choice` from 0 to 1 says to which of its workers."""
+        with self._lock:
+            if not self.pid or self._process.poll() is not None:
+                return
+            mine, below = workers(self.pid), list(children(self.pid))
+            one = sorted(mine)[int(choice * len(mine)) :][:1]
+        whom, number = self._aim(kind, one=one, mine=mine, below=below)
+        if not whom:
+            return
+        _send(whom, number)
+        self.struck.append(kind)
+        if kind == "INT twice":
+            self._later(0.4, [self.pid], signal.SIGINT)
+        elif kind in ("STOP worker", "STOP all"):
+            self._later(0.2 + choice, whom, signal.SIGCONT)
+
+    def _aim(
+        self, kind: str, *, one: list[int], mine: list[int], below: list[int]
+    ) -> tuple[list[int], signal.Signals]:
+        match kind:
+            case "worker" | "workers":
+                return (one if kind == "worker" else mine), signal.SIGKILL
+            case "fork server":
+                return [pid for pid in below if _is_fork_server(pid, self.pid)], signal.SIGKILL
+            case "supervisor":
+                return [self.pid], signal.SIGKILL
+            case "everything":
+                return [*below, self.pid], signal.SIGKILL
+            case "STOP worker" | "STOP worker for good":
+                return one, signal.SIGSTOP
+            case "STOP all":
+                return [self.pid, *below], signal.SIGSTOP
+            case "INT to all":
+                return [self.pid, *below], signal.SIGINT
+        return [self.pid], _SIGNALS[kind.split(maxsplit=1)[0]]
+
+    def _later(self, seconds: float, whom: list[int], number: signal.Signals) -> None:
+        def send() -> None:
+            if self._process.poll() is None:
+                _send(whom, number)
+
+        timer = threading.Timer(seconds, send)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+
+def _send(whom: Iterable[int], number: signal.Signals) -> None:
+    for pid in whom:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _is_fork_server(pid: int, above: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return b"forkserver" in words and int(fields[1]) == above
+
+
+def session(pid: int) -> list[int]:
+    """The living processes of the session that a process began."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == pid and fields[0] not in "ZX":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def sessions_left(pid: int) -> list[str]:
+    """What is left of a run's processes; whoever is, is killed."""
+    end = time.monotonic() + _GONE
+    while left := session(pid):
+        if time.monotonic() > end:
+            _send(left, signal.SIGKILL)
+            return [f"{len(left)} processes were left behind"]
+        time.sleep(0.02)
+    return []

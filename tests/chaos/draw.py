@@ -1,0 +1,272 @@
+"""Draws a round from its seed: registries and their peculiarities, a corpus, rules, flags, faults, kills."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from tests.chaos.draw_faults import draw_blow, draw_fault
+from tests.registry import content
+from tests.registry.store import referred
+
+if TYPE_CHECKING:
+    from tests.chaos.draw_faults import Blow
+    from tests.chaos.watch import Watched
+    from tests.registry.content import Content
+    from tests.registry.faults import Fault
+
+_PLATFORMS: tuple[dict[str, Any], ...] = (
+    {"architecture": "amd64"},
+    {"architecture": "arm64"},
+    {"architecture": "arm64", "platform": {"variant": "v8"}},
+    {"architecture": "arm", "platform": {"variant": "v7"}},
+    {"architecture": "arm", "platform": {"variant": "v6"}},
+    {"os": "windows", "platform": {"os.version": "10.0.17763.1397"}},
+    {"os": "windows", "platform": {"os.version": "10.0.20348.1"}},
+)
+_OS = ("linux", "windows", "windows:10.0.17763", "linux,windows:10.0.20348.1")
+_ARCH = ("amd64", "arm64", "arm64:v8", "arm:v7", "amd64,arm:v6", "arm,arm64")
+_KINDS = (
+    *("image", "image", "index", "index", "list", "nested", "attested", "bare"),
+    *("artifact", "schema1", "foreign"),
+)
+_TAGS = ("v1", "v2", "v1.0", "latest", "edge", "v3-rc.1", "7", "v10")
+_FLAGS: tuple[tuple[float, tuple[tuple[str, ...], ...]], ...] = (
+    (0.5, (("--proc=1",), ("--proc=2",), ("--proc=8",))),
+    (0.7, (("--retries=0",), ("--retries=1",), ("--retries=3",))),
+    (0.15, (("--force",),)),
+    (0.4, (("--log=run.log",),)),
+    (0.5, (("--log-level=debug",),)),
+    (0.3, (("--log-format=json",), ("--log-format=text",))),
+    (0.5, (("--drain=1s",), ("--drain=5s",))),
+    (0.2, (("--report=report.html",),)),
+)
+_OF_ANY: dict[str, tuple[Any, ...]] = {
+    "digest_header": (False,),
+    "head": (False,),
+    "content_type": ("none", "application/json", "text/plain", "application/octet-stream"),
+    "redirect": ("get", "all"),
+    "gzip": (True,),
+    "location": ("absolute", "other-host", "missing"),
+}
+_OF_SOURCE: dict[str, tuple[Any, ...]] = {
+    "page": (1, 2, 3),
+    "honour_n": (False,),
+    "link": ("absolute", "bare", "lost-prefix", "other-host"),
+    "tags": ("unsorted", "doubled", "null", "missing"),
+    "strict_accept": (False,),
+    "ranges": ("ignored", "wrong-start", "lying"),
+}
+_OF_DESTINATION: dict[str, tuple[Any, ...]] = {
+    "mount": ("refused", "lie", "unauthorized", "denied", "unsupported", "broken"),
+    "check_references": (False,),
+    "session_state": (False,),
+    "session_dies": (False,),
+    "broken_bodies": (False,),
+    "check_content_range": (True,),
+    "patch_range": ("stuck", "none", "one-too-many"),
+    "patch_takes": (7_000,),
+    "monolithic_post": (True,),
+    "immutable": ("ecr", "harbor", "quay", "acr"),
+}
+_OF_TOKENS: dict[str, tuple[Any, ...]] = {
+    "token_elsewhere": (True,),
+    "token_field": ("token", "access_token"),
+    "token_post": (False,),
+    "token_expires_in": (None, 60, 10**9),
+    "token_uses": (5, 20),
+    "harbor": (True,),
+}
+
+
+@dataclass(slots=True)
+class Round:
+    """All that a seed stands for; `fill` makes corpus and rules once the registries have addresses."""
+
+    seed: int
+    random: Random
+    options: list[dict[str, Any]]
+    """Of each registry; the first `sources` of them are sources."""
+    sources: int
+    os: str = ""
+    arch: str = ""
+    flags: list[str] = field(default_factory=list)
+    runs: list[tuple[list[tuple[int, Fault]], list[Blow]]] = field(default_factory=list)
+    """Of each run that is disturbed: faults by registry, and blows."""
+    rules: dict[str, list[str]] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
+    """What else is special, in a word each."""
+
+    @property
+    def immutable(self) -> bool:
+        """Whether a destination refuses to move tags."""
+        return any(options.get("immutable", "no") != "no" for options in self.options)
+
+    def brief(self) -> str:
+        """What was drawn, in short."""
+        special = [
+            f"{'S' if number < self.sources else 'D'}:{key}={value}"
+            for number, options in enumerate(self.options)
+            for key, value in options.items()
+            if key not in ("password", "username", "schema1")
+        ]
+        platforms = [f"os={self.os}"] * bool(self.os) + [f"arch={self.arch}"] * bool(self.arch)
+        return " ".join([f"{len(self.rules)} rules", *self.flags, *platforms, *special, *self.marks])
+
+
+def draw(seed: int) -> Round:
+    """The round of a seed."""
+    random = Random(seed)
+    sources = 2 if random.random() < 0.2 else 1
+    destinations = 2 if random.random() < 0.3 else 1
+    options = [_options(random, seed, is_source=number < sources) for number in range(sources + destinations)]
+    drawn = Round(seed, random, options, sources)
+    if random.random() < 0.35:
+        drawn.os = random.choice(("", *_OS))
+        drawn.arch = random.choice(("", *_ARCH))
+    for share, choices in _FLAGS:
+        if random.random() < share:
+            drawn.flags += random.choice(choices)
+    for _ in range(random.choice((1, 1, 1, 2))):
+        faults = [
+            (number, draw_fault(random, is_source=number < sources and random.random() < 0.9))
+            for number in random.choices(range(len(options)), k=random.choice((0, 1, 2, 3, 5, 8)))
+        ]
+        blows = [draw_blow(random, len(options)) for _ in range(random.choice((0, 0, 1, 1, 2)))]
+        drawn.runs.append((faults, blows))
+    return drawn
+
+
+def _options(random: Random, seed: int, *, is_source: bool) -> dict[str, Any]:
+    auth = random.choice(("none", "none", "basic", "token", "token"))
+    drawn: dict[str, Any] = {"auth": auth, "password": f"chaos-{seed}-{random.getrandbits(48):x}"}
+    drawn["schema1"] = random.random() < 0.7
+    tables = [(_OF_ANY, 0.08), (_OF_SOURCE, 0.15) if is_source else (_OF_DESTINATION, 0.12)]
+    tables += [(_OF_TOKENS, 0.2)] if auth == "token" else []
+    for table, share in tables:
+        for name, choices in table.items():
+            if random.random() < share:
+                drawn[name] = random.choice(choices)
+    return drawn
+
+
+def fill(drawn: Round, registries: list[Watched]) -> None:
+    """Make the corpus and the rules."""
+    random = drawn.random
+    shared = [content.layer(f"{drawn.seed} {n}", size=random.choice((64, 3_000, 50_000))) for n in range(4)]
+    sources, destinations = registries[: drawn.sources], registries[drawn.sources :]
+    for number, source in enumerate(sources):
+        for place in range(random.randint(1, 4)):
+            name = f"team/app{number}{place}"
+            pool = [_draw_content(random, f"{drawn.seed} {name} {n}", shared) for n in range(3)]
+            for tag in random.sample(_TAGS, random.randint(1, 5)):
+                source.add(name, random.choice(pool), tag)
+            _add_rule(drawn, source, name, [*destinations, *([source] if random.random() < 0.2 else [])])
+    own = destinations[0]
+    if random.random() < 0.3:
+        own.add("base/own", _draw_content(random, f"{drawn.seed} own", shared), "v1", "v2")
+        _add_rule(drawn, own, "base/own", destinations)
+    if random.random() < 0.06:
+        drawn.rules[f"{sources[0].address}/team/UPPER:v1"] = [f"{own.address}/copy/upper"]
+        drawn.marks.append("bad-rule")
+    if random.random() < 0.06:
+        drawn.rules[f"{sources[0].address}/team/absent"] = [f"{own.address}/copy/absent"]
+        drawn.marks.append("absent-repository")
+
+
+def _draw_content(random: Random, word: str, shared: list[bytes]) -> Content:
+    images = [_draw_image(random, f"{word} {number}", shared) for number in range(3)]
+    kind = random.choice(_KINDS)
+    if kind == "attested":
+        return content.index(
+            images[0], content.attestation(images[0]), images[1], content.attestation(images[1])
+        )
+    bare = dataclasses.replace(images[2], platform=None)
+    present, absent = random.choice(shared), content.layer(f"{word} foreign")
+    made = {
+        "index": lambda: content.index(*images[: random.randint(1, 3)]),
+        "list": lambda: content.index(*images[:2], docker=True),
+        "nested": lambda: content.index(images[0], content.index(*images[1:])),
+        "bare": lambda: content.index(images[0], bare),
+        "artifact": lambda: content.artifact(content.layer(word, size=200)),
+        "schema1": lambda: content.schema1(present, content.layer(word), signed=random.random() < 0.5),
+        "foreign": lambda: content.foreign_image(present, absent),
+    }
+    return made[kind]() if kind in made else images[0]
+
+
+def _draw_image(random: Random, word: str, shared: list[bytes]) -> Content:
+    own = content.layer(word, size=random.choice((64, 2_000, 40_000)))
+    layers = [*random.sample(shared, random.randint(0, 3)), own]
+    return content.image(*layers, docker=random.random() < 0.3, **random.choice(_PLATFORMS))
+
+
+def damage(drawn: Round, registries: list[Watched]) -> set[str]:
+    """Now and then a source has lost a layer that nobody else holds; its digest is returned."""
+    random, source = drawn.random, registries[0]
+    if random.random() > 0.1:
+        return set()
+    name = random.choice([name for name in source.repositories() if name.startswith("team/")])
+    everywhere = [(registry, other) for registry in registries for other in registry.repositories()]
+    others = {digest for registry, other in everywhere if (registry, other) != (source, name)
+              for digest in registry.blobs(other)}  # fmt: skip
+    here = source.store.create(name).blobs
+    own = sorted(digest for digest in here.keys() - others if not here[digest].read().startswith(b"{"))
+    if not own:
+        return set()
+    drawn.marks.append(f"lost-blob:{name}")
+    source.forget_blob(name, own[0])
+    return {own[0]}
+
+
+def _add_rule(drawn: Round, source: Watched, name: str, destinations: list[Watched]) -> None:
+    random = drawn.random
+    tags = source.tags(name)
+    known = sorted(tags)
+    chosen = random.sample(known, random.randint(1, len(known)))
+    to = random.choice(destinations)
+    path = random.choice((f"copy/{name[-3:]}", f"copy/{name[-3:]}", f"deep/er/{name[-3:]}", "copy/all"))
+    text, here = f"{source.address}/{name}", f"{to.address}/{path}"
+    more = [f"{random.choice(destinations).address}/also/{name[-3:]}"] * (random.random() < 0.25)
+    match random.choice(("all", "all", "list", "regex", "digest", "mixed", "retag", "lacking")):
+        case "all":
+            drawn.rules[text] = [here, *more]
+        case "list":
+            drawn.rules[f"{text}:{','.join(chosen)}"] = [here, *more]
+        case "regex":
+            drawn.rules[f"{text}:/{random.choice(('^v', '1', '^v[0-9]+$', 'e'))}/"] = [here, *more]
+        case "digest":
+            drawn.rules[f"{text}@{tags[chosen[0]]}"] = [here, *more]
+        case "mixed":
+            drawn.rules[f"{text}:{chosen[0]},{tags[chosen[-1]]}"] = [here, *more]
+        case "retag":
+            new = ",".join(f"new-{tag}" for tag in chosen)
+            drawn.rules[f"{text}:{','.join(chosen)}"] = [f"{here}:{new}", *more]
+        case "lacking":
+            drawn.rules[f"{text}:{chosen[0]},gone"] = [here, *more]
+    if random.random() < 0.25:
+        _stale(drawn, source, name, to, path)
+
+
+def _stale(drawn: Round, source: Watched, name: str, to: Watched, path: str) -> None:
+    """The destination has something there already: the same image, the same with a hole, or another one."""
+    random = drawn.random
+    tag, digest = random.choice(sorted(source.tags(name).items()))
+    if random.random() < 0.3:
+        to.add(path, content.image(content.layer("another")), tag)
+        drawn.marks.append("stale-tag")
+        return
+    repository, there = source.store.create(name), to.store.create(path)
+    there.manifests.update(repository.manifests)
+    there.blobs.update(repository.blobs)
+    there.tag(tag, digest)
+    drawn.marks.append("prefilled")
+    _, children = referred(repository.manifests[digest].content)
+    if random.random() < 0.6 and children:
+        drawn.marks[-1] = "prefilled-without-a-child"
+        del there.manifests[children[0]]
+    elif random.random() < 0.6 and "--force" in drawn.flags:
+        drawn.marks[-1] = "prefilled-without-a-blob"
+        there.blobs.pop(random.choice(sorted(there.blobs)))

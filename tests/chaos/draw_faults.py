@@ -1,0 +1,146 @@
+"""Draws what goes wrong: faults of single requests, kills and signals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tests.registry.faults import Corrupt, Drip, Drop, Extra, Fault, Reply, Stall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from tests.registry.faults import Action, Closing
+
+    Framing = Literal["length", "chunked", "none"]
+
+REQUESTS = {
+    "token": ("", r"^/token"),
+    "tags": ("GET", r"/tags/list"),
+    "head-manifest": ("HEAD", r"/manifests/"),
+    "get-manifest": ("GET", r"/manifests/"),
+    "head-blob": ("HEAD", r"/blobs/sha"),
+    "get-blob": ("GET", r"/(blobs|storage)/.*sha"),
+    "post": ("POST", r"/blobs/uploads/"),
+    "mount": ("POST", r"mount="),
+    "patch": ("PATCH", r"/blobs/uploads/"),
+    "put-blob": ("PUT", r"/blobs/uploads/"),
+    "put-manifest": ("PUT", r"/manifests/sha"),
+    "put-tag": ("PUT", r"/manifests/(?!sha)"),
+    "any": ("", r"/v2/"),
+}
+"""Method and path of the kinds of requests."""
+_OF_SOURCE = ("token", "tags", "head-manifest", "get-manifest", "get-blob", "get-blob", "any")
+_OF_DESTINATION = (
+    "token", "tags", "head-manifest", "head-blob", "post", "mount", "patch", "put-blob", "put-blob",
+    "put-manifest", "put-tag", "any",
+)  # fmt: skip
+_STATUSES = (400, 401, 403, 404, 408, 409, 416, 425, 429, 429, 500, 500, 502, 503, 503, 504, 520)
+_PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in</body></html>"
+KILLS = (
+    "worker", "worker", "worker", "workers", "fork server", "supervisor", "everything",
+    "INT", "TERM", "HUP", "INT twice", "INT to all",
+    "STOP worker", "STOP worker for good", "STOP all", "expire", "expire",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """A kill or a signal (or the end of all tokens) at a moment."""
+
+    registry: int
+    """Whose requests are counted."""
+    request: int
+    """The number at which it comes."""
+    kind: str
+    choice: float
+    """From 0 to 1: which of several."""
+
+
+def draw_fault(random: Random, *, is_source: bool) -> Fault:
+    """One fault for one kind of request."""
+    kind = random.choice(_OF_SOURCE if is_source else _OF_DESTINATION)
+    method, path = REQUESTS[kind]
+    often = random.random() < 0.12
+    return Fault(
+        action=_draw_action(random, kind),
+        method=method,
+        path=path,
+        skip=random.choice((0, 0, 1, 2, random.randint(0, 20))),
+        times=random.randint(5, 60) if often else random.randint(1, 3),
+    )
+
+
+def _draw_action(random: Random, kind: str) -> Action:
+    makers: list[Callable[[Random], Action]] = [_reply, _reply, _reply, _drop, _drop, _stall, _page]
+    if kind in ("tags", "get-manifest", "get-blob", "token"):
+        makers += [_cut, _cut, _cut, _corrupt, _drip, _extra]
+    if kind in ("put-blob", "patch", "put-manifest", "put-tag", "post"):
+        makers += [_early, _early, _lie] + ([_accepted] if kind != "put-blob" else [])
+    return random.choice(makers)(random)
+
+
+def _reply(random: Random) -> Action:
+    status = random.choice(_STATUSES)
+    headers = {"Retry-After": random.choice(("1", "0", "-5", "soon"))} if status in (429, 503) else {}
+    if random.random() < 0.5:
+        headers = {}
+    body = random.choice(("", '{"errors":[{"code":"UNKNOWN","message":"chaos"}]}', _PAGE))
+    return Reply(status=status, headers=headers, body=body, closing=random.choice(("keep", "keep", "close")))
+
+
+def _early(random: Random) -> Action:
+    status = random.choice((401, 403, 413, 429, 500, 503))
+    closing: Closing = random.choice(("close", "drain", "reset"))
+    return Reply(status=status, early=True, read=random.choice((0, 1, 5_000)), closing=closing)
+
+
+def _lie(random: Random) -> Action:
+    return Reply(status=201, body=random.choice(("", "created")))
+
+
+def _accepted(random: Random) -> Action:
+    """Never in place of a blob's 201: a blob that was only accepted is waited for, for a minute."""
+    return Reply(status=random.choice((202, 204, 200)))
+
+
+def _page(random: Random) -> Action:
+    return Reply(status=200, headers={"Content-Type": "text/html"}, body=_PAGE)
+
+
+def _drop(random: Random) -> Action:
+    how = random.randrange(3)
+    reset = random.random() < 0.4
+    if how == 0:
+        return Drop(perform=True, reset=reset)
+    return Drop(read=None if how == 1 else random.choice((0, 1, 3_000)), reset=reset)
+
+
+def _cut(random: Random) -> Action:
+    framing: Framing = random.choice(("length", "length", "chunked", "none"))
+    after = random.choice((0, 1, 40, 500, 10_000, 1 << 20))
+    return Drop(after=after, framing=framing, reset=random.random() < 0.3)
+
+
+def _corrupt(random: Random) -> Action:
+    return Corrupt(offset=random.choice((0, -1)))
+
+
+def _drip(random: Random) -> Action:
+    return Drip(size=random.choice((7, 900)), pause=0.001)
+
+
+def _extra(random: Random) -> Action:
+    return Extra(body="surplus")
+
+
+def _stall(random: Random) -> Action:
+    seconds = 30.0 if random.random() < 0.15 else random.uniform(0.05, 0.5)
+    return Stall(seconds=seconds)
+
+
+def draw_blow(random: Random, registries: int) -> Blow:
+    """One kill or signal; half of them early, where everything is still being set up."""
+    request = random.randint(1, random.choice((4, 40, 120)))
+    return Blow(random.randrange(registries), request, random.choice(KILLS), random.random())

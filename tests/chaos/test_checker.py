@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chaos.checker import Said, Task, dangling, hopeless, judge
+from tests.chaos.expect import Held, Wanted, expand, left_of
+from tests.chaos.secrets import leaks
+from tests.chaos.watch import Watched
+from tests.real.wire import Endpoint, Wire
+from tests.registry.asking import ask, begin, finish
+from tests.registry.content import artifact, attestation, digest_of, image, index, layer
+from tests.registry.faults import Fault, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.chaos.expect import Rules, World
+    from tests.registry.content import Content
+
+AMD = image(layer("shared"), layer("amd"))
+ARM = image(layer("shared"), layer("arm"), architecture="arm64")
+MULTI = index(AMD, ARM, attestation(AMD))
+NESTED = index(AMD, index(ARM))
+SOURCE, MIRROR = "source:1", "mirror:2"
+PLACE = (MIRROR, "copy/app")
+RULES = {f"{SOURCE}/team/app": [f"{MIRROR}/copy/app"], f"{SOURCE}/team/tool:v1": [f"{MIRROR}/copy/tool:new"]}
+
+
+def hold(contents: dict[str, Content]) -> Held:
+    """A repository with these contents by tag."""
+    found = Held()
+    for tag, top in contents.items():
+        for each in top.walk():
+            found.manifests[each.digest] = (each.manifest, each.media_type)
+        found.blobs |= top.all_blobs
+        found.tags[tag] = top.digest
+    return found
+
+
+@dataclass
+class Case:
+    """A copy that is complete, and what was said of it: to be broken by a test."""
+
+    world: World
+    said: Said
+    wanted: Wanted = field(default_factory=Wanted)
+
+    @property
+    def here(self) -> Held:
+        """The larger of the two destinations."""
+        return self.world[PLACE]
+
+    def wrong(self) -> list[str]:
+        """What the checker says."""
+        sources = {(SOURCE, "team/app"): hold({"multi": MULTI, "nested": NESTED}),
+                   (SOURCE, "team/tool"): hold({"v1": artifact(b"tool")})}  # fmt: skip
+        task = Task(rules=RULES, sources=sources, wanted=self.wanted)
+        return judge(task, self.said, self.world, unsure=set())
+
+
+def complete() -> Case:
+    """All three images are there, and said to be."""
+    done: Rules = {
+        f"{SOURCE}/team/app:multi": [f"{MIRROR}/copy/app:multi"],
+        f"{SOURCE}/team/app:nested": [f"{MIRROR}/copy/app:nested"],
+        f"{SOURCE}/team/tool:v1": [f"{MIRROR}/copy/tool:new"],
+    }
+    world = {
+        PLACE: hold({"multi": MULTI, "nested": NESTED}),
+        (MIRROR, "copy/tool"): hold({"new": artifact(b"tool")}),
+    }
+    return Case(world, Said(code=0, done=done, failed={}))
+
+
+def lose_layer(case: Case) -> None:
+    """A layer is gone."""
+    del case.here.blobs[next(iter(ARM.all_blobs))]
+
+
+def change_layer(case: Case) -> None:
+    """A layer has other bytes."""
+    case.here.blobs[next(iter(AMD.all_blobs))] = b"something else"
+
+
+def lose_child(case: Case) -> None:
+    """A child of an index is gone."""
+    del case.here.manifests[ARM.digest]
+
+
+def serialise_anew(case: Case) -> None:
+    """An index was serialised anew, under its old digest."""
+    case.here.manifests[MULTI.digest] = (
+        json.dumps(json.loads(MULTI.manifest), indent=4).encode(),
+        MULTI.media_type,
+    )
+
+
+def change_type(case: Case) -> None:
+    """A manifest has another media type."""
+    case.here.manifests[AMD.digest] = (AMD.manifest, "application/json")
+
+
+def lose_tag(case: Case) -> None:
+    """A tag is gone."""
+    del case.here.tags["nested"]
+
+
+def move_tag(case: Case) -> None:
+    """A tag points at another image."""
+    case.here.tags["nested"] = MULTI.digest
+
+
+def drop_without_filter(case: Case) -> None:
+    """An entry was dropped though no filter asks for it."""
+    cut = index(AMD, attestation(AMD))
+    case.here.manifests[cut.digest] = (cut.manifest, cut.media_type)
+    case.here.tags["multi"] = cut.digest
+
+
+def keep_silent(case: Case) -> None:
+    """An image stands in no list."""
+    first, *_ = case.said.done
+    case.said = replace(case.said, done={key: to for key, to in case.said.done.items() if key != first})
+
+
+def fail_silently(case: Case) -> None:
+    """An image is missing, and another one is listed in its place."""
+    del case.world[MIRROR, "copy/tool"]
+    done = {key: to for key, to in case.said.done.items() if "tool" not in key}
+    case.said = replace(
+        case.said, code=1, done=done, failed={f"{SOURCE}/team/app:gone": [f"{MIRROR}/copy/app:gone"]}
+    )
+
+
+LOSSES = [lose_layer, change_layer, lose_child, serialise_anew, change_type, lose_tag, move_tag,
+          drop_without_filter, keep_silent, fail_silently]  # fmt: skip
+
+
+def test_complete() -> None:
+    """In a complete copy nothing is found."""
+    assert [] == complete().wrong()
+
+
+@pytest.mark.parametrize("plant", LOSSES)
+def test_planted_loss(plant: Callable[[Case], None]) -> None:
+    """Each of ten losses is found behind exit code 0, or behind a list that does not name it."""
+    case = complete()
+    plant(case)
+
+    assert case.wrong()
+
+
+@pytest.mark.parametrize("plant", LOSSES[:8])
+def test_listed_success(plant: Callable[[Case], None]) -> None:
+    """What is listed as a success has to be there, whatever the exit code."""
+    case = complete()
+    plant(case)
+    case.said = replace(case.said, code=143)
+
+    assert any(each.startswith("listed as success") for each in case.wrong())
+
+
+def test_exact_list() -> None:
+    """With exit code 1, what is missing is listed, and what is listed is missing."""
+    case = complete()
+    lose_tag(case)
+    listed: Rules = {f"{SOURCE}/team/app:nested": [f"{MIRROR}/copy/app:nested"]}
+    done = {key: to for key, to in case.said.done.items() if key not in listed}
+    case.said = Said(code=1, done=done, failed=listed)
+    assert [] == case.wrong()
+
+    case.here.tags["nested"] = NESTED.digest
+
+    assert [
+        f"listed as failed, but it is there: {SOURCE}/team/app:nested -> {MIRROR}/copy/app:nested"
+    ] == case.wrong()
+
+
+def test_filter() -> None:
+    """A cut index is right with exactly the entries that are wanted, and wrong uncut or cut too far."""
+    case = complete()
+    case.wanted = Wanted(arch=("amd64",))
+    cut, inner = index(AMD, attestation(AMD)), index(AMD)
+    assert 2 == len([each for each in case.wrong() if each.startswith("exit 0")])
+    case.world[PLACE] = hold({"multi": cut, "nested": inner})
+    assert [] == case.wrong()
+
+    case.here.tags["multi"] = inner.digest
+
+    assert any("1 entries" in each for each in case.wrong())
+
+
+def test_skipped() -> None:
+    """Where the filter leaves nothing, nothing has to be there, in no list either."""
+    case = complete()
+    case.wanted = Wanted(os=("windows",))
+    case.world.pop(PLACE)
+    case.said = replace(case.said, done={key: to for key, to in case.said.done.items() if "tool" in key})
+
+    assert [] == case.wrong()
+
+
+def test_rules() -> None:
+    """Rules name all tags, lists, matches and digests, each to every destination, by position."""
+    digest = f"sha256:{'0' * 64}"
+    rules = {
+        "a:1/x": ["b/y"],
+        "a:1/x:v1,v2": ["b/y:n1,n2", "c/z"],
+        "a:1/x:/^v/": ["b/m"],
+        f"a:1/x@{digest}": ["b/d"],
+    }
+
+    found = [str(pair) for pair in expand(rules, lambda *_: ["v1", "w"])]
+
+    assert [
+        "a:1/x:v1 -> b/y:v1", "a:1/x:w -> b/y:w",
+        "a:1/x:v1 -> b/y:n1", "a:1/x:v1 -> c/z:v1", "a:1/x:v2 -> b/y:n2", "a:1/x:v2 -> c/z:v2",
+        "a:1/x:v1 -> b/m:v1",
+        f"a:1/x@{digest} -> b/d@{digest}",
+    ] == found  # fmt: skip
+
+
+def test_conflict() -> None:
+    """Of two sources for one destination tag the second cannot come, unless both are the same image."""
+    sources = {(SOURCE, name): hold({"v1": top}) for name, top in (("a", AMD), ("b", ARM), ("c", AMD))}
+    rules = {f"{SOURCE}/{name}": [f"{MIRROR}/copy/app"] for name in "abc"}
+    task = Task(rules=rules, sources=sources, wanted=Wanted())
+
+    found = hopeless(task, {}, immutable=set(), refused=set(), lost=set())
+
+    assert [f"{SOURCE}/b:v1 -> {MIRROR}/copy/app:v1"] == [str(pair) for pair in found]
+
+
+def test_attestations_follow() -> None:
+    """An attestation stays with the image that it is about, and goes with it."""
+    repository = hold({"multi": MULTI})
+
+    tree = left_of(repository, MULTI.digest, Wanted(arch=("arm64",)))
+
+    assert tree
+    assert [ARM.digest] == [entry["digest"] for entry, _ in tree.entries or ()]
+
+
+def test_early_tag() -> None:
+    """A tag that is pushed before what it names is seen at that moment, even where all is there later."""
+    with Watched(check_references=False) as registry:
+        registry.store.watching = True
+        registry.add_manifest("copy/app", AMD.manifest, AMD.media_type, ["v1"])
+        for blob in AMD.blobs:
+            registry.add_blob("copy/app", blob)
+        assert 1 == len(registry.store.early)
+        registry.add_manifest("copy/app", AMD.manifest, AMD.media_type, ["v2"])
+
+        assert 1 == len(registry.store.early)
+    assert "" == dangling(registry.world()[registry.address, "copy/app"], AMD.digest)
+
+
+def test_sent_twice() -> None:
+    """A blob that is uploaded twice is seen, unless a fault touched its repository or a kill came between."""
+    blob = layer("twice")
+    with Watched() as registry:
+        for _ in range(2):
+            with Wire(Endpoint(address=registry.address)) as wire:
+                assert 201 == finish(wire, begin(wire, "copy/app"), digest_of(blob), blob).status
+        assert 1 == len(registry.sent_twice(kills=0))
+        assert [] == registry.sent_twice(kills=1)
+
+        registry.fault(Fault(action=Reply(status=500), path="/v2/copy/app/"))
+        ask(registry.address, "HEAD", f"/v2/copy/app/blobs/{digest_of(blob)}")
+
+        assert [] == registry.sent_twice(kills=0)
+
+
+def test_leaks(tmp_path: Path) -> None:
+    """A password that a file holds is found, wherever it lies but in the credentials file."""
+    (tmp_path / "auth.json").write_text("pass-word")
+    (tmp_path / "records").mkdir()
+    with Watched(auth="basic", password="pass-word") as registry:
+        assert [] == leaks(tmp_path, [registry])
+        (tmp_path / "records" / "x").write_bytes(b"a pass-word b")
+
+        assert ["records/x holds the secret pass-word"] == leaks(tmp_path, [registry])

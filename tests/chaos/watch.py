@@ -1,0 +1,133 @@
+"""Watching registries from within: tags as they are pushed, faults as they are met, requests that are due.
+
+What is to happen at a moment is tied to a number of requests, not to time, so that a seed means the same on a
+slow machine as on a fast one.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.chaos.checker import dangling
+from tests.chaos.expect import Held
+from tests.registry.faults import Faults
+from tests.registry.registry import Registry
+from tests.registry.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.registry.faults import Action
+    from tests.registry.log import Entry
+    from tests.registry.store import Repository, Stored
+
+_DIGEST = re.compile(r"digest=([^&]+)")
+
+
+class Delivered(NamedTuple):
+    """A fault that a request met."""
+
+    kind: str
+    method: str
+    target: str
+
+
+class WatchedStore(Store):
+    """Looks below every tag at the moment at which it is pushed."""
+
+    def __init__(self) -> None:
+        """Begin empty, and blind until `watching` is set: filling a registry is no push."""
+        super().__init__()
+        self.watching = False
+        self.early: list[str] = []
+        """Tags that pointed at something incomplete."""
+
+    def put(self, name: str, stored: Stored, *, digest: str = "", tags: Iterable[str] = ()) -> str:
+        """As Store, and then look."""
+        tags = list(tags)
+        digest = super().put(name, stored, digest=digest, tags=tags)
+        if self.watching and tags:
+            with self.lock:
+                what = dangling(held(self.repositories[name]), digest)
+            if what:
+                self.early.append(f"the tag {name}:{tags[0]} was moved, but {what}")
+        return digest
+
+
+class WatchedFaults(Faults):
+    """Notes what is met, and does what is due."""
+
+    def __init__(self) -> None:
+        """Begin with nothing due."""
+        super().__init__()
+        self.met: list[Delivered] = []
+        self._count = 0
+        self._due: dict[int, list[Callable[[], None]]] = {}
+        self._counting = threading.Lock()
+
+    def schedule(self, due: dict[int, list[Callable[[], None]]]) -> None:
+        """Count anew; call these at the requests of these numbers, from 1."""
+        with self._counting:
+            self._count, self._due = 0, due
+
+    def take(self, entry: Entry) -> Action | None:
+        """As Faults."""
+        with self._counting:
+            self._count += 1
+            due = self._due.get(self._count, ())
+        for act in due:
+            act()
+        action = super().take(entry)
+        if action is not None:
+            status = getattr(action, "status", "")
+            self.met.append(Delivered(f"{type(action).__name__}{status}", entry.method, entry.target))
+        return action
+
+
+class Watched(Registry):
+    """A registry that is watched."""
+
+    def __init__(self, **options: Any) -> None:
+        """See Registry."""
+        super().__init__(**options)
+        self.store: WatchedStore = WatchedStore()
+        self.faults: WatchedFaults = WatchedFaults()
+
+    def world(self) -> dict[tuple[str, str], Held]:
+        """What its repositories hold now."""
+        with self.store.lock:
+            return {(self.address, name): held(found) for name, found in self.store.repositories.items()}
+
+    def sent_twice(self, *, kills: int) -> list[str]:
+        """Blobs that were uploaded into one repository twice, with nothing to excuse it.
+
+        A fault excuses what it touched: its repository. A kill excuses what was under way.
+        """
+        uploads = self.requests(method="PUT", path=r"/blobs/uploads/.*digest=", status=201)
+        counts = Counter(
+            (entry.path.split("/blobs/")[0].removeprefix("/v2/"), _DIGEST.findall(entry.query)[0])
+            for entry in uploads
+        )
+        touched = {met.target.partition("/v2/")[2].partition("?")[0] for met in self.faults.met}
+        twice = [
+            (name, digest)
+            for (name, digest), count in counts.items()
+            if count > 1 and not any(path.startswith(f"{name}/") for path in touched)
+        ]
+        return (
+            []
+            if len(twice) <= kills * 16
+            else [f"{digest} was sent to {name} twice" for name, digest in twice]
+        )
+
+
+def held(repository: Repository) -> Held:
+    """A copy of what a repository holds."""
+    return Held(
+        tags=dict(repository.tags),
+        manifests={digest: (each.content, each.media_type) for digest, each in repository.manifests.items()},
+        blobs={digest: each.read() for digest, each in repository.blobs.items()},
+    )
