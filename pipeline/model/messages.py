@@ -92,7 +92,7 @@ class Move:
     mount: str = ""
     """Path of a repository of the destination's registry to mount from; empty: none is known."""
     check: bool = False
-    """Read the blob back by HEAD when done: the first one of a registry in a run."""
+    """Read the blob back by HEAD when done: a registry's first in a run, and mounts until one is found."""
     session: Session | None = None
     """What an earlier try, in this run or another, has left; added when the task is given out."""
 

@@ -54,14 +54,18 @@ def move(task: Move, context: Context) -> Moved:
         RegistryError: with `.fault.side` set; ThrottledError: the registry asks for a pause.
     """
     destination = context.clients.at(task.destination.registry, push=True)
-    try:
-        if task.ask and destination.head_blob(task.destination, task.blob.digest) is not None:
-            return Moved(key=task.key, how="present")
-    except RegistryError as error:
-        raise error.on("destination") from error
+    if task.ask and _is_there(task, destination):
+        return Moved(key=task.key, how="present")
     if task.blob.has_urls and _is_elsewhere(task, context):
         return _left(task)
     return _bring(task, destination, context)
+
+
+def _is_there(task: Move, destination: Client) -> bool:
+    try:
+        return destination.head_blob(task.destination, task.blob.digest) is not None
+    except RegistryError as error:
+        raise error.on("destination") from error
 
 
 def _is_elsewhere(task: Move, context: Context) -> bool:
@@ -94,7 +98,10 @@ def _bring(task: Move, destination: Client, context: Context) -> Moved:
     while True:
         try:
             how, confirmed = delivery.run(mount=mount, fresh=fresh)
-            if task.check or not confirmed:
+            if how == "mounted" and task.check and not _is_there(task, destination):
+                mount, delivery.refused = "", True
+                continue
+            if how != "mounted" and (task.check or not confirmed):
                 _check(task, destination)
             return Moved(key=task.key, how=how, refused=delivery.refused)
         except ThrottledError:

@@ -107,10 +107,11 @@ def test_lists_that_do_not_end(command: Command, scripted: Scripted, link: str) 
     assert "list of tags" in result.events("rule.failed")[0]["msg"]
 
 
+@pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("mount", ["refused", "unauthorized", "denied", "unsupported", "broken", "lie"])
-def test_mounts(command: Command, scripted: Scripted, mount: str) -> None:
-    """Whatever a registry answers to a mount, the blob is there in the end: a lie is healed."""
-    source, mirror = scripted(), scripted(mount=mount)
+def test_mounts(command: Command, scripted: Scripted, mount: str, *, strict: bool) -> None:
+    """Whatever is answered to a mount, the blob is there in the end, also where no manifest is checked."""
+    source, mirror = scripted(), scripted(mount=mount, check_references=strict)
     base = layer("base", size=10_000)
     for name in "abcd":
         source.add(f"team/{name}", image(base, layer(name)), "v1")

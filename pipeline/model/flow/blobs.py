@@ -80,6 +80,8 @@ class Blobs:
         self._asking: dict[Repository, dict[str, None]] = {}
         """Digests, in order, whose moves wait for word whether the repository is new."""
         self._checked: set[str] = set()
+        self._mounts: set[str] = set()
+        """Registries where a blob that they said they mounted was found."""
         self._unfinished: set[str] = set()
         """Keys of running moves that have an upload in the records."""
 
@@ -125,7 +127,12 @@ class Blobs:
         self._remove(spread, want)
 
     def go_on(self, task: Move) -> Move:
-        """The move as it is given out: with the upload that it can go on from, if there is one."""
+        """The move as it is given out: with the upload that it can go on from, if there is one.
+
+        Mounts are read back until one was found: those that are given out together, not all that wait.
+        """
+        if task.mount and task.destination.registry not in self._mounts:
+            task = replace(task, check=True)
         begun = self._desk.facts.unfinished(task.destination, task.blob.digest)
         if begun is None:
             return task
@@ -145,6 +152,7 @@ class Blobs:
             self.keep(task, None)
         if outcome.how == "mounted":
             self._desk.queue.registry(task.destination.registry).mounts += 1
+            self._mounts.add(task.destination.registry)
         if outcome.how != "left":
             self._desk.confirm(task.destination, task.blob.digest, is_blob=True)
         spread, want = self._find(task)

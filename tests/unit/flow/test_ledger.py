@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.errors import Fault
 from pipeline.model.messages import Lacking, Look, Move, Put, Read
 from pipeline.model.platform import parse_filter
+from pipeline.settings import Limits
 from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, index, manifest, rule
 
 
@@ -66,6 +67,18 @@ def test_mounts_refused() -> None:
 
     assert 4 == world.uploads[MIRROR, digest(b"base")]
     assert 4 == flow.counts.copied
+
+
+def test_first_mount_is_read_back() -> None:
+    """Mounts are read back until one was found: a registry may say that it mounted what it did not."""
+    world = World(limits=Limits(bodies=1, requests=1))
+    for name in "abcd":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+
+    world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abcd")])
+
+    mounts = [task for task in world.done if isinstance(task, Move) and task.mount]
+    assert [True, False, False] == [task.check for task in mounts]
 
 
 def test_first_uploader_killed() -> None:
