@@ -68,6 +68,8 @@ _OF_DESTINATION: dict[str, tuple[Any, ...]] = {
     "check_content_range": (True,),
     "patch_range": ("stuck", "none", "one-too-many"),
     "patch_takes": (7_000,),
+    "chunk_min": (4_000,),
+    "chunk_max": (12_000,),
     "monolithic_post": (True,),
     "immutable": ("ecr", "harbor", "quay", "acr"),
 }
@@ -149,6 +151,12 @@ def _options(random: Random, seed: int, *, is_source: bool) -> dict[str, Any]:
         for name, choices in table.items():
             if random.random() < share:
                 drawn[name] = random.choice(choices)
+    if "chunk_max" in drawn:
+        # Nobody takes less of a part than it says that a part may have.
+        drawn.pop("patch_takes", None)
+    if drawn.get("location") == "missing":
+        # Where each answer ends the address before it, each answer names the next one.
+        drawn["session_state"] = False
     return drawn
 
 

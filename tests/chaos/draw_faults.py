@@ -37,6 +37,8 @@ _OF_DESTINATION = (
     "put-manifest", "put-tag", "any",
 )  # fmt: skip
 _STATUSES = (400, 401, 403, 404, 408, 409, 416, 425, 429, 429, 500, 500, 502, 503, 503, 504, 520)
+_PATIENT = 1.0
+"""Seconds of a stall above which it is only met a few times."""
 _PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in</body></html>"
 KILLS = (
     "worker", "worker", "worker", "workers", "fork server", "supervisor", "everything",
@@ -62,9 +64,10 @@ def draw_fault(random: Random, *, is_source: bool) -> Fault:
     """One fault for one kind of request."""
     kind = random.choice(_OF_SOURCE if is_source else _OF_DESTINATION)
     method, path = REQUESTS[kind]
-    often = random.random() < 0.12
+    action = _draw_action(random, kind)
+    often = random.random() < 0.12 and getattr(action, "seconds", 0) < _PATIENT
     return Fault(
-        action=_draw_action(random, kind),
+        action=action,
         method=method,
         path=path,
         skip=random.choice((0, 0, 1, 2, random.randint(0, 20))),

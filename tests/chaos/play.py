@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.chaos.expect import Rules, World
     from tests.registry.faults import Fault
 
-LONGEST = 60.0
+LONGEST = 90.0
 """Seconds of one run; more is a hang."""
 _ENDS = {"INT": 130, "INT twice": 130, "INT to all": 130, "TERM": 143, "HUP": 129}
 _FATAL = {"supervisor", "everything"}
@@ -130,7 +130,7 @@ class Stage:
         drawn = self.drawn
         platforms = [f"--os={drawn.os}"] * bool(drawn.os) + [f"--arch={drawn.arch}"] * bool(drawn.arch)
         files = ["--output-success-images=done.json", "--output-images-format=json"]
-        return [*drawn.flags, *platforms, *files, "--output-failed-images=failed.json", "--patience=20s"]
+        return [*drawn.flags, *platforms, *files, "--output-failed-images=failed.json", "--patience=8s"]
 
     def _check(self, victim: Victim, code: int, *, excused: bool) -> list[str]:
         """What is wrong with how a run ended, and with what it left."""
