@@ -9,10 +9,11 @@ import os
 import secrets
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,23 @@ def line(played: Played) -> str:
     return f"seed {played.seed} | {played.brief} | {faults} | exits {ends} | {played.seconds:.1f}s | {result}"
 
 
+def _end_with_parent() -> None:
+    """Whoever kills the command kills its players: without it they would wait for ever for a round."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def rounds(count: int, jobs: int, folder: Path, first: int) -> Iterator[Played]:
     """Play so many rounds that count, from this seed on."""
     seed, counted = first, 0
     running: set[Future[Played]] = set()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _end_with_parent) as pool:
         while counted < count:
             while len(running) < min(jobs, count - counted):
                 running.add(pool.submit(play, seed, folder / str(seed)))
