@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError
 from pipeline.log import Event
+from pipeline.registry.cache import TokenCache
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
 from pipeline.registry.origins import StrayError, resolve_realm
@@ -27,20 +28,11 @@ if TYPE_CHECKING:
     from pipeline.model.credential import Credential
     from pipeline.registry.faults import Purpose
     from pipeline.registry.responses import Challenge
-    from pipeline.registry.tokens import Scopes, Token
+    from pipeline.registry.tokens import Scopes
     from pipeline.registry.wire import Answer
 
-_MAX_SLOTS = 512
 _MAX_WARNINGS = 20
 """Texts per registry and process; a peer that thinks up ever new ones is not worth more lines."""
-
-
-class _Slot:
-    """Tokens of one credential for one repository, fetched one at a time."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.tokens: list[Token] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +53,7 @@ class Auth:
         self._session = session
         self._lock = threading.Lock()
         self._challenges: dict[bool, tuple[str, Challenge]] = {}
-        self._slots: dict[tuple[str, str, Credential, str], _Slot] = {}
+        self._tokens = TokenCache()
         self._named: set[str] = set()
         self._warned: set[str] = set()
 
@@ -123,7 +115,8 @@ class Auth:
 
         Harbor offers Basic alone where a request carried any Authorization: a Bearer challenge stays known.
         """
-        self._discard(call.authorization)
+        if call.authorization.startswith(b"Bearer "):
+            self._tokens.discard(call.authorization.removeprefix(b"Bearer ").decode())
         challenge = _choose(response)
         known = self._challenges.get(call.insecure)
         if challenge is None and known is None:
@@ -142,13 +135,6 @@ class Auth:
         response = self._session.send(ping)
         finish(response)
         return _choose(response)
-
-    def _discard(self, authorization: bytes) -> None:
-        value = authorization.removeprefix(b"Bearer ").decode()
-        with self._lock:
-            slots = tuple(self._slots.values())
-        for slot in slots:
-            slot.tokens = [token for token in slot.tokens if token.value != value]
 
     def _encode(self, purpose: Purpose, token: str) -> bytes:
         if not token.isprintable():
@@ -173,21 +159,13 @@ class Auth:
             raise RegistryError(fault_for(purpose, words=str(error), code="UNAUTHORIZED")) from None
         service = challenge.parameters.get("service", "")
         key = (realm, service, credential, scopes[0].rpartition(":")[0])
-        with self._lock:
-            if len(self._slots) > _MAX_SLOTS:
-                self._slots = {
-                    k: slot for k, slot in self._slots.items() if slot.lock.locked() or slot.tokens
-                }
-            slot = self._slots.setdefault(key, _Slot())
-        with slot.lock:
-            now = time.monotonic()
-            slot.tokens = [token for token in slot.tokens if token.lasts(now, body=False)]
+        with self._tokens.hold(key, now=time.monotonic()) as slot:
             for token in slot.tokens:
-                if token.covers(scopes) and token.lasts(now, body=body):
+                if token.covers(scopes) and token.lasts(time.monotonic(), body=body):
                     return token.value, False
             server = TokenServer(self._session, purpose, credential, realm=realm, service=service)
             token = server.fetch(scopes)
-            slot.tokens.append(token)
+            slot.add(token)
             return token.value, True
 
 

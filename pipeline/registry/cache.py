@@ -1,0 +1,113 @@
+"""The tokens that a process holds for one registry: as many as it uses, however many repositories it meets.
+
+A run over 100,000 repositories gets a token for each, of 1 to 4 KiB, and uses it for a few minutes. Tokens
+that have run out are swept out when there are twice as many as after the last sweep, so that a request pays
+nothing for it; beyond a limit those go that were not used for longest, which costs a token request at most.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from pipeline.registry.tokens import Token
+
+_LEAST = 64
+"""Slots below which nobody sweeps."""
+_MOST = 2_048
+"""Slots; half of them stay."""
+_MOST_TOKENS = 8
+"""Of one slot, the youngest: each repository that a blob is mounted from makes a scope of its own."""
+
+
+class Slot:
+    """Tokens of one credential for one repository; whoever holds it may fetch another one."""
+
+    __slots__ = ("_tokens", "lock", "users")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.lock = threading.Lock()
+        self._tokens: list[Token] = []
+        self.users = 0
+        """Threads that hold it or wait for it; kept by the cache."""
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """Oldest first."""
+        return tuple(self._tokens)
+
+    def add(self, token: Token) -> None:
+        """Keep a token that was just fetched."""
+        self._tokens.append(token)
+        del self._tokens[:-_MOST_TOKENS]
+
+    def drop(self, token: Token) -> None:
+        """Keep it no longer; any thread may say so, for in-place changes of a list lose nothing."""
+        with suppress(ValueError):
+            self._tokens.remove(token)
+
+    def sweep(self, now: float) -> None:
+        """Drop what has run out, at `now` on the monotonic clock."""
+        for token in self.tokens:
+            if not token.lasts(now, body=False):
+                self.drop(token)
+
+
+class TokenCache:
+    """Slots by key; thread-safe."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._lock = threading.Lock()
+        self._slots: dict[Hashable, Slot] = {}
+        """Those used last at the end."""
+        self._sweep_at = _LEAST
+
+    def __len__(self) -> int:
+        """Slots."""
+        return len(self._slots)
+
+    @contextmanager
+    def hold(self, key: Hashable, *, now: float) -> Iterator[Slot]:
+        """The slot of `key`, for this thread alone until the block ends, swept.
+
+        A slot that somebody holds or waits for is never dropped: all who want its token get the same one.
+        """
+        with self._lock:
+            slot = self._slots.pop(key, None) or Slot()
+            self._slots[key] = slot
+            slot.users += 1
+            if len(self._slots) >= self._sweep_at:
+                self._sweep(now)
+        try:
+            with slot.lock:
+                slot.sweep(now)
+                yield slot
+        finally:
+            with self._lock:
+                slot.users -= 1
+
+    def discard(self, value: str) -> None:
+        """Drop the token with that value, wherever it is: the registry does not take it."""
+        with self._lock:
+            slots = tuple(self._slots.values())
+        for slot in slots:
+            for token in slot.tokens:
+                if token.value == value:
+                    slot.drop(token)
+
+    def _sweep(self, now: float) -> None:
+        for slot in self._slots.values():
+            slot.sweep(now)
+        used = {key: slot for key, slot in self._slots.items() if slot.users or slot.tokens}
+        if len(used) >= _MOST:
+            idle = [key for key, slot in used.items() if not slot.users]
+            for key in idle[: len(used) - _MOST // 2]:
+                del used[key]
+        self._slots = used
+        self._sweep_at = max(_LEAST, min(2 * len(used), _MOST))
