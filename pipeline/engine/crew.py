@@ -24,7 +24,7 @@ _THREADS: dict[Stage, int] = {"expand": 8, "resolve": 32, "transfer": 12}
 """Tasks that one process runs at a time; a transfer's are mostly waiting for bytes of its neighbours."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Member:
     """One worker process, and what it has been given."""
 
@@ -38,6 +38,8 @@ class Member:
     """Whether it has said anything yet."""
     alone: bool = False
     """Whether it runs a task that must have nothing beside it."""
+    kept_free: bool = False
+    """Whether it is given nothing more until it is idle, for a task that must have nothing beside it."""
     aborted_at: float | None = None
     """When it was told to print its stacks and die."""
 
@@ -64,6 +66,15 @@ class Crew:
         """
         return len(self._of(stage)) < _processes(stage) or bool(self._able(stage, idle=idle))
 
+    def keep_free(self, stage: Stage, *, wanted: bool) -> None:
+        """Have the least busy worker of a stage run empty for a task that must run alone, or not any more."""
+        members = self._of(stage)
+        if not wanted:
+            for member in members:
+                member.kept_free = False
+        elif members and not any(member.kept_free or member.alone for member in members):
+            min(members, key=lambda member: len(member.tasks)).kept_free = True
+
     def pick(self, stage: Stage, now: float, *, idle: bool = False) -> Member:
         """The least busy worker of a stage that has room, started where that makes one less busy.
 
@@ -84,7 +95,8 @@ class Crew:
         return [
             member
             for member in self._of(stage)
-            if len(member.tasks) < most and not (member.alone or member.process.inbox.broken)
+            if len(member.tasks) < most
+            and not (member.alone or member.process.inbox.broken or (member.kept_free and not idle))
         ]
 
     def _start(self, stage: Stage, now: float) -> Member:

@@ -150,6 +150,7 @@ class Supervisor:
         now = time.monotonic()
         given: dict[int, Member] = {}
         for stage in STAGES:
+            self._crew.keep_free(stage, wanted=self._flow.has_suspects(stage, now))
             while self._crew.has_room(stage) and (task := self._flow.take(stage, now)) is not None:
                 member = self._crew.pick(stage, now)
                 self._hand(member, task)
@@ -200,6 +201,9 @@ class Supervisor:
             if key.data is signals:
                 for number in signals.read():
                     self._signalled(number)
+            elif key.data not in self._crew.members:
+                # Both its pipes were reported at once, and the first was its end.
+                continue
             elif events & selectors.EVENT_WRITE:
                 key.data.process.inbox.flush()
                 self._watch(key.data)
@@ -215,7 +219,8 @@ class Supervisor:
 
     def _take_in(self, member: Member, answer: Answer) -> None:
         now = member.last_word = time.monotonic()
-        member.ready, self._stillborn = True, 0
+        if not member.ready:
+            member.ready, self._stillborn = True, 0
         match answer:
             case BootFailed():
                 self._trouble = MachineError(answer.reason)
@@ -273,7 +278,8 @@ class Supervisor:
             self._tell_progress()
         elif number == signal.SIGHUP and self._reopen_log is not None:
             self._reopen_log()
-        elif self._stopped_by:
+        elif self._drain_until is not None:
+            self._stopped_by = self._stopped_by or number
             self._drain_until = time.monotonic()
         else:
             self._stopped_by = number

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
+import os
+import selectors
+import signal
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline.engine.signals import Signals
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
 from pipeline.model.flow.ledger import Flow
+from pipeline.model.messages import Put
 from pipeline.model.platform import Filter
-from pipeline.settings import Settings
+from pipeline.model.reference import Reference, parse_repository
+from pipeline.settings import MIB, Settings
 from tests.engine.answers import BROKEN, RUNNER, TAGS
 from tests.unit.flow.memory import MemoryFacts
 from tests.unit.flow.world import MIRROR, SOURCE, rule
@@ -62,7 +69,7 @@ class Run:
             platforms=Filter(),
             now=time.monotonic(),
         )
-        supervisor = Supervisor(
+        self.supervisor = Supervisor(
             self.flow,
             settings=self.settings,
             keyring=self.folder,
@@ -71,7 +78,7 @@ class Run:
             reopen_log=None,
             runner=self.runner,
         )
-        self.ending: Ending = supervisor.run()
+        self.ending: Ending = self.supervisor.run()
 
     def named(self, name: str) -> list[Event]:
         """The events of one name."""
@@ -133,6 +140,28 @@ def test_full_disk(tmp_path: Path) -> None:
     assert run.named("run.drain")
 
 
+def test_worker_dies_with_a_full_inbox(tmp_path: Path) -> None:
+    """A worker that dies while its inbox waits for room is buried once: its pipes' ends come together."""
+    run = Run(tmp_path, f"{SOURCE}/a:v1")
+    supervisor = run.supervisor
+    supervisor._selector = selectors.DefaultSelector()
+    member = supervisor._crew.pick("transfer", time.monotonic())
+    os.kill(member.process.pid, signal.SIGSTOP)
+    place = Reference(parse_repository(f"{MIRROR}/a"), "v1")
+    supervisor._hand(member, Put(destination=place, media_type="", digest="", content=bytes(MIB)))
+    member.process.inbox.flush()
+    supervisor._watch(member)
+    assert member.process.inbox.pending
+
+    member.process.kill()
+    multiprocessing.connection.wait([member.process._process.sentinel], 10)
+    with Signals() as signals:
+        supervisor._wait(signals)
+
+    assert [] == supervisor._crew.members
+    assert 1 == len(run.named("worker.lost"))
+
+
 @pytest.mark.parametrize("retries", [0, 1])
 def test_nothing_to_do(tmp_path: Path, retries: int) -> None:
     """A run without rules ends at once, and starts no worker."""
@@ -154,3 +183,23 @@ def test_nothing_to_do(tmp_path: Path, retries: int) -> None:
 
     assert (0, None) == (ending.signal, ending.trouble)
     assert flow.finished
+
+
+def test_worker_is_kept_free(tmp_path: Path) -> None:
+    """A worker that is to run a suspected task is given nothing more until it is idle, then that alone."""
+    crew = Run(tmp_path, f"{SOURCE}/a:v1").supervisor._crew
+    member = crew.pick("resolve", time.monotonic())
+    task = Put(
+        destination=Reference(parse_repository(f"{MIRROR}/a"), "v1"), media_type="", digest="", content=b""
+    )
+    member.tasks["busy"] = task
+
+    crew.keep_free("resolve", wanted=True)
+    busy = (crew.has_room("resolve"), crew.has_room("resolve", idle=True))
+    member.tasks.clear()
+    idle = (crew.has_room("resolve"), crew.has_room("resolve", idle=True))
+    crew.keep_free("resolve", wanted=False)
+    after = crew.has_room("resolve")
+    crew.dismiss(timeout=1.0)
+
+    assert ((False, False), (False, True), True) == (busy, idle, after)

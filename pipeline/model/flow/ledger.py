@@ -97,6 +97,10 @@ class Flow:
             self._desk.story.tell(now, task.key, "given out")
         return self._images.manifests.blobs.go_on(task) if isinstance(task, Move) else task
 
+    def has_suspects(self, stage: Stage, now: float) -> bool:
+        """Whether a task waits that may start now, but only with nothing beside it."""
+        return self._queue.suspect(stage, now) is not None
+
     def keep(self, word: Kept) -> None:
         """Take down how far a running move's upload has got; what is said of another task is passed over."""
         task = self._queue.task(word.key)

@@ -175,15 +175,17 @@ class Ready:
         run with nothing beside them.
         """
         if alone:
-            found = next(
-                (t for t in self._alone.values() if stage_of(t) == stage and self._free(t, now)), None
-            )
+            found = self.suspect(stage, now)
         else:
             found = self._next((stage, True), now) or self._next((stage, False), now)
         if found:
             self.drop(found.key)
             self._hold(found)
         return found
+
+    def suspect(self, stage: Stage, now: float) -> Task | None:
+        """The next task of a stage that may start now, with nothing beside it; None: there is none."""
+        return next((t for t in self._alone.values() if stage_of(t) == stage and self._free(t, now)), None)
 
     def _next(self, queue: tuple[Stage, bool], now: float) -> Task | None:
         sets = self._queues.get(queue)
