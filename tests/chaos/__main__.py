@@ -9,19 +9,15 @@ import os
 import secrets
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.chaos.play import play
+from tests.chaos.rounds import rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.chaos.play import Played
 
 
@@ -32,35 +28,6 @@ def line(played: Played) -> str:
     ends = ",".join(map(str, played.codes))
     result = f"WRONG x{len(played.wrong)}" if played.wrong else "ok" if met else "void: nothing was delivered"
     return f"seed {played.seed} | {played.brief} | {faults} | exits {ends} | {played.seconds:.1f}s | {result}"
-
-
-def _end_with_parent() -> None:
-    """Whoever kills the command kills its players: without it they would wait for ever for a round."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def rounds(count: int, jobs: int, folder: Path, first: int) -> Iterator[Played]:
-    """Play so many rounds that count, from this seed on."""
-    seed, counted = first, 0
-    running: set[Future[Played]] = set()
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _end_with_parent) as pool:
-        while counted < count:
-            while len(running) < min(jobs, count - counted):
-                running.add(pool.submit(play, seed, folder / str(seed)))
-                seed += 1
-            over, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in over:
-                counted += bool(future.result().delivered or future.result().wrong)
-                yield future.result()
-        for future in running:
-            future.cancel()
 
 
 def main() -> int:
