@@ -66,8 +66,9 @@ class Read:
 
     @property
     def key(self) -> str:
-        """Identity: repository, digest, and whether the config is read too."""
-        return f"read {self.repository}@{self.digest}" + ("+config" if self.config else "")
+        """Identity: repository, digest, side, and whether the config is read too."""
+        there = "!" if self.side == "destination" else ""
+        return f"read {self.repository}@{self.digest}" + ("+config" if self.config else "") + there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

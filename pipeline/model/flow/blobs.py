@@ -15,7 +15,7 @@ from pipeline.model.messages import Expand, Move, Session
 from pipeline.model.reference import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pipeline.errors import Fault
     from pipeline.model.flow.desk import Desk
@@ -79,7 +79,6 @@ class Blobs:
         self._is_new: dict[Repository, bool] = {}
         self._asking: dict[Repository, dict[str, None]] = {}
         """Digests, in order, whose moves wait for word whether the repository is new."""
-        self._checked: set[str] = set()
         self._mounts: set[str] = set()
         """Registries where a blob that they said they mounted was found."""
         self._unfinished: set[str] = set()
@@ -90,7 +89,7 @@ class Blobs:
         key: str,
         blob: Descriptor,
         *,
-        source: Repository,
+        sources: Sequence[Repository],
         destination: Repository,
         doubted: bool = False,
     ) -> bool:
@@ -103,9 +102,8 @@ class Blobs:
             self._forget_if_idle(destination.registry, blob.digest)
             return True
         if want is None:
-            want = spread.wants[destination.path] = Want(destination, blob, [source], held_before=held != "")
-        elif source not in want.sources:
-            want.sources.append(source)
+            want = spread.wants[destination.path] = Want(destination, blob, [], held_before=held != "")
+        want.sources.extend(source for source in sources if source not in want.sources)
         want.needed_by.add(key)
         want.doubted = want.doubted or doubted
         if doubted and destination.path in spread.there:
@@ -131,7 +129,8 @@ class Blobs:
 
         Mounts are read back until one was found: those that are given out together, not all that wait.
         """
-        if task.mount and task.destination.registry not in self._mounts:
+        unknown = task.destination.registry not in self._mounts
+        if unknown if task.mount else self._desk.proofs.due(task):
             task = replace(task, check=True)
         begun = self._desk.facts.unfinished(task.destination, task.blob.digest)
         if begun is None:
@@ -166,9 +165,18 @@ class Blobs:
         for key in waiting:
             self._on_there(key, task.blob.digest)
 
+    def returned(self, task: Move) -> bool:
+        """A move came back undone; False: nobody needs it any more."""
+        spread, want = self._find(task)
+        if spread is None or want is None:
+            return False
+        if not want.needed_by:
+            self._remove(spread, want)
+            return False
+        return self._desk.ready(task)
+
     def failed(self, task: Move, outcome: Failed) -> None:
         """A move failed: at the source for all who share that source, at the destination for one."""
-        self._checked.discard(task.destination.registry)
         self._unfinished.discard(task.key)
         spread, want = self._find(task)
         if spread is None or want is None:
@@ -227,11 +235,7 @@ class Blobs:
                 return
             ask = not self._is_new[here]
         want.fresh_mount = fresh
-        check = here.registry not in self._checked
-        self._checked.add(here.registry)
-        want.task = Move(
-            source=want.sources[0], blob=want.blob, destination=here, ask=ask, mount=mount, check=check
-        )
+        want.task = Move(source=want.sources[0], blob=want.blob, destination=here, ask=ask, mount=mount)
         self._desk.ready(want.task)
 
     def _mount_from(self, spread: Spread, want: Want) -> tuple[str, bool]:

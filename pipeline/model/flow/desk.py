@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.model.facts import Held
 from pipeline.model.flow.limits import Ready
+from pipeline.model.flow.proofs import Proofs
 from pipeline.model.flow.story import Story
-from pipeline.model.messages import Put
+from pipeline.model.messages import Expand, Look, Move, Put, Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.errors import Fault
+    from pipeline.errors import Fault, Side
     from pipeline.log import Event
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Task
@@ -28,6 +30,7 @@ class Desk:
         self.run = run
         self.facts = facts
         self.queue = Ready(limits)
+        self.proofs = Proofs()
         self.story = Story()
         self.now = 0.0
         self.events: list[Event] = []
@@ -40,23 +43,34 @@ class Desk:
         self.may_put: Callable[[Put], bool] | None = None
         """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
 
-    def ready(self, task: Task) -> None:
+    def ready(self, task: Task) -> bool:
         """Queue a task; at a registry that was given up it is doomed at once.
 
         One that is running already will answer for whoever asks again, and a run that is stopping takes
         nothing but the puts that it allows.
+
+        Returns:
+            Whether an outcome will follow.
         """
         if self.queue.running(task.key):
-            return
+            return True
         if self.may_put is not None and not (isinstance(task, Put) and self.may_put(task)):
-            return
+            return False
         for name, _ in self.queue.demand(task):
-            fault = self.queue.registry(name).given_up
-            if fault:
-                self.doomed.append((task, fault))
-                return
+            if self.queue.registry(name).given_up:
+                self.doom(task, name)
+                return True
         self.story.tell(self.now, task.key, "ready")
         self.queue.add(task, alone=self.marks.get(task.key, 0) >= 2)  # noqa: PLR2004 - two deaths are suspicious
+        return True
+
+    def doom(self, task: Task, registry: str) -> None:
+        """Have a task fail that needs a registry which was given up."""
+        fault = self.queue.registry(registry).given_up
+        assert fault is not None
+        side, path = _place(task, registry)
+        aimed = replace(fault, operation="ask the registry", side=side, registry=registry, repository=path)
+        self.doomed.append((task, aimed))
 
     def holds(self, repository: Repository, digest: str) -> bool:
         """Whether this run has seen that the repository holds the blob or manifest."""
@@ -65,3 +79,20 @@ class Desk:
     def confirm(self, repository: Repository, digest: str, *, is_blob: bool) -> None:
         """A destination has confirmed that it holds a blob or a manifest."""
         self.facts.write(Held(repository=repository, digest=digest, is_blob=is_blob))
+
+
+def _place(task: Task, registry: str) -> tuple[Side, str]:
+    """On which side of a task a registry stands, and with which repository."""
+    match task:
+        case Expand() | Read():
+            return task.side, task.repository.path
+        case Put():
+            return "destination", task.destination.repository.path
+        case Look(source=source) if source is not None and source.repository.registry == registry:
+            return "source", source.repository.path
+        case Look():
+            there = (d.repository for d in task.destinations if d.repository.registry == registry)
+            return "destination", next(there).path
+        case Move():
+            here = task.destination
+            return ("destination", here.path) if here.registry == registry else ("source", task.source.path)

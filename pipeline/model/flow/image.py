@@ -46,6 +46,8 @@ class Image:
     """Keys of the entries whose end is the image's end."""
     how: str = ""
     """Why it counts as up to date."""
+    doubts: int = 0
+    """How often its registry lacked what was taken to be there."""
     sent: bool = False
     """Whether anything had to be stored for it."""
     requests: int = 0

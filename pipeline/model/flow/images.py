@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, ManifestError
+from pipeline.model.facts import Forgotten
 from pipeline.model.flow.endings import renamed, unreadable
 from pipeline.model.flow.image import SINGLE_TYPES, Image
-from pipeline.model.flow.manifests import Belief, Entry, Manifests
+from pipeline.model.flow.looks import Looks
+from pipeline.model.flow.manifests import MAX_HEALS, Belief, Entry, Manifests
 from pipeline.model.flow.reads import Reads
 from pipeline.model.manifest import same_json
 from pipeline.model.messages import Expand, Failed, Found, Look, Looked, Move, Put, Read
@@ -30,17 +32,21 @@ if TYPE_CHECKING:
 class Images:
     """The ledger of open images."""
 
-    def __init__(self, desk: Desk, endings: Endings, *, platforms: Filter, force: bool) -> None:
-        """`force`: what the destination has is pushed again."""
+    def __init__(
+        self, desk: Desk, endings: Endings, *, platforms: Filter, force: bool, most_bytes: int
+    ) -> None:
+        """`force`: what the destination has is pushed again; `most_bytes`: see Reads."""
         self._desk = desk
         self._endings = endings
         self._filter = platforms
         self._force = force
         self._open: dict[str, Image] = {}
-        self._looks: dict[str, list[str]] = {}
         self._followers: dict[str, list[str]] = {}
-        self.reads = Reads(desk, on_got=self._got, on_failed=self._read_failed)
-        self.manifests = Manifests(desk, on_stored=self._stored, on_failed=self.fail)
+        self.reads = Reads(desk, on_got=self._got, on_failed=self._read_failed, most=most_bytes)
+        self.looks = Looks(desk, on_looked=self._looked, on_failed=self.fail)
+        self.manifests = Manifests(
+            desk, on_stored=self._stored, on_failed=self.fail, on_unread=self._read_again
+        )
 
     def __len__(self) -> int:
         """Open images."""
@@ -63,20 +69,10 @@ class Images:
         return image
 
     def look(self, source: Reference, images: list[Image]) -> None:
-        """Ask for the digests of one source and of all its destinations that are not up to date by nature."""
-        asked = []
-        for image in images:
-            if image.destination == source:
-                self._unchanged(image, "source and destination are the same", "")
-            else:
-                asked.append(image)
-        if asked:
-            self._look(source, asked, tuple(image.destination for image in asked))
-
-    def _look(self, source: Reference, images: list[Image], destinations: tuple[Reference, ...]) -> None:
-        task = Look(source=source, destinations=destinations)
-        self._looks.setdefault(task.key, []).extend(image.key for image in images)
-        self._desk.ready(task)
+        """Ask for the digests of one source and of all its destinations that are not the source itself."""
+        self.looks.look(
+            source, {each.key: each.destination if each.destination != source else None for each in images}
+        )
 
     def follow(self, image: Image, rival: str) -> None:
         """Another source has claimed the destination: wait for what becomes of it."""
@@ -91,50 +87,25 @@ class Images:
         rival = self._rival(image)
         if rival is not None and rival.result in ("copied", "unchanged"):
             image.step = "looking"
-            self._look(image.source, [image], ())
+            self.looks.look(image.source, {image.key: None})
         else:
             self.fail(
                 image.key, self._endings.conflict(image, retryable=rival is not None and rival.retryable)
             )
 
     def looked(self, task: Look, outcome: Looked | Failed) -> None:
-        """Both sides have answered."""
+        """Both sides of images have answered, or one destination that was asked for a child manifest."""
         if task.source is None:
             found = outcome.fault if isinstance(outcome, Failed) else outcome.destinations[0]
             self.manifests.looked(task.destinations[0], found)
-            return
-        if isinstance(outcome, Failed) and _is_of_destination(task, outcome.fault):
-            self.part(task, outcome.fault.registry, outcome.fault)
-            return
-        for key in self._looks.pop(task.key, ()):
-            image = self._open.get(key)
-            if image is None:
-                continue
-            if isinstance(outcome, Failed):
-                self.fail(key, outcome.fault)
-            elif isinstance(outcome.source, Fault):
-                self.fail(key, outcome.source)
-            else:
-                assert outcome.source is not None
-                there = dict(zip(task.destinations, outcome.destinations, strict=True))
-                self._compare(image, outcome.source, there.get(image.destination))
+        else:
+            self.looks.looked(task, outcome)
 
-    def part(self, task: Look, registry: str, fault: Fault | None = None) -> None:
-        """Take the destinations at one registry out of a Look, so that the others need not wait for it.
-
-        With `fault` their images fail, else they are looked at by themselves.
-        """
-        images = [self._open[key] for key in self._looks.pop(task.key, ()) if key in self._open]
-        there = [image for image in images if image.destination.repository.registry == registry]
-        for part in ([image for image in images if image not in there], there):
-            if part is there and fault is not None:
-                for image in there:
-                    self.fail(image.key, fault)
-            elif part and task.source is not None:
-                self._look(task.source, part, tuple(image.destination for image in part))
-
-    def _compare(self, image: Image, source: Found, there: Found | Fault | None) -> None:
+    def _looked(self, key: str, source: Found, there: Found | Fault | None) -> None:
         """Stop where nothing changed; else read."""
+        image = self._open.get(key)
+        if image is None:
+            return
         image.source_digest = source.digest
         if image.rival:
             rival = self._rival(image)
@@ -145,6 +116,9 @@ class Images:
             return
         if isinstance(there, Fault):
             self.fail(image.key, there)
+            return
+        if image.destination == image.source:
+            self._unchanged(image, "source and destination are the same", source.digest)
             return
         image.found = there
         if there is not None:
@@ -216,9 +190,9 @@ class Images:
     def _is_complete_there(self, image: Image) -> bool:
         """Whether everything below the root is known to be in the destination repository."""
         here = image.destination.repository
-        return not self._filter.active and (
-            image.source.repository == here or self._desk.holds(here, image.source_digest)
-        )
+        if self._filter.active or image.doubts:
+            return False
+        return image.source.repository == here or self._desk.holds(here, image.source_digest)
 
     def _planned(self, image: Image) -> None:
         """The whole tree has been read: prune it, and compare once more with what the destination has."""
@@ -297,14 +271,30 @@ class Images:
         here = reference.repository
         if not reference.is_digest or reference == image.destination:
             return "absent"
-        if image.source.repository == here and manifest.digest in image.tree:
-            return "there"
-        if self._desk.holds(here, manifest.digest):
-            return "there"
+        own = image.source.repository == here and manifest.digest in image.tree
+        if own or self._desk.holds(here, manifest.digest):
+            return "ask" if image.doubts else "there"
         if self._force:
             return "absent"
         known = equal or image.found is not None or self._desk.facts.held(here, manifest.digest)
         return "ask" if known else "absent"
+
+    def _read_again(self, keys: list[str], fault: Fault) -> None:
+        """The destination lacks what an index names: read the whole tree, and bring what is missing."""
+        images = [self._open[key] for key in keys]
+        for image in images:
+            for entry in image.entries:
+                self.manifests.leave(image.key, entry)
+            image.entries.clear()
+            image.doubts += 1
+            image.plan, image.step = None, "reading"
+            here = image.destination.repository
+            self._desk.facts.write(Forgotten(repository=here, digest=image.source_digest))
+        for image in images:
+            if image.doubts > MAX_HEALS:
+                self.fail(image.key, fault)
+            else:
+                self._read_on(image)
 
     def _stored(self, key: str, entry: Entry) -> None:
         image = self._open.get(key)
@@ -358,9 +348,8 @@ class Images:
     def _payer(self, task: Task) -> str:
         match task:
             case Look():
-                return next(iter(self._looks.get(task.key, ())), "") or self.manifests.first_image(
-                    str(task.destinations[0]) if task.destinations else ""
-                )
+                below = str(task.destinations[0]) if task.destinations and task.source is None else ""
+                return self.looks.first_image(task.key) or self.manifests.first_image(below)
             case Read():
                 return self.reads.first_image(task.key)
             case Put():
@@ -377,6 +366,28 @@ class Images:
             image.blobs[outcome.how] = image.blobs.get(outcome.how, 0) + 1
         self.manifests.blobs.moved(task, outcome)
 
+    def returned(self, task: Task) -> None:
+        """A task came back undone: it is ready again if anything still needs it."""
+        match task:
+            case Look(source=None) | Expand():
+                again = self._desk.ready(task)
+            case Look():
+                again = self.looks.returned(task)
+            case Read():
+                again = self.reads.returned(task)
+            case Put():
+                again = self.manifests.returned(task)
+            case Move():
+                again = self.manifests.blobs.returned(task)
+        if not again:
+            self._desk.marks.pop(task.key, None)
+
+    def finish(self) -> None:
+        """While stopping: put what belongs to images all of whose blobs have come."""
+        for image in list(self._open.values()):
+            if image.step == "moving" and self.manifests.lacks_no_blob(image.entries):
+                self.manifests.finish(image.entries)
+
     def may_put(self, task: Put) -> bool:
         """While stopping: whether the put belongs to an image all of whose blobs are there."""
         images = (self._open[key] for key in self.manifests.images_of(task) if key in self._open)
@@ -386,10 +397,3 @@ class Images:
     def open_images(self) -> list[Image]:
         """All open images, for the window, displays and checks of invariants."""
         return list(self._open.values())
-
-
-def _is_of_destination(task: Look, fault: Fault) -> bool:
-    """Whether a whole Look failed for a registry that is none of the source's."""
-    assert task.source is not None
-    there = {destination.repository.registry for destination in task.destinations}
-    return fault.registry in there - {task.source.repository.registry}

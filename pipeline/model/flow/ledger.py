@@ -77,7 +77,13 @@ class Flow:
         self._passes_left = settings.retries
         lines = {rule.number: rule.line for rule in rules}
         self._endings = Endings(self._desk, self.counts, platforms=platforms, lines=lines)
-        self._images = Images(self._desk, self._endings, platforms=platforms, force=settings.force)
+        self._images = Images(
+            self._desk,
+            self._endings,
+            platforms=platforms,
+            force=settings.force,
+            most_bytes=settings.limits.window_bytes,
+        )
         self._window = Window(self._desk, self._images, self.counts, rules=rules, limits=settings.limits)
         self._pauses = Pauses(self._desk, self._images, patience=settings.patience)
         self._endings.may_retry = self._window.may_retry = self._passes_left > 0
@@ -95,7 +101,13 @@ class Flow:
         task = self._queue.take(stage, now, alone=alone)
         if task is not None:
             self._desk.story.tell(now, task.key, "given out")
-        return self._images.manifests.blobs.go_on(task) if isinstance(task, Move) else task
+        match task:
+            case Move():
+                return self._images.manifests.blobs.go_on(task)
+            case Put():
+                return self._images.manifests.go_on(task)
+            case _:
+                return task
 
     def has_suspects(self, stage: Stage, now: float) -> bool:
         """Whether a task waits that may start now, but only with nothing beside it."""
@@ -117,6 +129,7 @@ class Flow:
         self._desk.events.extend(outcome.events)
         self._pay(task, outcome.cost)
         self._images.charge(task, outcome.cost)
+        self._desk.proofs.settled(task, outcome)
         match outcome:
             case Lost():
                 self._lost(task, outcome)
@@ -220,7 +233,7 @@ class Flow:
     def _lost(self, task: Task, outcome: Lost) -> None:
         """The worker died: what it was running gets a mark; one that died alone was killed by its task."""
         if not outcome.begun:
-            self._desk.ready(task)
+            self._images.returned(task)
             return
         if outcome.alone:
             fault = Fault(operation=task.key, words=f"the worker died: {outcome.reason}", code="WORKER_DIED")
@@ -228,7 +241,7 @@ class Flow:
             self._decide(task, Failed(key=task.key, fault=fault))
             return
         self._desk.marks[task.key] = self._desk.marks.get(task.key, 0) + 1
-        self._desk.ready(task)
+        self._images.returned(task)
 
     def tick(self, now: float) -> None:
         """Let time pass: registries that have let nothing through for too long are given up."""
@@ -242,7 +255,9 @@ class Flow:
             doomed, self._desk.doomed = self._desk.doomed, []
             for task, fault in doomed:
                 self._decide(task, Failed(key=task.key, fault=fault))
-            if self._desk.may_put is None:
+            if self._desk.may_put is not None:
+                self._images.finish()
+            else:
                 self._window.admit()
                 if not self._desk.doomed and self._pass_is_over():
                     self._next_pass()

@@ -232,6 +232,10 @@ class Ready:
         """Whether the task has been given out and not come back."""
         return key in self._held
 
+    def knows(self, key: str) -> bool:
+        """Whether the task is ready or running."""
+        return key in self._held or key in self._where or key in self._alone
+
     def task(self, key: str) -> Task | None:
         """The running task of that key; None: no such task runs."""
         return self._held[key][0] if key in self._held else None
@@ -252,6 +256,15 @@ class Ready:
             task for sets in self._queues.values() for tasks in sets.values() for task in tasks.values()
         )
         return [*queued, *self._alone.values()]
+
+    def pauses(self, registry: str, now: float) -> bool:
+        """Whether the registry may not be asked now."""
+        found = self._registries.get(registry)
+        return found is not None and found.cool_until > now
+
+    def pausing(self, now: float) -> set[str]:
+        """Registries that may not be asked now."""
+        return {name for name, registry in self._registries.items() if registry.cool_until > now}
 
     def cooling(self, now: float) -> Iterator[tuple[str, Registry]]:
         """Registries that cool down, or have let nothing through since a while."""

@@ -5,7 +5,7 @@ One entry per destination reference: child manifests are shared by all images th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import Fault
@@ -34,7 +34,8 @@ class Entry:
 
     destination: Reference
     manifest: Manifest
-    source: Repository
+    sources: list[Repository]
+    """Where its blobs can be read, first choice first."""
     belief: Belief
     images: set[str] = field(default_factory=set)
     """Keys of the open images that need it."""
@@ -65,6 +66,8 @@ class Manifests:
         desk: the common desk.
         on_stored: called with (image key, entry) when an entry that the image needs is in place.
         on_failed: called with (image key, fault) when it cannot be brought there.
+        on_unread: called with (image keys, fault) when their registry lacks children that were taken to be
+            there without having been read.
     """
 
     def __init__(
@@ -73,13 +76,14 @@ class Manifests:
         *,
         on_stored: Callable[[str, Entry], None],
         on_failed: Callable[[str, Fault], None],
+        on_unread: Callable[[list[str], Fault], None],
     ) -> None:
         """See the class."""
         self._desk = desk
         self._on_stored = on_stored
         self._on_failed = on_failed
+        self._on_unread = on_unread
         self._entries: dict[str, Entry] = {}
-        self._checked: set[str] = set()
         self.blobs = Blobs(desk, on_there=self._blob_there, on_failed=self._blob_failed)
 
     def need(
@@ -89,12 +93,15 @@ class Manifests:
         key = str(destination)
         entry = self._entries.get(key)
         if entry is None or entry.manifest.digest != manifest.digest:
-            entry = Entry(destination, manifest, source, belief)
+            entry = Entry(destination, manifest, [source], belief)
             self._entries[key] = entry
             entry.images.add(image)
             self._begin(entry)
         else:
             entry.images.add(image)
+            if source not in entry.sources:
+                entry.sources.append(source)
+                self._want(entry, entry.lacks_blobs, doubted=False)
         return entry
 
     def leave(self, image: str, key: str) -> None:
@@ -142,37 +149,59 @@ class Manifests:
         along, and must find the others there to give them up.
         """
         repository = entry.destination.repository
-        same = entry.source == repository and not doubted
-        wanted = () if same else entry.manifest.blobs
-        entry.lacks_blobs = {blob.digest for blob in wanted}
+        same = repository in entry.sources and not doubted
+        entry.lacks_blobs = set() if same else {blob.digest for blob in entry.manifest.blobs}
         for child in entry.manifest.children:
             below = self._entries.get(str(Reference(repository, child.digest)))
             if below is not None:
                 below.parents.add(entry.key)
                 if not below.stored:
                     entry.lacks_children.add(below.key)
-        for blob in wanted:
-            there = self.blobs.want(
-                entry.key, blob, source=entry.source, destination=repository, doubted=doubted
-            )
-            if there:
-                entry.lacks_blobs.discard(blob.digest)
+        self._want(entry, entry.lacks_blobs, doubted=doubted)
         self._put_when_complete(entry)
+
+    def _want(self, entry: Entry, digests: set[str], *, doubted: bool) -> None:
+        """Have blobs brought from any of the entry's sources."""
+        place = entry.destination.repository
+        for blob in [each for each in entry.manifest.blobs if each.digest in digests]:
+            if self.blobs.want(entry.key, blob, sources=entry.sources, destination=place, doubted=doubted):
+                entry.lacks_blobs.discard(blob.digest)
 
     def _put_when_complete(self, entry: Entry) -> None:
         if entry.lacks_blobs or entry.lacks_children or entry.task or entry.stored or entry.asking:
             return
-        registry = entry.destination.repository.registry
-        check = registry not in self._checked
-        self._checked.add(registry)
         entry.task = Put(
             destination=entry.destination,
             media_type=entry.manifest.media_type,
             digest=entry.manifest.digest,
             content=entry.manifest.content,
-            check=check,
         )
-        self._desk.ready(entry.task)
+        if not self._desk.ready(entry.task):
+            entry.task = None
+
+    def go_on(self, task: Put) -> Put:
+        """The put as it is given out: to be read back, if it is the first."""
+        return replace(task, check=True) if self._desk.proofs.due(task) else task
+
+    def returned(self, task: Put) -> bool:
+        """A put came back undone; False: nobody needs it any more, or the run is stopping."""
+        entry = self._of(task)
+        if entry is None:
+            return False
+        if not entry.images:
+            entry.task = None
+            self._drop(entry)
+            return False
+        if not self._desk.ready(task):
+            entry.task = None
+        return entry.task is not None
+
+    def finish(self, keys: set[str]) -> None:
+        """While stopping: put what of an image can be put now."""
+        for entry in [self._entries[key] for key in keys if key in self._entries]:
+            if entry.task and not self._desk.queue.knows(entry.task.key):
+                entry.task = None
+            self._put_when_complete(entry)
 
     def looked(self, destination: Reference, found: Found | Fault | None) -> None:
         """The destination has answered whether it has a manifest that was asked for by digest."""
@@ -218,12 +247,21 @@ class Manifests:
         if entry is None:
             return
         entry.task = None
-        self._checked.discard(task.destination.repository.registry)
         if entry.heals >= MAX_HEALS or not entry.images:
             self._fail(entry, outcome.fault)
             return
         entry.heals += 1
-        self._doubt(entry)
+        if self._names_unread(entry):
+            self._on_unread(list(entry.images), outcome.fault)
+        else:
+            self._doubt(entry)
+
+    def _names_unread(self, entry: Entry) -> bool:
+        """Whether it has children of which nothing is known but that they were taken to be there."""
+        place = entry.destination.repository
+        return any(
+            str(Reference(place, child.digest)) not in self._entries for child in entry.manifest.children
+        )
 
     def _doubt(self, entry: Entry) -> None:
         repository = entry.destination.repository
@@ -240,7 +278,6 @@ class Manifests:
 
     def put_failed(self, task: Put, outcome: Failed) -> None:
         """A put failed."""
-        self._checked.discard(task.destination.repository.registry)
         entry = self._of(task)
         if entry is not None:
             entry.task = None

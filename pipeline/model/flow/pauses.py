@@ -30,7 +30,7 @@ class Pauses:
 
     Args:
         desk: the common desk.
-        images: open images, whose Looks are taken apart so that one destination holds up no other.
+        images: open images, whose looks are taken apart so that one destination holds up no other.
         patience: seconds after which a registry that lets nothing through is given up.
     """
 
@@ -46,8 +46,9 @@ class Pauses:
         if isinstance(outcome, Looked):
             faults = [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
         silent = {fault.registry for fault in faults if fault.status is None}
+        asked = {name for name, count in outcome.cost.requests if count}
         for name, kind in self._desk.queue.demand(task):
-            if name not in silent:
+            if name in asked and name not in silent:
                 registry = self._desk.queue.registry(name)
                 if registry.paused_since is not None and registry.cool_until <= self._desk.now:
                     self._recovered(name, registry)
@@ -70,19 +71,22 @@ class Pauses:
         self._hold(task, outcome.fault, outcome.delay)
 
     def _hold(self, task: Task, fault: Fault, delay: float) -> None:
-        registry = self._desk.queue.registry(fault.registry)
-        if registry.cool_until <= self._desk.now:
+        name = fault.registry
+        registry = self._desk.queue.registry(name)
+        begins = registry.cool_until <= self._desk.now
+        if begins:
             self._say(fault, delay)
         if registry.paused_since is None:
             registry.paused_since = self._desk.now
         registry.cool_until = max(registry.cool_until, self._desk.now + delay)
         if registry.blocked_since is None:
             registry.blocked_since = self._desk.now
-        name = fault.registry
         if isinstance(task, Look) and task.source and name != task.source.repository.registry:
-            self._images.part(task, name)
+            self._images.looks.part(task, name)
         else:
-            self._desk.ready(task)
+            self._images.returned(task)
+        if begins:
+            self._images.looks.pause(name)
 
     def _say(self, fault: Fault, delay: float) -> None:
         why = f"{fault.status}" if fault.status else fault.words
@@ -119,12 +123,12 @@ class Pauses:
         )
 
     def give_up(self, name: str, fault: Fault) -> None:
-        """Ask the registry nothing more in this pass: whatever needs it fails with the same fault."""
+        """Ask the registry nothing more in this pass: whatever needs it fails for the same reason."""
         self._desk.queue.registry(name).given_up = fault
         for task in self._desk.queue.tasks():
             if any(name == place for place, _ in self._desk.queue.demand(task)):
                 self._desk.queue.drop(task.key)
-                self._desk.doomed.append((task, fault))
+                self._desk.doom(task, name)
 
     def tick(self) -> None:
         """Give up registries that have let nothing through for too long."""

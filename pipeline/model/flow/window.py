@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 OPEN_RULES = 16
 """Rules that are expanded at a time: each holds at most one page of tags."""
 MAX_PAGES = 10_000
+HELD_UP = 16
+"""Windows that are filled at most while images wait for a registry that pauses, so that others go on."""
 
 
 @dataclass(slots=True)
@@ -103,15 +105,16 @@ class Window:
         """Tags and digests of the pages read so far that wait for room."""
         return sum(len(cursor.names) for cursor in self._open)
 
-    def _has_room(self) -> bool:
-        held = self._images.reads.bytes_held
-        return not self._images or (
-            len(self._images) < self._limits.window_images and held < self._limits.window_bytes
-        )
+    def _has_room(self, held_up: int) -> bool:
+        """Images that wait for a registry that pauses take little: they fill a window of their own."""
+        count, most = len(self._images), self._limits.window_images
+        room = count - held_up < most and count < most * HELD_UP
+        return not self._images or (room and self._images.reads.bytes_held < self._limits.window_bytes)
 
     def admit(self) -> None:
         """Open images while there is room; ask for pages where names run out."""
-        while self._has_room():
+        held_up = self._images.looks.held_up()
+        while self._has_room(held_up):
             if self._admit_again():
                 continue
             while self._startable and len(self._open) < OPEN_RULES:

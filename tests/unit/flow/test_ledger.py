@@ -178,13 +178,13 @@ def test_same_registry_moves_no_blob() -> None:
 
 
 def test_source_equals_destination() -> None:
-    """Source and destination equal: up to date, without any request."""
+    """Source and destination equal: up to date, where one HEAD finds it."""
     world = World()
     world.push(f"{MIRROR}/a", image("base"), "v1")
 
     flow = world.run([rule(f"{MIRROR}/a:v1", f"{MIRROR}/a:v1")])
 
-    assert not world.requests
+    assert {"HEAD": 1} == dict(world.requests)
     assert 1 == flow.counts.unchanged
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Fault
@@ -208,7 +208,13 @@ class World:
         self.script[part] += [lambda task: Throttled(key=task.key, fault=fault, delay=delay)] * times
 
     def answer(self, task: Task) -> Outcome:
-        """What the task's worker would answer."""
+        """What the task's worker would answer, with one request at each registry that answered."""
+        outcome = self._answer(task)
+        fault = getattr(outcome, "fault", None)
+        asked = registries(task) if fault is None or fault.status else set()
+        return replace(outcome, cost=Cost(requests=tuple((name, 1) for name in sorted(asked))))
+
+    def _answer(self, task: Task) -> Outcome:
         self.done.append(task)
         for part, answers in self.script.items():
             if part in task.key and answers:
@@ -223,7 +229,7 @@ class World:
             case Read():
                 store = self.stores[str(task.repository)]
                 self.requests["GET"] += 1
-                return Got(key=task.key, manifest=manifest(store.manifests[task.digest]), cost=Cost())
+                return Got(key=task.key, manifest=manifest(store.manifests[task.digest]))
             case Move():
                 return self._move(task)
             case Put():
@@ -320,6 +326,20 @@ class World:
                 return False
             todo += [child.digest for child in parsed.children]
         return True
+
+
+def registries(task: Task) -> set[str]:
+    """The registries that a task asks."""
+    match task:
+        case Expand() | Read():
+            return {task.repository.registry}
+        case Look():
+            asked = [*task.destinations, *([task.source] if task.source else [])]
+            return {reference.repository.registry for reference in asked}
+        case Move():
+            return {task.destination.registry} | (set() if task.mount else {task.source.registry})
+        case Put():
+            return {task.destination.repository.registry}
 
 
 def rule(source: str, *destinations: str, number: int = 0) -> Rule:

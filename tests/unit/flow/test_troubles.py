@@ -1,0 +1,230 @@
+"""Flow where things go wrong beside each other: who is blamed, who waits, who is asked again."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import Fault
+from pipeline.model.messages import Cost, Failed, Look, Move, Put, Throttled
+from pipeline.settings import Limits
+from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, index, rule
+
+if TYPE_CHECKING:
+    from pipeline.model.flow.ledger import Flow
+    from pipeline.model.messages import Task
+
+OTHER = "other.example.net"
+
+
+def until(world: World, flow: Flow, kind: type, count: int) -> list[Task]:
+    """Answer tasks in order until `count` of a kind run; returns all that run."""
+    tasks = world.take_all(flow)
+    while sum(isinstance(task, kind) for task in tasks) < count:
+        flow.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(flow)
+    return tasks
+
+
+@pytest.mark.parametrize("order", range(20))
+def test_one_manifest_read_as_source_and_as_destination(order: int) -> None:
+    """A manifest that one image reads at its source, and another compares at its destination, serves both."""
+    world = World()
+    child = image("one")
+    world.push(f"{SOURCE}/a", index(child), "v1", children=[child])
+    world.push(f"{MIRROR}/a", index((child, "amd64")), "v1", children=[child])
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a"), rule(f"{MIRROR}/a:v1", f"{OTHER}/a", number=1)]
+
+    flow = world.run(rules, pick=Random(order).randrange)
+
+    assert 2 == flow.counts.copied
+    assert world.complete(f"{OTHER}/a", "v1")
+
+
+def test_only_who_was_asked_has_answered() -> None:
+    """A registry that lets nothing through is given up in time, though tasks that name it end elsewhere."""
+    world = World(retries=0, patience=10.0)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    flow = world.flow([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    first, second, *_ = [each for each in until(world, flow, Move, 2) if isinstance(each, Move)]
+    slow = Fault(
+        operation="work", words="slow", registry=MIRROR, side="destination", status=429, retryable=True
+    )
+    gone = Fault(operation="read", words="gone", registry=SOURCE, side="source", status=404)
+    flow.settle(Throttled(key=first.key, fault=slow, delay=30.0, cost=Cost(requests=((MIRROR, 1),))), 0.0)
+
+    flow.settle(Failed(key=second.key, fault=gone, cost=Cost(requests=((SOURCE, 2),))), 5.0)
+    flow.tick(10.0)
+
+    views = {view.name: view for view in flow.view(10.0, began=0.0, moving={}, workers=1).registries}
+    assert "let nothing through for 10s" in views[MIRROR].given_up
+
+
+def test_given_up_registry_is_named_rightly() -> None:
+    """Every image that a dead registry fails names its own repository there, on its own side."""
+    dead = "gone.example.com"
+    world = World(retries=0, limits=Limits(requests=1))
+    for name in "ab":
+        world.push(f"{SOURCE}/{name}", image("one", salt=name), "v1")
+    world.push(f"{dead}/c", image("two"), "v1")
+    world.fail(f"{dead}/a", registry=dead, repository="a", code="UNREACHABLE", side="destination")
+
+    world.run(
+        [
+            rule(f"{SOURCE}/a:v1", f"{dead}/a"),
+            rule(f"{SOURCE}/b:v1", f"{dead}/b", number=1),
+            rule(f"{dead}/c:v1", f"{MIRROR}/c", number=2),
+        ]
+    )
+
+    rows = world.facts.rows.values()
+    faults = sorted((row.side, row.fault.partition(" at ")[2].split(":")[0]) for row in rows)
+    assert [("destination", f"{dead}/a"), ("destination", f"{dead}/b"), ("source", f"{dead}/c")] == faults
+
+
+def test_drain_puts_all_manifests_of_an_image() -> None:
+    """While stopping, an image whose last blobs arrive is finished with all its children, in any order."""
+    world = World()
+    one, two = image("one"), image("two")
+    world.push(f"{SOURCE}/a", index((one, "amd64"), (two, "arm64")), "v1", children=[one, two])
+    flow = world.flow([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    tasks = until(world, flow, Move, 4)
+
+    flow.drain(world.now)
+    for task in tasks:
+        flow.settle(world.answer(task), world.now)
+    world.go(flow)
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert flow.finished
+
+
+def test_second_source_of_a_shared_child() -> None:
+    """A child manifest that two images share comes from the second one's source where the first fails."""
+    world = World(retries=0)
+    child = image("base")
+    world.push(f"{SOURCE}/a", index(child), "v1", children=[child])
+    world.push(f"{OTHER}/b", index((child, "amd64")), "v2", children=[child])
+    world.store(f"{SOURCE}/a").blobs.discard(digest(b"base"))
+
+    world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/x"), rule(f"{OTHER}/b:v2", f"{MIRROR}/x", number=1)])
+    flow = world.flow(
+        [
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/y"),
+            rule(f"{OTHER}/b:v2", f"{MIRROR}/y", number=1),
+        ],
+        "both",
+    )
+    tasks = until(world, flow, Move, 2)
+    lacking = next(t for t in tasks if isinstance(t, Move) and t.blob.digest == digest(b"base"))
+    while len(flow._images.manifests._entries[f"{MIRROR}/y@{digest(child)}"].images) < 2:
+        task = next(each for each in tasks if each is not lacking)
+        tasks.remove(task)
+        flow.settle(world.answer(task), world.now)
+        tasks += world.take_all(flow)
+    for task in tasks:
+        flow.settle(world.answer(task), world.now)
+    world.go(flow)
+
+    assert world.complete(f"{MIRROR}/y", "v2")
+    assert world.complete(f"{MIRROR}/y", "v1")
+
+
+def test_index_whose_children_vanished() -> None:
+    """An index that this run has put is put again under a second tag though a child has vanished since."""
+    world = World(limits=Limits(window_images=1))
+    child = image("one")
+    world.push(f"{SOURCE}/a", index(child), "v1", "v2", children=[child])
+
+    def vanish(_: Task) -> None:
+        del world.store(f"{MIRROR}/a").manifests[digest(child)]
+
+    world.script[f"put {MIRROR}/a:v2"].append(vanish)
+
+    flow = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")])
+
+    assert 2 == flow.counts.copied
+    assert world.complete(f"{MIRROR}/a", "v2")
+
+
+def test_pausing_destination_does_not_fill_the_window() -> None:
+    """While one destination pauses, the rule's other one goes on beyond the window."""
+    world = World(retries=0, limits=Limits(window_images=2))
+    world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(10)))
+    world.throttle("look", "slow.example.net", delay=500)
+
+    flow = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", "slow.example.net/a")])
+
+    assert 20 == flow.counts.copied
+    for number in range(10):
+        story = flow.story(f"{SOURCE}/a:v{number} -> {MIRROR}/a:v{number}")
+        assert story[-1].startswith("0.000 Finish")
+
+
+def test_what_nobody_needs_is_not_asked_again() -> None:
+    """A blob that was put off is not asked for again when its image has failed in the meantime."""
+    world = World(retries=0)
+    world.push(f"{SOURCE}/a", image("one", "two"), "v1")
+    flow = world.flow([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    first, second, third = [task for task in until(world, flow, Move, 3) if isinstance(task, Move)]
+    denied = Fault(operation="work", words="no", registry=MIRROR, side="destination", status=403)
+    slow = Fault(
+        operation="work", words="slow", registry=MIRROR, side="destination", status=429, retryable=True
+    )
+
+    flow.settle(Failed(key=first.key, fault=denied), 0.0)
+    flow.settle(Throttled(key=second.key, fault=slow, delay=5.0), 0.0)
+    flow.settle(world.answer(third), 0.0)
+
+    assert flow.finished
+    assert [] == world.take_all(flow)
+    assert 0 == flow._images.manifests.blobs.held
+
+
+def test_read_back_is_made_up_for() -> None:
+    """The read-back of a registry's first blob is not lost with a task that was put off or lost."""
+    world = World(retries=0, limits=Limits(bodies=1))
+    world.push(f"{SOURCE}/a", image("one", "two"), "v1")
+    world.throttle("move", MIRROR, delay=5)
+    world.lose("move")
+
+    world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    moves = [task.check for task in world.done if isinstance(task, Move)]
+    puts = [task.check for task in world.done if isinstance(task, Put)]
+    assert ([True, True, True, False, False], [True]) == (moves, puts)
+
+
+def test_source_that_is_its_own_destination_and_missing() -> None:
+    """A tag that is its own destination and does not exist is a failure, not up to date."""
+    world = World(retries=0)
+    world.push(f"{MIRROR}/a", image("base"), "v1")
+
+    flow = world.run([rule(f"{MIRROR}/a:v1,v9", f"{MIRROR}/a:v1,v9")])
+
+    assert (1, 1) == (flow.counts.unchanged, flow.counts.failed)
+    assert {"HEAD": 2} == dict(world.requests)
+
+
+def test_manifests_held_are_bounded() -> None:
+    """However many images are open, the manifests held stay within the bound and one image beyond it."""
+    world = World(limits=Limits(window_bytes=4_000, requests=4))
+    size = 0
+    for number in range(40):
+        content = image(*(f"layer {number}" for _ in range(6)), salt=str(number))
+        size = max(size, len(content))
+        world.push(f"{SOURCE}/a", content, f"v{number}")
+    flow = world.flow([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+    most = 0
+    tasks = world.take_all(flow)
+    while not flow.done:
+        last = next((task for task in tasks if isinstance(task, Look)), tasks[0])
+        tasks.remove(last)
+        flow.settle(world.answer(last), world.now)
+        most = max(most, flow._images.reads.bytes_held)
+        tasks += world.take_all(flow)
+
+    assert 40 == flow.counts.copied
+    assert most <= 4_000 + size
