@@ -201,7 +201,7 @@ def renamed(image: Image, digest: str) -> Fault:
         side="destination",
         registry=image.destination.repository.registry,
         repository=image.destination.repository.path,
-        code="DIGEST_MISMATCH",
+        code="DIGEST_CHANGED",
         words=f"the platform filter changes the index, which then is {digest}",
         hint="give the destination a tag, or leave the filter out",
     )

@@ -317,3 +317,15 @@ def test_force_pushes_again() -> None:
     assert 1 == flow.counts.copied
     assert 1 == sum(isinstance(task, Put) for task in forced.done)
     assert not forced.uploads
+
+
+def test_filter_changes_a_digest_destination() -> None:
+    """A filter that changes an index fails an image whose destination is the old digest, by a code of its own."""
+    world = World(retries=0)
+    world.filter = parse_filter([], ["amd64"])
+    amd, arm = image("base", "amd"), image("base", "arm")
+    whole = world.push(f"{SOURCE}/a", index((amd, "amd64"), (arm, "arm64")), "v1", children=[amd, arm])
+
+    world.run([rule(f"{SOURCE}/a@{whole}", f"{MIRROR}/a")])
+
+    assert ["DIGEST_CHANGED"] == [row.code for row in world.facts.rows.values()]
