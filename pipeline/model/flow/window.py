@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from pipeline.settings import Limits
 
 OPEN_RULES = 16
-"""Rules that are expanded at a time: each holds at most one page of tags."""
+"""Rules that are expanded at a time: each holds a page of tags at most, and the rest of the one before."""
+AHEAD = PAGE // 2
+"""Names that are left of a page when the next one is asked for."""
 MAX_PAGES = 10_000
 HELD_UP = 16
 """Windows that are filled at most while images wait for a registry that pauses, so that others go on."""
@@ -134,6 +136,8 @@ class Window:
         """Let the next open rule make a step; True: it opened images, or was closed."""
         cursor = self._open[0]
         self._open.rotate(-1)
+        if cursor.page is not None and not (cursor.asked or cursor.fault) and len(cursor.names) < AHEAD:
+            self._ask(cursor, cursor.page)
         if cursor.names:
             name, position = cursor.names.popleft()
             source = Reference(cursor.rule.source, name)
@@ -143,15 +147,17 @@ class Window:
         if cursor.fault is not None:
             self._fail(cursor, cursor.fault)
             return True
-        if cursor.page is None:
+        if not cursor.asked:
             self._close(cursor)
             return True
-        if not cursor.asked:
-            cursor.asked = True
-            task = Expand(repository=cursor.rule.source, page=cursor.page, count=PAGE)
-            self._asking.setdefault(task.key, []).append(cursor)
-            self._desk.ready(task)
         return False
+
+    def _ask(self, cursor: Cursor, page: str) -> None:
+        """Ask for a page, while the names of the one before are not used up yet."""
+        cursor.asked = True
+        task = Expand(repository=cursor.rule.source, page=page, count=PAGE)
+        self._asking.setdefault(task.key, []).append(cursor)
+        self._desk.ready(task)
 
     def _claim(self, source: Reference, targets: list[tuple[Reference, int]]) -> None:
         """Open an image per destination that nobody has claimed; one claimed by another source follows it."""

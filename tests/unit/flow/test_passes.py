@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeline.model.flow import window
@@ -291,3 +292,16 @@ def test_memory_does_not_depend_on_tags() -> None:
     assert most <= 16
     images = flow._images
     assert 0 == images.manifests.held == images.manifests.blobs.held == images.reads.bytes_held
+
+
+def test_pages_are_asked_ahead() -> None:
+    """The next page of tags is asked for while images of the page before are still looked at."""
+    world = World(limits=Limits(window_images=2))
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2", "v3", "v4")
+    world.page_size = 3
+    flow = world.flow([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+    (page,) = world.take_all(flow)
+
+    flow.settle(world.answer(page), world.now)
+
+    assert {"Expand": 1, "Look": 2} == Counter(type(task).__name__ for task in world.take_all(flow))
