@@ -39,8 +39,8 @@ class Fault:
     """HTTP status; None where no answer came."""
     code: str = ""
     """The OCI error code (MANIFEST_UNKNOWN), or a word of ours: UNREACHABLE, CERTIFICATE, TIMEOUT,
-    CONNECTION_LOST, DIGEST_MISMATCH, SIZE_MISMATCH, NOT_A_REGISTRY, TOO_LARGE, TAG_CONFLICT, WORKER_DIED,
-    CREDENTIALS, OPEN_FILES, INTERNAL."""
+    CONNECTION_LOST, DIGEST_MISMATCH, DIGEST_CHANGED (by a filter), SIZE_MISMATCH, NOT_A_REGISTRY, TOO_LARGE,
+    TAG_CONFLICT, WORKER_DIED, CREDENTIALS, OPEN_FILES, INTERNAL."""
     retryable: bool = False
     """Whether the same request may succeed later without anybody doing anything."""
     hint: str = ""
@@ -146,6 +146,8 @@ class RegistryError(SyncError):
         """Whether a mount had been asked for and not given before."""
         self.expired = False
         """Whether the credential has run out: who made it may make another."""
+        self.rejected = False
+        """Whether the registry refuses the credential itself, and not what is done with it."""
 
     def on(self, side: Side) -> RegistryError:
         """The same error, with the side of the copy on which it happened; a side that is set stays."""

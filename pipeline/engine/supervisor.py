@@ -350,7 +350,7 @@ class Supervisor:
 
     def _say_all(self) -> None:
         for event in self._flow.events():
-            if event.name in ("credentials.chosen", "registry.warning"):
+            if event.name in ("credentials.chosen", "credentials.rejected", "registry.warning"):
                 if event.message in self._said:
                     continue
                 self._said.add(event.message)

@@ -151,6 +151,11 @@ EVENTS: Mapping[str, Entry] = {
         "retryable images rules source destination",
         _FAULT,
     ),
+    "run.left": _entry(
+        "what a run that was stopped leaves: `left` images begun, `rules` not fully expanded; and how to go on",
+        "warning",
+        "signal left rules",
+    ),
     "run.finish": _entry(
         "a run is over; an error where the exit code is not 0",
         "info error",
@@ -175,6 +180,9 @@ EVENTS: Mapping[str, Entry] = {
     "config.no_credentials": _entry("there is no credentials file", "warning"),
     "credentials.chosen": _entry(
         "which credentials open a registry; once for each", "info", "registry", "origin"
+    ),
+    "credentials.rejected": _entry(
+        "a registry refuses credentials; once for each", "warning", "registry origin side status"
     ),
     "rule.expanded": _entry(
         "the tags that a rule selects are known; a warning where there are none",

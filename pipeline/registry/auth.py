@@ -25,6 +25,7 @@ from pipeline.registry.session import Call, Session, finish
 from pipeline.registry.tokens import TokenServer, basic
 
 if TYPE_CHECKING:
+    from pipeline.errors import Fault
     from pipeline.model.credential import Credential
     from pipeline.registry.faults import Purpose
     from pipeline.registry.responses import Challenge
@@ -55,6 +56,7 @@ class Auth:
         self._challenges: dict[bool, tuple[str, Challenge]] = {}
         self._tokens = TokenCache()
         self._named: set[str] = set()
+        self._rejected: set[str] = set()
         self._warned: set[str] = set()
 
     def name_origin(self, credential: Credential) -> None:
@@ -69,6 +71,28 @@ class Auth:
                 name="credentials.chosen",
                 message=f"{registry}: {f'credentials from {credential.origin}' if named else 'anonymous'}",
                 fields={"registry": registry, "origin": credential.origin},
+            )
+        )
+
+    def tell_rejected(self, credential: Credential, fault: Fault, *, push: bool) -> None:
+        """Say once per process that the registry refuses a credential; `push`: as a destination."""
+        with self._lock:
+            if credential.origin in self._rejected:
+                return
+            self._rejected.add(credential.origin)
+        registry = self._session.registry
+        words = f"{registry} refuses the credentials of {credential.origin} ({fault.status})"
+        current_meter().events.append(
+            Event(
+                name="credentials.rejected",
+                message=f"{words}: correct them there, or log in again",
+                level="warning",
+                fields={
+                    "registry": registry,
+                    "origin": credential.origin,
+                    "side": "destination" if push else "source",
+                    "status": fault.status,
+                },
             )
         )
 

@@ -84,6 +84,10 @@ class _Head(http.client.HTTPResponse):
         return size
 
 
+class HandshakeError(ConnectionError):
+    """Whoever answers there hung up, or said nothing, when a TLS connection was asked for."""
+
+
 class Connection(HTTPConnection):
     """A plain connection.
 
@@ -152,6 +156,17 @@ class Connection(HTTPConnection):
 
 class TLSConnection(Connection, HTTPSConnection):
     """The same over TLS."""
+
+    def connect(self) -> None:
+        """Connect, and tell an end in the handshake from all later ones: mostly there is no TLS at all."""
+        try:
+            super().connect()
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, TimeoutError) as error:
+            if self._tunnel_host:
+                raise  # it may have been the proxy
+            silent = isinstance(error, TimeoutError)
+            words = "no answer to" if silent else "the server closed the connection at"
+            raise HandshakeError(f"{words} the start of TLS") from error
 
 
 class Pool(HTTPConnectionPool):

@@ -6,14 +6,18 @@ exist); a 401 to anything else is a lesson, and the request is repeated at once.
 
 from __future__ import annotations
 
+import itertools
+import random
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import requests
 
-from pipeline.errors import MachineError, RegistryError
+from pipeline.errors import LackingError, MachineError, RegistryError, ThrottledError
 from pipeline.registry.faults import fault_for
-from pipeline.registry.session import Body, Call, Session, finish, persist
+from pipeline.registry.meter import current_meter
+from pipeline.registry.session import Body, Call, Session, finish
 from pipeline.registry.tokens import basic, scopes_for, within
 
 if TYPE_CHECKING:
@@ -22,9 +26,10 @@ if TYPE_CHECKING:
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
     from pipeline.registry.auth import Auth
+    from pipeline.registry.faults import Sent
     from pipeline.registry.tokens import Scopes
     from pipeline.registry.wire import Answer
-    from pipeline.settings import Settings
+    from pipeline.settings import Retry, Settings
 
 T = TypeVar("T")
 
@@ -61,7 +66,7 @@ class Exchange:
 
     def persist(self, attempt: Callable[[], T]) -> T:
         """Try `attempt` as often as one operation may be tried."""
-        return persist(self.settings.retry, attempt)
+        return _persist(self.settings.retry, attempt)
 
     def ask(
         self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING, once: bool = False
@@ -96,10 +101,12 @@ class Exchange:
             return self._try_as(credential, call, mount=mount, also=also)
         except RegistryError as error:
             if not error.expired:
+                self._tell(credential, error)
                 raise
             self._forget(credential)
             renewed = self._credential(call)
             if renewed == credential:
+                self._tell(credential, error)
                 raise
             if isinstance(call.body, Body):
                 error.fault = replace(error.fault, retryable=True)  # with a body that is read anew
@@ -108,7 +115,8 @@ class Exchange:
 
     def _try_as(self, credential: Credential, call: Call, *, mount: str, also: frozenset[int]) -> Answer:
         self._auth.name_origin(credential)
-        purpose = replace(call.purpose, origin=credential.origin)
+        sent: Sent = "nothing" if credential.anonymous else "login"
+        purpose = replace(call.purpose, origin=credential.origin, sent=sent)
         call = replace(call, purpose=purpose, insecure=credential.insecure)
         scopes = scopes_for(call.purpose.repository, push=self.push, mount=mount)
         header = b""
@@ -119,10 +127,16 @@ class Exchange:
             wanted = response.status_code in also and "Retry-After" not in response.headers
             if (wanted or response.status_code < _REDIRECTING) and not _is_page(response):
                 return response
+            if sent == "login" and not (header.startswith(b"Basic ") or credential.registry_token):
+                purpose = replace(purpose, sent="token")
             raise self.session.error(purpose, response)
         except RegistryError as error:
             error.fault = replace(error.fault, words=_hide(error.fault.words, credential, header))
             raise
+
+    def _tell(self, credential: Credential, error: RegistryError) -> None:
+        if error.rejected:
+            self._auth.tell_rejected(credential, error.fault, push=self.push)
 
     def _credential(self, call: Call) -> Credential:
         """Who we are there; a helper program that fails is a fault of this operation, and may recover."""
@@ -193,3 +207,27 @@ def _hide(words: str, credential: Credential, header: bytes) -> str:
         if len(secret) >= _SHORTEST_SECRET:
             words = words.replace(secret, "[hidden]")
     return words
+
+
+def _persist(retry: Retry, attempt: Callable[[], T]) -> T:
+    """The one retry layer of short requests: try `attempt` until it succeeds or cannot any more.
+
+    Raises:
+        ThrottledError, LackingError: at once: a pause and a remedy are the supervisor's to give.
+        RegistryError: of the last try.
+    """
+    left = retry.waiting
+    for tried in itertools.count(1):
+        try:
+            return attempt()
+        except (ThrottledError, LackingError):
+            raise
+        except RegistryError as error:
+            wait = random.uniform(0, retry.base * 2**tried)  # noqa: S311 - jitter is no secret
+            if not error.fault.retryable or tried >= retry.tries or wait > left:
+                raise
+            words = f"{error.fault}; try {tried}, repeated after {wait:.1f}s"
+            current_meter().repeat("request.retry", error.fault, words, attempt=tried, delay=round(wait, 3))
+        left -= wait
+        time.sleep(wait)
+    raise AssertionError("count() does not end")

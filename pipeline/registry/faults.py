@@ -1,7 +1,7 @@
 """From an answer or a broken connection to a fault: what it means, and whether trying again can help.
 
-Whether it can is for the table of verdicts.py; here are the words. Exceptions of requests, urllib3, ssl and
-socket end here.
+Whether it can is for the table of verdicts.py, what to do for hints.py; here are the words. Exceptions of
+requests, urllib3, ssl and socket end here.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import random
 import socket
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import requests
 import urllib3.exceptions
 
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
+from pipeline.registry.connections import HandshakeError
 from pipeline.registry.deadlines import OverdueError
-from pipeline.registry.responses import clean, parse_date, parse_retry_after
+from pipeline.registry.hints import hint_for
+from pipeline.registry.responses import clean, parse_retry_after
 from pipeline.registry.verdicts import judge
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 STACK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 """What the HTTP stack raises; ssl and socket errors are OSErrors."""
 
+_NO_TLS = 'does it speak plain HTTP? then set "insecure": true for this registry in the auth file'
+_NEITHER = "check host and port: neither HTTPS nor plain HTTP comes about there"
 _NO_PAUSE_GIVEN = 5.0
 _MAX_PAUSE = 900.0
 _REQUEST_IDS = (
@@ -43,8 +46,10 @@ _REQUEST_IDS = (
     "cf-ray",
 )
 """What a registry's support asks for: of most, ECR, S3, ACR, GHCR, Cloudflare."""
-_SKEW = 300.0
-"""Seconds by which clocks may differ: what S3 and most token servers allow."""
+
+Sent = Literal["nothing", "login", "token"]
+"""nothing: nobody is logged in there. login: what the user has given, a password mostly. token: what a token
+server has given for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,8 @@ class Purpose:
     repository: Repository
     origin: str = ""
     """Where the credential came from; names it in hints."""
+    sent: Sent = "token"
+    """What was said of who we are."""
 
 
 def fault_for(purpose: Purpose, *, words: str, code: str, retryable: bool = False, hint: str = "") -> Fault:
@@ -84,7 +91,7 @@ def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
         code=complaint.code or ("NOT_A_REGISTRY" if page else ""),
         words=_words(refusal),
         retryable=verdict in {"later", "lacking", "again"},
-        hint=_hint(purpose, refusal),
+        hint=hint_for(purpose, refusal),
     )
     if verdict == "later":
         return ThrottledError(fault, delay=_pause(refusal))
@@ -92,6 +99,7 @@ def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
         return LackingError(fault, digests=complaint.digests)
     error = RegistryError(fault)
     error.expired = verdict == "renew"
+    error.rejected = purpose.sent == "login" and status == requests.codes.unauthorized
     return error
 
 
@@ -113,63 +121,19 @@ def _words(refusal: Refusal) -> str:
     return clean(f"{host}{said}" + (f" (request {identity})" if identity else ""))
 
 
-def _hint(purpose: Purpose, refusal: Refusal) -> str:
-    status, complaint, registry = refusal.status, refusal.complaint, purpose.repository.registry
-    text = complaint.words.lower()
-    if complaint.code.upper() in {"REQUESTTIMETOOSKEWED", "REQUEST_TIME_TOO_SKEWED"}:
-        return _skew(refusal)
-    remaining = refusal.headers.get("ratelimit-remaining", "")
-    if remaining:
-        return clean(f"ratelimit {refusal.headers.get('ratelimit-limit', '?')}, remaining {remaining}")
-    if "authorization token has expired" in text:
-        return "log in again: the registry's token has expired"
-    if complaint.html and status in {200, 401, 403, 404}:
-        return "a web page came instead of a registry's answer: a proxy, a firewall or a wrong address"
-    if status in {401, 403} and purpose.kind != "token":
-        return _rights(purpose)
-    if status == requests.codes.unauthorized:
-        return f"check username and password ({purpose.origin})"
-    if status == requests.codes.not_found and purpose.kind in {"begin", "store"}:
-        return f"create {_place_to_create(registry)} first, it is not made by a push"
-    if status == requests.codes.request_entity_too_large:
-        return "a limit on bodies at the registry or at a proxy before it (nginx: client_max_body_size)"
-    if status == requests.codes.insufficient_storage:
-        return "the registry's storage is full"
-    if status == requests.codes.proxy_authentication_required:
-        return "the proxy wants a name and a password: https_proxy=http://NAME:PASSWORD@HOST:PORT"
-    return ""
+def fault_of(purpose: Purpose, error: BaseException, *, host: str = "", insecure: bool = False) -> Fault:
+    """The fault that an exception of the HTTP stack is.
 
-
-def _skew(refusal: Refusal) -> str:
-    """Whose clock is wrong, by the Date of the answer: it is the registry that signs, not we."""
-    theirs = parse_date(refusal.headers.get("Date", ""))
-    ahead = (datetime.now(UTC) - theirs).total_seconds() if theirs else 0.0
-    if abs(ahead) > _SKEW:
-        way = "ahead" if ahead > 0 else "behind"
-        return f"set the clock of this machine: it is {abs(ahead) / 60:.0f} minutes {way}"
-    return "the clocks of the registry and of its storage differ: its operator has to set them"
-
-
-def _rights(purpose: Purpose) -> str:
-    missing = "or the repository does not exist"
-    if purpose.origin in {"", "none"}:
-        return f"no credentials are configured for {purpose.repository.registry}, {missing}"
-    aim = "read" if purpose.kind == "read" else "write"
-    return f"the credentials ({purpose.origin}) may not {aim} there, {missing}"
-
-
-def _place_to_create(registry: str) -> str:
-    if ".dkr.ecr" in registry or ".dkr-ecr" in registry:
-        return "the ECR repository (aws ecr create-repository)"
-    if registry.endswith("-docker.pkg.dev"):
-        return "the Artifact Registry repository (second part of the path)"
-    return "the repository, or its project or namespace,"
-
-
-def fault_of(purpose: Purpose, error: BaseException, *, host: str = "") -> Fault:
-    """The fault that an exception of the HTTP stack is; `host` is the one asked if it is not the registry."""
+    Args:
+        purpose: of the request.
+        error: the exception.
+        host: the one asked, if it is not the registry.
+        insecure: whether plain HTTP is allowed, and was tried as well.
+    """
     chain = tuple(_chain(error))
     code, words, retryable, hint = _diagnose(chain)
+    if hint == _NO_TLS and insecure:
+        hint = _NEITHER
     place = f"{host}: " if host else ""
     return fault_for(purpose, words=place + words, code=code, retryable=retryable, hint=hint)
 
@@ -177,8 +141,8 @@ def fault_of(purpose: Purpose, error: BaseException, *, host: str = "") -> Fault
 def is_stale(error: BaseException) -> bool:
     """Whether the server had closed the connection before it saw the request: repeat it at once."""
     chain = tuple(_chain(error))
-    if any(isinstance(cause, OverdueError) for cause in chain):
-        return False  # it was we who closed
+    if any(isinstance(cause, OverdueError | HandshakeError) for cause in chain):
+        return False  # it was we who closed, or the connection was new
     return any(
         isinstance(cause, ConnectionResetError | BrokenPipeError) and not isinstance(cause, ssl.SSLError)
         for cause in chain
@@ -208,6 +172,9 @@ def _diagnose(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, str]:
         if isinstance(cause, ssl.SSLCertVerificationError):
             hint = "trust its CA by SSL_CERT_FILE or certs.d, or set insecure: true for this registry"
             return "CERTIFICATE", f"certificate refused: {_text(cause, 'verify_message')}", False, hint
+        if isinstance(cause, HandshakeError):
+            silent = isinstance(cause.__cause__, TimeoutError)
+            return "TIMEOUT" if silent else "CONNECTION_LOST", str(cause), True, _NO_TLS
         if isinstance(cause, urllib3.exceptions.ProxyError):
             words = next(
                 (str(inner) for inner in chain if type(inner) is OSError), "the proxy is unreachable"
@@ -218,8 +185,7 @@ def _diagnose(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, str]:
         if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return "CONNECTION_LOST", "the server closed the connection", True, ""
         if isinstance(cause, ssl.SSLError):
-            hint = "does it speak plain HTTP? then set insecure: true for this registry"
-            return "CERTIFICATE", f"TLS failed: {_text(cause, 'reason')}", False, hint
+            return "CERTIFICATE", f"TLS failed: {_text(cause, 'reason')}", False, _NO_TLS
     return _diagnose_plain(chain)
 
 

@@ -7,17 +7,15 @@ POST, which is what makes early answers readable (see connections.py), and nothi
 
 from __future__ import annotations
 
-import itertools
-import random
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from pipeline import __version__
-from pipeline.errors import FileError, LackingError, RegistryError, ThrottledError
+from pipeline.errors import FileError, RegistryError
 from pipeline.model.messages import Asked
 from pipeline.model.reference import DOCKER_HUB
 from pipeline.registry import tls
@@ -29,6 +27,7 @@ from pipeline.registry.faults import (
     fault_of,
     is_stale,
 )
+from pipeline.registry.hints import speaks_tls
 from pipeline.registry.meter import current_meter
 from pipeline.registry.origins import StrayError, origin_of, resolve
 from pipeline.registry.responses import parse_complaint
@@ -38,12 +37,10 @@ from pipeline.settings import MIB
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pipeline.registry.wire import Answer
-    from pipeline.settings import Retry, Timeouts
-
-T = TypeVar("T")
+    from pipeline.settings import Timeouts
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_HOPS = 5
@@ -58,6 +55,7 @@ _OTHERS_FIND_OUT = 1.0
 _OK = 200
 _MAX_DIGITS = 10
 _SEE_OTHER = 303
+_BAD_REQUEST = 400
 _RANGE_NOT_SATISFIABLE = 416
 
 
@@ -181,14 +179,27 @@ class Session:
             response = self._follow(replace(call, url=f"https://{self._host}{call.url}"))
         except RegistryError as first:
             current_meter().unask(self.registry)
+            plain = replace(call, url=f"http://{self._host}{call.url}")
             try:
-                response = self._follow(replace(call, url=f"http://{self._host}{call.url}"))
+                response = self._follow(plain)
             except RegistryError:
+                raise first from None
+            if response.status_code == _BAD_REQUEST and self._is_tls_port(plain):
+                finish(response)
                 raise first from None
             self._schemes[True] = "http"
             return response
         self._schemes[True] = "https"
         return response
+
+    def _is_tls_port(self, call: Call) -> bool:
+        """Whether plain HTTP is refused for being plain: an answer to HEAD has no words, so GET is asked."""
+        try:
+            url = f"http://{self._host}/v2/"
+            response = self._follow(replace(call, method="GET", url=url, headers={}, body=b""))
+        except RegistryError:
+            return False
+        return speaks_tls(self._refusal(response))
 
     def forget_connections(self) -> None:
         """Close this thread's connections: the next request opens a new one."""
@@ -240,7 +251,8 @@ class Session:
         except STACK_ERRORS as error:
             if again and is_stale(error) and not isinstance(call.body, Body):
                 return self._transmit(call, again=False)
-            fault = fault_of(call.purpose, error, host=self.foreign_host(call.url))
+            host = self.foreign_host(call.url)
+            fault = fault_of(call.purpose, error, host=host, insecure=call.insecure)
             self._note(call, began, code=fault.code)
             raise RegistryError(fault) from None
         self._note(call, began, answer=response)
@@ -289,15 +301,16 @@ class Session:
 
     def error(self, purpose: Purpose, response: Answer) -> RegistryError:
         """The error that an unwelcome answer is; reads what it says and gives the connection back."""
-        complaint = parse_complaint(finish(response), content_type=response.headers.get("Content-Type", ""))
-        return error_for(
-            purpose,
-            Refusal(
-                status=response.status_code,
-                complaint=complaint,
-                headers=response.headers,
-                host=self.foreign_host(response.url),
+        return error_for(purpose, self._refusal(response))
+
+    def _refusal(self, response: Answer) -> Refusal:
+        return Refusal(
+            status=response.status_code,
+            complaint=parse_complaint(
+                finish(response), content_type=response.headers.get("Content-Type", "")
             ),
+            headers=response.headers,
+            host=self.foreign_host(response.url),
         )
 
     def read(self, purpose: Purpose, response: Answer, *, limit: int) -> bytes:
@@ -359,27 +372,3 @@ def finish(response: Answer) -> bytes:
     response.close()
     current_meter().read += len(body)
     return body
-
-
-def persist(retry: Retry, attempt: Callable[[], T]) -> T:
-    """The one retry layer of short requests: try `attempt` until it succeeds or cannot any more.
-
-    Raises:
-        ThrottledError, LackingError: at once: a pause and a remedy are the supervisor's to give.
-        RegistryError: of the last try.
-    """
-    left = retry.waiting
-    for tried in itertools.count(1):
-        try:
-            return attempt()
-        except (ThrottledError, LackingError):
-            raise
-        except RegistryError as error:
-            wait = random.uniform(0, retry.base * 2**tried)  # noqa: S311 - jitter is no secret
-            if not error.fault.retryable or tried >= retry.tries or wait > left:
-                raise
-            words = f"{error.fault}; try {tried}, repeated after {wait:.1f}s"
-            current_meter().repeat("request.retry", error.fault, words, attempt=tried, delay=round(wait, 3))
-        left -= wait
-        time.sleep(wait)
-    raise AssertionError("count() does not end")

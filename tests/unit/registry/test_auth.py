@@ -277,6 +277,44 @@ class TestEvents:
         assert event.fields == {"registry": registry.address, "origin": USER.origin}
         assert "pass" not in event.message
 
+    @pytest.mark.parametrize("auth", ["basic", "token"])
+    def test_rejected(self, scripted: Scripted, auth: str) -> None:
+        """A login that a registry refuses is told of once, and the error says which one it was."""
+        registry = filled(scripted, auth=auth)
+        asking = client(registry, replace(USER, password="hunter2-wrong"), push=True)
+        with metering() as meter:
+            for _ in range(2):
+                with pytest.raises(RegistryError, match=r"refuses the username or password of auth\.yaml"):
+                    asking.head_blob(repository(registry), DIGEST)
+        rejected = [event for event in meter.events if event.name == "credentials.rejected"]
+
+        assert [event.fields for event in rejected] == [
+            {
+                "registry": registry.address,
+                "origin": "auth.yaml key 127.0.0.1",
+                "side": "destination",
+                "status": 401,
+            }
+        ]
+        assert "hunter2" not in str(rejected)
+
+    def test_not_rejected(self, scripted: Scripted) -> None:
+        """A good login without a right is not called a bad one."""
+        registry = filled(scripted, auth="token", denied="team/app")
+        with metering() as meter, pytest.raises(RegistryError, match="may not read there"):
+            client(registry, USER).head_blob(repository(registry), DIGEST)
+
+        assert "credentials.rejected" not in {event.name for event in meter.events}
+
+    @pytest.mark.parametrize("auth", ["basic", "token"])
+    def test_nobody(self, scripted: Scripted, auth: str) -> None:
+        """Who is not logged in is told where to log in, whatever kind of login the registry has."""
+        registry = filled(scripted, auth=auth)
+        with pytest.raises(RegistryError) as caught:
+            client(registry).head_blob(repository(registry), DIGEST)
+
+        assert f"no credentials for {registry.address}: add them to the auth file" in caught.value.fault.hint
+
     def test_by_repository(self, scripted: Scripted) -> None:
         """Repositories of one registry may have credentials of their own."""
         registry = filled(scripted, auth="token")

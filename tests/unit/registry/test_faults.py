@@ -15,12 +15,22 @@ from pipeline.registry.responses import Complaint
 from pipeline.registry.verdicts import Refusal
 
 if TYPE_CHECKING:
+    from pipeline.registry.faults import Sent
     from pipeline.registry.verdicts import Kind
 
+LOG_IN = "add them to the auth file, or docker login quay.io"
+ADD = "add them there"
+CORRECT = "correct them there, or log in again"
+OR_MISSING = ", or the repository does not exist"
 
-def purpose(kind: Kind = "read", *, registry: str = "quay.io", origin: str = "key x") -> Purpose:
+
+def purpose(
+    kind: Kind = "read", *, registry: str = "quay.io", origin: str = "key x", sent: Sent = "token"
+) -> Purpose:
     """Something to do."""
-    return Purpose(operation="do it", kind=kind, repository=Repository(registry, "a/b"), origin=origin)
+    return Purpose(
+        operation="do it", kind=kind, repository=Repository(registry, "a/b"), origin=origin, sent=sent
+    )
 
 
 def refusal(status: int, code: str = "", words: str = "", **headers: str) -> Refusal:
@@ -135,18 +145,61 @@ class TestHints:
             ("store", "harbor.example", 404, "its project"),
             ("send", "harbor.example", 413, "client_max_body_size"),
             ("read", "quay.io", 403, "the credentials (key x) may not read there"),
-            ("token", "quay.io", 401, "check username and password (key x)"),
         ],
     )
     def test_table(self, kind: Kind, registry: str, status: int, hint: str) -> None:
         """The hint names what a person can do at that registry."""
         assert hint in error_for(purpose(kind, registry=registry), refusal(status)).fault.hint
 
-    def test_anonymous(self) -> None:
-        """Who has no credentials is told so."""
-        error = error_for(purpose(origin="none"), refusal(401))
+    @pytest.mark.parametrize(
+        ("kind", "sent", "origin", "status", "hint"),
+        [
+            ("read", "nothing", "none", 401, f"no credentials for quay.io: {LOG_IN}{OR_MISSING}"),
+            ("token", "nothing", "none", 401, f"no credentials for quay.io: {LOG_IN}"),
+            ("begin", "nothing", "key x", 403, f"key x has no username and password: {ADD}{OR_MISSING}"),
+            ("read", "login", "key x", 401, f"quay.io refuses the username or password of key x: {CORRECT}"),
+            (
+                "token",
+                "login",
+                "helper",
+                401,
+                f"quay.io refuses the username or password of helper: {CORRECT}",
+            ),
+            ("store", "login", "$ENV", 403, f"the credentials ($ENV) may not write there{OR_MISSING}"),
+            ("token", "login", "key x", 403, "the credentials (key x) get no token"),
+            ("read", "token", "key x", 401, f"the credentials (key x) may not read there{OR_MISSING}"),
+        ],
+    )
+    def test_access(self, kind: Kind, sent: Sent, origin: str, status: int, hint: str) -> None:
+        """A refused password, a missing right and a missing login are told apart, and which login it was."""
+        assert hint == error_for(purpose(kind, origin=origin, sent=sent), refusal(status)).fault.hint
 
-        assert "no credentials are configured for quay.io" in error.fault.hint
+    def test_rejected(self) -> None:
+        """Only a refused login is a rejected credential: missing rights are not its fault."""
+        answers: tuple[tuple[Kind, Sent, int], ...] = (
+            ("read", "login", 401),
+            ("token", "login", 401),
+            ("read", "login", 403),
+            ("read", "token", 401),
+            ("read", "nothing", 401),
+        )
+        errors = [
+            error_for(purpose(kind, sent=sent), refusal(status)).rejected for kind, sent, status in answers
+        ]
+
+        assert errors == [True, True, False, False, False]
+
+    def test_quota(self) -> None:
+        """A full quota is not taken for a missing right."""
+        error = error_for(purpose("send"), refusal(403, "DENIED", "adding 9 B would exceed the quota"))
+
+        assert "quota there raised" in error.fault.hint
+
+    def test_storage(self) -> None:
+        """A refusal by storage, which sees no credential of ours, blames none."""
+        answer = Refusal(status=403, complaint=Complaint(words="Expired"), host="storage.example")
+
+        assert error_for(purpose(), answer).fault.hint == ""
 
 
 class TestExceptions:

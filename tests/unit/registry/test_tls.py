@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import socket
+import struct
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.errors import RegistryError
 from pipeline.model.credential import Credential
+from pipeline.model.reference import Repository
 from pipeline.registry.client import Clients
 from pipeline.registry.tls import find_proxies
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import QUICK, repository
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.registry.registry import Registry
@@ -89,3 +96,97 @@ class TestProxies:
         assert find_proxies("https://inside.example/v2/") == {}
         assert find_proxies("https://127.0.0.1:5000/v2/") == {}
         assert find_proxies("https://localhost/v2/") == {}
+
+
+_HELLO = b"\x16"
+"""The first byte of what a TLS client says."""
+GO = b"Client sent an HTTP request to an HTTPS server."
+NGINX = b"<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>"
+
+
+@contextmanager
+def greeting(greet: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
+    """A server that follows `greet` with each connection and what came first; yields its address."""
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = server.accept()
+                with suppress(OSError), sock:
+                    greet(sock, sock.recv(4096))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield "{}:{}".format(*server.getsockname())
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+
+
+def hang_up(_sock: socket.socket, _first: bytes) -> None:
+    """Close without a word."""
+
+
+def reset(sock: socket.socket, _first: bytes) -> None:
+    """Close so that the other side sees a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def wait(sock: socket.socket, _first: bytes) -> None:
+    """Say nothing until the other side has had enough."""
+    while sock.recv(4096):
+        pass
+
+
+def complain(words: bytes) -> Callable[[socket.socket, bytes], None]:
+    """A server for TLS whose handshake fails: it answers plain HTTP alone, with `words`."""
+
+    def greet(sock: socket.socket, first: bytes) -> None:
+        if not first.startswith(_HELLO):
+            head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+            sock.sendall(head % len(words) + words)
+
+    return greet
+
+
+class TestWrongScheme:
+    @pytest.mark.parametrize("greet", [hang_up, reset, wait])
+    def test_no_tls(self, greet: Callable[[socket.socket, bytes], None]) -> None:
+        """Who hangs up or keeps silent when TLS begins may speak plain HTTP: the error says what to write."""
+        with greeting(greet) as address, pytest.raises(RegistryError) as caught:
+            ask(address, insecure=False)
+
+        assert caught.value.fault.retryable
+        assert '"insecure": true for this registry in the auth file' in caught.value.fault.hint
+
+    @pytest.mark.parametrize("greet", [hang_up, reset, wait])
+    def test_nothing_at_all(self, greet: Callable[[socket.socket, bytes], None]) -> None:
+        """Where plain HTTP is allowed already, nobody is told to allow it."""
+        with greeting(greet) as address, pytest.raises(RegistryError) as caught:
+            ask(address, insecure=True)
+
+        assert "neither HTTPS nor plain HTTP" in caught.value.fault.hint
+
+    @pytest.mark.parametrize("words", [GO, NGINX])
+    def test_tls_port(self, words: bytes) -> None:
+        """A port for TLS whose handshake fails once is not taken for plain HTTP: it may be tried again."""
+        with greeting(complain(words)) as address, pytest.raises(RegistryError) as caught:
+            ask(address, insecure=True)
+
+        assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
+
+    def test_bad_request(self) -> None:
+        """Any other 400 over plain HTTP is the answer of a registry that speaks it."""
+        with greeting(complain(b"no such blob")) as address, pytest.raises(RegistryError) as caught:
+            ask(address, insecure=True)
+
+        assert (caught.value.fault.status, caught.value.fault.retryable) == (400, False)
+
+
+def ask(address: str, *, insecure: bool) -> None:
+    """Ask for a blob there, with little patience."""
+    settings = replace(QUICK, timeouts=replace(QUICK.timeouts, connect=0.3, read=0.3))
+    asking = Clients(settings, lambda _: Credential(origin="none", insecure=insecure)).at(address)
+    asking.head_blob(Repository(address, "team/app"), DIGEST)

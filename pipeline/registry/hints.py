@@ -1,0 +1,102 @@
+"""What a person can do about a refusal, in one line: which credential it was, whose clock, what to create.
+
+A hint that is wrong costs more than none: so a password that is refused is told from rights that are missing,
+and both from nobody being logged in, which registries answer alike with 401.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import requests
+
+from pipeline.registry.responses import clean, parse_date
+
+if TYPE_CHECKING:
+    from pipeline.registry.faults import Purpose
+    from pipeline.registry.verdicts import Refusal
+
+_SKEW = 300.0
+"""Seconds by which clocks may differ: what S3 and most token servers allow."""
+_REFUSED = frozenset({401, 403})
+_CREATED_BY_PUSH = frozenset({"begin", "store"})
+_TLS_PORT = (
+    "http request to an https server",
+    "plain http request was sent to https port",
+    "speaking plain http to an ssl-enabled",
+)
+"""What Go's server, nginx and Apache say to plain HTTP at a port for TLS, in lower case."""
+
+
+def hint_for(purpose: Purpose, refusal: Refusal) -> str:
+    """What to do about that answer; empty: nothing useful is known."""
+    status, complaint = refusal.status, refusal.complaint
+    text = complaint.words.lower()
+    if complaint.code.upper() in {"REQUESTTIMETOOSKEWED", "REQUEST_TIME_TOO_SKEWED"}:
+        return _skew(refusal)
+    remaining = refusal.headers.get("ratelimit-remaining", "")
+    if remaining:
+        return clean(f"ratelimit {refusal.headers.get('ratelimit-limit', '?')}, remaining {remaining}")
+    if speaks_tls(refusal):
+        return "that port speaks HTTPS: check the port, and the addresses that the registry hands out"
+    if "authorization token has expired" in text:
+        return f"log in again: the token of {purpose.origin or 'the login'} has expired"
+    if complaint.html and status in {200, 401, 403, 404}:
+        return "a web page came instead of a registry's answer: a proxy, a firewall or a wrong address"
+    if status in _REFUSED:
+        return _access(purpose, refusal)
+    if status == requests.codes.not_found and purpose.kind in _CREATED_BY_PUSH:
+        return f"create {_place_to_create(purpose.repository.registry)} first, it is not made by a push"
+    return _BY_STATUS.get(status, "")
+
+
+_BY_STATUS = {
+    407: "the proxy wants a name and a password: https_proxy=http://NAME:PASSWORD@HOST:PORT",
+    413: "a limit on bodies at the registry or at a proxy before it (nginx: client_max_body_size)",
+    507: "the registry's storage is full",
+}
+
+
+def speaks_tls(refusal: Refusal) -> bool:
+    """Whether a server says that its port is for TLS and the request was plain HTTP."""
+    said = refusal.complaint.words.lower()
+    return refusal.status == requests.codes.bad_request and any(words in said for words in _TLS_PORT)
+
+
+def _access(purpose: Purpose, refusal: Refusal) -> str:
+    """Nobody is logged in, the login is refused, or it has not the right."""
+    if "quota" in refusal.complaint.words.lower():
+        return "have the quota there raised, or remove what is no longer needed there"
+    if purpose.kind != "token" and refusal.host:
+        return ""  # storage, which never sees a credential of ours: its link is refused
+    registry, origin = purpose.repository.registry, purpose.origin
+    missing = "" if purpose.kind == "token" else ", or the repository does not exist"
+    if purpose.sent == "nothing":
+        if origin in {"", "none"}:
+            remedy = f"add them to the auth file, or docker login {registry}"
+            return f"no credentials for {registry}: {remedy}{missing}"
+        return f"{origin} has no username and password: add them there{missing}"
+    if purpose.sent == "login" and refusal.status == requests.codes.unauthorized:
+        return f"{registry} refuses the username or password of {origin}: correct them there, or log in again"
+    aim = "read" if purpose.kind == "read" else "write"
+    doing = "get no token" if purpose.kind == "token" else f"may not {aim} there"
+    return f"the credentials ({origin}) {doing}{missing}"
+
+
+def _skew(refusal: Refusal) -> str:
+    """Whose clock is wrong, by the Date of the answer: it is the registry that signs, not we."""
+    theirs = parse_date(refusal.headers.get("Date", ""))
+    ahead = (datetime.now(UTC) - theirs).total_seconds() if theirs else 0.0
+    if abs(ahead) > _SKEW:
+        way = "ahead" if ahead > 0 else "behind"
+        return f"set the clock of this machine: it is {abs(ahead) / 60:.0f} minutes {way}"
+    return "the clocks of the registry and of its storage differ: its operator has to set them"
+
+
+def _place_to_create(registry: str) -> str:
+    if ".dkr.ecr" in registry or ".dkr-ecr" in registry:
+        return "the ECR repository (aws ecr create-repository)"
+    if registry.endswith("-docker.pkg.dev"):
+        return "the Artifact Registry repository (second part of the path)"
+    return "the repository, or its project or namespace,"
