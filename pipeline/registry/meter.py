@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.log import Event, about
+from pipeline.model.messages import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.errors import Fault
     from pipeline.log import Value
-    from pipeline.model.messages import Asked
+    from pipeline.model.messages import What
 
+_WHAT: tuple[tuple[str, What], ...] = (
+    ("/tags/list", "tags"),
+    ("/manifests/", "manifest"),
+    ("/blobs/uploads/", "upload"),
+    ("/blobs/", "blob"),
+)
 _SESSION = re.compile(r"(/blobs/uploads/).+")
 """Where an upload goes on is known to whoever began it, and to nobody who reads logs."""
 
@@ -44,6 +51,15 @@ class Meter:
     timed: bool = False
     debug: bool = False
     """Whether events of level debug are wanted."""
+    foreseen: int = 0
+    """Of the requests: those that were not made."""
+
+    def foresee(self, registry: str, method: str, *, status: int, what: What, times: int = 1) -> None:
+        """Count requests that would be made, and the answer that they would get."""
+        self.requests[registry] += times
+        self.foreseen += times
+        asked = Asked(registry, method, status=status, seconds=0.0, pulls_left=-1, what=what)
+        self.asked.extend([asked] * (times if self.timed else 0))
 
     def note(self, asked: Asked, *, url: str, code: str = "") -> None:
         """Take down one request, where somebody wants it; `code`: why no answer came."""
@@ -65,6 +81,15 @@ class Meter:
             message = f"{asked.method} {place}: {answer} after {asked.seconds * 1000:.0f}ms"
             self.events.append(Event(name="http.request", message=message, level="debug", fields=fields))
 
+    def add(self, other: Meter) -> None:
+        """Take in what a part of the task cost that ran on another thread."""
+        self.requests.update(other.requests)
+        self.read += other.read
+        self.written += other.written
+        self.events += other.events
+        self.retries += other.retries
+        self.asked += other.asked
+
     def unask(self, registry: str) -> None:
         """Uncount the last request: it only found out which scheme the registry speaks."""
         self.requests[registry] -= 1
@@ -75,6 +100,12 @@ class Meter:
         self.retries.append((fault.registry, str(fault.status or fault.code)))
         fields = {**about(fault), "again": True, **fields}
         self.events.append(Event(name=name, message=words, fields=fields))
+
+
+def what_of(url: str) -> What:
+    """What a request is about, by its address at a registry."""
+    path = urlsplit(url).path
+    return next((what for part, what in _WHAT if path.startswith("/v2/") and part in path), "")
 
 
 _meter: ContextVar[Meter | None] = ContextVar("meter", default=None)

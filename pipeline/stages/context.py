@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Session
     from pipeline.registry.client import Clients
     from pipeline.settings import Settings
+    from pipeline.stages.together import Together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Context:
 
     clients: Clients
     settings: Settings
+    together: Together
     moved: Callable[[int], None]
     """To be called as a body moves, with the bytes so far in this try."""
     kept: Callable[[Session | None], None]

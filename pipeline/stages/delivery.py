@@ -131,7 +131,8 @@ class Delivery:
             ) as pieces:
                 confirmed = self._send_as(upload, self._checked(pieces))
         except ThrottledError as error:
-            self._let_go(upload)
+            if error.fault.registry != self._task.destination.registry:  # else it is asked nothing now
+                self._let_go(upload)
             raise error.on(self._side(error.fault)) from error
         except RegistryError as error:
             error.on(self._side(error.fault))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryError, ThrottledError
@@ -13,34 +14,47 @@ from pipeline.model.reference import Reference
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.errors import Side
     from pipeline.model.manifest import Descriptor, Manifest
     from pipeline.model.messages import Found, Look, Read
     from pipeline.model.platform import Platform
     from pipeline.stages.context import Context
 
+    Ask = Callable[[], Found | Fault | None]
+
 
 def look(task: Look, context: Context) -> Looked:
     """HEAD the source and each destination; a fault of one side is part of the answer.
 
+    All at once where they are far away; else one after the other, and none after a source that is not there.
+
     Raises:
         ThrottledError: one of the registries asks for a pause.
     """
-    source: Found | Fault | None = None
-    if task.source is not None:
-        source = _head(task.source, "source", context)
-        if source is None:
-            source = _missing(task.source)
-    if isinstance(source, Fault):
-        return Looked(key=task.key, source=source, destinations=tuple(None for _ in task.destinations))
-    there = tuple(_head(destination, "destination", context) for destination in task.destinations)
-    return Looked(key=task.key, source=source, destinations=there)
+    there: list[Ask] = [partial(_head, place, "destination", context) for place in task.destinations]
+    if task.source is None:
+        return Looked(key=task.key, source=None, destinations=tuple(ask() for ask in there))
+    source: Ask = partial(_source, task.source, context)
+    if any(context.together.pays(place.repository.registry) for place in task.destinations):
+        found, *others = context.together.run([source, *there])
+        return Looked(key=task.key, source=found, destinations=tuple(others))
+    found = source()
+    if isinstance(found, Fault):
+        return Looked(key=task.key, source=found, destinations=tuple(None for _ in there))
+    return Looked(key=task.key, source=found, destinations=tuple(ask() for ask in there))
+
+
+def _source(reference: Reference, context: Context) -> Found | Fault:
+    return _head(reference, "source", context) or _missing(reference)
 
 
 def _head(reference: Reference, side: Side, context: Context) -> Found | Fault | None:
-    client = context.clients.at(reference.repository.registry, push=side == "destination")
+    registry = reference.repository.registry
+    client = context.clients.at(registry, push=side == "destination")
     try:
-        return client.head_manifest(reference)
+        return context.together.timed(registry, lambda: client.head_manifest(reference))
     except ThrottledError as error:
         raise error.on(side) from error
     except RegistryError as error:

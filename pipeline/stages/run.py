@@ -10,19 +10,30 @@ from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.messages import Cost, Expand, Failed, Look, Move, Put, Read, Throttled
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
+from pipeline.stages import foresee, prove, transfer
 from pipeline.stages.context import Context
 from pipeline.stages.expand import expand
 from pipeline.stages.resolve import look, read
-from pipeline.stages.transfer import move, put
+from pipeline.stages.together import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pipeline.config.credentials import Keyring
     from pipeline.model.messages import Outcome, Session, Task
 
     Runner = Callable[[Task, Callable[[int], None], Callable[[Session | None], None]], Outcome]
-    from pipeline.settings import Settings
+    from pipeline.settings import Aim, Settings
+
+    Mover = Callable[[Move, Context], Outcome]
+    Putter = Callable[[Put, Context], Outcome]
+
+_TRANSFER: Mapping[Aim, tuple[Mover, Putter]] = {
+    "copy": (transfer.move, transfer.put),
+    "plan": (foresee.move, foresee.put),
+    "verify": (prove.move, prove.put),
+}
+"""What is done with blobs and manifests: nothing else differs between a run, its plan and its proof."""
 
 
 def make_runner(settings: Settings, keyring: Keyring) -> Runner:
@@ -37,11 +48,13 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
         a registry has confirmed of an upload.
     """
     clients = Clients(settings, keyring.find, keyring.forget)
+    together = Together()
 
     def run(task: Task, moved: Callable[[int], None], kept: Callable[[Session | None], None]) -> Outcome:
         began = time.monotonic()
         with metering(timed=settings.timed, debug=settings.debug) as meter:
-            outcome = _answer(task, Context(clients=clients, settings=settings, moved=moved, kept=kept))
+            context = Context(clients=clients, settings=settings, together=together, moved=moved, kept=kept)
+            outcome = _answer(task, context)
         cost = Cost(
             requests=tuple(meter.requests.items()),
             read=meter.read,
@@ -49,6 +62,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
             seconds=time.monotonic() - began,
             retries=tuple(meter.retries),
             asked=tuple(meter.asked),
+            foreseen=meter.foreseen,
         )
         return replace(outcome, cost=cost, events=(*meter.events, *outcome.events))
 
@@ -56,6 +70,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
 
 
 def _answer(task: Task, context: Context) -> Outcome:
+    move, put = _TRANSFER[context.settings.aim]
     try:
         match task:
             case Expand():

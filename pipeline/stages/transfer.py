@@ -54,21 +54,23 @@ def move(task: Move, context: Context) -> Moved:
         RegistryError: with `.fault.side` set; ThrottledError: the registry asks for a pause.
     """
     destination = context.clients.at(task.destination.registry, push=True)
-    if task.ask and _is_there(task, destination):
+    if task.ask and is_there(task, destination):
         return Moved(key=task.key, how="present")
-    if task.blob.has_urls and _is_elsewhere(task, context):
-        return _left(task)
+    if task.blob.has_urls and is_elsewhere(task, context):
+        return left(task)
     return _bring(task, destination, context)
 
 
-def _is_there(task: Move, destination: Client) -> bool:
+def is_there(task: Move, destination: Client) -> bool:
+    """Whether the destination has the blob."""
     try:
         return destination.head_blob(task.destination, task.blob.digest) is not None
     except RegistryError as error:
         raise error.on("destination") from error
 
 
-def _is_elsewhere(task: Move, context: Context) -> bool:
+def is_elsewhere(task: Move, context: Context) -> bool:
+    """Whether a blob with urls of its own is only there, and not at the source."""
     source = context.clients.at(task.source.registry)
     try:
         return source.head_blob(task.source, task.blob.digest) is None
@@ -76,7 +78,8 @@ def _is_elsewhere(task: Move, context: Context) -> bool:
         raise error.on("source") from error
 
 
-def _left(task: Move) -> Moved:
+def left(task: Move) -> Moved:
+    """A blob is left to its urls."""
     event = Event(
         name="blob.left",
         message=f"{task.source}: the source registry does not hold the layer {task.blob.digest};"
@@ -98,7 +101,7 @@ def _bring(task: Move, destination: Client, context: Context) -> Moved:
     while True:
         try:
             how, confirmed = delivery.run(mount=mount, fresh=fresh)
-            if how == "mounted" and task.check and not _is_there(task, destination):
+            if how == "mounted" and task.check and not is_there(task, destination):
                 mount, delivery.refused = "", True
                 continue
             if how != "mounted" and (task.check or not confirmed):

@@ -17,6 +17,7 @@ from pipeline.registry.tokens import _life
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST, MIB, Retry, Settings, Timeouts
 from pipeline.stages.context import Context
 from pipeline.stages.resolve import read
+from pipeline.stages.together import Together
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import USER
 from tests.unit.registry.peers import peer
@@ -155,7 +156,11 @@ class TestFloods:
         flood = Flood(FRAMES["close"], first={b"GET": manifest})
         with peer(flood) as address:
             context = Context(
-                clients=clients(address), settings=SETTINGS, moved=lambda _: None, kept=lambda _: None
+                clients=clients(address),
+                settings=SETTINGS,
+                together=Together(),
+                moved=lambda _: None,
+                kept=lambda _: None,
             )
             place, digest = Repository(address, "a/b"), digest_of(content)
             with pytest.raises(RegistryError) as caught:

@@ -175,6 +175,25 @@ class TestSameRun:
         assert [*CHUNKS[:3], *CHUNKS[2:]] == made.patched()
         assert made.arrived()
 
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    def test_nothing_in_a_pause(self, scripted: Scripted, method: str) -> None:
+        """A registry that has asked for a pause is asked nothing more, not even to give the upload up."""
+        made = way(scripted)
+        made.mirror.fault(throttle(method=method, times=None))
+        with pytest.raises(ThrottledError):
+            made.move(habit=Habit(forms=("whole",)) if method == "PUT" else None)
+
+        assert made.mirror.requests()[-1].method == method
+
+    def test_pause_of_the_source(self, scripted: Scripted) -> None:
+        """An upload that waits for its source is given up: the pause may take longer than it lives."""
+        made = way(scripted)
+        made.source.fault(throttle(times=None))
+        with pytest.raises(ThrottledError):
+            made.move()
+
+        assert made.mirror.requests()[-1].method == "DELETE"
+
     def test_committed_later(self, scripted: Scripted) -> None:
         """All chunks taken and the PUT refused for a moment: only the PUT is repeated."""
         made = way(scripted)

@@ -11,6 +11,7 @@ from pipeline.registry.client import Clients
 from pipeline.registry.meter import Meter, metering
 from pipeline.settings import Uploads
 from pipeline.stages.context import Context
+from pipeline.stages.together import Together
 from pipeline.stages.transfer import move
 from tests.registry.content import digest_of, layer
 from tests.unit.registry.asking import ANONYMOUS, QUICK, repository
@@ -44,7 +45,13 @@ class Way:
         process = process or clients()
         if habit:
             process.at(self.mirror.address).forms.habit = habit
-        context = Context(clients=process, settings=SETTINGS, moved=lambda _: None, kept=self.said.append)
+        context = Context(
+            clients=process,
+            settings=SETTINGS,
+            together=Together(),
+            moved=lambda _: None,
+            kept=self.said.append,
+        )
         task = Move(
             source=repository(self.source),
             blob=Descriptor(media_type="m", digest=DIGEST, size=len(BLOB)),
