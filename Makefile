@@ -23,11 +23,11 @@ check: setup  ## format, lint, types, and the rules of tests/test_architecture.p
 	@$(python) -m ruff format --check .
 	@$(python) -m ruff check .
 	@$(python) -m mypy
-	@$(python) -m mypy --explicit-package-bases $(wildcard scripts/*.py)
+	@$(python) -m mypy --explicit-package-bases $(wildcard scripts/*.py scripts/bench/*.py)
 	@$(python) -m pytest -q tests/test_architecture.py
 
-bench: setup  ## 200 images between two registries, beside skopeo; BENCH="--repos 5" scales it
-	@$(python) -m scripts.bench $(BENCH)
+bench: setup  ## copies beside skopeo, crane, regsync, PEER="a command"; BENCH="many tags --rounds 5", BENCH=--help
+	@$(python) -m scripts.bench --peer "$(PEER)" $(BENCH)
 
 docs: setup  ## write docs/ and completions/ anew from the catalogues and the flags
 	@$(python) -m scripts.docs

@@ -18,30 +18,34 @@ import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.real.wire import OCI_INDEX, OCI_MANIFEST, Endpoint, Wire, sha256
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-COMMON_LAYERS = 3
-REPOSITORY_LAYERS = 2
-TAG_LAYERS = 1
+_TURNING = 20
+"""Every 20th image is one of the 5 % that can change."""
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
     """The sizes of a corpus; `many` with the defaults.
 
-    Every platform of a tag has a config of its own and the same layers: 3 that all images share, 2 of its
-    repository, 1 of its tag.
+    Every platform of a tag has a config of its own and the same layers.
     """
 
     repos: int = 20
     tags: int = 10
     layer_kb: int = 240
     platforms: tuple[str, ...] = ("amd64", "arm64")
+    common: int = 3
+    """Layers that all images share."""
+    own: int = 2
+    """Layers that all images of a repository share."""
+    per_tag: int = 1
+    """Layers of one image alone."""
     seed: int = 1
 
     @property
@@ -57,131 +61,150 @@ class Corpus:
     @property
     def blobs(self) -> int:
         """Distinct blobs in all."""
-        layers = COMMON_LAYERS + REPOSITORY_LAYERS * self.repos + TAG_LAYERS * self.images
+        layers = self.common + self.own * self.repos + self.per_tag * self.images
         return layers + self.images * len(self.platforms)
 
     @property
     def shared(self) -> int:
         """How often a blob is wanted in one more repository than the first: what mounts can save."""
-        return COMMON_LAYERS * (self.repos - 1)
+        return self.common * (self.repos - 1)
+
+    @property
+    def turning(self) -> int:
+        """Images that change when the corpus is turned: 5 %, one at least."""
+        return -(-self.images // _TURNING)
 
     def repository(self, number: int) -> str:
         """The name of a repository."""
         return f"bench/app{number:02d}"
+
+    def repositories(self) -> list[str]:
+        """The names of all repositories."""
+        return [self.repository(number) for number in range(self.repos)]
 
     def tag(self, number: int) -> str:
         """The name of a tag."""
         return f"v1.{number}"
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One layer: a gzip of a tar that holds one file of random bytes."""
+class Layer(NamedTuple):
+    """One layer that a registry holds."""
 
-    name: str
-    size: int
-    """Bytes of the file; the layer is hardly bigger."""
-    seed: int
+    descriptor: dict[str, Any]
+    """How a manifest names it."""
+    diff_id: str
+    """The digest of the tar within, which a config states."""
 
-    @cached_property
-    def _tar(self) -> bytes:
-        content = random.Random(f"{self.seed} {self.name}").randbytes(self.size)
-        out = io.BytesIO()
-        with tarfile.open(fileobj=out, mode="w") as archive:
-            entry = tarfile.TarInfo(self.name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-        return out.getvalue()
 
-    @cached_property
-    def data(self) -> bytes:
-        """The bytes to upload."""
-        return gzip.compress(self._tar, compresslevel=1, mtime=0)
+def make_layer(name: str, size: int, *, seed: int) -> tuple[bytes, Layer]:
+    """A gzip of a tar that holds one file of `size` random bytes.
 
-    @cached_property
-    def digest(self) -> str:
-        """The digest of `data`."""
-        return sha256(self.data)
-
-    @cached_property
-    def diff_id(self) -> str:
-        """The digest of the tar within, which a config states."""
-        return sha256(self._tar)
-
-    def descriptor(self) -> dict[str, Any]:
-        """How a manifest names the layer."""
-        return {"mediaType": LAYER, "digest": self.digest, "size": len(self.data)}
+    What is random cannot be compressed: it is stored, which spares minutes where layers are large.
+    """
+    noise = random.Random(f"{seed} {name}")
+    content = b"".join(noise.randbytes(min(_BLOCK, size - at)) for at in range(0, size, _BLOCK))
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = size
+        archive.addfile(entry, io.BytesIO(content))
+    archived = out.getvalue()
+    data = gzip.compress(archived, compresslevel=0, mtime=0)
+    descriptor = {"mediaType": LAYER, "digest": sha256(data), "size": len(data)}
+    return data, Layer(descriptor, sha256(archived))
 
 
 @dataclass(kw_only=True)
 class Filler:
-    """Writes one corpus into one registry."""
+    """Writes one corpus into one registry, and can turn 5 % of its tags to other images and back."""
 
     corpus: Corpus
     endpoint: Endpoint
     digests: dict[str, str] = field(default_factory=dict)
     """`repository:tag` -> digest of its index, for the check afterwards."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Digest -> bytes of every blob."""
     _common: list[Layer] = field(default_factory=list)
+    _turns: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
+    """Of the images that can change, the index as it is at first and the other one."""
 
-    def fill(self, threads: int = 4) -> None:
-        """Upload everything; the common layers once, then mounted into each further repository."""
-        self._common = [self._layer(f"common-{number}") for number in range(COMMON_LAYERS)]
+    def fill(self, *, threads: int = 4, turning: bool = False) -> None:
+        """Upload everything; the common layers once, then mounted into each further repository.
+
+        Args:
+            threads: repositories filled at a time.
+            turning: upload what `turn` needs too.
+        """
         with Wire(self.endpoint) as wire:
-            for layer in self._common:
-                wire.send_blob(self.corpus.repository(0), layer.data)
+            first = self.corpus.repository(0)
+            self._common = [
+                self._send_layer(wire, first, f"common-{number}") for number in range(self.corpus.common)
+            ]
         with ThreadPoolExecutor(threads) as pool:
-            for filled in pool.map(self._fill_repository, range(self.corpus.repos)):
+            numbers = range(self.corpus.repos)
+            for filled in pool.map(lambda number: self._fill_repository(number, turning=turning), numbers):
                 self.digests |= filled
 
-    def _layer(self, name: str) -> Layer:
-        return Layer(name, self.corpus.layer_kb * 1000, self.corpus.seed)
+    def turn(self, *, changed: bool) -> None:
+        """Have the tags that can change name their other image, or the first one again."""
+        with Wire(self.endpoint) as wire:
+            for image, indexes in self._turns.items():
+                repository, _, tag = image.partition(":")
+                self.digests[image] = wire.send_manifest(repository, tag, indexes[changed])
 
-    def _fill_repository(self, number: int) -> dict[str, str]:
+    def _send_layer(self, wire: Wire, repository: str, name: str) -> Layer:
+        data, layer = make_layer(name, self.corpus.layer_kb * 1000, seed=self.corpus.seed)
+        wire.send_blob(repository, data)
+        self.sizes[layer.descriptor["digest"]] = len(data)
+        return layer
+
+    def _fill_repository(self, number: int, *, turning: bool) -> dict[str, str]:
         repository = self.corpus.repository(number)
-        own = [self._layer(f"{repository}-{layer}") for layer in range(REPOSITORY_LAYERS)]
         digests = {}
         with Wire(self.endpoint) as wire:
             for layer in self._common if number else []:
-                wire.mount_blob(repository, layer.digest, source=self.corpus.repository(0))
-            for layer in own:
-                wire.send_blob(repository, layer.data)
-            for tag in map(self.corpus.tag, range(self.corpus.tags)):
-                last = self._layer(f"{repository}-{tag}")
-                wire.send_blob(repository, last.data)
-                layers = [*self._common, *own, last]
-                index = json.dumps(
-                    {
-                        "schemaVersion": 2,
-                        "mediaType": OCI_INDEX,
-                        "manifests": [
-                            _send_image(wire, repository, platform, layers)
-                            for platform in self.corpus.platforms
-                        ],
-                    }
-                )
-                digests[f"{repository}:{tag}"] = wire.send_manifest(repository, tag, index.encode())
+                wire.mount_blob(repository, layer.descriptor["digest"], source=self.corpus.repository(0))
+            names = [f"{repository}-{layer}" for layer in range(self.corpus.own)]
+            shared = [*self._common, *(self._send_layer(wire, repository, name) for name in names)]
+            for place, tag in enumerate(map(self.corpus.tag, range(self.corpus.tags))):
+                image = f"{repository}:{tag}"
+                index = self._send_image(wire, repository, image, shared)
+                digests[image] = wire.send_manifest(repository, tag, index)
+                if turning and (number * self.corpus.tags + place) % _TURNING == 0:
+                    self._turns[image] = (index, self._send_image(wire, repository, f"{image}, new", shared))
         return digests
 
+    def _send_image(self, wire: Wire, repository: str, name: str, shared: list[Layer]) -> bytes:
+        """Upload all of an image but its index, which is returned."""
+        own = [self._send_layer(wire, repository, f"{name} {layer}") for layer in range(self.corpus.per_tag)]
+        manifests = [
+            self._send_platform(
+                wire, repository, name, {"os": "linux", "architecture": each}, [*shared, *own]
+            )
+            for each in self.corpus.platforms
+        ]
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
+        return json.dumps(index).encode()
 
-def _send_image(wire: Wire, repository: str, architecture: str, layers: list[Layer]) -> dict[str, Any]:
-    """Upload the config and manifest of one platform; its entry in the index is returned."""
-    platform = {"os": "linux", "architecture": architecture}
-    rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
-    config = json.dumps({**platform, "config": {}, "rootfs": rootfs}).encode()
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": {
-                "mediaType": CONFIG,
-                "digest": wire.send_blob(repository, config),
-                "size": len(config),
-            },
-            "layers": [layer.descriptor() for layer in layers],
-        }
-    ).encode()
-    digest = wire.send_manifest(repository, sha256(manifest), manifest)
-    return {"mediaType": OCI_MANIFEST, "digest": digest, "size": len(manifest), "platform": platform}
+    def _send_platform(
+        self, wire: Wire, repository: str, name: str, platform: dict[str, str], layers: list[Layer]
+    ) -> dict[str, Any]:
+        """Upload the config and manifest of one platform; its entry in the index is returned."""
+        rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
+        labels = {"image": name}
+        config = json.dumps({**platform, "config": {"Labels": labels}, "rootfs": rootfs}).encode()
+        digest = wire.send_blob(repository, config)
+        self.sizes[digest] = len(config)
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": OCI_MANIFEST,
+                "config": {"mediaType": CONFIG, "digest": digest, "size": len(config)},
+                "layers": [layer.descriptor for layer in layers],
+            }
+        ).encode()
+        digest = wire.send_manifest(repository, sha256(manifest), manifest)
+        return {"mediaType": OCI_MANIFEST, "digest": digest, "size": len(manifest), "platform": platform}
 
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
@@ -200,7 +223,7 @@ def main() -> None:
     flags = parser.parse_args()
     corpus = Corpus(repos=flags.repos, tags=flags.tags, layer_kb=flags.layer_kb)
     began = time.monotonic()
-    Filler(corpus=corpus, endpoint=Endpoint(address=flags.address)).fill(flags.threads)
+    Filler(corpus=corpus, endpoint=Endpoint(address=flags.address)).fill(threads=flags.threads)
     seconds = time.monotonic() - began
     print(f"{corpus.images} images, {corpus.manifests} manifests, {corpus.blobs} blobs in {seconds:.1f} s")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PERIOD = 0.05
@@ -36,15 +36,17 @@ class Cost:
     """Seconds, user and system, of all its processes."""
     peaks: list[tuple[str, int]]
     """(what the process is, peak of its resident memory in bytes), in the order of their start."""
+    together: int
+    """Peak of the resident memory of all its processes at a time, in bytes."""
 
 
-def measure(command: Sequence[str], *, output: Path, env: Mapping[str, str] | None = None) -> Cost:
+def measure(command: Sequence[str], *, output: Path, folder: Path | None = None) -> Cost:
     """Run `command` in a session of its own to its end, and until the last of its processes has left.
 
     Args:
         command: program and arguments.
         output: file for its standard output and standard error.
-        env: variables beside those of this process.
+        folder: its working folder; None: ours.
     """
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
@@ -56,14 +58,16 @@ def measure(command: Sequence[str], *, output: Path, env: Mapping[str, str] | No
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **(env or {})},
+            cwd=folder,
         )
     with _Sampler(process.pid) as sampler:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - began
         cpu = usage.ru_utime + usage.ru_stime + _wait_for_orphans(process.pid)
-    return Cost(status=process.returncode, wall=wall, cpu=cpu, peaks=sampler.peaks())
+    return Cost(
+        status=process.returncode, wall=wall, cpu=cpu, peaks=sampler.peaks(), together=sampler.together
+    )
 
 
 def _wait_for_orphans(group: int) -> float:
@@ -83,6 +87,7 @@ class _Sampler:
     def __init__(self, session: int) -> None:
         self._session = session
         self._found: dict[int, tuple[str, int]] = {}
+        self.together = 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -99,23 +104,28 @@ class _Sampler:
 
     def _run(self) -> None:
         while not self._end.wait(_PERIOD):
+            together = 0
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
-                    self._look(folder)
+                    together += self._look(folder)
                 except (OSError, ValueError):  # it ended while it was being read
                     continue
+            self.together = max(self.together, together)
 
-    def _look(self, folder: Path) -> None:
+    def _look(self, folder: Path) -> int:
+        """The resident memory of a process now; 0 where it is another session's."""
         # What follows the name (which may hold spaces and brackets): state, parent, group, session.
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
         if int(fields[3]) != self._session:
-            return
-        for line in (folder / "status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                pid, peak = int(folder.name), int(line.split()[1]) * 1024
-                # The first look tells the role: who loses its parent is handed to another one.
-                role = self._found[pid][0] if pid in self._found else self._role(folder, int(fields[1]))
-                self._found[pid] = (role, peak)
+            return 0
+        sizes = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        peak, now = (int(sizes.get(name, "0").split()[0]) * 1024 for name in ("VmHWM", "VmRSS"))
+        if peak:
+            pid = int(folder.name)
+            # The first look tells the role: who loses its parent is handed to another one.
+            role = self._found[pid][0] if pid in self._found else self._role(folder, int(fields[1]))
+            self._found[pid] = (role, peak)
+        return now
 
     def _role(self, folder: Path, parent: int) -> str:
         command = (folder / "cmdline").read_bytes()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LISTENS = re.compile(r"listening on (127\.0\.0\.1:[0-9]+)")
 _LINE = re.compile(
     r'\S+ - (?P<user>\S+) \[[^]]*\] "(?P<method>[A-Z]+) (?P<path>\S+) [^"]*" '
-    r'(?P<status>\d+) \S+ "[^"]*" "(?P<agent>[^"]*)"'
+    r'(?P<status>\d+) (?P<sent>\S+) "[^"]*" "(?P<agent>[^"]*)"'
 )
 _PROBE = "access-log-probe"
 _START_SECONDS = 20.0
@@ -43,6 +43,8 @@ class Request:
     status: int
     agent: str
     """The User-Agent."""
+    sent: int = 0
+    """Bytes of the answer's body."""
 
 
 class ServerError(Exception):
@@ -57,7 +59,8 @@ class DockerRegistry:
         tls: serve HTTPS with a certificate of a CA made for this server.
         schema1: accept docker schema 1 manifests.
         delete: accept DELETE of manifests and blobs.
-        memory: hold everything in memory instead of a temporary folder.
+        memory: hold everything in memory instead of a temporary folder; slow for blobs of many megabytes.
+        place: where the temporary folder is made; None: where the system has such folders.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class DockerRegistry:
         schema1: bool = False,
         delete: bool = False,
         memory: bool = False,
+        place: Path | None = None,
     ) -> None:
         """Nothing is started before `__enter__`."""
         self._users = dict(users or {})
@@ -75,6 +79,7 @@ class DockerRegistry:
         self._schema1 = schema1
         self._delete = delete
         self._memory = memory
+        self._place = place
         self._folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint = Endpoint(address="")
@@ -101,7 +106,7 @@ class DockerRegistry:
         Raises:
             ServerError: it ended, or did not answer in 20 s.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix="docker-registry-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="docker-registry-", dir=self._place))
         try:
             self._start()
         except BaseException:
@@ -140,7 +145,11 @@ class DockerRegistry:
         complete = text[: text.rfind("\n") + 1]
         return [
             Request(
-                method=match["method"], path=match["path"], status=int(match["status"]), agent=match["agent"]
+                method=match["method"],
+                path=match["path"],
+                status=int(match["status"]),
+                agent=match["agent"],
+                sent=int(match["sent"]) if match["sent"].isdigit() else 0,
             )
             for match in _LINE.finditer(complete)
         ]

@@ -1,0 +1,172 @@
+"""The clients that are measured, each as the command that copies given repositories with it.
+
+Compiled peers come from `go install` where there is a Go; whatever cannot be had is left out, aloud.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.real.wire import Endpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS, SKOPEO, CRANE, REGSYNC, PEER, BARE = "image-syncer", "skopeo", "crane", "regsync", "peer", "bare loop"
+_GO_MODULES = {
+    CRANE: "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
+    REGSYNC: "github.com/regclient/regclient/cmd/regsync@v0.11.7",
+}
+_GO_BIN = ROOT / ".venv" / "go-bin"
+_REGSYNC_AT_A_TIME = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be copied."""
+
+    source: Endpoint
+    destinations: Sequence[Endpoint]
+    repositories: Sequence[str]
+    folder: Path
+    """The client's own: its working folder, where its files stay from one run to the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One client."""
+
+    name: str
+    command: Callable[[Job], list[str]]
+    """Writes what files the client needs into the job's folder; returns the command line."""
+
+
+def _write(job: Job, name: str, content: object) -> str:
+    path = job.folder / name
+    path.write_text(json.dumps(content))  # JSON is YAML
+    return str(path)
+
+
+def _in_turn(commands: Sequence[Sequence[str]]) -> list[str]:
+    """One command that runs all, to the first that fails."""
+    return ["sh", "-c", " && ".join(map(shlex.join, commands))]
+
+
+def _flags(job: Job) -> list[str]:
+    """The flags of image-syncer, and of whatever takes the same files."""
+    rules = {
+        f"{job.source.address}/{repository}": [f"{each.address}/{repository}" for each in job.destinations]
+        for repository in job.repositories
+    }
+    insecure = {each.address: {"insecure": True} for each in (job.source, *job.destinations)}
+    return ["--auth", _write(job, "auth.json", insecure), "--images", _write(job, "images.json", rules)]
+
+
+def _ours(job: Job) -> list[str]:
+    records = ["--records", str(job.folder / "records")]
+    return ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "pipeline", *_flags(job), *records]
+
+
+def _skopeo(job: Job) -> list[str]:
+    images: dict[str, list[str]] = {repository: [] for repository in job.repositories}
+    source = _write(job, "skopeo.yaml", {job.source.address: {"tls-verify": False, "images": images}})
+    sync = ["skopeo", "--insecure-policy", "sync", "--all", "--src", "yaml", "--dest", "docker"]
+    folder = job.repositories[0].rpartition("/")[0]
+    return _in_turn(
+        [[*sync, "--dest-tls-verify=false", source, f"{each.address}/{folder}"] for each in job.destinations]
+    )
+
+
+def _crane(job: Job) -> list[str]:
+    copy = [_found(CRANE), "copy", "--insecure", "--all-tags"]
+    return _in_turn(
+        [
+            [*copy, f"{job.source.address}/{repository}", f"{each.address}/{repository}"]
+            for each in job.destinations
+            for repository in job.repositories
+        ]
+    )
+
+
+def _regsync(job: Job) -> list[str]:
+    tls = "disabled" if job.source.ca is None else "insecure"
+    config = {
+        "version": 1,
+        "creds": [{"registry": each.address, "tls": tls} for each in (job.source, *job.destinations)],
+        "defaults": {"parallel": _REGSYNC_AT_A_TIME},
+        "sync": [
+            {
+                "source": f"{job.source.address}/{repository}",
+                "target": f"{each.address}/{repository}",
+                "type": "repository",
+            }
+            for each in job.destinations
+            for repository in job.repositories
+        ],
+    }
+    return [_found(REGSYNC), "once", "--config", _write(job, "regsync.yaml", config)]
+
+
+def _bare(job: Job) -> list[str]:
+    scheme = "http" if job.source.ca is None else "https"
+    addresses = [job.source.address, job.destinations[0].address]
+    return [sys.executable, "-m", "scripts.bench.bare", scheme, *addresses, job.repositories[0], "v1.0"]
+
+
+def bare() -> Client:
+    """The bare loop; it copies one image."""
+    return Client(name=BARE, command=lambda job: ["env", f"PYTHONPATH={ROOT}", *_bare(job)])
+
+
+def clients(*, peer: str, alone: bool) -> list[Client]:
+    """Those that can be had here.
+
+    Args:
+        peer: a command that takes image-syncer's flags; empty: none.
+        alone: image-syncer and that peer only.
+    """
+    found = [Client(name=OURS, command=_ours)]
+    if not alone:
+        found.append(Client(name=SKOPEO, command=_skopeo))
+        found += [
+            Client(name=name, command=command)
+            for name, command in ((CRANE, _crane), (REGSYNC, _regsync))
+            if _install(name)
+        ]
+    if peer:
+        found.append(Client(name=PEER, command=lambda job: [*shlex.split(peer), *_flags(job)]))
+    return found
+
+
+def _found(name: str) -> str:
+    """The path of a Go program: ours, of the version that is named above, before any other."""
+    own = _GO_BIN / name
+    return str(own) if own.exists() else shutil.which(name) or name
+
+
+def _install(name: str) -> bool:
+    """Whether the program is here, built by Go where it was not."""
+    if (_GO_BIN / name).exists() or shutil.which(name):
+        return True
+    go = shutil.which("go")
+    if go is None:
+        print(
+            f"{name} is left out: it is not installed, and there is no Go to build it with", file=sys.stderr
+        )
+        return False
+    env = {**os.environ, "GOBIN": str(_GO_BIN)}
+    built = subprocess.run(
+        [go, "install", _GO_MODULES[name]], env=env, capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        print(f"{name} is left out, Go cannot build it: {built.stderr.strip()[-300:]}", file=sys.stderr)
+    return built.returncode == 0
