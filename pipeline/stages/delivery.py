@@ -49,7 +49,7 @@ class Delivery:
         self._mark = Mark(task.session.offset, None) if task.session else Mark.start(task.blob.digest)
         """Where reading the source begins: at the session's offset or before."""
         self._form: Form = "whole"
-        self._most = 0
+        self._least = self._most = 0
         self._failed: dict[Form, int] = {}
         self._losses: Counter[Form] = Counter()
         self._resumed_at = 0
@@ -58,7 +58,7 @@ class Delivery:
         self.went_on = False
         """Whether the last try began farther on than any before."""
         self.has_other_form = False
-        """Whether the last try failed by its form, and another one is left."""
+        """Whether the last try failed by its form, and another one is left, or a session of its own."""
 
     @property
     def offset(self) -> int:
@@ -160,7 +160,7 @@ class Delivery:
 
     def _send_as(self, upload: Upload, blob: CheckedBlob) -> bool:
         if not self._session:
-            self._most = upload.most
+            self._least, self._most = upload.least, upload.most
             self._form = self._destination.forms.choose(blob.size, failed=self._failed, most=upload.most)
         if self._form == "whole":
             return upload.put(blob.part(blob.size))
@@ -172,7 +172,7 @@ class Delivery:
 
     def _send_chunks(self, upload: Upload, blob: CheckedBlob) -> bool:
         forms = self._destination.forms
-        step = forms.step(blob.size, least=upload.least, most=upload.most)
+        step = forms.step(blob.size, least=self._least, most=self._most)
         last = step if forms.habit.ends_with_bytes else 0
         while blob.left > last:
             mark, begin = blob.mark(), blob.offset
@@ -207,7 +207,9 @@ class Delivery:
             return
         self._losses[self._form] += 1
         size = refused_from(fault.status, fault.code, losses=self._losses[self._form], size=self._size)
-        if size is not None:
+        if size is not None and self.went_on:  # sizes of parts are only said where a session begins
+            self.has_other_form = True
+        elif size is not None:
             self._failed[self._form] = size
             self.has_other_form = self._destination.forms.has_other(
                 self._size, failed=self._failed, most=self._most

@@ -110,6 +110,16 @@ class TestSameRun:
             3 * CHUNK
         ]
 
+    def test_limits_hold(self, scripted: Scripted) -> None:
+        """What a registry said of the size of parts where the session began holds where it goes on."""
+        made = way(scripted, chunk_max=90_000)
+        made.mirror.fault(Fault(action=Reply(status=401), method="PATCH", skip=2))
+
+        assert made.move().how == "uploaded"
+
+        assert {"90000", "50001"} >= {entry.headers["content-length"] for entry in made.sent("PATCH")}
+        assert made.arrived()
+
     def test_uncharged(self, scripted: Scripted) -> None:
         """Chunks that break again and again are no failed tries as long as each brings it farther."""
         made = way(scripted, broken_bodies=False)
@@ -216,6 +226,14 @@ class TestNextRun:
         assert CHUNKS[3:] == made.patched()
         assert made.source.requests(method="GET")[-1].headers["range"] == f"bytes={3 * CHUNK}-"
         assert ["GET", "PATCH", "PATCH", "PATCH", "PUT"] == [entry.method for entry in made.mirror.requests()]
+        assert made.arrived()
+
+    def test_limits_unknown(self, scripted: Scripted) -> None:
+        """A session that refuses a part as too large is begun anew, where the registry says what it takes."""
+        made = interrupted(scripted, chunk_max=90_000)
+
+        assert made.move(session=made.kept()).how == "uploaded"
+
         assert made.arrived()
 
     def test_gone(self, scripted: Scripted) -> None:
