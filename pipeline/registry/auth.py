@@ -56,6 +56,7 @@ class Auth:
         self._challenges: dict[bool, tuple[str, Challenge]] = {}
         self._tokens = TokenCache()
         self._named: set[str] = set()
+        self._accepted: set[str] = set()
         self._rejected: set[str] = set()
         self._warned: set[str] = set()
 
@@ -73,6 +74,19 @@ class Auth:
                 fields={"registry": registry, "origin": credential.origin},
             )
         )
+
+    def accept(self, credential: Credential) -> None:
+        """Note that the registry has done something for who has this credential."""
+        if credential.origin not in self._accepted:
+            self._accepted.add(credential.origin)
+
+    def is_doubtful(self, credential: Credential, header: bytes) -> bool:
+        """Whether a refusal of `header` may be meant for the credential itself, and not for what it may do.
+
+        Nexus answers a missing right with 401, so one that was good for something is not doubted.
+        """
+        sent = header.startswith(b"Basic ") or bool(credential.registry_token)
+        return sent and credential.origin not in self._accepted
 
     def tell_rejected(self, credential: Credential, fault: Fault, *, push: bool) -> None:
         """Say once per process that the registry refuses a credential; `push`: as a destination."""

@@ -46,7 +46,10 @@ ACCEPT = (
     "application/vnd.docker.distribution.manifest.v1+json, application/vnd.oci.artifact.manifest.v1+json"
 )
 """All types: distribution 2.8 answers 404 for an OCI manifest whose exact type is not accepted."""
-_MAX_PAGE = 32 * MIB
+_MAX_PAGE = 7 * MIB
+"""Bytes of a page of tags; an outcome that holds it still fits into one message of a worker."""
+_MAX_TAGS = 500_000
+"""Of a page: short ones take twenty times their bytes in memory."""
 _ABSENT = frozenset({404})
 _NO_HEAD = frozenset({403, 404, 405, 500, 501, 502, 503, 504})
 """Answers to a HEAD that say nothing of a GET (404 apart): old registries, proxies, Artifactory."""
@@ -121,12 +124,18 @@ class Client:
             )
             asked = query
             if response.status_code == requests.codes.bad_request:
-                finish(response)
+                refused = self._session.error(purpose, response)
+                if isinstance(refused, ThrottledError):
+                    raise refused  # ECR says so with 400
                 asked = urlencode([pair for pair in parse_qsl(query) if pair[0] != "n"])
                 response = self._exchange.ask(
                     Call(purpose=purpose, method="GET", url=f"{url}?{asked}".rstrip("?")), once=True
                 )
-            document = parse_json(self._session.read(purpose, response, limit=_MAX_PAGE))
+            body = self._session.read(purpose, response, limit=_MAX_PAGE)
+            if body.count(b",") > _MAX_TAGS:
+                words = f"a page of the list has more than {_MAX_TAGS:,} tags"
+                raise RegistryError(fault_for(purpose, words=words, code="TOO_LARGE"))
+            document = parse_json(body)
             if not isinstance(document, dict):
                 raise RegistryError(self._no_registry(purpose, response))
             listed = document.get("tags")

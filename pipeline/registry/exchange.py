@@ -126,8 +126,10 @@ class Exchange:
                 self._auth.pass_on(_hide(warning, credential, header))
             wanted = response.status_code in also and "Retry-After" not in response.headers
             if (wanted or response.status_code < _REDIRECTING) and not _is_page(response):
+                if header and not wanted:
+                    self._auth.accept(credential)
                 return response
-            if sent == "login" and not (header.startswith(b"Basic ") or credential.registry_token):
+            if sent == "login" and not self._auth.is_doubtful(credential, header):
                 purpose = replace(purpose, sent="token")
             raise self.session.error(purpose, response)
         except RegistryError as error:

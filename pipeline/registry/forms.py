@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.settings import MIB
+from pipeline.settings import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,8 @@ _REFUSING = frozenset({404, 405, 413, 415, 416, 501})
 """Answers to a first body that say that another form may be taken."""
 _OF_ANY_SIZE = frozenset({405, 415, 501})
 """Those that do not depend on how large the body was."""
+_LEAST_CHUNK = 64 * KIB
+"""Bytes of a chunk at least, whatever a registry says: each one is noted in the records."""
 _LOSSES = 2
 """Connections that break without a word, after which the form itself is suspected."""
 
@@ -96,7 +98,7 @@ class Forms:
         least_chunk = self._uploads.chunk
         step = self.habit.chunk or max(least_chunk, min(4 * least_chunk, size // 64))
         step = max(step, least)
-        return min(step, most) if most else step
+        return min(step, max(most, _LEAST_CHUNK)) if most else step
 
     def _order(self, size: int, most: int) -> tuple[Form, ...]:
         habit = self.habit

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _COMMIT_POLLS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Seconds between questions after a 202, 60 in all."""
+_CANCEL_TAKES = 5.0
+"""Seconds until the answer to a DELETE."""
 _SERVERS_FAULT = 500
 
 
@@ -121,9 +123,13 @@ class Upload:
         return parse_uploaded(response.headers.get("Range", ""))
 
     def cancel(self) -> None:
-        """Give the session up, if the registry lets us; many ask for a right to delete, and all clean up."""
+        """Give the session up, if the registry lets us; many ask for a right to delete, and all clean up.
+
+        It may take seconds, never more: nobody depends on it.
+        """
+        call = self._call(self._purpose("cancel the upload of the blob"), "DELETE", b"", {})
         with suppress(RegistryError):
-            self._ask(self._call(self._purpose("cancel the upload of the blob"), "DELETE", b"", {}))
+            self._ask(replace(call, patience=_CANCEL_TAKES))
 
     def _purpose(self, verb: str) -> Purpose:
         return Purpose(operation=f"{verb} {self._digest}", kind="send", repository=self._repository)

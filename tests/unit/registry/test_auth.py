@@ -306,6 +306,17 @@ class TestEvents:
 
         assert "credentials.rejected" not in {event.name for event in meter.events}
 
+    def test_right_by_401(self, scripted: Scripted) -> None:
+        """A 401 to a password that was good for something else is a missing right (Nexus says so)."""
+        registry = filled(scripted, auth="basic")
+        registry.fault(Fault(action=Reply(status=401), path="team/other", times=None))
+        asking = client(registry, USER)
+        asking.head_blob(repository(registry), DIGEST)
+        with metering() as meter, pytest.raises(RegistryError, match="may not read there"):
+            asking.head_blob(repository(registry, "team/other"), DIGEST)
+
+        assert "credentials.rejected" not in {event.name for event in meter.events}
+
     @pytest.mark.parametrize("auth", ["basic", "token"])
     def test_nobody(self, scripted: Scripted, auth: str) -> None:
         """Who is not logged in is told where to log in, whatever kind of login the registry has."""

@@ -60,6 +60,7 @@ def test_announced() -> None:
     assert 20 * MIB == forms().step(LARGE, least=20 * MIB, most=0)
     assert 5 * MIB == forms().step(LARGE, least=0, most=5 * MIB)
     assert forms().choose(6 * MIB, failed={}, most=5 * MIB) == "chunks"
+    assert forms().step(LARGE, least=0, most=1) == 64 << 10
 
 
 def test_remembered() -> None:

@@ -113,12 +113,12 @@ class TestFloods:
         assert flood.sent < SOCKETS
 
     def test_tags(self) -> None:
-        """A tag list without end is left after 32 MiB."""
+        """A tag list without end is left after 7 MiB."""
         flood = Flood(FRAMES["close"] + b'{"tags": [')
         error = fault_of(flood, lambda asking, at: asking.tags(Repository(at, "a/b"), page="", count=10))
 
         assert error.fault.code == "TOO_LARGE"
-        assert flood.sent < 32 * MIB + SOCKETS
+        assert flood.sent < 7 * MIB + SOCKETS
 
     def test_error(self) -> None:
         """Of an error without end 64 KiB are read, and 500 characters shown."""

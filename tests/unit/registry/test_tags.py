@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.errors import RegistryError
+from pipeline.engine.queues import MAX_MESSAGE, frame
+from pipeline.errors import RegistryError, ThrottledError
+from pipeline.model.messages import Page
 from pipeline.registry.client import TagPage
+from pipeline.settings import MIB
 from tests.registry.content import image
 from tests.registry.faults import Fault, Reply
 from tests.unit.registry.asking import client, repository
@@ -78,6 +81,37 @@ class TestTags:
 
         assert client(registry).tags(repository(registry), page="", count=10).tags == ("a",)
         assert [entry.query for entry in registry.requests()] == ["n=10", ""]
+
+    def test_too_many(self, scripted: Scripted) -> None:
+        """A page of ever so many short tags is refused before it takes twenty times its size in memory."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=200, body='{"tags":["aa"%s]}' % (',"aa"' * 600_000))))
+        with pytest.raises(RegistryError, match="more than 500,000 tags") as caught:
+            client(registry).tags(repository(registry), page="", count=10)
+
+        assert (caught.value.fault.code, caught.value.fault.retryable) == ("TOO_LARGE", False)
+
+    @pytest.mark.parametrize("tag", ["ab", "v1.2.3", "\u00e9" * 60, "x" * 300])
+    def test_largest(self, scripted: Scripted, tag: str) -> None:
+        """The largest page that is taken goes through a worker's pipe."""
+        registry = scripted()
+        each = f',"{tag}"'
+        count = min(499_999, (7 * MIB - 100) // len(each.encode()))
+        registry.fault(Fault(action=Reply(status=200, body=f'{{"tags":["first"{each * count}]}}')))
+        page = client(registry).tags(repository(registry), page="", count=10)
+
+        assert len(page.tags) == count + 1
+        assert len(frame(Page(key="page", tags=page.tags))) <= MAX_MESSAGE
+
+    def test_throttled_by_400(self, scripted: Scripted) -> None:
+        """A 400 that asks for a pause (ECR) is not taken for one about the count: nothing more is asked."""
+        registry = scripted()
+        body = '{"errors":[{"code":"","message":"ThrottlingException: Rate exceeded"}]}'
+        registry.fault(Fault(action=Reply(status=400, body=body), times=None))
+        with pytest.raises(ThrottledError):
+            client(registry).tags(repository(registry), page="", count=10)
+
+        assert len(registry.requests()) == 1
 
     def test_empty_page_asked_for(self, scripted: Scripted) -> None:
         """A link that asks for pages of nothing (GHCR) is followed with our count."""
