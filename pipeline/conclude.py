@@ -16,6 +16,7 @@ from pipeline.errors import MachineError
 from pipeline.log import Event
 from pipeline.report.causes import Failure, from_row, from_rule, group
 from pipeline.report.files import format_of, write_failed, write_success, write_text
+from pipeline.report.latency import latencies
 from pipeline.report.summary import Pause, Summary, as_object, summary_lines
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def _summary(run: Run, failed_file: str) -> Summary:
         present=counts.present,
         requests=sum(counts.requests.values()),
         requests_by_registry=counts.requests,
+        latency=latencies(history.registries),
         seconds=run.seconds,
         rewritten=history.changed,
         pauses=tuple(

@@ -74,7 +74,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         patience=options.patience,
         drain=options.drain,
         debug=options.log_level == "debug",
-        timed=options.metrics_listen is not None or options.metrics_file is not None,
+        timed=_is_timed(options),
         limits=Limits(proc=options.proc),
     )
     keyring, rules, warnings, has_rules_file = _read_files(options, environ)
@@ -86,6 +86,12 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         warnings=warnings,
         has_rules_file=has_rules_file,
     )
+
+
+def _is_timed(options: Options) -> bool:
+    """Whether anybody wants to know how long requests take."""
+    metrics = options.metrics_listen is not None or options.metrics_file is not None
+    return metrics or options.report is not None or options.json
 
 
 def _read_files(

@@ -81,6 +81,8 @@ FIELDS: Mapping[str, Field] = {
     "open": Field("images begun and not ended", _WHOLE),
     "origin": Field("file and key, or helper program, that the credentials come from"),
     "present": Field("blobs that were in their repository already", _WHOLE),
+    "p50": Field("seconds within which half of the answers began; requests with bodies left out", "number"),
+    "p95": Field("seconds within which 95 of 100 answers began, likewise", "number"),
     "proc": Field("--proc: images and blobs at a time, at most", _WHOLE),
     "rate": Field("bytes sent a second, lately", "number"),
     "reason": Field("why, in words"),
@@ -264,6 +266,12 @@ EVENTS: Mapping[str, Entry] = {
     ),
     "registry.recovered": _entry(
         "a registry that paused lets requests through again", "info", "registry limit duration"
+    ),
+    "registry.latency": _entry(
+        "how fast a registry answers; after each run.progress, where requests are timed for metrics or a"
+        " report",
+        "info",
+        "registry requests p50 p95",
     ),
     "registry.warning": _entry(
         "a registry sends a Warning header; once for each text", "warning", "registry reason"

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from pipeline.log import Event
 from pipeline.model.units import format_duration, format_size
 from pipeline.progress.pace import Pace
+from pipeline.report.latency import latencies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pipeline.log import Value
     from pipeline.model.flow.view import View
+    from pipeline.report.latency import Latency
 
 _TICKS = 120
 """Looks that the rate is taken over: about half a minute."""
@@ -73,6 +75,21 @@ class Heartbeat:
         self._say(
             Event(name="run.progress", message=", ".join(_words(view, sent, rate, left)), fields=fields)
         )
+        for each in latencies(view.registries):
+            self._say(_answering(each))
+
+
+def _answering(latency: Latency) -> Event:
+    return Event(
+        name="registry.latency",
+        message=str(latency),
+        fields={
+            "registry": latency.registry,
+            "requests": latency.requests,
+            "p50": round(latency.p50, 4),
+            "p95": round(latency.p95, 4),
+        },
+    )
 
 
 def _words(view: View, sent: int, rate: float, left: float | None) -> Iterator[str]:

@@ -97,6 +97,7 @@ def page(
         width=WIDTH,
         height=HEIGHT,
         history=history,
+        latency={each.registry: each for each in summary.latency},
         slow=sorted(history.slow, reverse=True),
         rules=ranked[:_MOST_RULES],
         rules_more=len(ranked[_MOST_RULES:]),

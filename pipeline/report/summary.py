@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.report.causes import Group
+    from pipeline.report.latency import Latency
 
 SCHEMA = 1
 """Version of the JSON object: fields may be added under it, none changes its meaning."""
 _SHOWN = 12
-"""Causes shown to a person."""
+"""Causes, and registries, shown to a person."""
 _WORDS = 160
 """Characters of a registry's words shown to a person."""
 
@@ -59,6 +60,8 @@ class Summary:
     """Blobs, by how they came to be where they are."""
     requests: int = 0
     requests_by_registry: Mapping[str, int] | None = None
+    latency: tuple[Latency, ...] = ()
+    """How fast registries answered, where requests were timed."""
     seconds: float = 0.0
     rewritten: int = 0
     """Indexes that the platform filter gave a new digest."""
@@ -134,6 +137,7 @@ def _waits(summary: Summary) -> list[str]:
         f" ({format_duration(round(pause.seconds))})"
         for pause in summary.pauses
     ]
+    lines += map(str, summary.latency[:_SHOWN])
     if summary.rewritten:
         lines.append(
             f"{format_count(summary.rewritten, 'digest')} changed by --os or --arch: the log names them"
@@ -175,6 +179,15 @@ def as_object(summary: Summary) -> dict[str, Any]:
         "bytes": {"received": summary.read, "sent": summary.bytes, "spared": summary.spared},
         "blobs": {"uploaded": summary.uploaded, "mounted": summary.mounted, "present": summary.present},
         "requests": {"total": summary.requests, "by_registry": dict(summary.requests_by_registry or {})},
+        "latency": [
+            {
+                "registry": each.registry,
+                "requests": each.requests,
+                "p50": round(each.p50, 4),
+                "p95": round(each.p95, 4),
+            }
+            for each in summary.latency
+        ],
         "digests_changed": summary.rewritten,
         "pauses": [
             {"registry": pause.registry, "times": pause.times, "seconds": round(pause.seconds, 1)}

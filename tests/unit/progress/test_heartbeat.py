@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.model.flow.counts import Timing
 from pipeline.progress.heartbeat import Heartbeat
-from tests.unit.views import QUAY, moving, view
+from tests.unit.views import HARBOR, QUAY, moving, view
 
 if TYPE_CHECKING:
     from pipeline.log import Event
@@ -53,3 +54,19 @@ def test_when_asked() -> None:
         " quay.io pauses for 39s"
     )
     assert event.fields["eta"] is None
+
+
+def test_latency() -> None:
+    """Where requests are timed, a line for each registry follows that says how fast it answers."""
+    timing = Timing()
+    for _ in range(100):
+        timing.add(0.03)
+    registries = (replace(QUAY, calls={("GET", 200): timing}), HARBOR)
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=0.0)
+    heartbeat.tick(view(2.0, registries=registries))
+    heartbeat.tell()
+
+    assert [event.name for event in said] == ["run.progress", "registry.latency"]
+    assert said[-1].message == "quay.io answers within 38ms, 95 of 100 times within 49ms"
+    assert said[-1].fields == {"registry": "quay.io", "requests": 100, "p50": 0.0375, "p95": 0.0488}

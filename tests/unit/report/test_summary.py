@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from pipeline.report.causes import from_row, group
+from pipeline.report.latency import Latency
 from pipeline.report.summary import Pause, Summary, as_object, summary_lines
 from tests.unit.report.test_causes import DENIED, ROW
 
@@ -25,6 +26,7 @@ SUMMARY = Summary(
     present=3,
     requests=53_120,
     requests_by_registry={"quay.io": 53_120},
+    latency=(Latency(registry="quay.io", requests=9, p50=0.0841, p95=1.26),),
     seconds=564.04,
     rewritten=1,
     pauses=(Pause(registry="docker.io", times=1, seconds=60.2), Pause(registry="q", times=3, seconds=9)),
@@ -44,6 +46,7 @@ def test_lines() -> None:
         f"  {sent} 53,120 requests, 17.7 an image",
         "  docker.io cooled down once (1m0s)",
         "  q cooled down 3 times (9s)",
+        "  quay.io answers within 84ms, 95 of 100 times within 1.3s",
         "  1 digest changed by --os or --arch: the log names them",
         r"  a note\x1b",
         "FAILED  source quay.io: 404 MANIFEST_UNKNOWN, no such tag or digest (2 images)",
