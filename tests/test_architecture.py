@@ -20,7 +20,7 @@ LEVELS = (
     {"stages"},
     {"engine"},
     {"progress", "report", "metrics"},
-    {"sync", "conclude"},
+    {"sync", "conclude", "check"},
     {"cli"},
     {"__main__"},
 )

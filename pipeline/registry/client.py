@@ -23,6 +23,7 @@ from pipeline.registry.blobs import BlobBody
 from pipeline.registry.exchange import Exchange
 from pipeline.registry.faults import Purpose, fault_for
 from pipeline.registry.forms import Forms
+from pipeline.registry.greeting import greet
 from pipeline.registry.responses import next_link, parse_json, parse_size
 from pipeline.registry.session import REDIRECTS, Call, Session, finish
 from pipeline.registry.upload import Upload, confirms
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Reference, Repository
+    from pipeline.registry.greeting import Greeting
     from pipeline.registry.verdicts import Kind
     from pipeline.registry.wire import Answer
     from pipeline.settings import Settings
@@ -108,6 +110,10 @@ class Client:
         self._exchange = exchange
         self.forms = forms
         self._session = exchange.session
+
+    def greet(self, repository: Repository, *, insecure: bool) -> Greeting:
+        """How the registry presents itself; asked once, on behalf of `repository`."""
+        return greet(self._session, repository, insecure=insecure)
 
     def tags(self, repository: Repository, *, page: str, count: int) -> TagPage:
         """One page of the tag list; no such repository is an error with status 404.

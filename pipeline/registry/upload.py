@@ -122,14 +122,16 @@ class Upload:
         self._follow(call, response)
         return parse_uploaded(response.headers.get("Range", ""))
 
-    def cancel(self) -> None:
-        """Give the session up, if the registry lets us; many ask for a right to delete, and all clean up.
+    def cancel(self) -> bool:
+        """Give the session up; whether the registry let us: many ask for a right to delete, all clean up.
 
         It may take seconds, never more: nobody depends on it.
         """
         call = self._call(self._purpose("cancel the upload of the blob"), "DELETE", b"", {})
         with suppress(RegistryError):
             self._ask(replace(call, patience=_CANCEL_TAKES))
+            return True
+        return False
 
     def _purpose(self, verb: str) -> Purpose:
         return Purpose(operation=f"{verb} {self._digest}", kind="send", repository=self._repository)

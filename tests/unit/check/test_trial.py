@@ -1,0 +1,102 @@
+"""What a registry shows of itself, and what is said of logins."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.check.finding import Finding, as_object, describe, exit_code, last_line
+from pipeline.check.trial import judge_greeting, judge_silence
+from pipeline.errors import Fault
+from pipeline.model.credential import Credential
+from pipeline.registry.greeting import Greeting
+
+if TYPE_CHECKING:
+    from pipeline.check.finding import State
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(("days", "state"), [(1, "warning"), (13, "warning"), (15, "ok"), (400, "ok")])
+def test_certificate(days: int, state: State) -> None:
+    """A certificate that ends within two weeks is a warning that says when."""
+    ends = NOW + dt.timedelta(days=days)
+
+    found = judge_greeting("r.io", Greeting(scheme="https", expires=ends), NOW)
+
+    assert (found.state, "renewed" in found.advice) == (state, state == "warning")
+    assert f"{ends:%Y-%m-%d}" in found.words
+
+
+@pytest.mark.parametrize(
+    ("ahead", "state"), [(59.0, "ok"), (-59.0, "ok"), (61.0, "warning"), (-61.0, "warning")]
+)
+def test_clock(ahead: float, state: State) -> None:
+    """A clock that is off by more than a minute is a warning, in both directions."""
+    found = judge_greeting("r.io", Greeting(scheme="http", ahead=ahead), NOW)
+
+    assert (found.state, "clock" in found.words) == (state, state == "warning")
+
+
+def test_proxy() -> None:
+    """The proxy in between is named."""
+    found = judge_greeting("r.io", Greeting(scheme="https", expires=NOW, proxy="proxy:3128"), NOW)
+
+    assert "through the proxy proxy:3128" in found.words
+
+
+def test_docker_hub() -> None:
+    """Where Docker Hub cannot be reached, the hosts that a firewall has to let through are named."""
+    fault = Fault(operation="reach the registry", words="no connection", registry="docker.io")
+
+    assert "registry-1.docker.io" in judge_silence("docker.io", fault, ("docker.io/a/b",)).advice
+
+
+WHO = [
+    (Credential(origin="none"), "anonymously (no credentials for r.io)"),
+    (Credential(origin="a.json key r.io", insecure=True), "anonymously (a.json key r.io)"),
+    (Credential(origin="a.json key r.io", username="bob", password="pw-word"), 'as "bob" (a.json key r.io)'),
+    (Credential(origin="helper", identity_token="pw-word"), "by a token (helper)"),
+    (Credential(origin="login", username="pw-word"), "by a token (login)"),
+    (Credential(origin="login", username="pw-word", password="x-oauth-basic"), "by a token (login)"),
+]
+
+
+@pytest.mark.parametrize(("credential", "words"), WHO)
+def test_who(credential: Credential, words: str) -> None:
+    """A login is named by its user and its origin, unless the user's name may be the secret itself."""
+    finding = Finding(state="ok", what="source", place="r.io/a", words=words, credential=credential)
+
+    assert describe(credential, "r.io") == words
+    assert "pw-word" not in json.dumps(finding.as_object())
+
+
+def test_line() -> None:
+    """A line is one line, whatever a registry says, and ends with what to do."""
+    words = "failed: 500: \x1b[2Jlook\nhere"
+    finding = Finding(state="failed", what="source", place="r.io/a", words=words, advice="call them")
+
+    assert finding.line(8) == (
+        "FAIL  source       r.io/a    failed: 500: \\x1b[2Jlook\\nhere; what to do: call them"
+    )
+
+
+def test_verdict() -> None:
+    """Warnings let a run start, failures do not, and both are counted."""
+    ok = Finding(state="ok", what="source", place="r.io/a", words="")
+    warning = replace(ok, state="warning", untried=("a",))
+    failed = replace(ok, state="failed", untried=("b", "c"))
+
+    assert (exit_code([]), exit_code([ok, warning]), exit_code([ok, failed])) == (0, 0, 1)
+    assert last_line([ok, warning], seconds=1) == (
+        "ready: a run could start (1 ok, 1 warning, 1 repository not tried; 1s)"
+    )
+    assert last_line([failed, ok], seconds=1) == (
+        "not ready: mend what FAILED (1 ok, 1 FAILED, 2 repositories not tried; 1s)"
+    )
+    whole = as_object([ok, warning, failed], warnings=["a note"], seconds=1.0)
+    assert (whole["ok"], whole["warnings"], whole["failed"], whole["notes"]) == (1, 1, 1, ["a note"])
