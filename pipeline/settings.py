@@ -22,6 +22,9 @@ MAX_TREE_ENTRIES = 10_000
 PAGE = 1_000
 """Tags asked for in one page."""
 
+Aim = Literal["copy", "plan", "verify"]
+"""What a run is for: to copy; to foresee what that would do; to see whether all is at its destination."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
@@ -85,6 +88,9 @@ class Settings:
     arch: tuple[str, ...] = ()
     """--arch as written, one each: "amd64", "arm64:v8"."""
     force: bool = False
+    aim: Aim = "copy"
+    deep: bool = False
+    """Whether `verify` reads and hashes what the destination holds."""
     retries: int = 2
     """Passes over what failed, after all others."""
     patience: float = 3600.0
@@ -141,5 +147,8 @@ class Options:
     json: bool
     """Whether the summary goes to standard output as one JSON object."""
     report: Path | None
+    dry_run: bool
+    """--dry-run: `plan` under another name."""
+    deep: bool
     arguments: tuple[str, ...]
     """The command line as it was given."""

@@ -164,6 +164,20 @@ EVENTS: Mapping[str, Entry] = {
         "copied unchanged skipped failed rules_failed left bytes spared uploaded mounted present requests"
         " duration exit_code",
     ),
+    "plan.start": _entry("a plan begins", "info", "rules records"),
+    "plan.finish": _entry(
+        "a plan is made: what a run would do; an error where the exit code is not 0",
+        "info error",
+        "copied unchanged skipped failed rules_failed left bytes spared uploaded mounted present requests"
+        " duration exit_code",
+        "eta",
+    ),
+    "verify.start": _entry("a verification begins", "info", "rules"),
+    "verify.finish": _entry(
+        "a verification is over; an error where the exit code is not 0",
+        "info error",
+        "unchanged skipped failed rules_failed left present requests duration exit_code",
+    ),
     "run.broken": _entry("a defect of this program ended the run: its traceback", "error"),
     "config.duplicate_key": _entry(
         "a key stands twice in a file; the last one wins", "warning", "file.path key line first_line"
@@ -207,6 +221,15 @@ EVENTS: Mapping[str, Entry] = {
     "image.done": _entry("an image was copied", "info", f"{_PAIR} digest {_COST}", _BLOBS),
     "image.unchanged": _entry(
         "an image was found at its destination", "info", f"{_PAIR} {_COST}", f"digest how {_BLOBS}"
+    ),
+    "image.to_copy": _entry(
+        "of a plan: an image would be copied; what it would cost", "info", f"{_PAIR} digest {_COST}", _BLOBS
+    ),
+    "image.verified": _entry(
+        "of a verification: an image is complete at its destination",
+        "info",
+        f"{_PAIR} {_COST}",
+        f"digest how {_BLOBS}",
     ),
     "image.skipped": _entry(
         "nothing of an image is left by the platform filter", "info", f"{_PAIR} reason {_COST}", _BLOBS

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Reference, Repository
 
 Stage = Literal["expand", "resolve", "transfer"]
+What = Literal["", "tags", "manifest", "blob", "upload"]
+"""What a request is about; empty: a token, or something on a host that a registry sent us to."""
 How = Literal["present", "mounted", "uploaded", "left"]
 """How a blob came to be in its repository; left: to its urls."""
 STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
@@ -134,6 +136,10 @@ class Asked(NamedTuple):
     """Until the answer began."""
     pulls_left: int
     """What the registry said of its rate limit; -1: nothing."""
+    what: What = ""
+    pulls_limit: int = -1
+    """So many it lets through within `pulls_window` seconds; -1: it did not say."""
+    pulls_window: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +157,8 @@ class Cost:
     """Registry, and status or word of ours, of each try that was repeated."""
     asked: tuple[Asked, ...] = ()
     """Its requests one by one, where Settings.timed asks for it."""
+    foreseen: int = 0
+    """Of its requests: those that a plan only foresees; so are the bytes of their bodies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

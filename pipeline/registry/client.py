@@ -91,14 +91,18 @@ class Clients:
         self._known: dict[str, tuple[Session, Auth, Forms]] = {}
 
     def at(self, registry: str, *, push: bool = False) -> Client:
-        """The client for `registry`, by its canonical name; `push` where it is a destination."""
+        """The client for `registry`, by its canonical name; `push` where it is a destination.
+
+        A verification asks nobody for the right to write: who looks may have none.
+        """
         with self._lock:
             if registry not in self._known:
                 session = Session(registry, self._settings.timeouts)
                 forms = Forms(registry, self._settings.uploads)
                 self._known[registry] = session, Auth(session), forms
             session, auth, forms = self._known[registry]
-        exchange = Exchange(session, auth, self._settings, find=self._find, forget=self._forget, push=push)
+        writes = push and self._settings.aim != "verify"
+        exchange = Exchange(session, auth, self._settings, find=self._find, forget=self._forget, push=writes)
         return Client(exchange, forms)
 
 

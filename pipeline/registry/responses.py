@@ -37,6 +37,7 @@ _LINK = re.compile(
 _REL = re.compile(r';\s?rel\s?=\s?(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,63}")
 _DIGEST = re.compile(r"\bsha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})\b")
+_PULLS = re.compile(r"([0-9]{1,9})(?:;w=([0-9]{1,9}))?")
 _XML = re.compile(r"<(Code|Message)>([^<]*)</")
 _TITLE = re.compile(r"<(?:title|h1)[^>]*>([^<]*)<", re.IGNORECASE)
 _UPLOADED = re.compile(r"(?:bytes[= ])?0-(-1|[0-9]{1,18})")
@@ -144,6 +145,18 @@ def parse_date(text: str) -> datetime | None:
 def parse_size(text: str) -> int:
     """A number of bytes or entries; -1 for anything else."""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else -1
+
+
+def parse_pulls(headers: Mapping[str, str]) -> tuple[int, int, int]:
+    """What is left of a rate limit, the limit, and its window in seconds; -1 each where nothing is said.
+
+    Docker Hub says `RateLimit-Limit: 100;w=21600` and `RateLimit-Remaining: 76;w=21600`, to HEAD too, which
+    it does not count (docs.docker.com/docker-hub/usage/pulls).
+    """
+    left = _PULLS.fullmatch(headers.get("RateLimit-Remaining", "").strip())
+    limit = _PULLS.fullmatch(headers.get("RateLimit-Limit", "").strip())
+    window = (limit and limit[2]) or (left and left[2])
+    return int(left[1]) if left else -1, int(limit[1]) if limit else -1, int(window) if window else -1
 
 
 def parse_uploaded(text: str) -> int | None:

@@ -28,9 +28,9 @@ from pipeline.registry.faults import (
     is_stale,
 )
 from pipeline.registry.hints import speaks_tls
-from pipeline.registry.meter import current_meter
+from pipeline.registry.meter import current_meter, what_of
 from pipeline.registry.origins import StrayError, origin_of, resolve
-from pipeline.registry.responses import parse_complaint
+from pipeline.registry.responses import parse_complaint, parse_pulls
 from pipeline.registry.verdicts import Refusal
 from pipeline.registry.wire import Wire
 from pipeline.settings import MIB
@@ -53,7 +53,6 @@ _TRAVELLING = ("Range", "If-Range")
 _OTHERS_FIND_OUT = 1.0
 """Seconds to wait for another thread that finds out whether a registry speaks HTTPS."""
 _OK = 200
-_MAX_DIGITS = 10
 _SEE_OTHER = 303
 _BAD_REQUEST = 400
 _RANGE_NOT_SATISFIABLE = 416
@@ -265,16 +264,19 @@ class Session:
         return response
 
     def _note(self, call: Call, began: float, *, answer: Answer | None = None, code: str = "") -> None:
-        """Take down one request where wanted; Docker Hub says `RateLimit-Remaining: 76;w=21600`."""
+        """Take down one request where wanted."""
         meter = current_meter()
         if meter.timed or meter.debug:
-            left = answer.headers.get("RateLimit-Remaining", "").partition(";")[0] if answer else ""
+            left, limit, window = parse_pulls(answer.headers) if answer else (-1, -1, -1)
             asked = Asked(
                 registry=self.registry,
                 method=call.method,
                 status=answer.status_code if answer else 0,
                 seconds=time.monotonic() - began,
-                pulls_left=int(left) if left.isascii() and left.isdigit() and len(left) < _MAX_DIGITS else -1,
+                pulls_left=left,
+                what=what_of(call.url),
+                pulls_limit=limit,
+                pulls_window=window,
             )
             meter.note(asked, url=call.url, code=code)
 

@@ -98,7 +98,7 @@ class Blobs:
         held = self._desk.facts.held(destination, blob.digest)
         known = destination.path in spread.there or held == self._desk.run
         want = spread.wants.get(destination.path)
-        if known and not doubted and want is None:
+        if known and want is None and (self._desk.aim == "verify" or not doubted):
             self._forget_if_idle(destination.registry, blob.digest)
             return True
         if want is None:

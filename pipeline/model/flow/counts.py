@@ -59,11 +59,14 @@ class Counts:
     """Bytes of bodies sent."""
     requests: dict[str, int] = field(default_factory=dict)
     """By registry."""
+    foreseen: int = 0
+    """Of them: those that a plan did not make."""
 
     def pay(self, cost: Cost) -> None:
         """Add what one task cost."""
         self.read += cost.read
         self.written += cost.written
+        self.foreseen += cost.foreseen
         for registry, count in cost.requests:
             self.requests[registry] = self.requests.get(registry, 0) + count
 

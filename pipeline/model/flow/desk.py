@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Task
     from pipeline.model.reference import Repository
-    from pipeline.settings import Limits
+    from pipeline.settings import Aim, Limits
 
 
 class Desk:
     """One desk per Flow; its parts put ready tasks, facts and events on it."""
 
-    def __init__(self, *, run: str, facts: Facts, limits: Limits) -> None:
+    def __init__(self, *, run: str, facts: Facts, limits: Limits, aim: Aim = "copy") -> None:
         """Begin with an empty desk; `run` is the run's name in the records."""
         self.run = run
         self.facts = facts
@@ -38,6 +38,8 @@ class Desk:
         """Tasks that fail before they are given out, since their registry was given up."""
         self.marks: dict[str, int] = {}
         """Deaths of workers that a task was running in."""
+        self.aim = aim
+        """What for: where it is to verify, nothing is believed and nothing brought."""
         self.debug = False
         """Whether events of level debug are wanted."""
         self.may_put: Callable[[Put], bool] | None = None

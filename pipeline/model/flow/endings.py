@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 from pipeline.errors import Fault
 from pipeline.log import Event, about
 from pipeline.model.facts import ImageRow
+from pipeline.model.flow.wording import LINES, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 
 LATER = "after all others"
 """When what failed and may succeed is tried again."""
-_EVENTS: dict[Result, tuple[str, Level]] = {
-    "copied": ("image.done", "info"),
-    "unchanged": ("image.unchanged", "info"),
-    "skipped": ("image.skipped", "info"),
-    "failed": ("image.failed", "error"),
-}
 
 
 class _Cause(TypedDict, total=False):
@@ -82,7 +77,7 @@ class Endings:
             self._say(image, "image.retry", words, level="warning", fields={**about(fault), **tries})
             return
         setattr(self._counts, result, getattr(self._counts, result) + 1)
-        name, level = _EVENTS[result]
+        name, level, _ = LINES[self._desk.aim][result]
         how = image.how if result == "unchanged" else ""
         fields: dict[str, Value] = {"digest": digest or None, "how": how or None, "reason": reason or None}
         if fault is not None:
@@ -90,20 +85,11 @@ class Endings:
         self._say(image, name, self._sentence(image, result, reason, fault), level=level, fields=fields)
 
     def _sentence(self, image: Image, result: Result, reason: str, fault: Fault | None) -> str:
-        """The original tool's wording, which people grep for, with ours where it has none."""
+        """The image's line, and how far the run is."""
         pair = f"{image.source} to {image.destination}"
+        why = f"{fault}; try {self.attempt}, not tried again" if fault else reason or image.how
         so_far = f"Now {self._counts.processed}/{self._counts.known} tasks have been processed."
-        match result:
-            case "copied":
-                return f"Finish synchronizing manifest from {pair}. {so_far}"
-            case "unchanged":
-                why = f" ({image.how})" if image.how else ""
-                return f"Skip synchronizing manifest from {pair}: up to date{why}. {so_far}"
-            case "skipped":
-                return f"Skip synchronizing manifest from {pair}: {reason}. {so_far}"
-            case "failed":
-                tries = f"try {self.attempt}, not tried again"
-                return f"Failed to executed synchronizing manifest from {pair}: {fault}; {tries}. {so_far}"
+        return f"{sentence(self._desk.aim, result, pair=pair, why=why)} {so_far}"
 
     def planned(self, image: Image, plan: Plan) -> None:
         """Say what an image consists of."""
@@ -132,16 +118,19 @@ class Endings:
     def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
         """Two sources for one destination: the rule that stands first wins."""
         first = self._desk.facts.claim(str(image.destination))
-        ours, theirs = self._lines.get(image.rule, 0), first.line if first else 0
-        which = f"line {ours} and line {theirs}" if ours != theirs else f"line {ours} twice"
+        place, other = self._lines.get(image.rule, 0), first.line if first else 0
+        if first is not None and first.rule == image.rule:
+            by = f"the rule of {f'line {place}' if place else 'the command line'} gives it two sources"
+        else:
+            which = f"line {other} and line {place}" if other != place else f"both of line {place}"
+            by = f"two rules give it a source ({which})"
         return Fault(
             operation=f"write {image.destination}",
             side="destination",
             registry=image.destination.repository.registry,
             repository=image.destination.repository.path,
             code="TAG_CONFLICT",
-            words=f"two rules give it a source ({which}); the first one wins, with"
-            f" {image.rival.split(' -> ')[0]}",
+            words=f"{by}; the first one wins, with {image.rival.split(' -> ')[0]}",
             retryable=retryable,
             hint="give one of them another tag",
         )

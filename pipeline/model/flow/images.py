@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault, ManifestError
 from pipeline.model.facts import Forgotten
 from pipeline.model.flow.endings import renamed, unreadable
-from pipeline.model.flow.image import SINGLE_TYPES, Image
+from pipeline.model.flow.image import Image
 from pipeline.model.flow.looks import Looks
 from pipeline.model.flow.manifests import MAX_HEALS, Belief, Entry, Manifests
+from pipeline.model.flow.past import Past
 from pipeline.model.flow.reads import Reads
 from pipeline.model.manifest import same_json
 from pipeline.model.messages import Expand, Failed, Found, Look, Looked, Move, Put, Read
@@ -21,28 +22,29 @@ from pipeline.model.reference import Reference
 from pipeline.model.tree import Plan, Skip, prune, unread
 
 if TYPE_CHECKING:
-    from pipeline.model.facts import ImageRow, Result
+    from pipeline.model.facts import Result
     from pipeline.model.flow.desk import Desk
     from pipeline.model.flow.endings import Endings
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import Cost, Moved, Task
     from pipeline.model.platform import Filter
+    from pipeline.settings import Settings
 
 
 class Images:
     """The ledger of open images."""
 
-    def __init__(
-        self, desk: Desk, endings: Endings, *, platforms: Filter, force: bool, most_bytes: int
-    ) -> None:
-        """`force`: what the destination has is pushed again; `most_bytes`: see Reads."""
+    def __init__(self, desk: Desk, endings: Endings, *, platforms: Filter, settings: Settings) -> None:
+        """Settings.force: what the destination has is pushed again."""
         self._desk = desk
         self._endings = endings
         self._filter = platforms
-        self._force = force
+        self._force = settings.force
+        self._past = Past(desk.facts, platforms)
         self._open: dict[str, Image] = {}
         self._followers: dict[str, list[str]] = {}
-        self.reads = Reads(desk, on_got=self._got, on_failed=self._read_failed, most=most_bytes)
+        most = settings.limits.window_bytes
+        self.reads = Reads(desk, on_got=self._got, on_failed=self._read_failed, most=most)
         self.looks = Looks(desk, on_looked=self._looked, on_failed=self.fail)
         self.manifests = Manifests(
             desk, on_stored=self._stored, on_failed=self.fail, on_unread=self._read_again
@@ -58,7 +60,7 @@ class Images:
 
     def knows(self, source: Reference, destination: Reference) -> bool:
         """Whether the image is open, or has come to an end in this run."""
-        row = self._desk.facts.image(str(source), str(destination), str(self._filter))
+        row = self._past.row(source, destination)
         key = f"{source} -> {destination}"
         return key in self._open or (row is not None and row.run == self._desk.run)
 
@@ -84,7 +86,7 @@ class Images:
 
     def _judge(self, image: Image) -> None:
         """The claim's holder has ended: equal digests are no conflict, everything else is."""
-        rival = self._rival(image)
+        rival = self._past.rival(image)
         if rival is not None and rival.result in ("copied", "unchanged"):
             image.step = "looking"
             self.looks.look(image.source, {image.key: None})
@@ -108,7 +110,7 @@ class Images:
             return
         image.source_digest = source.digest
         if image.rival:
-            rival = self._rival(image)
+            rival = self._past.rival(image)
             if rival is not None and rival.source_digest == source.digest:
                 self._unchanged(image, "another rule puts the same digest there", rival.destination_digest)
             else:
@@ -121,47 +123,39 @@ class Images:
             self._unchanged(image, "source and destination are the same", source.digest)
             return
         image.found = there
-        if there is not None:
+        self._compare(image, source)
+
+    def _compare(self, image: Image, source: Found) -> None:
+        """Both sides are known: read where they do not say that all is there."""
+        if image.found is not None:
             self.manifests.blobs.exists(image.destination.repository)
-            if not self._force and self._is_vouched(image, source, there):
+            if not self._force and self._past.vouches(image, source, image.found):
+                self._unchanged(image, "", image.found.digest)
                 return
+        self._begin_to_read(image)
+
+    def _begin_to_read(self, image: Image) -> None:
         image.step = "reading"
-        self._read(image, (source.digest,))
+        self._read(image, (image.source_digest,))
         self._read_on(image)
-
-    def _is_vouched(self, image: Image, source: Found, there: Found) -> bool:
-        """Whether records, or the kind of the manifest, say that equal digests mean a complete image."""
-        row = self._row(image)
-        if row and (row.source_digest, row.destination_digest) == (source.digest, there.digest):
-            self._unchanged(image, "", there.digest)
-            return True
-        if not self._filter.active and source.digest == there.digest and source.media_type in SINGLE_TYPES:
-            self._unchanged(image, "", there.digest)
-            return True
-        return False
-
-    def _rival(self, image: Image) -> ImageRow | None:
-        source, _, destination = image.rival.partition(" -> ")
-        return self._desk.facts.image(source, destination, str(self._filter))
-
-    def _row(self, image: Image) -> ImageRow | None:
-        row = self._desk.facts.image(str(image.source), str(image.destination), str(self._filter))
-        return row if row and row.result in ("copied", "unchanged") else None
 
     def _read(self, image: Image, digests: tuple[str, ...]) -> None:
         for digest in digests:
-            config = self._filter.active and digest == image.source_digest
-            task = Read(repository=image.source.repository, digest=digest, config=config)
-            manifest = self.reads.want(image.key, task)
+            manifest = self.reads.want(image.key, self._task(image, digest))
             if manifest is not None:
                 image.tree[digest] = manifest
 
-    def _got(self, key: str, task: Read, manifest: Manifest) -> None:
+    def _task(self, image: Image, digest: str) -> Read:
+        """How a manifest of the image is read."""
+        config = self._filter.active and digest == image.source_digest
+        return Read(repository=image.source.repository, digest=digest, config=config)
+
+    def _got(self, key: str, _task: Read, manifest: Manifest) -> None:
         """A manifest has been read for the image."""
         image = self._open.get(key)
         if image is None:
             return
-        if task.side == "destination":
+        if image.step == "comparing":
             self._compare_indexes(image, manifest)
         else:
             image.tree[manifest.digest] = manifest
@@ -216,7 +210,7 @@ class Images:
             self._bring(image, equal=False)
         elif there.digest == top.digest:
             self._bring(image, equal=True)
-        elif top.kind == "index" and self._is_foreign(image, there.digest):
+        elif top.kind == "index" and self._past.is_foreign(image, there.digest):
             image.step = "comparing"
             here = image.destination.repository
             read = self.reads.want(image.key, Read(repository=here, digest=there.digest, side="destination"))
@@ -225,17 +219,12 @@ class Images:
         else:
             self._bring(image, equal=False)
 
-    def _is_foreign(self, image: Image, digest: str) -> bool:
-        """Whether it may be another tool's mirror: what our own records put there is simply outdated."""
-        row = self._row(image)
-        return row is None or row.destination_digest != digest
-
-    def _read_failed(self, key: str, task: Read, fault: Fault) -> None:
+    def _read_failed(self, key: str, _task: Read, fault: Fault) -> None:
         """A source manifest is needed; a destination's that cannot be read is just not taken for equal."""
         image = self._open.get(key)
         if image is None:
             return
-        if task.side == "destination":
+        if image.step == "comparing":
             self._bring(image, equal=False)
         else:
             self.fail(key, fault)
@@ -243,13 +232,15 @@ class Images:
     def _bring(self, image: Image, *, equal: bool) -> None:
         """Need every manifest of the plan at the destination; `equal`: the top one is there already."""
         assert image.plan is not None
-        image.step = "moving"
         here = image.destination.repository
         *below, top = image.plan.manifests
         needed = [(each, Reference(here, each.digest)) for each in below]
         if not equal:
             needed.append((top, image.destination))
             image.sent = True
+        self._need(image, needed, equal=equal)
+
+    def _need(self, image: Image, needed: list[tuple[Manifest, Reference]], *, equal: bool) -> None:
         started = []
         for manifest, reference in needed:
             image.entries.add(str(reference))
@@ -262,6 +253,8 @@ class Images:
                     belief=self._belief(image, manifest, reference, equal=equal),
                 )
             )
+        # Only now: an entry that is there at once would end the image before the others are needed.
+        image.step = "moving"
         ends = started if equal else started[-1:]
         image.waits = {entry.key for entry in ends if not entry.stored}
         if not image.waits:

@@ -17,6 +17,7 @@ from pipeline.model.flow.endings import Endings
 from pipeline.model.flow.images import Images
 from pipeline.model.flow.limits import stage_of
 from pipeline.model.flow.pauses import Pauses
+from pipeline.model.flow.verifying import Verifying
 from pipeline.model.flow.view import MovingView, View
 from pipeline.model.flow.window import Window
 from pipeline.model.messages import (
@@ -70,20 +71,15 @@ class Flow:
     ) -> None:
         """See the class."""
         self.counts = Counts()
-        self._desk = Desk(run=run, facts=facts, limits=settings.limits)
+        self._desk = Desk(run=run, facts=facts, limits=settings.limits, aim=settings.aim)
         self._desk.now = now
         self._desk.debug = settings.debug
         self._queue = self._desk.queue
         self._passes_left = settings.retries
         lines = {rule.number: rule.line for rule in rules}
         self._endings = Endings(self._desk, self.counts, platforms=platforms, lines=lines)
-        self._images = Images(
-            self._desk,
-            self._endings,
-            platforms=platforms,
-            force=settings.force,
-            most_bytes=settings.limits.window_bytes,
-        )
+        images = Verifying if settings.aim == "verify" else Images
+        self._images = images(self._desk, self._endings, platforms=platforms, settings=settings)
         self._window = Window(self._desk, self._images, self.counts, rules=rules, limits=settings.limits)
         self._pauses = Pauses(self._desk, self._images, patience=settings.patience)
         self._endings.may_retry = self._window.may_retry = self._passes_left > 0
@@ -319,6 +315,12 @@ class Flow:
     def begun(self) -> int:
         """Images that are open: in a run that was stopped, those left unfinished."""
         return len(self._images)
+
+    @property
+    def unfinished(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Sources and destinations of the open images, but for those whose destination another rule claims."""
+        images = (image for image in self._images.open_images if not image.rival)
+        return [(str(image.source), (str(image.destination),)) for image in images]
 
     @property
     def unexpanded(self) -> list[int]:

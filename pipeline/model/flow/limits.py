@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pipeline.errors import Fault
-    from pipeline.model.messages import Asked, How, Stage, Task
+    from pipeline.model.messages import Asked, How, Stage, Task, What
     from pipeline.settings import Limits
 
 Kind = Literal["request", "body"]
@@ -60,8 +60,12 @@ class Registry:
     """By method and status: requests that were timed; empty where nobody asks for it."""
     retries: Counter[str] = field(default_factory=Counter)
     """Tries that were to be repeated, by status or word of ours."""
+    asked: Counter[tuple[str, What]] = field(default_factory=Counter)
+    """By method and what they were about: requests that were timed."""
     pulls_left: int | None = None
     """What the registry's rate limit said last; None: nothing, or nobody asks for it."""
+    pulls_limit: tuple[int, int] | None = None
+    """What it lets through, and within how many seconds; None as above."""
     refusals: int = 0
     """Mounts refused from a place that this run itself had filled."""
     mounts: int = 0
@@ -84,8 +88,11 @@ class Registry:
         if timing is None:
             timing = self.calls[kind] = Timing()
         timing.add(asked.seconds)
+        self.asked[asked.method, asked.what] += 1
         if asked.pulls_left >= 0:
             self.pulls_left = asked.pulls_left
+        if asked.pulls_limit >= 0 and asked.pulls_window > 0:
+            self.pulls_limit = (asked.pulls_limit, asked.pulls_window)
 
     @property
     def waits_for_mounts(self) -> bool:
@@ -303,7 +310,9 @@ class Ready:
                 spared=registry.spared,
                 calls=registry.calls,
                 retries=registry.retries,
+                asked=registry.asked,
                 pulls_left=registry.pulls_left,
+                pulls_limit=registry.pulls_limit,
             )
             for name, registry in sorted(self._registries.items())
             if registry.requests or registry.taken["request"] or registry.taken["body"]

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Failed, Found, Lacking
     from pipeline.model.reference import Repository
 
-Belief = Literal["there", "ask", "absent"]
-"""What is believed of a manifest at its destination: there; to be asked for; to be put without asking."""
+Belief = Literal["there", "told", "ask", "absent"]
+"""What is believed of a manifest at its destination: there, with all that it names; there, as the registry
+has just told; to be asked for; to be put without asking."""
 
 MAX_HEALS = 2
 
@@ -136,8 +137,8 @@ class Manifests:
             case "ask":
                 entry.asking = True
                 self._desk.ready(self._look(entry))
-            case "absent":
-                self._gather(entry)
+            case "told" | "absent":
+                self._gather(entry, doubted=self._desk.aim == "verify")
 
     def _look(self, entry: Entry) -> Look:
         return Look(source=None, destinations=(entry.destination,))
@@ -169,6 +170,9 @@ class Manifests:
 
     def _put_when_complete(self, entry: Entry) -> None:
         if entry.lacks_blobs or entry.lacks_children or entry.task or entry.stored or entry.asking:
+            return
+        if entry.belief == "told":
+            self._there(entry)
             return
         entry.task = Put(
             destination=entry.destination,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.model.flow.counts import Counts, Timing
-    from pipeline.model.messages import How, Stage
+    from pipeline.model.messages import How, Stage, What
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,12 @@ class RegistryView:
     """By method and status (0: no answer), where requests are timed."""
     retries: Mapping[str, int] = field(default_factory=dict)
     """Tries that were to be repeated, by status or word of ours."""
+    asked: Mapping[tuple[str, What], int] = field(default_factory=dict)
+    """By method and what they were about, where requests are timed."""
     pulls_left: int | None = None
     """What is left of the registry's rate limit, where it says so and requests are timed."""
+    pulls_limit: tuple[int, int] | None = None
+    """What that limit lets through, and within how many seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,105 @@
+"""Verifying: every manifest and every blob of an image is asked for, and nothing is believed or brought.
+
+What the destination must hold is read there, by digest: one request then proves that a manifest is there,
+that its bytes are right, and what it names. So the source, which may count what is read, is asked for its
+digest only; it is read where the destination has another digest, or where a platform filter needs the whole
+index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.model.flow.images import Images
+from pipeline.model.messages import Read
+from pipeline.model.reference import Reference
+
+if TYPE_CHECKING:
+    from pipeline.model.flow.desk import Desk
+    from pipeline.model.flow.endings import Endings
+    from pipeline.model.flow.image import Image
+    from pipeline.model.flow.manifests import Belief
+    from pipeline.model.manifest import Manifest
+    from pipeline.model.messages import Found
+    from pipeline.model.platform import Filter
+    from pipeline.settings import Settings
+
+_NOT_FOUND = 404
+_HINT = "a run with --force brings it there"
+
+
+class Verifying(Images):
+    """The ledger of images that are compared."""
+
+    def __init__(self, desk: Desk, endings: Endings, *, platforms: Filter, settings: Settings) -> None:
+        """Settings.deep: manifests of which only a digest was told are read too."""
+        super().__init__(desk, endings, platforms=platforms, settings=settings)
+        self._deep = settings.deep
+
+    def _compare(self, image: Image, source: Found) -> None:
+        """Both sides are known: what has the source's digest, and was seen whole in this run, is done."""
+        there, here = image.found, image.destination.repository
+        if there is None:
+            self.fail(image.key, _fault(image, "MANIFEST_UNKNOWN", "it is not there", status=_NOT_FOUND))
+        elif self._is_same(image) and self._desk.holds(here, source.digest):
+            self._unchanged(image, "", there.digest)
+        else:
+            self._begin_to_read(image)
+
+    def _is_same(self, image: Image) -> bool:
+        """Whether the destination's digest is to be, and is, the source's."""
+        same = image.found is not None and image.found.digest == image.source_digest
+        return same and not self._filter.active
+
+    def _task(self, image: Image, digest: str) -> Read:
+        if self._filter.active or (digest == image.source_digest and not self._is_same(image)):
+            return super()._task(image, digest)
+        return Read(repository=image.destination.repository, digest=digest, side="destination")
+
+    def _is_complete_there(self, image: Image) -> bool:  # noqa: ARG002 - of Images
+        return False
+
+    def _bring(self, image: Image, *, equal: bool) -> None:
+        """Ask for all that the plan names, if the destination's top manifest is the plan's."""
+        assert image.plan is not None
+        assert image.found is not None
+        here = image.destination.repository
+        *below, top = image.plan.manifests
+        if not equal:
+            words = f"it is {image.found.digest}, not {top.digest}"
+            self.fail(image.key, _fault(image, "DIGEST_MISMATCH", words))
+            return
+        needed = [(each, Reference(here, each.digest)) for each in below]
+        self._need(image, [*needed, (top, image.destination)], equal=True)
+
+    def _read_failed(self, key: str, task: Read, fault: Fault) -> None:
+        """What the destination lacks is lacking; what else cannot be read leaves the image in doubt."""
+        missing = task.side == "destination" and fault.status == _NOT_FOUND
+        self.fail(key, replace(fault, hint=_HINT) if missing else fault)
+
+    def _belief(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Belief:
+        if self._desk.holds(reference.repository, manifest.digest):
+            return "there"
+        if not self._filter.active:
+            return "told"
+        assert image.found is not None
+        is_top = reference == image.destination
+        # An index that another tool has serialised has been read already, to be compared.
+        told = is_top and (not self._deep or image.found.digest != manifest.digest)
+        return "told" if told and equal else "absent"
+
+
+def _fault(image: Image, code: str, words: str, *, status: int | None = None) -> Fault:
+    place = image.destination.repository
+    return Fault(
+        operation=f"find the image {image.destination.name}",
+        side="destination",
+        registry=place.registry,
+        repository=place.path,
+        status=status,
+        code=code,
+        words=words,
+        hint=_HINT,
+    )
