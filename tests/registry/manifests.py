@@ -36,7 +36,7 @@ def read(call: Call, name: str, reference: str) -> Response:
     if call.options.strict_accept and stored.media_type not in call.entry.headers.get("accept", ""):
         message = f"manifest found, but accept header does not support {stored.media_type}"
         raise Refusal(404, "MANIFEST_UNKNOWN", message)
-    headers = {"ETag": f'"{digest}"'}
+    headers = {"ETag": f'"{digest}"', **_pulls(call)}
     if call.options.digest_header:
         headers["Docker-Content-Digest"] = digest
     if call.options.content_type != "none":
@@ -45,6 +45,16 @@ def read(call: Call, name: str, reference: str) -> Response:
     if call.entry.headers.get("if-none-match") == headers["ETag"]:
         return Response(status=304, headers=headers)
     return Response(status=200, headers=headers, body=stored.content)
+
+
+def _pulls(call: Call) -> dict[str, str]:
+    """What is said of the rate limit."""
+    if not call.options.pulls:
+        return {}
+    with call.store.lock:
+        call.store.pulled += call.entry.method == "GET"
+        left = max(0, call.options.pulls - call.store.pulled)
+    return {"RateLimit-Limit": f"{call.options.pulls};w=21600", "RateLimit-Remaining": f"{left};w=21600"}
 
 
 def write(call: Call, name: str, reference: str) -> Response:

@@ -73,6 +73,9 @@ class Options:
     """Pushes go only into repositories that were created (`create`) before."""
     max_manifest: int = 4 << 20
     """Bytes."""
+    pulls: int = 0
+    """What the headers of manifests say of a rate limit, as Docker Hub's do: so many GETs in six hours, HEAD
+    being free; none is refused. 0: nothing is said."""
 
     # Blobs.
     redirect: Literal["no", "get", "all"] = "no"

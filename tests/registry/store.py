@@ -152,6 +152,8 @@ class Store:
         """Begin empty."""
         self.lock = threading.RLock()
         self.repositories: dict[str, Repository] = {}
+        self.pulled = 0
+        """GETs of manifests, where Options.pulls has them counted."""
 
     def get(self, name: str) -> Repository | None:
         """The repository, if something was ever put there."""

@@ -226,7 +226,7 @@ class Manifests:
         if entry is None:
             self._desk.confirm(task.destination.repository, task.digest, is_blob=False)
             return
-        entry.task, entry.was_put = None, True
+        entry.task, entry.was_put = None, self._desk.aim != "verify"
         self._there(entry)
 
     def _there(self, entry: Entry, *, confirmed: bool = True) -> None:

@@ -1,0 +1,238 @@
+"""Verifying in Flow: what is asked, and what is found to be missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import Fault
+from pipeline.model.messages import Expand, Failed, Move, Moved, Put, Read, Stored
+from pipeline.model.platform import parse_filter
+from tests.unit.flow.world import MIRROR, SOURCE, Store, World, digest, image, index, manifest, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.model.flow.ledger import Flow
+    from pipeline.model.messages import Outcome, Task
+    from pipeline.model.reference import Repository
+    from pipeline.model.selection import Rule
+
+AMD, ARM = image("base", "amd"), image("base", "arm")
+MULTI = index((AMD, "amd64"), (ARM, "arm64"))
+
+
+class Proving(World):
+    """A world whose workers look, and change nothing."""
+
+    def __init__(self, *, deep: bool = False) -> None:
+        super().__init__(aim="verify", deep=deep)
+
+    def run_copy(self, *rules: str) -> None:
+        """Bring it there first."""
+        copying = World()
+        copying.stores, copying.filter = self.stores, self.filter
+        copying.run([_rule(each, number) for number, each in enumerate(rules)])
+
+    def verify(self, *rules: str) -> Flow:
+        """Verify, and count what is asked."""
+        self.done.clear()
+        return self.run([_rule(each, number) for number, each in enumerate(rules)], "proof")
+
+    def _answer(self, task: Task) -> Outcome:
+        match task:
+            case Read():
+                return super()._answer(task) if self._has(task) else self._missing(task, task.repository)
+            case Move():
+                self.done.append(task)
+                store = self.stores.get(str(task.destination), Store())
+                there = task.blob.digest in store.blobs
+                return Moved(key=task.key, how="present") if there else self._missing(task, task.destination)
+            case Put():
+                self.done.append(task)
+                found = self._find(task.destination)
+                same = found is not None and found.digest == task.digest
+                return Stored(key=task.key) if same else self._missing(task, task.destination.repository)
+            case _:
+                return super()._answer(task)
+
+    def _has(self, task: Read) -> bool:
+        return task.digest in self.stores.get(str(task.repository), Store()).manifests
+
+    def _missing(self, task: Task, place: Repository) -> Failed:
+        self.done.append(task)
+        words = f"{task.key} is not there"
+        fault = Fault(operation="find", words=words, side="destination", registry=place.registry, status=404)
+        return Failed(key=task.key, fault=fault)
+
+    def asked(self) -> Counter[str]:
+        """Requests by kind and registry."""
+        found: Counter[str] = Counter()
+        for task in self.done:
+            match task:
+                case Read():
+                    found[f"read {task.repository.registry}"] += 1
+                case Move():
+                    found["blob"] += 1
+                case Put():
+                    found["put"] += 1
+                case Expand():
+                    found[f"tags {task.side}"] += 1
+                case _:
+                    found["look"] += 1
+        return found
+
+
+def _rule(words: str, number: int) -> Rule:
+    source, _, destination = words.partition(" ")
+    return rule(source, destination, number=number)
+
+
+def made(*, deep: bool = False, platforms: Sequence[str] = ()) -> Proving:
+    """An index of two images, copied."""
+    world = Proving(deep=deep)
+    world.filter = parse_filter((), tuple(platforms))
+    world.push(f"{SOURCE}/a", MULTI, "v1", children=[AMD, ARM])
+    world.run_copy(f"{SOURCE}/a:v1 {MIRROR}/x")
+    return world
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_complete(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    """A complete index costs a look, a read of each manifest at the destination, and each blob once."""
+    world = made(deep=deep)
+
+    flow = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
+
+    assert (flow.counts.unchanged, flow.counts.failed) == (1, 0)
+    assert world.asked() == {"look": 1, f"read {MIRROR}": 3, "blob": 5}
+
+
+def test_filtered() -> None:
+    """Under a filter the source is read, and the destination is asked for each manifest and blob."""
+    world = made(platforms=["arm64"])
+
+    flow = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
+
+    assert (flow.counts.unchanged, flow.counts.failed) == (1, 0)
+    assert world.asked() == {"look": 1, f"read {SOURCE}": 2, "put": 1, "blob": 3}
+
+
+def test_filtered_and_deep() -> None:
+    """Under a filter and --deep the cut index is read as well, not only its digest told."""
+    world = made(deep=True, platforms=["arm64"])
+
+    flow = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
+
+    assert (flow.counts.unchanged, flow.counts.failed) == (1, 0)
+    assert world.asked() == {"look": 1, f"read {SOURCE}": 2, "put": 2, "blob": 3}
+
+
+def test_second_tag_costs_a_look() -> None:
+    """A tag whose manifest was seen whole in its repository before costs two HEADs."""
+    world = made()
+    world.store(f"{SOURCE}/a").tags["v2"] = digest(MULTI)
+    world.store(f"{MIRROR}/x").tags["v2"] = digest(MULTI)
+    world.settings = replace(world.settings, limits=replace(world.settings.limits, window_images=1))
+
+    flow = world.verify(f"{SOURCE}/a:v1,v2 {MIRROR}/x")
+
+    assert (flow.counts.unchanged, flow.counts.failed) == (2, 0)
+    assert world.asked() == {"look": 2, f"read {MIRROR}": 3, "blob": 5}
+
+
+def test_shared_blobs_are_asked_once_per_repository() -> None:
+    """A blob that several images share is asked for once in each repository, and nobody waits for another."""
+    world = Proving()
+    for name in ("a", "b"):
+        world.push(f"{SOURCE}/{name}", AMD, "v1")
+        world.push(f"{SOURCE}/{name}", ARM, "v2")
+    rules = (f"{SOURCE}/a:v1,v2 {MIRROR}/x", f"{SOURCE}/b:v1,v2 {MIRROR}/y")
+    world.run_copy(*rules)
+
+    flow = world.verify(*rules)
+
+    assert flow.counts.unchanged == 4
+    assert world.asked()["blob"] == 2 * 5
+
+
+def test_old_records_are_not_believed() -> None:
+    """What records say of an earlier run, and of the blobs it brought, is asked for all the same."""
+    world = made()
+    world.facts.rows.clear()
+    copying = World()
+    copying.stores, copying.facts = world.stores, world.facts
+    copying.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/x")])
+
+    world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
+
+    assert world.asked()["blob"] == 5
+
+
+@pytest.mark.parametrize("lost", ["tag", "child", "layer", "config", "moved"])
+def test_losses(lost: str) -> None:
+    """A tag, a child manifest, a layer or a config that is missing, and a tag that was moved, are found."""
+    world = made()
+    there = world.store(f"{MIRROR}/x")
+    match lost:
+        case "tag":
+            del there.tags["v1"]
+        case "child":
+            del there.manifests[digest(ARM)]
+        case "layer":
+            there.blobs.discard(manifest(ARM).blobs[-1].digest)
+        case "config":
+            there.blobs.discard(manifest(AMD).blobs[0].digest)
+        case "moved":
+            there.tags["v1"] = digest(AMD)
+
+    flow = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
+
+    assert (flow.counts.unchanged, flow.counts.failed) == (0, 1)
+    row = world.facts.image(f"{SOURCE}/a:v1", f"{MIRROR}/x:v1", "")
+    assert row is not None
+    assert (row.result, row.side, row.retryable) == ("failed", "destination", False)
+    assert row.source_digest == digest(MULTI)
+
+
+def test_other_serialisation() -> None:
+    """The same index as another tool has serialised it counts as equal, and its children are asked for."""
+    world = made()
+    there = world.store(f"{MIRROR}/x")
+    other = MULTI.replace(b", ", b",\n  ")
+    there.manifests[digest(other)] = other
+    there.tags["v1"] = digest(other)
+
+    flow = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
+
+    assert (flow.counts.unchanged, flow.counts.failed) == (1, 0)
+    assert world.asked() == {"look": 1, f"read {SOURCE}": 1, f"read {MIRROR}": 3, "blob": 5}
+
+
+def test_same_repository() -> None:
+    """A tag that was set from another one of its repository is proven down to its blobs."""
+    world = Proving()
+    world.push(f"{SOURCE}/a", AMD, "v1")
+    world.run_copy(f"{SOURCE}/a:v1 {SOURCE}/a:v2")
+    world.store(f"{SOURCE}/a").blobs.discard(manifest(AMD).blobs[1].digest)
+
+    flow = world.verify(f"{SOURCE}/a:v1 {SOURCE}/a:v2")
+
+    assert (flow.counts.unchanged, flow.counts.failed) == (0, 1)
+
+
+def test_one_loss_fails_every_image_that_needs_it() -> None:
+    """A layer that is missing fails all images that name it, and no other."""
+    world = Proving()
+    world.push(f"{SOURCE}/a", AMD, "v1")
+    world.push(f"{SOURCE}/a", ARM, "v2")
+    world.push(f"{SOURCE}/a", image("else"), "v3")
+    world.run_copy(f"{SOURCE}/a:v1,v2,v3 {MIRROR}/x")
+    world.store(f"{MIRROR}/x").blobs.discard(manifest(AMD).blobs[1].digest)
+
+    flow = world.verify(f"{SOURCE}/a:v1,v2,v3 {MIRROR}/x")
+
+    assert (flow.counts.unchanged, flow.counts.failed) == (1, 2)
