@@ -10,6 +10,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
+import threading
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,21 +19,39 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 
 from pipeline.errors import FileError
 
+_making = threading.Lock()
+
 
 def make_context(registry: str, *, insecure: bool) -> ssl.SSLContext:
     """The TLS context for everything that is asked on behalf of `registry` (`host[:port]`).
 
+    Registries without files of their own share one: to load a CA bundle takes as long as some requests.
+
     Raises:
         FileError: a certificate file cannot be used.
     """
+    bundles = {os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")} - {""}
+    with _making:
+        return _make_context(
+            tuple(sorted(bundles)),
+            os.environ.get("SSL_CERT_DIR", ""),
+            tuple(_certs_d(registry)),
+            insecure=insecure,
+        )
+
+
+@lru_cache(maxsize=64)
+def _make_context(
+    bundles: tuple[str, ...], places: str, own: tuple[Path, ...], *, insecure: bool
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        _trust_environment(context)
-    for folder in _certs_d(registry):
+        _trust_environment(context, bundles, places)
+    for folder in own:
         for file in sorted(folder.iterdir()):
             _use(context, file)
     return context
@@ -50,16 +70,15 @@ def is_local(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _trust_environment(context: ssl.SSLContext) -> None:
-    files = {os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")} - {""}
-    folders = [folder for folder in os.environ.get("SSL_CERT_DIR", "").split(os.pathsep) if folder]
-    if not files and not folders:
+def _trust_environment(context: ssl.SSLContext, bundles: tuple[str, ...], places: str) -> None:
+    folders = [folder for folder in places.split(os.pathsep) if folder]
+    if not bundles and not folders:
         paths = ssl.get_default_verify_paths()
         if paths.cafile or paths.capath:
             context.load_default_certs()
         else:
             context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)
-    for path in sorted(files):
+    for path in bundles:
         try:
             context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
         except OSError as error:

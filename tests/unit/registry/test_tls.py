@@ -13,7 +13,7 @@ from pipeline.errors import RegistryError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
 from pipeline.registry.client import Clients
-from pipeline.registry.tls import find_proxies
+from pipeline.registry.tls import find_proxies, make_context
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import QUICK, repository
 
@@ -70,6 +70,19 @@ class TestTrust:
         (folder / "ca.crt").write_bytes(ca.read_bytes())
 
         assert look(tls_registry) == len(BLOB)
+
+    def test_shared(self, ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One context serves all registries of which the same is known, and no others."""
+        plain = make_context("one.test", insecure=False)
+        own = tmp_path / "home/.config/containers/certs.d/own.test"
+        own.mkdir(parents=True)
+        (own / "ca.crt").write_bytes(ca.read_bytes())
+
+        assert make_context("two.test", insecure=False) is plain
+        assert make_context("two.test", insecure=True) is not plain
+        assert make_context("own.test", insecure=False) is not plain
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+        assert make_context("one.test", insecure=False) is not plain
 
     def test_insecure(self, tls_registry: Registry) -> None:
         """With `insecure` the certificate is not looked at."""
