@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.check.aims import aims_by_registry
 from pipeline.check.finding import Finding, as_object, exit_code, last_line, width_of
 from pipeline.check.rounds import find_all
+from pipeline.model.units import format_count
 from pipeline.sync import prepare
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ def check(
     registries = aims_by_registry(job.rules.rules)
     wrong = tuple(_wrong_rules(job.rules))
     places = [finding.place for finding in wrong] + list(registries)
-    width = width_of(places + [str(aim.repository) for aims in registries.values() for aim in aims])
+    wanted = [str(aim.repository) for aims in registries.values() for aim in aims]
+    width = width_of(places + wanted)
+    if not (options.quiet or options.json):
+        many = format_count(len(set(wanted)), "repository", "repositories")
+        tell(f"image-syncer: trying {many} of {format_count(len(registries), 'registry', 'registries')}")
     found: list[Finding] = []
 
     def hear(finding: Finding) -> None:
