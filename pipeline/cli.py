@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 VERBS = {
     "sync": "copy what the rules file names (no verb means this)",
     "copy": "copy SOURCE to each DESTINATION: one rule, given here",
+    "status": "how far a run is, or how it ended: reads --records",
 }
+_TAKES: Mapping[str, frozenset[str]] = {
+    "status": frozenset({"--records", "--json"}),
+}
+"""Verbs that do not take every flag: those that they take."""
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 _SWITCHES = ("--force", "--quiet", "--json")
 _FORMATS = ("text", "logfmt", "json")
@@ -37,7 +42,8 @@ image-syncer: copy container images between registries. Run it again to go on.
 """
 _EPILOG = """\
 Exit codes: 0 all there, 1 some failed, 2 usage or files, 3 this machine (disk
-full, records in use), 129/130/143 interrupted: repeat the command to go on
+full, records in use), 129/130/143 interrupted: repeat the command to go on.
+status: 0 it runs, or all is there, 1 it ended otherwise, 3 no records there
 """
 
 
@@ -223,6 +229,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no public list
         raise UsageError(f"there is no flag {unknown[0]}{_meant(unknown[0].split('=')[0], known)}")
     verb, words = _verb(found.words)
+    _refuse(verb, parser, arguments)
     values = vars(found) | {"verb": verb, "words": words}
     values["arguments"] = tuple(arguments)
     values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
@@ -275,6 +282,21 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
     return verb, tuple(rest)
 
 
+def _refuse(verb: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Refuse flags that make no sense for the verb, values that are their defaults too.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if (takes := _TAKES.get(verb)) is None:
+        return
+    known = {name: action for action in parser._actions for name in action.option_strings}  # noqa: SLF001 - argparse has no public list
+    for argument in arguments:
+        name = argument.partition("=")[0] if argument.startswith("--") else argument[:2]
+        if name in known and not takes.intersection(known[name].option_strings):
+            raise UsageError(f"{verb} takes no {name}; it takes {', '.join(sorted(takes))}")
+
+
 def _meant(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, 1)
     return f"; did you mean {close[0]}?" if close else ""
@@ -284,6 +306,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command line; returns the exit code."""
     try:
         options = parse(arguments, environ)
+        if options.verb == "status":
+            from pipeline.status import status  # noqa: PLC0415 - as below
+
+            return status(options, show=_show)
         from pipeline.sync import sync  # noqa: PLC0415 - half a second that --help and wrong flags do not need
 
         return sync(options, environ, tell=_tell, show=_show)

@@ -62,8 +62,8 @@ class Run:
     say: Say
 
 
-def conclude(run: Run, log: Log) -> int:
-    """Write and say what is to be left of a run; returns the exit code."""
+def conclude(run: Run, log: Log) -> Summary:
+    """Write and say what is to be left of a run; returns what was said."""
     failed_file = _write_files(run)
     summary = _summary(run, failed_file)
     if run.options.report is not None and _write_report(run, summary):
@@ -83,7 +83,7 @@ def conclude(run: Run, log: Log) -> int:
         run.say.tell(last)
     if run.options.json:
         run.say.show(json.dumps(as_object(summary), ensure_ascii=True))
-    return summary.exit_code
+    return summary
 
 
 def _exit_code(run: Run, *, failed: int) -> int:
@@ -149,17 +149,20 @@ def _notes(run: Run) -> Iterator[str]:
 
 def _causes(run: Run) -> tuple[Group, ...]:
     """Why images and rules failed, from the rows on disk; what cannot be read there is left out."""
-    rules = {rule.number: rule for rule in run.job.rules.rules}
-    lost = (
-        from_rule(rules[number], _destinations(rules[number]), fault)
-        for number, fault in run.flow.failed_rules.items()
-    )
-    wrong = (_from_bad(run.job.rules.path, bad) for bad in run.job.rules.bad)
+    lost = lost_rules(run.job, run.flow)
     try:
-        return group(chain(wrong, lost, map(from_row, run.records.images(run=run.name, results={"failed"}))))
+        return group(chain(lost, map(from_row, run.records.images(run=run.name, results={"failed"}))))
     except MachineError as error:
         run.say.tell(f"image-syncer: error: {error}")
         return ()
+
+
+def lost_rules(job: Job, flow: Flow) -> Iterator[Failure]:
+    """The rules that are wrong, then those whose tags could not be listed so far."""
+    rules = {rule.number: rule for rule in job.rules.rules} if flow.failed_rules else {}
+    yield from (_from_bad(job.rules.path, bad) for bad in job.rules.bad)
+    for number, fault in flow.failed_rules.items():
+        yield from_rule(rules[number], _destinations(rules[number]), fault)
 
 
 def _from_bad(path: str, bad: BadRule) -> Failure:

@@ -25,10 +25,14 @@ import diskcache
 
 from pipeline import records_folder
 from pipeline.errors import MachineError
-from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow, Unfinished
+from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow, RunRow, Unfinished
 from pipeline.records_folder import DamagedError
 from pipeline.records_rows import (
-    SEPARATOR,
+    IMAGES,
+    IMAGES_END,
+    RANGE,
+    RUN,
+    VERSION,
     built,
     built_session,
     key_of,
@@ -49,8 +53,6 @@ if TYPE_CHECKING:
     from pipeline.model.facts import Fact, Result
     from pipeline.model.reference import Repository
 
-VERSION = 1
-"""Of the keys and values below; a store of a newer one is left alone."""
 _PAGE = 1_000
 """Rows read at a time."""
 _MOUNT_SOURCES = 3
@@ -59,12 +61,6 @@ _PAUSES = (0.05, 0.1, 0.2, 0.4)
 
 _SESSION_LIVES = 7 * 86_400.0
 """Seconds after which no registry knows an unfinished upload any more: distribution's purge, the longest."""
-_IMAGES = f"image{SEPARATOR}"
-_IMAGES_END = "image\x20"
-_RANGE = (
-    "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
-    " AND tag IN (?, ?, ?, ?) ORDER BY key LIMIT ?"
-)
 
 _MODE_RAW = 1
 """diskcache's mark of a value that stands in its row as it is."""
@@ -182,6 +178,8 @@ class Records:
             case ImageRow():
                 key = key_of("image", fact.source, fact.destination, fact.filter)
                 self._buffer[key] = (text_of(fact), tag_of(fact.run, fact.result))
+            case RunRow():
+                self._buffer[RUN] = (fact.text, "")
 
     @property
     def pending(self) -> int:
@@ -311,7 +309,7 @@ class Records:
     def _scan(self, run: str, results: Collection[Result], after: str) -> Iterator[tuple[str, ImageRow]]:
         """Rows in key order, the buffered ones included; damaged rows are left out."""
         tags = {tag_of(run, result) for result in results}
-        buffered = {key: row for key, row in self._buffer.items() if max(after, _IMAGES) < key < _IMAGES_END}
+        buffered = {key: row for key, row in self._buffer.items() if max(after, IMAGES) < key < IMAGES_END}
         fresh = sorted((key, row[0]) for key, row in buffered.items() if row and row[1] in tags)
         stored = (pair for pair in self._stored(tags, after) if pair[0] not in buffered)
         for key, text in heapq.merge(stored, fresh):
@@ -322,10 +320,10 @@ class Records:
     def _stored(self, tags: set[str], after: str) -> Iterator[tuple[str, str]]:
         """Keys and values on disk, page by page: no read stays open while others write."""
         wanted = (*tags, "", "", "", "")[:4]
-        page: list[tuple[str, str]] = [(after or _IMAGES, "")]
+        page: list[tuple[str, str]] = [(after or IMAGES, "")]
         while page:
             try:
-                page = self._reader.execute(_RANGE, (page[-1][0], _IMAGES_END, *wanted, _PAGE)).fetchall()
+                page = self._reader.execute(RANGE, (page[-1][0], IMAGES_END, *wanted, _PAGE)).fetchall()
             except sqlite3.Error as error:
                 raise MachineError(f"records in {self._place} cannot be read: {error}") from error
             yield from page

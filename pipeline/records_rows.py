@@ -15,8 +15,22 @@ from pipeline.model.facts import Claim, ImageRow, Result, Unfinished
 if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
+VERSION = 1
+"""Of the keys and values below; a store of a newer one is left alone."""
 SEPARATOR = "\x1f"
 """Sorts below all characters of references, so keys sort by their parts: `a` before `a:b`."""
+
+IMAGES = f"image{SEPARATOR}"
+"""Keys of images are greater than this,"""
+IMAGES_END = "image\x20"
+"""and less than this."""
+RANGE = (
+    "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
+    " AND tag IN (?, ?, ?, ?) ORDER BY key LIMIT ?"
+)
+"""A page of rows in key order: after a key, before a key, four tags, at most so many."""
+RUN = "run"
+"""Key of the row that says how the last run stands."""
 
 _TYPES = {"str": str, "int": int, "bool": bool, "Result": str}
 _Kind = TypeVar("_Kind", Claim, ImageRow)

@@ -9,11 +9,11 @@ import secrets
 import sys
 import time
 import traceback
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.conclude import Run, Say, conclude
+from pipeline.conclude import Run, Say, conclude, lost_rules
 from pipeline.config.credentials import Keyring, read_credentials
 from pipeline.config.files import choose_files
 from pipeline.config.legacy import read_legacy
@@ -23,13 +23,16 @@ from pipeline.engine.signals import one_press_late
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError, RuleError, UsageError
 from pipeline.log import Event, Log, open_log
+from pipeline.model.facts import RunRow
 from pipeline.model.flow.ledger import Flow
 from pipeline.model.platform import Filter, parse_filter
 from pipeline.progress import choose
 from pipeline.progress.heartbeat import Heartbeat
+from pipeline.progress.noting import Noting
 from pipeline.records import Records
 from pipeline.report.files import check_writable, format_of
 from pipeline.report.history import History
+from pipeline.report.standing import text_of
 from pipeline.settings import Limits, Options, Settings
 
 if TYPE_CHECKING:
@@ -199,7 +202,8 @@ def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int
         flow = Flow(
             job.rules.rules, run=run, facts=records, settings=job.settings, platforms=job.platforms, now=began
         )
-        ending = _supervise(flow, job, options, watch=watch, store=records, after=after)
+        noting = _noting(flow, job, options, run=run, records=records)
+        ending = _supervise(flow, job, options, watch=watch, noting=noting, store=records, after=after)
         over = Run(
             name=run,
             job=job,
@@ -211,16 +215,31 @@ def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int
             seconds=time.monotonic() - began,
             say=say,
         )
-        code = conclude(over, log)
+        summary = conclude(over, log)
+        noting.end(summary, trouble=str(ending.trouble or ""))
+        with suppress(MachineError):
+            # What the images need is on disk: that this note is not, is no reason to end otherwise.
+            records.flush()
         if exporter is not None:
-            exporter.end(succeeded=code == 0)
+            exporter.end(succeeded=summary.exit_code == 0)
     if ending.trouble is not None:
         raise ending.trouble
-    return code
+    return summary.exit_code
+
+
+def _noting(flow: Flow, job: Job, options: Options, *, run: str, records: Records) -> Noting:
+    """Who notes in the records how the run stands."""
+    return Noting(
+        lambda standing: records.write(RunRow(text=text_of(standing))),
+        run=run,
+        command=("image-syncer", *options.arguments),
+        rules=len(job.rules.rules) + len(job.rules.bad),
+        lost=lambda: lost_rules(job, flow),
+    )
 
 
 def _supervise(
-    flow: Flow, job: Job, options: Options, *, watch: Watch, store: Records, after: ExitStack
+    flow: Flow, job: Job, options: Options, *, watch: Watch, noting: Noting, store: Records, after: ExitStack
 ) -> Ending:
     """Let the supervisor run it, with everybody who wants to watching.
 
@@ -228,7 +247,7 @@ def _supervise(
     """
     log = watch.log
     with _display(job, log) if watch.how == "live" else nullcontext() as display:
-        watchers = [each for each in (watch.history, display, watch.exporter) if each is not None]
+        watchers = [each for each in (watch.history, display, watch.exporter, noting) if each is not None]
         heartbeat = Heartbeat(log.write, every=options.progress_interval if watch.how != "none" else 0.0)
         supervisor = Supervisor(
             flow,

@@ -100,7 +100,15 @@ class ImageRow:
     hint: str = ""
 
 
-Fact = Held | Forgotten | Entered | Unfinished | Claim | ImageRow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """How the run stands, for who looks at the records from elsewhere; a run never reads it."""
+
+    text: str
+    """JSON, made and read by report/standing.py."""
+
+
+Fact = Held | Forgotten | Entered | Unfinished | Claim | ImageRow | RunRow
 
 
 class Facts(Protocol):

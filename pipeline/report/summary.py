@@ -100,12 +100,9 @@ def last_line(summary: Summary) -> str:
 
 def summary_lines(summary: Summary) -> list[str]:
     """The summary for a person, in the order in which it is needed; the last line is the original tool's."""
-    lines = [verdict(summary), f"  {_cost(summary)}"]
+    lines = [verdict(summary), f"  {cost(summary)}"]
     lines += [f"  {line}" for line in (*_waits(summary), *summary.notes)]
-    for cause in summary.causes[:_SHOWN]:
-        lines += _cause(cause)
-    more = sum(cause.count for cause in summary.causes[_SHOWN:])
-    lines += [f"FAILED  {more:,} more for other causes: the log names them"] * bool(more)
+    lines += cause_lines(summary.causes)
     if summary.again:
         lines.append(f"Try these again:  {command(summary)}")
     if summary.report:
@@ -120,7 +117,15 @@ def command(summary: Summary) -> str:
     return shlex.join(summary.again)
 
 
-def _cost(summary: Summary) -> str:
+def cause_lines(causes: tuple[Group, ...]) -> list[str]:
+    """Why images and rules failed, for a person."""
+    lines = [line for cause in causes[:_SHOWN] for line in _cause(cause)]
+    more = sum(cause.count for cause in causes[_SHOWN:])
+    return lines + [f"FAILED  {more:,} more for other causes: the log names them"] * bool(more)
+
+
+def cost(summary: Summary) -> str:
+    """`84.2GB sent (149MB/s), 61GB spared: 12,944 blobs mounted; 53,120 requests, 17.7 an image`."""
     rate = f" ({format_size(summary.bytes / summary.seconds)}/s)" if summary.seconds and summary.bytes else ""
     spared = f", {format_size(summary.spared)} spared:" if summary.spared else ","
     blobs = f"{format_count(summary.mounted, 'blob')} mounted"
@@ -193,14 +198,15 @@ def as_object(summary: Summary) -> dict[str, Any]:
             {"registry": pause.registry, "times": pause.times, "seconds": round(pause.seconds, 1)}
             for pause in summary.pauses
         ],
-        "failures": [_cause_object(cause) for cause in summary.causes],
+        "failures": [cause_object(cause) for cause in summary.causes],
         "notes": list(summary.notes),
         "try_again": list(summary.again),
         "report": summary.report,
     }
 
 
-def _cause_object(cause: Group) -> dict[str, Any]:
+def cause_object(cause: Group) -> dict[str, Any]:
+    """A cause for a program."""
     return {
         "cause": cause.title,
         "side": cause.side,

@@ -1,0 +1,275 @@
+"""`image-syncer status`: how far the last run is, or how it ended, read from its records and nothing else.
+
+Figures of images are counted from their rows, which are on disk before the log tells of them; the rest is
+what the run noted of itself, at most two seconds before it was killed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.errors import MachineError
+from pipeline.log import printable
+from pipeline.model.units import format_count, format_duration
+from pipeline.records_view import read_records
+from pipeline.report.causes import from_row, group
+from pipeline.report.standing import RUNNING, is_gone, standing_of
+from pipeline.report.summary import Summary, cause_lines, cause_object, cost, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pipeline.model.facts import Result
+    from pipeline.records_view import RecordsView
+    from pipeline.report.causes import Group
+    from pipeline.report.standing import Standing
+    from pipeline.settings import Options
+
+State = Literal["running", "stopping", "done", "failed", "stopped", "lost"]
+"""lost: it is not running and has not said how it ended."""
+SCHEMA = 1
+"""Version of the JSON object: fields may be added under it, none changes its meaning."""
+_SILENT = 30.0
+"""Seconds without a note after which a run is lost whose process cannot be seen from here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What is known of the last run."""
+
+    state: State
+    standing: Standing
+    counts: dict[Result, int]
+    causes: tuple[Group, ...]
+    now: float
+
+    @property
+    def left(self) -> int:
+        """Images that are known and have not come to their end."""
+        return max(0, self.standing.known - sum(self.counts.values()))
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all images are known."""
+        return self.standing.final and not self.standing.planned
+
+    @property
+    def go_on(self) -> tuple[str, ...]:
+        """The command that brings what is not there, word by word; empty: nothing is to be done."""
+        if self.state in ("running", "stopping", "done"):
+            return ()
+        return self.standing.again or self.standing.command
+
+    @property
+    def exit_code(self) -> int:
+        """0: it is running, or all is there; 1: it ended otherwise."""
+        return 0 if self.state in ("running", "stopping", "done") else 1
+
+
+def status(options: Options, *, show: Callable[[str], None]) -> int:
+    """Say how the last run of the records stands; returns the exit code.
+
+    Args:
+        options: the command line.
+        show: prints a line on standard output.
+
+    Raises:
+        MachineError: there are no records, or none that can be read.
+    """
+    found = look(options.records, now=time.time())
+    if options.json:
+        show(json.dumps(as_object(found), ensure_ascii=True))
+    else:
+        for line in lines(found):
+            show(printable(line))
+    return found.exit_code
+
+
+def look(path: Path, *, now: float) -> Status:
+    """How the last run of the records stands.
+
+    Raises:
+        MachineError: there are no records, or none that can be read.
+    """
+    return read_records(path, lambda view: _status(view, path, now))
+
+
+def _status(view: RecordsView, path: Path, now: float) -> Status:
+    text = view.standing
+    if not text:
+        raise MachineError(f"records in {path} tell of no run: the version that wrote them noted none")
+    standing = standing_of(text)
+    if standing is None:
+        raise MachineError(f"records in {path} are damaged: what the run noted of itself cannot be read")
+    failures = (from_row(row) for row in view.images(standing.run, "failed"))
+    return Status(
+        state=_state(standing, now),
+        standing=standing,
+        counts=view.counts(standing.run),
+        causes=group((*standing.lost, *failures)),
+        now=now,
+    )
+
+
+def _state(standing: Standing, now: float) -> State:
+    code = standing.exit_code
+    if code == RUNNING:
+        gone = is_gone(standing.process)
+        if gone or (gone is None and now - standing.seen > _SILENT):
+            return "lost"
+        return "stopping" if standing.stopping else "running"
+    if code in (0, 1):
+        return "failed" if code else "done"
+    return "stopped"
+
+
+def lines(found: Status) -> Iterator[str]:
+    """What is known, for a person."""
+    standing = found.standing
+    yield _head(found)
+    summary = _summary(found)
+    yield verdict(summary)
+    yield f"  {cost(summary)}"
+    yield from (f"  {line}" for line in _left(found))
+    yield from cause_lines(found.causes)
+    command = shlex.join(found.go_on)
+    if command and standing.folder and standing.folder != _here():
+        command = f"cd {shlex.quote(standing.folder)} && {command}"
+    if command:
+        yield f"{'Try these again' if found.state == 'failed' else 'Go on'}:  {command}"
+
+
+def _head(found: Status) -> str:
+    standing, state = found.standing, found.state
+    process = f"process {standing.process.pid} on {standing.process.host}"
+    ended = f"at {_clock(standing.seen)}, exit code {standing.exit_code}"
+    words = {
+        "running": f"is running: {process}, since {_clock(standing.began)}",
+        "stopping": f"was told to stop, and finishes what is under way: {process}",
+        "done": f"ended {ended}: everything is at its destination",
+        "failed": f"ended {ended}: not everything is at its destination",
+        "stopped": f"was stopped {ended}, with work left",
+        "lost": f"is gone without a word: killed, or its machine went down; last seen {_clock(standing.seen)}"
+        f" as {process}",
+    }
+    return f"run {standing.run} {words[state]}"
+
+
+def _left(found: Status) -> Iterator[str]:
+    """What is left, and what it waits for."""
+    standing = found.standing
+    if standing.trouble:
+        yield f"this machine stopped the run: {standing.trouble}"
+    if found.left or not found.is_final:
+        more = "" if found.is_final else ", and those that rules have still to name"
+        yield f"left: {format_count(found.left, 'image')}{more}{_eta(found)}"
+    if standing.to_retry and found.exit_code == 0:
+        yield f"to be tried again after all others: {format_count(standing.to_retry, 'image')}"
+    for wait in standing.waits if found.exit_code == 0 else ():
+        tasks = f"{format_count(wait.tasks, 'task')} wait{'s' if wait.tasks == 1 else ''} for it"
+        why = f" ({wait.why})" if wait.why else ""
+        if not wait.until:
+            yield f"waits: {wait.registry} is given up{why}"
+        elif wait.until > found.now:
+            pause = format_duration(round(wait.until - found.now))
+            yield f"waits: {wait.registry} is asked nothing for {pause} more{why}; {tasks}"
+
+
+def _eta(found: Status) -> str:
+    seconds = found.standing.left - (found.now - found.standing.seen)
+    if found.state != "running" or found.standing.left < 0:
+        return ""
+    return f", about {format_duration(round(max(1.0, seconds)))} at its pace"
+
+
+def _summary(found: Status) -> Summary:
+    """The figures as the run's own summary has them."""
+    standing = found.standing
+    runs = found.state in ("running", "stopping")
+    return Summary(
+        run=standing.run,
+        version=standing.version,
+        exit_code=found.exit_code,
+        left=found.left,
+        rules=standing.rules,
+        rules_failed=standing.rules_failed,
+        bytes=standing.bytes,
+        read=standing.read,
+        spared=standing.spared,
+        uploaded=standing.uploaded,
+        mounted=standing.mounted,
+        present=standing.present,
+        seconds=standing.seconds + (found.now - standing.seen if runs else 0.0),
+        requests_by_registry={"all": standing.requests},
+        requests=standing.requests,
+        causes=found.causes,
+        copied=found.counts["copied"],
+        unchanged=found.counts["unchanged"],
+        skipped=found.counts["skipped"],
+        failed=found.counts["failed"],
+    )
+
+
+def as_object(found: Status) -> dict[str, Any]:
+    """What is known, for a program: sizes in bytes, lengths of time in seconds."""
+    standing = found.standing
+    ended = standing.exit_code != RUNNING
+    return {
+        "schema": SCHEMA,
+        "state": found.state,
+        "run": standing.run,
+        "version": standing.version,
+        "exit_code": standing.exit_code if ended else None,
+        "process": {"host": standing.process.host, "pid": standing.process.pid},
+        "began": _stamp(standing.began),
+        "seen": _stamp(standing.seen),
+        "seconds": round(standing.seconds, 3),
+        "images": {
+            "total": standing.known,
+            "final": found.is_final,
+            **found.counts,
+            "to_retry": standing.to_retry,
+            "left": found.left,
+        },
+        "rules": {"total": standing.rules, "failed": standing.rules_failed},
+        "bytes": {"received": standing.read, "sent": standing.bytes, "spared": standing.spared},
+        "blobs": {"uploaded": standing.uploaded, "mounted": standing.mounted, "present": standing.present},
+        "requests": standing.requests,
+        "rate": round(standing.rate),
+        "eta": round(standing.left) if standing.left >= 0 and found.exit_code == 0 else None,
+        "waits": [
+            {
+                "registry": wait.registry,
+                "seconds": round(max(0.0, wait.until - found.now), 1) if wait.until else None,
+                "reason": wait.why,
+                "tasks": wait.tasks,
+            }
+            for wait in standing.waits
+        ],
+        "failures": [cause_object(cause) for cause in found.causes],
+        "trouble": standing.trouble,
+        "go_on": list(found.go_on),
+        "folder": standing.folder,
+    }
+
+
+def _stamp(when: float) -> str:
+    return dt.datetime.fromtimestamp(when, dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _clock(when: float) -> str:
+    return dt.datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
+    except OSError:
+        return ""

@@ -1,0 +1,399 @@
+"""How a run stands, asked from elsewhere: while it runs, when it was killed, stopped, or has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.command import Command, Result, children, wait_for
+from tests.e2e.test_death import complete, fill, prepare
+from tests.registry.faults import Fault, Reply, Stall
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+RIGHTS = "-dac_override,-dac_read_search"
+WITHOUT_RIGHTS = ("setpriv", f"--bounding-set={RIGHTS}", f"--inh-caps={RIGHTS}")
+"""Runs a program of root's as if the modes of files were meant for it too."""
+
+
+@pytest.fixture
+def two(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+    """Sixteen images in four repositories of a source, and an empty mirror."""
+    source, mirror = scripted(), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    return source, mirror
+
+
+def ask(command: Command, *flags: str) -> tuple[int, dict[str, Any]]:
+    """What status says to a program."""
+    result = command.run("status", "--json", *flags)
+    assert result.text == ""
+    assert result.output.count("\n") == 1
+    return result.code, json.loads(result.output)
+
+
+def held_back(command: Command, source: Registry, *flags: str) -> subprocess.Popen[str]:
+    """A run of which one repository's manifests are held back, so that four of its images never end."""
+    source.fault(Fault(action=Stall(seconds=90), method="GET", path="team/app3/manifests/", times=None))
+    process = command.start(*flags)
+    source.wait_for(1, method="GET", path="team/app3/manifests/")
+    wait_for((command.folder / "records/store/cache.db").exists)
+    return process
+
+
+def until(command: Command, *, copied: int) -> dict[str, Any]:
+    """Ask until so many images have been copied and the run has noted that it knows of them."""
+    found: dict[str, Any] = {}
+
+    def arrived() -> bool:
+        nonlocal found
+        _, found = ask(command)
+        images = found["images"]
+        return bool(images["copied"] >= copied and images["total"] == 16)
+
+    wait_for(arrived)
+    return found
+
+
+def frozen(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """By name of what is in the store: what would change if anybody wrote there."""
+    return {
+        path.name: (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns)
+        for path in (folder / "records/store").iterdir()
+        if path.suffix != ".db-shm"
+    }
+
+
+def test_running(command: Command, two: tuple[Registry, Registry]) -> None:
+    """Of a run under way it tells what is done and left, twice the same, and the run ends as if not asked."""
+    source, mirror = two
+    process = held_back(command, source)
+    found = until(command, copied=12)
+    text = command.run("status")
+    source.clear_faults()
+    source.release()
+
+    assert command.end(process).code == 0
+    assert (found["state"], found["exit_code"], found["process"]["pid"]) == ("running", None, process.pid)
+    assert (found["images"]["copied"], found["images"]["left"], found["go_on"]) == (12, 4, [])
+    assert (text.code, text.text) == (0, "")
+    assert f"run {found['run']} is running: process {process.pid} on " in text.output
+    assert "16 images in " in text.output
+    assert "  left: 4 images" in text.output
+    assert complete(source, mirror)
+
+
+def test_waits(command: Command, two: tuple[Registry, Registry]) -> None:
+    """It says which registry asked for a pause, why, and how long that still takes."""
+    _, mirror = two
+    wait = {"Retry-After": "600"}
+    mirror.fault(Fault(action=Reply(status=429, headers=wait), method="POST", times=None))
+    process = command.start()
+    mirror.wait_for(1, method="POST")
+    wait_for(lambda: ask_quietly(command).get("waits"))
+    _, found = ask(command)
+    text = command.run("status").output
+    process.kill()
+    process.communicate()
+
+    [waits] = found["waits"]
+    assert (waits["registry"], waits["reason"].split()[0]) == (mirror.address, "429")
+    assert 300 < waits["seconds"] <= 900
+    assert f"waits: {mirror.address} is asked nothing for " in text
+
+
+def ask_quietly(command: Command) -> dict[str, Any]:
+    """What status says, or nothing while there are no records yet."""
+    output = command.run("status", "--json").output
+    return json.loads(output) if output else {}
+
+
+def test_killed(command: Command, two: tuple[Registry, Registry]) -> None:
+    """Of a run that was killed it says so, what is left, and the command that goes on, which does."""
+    source, mirror = two
+    process = held_back(command, source)
+    until(command, copied=12)
+    for pid in children(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    before = frozen(command.folder)
+
+    code, found = ask(command)
+    text = command.run("status")
+
+    assert (code, text.code, found["state"]) == (1, 1, "lost")
+    assert (found["images"]["copied"], found["images"]["left"]) == (12, 4)
+    assert "is gone without a word" in text.output
+    assert text.output.endswith("Go on:  image-syncer\n")
+    assert found["go_on"] == ["image-syncer"]
+    assert frozen(command.folder) == before
+    source.clear_faults()
+    source.release()
+    assert command.run(*found["go_on"][1:]).code == 0
+    assert complete(source, mirror)
+    assert ask(command)[1]["images"]["left"] == 0
+
+
+def test_stopped(command: Command, two: tuple[Registry, Registry]) -> None:
+    """Of a run that a signal stopped it says so, with the exit code, and how to go on."""
+    source, mirror = two
+    process = held_back(command, source, "--drain", "0s")
+    until(command, copied=12)
+    process.send_signal(signal.SIGTERM)
+    assert command.end(process).code == 143
+    code, found = ask(command)
+
+    assert (code, found["state"], found["exit_code"]) == (1, "stopped", 143)
+    assert found["images"]["left"] == 4
+    source.clear_faults()
+    source.release()
+    assert command.run(*found["go_on"][1:]).code == 0
+    assert complete(source, mirror)
+
+
+def test_failed(command: Command, two: tuple[Registry, Registry]) -> None:
+    """What failed stands under its causes as in the summary, and the command tries it again."""
+    source, mirror = two
+    mirror.fault(Fault(action=Reply(status=403), method="PUT", path="copy/app3/manifests", times=None))
+    rules = json.loads((command.folder / "images.json").read_text())
+    command.rules(rules | {f"{source.address}/team/none": f"{mirror.address}/copy/none"})
+    ran = command.run("--retries", "0", "--json")
+    code, found = ask(command)
+    text = command.run("status").output
+
+    assert (ran.code, code, found["state"]) == (1, 1, "failed")
+    assert found["failures"] == json.loads(ran.output)["failures"]
+    assert sorted((each["images"], each["rules"]) for each in found["failures"]) == [(0, 1), (4, 0)]
+    assert found["go_on"] == json.loads(ran.output)["try_again"]
+    assert "FAILED  destination " in text
+    assert "Try these again:  image-syncer --retries 0 --json --images records/failed.yaml\n" in text
+
+
+def test_done(command: Command, two: tuple[Registry, Registry]) -> None:
+    """Of a run that ended well it gives the figures of its last line."""
+    ran = command.run()
+    code, found = ask(command)
+    text = command.run("status").output
+
+    assert (ran.code, code, found["state"], found["exit_code"]) == (0, 0, "done", 0)
+    assert found["images"] == {
+        "total": 16, "final": True, "copied": 16, "unchanged": 0, "skipped": 0, "failed": 0,
+        "to_retry": 0, "left": 0,
+    }  # fmt: skip
+    assert (found["requests"], found["bytes"]["sent"]) == (ran.finish["requests"], ran.finish["bytes"])
+    assert "everything is at its destination" in text
+    assert "Go on" not in text
+
+
+def test_other_folder(command: Command, two: tuple[Registry, Registry]) -> None:
+    """Asked from another folder, it names the one where the command was given."""
+    source, _ = two
+    process = held_back(command, source)
+    process.kill()
+    process.communicate()
+    elsewhere = Command(command.folder / "else where")
+    elsewhere.folder.mkdir()
+    text = elsewhere.run("status", "--records", "../records").output
+
+    assert text.endswith(f"Go on:  cd {command.folder} && image-syncer\n")
+
+
+class TestUnwritable:
+    """Records in a folder into which whoever asks may not write."""
+
+    @pytest.fixture
+    def asking(self, command: Command) -> Command:
+        """Asks without the rights of root."""
+        other = Command(command.folder)
+        other.prefix = WITHOUT_RIGHTS
+        return other
+
+    @staticmethod
+    def protect(command: Command) -> None:
+        """Take all rights to write away."""
+        store = command.folder / "records/store"
+        for path in (*store.iterdir(), store):
+            path.chmod(0o500 if path.is_dir() else 0o400)
+
+    def test_closed(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
+        """Records that were closed cleanly are read there, and nothing is left beside them."""
+        assert command.run().code == 0
+        self.protect(command)
+        before = frozen(command.folder)
+        code, found = ask(asking)
+
+        assert (code, found["state"], found["images"]["copied"]) == (0, "done", 16)
+        assert frozen(command.folder) == before
+        assert list(before) == ["cache.db"]
+
+    def test_running(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
+        """Records of a run under way are read there as well."""
+        source, _ = two
+        process = held_back(command, source)
+        until(command, copied=12)
+        self.protect(command)
+        code, found = ask(asking)
+        source.clear_faults()
+        source.release()
+
+        assert (code, found["state"], found["images"]["copied"]) == (0, "running", 12)
+        assert command.end(process).code == 0
+
+    def test_killed(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
+        """So are those of a run that was killed."""
+        source, _ = two
+        process = held_back(command, source)
+        until(command, copied=12)
+        process.kill()
+        process.communicate()
+        self.protect(command)
+        before = frozen(command.folder)
+        code, found = ask(asking)
+
+        assert (code, found["state"], found["images"]["copied"]) == (1, "lost", 12)
+        assert frozen(command.folder) == before
+
+    def test_unreadable(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
+        """Records that may not be read are one line and exit 3."""
+        command.run()
+        (command.folder / "records/store").chmod(0)
+        result = asking.run("status")
+
+        assert_refused(result, "records in records cannot be read: ")
+
+
+def assert_refused(result: Result, words: str) -> None:
+    """One line on standard error, none on standard output, exit 3."""
+    assert (result.code, result.output, result.text.count("\n")) == (3, "", 1), result.text
+    assert f"image-syncer: error: {words}" in result.text
+
+
+class TestNoRecords:
+    """Folders that are none of ours, or damaged."""
+
+    def test_missing(self, command: Command) -> None:
+        """A folder that does not exist is named, and not made."""
+        assert_refused(command.run("status"), "there are no records: records does not exist")
+        assert not (command.folder / "records").exists()
+
+    def test_file(self, command: Command) -> None:
+        """The file of records of the original tool is none of ours."""
+        command.write("records", "{}")
+        assert_refused(command.run("status"), "records holds no records of image-syncer: it is no folder")
+
+    def test_foreign_folder(self, command: Command) -> None:
+        """A folder full of other things is none of ours, and stays as it is."""
+        (command.folder / "other").mkdir()
+        command.write("other/notes.txt", "mine")
+        result = command.run("status", "--records", "other")
+        assert_refused(result, "other holds no records of image-syncer: there is no store/cache.db in it")
+        assert [path.name for path in (command.folder / "other").iterdir()] == ["notes.txt"]
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "records in records are empty"),
+            (b"no database at all, but long enough for a header" * 90, "records holds no records of image-s"),
+            (b"SQLite format 3\x00" + bytes(4080), "records "),
+        ],
+    )
+    def test_no_database(self, command: Command, content: bytes, words: str) -> None:
+        """A file that is no database is said to be none."""
+        (command.folder / "records/store").mkdir(parents=True)
+        (command.folder / "records/store/cache.db").write_bytes(content)
+        assert_refused(command.run("status"), words)
+
+    def test_foreign_database(self, command: Command) -> None:
+        """Another program's database is said to be that."""
+        (command.folder / "records/store").mkdir(parents=True)
+        with closing(sqlite3.connect(command.folder / "records/store/cache.db")) as connection, connection:
+            connection.execute("CREATE TABLE mine (a)")
+        result = command.run("status")
+        assert_refused(
+            result, "records holds no records of image-syncer: store/cache.db is another program's"
+        )
+
+    @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+    def test_damaged(self, command: Command, two: tuple[Registry, Registry], part: float) -> None:
+        """A database that was overwritten in part is one line and exit 3, and the next run goes on."""
+        command.run()
+        file = command.folder / "records/store/cache.db"
+        data = bytearray(file.read_bytes())
+        at = int(len(data) * part)
+        data[at : at + 8192] = b"\xa5" * len(data[at : at + 8192])
+        file.write_bytes(data)
+        assert_refused(command.run("status"), "records in records are damaged: ")
+        assert command.run().code == 0
+        assert ask(command)[1]["images"]["unchanged"] == 16
+
+    @pytest.mark.parametrize(
+        ("statement", "words"),
+        [
+            (
+                "UPDATE Cache SET value = '99' WHERE key = 'version'",
+                "records in records were written by a ne",
+            ),
+            (
+                "UPDATE Cache SET value = 'x' WHERE key = 'version'",
+                "records holds no records of image-syncer",
+            ),
+            ("UPDATE Cache SET value = '{\"run\": 7}' WHERE key = 'run'", "records in records are damaged"),
+            ("UPDATE Cache SET value = x'80ff' WHERE key = 'run'", "records in records tell of no run"),
+            ("DELETE FROM Cache WHERE key = 'run'", "records in records tell of no run"),
+        ],
+    )
+    def test_altered(
+        self, command: Command, two: tuple[Registry, Registry], statement: str, words: str
+    ) -> None:
+        """A row that cannot be what it should is one line and exit 3."""
+        command.run()
+        with closing(sqlite3.connect(command.folder / "records/store/cache.db")) as connection, connection:
+            connection.execute(statement)
+        assert_refused(command.run("status"), words)
+
+
+class TestWrongUse:
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (("--images", "images.json"), "status takes no --images; it takes --json, --records"),
+            (("-p6",), "status takes no -p"),
+            (("--retries=2",), "status takes no --retries"),
+            (("records",), "'records' is one word too many"),
+        ],
+    )
+    def test_flags(self, command: Command, words: tuple[str, ...], told: str) -> None:
+        """Flags and words that make no sense for it are one line and exit 2, defaults too."""
+        result = command.run("status", *words)
+
+        assert (result.code, result.output, result.text.count("\n")) == (2, "", 1)
+        assert told in result.text
+
+
+def test_run_is_not_disturbed(command: Command, two: tuple[Registry, Registry]) -> None:
+    """A run that is asked all the time writes and ends as ever, and the next one finds its records whole."""
+    source, mirror = two
+    process = command.start()
+    asked = time.monotonic()
+    while process.poll() is None:
+        assert command.run("status").code in (0, 3)
+        assert time.monotonic() - asked < 60.0
+    assert command.end(process).code == 0
+    again = command.run()
+
+    assert complete(source, mirror)
+    assert (again.code, again.finish["unchanged"], again.events("records.trouble")) == (0, 16, [])
