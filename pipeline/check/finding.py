@@ -20,6 +20,8 @@ State = Literal["ok", "warning", "failed"]
 _MARKS: dict[State, str] = {"ok": "ok", "warning": "warn", "failed": "FAIL"}
 _WIDEST = 50
 """Characters up to which places are lined up."""
+_NAMED = 3
+"""Repositories that a line names."""
 _NO_PASSWORDS = frozenset({"", "x-oauth-basic"})
 """Beside these the user's name is the secret itself (GitHub's and Azure's tokens)."""
 
@@ -75,10 +77,18 @@ def user_of(credential: Credential) -> str | None:
 def describe(credential: Credential, registry: str) -> str:
     """Who we are: `as "bob" (auth.json key registry.example.com)`."""
     if credential.anonymous:
-        none = credential.origin == "none"
-        return f"anonymously ({f'no credentials for {registry}' if none else credential.origin})"
+        none = f"no credentials for {registry}"
+        return (
+            f"anonymously ({none if credential.origin == 'none' else f'{credential.origin} names no user'})"
+        )
     user = user_of(credential)
     return f'as "{user}" ({credential.origin})' if user else f"by a token ({credential.origin})"
+
+
+def some_of(places: Sequence[str]) -> str:
+    """`r.io/a, r.io/b and 7 more`."""
+    shown = ", ".join(places[:_NAMED])
+    return f"{shown} and {len(places) - _NAMED:,} more" if len(places) > _NAMED else shown
 
 
 def width_of(places: Sequence[str]) -> int:

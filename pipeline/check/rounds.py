@@ -15,10 +15,9 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.check.finding import Finding, describe
+from pipeline.check.finding import Finding, describe, some_of
 from pipeline.check.trial import attempt, judge_greeting, judge_silence
 from pipeline.errors import MachineError, RegistryError
-from pipeline.model.units import format_count
 from pipeline.registry.client import Clients
 
 if TYPE_CHECKING:
@@ -195,7 +194,9 @@ class Round:
             greeting = clients.at(self._registry).greet(aims[0].repository, insecure=insecure)
         except RegistryError as error:
             untried = tuple(dict.fromkeys(str(aim.repository) for aim in aims))
-            return judge_silence(self._registry, error.fault, untried), False
+            held = dict.fromkeys(self._credentials[aim] for aim in aims)
+            credentials = tuple(credential for credential in held if credential is not None)
+            return judge_silence(self._registry, error.fault, untried, credentials), False
         return judge_greeting(self._registry, greeting, dt.datetime.now(dt.UTC)), True
 
     def _work(self, clients: Clients) -> None:
@@ -222,12 +223,11 @@ class Round:
         cause = self._doors[credential].shut
         assert cause is not None
         who = f" {describe(credential, self._registry)}" if credential else ""
-        count = format_count(len(untried), "further trial")
         return Finding(
             state=cause.state,
             what="registry",
             place=self._registry,
-            words=f"{count} left out{who}, after what {cause.place} answered",
+            words=f"not tried{who}, after {cause.place}: {some_of(untried)}",
             advice=cause.advice,
             credential=credential,
             status=cause.status,

@@ -11,10 +11,10 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.check.finding import Finding, describe
+from pipeline.check.finding import Finding, describe, some_of
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.reference import DOCKER_HUB, Reference, is_tag
-from pipeline.model.units import format_count, format_duration
+from pipeline.model.units import format_duration
 from pipeline.report.causes import Group
 
 if TYPE_CHECKING:
@@ -68,15 +68,18 @@ def judge_greeting(registry: str, greeting: Greeting, now: dt.datetime) -> Findi
     return Finding(state=state, what="registry", place=registry, words=words, advice="; ".join(advice))
 
 
-def judge_silence(registry: str, fault: Fault, untried: tuple[str, ...]) -> Finding:
-    """What is to be said of a registry that cannot be reached."""
-    count = format_count(len(untried), "repository", "repositories")
+def judge_silence(
+    registry: str, fault: Fault, untried: tuple[str, ...], credentials: tuple[Credential, ...]
+) -> Finding:
+    """What is to be said of a registry that cannot be reached; `credentials`: that would have been used."""
+    who = ", ".join(dict.fromkeys(describe(each, registry) for each in credentials)) or "with a login"
     return Finding(
         state="failed",
         what="registry",
         place=registry,
-        words=f"{_answer(fault)}; {count} not tried",
+        words=f"{_answer(fault)}; not tried {who}: {some_of(untried)}",
         advice=_advice(fault) + (_HUB_HOSTS if registry == DOCKER_HUB else ""),
+        credential=credentials[0] if len(credentials) == 1 else None,
         status=fault.status,
         code=fault.code,
         untried=untried,

@@ -53,12 +53,15 @@ def test_docker_hub() -> None:
     """Where Docker Hub cannot be reached, the hosts that a firewall has to let through are named."""
     fault = Fault(operation="reach the registry", words="no connection", registry="docker.io")
 
-    assert "registry-1.docker.io" in judge_silence("docker.io", fault, ("docker.io/a/b",)).advice
+    found = judge_silence("docker.io", fault, ("docker.io/a/b",), (Credential(origin="none"),))
+
+    assert "registry-1.docker.io" in found.advice
+    assert found.words == "no connection; not tried anonymously (no credentials for docker.io): docker.io/a/b"
 
 
 WHO = [
     (Credential(origin="none"), "anonymously (no credentials for r.io)"),
-    (Credential(origin="a.json key r.io", insecure=True), "anonymously (a.json key r.io)"),
+    (Credential(origin="a.json key r.io", insecure=True), "anonymously (a.json key r.io names no user)"),
     (Credential(origin="a.json key r.io", username="bob", password="pw-word"), 'as "bob" (a.json key r.io)'),
     (Credential(origin="helper", identity_token="pw-word"), "by a token (helper)"),
     (Credential(origin="login", username="pw-word"), "by a token (login)"),
