@@ -17,7 +17,7 @@ test: setup  ## all tests, on two cores; TESTS=tests/unit runs a part
 	@$(python) -m pytest -n 2 -rs $(TESTS)
 
 chaos: setup  ## 30 rounds of faults, kills and signals, checked; N=1000 for long, SEED= repeats one, JOBS=2 at a time
-	@N=$(N) SEED=$(SEED) FIRST=$(FIRST) JOBS=$(JOBS) $(python) -m tests.chaos
+	@N=$(N) SEED=$(SEED) FIRST=$(FIRST) JOBS=$(JOBS) CALM=$(CALM) $(python) -m tests.chaos
 
 check: setup  ## format, lint, types, and the rules of tests/test_architecture.py
 	@$(python) -m ruff format --check .

@@ -1,6 +1,7 @@
 """Play rounds: `python -m tests.chaos`; N=30 says how many, SEED=7 repeats one, JOBS=2 how many at a time.
 
-A round in which nothing was delivered does not count and is replaced by another.
+A round in which nothing was delivered does not count and is replaced by another. FIRST=1 says with which seed
+they begin; CALM=1 plays the rounds without all that goes wrong, for comparison.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tests.chaos.play import play
 from tests.chaos.rounds import rounds
+from tests.chaos.tally import Tally
 
 if TYPE_CHECKING:
     from tests.chaos.play import Played
@@ -33,28 +35,31 @@ def line(played: Played) -> str:
 def main() -> int:
     """Play, print, and say how it went; returns the exit code."""
     folder = Path(os.environ.get("CHAOS_FOLDER") or tempfile.mkdtemp(prefix="chaos-"))
-    chosen = os.environ.get("SEED", "")
+    chosen, calm = os.environ.get("SEED", ""), bool(os.environ.get("CALM"))
     count = 1 if chosen else int(os.environ.get("N") or 30)
     jobs = 1 if chosen else int(os.environ.get("JOBS") or 2)
     first = int(chosen) if chosen else int(os.environ.get("FIRST") or secrets.randbelow(1 << 31))
-    began, failed, counted, faults, codes = time.monotonic(), [], 0, 0, Counter[int]()
-    source = [play(first, folder / str(first))] if chosen else rounds(count, jobs, folder, first)
-    for played in source:
-        print(line(played), flush=True)  # noqa: T201  this is what it is for
-        counted += bool(played.delivered)
-        faults += len(played.delivered)
-        codes.update(played.codes)
+    began, tally = time.monotonic(), Tally()
+    chosen_one = (play(first, folder / str(first), calm=calm) for _ in range(1))
+    for played in chosen_one if chosen else rounds(count, jobs, folder, first, calm=calm):
+        _say(line(played))
+        tally.add(played)
+        for each in played.wrong[:12]:
+            _say(f"    {each}")
         if played.wrong:
-            failed.append(played.seed)
-            for each in played.wrong[:12]:
-                print(f"    {each}", flush=True)  # noqa: T201  likewise
-            print(f"    again: make chaos SEED={played.seed}    its folder: {folder / str(played.seed)}")  # noqa: T201  likewise
-    ends = ", ".join(f"{code}: {number}" for code, number in sorted(codes.items()))
-    print(  # noqa: T201  likewise
-        f"{counted} rounds counted, {faults} faults delivered, exit codes {ends}; {len(failed)} wrong"
-        f"{': seeds ' + ' '.join(map(str, failed)) if failed else ''}; {time.monotonic() - began:.0f}s"
+            _say(f"    again: make chaos SEED={played.seed}    its folder: {folder / str(played.seed)}")
+    for each in () if chosen else tally.lines():
+        _say(each)
+    seeds = f": seeds {' '.join(map(str, tally.failed))}" if tally.failed else ""
+    _say(
+        f"{tally.counted} rounds counted from seed {first} on, {tally.faults} faults delivered,"
+        f" {tally.requests} requests, {len(tally.failed)} wrong{seeds}; {time.monotonic() - began:.0f}s"
     )
-    return 1 if failed else 0
+    return 1 if tally.failed else 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  this is what it is for
 
 
 if __name__ == "__main__":

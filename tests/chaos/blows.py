@@ -26,10 +26,19 @@ _SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "HUP": signal.SIGHUP}
 class Victim:
     """One run of the command."""
 
-    def __init__(self, folder: Path, flags: Sequence[str], *, hurried: bool) -> None:
-        """Args: folder: where it runs; flags: what it is told; hurried: whether its limits are short."""
+    def __init__(self, folder: Path, flags: Sequence[str], *, hurried: bool, descriptors: int) -> None:
+        """Prepare.
+
+        Args:
+            folder: where it runs.
+            flags: what it is told.
+            hurried: whether its limits are short.
+            descriptors: files that it may hold open; 0: as many as we.
+        """
         self._folder = folder
-        self._command = [sys.executable, "-m", "tests.chaos.hurried" if hurried else "pipeline", *flags]
+        limit = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
+        module = "tests.chaos.hurried" if hurried else "pipeline"
+        self._command = [*limit, sys.executable, "-m", module, *flags]
         self._lock = threading.Lock()
         self._timers: list[threading.Timer] = []
         self.struck: list[str] = []

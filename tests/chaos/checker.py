@@ -11,7 +11,7 @@ from tests.chaos.expect import Held, Pair, Tree, Wanted, blobs_of, expand, left_
 from tests.registry.content import manifest_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from tests.chaos.expect import Place, Rules, World
 
@@ -157,7 +157,9 @@ def dangling(held: Held, digest: str) -> str:
     return next(filter(None, below), "")
 
 
-def judge(task: Task, said: Said, world: World, *, unsure: set[Pair]) -> list[str]:
+def judge(
+    task: Task, said: Said, world: World, *, unsure: set[Pair], lapsed: Collection[Pair] = ()
+) -> list[str]:
     """What of the promise a run broke.
 
     Args:
@@ -166,10 +168,11 @@ def judge(task: Task, said: Said, world: World, *, unsure: set[Pair]) -> list[st
         world: what all repositories hold after it.
         unsure: what may be there although it failed: a fault hid that it arrived, or another rule's claim
             stands against what was there before.
+        lapsed: what may be lacking although it is a success: its registry lost it after it had confirmed it.
     """
     wrong: list[str] = []
     flaws = {pair: flaw(task, pair, world) for pair in task.pairs()}
-    missing = {pair for pair, what in flaws.items() if what}
+    missing = {pair for pair, what in flaws.items() if what and pair not in lapsed}
     skipped = {pair for pair in flaws if task.is_skipped(pair)}
     done, failed = set(task.pairs(said.done)), set(task.pairs(said.failed))
     wrong += [f"listed as success, but {flaws.get(pair, 'no rule names it')}: {pair}"
@@ -180,7 +183,7 @@ def judge(task: Task, said: Said, world: World, *, unsure: set[Pair]) -> list[st
     else:
         whole = set(task.pairs({text: to for text, to in said.failed.items() if task.rules.get(text)}))
         wrong += [f"listed as failed, but no rule names it: {pair}" for pair in sorted(failed - set(flaws))]
-        surplus = (failed & set(flaws)) - missing - whole - unsure
+        surplus = (failed & set(flaws)) - missing - whole - unsure - set(lapsed)
         wrong += [f"listed as failed, but it is there: {pair}" for pair in sorted(surplus)]
     if said.code == 1:
         wrong += [f"neither there nor listed: {pair}" for pair in sorted(missing - failed)]

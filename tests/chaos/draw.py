@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.draw_faults import draw_blow, draw_fault
+from tests.chaos.draw_faults import draw_trouble
 from tests.registry import content
 from tests.registry.store import referred
 
 if TYPE_CHECKING:
-    from tests.chaos.draw_faults import Blow
+    from tests.chaos.draw_faults import Trouble
     from tests.chaos.watch import Watched
     from tests.registry.content import Content
-    from tests.registry.faults import Fault
 
 _PLATFORMS: tuple[dict[str, Any], ...] = (
     {"architecture": "amd64"},
@@ -37,7 +36,7 @@ _FLAGS: tuple[tuple[float, tuple[tuple[str, ...], ...]], ...] = (
     (0.5, (("--proc=1",), ("--proc=2",), ("--proc=8",))),
     (0.7, (("--retries=0",), ("--retries=1",), ("--retries=3",))),
     (0.15, (("--force",),)),
-    (0.4, (("--log=run.log",),)),
+    (0.45, (("--log=run.log",), ("--log=run.log",), ("--log=run.log",), ("--log=/dev/full",))),
     (0.5, (("--log-level=debug",),)),
     (0.3, (("--log-format=json",), ("--log-format=text",))),
     (0.5, (("--drain=1s",), ("--drain=5s",))),
@@ -69,7 +68,7 @@ _OF_DESTINATION: dict[str, tuple[Any, ...]] = {
     "patch_range": ("stuck", "none", "one-too-many"),
     "patch_takes": (7_000,),
     "chunk_min": (4_000,),
-    "chunk_max": (12_000,),
+    "chunk_max": (70_000,),
     "monolithic_post": (True,),
     "immutable": ("ecr", "harbor", "quay", "acr"),
 }
@@ -95,8 +94,10 @@ class Round:
     os: str = ""
     arch: str = ""
     flags: list[str] = field(default_factory=list)
-    runs: list[tuple[list[tuple[int, Fault]], list[Blow]]] = field(default_factory=list)
-    """Of each run that is disturbed: faults by registry, and blows."""
+    runs: list[Trouble] = field(default_factory=list)
+    """Of each run that is disturbed."""
+    descriptors: int = 0
+    """Files that the command may hold open; 0: as many as anybody."""
     rules: dict[str, list[str]] = field(default_factory=dict)
     marks: list[str] = field(default_factory=list)
     """What else is special, in a word each."""
@@ -115,7 +116,8 @@ class Round:
             if key not in ("password", "username", "schema1")
         ]
         platforms = [f"os={self.os}"] * bool(self.os) + [f"arch={self.arch}"] * bool(self.arch)
-        return " ".join([f"{len(self.rules)} rules", *self.flags, *platforms, *special, *self.marks])
+        few = [f"nofile={self.descriptors}"] * bool(self.descriptors)
+        return " ".join([f"{len(self.rules)} rules", *self.flags, *few, *platforms, *special, *self.marks])
 
 
 def draw(seed: int) -> Round:
@@ -128,23 +130,19 @@ def draw(seed: int) -> Round:
     if random.random() < 0.35:
         drawn.os = random.choice(("", *_OS))
         drawn.arch = random.choice(("", *_ARCH))
+    drawn.descriptors = 64 if random.random() < 0.06 else 0
     for share, choices in _FLAGS:
         if random.random() < share:
             drawn.flags += random.choice(choices)
     for _ in range(random.choice((1, 1, 1, 2))):
-        faults = [
-            (number, draw_fault(random, is_source=number < sources and random.random() < 0.9))
-            for number in random.choices(range(len(options)), k=random.choice((0, 1, 2, 3, 5, 8)))
-        ]
-        blows = [draw_blow(random, len(options)) for _ in range(random.choice((0, 0, 1, 1, 2)))]
-        drawn.runs.append((faults, blows))
+        drawn.runs.append(draw_trouble(random, sources=sources, registries=len(options)))
     return drawn
 
 
 def _options(random: Random, seed: int, *, is_source: bool) -> dict[str, Any]:
     auth = random.choice(("none", "none", "basic", "token", "token"))
     drawn: dict[str, Any] = {"auth": auth, "password": f"chaos-{seed}-{random.getrandbits(48):x}"}
-    drawn["schema1"] = random.random() < 0.7
+    drawn["schema1"] = random.random() < 0.9
     tables = [(_OF_ANY, 0.08), (_OF_SOURCE, 0.15) if is_source else (_OF_DESTINATION, 0.12)]
     tables += [(_OF_TOKENS, 0.2)] if auth == "token" else []
     for table, share in tables:
@@ -163,7 +161,9 @@ def _options(random: Random, seed: int, *, is_source: bool) -> dict[str, Any]:
 def fill(drawn: Round, registries: list[Watched]) -> None:
     """Make the corpus and the rules."""
     random = drawn.random
-    shared = [content.layer(f"{drawn.seed} {n}", size=random.choice((64, 3_000, 50_000))) for n in range(4)]
+    shared = [
+        content.layer(f"{drawn.seed} {n}", size=random.choice((64, 3_000, 50_000, 150_000))) for n in range(4)
+    ]
     sources, destinations = registries[: drawn.sources], registries[drawn.sources :]
     for number, source in enumerate(sources):
         for place in range(random.randint(1, 4)):
@@ -235,10 +235,13 @@ def _add_rule(drawn: Round, source: Watched, name: str, destinations: list[Watch
     known = sorted(tags)
     chosen = random.sample(known, random.randint(1, len(known)))
     to = random.choice(destinations)
-    path = random.choice((f"copy/{name[-3:]}", f"copy/{name[-3:]}", f"deep/er/{name[-3:]}", "copy/all"))
+    path = random.choice(
+        (f"copy/{name[-3:]}", f"copy/{name[-3:]}", f"deep/er/{name[-3:]}", f"deep/er/{name[-3:]}", "copy/all")
+    )
     text, here = f"{source.address}/{name}", f"{to.address}/{path}"
     more = [f"{random.choice(destinations).address}/also/{name[-3:]}"] * (random.random() < 0.25)
-    match random.choice(("all", "all", "list", "regex", "digest", "mixed", "retag", "lacking")):
+    form = random.choice(("all", "all", "all", "list", "regex", "digest", "mixed", "retag", "retag"))
+    match "lacking" if random.random() < 0.04 else form:
         case "all":
             drawn.rules[text] = [here, *more]
         case "list":

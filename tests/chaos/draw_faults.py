@@ -37,19 +37,27 @@ _OF_DESTINATION = (
     "put-manifest", "put-tag", "any",
 )  # fmt: skip
 _STATUSES = (400, 401, 403, 404, 408, 409, 416, 425, 429, 429, 500, 500, 502, 503, 503, 504, 520)
+_PUSH_BACK: tuple[dict[str, str], ...] = (
+    *({}, {}, {}, {"Retry-After": "1"}, {"Retry-After": "0"}, {"Retry-After": "-5"}, {"Retry-After": "soon"}),
+    {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"},
+    {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "0;w=21600"},
+)
 _PATIENT = 1.0
 """Seconds of a stall above which it is only met a few times."""
 _PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in</body></html>"
-KILLS = (
+_BLOWS = (
     "worker", "worker", "worker", "workers", "fork server", "supervisor", "everything",
     "INT", "TERM", "HUP", "INT twice", "INT to all",
-    "STOP worker", "STOP worker for good", "STOP all", "expire", "expire",
+    "STOP worker", "STOP worker for good", "STOP all",
+    "expire", "expire", "down", "down", "password", "lose",
+    "records removed", "records damaged",
 )  # fmt: skip
+_BETWEEN = ("records removed", "records damaged", "pickle", "tag lost", "tag lost", "lose", "source moved")
 
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """A kill or a signal (or the end of all tokens) at a moment."""
+    """A kill, a signal or another event at a moment: see `Victim.strike` and `Mishaps`."""
 
     registry: int
     """Whose requests are counted."""
@@ -58,6 +66,17 @@ class Blow:
     kind: str
     choice: float
     """From 0 to 1: which of several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What is to go wrong in one run and after it."""
+
+    faults: tuple[tuple[int, Fault], ...]
+    """By registry."""
+    blows: tuple[Blow, ...]
+    after: tuple[Blow, ...]
+    """What happens before the next run; whose `request` means nothing."""
 
 
 def draw_fault(random: Random, *, is_source: bool) -> Fault:
@@ -86,9 +105,7 @@ def _draw_action(random: Random, kind: str) -> Action:
 
 def _reply(random: Random) -> Action:
     status = random.choice(_STATUSES)
-    headers = {"Retry-After": random.choice(("1", "0", "-5", "soon"))} if status in (429, 503) else {}
-    if random.random() < 0.5:
-        headers = {}
+    headers = random.choice(_PUSH_BACK) if status in (429, 503) else {}
     body = random.choice(("", '{"errors":[{"code":"UNKNOWN","message":"chaos"}]}', _PAGE))
     return Reply(status=status, headers=headers, body=body, closing=random.choice(("keep", "keep", "close")))
 
@@ -146,4 +163,18 @@ def _stall(random: Random) -> Action:
 def draw_blow(random: Random, registries: int) -> Blow:
     """One kill or signal; half of them early, where everything is still being set up."""
     request = random.randint(1, random.choice((4, 40, 120)))
-    return Blow(random.randrange(registries), request, random.choice(KILLS), random.random())
+    return Blow(random.randrange(registries), request, random.choice(_BLOWS), random.random())
+
+
+def draw_trouble(random: Random, *, sources: int, registries: int) -> Trouble:
+    """What befalls one run."""
+    faults = tuple(
+        (number, draw_fault(random, is_source=number < sources and random.random() < 0.9))
+        for number in random.choices(range(registries), k=random.choice((0, 1, 2, 3, 5, 8)))
+    )
+    blows = tuple(draw_blow(random, registries) for _ in range(random.choice((0, 0, 1, 1, 2))))
+    after = tuple(
+        Blow(random.randrange(registries), 0, random.choice(_BETWEEN), random.random())
+        for _ in range(random.random() < 0.25)
+    )
+    return Trouble(faults=faults, blows=blows, after=after)

@@ -8,15 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import cli, settings, sync
+from pipeline.engine import supervisor
 from pipeline.model.flow import pauses
+from pipeline.registry import faults
+
+# Here and not below, since workers import this module under another name.
+vars(faults)["_NO_PAUSE_GIVEN"] = 1.0
 
 
 def hurry(**given: Any) -> settings.Settings:
     """Settings as the flags say, with limits of seconds, and chunks small enough for small blobs."""
     return settings.Settings(
         **given,
-        silence=10.0,
-        timeouts=settings.Timeouts(connect=4.0, read=4.0, send=5.0, commit=6.0, stall=4.0),
+        silence=4.5,
+        timeouts=settings.Timeouts(connect=2.0, read=2.5, send=3.0, commit=3.5, stall=2.5),
         retry=settings.Retry(base=0.05, waiting=1.0),
         uploads=settings.Uploads(above=30_000, chunk=10_000),
     )
@@ -25,4 +30,5 @@ def hurry(**given: Any) -> settings.Settings:
 if __name__ == "__main__":
     vars(sync)["Settings"] = hurry
     vars(pauses)["_ASKED_AGAIN"] = 1.0
+    vars(supervisor).update(_ABORT_TAKES=0.3, _LOOK_EVERY=0.3)
     cli.run()

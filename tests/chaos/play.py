@@ -6,30 +6,35 @@ import json
 import shutil
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.chaos.blows import Victim, sessions_left
 from tests.chaos.checker import Said, Task, hopeless, judge
 from tests.chaos.draw import damage, draw, fill
-from tests.chaos.expect import Pair, Wanted
+from tests.chaos.draw_faults import Trouble
+from tests.chaos.expect import Held, Pair, Wanted
+from tests.chaos.mishaps import Mishaps
 from tests.chaos.secrets import leaks
 from tests.chaos.watch import Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.chaos.draw import Round
     from tests.chaos.draw_faults import Blow
     from tests.chaos.expect import Rules, World
-    from tests.registry.faults import Fault
 
 LONGEST = 90.0
 """Seconds of one run; more is a hang."""
 _ENDS = {"INT": 130, "INT twice": 130, "INT to all": 130, "TERM": 143, "HUP": 129}
 _FATAL = {"supervisor", "everything"}
+_RECORDS = {"records removed", "records damaged"}
+_HARMLESS = {"expire", "password", "lose", *_RECORDS}
+"""Blows after which nothing need be sent a second time."""
+_NOTHING = Trouble(faults=(), blows=(), after=())
 _TRACES = ("Traceback (most recent", "Exception ignored", "task.broken", "run.broken", "leaked ")
 
 
@@ -42,6 +47,10 @@ class Played:
     delivered: list[str] = field(default_factory=list)
     """Faults, kills and signals that took place, in words."""
     codes: list[int] = field(default_factory=list)
+    runs: list[tuple[list[str], int]] = field(default_factory=list)
+    """Of each run: what it met, by kind, and its exit code."""
+    requests: int = 0
+    """That all registries were asked in all runs."""
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -52,23 +61,27 @@ class Stage:
     def __init__(self, drawn: Round, registries: list[Watched], folder: Path) -> None:
         """Fill the registries, write the files, note what is there."""
         self.drawn, self.registries, self.folder = drawn, registries, folder
+        self.mishaps = Mishaps(registries, drawn.sources, folder)
         fill(drawn, registries)
-        world = self.world()
+        self._first = self.world()
         wanted = Wanted(*(tuple(filter(None, text.split(","))) for text in (drawn.os, drawn.arch)))
-        self.task = Task(rules=drawn.rules, sources=world, wanted=wanted)
-        fixed = {
-            each.address
-            for each, options in zip(registries, drawn.options, strict=True)
-            if options.get("immutable", "no") != "no"
-        }
-        refused = {pair for pair in self.task.pairs() if not self._takes(pair)}
-        lost = damage(drawn, registries)
-        self.hopeless = hopeless(self.task, world, immutable=fixed, refused=refused, lost=lost)
+        self.task = Task(rules=drawn.rules, sources=self._first, wanted=wanted)
+        self._lost = damage(drawn, registries)
+        self.hopeless = self._hopeless()
         for registry in registries:
             registry.store.watching = True
         self._write()
         self.played = Played(drawn.seed, drawn.brief())
         self.kills = 0
+
+    def _hopeless(self) -> set[Pair]:
+        fixed = {
+            each.address
+            for each, options in zip(self.registries, self.drawn.options, strict=True)
+            if options.get("immutable", "no") != "no"
+        }
+        refused = {pair for pair in self.task.pairs() if not self._takes(pair)}
+        return hopeless(self.task, self._first, immutable=fixed, refused=refused, lost=self._lost)
 
     def world(self) -> World:
         """What all registries hold."""
@@ -92,16 +105,18 @@ class Stage:
         (self.folder / "auth.json").write_text(json.dumps(auth))
         (self.folder / "images.json").write_text(json.dumps(self.drawn.rules, indent=1))
 
-    def run(self, faults: list[tuple[int, Fault]], blows: list[Blow], *, hurried: bool) -> int:
+    def run(self, trouble: Trouble, *, hurried: bool) -> int:
         """Run the command once and check it; returns its exit code."""
         before = [len(each.faults.met) for each in self.registries]
-        for number, fault in faults:
+        for number, fault in trouble.faults:
             self.registries[number].fault(fault)
         for name in ("done.json", "failed.json"):
             (self.folder / name).unlink(missing_ok=True)
-        victim = Victim(self.folder, self._flags(), hurried=hurried)
+        self._write()
+        few = self.drawn.descriptors
+        victim = Victim(self.folder, self._flags(last=not hurried), hurried=hurried, descriptors=few)
         due: list[dict[int, list[Callable[[], None]]]] = [{} for _ in self.registries]
-        for blow in blows:
+        for blow in trouble.blows:
             due[blow.registry].setdefault(blow.request, []).append(partial(self._strike, victim, blow))
         for registry, moments in zip(self.registries, due, strict=True):
             registry.faults.schedule(moments)
@@ -111,28 +126,57 @@ class Stage:
             registry.release()
             registry.clear_faults()
             registry.faults.schedule({})
+        self.mishaps.settle()
         met = [met for each, n in zip(self.registries, before, strict=True) for met in each.faults.met[n:]]
         self.played.delivered += [f"{each.kind}@{each.method}" for each in met]
         self.played.delivered += victim.struck
-        self.kills += len(set(victim.struck) - {"expire"})
+        self.kills += len(set(victim.struck) - _HARMLESS)
         self.played.codes.append(code)
-        self.played.wrong += self._check(victim, code, excused=bool(met or victim.struck))
+        self.played.runs.append(([*(each.kind for each in met), *victim.struck], code))
+        self.played.wrong += self._check(victim, code, excused=bool(met or victim.struck), hurried=hurried)
         return code
 
     def _strike(self, victim: Victim, blow: Blow) -> None:
-        if blow.kind == "expire":
-            victim.struck.append("expire")
-            self.registries[blow.registry].expire_tokens()
-        else:
+        if blow.kind not in self.mishaps.kinds:
             victim.strike(blow.kind, blow.choice)
+        elif self.mishaps.happen(blow.kind, blow.registry, blow.choice):
+            victim.struck.append(blow.kind)
 
-    def _flags(self) -> list[str]:
+    def befall(self, blow: Blow) -> None:
+        """Have it happen between two runs."""
+        if blow.kind == "tag lost":
+            happened = self.mishaps.lose_tag(set(self.task.pairs()) - self.hopeless, blow.choice)
+        elif blow.kind == "source moved" and self.drawn.immutable:
+            happened = False
+        else:
+            happened = self.mishaps.happen(blow.kind, blow.registry, blow.choice)
+        if not happened:
+            return
+        self.played.delivered.append(f"then {blow.kind}")
+        if blow.kind == "source moved":
+            self.task = replace(self.task, sources=self._first | dict(self._sources_now()))
+            self.hopeless = self._hopeless()
+
+    def _sources_now(self) -> Iterator[tuple[tuple[str, str], Held]]:
+        """The repositories that rules name; what `damage` took from them is still held to be theirs."""
+        for place, held in self.world().items():
+            if place[1].startswith("team/"):
+                yield place, replace(held, blobs=self._first[place].blobs | held.blobs)
+
+    def _flags(self, *, last: bool) -> list[str]:
         drawn = self.drawn
+        force = ["--force"] * (last and bool(self.mishaps.lapsed) and "--force" not in drawn.flags)
         platforms = [f"--os={drawn.os}"] * bool(drawn.os) + [f"--arch={drawn.arch}"] * bool(drawn.arch)
         files = ["--output-success-images=done.json", "--output-images-format=json"]
-        return [*drawn.flags, *platforms, *files, "--output-failed-images=failed.json", "--patience=8s"]
+        files += ["--output-failed-images=failed.json", "--patience=5s"]
+        return [*drawn.flags, *force, *platforms, *files]
 
-    def _check(self, victim: Victim, code: int, *, excused: bool) -> list[str]:
+    def _lapsed(self) -> set[Pair]:
+        """What need not be there after a run that was disturbed, or that others were before it."""
+        places = self.mishaps.lapsed | self.mishaps.healing
+        return {pair for pair in self.task.pairs() if pair.destination[:2] in places}
+
+    def _check(self, victim: Victim, code: int, *, excused: bool, hurried: bool) -> list[str]:
         """What is wrong with how a run ended, and with what it left."""
         number = len(self.played.codes)
         wrong = sessions_left(victim.pid)
@@ -143,6 +187,8 @@ class Stage:
         allowed = {0, 1} | {_ENDS[kind] for kind in victim.struck if kind in _ENDS}
         if _FATAL & set(victim.struck):
             allowed.add(-9)
+        if _RECORDS & set(victim.struck):
+            allowed.add(3)
         if code not in allowed:
             wrong.append(f"exit code {code}")
         if code >= 0:
@@ -152,7 +198,8 @@ class Stage:
             else:
                 said_so = Said(code=code, done=done, failed=failed)
                 unsure = set(self.task.pairs()) if excused else self.hopeless
-                wrong += judge(self.task, said_so, self.world(), unsure=unsure)
+                lapsed = self._lapsed() if excused or hurried else set()
+                wrong += judge(self.task, said_so, self.world(), unsure=unsure, lapsed=lapsed)
                 bad = [text for text in self.drawn.rules if "UPPER" in text or text.endswith("/absent")]
                 wrong += [f"the rule {text} is in no list" for text in bad if text not in failed]
         return [f"run {number}: {each}" for each in wrong]
@@ -179,11 +226,18 @@ class Stage:
             wrong += registry.errors()
             wrong += registry.sent_twice(kills=self.kills)
         wrong += leaks(self.folder, self.registries)
+        wrong += ["a planted pickle was loaded"] * self.mishaps.executed.exists()
         self.played.wrong += [f"end: {each}" for each in wrong]
 
 
-def play(seed: int, folder: Path) -> Played:
-    """Play the round of a seed in a folder of its own, which stays where something is wrong."""
+def play(seed: int, folder: Path, *, calm: bool = False) -> Played:
+    """Play the round of a seed in a folder of its own, which stays where something is wrong.
+
+    Args:
+        seed: says everything.
+        folder: is emptied first.
+        calm: leave out all that goes wrong, to see what the round costs without it.
+    """
     began = time.monotonic()
     drawn = draw(seed)
     shutil.rmtree(folder, ignore_errors=True)
@@ -191,10 +245,13 @@ def play(seed: int, folder: Path) -> Played:
     with ExitStack() as stack:
         registries = [stack.enter_context(Watched(**options)) for options in drawn.options]
         stage = Stage(drawn, registries, folder)
-        for faults, blows in drawn.runs:
-            stage.run(faults, blows, hurried=True)
-        stage.check_end(stage.run([], [], hurried=False))
+        for trouble in () if calm else drawn.runs:
+            stage.run(trouble, hurried=True)
+            for blow in trouble.after:
+                stage.befall(blow)
+        stage.check_end(stage.run(_NOTHING, hurried=False))
     played = stage.played
+    played.requests = sum(registry.count() for registry in registries)
     played.seconds = time.monotonic() - began
     (folder / "round.json").write_text(
         json.dumps({"seed": seed, "drawn": played.brief, "delivered": played.delivered,

@@ -19,8 +19,8 @@ def secrets_of(registries: list[Watched]) -> tuple[set[str], set[str]]:
     secret, sessions = set(), set()
     for registry in registries:
         if registry.options.auth != "none":
-            pair = f"user:{registry.options.password}"
-            secret |= {registry.options.password, base64.b64encode(pair.encode()).decode()}
+            pairs = [f"user:{password}" for password in registry.passwords]
+            secret |= registry.passwords | {base64.b64encode(pair.encode()).decode() for pair in pairs}
         for entry in registry.requests():
             secret.add(entry.headers.get("authorization", "").partition(" ")[2])
             secret.update(re.findall(r"signature=(\w+)", entry.query))

@@ -55,12 +55,15 @@ class Case:
         """The larger of the two destinations."""
         return self.world[PLACE]
 
-    def wrong(self) -> list[str]:
-        """What the checker says."""
+    def task(self) -> Task:
+        """What the run was about."""
         sources = {(SOURCE, "team/app"): hold({"multi": MULTI, "nested": NESTED}),
                    (SOURCE, "team/tool"): hold({"v1": artifact(b"tool")})}  # fmt: skip
-        task = Task(rules=RULES, sources=sources, wanted=self.wanted)
-        return judge(task, self.said, self.world, unsure=set())
+        return Task(rules=RULES, sources=sources, wanted=self.wanted)
+
+    def wrong(self) -> list[str]:
+        """What the checker says."""
+        return judge(self.task(), self.said, self.world, unsure=set())
 
 
 def complete() -> Case:
@@ -163,6 +166,17 @@ def test_listed_success(plant: Callable[[Case], None]) -> None:
     case.said = replace(case.said, code=143)
 
     assert any(each.startswith("listed as success") for each in case.wrong())
+
+
+def test_lapsed() -> None:
+    """What a registry lost after it had confirmed it is no lie of the run, wherever it is listed."""
+    case = complete()
+    lose_layer(case)
+    task = case.task()
+    pairs = [pair for pair in task.pairs() if pair.destination.repository == "copy/app"]
+
+    assert [] == judge(task, case.said, case.world, unsure=set(), lapsed=pairs)
+    assert judge(task, case.said, case.world, unsure=set(), lapsed=pairs[1:])
 
 
 def test_exact_list() -> None:

@@ -44,12 +44,14 @@ class WatchedStore(Store):
         self.watching = False
         self.early: list[str] = []
         """Tags that pointed at something incomplete."""
+        self.lossy: set[str] = set()
+        """Repositories that lost something: nobody else is to blame for what they lack, or are sent again."""
 
     def put(self, name: str, stored: Stored, *, digest: str = "", tags: Iterable[str] = ()) -> str:
         """As Store, and then look."""
         tags = list(tags)
         digest = super().put(name, stored, digest=digest, tags=tags)
-        if self.watching and tags:
+        if self.watching and tags and name not in self.lossy:
             with self.lock:
                 what = dangling(held(self.repositories[name]), digest)
             if what:
@@ -95,6 +97,13 @@ class Watched(Registry):
         super().__init__(**options)
         self.store: WatchedStore = WatchedStore()
         self.faults: WatchedFaults = WatchedFaults()
+        self.passwords = {self.options.password}
+        """All that it ever had."""
+
+    def held(self) -> list[tuple[str, Repository]]:
+        """Its repositories by name."""
+        with self.store.lock:
+            return list(self.store.repositories.items())
 
     def world(self) -> dict[tuple[str, str], Held]:
         """What its repositories hold now."""
@@ -115,7 +124,9 @@ class Watched(Registry):
         twice = [
             (name, digest)
             for (name, digest), count in counts.items()
-            if count > 1 and not any(path.startswith(f"{name}/") for path in touched)
+            if count > 1
+            and name not in self.store.lossy
+            and not any(path.startswith(f"{name}/") for path in touched)
         ]
         return (
             []

@@ -98,6 +98,14 @@ class Registry:
         """End the present stalls and pauses."""
         self.server.release()
 
+    def suspend(self) -> None:
+        """Break every connection and refuse new ones, until `resume`."""
+        self.server.suspend()
+
+    def resume(self) -> None:
+        """Serve again, at the same address."""
+        self.server.resume()
+
     def expire_tokens(self) -> None:
         """Every token that was given out has expired."""
         self.access.expire()

@@ -52,19 +52,41 @@ class Server:
         self.scheme = "https" if tls else "http"
         self._registry = registry
         self._tls = tls
-        self._listeners = [_listen(*address) for address in addresses]
-        self.addresses = [":".join(map(str, each.getsockname())) for each in self._listeners]
+        self._reserved = [_bind(*address) for address in addresses]
+        self._places = [each.getsockname() for each in self._reserved]
+        self.addresses = [f"{host}:{port}" for host, port in self._places]
+        self._listeners = [_listen(*place) for place in self._places]
         self._numbers = itertools.count(1)
         self._released = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
-        self._stopping = False
+        self._stopping = self._suspended = False
 
     def start(self) -> None:
         """Serve."""
         for number, listener in enumerate(self._listeners):
             self._spawn(self._accept, listener, bool(number))
+
+    def suspend(self) -> None:
+        """Break every connection and refuse new ones, as a server that was killed does."""
+        with self._lock:
+            self._suspended = True
+            doomed = [*self._listeners, *self._open]
+        for each in doomed:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for listener in self._listeners:
+            listener.close()
+
+    def resume(self) -> None:
+        """Serve again, at the same addresses: they were kept meanwhile."""
+        with self._lock:
+            if self._stopping:
+                return
+            self._suspended = False
+            self._listeners = [_listen(*place) for place in self._places]
+        self.start()
 
     def stop(self) -> None:
         """Close everything and wait for the threads."""
@@ -78,7 +100,7 @@ class Server:
                 each.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join(_JOIN)
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._reserved):
             listener.close()
 
     def release(self) -> None:
@@ -108,7 +130,7 @@ class Server:
             except OSError:
                 return
             with self._lock:
-                if self._stopping:
+                if self._stopping or self._suspended:
                     accepted.close()
                     return
                 self._open.add(accepted)
@@ -265,9 +287,14 @@ def _end(connection: Connection, action: Reply) -> None:
     raise _Hangup(reset=action.closing == "reset")
 
 
+def _bind(host: str, port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((host, port))
+    return bound
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
+    listener = _bind(host, port)
     listener.listen(256)
     return listener

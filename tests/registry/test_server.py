@@ -175,6 +175,21 @@ def test_stops_with_open_connections() -> None:
     assert not [each for each in threading.enumerate() if registry.address in each.name]
 
 
+def test_goes_down_and_comes_back(scripted: Scripted) -> None:
+    """A registry that is suspended breaks its connections and refuses new ones; resumed, it is back."""
+    registry = scripted()
+    with closing(http.client.HTTPConnection(registry.address, timeout=5)) as connection:
+        connection.request("GET", "/v2/")
+        assert connection.getresponse().read() == b"{}"
+        registry.suspend()
+        broken = connection.sock.recv(1)
+    with pytest.raises(ConnectionRefusedError):
+        ask(registry.address, "GET", "/v2/")
+    registry.resume()
+
+    assert (b"", 200) == (broken, ask(registry.address, "GET", "/v2/").status)
+
+
 def test_options_change_while_it_runs(scripted: Scripted) -> None:
     """`set` changes what later requests meet."""
     registry = scripted()
