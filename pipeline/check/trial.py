@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.check.finding import Finding, describe, some_of
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.reference import DOCKER_HUB, Reference, is_tag
-from pipeline.model.units import format_duration
+from pipeline.model.units import format_count, format_duration
 from pipeline.report.causes import Group
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def judge_greeting(registry: str, greeting: Greeting, now: dt.datetime) -> Findi
     elif greeting.expires is not None:
         words = f"https, certificate good until {greeting.expires:%Y-%m-%d}"
         if greeting.expires - now < _SOON:
-            left = format_duration((greeting.expires - now).total_seconds())
+            left = format_count((greeting.expires - now).days, "day")
             advice.append(f"have the certificate renewed: it ends in {left}")
     if greeting.proxy:
         words += f", through the proxy {greeting.proxy}"
