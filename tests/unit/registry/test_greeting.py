@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from time import time
 from typing import TYPE_CHECKING
@@ -9,11 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
+from pipeline.registry import tls
 from tests.real.tools import run
 from tests.registry.faults import Fault, Reply
 from tests.unit.registry.asking import client, clients, repository
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.registry.fixtures import Scripted
@@ -99,3 +104,42 @@ def test_asked_once(scripted: Scripted) -> None:
         client(registry).greet(repository(registry), insecure=True)
 
     assert caught.value.fault.code == "UNREACHABLE"
+
+
+@contextmanager
+def tunnel(target: str) -> Iterator[str]:
+    """The address of a proxy that connects whoever asks, for anything, with `target`."""
+    host, _, port = target.rpartition(":")
+
+    def pump(read: socket.socket, write: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := read.recv(1 << 16):
+                write.sendall(piece)
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            near, _ = listener.accept()
+            with near, socket.create_connection((host, int(port))) as far:
+                near.recv(1 << 16)
+                near.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                threading.Thread(target=pump, args=(far, near), daemon=True).start()
+                pump(near, far)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_certificate_behind_a_proxy(
+    tls_registry: Registry, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a proxy that connects, the certificate is still the registry's."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    monkeypatch.setattr(tls, "is_local", lambda _: False)
+    with tunnel(tls_registry.address) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://bob:pw-word@{proxy}")
+
+        greeting = client(tls_registry).greet(repository(tls_registry), insecure=False)
+
+    assert greeting.proxy == proxy
+    assert greeting.expires is not None
