@@ -17,7 +17,15 @@ from pipeline.log import Event
 from pipeline.report.causes import Failure, from_row, from_rule, group
 from pipeline.report.files import format_of, write_failed, write_success, write_text
 from pipeline.report.latency import latencies
-from pipeline.report.summary import Pause, Summary, as_object, summary_lines
+from pipeline.report.summary import (
+    Pause,
+    Summary,
+    as_object,
+    cause_counts,
+    command,
+    shortened,
+    summary_lines,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +85,8 @@ def conclude(run: Run, log: Log) -> Summary:
     if not (log.is_for_people and speaks):
         for cause in summary.causes:
             log.write(_cause_event(cause))
+        if summary.again and run.flow.finished:
+            log.write(_again_event(command(summary)))
     finished = _finished(last, summary)
     log.write(finished)
     if speaks and (run.options.log is not None or (log.is_terminal and not log.takes(finished.level))):
@@ -197,8 +207,8 @@ def _cause_event(cause: Group) -> Event:
     return Event(
         name="run.cause",
         level="error",
-        message=f"{cause.title}: {cause.images} images, {cause.rules} rules, such as {example.pair};"
-        f" what to do: {cause.advice}",
+        message=f"{cause.title}: {', '.join(cause_counts(cause))}, such as {example.pair}:"
+        f" {shortened(example.words)}; what to do: {cause.advice}",
         fields={
             "side": cause.side or None,
             "registry": cause.registry or None,
@@ -209,8 +219,15 @@ def _cause_event(cause: Group) -> Event:
             "rules": cause.rules,
             "source": example.source,
             "destination": example.destinations[0] if example.destinations else "",
+            "reason": example.words,
+            "advice": cause.advice,
         },
     )
+
+
+def _again_event(words: str) -> Event:
+    message = f"to try these again, once what is above is done: {words}"
+    return Event(name="run.again", message=message, fields={"command": words})
 
 
 def _finished(message: str, summary: Summary) -> Event:

@@ -36,6 +36,7 @@ _WHOLE: Kind = "whole number"
 _FLAG: Kind = "yes or no"
 
 FIELDS: Mapping[str, Field] = {
+    "advice": Field("what a person can do about it"),
     "again": Field("whether it is tried again in this run", _FLAG),
     "address": Field("where it listens, as `host:port`"),
     "aside": Field("the name under which what was found is kept"),
@@ -49,6 +50,7 @@ FIELDS: Mapping[str, Field] = {
     "bytes": Field(
         "bytes of bodies: of an image, received; of a run, sent; of a blob or plan, its size", _WHOLE
     ),
+    "command": Field("a command line"),
     "code": Field(
         "the OCI error code, or a word of ours such as UNREACHABLE or TIMEOUT", "text", "error.type"
     ),
@@ -150,9 +152,10 @@ EVENTS: Mapping[str, Entry] = {
     "run.cause": _entry(
         "failures that have one cause: how many, an example, what to do",
         "error",
-        "retryable images rules source destination",
+        "retryable images rules source destination reason advice",
         _FAULT,
     ),
+    "run.again": _entry("the command that tries what failed again, and only that", "info", "command"),
     "run.left": _entry(
         "what a run that was stopped leaves: `left` images begun, `rules` not fully expanded; and how to go on",
         "warning",

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pipeline.log import Event
-from pipeline.model.units import format_duration, format_size
+from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.progress.pace import Pace
 from pipeline.report.latency import latencies
 
@@ -103,4 +103,5 @@ def _words(view: View, sent: int, rate: float, left: float | None) -> Iterator[s
     yield f"about {format_duration(round(left))} left" if left is not None else "no telling yet how long"
     for registry in view.registries:
         if registry.cooldown:
-            yield f"{registry.name} pauses for {registry.cooldown:.0f}s"
+            waiting = f" ({format_count(registry.waiting, 'task')} waiting)" if registry.waiting else ""
+            yield f"{registry.name} pauses for {max(1.0, registry.cooldown):.0f}s{waiting}"

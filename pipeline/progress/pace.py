@@ -48,13 +48,15 @@ class Pace:
     def left(self, view: View) -> float | None:
         """Seconds until all images have come to their end, by how many lately did; None: nobody knows.
 
-        Images are counted and not bytes: how large an image is, is known only when its turn has come.
+        Images are counted and not bytes: how large an image is, is known only when its turn has come. Where
+        all that is left waits for registries that pause, nobody knows what comes after the pause.
         """
-        if not view.expanded:
+        pauses = [each.cooldown for each in view.registries if each.cooldown > 0 and each.waiting]
+        if not view.expanded or (pauses and not any(view.running.values())):
             return None
         before = self._curve.since(view.seconds - max(_LEAST_WINDOW, view.seconds / 4))
         took = view.seconds - before.seconds
         done = view.counts.processed - before.processed
         if done < _LEAST_DONE or took <= 0:
             return None
-        return (view.counts.known - view.counts.processed) * took / done
+        return max((view.counts.known - view.counts.processed) * took / done, *pauses, 0.0)

@@ -58,6 +58,9 @@ _NO_HEAD = frozenset({403, 404, 405, 500, 501, 502, 503, 504})
 _IMMUTABLE = frozenset({400, 403, 405, 409, 412})
 """What registries answer to a PUT of a tag that may not move: ECR 400, Harbor 412, Quay 409, ACR 405."""
 
+_TAG_STAYS = ("immutable", "overwrit", "protected", "updating", "already exist")
+"""What they say: ECR and Harbor, Artifactory, GitLab, Nexus, Quay."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagPage:
@@ -229,9 +232,13 @@ class Client:
             raise error from None
         if found and found.digest == digest:
             return
-        if found and not reference.is_digest and error.fault.status in _IMMUTABLE:
-            hint = f"the tag exists with another digest ({found.digest}) and seems to be immutable"
-            raise RegistryError(replace(error.fault, retryable=False, hint=hint)) from None
+        if found and not reference.is_digest and _is_immutable(error.fault):
+            hint = (
+                f"the tag exists with another digest ({found.digest}) and seems to be immutable: delete it"
+                " there, have it made mutable, or write another tag in the rule"
+            )
+            fault = replace(error.fault, code="TAG_IMMUTABLE", retryable=False, hint=hint)
+            raise RegistryError(fault) from None
         raise error from None
 
     def head_blob(self, repository: Repository, digest: str) -> int | None:
@@ -357,6 +364,12 @@ class Client:
         return fault_for(
             purpose, words=words, code="NOT_A_REGISTRY", hint="is a proxy or login page in between?"
         )
+
+
+def _is_immutable(fault: Fault) -> bool:
+    """Whether a refused PUT of a tag that exists is about that tag; 400 and 403 say many other things too."""
+    said = f"{fault.code} {fault.words}".lower()
+    return fault.status in _IMMUTABLE - {400, 403} or any(word in said for word in _TAG_STAYS)
 
 
 def _next_page(tags: tuple[str, ...], link: str, *, asked: str, count: int) -> str:

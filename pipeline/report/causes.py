@@ -39,6 +39,7 @@ _MEANINGS = {
     "SIZE_MISMATCH": "the content is not as long as announced",
     "NOT_A_REGISTRY": "a web page came instead of a registry's answer",
     "TOO_LARGE": "larger than is read",
+    "TAG_IMMUTABLE": "the tag is there with another content, and may not be changed",
     "TAG_CONFLICT": "two rules give one destination tag a source",
     "WORKER_DIED": "the work on it kills its process",
     "CREDENTIALS": "no login is to be had",

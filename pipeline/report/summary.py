@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ SCHEMA = 1
 """Version of the JSON object: fields may be added under it, none changes its meaning."""
 _SHOWN = 12
 """Causes, and registries, shown to a person."""
-_WORDS = 160
+_WORDS = 240
 """Characters of a registry's words shown to a person."""
+_DIGEST = re.compile(r"\b(sha(?:256|512):[0-9a-f]{12})[0-9a-f]{52,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,16 +154,25 @@ def _waits(summary: Summary) -> list[str]:
 
 def _cause(cause: Group) -> list[str]:
     """A cause: what and how often, an example, the registry's words, what to do."""
-    counts = [format_count(cause.images, "image")] * bool(cause.images)
-    counts += [format_count(cause.rules, "rule")] * bool(cause.rules)
     example = cause.examples[0]
-    words = example.words if len(example.words) <= _WORDS else f"{example.words[: _WORDS - 3]}..."
     return [
-        f"FAILED  {cause.title} ({', '.join(counts)})",
+        f"FAILED  {cause.title} ({', '.join(cause_counts(cause))})",
         f"        {'such as ' if cause.count > 1 else ''}{example.pair}",
-        f"        {words}",
+        f"        {shortened(example.words)}",
         f"        what to do: {cause.advice}",
     ]
+
+
+def cause_counts(cause: Group) -> list[str]:
+    """`2 images`, `1 rule`: those that there are."""
+    counts = [format_count(cause.images, "image")] * bool(cause.images)
+    return counts + [format_count(cause.rules, "rule")] * bool(cause.rules)
+
+
+def shortened(words: str) -> str:
+    """As much of a registry's words as a person wants to read; digests leave room for the reason behind."""
+    words = _DIGEST.sub(r"\1", words)
+    return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
 
 
 def as_object(summary: Summary) -> dict[str, Any]:

@@ -7,6 +7,7 @@ was never reached at all, is given up until the next pass.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
@@ -39,6 +40,8 @@ class Pauses:
         self._desk = desk
         self._images = images
         self._patience = patience
+        self._why: dict[str, Fault] = {}
+        """By registry: what it was held for last."""
 
     def heard(self, task: Task, outcome: Outcome) -> bool:
         """Take in who answered; True: the task goes back, since a registry cannot be reached any more."""
@@ -73,14 +76,15 @@ class Pauses:
     def _hold(self, task: Task, fault: Fault, delay: float) -> None:
         name = fault.registry
         registry = self._desk.queue.registry(name)
+        self._why[name] = fault
         begins = registry.cool_until <= self._desk.now
+        if registry.blocked_since is None:
+            registry.blocked_since = self._desk.now
         if begins:
-            self._say(fault, delay)
+            self._say(fault, delay, left=registry.blocked_since + self._patience - self._desk.now)
         if registry.paused_since is None:
             registry.paused_since = self._desk.now
         registry.cool_until = max(registry.cool_until, self._desk.now + delay)
-        if registry.blocked_since is None:
-            registry.blocked_since = self._desk.now
         if isinstance(task, Look) and task.source and name != task.source.repository.registry:
             self._images.looks.part(task, name)
         else:
@@ -88,7 +92,7 @@ class Pauses:
         if begins:
             self._images.looks.pause(name)
 
-    def _say(self, fault: Fault, delay: float) -> None:
+    def _say(self, fault: Fault, delay: float, *, left: float) -> None:
         why = f"{fault.status}" if fault.status else fault.words
         asks = "asks for a pause" if fault.status else "cannot be reached any more: a pause"
         limit = int(self._desk.queue.registry(fault.registry).room["request"])
@@ -104,7 +108,8 @@ class Pauses:
                 name="registry.cooldown",
                 level="warning",
                 message=f"{fault.registry} {asks} of {delay:.0f}s ({why}); {len(self._images)} images are"
-                f" open, the others go on; given up after {self._patience:.0f}s (--patience)",
+                f" open, the others go on; given up in {max(0.0, left):.0f}s unless it lets something through"
+                " (--patience)",
                 fields=fields,
             )
         )
@@ -136,15 +141,7 @@ class Pauses:
             since = registry.blocked_since
             waited = self._desk.now - since if since is not None else 0.0
             if since is not None and waited >= self._patience and registry.given_up is None:
-                fault = Fault(
-                    operation="wait for the registry",
-                    words=f"it has let nothing through for {waited:.0f}s",
-                    registry=name,
-                    code="TOOMANYREQUESTS",
-                    retryable=True,
-                    hint="--patience says how long to wait",
-                )
-                self.give_up(name, fault)
+                self.give_up(name, _patience_lost(self._why[name], waited))
 
     def wake(self, now: float) -> float | None:
         """Seconds until a pause or the patience ends; None: there is neither."""
@@ -158,3 +155,15 @@ class Pauses:
             if moment > now
         ]
         return min(times) - now if times else None
+
+
+def _patience_lost(why: Fault, waited: float) -> Fault:
+    """Why a registry is given up: what it said last, or that it could not be reached any more."""
+    again = "repeat the command later, or with a longer --patience"
+    return replace(
+        why,
+        words=f"it has let nothing through for {waited:.0f}s: {why.words}",
+        code=why.code or ("TOOMANYREQUESTS" if why.status else "UNREACHABLE"),
+        retryable=True,
+        hint=f"{why.hint}; {again}" if why.hint else again,
+    )

@@ -62,6 +62,29 @@ def test_only_who_was_asked_has_answered() -> None:
     assert "let nothing through for 10s" in views[MIRROR].given_up
 
 
+@pytest.mark.parametrize(
+    ("status", "words", "code"),
+    [(429, "slow", "TOOMANYREQUESTS"), (None, "Connection refused", "UNREACHABLE")],
+)
+def test_given_up_for_what_it_was(status: int | None, words: str, code: str) -> None:
+    """A registry that is given up in time is so for what it said last, not for a limit that it has not."""
+    world = World(retries=0, patience=10.0)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    flow = world.flow([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    [first, *_] = [each for each in until(world, flow, Move, 1) if isinstance(each, Move)]
+    fault = Fault(
+        operation="work", words=words, registry=MIRROR, side="destination", status=status, retryable=True
+    )
+    flow.settle(Throttled(key=first.key, fault=fault, delay=30.0), 0.0)
+    flow.tick(10.0)
+
+    [given_up] = [
+        each for each in flow.view(10.0, began=0.0, moving={}, workers=1).registries if each.given_up
+    ]
+    assert f"{code}: it has let nothing through for 10s: {words}" in given_up.given_up
+    assert "repeat the command later, or with a longer --patience" in given_up.given_up
+
+
 def test_given_up_registry_is_named_rightly() -> None:
     """Every image that a dead registry fails names its own repository there, on its own side."""
     dead = "gone.example.com"

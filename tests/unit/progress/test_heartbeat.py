@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -70,3 +71,29 @@ def test_latency() -> None:
     assert [event.name for event in said] == ["run.progress", "registry.latency"]
     assert said[-1].message == "quay.io answers within 38ms, 95 of 100 times within 49ms"
     assert said[-1].fields == {"registry": "quay.io", "requests": 100, "p50": 0.0375, "p95": 0.0488}
+
+
+def test_all_wait() -> None:
+    """Where all that is left waits for a registry that pauses, no time is made up from what went before."""
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=0.0)
+    registries = (replace(QUAY, cooldown=39.4, waiting=2),)
+    for now in range(100):
+        heartbeat.tick(view(float(now), copied=min(now, 50), moving=()))
+    heartbeat.tick(view(100.0, copied=50, moving=(), registries=registries, running=Counter()))
+    heartbeat.tell()
+
+    assert said[-1].fields["eta"] is None
+    assert said[-1].message.endswith("no telling yet how long, quay.io pauses for 39s (2 tasks waiting)")
+
+
+def test_not_before_the_pause() -> None:
+    """A run does not end before the pause of a registry that tasks wait for."""
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=0.0)
+    registries = (replace(QUAY, cooldown=900.0, waiting=2),)
+    for now in range(100):
+        heartbeat.tick(view(float(now), copied=min(now, 98), moving=(), registries=registries))
+    heartbeat.tell()
+
+    assert said[-1].fields["eta"] == 900

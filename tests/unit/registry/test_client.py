@@ -169,8 +169,21 @@ class TestPutManifest:
         with pytest.raises(RegistryError) as caught:
             self.put(registry)
 
-        assert not caught.value.fault.retryable
+        assert (caught.value.fault.code, caught.value.fault.retryable) == ("TAG_IMMUTABLE", False)
         assert "immutable" in caught.value.fault.hint
+
+    def test_no_right(self, scripted: Scripted) -> None:
+        """Who may not write is not told of immutable tags, though the tag exists with another digest."""
+        registry = scripted()
+        registry.add("team/app", OTHER, "v1")
+        self.fill(registry)
+        denied = Reply(status=403, body='{"errors":[{"code":"DENIED","message":"no push for you"}]}')
+        registry.fault(Fault(action=denied, method="PUT", times=None))
+        with pytest.raises(RegistryError) as caught:
+            self.put(registry)
+
+        assert caught.value.fault.code == "DENIED"
+        assert "immutable" not in caught.value.fault.hint
 
     def test_answer_lost(self, scripted: Scripted) -> None:
         """A PUT whose answer is lost is repeated, or found to be done."""

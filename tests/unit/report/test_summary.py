@@ -87,7 +87,7 @@ def test_long_words() -> None:
     (cause,) = group([from_row(replace(ROW, fault="x" * 500))])
     lines = summary_lines(replace(SUMMARY, causes=(cause,)))
 
-    assert f"        {'x' * 157}..." in lines
+    assert f"        {'x' * 237}..." in lines
 
 
 def test_object() -> None:
@@ -112,3 +112,12 @@ def test_object() -> None:
         "message": "source: cannot read: 404 MANIFEST_UNKNOWN: no such tag",
     }
     assert found["try_again"] == ["image-syncer", "--images", "my failed.yaml"]
+
+
+def test_digests() -> None:
+    """Digests are cut short before the reason is."""
+    words = f"cannot begin to upload the blob sha256:{'7' * 64} at {'r' * 60}/team/app: 404: no such project"
+    (cause,) = group([from_row(replace(ROW, fault=words))])
+    [shown] = [line for line in summary_lines(replace(SUMMARY, causes=(cause,))) if "cannot begin" in line]
+
+    assert shown.endswith("sha256:777777777777 at " + "r" * 60 + "/team/app: 404: no such project")

@@ -1,0 +1,262 @@
+"""The log alone: of a run in which ten things go wrong, what failed, why, whose fault, what to do.
+
+Whoever is woken by such a run has a file of lines and nothing else. So each failure is read from there, done
+what it says, and the command that stands there is given: only the rule that nobody can run is left.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.lines import read_logfmt
+from tests.registry.content import digest_of, image, layer
+from tests.registry.faults import Corrupt, Fault, Reply, throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.e2e.command import Command
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+DAMAGED = layer("damaged", size=3_000)
+BAD = "team/good:/v[/"
+PLACES = ("source", "mirror", "login", "gone", "tags", "strict", "busy", "nobody")
+
+
+def said(message: str) -> Reply:
+    """403 with these words."""
+    return Reply(status=403, body=json.dumps({"errors": [{"code": "DENIED", "message": message}]}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """What goes wrong, and what the log has to say of it."""
+
+    source: str
+    """`place/repository:tag`, as a rule."""
+    destination: str = "mirror/copy/x"
+    side: str
+    at: str
+    """The place whose fault it is; empty: the rule's."""
+    answer: str
+    """Status and code, as far as there are such."""
+    why: str
+    todo: str
+
+
+TROUBLES = (
+    Trouble(
+        source="source/team/good:missing",
+        side="source",
+        at="source",
+        answer="404 MANIFEST_UNKNOWN",
+        why="no such tag",
+        todo="correct the tag in the rule, or take the rule out",
+    ),
+    Trouble(
+        source="login/team/app:v1",
+        side="source",
+        at="login",
+        answer="401 UNAUTHORIZED",
+        why="incorrect username or password",
+        todo="{login} refuses the username or password of auth.json key {login}: correct them there",
+    ),
+    Trouble(
+        source="nobody/team/app:v1",
+        side="source",
+        at="nobody",
+        answer="401",
+        why="Unauthorized",
+        todo="auth.json key {nobody} has no username and password: add them there",
+    ),
+    Trouble(
+        source="source/team/far:v1",
+        destination="gone/copy/far",
+        side="destination",
+        at="gone",
+        answer="UNREACHABLE",
+        why="Connection refused",
+        todo="check its name and port, DNS, firewall and proxy; then repeat the command",
+    ),
+    Trouble(
+        source="source/team/damaged:v1",
+        side="source",
+        at="source",
+        answer="DIGEST_MISMATCH",
+        why="the content has the digest sha256:",
+        todo="the source's copy is damaged: push it there again",
+    ),
+    Trouble(
+        source="source/team/full:v1",
+        destination="mirror/copy/full",
+        side="destination",
+        at="mirror",
+        answer="403 DENIED",
+        why="would exceed the quota",
+        todo="have the quota there raised, or remove what is no longer needed there",
+    ),
+    Trouble(
+        source="source/team/kept:v1",
+        destination="tags/copy/kept",
+        side="destination",
+        at="tags",
+        answer="412 TAG_IMMUTABLE",
+        why="configured as immutable",
+        todo="delete it there, have it made mutable, or write another tag in the rule",
+    ),
+    Trouble(
+        source="source/team/created:v1",
+        destination="strict/copy/created",
+        side="destination",
+        at="strict",
+        answer="404 NAME_UNKNOWN",
+        why="does not exist in the registry",
+        todo="create the repository, or its project or namespace, first, it is not made by a push",
+    ),
+    Trouble(
+        source="busy/team/app:v1",
+        side="source",
+        at="busy",
+        answer="429",
+        why="it has let nothing through for 2s: Too Many Requests",
+        todo="repeat the command later, or with a longer --patience",
+    ),
+    Trouble(
+        source=f"source/{BAD}",
+        side="",
+        at="",
+        answer="RULE_INVALID",
+        why="images.json:1:",
+        todo="correct the rules file",
+    ),
+)
+
+
+@pytest.fixture
+def places(scripted: Scripted) -> Mapping[str, Registry]:
+    """Registries in which it goes wrong."""
+    options: dict[str, dict[str, object]] = {
+        "login": {"auth": "token", "password": "new"},
+        "nobody": {"auth": "basic", "password": "new"},
+        "tags": {"immutable": "harbor"},
+        "strict": {"create_first": True},
+    }
+    made = {name: scripted(**options.get(name, {})) for name in PLACES}
+    source, base = made["source"], layer("base", size=10_000)
+    for name in ("good", "far", "full", "kept", "created"):
+        source.add(f"team/{name}", image(base, layer(name)), "v1")
+    source.add("team/damaged", image(DAMAGED, base), "v1")
+    for name in ("login", "nobody", "busy"):
+        made[name].add("team/app", image(base, layer(name)), "v1")
+    source.fault(Fault(action=Corrupt(), method="GET", path=f"/blobs/{digest_of(DAMAGED)}", times=None))
+    quota = said("adding 10 KB would exceed the quota")
+    made["mirror"].fault(Fault(action=quota, method="PUT", path="copy/full/blobs", times=None))
+    made["tags"].add("copy/kept", image(layer("other")), "v1")
+    made["busy"].fault(throttle(retry_after="1", times=None))
+    made["gone"].stop()
+    return made
+
+
+def address(text: str, places: Mapping[str, Registry]) -> str:
+    """The text with addresses for names of places."""
+    return re.sub(rf"^({'|'.join(PLACES)})/", lambda match: f"{places[match[1]].address}/", text)
+
+
+def log_in(command: Command, places: Mapping[str, Registry], *, password: str, nobody: bool) -> None:
+    """Write auth.json."""
+    keys: dict[str, dict[str, object]] = {each.address: {"insecure": True} for each in places.values()}
+    keys[places["login"].address] |= {"username": "user", "password": password}
+    if not nobody:
+        keys[places["nobody"].address] |= {"username": "user", "password": password}
+    command.write("auth.json", keys)
+
+
+def run(command: Command, places: Mapping[str, Registry], form: str) -> str:
+    """Run it all; returns the log."""
+    rules = {
+        address(each.source, places): address(
+            f"{each.destination}{number if each.destination[-1] == 'x' else ''}", places
+        )
+        for number, each in enumerate(TROUBLES)
+    }
+    rules[f"{places['source'].address}/team/good:v1"] = f"{places['mirror'].address}/copy/good"
+    command.rules(rules)
+    log_in(command, places, password="old", nobody=True)
+    words = ("--retries", "1", "--patience", "2s", "--progress-interval", "0.5s")
+    result = command.run("--log", "log", "--log-format", form, *words)
+    assert result.code == 1, result.text
+    return (command.folder / "log").read_text()
+
+
+def test_fields(command: Command, places: Mapping[str, Registry]) -> None:
+    """logfmt: a program finds each cause once, with its side, registry, answer, reason and advice."""
+    lines = read_logfmt(run(command, places, "logfmt"))
+    causes = {line["source"]: line for line in lines if line["event"] == "run.cause"}
+    names = {name: place.address for name, place in places.items()}
+
+    assert len(causes) == len(TROUBLES)
+    for trouble in TROUBLES:
+        cause = causes[address(trouble.source, places)]
+        answer = " ".join(cause[key] for key in ("status", "code") if key in cause)
+        assert trouble.side == cause.get("side", "")
+        assert names.get(trouble.at, "") == cause.get("registry", "")
+        assert answer.startswith(trouble.answer)
+        assert trouble.why in cause["reason"]
+        assert trouble.todo.format(**names) in cause["advice"]
+    rejected = [line["registry"] for line in lines if line["event"] == "credentials.rejected"]
+    assert rejected == [names["login"]]
+
+
+def test_sentences(command: Command, places: Mapping[str, Registry]) -> None:
+    """text: a person finds each cause in one line, with all of that, and how long a pause may take yet."""
+    text = run(command, places, "text")
+    names = {name: place.address for name, place in places.items()}
+
+    for trouble in TROUBLES:
+        source = address(trouble.source, places)
+        [line] = [line for line in text.splitlines() if f"such as {source} -> " in line]
+        whose = f"{trouble.side} {names[trouble.at]}: " if trouble.at else ""
+        assert f"error   {whose}{trouble.answer}" in line
+        assert trouble.why in line
+        assert trouble.todo.format(**names) in line.partition("; what to do: ")[2]
+        assert re.search(r": 1 (image|rule), such as", line)
+    assert re.search(
+        rf"{names['busy']} asks for a pause of \ds \(429\); \d+ images are open, the others go on;"
+        r" given up in [0-2]s unless it lets something through \(--patience\)",
+        text,
+    )
+    assert re.search(rf"images, \d+ failed, .*, {names['busy']} pauses for \ds \(\d+ tasks? waiting\)", text)
+
+
+def test_done_as_it_says(command: Command, places: Mapping[str, Registry], scripted: Scripted) -> None:
+    """What the log says is done, and its command given: all is there then but for the rule that is wrong."""
+    lines = read_logfmt(run(command, places, "logfmt"))
+    [again] = [line["command"] for line in lines if line["event"] == "run.again"]
+
+    base = layer("base", size=10_000)
+    places["source"].add("team/good", image(base, layer("good")), "missing")
+    for name in ("source", "mirror", "busy"):
+        places[name].clear_faults()
+    places["tags"].set(immutable="no")
+    places["strict"].create("copy/created")
+    scripted(port=int(places["gone"].address.rpartition(":")[2]))
+    log_in(command, places, password="new", nobody=False)
+    program, *words = shlex.split(again)
+    result = command.run(*words)
+
+    assert program == "image-syncer"
+    assert result.code == 1, result.text
+    finish = [
+        line for line in read_logfmt((command.folder / "log").read_text()) if line["event"] == "run.finish"
+    ]
+    assert [(line["copied"], line["failed"], line["rules_failed"]) for line in finish] == [
+        ("1", "9", "1"),
+        ("9", "0", "1"),
+    ]
