@@ -166,12 +166,13 @@ class ThrottledError(RegistryError):
     Args:
         fault: the fault, with `retryable` set.
         delay: seconds until the registry may be asked again; 1 to 900, jitter included.
+        asked: seconds that the registry itself asked for, however many; 0: it did not say.
     """
 
-    def __init__(self, fault: Fault, *, delay: float) -> None:
+    def __init__(self, fault: Fault, *, delay: float, asked: float = 0.0) -> None:
         """See the class."""
         super().__init__(fault)
-        self.delay = delay
+        self.delay, self.asked = delay, asked
 
 
 class LackingError(RegistryError):

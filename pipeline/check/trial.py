@@ -33,6 +33,9 @@ _SOON = dt.timedelta(days=14)
 _SKEW = 60.0
 """Seconds: tokens that live for a minute or five are refused not much later."""
 
+_DAY = 86_400.0
+_LONGEST = 366 * _DAY
+
 Effect = Literal["open", "shut", "trouble"]
 """open: the registry knows who we are. shut: asking on is useless, or does harm: a login that is refused is
 locked after a few times, a registry that asks for a pause lengthens it. trouble: it may be over soon."""
@@ -157,13 +160,16 @@ def _warn(found: Finding, words: str, advice: str) -> Finding:
 
 def _pause(found: Finding, error: ThrottledError, patience: float) -> Finding:
     """A run waits for the end of a pause, and gives up if it is too long."""
-    until = (dt.datetime.now().astimezone() + dt.timedelta(seconds=error.delay)).strftime("%H:%M:%S")
-    words = f"{found.words} not tried to the end: {_answer(error.fault)}; it asks for a pause until {until}"
-    patient = error.delay <= patience
+    wait = min(error.asked or error.delay, _LONGEST)
+    now = dt.datetime.now().astimezone()
+    until = (now + dt.timedelta(seconds=wait)).strftime("%H:%M:%S" if wait < _DAY else "%Y-%m-%d %H:%M:%S")
+    hint = f" ({error.fault.hint})" if error.fault.hint else ""
+    asks = f"it asks for a pause until {until}" if error.asked else "it does not say until when"
+    patient = wait <= patience
     return replace(
         found,
         state="warning" if patient else "failed",
-        words=words,
+        words=f"{found.words} not tried to the end: {_answer(error.fault)}{hint}; {asks}",
         advice=f"check again after {until}" + (", or begin: a run waits for it" if patient else ""),
         status=error.fault.status,
         code=error.fault.code,

@@ -94,7 +94,10 @@ def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
         hint=hint_for(purpose, refusal),
     )
     if verdict == "later":
-        return ThrottledError(fault, delay=_pause(refusal))
+        asked = parse_retry_after(
+            refusal.headers.get("Retry-After", ""), date=refusal.headers.get("Date", "")
+        )
+        return ThrottledError(fault, delay=_pause(refusal, asked), asked=max(0.0, asked or 0.0))
     if verdict == "lacking":
         return LackingError(fault, digests=complaint.digests)
     error = RegistryError(fault)
@@ -103,9 +106,8 @@ def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
     return error
 
 
-def _pause(refusal: Refusal) -> float:
+def _pause(refusal: Refusal, asked: float | None) -> float:
     """Seconds, 1 to 900, with jitter upwards so that many clients do not come back at once."""
-    asked = parse_retry_after(refusal.headers.get("Retry-After", ""), date=refusal.headers.get("Date", ""))
     if asked is None:
         # Docker Hub's pull limit is counted over hours: seconds of waiting are useless.
         asked = _MAX_PAUSE if "pull rate limit" in refusal.complaint.words.lower() else _NO_PAUSE_GIVEN

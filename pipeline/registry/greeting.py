@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
     from pipeline.registry.wire import Answer
 
+_OK = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greeting:
@@ -42,7 +44,7 @@ def greet(session: Session, repository: Repository, *, insecure: bool) -> Greeti
     """Ask once, without credentials and without a second try.
 
     Raises:
-        RegistryError: no answer came.
+        RegistryError: no answer came, or a web page did.
     """
     purpose = Purpose(operation="reach the registry", kind="read", repository=repository)
     call = Call(purpose=purpose, method="GET", url="/v2/", insecure=insecure, follow=False)
@@ -50,6 +52,8 @@ def greet(session: Session, repository: Repository, *, insecure: bool) -> Greeti
     response = session.send(call)
     after = time.time()
     expires = _expiry(response)
+    if response.status_code == _OK and "html" in response.headers.get("Content-Type", "").lower():
+        raise session.error(purpose, response)
     finish(response)
     return Greeting(
         scheme=urlsplit(response.url).scheme,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipeline.check.aims import Aim
 from pipeline.check.finding import Finding, as_object, describe, exit_code, last_line
-from pipeline.check.trial import judge_greeting, judge_silence
-from pipeline.errors import Fault
+from pipeline.check.trial import attempt, judge_greeting, judge_silence
+from pipeline.errors import Fault, ThrottledError
 from pipeline.model.credential import Credential
+from pipeline.model.reference import Repository
 from pipeline.registry.greeting import Greeting
 
 if TYPE_CHECKING:
     from pipeline.check.finding import State
+    from pipeline.model.messages import Found
+    from pipeline.model.reference import Reference
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 
@@ -57,6 +62,39 @@ def test_docker_hub() -> None:
 
     assert "registry-1.docker.io" in found.advice
     assert found.words == "no connection; not tried anonymously (no credentials for docker.io): docker.io/a/b"
+
+
+class Throttled:
+    """A client of a registry that wants to be left alone."""
+
+    def __init__(self, *, asked: float, delay: float) -> None:
+        """What it says, and what is made of it."""
+        fault = Fault(operation="look", words="slow down", status=429, hint="remaining 0")
+        self.error = ThrottledError(fault, delay=delay, asked=asked)
+
+    def head_manifest(self, _: Reference) -> Found | None:
+        """A pause."""
+        raise self.error
+
+
+PAUSES = [
+    (30.0, 37.0, "warning", r"it asks for a pause until \d\d:\d\d:\d\d"),
+    (7200.0, 900.0, "failed", r"it asks for a pause until \d\d:\d\d:\d\d"),
+    (1e12, 900.0, "failed", r"it asks for a pause until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"),
+    (0.0, 5.0, "warning", r"it does not say until when"),
+]
+
+
+@pytest.mark.parametrize(("asked", "delay", "state", "words"), PAUSES)
+def test_pause(asked: float, delay: float, state: State, words: str) -> None:
+    """A pause is told as the registry asks for it, and is a failure where a run would not wait so long."""
+    aim = Aim(side="source", repository=Repository("r.io", "a"), name="v1")
+    client: Any = Throttled(asked=asked, delay=delay)
+
+    outcome = attempt(client, aim, Credential(origin="none"), patience=3600)
+
+    assert (outcome.finding.state, outcome.effect, outcome.paused) == (state, "shut", True)
+    assert re.search(rf"429: slow down \(remaining 0\); {words}$", outcome.finding.words)
 
 
 WHO = [

@@ -98,11 +98,12 @@ class TestThrottled:
         ("header", "least", "most"), [("30", 30, 37.5), ("0", 1, 1.25), ("-3", 1, 1.25), ("86400", 900, 900)]
     )
     def test_bounds(self, header: str, least: float, most: float) -> None:
-        """A pause is what was asked for, at least a second and at most 15 minutes."""
+        """A pause is what was asked for, at least a second and at most 15 minutes; what was asked is kept."""
         error = error_for(purpose(), refusal(429, Retry_After=header))
 
         assert isinstance(error, ThrottledError)
         assert least <= error.delay <= most
+        assert error.asked == max(0, int(header))
 
     def test_pull_limit(self) -> None:
         """Docker Hub's limit over hours gives a long pause and names what remains."""

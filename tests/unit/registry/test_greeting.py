@@ -59,6 +59,19 @@ def test_any_status(scripted: Scripted, status: int) -> None:
     assert "authorization" not in asked.headers
 
 
+def test_web_page(scripted: Scripted) -> None:
+    """A web page in place of a registry's answer is an error that has the page's title."""
+    registry = scripted()
+    headers = {"Content-Type": "text/html; charset=utf-8"}
+    body = "<html><title>Welcome to our wifi</title></html>"
+    registry.fault(Fault(action=Reply(status=200, headers=headers, body=body)))
+
+    with pytest.raises(RegistryError, match="Welcome to our wifi") as caught:
+        client(registry).greet(repository(registry), insecure=True)
+
+    assert caught.value.fault.code == "NOT_A_REGISTRY"
+
+
 @pytest.mark.parametrize(
     ("skew", "age", "ahead"), [(0, 0, 0), (7200, 0, -7200), (-7200, 0, 7200), (-7200, 7200, 0)]
 )
