@@ -19,7 +19,7 @@ _shtab_image_syncer___metrics_file_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___output_success_images_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___output_failed_images_COMPGEN=_shtab_compgen_files
 
-_shtab_image_syncer_pos_0_choices=(sync copy)
+_shtab_image_syncer_pos_0_choices=(sync copy check status)
 _shtab_image_syncer___progress_choices=(auto live plain none)
 _shtab_image_syncer___log_level_choices=(debug info warning error)
 _shtab_image_syncer___log_format_choices=(text logfmt json)

@@ -84,4 +84,4 @@ complete -c image-syncer -n _shtab_image_syncer_using -l output-images-format -x
 complete -c image-syncer -n _shtab_image_syncer_using -l output-failed-images -xka "(__fish_complete_path (commandline -ct))" -d 'write what is not, as rules (.yaml, .json)'
 complete -c image-syncer -n _shtab_image_syncer_using -s h -l help -d 'show this'
 complete -c image-syncer -n _shtab_image_syncer_using -l version -d 'show it'
-complete -c image-syncer -n '_shtab_image_syncer_using; and test $_shtab_image_syncer_npos -ge 0' -ka "sync copy" -d verb
+complete -c image-syncer -n '_shtab_image_syncer_using; and test $_shtab_image_syncer_npos -ge 0' -ka "sync copy check status" -d verb

@@ -23,14 +23,34 @@ if TYPE_CHECKING:
 VERBS = {
     "sync": "copy what the rules file names (no verb means this)",
     "copy": "copy SOURCE to each DESTINATION: one rule, given here",
+    "check": "whether a run could start: tries every registry and login",
     "status": "how far a run is, or how it ended: reads --records",
 }
 _TAKES: Mapping[str, frozenset[str]] = {
     "status": frozenset({"--records", "--json"}),
 }
 """Verbs that do not take every flag: those that they take."""
+_NOTHING_LISTED = "it leaves no lists of images: see --json and --report"
+_RUNS_ONLY = {
+    "--drain": "it can be stopped at any moment",
+    "--metrics-listen": "metrics are those of runs",
+    "--metrics-file": "metrics are those of runs",
+    "--output-success-images": _NOTHING_LISTED,
+    "--output-images-format": _NOTHING_LISTED,
+}
+_SENSELESS: Mapping[str, Mapping[str, str]] = {
+    "check": _RUNS_ONLY
+    | dict.fromkeys(("--log", "--log-level", "--log-format"), "it writes no log")
+    | {
+        "--report": "it says all on standard output: see --json",
+        "--output-failed-images": _NOTHING_LISTED,
+    },
+}
+"""By verb: flags that make no sense for it, and why."""
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 _SWITCHES = ("--force", "--quiet", "--json")
+_WITH_WORDS = ("copy", "check")
+"""Verbs that may be given one rule in place of a file of them."""
 _FORMATS = ("text", "logfmt", "json")
 _PROGRESS = ("auto", "live", "plain", "none")
 
@@ -230,7 +250,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         raise UsageError(f"there is no flag {unknown[0]}{_meant(unknown[0].split('=')[0], known)}")
     verb, words = _verb(found.words)
     _refuse(verb, parser, arguments)
-    values = vars(found) | {"verb": verb, "words": words}
+    values = vars(found) | {"verb": verb, "words": words, "dry_run": False, "deep": False}
     values["arguments"] = tuple(arguments)
     values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
     values["registry"] = _given(found.registry, environ.get("DEFAULT_REGISTRY"))
@@ -273,11 +293,11 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
     verb, *rest = words
     if verb not in VERBS:
         raise UsageError(f"{verb!r} is no verb{_meant(verb, list(VERBS))} (verbs: {', '.join(VERBS)})")
-    if verb == "copy" and len(rest) < 2:  # noqa: PLR2004 - a source and a destination
+    if verb in _WITH_WORDS and len(rest) < 2 and (rest or verb == "copy"):  # noqa: PLR2004 - a source and a destination
         raise UsageError(
-            "copy needs a source and at least one destination: image-syncer copy nginx:1 reg/nginx"
+            f"{verb} needs a source and at least one destination: image-syncer {verb} nginx:1 reg/nginx"
         )
-    if verb != "copy" and rest:
+    if verb not in _WITH_WORDS and rest:
         raise UsageError(f"{rest[0]!r} is one word too many{_meant(rest[0], list(VERBS))}")
     return verb, tuple(rest)
 
@@ -288,13 +308,14 @@ def _refuse(verb: str, parser: argparse.ArgumentParser, arguments: Sequence[str]
     Raises:
         UsageError: there is one.
     """
-    if (takes := _TAKES.get(verb)) is None:
-        return
+    takes, senseless = _TAKES.get(verb), _SENSELESS.get(verb, {})
     known = {name: action for action in parser._actions for name in action.option_strings}  # noqa: SLF001 - argparse has no public list
     for argument in arguments:
         name = argument.partition("=")[0] if argument.startswith("--") else argument[:2]
-        if name in known and not takes.intersection(known[name].option_strings):
+        if name in known and takes is not None and not takes.intersection(known[name].option_strings):
             raise UsageError(f"{verb} takes no {name}; it takes {', '.join(sorted(takes))}")
+        if name in senseless:
+            raise UsageError(f"{verb} takes no {name}: {senseless[name]}")
 
 
 def _meant(word: str, known: list[str]) -> str:
@@ -310,6 +331,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from pipeline.status import status  # noqa: PLC0415 - as below
 
             return status(options, show=_show)
+        if options.verb == "check":
+            from pipeline.check.verb import check  # noqa: PLC0415 - as below
+
+            return check(options, environ, tell=_tell, show=_show)
         from pipeline.sync import sync  # noqa: PLC0415 - half a second that --help and wrong flags do not need
 
         return sync(options, environ, tell=_tell, show=_show)

@@ -106,7 +106,7 @@ def _read_files(
         auth=options.auth,
         images=options.images,
         config=options.config,
-        rules_needed=options.verb == "sync",
+        rules_needed=not options.words,
     )
     if files.config is not None:
         keyring, rules, more = read_legacy(files.config, defaults=defaults, environ=environ)
@@ -114,17 +114,17 @@ def _read_files(
         keyring, more = read_credentials(files.auth, environ=environ)
         rules = RulesFile(path="", rules=(), bad=())
     warnings = (*files.warnings, *more)
-    if options.verb == "copy":
+    if options.words:
         source, *destinations = options.words
         try:
             rule = rule_from_words(source, destinations, defaults=defaults, environ=environ)
         except RuleError as error:
-            raise UsageError(f"copy {' '.join(options.words)}: {error}") from error
+            raise UsageError(f"{options.verb} {' '.join(options.words)}: {error}") from error
         rules = RulesFile(path="", rules=(rule,), bad=())
     elif files.images is not None:
         rules = read_rules(files.images, defaults=defaults, environ=environ)
         warnings += rules.warnings
-    return keyring, rules, warnings, options.verb == "sync" and files.config is None
+    return keyring, rules, warnings, not options.words and files.config is None
 
 
 def sync(

@@ -114,6 +114,26 @@ def test_nothing_is_left(command: Command, scripted: Scripted, auth: str) -> Non
     assert found == set()
 
 
+@pytest.mark.parametrize("auth", ["basic", "token"])
+@pytest.mark.parametrize("flag", ["--json", "--retries=2"])
+def test_check(command: Command, scripted: Scripted, auth: str, flag: str) -> None:
+    """What a check says holds no secret, whatever the registries repeat of what it sent."""
+    source = scripted(auth=auth, password=PASSWORD)
+    mirror = scripted(auth=auth, password=PASSWORD)
+    fill(source)
+    command.rules({f"{source.address}/team/{n}": f"{mirror.address}/copy/{n}" for n in "abcd"})
+    command.insecure(source.address, mirror.address, username="user", password=PASSWORD)
+    for status, name in ((401, "b"), (403, "c"), (429, "d")):
+        for registry in (source, mirror):
+            registry.fault(Fault(action=Reply(status=status, body=ECHO), path=f"/{name}/", times=None))
+
+    result = command.run("check", flag)
+
+    found = {secret for secret in secrets_of(source, mirror) if secret in result.output + result.text}
+    assert (result.code, found) == (1, set())
+    assert "[hidden]" in result.output
+
+
 def test_unfinished_uploads(command: Command, scripted: Scripted) -> None:
     """Where a run is killed, what it leaves of uploads is for its user's eyes only."""
     source, mirror = scripted(), scripted()
