@@ -174,6 +174,7 @@ def judge(
     flaws = {pair: flaw(task, pair, world) for pair in task.pairs()}
     missing = {pair for pair, what in flaws.items() if what and pair not in lapsed}
     skipped = {pair for pair in flaws if task.is_skipped(pair)}
+    lost = beaten(task)
     done, failed = set(task.pairs(said.done)), set(task.pairs(said.failed))
     wrong += [f"listed as success, but {flaws.get(pair, 'no rule names it')}: {pair}"
               for pair in sorted(done) if pair in missing or pair not in flaws]  # fmt: skip
@@ -186,12 +187,28 @@ def judge(
         surplus = (failed & set(flaws)) - missing - whole - unsure - set(lapsed)
         wrong += [f"listed as failed, but it is there: {pair}" for pair in sorted(surplus)]
     if said.code == 1:
-        wrong += [f"neither there nor listed: {pair}" for pair in sorted(missing - failed)]
-        if not said.failed:
+        wrong += [f"neither there nor listed: {pair}" for pair in sorted(missing - failed - lost)]
+        if not said.failed and not lost:
             wrong.append("exit 1, and nothing is listed as failed")
     if said.code in (0, 1):
-        wrong += [f"ended, but in no list: {pair}" for pair in sorted(set(flaws) - done - failed - skipped)]
+        ended = done | failed | skipped | lost
+        wrong += [f"ended, but in no list: {pair}" for pair in sorted(set(flaws) - ended)]
     return wrong
+
+
+def beaten(task: Task) -> set[Pair]:
+    """The images that lose their destination's tag to a rule that stands first.
+
+    They need stand in no list: in a rules file of what failed, without the rule that stands first, they would
+    win.
+    """
+    first: dict[Place, Pair] = {}
+    found = set()
+    for pair in task.pairs():
+        winner = first.setdefault(pair.destination, pair)
+        if winner != pair and (task.is_skipped(winner) or task.digest(winner) != task.digest(pair)):
+            found.add(pair)
+    return found
 
 
 def hopeless(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.checker import Said, Task, dangling, hopeless, judge
+from tests.chaos.checker import Said, Task, beaten, dangling, hopeless, judge
 from tests.chaos.expect import Held, Wanted, expand, left_of
 from tests.chaos.secrets import leaks
 from tests.chaos.watch import Watched
@@ -248,6 +248,11 @@ def test_conflict() -> None:
     found = hopeless(task, {}, immutable=set(), refused=set(), lost=set())
 
     assert [f"{SOURCE}/b:v1 -> {MIRROR}/copy/app:v1"] == [str(pair) for pair in found]
+    assert found == beaten(task)
+    world = {(MIRROR, "copy/app"): hold({"v1": AMD})}
+    done = {text: to for text, to in rules.items() if "/b" not in text}
+    assert [] == judge(task, Said(code=1, done=done, failed={}), world, unsure=set())
+    assert judge(task, Said(code=0, done=done, failed={}), world, unsure=set())
 
 
 def test_attestations_follow() -> None:
