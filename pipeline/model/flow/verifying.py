@@ -39,14 +39,21 @@ class Verifying(Images):
         self._deep = settings.deep
 
     def _compare(self, image: Image, source: Found) -> None:
-        """Both sides are known: what has the source's digest, and was seen whole in this run, is done."""
+        """Both sides are known: what has the source's digest, and was seen whole in this run, is done.
+
+        Under a filter what is missing may be nothing that is wanted: the source tells.
+        """
         there, here = image.found, image.destination.repository
-        if there is None:
-            self.fail(image.key, _fault(image, "MANIFEST_UNKNOWN", "it is not there", status=_NOT_FOUND))
-        elif self._is_same(image) and self._desk.holds(here, source.digest):
+        if there is None and not self._filter.active:
+            self._miss(image)
+        elif there is not None and self._is_same(image) and self._desk.holds(here, source.digest):
             self._unchanged(image, "", there.digest)
         else:
             self._begin_to_read(image)
+
+    def _miss(self, image: Image) -> None:
+        """The destination has nothing, and should have."""
+        self.fail(image.key, _fault(image, "MANIFEST_UNKNOWN", "it is not there", status=_NOT_FOUND))
 
     def _is_same(self, image: Image) -> bool:
         """Whether the destination's digest is to be, and is, the source's."""
@@ -64,7 +71,9 @@ class Verifying(Images):
     def _bring(self, image: Image, *, equal: bool) -> None:
         """Ask for all that the plan names, if the destination's top manifest is the plan's."""
         assert image.plan is not None
-        assert image.found is not None
+        if image.found is None:
+            self._miss(image)
+            return
         here = image.destination.repository
         *below, top = image.plan.manifests
         if not equal:

@@ -198,6 +198,24 @@ def test_losses(lost: str) -> None:
     assert row.source_digest == digest(MULTI)
 
 
+def test_nothing_that_is_wanted() -> None:
+    """What a run skips for its platform is not missing, and is skipped."""
+    world = Proving()
+    world.filter = parse_filter((), ("s390x",))
+    world.push(f"{SOURCE}/b", MULTI, "v1", children=[AMD, ARM])
+
+    assert world.verify(f"{SOURCE}/b:v1 {MIRROR}/x").counts.skipped == 1
+
+
+def test_missing_image() -> None:
+    """An image that is not there at all costs its two HEADs."""
+    world = Proving()
+    world.push(f"{SOURCE}/a", MULTI, "v1", children=[AMD, ARM])
+
+    assert world.verify(f"{SOURCE}/a:v1 {MIRROR}/x").counts.failed == 1
+    assert world.asked() == {"look": 1}
+
+
 def test_other_serialisation() -> None:
     """The same index as another tool has serialised it counts as equal, and its children are asked for."""
     world = made()
