@@ -1,0 +1,105 @@
+"""The manifests, held against the schemas of Kubernetes, and against what the command takes and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from pipeline import __version__
+from pipeline.cli import parse
+from pipeline.errors import FileError, MachineError, UsageError
+from tests.operators.queries import EXAMPLE
+
+FOLDER = EXAMPLE / "kubernetes"
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    """The objects of a file."""
+    return list(yaml.safe_load_all((FOLDER / name).read_text()))
+
+
+def job(name: str) -> dict[str, Any]:
+    """The specification of the job that a file holds, as it is or in a template."""
+    [found] = documents(name)
+    spec: dict[str, Any] = found["spec"]
+    return spec["jobTemplate"]["spec"] if "jobTemplate" in spec else spec
+
+
+JOBS = pytest.mark.parametrize("name", ["job.yaml", "cronjob.yaml"])
+
+
+@pytest.mark.parametrize("version", ["1.31", "1.34", kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir()))
+def test_schema(name: str, version: str) -> None:
+    """Every object has only fields that Kubernetes knows, with values that it takes."""
+    for document in documents(name):
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_schema_can_fail() -> None:
+    """A field that is none, and a value that is none, are found."""
+    [wrong] = documents("job.yaml")
+    wrong["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] = ["2"]
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.34", strict=True)
+    [wrong] = documents("job.yaml")
+    wrong["spec"]["template"]["spec"]["containers"][0]["arguments"] = []
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.34", strict=True)
+
+
+@JOBS
+def test_exit_codes(name: str) -> None:
+    """What no repetition mends fails the job, a stop is nobody's failure, all else is tried again."""
+    rules = job(name)["podFailurePolicy"]["rules"]
+    codes = {rule["action"]: rule["onExitCodes"]["values"] for rule in rules if "onExitCodes" in rule}
+
+    assert codes == {"FailJob": [UsageError.exit_code], "Ignore": [129, 130, 143]}
+    assert FileError.exit_code in codes["FailJob"]
+    assert MachineError.exit_code not in codes["FailJob"]
+    assert job(name)["template"]["spec"]["restartPolicy"] == "Never"
+
+
+@JOBS
+def test_container(name: str) -> None:
+    """The container's flags are accepted, its files are mounted, and it gets the time that a stop takes."""
+    pod = job(name)["template"]["spec"]
+    [container] = pod["containers"]
+    options = parse(container["args"], {})
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+
+    assert options.images is not None
+    assert options.auth is not None
+    read_only = {str(options.images.parent), str(options.auth.parent)}
+    assert {path for path, mount in mounts.items() if mount.get("readOnly")} == read_only
+    assert str(options.records) in mounts
+    assert {mount["name"] for mount in mounts.values()} == {volume["name"] for volume in pod["volumes"]}
+    assert options.metrics_listen == ("0.0.0.0", container["ports"][0]["containerPort"])
+    assert pod["terminationGracePeriodSeconds"] > options.drain + 5
+    assert container["image"].endswith(f":{__version__}")
+
+
+def test_storage() -> None:
+    """Whatever the jobs mount is among the objects that are made beside them."""
+    made = {(each["kind"], each["metadata"]["name"]) for each in documents("storage.yaml")}
+    for name in ("job.yaml", "cronjob.yaml"):
+        for volume in job(name)["template"]["spec"]["volumes"]:
+            match volume:
+                case {"configMap": {"name": wanted}}:
+                    assert ("ConfigMap", wanted) in made
+                case {"secret": {"secretName": wanted}}:
+                    assert ("Secret", wanted) in made
+                case {"persistentVolumeClaim": {"claimName": wanted}}:
+                    assert ("PersistentVolumeClaim", wanted) in made
+                case _:
+                    assert "emptyDir" in volume
+
+
+def test_one_at_a_time() -> None:
+    """The nightly job never runs beside itself: two runs cannot share records."""
+    [cronjob] = documents("cronjob.yaml")
+
+    assert cronjob["spec"]["concurrencyPolicy"] == "Forbid"

@@ -1,0 +1,79 @@
+"""The units, judged by systemd's own tool."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.cli import parse
+from tests.operators.queries import EXAMPLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNITS = EXAMPLE / "systemd"
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="systemd-analyze judges the units: apt-get install systemd",
+)
+SERVICE = (UNITS / "image-syncer.service").read_text()
+
+
+def setting(name: str) -> str:
+    """The one value of a setting of the service."""
+    [value] = re.findall(rf"^{name}=(.*)$", SERVICE, re.MULTILINE)
+    return str(value)
+
+
+@needs_systemd
+def test_verify(tmp_path: Path) -> None:
+    """Systemd finds nothing to object to in service and timer, once the command is there."""
+    command = tmp_path / "image-syncer"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    (tmp_path / "image-syncer.service").write_text(
+        SERVICE.replace("/usr/local/bin/image-syncer", str(command))
+    )
+    shutil.copy(UNITS / "image-syncer.timer", tmp_path)
+    units = [str(tmp_path / f"image-syncer.{kind}") for kind in ("service", "timer")]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_systemd
+def test_exposure(tmp_path: Path) -> None:
+    """Systemd rates what the service may do beyond its task as low."""
+    done = subprocess.run(
+        [
+            "systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager",
+            str(UNITS / "image-syncer.service"),
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_command() -> None:
+    """The service's command line is one that is accepted, and what it writes is in its own folder."""
+    path, *words = setting("ExecStart").split()
+    options = parse([word.replace("${CREDENTIALS_DIRECTORY}", "/run/credentials") for word in words], {})
+    state = f"/var/lib/{setting('StateDirectory')}"
+
+    assert path == "/usr/local/bin/image-syncer"
+    assert {str(options.records.parent), str(options.metrics_file and options.metrics_file.parent)} == {state}
+    assert options.auth is not None
+    assert setting("LoadCredential").split(":")[0] == options.auth.name
+
+
+def test_time_to_stop() -> None:
+    """Systemd waits for longer than a run that was told to stop may need."""
+    assert parse([], {}).drain + 5 < float(setting("TimeoutStopSec").removesuffix("s"))
+    assert setting("RestartPreventExitStatus") == "2"
