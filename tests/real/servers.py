@@ -114,6 +114,26 @@ class DockerRegistry:
             raise
         return self
 
+    def kill(self) -> None:
+        """End the server by SIGKILL, in the middle of whatever it does; its storage stays."""
+        assert self._process is not None, "the registry is not running"
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """Start it again, with its storage, at another port.
+
+        Raises:
+            ServerError: it ended, or did not answer in 20 s.
+        """
+        self._start()
+
+    def set_users(self, users: Mapping[str, str]) -> None:
+        """Let others in from now on: docker-registry reads its htpasswd file again when that has changed."""
+        self._users = dict(users)
+        self._write_users()
+        self.endpoint = self._reach(self.address)
+
     def __exit__(self, *_: object) -> None:
         """Stop the server and remove all that it held."""
         if self._process is not None:
@@ -196,13 +216,16 @@ class DockerRegistry:
             "compatibility": {"schema1": {"enabled": self._schema1}},
         }
         if self._users:
-            lines = [
-                run("htpasswd", "-Bni", "-C", "4", user, stdin=word) for user, word in self._users.items()
-            ]
-            passwords = self._folder / "htpasswd"
-            passwords.write_text("".join(line.strip() + "\n" for line in lines))
-            config["auth"] = {"htpasswd": {"realm": "tests", "path": str(passwords)}}
+            config["auth"] = {"htpasswd": {"realm": "tests", "path": str(self._write_users())}}
         return config
+
+    def _write_users(self) -> Path:
+        lines = [run("htpasswd", "-Bni", "-C", "4", user, stdin=word) for user, word in self._users.items()]
+        path = self._folder / "htpasswd"
+        whole = path.with_suffix(".new")
+        whole.write_text("".join(line.strip() + "\n" for line in lines))
+        whole.replace(path)
+        return path
 
     def _reach(self, address: str) -> Endpoint:
         ca = self._folder / "trust" / "ca.crt" if self._tls else None

@@ -1,0 +1,125 @@
+"""The relay does its harm, and nothing else."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real.relay import Harm, Relay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = bytes(range(256)) * 200
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """A server that sends back what it gets."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            try:
+                while piece := connection.recv(1 << 16):
+                    connection.sendall(piece)
+            except OSError:
+                pass
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threads.append(threading.Thread(target=serve, args=(connection,)))
+            threads[-1].start()
+
+    threads = [threading.Thread(target=accept)]
+    threads[0].start()
+    yield f"127.0.0.1:{listener.getsockname()[1]}"
+    listener.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(10)
+    listener.close()
+
+
+def talk(address: str, data: bytes = DATA, *, patience: float = 10.0) -> bytes:
+    """Send the data and its end; what came back until the end, or until it breaks."""
+    host, _, port = address.partition(":")
+    back = b""
+    with socket.create_connection((host, int(port)), timeout=patience) as connection:
+        try:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            while piece := connection.recv(1 << 16):
+                back += piece
+        except OSError:
+            pass
+    return back
+
+
+def test_passes_on(echo: str) -> None:
+    """Without harm all bytes come through, both ways, and the end too."""
+    with Relay(echo) as relay:
+        assert DATA == talk(relay.address)
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_cuts(echo: str, way: str) -> None:
+    """A cut comes once, at its byte, and both sides lose the connection."""
+    harm = Harm(kind="cut", way="up" if way == "up" else "down", at=20_000)
+    with Relay(echo, harm) as relay:
+        assert len(talk(relay.address)) < len(DATA)
+        assert DATA == talk(relay.address)
+
+    assert [harm] == relay.done
+
+
+def test_stalls(echo: str) -> None:
+    """In a stall nothing moves until the client gives up."""
+    with Relay(echo, Harm(kind="stall", way="down", at=1)) as relay:
+        assert b"" == talk(relay.address, b"x", patience=0.2)
+
+
+def test_slows(echo: str) -> None:
+    """What is slow comes through whole."""
+    with Relay(echo, Harm(kind="slow", way="up", at=1)) as relay:
+        assert DATA[:5_000] == talk(relay.address, DATA[:5_000])
+
+
+def test_calls(echo: str) -> None:
+    """What is to be called is called once, before its byte has passed."""
+    called = []
+    with Relay(echo, Harm(kind="call", way="up", at=100, act=lambda: called.append(1))) as relay:
+        talk(relay.address, b"x" * 99)
+        assert not called
+        talk(relay.address, b"x")
+        talk(relay.address)
+
+    assert [1] == called
+
+
+def test_server_moves(echo: str) -> None:
+    """A server that is not there is a lost connection; one that moved is found."""
+    with Relay("127.0.0.1:1") as relay:
+        assert b"" == talk(relay.address)
+        relay.upstream = echo
+        assert DATA == talk(relay.address)
+
+
+def test_reorders(echo: str) -> None:
+    """Answers of several connections overtake each other, and all come."""
+    with Relay(echo, reorder=1) as relay:
+        answers: list[bytes] = []
+        threads = [threading.Thread(target=lambda: answers.append(talk(relay.address))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+    assert [DATA] * 8 == answers
+    assert relay.overtaken > 0
