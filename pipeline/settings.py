@@ -66,10 +66,10 @@ class Uploads:
 class Limits:
     """How much runs at a time."""
 
-    requests: int = 16
-    """Short requests in flight per registry."""
-    bodies: int = 8
-    """Blobs in flight per registry."""
+    requests: int = 64
+    """Short requests in flight per registry at most; how many there are is found out."""
+    bodies: int = 16
+    """Blobs in flight per registry at most."""
     proc: int | None = None
     """--proc: images resolved, and blobs moved, at a time in all; None: only the registries' limits."""
     window_images: int = 256

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 _MOST_PROCESSES = 4
-_THREADS: dict[Stage, int] = {"expand": 8, "resolve": 32, "transfer": 12}
-"""Tasks that one process runs at a time; a transfer's are mostly waiting for bytes of its neighbours."""
+_THREADS: dict[Stage, int] = {"expand": 16, "resolve": 128, "transfer": 48}
+"""Tasks that one process runs at a time at most; threads are started as they are needed."""
 
 
 @dataclass(slots=True, eq=False)

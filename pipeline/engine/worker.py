@@ -78,11 +78,11 @@ def _work(tasks: TaskReader, answers: AnswerWriter, setup: Setup) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor has to learn of it
         answers.send(BootFailed(reason=f"the {setup.stage} worker cannot start: {_describe(error)}"))
         os._exit(1)
-    todo: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    Worker(answers.send, runner).start(setup.threads, feed=todo)
+    worker = Worker(answers.send, runner, threads=setup.threads)
+    worker.start()
     answers.send(Alive())
     while True:
-        todo.put(tasks.receive())
+        worker.take(tasks.receive())
 
 
 def _prepare_process() -> None:
@@ -113,21 +113,33 @@ class _Moving:
 
 
 class Worker:
-    """The threads of one worker, and what is said of the tasks that run on them."""
+    """The threads of one worker, and what is said of the tasks that run on them.
 
-    def __init__(self, send: Callable[[Answer], None], runner: Runner) -> None:
-        """Args: send: may be called by any thread; runner: likewise."""
+    A thread has connections of its own, so none is started before a task needs it.
+    """
+
+    def __init__(self, send: Callable[[Answer], None], runner: Runner, *, threads: int) -> None:
+        """Args: send: may be called by any thread; runner: likewise; threads: at most."""
         self._send = send
         self._runner = runner
+        self._most = threads
+        self._feed: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._threads = self._taken = self._answered = 0
         self._running: dict[str, _Moving] = {}
         self._changed = threading.Condition()
         self._last_alive = float("-inf")
 
-    def start(self, threads: int, *, feed: queue.SimpleQueue[Task]) -> None:
-        """Serve `feed` on so many threads, for ever."""
-        for _ in range(threads):
-            threading.Thread(target=self._serve, args=(feed,), daemon=True).start()
+    def start(self) -> None:
+        """Begin to tell, for ever, what has moved."""
         threading.Thread(target=self._tick, daemon=True).start()
+
+    def take(self, task: Task) -> None:
+        """Have a task run on the next thread that is free; for one thread only."""
+        self._taken += 1
+        self._feed.put(task)
+        if self._threads < min(self._taken - self._answered, self._most):
+            self._threads += 1
+            threading.Thread(target=self._serve, daemon=True).start()
 
     def answer(self, task: Task) -> None:
         """Run one task: a Progress when it begins, its outcome when it ends, nothing about it afterwards."""
@@ -142,6 +154,7 @@ class Worker:
             outcome = _failed(task, error)
         with self._changed:
             del self._running[task.key]
+            self._answered += 1
         try:
             self._send(outcome)
         except BrokenPipeError:
@@ -167,10 +180,10 @@ class Worker:
                 self._last_alive = now
                 self._send(Alive())
 
-    def _serve(self, feed: queue.SimpleQueue[Task]) -> None:
+    def _serve(self) -> None:
         try:
             while True:
-                self.answer(feed.get())
+                self.answer(self._feed.get())
         except BrokenPipeError:
             os._exit(0)
 

@@ -72,6 +72,7 @@ FIELDS: Mapping[str, Field] = {
     "in_flight": Field("tasks that workers are running", _WHOLE),
     "key": Field("a key of a file, or a task's identity"),
     "left": Field("images begun and not finished when the run was stopped", _WHOLE),
+    "kind": Field("what there are places for: `request` (short ones) or `body` (blobs)"),
     "limit": Field("requests that may be in flight at the registry", _WHOLE),
     "line": Field("1-based line of a file", _WHOLE),
     "column": Field("1-based column of a file", _WHOLE),
@@ -105,6 +106,7 @@ FIELDS: Mapping[str, Field] = {
     "tags": Field("tags in the registry's list", _WHOLE),
     "tasks": Field("tasks that were given to the worker and go to another one", _WHOLE),
     "to_retry": Field("images that failed and wait for the next round", _WHOLE),
+    "tried": Field("how many at a time were tried in vain; where none were, the limit itself", _WHOLE),
     "total": Field("images that rules have named so far", _WHOLE),
     "unchanged": Field("images found at their destination", _WHOLE),
     "uploaded": Field("blobs sent", _WHOLE),
@@ -292,6 +294,11 @@ EVENTS: Mapping[str, Entry] = {
     ),
     "registry.recovered": _entry(
         "a registry that paused lets requests through again", "info", "registry limit duration"
+    ),
+    "registry.settled": _entry(
+        "how many requests, or blobs, at a time were found to be enough; at level debug each time it changes",
+        "info debug",
+        "registry kind limit tried",
     ),
     "registry.latency": _entry(
         "how fast a registry answers; after each run.progress, where requests are timed for metrics or a"

@@ -153,6 +153,8 @@ class Cost:
     written: int = 0
     """Bytes of bodies sent."""
     seconds: float = 0.0
+    waited: tuple[tuple[str, float], ...] = ()
+    """Seconds from requests to the heads of their answers, all together, by registry."""
     retries: tuple[tuple[str, str], ...] = ()
     """Registry, and status or word of ours, of each try that was repeated."""
     asked: tuple[Asked, ...] = ()

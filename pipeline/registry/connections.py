@@ -138,7 +138,7 @@ class Connection(HTTPConnection):
 
         A connection whose request was cut is closed behind it.
         """
-        sock, seconds, response = self.sock, self.timeout, None
+        sock, seconds, response, began = self.sock, self.timeout, None, time.monotonic()
         try:
             with Deadline(sock if isinstance(seconds, int | float) else None, seconds or 0.0):
                 response = super().getresponse()
@@ -147,6 +147,7 @@ class Connection(HTTPConnection):
                 response.close()
             raise
         response.sock = sock  # type: ignore[attr-defined]  # for the deadlines of its body, see wire.py
+        response.waited = time.monotonic() - began  # type: ignore[attr-defined]  # likewise
         self._answered = True
         if self._cut and self.sock:
             sock, self.sock = self.sock, None  # the response keeps its own file

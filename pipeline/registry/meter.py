@@ -6,7 +6,7 @@ Single requests are noted only where somebody wants it: metrics their time, the 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -39,6 +39,8 @@ class Meter:
 
     requests: Counter[str] = field(default_factory=Counter)
     """By registry; those to token servers and storage count for the registry that sent us there."""
+    waited: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Seconds from requests to the heads of their answers, by registry; connecting is no part of it."""
     read: int = 0
     """Bytes of bodies received."""
     written: int = 0
@@ -84,6 +86,8 @@ class Meter:
     def add(self, other: Meter) -> None:
         """Take in what a part of the task cost that ran on another thread."""
         self.requests.update(other.requests)
+        for registry, seconds in other.waited.items():
+            self.waited[registry] += seconds
         self.read += other.read
         self.written += other.written
         self.events += other.events

@@ -255,6 +255,7 @@ class Session:
             self._note(call, began, code=fault.code)
             raise RegistryError(fault) from None
         self._note(call, began, answer=response)
+        meter.waited[self.registry] += response.waited
         if isinstance(call.body, bytes):
             meter.written += len(call.body)
         if response.status_code < _OK:

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 class Answer:
     """A status, headers, and a body that is still to be read, as it comes over the wire: never decoded."""
 
-    __slots__ = ("_patience", "headers", "raw", "status_code", "url")
+    __slots__ = ("_patience", "headers", "raw", "status_code", "url", "waited")
 
     def __init__(self, raw: HTTPResponse, url: str, *, patience: float) -> None:
         """The answer to a request for `url`; `patience`: seconds for one `read`."""
         self.raw = raw
         self.url = url
         self._patience = patience
+        self.waited: float = getattr(raw, "waited", 0.0)
         self.status_code: int = raw.status
         self.headers: HTTPHeaderDict = raw.headers
 

@@ -57,6 +57,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
             outcome = _answer(task, context)
         cost = Cost(
             requests=tuple(meter.requests.items()),
+            waited=tuple(meter.waited.items()),
             read=meter.read,
             written=meter.written,
             seconds=time.monotonic() - began,

@@ -153,7 +153,7 @@ class TestTelling:
         """A tick tells the bytes of a task only where they changed, backwards too, and Alive every 5 s."""
         said: list[Answer] = []
         run = Blocked()
-        worker, task = Worker(said.append, run), ask("echo")
+        worker, task = Worker(said.append, run, threads=1), ask("echo")
         thread = threading.Thread(target=worker.answer, args=(task,))
         thread.start()
         run.begun.wait(30.0)
@@ -183,7 +183,7 @@ class TestTelling:
             return Stored(key=task.key)
 
         task = ask("echo")
-        Worker(said.append, run).answer(task)
+        Worker(said.append, run, threads=1).answer(task)
         assert [Progress(key=task.key), Kept(key=task.key, session=session), Stored(key=task.key)] == said
         assert "registry.test/session" not in repr(said)
 
@@ -192,7 +192,7 @@ class TestTelling:
         said: list[Answer] = []
         run = Blocked()
         run.let.set()
-        worker, task = Worker(said.append, run), ask("echo")
+        worker, task = Worker(said.append, run, threads=1), ask("echo")
         worker.answer(task)
         run.moved(9)
         worker.tell(100.0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.model.flow.counts import Timing
+from pipeline.model.flow.places import Places
 from pipeline.model.flow.view import RegistryView
 from pipeline.model.messages import Expand, Look, Move, Put, Read
 
@@ -30,13 +31,7 @@ Demand = tuple[tuple[str, Kind], ...]
 class Registry:
     """What Flow knows of one registry in this run."""
 
-    most: Mapping[Kind, int]
-    """Places that it never gets more of."""
-    room: dict[Kind, float]
-    """Places that it has now: halved when it pushes back, one more for each time all of them went well."""
-    taken: dict[Kind, int] = field(default_factory=lambda: {"request": 0, "body": 0})
-    shrunk: float = float("-inf")
-    """When the places were halved last."""
+    places: Mapping[Kind, Places]
     cool_until: float = 0.0
     blocked_since: float | None = None
     """When it began to let nothing through; None: the last answer was no push-back."""
@@ -66,20 +61,22 @@ class Registry:
     """What the registry's rate limit said last; None: nothing, or nobody asks for it."""
     pulls_limit: tuple[int, int] | None = None
     """What it lets through, and within how many seconds; None as above."""
+    told: set[Kind] = field(default_factory=set)
+    """Kinds of places of which the log says how many there are."""
     refusals: int = 0
     """Mounts refused from a place that this run itself had filled."""
     mounts: int = 0
     """Mounts accepted."""
 
+    @property
+    def in_flight(self) -> int:
+        """Places taken, of both kinds."""
+        return sum(places.taken for places in self.places.values())
+
     def shrink(self, now: float) -> None:
         """It pushes back: half the places, at most once a second, never less than one."""
-        if now - self.shrunk >= 1.0:
-            self.shrunk = now
-            self.room = {kind: max(1.0, room / 2) for kind, room in self.room.items()}
-
-    def grow(self, kind: Kind) -> None:
-        """A task of this kind went well."""
-        self.room[kind] = min(self.most[kind], self.room[kind] + 1 / self.room[kind])
+        for places in self.places.values():
+            places.shrink(now)
 
     def time(self, asked: Asked) -> None:
         """Take in one timed request."""
@@ -128,9 +125,11 @@ class Ready:
         """The state of a registry, made at its first mention."""
         found = self._registries.get(name)
         if found is None:
-            most: dict[Kind, int] = {"request": self._limits.requests, "body": self._limits.bodies}
-            room: dict[Kind, float] = {kind: float(places) for kind, places in most.items()}
-            found = self._registries[name] = Registry(most=most, room=room)
+            places: dict[Kind, Places] = {
+                "request": Places(most=self._limits.requests),
+                "body": Places(most=self._limits.bodies),
+            }
+            found = self._registries[name] = Registry(places=places)
         return found
 
     def demand(self, task: Task) -> Demand:
@@ -209,18 +208,21 @@ class Ready:
         proc = self._limits.proc
         if proc is not None and self._running.get(_bounded(task), 0) >= proc:
             return False
+        free = True
         for name, kind in self.demand(task):
             registry = self.registry(name)
-            taken = registry.taken[kind]
-            if registry.cool_until > now or (taken and taken >= int(registry.room[kind])):
-                return False
-        return True
+            places = registry.places[kind]
+            if registry.cool_until > now:
+                free = False
+            elif not places.free:
+                places.pressed, free = True, False
+        return free
 
     def _hold(self, task: Task) -> None:
         demand = self.demand(task)
         self._held[task.key] = (task, demand)
         for name, kind in demand:
-            self.registry(name).taken[kind] += 1
+            self.registry(name).places[kind].taken += 1
         if _bounded(task):
             self._running[_bounded(task)] += 1
 
@@ -230,7 +232,7 @@ class Ready:
         if task is None:
             return None
         for name, kind in demand:
-            self.registry(name).taken[kind] -= 1
+            self.registry(name).places[kind].taken -= 1
         if _bounded(task):
             self._running[_bounded(task)] -= 1
         return task
@@ -301,8 +303,8 @@ class Ready:
                 requests=registry.requests,
                 read=registry.read + read[name],
                 written=registry.written + written[name],
-                in_flight=sum(registry.taken.values()),
-                limit=int(registry.room["request"]),
+                in_flight=registry.in_flight,
+                limit=registry.places["request"].room,
                 waiting=waiting[name],
                 cooldown=max(0.0, registry.cool_until - now),
                 given_up=str(registry.given_up or ""),
@@ -315,7 +317,7 @@ class Ready:
                 pulls_limit=registry.pulls_limit,
             )
             for name, registry in sorted(self._registries.items())
-            if registry.requests or registry.taken["request"] or registry.taken["body"]
+            if registry.requests or registry.in_flight
         ]
 
     def forgive(self) -> None:
@@ -335,10 +337,9 @@ class Ready:
         """
         places = [place for _, demand in self._held.values() for place in demand]
         for name, registry in self._registries.items():
-            for kind, limit in registry.most.items():
-                taken = registry.taken[kind]
-                assert taken == places.count((name, kind)), f"places of {name} are miscounted"
-                assert taken <= max(limit, 1), f"{taken} tasks at {name}, the limit is {limit}"
+            for kind, each in registry.places.items():
+                assert each.taken == places.count((name, kind)), f"places of {name} are miscounted"
+                assert each.taken <= each.most, f"{each.taken} tasks at {name}, the limit is {each.most}"
 
 
 def _bounded(task: Task) -> str:

@@ -16,10 +16,12 @@ from pipeline.model.messages import Failed, Look, Looked
 
 if TYPE_CHECKING:
     from pipeline.log import Value
+    from pipeline.log.event import Level
     from pipeline.model.flow.desk import Desk
     from pipeline.model.flow.images import Images
-    from pipeline.model.flow.limits import Registry
-    from pipeline.model.messages import Outcome, Task, Throttled
+    from pipeline.model.flow.limits import Kind, Registry
+    from pipeline.model.flow.places import Settled
+    from pipeline.model.messages import Cost, Outcome, Task, Throttled
 
 _UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
 _ASKED_AGAIN = 30.0
@@ -56,7 +58,7 @@ class Pauses:
                 if registry.paused_since is not None and registry.cool_until <= self._desk.now:
                     self._recovered(name, registry)
                 registry.answered, registry.blocked_since = True, None
-                registry.grow(kind)
+                self._learn(task, outcome.cost, name, kind)
         for fault in faults:
             registry = self._desk.queue.registry(fault.registry)
             if fault.code not in _UNREACHED or registry.given_up is not None:
@@ -67,6 +69,18 @@ class Pauses:
             if not registry.answered:
                 self.give_up(fault.registry, fault)
         return False
+
+    def _learn(self, task: Task, cost: Cost, name: str, kind: Kind) -> None:
+        """Have the registry's places know how long its answers took."""
+        registry = self._desk.queue.registry(name)
+        waited, requests = dict(cost.waited).get(name, 0.0), dict(cost.requests)[name]
+        if waited <= 0:
+            return
+        found = registry.places[kind].answered(type(task).__name__, waited / requests)
+        if found is not None and (kind not in registry.told or self._desk.debug):
+            first = kind not in registry.told
+            registry.told.add(kind)
+            self._desk.events.append(_settled(name, kind, found, level="info" if first else "debug"))
 
     def throttled(self, task: Task, outcome: Throttled) -> None:
         """The registry asks for a pause: the task goes back uncharged, and fewer run there from now on."""
@@ -95,7 +109,7 @@ class Pauses:
     def _say(self, fault: Fault, delay: float, *, left: float) -> None:
         why = f"{fault.status}" if fault.status else fault.words
         asks = "asks for a pause" if fault.status else "cannot be reached any more: a pause"
-        limit = int(self._desk.queue.registry(fault.registry).room["request"])
+        limit = self._desk.queue.registry(fault.registry).places["request"].room
         fields: dict[str, Value] = {
             **about(fault),
             "delay": round(delay, 1),
@@ -118,7 +132,7 @@ class Pauses:
         """A pause is over, and the registry has let something through since."""
         assert registry.paused_since is not None
         paused, registry.paused_since = self._desk.now - registry.paused_since, None
-        limit = int(registry.room["request"])
+        limit = registry.places["request"].room
         self._desk.events.append(
             Event(
                 name="registry.recovered",
@@ -166,4 +180,17 @@ def _patience_lost(why: Fault, waited: float) -> Fault:
         code=why.code or ("TOOMANYREQUESTS" if why.status else "UNREACHABLE"),
         retryable=True,
         hint=f"{why.hint}; {again}" if why.hint else again,
+    )
+
+
+def _settled(registry: str, kind: Kind, found: Settled, *, level: Level) -> Event:
+    what = "short requests" if kind == "request" else "blobs"
+    why = f"{found.tried} were {found.gain:.1f} times as fast"
+    if found.tried == found.places:
+        why = "no more are allowed"
+    return Event(
+        name="registry.settled",
+        level=level,
+        message=f"{registry}: {found.places} {what} at a time; {why}",
+        fields={"registry": registry, "kind": kind, "limit": found.places, "tried": found.tried},
     )
