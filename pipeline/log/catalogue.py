@@ -159,7 +159,7 @@ EVENTS: Mapping[str, Entry] = {
     ),
     "run.again": _entry("the command that tries what failed again, and only that", "info", "command"),
     "run.left": _entry(
-        "what a run that was stopped leaves: `left` images begun, `rules` not fully expanded; and how to go on",
+        "what a run that was stopped leaves: `left` images begun, `rules` not fully expanded; how to go on",
         "warning",
         "signal left rules",
     ),
@@ -287,7 +287,7 @@ EVENTS: Mapping[str, Entry] = {
         "status code",
     ),
     "registry.cooldown": _entry(
-        "a registry pushes back, or is gone: it is asked nothing for a while",
+        "a registry pushes back, or is gone: it is asked nothing for a while; once a minute while that lasts",
         "warning",
         "registry delay limit open retryable again",
         "side status code",

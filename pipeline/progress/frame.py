@@ -27,6 +27,7 @@ _REGISTRIES, _FAILURES = 5, 3
 _NARROW, _WIDE = 60, 96
 _HEAD = 8
 """Columns of the first word of a row."""
+_SHORT = {"time left not known yet": "left: ?", "still listing tags": "listing tags"}
 _FULL, _EMPTY = ("\u2588", "\u00b7"), ("#", ".")
 
 
@@ -90,7 +91,7 @@ def _title(scene: Scene, width: int) -> Text:
         rest = f"about {format_duration(round(left))} left"
     else:
         rest = "time left not known yet" if view.expanded else "still listing tags"
-    times = f"{gone} gone, {rest}" if width >= _NARROW else f"{gone}, {rest}"
+    times = f"{gone} gone, {rest}" if width >= _NARROW else f"{gone}, {_SHORT.get(rest, rest)}"
     line = Text("image-syncer  ", style="bold") if width >= _WIDE else Text()
     name = printable(scene.title)
     room = width - len(line) - len(times) - 2

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
 _ASKED_AGAIN = 30.0
 """Seconds between two tries to reach a registry that answered before."""
+_TOLD_AGAIN = 60.0
+"""Seconds after which the log tells again of a pause that goes on; some registries ask each second."""
 
 
 class Pauses:
@@ -44,6 +46,8 @@ class Pauses:
         self._patience = patience
         self._why: dict[str, Fault] = {}
         """By registry: what it was held for last."""
+        self._told: dict[str, float] = {}
+        """By registry: when the log told of its pause last."""
 
     def heard(self, task: Task, outcome: Outcome) -> bool:
         """Take in who answered; True: the task goes back, since a registry cannot be reached any more."""
@@ -94,7 +98,8 @@ class Pauses:
         begins = registry.cool_until <= self._desk.now
         if registry.blocked_since is None:
             registry.blocked_since = self._desk.now
-        if begins:
+        if begins and (registry.paused_since is None or self._desk.now - self._told[name] >= _TOLD_AGAIN):
+            self._told[name] = self._desk.now
             self._say(fault, delay, left=registry.blocked_since + self._patience - self._desk.now)
         if registry.paused_since is None:
             registry.paused_since = self._desk.now

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.errors import Fault
 from pipeline.log.catalogue import EVENTS
-from pipeline.model.messages import Asked, Cost
+from pipeline.model.messages import Asked, Cost, Throttled
 from tests.unit.flow.world import MIRROR, SOURCE, World, image, rule
 
 
@@ -20,6 +21,26 @@ def test_pause() -> None:
     [end] = [event for event in events if event.name == "registry.recovered"]
     assert (end.fields["registry"], end.fields["duration"]) == (SOURCE, 10.0)
     assert events.index(end) > max(n for n, e in enumerate(events) if e.name == "registry.cooldown")
+
+
+def test_long_pause() -> None:
+    """A registry that asks for one short pause after another is told of once a minute, not each time."""
+    world = World(patience=1_000.0)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    flow = world.flow([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    busy = Fault(operation="look", words="slow", registry=SOURCE, side="source", status=429, retryable=True)
+    for second in range(0, 150, 2):
+        world.now = float(second)
+        flow.tick(world.now)
+        [task] = world.take_all(flow)
+        flow.settle(Throttled(key=task.key, fault=busy, delay=2.0), world.now)
+
+    told = [event.message for event in flow.events() if event.name == "registry.cooldown"]
+    assert [message.partition("; given up in ")[2].partition(" ")[0] for message in told] == [
+        "1000s",
+        "940s",
+        "880s",
+    ]
 
 
 def test_mounts() -> None:

@@ -156,6 +156,15 @@ def test_narrower(terminal: Terminal) -> None:
     assert len(terminal.read()) == 17
 
 
+@pytest.mark.parametrize(("expanded", "rest"), [(True, "left: ?"), (False, "listing tags")])
+def test_few_columns(terminal: Terminal, *, expanded: bool, rest: str) -> None:
+    """On forty columns the rules file is still named beside the time."""
+    terminal.columns = 40
+    terminal.display.tick(view(6.0, expanded=expanded, copied=0))
+
+    assert terminal.read()[0].split() == ["images.yaml", "6s,", *rest.split()]
+
+
 def test_resumed(terminal: Terminal) -> None:
     """After a long pause others have written to the terminal: the view begins anew below."""
     terminal.display.tick(view())
