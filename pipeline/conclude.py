@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from pipeline import __version__
 from pipeline.errors import MachineError
 from pipeline.log import Event
+from pipeline.model.units import format_count
 from pipeline.report.causes import Failure, from_row, from_rule, group
-from pipeline.report.files import format_of, write_failed, write_success, write_text
 from pipeline.report.latency import latencies
+from pipeline.report.output import write_text
 from pipeline.report.summary import (
     Pause,
     Summary,
@@ -26,6 +27,7 @@ from pipeline.report.summary import (
     shortened,
     summary_lines,
 )
+from pipeline.retry import command_again, destinations_of, what_is_left, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,16 +35,14 @@ if TYPE_CHECKING:
     from pipeline.config.rules import BadRule
     from pipeline.engine.supervisor import Ending
     from pipeline.log import Log
+    from pipeline.metrics.export import Exporter
     from pipeline.model.flow.ledger import Flow
-    from pipeline.model.selection import Rule, Target
     from pipeline.records import Records
     from pipeline.report.causes import Group
     from pipeline.report.history import History
+    from pipeline.retry import Left
     from pipeline.settings import Options
     from pipeline.sync import Job
-
-_FAILED_FILE = "failed.yaml"
-"""Within the records, where the user names no file: so there is always a command that tries again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +68,12 @@ class Run:
     ending: Ending
     seconds: float
     say: Say
+    exporter: Exporter | None
 
 
 def conclude(run: Run, log: Log) -> Summary:
     """Write and say what is to be left of a run; returns what was said."""
-    failed_file = _write_files(run)
-    summary = _summary(run, failed_file)
-    if run.options.report is not None and _write_report(run, summary):
-        summary = replace(summary, report=str(run.options.report))
+    summary = _write(run)
     *lines, last = summary_lines(summary)
     for_person = log.is_for_people or run.options.log is not None
     speaks = not run.options.quiet or summary.exit_code > 0
@@ -87,6 +85,8 @@ def conclude(run: Run, log: Log) -> Summary:
             log.write(_cause_event(cause))
         if summary.again and run.flow.finished:
             log.write(_again_event(command(summary)))
+        if summary.is_stopped:
+            log.write(_left_event(run, summary))
     finished = _finished(last, summary)
     log.write(finished)
     if speaks and (run.options.log is not None or (log.is_terminal and not log.takes(finished.level))):
@@ -94,6 +94,20 @@ def conclude(run: Run, log: Log) -> Summary:
     if run.options.json:
         run.say.show(json.dumps(as_object(summary), ensure_ascii=True))
     return summary
+
+
+def _write(run: Run) -> Summary:
+    """Write all files; where only a file of results is missing, that is the run's failure (exit code 3)."""
+    left = write_files(run)
+    summary, complete = _summary(run, left), left.complete
+    if run.options.report is not None:
+        if _write_report(run, summary):
+            summary = replace(summary, report=str(run.options.report))
+        else:
+            complete = False
+    if run.exporter is not None:
+        complete = run.exporter.end(succeeded=summary.exit_code == 0 and complete) and complete
+    return summary if complete or summary.exit_code else replace(summary, exit_code=MachineError.exit_code)
 
 
 def _exit_code(run: Run, *, failed: int) -> int:
@@ -105,11 +119,13 @@ def _exit_code(run: Run, *, failed: int) -> int:
     return 1 if failed or left else 0
 
 
-def _summary(run: Run, failed_file: str) -> Summary:
+def _summary(run: Run, left: Left) -> Summary:
     counts, history = run.flow.counts, run.history
     bad = run.job.rules.bad
     failed = counts.failed + counts.to_retry
     rules_failed = counts.rules_failed + len(bad)
+    causes = _causes(run) if failed or rules_failed else ()
+    again = failed > left.beaten or rules_failed or not run.flow.finished
     return Summary(
         run=run.name,
         version=__version__,
@@ -121,6 +137,8 @@ def _summary(run: Run, failed_file: str) -> Summary:
         left=run.flow.begun,
         rules=len(run.job.rules.rules) + len(bad),
         rules_failed=rules_failed,
+        unexpanded=len(run.flow.unexpanded),
+        is_stopped=not run.flow.finished,
         bytes=counts.written,
         read=counts.read,
         spared=counts.spared,
@@ -132,26 +150,28 @@ def _summary(run: Run, failed_file: str) -> Summary:
         latency=latencies(history.registries),
         seconds=run.seconds,
         rewritten=history.changed,
-        pauses=tuple(
-            Pause(registry=name, times=held.times, seconds=held.seconds)
-            for name, held in history.held.items()
-            if held.times
-        ),
-        causes=_causes(run) if failed or rules_failed else (),
-        notes=tuple(_notes(run)),
-        again=_again(run, failed_file) if failed or rules_failed else (),
+        pauses=tuple(_pauses(history)),
+        causes=causes,
+        notes=tuple(_notes(run, left)),
+        again=command_again(run, left) if again else (),
     )
 
 
-def _notes(run: Run) -> Iterator[str]:
+def _pauses(history: History) -> Iterator[Pause]:
+    for name, held in history.held.items():
+        if held.times:
+            yield Pause(registry=name, times=held.times, seconds=held.seconds)
+
+
+def _notes(run: Run, left: Left) -> Iterator[str]:
     counts = run.flow.counts
     if counts.left:
         yield f"{counts.left} layers were left to the urls that their manifests name"
     if not run.flow.finished:
-        yield (
-            f"stopped: {run.flow.begun} images begun and not finished, {len(run.flow.unexpanded)} rules not"
-            " fully expanded; repeat the command to go on"
-        )
+        yield what_is_left(run)
+    if left.beaten:
+        images = format_count(left.beaten, "image")
+        yield f"{images} lost the destination tag to a rule that stands first; trying again leaves them out"
     if run.ending.trouble is not None:
         yield f"this machine stopped the run: {run.ending.trouble}"
         yield "what is not in the records is only asked for again"
@@ -172,7 +192,7 @@ def lost_rules(job: Job, flow: Flow) -> Iterator[Failure]:
     rules = {rule.number: rule for rule in job.rules.rules} if flow.failed_rules else {}
     yield from (_from_bad(job.rules.path, bad) for bad in job.rules.bad)
     for number, fault in flow.failed_rules.items():
-        yield from_rule(rules[number], _destinations(rules[number]), fault)
+        yield from_rule(rules[number], destinations_of(rules[number]), fault)
 
 
 def _from_bad(path: str, bad: BadRule) -> Failure:
@@ -184,22 +204,6 @@ def _from_bad(path: str, bad: BadRule) -> Failure:
         code="RULE_INVALID",
         hint=bad.hint,
     )
-
-
-def _again(run: Run, failed_file: str) -> tuple[str, ...]:
-    """The command line that tries only what failed: this one, with another rules file."""
-    given = run.options.arguments
-    if run.options.verb == "copy":
-        return ("image-syncer", *given)
-    if not failed_file:
-        return ()
-    kept: list[str] = []
-    for word in given:
-        if kept and kept[-1] == "--images":
-            kept.pop()
-        elif not word.startswith("--images="):
-            kept.append(word)
-    return ("image-syncer", *kept, "--images", failed_file)
 
 
 def _cause_event(cause: Group) -> Event:
@@ -230,6 +234,15 @@ def _again_event(words: str) -> Event:
     return Event(name="run.again", message=message, fields={"command": words})
 
 
+def _left_event(run: Run, summary: Summary) -> Event:
+    return Event(
+        name="run.left",
+        level="warning",
+        message=f"{what_is_left(run)}; go on with: {command(summary)}",
+        fields={"signal": run.ending.signal, "left": summary.left, "rules": summary.unexpanded},
+    )
+
+
 def _finished(message: str, summary: Summary) -> Event:
     return Event(
         name="run.finish",
@@ -252,44 +265,6 @@ def _finished(message: str, summary: Summary) -> Event:
             "exit_code": summary.exit_code,
         },
     )
-
-
-def _write_files(run: Run) -> str:
-    """Write the files of successes and failures; returns where the failures are, or nothing."""
-    options, counts = run.options, run.flow.counts
-    try:
-        if options.success_file is not None:
-            rows = run.records.images(run=run.name, results={"copied", "unchanged"})
-            write_success(options.success_file, rows, fmt=options.success_format)
-        failed = counts.failed or counts.to_retry or counts.rules_failed or run.job.rules.bad
-        path = options.failed_file
-        if path is None and run.job.has_rules_file:
-            own = options.records / _FAILED_FILE
-            path = own if failed or own.exists() else None
-        if path is None:
-            return ""
-        rows = run.records.images(run=run.name, results={"failed"})
-        write_failed(path, rows, _lost_rules(run), fmt=format_of(path))
-    except MachineError as error:
-        run.say.tell(f"image-syncer: error: {error}")
-        return ""
-    return str(path) if run.job.has_rules_file else ""
-
-
-def _lost_rules(run: Run) -> list[tuple[str, tuple[str, ...]]]:
-    """Rules of which some images may never have been named: as written, for the next run."""
-    flow, rules = run.flow, run.job.rules
-    lost = {*flow.failed_rules, *(flow.unexpanded if not flow.finished else ())}
-    bad = [(rule.text, rule.destinations) for rule in rules.bad]
-    return bad + [(rule.text, _destinations(rule)) for rule in rules.rules if rule.number in lost]
-
-
-def _destinations(rule: Rule) -> tuple[str, ...]:
-    return tuple(_target(target) for target in rule.targets)
-
-
-def _target(target: Target) -> str:
-    return str(target.repository) + (":" + ",".join(target.names) if target.names else "")
 
 
 def _write_report(run: Run, summary: Summary) -> bool:

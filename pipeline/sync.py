@@ -30,8 +30,9 @@ from pipeline.progress import choose
 from pipeline.progress.heartbeat import Heartbeat
 from pipeline.progress.noting import Noting
 from pipeline.records import Records
-from pipeline.report.files import check_writable, format_of
+from pipeline.report.files import format_of
 from pipeline.report.history import History
+from pipeline.report.output import check_writable
 from pipeline.report.standing import text_of
 from pipeline.settings import Limits, Options, Settings
 
@@ -214,14 +215,13 @@ def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int
             ending=ending,
             seconds=time.monotonic() - began,
             say=say,
+            exporter=exporter,
         )
         summary = conclude(over, log)
         noting.end(summary, trouble=str(ending.trouble or ""))
         with suppress(MachineError):
             # What the images need is on disk: that this note is not, is no reason to end otherwise.
             records.flush()
-        if exporter is not None:
-            exporter.end(succeeded=summary.exit_code == 0)
     if ending.trouble is not None:
         raise ending.trouble
     return summary.exit_code

@@ -20,7 +20,7 @@ LEVELS = (
     {"stages"},
     {"engine"},
     {"progress", "report", "metrics"},
-    {"sync", "conclude", "check", "status"},
+    {"sync", "conclude", "check", "retry", "status"},
     {"cli"},
     {"__main__"},
 )

@@ -16,11 +16,12 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, write_to_textfile
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from pipeline.errors import FileError, UsageError
+from pipeline.errors import FileError, MachineError, UsageError
 from pipeline.log import Event
 from pipeline.metrics.gauge import Gauge
+from pipeline.report.output import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,35 +87,30 @@ class Exporter:
         if self._path is not None and time.monotonic() - self._written >= _WRITE_EVERY:
             self._write()
 
-    def end(self, *, succeeded: bool) -> None:
-        """The run is over: the last figures."""
+    def end(self, *, succeeded: bool) -> bool:
+        """The run is over: the last figures; whether they are where they were asked for."""
         self._gauge.end(succeeded=succeeded)
-        if self._path is not None:
-            self._write()
+        return self._path is None or self._write()
 
     def close(self) -> None:
         """Answer no more."""
         if self._server is not None:
             self._server.stop()
 
-    def _write(self) -> None:
-        """Write the file beside its name and rename it; one that cannot be written is said once."""
+    def _write(self) -> bool:
+        """Write the file, or whatever the path leads to; one that cannot be written is said once."""
         assert self._path is not None
         self._written = time.monotonic()
         try:
-            write_to_textfile(str(self._path), self._registry)
-        except OSError as error:
+            write_text(self._path, [generate_latest(self._registry).decode()])
+        except MachineError as error:
             if not self._told:
                 self._told = True
-                reason = error.strerror or str(error)
-                self._say(
-                    Event(
-                        name="metrics.trouble",
-                        level="warning",
-                        message=f"metrics: {self._path} cannot be written: {reason}; the run goes on",
-                        fields={"file.path": str(self._path), "reason": reason},
-                    )
-                )
+                fields = {"file.path": str(self._path), "reason": str(error)}
+                message = f"metrics: {error}; the run goes on"
+                self._say(Event(name="metrics.trouble", level="warning", message=message, fields=fields))
+            return False
+        return True
 
 
 class _Server(socketserver.ThreadingTCPServer):

@@ -72,6 +72,11 @@ class Rule:
     selection: Selection
     targets: tuple[Target, ...]
 
+    @property
+    def place(self) -> str:
+        """Where it stands, in words."""
+        return f"line {self.line}" if self.line else "the command line"
+
 
 @lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> Matcher:

@@ -70,7 +70,8 @@ def prune(root: str, read: Mapping[str, Manifest], wanted: Filter) -> Plan | Ski
     """Turn the manifests of an image into what is to be pushed.
 
     An index of which all is kept is pushed as it is; of which some is kept, as a new index; of which nothing
-    is kept, not at all. Under an inactive filter everything is kept.
+    is kept, not at all. Under an inactive filter everything is kept, and so is an index that names nothing
+    (image-spec, image-index.md: "manifests" may be empty) under any: no platform of it is unwanted.
 
     Args:
         root: digest of the image's top manifest.
@@ -87,7 +88,7 @@ def prune(root: str, read: Mapping[str, Manifest], wanted: Filter) -> Plan | Ski
             pruned[digest] = _pruned(read[digest], pruned, wanted)
     top = pruned[root]
     indexes = [read[digest] for digest in pruned if read[digest].kind == "index"]
-    if top is None or (read[root].kind == "index" and not top.children):
+    if top is None:
         return Skip(reason=_reason(indexes, wanted))
     if read[root].kind != "index" and not wanted.matches(top.platform):
         return Skip(reason=f"its platform {top.platform} does not match {wanted}")
@@ -135,7 +136,7 @@ def _kept(index: Manifest, wanted: Filter) -> Sequence[Descriptor]:
 
 def _pruned(manifest: Manifest, pruned: Mapping[str, Manifest | None], wanted: Filter) -> Manifest | None:
     """What the filter leaves of a manifest whose children are pruned; None: nothing."""
-    if manifest.kind != "index" or not wanted.active:
+    if manifest.kind != "index" or not (wanted.active and manifest.children):
         return manifest
     there = [(entry, new) for entry in _kept(manifest, wanted) if (new := pruned[entry.digest]) is not None]
     present = {entry.digest for entry, _ in there}
@@ -155,8 +156,6 @@ def _entries(manifests: Iterable[Manifest]) -> int:
 def _reason(indexes: Iterable[Manifest], wanted: Filter) -> str:
     """Why nothing is left of an index."""
     entries = [entry for index in indexes for entry in index.children]
-    if not entries:
-        return "the index names no manifest"
     platforms = sorted({str(entry.platform) for entry in entries if entry.platform and not entry.attests})
     named = ", ".join(platforms[:_NAMED])
     more = f" and {len(platforms) - _NAMED} more" if len(platforms) > _NAMED else ""

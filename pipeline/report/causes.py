@@ -1,7 +1,7 @@
 """Failures by cause: thousands of failed images have a handful of causes, and each asks for one thing to do.
 
-A cause is a side, a registry, a status and a code, never the registry's words: those differ from image to
-image. Registries choose codes too, so causes beyond a number are put together.
+A cause is a side, a registry, a status, a code and what to do about it, never the registry's words: those
+differ from image to image. Registries choose codes too, so causes beyond a number are put together.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _MOST = 40
 EXAMPLES = 20
 """Failures that a cause keeps."""
 
+CONFLICT = "TAG_CONFLICT"
+"""The code of images that lost their destination tag: only the rules file can be mended."""
+
 _MEANINGS = {
     "MANIFEST_UNKNOWN": "no such tag or digest",
     "NAME_UNKNOWN": "no such repository",
@@ -36,11 +39,12 @@ _MEANINGS = {
     "TIMEOUT": "it does not answer in time",
     "CONNECTION_LOST": "it breaks connections off",
     "DIGEST_MISMATCH": "the content is not what its digest names",
+    "DIGEST_CHANGED": "the platform filter changes the digest that is the destination",
     "SIZE_MISMATCH": "the content is not as long as announced",
     "NOT_A_REGISTRY": "a web page came instead of a registry's answer",
     "TOO_LARGE": "larger than is read",
     "TAG_IMMUTABLE": "the tag is there with another content, and may not be changed",
-    "TAG_CONFLICT": "two rules give one destination tag a source",
+    CONFLICT: "two rules give one destination tag a source",
     "WORKER_DIED": "the work on it kills its process",
     "CREDENTIALS": "no login is to be had",
     "INTERNAL": "a defect of image-syncer",
@@ -133,6 +137,11 @@ class Group:
         return f"{place}: {cause}" if place else cause
 
     @property
+    def may_be_tried(self) -> bool:
+        """Whether rules of these failures alone do what the whole file would."""
+        return self.code != CONFLICT
+
+    @property
     def advice(self) -> str:
         """What the reader can do."""
         general = _ADVICE.get(self.code) or _ADVICE.get(str(self.status)) if not self.hint else self.hint
@@ -173,15 +182,15 @@ def from_rule(rule: Rule, destinations: tuple[str, ...], fault: Fault) -> Failur
 
 def group(failures: Iterable[Failure]) -> tuple[Group, ...]:
     """The causes, most failures first; what is held does not grow with the number of failures."""
-    found: dict[tuple[str, str, int, str], Group] = {}
+    found: dict[tuple[str, str, int, str, str], Group] = {}
     for failure in failures:
-        key = (failure.side, failure.registry, failure.status, failure.code)
+        key = (failure.side, failure.registry, failure.status, failure.code, failure.hint)
         if key not in found and len(found) >= _MOST:
-            key = ("", "", 0, "OTHER")
+            key = ("", "", 0, "OTHER", "")
         entry = found.get(key)
         if entry is None:
-            side, registry, status, code = key
-            hint, retryable = (failure.hint, failure.retryable) if code != "OTHER" else ("", False)
+            side, registry, status, code, hint = key
+            retryable = failure.retryable and code != "OTHER"
             entry = found[key] = Group(
                 side=side, registry=registry, status=status, code=code, hint=hint, retryable=retryable
             )

@@ -1,22 +1,19 @@
-"""The files that a run leaves: written beside their name and renamed when complete.
+"""The files of successes and failures: rules files, sources in order, each with the list of its destinations.
 
-So a reader never sees half a file, and a run that is killed leaves the old one. The files of successes and
-failures are rules files: sources in order, each with the list of its destinations. They are written row by
-row, so their length does not matter. Text is quoted by hand since neither json nor yaml writes row by row,
-and so that JSON and YAML readers both get back what was written.
+They are written row by row, so their length does not matter. Text is quoted by hand since neither json nor
+yaml writes row by row, and so that JSON and YAML readers both get back what was written.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.errors import FileError, MachineError
+from pipeline.errors import FileError
+from pipeline.report.output import is_stream, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,31 +36,17 @@ _SIMPLE_KEY = 1_000
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file's name asks for.
+    """The format that a file's name asks for; YAML where it is a device or a pipe, whose names say nothing.
 
     Raises:
         FileError: it ends in neither .json, .yaml nor .yml.
     """
     known = _FORMATS.get(path.suffix.lower())
+    if known is None and is_stream(path):
+        return "yaml"
     if known is None:
         raise FileError(str(path), f"a file's name ends in {', '.join(_FORMATS)}")
     return known
-
-
-def check_writable(path: Path) -> None:
-    """Make sure, before anything begins, that the file can be written when all is over.
-
-    Raises:
-        FileError: its folder is missing or not writable, or the path is a folder.
-    """
-    try:
-        if path.is_dir():
-            raise FileError(str(path), "it is a folder; name a file")
-        beside = _beside(path)
-        beside.touch()
-        beside.unlink()
-    except OSError as error:
-        raise FileError(str(path), f"it cannot be written: {error.strerror}") from error
 
 
 def write_success(path: Path, rows: Iterable[ImageRow], *, fmt: Format) -> None:
@@ -80,19 +63,34 @@ def write_success(path: Path, rows: Iterable[ImageRow], *, fmt: Format) -> None:
     write_text(path, _FORMS[fmt](_grouped(rows)))
 
 
-def write_failed(path: Path, rows: Iterable[ImageRow], bad_rules: Iterable[Entry], *, fmt: Format) -> None:
+def write_failed(
+    path: Path,
+    rows: Iterable[ImageRow],
+    more: Iterable[Entry],
+    *,
+    fmt: Format,
+    remark: Callable[[], str] = lambda: "",
+) -> None:
     """Write what is not at its destination, as a rules file for the next run.
 
     Args:
         path: the file; an old one is replaced when the new one is complete.
         rows: failed images in order of source, then destination.
-        bad_rules: rules that failed as a whole: the source as written, the destinations as written.
+        more: further sources with their destinations: rules that failed as a whole or have not been expanded
+            to their end, as written, and images that were begun.
         fmt: yaml or json.
+        remark: a line for people at the end of a YAML file, asked for when all rows are read; empty: none.
 
     Raises:
         MachineError: it cannot be written.
     """
-    write_text(path, _FORMS[fmt](_with_rules(_grouped(rows), bad_rules)))
+
+    def pieces() -> Iterator[str]:
+        yield from _FORMS[fmt](_with_rules(_grouped(rows), more))
+        if fmt == "yaml" and (text := remark()):
+            yield f"# {text}\n"
+
+    write_text(path, pieces())
 
 
 def _grouped(rows: Iterable[ImageRow]) -> Iterator[Entry]:
@@ -101,14 +99,13 @@ def _grouped(rows: Iterable[ImageRow]) -> Iterator[Entry]:
         yield source, tuple(dict.fromkeys(row.destination for row in group))
 
 
-def _with_rules(entries: Iterable[Entry], bad_rules: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries, then the rules, each source once: the second of two equal keys would hide the first."""
+def _with_rules(entries: Iterable[Entry], more: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries, then the others, each source once: the second of two equal keys would hide the first."""
     waiting: dict[str, dict[str, None]] = {}
-    for source, destinations in bad_rules:
+    for source, destinations in more:
         waiting.setdefault(source, {}).update(dict.fromkeys(destinations))
     for source, destinations in entries:
-        more = waiting.pop(source, {})
-        yield source, tuple(dict.fromkeys((*destinations, *more)))
+        yield source, tuple(dict.fromkeys((*destinations, *waiting.pop(source, {}))))
     for source, rest in waiting.items():
         yield source, tuple(rest)
 
@@ -116,31 +113,6 @@ def _with_rules(entries: Iterable[Entry], bad_rules: Iterable[Entry]) -> Iterato
 def rules_text(entries: Iterable[Entry]) -> str:
     """The entries as a rules file in YAML."""
     return "".join(_yaml(entries))
-
-
-def write_text(path: Path, pieces: Iterable[str]) -> None:
-    """Write a file; an old one is replaced when the new one is complete and on disk.
-
-    Raises:
-        MachineError: it cannot be written.
-    """
-    beside = _beside(path)
-    try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise MachineError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()
-
-
-def _beside(path: Path) -> Path:
-    """The name under which the file is written: hidden, and this process's own."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def _json(entries: Iterable[Entry]) -> Iterator[str]:

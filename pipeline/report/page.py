@@ -90,7 +90,7 @@ def page(
         summary=summary,
         verdict=verdict(summary),
         numbers=_numbers(summary),
-        groups=[(cause, rules_text(entries(cause))) for cause in summary.causes],
+        groups=[(each, rules_text(entries(each)) if each.may_be_tried else "") for each in summary.causes],
         again=command(summary) if summary.again else "",
         charts=[chart for chart in (images_over_time(history), bytes_over_time(history)) if chart],
         spent=time_spent(history),

@@ -50,6 +50,10 @@ class Summary:
     """Rules in the rules file, wrong ones included."""
     rules_failed: int = 0
     """Rules that failed as a whole."""
+    unexpanded: int = 0
+    """Rules of which an interrupted run does not know all images."""
+    is_stopped: bool = False
+    """Whether the run was interrupted with work left."""
     bytes: int = 0
     """Bytes of blobs and manifests sent."""
     read: int = 0
@@ -72,7 +76,7 @@ class Summary:
     notes: tuple[str, ...] = ()
     """Further lines: what else is to be known."""
     again: tuple[str, ...] = ()
-    """The command that tries only the failed ones again, word by word; empty: there is none."""
+    """The command that does what is left, word by word; empty: there is none."""
     report: str = ""
     """The HTML report's path; empty: none was written."""
 
@@ -95,9 +99,14 @@ def verdict(summary: Summary) -> str:
 
 
 def last_line(summary: Summary) -> str:
-    """The line that users of the original tool search logs for."""
-    lost = summary.failed + summary.rules_failed
-    return f"Synchronization finished, {lost} tasks failed, cost {format_duration(summary.seconds)}."
+    """The line that users of the original tool search logs for; a run with work left has not finished."""
+    tasks = f"{summary.failed + summary.rules_failed} tasks failed"
+    took = f"cost {format_duration(summary.seconds)}."
+    if not summary.is_stopped:
+        return f"Synchronization finished, {tasks}, {took}"
+    left = f"{format_count(summary.left, 'image')} begun and not finished"
+    rules = f"{format_count(summary.unexpanded, 'rule')} not fully expanded"
+    return f"Synchronization stopped, {tasks}, {left}, {rules}, {took}"
 
 
 def summary_lines(summary: Summary) -> list[str]:
@@ -106,14 +115,14 @@ def summary_lines(summary: Summary) -> list[str]:
     lines += [f"  {line}" for line in (*_waits(summary), *summary.notes)]
     lines += cause_lines(summary.causes)
     if summary.again:
-        lines.append(f"Try these again:  {command(summary)}")
+        lines.append(f"{'Go on' if summary.is_stopped else 'Try these again'}:  {command(summary)}")
     if summary.report:
         lines.append(f"Report:  {summary.report}")
     return [printable(line) for line in (*lines, last_line(summary))]
 
 
 def command(summary: Summary) -> str:
-    """The command that tries only the failed ones again, as one types it."""
+    """The command that does what is left, as one types it."""
     import shlex  # noqa: PLC0415 - only where something failed
 
     return shlex.join(summary.again)
@@ -191,7 +200,7 @@ def as_object(summary: Summary) -> dict[str, Any]:
             "failed": summary.failed,
             "unfinished": summary.left,
         },
-        "rules": {"total": summary.rules, "failed": summary.rules_failed},
+        "rules": {"total": summary.rules, "failed": summary.rules_failed, "unexpanded": summary.unexpanded},
         "bytes": {"received": summary.read, "sent": summary.bytes, "spared": summary.spared},
         "blobs": {"uploaded": summary.uploaded, "mounted": summary.mounted, "present": summary.present},
         "requests": {"total": summary.requests, "by_registry": dict(summary.requests_by_registry or {})},

@@ -157,7 +157,7 @@ def left_of(held: Held, digest: str, wanted: Wanted, *, top: bool = True) -> Tre
             tree = left_of(held, entry["digest"], wanted, top=False)
             if tree is not None:
                 below[entry["digest"]] = tree
-    if not below:
+    if every and not below:
         return None
     for entry in every:
         if _attested(entry) in below and entry["digest"] not in below:

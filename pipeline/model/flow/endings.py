@@ -122,7 +122,7 @@ class Endings:
         if first is not None and first.rule == image.rule:
             by = f"the rule of {f'line {place}' if place else 'the command line'} gives it two sources"
         else:
-            which = f"line {other} and line {place}" if other != place else f"both of line {place}"
+            which = f"line {place} and line {other}" if other != place else f"both of line {place}"
             by = f"two rules give it a source ({which})"
         return Fault(
             operation=f"write {image.destination}",

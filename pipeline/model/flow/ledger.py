@@ -318,7 +318,7 @@ class Flow:
 
     @property
     def unfinished(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Sources and destinations of the open images, but for those whose destination another rule claims."""
+        """Source and destination of each open image, but for those whose destination another rule claims."""
         images = (image for image in self._images.open_images if not image.rival)
         return [(str(image.source), (str(image.destination),)) for image in images]
 

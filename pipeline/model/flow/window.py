@@ -242,7 +242,7 @@ class Window:
         self._desk.events.append(
             Event(
                 name="rule.retry" if again else "rule.failed",
-                message=f"rule {rule.text} (line {rule.line}): {fault}"
+                message=f"rule {rule.text} ({rule.place}): {fault}"
                 + (f"; try {self._attempt}, " + (f"tried again {LATER}" if again else "not tried again")),
                 level="warning" if again else "error",
                 fields={

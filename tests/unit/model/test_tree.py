@@ -218,10 +218,23 @@ class TestPrune:
 
     @pytest.mark.parametrize("wanted", [EVERYTHING, AMD64])
     def test_empty_index(self, wanted: Filter) -> None:
-        """An index that names nothing is never pushed."""
+        """An index that names nothing is pushed as it is, since no filter drops anything of it."""
         read: Read = {}
         root = root_of(store(read, make.index()))
-        assert Skip(reason="the index names no manifest") == prune(root, read, wanted)
+        assert Plan(manifests=(read[root],), dropped=0, original=root) == prune(root, read, wanted)
+
+    def test_empty_index_within(self) -> None:
+        """An entry that is such an index is kept where its platform is wanted, else dropped."""
+        read: Read = {}
+        empty = store(read, make.index())
+        root = root_of(store(read, make.index(on("amd64", empty, make.OCI_INDEX), on("arm64", b"gone"))))
+        outcome = prune(root, read, AMD64)
+        assert isinstance(outcome, Plan)
+        assert root_of(empty) == outcome.manifests[0].digest
+        assert 1 == outcome.dropped
+        read = {}
+        root = root_of(store(read, make.index(on("arm64", store(read, make.index()), make.OCI_INDEX))))
+        assert isinstance(prune(root, read, AMD64), Skip)
 
     def test_nested(self) -> None:
         """A nested index is filtered too: rewritten, its parent names it anew; with nothing left, it goes."""
@@ -298,17 +311,20 @@ filters = st.sampled_from(["", "amd64", "arm64,amd64", "386"]).map(
 )
 
 
-def survivors(digest: str, read: Read, wanted: Filter) -> set[str]:
-    """Digests of the images that the filter leaves below a manifest, told by plain recursion."""
+def survivors(digest: str, read: Read, wanted: Filter) -> set[str] | None:
+    """Digests of the images that the filter leaves below a manifest; None: it goes too."""
     manifest = read[digest]
     if manifest.kind != "index":
         return {digest}
     found: dict[str, set[str]] = {}
     for child in manifest.children:
         if not child.attests and wanted.matches(child.platform):
-            found[child.digest] = survivors(child.digest, read, wanted)
-    left = {name for name, images in found.items() if images or not wanted.active}
-    attested = {child.digest for child in manifest.children if child.attests and child.attests in left}
+            images = survivors(child.digest, read, wanted)
+            if images is not None:
+                found[child.digest] = images
+    if manifest.children and not found:
+        return None
+    attested = {child.digest for child in manifest.children if child.attests and child.attests in found}
     return attested.union(*found.values())
 
 
@@ -333,7 +349,7 @@ class TestAnyTree:
         expected = survivors(root, read, wanted)
         outcome = prune(root, read, wanted)
         if isinstance(outcome, Skip):
-            assert expected == set()
+            assert expected is None
             return
         assert expected == {item.digest for item in outcome.manifests if item.kind != "index"}
         assert_push_order(outcome)

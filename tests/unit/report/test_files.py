@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import FileError, MachineError
 from pipeline.model.facts import ImageRow
-from pipeline.report import files
 from pipeline.report.files import (
     Entry,
     Format,
-    check_writable,
     format_of,
     write_failed,
     write_success,
@@ -186,41 +181,3 @@ def test_format_unknown(name: str) -> None:
     """Any other name is an error that lists the ends that are known."""
     with pytest.raises(FileError, match=r"\.json, \.yaml, \.yml"):
         format_of(Path(name))
-
-
-class TestCheckWritable:
-    def test_writable(self, tmp_path: Path) -> None:
-        """Checking leaves nothing behind, and an old file as it is."""
-        check_writable(tmp_path / "new.yaml")
-        assert list(tmp_path.iterdir()) == []
-        (tmp_path / "old.yaml").write_text("old")
-        check_writable(tmp_path / "old.yaml")
-        assert (tmp_path / "old.yaml").read_text() == "old"
-
-    @pytest.mark.parametrize(("name", "words"), [(".", "folder"), ("missing/a.yaml", "No such file")])
-    def test_unwritable(self, tmp_path: Path, name: str, words: str) -> None:
-        """A folder, or a path in none, is an error of usage."""
-        with pytest.raises(FileError, match=words) as caught:
-            check_writable(tmp_path / name)
-
-        assert caught.value.exit_code == 2
-
-    @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes from root what modes forbid")
-    def test_read_only_folder(self, tmp_path: Path) -> None:
-        """A folder that does not let us write is found before the run."""
-        script = (
-            "import sys, pathlib, pipeline.report.files as r; r.check_writable(pathlib.Path(sys.argv[1]))"
-        )
-        less = "-dac_override,-dac_read_search"
-        limits = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}"]
-        tmp_path.chmod(0o500)
-        found = subprocess.run(
-            [*limits, sys.executable, "-c", script, tmp_path / "a.yaml"],
-            cwd=Path(files.__file__).parents[2],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        tmp_path.chmod(0o700)
-
-        assert found.stderr.splitlines()[-1].endswith("a.yaml: it cannot be written: Permission denied")

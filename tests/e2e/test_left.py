@@ -1,0 +1,222 @@
+"""What a run leaves for the next one: the file of failures, the command that goes on, and how it is said."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.e2e.command import wait_for
+from tests.registry.content import image, layer
+from tests.registry.faults import Fault, Reply, Stall
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command, Result
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+
+def failed(command: Command, name: str = "records/failed.yaml") -> Any:
+    """What the file of failures holds."""
+    return yaml.safe_load((command.folder / name).read_text())
+
+
+def stop(command: Command, source: Registry, *arguments: str) -> Result:
+    """Start a run, stop it while it reads a blob, and let it drain for no time."""
+    before = len(source.requests(path="/blobs/"))
+    source.fault(Fault(action=Stall(), method="GET", path="/blobs/", times=None))
+    process = command.start("--drain", "0", *arguments)
+    wait_for(lambda: len(source.requests(path="/blobs/")) > before)
+    process.send_signal(signal.SIGTERM)
+    result = command.end(process)
+    source.release()
+    return result
+
+
+class TestStopped:
+    @pytest.fixture
+    def both(self, command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+        """A source with two repositories, of which one rule names a tag and the other one all."""
+        source, mirror = scripted(), scripted()
+        for name in ("named", "whole"):
+            source.add(f"team/{name}", image(layer(name)), "v1")
+        command.insecure(source.address, mirror.address)
+        command.rules(
+            {
+                f"{source.address}/team/named:v1": f"{mirror.address}/copy/named",
+                f"{source.address}/team/whole": f"{mirror.address}/copy/whole",
+            }
+        )
+        return source, mirror
+
+    def test_open_images(self, command: Command, both: tuple[Registry, Registry]) -> None:
+        """The file of failures names images that were begun, also after a retry of it that was stopped."""
+        source, mirror = both
+        named = {f"{source.address}/team/named:v1": [f"{mirror.address}/copy/named:v1"]}
+        first = stop(command, source)
+        after_first = failed(command)
+        second = stop(command, source, "--images", "records/failed.yaml")
+        after_second = failed(command)
+        source.clear_faults()
+        last = command.run("--images", "records/failed.yaml")
+
+        assert (first.code, second.code, last.code) == (143, 143, 0), last.text
+        assert named.items() <= after_first.items()
+        assert named.items() <= after_second.items()
+        assert failed(command) == {}
+        for name in ("named", "whole"):
+            assert mirror.tags(f"copy/{name}") == source.tags(f"team/{name}") != {}
+
+    def test_words(self, command: Command, both: tuple[Registry, Registry]) -> None:
+        """Off a terminal a stopped run says how many images are begun, which rules are open, how to go on."""
+        source, _ = both
+        source.fault(Fault(action=Stall(), path="/team/whole/tags/list"))
+        result = stop(command, source, "--images", "images.json")
+
+        (event,) = result.events("run.left")
+        (finish,) = result.events("run.finish")
+        assert (event["signal"], event["left"], event["rules"]) == ("15", "1", "1")
+        assert (
+            "stopped by SIGTERM: 1 images begun and not finished, 1 rules not fully expanded:"
+            f" {source.address}/team/whole (line 1);"
+            " go on with: image-syncer --drain 0 --images images.json" in event["msg"]
+        )
+        assert (
+            "Synchronization stopped, 0 tasks failed, 1 image begun and not finished, 1 rule not"
+            in finish["msg"]
+        )
+
+    def test_object(self, command: Command, both: tuple[Registry, Registry]) -> None:
+        """A program reads the command that goes on, and what is left."""
+        source, _ = both
+        found = json.loads(stop(command, source, "--json").output)
+
+        assert found["try_again"] == ["image-syncer", "--drain", "0", "--json"]
+        assert found["images"]["unfinished"] >= 1
+
+
+class TestConflicts:
+    def test_judged_late(self, command: Command, scripted: Scripted) -> None:
+        """Neither does one that could not be compared with what the first rule brought."""
+        source, other, mirror = scripted(), scripted(), scripted()
+        source.add("team/app", image(layer("first")), "v1")
+        other.fault(Fault(method="HEAD", action=Reply(status=403), times=None))
+        other.fault(Fault(method="GET", action=Reply(status=403), times=None))
+        command.insecure(source.address, other.address, mirror.address)
+        command.rules(
+            {
+                f"{source.address}/team/app:v1": f"{mirror.address}/copy/app",
+                f"{other.address}/team/app:v1": f"{mirror.address}/copy/app",
+            }
+        )
+        result = command.run("--json")
+
+        assert (result.code, failed(command), commands(result)) == (1, {}, []), result.text
+
+    def test_left_out(self, command: Command, scripted: Scripted) -> None:
+        """An image that lost its tag to the first rule is counted, but does not win when the file is run."""
+        source, mirror = scripted(), scripted()
+        for name in ("first", "second"):
+            source.add(f"team/{name}", image(layer(name)), "v1")
+        command.insecure(source.address, mirror.address)
+        command.rules(
+            {
+                f"{source.address}/team/second:v1": f"{mirror.address}/copy/app",
+                f"{source.address}/team/first:v1": f"{mirror.address}/copy/app",
+                f"{source.address}/team/first:none": f"{mirror.address}/copy/app",
+            }
+        )
+        result = command.run()
+        text = (command.folder / "records/failed.yaml").read_text()
+        again = command.run("--images", "records/failed.yaml")
+
+        assert (result.code, result.finish["failed"], again.code) == (1, 2, 1), result.text
+        assert yaml.safe_load(text) == {
+            f"{source.address}/team/first:none": [f"{mirror.address}/copy/app:none"]
+        }
+        assert text.splitlines()[-1].startswith("# left out: 1 image ")
+        assert mirror.tags("copy/app") == source.tags("team/second")
+
+    @pytest.mark.parametrize(
+        ("source_tags", "target_tags", "words"),
+        [("v1,v2", "x,x", "the rule of line 1 gives it two sources; the first one wins")],
+    )
+    def test_one_rule(
+        self, command: Command, scripted: Scripted, source_tags: str, target_tags: str, words: str
+    ) -> None:
+        """One rule that gives a tag two sources is named, and nothing is offered to be tried again."""
+        source, mirror = scripted(), scripted()
+        for tag in source_tags.split(","):
+            source.add("team/app", image(layer(tag)), tag)
+        command.insecure(source.address, mirror.address)
+        command.rules(
+            {f"{source.address}/team/app:{source_tags}": f"{mirror.address}/copy/app:{target_tags}"}
+        )
+        result = command.run("--json")
+        copied = command.run(
+            "copy", f"{source.address}/team/app:{source_tags}", f"{mirror.address}/copy/app:{target_tags}"
+        )
+
+        assert json.loads(result.output)["try_again"] == []
+        assert words in result.text
+        assert "the rule of the command line gives it two sources" in copied.text
+
+
+def commands(result: Result) -> list[str]:
+    """The command that the summary names."""
+    found: list[str] = json.loads(result.output)["try_again"]
+    return found
+
+
+class TestTryAgain:
+    @pytest.fixture
+    def source(self, command: Command, scripted: Scripted) -> str:
+        """A registry that has nothing."""
+        registry = scripted()
+        command.insecure(registry.address)
+        return registry.address
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ("--json", "--json --images records/failed.yaml"),
+            ("--json --images=images.json -r 0", "--json -r 0 --images records/failed.yaml"),
+            ("--records=r --json sync", "--records=r --json sync --images r/failed.yaml"),
+            ("--json --output-failed-images bad.json", "--json --images bad.json"),
+            ("--output-success-images good.yaml --json", "--json --images records/failed.yaml"),
+            (
+                "--json --auth auth.json --images images.json --",
+                "--json --auth auth.json --images records/failed.yaml --",
+            ),
+        ],
+    )
+    def test_rules_file(self, command: Command, source: str, given: str, expected: str) -> None:
+        """The command has another rules file, and leaves the lists of this run as they are."""
+        command.rules({f"{source}/a:v1": f"{source}/b"})
+        words = commands(command.run(*given.split()))
+        again = command.run(*words[1:])
+
+        assert words == ["image-syncer", *expected.split()]
+        assert (again.code, json.loads(again.output)["images"]["failed"]) == (1, 1)
+
+    @pytest.mark.parametrize(
+        "given", ["--json", "--json --config config.json --output-failed-images bad.yaml"]
+    )
+    def test_single_file(self, command: Command, source: str, given: str) -> None:
+        """Of a file with rules and credentials it is the same command, since --images would not be read."""
+        rules = {f"{source}/a:v1": f"{source}/b"}
+        command.write("config.json", {"auth": {source: {"insecure": True}}, "images": rules})
+        for name in ("auth.json", "images.json"):
+            (command.folder / name).unlink(missing_ok=True)
+
+        assert shlex.join(commands(command.run(*given.split()))) == f"image-syncer {given}"
+
+    def test_copy(self, command: Command, source: str) -> None:
+        """Of `copy` it is the same command."""
+        given = ["copy", f"{source}/a:v1", f"{source}/b", "--json", "--retries", "0"]
+
+        assert commands(command.run(*given)) == ["image-syncer", *given]
