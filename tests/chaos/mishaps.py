@@ -167,8 +167,15 @@ class Mishaps:
         return there
 
     def _damage_records(self, _: Watched, choice: float) -> bool:
-        """The database, or the log of its last writes, is overwritten or cut off."""
-        files = sorted(path for path in self._store().glob("*") if path.is_file() and path.stat().st_size)
+        """The database, or the log of its last writes, is overwritten or cut off.
+
+        Not the index of that log: it is memory that processes share, and whoever cuts it off kills them (SIGBUS).
+        """
+        files = sorted(
+            path
+            for path in self._store().glob("*")
+            if path.is_file() and path.suffix != ".db-shm" and path.stat().st_size
+        )
         if not files:
             return False
         path = _pick(files, choice)

@@ -30,9 +30,9 @@ def read(call: Call, name: str, reference: str) -> Response:
         raise Refusal(405, "UNSUPPORTED")
     repository = call.store.get(name)
     digest = repository.resolve(reference) if repository else None
-    if repository is None or digest is None:
+    stored = repository.manifests.get(digest) if repository and digest else None
+    if stored is None:
         raise Refusal(404, "MANIFEST_UNKNOWN", "manifest unknown", detail={"Tag": reference})
-    stored = repository.manifests[digest]
     if call.options.strict_accept and stored.media_type not in call.entry.headers.get("accept", ""):
         message = f"manifest found, but accept header does not support {stored.media_type}"
         raise Refusal(404, "MANIFEST_UNKNOWN", message)
