@@ -7,6 +7,7 @@
     |-- ManifestError         bytes that are no manifest; becomes a Fault
     |   `-- DigestMismatchError   not the bytes that were asked for; another try may bring them
     |-- MachineError          disk full, records in use or unwritable   exit 3
+    |   `-- LoginError            a credential helper program gives no login; becomes a Fault
     `-- RegistryError         what one operation met; carries a Fault
         |-- ThrottledError    the registry asks for a pause (429, 503 with Retry-After)
         `-- LackingError      a manifest names what the registry does not know
@@ -133,6 +134,25 @@ class MachineError(SyncError):
     """This machine stands in the way: disk full, records in use or unwritable, no processes."""
 
     exit_code = 3
+
+
+class LoginError(MachineError):
+    """A credential helper program gives no login.
+
+    Args:
+        message: what is wrong, never with the secret.
+        hint: what to do; empty where nothing useful is known.
+        passes: whether it may give one later without anybody doing anything.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", passes: bool) -> None:
+        """See the class."""
+        super().__init__(message)
+        self.message, self.hint, self.passes = message, hint, passes
+
+    def __str__(self) -> str:
+        """`message (hint)`."""
+        return self.message + (f" ({self.hint})" if self.hint else "")
 
 
 class RegistryError(SyncError):

@@ -53,7 +53,7 @@ class Keyring:
         """The credential of the longest key that is a whole-segment prefix of `repository`; never None.
 
         Raises:
-            MachineError: a helper program is missing, fails, or does not answer.
+            LoginError: a helper program is missing, fails, or does not answer.
         """
         for key in matching_keys(repository):
             credential = self._keys.get(key)

@@ -2,7 +2,8 @@
 
 Sources: docker/cli's config file (auths, credHelpers, credsStore), the protocol of docker-credential-helpers,
 and containers-auth.json(5). These files are not written for us: one that is broken is warned about and passed
-over, while a helper program that fails is an error, since going on as nobody would hide it.
+over, and so is a broken entry of one, while a helper program that fails is an error, since going on as nobody
+would hide it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Login:
         """What the file has for the repository: credHelpers, then credsStore, then auths; None: nothing.
 
         Raises:
-            MachineError: a helper program is missing, fails, or does not answer.
+            LoginError: a helper program is missing, fails, or does not answer.
         """
         names = registry_names(repository.registry)
         suffix = next((self.helpers[name] for name in names if name in self.helpers), self.store)
@@ -74,22 +75,28 @@ def read_logins(environ: Mapping[str, str]) -> tuple[tuple[Login, ...], list[Eve
     """Read all login files that there are, in the order in which they are asked.
 
     Returns:
-        The logins, and a warning for each file that cannot be used.
+        The logins, and a warning for each file, and each entry of one, that cannot be used.
     """
     logins, warnings = [], []
     for origin, content in _contents(environ):
         try:
             text = content.read_bytes() if isinstance(content, Path) else content
-            logins.append(_read_login(origin, json.loads(text)))
+            login, broken = _read_login(origin, json.loads(text))
+            logins.append(login)
+            warnings += [
+                _unreadable(origin, f"{origin}: {words}; its other entries are used") for words in broken
+            ]
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError, RecursionError) as error:
             words = getattr(error, "strerror", None) or f"it is no login file ({error})"
-            message = f"{origin} is not used: {words}"
-            fields = {"file.path": origin}
-            event = Event(name="config.login_unreadable", message=message, level="warning", fields=fields)
-            warnings.append(event)
+            warnings.append(_unreadable(origin, f"{origin} is not used: {words}"))
     return tuple(logins), warnings
+
+
+def _unreadable(origin: str, message: str) -> Event:
+    fields = {"file.path": origin}
+    return Event(name="config.login_unreadable", message=message, level="warning", fields=fields)
 
 
 def _contents(environ: Mapping[str, str]) -> Iterator[tuple[str, Path | str]]:
@@ -119,25 +126,38 @@ def _home(environ: Mapping[str, str]) -> Path:
         return Path("/")
 
 
-def _read_login(origin: str, config: Any) -> Login:
+def _read_login(origin: str, config: Any) -> tuple[Login, list[str]]:
     """Read what a login file holds.
 
+    Returns:
+        The login, and what is wrong with entries that were left out, in words without a secret.
+
     Raises:
-        ValueError: it has another shape; the message holds no secret.
+        ValueError: the file as a whole has another shape; likewise.
     """
     if not isinstance(config, dict):
         raise ValueError("it holds no JSON object")  # noqa: TRY004 - one error for all that is wrong with the file
     is_old = "auths" not in config and origin.endswith(".dockercfg")
-    auths = {}
+    auths, helpers, broken = {}, {}, []
     for text, entry in _object(config if is_old else config.get("auths"), "auths").items():
-        for key in _split_login_key(text):
-            auths[key] = text, _read_entry(origin, text, _object(entry, text))
-    helpers = {}
+        try:
+            auths.update(
+                {
+                    key: (text, _read_entry(origin, text, _object(entry, text)))
+                    for key in _split_login_key(text)
+                }
+            )
+        except ValueError as error:
+            broken.append(f"the login of {text} is not used: {error}")
     for text, suffix in _object(config.get("credHelpers"), "credHelpers").items():
-        for registry, _ in _split_login_key(text):
-            helpers[registry] = _string(suffix, f"credHelpers of {text}")
+        try:
+            helpers.update(
+                {name: _string(suffix, f"credHelpers of {text}") for name, _ in _split_login_key(text)}
+            )
+        except ValueError as error:
+            broken.append(f"the credential helper of {text} is not used: {error}")
     store = _string(config.get("credsStore"), "credsStore")
-    return Login(origin=origin, auths=auths, helpers=helpers, store=store)
+    return Login(origin=origin, auths=auths, helpers=helpers, store=store), broken
 
 
 def _split_login_key(text: str) -> tuple[Key, ...]:

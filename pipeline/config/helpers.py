@@ -7,13 +7,15 @@ it is kept for minutes only, since the token in it expires.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
 import threading
+from dataclasses import dataclass
 from time import monotonic
 
-from pipeline.errors import MachineError
+from pipeline.errors import LoginError
 from pipeline.model.credential import Credential
 
 HELPER_TIMEOUT = 30.0
@@ -26,6 +28,16 @@ FAILURE_LIFE = 20.0
 _NOT_FOUND = "credentials not found in native keychain"
 _SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_WORDS = 300
+_LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusal:
+    """What went wrong instead of an answer: see LoginError."""
+
+    message: str
+    hint: str = ""
+    passes: bool = True
 
 
 class Helpers:
@@ -35,7 +47,7 @@ class Helpers:
         """Know nothing yet."""
         self._guard = threading.Lock()
         self._locks: dict[tuple[str, str], threading.Lock] = {}
-        self._answers: dict[tuple[str, str], tuple[float, Credential | str | None]] = {}
+        self._answers: dict[tuple[str, str], tuple[float, Credential | _Refusal | None]] = {}
 
     def ask(self, suffix: str, server: str, *, origin: str) -> Credential | None:
         """What `docker-credential-SUFFIX get` has for `server`; None: nothing.
@@ -46,7 +58,7 @@ class Helpers:
             origin: the file that names the helper, for the error.
 
         Raises:
-            MachineError: the program is missing, fails, or does not answer; never with its secret.
+            LoginError: the program is missing, fails, or does not answer; never with its secret.
         """
         question = (suffix, server)
         with self._guard:
@@ -55,10 +67,10 @@ class Helpers:
             until, answer = self._answers.get(question, (0.0, None))
             if question not in self._answers or until < monotonic():
                 answer = _run_helper(suffix, server, origin)
-                life = FAILURE_LIFE if isinstance(answer, str) else ANSWER_LIFE
+                life = FAILURE_LIFE if isinstance(answer, _Refusal) else ANSWER_LIFE
                 self._answers[question] = monotonic() + life, answer
-        if isinstance(answer, str):
-            raise MachineError(answer)
+        if isinstance(answer, _Refusal):
+            raise LoginError(answer.message, hint=answer.hint, passes=answer.passes)
         return answer
 
     def forget(self, credential: Credential) -> None:
@@ -68,11 +80,13 @@ class Helpers:
                 self._answers.pop(question, None)
 
 
-def _run_helper(suffix: str, server: str, origin: str) -> Credential | str | None:
-    """One answer of a helper program: a credential, None for nothing, or what went wrong in words."""
+def _run_helper(suffix: str, server: str, origin: str) -> Credential | _Refusal | None:
+    """One answer of a helper program: a credential, None for nothing, or what went wrong."""
     program = f"docker-credential-{suffix}"
+    instead = f"or write {server} into the credentials file"
     if _SUFFIX.fullmatch(suffix) is None:
-        return f"{origin} names the credential helper {suffix!r}, which is no name of a program"
+        message = f"{origin} names the credential helper {suffix!r}, which is no name of a program"
+        return _Refusal(message=message, hint=f"correct {origin}, {instead}", passes=False)
     try:
         run = subprocess.run(  # noqa: S603 - the program is the user's own choice; the suffix holds no path
             [program, "get"],
@@ -82,30 +96,34 @@ def _run_helper(suffix: str, server: str, origin: str) -> Credential | str | Non
             check=False,
         )
     except FileNotFoundError:
-        hint = f"install it, or write {server} into the credentials file"
-        return f"{origin} names the credential helper {program}, which is not on the PATH ({hint})"
+        message = f"{origin} names the credential helper {program}, which is not on the PATH"
+        return _Refusal(message=message, hint=f"install it, {instead}", passes=False)
     except subprocess.TimeoutExpired:
         limit = f"{HELPER_TIMEOUT:.0f} s"
-        return f"{program} has not answered for {server} within {limit} (run it by hand to see why)"
+        message = f"{program} has not answered for {server} within {limit}"
+        return _Refusal(message=message, hint="run it by hand to see why")
     except OSError as error:
-        return f"{program}, named by {origin}, cannot be run: {error.strerror}"
+        message = f"{program}, named by {origin}, cannot be run: {error.strerror}"
+        lasts = error.errno in _LASTING
+        return _Refusal(message=message, hint=f"see its mode and kind, {instead}" * lasts, passes=not lasts)
     if run.returncode != 0:
         words = " ".join((run.stdout + b" " + run.stderr).decode("utf-8", "replace").split())
         if _NOT_FOUND in words:
             return None
         words = "it printed a secret, which is not shown" if '"Secret"' in words else words[:_MAX_WORDS]
-        return f"{program} failed for {server} with exit status {run.returncode}: {words or 'no words'}"
+        message = f"{program} failed for {server} with exit status {run.returncode}: {words or 'no words'}"
+        return _Refusal(message=message)
     return _read_answer(run.stdout, program, server)
 
 
-def _read_answer(content: bytes, program: str, server: str) -> Credential | str:
+def _read_answer(content: bytes, program: str, server: str) -> Credential | _Refusal:
     try:
         answer = json.loads(content)
         username, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError, RecursionError):
         username = secret = None
     if not isinstance(username, str) or not isinstance(secret, str):
-        return f"{program} answered for {server}, but not with JSON of Username and Secret"
+        return _Refusal(message=f"{program} answered for {server}, but not with JSON of Username and Secret")
     if username in {"<token>", ""} and secret:
         return Credential(origin=program, identity_token=secret)
     return Credential(origin=program, username=username, password=secret)

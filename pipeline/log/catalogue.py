@@ -196,7 +196,7 @@ EVENTS: Mapping[str, Entry] = {
     ),
     "config.unknown_key": _entry("a file has a key that means nothing", "warning", "file.path key line"),
     "config.login_unreadable": _entry(
-        "a file of docker logins cannot be read and is left out", "warning", "file.path"
+        "a file of docker logins, or an entry of it, cannot be read and is left out", "warning", "file.path"
     ),
     "config.no_credentials": _entry("there is no credentials file", "warning"),
     "credentials.chosen": _entry(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import requests
 
-from pipeline.errors import LackingError, MachineError, RegistryError, ThrottledError
+from pipeline.errors import LackingError, LoginError, RegistryError, ThrottledError
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
 from pipeline.registry.session import Body, Call, Session, finish
@@ -141,12 +141,18 @@ class Exchange:
             self._auth.tell_rejected(credential, error.fault, push=self.push)
 
     def _credential(self, call: Call) -> Credential:
-        """Who we are there; a helper program that fails is a fault of this operation, and may recover."""
+        """Who we are there; a helper program that fails is a fault of this operation."""
         try:
             return self._find(call.purpose.repository)
-        except MachineError as error:
+        except LoginError as error:
             raise RegistryError(
-                fault_for(call.purpose, words=str(error), code="CREDENTIALS", retryable=True)
+                fault_for(
+                    call.purpose,
+                    words=error.message,
+                    code="CREDENTIALS",
+                    retryable=error.passes,
+                    hint=error.hint,
+                )
             ) from None
 
     def _authorized(self, call: Call, credential: Credential, scopes: Scopes) -> tuple[Answer, bytes]:

@@ -136,6 +136,27 @@ def test_docker_login(command: Command, scripted: Scripted) -> None:
     assert SECRET not in result.text
 
 
+def test_missing_helper_program(command: Command, scripted: Scripted) -> None:
+    """A helper program that is not installed fails its images once, and says what to install or write."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.write("auth.json", {mirror.address: {"insecure": True}})
+    command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
+    (command.folder / ".docker").mkdir()
+    helpers = {"credHelpers": {source.address: "none-of-that"}}
+    (command.folder / ".docker" / "config.json").write_text(json.dumps(helpers))
+
+    result = command.run("--retries", "2", "--json")
+
+    (failure,) = json.loads(result.output)["failures"]
+    assert (result.code, failure["retryable"], result.events("image.retry")) == (1, False, []), result.text
+    assert (
+        "~/.docker/config.json names the credential helper docker-credential-none-of-that"
+        in failure["examples"][0]["message"]
+    )
+    assert failure["what_to_do"] == f"install it, or write {source.address} into the credentials file"
+
+
 def test_helper_program(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real helper program is asked once, by the registry's name on standard input."""
     program = tmp_path / "docker-credential-made"
