@@ -1,8 +1,16 @@
-"""Fixtures that all tests may ask for; no example of a property is held to a time, on whatever machine."""
+"""Fixtures that all tests may ask for; no example of a property is held to a time, on whatever machine.
 
-from hypothesis import settings
+`HYPOTHESIS_PROFILE=long` draws fifty times as many examples.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.real.fixtures", "tests.registry.fixtures"]
 
 settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile(
+    "long", deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))

@@ -169,7 +169,7 @@ class Mishaps:
     def _damage_records(self, _: Watched, choice: float) -> bool:
         """The database, or the log of its last writes, is overwritten or cut off.
 
-        Not the index of that log: it is memory that processes share, and whoever cuts it off kills them (SIGBUS).
+        Not the index of that log: it is memory that processes share, and who cuts it off kills them (SIGBUS).
         """
         files = sorted(
             path

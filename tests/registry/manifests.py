@@ -31,7 +31,7 @@ def read(call: Call, name: str, reference: str) -> Response:
     repository = call.store.get(name)
     digest = repository.resolve(reference) if repository else None
     stored = repository.manifests.get(digest) if repository and digest else None
-    if stored is None:
+    if digest is None or stored is None:
         raise Refusal(404, "MANIFEST_UNKNOWN", "manifest unknown", detail={"Tag": reference})
     if call.options.strict_accept and stored.media_type not in call.entry.headers.get("accept", ""):
         message = f"manifest found, but accept header does not support {stored.media_type}"

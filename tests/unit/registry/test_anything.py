@@ -1,0 +1,166 @@
+"""What peers say in headers and answers, drawn by hypothesis: it is read as something, or as nothing.
+
+`HYPOTHESIS_PROFILE=long pytest tests/unit` draws some thousand of each instead of a hundred.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
+
+from pipeline.model.credential import Credential
+from pipeline.model.reference import parse_repository
+from pipeline.registry.blobs import BlobBody
+from pipeline.registry.faults import Purpose
+from pipeline.registry.responses import (
+    parse_challenges,
+    parse_complaint,
+    parse_date,
+    parse_json,
+    parse_pulls,
+    parse_retry_after,
+    parse_size,
+    parse_uploaded,
+)
+from pipeline.registry.tokens import TokenServer
+
+PURPOSE = Purpose(operation="o", kind="read", repository=parse_repository("localhost:1/a/b"))
+DIGITS = st.text("0123456789", max_size=30) | st.integers(-(10**25), 10**25).map(str)
+DATES = st.datetimes(timezones=st.sampled_from([UTC])).map(
+    lambda moment: moment.strftime("%a, %d %b %Y %H:%M:%S GMT")
+)
+SPOILT = st.tuples(DATES, st.integers(0, 40), st.sampled_from(["", "-", "99999", " +9999", "\0", "é"])).map(
+    lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] + len(parts[2]) :]
+)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.text(max_size=30) | DIGITS)
+def test_sizes(text: str) -> None:
+    """A size is the number that the text is, or -1."""
+    found = parse_size(text)
+
+    assert found == -1 or (found >= 0 and found == int(text))
+
+
+@given(st.text(max_size=30) | st.from_regex(r"\A(bytes=)?0-[0-9]{0,25}\Z") | DIGITS.map("0-{}".format))
+def test_uploaded(text: str) -> None:
+    """What an upload has is a number of bytes, or not known."""
+    found = parse_uploaded(text)
+
+    assert found is None or 0 <= found <= 10**18
+
+
+@given(DATES | SPOILT | st.text(max_size=40))
+def test_dates(text: str) -> None:
+    """A date has a time zone, or is none."""
+    found = parse_date(text)
+
+    assert found is None or found.tzinfo is not None
+
+
+@given(DATES | SPOILT | DIGITS | st.text(max_size=40), DATES | SPOILT | st.just(""))
+def test_pauses(value: str, date: str) -> None:
+    """A pause is a number of seconds that can be reckoned with, or not known."""
+    found = parse_retry_after(value, date=date)
+
+    assert found is None or math.isfinite(found)
+
+
+@given(st.text(max_size=20) | DIGITS, st.tuples(DIGITS, DIGITS).map(lambda two: f"{two[0]};w={two[1]}"))
+def test_pulls(remaining: str, limit: str) -> None:
+    """A rate limit is three numbers, -1 for what is not said."""
+    found = parse_pulls({"RateLimit-Remaining": remaining, "RateLimit-Limit": limit})
+
+    assert all(number >= -1 for number in found)
+
+
+@given(
+    st.sampled_from([200, 206]),
+    st.text(max_size=30)
+    | st.tuples(DIGITS, DIGITS, DIGITS | st.just("*")).map("bytes {0[0]}-{0[1]}/{0[2]}".format),
+    st.text(max_size=10) | DIGITS,
+)
+def test_ranges(status: int, content_range: str, length: str) -> None:
+    """A body begins at or after 0, and its whole size is known or not, whatever range and length say."""
+    headers = CaseInsensitiveDict({"Content-Range": content_range, "Content-Length": length})
+    answer = SimpleNamespace(status_code=status, headers=headers)
+
+    body = BlobBody(PURPOSE, cast("Any", answer), stall=1.0, host="")
+
+    assert body.offset >= 0
+    assert body.total >= -1
+
+
+@given(
+    st.sampled_from(["Bearer", "Basic", "basic", "Negotiate", ""]),
+    st.dictionaries(st.text('realm service=",\\ ', max_size=9), st.text(max_size=20), max_size=4),
+)
+def test_challenges(scheme: str, parameters: dict[str, str]) -> None:
+    """A challenge that is written as the RFC says is read back; any other one is left out or read in part."""
+    quoted = {name: value.replace("\\", "\\\\").replace('"', '\\"') for name, value in parameters.items()}
+    header = f"{scheme} " + ", ".join(f'{name}="{value}"' for name, value in quoted.items())
+
+    for challenge in parse_challenges(header):
+        assert challenge.scheme
+
+
+@given(JSON | st.fixed_dictionaries({"errors": JSON}), st.sampled_from(["", "application/json", "text/html"]))
+def test_complaints(value: Any, content_type: str) -> None:
+    """Whatever JSON an error is, its code and words are short and on one line."""
+    found = parse_complaint(json.dumps(value).encode(), content_type=content_type)
+
+    assert "\n" not in found.words + found.code
+    assert len(found.words) <= 1_000
+
+
+@given(st.binary(max_size=60))
+def test_json(body: bytes) -> None:
+    """Bytes are JSON or nothing."""
+    parse_json(body)
+
+
+def claims(value: Any) -> str:
+    """A JWT with these claims, unsigned."""
+    part = base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+    return f"x.{part}.y"
+
+
+@given(
+    st.fixed_dictionaries(
+        {"token": st.text(max_size=8) | JSON.map(claims) | st.just("a.b.c") | JSON},
+        optional={
+            "expires_in": JSON,
+            "issued_at": JSON | DATES | st.datetimes().map(datetime.isoformat),
+            "access_token": JSON,
+        },
+    )
+)
+def test_tokens(answer: dict[str, Any]) -> None:
+    """A token lives for a minute to a day, whatever its server says; an answer without one is an error."""
+    session = SimpleNamespace(
+        send=lambda call: SimpleNamespace(status_code=200, headers={}),
+        read=lambda purpose, response, limit: json.dumps(answer).encode(),
+    )
+    server = TokenServer(
+        cast("Any", session), PURPOSE, Credential(origin="o"), realm="https://localhost/token", service="s"
+    )
+    value = answer["token"] or answer.get("access_token")
+    if not isinstance(value, str):
+        return
+
+    token = server.fetch(()) if value else None
+
+    assert token is None or 60.0 <= token.life <= 86_400.0
