@@ -7,7 +7,7 @@
 
 
 
-_shtab_image_syncer_option_strings=(--images --auth --config --os --arch --registry --namespace --force -p --proc -r --retries --records --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --version)
+_shtab_image_syncer_option_strings=(--images --auth --config --os --arch --registry --namespace --force --dry-run --deep -p --proc -r --retries --records --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --version)
 
 _shtab_image_syncer___images_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___auth_COMPGEN=_shtab_compgen_files
@@ -19,7 +19,7 @@ _shtab_image_syncer___metrics_file_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___output_success_images_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___output_failed_images_COMPGEN=_shtab_compgen_files
 
-_shtab_image_syncer_pos_0_choices=(sync copy check status)
+_shtab_image_syncer_pos_0_choices=(sync copy check plan verify status)
 _shtab_image_syncer___progress_choices=(auto live plain none)
 _shtab_image_syncer___log_level_choices=(debug info warning error)
 _shtab_image_syncer___log_format_choices=(text logfmt json)
@@ -27,6 +27,8 @@ _shtab_image_syncer___output_images_format_choices=(yaml json)
 
 _shtab_image_syncer_pos_0_nargs='*'
 _shtab_image_syncer___force_nargs=0
+_shtab_image_syncer___dry_run_nargs=0
+_shtab_image_syncer___deep_nargs=0
 _shtab_image_syncer__q_nargs=0
 _shtab_image_syncer___quiet_nargs=0
 _shtab_image_syncer___json_nargs=0

@@ -64,6 +64,8 @@ complete -c image-syncer -n _shtab_image_syncer_using -l arch -x -d 'only these:
 complete -c image-syncer -n _shtab_image_syncer_using -l registry -x -d 'for rules to "" [$DEFAULT_REGISTRY]'
 complete -c image-syncer -n _shtab_image_syncer_using -l namespace -x -d 'for rules to "" [$DEFAULT_NAMESPACE]'
 complete -c image-syncer -n _shtab_image_syncer_using -l force -d 'push even what is there'
+complete -c image-syncer -n _shtab_image_syncer_using -l dry-run -d 'the same as the verb plan'
+complete -c image-syncer -n _shtab_image_syncer_using -l deep -d 'verify: read and hash all that is there'
 complete -c image-syncer -n _shtab_image_syncer_using -s p -l proc -x -d 'images and blobs at a time, at most'
 complete -c image-syncer -n _shtab_image_syncer_using -s r -l retries -x -d 'rounds for what failed [2]'
 complete -c image-syncer -n _shtab_image_syncer_using -l records -xka "(__fish_complete_path (commandline -ct))" -d 'what is done, for the next run [./records]'
@@ -84,4 +86,4 @@ complete -c image-syncer -n _shtab_image_syncer_using -l output-images-format -x
 complete -c image-syncer -n _shtab_image_syncer_using -l output-failed-images -xka "(__fish_complete_path (commandline -ct))" -d 'write what is not, as rules (.yaml, .json)'
 complete -c image-syncer -n _shtab_image_syncer_using -s h -l help -d 'show this'
 complete -c image-syncer -n _shtab_image_syncer_using -l version -d 'show it'
-complete -c image-syncer -n '_shtab_image_syncer_using; and test $_shtab_image_syncer_npos -ge 0' -ka "sync copy check status" -d verb
+complete -c image-syncer -n '_shtab_image_syncer_using; and test $_shtab_image_syncer_npos -ge 0' -ka "sync copy check plan verify status" -d verb

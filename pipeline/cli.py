@@ -24,11 +24,11 @@ VERBS = {
     "sync": "copy what the rules file names (no verb means this)",
     "copy": "copy SOURCE to each DESTINATION: one rule, given here",
     "check": "whether a run could start: tries every registry and login",
+    "plan": "what a run would do, and cost; nothing is written",
+    "verify": "compare both sides down to every blob; nothing is changed",
     "status": "how far a run is, or how it ended: reads --records",
 }
-_TAKES: Mapping[str, frozenset[str]] = {
-    "status": frozenset({"--records", "--json"}),
-}
+_TAKES: Mapping[str, frozenset[str]] = {"status": frozenset({"--records", "--json"})}
 """Verbs that do not take every flag: those that they take."""
 _NOTHING_LISTED = "it leaves no lists of images: see --json and --report"
 _RUNS_ONLY = {
@@ -39,17 +39,28 @@ _RUNS_ONLY = {
     "--output-images-format": _NOTHING_LISTED,
 }
 _SENSELESS: Mapping[str, Mapping[str, str]] = {
+    "sync": {"--deep": "it is for verify"},
+    "copy": {"--deep": "it is for verify"},
     "check": _RUNS_ONLY
     | dict.fromkeys(("--log", "--log-level", "--log-format"), "it writes no log")
     | {
         "--report": "it says all on standard output: see --json",
         "--output-failed-images": _NOTHING_LISTED,
+        "--dry-run": "it changes nothing anyway",
+        "--deep": "it is for verify",
+    },
+    "plan": _RUNS_ONLY | {"--output-failed-images": _NOTHING_LISTED, "--deep": "it is for verify"},
+    "verify": _RUNS_ONLY
+    | {
+        "--force": "it pushes nothing",
+        "--records": "it believes no records",
+        "--dry-run": "it changes nothing anyway",
     },
 }
 """By verb: flags that make no sense for it, and why."""
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
-_SWITCHES = ("--force", "--quiet", "--json")
-_WITH_WORDS = ("copy", "check")
+_SWITCHES = ("--force", "--quiet", "--json", "--dry-run", "--deep")
+_WITH_WORDS = ("copy", "check", "plan", "verify")
 """Verbs that may be given one rule in place of a file of them."""
 _FORMATS = ("text", "logfmt", "json")
 _PROGRESS = ("auto", "live", "plain", "none")
@@ -126,6 +137,8 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
     add("--namespace", metavar="NS", help='for rules to "" [$DEFAULT_NAMESPACE]')
     add("--force", action="store_true", help="push even what is there")
+    add("--dry-run", action="store_true", help="the same as the verb plan")
+    add("--deep", action="store_true", help="verify: read and hash all that is there")
 
 
 def _add_how(group: argparse._ArgumentGroup) -> None:
@@ -249,8 +262,9 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no public list
         raise UsageError(f"there is no flag {unknown[0]}{_meant(unknown[0].split('=')[0], known)}")
     verb, words = _verb(found.words)
+    verb = "plan" if found.dry_run and verb in ("sync", "copy") else verb
     _refuse(verb, parser, arguments)
-    values = vars(found) | {"verb": verb, "words": words, "dry_run": False, "deep": False}
+    values = vars(found) | {"verb": verb, "words": words}
     values["arguments"] = tuple(arguments)
     values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
     values["registry"] = _given(found.registry, environ.get("DEFAULT_REGISTRY"))
@@ -335,6 +349,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from pipeline.check.verb import check  # noqa: PLC0415 - as below
 
             return check(options, environ, tell=_tell, show=_show)
+        if options.verb in ("plan", "verify"):
+            from pipeline.survey import survey  # noqa: PLC0415 - as below
+
+            return survey(options, environ, tell=_tell, show=_show)
         from pipeline.sync import sync  # noqa: PLC0415 - half a second that --help and wrong flags do not need
 
         return sync(options, environ, tell=_tell, show=_show)

@@ -10,8 +10,8 @@ import sys
 import time
 import traceback
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pipeline.conclude import Run, Say, conclude, lost_rules
 from pipeline.config.credentials import Keyring, read_credentials
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from pipeline.engine.supervisor import Ending
     from pipeline.metrics.export import Exporter
     from pipeline.progress.display import Display
+    from pipeline.settings import Aim
+
+_AIMS: Mapping[str, Aim] = {"plan": "plan", "verify": "verify"}
+"""Of verbs that write nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,8 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         timed=_is_timed(options),
         limits=Limits(proc=options.proc),
     )
+    if options.verb in _AIMS:
+        settings = _surveying(settings, _AIMS[options.verb], deep=options.deep)
     keyring, rules, warnings, has_rules_file = _read_files(options, environ)
     return Job(
         keyring=keyring,
@@ -90,6 +96,12 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         warnings=warnings,
         has_rules_file=has_rules_file,
     )
+
+
+def _surveying(settings: Settings, aim: Aim, *, deep: bool) -> Settings:
+    """As a run's, where blobs are asked for and not moved: nothing that was begun is worth waiting for."""
+    limits = settings.limits if deep else replace(settings.limits, bodies=settings.limits.requests)
+    return replace(settings, aim=aim, deep=deep, timed=True, drain=0.0, limits=limits)
 
 
 def _is_timed(options: Options) -> bool:
@@ -151,12 +163,24 @@ def sync(
         job = prepare(options, environ)
         if job.rules.rules:
             warm_up()
-        return _sync(job, options, environ, say=Say(tell=tell, show=show), exporter=exporter)
+        say = Say(tell=tell, show=show)
+        return run_logged(job, options, environ, say=say, exporter=exporter, act=_run)
 
 
-def _sync(
-    job: Job, options: Options, environ: Mapping[str, str], *, say: Say, exporter: Exporter | None
+def run_logged(
+    job: Job,
+    options: Options,
+    environ: Mapping[str, str],
+    *,
+    say: Say,
+    exporter: Exporter | None,
+    act: Act,
 ) -> int:
+    """Do something under a new name with a log; a defect of ours is logged with its traceback.
+
+    Raises:
+        MachineError: of `act`, or the defect.
+    """
     run = secrets.token_hex(4)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     how = choose(options.progress, is_terminal=on_terminal, is_quiet=options.quiet, environ=environ)
@@ -165,7 +189,7 @@ def _sync(
     with closing(open_log(options.log, level=level, run=run, form=options.log_format)) as log:
         try:
             watch = Watch(log=log, how=how, history=History(), exporter=exporter)
-            return _run(job, options, watch=watch, run=run, say=say)
+            return act(job, options, watch=watch, run=run, say=say)
         except MachineError:
             raise
         except Exception as error:
@@ -189,12 +213,19 @@ class Watch:
     """Metrics, where they were asked for."""
 
 
+class Act(Protocol):
+    """What is done with a job."""
+
+    def __call__(self, job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int:
+        """Do it; returns the exit code."""
+
+
 def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int:
     began = time.monotonic()
     log, history, exporter = watch.log, watch.history, watch.exporter
     records, found = Records.open(options.records, run=run)
     with ExitStack() as after, closing(records):
-        for event in (*job.warnings, *found, *(_invalid(job.rules.path, bad) for bad in job.rules.bad)):
+        for event in (*job.warnings, *found, *invalid_rules(job)):
             history.hear(event)
             log.write(event)
         log.write(_started(job, len(job.rules.rules)))
@@ -204,7 +235,7 @@ def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int
             job.rules.rules, run=run, facts=records, settings=job.settings, platforms=job.platforms, now=began
         )
         noting = _noting(flow, job, options, run=run, records=records)
-        ending = _supervise(flow, job, options, watch=watch, noting=noting, store=records, after=after)
+        ending = supervise(flow, job, options, watch=watch, noting=noting, store=records, after=after)
         over = Run(
             name=run,
             job=job,
@@ -238,8 +269,15 @@ def _noting(flow: Flow, job: Job, options: Options, *, run: str, records: Record
     )
 
 
-def _supervise(
-    flow: Flow, job: Job, options: Options, *, watch: Watch, noting: Noting, store: Records, after: ExitStack
+def supervise(
+    flow: Flow,
+    job: Job,
+    options: Options,
+    *,
+    watch: Watch,
+    noting: Noting | None,
+    store: Records,
+    after: ExitStack,
 ) -> Ending:
     """Let the supervisor run it, with everybody who wants to watching.
 
@@ -248,7 +286,8 @@ def _supervise(
     log = watch.log
     with _display(job, log) if watch.how == "live" else nullcontext() as display:
         watchers = [each for each in (watch.history, display, watch.exporter, noting) if each is not None]
-        heartbeat = Heartbeat(log.write, every=options.progress_interval if watch.how != "none" else 0.0)
+        every = options.progress_interval if watch.how != "none" else 0.0
+        heartbeat = Heartbeat(log.write, every=every, aim=job.settings.aim)
         supervisor = Supervisor(
             flow,
             settings=job.settings,
@@ -307,6 +346,11 @@ def _started(job: Job, rules: int) -> Event:
         + (f", only {job.platforms}" if job.platforms.active else ""),
         fields={"rules": rules, "records": str(job.settings.records), "proc": job.settings.limits.proc},
     )
+
+
+def invalid_rules(job: Job) -> Iterator[Event]:
+    """What is wrong with rules, to be logged."""
+    return (_invalid(job.rules.path, bad) for bad in job.rules.bad)
 
 
 def _invalid(path: str, bad: BadRule) -> Event:

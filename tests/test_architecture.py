@@ -20,13 +20,18 @@ LEVELS = (
     {"stages"},
     {"engine"},
     {"progress", "report", "metrics"},
-    {"sync", "conclude", "check", "retry", "status"},
+    {"sync", "conclude", "retry", "check", "survey", "status"},
     {"cli"},
     {"__main__"},
 )
 """Parts of `pipeline`, each level may import the levels before it."""
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
-PIECES = {"records_folder": "records", "records_rows": "records", "records_view": "records"}
+PIECES = {
+    "records_folder": "records",
+    "records_rows": "records",
+    "records_view": "records",
+    "records_copy": "records",
+}
 """Modules that belong to the part of another name."""
 SIBLINGS = {"config", "registry", "records"}
 """Parts of one level that know nothing of each other."""

@@ -54,6 +54,34 @@ def one_press_late(clock: Callable[[], float] = time.monotonic) -> Iterator[None
         yield
 
 
+class StoppedError(BaseException):
+    """A signal to stop came; no Exception, as KeyboardInterrupt is none: nothing takes it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        """`number`: the signal's."""
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Have signals to stop raise StoppedError while the context lasts, so that folders are removed.
+
+    For what comes before and after Signals; main thread only.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise StoppedError(number)
+
+    with ExitStack() as undo:
+        for number in sorted(_STOP):
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                signal.signal(number, stop)
+                undo.callback(signal.signal, number, signal.SIG_DFL if before is None else before)
+        yield
+
+
 class Signals:
     """INT, TERM, HUP and USR1 as numbers to read, while the context lasts; main thread only.
 

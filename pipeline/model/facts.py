@@ -98,6 +98,8 @@ class ImageRow:
     """HTTP status; 0: no answer came."""
     code: str = ""
     hint: str = ""
+    when: str = ""
+    """When it came to that, where it is to be handed over as a record: date and time as in ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,7 +133,7 @@ class Asked(NamedTuple):
     status: int
     """0: no answer came."""
     seconds: float
-    """Until the answer began."""
+    """Until the answer began; -1: it was only foreseen."""
     pulls_left: int
     """What the registry said of its rate limit; -1: nothing."""
     what: What = ""

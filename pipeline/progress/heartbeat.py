@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.log import Value
     from pipeline.model.flow.view import View
     from pipeline.report.latency import Latency
+    from pipeline.settings import Aim
 
 _TICKS = 120
 """Looks that the rate is taken over: about half a minute."""
@@ -27,12 +28,14 @@ class Heartbeat:
     Args:
         say: takes the event.
         every: seconds between two lines; 0: only when asked.
+        aim: what the run is for: a plan sends nothing.
     """
 
-    def __init__(self, say: Callable[[Event], None], *, every: float) -> None:
+    def __init__(self, say: Callable[[Event], None], *, every: float, aim: Aim = "copy") -> None:
         """See the class."""
         self._say = say
         self._every = every
+        self._aim = aim
         self._due = every
         self._pace = Pace()
         self._sent: deque[tuple[float, int]] = deque([(0.0, 0)], maxlen=_TICKS)
@@ -72,9 +75,9 @@ class Heartbeat:
             "in_flight": sum(view.running.values()),
             "workers": view.workers,
         }
-        self._say(
-            Event(name="run.progress", message=", ".join(_words(view, sent, rate, left)), fields=fields)
-        )
+        words = {"copy": _moved(sent, rate), "plan": f"{format_size(sent)} to send", "verify": ""}[self._aim]
+        message = ", ".join(part for part in _words(view, words, left) if part)
+        self._say(Event(name="run.progress", message=message, fields=fields))
         for each in latencies(view.registries):
             self._say(_answering(each))
 
@@ -92,14 +95,17 @@ def _answering(latency: Latency) -> Event:
     )
 
 
-def _words(view: View, sent: int, rate: float, left: float | None) -> Iterator[str]:
+def _moved(sent: int, rate: float) -> str:
+    return f"{format_size(sent)} sent, {format_size(rate)}/s"
+
+
+def _words(view: View, bodies: str, left: float | None) -> Iterator[str]:
     counts = view.counts
     yield f"{counts.processed}/{counts.known}{'' if view.expanded else ' or more'} images"
     yield f"{counts.failed} failed"
     if counts.to_retry:
         yield f"{counts.to_retry} to be tried again"
-    yield f"{format_size(sent)} sent"
-    yield f"{format_size(rate)}/s"
+    yield bodies
     yield f"about {format_duration(round(left))} left" if left is not None else "no telling yet how long"
     for registry in view.registries:
         if registry.cooldown:

@@ -60,7 +60,7 @@ class Meter:
         """Count requests that would be made, and the answer that they would get."""
         self.requests[registry] += times
         self.foreseen += times
-        asked = Asked(registry, method, status=status, seconds=0.0, pulls_left=-1, what=what)
+        asked = Asked(registry, method, status=status, seconds=-1.0, pulls_left=-1, what=what)
         self.asked.extend([asked] * (times if self.timed else 0))
 
     def note(self, asked: Asked, *, url: str, code: str = "") -> None:

@@ -23,6 +23,8 @@ from pipeline.report.summary import command, verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    import jinja2
+
     from pipeline.model.facts import ImageRow
     from pipeline.report.history import History
     from pipeline.report.summary import Summary
@@ -74,17 +76,7 @@ def page(
         settings: what the run was told, as name and value; no secrets.
         ended: date and time.
     """
-    import jinja2  # noqa: PLC0415 - only who asks for a report pays for it
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"size": format_size, "duration": format_duration, "number": _number}
+    environment = make_environment()
     ranked = sorted(rules, key=lambda rule: not rule.is_bad)
     return environment.get_template(_TEMPLATE).generate(
         summary=summary,
@@ -106,6 +98,22 @@ def page(
         ended=ended,
         count=format_count,
     )
+
+
+def make_environment() -> jinja2.Environment:
+    """The engine of all pages, which escapes whatever comes into them."""
+    import jinja2  # noqa: PLC0415 - only who asks for a report pays for it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"size": format_size, "duration": format_duration, "number": _number}
+    return environment
 
 
 def _shown(value: Any) -> Any:

@@ -56,7 +56,7 @@ class Registry:
     retries: Counter[str] = field(default_factory=Counter)
     """Tries that were to be repeated, by status or word of ours."""
     asked: Counter[tuple[str, What]] = field(default_factory=Counter)
-    """By method and what they were about: requests that were timed."""
+    """By method and what they were about: requests that were timed, or only foreseen."""
     pulls_left: int | None = None
     """What the registry's rate limit said last; None: nothing, or nobody asks for it."""
     pulls_limit: tuple[int, int] | None = None
@@ -79,13 +79,15 @@ class Registry:
             places.shrink(now)
 
     def time(self, asked: Asked) -> None:
-        """Take in one timed request."""
+        """Take in one request that was timed, or only foreseen."""
+        self.asked[asked.method, asked.what] += 1
+        if asked.seconds < 0:
+            return
         kind = (asked.method, asked.status)
         timing = self.calls.get(kind)
         if timing is None:
             timing = self.calls[kind] = Timing()
         timing.add(asked.seconds)
-        self.asked[asked.method, asked.what] += 1
         if asked.pulls_left >= 0:
             self.pulls_left = asked.pulls_left
         if asked.pulls_limit >= 0 and asked.pulls_window > 0:

@@ -1,0 +1,52 @@
+"""Figures of a plan or run, and of what the registries saw, to be held against each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tests.e2e.command import Result
+    from tests.real.servers import Request
+    from tests.registry.log import Entry
+
+_WHAT = {"/tags/list": "tags", "/manifests/": "manifest", "/blobs/uploads/": "upload", "/blobs/": "blob"}
+
+
+def kinds(requests: Iterable[Request | Entry]) -> dict[str, int]:
+    """How many requests of each kind a registry saw, in the words of a plan."""
+    found: Counter[str] = Counter()
+    for each in requests:
+        what = next(what for part, what in _WHAT.items() if part in each.path)
+        found[f"{each.method} {what}"] += 1
+    return dict(found)
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """What was said with --json."""
+    found: dict[str, Any] = json.loads(result.output)
+    return found
+
+
+def by_kind(plan: dict[str, Any], registry: str) -> dict[str, int]:
+    """What a plan says of a registry."""
+    found: dict[str, int] = plan["registries"][registry]["by_kind"]
+    return found
+
+
+def results(found: dict[str, Any]) -> dict[str, str]:
+    """By image: what would become, or became, of it."""
+    return {f"{row['source']} -> {row['destination']}": row["result"] for row in found["list"]}
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below, with the digest of what it holds; folders are in it too."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
+    }

@@ -1,0 +1,390 @@
+"""`plan`: what it promises is what the run then does, and it writes nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.command import wait_for
+from tests.e2e.figures import by_kind, contents, kinds, results, summary
+from tests.e2e.test_main_job import KINDS
+from tests.e2e.test_peculiar import fill
+from tests.registry.content import image, index, layer
+from tests.registry.faults import Fault, Reply, Stall
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.command import Command
+    from tests.real.fixtures import StartRegistry
+    from tests.real.images import Layout
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+READING = {"GET", "HEAD"}
+
+
+def prepare(command: Command, source: Registry, mirror: Registry, *, names: str = "v1") -> None:
+    """One of every kind, three repositories that share a layer, a tag that is there with something else."""
+    fill(source)
+    rules = {f"{source.address}/team/app": f"{mirror.address}/copy/app"}
+    rules |= prepare_indexes(command, source, mirror)
+    for number in range(3):
+        source.store.create(f"team/x{number}").tags["v2"] = source.tags(f"team/x{number}")["v1"]
+    rules[f"{source.address}/team/x0:{names}"] = f"{mirror.address}/more/x0"
+    mirror.add("more/x0", image(layer("old")), "v1")
+    command.rules(rules)
+
+
+def prepare_indexes(command: Command, source: Registry, mirror: Registry) -> dict[str, str]:
+    """Three repositories that share a layer, each with an index of its own; returns the rules."""
+    base, rules = layer("base", size=10_000), {}
+    for number in range(3):
+        made = [image(base, layer(f"{arch} {number}"), architecture=arch) for arch in ("amd64", "arm64")]
+        source.add(f"team/x{number}", index(*made), "v1")
+        rules[f"{source.address}/team/x{number}"] = f"{mirror.address}/copy/x{number}"
+    command.rules(rules)
+    command.insecure(source.address, mirror.address)
+    return rules
+
+
+def compare(command: Command, source: Registry, mirror: Registry, *flags: str) -> None:
+    """Plan, see that nothing was written, run, and see that it was as planned."""
+    before = contents(command.folder)
+    source.reset()
+    mirror.reset()
+    planned = command.run("plan", "--json", *flags)
+    plan = summary(planned)
+    assert contents(command.folder) == before
+    assert {entry.method for each in (source, mirror) for entry in each.requests()} <= READING
+    made = len(source.requests()) + len(mirror.requests())
+    source.reset()
+    mirror.reset()
+
+    result = command.run("--json", "--retries", "2", *flags)
+    run = summary(result)
+
+    assert planned.code == result.code, result.text
+    names = {"copied": "to_copy", "unchanged": "up_to_date", "skipped": "skipped", "failed": "would_fail"}
+    assert {names[name]: run["images"][name] for name in names} == {
+        name: plan["images"][name] for name in names.values()
+    }
+    assert by_kind(plan, source.address) == kinds(source.requests())
+    more = same_but_for_news(plan, run, promised=by_kind(plan, mirror.address), done=kinds(mirror.requests()))
+    assert plan["requests"] == {"total": run["requests"]["total"] + more, "made": made}
+
+
+def same_but_for_news(
+    plan: dict[str, Any], run: dict[str, Any], *, promised: dict[str, int], done: dict[str, int]
+) -> int:
+    """Hold a plan against its run; returns how many repositories only the plan asked whether they are new.
+
+    A repository whose first blobs can be mounted is not asked: which it is depends on what arrives first.
+    """
+    more = promised.pop("GET tags", 0) - done.pop("GET tags", 0)
+    assert promised == done
+    assert plan["blobs"] == run["blobs"]
+    planned, moved = dict(plan["bytes"]), dict(run["bytes"])
+    answers = planned.pop("received") - moved.pop("received")
+    assert planned == moved
+    assert abs(answers) <= abs(more) * 1_000
+    return more
+
+
+def test_plan_and_run(command: Command, scripted: Scripted) -> None:
+    """A plan promises the run's images, blobs by how they come, bytes, and requests of each kind."""
+    source, mirror = scripted(), scripted()
+    prepare_indexes(command, source, mirror)
+
+    compare(command, source, mirror, "--proc", "1")
+
+
+def test_plan_of_what_is_partly_there(command: Command, scripted: Scripted) -> None:
+    """Where an earlier run has brought a part, plan and run believe the same records."""
+    source, mirror = scripted(), scripted()
+    prepare_indexes(command, source, mirror)
+    assert command.run().code == 0
+    source.add("team/x0", image(layer("base", size=10_000), layer("new")), "v3")
+    source.add("team/x1", index(image(layer("amd64 0"), layer("new")), image(layer("else"))), "v1")
+    mirror.forget_blob("copy/x1", next(iter(mirror.blobs("copy/x1"))))
+
+    compare(command, source, mirror, "--proc", "1")
+
+
+@pytest.mark.parametrize("flags", [("--arch", "arm64"), ("--force",)], ids=" ".join)
+def test_plan_with_flags(command: Command, scripted: Scripted, flags: tuple[str, ...]) -> None:
+    """A platform filter and --force are planned as they are run."""
+    source, mirror = scripted(), scripted()
+    prepare_indexes(command, source, mirror)
+    assert command.run().code == 0
+
+    compare(command, source, mirror, "--proc", "1", *flags)
+
+
+def test_much_sharing(command: Command, scripted: Scripted) -> None:
+    """Where images share manifests, and many are under way, images, blobs and bytes sent are as planned."""
+    source, mirror = scripted(schema1=True), scripted(schema1=True)
+    prepare(command, source, mirror)
+
+    plan, run = (summary(command.run(*verb, "--json")) for verb in (("plan",), ("sync",)))
+
+    assert plan["blobs"] == run["blobs"]
+    assert plan["bytes"]["sent"] == run["bytes"]["sent"]
+    assert (plan["images"]["to_copy"], plan["images"]["total"]) == (run["images"]["copied"], 13)
+
+
+def test_plan_of_chunks(command: Command, scripted: Scripted) -> None:
+    """Blobs that go up in chunks are planned with every one of them."""
+    source, mirror = scripted(), scripted()
+    source.add("team/big", image(layer("large", size=1_234_567)), "v1")
+    command.rules({f"{source.address}/team/big": f"{mirror.address}/copy/big"})
+    command.insecure(source.address, mirror.address)
+    command.words = lambda *words: [sys.executable, "-m", "tests.e2e.small", *words]  # type: ignore[method-assign]  # another program
+
+    compare(command, source, mirror, "--proc", "1")
+
+
+def test_real_registries(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+    """Between real registries the run does what the plan has said, many at a time."""
+    source, mirror = docker_registry(), docker_registry()
+    rules = {}
+    for name in ("one", "two", "three"):
+        for kind in KINDS:
+            layout.send(layout.tagged(kind), source.endpoint, f"team/{name}:{kind}")
+        rules[f"{source.address}/team/{name}"] = f"{mirror.address}/copy/{name}"
+    command.rules(rules)
+    command.insecure(source.address, mirror.address)
+    before, stored = contents(command.folder), contents(mirror.storage)
+    seen = len(source.requests())
+
+    plan = summary(command.run("plan", "--json"))
+
+    assert contents(command.folder) == before
+    assert contents(mirror.storage) == stored
+    asked = mirror.requests()
+    assert {request.method for request in asked} <= READING
+    middle = len(source.requests())
+    result = command.run("--json")
+    run = summary(result)
+    assert result.events("request.retry") + result.events("blob.retry") + result.events("image.retry") == []
+    assert plan["images"]["to_copy"] == run["images"]["copied"] == 15
+    assert by_kind(plan, source.address) == kinds(source.requests()[middle:])
+    done, promised = kinds(mirror.requests()[len(asked) :]), by_kind(plan, mirror.address)
+    # How many mounts are read back depends on how many were under way when the first one was found.
+    assert abs(done.pop("HEAD blob") - promised.pop("HEAD blob")) <= run["blobs"]["mounted"]
+    assert abs(same_but_for_news(plan, run, promised=promised, done=done)) <= len(rules)
+    assert plan["requests"]["made"] == middle - seen + len(asked)
+
+
+def test_says_what_would_be(command: Command, scripted: Scripted) -> None:
+    """Each image has a line of the future, and the summary tells bytes, requests and why something fails."""
+    source, mirror = scripted(schema1=True), scripted(schema1=True)
+    prepare(command, source, mirror, names="v1,none")
+
+    result = command.run("plan", "--retries", "0")
+
+    assert result.code == 1
+    planned = [event["msg"] for event in result.events("image.to_copy")]
+    assert len(planned) == 13
+    assert all(words.startswith("Would synchronize manifest from ") for words in planned)
+    (failed,) = result.events("image.failed")
+    assert failed["msg"].startswith("Would fail to synchronize manifest from ")
+    first, *rest = result.output.splitlines()
+    assert first == "plan: 14 images: 13 to copy, 0 up to date, 1 would FAIL"
+    assert "to send in" in rest[0]
+    assert any("404 MANIFEST_UNKNOWN" in line for line in rest)
+    assert not any("Synchronization finished" in line for line in (result.text, result.output))
+
+
+def test_dry_run(command: Command, scripted: Scripted) -> None:
+    """--dry-run is the verb plan, for copy too."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.insecure(source.address, mirror.address)
+    pair = (f"{source.address}/team/app:v1", f"{mirror.address}/copy/app")
+
+    for words in (("copy", *pair, "--dry-run"), ("plan", *pair)):
+        result = command.run(*words)
+        assert (result.code, result.output.splitlines()[0]) == (0, "plan: 1 image: 1 to copy, 0 up to date")
+    assert mirror.repositories() == []
+
+
+def test_pulls(command: Command, scripted: Scripted) -> None:
+    """Where a registry limits what may be read, the plan says how many pulls it is and how long it lasts."""
+    source, mirror = scripted(pulls=4), scripted()
+    for number in range(7):
+        source.add("team/app", image(layer(f"{number}")), f"v{number}")
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    source.store.pulled = -7
+
+    result = command.run("plan", "--json", "--proc", "1")
+
+    (pulls,) = summary(result)["pulls"]
+    expected = {"pulls": 7, "limit": 4, "window": 21_600, "left": 4, "seconds": 21_600}
+    assert pulls == {"registry": source.address, **expected}
+    assert "7 pulls; it lets 4 through in 6h" in command.run("plan").output
+
+
+def test_estimate(command: Command, scripted: Scripted) -> None:
+    """The time is judged by the plan's own requests, and by the last run's rate once there was one."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+
+    assert "the plan's own" in summary(command.run("plan", "--json"))["estimate"]["basis"]
+    assert command.run().code == 0
+    source.add("team/app", image(layer("two")), "v2")
+    assert "the last run's rate" in summary(command.run("plan", "--json"))["estimate"]["basis"]
+
+
+def test_report(command: Command, scripted: Scripted) -> None:
+    """--report leaves one page with every image, and nothing else is left."""
+    source, mirror = scripted(schema1=True), scripted(schema1=True)
+    prepare(command, source, mirror, names="v1,none")
+    before = contents(command.folder)
+
+    command.run("plan", "--report", "plan.html", "--retries", "0")
+
+    page = (command.folder / "plan.html").read_text()
+    assert {*contents(command.folder)} - {*before} == {"plan.html"}
+    assert page.count('<td class="name">') >= 3 * 14
+    assert "would FAIL: source: cannot read the manifest none" in page
+    assert "<script" not in page
+
+
+def test_beside_a_run(command: Command, scripted: Scripted) -> None:
+    """While a run holds the records a plan reads them, disturbs nothing, and believes what is in them."""
+    source, mirror = scripted(), scripted()
+    for number in range(3):
+        source.add(f"team/app{number}", image(layer(f"{number}")), "v1")
+    command.rules({f"{source.address}/team/app{n}": f"{mirror.address}/copy/app{n}" for n in range(3)})
+    command.insecure(source.address, mirror.address)
+    mirror.fault(Fault(action=Stall(), method="PUT", path="/copy/app2/manifests/"))
+    run = command.start("--proc", "1")
+    mirror.wait_for(2, method="PUT", path="/manifests/", status=201)
+    wait_for((command.folder / "records" / "store" / "cache.db-wal").exists)
+
+    result = command.run("plan", "--json")
+
+    assert result.code == 0, result.text
+    mirror.release()
+    assert command.end(run).code == 0
+    assert summary(result)["images"]["up_to_date"] >= 2
+
+
+@pytest.mark.parametrize("damage", ["garbage", "newer", "empty", "file"])
+def test_records_that_are_no_good(command: Command, scripted: Scripted, damage: str) -> None:
+    """Records that a run would set aside are told of and left; those of a newer version end it with 3."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    _spoil(command.folder / "records", damage)
+    before = contents(command.folder)
+
+    result = command.run("plan")
+
+    assert result.code == (3 if damage == "newer" else 0)
+    assert contents(command.folder) == before
+    assert len(result.events("records.trouble")) == (damage == "garbage")
+    if damage == "newer":
+        assert "newer image-syncer" in result.text
+        assert "image-syncer-" not in result.text
+
+
+def _spoil(records: Path, damage: str) -> None:
+    """Have something at the records' place."""
+    if damage == "file":
+        records.write_text("the original tool's\n")
+        return
+    store = records / "store"
+    store.mkdir(parents=True)
+    if damage == "garbage":
+        (store / "cache.db").write_bytes(b"no database at all" * 1000)
+    if damage == "newer":
+        with closing(sqlite3.connect(store / "cache.db")) as connection:
+            connection.execute("CREATE TABLE Settings (key TEXT, value)")
+            connection.execute("CREATE TABLE Cache (key, value, raw, mode, tag)")
+            connection.execute("INSERT INTO Cache VALUES ('version', '99', 1, 1, '')")
+            connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("plan", "--drain", "5s"), "plan takes no --drain"),
+        (("plan", "--metrics-file", "m.prom"), "plan takes no --metrics-file"),
+        (("plan", "--output-failed-images=f.yaml"), "plan takes no --output-failed-images"),
+        (("plan", "--deep"), "plan takes no --deep"),
+        (("--dry-run", "--drain", "1s"), "plan takes no --drain"),
+        (("--deep",), "sync takes no --deep"),
+        (("plan", "one"), "plan needs a source and at least one destination"),
+    ],
+    ids=" ".join,
+)
+def test_senseless_flags(command: Command, flags: tuple[str, ...], words: str) -> None:
+    """Flags that make no sense for the verb end it with 2, in one line."""
+    command.rules({})
+
+    result = command.run(*flags)
+
+    assert (result.code, result.output) == (2, "")
+    (line,) = result.text.splitlines()
+    assert words in line
+
+
+def test_unreachable(command: Command, scripted: Scripted) -> None:
+    """A side that cannot be reached ends the plan with 1, and is named."""
+    source = scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.rules({f"{source.address}/team/app": "127.0.0.1:1/copy/app"})
+    command.insecure(source.address, "127.0.0.1:1")
+
+    result = command.run("plan", "--retries", "0")
+
+    assert result.code == 1
+    assert "destination 127.0.0.1:1: UNREACHABLE, it cannot be reached" in result.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(command: Command, scripted: Scripted, number: signal.Signals, tmp_path: Path) -> None:
+    """A signal ends a plan at once, by its number, and its folder goes with it."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    source.fault(Fault(action=Stall(), method="GET", path="/manifests/"))
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    passing = tmp_path / "passing"
+    passing.mkdir()
+    process = command.start("plan", TMPDIR=str(passing))
+    source.wait_for(method="GET", path="/manifests/")
+    assert list(passing.glob("image-syncer-*")) != []
+
+    process.send_signal(number)
+    result = command.end(process)
+
+    source.release()
+    assert result.code == 128 + number
+    assert list(passing.glob("image-syncer-*")) == []
+    assert "stopped: this is a part only" in result.output
+
+
+def test_json_is_one_object(command: Command, scripted: Scripted) -> None:
+    """--json puts one object on standard output and nothing else, with a list of all images."""
+    source, mirror = scripted(schema1=True), scripted(schema1=True)
+    prepare(command, source, mirror, names="v1,none")
+    source.fault(Fault(action=Reply(status=403), path="/team/x2/manifests/v1", times=None))
+
+    found = json.loads(command.run("plan", "--json", "--retries", "0").output)
+
+    assert (found["verb"], found["exit_code"]) == ("plan", 1)
+    assert len(results(found)) == found["images"]["total"] == 14
+    assert sorted(results(found).values()).count("would_fail") == found["images"]["would_fail"] == 2

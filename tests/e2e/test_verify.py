@@ -1,0 +1,331 @@
+"""`verify`: what is complete is proven with few requests, and whatever is missing is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline import __version__
+from tests.e2e.figures import contents, kinds, results, summary
+from tests.e2e.test_main_job import KINDS
+from tests.e2e.test_peculiar import fill, prepare
+from tests.registry.content import attestation, image, index, layer
+from tests.registry.faults import Corrupt, Fault, Stall
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from tests.e2e.command import Command
+    from tests.real.fixtures import StartRegistry
+    from tests.real.images import Layout
+    from tests.real.servers import DockerRegistry
+    from tests.registry.content import Content
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+
+def copied(command: Command, source: Registry, mirror: Registry, *flags: str) -> None:
+    """Bring everything there, and forget what was asked for it."""
+    result = command.run(*flags)
+    assert result.code == 0, result.text
+    source.reset()
+    mirror.reset()
+
+
+def multi() -> Content:
+    """An index of two images that share a layer, one of them attested: 3 manifests below, 7 blobs."""
+    base = layer("base", size=10_000)
+    amd = image(base, layer("amd"), architecture="amd64")
+    return index(amd, image(base, layer("arm"), architecture="arm64"), attestation(amd))
+
+
+def test_requests(command: Command, scripted: Scripted) -> None:
+    """An index costs two HEADs, a GET of each manifest and a HEAD of each blob, and the source one HEAD."""
+    source, mirror = scripted(), scripted()
+    made = multi()
+    source.add("team/app", made, "v1", "v2")
+    prepare(command, source, mirror)
+    copied(command, source, mirror)
+    before = contents(command.folder)
+
+    result = command.run("verify", "--proc", "1")
+
+    assert (result.code, result.output.splitlines()[0]) == (0, "verify: 2 images: 2 complete"), result.text
+    assert contents(command.folder) == before
+    manifests, blobs = len({each.digest for each in made.walk()}), len(made.all_blobs)
+    assert kinds(source.requests()) == {"GET tags": 1, "HEAD manifest": 2}
+    asked = kinds(mirror.requests())
+    assert asked.pop("GET manifest") in (manifests, manifests + 1)
+    assert asked == {"HEAD manifest": 2, "HEAD blob": blobs}
+
+
+def test_every_kind(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+    """Every kind of image between real registries is proven, and --deep reads every byte."""
+    source, mirror = docker_registry(), docker_registry()
+    send(command, source, mirror, layout)
+    stored, seen = contents(mirror.storage), len(mirror.requests())
+
+    assert command.run("verify").code == 0
+    result = command.run("verify", "--deep", "--json")
+
+    found = summary(result)
+    assert (result.code, found["images"]["complete"], found["deep"]) == (0, len(KINDS), True)
+    assert found["bytes"]["received"] > 250_000
+    assert contents(mirror.storage) == stored
+    assert {request.method for request in mirror.requests()[seen:]} == {"GET", "HEAD"}
+
+
+def send(command: Command, source: DockerRegistry, mirror: DockerRegistry, layout: Layout) -> None:
+    """One of every kind, copied."""
+    for kind in KINDS:
+        layout.send(layout.tagged(kind), source.endpoint, f"team/app:{kind}")
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    assert command.run().code == 0
+
+
+@pytest.mark.parametrize("lost", ["blob", "child"])
+def test_lost_from_storage(
+    command: Command, docker_registry: StartRegistry, layout: Layout, lost: str
+) -> None:
+    """What a real registry has lost below a tag that records vouch for, a run does not see, a proof does."""
+    source, mirror = docker_registry(), docker_registry()
+    send(command, source, mirror, layout)
+    digest = lose(mirror, layout, lost)
+    assert command.run().code == 0
+
+    result = command.run("verify")
+
+    assert result.code == 1
+    failed = {event["destination"]: event["msg"] for event in result.events("image.failed")}
+    assert f"{mirror.address}/copy/app:multi" in failed
+    assert all(digest in words for words in failed.values())
+    assert "what to do: a run with --force brings it there" in result.output
+    assert command.run("--force").code == 0
+    assert command.run("verify").code == 0
+
+
+def lose(mirror: DockerRegistry, layout: Layout, what: str) -> str:
+    """Have the registry lose a part of an image; returns its digest."""
+    repository = mirror.storage / "docker/registry/v2/repositories/copy/app"
+    top = layout.read(layout.tagged("multi")["digest"])
+    child = json.loads(top)["manifests"][1]["digest"]
+    if what == "child":
+        shutil.rmtree(repository / "_manifests/revisions/sha256" / child.partition(":")[2])
+        return str(child)
+    blob = json.loads(layout.read(child))["layers"][-1]["digest"]
+    shutil.rmtree(repository / "_layers/sha256" / blob.partition(":")[2])
+    shutil.rmtree(mirror.storage / "docker/registry/v2/blobs/sha256" / blob[7:9] / blob[7:])
+    return str(blob)
+
+
+def test_moved_tag(command: Command, scripted: Scripted) -> None:
+    """A tag that names something else at the destination is found, with both digests."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", multi(), "v1")
+    prepare(command, source, mirror)
+    copied(command, source, mirror)
+    other = image(layer("other"))
+    mirror.add("copy/app", other, "v1")
+
+    result = command.run("verify", "--json")
+
+    found = summary(result)
+    (row,) = found["list"]
+    assert (result.code, row["result"]) == (1, "incomplete")
+    assert (row["source_digest"], row["destination_digest"]) == (multi().digest, other.digest)
+
+
+def test_missing_tag(command: Command, scripted: Scripted) -> None:
+    """A tag that is not there costs two HEADs and is named."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", multi(), "v1")
+    prepare(command, source, mirror)
+
+    result = command.run("verify")
+
+    assert result.code == 1
+    assert "404 MANIFEST_UNKNOWN" in result.output
+    assert kinds(mirror.requests()) == {"HEAD manifest": 1}
+
+
+def test_other_bytes(command: Command, scripted: Scripted) -> None:
+    """Bytes that a registry returns under a digest that is not theirs are found by --deep, and named."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", multi(), "v1")
+    prepare(command, source, mirror)
+    copied(command, source, mirror)
+    digest = next(iter(multi().all_blobs))
+    mirror.fault(Fault(action=Corrupt(offset=3), method="GET", path=f"/blobs/{digest}", times=None))
+
+    assert command.run("verify").code == 0
+    result = command.run("verify", "--deep")
+
+    assert result.code == 1
+    (failed,) = result.events("image.failed")
+    assert f"cannot find the blob {digest}" in failed["msg"]
+    assert "DIGEST_MISMATCH" in result.output
+
+
+@pytest.mark.parametrize("flags", [(), ("--deep",)], ids=["told", "deep"])
+def test_filtered(command: Command, scripted: Scripted, flags: tuple[str, ...]) -> None:
+    """Under the filter of the run the index that it wrote is what is compared; without it all is missing."""
+    source, mirror = scripted(), scripted()
+    nested = index(multi(), image(layer("single"), architecture="arm64"))
+    source.add("team/app", nested, "nested")
+    source.add("team/app", multi(), "multi")
+    source.add("team/app", image(layer("single"), architecture="arm64"), "arm")
+    prepare(command, source, mirror)
+    copied(command, source, mirror, "--arch", "amd64")
+
+    result = command.run("verify", "--json", "--arch", "amd64", *flags)
+
+    found = summary(result)
+    assert (result.code, found["images"]["complete"], found["images"]["skipped"]) == (0, 2, 1), result.text
+    assert {row["platforms"] for row in found["list"]} == {"--arch amd64"}
+    assert command.run("verify", *flags).code == 1
+    child = next(
+        each for each in multi().children if each.platform == {"os": "linux", "architecture": "amd64"}
+    )
+    del mirror.store.create("copy/app").manifests[child.digest]
+    assert command.run("verify", "--arch", "amd64", *flags).code == 1
+
+
+def test_kinds_of_old(command: Command, scripted: Scripted) -> None:
+    """Nested indexes, docker's types, schema 1 and artifacts are proven as they are copied."""
+    source, mirror = scripted(schema1=True), scripted(schema1=True)
+    fill(source)
+    prepare(command, source, mirror)
+    copied(command, source, mirror)
+
+    result = command.run("verify", "--deep")
+
+    assert (result.code, result.output.splitlines()[0]) == (0, "verify: 6 images: 6 complete"), result.text
+
+
+def test_another_tools_index(command: Command, scripted: Scripted) -> None:
+    """The same index in another tool's serialisation is the same."""
+    source, mirror = scripted(), scripted()
+    made = multi()
+    source.add("team/app", made, "v1")
+    prepare(command, source, mirror)
+    copied(command, source, mirror)
+    again = json.dumps(json.loads(made.manifest), indent=3).encode()
+    mirror.add_manifest("copy/app", again, made.media_type, ["v1"])
+
+    result = command.run("verify")
+
+    assert result.code == 0, result.text
+    assert "serialised by another tool" in result.text
+
+
+def test_hand_over(command: Command, scripted: Scripted) -> None:
+    """The record of a migration says of each image both digests, when, and by which version."""
+    source, mirror = scripted(), scripted()
+    for number in range(3):
+        source.add("team/app", image(layer(f"{number}")), f"v{number}")
+    prepare(command, source, mirror)
+    copied(command, source, mirror)
+    mirror.forget_blob("copy/app", next(iter(image(layer("1")).all_blobs)))
+
+    found = summary(command.run("verify", "--json", "--report", "proof.html"))
+
+    assert (found["version"], found["verb"], found["exit_code"]) == (__version__, "verify", 1)
+    pairs = [(f"{source.address}/team/app:v{n}", f"{mirror.address}/copy/app:v{n}") for n in range(3)]
+    assert [(row["source"], row["destination"]) for row in found["list"]] == pairs
+    assert list(results(found).values()) == ["complete", "incomplete", "complete"]
+    assert all(_is_dated(row) and row["source_digest"] == row["destination_digest"] for row in found["list"])
+    page = (command.folder / "proof.html").read_text()
+    assert page.count("the same</td>") == 3
+    for row in found["list"]:
+        assert row["source_digest"] in page
+    assert f"image-syncer {__version__}" in page
+    assert "<script" not in page
+
+
+def _is_dated(row: dict[str, Any]) -> bool:
+    return str(row["when"]).startswith("20") and "T" in row["when"]
+
+
+def test_who_may_only_read(command: Command, scripted: Scripted) -> None:
+    """Nobody who verifies needs the right to write: no token asks for it."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", multi(), "v1")
+    prepare(command, source, mirror)
+    copied(command, source, mirror)
+    mirror.set(auth="token", anonymous=True)
+
+    result = command.run("verify")
+
+    assert result.code == 0, result.text
+    assert not any("push" in entry.query for entry in mirror.requests())
+
+
+def test_copy_words(command: Command, scripted: Scripted) -> None:
+    """One pair can be verified without a file of rules."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", multi(), "v1")
+    command.insecure(source.address, mirror.address)
+    pair = (f"{source.address}/team/app:v1", f"{mirror.address}/copy/app")
+    assert command.run("copy", *pair).code == 0
+
+    assert command.run("verify", *pair).code == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--force",), "verify takes no --force: it pushes nothing"),
+        (("--records", "r"), "verify takes no --records: it believes no records"),
+        (("--dry-run",), "verify takes no --dry-run"),
+        (("--drain", "5s"), "verify takes no --drain"),
+    ],
+    ids=" ".join,
+)
+def test_senseless_flags(command: Command, flags: tuple[str, ...], words: str) -> None:
+    """Flags that make no sense for it end it with 2, in one line."""
+    command.rules({})
+
+    result = command.run("verify", *flags)
+
+    assert (result.code, result.output) == (2, "")
+    (line,) = result.text.splitlines()
+    assert words in line
+
+
+def test_unreachable(command: Command, scripted: Scripted) -> None:
+    """A side that cannot be reached ends it with 1, and is named."""
+    mirror = scripted()
+    command.rules({"127.0.0.1:1/team/app:v1": f"{mirror.address}/copy/app"})
+    command.insecure(mirror.address, "127.0.0.1:1")
+
+    result = command.run("verify", "--retries", "0")
+
+    assert result.code == 1
+    assert "source 127.0.0.1:1: UNREACHABLE, it cannot be reached" in result.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(command: Command, scripted: Scripted, number: signal.Signals, tmp_path: Path) -> None:
+    """A signal ends a proof at once, in the middle of a body too, and its folder goes with it."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one", size=100_000)), "v1")
+    prepare(command, source, mirror)
+    copied(command, source, mirror)
+    mirror.fault(Fault(action=Stall(after=10_000), method="GET", path="/blobs/", times=None))
+    passing = tmp_path / "passing"
+    passing.mkdir()
+    process = command.start("verify", "--deep", TMPDIR=str(passing))
+    mirror.wait_for(method="GET", path="/blobs/")
+
+    process.send_signal(number)
+    result = command.end(process)
+
+    mirror.release()
+    assert result.code == 128 + number
+    assert list(passing.glob("image-syncer-*")) == []
