@@ -97,7 +97,7 @@ def conclude(run: Run, log: Log) -> Summary:
 
 
 def _write(run: Run) -> Summary:
-    """Write all files; where only a file of results is missing, that is the run's failure (exit code 3)."""
+    """Write all files; where one of results is missing, that is the run's failure (exit code 3)."""
     left = write_files(run)
     summary, complete = _summary(run, left), left.complete
     if run.options.report is not None:
@@ -107,7 +107,10 @@ def _write(run: Run) -> Summary:
             complete = False
     if run.exporter is not None:
         complete = run.exporter.end(succeeded=summary.exit_code == 0 and complete) and complete
-    return summary if complete or summary.exit_code else replace(summary, exit_code=MachineError.exit_code)
+    lacks_lists = summary.exit_code == 1 and not left.complete  # 1 comes with the list of what is not there
+    if lacks_lists or (summary.exit_code == 0 and not complete):
+        return replace(summary, exit_code=MachineError.exit_code)
+    return summary
 
 
 def _exit_code(run: Run, *, failed: int) -> int:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.command import Command, Result, children, wait_for, workers
 from tests.e2e.test_death import complete, fill, prepare, uploads
-from tests.registry.faults import Fault, Stall
+from tests.registry.faults import Fault, Reply, Stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,6 +83,21 @@ class TestRecords:
         else:
             assert complete(source, mirror)
         assert_goes_on(command, source, mirror, total)
+
+    def test_removed_with_failures(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+        """Where the records are gone and failures cannot be listed any more, the run ends with 3."""
+        source, _, _ = held
+        source.fault(Fault(action=Reply(status=404), method="HEAD", path="/manifests/v0", times=None))
+        result = meet(
+            command,
+            source,
+            lambda _: shutil.rmtree(command.folder / "records"),
+            *("--output-failed-images", "failed.yaml", "--output-success-images", "done.yaml"),
+        )
+
+        assert result.code == 3 or all(
+            (command.folder / name).exists() for name in ("failed.yaml", "done.yaml")
+        )
 
     def test_read_only(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
         """Records that become read-only in mid-run harm nothing that is open; the next run ends with 3."""
