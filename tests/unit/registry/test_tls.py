@@ -16,11 +16,13 @@ from pipeline.registry.client import Clients
 from pipeline.registry.tls import find_proxies, make_context
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import QUICK, repository
+from tests.unit.stores import python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.registry.fixtures import Scripted
     from tests.registry.registry import Registry
 
 BLOB = b"content"
@@ -40,6 +42,24 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+class TestHome:
+    def test_none(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who has no home, as a container's user of whom the image knows nothing, asks as anybody does."""
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+
+        assert look(scripted(), insecure=True) == len(BLOB)
+
+    def test_closed(self, tmp_path: Path) -> None:
+        """So does one whose home is another user's."""
+        (tmp_path / "home").mkdir(mode=0)
+        script = "from pipeline.registry.tls import make_context; print(make_context('r.io', insecure=False))"
+        process = python(script, without_override=True)
+        said, _ = process.communicate(timeout=30)
+
+        assert process.returncode == 0, said
 
 
 class TestTrust:
