@@ -201,8 +201,17 @@ class Auth:
             for token in slot.tokens:
                 if token.covers(scopes) and token.lasts(time.monotonic(), body=body):
                     return token.value, False
+            if known := slot.refusal(scopes):
+                again = RegistryError(replace(known, operation=purpose.operation))
+                again.rejected = True
+                raise again
             server = TokenServer(self._session, purpose, credential, realm=realm, service=service)
-            token = server.fetch(scopes)
+            try:
+                token = server.fetch(scopes)
+            except RegistryError as error:
+                if error.rejected:
+                    slot.refuse(scopes, error.fault, now=time.monotonic())
+                raise
             slot.add(token)
             return token.value, True
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from pipeline.registry.tokens import Token
+    from pipeline.errors import Fault
+    from pipeline.registry.tokens import Scopes, Token
 
 _LEAST = 64
 """Slots below which nobody sweeps."""
@@ -23,16 +24,20 @@ _MOST = 2_048
 _MOST_TOKENS = 8
 """Of one slot, the youngest: each repository that a blob is mounted from makes a scope of its own."""
 
+_REFUSAL_LASTS = 30.0
+"""Seconds: a password that is put right in the meantime is found out by the next round."""
+
 
 class Slot:
     """Tokens of one credential for one repository; whoever holds it may fetch another one."""
 
-    __slots__ = ("_tokens", "lock", "users")
+    __slots__ = ("_refusal", "_tokens", "lock", "users")
 
     def __init__(self) -> None:
         """Begin with none."""
         self.lock = threading.Lock()
         self._tokens: list[Token] = []
+        self._refusal: tuple[Scopes, float, Fault] | None = None
         self.users = 0
         """Threads that hold it or wait for it; kept by the cache."""
 
@@ -51,8 +56,23 @@ class Slot:
         with suppress(ValueError):
             self._tokens.remove(token)
 
+    def refuse(self, scopes: Scopes, fault: Fault, *, now: float) -> None:
+        """Keep for a while that the login is refused: each try with a wrong password may lock the account."""
+        self._refusal = scopes, now + _REFUSAL_LASTS, fault
+
+    def refusal(self, scopes: Scopes) -> Fault | None:
+        """Why there is no token for the very scopes, if that was found out just now."""
+        return self._refusal[2] if self._refusal and self._refusal[0] == scopes else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds nothing worth keeping."""
+        return not self._tokens and self._refusal is None
+
     def sweep(self, now: float) -> None:
         """Drop what has run out, at `now` on the monotonic clock."""
+        if self._refusal and self._refusal[1] <= now:
+            self._refusal = None
         for token in self.tokens:
             if not token.lasts(now, body=False):
                 self.drop(token)
@@ -104,7 +124,7 @@ class TokenCache:
     def _sweep(self, now: float) -> None:
         for slot in self._slots.values():
             slot.sweep(now)
-        used = {key: slot for key, slot in self._slots.items() if slot.users or slot.tokens}
+        used = {key: slot for key, slot in self._slots.items() if slot.users or not slot.is_empty}
         if len(used) >= _MOST:
             idle = [key for key, slot in used.items() if not slot.users]
             for key in idle[: len(used) - _MOST // 2]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from pipeline.registry.responses import clean, parse_date
+from pipeline.registry.responses import parse_date, parse_pulls
 
 if TYPE_CHECKING:
     from pipeline.registry.faults import Purpose
     from pipeline.registry.verdicts import Refusal
 
+_HOUR = 3600
 _SKEW = 300.0
 """Seconds by which clocks may differ: what S3 and most token servers allow."""
 _REFUSED = frozenset({401, 403})
@@ -35,9 +36,8 @@ def hint_for(purpose: Purpose, refusal: Refusal) -> str:
     text = complaint.words.lower()
     if complaint.code.upper() in {"REQUESTTIMETOOSKEWED", "REQUEST_TIME_TOO_SKEWED"}:
         return _skew(refusal)
-    remaining = refusal.headers.get("ratelimit-remaining", "")
-    if remaining:
-        return clean(f"ratelimit {refusal.headers.get('ratelimit-limit', '?')}, remaining {remaining}")
+    if status == requests.codes.too_many_requests:
+        return _pulls(purpose, *parse_pulls(refusal.headers))
     if speaks_tls(refusal):
         return "that port speaks HTTPS: check the port, and the addresses that the registry hands out"
     if "authorization token has expired" in text:
@@ -66,6 +66,8 @@ def speaks_tls(refusal: Refusal) -> bool:
 
 def _access(purpose: Purpose, refusal: Refusal) -> str:
     """Nobody is logged in, the login is refused, or it has not the right."""
+    if "rate limit" in refusal.complaint.words.lower():
+        return ""  # GitHub's way of asking for a pause
     if "quota" in refusal.complaint.words.lower():
         return "have the quota there raised, or remove what is no longer needed there"
     if purpose.kind != "token" and refusal.host:
@@ -82,6 +84,18 @@ def _access(purpose: Purpose, refusal: Refusal) -> str:
     aim = "read" if purpose.kind == "read" else "write"
     doing = "get no token" if purpose.kind == "token" else f"may not {aim} there"
     return f"the credentials ({origin}) {doing}{missing}"
+
+
+def _pulls(purpose: Purpose, left: int, limit: int, window: int) -> str:
+    """`0 of 100 pulls in 6h are left`, and who gets more; empty: nothing is said of it."""
+    if left < 0:
+        return ""
+    most = f" of {limit}" if limit >= 0 else ""
+    within = f" in {window / _HOUR:.3g}h" if window > 0 else ""
+    more = (
+        f"; docker login {purpose.repository.registry} raises the limit" if purpose.sent == "nothing" else ""
+    )
+    return f"{left}{most} pulls{within} are left{more}"
 
 
 def _skew(refusal: Refusal) -> str:

@@ -113,6 +113,7 @@ class Pauses:
 
     def _say(self, fault: Fault, delay: float, *, left: float) -> None:
         why = f"{fault.status}" if fault.status else fault.words
+        why += f"; {fault.hint}" if fault.hint else ""
         asks = "asks for a pause" if fault.status else "cannot be reached any more: a pause"
         limit = self._desk.queue.registry(fault.registry).places["request"].room
         fields: dict[str, Value] = {

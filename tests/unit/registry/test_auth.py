@@ -17,6 +17,7 @@ from tests.registry.faults import Fault, Reply, throttle
 from tests.unit.registry.asking import ANONYMOUS, USER, client, clients, repository
 
 if TYPE_CHECKING:
+    from pipeline.registry.client import Client
     from tests.registry.fixtures import Scripted
     from tests.registry.log import Entry
     from tests.registry.registry import Registry
@@ -31,6 +32,13 @@ def filled(scripted: Scripted, **options: object) -> Registry:
     registry.add_blob("team/app", BLOB)
     registry.add_blob("team/other", BLOB)
     return registry
+
+
+def status_of(asking: Client, registry: Registry) -> int | None:
+    """How asking for the blob fails."""
+    with pytest.raises(RegistryError) as caught:
+        asking.head_blob(repository(registry), DIGEST)
+    return caught.value.fault.status
 
 
 def tokens(registry: Registry) -> list[Entry]:
@@ -297,6 +305,15 @@ class TestEvents:
             }
         ]
         assert "hunter2" not in str(rejected)
+
+    def test_wrong_once(self, scripted: Scripted) -> None:
+        """A refused password is not tried again for every request that needs it: accounts get locked."""
+        registry = filled(scripted, auth="token")
+        asking = client(registry, replace(USER, password="wrong"))
+        with ThreadPoolExecutor(8) as pool:
+            statuses = set(pool.map(lambda _: status_of(asking, registry), range(16)))
+
+        assert (statuses, len(tokens(registry))) == ({401}, 1)
 
     def test_not_rejected(self, scripted: Scripted) -> None:
         """A good login without a right is not called a bad one."""

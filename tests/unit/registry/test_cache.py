@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
+from pipeline.errors import Fault
 from pipeline.registry.cache import _MOST, _MOST_TOKENS, Slot, TokenCache
 from pipeline.registry.tokens import Token
 
@@ -113,6 +114,20 @@ def test_failure() -> None:
             pass
 
     assert len(cache) <= 128
+
+
+def test_refusal() -> None:
+    """That a login is refused is known for half a minute, for the very scopes."""
+    cache, fault = TokenCache(), Fault(operation="get a token", words="wrong password", status=401)
+    app, other = ("repository:app:pull",), ("repository:app:pull,push",)
+    with cache.hold("app", now=0) as slot:
+        slot.refuse(app, fault, now=0)
+
+    known = []
+    for now in (1.0, 29.0, 31.0):
+        with cache.hold("app", now=now) as slot:
+            known.append((slot.refusal(app), slot.refusal(other)))
+    assert known == [(fault, None), (fault, None), (None, None)]
 
 
 def test_discard() -> None:

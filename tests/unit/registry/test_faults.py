@@ -109,13 +109,40 @@ class TestThrottled:
         """Docker Hub's limit over hours gives a long pause and names what remains."""
         words = "You have reached your pull rate limit"
         answer = refusal(
-            429, "TOOMANYREQUESTS", words, ratelimit_limit="100;w=21600", ratelimit_remaining="0;w=21600"
+            429, "TOOMANYREQUESTS", words, RateLimit_Limit="100;w=21600", RateLimit_Remaining="0;w=21600"
         )
         error = error_for(purpose(), answer)
 
         assert isinstance(error, ThrottledError)
         assert error.delay == 900
-        assert "remaining 0;w=21600" in error.fault.hint
+        assert error.fault.hint == "0 of 100 pulls in 6h are left"
+
+    @pytest.mark.parametrize(
+        ("headers", "hint"),
+        [
+            ({"RateLimit_Remaining": "7"}, "7 pulls are left; docker login quay.io raises the limit"),
+            (
+                {"RateLimit_Remaining": "0;w=5400", "RateLimit_Limit": "10;w=5400"},
+                "0 of 10 pulls in 1.5h are left; docker login quay.io raises the limit",
+            ),
+            ({"RateLimit_Remaining": "many"}, ""),
+        ],
+    )
+    def test_pulls_left(self, headers: dict[str, str], hint: str) -> None:
+        """Nobody who is logged in is told to log in, and what cannot be read is left out."""
+        error = error_for(purpose(origin="none", sent="nothing"), refusal(429, "", "", **headers))
+
+        assert error.fault.hint == hint
+
+    def test_pulls_left_of_success(self) -> None:
+        """Docker Hub says with every answer how many pulls are left: that is no advice on other failures."""
+        error = error_for(purpose(), refusal(403, "DENIED", RateLimit_Remaining="76;w=21600"))
+
+        assert "may not read there" in error.fault.hint
+
+    def test_github(self) -> None:
+        """A limit that comes as 403 is not taken for a missing right."""
+        assert error_for(purpose(), refusal(403, "DENIED", "API rate limit exceeded")).fault.hint == ""
 
     def test_plain_unavailable(self) -> None:
         """A 503 that names no time is an ordinary failure."""
