@@ -61,6 +61,16 @@ def test_exposure(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@needs_systemd
+def test_user() -> None:
+    """The service's user is the one that systemd is told to make."""
+    asked = ["systemd-sysusers", "--dry-run", str(UNITS / "image-syncer.conf")]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert f"user '{setting('User')}'" in done.stderr
+
+
 def test_command() -> None:
     """The service's command line is one that is accepted, and what it writes is in its own folder."""
     path, *words = setting("ExecStart").split()
