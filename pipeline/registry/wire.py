@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from urllib3 import HTTPConnectionPool, HTTPHeaderDict
     from urllib3.response import HTTPResponse
 
+_MOST_ORIGINS = 16
+"""That connections are kept for: some storage has a host name for each of its servers."""
+
 
 class Answer:
     """A status, headers, and a body that is still to be read, as it comes over the wire: never decoded."""
@@ -73,6 +76,7 @@ class Wire:
         self._context = context
         self._adapter = Adapter(context, dial=dial)
         self._pools: dict[tuple[str, str], HTTPConnectionPool | None] = {}
+        """By origin, those used last at the end."""
         self._proxied: requests.Session | None = None
 
     def send(
@@ -95,9 +99,10 @@ class Wire:
         """
         parts = urlsplit(url)
         origin = (parts.scheme, parts.netloc)
-        if origin not in self._pools:
-            self._pools[origin] = self._pool(url, *origin)
-        pool = self._pools[origin]
+        pool = self._pools.pop(origin) if origin in self._pools else self._pool(url, *origin)
+        self._pools[origin] = pool
+        if len(self._pools) > _MOST_ORIGINS:
+            del self._pools[next(iter(self._pools))]  # with its last user go its connections
         if pool is None:
             return self._through_proxy(method, url, headers=headers, body=body, timeout=timeout)
         raw: Any = pool.urlopen(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ssl
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,16 +14,23 @@ from pipeline.registry import connections
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.session import Session
+from pipeline.registry.wire import Wire
 from pipeline.settings import Timeouts
 from tests.registry.content import digest_of
 from tests.registry.faults import Drop, Fault, Reply, redirect, throttle
 from tests.unit.registry.asking import ANONYMOUS, QUICK, USER, client, repository
+from tests.unit.registry.peers import peer
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
 
 BLOB = b"content" * 1000
 DIGEST = digest_of(BLOB)
+
+
+def open_files() -> int:
+    """How many this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 class TestRedirects:
@@ -198,6 +208,22 @@ class TestWire:
             asking.head_blob(repository(registry), DIGEST)
 
         assert "cookie" not in registry.requests()[-1].headers
+
+    def test_many_hosts(self) -> None:
+        """Storage that has ever new host names does not take up ever more open files."""
+        count, fine = 60, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+        wire = Wire(ssl.create_default_context(), dial=5)
+        with ExitStack() as stack:
+            hosts = [stack.enter_context(peer(lambda sock: sock.sendall(fine))) for _ in range(count)]
+            before = open_files()
+            for host in hosts:
+                answer = wire.send("GET", f"http://{host}/v2/", headers={}, body=None, timeout=(5, 5))
+                answer.read(1)
+                answer.close()
+
+            # A connection has its other end here; urllib3's manager keeps as many pools as we do.
+            assert open_files() - before < 2 * count - 20
+            wire.close()
 
     def test_meter(self, scripted: Scripted) -> None:
         """Requests, bytes received and nothing else are counted on the running task."""
