@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 _GONE = 8.0
 """Seconds within which all processes of a run that ended are gone."""
+_LONG_STOPS, _LONG_STOP = 0.8, 5.5
+"""Every fifth stop is longer than a worker may be silent, in seconds."""
 _SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "HUP": signal.SIGHUP}
 
 
@@ -96,7 +98,7 @@ class Victim:
         if kind == "INT twice":
             self._later(0.4, [self.pid], signal.SIGINT)
         elif kind in ("STOP worker", "STOP all"):
-            self._later(0.2 + choice, whom, signal.SIGCONT)
+            self._later(0.2 + choice if choice < _LONG_STOPS else _LONG_STOP, whom, signal.SIGCONT)
 
     def _aim(
         self, kind: str, *, one: list[int], mine: list[int], below: list[int]

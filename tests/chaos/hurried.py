@@ -30,5 +30,5 @@ def hurry(**given: Any) -> settings.Settings:
 if __name__ == "__main__":
     vars(sync)["Settings"] = hurry
     vars(pauses)["_ASKED_AGAIN"] = 1.0
-    vars(supervisor).update(_ABORT_TAKES=0.3, _LOOK_EVERY=0.3)
+    vars(supervisor).update(_ABORT_TAKES=0.3, _LOOK_EVERY=0.3, _SUSPENDED=2.0)
     cli.run()
