@@ -189,18 +189,24 @@ def figures(found: Outlook) -> Iterator[str]:
         read = f", {format_size(summary.read)} read" if found.deep else ""
         yield f"{format_count(summary.present, 'blob')} {how}{read}; {requests}; {summary.seconds:.1f}s"
         return
-    mounted = sum(each.spared.get("mounted", 0) for each in found.registries)
-    yield (
-        f"{format_size(summary.bytes)} to send in {format_count(summary.uploaded, 'blob')};"
-        f" {format_count(summary.mounted, 'blob')} to mount ({format_size(mounted)}),"
-        f" {summary.present:,} found there ({format_size(summary.spared - mounted)}); {requests}"
-    )
+    yield f"{_blobs(found)}; {requests}"
     for registry in found.registries:
         yield f"{registry.name}: {_kinds(registry)}"
     yield from map(_pulls_line, found.pulls)
     if found.estimate is not None:
         yield f"time: about {format_duration(round(found.seconds, 1))}, by {found.estimate.basis}"
     yield f"the plan itself took {took}"
+
+
+def _blobs(found: Outlook) -> str:
+    """What blobs there are to bring, by how they come."""
+    summary = found.summary
+    mounted = sum(each.spared.get("mounted", 0) for each in found.registries)
+    sent = f"{format_size(summary.bytes)} to send in {format_count(summary.uploaded, 'blob')}"
+    parts = [sent if summary.bytes else "nothing to send"]
+    parts += [f"{summary.mounted:,} to mount ({format_size(mounted)})"] * bool(summary.mounted)
+    parts += [f"{summary.present:,} there ({format_size(summary.spared - mounted)})"] * bool(summary.present)
+    return ", ".join(parts)
 
 
 def _kinds(registry: RegistryView) -> str:

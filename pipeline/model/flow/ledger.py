@@ -147,7 +147,8 @@ class Flow:
         for asked in cost.asked:
             self._queue.registry(asked.registry).time(asked)
         if isinstance(task, Move):
-            self._queue.registry(task.source.registry).read += cost.read
+            read = task.destination if self._desk.aim == "verify" else task.source
+            self._queue.registry(read.registry).read += cost.read
             self._queue.registry(task.destination.registry).written += cost.written
 
     def view(
