@@ -82,7 +82,7 @@ complete -c image-syncer -n _shtab_image_syncer_using -l progress-interval -x -d
 complete -c image-syncer -n _shtab_image_syncer_using -l metrics-listen -x -d '/metrics, /healthz and /readyz'
 complete -c image-syncer -n _shtab_image_syncer_using -l metrics-file -xka "(__fish_complete_path (commandline -ct))" -d 'metrics for a textfile collector (.prom)'
 complete -c image-syncer -n _shtab_image_syncer_using -l output-success-images -xka "(__fish_complete_path (commandline -ct))" -d 'write what is at its destination, as rules'
-complete -c image-syncer -n _shtab_image_syncer_using -l output-images-format -xka "yaml json" -d 'of that file [yaml]'
+complete -c image-syncer -n _shtab_image_syncer_using -l output-images-format -xka "yaml json" -d 'of that file [by its ending, else yaml]'
 complete -c image-syncer -n _shtab_image_syncer_using -l output-failed-images -xka "(__fish_complete_path (commandline -ct))" -d 'write what is not, as rules (.yaml, .json)'
 complete -c image-syncer -n _shtab_image_syncer_using -s h -l help -d 'show this'
 complete -c image-syncer -n _shtab_image_syncer_using -l version -d 'show it'

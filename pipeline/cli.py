@@ -6,14 +6,13 @@ What a run needs is imported when it begins: --help imports argparse and nothing
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipeline import __version__
+from pipeline import __version__, flags
 from pipeline.errors import SyncError, UsageError
 from pipeline.settings import Options
 
@@ -129,9 +128,9 @@ class _Narrow(argparse.RawDescriptionHelpFormatter):
 
 def _add_what(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--images", type=Path, metavar="FILE", help="rules [./images.json]")
-    add("--auth", type=Path, metavar="FILE", help="credentials [./auth.json, docker login]")
-    add("--config", type=Path, metavar="FILE", help="both in one file [./config.json]")
+    add("--images", type=flags.path, metavar="FILE", help="rules [./images.json]")
+    add("--auth", type=flags.path, metavar="FILE", help="credentials [./auth.json, docker login]")
+    add("--config", type=flags.path, metavar="FILE", help="both in one file [./config.json]")
     add("--os", action=_Commas, default=(), metavar="LIST", help="only these: linux")
     add("--arch", action=_Commas, default=(), metavar="LIST", help="only these: amd64,arm64:v8")
     add("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
@@ -143,23 +142,29 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
 
 def _add_how(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("-p", "--proc", type=_whole(1), metavar="N", help="images and blobs at a time, at most")
-    add("-r", "--retries", type=_whole(0), default=2, metavar="N", help="rounds for what failed [2]")
+    add("-p", "--proc", type=flags.whole(1), metavar="N", help="images and blobs at a time, at most")
+    add("-r", "--retries", type=flags.whole(0), default=2, metavar="N", help="rounds for what failed [2]")
     add(
         "--records",
-        type=Path,
+        type=flags.path,
         default=Path("records"),
         metavar="PATH",
         help="what is done, for the next run [./records]",
     )
     add(
         "--patience",
-        type=_seconds,
+        type=flags.seconds,
         default=3600.0,
         metavar="TIME",
         help="wait for a registry that lets nothing through [1h]",
     )
-    add("--drain", type=_seconds, default=25.0, metavar="TIME", help="to finish what runs when stopped [25s]")
+    add(
+        "--drain",
+        type=flags.seconds,
+        default=25.0,
+        metavar="TIME",
+        help="to finish what runs when stopped [25s]",
+    )
 
 
 def _add_seeing(group: argparse._ArgumentGroup) -> None:
@@ -172,25 +177,25 @@ def _add_seeing(group: argparse._ArgumentGroup) -> None:
     )
     add("-q", "--quiet", action="store_true", help="only warnings, errors and what failed")
     add("--json", action="store_true", help="the summary as one object on standard output")
-    add("--report", type=Path, metavar="FILE", help="write a report to look at (.html)")
-    add("--log", type=Path, metavar="FILE", help="log file [standard error]")
+    add("--report", type=flags.path, metavar="FILE", help="write a report to look at (.html)")
+    add("--log", type=flags.path, metavar="FILE", help="log file [standard error]")
     levels = ("debug", "info", "warning", "error")
     add("--log-level", choices=levels, metavar="LEVEL", help=f"{', '.join(levels)} [info]")
     add("--log-format", choices=_FORMATS, metavar="FORM", help=f"{', '.join(_FORMATS)}")
     add(
         "--progress-interval",
-        type=_seconds,
+        type=flags.seconds,
         default=30.0,
         metavar="TIME",
         help="between lines on how far it is; 0: none [30s]",
     )
     add(
         "--metrics-listen",
-        type=_address,
+        type=flags.address,
         metavar="HOST:PORT",
         help="/metrics, /healthz and /readyz",
     )
-    add("--metrics-file", type=Path, metavar="FILE", help="metrics for a textfile collector (.prom)")
+    add("--metrics-file", type=flags.path, metavar="FILE", help="metrics for a textfile collector (.prom)")
 
 
 def _add_files(group: argparse._ArgumentGroup) -> None:
@@ -198,7 +203,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     add(
         "--output-success-images",
         dest="success_file",
-        type=Path,
+        type=flags.path,
         metavar="FILE",
         help="write what is at its destination, as rules",
     )
@@ -206,47 +211,17 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         "--output-images-format",
         dest="success_format",
         choices=("yaml", "json"),
-        default="yaml",
-        help="of that file [yaml]",
+        help="of that file [by its ending, else yaml]",
     )
     add(
         "--output-failed-images",
         dest="failed_file",
-        type=Path,
+        type=flags.path,
         metavar="FILE",
         help="write what is not, as rules (.yaml, .json)",
     )
     add("-h", "--help", action="help", help="show this")
     add("--version", action="version", version=f"image-syncer {__version__}", help="show it")
-
-
-def _whole(least: int) -> Any:
-    """A converter for whole numbers of at least `least`."""
-
-    def convert(text: str) -> int:
-        number = int(text) if text.lstrip("+-").isascii() and text.lstrip("+-").isdigit() else None
-        if number is None or number < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
-        return number
-
-    return convert
-
-
-def _seconds(text: str) -> float:
-    """`90`, `90s`, `15m`, `1h`, as seconds."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    if not (number.isascii() and number.replace(".", "", 1).isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 15m or 1h")
-    return float(number) * units[unit]
-
-
-def _address(text: str) -> tuple[str, int]:
-    """`9090`, `:9090` (both on loopback), `0.0.0.0:9090`, `[::]:9090` as host and port."""
-    host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: write 127.0.0.1:9090")
-    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -260,13 +235,14 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     found, unknown = parser.parse_known_intermixed_args(_switches(arguments))
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no public list
-        raise UsageError(f"there is no flag {unknown[0]}{_meant(unknown[0].split('=')[0], known)}")
+        raise UsageError(f"there is no flag {unknown[0]}{flags.meant(unknown[0].split('=')[0], known)}")
     verb, words = _verb(found.words)
     verb = "plan" if found.dry_run and verb in ("sync", "copy") else verb
     _refuse(verb, parser, arguments)
     values = vars(found) | {"verb": verb, "words": words}
     values["arguments"] = tuple(arguments)
     values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
+    values["success_format"] = found.success_format or flags.format_by_name(found.success_file)
     values["registry"] = _given(found.registry, environ.get("DEFAULT_REGISTRY"))
     values["namespace"] = _given(found.namespace, environ.get("DEFAULT_NAMESPACE"))
     return Options(**values)
@@ -306,13 +282,13 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
         return "sync", ()
     verb, *rest = words
     if verb not in VERBS:
-        raise UsageError(f"{verb!r} is no verb{_meant(verb, list(VERBS))} (verbs: {', '.join(VERBS)})")
+        raise UsageError(f"{verb!r} is no verb{flags.meant_verb(words, VERBS)} (verbs: {', '.join(VERBS)})")
     if verb in _WITH_WORDS and len(rest) < 2 and (rest or verb == "copy"):  # noqa: PLR2004 - a source and a destination
         raise UsageError(
             f"{verb} needs a source and at least one destination: image-syncer {verb} nginx:1 reg/nginx"
         )
     if verb not in _WITH_WORDS and rest:
-        raise UsageError(f"{rest[0]!r} is one word too many{_meant(rest[0], list(VERBS))}")
+        raise UsageError(f"{rest[0]!r} is one word too many{flags.meant(rest[0], VERBS)}")
     return verb, tuple(rest)
 
 
@@ -330,11 +306,6 @@ def _refuse(verb: str, parser: argparse.ArgumentParser, arguments: Sequence[str]
             raise UsageError(f"{verb} takes no {name}; it takes {', '.join(sorted(takes))}")
         if name in senseless:
             raise UsageError(f"{verb} takes no {name}: {senseless[name]}")
-
-
-def _meant(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from pipeline.conclude import Run, Say, conclude, lost_rules
 from pipeline.config.credentials import Keyring, read_credentials
-from pipeline.config.files import choose_files
+from pipeline.config.files import choose_files, rules_ignored
 from pipeline.config.legacy import read_legacy
 from pipeline.config.rules import BadRule, RulesFile, make_defaults, read_rules, rule_from_words
 from pipeline.engine.process import warm_up
@@ -30,10 +30,9 @@ from pipeline.progress import choose
 from pipeline.progress.heartbeat import Heartbeat
 from pipeline.progress.noting import Noting
 from pipeline.records import Records
-from pipeline.report.files import format_of
 from pipeline.report.history import History
-from pipeline.report.output import check_writable
 from pipeline.report.standing import text_of
+from pipeline.retry import check_outputs, refuse_shared_files
 from pipeline.settings import Limits, Options, Settings
 
 if TYPE_CHECKING:
@@ -68,11 +67,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         UsageError, FileError: something is wrong; nothing has been asked or written.
     """
     platforms = parse_filter(options.os, options.arch)
-    for path in (options.success_file, options.failed_file, options.report, options.metrics_file):
-        if path is not None:
-            check_writable(path)
-    if options.failed_file is not None:
-        format_of(options.failed_file)
+    check_outputs(options)
     settings = Settings(
         records=options.records,
         os=options.os,
@@ -121,6 +116,7 @@ def _read_files(
         config=options.config,
         rules_needed=not options.words,
     )
+    refuse_shared_files(files, options)
     if files.config is not None:
         keyring, rules, more = read_legacy(files.config, defaults=defaults, environ=environ)
     else:
@@ -128,6 +124,10 @@ def _read_files(
         rules = RulesFile(path="", rules=(), bad=())
     warnings = (*files.warnings, *more)
     if options.words:
+        if options.images is not None:
+            raise UsageError(f"{options.verb} has its rule here: leave out --images {options.images}")
+        if rules.path:
+            warnings += (rules_ignored(rules.path, options.verb),)
         source, *destinations = options.words
         try:
             rule = rule_from_words(source, destinations, defaults=defaults, environ=environ)

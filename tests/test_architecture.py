@@ -21,7 +21,7 @@ LEVELS = (
     {"engine"},
     {"progress", "report", "metrics"},
     {"sync", "conclude", "retry", "check", "survey", "status"},
-    {"cli"},
+    {"flags", "cli"},
     {"__main__"},
 )
 """Parts of `pipeline`, each level may import the levels before it."""

@@ -60,6 +60,16 @@ def choose_files(
     return Files(auth=auth, images=images)
 
 
+def rules_ignored(path: str, verb: str) -> Event:
+    """The warning that of a file with both only the credentials are read."""
+    return Event(
+        name="config.file_ignored",
+        message=f"the rules of {path} are not read, its credentials are: {verb} has its rule with it",
+        level="warning",
+        fields={"file.path": path},
+    )
+
+
 def _existing(path: Path) -> Path | None:
     return path if path.exists() else None
 

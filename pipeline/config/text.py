@@ -33,7 +33,7 @@ def read_document(path: Path) -> Document:
         FileError: it cannot be read, is empty, too large, no UTF-8 text, or not in its format.
     """
     name = str(path)
-    if path.suffix not in {".json", ".yaml", ".yml"}:
+    if path.suffix.lower() not in {".json", ".yaml", ".yml"}:
         raise FileError(name, "the name must end in .json, .yaml or .yml", hint="the ending says the format")
     text = _decode(name, _read_bytes(path))
     if not text.strip():
@@ -43,7 +43,7 @@ def read_document(path: Path) -> Document:
         line, column = _place(text[: control.start()])
         message = f"a control character, U+{ord(control[0]):04X}"
         raise FileError(name, message, line=line, column=column, hint="is this a text file?")
-    root, warnings = read_json(name, text) if path.suffix == ".json" else read_yaml(name, text)
+    root, warnings = read_json(name, text) if path.suffix.lower() == ".json" else read_yaml(name, text)
     if root is None or is_null(root):
         raise FileError(name, "the file says nothing", hint=_EMPTY_HINT)
     return Document(path=name, root=root, warnings=tuple(warnings))

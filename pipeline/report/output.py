@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import FileError, MachineError
+from pipeline.errors import FileError, MachineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _STANDARD = (1, 2)
+_PAGES = (".html", ".htm")
 
 
 def is_stream(path: Path) -> bool:
@@ -53,6 +54,42 @@ def check_writable(path: Path) -> None:
         beside.unlink()
     except OSError as error:
         raise FileError(str(path), f"it cannot be written: {error.strerror}") from error
+
+
+def check_page(path: Path) -> None:
+    """Make sure that a report goes where one looks for a page.
+
+    Raises:
+        FileError: its name ends otherwise.
+    """
+    if path.suffix.lower() not in _PAGES and not is_stream(path):
+        raise FileError(str(path), f"a report is a page: its name ends in {_PAGES[0]}")
+
+
+def refuse_shared(read: Iterable[tuple[str, Path]], written: Iterable[tuple[str, Path]]) -> None:
+    """Make sure that what is written is neither read, nor written twice: the last one would be what is left.
+
+    Args:
+        read: files with the flags that name them.
+        written: likewise; streams take what comes from several.
+
+    Raises:
+        UsageError: two are the same file.
+    """
+    places = {_place(path): flag for flag, path in read}
+    for flag, path in written:
+        other = places.setdefault(_place(path), flag)
+        if other != flag and not is_stream(path):
+            raise UsageError(f"{other} and {flag} are the same file, {path}: give each its own")
+
+
+def _place(path: Path) -> tuple[int, int] | Path:
+    """What tells the file from others, whatever leads to it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return _target(path)
+    return found.st_dev, found.st_ino
 
 
 def write_text(path: Path, pieces: Iterable[str]) -> None:

@@ -56,6 +56,19 @@ def test_wrong_content_type(command: Command, scripted: Scripted, content_type: 
     assert same(source, mirror)
 
 
+@pytest.mark.parametrize("flags", [[], ["--arch", "amd64"]])
+def test_empty_index(command: Command, scripted: Scripted, flags: list[str]) -> None:
+    """An index that names nothing is copied as it is: no filter drops anything of it."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", index(), "none")
+    prepare(command, source, mirror)
+
+    result = command.run(*flags)
+
+    assert (result.code, result.finish["copied"], result.finish["skipped"]) == (0, 1, 0), result.text
+    assert same(source, mirror)
+
+
 def test_no_digest_headers(command: Command, scripted: Scripted) -> None:
     """Registries that name no digest cost a GET more, and get every manifest read back."""
     source, mirror = scripted(digest_header=False, schema1=True), scripted(digest_header=False, schema1=True)

@@ -41,6 +41,22 @@ USAGE = [
     (["--report", "no/such/report.html"], "no/such/report.html"),
     (["--report", "."], "it is a folder"),
     (["--progress", "bar"], "bar"),
+    (["--images", ""], "argument --images: it is empty"),
+    (["--records="], "argument --records: it is empty"),
+    (["--auth", ""], "argument --auth: it is empty"),
+    (["--report", "report.txt"], "its name ends in .html"),
+    (["images.yaml"], "did you mean --images images.yaml?"),
+    (["nginx:1", "r.io/nginx"], "did you mean copy nginx:1 r.io/nginx?"),
+    (["--drain", "9" * 400], "is too long"),
+    (["--patience", "99999h"], "is too long: at most 10000h"),
+    (["--proc", "9" * 5000], "is no whole number"),
+    (["--metrics-listen", ":" + "9" * 5000], "is no address"),
+    (["--output-success-images", "x.yaml", "--output-failed-images", "./x.yaml"], "are the same file"),
+    (["--output-success-images", "images.json"], "--images and --output-success-images are the same file"),
+    (["--output-failed-images", "images.json"], "--images and --output-failed-images are the same file"),
+    (["--log", "images.json"], "--images and --log are the same file"),
+    (["--report", "r.html", "--log", "r.html"], "--report and --log are the same file"),
+    (["copy", "a/b:1", "c/d", "--images", "images.json"], "leave out --images images.json"),
 ]
 
 

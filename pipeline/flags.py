@@ -1,0 +1,78 @@
+"""What stands behind flags: values taken apart, and what was probably meant where something is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+_DIGITS = 18
+"""Of a number: more are a slip of the hand, and Python refuses thousands of them in its own words."""
+_LONGEST = 10_000 * 3600.0
+"""Seconds, more than a year: what the kernel waits for has a bound somewhere above it."""
+_FILES = (".json", ".yaml", ".yml")
+
+
+def path(text: str) -> Path:
+    """A path; an empty one, as an unset variable leaves it, would be the working directory."""
+    if not text:
+        raise ArgumentTypeError("it is empty: name a path (is a variable not set?)")
+    return Path(text)
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """A converter for whole numbers of at least `least`."""
+
+    def convert(text: str) -> int:
+        digits = text.lstrip("+-")
+        number = int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else None
+        if number is None or number < least:
+            raise ArgumentTypeError(f"{text[:40]!r} is no whole number of at least {least}")
+        return number
+
+    return convert
+
+
+def seconds(text: str) -> float:
+    """`90`, `90s`, `15m`, `1h`, as seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    if not (number.isascii() and number.replace(".", "", 1).isdigit()):
+        raise ArgumentTypeError(f"{text[:40]!r} is no time: write 90s, 15m or 1h")
+    found = float(number) * units[unit]
+    if found > _LONGEST:
+        raise ArgumentTypeError(f"{text[:40]!r} is too long: at most {_LONGEST / 3600:.0f}h")
+    return found
+
+
+def address(text: str) -> tuple[str, int]:
+    """`9090`, `:9090` (both on loopback), `0.0.0.0:9090`, `[::]:9090` as host and port."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and len(port) <= _DIGITS and int(port) < 1 << 16):
+        raise ArgumentTypeError(f"{text!r} is no address: write 127.0.0.1:9090")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def format_by_name(file: Path | None) -> Literal["yaml", "json"]:
+    """The format of the file of successes where no flag says it: by its ending, else YAML."""
+    return "json" if file is not None and file.suffix.lower() == ".json" else "yaml"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """What was probably meant, as the end of a sentence; empty: nobody knows."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def meant_verb(words: Sequence[str], verbs: Iterable[str]) -> str:
+    """What was probably meant by words of which the first is no verb."""
+    first, *rest = words
+    if first.lower().endswith(_FILES) and not rest:
+        return f"; did you mean --images {first}?"
+    if rest and ("/" in first or ":" in first):
+        return f"; did you mean copy {' '.join(words)}?"
+    return meant(first, verbs)

@@ -1,0 +1,74 @@
+"""Signals in the first moments of a run, each at a moment that is known: what it imports, what it opens."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command
+
+AT = """
+import os, runpy, sys
+
+event, name, number = sys.argv[1:4]
+del sys.argv[1:4]
+
+def look(happens, args):
+    global event
+    if happens == event and str(args[0]).endswith(name):
+        event = ""
+        os.kill(os.getpid(), int(number))
+
+sys.addaudithook(look)
+runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
+"""
+"""Runs the command, and sends it a signal where Python tells of something (PEP 578)."""
+
+MOMENTS = [
+    *(("import", f"pipeline.{name}") for name in ("cli", "errors", "settings", "sync", "conclude", "retry")),
+    *(
+        ("import", f"pipeline.{name}")
+        for name in ("config.rules", "engine.supervisor", "records", "log.sink")
+    ),
+    *(("import", name) for name in ("argparse", "difflib", "yaml", "diskcache", "multiprocessing.context")),
+    ("open", "images.json"),
+    ("open", "auth.json"),
+    ("sqlite3.connect", "cache.db"),
+]
+NAMES = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def at(command: Command, event: str, name: str, number: int) -> None:
+    """Have the command be sent a signal at the moment."""
+    words = [sys.executable, "-c", AT, event, name, str(number)]
+    command.words = lambda *arguments: [*words, *arguments]  # type: ignore[method-assign] # another program
+
+
+@pytest.mark.parametrize("number", NAMES)
+@pytest.mark.parametrize(("event", "name"), MOMENTS)
+def test_each_moment(command: Command, event: str, name: str, number: signal.Signals) -> None:
+    """A signal to stop that comes early ends the command with one line and the signal's code."""
+    command.rules({"localhost:1/a:v1": "localhost:1/b"})
+    command.insecure("localhost:1")
+    at(command, event, name, number)
+    result = command.run()
+
+    assert (result.code, result.text) == (
+        128 + number,
+        f"image-syncer: stopped by {number.name}; repeat the command to go on\n",
+    )
+
+
+@pytest.mark.parametrize("moment", [("import", "pipeline.cli"), ("open", "images.json")])
+def test_nohup(command: Command, moment: tuple[str, str]) -> None:
+    """A hangup that was ignored before is ignored from the first moment on."""
+    command.rules({})
+    command.prefix = ("nohup",)
+    at(command, *moment, signal.SIGHUP)
+    result = command.run()
+
+    assert (result.code, "stopped" in result.text) == (0, False), result.text

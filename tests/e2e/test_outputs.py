@@ -1,0 +1,128 @@
+"""Output files: their formats, where they may go, and what is said where they cannot be written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.e2e.command import wait_for
+from tests.registry.content import image, layer
+from tests.registry.faults import Fault, Stall
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+
+@pytest.fixture
+def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+    """A source with one image, and a mirror that is to get it."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    return source, mirror
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "is_json"),
+    [
+        ("good.json", [], True),
+        ("good.JSON", [], True),
+        ("good.yaml", [], False),
+        ("good", [], False),
+        ("good.json", ["--output-images-format", "yaml"], False),
+        ("good.yml", ["--output-images-format=json"], True),
+    ],
+)
+def test_format(
+    command: Command,
+    pair: tuple[Registry, Registry],
+    name: str,
+    more: list[str],
+    is_json: bool,  # noqa: FBT001 - pytest's parameters
+) -> None:
+    """The list of successes has the format that the flag says, else the one that its name says."""
+    source, mirror = pair
+    result = command.run("--output-success-images", name, *more)
+    text = (command.folder / name).read_text()
+
+    assert result.code == 0, result.text
+    assert text.startswith("{") == is_json
+    assert yaml.safe_load(text) == {f"{source.address}/team/app:v1": [f"{mirror.address}/copy/app:v1"]}
+
+
+def test_capital_ending(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """A rules file whose name ends in capitals is read like any other."""
+    (command.folder / "images.json").rename(command.folder / "RULES.JSON")
+
+    assert command.run("--images", "RULES.JSON").code == 0
+    assert pair[1].tags("copy/app")
+
+
+def test_streams(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """Lists go to standard output, and whole pages to nowhere, and both stay what they are."""
+    source, mirror = pair
+    result = command.run(
+        *("--output-success-images", "/dev/stdout", "--output-failed-images", "/dev/stdout"),
+        *("--report", "/dev/null"),
+    )
+
+    assert result.code == 0, result.text
+    assert list(yaml.safe_load_all(result.output.replace("{}", "---\n{}"))) == [
+        {f"{source.address}/team/app:v1": [f"{mirror.address}/copy/app:v1"]},
+        {},
+    ]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--output-success-images", "out/good.yaml"],
+        ["--output-failed-images", "out/bad.yaml"],
+        ["--report", "out/report.html"],
+        ["--metrics-file", "out/run.prom"],
+    ],
+)
+def test_lost(command: Command, pair: tuple[Registry, Registry], flags: list[str]) -> None:
+    """A file that cannot be written at the end makes a good end this machine's failure, and is named."""
+    source, mirror = pair
+    source.fault(Fault(method="GET", path="/blobs/", action=Stall(seconds=60)))
+    (command.folder / "out").mkdir()
+    process = command.start(*flags)
+    wait_for(lambda: source.requests(path="/blobs/"))
+    shutil.rmtree(command.folder / "out")
+    source.release()
+    result = command.end(process)
+
+    assert (result.code, result.finish["exit_code"], result.finish["copied"]) == (3, 3, 1), result.text
+    assert f"{flags[1]} cannot be written: No such file or directory" in result.text
+    assert mirror.tags("copy/app")
+
+
+def test_copy_beside_a_single_file(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """With `copy` the credentials of a single file are used, and a warning says that its rules are not."""
+    source, mirror = pair
+    auth = {address: {"insecure": True} for address in (source.address, mirror.address)}
+    command.write("config.json", {"auth": auth, "images": {"r.invalid/a": "r.invalid/b"}})
+    for name in ("auth.json", "images.json"):
+        (command.folder / name).unlink()
+    result = command.run("copy", f"{source.address}/team/app:v1", f"{mirror.address}/other")
+
+    (warning,) = result.events("config.file_ignored")
+    assert result.code == 0, result.text
+    assert warning["msg"].startswith("the rules of config.json are not read, its credentials are")
+    assert mirror.tags("other") == source.tags("team/app")
+
+
+def test_huge_proc(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """However many images and blobs at a time are allowed, the registries' limits stand."""
+    result = command.run("-p", "1000000", "--json")
+
+    assert (result.code, json.loads(result.output)["images"]["copied"]) == (0, 1), result.text
+    assert pair[1].tags("copy/app")
