@@ -37,7 +37,7 @@ State = Literal["running", "stopping", "done", "failed", "stopped", "lost"]
 SCHEMA = 1
 """Version of the JSON object: fields may be added under it, none changes its meaning."""
 _SILENT = 30.0
-"""Seconds without a note after which a run is lost whose process cannot be seen from here."""
+"""Seconds without a note after which something is wrong; where the process is not to be seen, it is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +167,9 @@ def _left(found: Status) -> Iterator[str]:
     standing = found.standing
     if standing.trouble:
         yield f"this machine stopped the run: {standing.trouble}"
+    if found.exit_code == 0 and standing.exit_code == RUNNING and found.now - standing.seen > _SILENT:
+        silence = format_duration(round(found.now - standing.seen))
+        yield f"it has noted nothing for {silence}: it was suspended, or its disk hangs"
     if found.left or not found.is_final:
         more = "" if found.is_final else ", and those that rules have still to name"
         yield f"left: {format_count(found.left, 'image')}{more}{_eta(found)}"
