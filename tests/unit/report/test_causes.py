@@ -55,6 +55,17 @@ def test_groups() -> None:
     assert found[2].examples[0].words == "destination: cannot push: 403 DENIED: no"
 
 
+def test_remedies() -> None:
+    """Failures that ask for different things are different causes, whatever else they share."""
+    other = replace(DENIED, hint="create the repository first")
+    found = group(map(from_row, [DENIED, other, DENIED]))
+
+    assert [(each.images, each.advice) for each in found] == [
+        (2, "ask for rights"),
+        (1, "create the repository first"),
+    ]
+
+
 def test_rules() -> None:
     """A rule that failed as a whole counts as a rule."""
     repository = Repository("quay.io", "team/api")

@@ -72,6 +72,17 @@ def test_nothing() -> None:
     ]
 
 
+def test_stopped() -> None:
+    """A run with work left does not say that it has finished, but what is left, and how to go on."""
+    lines = summary_lines(replace(SUMMARY, is_stopped=True, unexpanded=2))
+
+    assert "Go on:  image-syncer --images 'my failed.yaml'" in lines
+    assert lines[-1] == (
+        "Synchronization stopped, 4 tasks failed, 4 images begun and not finished,"
+        " 2 rules not fully expanded, cost 9m24s."
+    )
+
+
 def test_many_causes() -> None:
     """Beyond a dozen causes, a person reads how many failures are left out."""
     rows = [replace(ROW, code=f"CODE{number}") for number in range(20)]
