@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.model.facts import Fact
 
+_ROOM = "set TMPDIR to a folder with more room"
 _TRIES = 5
 """Copies; each is one more run that began or ended meanwhile."""
 _WAIT = 5.0
@@ -34,6 +35,14 @@ _WAIT = 5.0
 
 class PassingRecords(Records):
     """Records that are gone when all is over; rows of images say when they were written."""
+
+    def flush(self) -> None:
+        """As that of Records; the advice is about the passing folder."""
+        try:
+            super().flush()
+        except MachineError as error:
+            cause = str(error).partition(";")[0].partition(": ")[2]
+            raise MachineError(f"what was found cannot be kept: {cause}; {_ROOM}") from error
 
     def write(self, fact: Fact) -> None:
         """As that of Records."""
@@ -57,17 +66,28 @@ def passing_records(path: Path | None, *, run: str) -> Iterator[tuple[Records, t
     Raises:
         MachineError: those at `path` cannot be read here, or are a newer version's; there is no room.
     """
+    with _folder() as place:
+        events = _copied(path, place) if path is not None else ()
+        noted = ""
+        with suppress(MachineError):
+            noted = read_records(place, lambda view: view.standing)
+        with closing(_open(path, place, run)) as records:
+            yield records, events, noted
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder of this process and user; what it holds goes when the context ends.
+
+    Raises:
+        MachineError: there is no place for one.
+    """
     try:
-        with tempfile.TemporaryDirectory(prefix="image-syncer-") as folder:
-            place = Path(folder)
-            events = _copied(path, place) if path is not None else ()
-            noted = ""
-            with suppress(MachineError):
-                noted = read_records(place, lambda view: view.standing)
-            with closing(_open(path, place, run)) as records:
-                yield records, events, noted
+        made = tempfile.TemporaryDirectory(prefix="image-syncer-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise MachineError(f"{tempfile.gettempdir()} cannot be used: {error.strerror}; set TMPDIR") from error
+        raise MachineError(f"there is no folder for what passes: {error.strerror}; {_ROOM}") from error
+    with made as name:
+        yield Path(name)
 
 
 def _open(path: Path | None, place: Path, run: str) -> Records:
@@ -80,7 +100,18 @@ def _open(path: Path | None, place: Path, run: str) -> Records:
 
 def _copied(path: Path, place: Path) -> tuple[Event, ...]:
     """Copy the store; one that a run would set aside is not copied, and told."""
-    source, target = path / STORE / DATABASE, make_store(place) / DATABASE
+    source = path / STORE / DATABASE
+    try:
+        target = make_store(place) / DATABASE
+        return _copied_to(target, path, source)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MachineError(
+            f"records in {path} cannot be read: {reason}; plan as the user who runs"
+        ) from error
+
+
+def _copied_to(target: Path, path: Path, source: Path) -> tuple[Event, ...]:
     for _ in range(_TRIES):
         before = _stamp(source)
         if before is None:
@@ -124,7 +155,7 @@ def _told(path: Path, error: sqlite3.Error) -> tuple[Event, ...]:
     """
     verdict = judged(path, error)
     if not isinstance(verdict, DamagedError):
-        raise MachineError(f"records in {path} cannot be copied to be read: {error}") from error
+        raise MachineError(f"records in {path} cannot be copied to be read: {error}; {_ROOM}") from error
     message = f"records: {path} cannot be read, and a run would set them aside: {verdict}"
     fields = {"file.path": str(path), "reason": str(verdict)}
     return (Event(name="records.trouble", message=message, level="warning", fields=fields),)

@@ -317,6 +317,74 @@ def _spoil(records: Path, damage: str) -> None:
             connection.commit()
 
 
+def test_unreadable_records(command: Command, scripted: Scripted) -> None:
+    """Records that may not be read end the plan with 3, in one line."""
+    source, mirror = scripted(), scripted()
+    command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    store = command.folder / "records" / "store"
+    store.mkdir(parents=True)
+    (store / "cache.db").mkdir()
+
+    result = command.run("plan")
+
+    assert result.code == 3
+    assert "records in records cannot be copied to be read" in result.text
+
+
+def test_no_room(command: Command, scripted: Scripted) -> None:
+    """Where there is no folder for what passes, one line says so and names the variable."""
+    source, mirror = scripted(), scripted()
+    command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    command.prefix = (sys.executable, "-c", NOWHERE)
+
+    result = command.run("plan")
+
+    assert (result.code, result.output) == (3, "")
+    assert result.text.splitlines()[-1].endswith("set TMPDIR to a folder with more room")
+
+
+NOWHERE = """
+import sys, tempfile, runpy
+def nowhere(*_, **__):
+    raise FileNotFoundError(2, "No usable temporary directory found")
+tempfile.TemporaryDirectory = nowhere
+sys.argv = sys.argv[3:]
+runpy.run_module("pipeline", run_name="__main__")
+"""
+"""The command on a machine without a folder for what passes; before it stand `python -m pipeline`."""
+
+
+def test_bad_rule(command: Command, scripted: Scripted) -> None:
+    """A rule that is wrong fails as a whole, and is told with the others planned."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    good, bad = f"{source.address}/team/app:v1", f"{source.address}/TEAM//x"
+    command.rules({good: f"{mirror.address}/copy/app", bad: f"{mirror.address}/copy/x"})
+    command.insecure(source.address, mirror.address)
+
+    result = command.run("plan")
+
+    first = "plan: 1 image: 1 to copy, 0 up to date, 1 rule would FAIL as a whole"
+    assert (result.code, result.output.splitlines()[0]) == (1, first)
+    assert "RULE_INVALID" in result.output
+
+
+def test_with_logins(command: Command, scripted: Scripted) -> None:
+    """With logins nothing is sent but to token servers, and the run is as planned but for its tokens."""
+    source, mirror = scripted(auth="token"), scripted(auth="token")
+    prepare_indexes(command, source, mirror)
+    command.insecure(source.address, mirror.address, username="user", password="pass")
+
+    plan = summary(command.run("plan", "--json"))
+
+    sent = [e for each in (source, mirror) for e in each.requests() if e.method not in READING]
+    assert all(entry.path.startswith("/token") for entry in sent)
+    run = summary(command.run("--json"))
+    assert (plan["blobs"], plan["bytes"]["sent"]) == (run["blobs"], run["bytes"]["sent"])
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -14,7 +14,7 @@ from tests.e2e.figures import contents, kinds, results, summary
 from tests.e2e.test_main_job import KINDS
 from tests.e2e.test_peculiar import fill, prepare
 from tests.registry.content import attestation, image, index, layer
-from tests.registry.faults import Corrupt, Fault, Stall
+from tests.registry.faults import Corrupt, Fault, Stall, throttle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,6 +264,21 @@ def test_who_may_only_read(command: Command, scripted: Scripted) -> None:
 
     assert result.code == 0, result.text
     assert not any("push" in entry.query for entry in mirror.requests())
+
+
+def test_push_back(command: Command, scripted: Scripted) -> None:
+    """A registry that asks for pauses gets them, and nothing counts as missing for it."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", multi(), "v1")
+    prepare(command, source, mirror)
+    copied(command, source, mirror)
+    mirror.fault(throttle(retry_after="1", method="HEAD", path="/blobs/", times=2))
+    mirror.fault(throttle(retry_after="1", method="GET", path="/manifests/", times=1))
+
+    result = command.run("verify")
+
+    assert result.code == 0, result.text
+    assert "asked for pauses" in result.output
 
 
 def test_copy_words(command: Command, scripted: Scripted) -> None:
