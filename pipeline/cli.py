@@ -286,9 +286,10 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
     if verb in _WITH_WORDS and len(rest) < 2 and (rest or verb == "copy"):  # noqa: PLR2004 - a source and a destination
         raise UsageError(
             f"{verb} needs a source and at least one destination: image-syncer {verb} nginx:1 reg/nginx"
+            + flags.meant_verb(rest, ())
         )
     if verb not in _WITH_WORDS and rest:
-        raise UsageError(f"{rest[0]!r} is one word too many{flags.meant(rest[0], VERBS)}")
+        raise UsageError(f"{rest[0]!r} is one word too many{flags.meant_verb(rest, VERBS)}")
     return verb, tuple(rest)
 
 

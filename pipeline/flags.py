@@ -69,8 +69,8 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def meant_verb(words: Sequence[str], verbs: Iterable[str]) -> str:
-    """What was probably meant by words of which the first is no verb."""
-    first, *rest = words
+    """What was probably meant by words that are no verb, or too many or too few behind one."""
+    first, *rest = words or ("",)
     if first.lower().endswith(_FILES) and not rest:
         return f"; did you mean --images {first}?"
     if rest and ("/" in first or ":" in first):
