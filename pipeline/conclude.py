@@ -25,6 +25,7 @@ from pipeline.report.summary import (
     cause_counts,
     command,
     shortened,
+    such_as,
     summary_lines,
 )
 from pipeline.retry import command_again, destinations_of, what_is_left, write_files
@@ -214,7 +215,7 @@ def _cause_event(cause: Group) -> Event:
     return Event(
         name="run.cause",
         level="error",
-        message=f"{cause.title}: {', '.join(cause_counts(cause))}, such as {example.pair}:"
+        message=f"{cause.title}: {', '.join(cause_counts(cause))}, {such_as(cause)}{example.pair}:"
         f" {shortened(example.words)}; what to do: {cause.advice}",
         fields={
             "side": cause.side or None,

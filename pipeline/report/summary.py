@@ -166,7 +166,7 @@ def _cause(cause: Group) -> list[str]:
     example = cause.examples[0]
     return [
         f"FAILED  {cause.title} ({', '.join(cause_counts(cause))})",
-        f"        {'such as ' if cause.count > 1 else ''}{example.pair}",
+        f"        {such_as(cause)}{example.pair}",
         f"        {shortened(example.words)}",
         f"        what to do: {cause.advice}",
     ]
@@ -176,6 +176,11 @@ def cause_counts(cause: Group) -> list[str]:
     """`2 images`, `1 rule`: those that there are."""
     counts = [format_count(cause.images, "image")] * bool(cause.images)
     return counts + [format_count(cause.rules, "rule")] * bool(cause.rules)
+
+
+def such_as(cause: Group) -> str:
+    """What goes before its example: nothing where there is no other."""
+    return "such as " if cause.count > 1 else ""
 
 
 def shortened(words: str) -> str:

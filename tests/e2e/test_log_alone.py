@@ -221,12 +221,12 @@ def test_sentences(command: Command, places: Mapping[str, Registry]) -> None:
 
     for trouble in TROUBLES:
         source = address(trouble.source, places)
-        [line] = [line for line in text.splitlines() if f"such as {source} -> " in line]
+        example = re.compile(rf": 1 (?:image|rule), {re.escape(source)} -> ")
+        [line] = [line for line in text.splitlines() if example.search(line)]
         whose = f"{trouble.side} {names[trouble.at]}: " if trouble.at else ""
         assert f"error   {whose}{trouble.answer}" in line
         assert trouble.why in line
         assert trouble.todo.format(**names) in line.partition("; what to do: ")[2]
-        assert re.search(r": 1 (image|rule), such as", line)
     assert re.search(
         rf"{names['busy']} asks for a pause of \ds \(429\); \d+ images are open, the others go on;"
         r" given up in [0-2]s unless it lets something through \(--patience\)",
