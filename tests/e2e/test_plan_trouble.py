@@ -1,0 +1,178 @@
+"""`plan` where something is in its way: records in use or no good, flags, signals, registries out of reach."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.command import wait_for
+from tests.e2e.figures import contents, summary
+from tests.registry.content import image, layer
+from tests.registry.faults import Fault, Stall
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.command import Command
+    from tests.registry.fixtures import Scripted
+
+
+def test_beside_a_run(command: Command, scripted: Scripted) -> None:
+    """While a run holds the records a plan reads them, disturbs nothing, and believes what is in them."""
+    source, mirror = scripted(), scripted()
+    for number in range(3):
+        source.add(f"team/app{number}", image(layer(f"{number}")), "v1")
+    command.rules({f"{source.address}/team/app{n}": f"{mirror.address}/copy/app{n}" for n in range(3)})
+    command.insecure(source.address, mirror.address)
+    mirror.fault(Fault(action=Stall(), method="PUT", path="/copy/app2/manifests/"))
+    run = command.start("--proc", "1")
+    mirror.wait_for(2, method="PUT", path="/manifests/", status=201)
+    wait_for((command.folder / "records" / "store" / "cache.db-wal").exists)
+
+    result = command.run("plan", "--json")
+
+    assert result.code == 0, result.text
+    mirror.release()
+    assert command.end(run).code == 0
+    assert summary(result)["images"]["up_to_date"] >= 2
+
+
+@pytest.mark.parametrize("damage", ["garbage", "newer", "empty", "file"])
+def test_records_that_are_no_good(command: Command, scripted: Scripted, damage: str) -> None:
+    """Records that a run would set aside are told of and left; those of a newer version end it with 3."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    _spoil(command.folder / "records", damage)
+    before = contents(command.folder)
+
+    result = command.run("plan")
+
+    assert result.code == (3 if damage == "newer" else 0)
+    assert contents(command.folder) == before
+    assert len(result.events("records.trouble")) == (damage == "garbage")
+    if damage == "newer":
+        assert "newer image-syncer" in result.text
+        assert "image-syncer-" not in result.text
+
+
+def _spoil(records: Path, damage: str) -> None:
+    """Have something at the records' place."""
+    if damage == "file":
+        records.write_text("the original tool's\n")
+        return
+    store = records / "store"
+    store.mkdir(parents=True)
+    if damage == "garbage":
+        (store / "cache.db").write_bytes(b"no database at all" * 1000)
+    if damage == "newer":
+        with closing(sqlite3.connect(store / "cache.db")) as connection:
+            connection.execute("CREATE TABLE Settings (key TEXT, value)")
+            connection.execute("CREATE TABLE Cache (key, value, raw, mode, tag)")
+            connection.execute("INSERT INTO Cache VALUES ('version', '99', 1, 1, '')")
+            connection.commit()
+
+
+def test_unreadable_records(command: Command, scripted: Scripted) -> None:
+    """Records that may not be read end the plan with 3, in one line."""
+    source, mirror = scripted(), scripted()
+    command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    store = command.folder / "records" / "store"
+    store.mkdir(parents=True)
+    (store / "cache.db").mkdir()
+
+    result = command.run("plan")
+
+    assert result.code == 3
+    assert "records in records cannot be copied to be read" in result.text
+
+
+def test_no_room(command: Command, scripted: Scripted) -> None:
+    """Where there is no folder for what passes, one line says so and names the variable."""
+    source, mirror = scripted(), scripted()
+    command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    command.prefix = (sys.executable, "-c", NOWHERE)
+
+    result = command.run("plan")
+
+    assert (result.code, result.output) == (3, "")
+    assert result.text.splitlines()[-1].endswith("set TMPDIR to a folder with more room")
+
+
+NOWHERE = """
+import sys, tempfile, runpy
+def nowhere(*_, **__):
+    raise FileNotFoundError(2, "No usable temporary directory found")
+tempfile.TemporaryDirectory = nowhere
+sys.argv = sys.argv[3:]
+runpy.run_module("pipeline", run_name="__main__")
+"""
+"""The command on a machine without a folder for what passes; before it stand `python -m pipeline`."""
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("plan", "--drain", "5s"), "plan takes no --drain"),
+        (("plan", "--metrics-file", "m.prom"), "plan takes no --metrics-file"),
+        (("plan", "--output-failed-images=f.yaml"), "plan takes no --output-failed-images"),
+        (("plan", "--deep"), "plan takes no --deep"),
+        (("--dry-run", "--drain", "1s"), "plan takes no --drain"),
+        (("--deep",), "sync takes no --deep"),
+        (("plan", "one"), "plan needs a source and at least one destination"),
+    ],
+    ids=" ".join,
+)
+def test_senseless_flags(command: Command, flags: tuple[str, ...], words: str) -> None:
+    """Flags that make no sense for the verb end it with 2, in one line."""
+    command.rules({})
+
+    result = command.run(*flags)
+
+    assert (result.code, result.output) == (2, "")
+    (line,) = result.text.splitlines()
+    assert words in line
+
+
+def test_unreachable(command: Command, scripted: Scripted) -> None:
+    """A side that cannot be reached ends the plan with 1, and is named."""
+    source = scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.rules({f"{source.address}/team/app": "127.0.0.1:1/copy/app"})
+    command.insecure(source.address, "127.0.0.1:1")
+
+    result = command.run("plan", "--retries", "0")
+
+    assert result.code == 1
+    assert "destination 127.0.0.1:1: UNREACHABLE, it cannot be reached" in result.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(command: Command, scripted: Scripted, number: signal.Signals, tmp_path: Path) -> None:
+    """A signal ends a plan at once, by its number, and its folder goes with it."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    source.fault(Fault(action=Stall(), method="GET", path="/manifests/"))
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    passing = tmp_path / "passing"
+    passing.mkdir()
+    process = command.start("plan", TMPDIR=str(passing))
+    source.wait_for(method="GET", path="/manifests/")
+    assert list(passing.glob("image-syncer-*")) != []
+
+    process.send_signal(number)
+    result = command.end(process)
+
+    source.release()
+    assert result.code == 128 + number
+    assert list(passing.glob("image-syncer-*")) == []
+    assert "stopped: this is a part only" in result.output
