@@ -96,9 +96,10 @@ class Pauses:
         registry = self._desk.queue.registry(name)
         self._why[name] = fault
         begins = registry.cool_until <= self._desk.now
+        fresh = registry.blocked_since is None
         if registry.blocked_since is None:
             registry.blocked_since = self._desk.now
-        if begins and (registry.paused_since is None or self._desk.now - self._told[name] >= _TOLD_AGAIN):
+        if begins and (fresh or self._desk.now - self._told.get(name, 0.0) >= _TOLD_AGAIN):
             self._told[name] = self._desk.now
             self._say(fault, delay, left=registry.blocked_since + self._patience - self._desk.now)
         if registry.paused_since is None:
