@@ -320,7 +320,7 @@ def test_force_pushes_again() -> None:
 
 
 def test_filter_changes_a_digest_destination() -> None:
-    """A filter that changes an index fails an image whose destination is the old digest, with its own code."""
+    """A filter that changes an index fails an image whose destination is the old digest, by its own code."""
     world = World(retries=0)
     world.filter = parse_filter([], ["amd64"])
     amd, arm = image("base", "amd"), image("base", "arm")
