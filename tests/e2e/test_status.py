@@ -64,7 +64,10 @@ def until(command: Command, *, copied: int) -> dict[str, Any]:
         images = found["images"]
         return bool(images["copied"] >= copied and images["total"] == 16)
 
-    wait_for(arrived)
+    try:
+        wait_for(arrived, seconds=60.0)
+    except AssertionError as error:
+        raise AssertionError(f"it never had {copied} images copied, but {found}") from error
     return found
 
 
