@@ -81,6 +81,31 @@ def test_streams(command: Command, pair: tuple[Registry, Registry]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        ("--images records/failed.yaml", 0),
+        ("--images records/failed.yaml --output-failed-images ./records/failed.yaml", 0),
+        ("--images records/failed.yaml --output-success-images records/failed.yaml", 2),
+        ("--output-success-images records/failed.yaml", 2),
+        ("--report link.html --images images.json", 2),
+        ("--output-failed-images hard.json", 2),
+        ("--output-failed-images /dev/null --output-success-images /dev/null", 0),
+    ],
+)
+def test_same_file(command: Command, flags: str, code: int) -> None:
+    """No output file may be one that is read, or another one, however it is named; but a retry's own list."""
+    command.rules({})
+    (command.folder / "records").mkdir()
+    (command.folder / "records/failed.yaml").write_text("{}")
+    (command.folder / "link.html").symlink_to("images.json")
+    (command.folder / "hard.json").hardlink_to(command.folder / "images.json")
+    result = command.run(*flags.split())
+
+    assert (result.code, "are the same file" in result.text) == (code, code == 2), result.text
+    assert (command.folder / "images.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
     "flags",
     [
         ["--output-success-images", "out/good.yaml"],
