@@ -50,12 +50,20 @@ def warm_up() -> None:
     It starts no worker, does not wait, and its server leaves with this process.
 
     Raises:
-        MachineError: this process may have too few files open.
+        MachineError: this process may have too few files open, or TMPDIR has no room for the server's socket,
+            whose whole path may have 107 bytes (unix(7)).
     """
     claim_descriptors()
     if isinstance(context(), ForkServerContext):
-        with _signals_blocked():
-            forkserver.ensure_running()
+        try:
+            with _signals_blocked():
+                forkserver.ensure_running()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise MachineError(
+                f"no workers can be started: {reason}; set TMPDIR to a folder that can be written to, of a"
+                " short name"
+            ) from error
 
 
 class WorkerProcess:

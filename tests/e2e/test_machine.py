@@ -252,6 +252,18 @@ class TestProcesses:
             assert_clear(result, "", code=3)
         assert_goes_on(command, source, mirror, total)
 
+    def test_long_tmpdir(self, command: Command, scripted: Scripted) -> None:
+        """Where TMPDIR's name is too long for the workers' socket, one clear line names the variable."""
+        source, mirror = scripted(), scripted()
+        fill(source)
+        prepare(command, source, mirror)
+        folder = command.folder / ("x" * 100)
+        folder.mkdir()
+
+        result = command.run(TMPDIR=str(folder))
+
+        assert_clear(result, "TMPDIR", code=3)
+
     def test_fork_server_killed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
         """A fork server that is killed is replaced with its workers, and the run is complete."""
         source, mirror, total = held

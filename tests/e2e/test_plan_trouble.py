@@ -1,4 +1,4 @@
-"""`plan` where something is in its way: records in use or no good, flags, signals, registries out of reach."""
+"""`plan` where something is in its way: records that are no good, flags, signals, registries out of reach."""
 
 from __future__ import annotations
 
@@ -155,16 +155,39 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
     assert "destination 127.0.0.1:1: UNREACHABLE, it cannot be reached" in result.output
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_at_once(
+    command: Command, scripted: Scripted, number: signal.Signals, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A signal that comes as soon as the folder is there ends a plan too, and the folder goes with it."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    source.fault(Fault(action=Stall(), times=None))
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.insecure(source.address, mirror.address)
+    passing = tmp_path_factory.mktemp("p")
+    process = command.start("plan", TMPDIR=str(passing))
+    wait_for(lambda: list(passing.glob("image-syncer-*")))
+
+    process.send_signal(number)
+    result = command.end(process)
+
+    source.release()
+    assert result.code == 128 + number
+    assert list(passing.glob("image-syncer-*")) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted(command: Command, scripted: Scripted, number: signal.Signals, tmp_path: Path) -> None:
+def test_interrupted(
+    command: Command, scripted: Scripted, number: signal.Signals, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A signal ends a plan at once, by its number, and its folder goes with it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     source.fault(Fault(action=Stall(), method="GET", path="/manifests/"))
     command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
     command.insecure(source.address, mirror.address)
-    passing = tmp_path / "passing"
-    passing.mkdir()
+    passing = tmp_path_factory.mktemp("p")
     process = command.start("plan", TMPDIR=str(passing))
     source.wait_for(method="GET", path="/manifests/")
     assert list(passing.glob("image-syncer-*")) != []

@@ -17,7 +17,6 @@ from tests.registry.content import attestation, image, index, layer
 from tests.registry.faults import Corrupt, Fault, Stall, throttle
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Any
 
     from tests.e2e.command import Command
@@ -326,15 +325,16 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(command: Command, scripted: Scripted, number: signal.Signals, tmp_path: Path) -> None:
+def test_interrupted(
+    command: Command, scripted: Scripted, number: signal.Signals, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A signal ends a proof at once, in the middle of a body too, and its folder goes with it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one", size=100_000)), "v1")
     prepare(command, source, mirror)
     copied(command, source, mirror)
     mirror.fault(Fault(action=Stall(after=10_000), method="GET", path="/blobs/", times=None))
-    passing = tmp_path / "passing"
-    passing.mkdir()
+    passing = tmp_path_factory.mktemp("p")
     process = command.start("verify", "--deep", TMPDIR=str(passing))
     mirror.wait_for(method="GET", path="/blobs/")
 
