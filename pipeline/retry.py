@@ -210,5 +210,6 @@ def what_is_left(run: Run) -> str:
     named = ", ".join(f"{rule.text} ({rule.place})" for rule in rules[:_SHOWN])
     more = f" and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else ""
     by = signal.Signals(run.ending.signal).name if run.ending.signal else "this machine"
-    left = f"{run.flow.begun} images begun and not finished, {len(rules)} rules not fully expanded"
+    images = f"{format_count(run.flow.begun, 'image')} begun and not finished"
+    left = f"{images}, {format_count(len(rules), 'rule')} not fully expanded"
     return f"stopped by {by}: {left}" + (f": {named}{more}" if named else "")

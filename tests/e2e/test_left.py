@@ -81,7 +81,7 @@ class TestStopped:
         (finish,) = result.events("run.finish")
         assert (event["signal"], event["left"], event["rules"]) == ("15", "1", "1")
         assert (
-            "stopped by SIGTERM: 1 images begun and not finished, 1 rules not fully expanded:"
+            "stopped by SIGTERM: 1 image begun and not finished, 1 rule not fully expanded:"
             f" {source.address}/team/whole (line 1);"
             " go on with: image-syncer --drain 0 --images images.json" in event["msg"]
         )
