@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import DigestMismatchError, ManifestError
 from pipeline.model.document import dump, load
+from pipeline.model.parcel import parcel
 from pipeline.model.platform import Platform, normalise
 from pipeline.model.reference import is_digest
 from pipeline.settings import MAX_MANIFEST, MIB
@@ -63,6 +64,7 @@ _OTHERS: Mapping[Kind, tuple[str, ...]] = {
 (CVE-2021-41190)."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
     """What a manifest says of one thing that it names."""
@@ -79,6 +81,7 @@ class Descriptor:
     """Digest of the image that this entry of an index attests (`vnd.docker.reference.digest`), or empty."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One manifest as it was read, with what a copy needs to know of it."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pipeline.model.parcel import parcel
+
 if TYPE_CHECKING:
     from pipeline.errors import Fault, Side
     from pipeline.log import Event
@@ -24,6 +26,7 @@ How = Literal["present", "mounted", "uploaded", "left"]
 STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expand:
     """Ask for one page of a tag list."""
@@ -42,6 +45,7 @@ class Expand:
         return f"expand {self.repository}?{self.page}" + ("!" if self.side == "destination" else "")
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """HEAD one source and each of its destinations."""
@@ -56,6 +60,7 @@ class Look:
         return f"look {self.source or ''} -> {' '.join(map(str, self.destinations))}"
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
     """GET one manifest by digest."""
@@ -73,6 +78,7 @@ class Read:
         return f"read {self.repository}@{self.digest}" + ("+config" if self.config else "") + there
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """An unfinished upload, as far as the registry has confirmed it."""
@@ -83,6 +89,7 @@ class Session:
     """Bytes that the registry has."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """Bring one blob into one repository."""
@@ -105,6 +112,7 @@ class Move:
         return f"move {self.destination}@{self.blob.digest}"
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
     """Store one manifest under a tag or its digest."""
@@ -142,6 +150,7 @@ class Asked(NamedTuple):
     pulls_window: int = -1
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What one task cost."""
@@ -163,6 +172,7 @@ class Cost:
     """Of its requests: those that a plan only foresees; so are the bytes of their bodies."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a worker answers to a task; Lost is the only one that the supervisor makes itself."""
@@ -173,6 +183,7 @@ class Outcome:
     events: tuple[Event, ...] = ()
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Outcome):
     """One page of a tag list, as sent: unsorted, duplicates and bad names included."""
@@ -186,6 +197,7 @@ class Page(Outcome):
     """404: there is no such repository (an answer only where side is destination)."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A manifest that is there, as HEAD described it."""
@@ -195,6 +207,7 @@ class Found:
     """As the Content-Type said; may be empty or wrong."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked(Outcome):
     """Digests of both sides."""
@@ -205,6 +218,7 @@ class Looked(Outcome):
     """In the order of the task; None: not there."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Got(Outcome):
     """A manifest that was read; its digest is right."""
@@ -212,6 +226,7 @@ class Got(Outcome):
     manifest: Manifest
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved(Outcome):
     """A blob is in its repository, or was left to its urls."""
@@ -221,11 +236,13 @@ class Moved(Outcome):
     """A mount was asked for and not given (202, or an error)."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored(Outcome):
     """A manifest is stored."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lacking(Outcome):
     """The registry refused a manifest because it does not know what it names."""
@@ -235,6 +252,7 @@ class Lacking(Outcome):
     """As the registry named them; may be empty."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Outcome):
     """The task failed after its tries."""
@@ -244,6 +262,7 @@ class Failed(Outcome):
     """Of a Move: a mount was asked for and not given before it failed."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttled(Outcome):
     """A registry asks for a pause; the task is to be given out again, uncharged."""
@@ -265,6 +284,7 @@ class Lost(Outcome):
     """Whether nothing else ran beside it: then the task itself killed the worker."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """A running task's word, at most 4 a second."""
@@ -274,6 +294,7 @@ class Progress:
     """Bytes moved so far in the present try."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """A worker's word on a running Move: what its registry has confirmed, to go on from after any death."""
@@ -283,11 +304,13 @@ class Kept:
     """None: there is nothing any more from which it could go on."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
     """A worker's word: once when it is ready, then every 5 s while tasks run; a stopped worker sends none."""
 
 
+@parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootFailed:
     """A worker's last word when it cannot begin: another one would not either."""

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from pipeline.errors import RuleError
+from pipeline.model.parcel import parcel
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
@@ -20,12 +21,12 @@ _REGISTRY = re.compile(
 _PATH_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+")
-_HEX_LENGTH = {"sha256": 64, "sha512": 128}
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 _MAX_PATH = 255
 
 
+@parcel
 @dataclass(frozen=True, slots=True, order=True)
 class Repository:
     """One repository of one registry, both in canonical form."""
@@ -39,6 +40,7 @@ class Repository:
         return f"{self.registry}/{self.path}"
 
 
+@parcel
 @dataclass(frozen=True, slots=True, order=True)
 class Reference:
     """One tag or one digest of a repository."""
@@ -64,13 +66,7 @@ def is_tag(text: str) -> bool:
 
 def is_digest(text: str) -> bool:
     """Whether `text` is a digest whose algorithm we can compute: sha256 or sha512, lower-case hexadecimal."""
-    algorithm, _, encoded = text.partition(":")
-    length = _HEX_LENGTH.get(algorithm)
-    return (
-        length == len(encoded)
-        and _DIGEST.fullmatch(text) is not None
-        and all(character in "0123456789abcdef" for character in encoded)
-    )
+    return _DIGEST.fullmatch(text) is not None
 
 
 def canonical_registry(registry: str) -> str:

@@ -8,6 +8,7 @@ closed, else the server would take the next request for the rest of the body.
 
 from __future__ import annotations
 
+import http
 import http.client
 import socket
 import ssl
@@ -18,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ProtocolError, SSLError
+from urllib3.util import Timeout
+from urllib3.util.ssl_match_hostname import CertificateError
 from urllib3.util.wait import wait_for_read
 
 from pipeline.registry.deadlines import Deadline, OverdueError
 
 if TYPE_CHECKING:
-    from io import BufferedIOBase
+    from collections.abc import Mapping
 
     from requests import PreparedRequest
     from urllib3.poolmanager import PoolManager
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
 
 _MAX_IDLE = 30.0
 """Seconds: servers drop idle connections after 60, and some balancers do it without a word."""
+_MAX_LINE = 1 << 16
+_MAX_FIELDS = 101
+"""Lines of one head at most, the empty one included; as http.client has it."""
+_NO_BODY = frozenset({http.HTTPStatus.NO_CONTENT, http.HTTPStatus.NOT_MODIFIED})
 _KEEP_ALIVE = [
     *HTTPConnection.default_socket_options,
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -42,40 +50,57 @@ _KEEP_ALIVE = [
 ]
 
 
-class _Lines:
-    """The lines of a head, with the last one remembered."""
-
-    def __init__(self, file: BufferedIOBase) -> None:
-        self._file = file
-        self.last = b""
-
-    def readline(self, limit: int = -1) -> bytes:
-        self.last = self._file.readline(limit)
-        return self.last
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class _Head(http.client.HTTPResponse):
-    """An answer with two gaps of http.client closed.
+    """An answer whose head is read by ourselves, in a quarter of the time that the parser of mails takes.
 
-    It takes a head that breaks off for one that is over, so that a Link or a length would be lost, and a
-    chunk of -1 bytes for all that the peer will ever send, at once in memory.
+    Two gaps of http.client are closed. It takes a head that breaks off for one that is over, so that a Link
+    or a length would be lost, and a chunk of -1 bytes for all that the peer will ever send, held in memory.
     """
 
     def begin(self) -> None:
-        file = self.fp
-        lines: Any = _Lines(file)
-        self.fp = lines
-        try:
-            super().begin()
-        finally:
-            if self.fp is lines:
-                self.fp = file
-        if not lines.last:
-            self.close()
-            raise http.client.RemoteDisconnected("the head of the answer broke off")
+        """Read the head; what follows from it is as in http.client."""
+        if self.headers is not None:
+            return
+        version, status, reason = self._read_status()
+        while status == http.HTTPStatus.CONTINUE:
+            self._read_fields()
+            version, status, reason = self._read_status()
+        if not version.startswith(("HTTP/1.", "HTTP/0.9")):
+            raise http.client.UnknownProtocol(version)
+        self.code = self.status = status
+        self.reason, self.version = reason.strip(), 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+        self.headers = self.msg = fields = self._read_fields()
+        self.chunked = fields.get("transfer-encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        length = fields.get("content-length", "")
+        self.length = int(length) if length.isascii() and length.isdigit() and not self.chunked else None
+        method = self._method
+        if status in _NO_BODY or status < http.HTTPStatus.OK or method == "HEAD":
+            self.length = 0
+        closes = self._check_close()
+        self.will_close = closes or (self.length is None and not self.chunked)
+
+    def _read_fields(self) -> http.client.HTTPMessage:
+        fields = http.client.HTTPMessage()
+        name = value = ""
+        for _ in range(_MAX_FIELDS):
+            line = self.fp.readline(_MAX_LINE + 1)
+            if len(line) > _MAX_LINE:
+                raise http.client.LineTooLong("header line")
+            if not line.endswith(b"\n"):
+                self.close()
+                raise http.client.RemoteDisconnected("the head of the answer broke off")
+            text = line.rstrip(b"\r\n").decode("iso-8859-1")
+            if text.startswith((" ", "\t")):
+                value += f" {text.strip()}"
+                continue
+            if name:
+                fields[name] = value
+            if not text:
+                return fields
+            name, _, value = text.partition(":")
+            value = value.strip()
+        raise http.client.HTTPException(f"got more than {_MAX_FIELDS} headers")
 
     def _read_next_chunk_size(self) -> int:
         size: int = super()._read_next_chunk_size()  # type: ignore[misc]  # its stubs have no private names
@@ -174,6 +199,46 @@ class Pool(HTTPConnectionPool):
     """A pool whose connections are opened anew where they lay idle too long."""
 
     ConnectionCls = Connection
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str | bytes],
+        body: Any,
+        timeout: tuple[float, float],
+    ) -> Any:
+        """Send one request and read the head of its answer.
+
+        What `urlopen` does beside that, for those who want requests repeated and redirected, takes as long as
+        a small answer; and it encodes what a registry has handed out as a target.
+
+        Raises:
+            Exception: as `urlopen` does without retries.
+        """
+        connection = self._get_conn()
+        connection.timeout = timeout[0]
+        try:
+            return self._make_request(
+                connection,
+                method,
+                target,
+                body=body,
+                headers=headers,  # type: ignore[arg-type] # http.client takes bytes as they are
+                timeout=Timeout(connect=timeout[0], read=timeout[1]),
+                response_conn=connection,
+                preload_content=False,
+                decode_content=False,
+            )
+        except BaseException as error:
+            connection.close()
+            self._put_conn(None)
+            if isinstance(error, ssl.SSLError | CertificateError):
+                raise SSLError(error) from error
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise ProtocolError("Connection aborted.", error) from error
+            raise
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)

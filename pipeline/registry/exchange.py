@@ -36,6 +36,7 @@ T = TypeVar("T")
 _MAX_ROUNDS = 4
 _MAX_SCOPES = 5
 _REDIRECTING = 300
+_REFUSED = frozenset({requests.codes.unauthorized, requests.codes.forbidden})
 _SHORTEST_SECRET = 4
 """Characters: a shorter one hides nothing, and would be found in every word."""
 _NOTHING: frozenset[int] = frozenset()
@@ -163,7 +164,8 @@ class Exchange:
         """
         header, fresh = self._header(call, credential, scopes)
         for left in reversed(range(_MAX_ROUNDS)):
-            call = replace(call, authorization=header)
+            if header != call.authorization:
+                call = replace(call, authorization=header)
             response = self.session.send(call)
             if not self._is_challenge(call, response):
                 break
@@ -193,12 +195,11 @@ class Exchange:
 
     def _is_challenge(self, call: Call, response: Answer) -> bool:
         """Whether the registry itself, not a host that it sent us to, wants to know who we are."""
-        if not self.session.is_own(response.url, insecure=call.insecure):
+        if response.status_code not in _REFUSED:
             return False
         wider = "insufficient_scope" in response.headers.get("WWW-Authenticate", "")
-        return response.status_code == requests.codes.unauthorized or (
-            wider and response.status_code == requests.codes.forbidden
-        )
+        told = wider or response.status_code == requests.codes.unauthorized
+        return told and self.session.is_own(response.url, insecure=call.insecure)
 
 
 def _is_page(response: Answer) -> bool:

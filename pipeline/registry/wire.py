@@ -7,26 +7,30 @@ proxy's credentials, SOCKS). Neither ever repeats, redirects, decodes or remembe
 
 from __future__ import annotations
 
+import re
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
-from urllib3.util import Timeout
 
 from pipeline.registry import tls
-from pipeline.registry.connections import Adapter
+from pipeline.registry.connections import Adapter, Pool
 from pipeline.registry.deadlines import Deadline
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
 
-    from urllib3 import HTTPConnectionPool, HTTPHeaderDict
+    from urllib3 import HTTPHeaderDict
     from urllib3.response import HTTPResponse
 
 _MOST_ORIGINS = 16
 """That connections are kept for: some storage has a host name for each of its servers."""
+
+
+_SENDABLE = re.compile(r"[!-~]+")
+_KEPT = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 
 
 class Answer:
@@ -75,7 +79,7 @@ class Wire:
         """Connect to nothing yet."""
         self._context = context
         self._adapter = Adapter(context, dial=dial)
-        self._pools: dict[tuple[str, str], HTTPConnectionPool | None] = {}
+        self._pools: dict[tuple[str, str], Pool | None] = {}
         """By origin, those used last at the end."""
         self._proxied: requests.Session | None = None
 
@@ -105,26 +109,21 @@ class Wire:
             del self._pools[next(iter(self._pools))]  # with its last user go its connections
         if pool is None:
             return self._through_proxy(method, url, headers=headers, body=body, timeout=timeout)
-        raw: Any = pool.urlopen(
-            method,
-            f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/",
-            body=body,
-            headers=headers,  # type: ignore[arg-type] # http.client takes bytes as they are
-            retries=False,
-            redirect=False,
-            assert_same_host=False,
-            preload_content=False,
-            decode_content=False,
-            timeout=Timeout(connect=timeout[0], read=timeout[1]),
-        )
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        if not _SENDABLE.fullmatch(target):
+            target = quote(target, safe=_KEPT)
+        raw = pool.ask(method, target, headers=headers, body=body, timeout=timeout)
         return Answer(raw, url, patience=timeout[1])
 
-    def _pool(self, url: str, scheme: str, netloc: str) -> HTTPConnectionPool | None:
+    def _pool(self, url: str, scheme: str, netloc: str) -> Pool | None:
         """The pool of an origin; None: it is behind a proxy."""
         if tls.find_proxies(url):
             return None
         extra: dict[str, Any] = {"ssl_context": self._context} if scheme == "https" else {}
-        return self._adapter.poolmanager.connection_from_url(f"{scheme}://{netloc}", pool_kwargs=extra)
+        origin = f"{scheme}://{netloc}"
+        pool: Any = self._adapter.poolmanager.connection_from_url(origin, pool_kwargs=extra)
+        assert isinstance(pool, Pool)
+        return pool
 
     def _through_proxy(
         self,
