@@ -31,7 +31,8 @@ LONGEST = 90.0
 """Seconds of one run; more is a hang."""
 _ENDS = {"INT": 130, "INT twice": 130, "INT to all": 130, "TERM": 143, "HUP": 129}
 _FATAL = {"supervisor", "everything"}
-_MACHINE = 3
+_MACHINE, _SIGNALLED = 3, 128
+_STOPPED = "not fully expanded"
 _RECORDS = {"records removed", "records damaged"}
 _HARMLESS = {"expire", "password", "lose", *_RECORDS}
 """Blows after which nothing need be sent a second time."""
@@ -192,6 +193,8 @@ class Stage:
             allowed.add(_MACHINE)
         if code not in allowed:
             wrong.append(f"exit code {code}")
+        if code > _SIGNALLED and _STOPPED not in said:
+            wrong.append(f"exit code {code}, and no word of what is begun and what is not expanded")
         if code >= 0:
             done, failed = self._read("done.json"), self._read("failed.json")
             if done is None or failed is None:

@@ -195,6 +195,23 @@ def test_exact_list() -> None:
     ] == case.wrong()
 
 
+def test_stopped() -> None:
+    """A run that was stopped names all that it left, image by image or by the rule as written."""
+    case = complete()
+    lose_tag(case)
+    done = {key: to for key, to in case.said.done.items() if "tool" in key}
+    case.said = Said(code=143, done=done, failed={f"{SOURCE}/team/app": [f"{MIRROR}/copy/app"]})
+    assert [] == case.wrong()
+
+    case.said = replace(case.said, failed={})
+
+    assert [
+        f"neither there nor listed: {SOURCE}/team/app:nested -> {MIRROR}/copy/app:nested",
+        f"in no list: {SOURCE}/team/app:multi -> {MIRROR}/copy/app:multi",
+        f"in no list: {SOURCE}/team/app:nested -> {MIRROR}/copy/app:nested",
+    ] == case.wrong()
+
+
 def test_filter() -> None:
     """A cut index is right with exactly the entries that are wanted, and wrong uncut or cut too far."""
     case = complete()
