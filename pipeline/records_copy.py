@@ -7,9 +7,10 @@ run may be using them. What a run would set aside is left where it is, and told.
 from __future__ import annotations
 
 import datetime as dt
+import signal
 import sqlite3
 import tempfile
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from pipeline.model.facts import Fact
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ROOM = "set TMPDIR to a folder with more room"
 _TRIES = 5
 """Copies; each is one more run that began or ended meanwhile."""
@@ -82,11 +84,16 @@ def _folder() -> Iterator[Path]:
     Raises:
         MachineError: there is no place for one.
     """
-    try:
-        made = tempfile.TemporaryDirectory(prefix="image-syncer-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise MachineError(f"there is no folder for what passes: {error.strerror}; {_ROOM}") from error
-    with made as name:
+    with ExitStack() as stack:
+        # A signal between the folder's making and the promise to remove it would leave it behind.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            made = tempfile.TemporaryDirectory(prefix="image-syncer-", ignore_cleanup_errors=True)
+            name = stack.enter_context(made)
+        except OSError as error:
+            raise MachineError(f"there is no folder for what passes: {error.strerror}; {_ROOM}") from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield Path(name)
 
 

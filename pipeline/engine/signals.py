@@ -67,10 +67,13 @@ class StoppedError(BaseException):
 def raised() -> Iterator[None]:
     """Have signals to stop raise StoppedError while the context lasts, so that folders are removed.
 
-    For what comes before and after Signals; main thread only.
+    For what comes before and after Signals; main thread only. The first one counts: what follows must not
+    break off what it has begun to remove.
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        for each in _STOP:
+            signal.signal(each, signal.SIG_IGN)
         raise StoppedError(number)
 
     with ExitStack() as undo:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pipeline.engine.signals import Signals, one_press_late
+from pipeline.engine.signals import Signals, StoppedError, one_press_late, raised
 from tests.engine.harness import descriptors
 
 
@@ -139,3 +139,31 @@ class TestOnePressLate:
                 assert signal.SIG_IGN is signal.getsignal(signal.SIGHUP)
         finally:
             signal.signal(signal.SIGHUP, before)
+
+
+class TestRaised:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_raises_once(self, number: int) -> None:
+        """The first signal to stop is an exception with its number, those that follow break off nothing."""
+        before, cleaned = handlers(), []
+
+        def work() -> None:
+            with raised():
+                try:
+                    send(number)
+                finally:
+                    send(signal.SIGTERM, signal.SIGINT)
+                    cleaned.append(True)
+
+        with pytest.raises(StoppedError) as caught:
+            work()
+        assert (number, [True]) == (caught.value.number, cleaned)
+        assert before == handlers()
+
+    def test_around_the_others(self) -> None:
+        """Within it Signals and one late press work as ever, and leave it as it was."""
+        with raised(), one_press_late():
+            with Signals() as signals:
+                send(signal.SIGTERM)
+                assert [signal.SIGTERM] == signals.read()
+            send(signal.SIGTERM)
