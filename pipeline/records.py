@@ -325,7 +325,8 @@ class Records:
             try:
                 page = self._reader.execute(RANGE, (page[-1][0], IMAGES_END, *wanted, _PAGE)).fetchall()
             except sqlite3.Error as error:
-                raise MachineError(f"records in {self._place} cannot be read: {error}") from error
+                words = f"records in {self._place} cannot be read: {error}; were they removed or damaged?"
+                raise MachineError(f"{words} The same command goes on without them") from error
             yield from page
 
 
