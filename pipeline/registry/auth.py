@@ -27,7 +27,7 @@ from pipeline.registry.tokens import TokenServer, basic
 if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.credential import Credential
-    from pipeline.registry.faults import Purpose
+    from pipeline.registry.purpose import Purpose
     from pipeline.registry.responses import Challenge
     from pipeline.registry.tokens import Scopes
     from pipeline.registry.wire import Answer

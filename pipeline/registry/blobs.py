@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import RegistryError
-from pipeline.registry.faults import STACK_ERRORS, Purpose, fault_for, fault_of
+from pipeline.registry.faults import STACK_ERRORS, fault_for, fault_of
 from pipeline.registry.meter import current_meter
 from pipeline.registry.responses import parse_size
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from pipeline.registry.purpose import Purpose
     from pipeline.registry.wire import Answer
 
 _SLOWEST = 1 << 10

@@ -21,9 +21,10 @@ from pipeline.model.reference import is_digest
 from pipeline.registry.auth import Auth
 from pipeline.registry.blobs import BlobBody
 from pipeline.registry.exchange import Exchange
-from pipeline.registry.faults import Purpose, fault_for
+from pipeline.registry.faults import fault_for
 from pipeline.registry.forms import Forms
 from pipeline.registry.greeting import greet
+from pipeline.registry.purpose import Purpose
 from pipeline.registry.responses import next_link, parse_json, parse_size
 from pipeline.registry.session import REDIRECTS, Call, Session, finish
 from pipeline.registry.upload import Upload, confirms

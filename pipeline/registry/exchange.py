@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
     from pipeline.registry.auth import Auth
-    from pipeline.registry.faults import Sent
+    from pipeline.registry.purpose import Sent
     from pipeline.registry.tokens import Scopes
     from pipeline.registry.wire import Answer
     from pipeline.settings import Retry, Settings

@@ -10,9 +10,8 @@ import errno
 import random
 import socket
 import ssl
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import requests
 import urllib3.exceptions
@@ -27,8 +26,8 @@ from pipeline.registry.verdicts import judge
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.model.reference import Repository
-    from pipeline.registry.verdicts import Kind, Refusal
+    from pipeline.registry.purpose import Purpose
+    from pipeline.registry.verdicts import Refusal
 
 STACK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 """What the HTTP stack raises; ssl and socket errors are OSErrors."""
@@ -46,24 +45,6 @@ _REQUEST_IDS = (
     "cf-ray",
 )
 """What a registry's support asks for: of most, ECR, S3, ACR, GHCR, Cloudflare."""
-
-Sent = Literal["nothing", "login", "token"]
-"""nothing: nobody is logged in there. login: what the user has given, a password mostly. token: what a token
-server has given for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purpose:
-    """What a request is for, in the words that its fault will use."""
-
-    operation: str
-    """A verb phrase: "read the manifest v1"."""
-    kind: Kind
-    repository: Repository
-    origin: str = ""
-    """Where the credential came from; names it in hints."""
-    sent: Sent = "token"
-    """What was said of who we are."""
 
 
 def fault_for(purpose: Purpose, *, words: str, code: str, retryable: bool = False, hint: str = "") -> Fault:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline.registry import tls
-from pipeline.registry.faults import Purpose
+from pipeline.registry.purpose import Purpose
 from pipeline.registry.responses import parse_date, parse_size
 from pipeline.registry.session import Call, Session, finish
 

@@ -14,7 +14,7 @@ import requests
 from pipeline.registry.responses import parse_date, parse_pulls
 
 if TYPE_CHECKING:
-    from pipeline.registry.faults import Purpose
+    from pipeline.registry.purpose import Purpose
     from pipeline.registry.verdicts import Refusal
 
 _HOUR = 3600

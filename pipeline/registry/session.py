@@ -21,7 +21,6 @@ from pipeline.model.reference import DOCKER_HUB
 from pipeline.registry import tls
 from pipeline.registry.faults import (
     STACK_ERRORS,
-    Purpose,
     error_for,
     fault_for,
     fault_of,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Mapping
 
+    from pipeline.registry.purpose import Purpose
     from pipeline.registry.wire import Answer
     from pipeline.settings import Timeouts
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
-    from pipeline.registry.faults import Purpose
+    from pipeline.registry.purpose import Purpose
     from pipeline.registry.session import Session
     from pipeline.registry.wire import Answer
 

@@ -17,7 +17,8 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from pipeline.errors import RegistryError, ThrottledError
-from pipeline.registry.faults import Purpose, fault_for
+from pipeline.registry.faults import fault_for
+from pipeline.registry.purpose import Purpose
 from pipeline.registry.responses import parse_size, parse_uploaded
 from pipeline.registry.session import REDIRECTS, Body, Call, finish
 

@@ -19,7 +19,7 @@ from requests.structures import CaseInsensitiveDict
 from pipeline.model.credential import Credential
 from pipeline.model.reference import parse_repository
 from pipeline.registry.blobs import BlobBody
-from pipeline.registry.faults import Purpose
+from pipeline.registry.purpose import Purpose
 from pipeline.registry.responses import (
     parse_challenges,
     parse_complaint,

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.errors import RegistryError
 from pipeline.registry.client import Clients
-from pipeline.registry.faults import Purpose
 from pipeline.registry.meter import metering
+from pipeline.registry.purpose import Purpose
 from pipeline.registry.session import Call
 from tests.registry.content import digest_of
 from tests.registry.faults import Fault, Reply

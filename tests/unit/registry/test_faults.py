@@ -10,12 +10,13 @@ import urllib3.exceptions
 
 from pipeline.errors import LackingError, ThrottledError
 from pipeline.model.reference import Repository
-from pipeline.registry.faults import Purpose, error_for, fault_of
+from pipeline.registry.faults import error_for, fault_of
+from pipeline.registry.purpose import Purpose
 from pipeline.registry.responses import Complaint
 from pipeline.registry.verdicts import Refusal
 
 if TYPE_CHECKING:
-    from pipeline.registry.faults import Sent
+    from pipeline.registry.purpose import Sent
     from pipeline.registry.verdicts import Kind
 
 LOG_IN = "add them to the auth file, or docker login quay.io"

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.errors import LackingError, ThrottledError
 from pipeline.model.reference import Repository
-from pipeline.registry.faults import Purpose, error_for
+from pipeline.registry.faults import error_for
+from pipeline.registry.purpose import Purpose
 from pipeline.registry.responses import parse_complaint
 from pipeline.registry.verdicts import TABLE, Refusal, judge
 

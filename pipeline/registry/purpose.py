@@ -1,0 +1,28 @@
+"""What a request is for: said by whoever makes it, used by whoever has to tell of its failure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pipeline.model.reference import Repository
+    from pipeline.registry.verdicts import Kind
+
+Sent = Literal["nothing", "login", "token"]
+"""nothing: nobody is logged in there. login: what the user has given, a password mostly. token: what a token
+server has given for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What a request is for, in the words that its fault will use."""
+
+    operation: str
+    """A verb phrase: "read the manifest v1"."""
+    kind: Kind
+    repository: Repository
+    origin: str = ""
+    """Where the credential came from; names it in hints."""
+    sent: Sent = "token"
+    """What was said of who we are."""
