@@ -24,6 +24,11 @@ IMAGES = f"image{SEPARATOR}"
 """Keys of images are greater than this,"""
 IMAGES_END = "image\x20"
 """and less than this."""
+ROW = (
+    "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1"
+    " AND (expire_time IS NULL OR expire_time > ?)"
+)
+"""One row, as diskcache finds it: of a key, at a time."""
 RANGE = (
     "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
     " AND tag IN (?, ?, ?, ?) ORDER BY key LIMIT ?"
