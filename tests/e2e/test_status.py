@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.command import Command, Result, children, wait_for
-from tests.e2e.test_death import complete, fill, prepare
+from tests.e2e.asking import ask, assert_refused, sixteen
+from tests.e2e.command import Command, children, wait_for
+from tests.e2e.test_death import complete
 from tests.registry.faults import Fault, Reply, Stall
 
 if TYPE_CHECKING:
@@ -30,19 +29,8 @@ WITHOUT_RIGHTS = ("setpriv", f"--bounding-set={RIGHTS}", f"--inh-caps={RIGHTS}")
 
 @pytest.fixture
 def two(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
-    """Sixteen images in four repositories of a source, and an empty mirror."""
-    source, mirror = scripted(), scripted()
-    fill(source)
-    prepare(command, source, mirror)
-    return source, mirror
-
-
-def ask(command: Command, *flags: str) -> tuple[int, dict[str, Any]]:
-    """What status says to a program."""
-    result = command.run("status", "--json", *flags)
-    assert result.text == ""
-    assert result.output.count("\n") == 1
-    return result.code, json.loads(result.output)
+    """Sixteen images to be copied."""
+    return sixteen(command, scripted)
 
 
 def held_back(command: Command, source: Registry, *flags: str) -> subprocess.Popen[str]:
@@ -277,114 +265,6 @@ class TestUnwritable:
         result = asking.run("status")
 
         assert_refused(result, "records in records cannot be read: ")
-
-
-def assert_refused(result: Result, words: str) -> None:
-    """One line on standard error, none on standard output, exit 3."""
-    assert (result.code, result.output, result.text.count("\n")) == (3, "", 1), result.text
-    assert f"image-syncer: error: {words}" in result.text
-
-
-class TestNoRecords:
-    """Folders that are none of ours, or damaged."""
-
-    def test_missing(self, command: Command) -> None:
-        """A folder that does not exist is named, and not made."""
-        assert_refused(command.run("status"), "there are no records: records does not exist")
-        assert not (command.folder / "records").exists()
-
-    def test_file(self, command: Command) -> None:
-        """The file of records of the original tool is none of ours."""
-        command.write("records", "{}")
-        assert_refused(command.run("status"), "records holds no records of image-syncer: it is no folder")
-
-    def test_foreign_folder(self, command: Command) -> None:
-        """A folder full of other things is none of ours, and stays as it is."""
-        (command.folder / "other").mkdir()
-        command.write("other/notes.txt", "mine")
-        result = command.run("status", "--records", "other")
-        assert_refused(result, "other holds no records of image-syncer: there is no store/cache.db in it")
-        assert [path.name for path in (command.folder / "other").iterdir()] == ["notes.txt"]
-
-    @pytest.mark.parametrize(
-        ("content", "words"),
-        [
-            (b"", "records in records are empty"),
-            (b"no database at all, but long enough for a header" * 90, "records holds no records of image-s"),
-            (b"SQLite format 3\x00" + bytes(4080), "records "),
-        ],
-    )
-    def test_no_database(self, command: Command, content: bytes, words: str) -> None:
-        """A file that is no database is said to be none."""
-        (command.folder / "records/store").mkdir(parents=True)
-        (command.folder / "records/store/cache.db").write_bytes(content)
-        assert_refused(command.run("status"), words)
-
-    def test_foreign_database(self, command: Command) -> None:
-        """Another program's database is said to be that."""
-        (command.folder / "records/store").mkdir(parents=True)
-        with closing(sqlite3.connect(command.folder / "records/store/cache.db")) as connection, connection:
-            connection.execute("CREATE TABLE mine (a)")
-        result = command.run("status")
-        assert_refused(
-            result, "records holds no records of image-syncer: store/cache.db is another program's"
-        )
-
-    @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
-    def test_damaged(self, command: Command, two: tuple[Registry, Registry], part: float) -> None:
-        """A database that was overwritten in part is one line and exit 3, and the next run goes on."""
-        command.run()
-        file = command.folder / "records/store/cache.db"
-        data = bytearray(file.read_bytes())
-        at = int(len(data) * part)
-        data[at : at + 8192] = b"\xa5" * len(data[at : at + 8192])
-        file.write_bytes(data)
-        assert_refused(command.run("status"), "records in records are damaged: ")
-        assert command.run().code == 0
-        assert ask(command)[1]["images"]["unchanged"] == 16
-
-    @pytest.mark.parametrize(
-        ("statement", "words"),
-        [
-            (
-                "UPDATE Cache SET value = '99' WHERE key = 'version'",
-                "records in records were written by a ne",
-            ),
-            (
-                "UPDATE Cache SET value = 'x' WHERE key = 'version'",
-                "records holds no records of image-syncer",
-            ),
-            ("UPDATE Cache SET value = '{\"run\": 7}' WHERE key = 'run'", "records in records are damaged"),
-            ("UPDATE Cache SET value = x'80ff' WHERE key = 'run'", "records in records tell of no run"),
-            ("DELETE FROM Cache WHERE key = 'run'", "records in records tell of no run"),
-        ],
-    )
-    def test_altered(
-        self, command: Command, two: tuple[Registry, Registry], statement: str, words: str
-    ) -> None:
-        """A row that cannot be what it should is one line and exit 3."""
-        command.run()
-        with closing(sqlite3.connect(command.folder / "records/store/cache.db")) as connection, connection:
-            connection.execute(statement)
-        assert_refused(command.run("status"), words)
-
-
-class TestWrongUse:
-    @pytest.mark.parametrize(
-        ("words", "told"),
-        [
-            (("--images", "images.json"), "status takes no --images; it takes --json, --records"),
-            (("-p6",), "status takes no -p"),
-            (("--retries=2",), "status takes no --retries"),
-            (("records",), "'records' is one word too many"),
-        ],
-    )
-    def test_flags(self, command: Command, words: tuple[str, ...], told: str) -> None:
-        """Flags and words that make no sense for it are one line and exit 2, defaults too."""
-        result = command.run("status", *words)
-
-        assert (result.code, result.output, result.text.count("\n")) == (2, "", 1)
-        assert told in result.text
 
 
 def test_run_is_not_disturbed(command: Command, two: tuple[Registry, Registry]) -> None:
