@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING
 from pipeline.engine.descriptors import affordable_threads
 from pipeline.engine.process import context, start_worker, stop_all
 from pipeline.engine.worker import Setup
+from pipeline.model.messages import Move, Put
 
 if TYPE_CHECKING:
     from pipeline.engine.process import WorkerProcess
     from pipeline.model.messages import Stage, Task
+    from pipeline.model.reference import Repository
     from pipeline.settings import Settings
 
 _MOST_PROCESSES = 4
+_REMEMBERED = 64
+"""Repositories that a worker is known to have served."""
+_WORTH = 2
+"""Tasks more that a worker may have for having served a task's repository."""
 _THREADS: dict[Stage, int] = {"expand": 16, "resolve": 128, "transfer": 48}
 """Tasks that one process runs at a time at most; threads are started as they are needed."""
 
@@ -42,6 +48,15 @@ class Member:
     """Whether it is given nothing more until it is idle, for a task that must have nothing beside it."""
     aborted_at: float | None = None
     """When it was told to print its stacks and die."""
+    served: dict[Repository, None] = field(default_factory=dict)
+    """Destination repositories of its last tasks, the latest at the end: it may hold tokens for them."""
+
+    def serve(self, repository: Repository) -> None:
+        """Take down where its next task goes."""
+        self.served.pop(repository, None)
+        self.served[repository] = None
+        if len(self.served) > _REMEMBERED:
+            del self.served[next(iter(self.served))]
 
 
 class Crew:
@@ -64,7 +79,7 @@ class Crew:
             stage: the stage.
             idle: the worker must be running nothing else.
         """
-        return len(self._of(stage)) < _processes(stage) or bool(self._able(stage, idle=idle))
+        return bool(self._able(stage, idle=idle)) or len(self._of(stage)) < _processes(stage)
 
     def keep_free(self, stage: Stage, *, wanted: bool) -> None:
         """Have the least busy worker of a stage run empty for a task that must run alone, or not any more."""
@@ -75,16 +90,26 @@ class Crew:
         elif members and not any(member.kept_free or member.alone for member in members):
             min(members, key=lambda member: len(member.tasks)).kept_free = True
 
-    def pick(self, stage: Stage, now: float, *, idle: bool = False) -> Member:
+    def pick(self, stage: Stage, now: float, *, task: Task | None = None, idle: bool = False) -> Member:
         """The least busy worker of a stage that has room, started where that makes one less busy.
+
+        One that has served the task's repository is preferred where it is hardly busier: tokens and
+        connections are its own.
 
         Raises:
             MachineError: no worker can be started.
         """
         able = self._able(stage, idle=idle)
-        best = min(able, key=lambda member: len(member.tasks), default=None)
+        place = _destination(task)
+
+        def burden(member: Member) -> int:
+            return len(member.tasks) - (_WORTH if place in member.served else 0)
+
+        best = min(able, key=burden, default=None)
         if best is None or (best.tasks and len(self._of(stage)) < _processes(stage)):
-            return self._start(stage, now)
+            best = self._start(stage, now)
+        if place is not None:
+            best.serve(place)
         return best
 
     def _of(self, stage: Stage) -> list[Member]:
@@ -127,6 +152,17 @@ class Crew:
 
 
 _MOVERS = min(os.cpu_count() or 1, _MOST_PROCESSES)
+
+
+def _destination(task: Task | None) -> Repository | None:
+    """The repository that a task of the stage with several workers writes to."""
+    match task:
+        case Move():
+            return task.destination
+        case Put():
+            return task.destination.repository
+        case _:
+            return None
 
 
 def _processes(stage: Stage) -> int:

@@ -152,7 +152,7 @@ class Supervisor:
         for stage in STAGES:
             self._crew.keep_free(stage, wanted=self._flow.has_suspects(stage, now))
             while self._crew.has_room(stage) and (task := self._flow.take(stage, now)) is not None:
-                member = self._crew.pick(stage, now)
+                member = self._crew.pick(stage, now, task=task)
                 self._hand(member, task)
                 given[member.process.pid] = member
             if self._crew.has_room(stage, idle=True):

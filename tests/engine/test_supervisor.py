@@ -9,9 +9,11 @@ import signal
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from unittest.mock import MagicMock
 
 import pytest
 
+from pipeline.engine.crew import Member
 from pipeline.engine.signals import Signals
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
@@ -183,6 +185,23 @@ def test_nothing_to_do(tmp_path: Path, retries: int) -> None:
 
     assert (0, None) == (ending.signal, ending.trouble)
     assert flow.finished
+
+
+def test_worker_that_knows_the_repository(tmp_path: Path) -> None:
+    """A task goes to the worker that has served its repository, unless that one is much busier."""
+    crew = Run(tmp_path, f"{SOURCE}/a:v1").supervisor._crew
+    places = [Reference(parse_repository(f"{MIRROR}/{name}"), "v1") for name in "ab"]
+    puts = [Put(destination=place, media_type="", digest="", content=b"") for place in places]
+    crew.members = [Member(MagicMock(**{"inbox.broken": False}), "transfer", 0.0) for _ in range(4)]
+    first = crew.pick("transfer", 0.0, task=puts[0])
+    first.tasks["one"] = puts[0]
+
+    again = crew.pick("transfer", 0.0, task=puts[0])
+    other = crew.pick("transfer", 0.0, task=puts[1])
+    first.tasks |= {"two": puts[0], "three": puts[0]}
+    busy = crew.pick("transfer", 0.0, task=puts[0])
+
+    assert [True, False, False] == [first is each for each in (again, other, busy)]
 
 
 def test_worker_is_kept_free(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.model.flow.counts import Timing
 from pipeline.model.flow.places import Places
 from pipeline.model.flow.view import RegistryView
 from pipeline.model.messages import Expand, Look, Move, Put, Read
+from pipeline.settings import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pipeline.settings import Limits
 
 Kind = Literal["request", "body"]
+_LARGE = 8 * MIB
+"""Bytes from which a blob goes before smaller ones: what begins last should not take longest."""
 Demand = tuple[tuple[str, Kind], ...]
 """The places that a task takes, sorted: (registry, kind)."""
 
@@ -121,6 +125,9 @@ class Ready:
         self._alone: dict[str, Task] = {}
         self._where: dict[str, tuple[tuple[Stage, bool], Demand]] = {}
         self._held: dict[str, tuple[Task, Demand]] = {}
+        self._large: dict[tuple[tuple[Stage, bool], Demand], list[tuple[int, int, str]]] = {}
+        """Heaps of the large blobs among the ready tasks: bytes, less than 0, their turn, and the key."""
+        self._added = 0
         self._running = {"resolve": 0, "move": 0}
 
     def registry(self, name: str) -> Registry:
@@ -163,6 +170,10 @@ class Ready:
         demand = self.demand(task)
         queue = (stage_of(task), isinstance(task, Put))
         self._queues.setdefault(queue, {}).setdefault(demand, {})[task.key] = task
+        if isinstance(task, Move) and task.blob.size >= _LARGE:
+            self._added += 1
+            large = self._large.setdefault((queue, demand), [])
+            heappush(large, (-task.blob.size, self._added, task.key))
         self._where[task.key] = (queue, demand)
 
     def drop(self, key: str) -> None:
@@ -175,6 +186,7 @@ class Ready:
             del waiting[key]
             if not waiting:
                 del self._queues[queue][demand]
+                self._large.pop(where, None)
 
     def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
         """Give out the next task of a stage that may start now, and hold its places; None: there is none.
@@ -200,11 +212,19 @@ class Ready:
         if not sets:
             return None
         for demand in list(sets):
-            task = next(iter(sets[demand].values()))
+            task = self._first(queue, demand)
             if self._free(task, now):
                 sets[demand] = sets.pop(demand)
                 return task
         return None
+
+    def _first(self, queue: tuple[Stage, bool], demand: Demand) -> Task:
+        """The task that has waited longest; before it the largest blob, if any is large."""
+        tasks = self._queues[queue][demand]
+        large = self._large.get((queue, demand), [])
+        while large and large[0][2] not in tasks:
+            heappop(large)
+        return tasks[large[0][2]] if large else next(iter(tasks.values()))
 
     def _free(self, task: Task, now: float) -> bool:
         proc = self._limits.proc
