@@ -1,6 +1,6 @@
 """Fixtures that all tests may ask for; no example of a property is held to a time, on whatever machine.
 
-`HYPOTHESIS_PROFILE=long` draws fifty times as many examples.
+`HYPOTHESIS_PROFILE=long pytest --timeout 3600 tests/unit` draws fifty times as many examples.
 """
 
 import os

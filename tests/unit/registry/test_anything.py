@@ -1,6 +1,6 @@
 """What peers say in headers and answers, drawn by hypothesis: it is read as something, or as nothing.
 
-`HYPOTHESIS_PROFILE=long pytest tests/unit` draws some thousand of each instead of a hundred.
+`HYPOTHESIS_PROFILE=long pytest --timeout 3600 tests/unit` draws thousands of each instead of a hundred.
 """
 
 from __future__ import annotations
