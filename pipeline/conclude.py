@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -31,45 +31,16 @@ from pipeline.report.summary import (
 from pipeline.retry import command_again, destinations_of, what_is_left, write_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeline.config.rules import BadRule
-    from pipeline.engine.supervisor import Ending
+    from pipeline.ended import Run
+    from pipeline.job import Job
     from pipeline.log import Log
-    from pipeline.metrics.export import Exporter
     from pipeline.model.flow.ledger import Flow
-    from pipeline.records import Records
     from pipeline.report.causes import Group
     from pipeline.report.history import History
     from pipeline.retry import Left
-    from pipeline.settings import Options
-    from pipeline.sync import Job
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Say:
-    """Where words go."""
-
-    tell: Callable[[str], None]
-    """Prints a line for a person."""
-    show: Callable[[str], None]
-    """Prints what was asked for on standard output."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """All that is known of a run when it is over."""
-
-    name: str
-    job: Job
-    options: Options
-    flow: Flow
-    records: Records
-    history: History
-    ending: Ending
-    seconds: float
-    say: Say
-    exporter: Exporter | None
 
 
 def conclude(run: Run, log: Log) -> Summary:

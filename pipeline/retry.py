@@ -6,28 +6,24 @@ it names everything that is left: images that failed or were begun, rules that w
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline.errors import MachineError
+from pipeline.job import own_failed_file
 from pipeline.model.units import format_count
 from pipeline.report.files import format_of, write_failed, write_success
-from pipeline.report.output import check_page, check_writable, refuse_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pipeline.conclude import Run
-    from pipeline.config.files import Files
+    from pipeline.ended import Run
     from pipeline.model.facts import ImageRow
     from pipeline.model.selection import Rule, Target
-    from pipeline.settings import Options
 
-_FAILED_FILE = "failed.yaml"
 _SHOWN = 8
 """Rules that a line names."""
 _REPLACED = frozenset({"--images", "--output-failed-images", "--output-success-images"})
@@ -76,54 +72,6 @@ class _Rows:
             if self.beaten
             else ""
         )
-
-
-def own_failed_file(options: Options) -> Path:
-    """Where failures go unless the user says so: there is always a command that tries them again."""
-    return options.records / _FAILED_FILE
-
-
-def check_outputs(options: Options) -> None:
-    """Make sure, before anything begins, that what is asked for can be written when all is over.
-
-    Raises:
-        FileError: it cannot, or its name does not say its format.
-    """
-    for path in (options.success_file, options.failed_file, options.report, options.metrics_file):
-        if path is not None:
-            check_writable(path)
-    if options.failed_file is not None:
-        format_of(options.failed_file)
-    if options.report is not None:
-        check_page(options.report)
-
-
-def refuse_shared_files(files: Files, options: Options) -> None:
-    """Refuse output files that are read, or written twice; a retry may replace the list that it is about.
-
-    Raises:
-        UsageError: there is one.
-    """
-    own = os.path.realpath(own_failed_file(options))
-    read = {"--auth": files.auth, "--config": files.config}
-    written = {
-        "--output-success-images": options.success_file,
-        "--output-failed-images": options.failed_file,
-        "--report": options.report,
-        "--metrics-file": options.metrics_file,
-        "--log": options.log,
-    }
-    if files.images is not None and not options.words:
-        read["--images"] = files.images
-        if options.failed_file is None or os.path.realpath(options.failed_file) == own:
-            written["--output-failed-images"] = own_failed_file(options)
-            if os.path.realpath(files.images) == own:
-                del read["--images"]
-    refuse_shared(_given(read), _given(written))
-
-
-def _given(files: Mapping[str, Path | None]) -> Iterator[tuple[str, Path]]:
-    return ((flag, path) for flag, path in files.items() if path is not None)
 
 
 def write_files(run: Run) -> Left:

@@ -13,10 +13,12 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from pipeline import __version__
-from pipeline.conclude import Say, lost_rules
+from pipeline.conclude import lost_rules
+from pipeline.ended import Say
 from pipeline.engine.process import warm_up
 from pipeline.engine.signals import StoppedError, raised
 from pipeline.errors import MachineError
+from pipeline.job import invalid_rules, prepare
 from pipeline.log import Event
 from pipeline.model.flow.ledger import Flow
 from pipeline.model.units import format_count, format_duration
@@ -26,17 +28,18 @@ from pipeline.report.outlook import Outlook, estimate, finished, json_pieces, ou
 from pipeline.report.output import write_text
 from pipeline.report.standing import standing_of
 from pipeline.report.summary import Pause, Summary
-from pipeline.sync import invalid_rules, prepare, run_logged, supervise
+from pipeline.sync import run_logged, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pipeline.engine.supervisor import Ending
+    from pipeline.job import Job
     from pipeline.model.facts import ImageRow, Result
     from pipeline.records import Records
     from pipeline.report.history import History
     from pipeline.settings import Options
-    from pipeline.sync import Job, Watch
+    from pipeline.sync import Watch
 
 _ALL: tuple[Result, ...] = ("copied", "unchanged", "skipped", "failed")
 _EXAMPLES = 20

@@ -20,7 +20,7 @@ LEVELS = (
     {"stages"},
     {"engine"},
     {"progress", "report", "metrics"},
-    {"sync", "conclude", "retry", "check", "survey", "status"},
+    {"job", "ended", "sync", "conclude", "retry", "check", "survey", "status"},
     {"flags", "cli"},
     {"__main__"},
 )

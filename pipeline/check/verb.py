@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pipeline.check.aims import aims_by_registry
 from pipeline.check.finding import Finding, as_object, exit_code, last_line, width_of
 from pipeline.check.rounds import find_all
+from pipeline.job import prepare
 from pipeline.model.units import format_count
-from pipeline.sync import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -347,7 +347,7 @@ def test_words(command: Command, scripted: Scripted) -> None:
 
 
 def test_interrupted(command: Command, scripted: Scripted) -> None:
-    """Ctrl-C ends it with 130 and without a word of Python's, even where a registry does not answer."""
+    """Ctrl-C ends it with 130 and one line, even where a registry does not answer."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -358,7 +358,8 @@ def test_interrupted(command: Command, scripted: Scripted) -> None:
     process.send_signal(signal.SIGINT)
     result = command.end(process)
 
-    assert (result.code, result.text.splitlines()[1:]) == (130, [])
+    stopped = "image-syncer: stopped by SIGINT; repeat the command to go on"
+    assert (result.code, result.text.splitlines()[1:]) == (130, [stopped])
 
 
 def test_nothing_to_check(command: Command) -> None:
