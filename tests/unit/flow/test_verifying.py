@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.errors import Fault
 from pipeline.model.messages import Expand, Failed, Move, Moved, Put, Read, Stored
@@ -254,3 +256,50 @@ def test_one_loss_fails_every_image_that_needs_it() -> None:
     flow = world.verify(f"{SOURCE}/a:v1,v2,v3 {MIRROR}/x")
 
     assert (flow.counts.unchanged, flow.counts.failed) == (1, 2)
+
+
+LAYERS = st.lists(st.sampled_from(["base", "one", "two", "three"]), min_size=1, max_size=3, unique=True)
+IMAGES = st.builds(lambda layers: image(*layers), LAYERS)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
+    """A manifest, and all that are below it."""
+    if draw(st.booleans()):
+        return draw(IMAGES), []
+    below = draw(st.lists(IMAGES, min_size=1, max_size=3))
+    if draw(st.booleans()):
+        inner = index(*below)
+        return index(inner, below[0]), [*below, inner]
+    return index(*below), below
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_exactly_what_is_incomplete(data: st.DataObject) -> None:
+    """Whatever is lost, and in whatever order is answered: just those images fail that are not complete."""
+    world, rules = Proving(), []
+    for number, (top, below) in enumerate(data.draw(st.lists(trees(), min_size=1, max_size=4))):
+        repository = data.draw(st.sampled_from(["a", "b"]))
+        world.push(f"{SOURCE}/{repository}", top, f"v{number}", children=below)
+        rules.append(f"{SOURCE}/{repository}:v{number} {MIRROR}/{repository}")
+    world.run_copy(*rules)
+    for repository in ("a", "b"):
+        there = world.store(f"{MIRROR}/{repository}")
+        for held in (there.blobs, there.manifests, there.tags):
+            for lost in data.draw(st.sets(st.sampled_from(sorted(held)), max_size=2)) if held else ():
+                if isinstance(held, set):
+                    held.discard(lost)
+                else:
+                    del held[lost]
+
+    flow = world.flow([_rule(each, number) for number, each in enumerate(rules)], "proof")
+    world.go(flow, pick=lambda count: data.draw(st.integers(0, count - 1)))
+
+    for number, each in enumerate(rules):
+        source, _, destination = each.partition(" ")
+        row = world.facts.image(source, f"{destination}:v{number}", "")
+        assert row is not None
+        expected = "unchanged" if world.complete(destination, f"v{number}") else "failed"
+        assert row.result == expected, each
+    flow.validate()
