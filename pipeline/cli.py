@@ -325,6 +325,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from pipeline.survey import survey  # noqa: PLC0415 - as below
 
             return survey(options, environ, tell=_tell, show=_show)
+        from pipeline.engine.process import warm_up  # noqa: PLC0415 - as below
+
+        # The fork server has as much to import as we do: it begins first.
+        warm_up()
         from pipeline.sync import sync  # noqa: PLC0415 - half a second that --help and wrong flags do not need
 
         return sync(options, environ, tell=_tell, show=_show)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from pipeline.conclude import conclude, lost_rules
 from pipeline.ended import Run, Say
-from pipeline.engine.process import warm_up
 from pipeline.engine.signals import one_press_late
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
@@ -60,8 +59,6 @@ def sync(
     """
     with _exporter(options) as exporter:
         job = prepare(options, environ)
-        if job.rules.rules:
-            warm_up()
         say = Say(tell=tell, show=show)
         return run_logged(job, options, environ, say=say, exporter=exporter, act=_run)
 
