@@ -77,7 +77,7 @@ _OF_TOKENS: dict[str, tuple[Any, ...]] = {
     "token_field": ("token", "access_token"),
     "token_post": (False,),
     "token_expires_in": (None, 60, 10**9),
-    "token_uses": (5, 20),
+    "token_uses": (30, 80),
     "harbor": (True,),
 }
 

@@ -99,7 +99,7 @@ def _draw_action(random: Random, kind: str) -> Action:
     if kind in ("tags", "get-manifest", "get-blob", "token"):
         makers += [_cut, _cut, _cut, _corrupt, _drip, _extra]
     if kind in ("put-blob", "patch", "put-manifest", "put-tag", "post"):
-        makers += [_early, _early, _lie] + ([_accepted] if kind != "put-blob" else [])
+        makers += [_early, _early, _lie, _accepted]
     return random.choice(makers)(random)
 
 
@@ -121,7 +121,6 @@ def _lie(random: Random) -> Action:
 
 
 def _accepted(random: Random) -> Action:
-    """Never in place of a blob's 201: a blob that was only accepted is waited for, for a minute."""
     return Reply(status=random.choice((202, 204, 200)))
 
 
@@ -148,7 +147,7 @@ def _corrupt(random: Random) -> Action:
 
 
 def _drip(random: Random) -> Action:
-    return Drip(size=random.choice((7, 900)), pause=0.001)
+    return Drip(size=random.choice((300, 2_000)), pause=0.001)
 
 
 def _extra(random: Random) -> Action:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline import cli, settings, sync
+from pipeline import cli, job, settings
 from pipeline.engine import supervisor
 from pipeline.model.flow import pauses
-from pipeline.registry import faults
+from pipeline.registry import faults, upload
+from tests.e2e.small import replace_in
 
 # Here and not below, since workers import this module under another name.
-vars(faults)["_NO_PAUSE_GIVEN"] = 1.0
+replace_in(faults, _NO_PAUSE_GIVEN=1.0)
+replace_in(upload, _COMMIT_POLLS=(0.1, 0.3, 0.6))
 
 
 def hurry(**given: Any) -> settings.Settings:
@@ -28,7 +30,7 @@ def hurry(**given: Any) -> settings.Settings:
 
 
 if __name__ == "__main__":
-    vars(sync)["Settings"] = hurry
-    vars(pauses)["_ASKED_AGAIN"] = 1.0
-    vars(supervisor).update(_ABORT_TAKES=0.3, _LOOK_EVERY=0.3, _SUSPENDED=2.0)
+    replace_in(job, Settings=hurry)
+    replace_in(pauses, _ASKED_AGAIN=1.0)
+    replace_in(supervisor, _ABORT_TAKES=0.3, _LOOK_EVERY=0.3, _SUSPENDED=2.0)
     cli.run()

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from pipeline import sync
+from pipeline import job
 from pipeline.cli import run
 from pipeline.settings import Settings, Uploads
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
 ABOVE, CHUNK = 400_000, 100_000
 
+
+def replace_in(module: ModuleType, **values: Any) -> None:
+    """Replace names of a module of the command; AssertionError where it has none of that name any more."""
+    assert values.keys() <= vars(module).keys(), f"{module.__name__} lacks one of {[*values]}"
+    vars(module).update(values)
+
+
 if __name__ == "__main__":
-    vars(sync)["Settings"] = partial(Settings, uploads=Uploads(above=ABOVE, chunk=CHUNK))
+    replace_in(job, Settings=partial(Settings, uploads=Uploads(above=ABOVE, chunk=CHUNK)))
     run()
