@@ -29,7 +29,8 @@ def line(played: Played) -> str:
     faults = ", ".join(f"{kind}" + (f" x{count}" if count > 1 else "") for kind, count in sorted(met.items()))
     ends = ",".join(map(str, played.codes))
     result = f"WRONG x{len(played.wrong)}" if played.wrong else "ok" if met else "void: nothing was delivered"
-    return f"seed {played.seed} | {played.brief} | {faults} | exits {ends} | {played.seconds:.1f}s | {result}"
+    cost = f"{played.requests} requests, {played.seconds:.1f}s"
+    return f"seed {played.seed} | {played.brief} | {faults} | exits {ends} | {cost} | {result}"
 
 
 def main() -> int:
