@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 FIRST = 4
 """Places at the beginning."""
 _SAMPLES = 8
-"""Answers by which a number is judged at least, once a try was in vain."""
-_GAIN = 0.4
+"""Answers by which a number is judged at least, once tries were in vain."""
+_GAIN = 0.25
 """Of what more places could bring at best, the part that they have to bring."""
+_CHANCES = 2
+"""Tries in vain after which smaller steps are made, and more rarely."""
 _STEP = 1.5
 _LONGEST = 32
 """Judgements for which a number is kept before more are tried again; twice as many after each vain try."""
@@ -59,12 +61,17 @@ class Places:
     """Judgements for which this number is still kept."""
     _keep: int = 1
     """How many there were the last time."""
-    _fast: bool = True
-    """Whether no try was in vain yet: each then doubles the number."""
+    _vain: int = 0
+    """Tries that were in vain."""
 
     def __post_init__(self) -> None:
         """Begin."""
         self.room = self.room or min(FIRST, self.most)
+
+    @property
+    def _fast(self) -> bool:
+        """Whether each try still doubles the number: one may be in vain, since answers vary."""
+        return self._vain < _CHANCES
 
     @property
     def free(self) -> bool:
@@ -76,7 +83,7 @@ class Places:
         if now - self.shrunk >= 1.0:
             self.shrunk = now
             self._set(max(1, self.room // 2))
-            self._from, self._fast = 0, False
+            self._from, self._vain = 0, max(self._vain, _CHANCES)
             self._kept = self._keep = min(2 * self._keep, _LONGEST)
 
     def answered(self, sort: str, seconds: float) -> Settled | None:
@@ -104,8 +111,12 @@ class Places:
             return None
         if before and gain < 1 + _GAIN * (tried / before - 1):
             self._set(before)
-            self._from, self._fast = 0, False
-            self._kept = self._keep = min(2 * self._keep, _LONGEST)
+            self._from = 0
+            self._vain += 1
+            self._keep = min(2 * self._keep, _LONGEST)
+            if self._fast:
+                return None
+            self._kept = self._keep
             return Settled(places=before, tried=tried, gain=gain)
         self._before, self._from = means, 0
         if tried == self.most:
