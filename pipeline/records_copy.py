@@ -7,6 +7,7 @@ run may be using them. What a run would set aside is left where it is, and told.
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 import signal
 import sqlite3
 import tempfile
@@ -19,7 +20,7 @@ from pipeline.errors import MachineError
 from pipeline.log import Event
 from pipeline.model.facts import ImageRow
 from pipeline.records import Records
-from pipeline.records_folder import DATABASE, STORE, DamagedError, judged, make_store
+from pipeline.records_folder import DATABASE, STORE, make_store
 from pipeline.records_view import read_records
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ROOM = "set TMPDIR to a folder with more room"
-_TRIES = 5
-"""Copies; each is one more run that began or ended meanwhile."""
+_NOTHING = (None, None)
+_TRIES = 3
+"""Copies before a store counts as one that changes all the time."""
 _WAIT = 5.0
 """Seconds to wait for a run that is just opening or closing its store."""
 
@@ -73,8 +75,9 @@ def passing_records(path: Path | None, *, run: str) -> Iterator[tuple[Records, t
         noted = ""
         with suppress(MachineError):
             noted = read_records(place, lambda view: view.standing)
-        with closing(_open(path, place, run)) as records:
-            yield records, events, noted
+        records, found = _open(path, place, run)
+        with closing(records):
+            yield records, (*events, *found), noted
 
 
 @contextmanager
@@ -97,47 +100,53 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _open(path: Path | None, place: Path, run: str) -> Records:
+def _open(path: Path | None, place: Path, run: str) -> tuple[Records, tuple[Event, ...]]:
+    """Open the copy, and tell of what is no good in it."""
     try:
-        records, _ = PassingRecords.open(place, run=run)
+        records, found = PassingRecords.open(place, run=run)
     except MachineError as error:
         raise MachineError(str(error).replace(str(place), str(path or place))) from error
-    return records
+    return records, tuple(_told(path or place, str(event.fields["reason"])) for event in found)
 
 
 def _copied(path: Path, place: Path) -> tuple[Event, ...]:
-    """Copy the store; one that a run would set aside is not copied, and told."""
+    """Copy the store as it is, files and all: an SQLite that reads a killed run's makes its index anew there.
+
+    Only where it changes all the time does SQLite copy it, which then shares the index with the run.
+    """
     source = path / STORE / DATABASE
     try:
         target = make_store(place) / DATABASE
-        return _copied_to(target, path, source)
+        for _ in range(_TRIES):
+            before = _stamp(source)
+            if before == _NOTHING:
+                return ()
+            if not source.is_file():
+                return (_told(path, f"{DATABASE} is no file"),)
+            _copy_files(source, target)
+            if _stamp(source) == before:
+                return ()
+        _wal(target).unlink(missing_ok=True)
+        _back_up(source, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(
             f"records in {path} cannot be read: {reason}; plan as the user who runs"
         ) from error
+    except sqlite3.Error as error:
+        raise MachineError(f"records in {path} cannot be copied to be read: {error}; {_ROOM}") from error
+    return ()
 
 
-def _copied_to(target: Path, path: Path, source: Path) -> tuple[Event, ...]:
-    for _ in range(_TRIES):
-        before = _stamp(source)
-        if before is None:
-            return ()
-        try:
-            _copy(source, target, closed=not before[0])
-        except sqlite3.Error as error:
-            if _stamp(source) == before:
-                target.unlink(missing_ok=True)
-                return _told(path, error)
-        else:
-            if before[0] or _stamp(source) == before:
-                return ()
-    raise MachineError(f"records in {path} are opened and closed all the time; try again")
+def _copy_files(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    _wal(target).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        shutil.copyfile(_wal(source), _wal(target))
 
 
-def _copy(source: Path, target: Path, *, closed: bool) -> None:
-    how = "immutable=1" if closed else "mode=ro"
-    address = f"{source.absolute().as_uri()}?{how}"
+def _back_up(source: Path, target: Path) -> None:
+    address = f"{source.absolute().as_uri()}?mode=ro"
     with (
         closing(sqlite3.connect(address, uri=True, timeout=_WAIT)) as there,
         closing(sqlite3.connect(target)) as here,
@@ -145,24 +154,24 @@ def _copy(source: Path, target: Path, *, closed: bool) -> None:
         there.backup(here)
 
 
-def _stamp(file: Path) -> tuple[bool, int, int] | None:
-    """Whether a run has the store open, or left it so; when and how large it was written. None: no store."""
-    try:
-        found = file.stat()
-        return file.with_name(f"{DATABASE}-wal").exists(), found.st_mtime_ns, found.st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def _wal(file: Path) -> Path:
+    return file.with_name(f"{file.name}-wal")
 
 
-def _told(path: Path, error: sqlite3.Error) -> tuple[Event, ...]:
-    """The event of a store that is no good.
+def _stamp(file: Path) -> tuple[tuple[int, int] | None, ...]:
+    """When and how large the database and its log were written; None: there is none."""
+    found: list[tuple[int, int] | None] = []
+    for each in (file, _wal(file)):
+        try:
+            stat = each.stat()
+            found.append((stat.st_mtime_ns, stat.st_size))
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(None)
+    return tuple(found)
 
-    Raises:
-        MachineError: this machine stands in the way.
-    """
-    verdict = judged(path, error)
-    if not isinstance(verdict, DamagedError):
-        raise MachineError(f"records in {path} cannot be copied to be read: {error}; {_ROOM}") from error
-    message = f"records: {path} cannot be read, and a run would set them aside: {verdict}"
-    fields = {"file.path": str(path), "reason": str(verdict)}
-    return (Event(name="records.trouble", message=message, level="warning", fields=fields),)
+
+def _told(path: Path, reason: str) -> Event:
+    """The event of a store that is no good."""
+    message = f"records: {path} cannot be used, and a run would set them aside: {reason}"
+    fields = {"file.path": str(path), "reason": reason}
+    return Event(name="records.trouble", message=message, level="warning", fields=fields)

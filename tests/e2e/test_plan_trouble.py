@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import sys
@@ -42,7 +43,7 @@ def test_beside_a_run(command: Command, scripted: Scripted) -> None:
     assert summary(result)["images"]["up_to_date"] >= 2
 
 
-@pytest.mark.parametrize("damage", ["garbage", "newer", "empty", "file"])
+@pytest.mark.parametrize("damage", ["garbage", "newer", "empty", "file", "folder"])
 def test_records_that_are_no_good(command: Command, scripted: Scripted, damage: str) -> None:
     """Records that a run would set aside are told of and left; those of a newer version end it with 3."""
     source, mirror = scripted(), scripted()
@@ -56,7 +57,7 @@ def test_records_that_are_no_good(command: Command, scripted: Scripted, damage: 
 
     assert result.code == (3 if damage == "newer" else 0)
     assert contents(command.folder) == before
-    assert len(result.events("records.trouble")) == (damage == "garbage")
+    assert len(result.events("records.trouble")) == (damage in ("garbage", "folder"))
     if damage == "newer":
         assert "newer image-syncer" in result.text
         assert "image-syncer-" not in result.text
@@ -69,6 +70,8 @@ def _spoil(records: Path, damage: str) -> None:
         return
     store = records / "store"
     store.mkdir(parents=True)
+    if damage == "folder":
+        (store / "cache.db").mkdir()
     if damage == "garbage":
         (store / "cache.db").write_bytes(b"no database at all" * 1000)
     if damage == "newer":
@@ -84,14 +87,38 @@ def test_unreadable_records(command: Command, scripted: Scripted) -> None:
     source, mirror = scripted(), scripted()
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
     command.insecure(source.address, mirror.address)
-    store = command.folder / "records" / "store"
-    store.mkdir(parents=True)
-    (store / "cache.db").mkdir()
+    (command.folder / "records").mkdir()
+    (command.folder / "records" / "store").symlink_to("store")
 
     result = command.run("plan")
 
     assert result.code == 3
-    assert "records in records cannot be copied to be read" in result.text
+    assert result.text.splitlines()[-1].startswith("image-syncer: error: records in records cannot be read: ")
+
+
+def test_records_of_a_killed_run(command: Command, scripted: Scripted) -> None:
+    """What a killed run has left is believed as the next run would, and not a byte of it changes."""
+    source, mirror = scripted(), scripted()
+    for number in range(3):
+        source.add(f"team/app{number}", image(layer(f"{number}")), "v1")
+    command.rules({f"{source.address}/team/app{n}": f"{mirror.address}/copy/app{n}" for n in range(3)})
+    command.insecure(source.address, mirror.address)
+    mirror.fault(Fault(action=Stall(), method="PUT", path="/copy/app2/manifests/"))
+    run = command.start("--proc", "1")
+    mirror.wait_for(2, method="PUT", path="/manifests/", status=201)
+    wait_for((command.folder / "records" / "store" / "cache.db-wal").exists)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    mirror.release()
+    mirror.clear_faults()
+    before = contents(command.folder)
+
+    plan = summary(command.run("plan", "--json"))
+
+    assert contents(command.folder) == before
+    done = summary(command.run("--json"))
+    assert plan["images"]["to_copy"] == done["images"]["copied"]
+    assert plan["blobs"] == done["blobs"]
 
 
 def test_no_room(command: Command, scripted: Scripted) -> None:
