@@ -190,11 +190,12 @@ class Blobs:
         else:
             hit = [want]
             want.sources.clear()
-        if spread.leader == want.destination.path:
-            spread.leader = ""
         lost = [each for each in hit if not (each.sources and each.needed_by)]
         for each in lost:
             del spread.wants[each.destination.path]
+        # A leader may be lost without a move of its own: while its registry says whether it is new.
+        if spread.leader == want.destination.path or spread.leader not in spread.wants:
+            spread.leader = ""
         self._start_waiting(spread)
         self._forget_if_idle(task.destination.registry, task.blob.digest)
         for each in lost:

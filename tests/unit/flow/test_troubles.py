@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import Fault
-from pipeline.model.messages import Cost, Failed, Look, Move, Put, Throttled
+from pipeline.model.messages import Cost, Failed, Lacking, Look, Move, Moved, Put, Throttled
 from pipeline.settings import Limits
-from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, index, rule
+from tests.unit.flow.world import MIRROR, SOURCE, World, blob, digest, image, index, rule
 
 if TYPE_CHECKING:
     from pipeline.model.flow.ledger import Flow
@@ -251,3 +251,42 @@ def test_manifests_held_are_bounded() -> None:
 
     assert 40 == flow.counts.copied
     assert most <= 4_000 + size
+
+
+def test_leader_that_fails_before_its_move_is_ready() -> None:
+    """Who waits for a leader that is lost while its registry says whether it is new goes on without it."""
+    world = World(retries=0)
+    content = image("base")
+    foreign = blob("base")["digest"]
+    world.push(f"{SOURCE}/a", content, "v1")
+    world.push(f"{SOURCE}/b", content, "v1")
+    rules = [
+        rule(f"{SOURCE}/a:v1", f"{MIRROR}/a"),
+        rule(f"{SOURCE}/a:v1", f"{MIRROR}/b:v2", number=1),
+        rule(f"{SOURCE}/b:v1", f"{MIRROR}/c", number=2),
+    ]
+    fault = Fault(operation="work", words="no", side="source", registry=SOURCE, status=500)
+    world.script[f"move {MIRROR}/a@{foreign}"] += [
+        lambda task: Moved(key=task.key, how="left"),
+        lambda task: Failed(key=task.key, fault=fault),
+    ]
+    world.script[f"put {MIRROR}/a:v1"].append(lambda task: Lacking(key=task.key, fault=fault, digests=()))
+    flow = world.flow(rules)
+    running: list[Task] = []
+
+    def settle(*parts: str) -> None:
+        for part in parts:
+            running.extend(world.take_all(flow))
+            task = next(task for task in running if part in task.key)
+            running.remove(task)
+            flow.settle(world.answer(task), world.now)
+
+    settle("a:v1", "read", "expand", f"{MIRROR}/a@{foreign}", f"{MIRROR}/a@", "b:v2", f"put {MIRROR}/a:v1")
+    settle("c:v1", "read", f"{MIRROR}/a@{foreign}")
+    for task in (*running, *world.take_all(flow)):
+        flow.settle(world.answer(task), world.now)
+    world.go(flow)
+
+    assert 2 == flow.counts.failed
+    assert 1 == flow.counts.copied
+    assert world.complete(f"{MIRROR}/c", "v1")
