@@ -77,9 +77,6 @@ def survey(
 
 def _survey(job: Job, options: Options, *, watch: Watch, run: str, say: Say) -> int:
     began, clock = _now(), time.monotonic()
-    if watch.how == "live":
-        # The live view tells of bytes that move; here each image has its line.
-        watch = replace(watch, how="plain")
     path = options.records if job.settings.aim == "plan" else None
     with ExitStack() as after, passing_records(path, run=run) as (records, found, noted):
         for event in (*job.warnings, *found, *invalid_rules(job), _started(job)):

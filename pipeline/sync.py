@@ -80,6 +80,9 @@ def run_logged(
     run = secrets.token_hex(4)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     how = choose(options.progress, is_terminal=on_terminal, is_quiet=options.quiet, environ=environ)
+    if how == "live" and job.settings.aim != "copy":
+        # The live view tells of bytes that move; a plan and a proof have a line for each image.
+        how = "plain"
     terse = options.log is None and (how == "live" or options.quiet)
     level = options.log_level or ("warning" if terse else "info")
     with closing(open_log(options.log, level=level, run=run, form=options.log_format)) as log:

@@ -331,7 +331,7 @@ def finished(found: Outlook) -> Event:
     return Event(
         name=names[found.aim],
         level="error" if summary.exit_code else "info",
-        message=f"{words[found.aim]}, cost {format_duration(summary.seconds)}. {verdict(found)}",
+        message=f"{words[found.aim]}, cost {format_duration(summary.seconds)}.",
         fields={
             **figures,
             "duration": round(summary.seconds, 3),

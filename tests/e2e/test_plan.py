@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.figures import by_kind, contents, kinds, results, summary
 from tests.e2e.test_main_job import KINDS
 from tests.e2e.test_peculiar import fill
+from tests.e2e.test_seeing import on_terminal
 from tests.registry.content import image, index, layer
 from tests.registry.faults import Fault, Reply
 
@@ -194,6 +195,18 @@ def test_says_what_would_be(command: Command, scripted: Scripted) -> None:
     assert "to send in" in rest[0]
     assert any("404 MANIFEST_UNKNOWN" in line for line in rest)
     assert not any("Synchronization finished" in line for line in (result.text, result.output))
+
+
+def test_terminal(command: Command, scripted: Scripted) -> None:
+    """On a terminal each image has its line, as it passes, and nothing moves the cursor."""
+    source, mirror = scripted(), scripted()
+    prepare_indexes(command, source, mirror)
+
+    code, shown = on_terminal(command, "plan", "--progress", "auto")
+
+    lines = [line for line in shown.decode().splitlines() if "Would synchronize" in line]
+    assert (code, len(lines)) == (0, 3)
+    assert b"\x1b[" not in shown.replace(b"\x1b[0m", b"").replace(b"\x1b[2m", b"")
 
 
 def test_dry_run(command: Command, scripted: Scripted) -> None:
