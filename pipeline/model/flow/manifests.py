@@ -261,11 +261,10 @@ class Manifests:
             self._doubt(entry)
 
     def _names_unread(self, entry: Entry) -> bool:
-        """Whether it has children of which nothing is known but that they were taken to be there."""
+        """Whether an image needs it that took its children to be there, and has read none of them."""
         place = entry.destination.repository
-        return any(
-            str(Reference(place, child.digest)) not in self._entries for child in entry.manifest.children
-        )
+        below = [self._entries.get(str(Reference(place, child.digest))) for child in entry.manifest.children]
+        return not all(child is not None and entry.images <= child.images for child in below)
 
     def _doubt(self, entry: Entry) -> None:
         repository = entry.destination.repository

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import Fault
+from pipeline.model.facts import Held
 from pipeline.model.messages import Cost, Failed, Lacking, Look, Move, Moved, Put, Throttled
+from pipeline.model.reference import parse_repository
 from pipeline.settings import Limits
 from tests.unit.flow.world import MIRROR, SOURCE, World, blob, digest, image, index, rule
 
@@ -26,6 +28,19 @@ def until(world: World, flow: Flow, kind: type, count: int) -> list[Task]:
         flow.settle(world.answer(tasks.pop(0)), world.now)
         tasks += world.take_all(flow)
     return tasks
+
+
+def in_order(world: World, flow: Flow, *parts: str) -> None:
+    """Answer first the tasks whose keys hold these parts, one after the other, then all that is left."""
+    running: list[Task] = []
+    for part in parts:
+        running += world.take_all(flow)
+        task = next(task for task in running if part in task.key)
+        running.remove(task)
+        flow.settle(world.answer(task), world.now)
+    for task in (*running, *world.take_all(flow)):
+        flow.settle(world.answer(task), world.now)
+    world.go(flow)
 
 
 @pytest.mark.parametrize("order", range(20))
@@ -272,21 +287,34 @@ def test_leader_that_fails_before_its_move_is_ready() -> None:
     ]
     world.script[f"put {MIRROR}/a:v1"].append(lambda task: Lacking(key=task.key, fault=fault, digests=()))
     flow = world.flow(rules)
-    running: list[Task] = []
-
-    def settle(*parts: str) -> None:
-        for part in parts:
-            running.extend(world.take_all(flow))
-            task = next(task for task in running if part in task.key)
-            running.remove(task)
-            flow.settle(world.answer(task), world.now)
-
-    settle("a:v1", "read", "expand", f"{MIRROR}/a@{foreign}", f"{MIRROR}/a@", "b:v2", f"put {MIRROR}/a:v1")
-    settle("c:v1", "read", f"{MIRROR}/a@{foreign}")
-    for task in (*running, *world.take_all(flow)):
-        flow.settle(world.answer(task), world.now)
-    world.go(flow)
+    moved = ["a:v1", "read", "expand", f"{MIRROR}/a@{foreign}", f"{MIRROR}/a@"]
+    in_order(world, flow, *moved, "b:v2", f"put {MIRROR}/a:v1", "c:v1", "read", f"{MIRROR}/a@{foreign}")
 
     assert 2 == flow.counts.failed
     assert 1 == flow.counts.copied
     assert world.complete(f"{MIRROR}/c", "v1")
+
+
+def test_index_that_two_images_need_and_one_has_not_read() -> None:
+    """An image that took an index's children to be there ends where the one that brings them fails."""
+    world = World(retries=0)
+    child = image("one")
+    inner = index(child)
+    outer = index(inner)
+    world.push(f"{SOURCE}/a", inner, children=[child])
+    world.push(f"{SOURCE}/b", outer, "v1", children=[child, inner])
+    place = parse_repository(f"{MIRROR}/x")
+    world.facts.run = "run"
+    world.facts.write(Held(repository=place, digest=digest(inner), is_blob=False))
+    world.fail(f"put {MIRROR}/x@{digest(child)}", side="destination", registry=MIRROR, status=500)
+    rules = [
+        rule(f"{SOURCE}/a@{digest(inner)}", f"{MIRROR}/x"),
+        rule(f"{SOURCE}/b:v1", f"{MIRROR}/x", number=1),
+    ]
+    flow = world.flow(rules)
+
+    before = [f"look {SOURCE}/a", "read", f"look {SOURCE}/b", "read", "read", "read"]
+    in_order(world, flow, *before, f"put {MIRROR}/x@{digest(inner)}")
+
+    assert flow.finished
+    assert 2 == flow.counts.failed
