@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>tags/list|manifests|blobs)(?:/(?P<name>[^/]+))?")
 _TAGS_A_REPOSITORY = 1000
+_TLS = b"\x16"
+"""How a client begins that finds out whether HTTPS is spoken here."""
 _WORDS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed"}
 
 
@@ -106,6 +108,9 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if data.startswith(_TLS):
+            self._transport.close()
+            return
         *heads, self._received = (self._received + data).split(b"\r\n\r\n")
         for head in heads:
             method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
