@@ -24,6 +24,7 @@ from pipeline.settings import PAGE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipeline.model.facts import ImageRow
     from pipeline.model.flow.counts import Counts
     from pipeline.model.flow.desk import Desk
     from pipeline.model.flow.image import Image
@@ -80,6 +81,8 @@ class Window:
         self._deferred: list[int] = []
         self._again: deque[tuple[Reference, list[tuple[Reference, int]]]] = deque()
         self._mark: str | None = None
+        self._followers_left = self._followers_now = False
+        """Of images that are tried again: whether some follow others, and whether it is their turn."""
         self.failed_rules: dict[int, Fault] = {}
         """By rule number: rules whose tags could not be listed in full."""
         self.may_retry = True
@@ -291,19 +294,15 @@ class Window:
         """Begin a pass over what failed and may succeed: images of the records first, then rules."""
         self.may_retry = may_retry
         self._attempt += 1
-        self._mark = ""
+        self._mark, self._followers_now = "", False
         for number in self._deferred:
             heappush(self._startable, number)
         self._deferred.clear()
 
     def _admit_again(self) -> bool:
         """Open the next image that failed before; False: there is none (any more)."""
-        if not self._again and self._mark is not None:
-            rows, mark = self._desk.facts.again(self._desk.run, self._mark)
-            self._mark = mark or None
-            for source, group in groupby(rows, key=lambda row: row.source):
-                targets = [(parse_reference(row.destination), row.rule) for row in group]
-                self._again.append((parse_reference(source), targets))
+        while not self._again and self._mark is not None:
+            self._turn_again(self._mark)
         if not self._again:
             return False
         source, targets = self._again.popleft()
@@ -319,6 +318,24 @@ class Window:
         if opened:
             self._images.look(source, opened)
         return True
+
+    def _turn_again(self, mark: str) -> None:
+        """Read a page of what failed: first all that claimed its destination, then what follows those."""
+        rows, then = self._desk.facts.again(self._desk.run, mark)
+        chosen = [row for row in rows if self._follows(row) == self._followers_now]
+        for source, group in groupby(chosen, key=lambda row: row.source):
+            targets = [(parse_reference(row.destination), row.rule) for row in group]
+            self._again.append((parse_reference(source), targets))
+        self._mark = then or None
+        if len(chosen) < len(rows) and not self._followers_now:
+            self._followers_left = True
+        if self._mark is None and self._followers_left:
+            self._mark, self._followers_left, self._followers_now = "", False, True
+
+    def _follows(self, row: ImageRow) -> bool:
+        """Whether another source has claimed the image's destination."""
+        claim = self._desk.facts.claim(row.destination)
+        return claim is not None and claim.source != row.source
 
     def stop(self) -> None:
         """Open nothing any more; what has not been expanded stays named in `unexpanded`."""

@@ -306,3 +306,19 @@ def test_pages_are_asked_ahead() -> None:
     flow.settle(world.answer(page), world.now)
 
     assert {"Expand": 1, "Look": 2} == Counter(type(task).__name__ for task in world.take_all(flow))
+
+
+def test_who_follows_is_tried_again_after_whom_it_follows() -> None:
+    """In the last pass too, a second source with equal digests succeeds where the first one now does."""
+    world = World(retries=1)
+    content = image("one")
+    for path in ("a", "b", "z"):
+        world.push(f"{SOURCE}/{path}", content, "v1")
+    world.fail(f"put {MIRROR}/x:v1", retryable=True, side="destination", registry=MIRROR, status=500)
+    rules = [rule(f"{SOURCE}/{path}:v1", f"{MIRROR}/x", number=n) for n, path in enumerate("zab")]
+
+    flow = world.run(rules)
+
+    assert 1 == flow.counts.copied
+    assert 2 == flow.counts.unchanged
+    assert flow.finished
