@@ -50,6 +50,8 @@ _HUB_HOST = "registry-1.docker.io"
 """docker.io itself answers API requests with its marketing site."""
 _TRAVELLING = ("Range", "If-Range")
 """Headers that go along to another origin: storage refuses requests that carry more than it signed."""
+_NO_TLS = "WRONG_VERSION_NUMBER"
+"""OpenSSL's word for an answer that is no TLS: the server is there, and speaks plain HTTP."""
 _OTHERS_FIND_OUT = 1.0
 """Seconds to wait for another thread that finds out whether a registry speaks HTTPS."""
 _OK = 200
@@ -176,19 +178,22 @@ class Session:
         """The first insecure request: HTTPS, then HTTP; what answers is the scheme from then on."""
         try:
             response = self._follow(replace(call, url=f"https://{self._host}{call.url}"))
-        except RegistryError as first:
-            current_meter().unask(self.registry)
-            plain = replace(call, url=f"http://{self._host}{call.url}")
-            try:
-                response = self._follow(plain)
-            except RegistryError:
-                raise first from None
-            if response.status_code == _BAD_REQUEST and self._is_tls_port(plain):
-                finish(response)
-                raise first from None
-            self._schemes[True] = "http"
+        except RegistryError as error:
+            first = error
+        else:
+            self._schemes[True] = "https"
             return response
-        self._schemes[True] = "https"
+        # Not while `first` is handled: Python would name it as the context of what comes now.
+        current_meter().unask(self.registry)
+        plain = replace(call, url=f"http://{self._host}{call.url}")
+        try:
+            response = self._follow(plain)
+        except RegistryError as second:
+            raise (second if _NO_TLS in first.fault.words else first) from None
+        if response.status_code == _BAD_REQUEST and self._is_tls_port(plain):
+            finish(response)
+            raise first from None
+        self._schemes[True] = "http"
         return response
 
     def _is_tls_port(self, call: Call) -> bool:

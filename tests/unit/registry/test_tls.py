@@ -184,6 +184,12 @@ def complain(words: bytes) -> Callable[[socket.socket, bytes], None]:
     return greet
 
 
+def die(sock: socket.socket, first: bytes) -> None:
+    """A server for plain HTTP that ends after it was asked whether it speaks TLS."""
+    if first.startswith(_HELLO):
+        sock.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+
 class TestWrongScheme:
     @pytest.mark.parametrize("greet", [hang_up, reset, wait])
     def test_no_tls(self, greet: Callable[[socket.socket, bytes], None]) -> None:
@@ -201,6 +207,13 @@ class TestWrongScheme:
             ask(address, insecure=True)
 
         assert "neither HTTPS nor plain HTTP" in caught.value.fault.hint
+
+    def test_plain_and_gone(self) -> None:
+        """A server for plain HTTP that is lost just then has no wrong certificate: it is tried again."""
+        with greeting(die) as address, pytest.raises(RegistryError) as caught:
+            ask(address, insecure=True)
+
+        assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
 
     @pytest.mark.parametrize("words", [GO, NGINX])
     def test_tls_port(self, words: bytes) -> None:
