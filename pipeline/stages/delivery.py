@@ -86,7 +86,8 @@ class Delivery:
         except RegistryError as error:
             raise error.on("destination") from error
         if upload is None:
-            return "mounted" if mount else "present", True
+            # Only a mount is answered with 201: what else is there before it was sent is yet to be seen.
+            return ("mounted", True) if mount else ("present", False)
         self.refused = self.refused or upload.refused
         return "uploaded", self._send(upload, fresh=fresh)
 

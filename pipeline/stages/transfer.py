@@ -137,11 +137,16 @@ def _tell_again(task: Move, fault: Fault, *, attempt: int, offset: int) -> None:
 def _arrived(task: Move, destination: Client) -> bool:
     """After a failure at the destination: the answer may have been lost, the blob not."""
     try:
-        return destination.head_blob(task.destination, task.blob.digest) is not None
+        return not _is_wrong(task, destination.head_blob(task.destination, task.blob.digest))
     except ThrottledError as error:
         raise error.on("destination") from error
     except RegistryError:
         return False
+
+
+def _is_wrong(task: Move, size: int | None) -> bool:
+    """Whether the size that the destination tells (-1: none; None: it has nothing) is not the blob's."""
+    return size is None or 0 <= task.blob.size != size >= 0
 
 
 def _check(task: Move, destination: Client) -> None:
@@ -150,7 +155,7 @@ def _check(task: Move, destination: Client) -> None:
         size = destination.head_blob(task.destination, task.blob.digest)
     except RegistryError as error:
         raise error.on("destination") from error
-    if size is None or (0 <= task.blob.size != size >= 0):
+    if _is_wrong(task, size):
         words = (
             "the registry has confirmed it, and does not have it" if size is None else f"it has {size} bytes"
         )

@@ -299,3 +299,24 @@ class TestNextRun:
 
         assert len(made.sent("PUT")) == 2
         assert made.said[-1] is None
+
+
+class TestReadBack:
+    def test_other_size(self, scripted: Scripted) -> None:
+        """A registry that has another size of what it confirmed has not got the blob, however often asked."""
+        made = way(scripted)
+        made.mirror.fault(Fault(action=Reply(status=200, body="cut"), method="HEAD", times=None))
+
+        with pytest.raises(RegistryError) as caught:
+            made.move(check=True)
+
+        assert "it has 3 bytes" in caught.value.fault.words
+
+    def test_created_at_once(self, scripted: Scripted) -> None:
+        """A registry that has a blob before any of it was sent is not believed."""
+        made = way(scripted)
+        made.mirror.fault(Fault(action=Reply(status=201), method="POST"))
+
+        assert made.move().how == "uploaded"
+
+        assert made.arrived()

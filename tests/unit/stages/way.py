@@ -39,7 +39,12 @@ class Way:
     meter: Meter = field(default_factory=Meter)
 
     def move(
-        self, *, session: Session | None = None, habit: Habit | None = None, process: Clients | None = None
+        self,
+        *,
+        session: Session | None = None,
+        habit: Habit | None = None,
+        process: Clients | None = None,
+        check: bool = False,
     ) -> Moved:
         """Run the task in a process of its own, or in a given one."""
         process = process or clients()
@@ -57,6 +62,7 @@ class Way:
             blob=Descriptor(media_type="m", digest=DIGEST, size=len(BLOB)),
             destination=repository(self.mirror, "copy/app"),
             ask=False,
+            check=check,
             session=session,
         )
         with metering() as self.meter:
