@@ -7,7 +7,7 @@ so rows written before a field with a default came are read too.
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pipeline.model.facts import Claim, ImageRow, Result, Unfinished
@@ -39,6 +39,10 @@ RUN = "run"
 
 _TYPES = {"str": str, "int": int, "bool": bool, "Result": str}
 _Kind = TypeVar("_Kind", Claim, ImageRow)
+_SHAPES: dict[type, dict[str, type]] = {
+    kind: {field.name: _TYPES[str(field.type)] for field in fields(kind)} for kind in (Claim, ImageRow)
+}
+_RESULTS = frozenset(get_args(Result))
 _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {field.name: field.default for field in fields(kind) if field.default is not MISSING}
     for kind in (Claim, ImageRow)
@@ -81,8 +85,9 @@ def built_session(repository: Repository, digest: str, value: Any) -> Unfinished
 def text_of(fact: Claim | ImageRow) -> str:
     """The fact as JSON."""
     usual = _DEFAULTS[type(fact)]
-    values = asdict(fact).items()
-    return json.dumps({name: value for name, value in values if name not in usual or value != usual[name]})
+    values = {name: getattr(fact, name) for name in _SHAPES[type(fact)]}
+    unusual = {name: value for name, value in values.items() if name not in usual or value != usual[name]}
+    return json.dumps(unusual)
 
 
 def parsed(text: str) -> Any:
@@ -98,10 +103,11 @@ def built(kind: type[_Kind], value: Any) -> _Kind | None:
     if not isinstance(value, dict):
         return None
     value = _DEFAULTS[kind] | value
-    if value.keys() != {field.name for field in fields(kind)}:
+    shape = _SHAPES[kind]
+    if value.keys() != shape.keys():
         return None
-    if not all(isinstance(value[field.name], _TYPES[str(field.type)]) for field in fields(kind)):
+    if not all(isinstance(value[name], expected) for name, expected in shape.items()):
         return None
-    if value.get("result", "copied") not in get_args(Result):
+    if value.get("result", "copied") not in _RESULTS:
         return None
     return kind(**value)

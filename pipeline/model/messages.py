@@ -39,10 +39,13 @@ class Expand:
     count: int
     """Tags asked for."""
 
-    @property
-    def key(self) -> str:
-        """Identity: repository and page."""
-        return f"expand {self.repository}?{self.page}" + ("!" if self.side == "destination" else "")
+    key: str = field(init=False, repr=False, compare=False)
+    """Identity: repository and page."""
+
+    def __post_init__(self) -> None:
+        """Make the key, which is asked for a dozen times."""
+        there = "!" if self.side == "destination" else ""
+        object.__setattr__(self, "key", f"expand {self.repository}?{self.page}{there}")
 
 
 @parcel
@@ -54,10 +57,13 @@ class Look:
     """None: only the destinations are asked (child manifests whose presence is to be confirmed)."""
     destinations: tuple[Reference, ...]
 
-    @property
-    def key(self) -> str:
-        """Identity: all references."""
-        return f"look {self.source or ''} -> {' '.join(map(str, self.destinations))}"
+    key: str = field(init=False, repr=False, compare=False)
+    """Identity: all references."""
+
+    def __post_init__(self) -> None:
+        """Make the key, which is asked for a dozen times."""
+        key = f"look {self.source or ''} -> {' '.join(map(str, self.destinations))}"
+        object.__setattr__(self, "key", key)
 
 
 @parcel
@@ -71,11 +77,13 @@ class Read:
     config: bool = False
     """Whether the config of a single image is read too, for its platform."""
 
-    @property
-    def key(self) -> str:
-        """Identity: repository, digest, side, and whether the config is read too."""
-        there = "!" if self.side == "destination" else ""
-        return f"read {self.repository}@{self.digest}" + ("+config" if self.config else "") + there
+    key: str = field(init=False, repr=False, compare=False)
+    """Identity: repository, digest, side, and whether the config is read too."""
+
+    def __post_init__(self) -> None:
+        """Make the key, which is asked for a dozen times."""
+        more = ("+config" if self.config else "") + ("!" if self.side == "destination" else "")
+        object.__setattr__(self, "key", f"read {self.repository}@{self.digest}{more}")
 
 
 @parcel
@@ -106,10 +114,12 @@ class Move:
     session: Session | None = None
     """What an earlier try, in this run or another, has left; added when the task is given out."""
 
-    @property
-    def key(self) -> str:
-        """Identity: destination repository and digest."""
-        return f"move {self.destination}@{self.blob.digest}"
+    key: str = field(init=False, repr=False, compare=False)
+    """Identity: destination repository and digest."""
+
+    def __post_init__(self) -> None:
+        """Make the key, which is asked for a dozen times."""
+        object.__setattr__(self, "key", f"move {self.destination}@{self.blob.digest}")
 
 
 @parcel
@@ -124,10 +134,12 @@ class Put:
     check: bool = False
     """Read it back by HEAD: the first one of a registry in a run."""
 
-    @property
-    def key(self) -> str:
-        """Identity: the destination."""
-        return f"put {self.destination}"
+    key: str = field(init=False, repr=False, compare=False)
+    """Identity: the destination."""
+
+    def __post_init__(self) -> None:
+        """Make the key, which is asked for a dozen times."""
+        object.__setattr__(self, "key", f"put {self.destination}")
 
 
 Task = Expand | Look | Read | Move | Put
