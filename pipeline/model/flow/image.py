@@ -56,7 +56,9 @@ class Image:
     blobs: dict[str, int] = field(default_factory=dict)
     """Blobs that came for it, by how."""
 
-    @property
-    def key(self) -> str:
-        """Identity: both references."""
-        return f"{self.source} -> {self.destination}"
+    key: str = field(init=False)
+    """Identity: both references."""
+
+    def __post_init__(self) -> None:
+        """Make the key, which is asked for six times and more."""
+        self.key = f"{self.source} -> {self.destination}"
