@@ -298,6 +298,17 @@ class Blobs:
         _, want = self._find(task)
         return next(iter(want.needed_by), "") if want else ""
 
+    def validate(self) -> None:
+        """Check that nobody waits for a leader that is not there.
+
+        Raises:
+            AssertionError: somebody does.
+        """
+        for (registry, digest), spread in self._spreads.items():
+            assert not spread.leader or spread.leader in spread.wants, (
+                f"{digest} has lost its leader at {registry}"
+            )
+
     @property
     def held(self) -> int:
         """Digests that the ledger knows of, for tests of what memory depends on."""

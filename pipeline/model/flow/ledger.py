@@ -350,7 +350,11 @@ class Flow:
         if not self._queue.in_flight and not self._queue.waiting and self._desk.may_put is None:
             stuck = [image.key for image in self._images.open_images]
             assert not stuck, f"nothing is under way, but these images are open: {stuck}"
-        for entry in self._images.manifests.entries():
+        entries = self._images.manifests.entries()
+        keys = {entry.key for entry in entries}
+        self._images.manifests.blobs.validate()
+        for entry in entries:
+            assert entry.lacks_children <= keys, f"{entry.key} waits for a child that nobody brings"
             if entry.task is not None and self._queue.running(entry.task.key):
                 assert not entry.lacks_blobs, f"{entry.key} is put before its blobs"
                 assert not entry.lacks_children, f"{entry.key} is put before its children"

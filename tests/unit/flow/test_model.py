@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Fault
 from pipeline.model.flow.window import HELD_UP
-from pipeline.model.messages import Failed, Lost, Move, Moved, Put, Throttled
+from pipeline.model.messages import Failed, Lacking, Lost, Move, Moved, Put, Throttled
 from pipeline.model.platform import parse_filter
 from pipeline.settings import Limits
 from tests.unit.flow.world import MIRROR, SOURCE, World, image, index, rule
@@ -34,6 +34,7 @@ TROUBLE = (
     "throttled",
     "twice",
     "unreachable",
+    "lacking",
 )
 OTHER = "other.example.net"
 
@@ -87,6 +88,11 @@ class Troubled:
                     retryable=True,
                 )
                 return Failed(key=task.key, fault=gone)
+            case "lacking" if isinstance(task, Put):
+                # The registry is wrong, or was for a while: what it says to lack is there.
+                return Lacking(key=task.key, fault=fault, digests=())
+            case "lacking":
+                return self.world.answer(task)
             case "twice":
                 # It was done, and the worker died before it could say so.
                 self.world.answer(task)
