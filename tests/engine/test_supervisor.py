@@ -117,7 +117,7 @@ def test_task_that_kills_its_worker(tmp_path: Path) -> None:
 
 def test_stopped_worker(tmp_path: Path) -> None:
     """A worker that is stopped holds up nothing: it is killed after its silence, and its tasks are done."""
-    run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=1.0))
+    run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=4.0))
 
     assert 3 == run.flow.counts.copied
     assert 1 == len(run.named("worker.lost"))
