@@ -140,7 +140,7 @@ class TestBrokenBody:
             upload.put(Sent(BLOB, announced=len(BLOB) + 1, error=KeyError()))
         asking.head_blob(repository(registry), DIGEST)
 
-        put, head = (registry.requests(method=method)[0] for method in ("PUT", "HEAD"))
+        put, head = (registry.wait_for(method=method)[0] for method in ("PUT", "HEAD"))
         assert put.connection != head.connection
 
     @pytest.mark.parametrize("announced", [len(BLOB) - 1, len(BLOB) + 1])
