@@ -38,10 +38,8 @@ class Member:
     stage: Stage
     last_word: float
     tasks: dict[str, Task] = field(default_factory=dict)
-    begun: set[str] = field(default_factory=set)
-    """Keys of the tasks that it has said it runs."""
     ready: bool = False
-    """Whether it has said anything yet."""
+    """Whether it has said anything yet: until then it runs none of its tasks, from then on all of them."""
     alone: bool = False
     """Whether it runs a task that must have nothing beside it."""
     kept_free: bool = False

@@ -170,9 +170,11 @@ class Supervisor:
         """Give a task to a worker; before a repository is entered, the records say so on disk."""
         if isinstance(task, Expand) and task.side == "destination":
             self._write_out()
+        now = time.monotonic()
         if not member.tasks:
-            member.last_word = time.monotonic()
+            member.last_word = now
         member.tasks[task.key] = task
+        self._moving[task.key] = (0, now)
         member.process.inbox.put(task)
 
     def _watch(self, member: Member) -> None:
@@ -225,9 +227,8 @@ class Supervisor:
             case BootFailed():
                 self._trouble = MachineError(answer.reason)
                 self._drain_until = now
-            case Progress():
-                member.begun.add(answer.key)
-                self._moving[answer.key] = (answer.sent, self._moving.get(answer.key, (0, now))[1])
+            case Progress() if answer.key in self._moving:
+                self._moving[answer.key] = (answer.sent, self._moving[answer.key][1])
             case Kept():
                 self._flow.keep(answer)
                 self._write_out()
@@ -239,7 +240,6 @@ class Supervisor:
 
     def _forget(self, member: Member, key: str) -> None:
         member.tasks.pop(key, None)
-        member.begun.discard(key)
         self._moving.pop(key, None)
         member.alone = member.alone and bool(member.tasks)
 
@@ -266,9 +266,8 @@ class Supervisor:
             if self._stillborn >= _STILLBORN:
                 self._trouble = MachineError(f"workers die before they begin: {reason}")
                 self._drain_until = time.monotonic()
-        alone = len(member.begun) == 1 and member.alone
+        begun, alone = member.ready, member.ready and member.alone
         for key in list(member.tasks):
-            begun = key in member.begun
             self._forget(member, key)
             self._flow.settle(Lost(key=key, reason=reason, begun=begun, alone=alone), time.monotonic())
 

@@ -142,8 +142,10 @@ class Worker:
             threading.Thread(target=self._serve, daemon=True).start()
 
     def answer(self, task: Task) -> None:
-        """Run one task: a Progress when it begins, its outcome when it ends, nothing about it afterwards."""
-        self._send(Progress(key=task.key))
+        """Run one task: its outcome when it ends, nothing about it afterwards.
+
+        That it begins is not said: a word of each task would cost as much as a request.
+        """
         moving = _Moving()
         with self._changed:
             self._running[task.key] = moving

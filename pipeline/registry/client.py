@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
-
-import requests
 
 from pipeline.errors import LackingError, ManifestError, RegistryError, ThrottledError
 from pipeline.model.manifest import compute_digest
@@ -137,7 +136,7 @@ class Client:
                 Call(purpose=purpose, method="GET", url=f"{url}?{query}"), also=frozenset({400}), once=True
             )
             asked = query
-            if response.status_code == requests.codes.bad_request:
+            if response.status_code == HTTPStatus.BAD_REQUEST:
                 refused = self._session.error(purpose, response)
                 if isinstance(refused, ThrottledError):
                     raise refused  # ECR says so with 400
@@ -168,11 +167,11 @@ class Client:
         call = self._manifest_call("HEAD", reference, operation="look for", kind="read")
         response = self._exchange.ask(call, also=_NO_HEAD)
         finish(response)
-        if response.status_code == requests.codes.not_found:
+        if response.status_code == HTTPStatus.NOT_FOUND:
             return None
         digest = response.headers.get("Docker-Content-Digest", "").strip()
         media_type = response.headers.get("Content-Type", "")
-        if response.status_code == requests.codes.ok and is_digest(digest):
+        if response.status_code == HTTPStatus.OK and is_digest(digest):
             return Found(digest=digest, media_type=media_type)
         try:
             content, media_type = self.get_manifest(reference, limit=MAX_MANIFEST)
@@ -182,7 +181,7 @@ class Client:
             fault = fault_for(call.purpose, words=str(error), code="MANIFEST_INVALID")
             raise RegistryError(fault) from error
         except RegistryError as error:
-            if error.fault.status == requests.codes.not_found:
+            if error.fault.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
 
@@ -253,14 +252,14 @@ class Client:
             response = self._exchange.ask(call, also=REDIRECTS | {404, 416})
         finish(response)
         status = response.status_code
-        if status == requests.codes.not_found:
+        if status == HTTPStatus.NOT_FOUND:
             return None
-        if status == requests.codes.requested_range_not_satisfiable:
+        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return 0  # only an empty blob has no first byte
-        if status == requests.codes.partial_content:
+        if status == HTTPStatus.PARTIAL_CONTENT:
             size = response.headers.get("Content-Range", "").rpartition("/")[2]
         else:
-            size = response.headers.get("Content-Length", "") if status == requests.codes.ok else ""
+            size = response.headers.get("Content-Length", "") if status == HTTPStatus.OK else ""
         return parse_size(size)
 
     def open_blob(
@@ -330,7 +329,7 @@ class Client:
         call = Call(purpose=purpose, method="POST", url=f"/v2/{repository.path}/blobs/uploads/{query}")
         response = self._exchange.ask(call, mount=mount)
         finish(response)
-        if response.status_code == requests.codes.created:
+        if response.status_code == HTTPStatus.CREATED:
             return None
         url = self._exchange.locate(call, response)
         if not url:

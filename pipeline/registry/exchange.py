@@ -10,9 +10,8 @@ import itertools
 import random
 import time
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
-
-import requests
 
 from pipeline.errors import LackingError, LoginError, RegistryError, ThrottledError
 from pipeline.registry.faults import fault_for
@@ -36,7 +35,7 @@ T = TypeVar("T")
 _MAX_ROUNDS = 4
 _MAX_SCOPES = 5
 _REDIRECTING = 300
-_REFUSED = frozenset({requests.codes.unauthorized, requests.codes.forbidden})
+_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _SHORTEST_SECRET = 4
 """Characters: a shorter one hides nothing, and would be found in every word."""
 _NOTHING: frozenset[int] = frozenset()
@@ -198,13 +197,13 @@ class Exchange:
         if response.status_code not in _REFUSED:
             return False
         wider = "insufficient_scope" in response.headers.get("WWW-Authenticate", "")
-        told = wider or response.status_code == requests.codes.unauthorized
+        told = wider or response.status_code == HTTPStatus.UNAUTHORIZED
         return told and self.session.is_own(response.url, insecure=call.insecure)
 
 
 def _is_page(response: Answer) -> bool:
     """Whether a web page came as if all were well: a login page, a captive portal; no registry sends one."""
-    ok = response.status_code == requests.codes.ok
+    ok = response.status_code == HTTPStatus.OK
     return ok and "text/html" in response.headers.get("Content-Type", "").lower()
 
 

@@ -13,7 +13,6 @@ import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import requests
 import urllib3.exceptions
 
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
     from pipeline.registry.purpose import Purpose
     from pipeline.registry.verdicts import Refusal
 
-STACK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
-"""What the HTTP stack raises; ssl and socket errors are OSErrors."""
+STACK_ERRORS = (urllib3.exceptions.HTTPError, OSError)
+"""What the HTTP stack raises; errors of sockets, ssl and requests are OSErrors."""
 
 _NO_TLS = 'does it speak plain HTTP? then set "insecure": true for this registry in the auth file'
 _NEITHER = "check host and port: neither HTTPS nor plain HTTP comes about there"
@@ -83,7 +82,7 @@ def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
         return LackingError(fault, digests=complaint.digests)
     error = RegistryError(fault)
     error.expired = verdict == "renew"
-    error.rejected = purpose.sent == "login" and status == requests.codes.unauthorized
+    error.rejected = purpose.sent == "login" and status == HTTPStatus.UNAUTHORIZED
     return error
 
 

@@ -11,7 +11,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.registry import tls
@@ -65,7 +65,7 @@ def greet(session: Session, repository: Repository, *, insecure: bool) -> Greeti
 
 def _expiry(response: Answer) -> datetime | None:
     """When the certificate ends; one that was not verified is not taken apart by the ssl module."""
-    sock: Any = getattr(response.raw, "sock", None)
+    sock = response.sock
     certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
     ends = (certificate or {}).get("notAfter")
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if isinstance(ends, str) else None
@@ -73,9 +73,7 @@ def _expiry(response: Answer) -> datetime | None:
 
 def _proxy(url: str) -> str:
     """Where the environment's proxy for `url` listens; its name and password stay out of it."""
-    proxies = tls.find_proxies(url)
-    chosen = proxies.get(urlsplit(url).scheme) or proxies.get("all") or ""
-    return urlsplit(chosen if "://" in chosen else f"//{chosen}").netloc.rpartition("@")[2]
+    return urlsplit(tls.find_proxy(url)).netloc.rpartition("@")[2]
 
 
 def _ahead(response: Answer, before: float, after: float) -> float:

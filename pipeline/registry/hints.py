@@ -7,9 +7,8 @@ and both from nobody being logged in, which registries answer alike with 401.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
-
-import requests
 
 from pipeline.registry.responses import parse_date, parse_pulls
 
@@ -36,7 +35,7 @@ def hint_for(purpose: Purpose, refusal: Refusal) -> str:
     text = complaint.words.lower()
     if complaint.code.upper() in {"REQUESTTIMETOOSKEWED", "REQUEST_TIME_TOO_SKEWED"}:
         return _skew(refusal)
-    if status == requests.codes.too_many_requests:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return _pulls(purpose, *parse_pulls(refusal.headers))
     if speaks_tls(refusal):
         return "that port speaks HTTPS: check the port, and the addresses that the registry hands out"
@@ -46,7 +45,7 @@ def hint_for(purpose: Purpose, refusal: Refusal) -> str:
         return "a web page came instead of a registry's answer: a proxy, a firewall or a wrong address"
     if status in _REFUSED:
         return _access(purpose, refusal)
-    if status == requests.codes.not_found and purpose.kind in _CREATED_BY_PUSH:
+    if status == HTTPStatus.NOT_FOUND and purpose.kind in _CREATED_BY_PUSH:
         return f"create {_place_to_create(purpose.repository.registry)} first, it is not made by a push"
     return _BY_STATUS.get(status, "")
 
@@ -61,7 +60,7 @@ _BY_STATUS = {
 def speaks_tls(refusal: Refusal) -> bool:
     """Whether a server says that its port is for TLS and the request was plain HTTP."""
     said = refusal.complaint.words.lower()
-    return refusal.status == requests.codes.bad_request and any(words in said for words in _TLS_PORT)
+    return refusal.status == HTTPStatus.BAD_REQUEST and any(words in said for words in _TLS_PORT)
 
 
 def _access(purpose: Purpose, refusal: Refusal) -> str:
@@ -79,7 +78,7 @@ def _access(purpose: Purpose, refusal: Refusal) -> str:
             remedy = f"add them to the auth file, or docker login {registry}"
             return f"no credentials for {registry}: {remedy}{missing}"
         return f"{origin} has no username and password: add them there{missing}"
-    if purpose.sent == "login" and refusal.status == requests.codes.unauthorized:
+    if purpose.sent == "login" and refusal.status == HTTPStatus.UNAUTHORIZED:
         return f"{registry} refuses the username or password of {origin}: correct them there, or log in again"
     aim = "read" if purpose.kind == "read" else "write"
     doing = "get no token" if purpose.kind == "token" else f"may not {aim} there"

@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline import __version__
@@ -31,7 +31,7 @@ from pipeline.registry.meter import current_meter, what_of
 from pipeline.registry.origins import StrayError, origin_of, resolve
 from pipeline.registry.responses import parse_complaint, parse_pulls
 from pipeline.registry.verdicts import Refusal
-from pipeline.registry.wire import Wire
+from pipeline.registry.wire import Pieces, Wire
 from pipeline.settings import MIB
 
 if TYPE_CHECKING:
@@ -58,16 +58,6 @@ _OK = 200
 _SEE_OTHER = 303
 _BAD_REQUEST = 400
 _RANGE_NOT_SATISFIABLE = 416
-
-
-class Pieces(Protocol):
-    """A body to stream: the bytes in pieces, and how many there are in all."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        """The pieces."""
-
-    def __len__(self) -> int:
-        """Bytes in all, not pieces."""
 
 
 class BodyError(Exception):
@@ -247,7 +237,7 @@ class Session:
                 call.method,
                 call.url,
                 headers=_headers(call),
-                body=_body(call),
+                body=call.body,
                 timeout=(self._timeouts.send, call.patience or self._timeouts.read),
             )
         except BodyError as error:
@@ -352,19 +342,7 @@ def _headers(call: Call) -> dict[str, str | bytes]:
     }
     if call.authorization:
         headers["Authorization"] = call.authorization
-    if isinstance(call.body, Body) and len(call.body):
-        headers["Content-Length"] = str(len(call.body))
     return headers
-
-
-def _body(call: Call) -> bytes | Body | None:
-    """What goes to the wire: an empty iterable would go out chunked, None gets Content-Length: 0."""
-    if len(call.body):
-        return call.body
-    if isinstance(call.body, Body):
-        for _ in call.body:  # lets the iterable have its say; nothing is left to be sent
-            pass
-    return None
 
 
 def finish(response: Answer) -> bytes:

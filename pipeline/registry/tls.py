@@ -15,8 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
-
 from pipeline.errors import FileError
 
 _making = threading.Lock()
@@ -57,9 +55,19 @@ def _make_context(
     return context
 
 
-def find_proxies(url: str) -> dict[str, str]:
-    """The environment's proxies for `url`, in the form of requests; loopback is never proxied, as in Go."""
-    return {} if is_local(urlsplit(url).hostname or "") else get_environ_proxies(url)
+def find_proxy(url: str) -> str:
+    """URL of the environment's proxy for `url`; empty: none. Loopback is never proxied, as in Go."""
+    named = any(name.lower().endswith("_proxy") for name in os.environ)
+    if not named or is_local(urlsplit(url).hostname or ""):
+        return ""
+    from requests.utils import (  # noqa: PLC0415 - 20 ms, for those who have a proxy
+        get_environ_proxies,
+        prepend_scheme_if_needed,
+        select_proxy,
+    )
+
+    chosen = select_proxy(url, get_environ_proxies(url))
+    return prepend_scheme_if_needed(chosen, "http") if chosen else ""
 
 
 def is_local(host: str) -> bool:
@@ -77,6 +85,8 @@ def _trust_environment(context: ssl.SSLContext, bundles: tuple[str, ...], places
         if paths.cafile or paths.capath:
             context.load_default_certs()
         else:
+            from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - 20 ms, where OpenSSL knows of none
+
             context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)
     for path in bundles:
         try:

@@ -11,10 +11,9 @@ import binascii
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
-
-import requests
 
 from pipeline.errors import RegistryError
 from pipeline.registry.faults import fault_for
@@ -118,7 +117,7 @@ class TokenServer:
                 response = self._get(scopes)
         else:
             response = self._get(scopes)
-        if response.status_code != requests.codes.ok or "html" in response.headers.get("Content-Type", ""):
+        if response.status_code != HTTPStatus.OK or "html" in response.headers.get("Content-Type", ""):
             raise self._session.error(self._purpose, response)
         answer = parse_json(self._session.read(self._purpose, response, limit=MIB))
         fields = answer if isinstance(answer, dict) else {}

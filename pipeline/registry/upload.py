@@ -11,10 +11,9 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
-
-import requests
 
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.registry.faults import fault_for
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.model.reference import Repository
     from pipeline.registry.exchange import Exchange
-    from pipeline.registry.session import Pieces
-    from pipeline.registry.wire import Answer
+    from pipeline.registry.wire import Answer, Pieces
 
 _COMMIT_POLLS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Seconds between questions after a 202, 60 in all."""
@@ -171,7 +169,7 @@ class Upload:
         call = self._call(purpose, "PUT", body, headers)
         query = f"{'&' if urlsplit(self.url).query else '?'}digest={quote(self._digest, safe='')}"
         response = self._ask(replace(call, url=self.url + query))
-        if response.status_code == requests.codes.accepted:
+        if response.status_code == HTTPStatus.ACCEPTED:
             self._await_commit(purpose, self._digest)
             return True
         return confirms(purpose, response, digest=self._digest)
@@ -188,7 +186,7 @@ class Upload:
         for wait in _COMMIT_POLLS:
             response = self._exchange.ask(head, also=REDIRECTS | {404})
             finish(response)
-            if response.status_code != requests.codes.not_found:
+            if response.status_code != HTTPStatus.NOT_FOUND:
                 return
             time.sleep(wait)
         words = "the registry took the blob, but does not show it after 60 s"

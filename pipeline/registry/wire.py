@@ -1,51 +1,170 @@
 """From one request to the head of its answer, on the connections of one thread.
 
-urllib3's pools carry what goes straight to a host: that takes half the time of the same through requests, and
-most of a run is such requests. requests carries what passes a proxy, where its comfort pays (CONNECT, the
-proxy's credentials, SOCKS). Neither ever repeats, redirects, decodes or remembers anything by itself.
+A server may refuse in the middle of a body (401, 413, 429) and close. Over TLS that answer would be lost
+behind an SSLEOFError; on a connection that has already answered one request it can be read: look before each
+piece whether something lies there. After a body that was not sent in full the connection is closed, else the
+server would take the next request for the rest of the body. Nothing is repeated, redirected, decoded or
+remembered here.
 """
 
 from __future__ import annotations
 
 import re
-from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+import ssl
+import time
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlsplit
 
-import requests
+from urllib3.util.wait import wait_for_read
 
-from pipeline.registry import tls
-from pipeline.registry.connections import Adapter, Pool
+from pipeline.registry.connections import Way
 from pipeline.registry.deadlines import Deadline
+from pipeline.registry.http1 import Reply, compose
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable, Mapping
+    import socket
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from urllib3 import HTTPHeaderDict
-    from urllib3.response import HTTPResponse
+    from urllib3.connection import HTTPConnection
 
+_MAX_IDLE = 30.0
+"""Seconds: servers drop idle connections after 60, and some balancers do it without a word."""
 _MOST_ORIGINS = 16
 """That connections are kept for: some storage has a host name for each of its servers."""
-
-
+_MOST_LINES = 4
+"""Connections of one thread to one origin: it has two open where a copy stays within a registry."""
+_SMALL = 64 << 10
+"""Bytes of a body that are worth copying, so that they go out together with the head."""
 _SENDABLE = re.compile(r"[!-~]+")
 _KEPT = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 
 
+class Pieces(Protocol):
+    """A body to stream: the bytes in pieces, and how many there are in all."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The pieces."""
+
+    def __len__(self) -> int:
+        """Bytes in all, not pieces."""
+
+
+class Line:
+    """One connection that is open."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        """Own `connection`, which is connected."""
+        self.sock: socket.socket = connection.sock
+        self.close = weakref.finalize(self, connection.close)
+        """Close it: at the latest when its thread has ended, or nobody comes back to its answer."""
+        self.idle_since = time.monotonic()
+        self.busy = False
+        """Whether an answer on it is still being read."""
+        self._answered = False
+
+    def ask(
+        self,
+        method: str,
+        head: bytes,
+        body: bytes | Iterable[bytes],
+        *,
+        timeout: tuple[float, float],
+    ) -> tuple[Reply, float]:
+        """Send one request; the answer, and the seconds until it came.
+
+        Args:
+            method: of the request.
+            head: of the request.
+            body: as many bytes as the head announces.
+            timeout: seconds for sending a piece, and until the answer's next byte.
+
+        Raises:
+            OverdueError: the head of the answer has begun, and did not get on.
+            Exception: of STACK_ERRORS, or what the iterable raises.
+        """
+        sending, reading = timeout
+        sock = self.sock
+        if isinstance(body, bytes):
+            self._allow(reading)
+            complete = self._send((head + body,) if len(body) <= _SMALL else (head, body))
+        else:
+            self._allow(sending)
+            complete = self._send(_joined(head, body))
+            self._allow(reading)
+        began = time.monotonic()
+        with Deadline(sock, reading):
+            reply = Reply(sock, method)
+        self._answered = True
+        if not complete:
+            reply.closes = True
+        return reply, time.monotonic() - began
+
+    def _allow(self, seconds: float) -> None:
+        """Let each send and recv take so long; telling the socket again would be a call of the system."""
+        if self.sock.gettimeout() != seconds:
+            self.sock.settimeout(seconds)
+
+    def _send(self, pieces: Iterable[bytes]) -> bool:
+        """Send the pieces; whether all went: the peer may have hung up, and may have said why."""
+        first = True
+        for piece in pieces:
+            # Before the first answer a TLS 1.3 socket is readable for session tickets alone.
+            if not first and self._answered and wait_for_read(self.sock, timeout=0):
+                return False
+            try:
+                self.sock.sendall(piece)
+            except (ConnectionError, ssl.SSLEOFError):
+                return False
+            first = False
+        return True
+
+    def is_fit(self) -> bool:
+        """Whether another request may go out: it did not lie idle for long, nor has the peer said or ended
+        anything since.
+        """
+        return time.monotonic() - self.idle_since <= _MAX_IDLE and not wait_for_read(self.sock, timeout=0)
+
+
+def _joined(head: bytes, body: Iterable[bytes]) -> Iterable[bytes]:
+    """The head with a small first piece of the body, then the others."""
+    pieces = iter(body)
+    first = next(pieces, b"")
+    if len(first) <= _SMALL:
+        yield head + first
+    else:
+        yield head
+        yield first
+    yield from pieces
+
+
 class Answer:
-    """A status, headers, and a body that is still to be read, as it comes over the wire: never decoded."""
+    """A status, headers, and a body that is still to be read, as it comes over the wire: never decoded.
 
-    __slots__ = ("_patience", "headers", "raw", "status_code", "url", "waited")
+    Args:
+        reply: the head, and where the body is read.
+        url: of the request.
+        patience: seconds for one `read`.
+        release: takes the connection back.
+        waited: seconds from the request to this answer.
+    """
 
-    def __init__(self, raw: HTTPResponse, url: str, *, patience: float) -> None:
-        """The answer to a request for `url`; `patience`: seconds for one `read`."""
-        self.raw = raw
-        self.url = url
-        self._patience = patience
-        self.waited: float = getattr(raw, "waited", 0.0)
-        self.status_code: int = raw.status
-        self.headers: HTTPHeaderDict = raw.headers
+    __slots__ = ("_patience", "_release", "_reply", "headers", "status_code", "url", "waited")
+
+    def __init__(
+        self, reply: Reply, url: str, *, patience: float, release: Callable[[], None], waited: float
+    ) -> None:
+        """See the class."""
+        self._reply, self._release, self._patience = reply, release, patience
+        self.url, self.waited = url, waited
+        self.status_code: int = reply.status
+        self.headers: Mapping[str, str] = reply.fields
+
+    @property
+    def sock(self) -> socket.socket:
+        """Where it comes from."""
+        return self._reply.sock
 
     def read(self, most: int, *, whole: bool = True, seconds: float = 0.0) -> bytes:
         """The next bytes, in the time allowed, however they trickle in; empty: the body is over.
@@ -58,13 +177,47 @@ class Answer:
         Raises:
             Exception: of STACK_ERRORS; OverdueError among them where time ran out.
         """
-        with Deadline(getattr(self.raw, "sock", None), seconds or self._patience):
-            return (self.raw.read if whole else self.raw.read1)(most, decode_content=False)
+        if self._reply.over:
+            return b""
+        with Deadline(self._reply.sock, seconds or self._patience):
+            return self._reply.read(most, whole=whole)
 
     def close(self) -> None:
         """Be done: the connection goes back where all was read, else it is closed."""
-        self.raw.close()
-        self.raw.release_conn()
+        self._release()
+
+
+class _Origin:
+    """The open connections of one thread to one origin."""
+
+    def __init__(self, way: Way) -> None:
+        self.way = way
+        self._free: list[Line] = []
+
+    def take(self) -> Line:
+        """A connection on which a request may go out."""
+        while self._free:
+            line = self._free.pop()
+            if line.is_fit():
+                return line
+            line.close()
+        return Line(self.way.open())
+
+    def release(self, line: Line, reply: Reply) -> None:
+        """Take a connection back behind an answer; a second time it does nothing."""
+        if not line.busy:
+            return
+        line.busy = False
+        if reply.reusable and len(self._free) < _MOST_LINES:
+            line.idle_since = time.monotonic()
+            self._free.append(line)
+        else:
+            line.close()
+
+    def close(self) -> None:
+        """Close those that are free."""
+        while self._free:
+            self._free.pop().close()
 
 
 class Wire:
@@ -77,11 +230,9 @@ class Wire:
 
     def __init__(self, context: ssl.SSLContext, *, dial: float) -> None:
         """Connect to nothing yet."""
-        self._context = context
-        self._adapter = Adapter(context, dial=dial)
-        self._pools: dict[tuple[str, str], Pool | None] = {}
-        """By origin, those used last at the end."""
-        self._proxied: requests.Session | None = None
+        self._context, self._dial = context, dial
+        self._origins: dict[tuple[str, str], _Origin] = {}
+        """Those used last at the end."""
 
     def send(
         self,
@@ -89,7 +240,7 @@ class Wire:
         url: str,
         *,
         headers: Mapping[str, str | bytes],
-        body: bytes | Iterable[bytes] | None,
+        body: bytes | Pieces,
         timeout: tuple[float, float],
     ) -> Answer:
         """Send a request and read the head of its answer.
@@ -97,58 +248,43 @@ class Wire:
         Args:
             method: of the request.
             url: absolute.
-            headers: all but Host; Content-Length where the body is an iterable.
-            body: None: no body, which is announced as such where a body is usual.
+            headers: all but Host and Content-Length.
+            body: as many bytes as `len` gives.
             timeout: seconds for sending a piece, and until the answer's next byte.
+
+        Raises:
+            Exception: of STACK_ERRORS, or what the iterable raises.
         """
         parts = urlsplit(url)
-        origin = (parts.scheme, parts.netloc)
-        pool = self._pools.pop(origin) if origin in self._pools else self._pool(url, *origin)
-        self._pools[origin] = pool
-        if len(self._pools) > _MOST_ORIGINS:
-            del self._pools[next(iter(self._pools))]  # with its last user go its connections
-        if pool is None:
-            return self._through_proxy(method, url, headers=headers, body=body, timeout=timeout)
+        origin = self._origin(parts.scheme, parts.netloc)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         if not _SENDABLE.fullmatch(target):
             target = quote(target, safe=_KEPT)
-        raw = pool.ask(method, target, headers=headers, body=body, timeout=timeout)
-        return Answer(raw, url, patience=timeout[1])
+        way = origin.way
+        head = compose(method, way.prefix + target, {**way.fields, **headers}, length=len(body))
+        line = origin.take()
+        try:
+            reply, waited = line.ask(method, head, body, timeout=timeout)
+        except BaseException:
+            line.close()
+            raise
+        line.busy = True
+        release = partial(origin.release, line, reply)
+        return Answer(reply, url, patience=timeout[1], release=release, waited=waited)
 
-    def _pool(self, url: str, scheme: str, netloc: str) -> Pool | None:
-        """The pool of an origin; None: it is behind a proxy."""
-        if tls.find_proxies(url):
-            return None
-        extra: dict[str, Any] = {"ssl_context": self._context} if scheme == "https" else {}
-        origin = f"{scheme}://{netloc}"
-        pool: Any = self._adapter.poolmanager.connection_from_url(origin, pool_kwargs=extra)
-        assert isinstance(pool, Pool)
-        return pool
-
-    def _through_proxy(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str | bytes],
-        body: Any,
-        timeout: tuple[float, float],
-    ) -> Answer:
-        if self._proxied is None:
-            self._proxied = requests.Session()
-            self._proxied.trust_env = False
-            self._proxied.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-            for scheme in ("https://", "http://"):
-                self._proxied.mount(scheme, self._adapter)
-        request = requests.Request(method, url, headers=headers, data=body).prepare()
-        request.url = url  # requests rewrites %7E, which breaks signed URLs
-        proxies = tls.find_proxies(url)
-        response = self._proxied.send(
-            request, stream=True, timeout=timeout, proxies=proxies, allow_redirects=False
-        )
-        return Answer(response.raw, url, patience=timeout[1])
+    def _origin(self, scheme: str, netloc: str) -> _Origin:
+        key = (scheme, netloc)
+        if key in self._origins:
+            origin = self._origins.pop(key)
+        else:
+            origin = _Origin(Way(scheme, netloc, context=self._context, dial=self._dial))
+        self._origins[key] = origin
+        if len(self._origins) > _MOST_ORIGINS:
+            self._origins.pop(next(iter(self._origins))).close()
+        return origin
 
     def close(self) -> None:
-        """Close all connections: the next request opens a new one."""
-        self._adapter.close()
-        self._pools.clear()
+        """Close all connections that are free: the next request opens a new one."""
+        for origin in self._origins.values():
+            origin.close()
+        self._origins.clear()

@@ -30,7 +30,7 @@ def be_killed(ctx: Context) -> None:
     """Keep three workers busy for ever, having named every process."""
     workers = [start(ctx, name=f"resolve-{number}") for number in range(3)]
     for worker in workers:
-        worker.inbox.send(ask("wait"))
+        worker.inbox.send(ask("move"))
         listen(worker, lambda heard: any(isinstance(answer, Progress) for answer in heard))
     servers = [forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid]  # type: ignore[attr-defined] # typeshed leaves them out
     say([worker.pid for worker in workers] + [pid for pid in servers if pid is not None])

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
-from pipeline.registry import connections
+from pipeline.registry import wire as wires
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.session import Session
@@ -140,7 +140,7 @@ class TestRetries:
         asking = client(registry)
         asking.head_blob(repository(registry), DIGEST)
         asking.head_blob(repository(registry), DIGEST)
-        monkeypatch.setattr(connections, "_MAX_IDLE", -1.0)
+        monkeypatch.setattr(wires, "_MAX_IDLE", -1.0)
         asking.head_blob(repository(registry), DIGEST)
 
         first, second, third = (entry.connection for entry in registry.requests())
@@ -217,11 +217,11 @@ class TestWire:
             hosts = [stack.enter_context(peer(lambda sock: sock.sendall(fine))) for _ in range(count)]
             before = open_files()
             for host in hosts:
-                answer = wire.send("GET", f"http://{host}/v2/", headers={}, body=None, timeout=(5, 5))
+                answer = wire.send("GET", f"http://{host}/v2/", headers={}, body=b"", timeout=(5, 5))
                 answer.read(1)
                 answer.close()
 
-            # A connection has its other end here; urllib3's manager keeps as many pools as we do.
+            # A connection has its other end here; those to the last hosts are kept.
             assert open_files() - before < 2 * count - 20
             wire.close()
 

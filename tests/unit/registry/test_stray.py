@@ -12,11 +12,10 @@ import itertools
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 import pytest
-from urllib3 import HTTPResponse
 from urllib3.util import parse_url
 
 from pipeline.errors import RegistryError
@@ -30,6 +29,8 @@ from tests.unit.registry.asking import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from pipeline.registry.http1 import Reply
 
 Origin = tuple[str, str, int]
 Where = Literal["manifest redirect", "blob redirect", "head redirect", "location", "link", "realm"]
@@ -156,6 +157,20 @@ class Network:
         return (201 if method == "PUT" else 200), {}, b"{}"
 
 
+class Said:
+    """What stands in for an answer that comes over a connection."""
+
+    over, sock = False, None
+
+    def __init__(self, status: int, fields: Mapping[str, str], body: bytes) -> None:
+        """An answer with that body."""
+        self.status, self.fields, self._body = status, fields, io.BytesIO(body)
+
+    def read(self, most: int, *, whole: bool) -> bytes:
+        """The next bytes, however they are asked for."""
+        return self._body.read(most if whole else min(most, 1000))
+
+
 def wire(network: Network) -> type:
     """What stands in for the connections of a thread."""
 
@@ -167,9 +182,8 @@ def wire(network: Network) -> type:
             """Ask the network."""
             content = b"".join(body) if body is not None and not isinstance(body, bytes) else body or b""
             status, fields, said = network.answer(method, url, headers, content)
-            fields = {"Content-Length": str(len(said)), **fields}
-            raw = HTTPResponse(io.BytesIO(said), fields, status, preload_content=False)
-            return Answer(raw, url, patience=timeout[1])
+            said_all = Said(status, {"Content-Length": str(len(said)), **fields}, said)
+            return Answer(cast("Reply", said_all), url, patience=timeout[1], release=lambda: None, waited=0.0)
 
         def close(self) -> None:
             """Nothing is open."""

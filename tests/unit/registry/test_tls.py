@@ -13,7 +13,7 @@ from pipeline.errors import RegistryError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
 from pipeline.registry.client import Clients
-from pipeline.registry.tls import find_proxies, make_context
+from pipeline.registry.tls import find_proxy, make_context
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import QUICK, repository
 from tests.unit.stores import python
@@ -125,10 +125,10 @@ class TestProxies:
         monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
         monkeypatch.setenv("NO_PROXY", "inside.example")
 
-        assert find_proxies("https://quay.io/v2/")["https"] == "http://proxy.example:3128"
-        assert find_proxies("https://inside.example/v2/") == {}
-        assert find_proxies("https://127.0.0.1:5000/v2/") == {}
-        assert find_proxies("https://localhost/v2/") == {}
+        assert find_proxy("https://quay.io/v2/") == "http://proxy.example:3128"
+        assert find_proxy("https://inside.example/v2/") == ""
+        assert find_proxy("https://127.0.0.1:5000/v2/") == ""
+        assert find_proxy("https://localhost/v2/") == ""
 
 
 _HELLO = b"\x16"

@@ -1,0 +1,267 @@
+"""HTTP/1.1 on a connected socket: requests as bytes, and answers whose bodies are still to be read.
+
+Most of a run is requests of a few hundred bytes. Through urllib3 and http.client one of them costs five times
+what the system takes for it: messages of the mail parser, buffers and wrappers that nobody looks at.
+Source: RFC 9112.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from urllib3.exceptions import HTTPError, IncompleteRead, ProtocolError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+_MAX_HEAD = 128 << 10
+_MAX_LINE = 64 << 10
+"""Bytes of a chunk's size with its extensions, or of a trailer."""
+_MAX_FIELDS = 100
+_RECV = 64 << 10
+_END = re.compile(rb"\r?\n\r?\n")
+_FOLD = re.compile(r"\r?\n[ \t]+")
+_STATUS = re.compile(r"HTTP/1\.(\d) +(\d{3})(?: .*)?")
+_CHUNK = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_NO_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_ANNOUNCED = frozenset({"POST", "PUT", "PATCH"})
+"""Methods that usually have a body: that there is none is said (RFC 9110, 8.6)."""
+
+
+class Fields(Mapping[str, str]):
+    """The header fields of an answer; names in any case, several of one name joined by commas."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, lines: list[str]) -> None:
+        """Take apart the lines of a head, without the first and unfolded."""
+        self._values: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            name, value = name.lower(), value.strip()
+            if name in self._values:
+                value = f"{self._values[name]}, {value}"
+            self._values[name] = value
+
+    def __getitem__(self, name: str) -> str:
+        """The value of a field."""
+        return self._values[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a field."""
+        return isinstance(name, str) and name.lower() in self._values
+
+    def get(self, name: str, default: str = "") -> str:  # type: ignore[override] # what Mapping has is slow
+        """The value of a field; `default`: there is none."""
+        return self._values.get(name.lower(), default)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names in lower case."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._values)
+
+
+def compose(method: str, target: str, fields: Mapping[str, str | bytes], *, length: int) -> bytes:
+    """The head of a request.
+
+    Args:
+        method: of the request.
+        target: what stands in the request line, all of it printable ASCII.
+        fields: the header fields, Host among them and Content-Length not.
+        length: bytes of its body.
+
+    Raises:
+        ValueError: a value has characters that would end its line, or that no header has.
+    """
+    lines = [f"{method} {target} HTTP/1.1".encode("ascii")]
+    for name, value in fields.items():
+        encoded = value if isinstance(value, bytes) else value.encode("iso-8859-1")
+        lines.append(b"%b: %b" % (name.encode("ascii"), encoded))
+    if length or method in _ANNOUNCED:
+        lines.append(b"Content-Length: %d" % length)
+    head = b"\r\n".join(lines)
+    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
+        raise ValueError("a header's value has more than one line")
+    return head + b"\r\n\r\n"
+
+
+class Reply:
+    """The head of an answer, and its body as it comes: undecoded but for chunks.
+
+    Args:
+        sock: where it is read.
+        method: of the request: the answer to HEAD has no body.
+
+    Raises:
+        RemoteDisconnected: the peer closed before the head was complete.
+        ProtocolError: that is no HTTP/1.
+        OSError: of the socket.
+    """
+
+    __slots__ = (
+        "_at",
+        "_chunked",
+        "_failed",
+        "_left",
+        "_rest",
+        "_sock",
+        "closes",
+        "fields",
+        "over",
+        "status",
+    )
+
+    def __init__(self, sock: socket.socket, method: str) -> None:
+        """Read the head; interim answers of 100 are passed over."""
+        self._sock = sock
+        self._rest, self._at = b"", 0
+        self._failed: HTTPError | OSError | None = None
+        self.status: int = HTTPStatus.CONTINUE
+        while self.status == HTTPStatus.CONTINUE:
+            version = self._read_head()
+        said = self.fields.get("connection").lower()
+        self.closes = "close" in said if version else "keep-alive" not in said
+        """Whether the connection is of no further use."""
+        self._chunked = self.fields.get("transfer-encoding").lower() == "chunked"
+        self._left = 0 if self._chunked else self._length()
+        """Bytes that are left of the body, or of the chunk; -1: it ends with the connection."""
+        self.over = method == "HEAD" or self.status in _NO_BODY or self.status < HTTPStatus.OK
+        """Whether all of the body has been read."""
+        if not self._left and not self._chunked:
+            self.over = True
+        if self._left < 0 and not self.over:
+            self.closes = True
+
+    @property
+    def sock(self) -> socket.socket:
+        """Where it is read: what is known of the peer."""
+        return self._sock
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow on the connection: nothing of this answer is left there."""
+        return self.over and not self.closes and self._at == len(self._rest)
+
+    def read(self, most: int, *, whole: bool) -> bytes:
+        """The next bytes of the body, `most` at most; empty: it is over.
+
+        Args:
+            most: bytes.
+            whole: wait until there are so many, or the body is over; else take what one recv brings.
+
+        Raises:
+            IncompleteRead: the peer closed before the body was complete.
+            ProtocolError: what should be a chunk is none.
+            OSError: of the socket.
+        """
+        if self._failed:
+            raise self._failed
+        piece = self._some(most)
+        if not whole or not piece or len(piece) == most:
+            return piece
+        pieces, count = [piece], len(piece)
+        try:
+            while count < most and (piece := self._some(most - count)):
+                pieces.append(piece)
+                count += len(piece)
+        except (HTTPError, OSError) as error:
+            self._failed = error  # after what came before it, which need not be asked for again
+        return b"".join(pieces)
+
+    def _read_head(self) -> int:
+        """Take in one head; returns the minor version."""
+        while True:
+            found = _END.search(self._rest, self._at)
+            if found:
+                break
+            if len(self._rest) - self._at > _MAX_HEAD:
+                raise ProtocolError(f"the head of the answer has more than {_MAX_HEAD} bytes")
+            piece = self._sock.recv(_RECV)
+            if not piece:
+                raise http.client.RemoteDisconnected("the head of the answer broke off")
+            self._rest += piece
+        text = self._rest[self._at : found.start()].decode("iso-8859-1")
+        self._at = found.end()
+        if "\n " in text or "\n\t" in text:
+            text = _FOLD.sub(" ", text)
+        first, *lines = text.split("\r\n") if "\r" in text else text.split("\n")
+        status = _STATUS.fullmatch(first)
+        if not status:
+            raise ProtocolError("what came is no answer of HTTP/1")
+        if len(lines) > _MAX_FIELDS:
+            raise ProtocolError(f"the answer has more than {_MAX_FIELDS} headers")
+        self.status, self.fields = int(status[2]), Fields(lines)
+        return int(status[1])
+
+    def _length(self) -> int:
+        """Bytes by Content-Length; -1: it says nothing that can be understood."""
+        said = self.fields.get("content-length")
+        if said.isascii() and said.isdigit():
+            return int(said)
+        lengths = {part.strip() for part in said.split(",")}
+        if len(lengths) > 1:
+            raise ProtocolError("the answer has several lengths")
+        (length,) = lengths
+        return int(length) if length.isascii() and length.isdigit() else -1
+
+    def _some(self, most: int) -> bytes:
+        """Bytes that are there, or come with one recv; empty: the body is over."""
+        if self.over:
+            return b""
+        if self._chunked and not self._left:
+            self._left = self._begin_chunk()
+            if not self._left:
+                self.over = True
+                return b""
+        piece = self._take(most if self._left < 0 else min(most, self._left))
+        if self._left < 0:
+            self.over = not piece
+            return piece
+        if not piece:
+            raise IncompleteRead(0, self._left)
+        self._left -= len(piece)
+        if not self._left:
+            if not self._chunked:
+                self.over = True
+            elif self._line():
+                raise ProtocolError("a chunk is longer than it said")
+        return piece
+
+    def _take(self, most: int) -> bytes:
+        if self._at < len(self._rest):
+            piece = self._rest[self._at : self._at + most]
+            self._at += len(piece)
+            return piece
+        return self._sock.recv(most)
+
+    def _begin_chunk(self) -> int:
+        """Bytes of the next chunk; 0: it was the last one, and its trailers are passed over."""
+        size = self._line().partition(b";")[0].strip()
+        if not _CHUNK.fullmatch(size):
+            raise ProtocolError("what should be the size of a chunk is none")
+        if count := int(size, 16):
+            return count
+        for _ in range(_MAX_FIELDS):
+            if not self._line():
+                return 0
+        raise ProtocolError(f"the answer has more than {_MAX_FIELDS} trailers")
+
+    def _line(self) -> bytes:
+        """The next line, without its end."""
+        while (end := self._rest.find(b"\n", self._at)) < 0:
+            if len(self._rest) - self._at > _MAX_LINE:
+                raise ProtocolError(f"a line between chunks has more than {_MAX_LINE} bytes")
+            piece = self._sock.recv(_RECV)
+            if not piece:
+                raise IncompleteRead(0, 1)
+            self._rest, self._at = self._rest[self._at :] + piece, 0
+        line, self._at = self._rest[self._at : end], end + 1
+        return line.removesuffix(b"\r")
