@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.engine.descriptors import affordable_threads
-from pipeline.engine.process import context, start_worker, stop_all
+from pipeline.engine.forking import context
+from pipeline.engine.process import start_worker, stop_all
 from pipeline.engine.worker import Setup
 from pipeline.model.messages import Move, Put
 
@@ -28,6 +29,8 @@ _WORTH = 2
 """Tasks more that a worker may have for having served a task's repository."""
 _THREADS: dict[Stage, int] = {"expand": 16, "resolve": 128, "transfer": 48}
 """Tasks that one process runs at a time at most; threads are started as they are needed."""
+_FOLLOWS: dict[Stage, Stage] = {"expand": "resolve"}
+"""The stage that has work as soon as this one has an answer. What is resolved is often up to date."""
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +112,15 @@ class Crew:
         if place is not None:
             best.serve(place)
         return best
+
+    def start_ahead(self, stage: Stage, now: float) -> Member | None:
+        """Start the worker to whom the answers of a stage will lead, while that stage is asking.
+
+        Raises:
+            MachineError: it cannot be started.
+        """
+        following = _FOLLOWS.get(stage)
+        return None if following is None or self._of(following) else self._start(following, now)
 
     def _of(self, stage: Stage) -> list[Member]:
         return [member for member in self.members if member.stage == stage]

@@ -1,69 +1,28 @@
-"""Worker processes: started so that signals and foreign pipe ends stay out, ended so that nothing is left.
-
-Never forked: a forked worker would inherit the supervisor's ends of its siblings' pipes, and none of them
-would see end-of-file when the supervisor is killed. With the fork server, which has imported everything, a
-worker starts in 8 ms (spawned: 244 ms).
-"""
+"""Worker processes: started so that signals and foreign pipe ends stay out, ended so that nothing is left."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import sys
 import time
-from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.context import ForkServerContext
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pipeline.engine.descriptors import claim_descriptors
+from pipeline.engine.forking import signals_blocked
 from pipeline.engine.queues import Inbox, Outbox
-from pipeline.engine.worker import IGNORED, Setup, main
+from pipeline.engine.worker import Setup, main
 from pipeline.errors import MachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from multiprocessing.context import ForkServerProcess, SpawnContext, SpawnProcess
+    from collections.abc import Sequence
+    from multiprocessing.context import ForkServerProcess, SpawnProcess
 
-    Context = ForkServerContext | SpawnContext
+    from pipeline.engine.forking import Context
 
-_PRELOAD = ["pipeline.engine.worker", "pipeline.stages.run"]
 _FORK_SERVER_DIED = 255
 """What multiprocessing says of a worker whose exit status died with the fork server."""
 _KILL_TAKES = 1.0
 """Seconds that a killed process gets to be gone; only one that hangs in the kernel needs more."""
-
-
-def context() -> Context:
-    """How workers are started here: by a fork server on Linux, else spawned."""
-    if not sys.platform.startswith("linux"):
-        return multiprocessing.get_context("spawn")
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(_PRELOAD)
-    return found
-
-
-def warm_up() -> None:
-    """Have the fork server begin to import what workers need, while this process reads its records.
-
-    It starts no worker, does not wait, and its server leaves with this process.
-
-    Raises:
-        MachineError: this process may have too few files open, or TMPDIR has no room for the server's socket,
-            whose whole path may have 107 bytes (unix(7)).
-    """
-    claim_descriptors()
-    if isinstance(context(), ForkServerContext):
-        try:
-            with _signals_blocked():
-                forkserver.ensure_running()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise MachineError(
-                f"no workers can be started: {reason}; set TMPDIR to a folder that can be written to, of a"
-                " short name"
-            ) from error
 
 
 class WorkerProcess:
@@ -160,7 +119,7 @@ def _start(ctx: Context, name: str, setup: Setup) -> WorkerProcess:
     outbox_reader, outbox_writer = ctx.Pipe(duplex=False)
     process = ctx.Process(target=main, name=name, args=(inbox_reader, outbox_writer, setup))
     try:
-        with _signals_blocked():
+        with signals_blocked():
             process.start()
     except BaseException:
         inbox_writer.close()
@@ -182,19 +141,3 @@ def stop_all(workers: Sequence[WorkerProcess], *, timeout: float) -> list[str]:
         worker.inbox.close()
     end = time.monotonic() + timeout
     return [worker.reap(max(0.0, end - time.monotonic())) for worker in workers]
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Hold signals back in this thread: the mask is inherited by what is started, down to the workers.
-
-    The resource tracker is started first, and the signals are blocked again after it: its start unblocks INT
-    and TERM when it is done (`multiprocessing/resource_tracker.py`, ensure_running).
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
-    try:
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

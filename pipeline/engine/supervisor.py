@@ -165,6 +165,8 @@ class Supervisor:
         for member in given.values():
             member.process.inbox.flush()
             self._watch(member)
+            if ahead := self._crew.start_ahead(member.stage, now):
+                self._watch(ahead)
 
     def _hand(self, member: Member, task: Task) -> None:
         """Give a task to a worker; before a repository is entered, the records say so on disk."""

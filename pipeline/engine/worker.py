@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+from pipeline.engine.forking import IGNORED
 from pipeline.engine.queues import AnswerWriter, TaskReader
 from pipeline.errors import Fault
 from pipeline.log import Event
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     """Runs one task to its outcome; calls the first function with the bytes moved so far as they move, the
     second with what a registry has confirmed of an upload."""
 
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-"""Signals that are the supervisor's business, though the terminal sends them to all."""
 _PROGRESS_EVERY = 0.25
 _ALIVE_EVERY = 5.0
 _MAX_WORDS = 500

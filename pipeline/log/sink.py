@@ -20,6 +20,7 @@ from pipeline.log.renderings import Renderings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
     from pathlib import Path
+    from types import ModuleType
     from typing import Any
 
     from pipeline.log.event import Event, Level
@@ -27,6 +28,22 @@ if TYPE_CHECKING:
 
 _SEVERITY: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 """As structlog and logging count."""
+
+
+def _structlog() -> ModuleType:
+    """structlog, without rich: it would draw tracebacks with it, of which there are none, and takes as long.
+
+    It is imported with the first Log: --help does not need it.
+    """
+    hidden = "rich" not in sys.modules
+    if hidden:
+        sys.modules["rich"] = None  # type: ignore[assignment] # Python's own sign that there is no such module
+    try:
+        import structlog  # noqa: PLC0415 - see above
+    finally:
+        if hidden:
+            del sys.modules["rich"]
+    return structlog
 
 
 class Log:
@@ -37,8 +54,7 @@ class Log:
 
     def __init__(self, sink: int, *, path: Path | None, severity: int, run: str, form: Format | None) -> None:
         """Write to the descriptor `sink`; `open_log` makes one."""
-        import structlog  # noqa: PLC0415 - 75 ms that --help does not need
-
+        structlog = _structlog()
         self._sink = sink
         self._path = path
         self._told = False
@@ -48,7 +64,7 @@ class Log:
         self._form: Format = form or ("text" if on_terminal else "logfmt")
         self._render = Renderings(run=run, pid=os.getpid()).choose(self._form, is_terminal=on_terminal)
         self._logger: Any = structlog.wrap_logger(
-            structlog.BytesLogger(self._descriptor),  # type: ignore[arg-type] # only write and flush are called
+            structlog.BytesLogger(self._descriptor),  # only its write and flush are called
             processors=[self._line],
             wrapper_class=structlog.make_filtering_bound_logger(severity),
         )

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.engine.process import context
+from pipeline.engine.forking import context
 from tests.engine.harness import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pipeline.engine.process import Context, WorkerProcess
+    from pipeline.engine.forking import Context
+    from pipeline.engine.process import WorkerProcess
 
 
 @pytest.fixture

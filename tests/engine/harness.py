@@ -15,7 +15,8 @@ from tests.engine.runners import PLAIN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.engine.process import Context, WorkerProcess
+    from pipeline.engine.forking import Context
+    from pipeline.engine.process import WorkerProcess
     from pipeline.model.messages import Answer
 
 Kind = TypeVar("Kind")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.engine.process import context, stop_all
+from pipeline.engine.forking import context
+from pipeline.engine.process import stop_all
 from pipeline.errors import MachineError
 from pipeline.model.messages import Got, Progress, Put, Stored
 from pipeline.model.reference import Reference, Repository
@@ -19,7 +20,8 @@ from tests.engine.runners import ask
 from tests.engine.test_worker import has
 
 if TYPE_CHECKING:
-    from pipeline.engine.process import Context, WorkerProcess
+    from pipeline.engine.forking import Context
+    from pipeline.engine.process import WorkerProcess
     from tests.engine.test_worker import Begin
 
 
