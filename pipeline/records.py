@@ -27,11 +27,11 @@ from pipeline import records_folder
 from pipeline.errors import MachineError
 from pipeline.model.facts import Claim, Entered, Forgotten, Held, ImageRow, RunRow, Unfinished
 from pipeline.records_folder import DamagedError
+from pipeline.records_recent import Recent
 from pipeline.records_rows import (
     IMAGES,
     IMAGES_END,
     RANGE,
-    ROW,
     RUN,
     VERSION,
     built,
@@ -113,6 +113,7 @@ class Records:
         self,
         cache: diskcache.Cache,
         reader: sqlite3.Connection,
+        recent: Recent,
         *,
         place: Path,
         run: str,
@@ -121,6 +122,7 @@ class Records:
         """Use `open`."""
         self._cache = cache
         self._reader = reader
+        self._recent = recent
         self._place = place
         self._run = run
         self._resources = resources
@@ -144,11 +146,11 @@ class Records:
                 moved = records_folder.make_folder(path)
                 resources.callback(os.close, records_folder.lock(path))
                 try:
-                    cache, reader = _open_store(path)
+                    cache, reader, is_new = _open_store(path)
                 except DamagedError as damage:
                     aside = records_folder.set_aside(path / records_folder.STORE, str(damage))
                     moved = (*moved, aside)
-                    cache, reader = _open_store(path)
+                    cache, reader, is_new = _open_store(path)
             except OSError as error:
                 raise records_folder.unusable(path, error.strerror or str(error)) from error
             except DamagedError as error:
@@ -156,7 +158,8 @@ class Records:
             resources.callback(cache.close)
             # The reader closes first: the last connection out folds the write-ahead log into the database.
             resources.callback(reader.close)
-            return cls(cache, reader, place=path, run=run, resources=resources.pop_all()), moved
+            recent, kept = Recent(reader, whole=is_new), resources.pop_all()
+            return cls(cache, reader, recent, place=path, run=run, resources=kept), moved
 
     def write(self, fact: Fact) -> None:
         """Note a fact: the questions below know it at once, the disk after the next `flush`."""
@@ -206,6 +209,8 @@ class Records:
                 # A COMMIT that failed leaves its transaction open, and no other can begin in it.
                 self._cache.close()
             else:
+                for key, row in self._buffer.items():
+                    self._recent.keep(key, row[0] if row else None)
                 self._buffer.clear()
                 self._broken = False
                 return
@@ -300,12 +305,10 @@ class Records:
         """The row's value taken apart; None where there is none, or none that can be read."""
         if key in self._buffer:
             row = self._buffer[key]
-            return parsed(row[0]) if row else None
-        try:
-            found = self._reader.execute(ROW, (key, time.time())).fetchone()
-        except sqlite3.Error:
-            return None
-        return parsed(found[0]) if found and isinstance(found[0], str) else None
+            text = row[0] if row else None
+        else:
+            text = self._recent.text(key)
+        return None if text is None else parsed(text)
 
     def _scan(self, run: str, results: Collection[Result], after: str) -> Iterator[tuple[str, ImageRow]]:
         """Rows in key order, the buffered ones included; damaged rows are left out."""
@@ -331,8 +334,8 @@ class Records:
             yield from page
 
 
-def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection]:
-    """Open diskcache, and a connection for reading ranges of keys.
+def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection, bool]:
+    """Open diskcache, and a connection for reading ranges of keys; and whether the store is new.
 
     Raises:
         DamagedError: the store is to be set aside.
@@ -354,7 +357,7 @@ def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection]:
         if not version:
             cache.set(records_folder.VERSION_ROW, str(VERSION), retry=False)
         cache.expire()
-        return cache, records_folder.read_only(path)
+        return cache, records_folder.read_only(path), not version
     except diskcache.Timeout as error:
         raise records_folder.unusable(path, str(_cause(error))) from error
     except sqlite3.Error as error:

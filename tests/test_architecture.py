@@ -31,6 +31,7 @@ PIECES = {
     "records_rows": "records",
     "records_view": "records",
     "records_copy": "records",
+    "records_recent": "records",
 }
 """Modules that belong to the part of another name."""
 SIBLINGS = {"config", "registry", "records"}

@@ -14,7 +14,7 @@ from pipeline.engine.descriptors import affordable_threads
 from pipeline.engine.forking import context
 from pipeline.engine.process import start_worker, stop_all
 from pipeline.engine.worker import Setup
-from pipeline.model.messages import Move, Put
+from pipeline.model.messages import STAGES, Move, Put
 
 if TYPE_CHECKING:
     from pipeline.engine.process import WorkerProcess
@@ -72,6 +72,7 @@ class Crew:
         self._started = 0
         self._most_threads = affordable_threads()
         self.members: list[Member] = []
+        self._stages: dict[Stage, list[Member]] = {stage: [] for stage in STAGES}
 
     def has_room(self, stage: Stage, *, idle: bool = False) -> bool:
         """Whether a worker of the stage can take a task, be it one that is still to be started.
@@ -80,11 +81,12 @@ class Crew:
             stage: the stage.
             idle: the worker must be running nothing else.
         """
-        return bool(self._able(stage, idle=idle)) or len(self._of(stage)) < _processes(stage)
+        most, members = self._most(stage, idle=idle), self._stages[stage]
+        return len(members) < _processes(stage) or any(_can_take(member, most, idle) for member in members)
 
     def keep_free(self, stage: Stage, *, wanted: bool) -> None:
         """Have the least busy worker of a stage run empty for a task that must run alone, or not any more."""
-        members = self._of(stage)
+        members = self._stages[stage]
         if not wanted:
             for member in members:
                 member.kept_free = False
@@ -100,14 +102,15 @@ class Crew:
         Raises:
             MachineError: no worker can be started.
         """
-        able = self._able(stage, idle=idle)
+        most = self._most(stage, idle=idle)
+        able = [member for member in self._stages[stage] if _can_take(member, most, idle)]
         place = _destination(task)
 
         def burden(member: Member) -> int:
             return len(member.tasks) - (_WORTH if place in member.served else 0)
 
         best = min(able, key=burden, default=None)
-        if best is None or (best.tasks and len(self._of(stage)) < _processes(stage)):
+        if best is None or (best.tasks and len(self._stages[stage]) < _processes(stage)):
             best = self._start(stage, now)
         if place is not None:
             best.serve(place)
@@ -120,19 +123,11 @@ class Crew:
             MachineError: it cannot be started.
         """
         following = _FOLLOWS.get(stage)
-        return None if following is None or self._of(following) else self._start(following, now)
+        return None if following is None or self._stages[following] else self._start(following, now)
 
-    def _of(self, stage: Stage) -> list[Member]:
-        return [member for member in self.members if member.stage == stage]
-
-    def _able(self, stage: Stage, *, idle: bool) -> list[Member]:
-        most = 1 if idle else self._threads(stage)
-        return [
-            member
-            for member in self._of(stage)
-            if len(member.tasks) < most
-            and not (member.alone or member.process.inbox.broken or (member.kept_free and not idle))
-        ]
+    def _most(self, stage: Stage, *, idle: bool) -> int:
+        """Tasks that a worker may have, so that one more may be given to it."""
+        return 1 if idle else self._threads(stage)
 
     def _start(self, stage: Stage, now: float) -> Member:
         self._started += 1
@@ -144,8 +139,13 @@ class Crew:
             **self._runner,
         )
         member = Member(start_worker(self._context, f"{stage}-{self._started}", setup), stage, now)
-        self.members.append(member)
+        self.add(member)
         return member
+
+    def add(self, member: Member) -> None:
+        """Take in a worker that runs."""
+        self.members.append(member)
+        self._stages[member.stage].append(member)
 
     def _threads(self, stage: Stage) -> int:
         return min(_THREADS[stage], self._most_threads)
@@ -153,12 +153,22 @@ class Crew:
     def bury(self, member: Member) -> str:
         """Let a dead worker go; returns how it ended, in words."""
         self.members.remove(member)
+        self._stages[member.stage].remove(member)
         return member.process.reap(1.0)
 
     def dismiss(self, *, timeout: float) -> None:
         """Let all go; who is not gone after `timeout` seconds is killed."""
         stop_all([member.process for member in self.members], timeout=timeout)
         self.members.clear()
+        for members in self._stages.values():
+            members.clear()
+
+
+def _can_take(member: Member, most: int, idle: bool) -> bool:  # noqa: FBT001 - private, on the hot path
+    """Whether a worker that may have fewer than `most` tasks takes one more."""
+    if len(member.tasks) >= most or member.alone or member.process.inbox.broken:
+        return False
+    return idle or not member.kept_free
 
 
 _MOVERS = min(os.cpu_count() or 1, _MOST_PROCESSES)

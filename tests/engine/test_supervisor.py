@@ -192,7 +192,8 @@ def test_worker_that_knows_the_repository(tmp_path: Path) -> None:
     crew = Run(tmp_path, f"{SOURCE}/a:v1").supervisor._crew
     places = [Reference(parse_repository(f"{MIRROR}/{name}"), "v1") for name in "ab"]
     puts = [Put(destination=place, media_type="", digest="", content=b"") for place in places]
-    crew.members = [Member(MagicMock(**{"inbox.broken": False}), "transfer", 0.0) for _ in range(4)]
+    for _ in range(4):
+        crew.add(Member(MagicMock(**{"inbox.broken": False}), "transfer", 0.0))
     first = crew.pick("transfer", 0.0, task=puts[0])
     first.tasks["one"] = puts[0]
 

@@ -67,8 +67,6 @@ class TestFacts:
         monkeypatch.setattr(records, "_SESSION_LIVES", -1.0)
         with opened(tmp_path) as store:
             store.write(begun)
-            store.flush()
-            assert store.unfinished(APP, DIGEST) is None
         with opened(tmp_path) as store:
             assert store.unfinished(APP, DIGEST) is None
         assert b"s3cret" not in database(tmp_path).read_bytes()

@@ -324,7 +324,7 @@ class TestDamage:
         """A pickle that comes into the store during a run is never read: its row is not known."""
         with opened(tmp_path) as store:
             store.write(image())
-            store.flush()
+        with opened(tmp_path) as store:
             planted_pickle(tmp_path)
 
             assert store.image(image().source, image().destination, "") is None
