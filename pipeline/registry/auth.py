@@ -62,6 +62,8 @@ class Auth:
 
     def name_origin(self, credential: Credential) -> None:
         """Say once per process which credential a registry gets; never its values."""
+        if credential.origin in self._named:
+            return
         with self._lock:
             if credential.origin in self._named:
                 return
@@ -190,7 +192,13 @@ class Auth:
         challenge: Challenge,
         body: bool,
     ) -> tuple[str, bool]:
-        purpose = replace(purpose, operation=f"get a token to {purpose.operation}", kind="token")
+        purpose = replace(
+            purpose,
+            operation=f"get a token to {purpose.operation}",
+            kind="token",
+            origin=credential.origin,
+            sent="nothing" if credential.anonymous else "login",
+        )
         try:
             realm = resolve_realm(url, challenge.parameters["realm"], insecure=credential.insecure)
         except StrayError as error:

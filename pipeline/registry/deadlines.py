@@ -74,32 +74,37 @@ class _Watch:
     """The deadlines of this process, and the thread that keeps them."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._idle = False
+        """Whether the thread waits for something to look after."""
         self._open: set[Deadline] = set()
         self._runs = False
 
     def add(self, deadline: Deadline) -> None:
-        with self._changed:
+        with self._lock:
             self._open.add(deadline)
             if not self._runs:
                 self._runs = True
                 threading.Thread(target=self._run, daemon=True, name="deadlines").start()
-            elif len(self._open) == 1:
+            elif self._idle:
+                self._idle = False
                 self._changed.notify()
 
     def remove(self, deadline: Deadline) -> None:
-        with self._changed:  # the socket may be closed after this, and its number be another's
+        with self._lock:  # the socket may be closed after this, and its number be another's
             self._open.discard(deadline)
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
+                self._idle = not self._open
                 self._changed.wait_for(lambda: self._open)
             looked = time.monotonic()
             time.sleep(_TICK)
             now = time.monotonic()
             held_up = now - looked if now - looked > _STOPPED else 0.0
-            with self._changed:
+            with self._lock:
                 for deadline in tuple(self._open):
                     deadline.ends += held_up
                     if deadline.ends < now:

@@ -93,7 +93,7 @@ class Exchange:
         if not location:
             return ""
         insecure = self._credential(call).insecure
-        return self.session.resolve(replace(call, url=response.url, insecure=insecure), location)
+        return self.session.resolve(call, response.url, location, insecure=insecure)
 
     def _try(self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING) -> Answer:
         credential = self._credential(call)
@@ -115,9 +115,8 @@ class Exchange:
 
     def _try_as(self, credential: Credential, call: Call, *, mount: str, also: frozenset[int]) -> Answer:
         self._auth.name_origin(credential)
-        sent: Sent = "nothing" if credential.anonymous else "login"
-        purpose = replace(call.purpose, origin=credential.origin, sent=sent)
-        call = replace(call, purpose=purpose, insecure=credential.insecure)
+        if call.insecure != credential.insecure:
+            call = replace(call, insecure=credential.insecure)
         scopes = scopes_for(call.purpose.repository, push=self.push, mount=mount)
         header = b""
         try:
@@ -129,8 +128,10 @@ class Exchange:
                 if header and not wanted:
                     self._auth.accept(credential)
                 return response
+            sent: Sent = "nothing" if credential.anonymous else "login"
             if sent == "login" and not self._auth.is_doubtful(credential, header):
-                purpose = replace(purpose, sent="token")
+                sent = "token"
+            purpose = replace(call.purpose, origin=credential.origin, sent=sent)
             raise self.session.error(purpose, response)
         except RegistryError as error:
             error.fault = replace(error.fault, words=_hide(error.fault.words, credential, header))

@@ -153,7 +153,7 @@ class Session:
             Exception: what the iterable of a streamed body raised, as it is.
         """
         if not call.url.startswith("/"):
-            return self._follow(call)
+            return self._follow(call, call.url)
         if call.insecure not in self._schemes:
             mine = self._first.acquire(timeout=_OTHERS_FIND_OUT)
             try:
@@ -162,12 +162,12 @@ class Session:
             finally:
                 if mine:
                     self._first.release()
-        return self._follow(replace(call, url=self.base(insecure=call.insecure) + call.url))
+        return self._follow(call, self.base(insecure=call.insecure) + call.url)
 
     def _find_scheme(self, call: Call) -> Answer:
         """The first insecure request: HTTPS, then HTTP; what answers is the scheme from then on."""
         try:
-            response = self._follow(replace(call, url=f"https://{self._host}{call.url}"))
+            response = self._follow(call, f"https://{self._host}{call.url}")
         except RegistryError as error:
             first = error
         else:
@@ -175,12 +175,11 @@ class Session:
             return response
         # Not while `first` is handled: Python would name it as the context of what comes now.
         current_meter().unask(self.registry)
-        plain = replace(call, url=f"http://{self._host}{call.url}")
         try:
-            response = self._follow(plain)
+            response = self._follow(call, f"http://{self._host}{call.url}")
         except RegistryError as second:
             raise (second if _NO_TLS in first.fault.words else first) from None
-        if response.status_code == _BAD_REQUEST and self._is_tls_port(plain):
+        if response.status_code == _BAD_REQUEST and self._is_tls_port(call):
             finish(response)
             raise first from None
         self._schemes[True] = "http"
@@ -189,8 +188,8 @@ class Session:
     def _is_tls_port(self, call: Call) -> bool:
         """Whether plain HTTP is refused for being plain: an answer to HEAD has no words, so GET is asked."""
         try:
-            url = f"http://{self._host}/v2/"
-            response = self._follow(replace(call, method="GET", url=url, headers={}, body=b""))
+            asking = replace(call, method="GET", headers={}, body=b"")
+            response = self._follow(asking, f"http://{self._host}/v2/")
         except RegistryError:
             return False
         return speaks_tls(self._refusal(response))
@@ -200,42 +199,43 @@ class Session:
         for session in vars(self._threads).values():
             session.close()
 
-    def resolve(self, call: Call, location: str) -> str:
-        """The absolute URL that `location`, handed out in the answer to `call`, stands for.
+    def resolve(self, call: Call, url: str, location: str, *, insecure: bool) -> str:
+        """The absolute URL that `location`, handed out in the answer to `call` from `url`, stands for.
 
         Raises:
             RegistryError: the URL is refused (see origins.py).
         """
         try:
-            return resolve(call.url, location, insecure=call.insecure)
+            return resolve(url, location, insecure=insecure)
         except StrayError as error:
             raise self._refuse_url(call, str(error)) from None
 
     def _refuse_url(self, call: Call, words: str) -> RegistryError:
         return RegistryError(fault_for(call.purpose, words=words, code="NOT_A_REGISTRY"))
 
-    def _follow(self, call: Call) -> Answer:
+    def _follow(self, call: Call, url: str) -> Answer:
         for _ in range(_MAX_HOPS):
-            response = self._transmit(call)
+            response = self._transmit(call, url)
+            if response.status_code not in REDIRECTS or not call.follow or isinstance(call.body, Body):
+                return response
             location = response.headers.get("Location", "")
-            followed = call.follow and not isinstance(call.body, Body)
-            if response.status_code not in REDIRECTS or not location or not followed:
+            if not location:
                 return response
             finish(response)
-            url = self.resolve(call, location)
-            call = replace(call, url=url, method="GET" if response.status_code == _SEE_OTHER else call.method)
+            url = self.resolve(call, url, location, insecure=call.insecure)
+            call = replace(call, method="GET" if response.status_code == _SEE_OTHER else call.method)
             if origin_of(url) != origin_of(response.url):
                 headers = {name: call.headers[name] for name in _TRAVELLING if name in call.headers}
                 call = replace(call, headers=headers, authorization=b"")
         raise self._refuse_url(call, f"more than {_MAX_HOPS} redirects")
 
-    def _transmit(self, call: Call, *, again: bool = True) -> Answer:
+    def _transmit(self, call: Call, url: str, *, again: bool = True) -> Answer:
         meter, began = current_meter(), time.monotonic()
         meter.requests[self.registry] += 1
         try:
             response = self._wire(call).send(
                 call.method,
-                call.url,
+                url,
                 headers=_headers(call),
                 body=call.body,
                 timeout=(self._timeouts.send, call.patience or self._timeouts.read),
@@ -244,12 +244,13 @@ class Session:
             raise error.what from None
         except STACK_ERRORS as error:
             if again and is_stale(error) and not isinstance(call.body, Body):
-                return self._transmit(call, again=False)
-            host = self.foreign_host(call.url)
+                return self._transmit(call, url, again=False)
+            host = self.foreign_host(url)
             fault = fault_of(call.purpose, error, host=host, insecure=call.insecure)
-            self._note(call, began, code=fault.code)
+            self._note(call, url, began, code=fault.code)
             raise RegistryError(fault) from None
-        self._note(call, began, answer=response)
+        if meter.timed or meter.debug:
+            self._note(call, url, began, answer=response)
         meter.waited[self.registry] += response.waited
         if isinstance(call.body, bytes):
             meter.written += len(call.body)
@@ -259,7 +260,9 @@ class Session:
             raise RegistryError(fault_for(call.purpose, words=words, code="CONNECTION_LOST", retryable=True))
         return response
 
-    def _note(self, call: Call, began: float, *, answer: Answer | None = None, code: str = "") -> None:
+    def _note(
+        self, call: Call, url: str, began: float, *, answer: Answer | None = None, code: str = ""
+    ) -> None:
         """Take down one request where wanted."""
         meter = current_meter()
         if meter.timed or meter.debug:
@@ -270,14 +273,16 @@ class Session:
                 status=answer.status_code if answer else 0,
                 seconds=time.monotonic() - began,
                 pulls_left=left,
-                what=what_of(call.url),
+                what=what_of(url),
                 pulls_limit=limit,
                 pulls_window=window,
             )
-            meter.note(asked, url=call.url, code=code)
+            meter.note(asked, url=url, code=code)
 
     def foreign_host(self, url: str) -> str:
         """The host of `url` where it is not the registry's, for error messages; else empty."""
+        if url.partition("://")[2].startswith(f"{self._host}/"):
+            return ""
         host = urlsplit(url).hostname or ""
         return "" if host == urlsplit(f"//{self._host}").hostname else host
 

@@ -15,7 +15,7 @@ import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from urllib3.util.wait import wait_for_read
 
@@ -37,6 +37,8 @@ _MOST_LINES = 4
 """Connections of one thread to one origin: it has two open where a copy stays within a registry."""
 _SMALL = 64 << 10
 """Bytes of a body that are worth copying, so that they go out together with the head."""
+_URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]+)?")
+"""Scheme, host with port, path, query; a fragment is nobody's business but the reader's (RFC 3986, 3.5)."""
 _SENDABLE = re.compile(r"[!-~]+")
 _KEPT = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 
@@ -255,9 +257,10 @@ class Wire:
         Raises:
             Exception: of STACK_ERRORS, or what the iterable raises.
         """
-        parts = urlsplit(url)
-        origin = self._origin(parts.scheme, parts.netloc)
-        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        parts = _URL.match(url)
+        assert parts is not None, "an absolute URL, by contract"
+        origin = self._origin(*parts.group(1, 2))
+        target = f"{parts[3] or '/'}{parts[4] or ''}"
         if not _SENDABLE.fullmatch(target):
             target = quote(target, safe=_KEPT)
         way = origin.way
