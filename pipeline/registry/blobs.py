@@ -56,7 +56,7 @@ class BlobBody:
         etag = response.headers.get("ETag", "")
         self.etag = etag if etag.startswith('"') and not host else ""
         """A strong validator of the registry itself, for If-Range; empty: there is none."""
-        self._iterator: Iterator[bytes] | None = None
+        self._iterator: Iterator[memoryview] | None = None
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -68,14 +68,14 @@ class BlobBody:
         """Close, and give the connection back if all was read."""
         self._response.close()
 
-    def __iter__(self) -> Iterator[bytes]:
-        """The bytes in pieces of at most 256 KiB.
+    def __iter__(self) -> Iterator[memoryview]:
+        """The bytes in pieces of at most 256 KiB, each of them good until the next one is asked for.
 
         Raises:
             RegistryError: CONNECTION_LOST or TIMEOUT: the body broke off, or hardly moves.
         """
         if self._iterator is None:
-            self._iterator = self.pieces(_PIECE)
+            self._iterator = self._pieces()
         return self._iterator
 
     def skip(self, count: int) -> None:
@@ -86,34 +86,34 @@ class BlobBody:
         """
         pieces = iter(self)
         while count > 0:
-            piece = next(pieces, b"")
-            if not piece:
+            piece = next(pieces, None)
+            if piece is None:
                 return
             if len(piece) > count:
                 self._iterator = chain([piece[count:]], pieces)
             count -= len(piece)
 
-    def pieces(self, most: int) -> Iterator[bytes]:
-        """The bytes in pieces of at most `most`; raises as `__iter__`."""
-        meter = current_meter()
+    def _pieces(self) -> Iterator[memoryview]:
+        # One buffer for all: a new one for each piece costs as much as receiving it.
+        meter, buffer = current_meter(), memoryview(bytearray(_PIECE))
         fast, spent, moved = False, 0.0, 0
         while True:
             begun = time.monotonic()
             try:
-                piece = self._response.read(most, whole=fast, seconds=self._stall)
+                count = self._response.readinto(buffer, whole=fast, seconds=self._stall)
             except STACK_ERRORS as error:
                 raise RegistryError(fault_of(self._purpose, error, host=self._host)) from None
-            if not piece:
+            if not count:
                 return
             took = time.monotonic() - begun
-            fast = len(piece) >= _SLOWEST and len(piece) >= took * _FAST
+            fast = count >= _SLOWEST and count >= took * _FAST
             # Only the time of reading counts: a destination that pauses is not the source's fault.
-            spent, moved = spent + took, moved + len(piece)
+            spent, moved = spent + took, moved + count
             if spent >= self._stall:
                 self._check_rate(moved, spent)
                 spent, moved = 0.0, 0
-            meter.read += len(piece)
-            yield piece
+            meter.read += count
+            yield buffer[:count]
 
     def _check_rate(self, moved: int, seconds: float) -> None:
         if moved < seconds * _SLOWEST:

@@ -150,31 +150,57 @@ class Reply:
         """Whether another request may follow on the connection: nothing of this answer is left there."""
         return self.over and not self.closes and self._at == len(self._rest)
 
-    def read(self, most: int, *, whole: bool) -> bytes:
-        """The next bytes of the body, `most` at most; empty: it is over.
-
-        Args:
-            most: bytes.
-            whole: wait until there are so many, or the body is over; else take what one recv brings.
+    def read(self, most: int) -> bytes:
+        """The next bytes of the body, `most` at most, as many as one recv brings; empty: it is over.
 
         Raises:
             IncompleteRead: the peer closed before the body was complete.
             ProtocolError: what should be a chunk is none.
             OSError: of the socket.
         """
+        most = self._due(most)
+        if not most:
+            return b""
+        if self._at < len(self._rest):
+            piece = self._rest[self._at : self._at + most]
+            self._at += len(piece)
+        else:
+            piece = self._sock.recv(most)
+        self._came(len(piece))
+        return piece
+
+    def readinto(self, view: memoryview, *, whole: bool) -> int:
+        """Fill `view` with the next bytes of the body; how many there were, 0: it is over.
+
+        Args:
+            view: of bytes.
+            whole: wait until it is full, or the body is over; else take what one recv brings.
+
+        Raises:
+            Exception: as `read`, after all that came before it was handed out.
+        """
         if self._failed:
             raise self._failed
-        piece = self._some(most)
-        if not whole or not piece or len(piece) == most:
-            return piece
-        pieces, count = [piece], len(piece)
+        count = self._fill(view)
         try:
-            while count < most and (piece := self._some(most - count)):
-                pieces.append(piece)
-                count += len(piece)
+            while whole and 0 < count < len(view) and (more := self._fill(view[count:])):
+                count += more
         except (HTTPError, OSError) as error:
-            self._failed = error  # after what came before it, which need not be asked for again
-        return b"".join(pieces)
+            self._failed = error  # what came before it need not be asked for again
+        return count
+
+    def _fill(self, view: memoryview) -> int:
+        most = self._due(len(view))
+        if not most:
+            return 0
+        if self._at < len(self._rest):
+            count = min(most, len(self._rest) - self._at)
+            view[:count] = self._rest[self._at : self._at + count]
+            self._at += count
+        else:
+            count = self._sock.recv_into(view[:most])
+        self._came(count)
+        return count
 
     def _read_head(self) -> int:
         """Take in one head; returns the minor version."""
@@ -212,35 +238,29 @@ class Reply:
         (length,) = lengths
         return int(length) if length.isascii() and length.isdigit() else -1
 
-    def _some(self, most: int) -> bytes:
-        """Bytes that are there, or come with one recv; empty: the body is over."""
+    def _due(self, most: int) -> int:
+        """How many bytes of the body may be read next; 0: it is over."""
         if self.over:
-            return b""
+            return 0
         if self._chunked and not self._left:
             self._left = self._begin_chunk()
             if not self._left:
                 self.over = True
-                return b""
-        piece = self._take(most if self._left < 0 else min(most, self._left))
-        if self._left < 0:
-            self.over = not piece
-            return piece
-        if not piece:
-            raise IncompleteRead(0, self._left)
-        self._left -= len(piece)
-        if not self._left:
-            if not self._chunked:
-                self.over = True
-            elif self._line():
-                raise ProtocolError("a chunk is longer than it said")
-        return piece
+                return 0
+        return most if self._left < 0 else min(most, self._left)
 
-    def _take(self, most: int) -> bytes:
-        if self._at < len(self._rest):
-            piece = self._rest[self._at : self._at + most]
-            self._at += len(piece)
-            return piece
-        return self._sock.recv(most)
+    def _came(self, count: int) -> None:
+        """Take down that bytes of the body were read; none: the peer has closed."""
+        if self._left < 0:
+            self.over = not count
+        elif not count:
+            raise IncompleteRead(0, self._left)
+        else:
+            self._left -= count
+            if not self._left and not self._chunked:
+                self.over = True
+            elif not self._left and self._line():
+                raise ProtocolError("a chunk is longer than it said")
 
     def _begin_chunk(self) -> int:
         """Bytes of the next chunk; 0: it was the last one, and its trailers are passed over."""

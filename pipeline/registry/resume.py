@@ -70,8 +70,8 @@ class ResumingBody:
         """Close; a connection whose body was not read to its end is gone."""
         self._open.close()
 
-    def __iter__(self) -> Iterator[bytes]:
-        """The bytes in pieces.
+    def __iter__(self) -> Iterator[memoryview]:
+        """The bytes in pieces, each of them good until the next one is asked for.
 
         Raises:
             RegistryError: of the last break, after resumptions that brought nothing.

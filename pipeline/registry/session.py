@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pipeline.registry.purpose import Purpose
-    from pipeline.registry.wire import Answer
+    from pipeline.registry.wire import Answer, Piece
     from pipeline.settings import Timeouts
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -83,7 +83,7 @@ class Body:
         """Bytes in all."""
         return self._size
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Piece]:
         """The pieces, never more bytes than announced: the server would read them as the next request."""
         meter, sent = current_meter(), 0
         try:

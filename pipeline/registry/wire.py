@@ -43,10 +43,14 @@ _SENDABLE = re.compile(r"[!-~]+")
 _KEPT = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 
 
+Piece = bytes | memoryview
+"""Some bytes of a body; good until the next ones are asked for."""
+
+
 class Pieces(Protocol):
     """A body to stream: the bytes in pieces, and how many there are in all."""
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Piece]:
         """The pieces."""
 
     def __len__(self) -> int:
@@ -70,7 +74,7 @@ class Line:
         self,
         method: str,
         head: bytes,
-        body: bytes | Iterable[bytes],
+        body: bytes | Iterable[Piece],
         *,
         timeout: tuple[float, float],
     ) -> tuple[Reply, float]:
@@ -108,7 +112,7 @@ class Line:
         if self.sock.gettimeout() != seconds:
             self.sock.settimeout(seconds)
 
-    def _send(self, pieces: Iterable[bytes]) -> bool:
+    def _send(self, pieces: Iterable[Piece]) -> bool:
         """Send the pieces; whether all went: the peer may have hung up, and may have said why."""
         first = True
         for piece in pieces:
@@ -129,12 +133,12 @@ class Line:
         return time.monotonic() - self.idle_since <= _MAX_IDLE and not wait_for_read(self.sock, timeout=0)
 
 
-def _joined(head: bytes, body: Iterable[bytes]) -> Iterable[bytes]:
+def _joined(head: bytes, body: Iterable[Piece]) -> Iterable[Piece]:
     """The head with a small first piece of the body, then the others."""
     pieces = iter(body)
     first = next(pieces, b"")
     if len(first) <= _SMALL:
-        yield head + first
+        yield head + bytes(first)
     else:
         yield head
         yield first
@@ -168,21 +172,36 @@ class Answer:
         """Where it comes from."""
         return self._reply.sock
 
-    def read(self, most: int, *, whole: bool = True, seconds: float = 0.0) -> bytes:
-        """The next bytes, in the time allowed, however they trickle in; empty: the body is over.
-
-        Args:
-            most: bytes.
-            whole: wait until there are so many, or the body is over; else take what one recv brings.
-            seconds: allowed for it; 0: the answer's usual patience.
+    def read(self, most: int) -> bytes:
+        """The next `most` bytes, fewer where the body is over, however they trickle in.
 
         Raises:
             Exception: of STACK_ERRORS; OverdueError among them where time ran out.
         """
         if self._reply.over:
             return b""
-        with Deadline(self._reply.sock, seconds or self._patience):
-            return self._reply.read(most, whole=whole)
+        pieces: list[bytes] = []
+        with Deadline(self._reply.sock, self._patience):
+            while most > 0 and (piece := self._reply.read(most)):
+                pieces.append(piece)
+                most -= len(piece)
+        return b"".join(pieces)
+
+    def readinto(self, view: memoryview, *, whole: bool, seconds: float) -> int:
+        """Fill `view` with the next bytes, however they trickle in; how many there were, 0: it is over.
+
+        Args:
+            view: of bytes.
+            whole: wait until it is full, or the body is over; else take what one recv brings.
+            seconds: allowed for it.
+
+        Raises:
+            Exception: of STACK_ERRORS; OverdueError among them where time ran out.
+        """
+        if self._reply.over:
+            return 0
+        with Deadline(self._reply.sock, seconds):
+            return self._reply.readinto(view, whole=whole)
 
     def close(self) -> None:
         """Be done: the connection goes back where all was read, else it is closed."""

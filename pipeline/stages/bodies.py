@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
     from pipeline.model.manifest import Descriptor
     from pipeline.model.reference import Repository
+    from pipeline.registry.wire import Piece
 
 
 class Digester(Protocol):
     """What hashlib returns."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: Piece, /) -> None:
         """Take in more."""
 
     def copy(self) -> Self:
@@ -66,7 +67,7 @@ class CheckedBlob:
 
     def __init__(
         self,
-        pieces: Iterable[bytes],
+        pieces: Iterable[Piece],
         *,
         blob: Descriptor,
         size: int,
@@ -75,7 +76,8 @@ class CheckedBlob:
         moved: Callable[[int], None],
     ) -> None:
         """See the class."""
-        self._pieces, self._rest = iter(pieces), b""
+        self._pieces = iter(pieces)
+        self._rest: Piece = b""
         self._blob, self.size, self._source, self._moved = blob, size, source, moved
         mark = begin.copy()
         self.offset, self._running = mark.offset, mark.running
@@ -93,7 +95,7 @@ class CheckedBlob:
         """The next `count` bytes, to be read once and before any other part."""
         return Part(self, count)
 
-    def take(self, count: int) -> Iterator[bytes]:
+    def take(self, count: int) -> Iterator[Piece]:
         """The next `count` bytes in pieces."""
         if not self.size:
             self._end()
@@ -145,6 +147,6 @@ class Part:
         """Bytes: becomes the Content-Length."""
         return self._count
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Piece]:
         """The pieces."""
         return self._blob.take(self._count)

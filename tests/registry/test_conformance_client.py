@@ -189,7 +189,7 @@ def test_reads_a_blob(client: Client, repository: Repository, wire: Wire, offset
     wire.send_blob(PATH, BLOB)
 
     with client.open_blob(repository, DIGEST, size=len(BLOB), offset=offset) as body:
-        found = b"".join(body)
+        found = b"".join(map(bytes, body))
 
     assert (offset, len(BLOB), BLOB[offset:]) == (body.offset, body.total, found)
 
@@ -282,7 +282,7 @@ def test_opens_with_basic(locked: str) -> None:
 
     assert ("v1",) == client.tags(repository, page="", count=10).tags
     with client.open_blob(repository, content.digest_of(IMAGE.blobs[0]), size=len(IMAGE.blobs[0])) as body:
-        assert IMAGE.blobs[0] == b"".join(body)
+        assert IMAGE.blobs[0] == b"".join(map(bytes, body))
 
 
 @pytest.mark.parametrize("password", ["", "wrong"])

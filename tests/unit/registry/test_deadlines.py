@@ -95,7 +95,7 @@ def test_fast_then_slow() -> None:
             asking(address).open_blob(repository, digest, size=100_000_000) as body,
             pytest.raises(RegistryError) as caught,
         ):
-            b"".join(body)
+            b"".join(map(bytes, body))
 
     assert caught.value.fault.code == "TIMEOUT"
 

@@ -24,7 +24,7 @@ DIGEST = digest_of(BLOB)
 def read(registry: Registry) -> bytes:
     """The whole blob through one body."""
     with ResumingBody(client(registry), repository(registry), DIGEST, size=len(BLOB)) as body:
-        return b"".join(body)
+        return b"".join(map(bytes, body))
 
 
 def filled(scripted: Scripted, **options: object) -> Registry:
@@ -93,7 +93,7 @@ def test_begun_late(scripted: Scripted) -> None:
         registry.fault(Fault(action=Drop(after=100_000), method="GET", path="/blobs/", times=2))
         source = client(registry)
         with ResumingBody(source, repository(registry), DIGEST, size=len(BLOB), offset=250_000) as body:
-            assert b"".join(body) == BLOB[250_000:]
+            assert b"".join(map(bytes, body)) == BLOB[250_000:]
 
 
 def test_no_progress(scripted: Scripted) -> None:

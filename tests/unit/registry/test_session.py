@@ -39,7 +39,7 @@ class TestRedirects:
         registry = scripted(auth="basic", redirect="get")
         registry.add_blob("team/app", BLOB)
         with client(registry, USER).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
-            assert b"".join(body) == BLOB
+            assert b"".join(map(bytes, body)) == BLOB
 
         (entry,) = registry.requests(elsewhere=True)
         assert set(entry.headers) <= {"host", "user-agent", "accept-encoding", "connection"}
@@ -50,7 +50,7 @@ class TestRedirects:
         registry.add_blob("team/app", BLOB)
         registry.fault(redirect(f"/v2/team/app/blobs/{DIGEST}?moved", path="^[^?]*$", skip=1))
         with client(registry, USER).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
-            assert b"".join(body) == BLOB
+            assert b"".join(map(bytes, body)) == BLOB
 
     def test_loop(self, scripted: Scripted) -> None:
         """Redirects without end are given up."""
@@ -68,7 +68,7 @@ class TestRedirects:
         expired = Reply(status=403, body="<Error><Code>AccessDenied</Code><Message>Expired</Message></Error>")
         registry.fault(Fault(action=expired, path="storage"))
         with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
-            assert b"".join(body) == BLOB
+            assert b"".join(map(bytes, body)) == BLOB
 
         assert len(registry.requests(elsewhere=True)) == 2
 
@@ -235,6 +235,6 @@ class TestWire:
             metering() as meter,
             asking.open_blob(repository(registry), DIGEST, size=len(BLOB)) as body,
         ):
-            assert b"".join(body) == BLOB
+            assert b"".join(map(bytes, body)) == BLOB
 
         assert (meter.requests, meter.read, meter.written) == ({registry.address: 1}, len(BLOB), 0)

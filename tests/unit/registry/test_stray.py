@@ -166,9 +166,13 @@ class Said:
         """An answer with that body."""
         self.status, self.fields, self._body = status, fields, io.BytesIO(body)
 
-    def read(self, most: int, *, whole: bool) -> bytes:
-        """The next bytes, however they are asked for."""
-        return self._body.read(most if whole else min(most, 1000))
+    def read(self, most: int) -> bytes:
+        """The next bytes."""
+        return self._body.read(most)
+
+    def readinto(self, view: memoryview, *, whole: bool) -> int:
+        """The same into a buffer."""
+        return self._body.readinto(view if whole else view[:1000])
 
 
 def wire(network: Network) -> type:
@@ -180,7 +184,11 @@ def wire(network: Network) -> type:
 
         def send(self, method: str, url: str, *, headers: Any, body: Any, timeout: Any) -> Answer:
             """Ask the network."""
-            content = b"".join(body) if body is not None and not isinstance(body, bytes) else body or b""
+            content = (
+                b"".join(map(bytes, body))
+                if body is not None and not isinstance(body, bytes)
+                else body or b""
+            )
             status, fields, said = network.answer(method, url, headers, content)
             said_all = Said(status, {"Content-Length": str(len(said)), **fields}, said)
             return Answer(cast("Reply", said_all), url, patience=timeout[1], release=lambda: None, waited=0.0)
@@ -208,7 +216,7 @@ def use(clients: Clients, where: Where) -> None:
 
     def download() -> None:
         with asking.open_blob(repository, DIGEST, size=-1) as body:
-            b"".join(body)
+            b"".join(map(bytes, body))
 
     steps: dict[Where, Callable[[], object]] = {
         "link": listing,
