@@ -88,7 +88,6 @@ class _Watch:
                 self._runs = True
                 threading.Thread(target=self._run, daemon=True, name="deadlines").start()
             elif self._idle:
-                self._idle = False
                 self._changed.notify()
 
     def remove(self, deadline: Deadline) -> None:
@@ -98,8 +97,10 @@ class _Watch:
     def _run(self) -> None:
         while True:
             with self._lock:
-                self._idle = not self._open
-                self._changed.wait_for(lambda: self._open)
+                while not self._open:
+                    self._idle = True
+                    self._changed.wait()
+                self._idle = False
             looked = time.monotonic()
             time.sleep(_TICK)
             now = time.monotonic()

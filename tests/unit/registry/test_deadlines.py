@@ -134,6 +134,19 @@ class TestDeadline:
         with ours, theirs, pytest.raises(OverdueError, match=r"within 0\.1 s"), Deadline(ours, 0.1):
             ours.recv(1)
 
+    def test_after_short_ones(self) -> None:
+        """Deadlines that end before anybody has looked at them do not hide those that follow."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            for _ in range(4):
+                for _ in range(3):
+                    with Deadline(ours, 60.0):
+                        pass
+                pause, other = socket.socketpair()
+                pause.settimeout(30.0)
+                with pause, other, pytest.raises(OverdueError), Deadline(pause, 0.0):
+                    pause.recv(1)
+
     def test_in_time(self) -> None:
         """A block that ends in time leaves the socket alone."""
         ours, theirs = socket.socketpair()
