@@ -71,7 +71,7 @@ _SETTINGS = {
     "size_limit": 2**60,
     "statistics": 0,
     # diskcache's own let memory grow with the records, to 32 MiB of pages and 64 MiB of mapped file.
-    "sqlite_cache_size": 2**10,
+    "sqlite_cache_size": 2**8,
     "sqlite_mmap_size": 0,
     # The addresses of uploads are secrets: what is deleted is overwritten.
     "sqlite_secure_delete": 1,

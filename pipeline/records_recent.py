@@ -7,7 +7,7 @@ import time
 
 from pipeline.records_rows import ROW
 
-_MOST = 4096
+_MOST = 1024
 """Rows that are remembered, of some hundred bytes each."""
 
 
