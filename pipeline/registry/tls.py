@@ -11,16 +11,20 @@ import ipaddress
 import os
 import ssl
 import threading
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import FileError
 
+if TYPE_CHECKING:
+    import socket
+
 _making = threading.Lock()
 
 
-def make_context(registry: str, *, insecure: bool) -> ssl.SSLContext:
+def make_context(registry: str, *, insecure: bool) -> Context:
     """The TLS context for everything that is asked on behalf of `registry` (`host[:port]`).
 
     Registries without files of their own share one: to load a CA bundle takes as long as some requests.
@@ -38,11 +42,48 @@ def make_context(registry: str, *, insecure: bool) -> ssl.SSLContext:
         )
 
 
+class Context(ssl.SSLContext):
+    """A TLS context whose connections take up where an earlier one with the same peer left off.
+
+    Neither side then signs or checks a certificate again: a third of the handshake (RFC 8446, 2.2).
+    """
+
+    _MOST = 64
+    """Peers of which a session is kept."""
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """As SSLContext has it."""
+        options.setdefault("session", self._sessions.get(_peer(sock, options.get("server_hostname"))))
+        return super().wrap_socket(sock, *args, **options)
+
+    def keep(self, sock: ssl.SSLSocket) -> None:
+        """Keep the session of a connection on which something was received: that is when it can be kept."""
+        peer, session = _peer(sock, sock.server_hostname), sock.session
+        if session is not None and session.has_ticket:
+            self._sessions.pop(peer, None)
+            self._sessions[peer] = session
+            if len(self._sessions) > self._MOST:
+                self._sessions.pop(next(iter(self._sessions)), None)
+
+    @cached_property
+    def _sessions(self) -> dict[tuple[object, ...], ssl.SSLSession]:
+        """By peer."""
+        return {}
+
+
+def _peer(sock: socket.socket, name: str | None) -> tuple[object, ...]:
+    """Whom a connection leads to: certificates are for names, and tickets for one server."""
+    try:
+        return name, *sock.getpeername()[:2]
+    except OSError:
+        return (name,)
+
+
 @lru_cache(maxsize=64)
 def _make_context(
     bundles: tuple[str, ...], places: str, own: tuple[Path, ...], *, insecure: bool
-) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+) -> Context:
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
     if insecure:
         context.check_hostname = False

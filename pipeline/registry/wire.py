@@ -22,6 +22,7 @@ from urllib3.util.wait import wait_for_read
 from pipeline.registry.connections import Way
 from pipeline.registry.deadlines import Deadline
 from pipeline.registry.http1 import Reply, compose
+from pipeline.registry.tls import Context
 
 if TYPE_CHECKING:
     import socket
@@ -68,7 +69,7 @@ class Line:
         self.idle_since = time.monotonic()
         self.busy = False
         """Whether an answer on it is still being read."""
-        self._answered = False
+        self._answered = self._remembered = False
 
     def ask(
         self,
@@ -125,6 +126,13 @@ class Line:
                 return False
             first = False
         return True
+
+    def remember(self) -> None:
+        """Keep what a later connection to the same peer can take up; once, after its first answer."""
+        if not self._remembered:
+            self._remembered = True
+            if isinstance(self.sock, ssl.SSLSocket) and isinstance(self.sock.context, Context):
+                self.sock.context.keep(self.sock)
 
     def is_fit(self) -> bool:
         """Whether another request may go out: it did not lie idle for long, nor has the peer said or ended
@@ -229,6 +237,7 @@ class _Origin:
         if not line.busy:
             return
         line.busy = False
+        line.remember()
         if reply.reusable and len(self._free) < _MOST_LINES:
             line.idle_since = time.monotonic()
             self._free.append(line)

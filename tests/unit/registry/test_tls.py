@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,14 +18,18 @@ from pipeline.registry.client import Clients
 from pipeline.registry.tls import find_proxy, make_context
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import QUICK, repository
+from tests.unit.registry.peers import peer
 from tests.unit.stores import python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tests.registry.fixtures import Scripted
     from tests.registry.registry import Registry
+
+    Resuming = tuple[Callable[[], AbstractContextManager[str]], list[bool | None]]
 
 BLOB = b"content"
 DIGEST = digest_of(BLOB)
@@ -129,6 +135,50 @@ class TestProxies:
         assert find_proxy("https://inside.example/v2/") == ""
         assert find_proxy("https://127.0.0.1:5000/v2/") == ""
         assert find_proxy("https://localhost/v2/") == ""
+
+
+@pytest.fixture
+def resuming(certificates: Path) -> Resuming:
+    """Makes servers that close after each answer; and whether each connection took up a TLS session."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    reused: list[bool | None] = []
+
+    def script(sock: socket.socket) -> None:
+        assert isinstance(sock, ssl.SSLSocket)
+        reused.append(sock.session_reused)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\n")
+
+    return partial(peer, script, tls=context), reused
+
+
+class TestSessions:
+    @pytest.mark.parametrize("trust", ["insecure", "verified"])
+    def test_taken_up(
+        self, resuming: Resuming, ca: Path, monkeypatch: pytest.MonkeyPatch, trust: str
+    ) -> None:
+        """A connection takes up the TLS session of one before it, so that nobody signs or verifies again."""
+        server, reused = resuming
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+        with server() as address:
+            credential = Credential(origin="none", insecure=trust == "insecure")
+            asking = Clients(QUICK, lambda _: credential).at(address)
+            sizes = [asking.head_blob(Repository(address, "team/app"), DIGEST) for _ in range(3)]
+
+        assert (sizes, reused) == ([7, 7, 7], [False, True, True])
+
+    def test_not_elsewhere(self, resuming: Resuming) -> None:
+        """A session is offered to its own server alone, and never in place of a look at the certificate."""
+        server, reused = resuming
+        with server() as one, server() as other:
+            careless = Clients(QUICK, lambda _: Credential(origin="none", insecure=True))
+            for address in (one, other):
+                careless.at(address).head_blob(Repository(address, "team/app"), DIGEST)
+            careful = Clients(QUICK, lambda _: Credential(origin="none"))
+            with pytest.raises(RegistryError) as caught:
+                careful.at(one).head_blob(Repository(one, "team/app"), DIGEST)
+
+        assert (caught.value.fault.code, reused) == ("CERTIFICATE", [False, False])
 
 
 _HELLO = b"\x16"
