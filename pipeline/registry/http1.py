@@ -137,8 +137,8 @@ class Reply:
         """Whether all of the body has been read."""
         if not self._left and not self._chunked:
             self.over = True
-        if self._left < 0 and not self.over:
-            self.closes = True
+        if (self._left < 0 and not self.over) or self.status < HTTPStatus.OK:
+            self.closes = True  # behind an interim answer the final one is still to come
 
     @property
     def sock(self) -> socket.socket:

@@ -1,0 +1,56 @@
+"""Which connections are used again: none on which anything of another answer may lie, or may still come."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.registry.wire import Wire
+from tests.unit.registry.peers import peer
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from pipeline.registry.wire import Answer
+
+FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@contextmanager
+def wired() -> Iterator[Wire]:
+    """Connections that verify nobody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    wire = Wire(context, dial=5)
+    try:
+        yield wire
+    finally:
+        wire.close()
+
+
+def ask(wire: Wire, url: str) -> Answer:
+    """The answer to one request."""
+    return wire.send("GET", url, headers={}, body=b"", timeout=(5, 5))
+
+
+def finished(answer: Answer) -> socket.socket:
+    """Be done with an answer; the socket that it came from."""
+    answer.read(1 << 16)
+    answer.close()
+    return answer.sock
+
+
+@pytest.mark.parametrize("status", [101, 102, 103])
+def test_interim(status: int) -> None:
+    """Behind an interim answer the final one is still to come: no other request goes out before it."""
+    interim = b"HTTP/1.1 %d Wait\r\n\r\n" % status
+    with peer(lambda sock: sock.sendall(interim)) as address, wired() as wire:
+        first = finished(ask(wire, f"http://{address}/one"))
+        second = finished(ask(wire, f"http://{address}/two"))
+
+    assert first is not second
