@@ -67,8 +67,8 @@ class Line:
         self.close = weakref.finalize(self, connection.close)
         """Close it: at the latest when its thread has ended, or nobody comes back to its answer."""
         self.idle_since = time.monotonic()
-        self.busy = False
-        """Whether an answer on it is still being read."""
+        self.reply: Reply | None = None
+        """The answer on it that is still being read."""
         self._answered = self._remembered = False
 
     def ask(
@@ -234,9 +234,9 @@ class _Origin:
 
     def release(self, line: Line, reply: Reply) -> None:
         """Take a connection back behind an answer; a second time it does nothing."""
-        if not line.busy:
+        if line.reply is not reply:
             return
-        line.busy = False
+        line.reply = None
         line.remember()
         if reply.reusable and len(self._free) < _MOST_LINES:
             line.idle_since = time.monotonic()
@@ -299,7 +299,7 @@ class Wire:
         except BaseException:
             line.close()
             raise
-        line.busy = True
+        line.reply = reply
         release = partial(origin.release, line, reply)
         return Answer(reply, url, patience=timeout[1], release=release, waited=waited)
 

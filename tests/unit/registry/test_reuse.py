@@ -54,3 +54,15 @@ def test_interim(status: int) -> None:
         second = finished(ask(wire, f"http://{address}/two"))
 
     assert first is not second
+
+
+def test_closed_twice() -> None:
+    """Who closes an answer a second time does not take away the connection from whose turn it is by then."""
+    with peer(lambda sock: sock.sendall(FINE)) as address, wired() as wire:
+        first = ask(wire, f"http://{address}/one")
+        first.close()
+        second = ask(wire, f"http://{address}/two")
+        first.close()
+        third = ask(wire, f"http://{address}/three")
+
+        assert first.sock is second.sock is not third.sock
