@@ -136,9 +136,11 @@ class Line:
 
     def is_fit(self) -> bool:
         """Whether another request may go out: it did not lie idle for long, nor has the peer said or ended
-        anything since.
+        anything since: in what TLS has decrypted already no other would see it.
         """
-        return time.monotonic() - self.idle_since <= _MAX_IDLE and not wait_for_read(self.sock, timeout=0)
+        if time.monotonic() - self.idle_since > _MAX_IDLE or wait_for_read(self.sock, timeout=0):
+            return False
+        return not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending())
 
 
 def _joined(head: bytes, body: Iterable[Piece]) -> Iterable[Piece]:

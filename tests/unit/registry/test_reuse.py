@@ -14,6 +14,7 @@ from tests.unit.registry.peers import peer
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pipeline.registry.wire import Answer
 
@@ -66,3 +67,19 @@ def test_closed_twice() -> None:
         third = ask(wire, f"http://{address}/three")
 
         assert first.sock is second.sock is not third.sock
+
+
+def test_more_than_announced(certificates: Path) -> None:
+    """What TLS has decrypted beyond the length of a body is not taken for the next answer."""
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
+        sock.sendall(b"abc" + FINE)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    with peer(script, tls=context) as address, wired() as wire:
+        first = finished(ask(wire, f"https://{address}/one"))
+        second = finished(ask(wire, f"https://{address}/two"))
+
+    assert first is not second
