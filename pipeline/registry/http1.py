@@ -130,8 +130,11 @@ class Reply:
         said = self.fields.get("connection").lower()
         self.closes = "close" in said if version else "keep-alive" not in said
         """Whether the connection is of no further use."""
-        self._chunked = self.fields.get("transfer-encoding").lower() == "chunked"
-        self._left = 0 if self._chunked else self._length()
+        coding = self.fields.get("transfer-encoding").lower()
+        self._chunked = coding == "chunked"
+        # Of a coding that nobody asked for only the end of the connection is the end (RFC 9112, 6.3).
+        unknown = coding not in {"", "identity", "chunked"}
+        self._left = 0 if self._chunked else -1 if unknown else self._length()
         """Bytes that are left of the body, or of the chunk; -1: it ends with the connection."""
         self.over = method == "HEAD" or self.status in _NO_BODY or self.status < HTTPStatus.OK
         """Whether all of the body has been read."""

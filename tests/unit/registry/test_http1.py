@@ -234,6 +234,7 @@ def test_broken_off() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
         b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 3\r\n\r\nabc",
     ],
 )
 def test_not_again(sent: bytes) -> None:
