@@ -108,6 +108,7 @@ class CheckedBlob:
             if self._running:
                 self._running.update(piece)
             if self.offset + len(piece) == self.size:
+                piece = bytes(piece)  # looking for the end asks for more: this one would not be good any more
                 self._end()
             yield piece
             self.offset += len(piece)
