@@ -57,7 +57,7 @@ def resolve(base: str, location: str, *, insecure: bool) -> str:
             raise StrayError(f"the registry leads away from https, to {host}")
     if host != ours.hostname and _nearness(host) > _nearness(ours.hostname or ""):
         raise StrayError(f"the registry leads to {host}, which is of this machine or its cloud")
-    return url
+    return target.scheme + url[len(target.scheme) :]  # urljoin leaves another one than ours as it is written
 
 
 def resolve_realm(base: str, realm: str, *, insecure: bool) -> str:

@@ -24,6 +24,14 @@ class TestResolve:
         """Locations of every form lead where they should, their escapes untouched."""
         assert url == resolve(BASE, location, insecure=False)
 
+    @pytest.mark.parametrize("base", [BASE, BASE.replace("https", "http")])
+    @pytest.mark.parametrize("scheme", ["HTTP", "HTTPS"])
+    def test_capitals(self, base: str, scheme: str) -> None:
+        """A scheme in capitals is that scheme, whatever the registry's own is."""
+        url = resolve(base, f"{scheme}://other.example/X?Y", insecure=True)
+
+        assert url == f"{scheme.lower()}://other.example/X?Y"
+
     @pytest.mark.parametrize(
         "location",
         [
