@@ -23,6 +23,8 @@ _MAX_HEAD = 128 << 10
 _MAX_LINE = 64 << 10
 """Bytes of a chunk's size with its extensions, or of a trailer."""
 _MAX_FIELDS = 100
+_MAX_LENGTH = 1 << 10
+"""Characters of a Content-Length: Python takes no number of more than 4,300 digits."""
 _RECV = 64 << 10
 _END = re.compile(rb"\r?\n\r?\n")
 _FOLD = re.compile(r"\r?\n[ \t]+")
@@ -233,6 +235,8 @@ class Reply:
     def _length(self) -> int:
         """Bytes by Content-Length; -1: it says nothing that can be understood."""
         said = self.fields.get("content-length")
+        if len(said) > _MAX_LENGTH:
+            raise ProtocolError("the answer's length is no number of bytes")
         if said.isascii() and said.isdigit():
             return int(said)
         lengths = {part.strip() for part in said.split(",")}

@@ -179,6 +179,7 @@ def test_interim() -> None:
         (b"HTTP/1.1 200 OK\r\nA: " + b"x" * (1 << 18) + b"\r\n\r\n", ProtocolError),
         (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 101 + b"\r\n", ProtocolError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n", ProtocolError),
         (b"HTTP/2 200 OK\r\n\r\n", ProtocolError),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", ProtocolError),
     ],
