@@ -223,7 +223,7 @@ class Reply:
         self._at = found.end()
         if "\n " in text or "\n\t" in text:
             text = _FOLD.sub(" ", text)
-        first, *lines = text.split("\r\n") if "\r" in text else text.split("\n")
+        first, *lines = text.replace("\r\n", "\n").split("\n")
         status = _STATUS.fullmatch(first)
         if not status:
             raise ProtocolError("what came is no answer of HTTP/1")

@@ -190,6 +190,16 @@ def test_unsound(sent: bytes, error: type[Exception]) -> None:
         ours(sent)
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n"])
+def test_mixed_ends(end: bytes, blank: bytes) -> None:
+    """Each line of a head may end in its own way, as where a script behind the server wrote some of them."""
+    reply = ours(b"HTTP/1.1 200 OK" + end + b"ETag: a\nContent-Length: 5\r\nX: y" + end + blank + b"abcde")
+
+    assert {"etag": "a", "content-length": "5", "x": "y"} == dict(reply.fields)
+    assert (body_of(reply), reply.reusable) == (b"abcde", True)
+
+
 def test_said_twice() -> None:
     """A length that is said twice is that length."""
     reply = ours(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nabcde")
