@@ -26,6 +26,7 @@ _MAX_FIELDS = 100
 _MAX_LENGTH = 1 << 10
 """Characters of a Content-Length: Python takes no number of more than 4,300 digits."""
 _RECV = 64 << 10
+_BEGIN = b"HTTP/1."
 _END = re.compile(rb"\r?\n\r?\n")
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _STATUS = re.compile(r"HTTP/1\.(\d) +(\d{3})(?: .*)?")
@@ -218,7 +219,9 @@ class Reply:
             piece = self._sock.recv(_RECV)
             if not piece:
                 raise http.client.RemoteDisconnected("the head of the answer broke off")
-            self._rest += piece
+            self._rest, self._at = self._rest[self._at :] + piece, 0
+            if not _BEGIN.startswith(self._rest[: len(_BEGIN)]):
+                raise ProtocolError("what came is no answer of HTTP/1")
         text = self._rest[self._at : found.start()].decode("iso-8859-1")
         self._at = found.end()
         if "\n " in text or "\n\t" in text:

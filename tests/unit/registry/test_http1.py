@@ -37,6 +37,11 @@ class Peer:
         view[: len(piece)] = piece
         return len(piece)
 
+    @property
+    def left(self) -> int:
+        """Bytes that were not taken yet."""
+        return len(self._sent.getbuffer()) - self._sent.tell()
+
     def makefile(self, mode: str) -> io.BytesIO:
         """The same for http.client."""
         assert mode == "rb"
@@ -188,6 +193,16 @@ def test_unsound(sent: bytes, error: type[Exception]) -> None:
     """A head that breaks off, contradicts itself, or is larger than any registry's, is an error."""
     with pytest.raises(error):
         ours(sent)
+
+
+@pytest.mark.parametrize("sent", [b"220 mail.example ESMTP\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x15\x03\x01"])
+def test_other_protocol(sent: bytes) -> None:
+    """Whoever speaks something else is known by the first bytes: there may be no more of them."""
+    peer = Peer(sent + b"more", lambda: len(sent))
+    with pytest.raises(ProtocolError):
+        Reply(cast("socket.socket", peer), "GET")
+
+    assert peer.left == 4
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
