@@ -126,6 +126,8 @@ class Way:
                 raise ProxyError("Cannot connect to proxy.", error) from error
             if isinstance(error, CertificateError):
                 raise SSLError(error) from error
+            if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+                raise ProxyError("No tunnel.", OSError("no answer of HTTP from the proxy")) from error
             raise
         except BaseException:
             connection.close()
