@@ -66,8 +66,9 @@ class Deadline:
         """Wake who reads: past TLS, whose own shutdown would take its state away from the reading thread."""
         self.passed = True
         if self._sock is not None:
+            outer = getattr(self._sock, "socket", self._sock)  # what urllib3's TLS within a proxy's is on
             with suppress(OSError):
-                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(outer, socket.SHUT_RDWR)
 
 
 class _Watch:

@@ -171,7 +171,7 @@ class Reply:
             piece = self._rest[self._at : self._at + most]
             self._at += len(piece)
         else:
-            piece = self._sock.recv(most)
+            piece = self._sock.recv(most) or b""  # 0 of urllib3's TLS within a proxy's
         self._came(len(piece))
         return piece
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+import ssl
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from urllib3.exceptions import IncompleteRead
+from urllib3.util.ssltransport import SSLTransport
 
 from pipeline.errors import RegistryError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
 from pipeline.registry.client import Clients
+from pipeline.registry.deadlines import Deadline, OverdueError
+from pipeline.registry.http1 import Reply
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import QUICK
-from tests.unit.registry.peers import peer
+from tests.unit.registry.peers import endlessly, peer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from pipeline.registry.client import Client
 
 REGISTRY = "registry.example:5000"
@@ -64,3 +73,59 @@ def test_no_tunnel(
     fault = caught.value.fault
     assert ("UNREACHABLE", retryable) == (fault.code, fault.retryable)
     assert "HTTPS_PROXY" in fault.hint
+
+
+class TestWithin:
+    """TLS within the TLS of a proxy, for which urllib3 has a socket of its own kind."""
+
+    @pytest.fixture
+    def server(self, certificates: Path) -> ssl.SSLContext:
+        """What a server shows."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+        return context
+
+    @pytest.fixture
+    def trusting(self) -> ssl.SSLContext:
+        """Verifies nobody."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def test_truncated(self, server: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
+        """A body that breaks off there is one that broke off."""
+
+        def script(sock: socket.socket) -> None:
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+            sock.sendall(b"abc")
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+        with peer(script, tls=server) as address, asked(address, trusting) as sock:
+            reply = Reply(sock, "GET")
+
+            assert reply.read(5) == b"abc"
+            with pytest.raises(IncompleteRead):
+                reply.read(5)
+
+    def test_overdue(self, server: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
+        """Who drips there has no more time than elsewhere, and all others are looked after as before."""
+        drip = endlessly(b"HTTP/1.1 200 OK\r\nX: ", b"x")
+        for _ in range(2):
+            with (
+                peer(drip, tls=server) as address,
+                asked(address, trusting) as sock,
+                pytest.raises(OverdueError),
+                Deadline(sock, 0.1),
+            ):
+                Reply(sock, "GET")
+
+
+@contextmanager
+def asked(address: str, context: ssl.SSLContext) -> Iterator[socket.socket]:
+    """A connection on which a request has gone out."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as inner:
+        sock = SSLTransport(inner, context)
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        yield cast("socket.socket", sock)
