@@ -57,7 +57,7 @@ class BlobBody:
         self.total = max(self.sizes, default=-1)
         """Size of the whole blob as the server states it, -1 where it does not."""
         etag = response.headers.get("ETag", "")
-        self.etag = etag if etag.startswith('"') and not host else ""
+        self.etag = etag if etag.startswith('"') and etag.isprintable() and not host else ""
         """A strong validator of the registry itself, for If-Range; empty: there is none."""
         self._iterator: Iterator[memoryview] | None = None
 

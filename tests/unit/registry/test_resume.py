@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.errors import RegistryError, ThrottledError
+from pipeline.model.reference import Repository
+from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.resume import ResumingBody
 from tests.registry.content import digest_of, layer
 from tests.registry.faults import Drop, Fault, Reply, throttle
-from tests.unit.registry.asking import client, repository
+from tests.unit.registry.asking import ANONYMOUS, QUICK, client, repository
+from tests.unit.registry.peers import peer
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
@@ -128,3 +132,20 @@ def test_etag(scripted: Scripted) -> None:
     first, second = registry.requests(method="GET", path="/blobs/")
     assert "if-range" not in first.headers
     assert second.headers.get("if-range", f'"{DIGEST}"') == f'"{DIGEST}"'
+
+
+@pytest.mark.parametrize("etag", [b'"a\rb"', b'"a\x00b"', b'"a\x85b"'])
+def test_etag_of_no_use(etag: bytes) -> None:
+    """An ETag that no header can hold is not sent back: the rest is asked for without it."""
+    head = b"HTTP/1.1 %b\r\nETag: %b\r\nContent-Length: %d\r\nContent-Range: bytes %d-3/4\r\n\r\n"
+    answers = iter([head % (b"200 OK", etag, 4, 0) + b"ab", head % (b"206 Partial", etag, 2, 2) + b"cd"])
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(next(answers))
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with peer(script) as address:
+        asking = Clients(QUICK, lambda _: ANONYMOUS).at(address)
+        asking._session._schemes[True] = "http"
+        with ResumingBody(asking, Repository(address, "team/app"), digest_of(b"abcd"), size=4) as body:
+            assert b"".join(map(bytes, body)) == b"abcd"
