@@ -76,6 +76,8 @@ class TLSPool(HTTPSConnectionPool):
     ConnectionCls = TLSConnection
 
 
+_PORTS = {"http": ":80", "https": ":443"}
+"""That are not said, as http.client, curl and those who sign URLs have it."""
 _POOLS: dict[str, Any] = {"http": Pool, "https": TLSPool}
 
 
@@ -103,7 +105,8 @@ class Way:
         forwarded = self._pool.proxy is not None and not self._tunnels
         self.prefix = origin if forwarded else ""
         """What stands before a path in the request line: a proxy that forwards wants to know the host."""
-        self.fields: Mapping[str, str] = {"Host": netloc, **(self._pool.proxy_headers if forwarded else {})}
+        host = netloc.removesuffix(_PORTS[scheme]).removesuffix(":")
+        self.fields: Mapping[str, str] = {"Host": host, **(self._pool.proxy_headers if forwarded else {})}
         """Headers of every request."""
 
     def open(self) -> HTTPConnection:
