@@ -11,6 +11,7 @@ import http.client
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError, IncompleteRead, ProtocolError
@@ -26,6 +27,8 @@ _MAX_FIELDS = 100
 _MAX_LENGTH = 1 << 10
 """Characters of a Content-Length: Python takes no number of more than 4,300 digits."""
 _RECV = 64 << 10
+_MOMENT = 1.0
+"""Seconds that the whole of a piece is waited for."""
 _BEGIN = b"HTTP/1."
 _END = re.compile(rb"\r?\n\r?\n")
 _FOLD = re.compile(r"\r?\n[ \t]+")
@@ -180,16 +183,20 @@ class Reply:
 
         Args:
             view: of bytes.
-            whole: wait until it is full, or the body is over; else take what one recv brings.
+            whole: wait a moment until it is full, or the body is over; else take what one recv brings.
 
         Raises:
             Exception: as `read`, after all that came before it was handed out.
         """
         if self._failed:
             raise self._failed
+        until = monotonic() + _MOMENT if whole else 0.0
         count = self._fill(view)
         try:
-            while whole and 0 < count < len(view) and (more := self._fill(view[count:])):
+            while whole and 0 < count < len(view) and monotonic() < until:
+                more = self._fill(view[count:])
+                if not more:
+                    break
                 count += more
         except (HTTPError, OSError) as error:
             self._failed = error  # what came before it need not be asked for again

@@ -202,7 +202,7 @@ class Answer:
 
         Args:
             view: of bytes.
-            whole: wait until it is full, or the body is over; else take what one recv brings.
+            whole: wait a moment until it is full, or the body is over; else take what one recv brings.
             seconds: allowed for it.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import itertools
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -251,6 +252,17 @@ def test_broken_off() -> None:
 
     assert buffer[:count] == b"abc"
     assert not reply.reusable
+
+
+def test_slower_than_thought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes slowly is handed out before a piece of it is whole: it would seem to be no progress."""
+    reply = ours(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n" + b"x" * 50, sizes=lambda: 1)
+    clock = itertools.count(0.0, 0.1)
+    monkeypatch.setattr("pipeline.registry.http1.monotonic", lambda: next(clock))
+    first = reply.readinto(memoryview(bytearray(50)), whole=True)
+
+    assert 1 < first < 20
+    assert body_of(reply) == b"x" * (50 - first)
 
 
 @pytest.mark.parametrize(
