@@ -11,7 +11,7 @@ import ipaddress
 import os
 import ssl
 import threading
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -51,6 +51,11 @@ class Context(ssl.SSLContext):
     _MOST = 64
     """Peers of which a session is kept."""
 
+    def __init__(self, _protocol: int) -> None:
+        """Keep nothing yet; `_protocol` is for SSLContext's __new__."""
+        self._lock = threading.Lock()
+        self._sessions: dict[tuple[object, ...], ssl.SSLSession] = {}
+
     def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
         """As SSLContext has it."""
         options.setdefault("session", self._sessions.get(_peer(sock, options.get("server_hostname"))))
@@ -60,15 +65,11 @@ class Context(ssl.SSLContext):
         """Keep the session of a connection on which something was received: that is when it can be kept."""
         peer, session = _peer(sock, sock.server_hostname), sock.session
         if session is not None and session.has_ticket:
-            self._sessions.pop(peer, None)
-            self._sessions[peer] = session
-            if len(self._sessions) > self._MOST:
-                self._sessions.pop(next(iter(self._sessions)), None)
-
-    @cached_property
-    def _sessions(self) -> dict[tuple[object, ...], ssl.SSLSession]:
-        """By peer."""
-        return {}
+            with self._lock:
+                self._sessions.pop(peer, None)
+                self._sessions[peer] = session
+                if len(self._sessions) > self._MOST:
+                    del self._sessions[next(iter(self._sessions))]
 
 
 def _peer(sock: socket.socket, name: str | None) -> tuple[object, ...]:
@@ -80,9 +81,7 @@ def _peer(sock: socket.socket, name: str | None) -> tuple[object, ...]:
 
 
 @lru_cache(maxsize=64)
-def _make_context(
-    bundles: tuple[str, ...], places: str, own: tuple[Path, ...], *, insecure: bool
-) -> Context:
+def _make_context(bundles: tuple[str, ...], places: str, own: tuple[Path, ...], *, insecure: bool) -> Context:
     context = Context(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
     if insecure:
