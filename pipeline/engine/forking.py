@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Signals that are the supervisor's business, though the terminal sends them to all."""
-_PRELOAD = ["pipeline.engine.worker", "pipeline.stages.run"]
+_PRELOAD = ["pipeline.engine.preload"]
 
 
 def context() -> Context:
