@@ -34,7 +34,10 @@ MOMENTS = [
         ("import", f"pipeline.{name}")
         for name in ("config.rules", "engine.supervisor", "records", "log.sink")
     ),
-    *(("import", name) for name in ("argparse", "difflib", "yaml", "diskcache", "multiprocessing.context")),
+    *(
+        ("import", name)
+        for name in ("argparse", "difflib", "structlog", "diskcache", "multiprocessing.context")
+    ),
     ("open", "images.json"),
     ("open", "auth.json"),
     ("sqlite3.connect", "cache.db"),
