@@ -26,7 +26,7 @@ _MAX_LINE = 64 << 10
 _MAX_FIELDS = 100
 _MAX_LENGTH = 1 << 10
 """Characters of a Content-Length: Python takes no number of more than 4,300 digits."""
-_RECV = 64 << 10
+_RECV = 16 << 10
 _MOMENT = 1.0
 """Seconds that the whole of a piece is waited for."""
 _BEGIN = b"HTTP/1."
