@@ -381,7 +381,7 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         code = 130
     except SystemExit as end:  # argparse's, after --help
-        code = end.code if isinstance(end.code, int) else 1
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     codes.append(code)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # How it ended is said; Python's own end takes a moment, in which nothing is to change that.

@@ -161,8 +161,8 @@ def read_only(path: Path) -> sqlite3.Connection:
     """
     file = (path / STORE / DATABASE).absolute()
     connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, isolation_level=None)
-    # Bytes that are no text would raise an error for the whole page of rows that they stand in.
     connection.execute("PRAGMA cache_size = -512")
+    # Bytes that are no text would raise an error for the whole page of rows that they stand in.
     connection.text_factory = lambda content: content.decode(errors="replace")
     return connection
 

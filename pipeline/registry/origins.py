@@ -11,8 +11,9 @@ import re
 import socket
 from urllib.parse import quote, urljoin, urlsplit
 
-_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
-_SENDABLE = re.compile(r"[!-~]+")
+PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+SENDABLE = re.compile(r"[!-~]+")
+"""What a request line can hold as it is."""
 _NETLOC = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """Host and port as all parsers read them alike: no user, no escapes."""
 _METADATA = frozenset({"100.100.100.200", "168.63.129.16", "fd00:ec2::254", "metadata.google.internal"})
@@ -39,10 +40,10 @@ def resolve(base: str, location: str, *, insecure: bool) -> str:
             link-local address, where clouds keep the credentials of their machines.
     """
     origin = base[: base.find("/", len("https://")) + 1]
-    if origin and location.startswith(origin) and _SENDABLE.fullmatch(location):
+    if origin and location.startswith(origin) and SENDABLE.fullmatch(location):
         return location
     try:
-        url = urljoin(base, quote(location.encode("latin-1", "replace"), safe=_PRINTABLE))
+        url = urljoin(base, quote(location.encode("latin-1", "replace"), safe=PRINTABLE))
         ours, target = urlsplit(base), urlsplit(url)
         host, _ = target.hostname or "", target.port  # the port is checked where it is read
     except ValueError:

@@ -249,8 +249,7 @@ class Session:
             fault = fault_of(call.purpose, error, host=host, insecure=call.insecure)
             self._note(call, url, began, code=fault.code)
             raise RegistryError(fault) from None
-        if meter.timed or meter.debug:
-            self._note(call, url, began, answer=response)
+        self._note(call, url, began, answer=response)
         meter.waited[self.registry] += response.waited
         if isinstance(call.body, bytes):
             meter.written += len(call.body)

@@ -45,7 +45,7 @@ def make_context(registry: str, *, insecure: bool) -> Context:
 class Context(ssl.SSLContext):
     """A TLS context whose connections take up where an earlier one with the same peer left off.
 
-    Neither side then signs or checks a certificate again: a third of the handshake (RFC 8446, 2.2).
+    Neither side then signs or checks a certificate again (RFC 8446, 2.2).
     """
 
     _MOST = 64

@@ -22,6 +22,7 @@ from urllib3.util.wait import wait_for_read
 from pipeline.registry.connections import Way
 from pipeline.registry.deadlines import Deadline
 from pipeline.registry.http1 import Reply, compose
+from pipeline.registry.origins import PRINTABLE, SENDABLE
 from pipeline.registry.tls import Context
 
 if TYPE_CHECKING:
@@ -40,9 +41,6 @@ _SMALL = 64 << 10
 """Bytes of a body that are worth copying, so that they go out together with the head."""
 _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]+)?")
 """Scheme, host with port, path, query; a fragment is nobody's business but the reader's (RFC 3986, 3.5)."""
-_SENDABLE = re.compile(r"[!-~]+")
-_KEPT = "".join(map(chr, range(ord("!"), ord("~") + 1)))
-
 
 Piece = bytes | memoryview
 """Some bytes of a body; good until the next ones are asked for."""
@@ -291,8 +289,8 @@ class Wire:
         assert parts is not None, "an absolute URL, by contract"
         origin = self._origin(*parts.group(1, 2))
         target = f"{parts[3] or '/'}{parts[4] or ''}"
-        if not _SENDABLE.fullmatch(target):
-            target = quote(target, safe=_KEPT)
+        if not SENDABLE.fullmatch(target):
+            target = quote(target, safe=PRINTABLE)
         way = origin.way
         head = compose(method, way.prefix + target, {**way.fields, **headers}, length=len(body))
         line = origin.take()

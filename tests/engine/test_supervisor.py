@@ -223,3 +223,17 @@ def test_worker_is_kept_free(tmp_path: Path) -> None:
     crew.dismiss(timeout=1.0)
 
     assert ((False, False), (False, True), True) == (busy, idle, after)
+
+
+def test_next_stage_is_started_ahead(tmp_path: Path) -> None:
+    """The worker that resolves is started while the first one still expands, and once."""
+    crew = Run(tmp_path, f"{SOURCE}/a:v1").supervisor._crew
+    try:
+        expanding = crew.pick("expand", 0.0)
+        ahead = [crew.start_ahead(expanding.stage, 0.0) for _ in range(2)]
+
+        assert [member.stage if member else None for member in ahead] == ["resolve", None]
+        assert ahead[0] is crew.pick("resolve", 0.0)
+        assert crew.start_ahead("resolve", 0.0) is None
+    finally:
+        crew.dismiss(timeout=10.0)

@@ -15,6 +15,7 @@ from pipeline.config.nodes import Document
 from pipeline.config.text import read_document
 from pipeline.errors import FileError
 from tests.unit.config.words import attempt, plain, write
+from tests.unit.stores import python
 
 WITHOUT_POWERS = (
     "setpriv",
@@ -140,3 +141,17 @@ def test_never_raises_anything_else(tmp_path: Path, content: bytes, name: str) -
 
     assert isinstance(found, Document | FileError)
     assert str(path) == found.path
+
+
+@pytest.mark.parametrize(("name", "imported"), [("rules.json", False), ("rules.yaml", True)])
+def test_imports(tmp_path: Path, name: str, imported: bool) -> None:  # noqa: FBT001 - a column
+    """Yaml is imported for YAML alone."""
+    file = tmp_path / name
+    file.write_text('{"a": "b"}')
+    script = (
+        "import sys, pathlib; from pipeline.config.text import read_document;"
+        " read_document(pathlib.Path(sys.argv[1])); print('yaml' in sys.modules)"
+    )
+    said, _ = python(script, file).communicate(timeout=30)
+
+    assert said == f"{imported}\n"

@@ -44,3 +44,14 @@ def test_no_rich() -> None:
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert found.stdout == "[]\n"
+
+
+def test_log_without_rich() -> None:
+    """Nor does its log, whose structlog would bring rich along; who wants rich gets it afterwards."""
+    script = (
+        "import sys; from pipeline.log import open_log; open_log(None, level='info', run='7f3a');"
+        " print('structlog' in sys.modules, 'rich' in sys.modules); import rich; print(rich.__name__)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert found.stdout == "True False\nrich\n"

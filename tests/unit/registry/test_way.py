@@ -1,12 +1,14 @@
-"""How an origin is named in the requests to it."""
+"""How an origin is reached, and named in the requests to it."""
 
 from __future__ import annotations
 
+import os
 import ssl
 
 import pytest
 
 from pipeline.registry.connections import Way
+from tests.unit.stores import python
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,21 @@ def test_host(scheme: str, netloc: str, host: str) -> None:
     way = Way(scheme, netloc, context=ssl.create_default_context(), dial=5)
 
     assert way.fields["Host"] == host
+
+
+@pytest.mark.parametrize("proxy", ["", "http://proxy.example:3128"])
+def test_imports(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests is imported where there is a proxy alone."""
+    for name in os.environ:
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    if proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+    script = (
+        "import ssl, sys, pipeline.stages.run; from pipeline.registry.connections import Way;"
+        " Way('https', 'registry.example', context=ssl.create_default_context(), dial=5);"
+        " print('requests' in sys.modules)"
+    )
+    said, _ = python(script).communicate(timeout=30)
+
+    assert said == f"{bool(proxy)}\n"
