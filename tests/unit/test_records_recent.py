@@ -49,6 +49,7 @@ def test_as_the_store(before: dict[str, str], steps: list[tuple[str, str, str]],
                     store.put(key, rows[key])
                     recent.keep(key, rows[key])
                 assert recent.text(key) == rows.get(key)
+            assert [recent.text(key) for key in "abcdef"] == [rows.get(key) for key in "abcdef"]
     finally:
         records_recent._MOST = usual
 
