@@ -3,7 +3,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline import records_recent
@@ -32,6 +32,8 @@ class Store:
             self.database.execute("INSERT INTO Cache VALUES (?, ?, 1, 1, NULL)", (key, value))
 
 
+@example({}, [("a", "write", "1"), ("b", "write", "2")], 1)
+@example({}, [("a", "write", "1"), ("a", "remove", ""), ("b", "write", "2"), ("c", "write", "3")], 1)
 @given(st.dictionaries(KEYS, st.text(max_size=2), max_size=4), STEPS, st.integers(1, 4))
 def test_as_the_store(before: dict[str, str], steps: list[tuple[str, str, str]], most: int) -> None:
     """What is remembered says what the store would say, however little of it is remembered."""
