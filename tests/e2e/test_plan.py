@@ -173,6 +173,8 @@ def test_real_registries(command: Command, docker_registry: StartRegistry, layou
     done, promised = kinds(mirror.requests()[len(asked) :]), by_kind(plan, mirror.address)
     # How many mounts are read back depends on how many were under way when the first one was found.
     assert abs(done.pop("HEAD blob") - promised.pop("HEAD blob")) <= run["blobs"]["mounted"]
+    # A manifest that has a tag and is in an index too goes up once or twice: that depends on which is first.
+    assert abs(done.pop("PUT manifest") - promised.pop("PUT manifest")) <= len(rules)
     assert abs(same_but_for_news(plan, run, promised=promised, done=done)) <= len(rules)
     assert plan["requests"]["made"] == middle - seen + len(asked)
 
