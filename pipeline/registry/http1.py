@@ -75,6 +75,11 @@ class Fields(Mapping[str, str]):
         return len(self._values)
 
 
+def _is_interim(status: int) -> bool:
+    """Whether the final answer follows (RFC 9110, 15.2): proxies send 102 and 103 without being asked."""
+    return HTTPStatus.CONTINUE <= status < HTTPStatus.OK and status != HTTPStatus.SWITCHING_PROTOCOLS
+
+
 def compose(method: str, target: str, fields: Mapping[str, str | bytes], *, length: int) -> bytes:
     """The head of a request.
 
@@ -126,12 +131,12 @@ class Reply:
     )
 
     def __init__(self, sock: socket.socket, method: str) -> None:
-        """Read the head; interim answers of 100 are passed over."""
+        """Read the head; interim answers are passed over, all but the change to another protocol."""
         self._sock = sock
         self._rest, self._at = b"", 0
         self._failed: HTTPError | OSError | None = None
         self.status: int = HTTPStatus.CONTINUE
-        while self.status == HTTPStatus.CONTINUE:
+        while _is_interim(self.status):
             version = self._read_head()
         said = self.fields.get("connection").lower()
         self.closes = "close" in said if version else "keep-alive" not in said
@@ -147,7 +152,7 @@ class Reply:
         if not self._left and not self._chunked:
             self.over = True
         if (self._left < 0 and not self.over) or self.status < HTTPStatus.OK:
-            self.closes = True  # behind an interim answer the final one is still to come
+            self.closes = True  # what follows is not HTTP/1
 
     @property
     def sock(self) -> socket.socket:

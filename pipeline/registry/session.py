@@ -255,7 +255,7 @@ class Session:
             meter.written += len(call.body)
         if response.status_code < _OK:
             response.close()
-            words = f"an interim answer ({response.status_code}) where the final one was due"
+            words = f"status {response.status_code} where a final answer was due"
             raise RegistryError(fault_for(call.purpose, words=words, code="CONNECTION_LOST", retryable=True))
         return response
 

@@ -30,7 +30,7 @@ SLOW = {
     "status line": (b"HTTP/1.1 200 ", b"O"),
     "header": (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
     "headers": (HEAD, b"X-More: 1\r\n"),
-    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "interim answers": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "body with a length": (HEAD + b"Content-Length: 1000000\r\n\r\n", b" "),
     "body up to the end": (HEAD + b"Connection: close\r\n\r\n", b" "),
     "size of a chunk": (CHUNKED, b"0"),

@@ -168,12 +168,20 @@ def test_any_chunks(sent: bytes) -> None:
         body_of(ours(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + sent))
 
 
-def test_interim() -> None:
-    """An interim answer is passed over."""
-    sent = b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
-    reply = ours(sent, "PUT")
+@pytest.mark.parametrize("statuses", [(100,), (102,), (103, 103), (199, 100, 103)])
+def test_interim(statuses: tuple[int, ...]) -> None:
+    """Interim answers are passed over, however many and whatever their status."""
+    interim = b"".join(b"HTTP/1.1 %d Wait\r\nA: b\r\n\r\n" % status for status in statuses)
+    reply = ours(interim + b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", "PUT")
 
-    assert (201, True) == (reply.status, reply.reusable)
+    assert (201, True, None) == (reply.status, reply.reusable, reply.fields.get("A", None))
+
+
+def test_protocol_changed() -> None:
+    """An answer that changes the protocol is no interim one: what follows it is not HTTP/1."""
+    reply = ours(b"HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    assert (101, False) == (reply.status, reply.reusable)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pipeline.registry.wire import Wire
 from tests.unit.registry.peers import peer
 
@@ -46,11 +44,10 @@ def finished(answer: Answer) -> socket.socket:
     return answer.sock
 
 
-@pytest.mark.parametrize("status", [101, 102, 103])
-def test_interim(status: int) -> None:
-    """Behind an interim answer the final one is still to come: no other request goes out before it."""
-    interim = b"HTTP/1.1 %d Wait\r\n\r\n" % status
-    with peer(lambda sock: sock.sendall(interim)) as address, wired() as wire:
+def test_other_protocol() -> None:
+    """On a connection that speaks another protocol from now on no other request goes out."""
+    switched = b"HTTP/1.1 101 Wait\r\n\r\n"
+    with peer(lambda sock: sock.sendall(switched)) as address, wired() as wire:
         first = finished(ask(wire, f"http://{address}/one"))
         second = finished(ask(wire, f"http://{address}/two"))
 

@@ -147,10 +147,10 @@ class TestRetries:
         assert first == second != third
 
     def test_interim_answer(self, scripted: Scripted) -> None:
-        """An interim status where the final one was due is a lost connection."""
+        """A change of the protocol, which nobody asked for, is a lost connection."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
-        registry.fault(Fault(action=Reply(status=103)))
+        registry.fault(Fault(action=Reply(status=101)))
 
         assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
 
