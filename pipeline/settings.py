@@ -11,6 +11,8 @@ MIB = 1 << 20
 
 MAX_MANIFEST = 4 * MIB
 """Bytes of one manifest; the limit of distribution and of skopeo."""
+MAX_TAG_PAGE = 32 * MIB
+"""Bytes of one page of a tag list: some registries know no pages."""
 MAX_CONFIG = 8 * MIB
 """Bytes of an image's config that a platform filter reads."""
 MAX_DEPTH = 5

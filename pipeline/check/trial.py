@@ -132,7 +132,7 @@ def _pull(client: Client, aim: Aim, found: Finding) -> Finding:
         name = name or listed
         if not listed:
             return _warn(found, "there are no tags yet", "nothing will be copied from there")
-    if client.head_manifest(Reference(repository, name)) is None:
+    if client.head_manifest(Reference(repository, name), sure=True) is None:
         return _missing(client, repository, name, found)
     return found
 

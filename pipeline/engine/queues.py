@@ -15,15 +15,15 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pipeline.settings import MIB
+from pipeline.settings import MAX_TAG_PAGE, MIB
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from pipeline.model.messages import Answer, Task
 
-MAX_MESSAGE = 8 * MIB
-"""Bytes of one pickled message; a manifest of 4 MiB and its events fit twice."""
+MAX_MESSAGE = MAX_TAG_PAGE + 8 * MIB
+"""Bytes of one pickled message: names take 2 % more than in the JSON of a page of tags at most."""
 _HEADER = 4
 _READ = MIB
 _AT_ONCE = 64

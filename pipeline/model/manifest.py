@@ -52,8 +52,10 @@ is missing (distribution 2.8)."""
 IMAGE_CONFIG_TYPES = frozenset({_DOCKER_CONFIG, _OCI_CONFIG})
 """Config blobs that state a platform."""
 
-_OPAQUE = frozenset({"", "application/json", "text/plain", "application/octet-stream", "binary/octet-stream"})
-"""Content types that say nothing of a manifest: proxies and object stores send them."""
+_OPAQUE = frozenset(
+    {"", "application/json", "text/html", "text/plain", "application/octet-stream", "binary/octet-stream"}
+)
+"""Content types that say nothing of a manifest: proxies, object stores and web frameworks send them."""
 _MAX_SIZE = (1 << 63) - 1
 _OTHERS: Mapping[Kind, tuple[str, ...]] = {
     "index": ("config", "layers", "fsLayers"),

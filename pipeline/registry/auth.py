@@ -60,6 +60,11 @@ class Auth:
         self._rejected: set[str] = set()
         self._warned: set[str] = set()
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens that are held, to be hidden in what a registry repeats."""
+        return self._tokens.values()
+
     def name_origin(self, credential: Credential) -> None:
         """Say once per process which credential a registry gets; never its values."""
         if credential.origin in self._named:

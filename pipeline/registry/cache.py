@@ -112,6 +112,12 @@ class TokenCache:
             with self._lock:
                 slot.users -= 1
 
+    def values(self) -> tuple[str, ...]:
+        """All tokens that are held."""
+        with self._lock:
+            slots = tuple(self._slots.values())
+        return tuple(token.value for slot in slots for token in slot.tokens)
+
     def discard(self, value: str) -> None:
         """Drop the token with that value, wherever it is: the registry does not take it."""
         with self._lock:

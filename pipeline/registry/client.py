@@ -8,10 +8,10 @@ Source: OCI distribution specification 1.1; the places where real registries dif
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from pipeline.errors import LackingError, ManifestError, RegistryError, ThrottledError
 from pipeline.model.manifest import compute_digest
@@ -23,11 +23,12 @@ from pipeline.registry.exchange import Exchange
 from pipeline.registry.faults import fault_for
 from pipeline.registry.forms import Forms
 from pipeline.registry.greeting import greet
+from pipeline.registry.listing import MAX_ENTRIES, TagPage, parse_tags, turn
 from pipeline.registry.purpose import Purpose
-from pipeline.registry.responses import next_link, parse_json, parse_size
+from pipeline.registry.responses import is_html, is_page, parse_json, parse_size
 from pipeline.registry.session import REDIRECTS, Call, Session, finish
 from pipeline.registry.upload import Upload, confirms
-from pipeline.settings import MAX_MANIFEST, MIB
+from pipeline.settings import MAX_MANIFEST, MAX_TAG_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,10 +49,6 @@ ACCEPT = (
     "application/vnd.docker.distribution.manifest.v1+json, application/vnd.oci.artifact.manifest.v1+json"
 )
 """All types: distribution 2.8 answers 404 for an OCI manifest whose exact type is not accepted."""
-_MAX_PAGE = 7 * MIB
-"""Bytes of a page of tags; an outcome that holds it still fits into one message of a worker."""
-_MAX_TAGS = 500_000
-"""Of a page: short ones take twenty times their bytes in memory."""
 _ABSENT = frozenset({404})
 _NO_HEAD = frozenset({403, 404, 405, 500, 501, 502, 503, 504})
 """Answers to a HEAD that say nothing of a GET (404 apart): old registries, proxies, Artifactory."""
@@ -60,18 +57,6 @@ _IMMUTABLE = frozenset({400, 403, 405, 409, 412})
 
 _TAG_STAYS = ("immutable", "overwrit", "protected", "updating", "already exist")
 """What they say: ECR and Harbor, Artifactory, GitLab, Nexus, Quay."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TagPage:
-    """One page of a tag list."""
-
-    tags: tuple[str, ...]
-    """As sent: unsorted, with duplicates and names outside the grammar."""
-    next: str = ""
-    """The query of the following page; empty: this was the last one."""
-    guessed: bool = False
-    """Whether no link, but a page that was exactly full, says that there may be a following one."""
 
 
 class Clients:
@@ -132,46 +117,48 @@ class Client:
         query = page or f"n={count}"
 
         def attempt() -> TagPage:
-            response = self._exchange.ask(
-                Call(purpose=purpose, method="GET", url=f"{url}?{query}"), also=frozenset({400}), once=True
-            )
-            asked = query
+            call, asked = Call(purpose=purpose, method="GET", url=f"{url}?{query}"), query
+            response = self._exchange.ask(call, also=frozenset({400}), once=True)
             if response.status_code == HTTPStatus.BAD_REQUEST:
                 refused = self._session.error(purpose, response)
                 if isinstance(refused, ThrottledError):
                     raise refused  # ECR says so with 400
                 asked = urlencode([pair for pair in parse_qsl(query) if pair[0] != "n"])
-                response = self._exchange.ask(
-                    Call(purpose=purpose, method="GET", url=f"{url}?{asked}".rstrip("?")), once=True
-                )
-            body = self._session.read(purpose, response, limit=_MAX_PAGE)
-            if body.count(b",") > _MAX_TAGS:
-                words = f"a page of the list has more than {_MAX_TAGS:,} tags"
-                raise RegistryError(fault_for(purpose, words=words, code="TOO_LARGE"))
-            document = parse_json(body)
-            if not isinstance(document, dict):
-                raise RegistryError(self._no_registry(purpose, response))
-            listed = document.get("tags")
-            tags = tuple(tag for tag in listed if isinstance(tag, str)) if isinstance(listed, list) else ()
-            link = next_link(response.headers.get("Link", ""))
-            following = _next_page(tags, link, asked=asked, count=count)
-            return TagPage(tags=tags, next=following, guessed=not link and bool(following))
+                call = replace(call, url=f"{url}?{asked}".rstrip("?"))
+                response = self._exchange.ask(call, once=True)
+            return self._tag_page(call, response, asked=asked, count=count)
 
         return self._exchange.persist(attempt)
 
-    def head_manifest(self, reference: Reference) -> Found | None:
+    def _tag_page(self, call: Call, response: Answer, *, asked: str, count: int) -> TagPage:
+        body = self._session.read(call.purpose, response, limit=MAX_TAG_PAGE)
+        if body.count(b",") > MAX_ENTRIES:
+            words = f"a page of the list has more than {MAX_ENTRIES:,} entries"
+            raise RegistryError(fault_for(call.purpose, words=words, code="TOO_LARGE"))
+        tags = parse_tags(body) if response.status_code == HTTPStatus.OK else None
+        if tags is None:
+            raise self._exchange.misread(call, response, body, words="the answer is no list of tags")
+        page = turn(tags, response.headers.get("Link", ""), asked=asked, count=count)
+        if page is None:
+            words = "the list's link to its next page cannot be followed: it has no query"
+            raise RegistryError(fault_for(call.purpose, words=words, code="PAGINATION_INVALID"))
+        return page
+
+    def head_manifest(self, reference: Reference, *, sure: bool = False) -> Found | None:
         """Digest and type of a manifest; None: it is not there (404).
 
-        A registry that has no digest for a HEAD, or no HEAD, is asked by GET.
+        A registry that has no digest for a HEAD, or another one than it was asked for, or no HEAD, is asked
+        by GET. With `sure` so is one that answers 404: pull-through caches do until they have fetched it.
         """
         call = self._manifest_call("HEAD", reference, operation="look for", kind="read")
         response = self._exchange.ask(call, also=_NO_HEAD)
         finish(response)
-        if response.status_code == HTTPStatus.NOT_FOUND:
+        if response.status_code == HTTPStatus.NOT_FOUND and not sure:
             return None
         digest = response.headers.get("Docker-Content-Digest", "").strip()
         media_type = response.headers.get("Content-Type", "")
-        if response.status_code == HTTPStatus.OK and is_digest(digest):
+        fits = digest == reference.name if reference.is_digest else is_digest(digest)
+        if response.status_code == HTTPStatus.OK and fits:
             return Found(digest=digest, media_type=media_type)
         try:
             content, media_type = self.get_manifest(reference, limit=MAX_MANIFEST)
@@ -186,7 +173,7 @@ class Client:
             raise
 
     def get_manifest(self, reference: Reference, *, limit: int, fresh: bool = False) -> tuple[bytes, str]:
-        """The exact bytes of a manifest, and the Content-Type; digest and content are not looked at.
+        """The exact bytes of a manifest, and the Content-Type; neither digest nor content are checked.
 
         More than `limit` bytes are a fault TOO_LARGE; `fresh` goes past all caches, on a new connection.
         """
@@ -197,8 +184,10 @@ class Client:
 
         def attempt() -> tuple[bytes, str]:
             response = self._exchange.ask(call, once=True)
-            content_type = response.headers.get("Content-Type", "")
-            return self._session.read(call.purpose, response, limit=limit), content_type
+            content = self._session.read(call.purpose, response, limit=limit)
+            if response.status_code != HTTPStatus.OK or not _may_be_manifest(content):
+                raise self._exchange.misread(call, response, content, words="the answer is no manifest")
+            return content, response.headers.get("Content-Type", "")
 
         return self._exchange.persist(attempt)
 
@@ -220,7 +209,8 @@ class Client:
             self._expect_stored(reference, digest, error)
             return True
         finish(response)
-        return confirms(call.purpose, response, digest=digest)
+        # Accepted is not stored yet.
+        return confirms(call.purpose, response, digest=digest) and response.status_code != HTTPStatus.ACCEPTED
 
     def _expect_stored(self, reference: Reference, digest: str, error: RegistryError) -> None:
         """After a failed PUT: fine if the very manifest is there (a lost answer, ECR's immutable tags)."""
@@ -241,26 +231,52 @@ class Client:
             raise RegistryError(fault) from None
         raise error from None
 
-    def head_blob(self, repository: Repository, digest: str) -> int | None:
-        """Size of a blob, -1 where it is there and its size is not said; None: not there."""
+    def head_blob(
+        self, repository: Repository, digest: str, *, size: int = -1, sure: bool = False
+    ) -> int | None:
+        """Size of a blob, -1 where it is there and its size is not said; None: not there.
+
+        The answer to HEAD is believed where nothing speaks against it. One byte is asked for where it tells
+        nothing (no length, a length of 0, a redirect to storage that may have lost it) or another size than
+        the manifest.
+
+        Args:
+            repository: where it is looked for.
+            digest: of the blob.
+            size: by its descriptor; -1: not known.
+            sure: whether one byte is asked for after a 404 too, for pull-through caches.
+        """
         purpose = Purpose(operation=f"look for the blob {digest}", kind="read", repository=repository)
         call = Call(purpose=purpose, method="HEAD", url=f"/v2/{repository.path}/blobs/{digest}", follow=False)
         response = self._exchange.ask(call, also=REDIRECTS | {403, 404, 405})
-        if response.status_code in {403, 405}:
-            finish(response)
-            call = replace(call, method="GET", headers={"Range": "bytes=0-0"})
-            response = self._exchange.ask(call, also=REDIRECTS | {404, 416})
         finish(response)
-        status = response.status_code
+        if response.status_code == HTTPStatus.NOT_FOUND and not sure:
+            return None
+        said = -1
+        if response.status_code == HTTPStatus.OK:
+            said = parse_size(response.headers.get("Content-Length", ""))
+        plausible = said > 0 and not is_html(response.headers.get("Content-Type", ""))
+        if said == size >= 0 or (plausible and size < 0):
+            return said
+        return self._ask_for_byte(call, said=said, size=size)
+
+    def _ask_for_byte(self, head: Call, *, said: int, size: int) -> int | None:
+        """As `head_blob`, where HEAD `said` what proves nothing; presigned URLs refuse HEAD, and take GET."""
+        call = replace(head, method="GET", headers={"Range": "bytes=0-0"}, follow=True)
+        response = self._exchange.ask(call, also=frozenset({404, 416}))
+        body, status = finish(response), response.status_code
         if status == HTTPStatus.NOT_FOUND:
             return None
         if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return 0  # only an empty blob has no first byte
-        if status == HTTPStatus.PARTIAL_CONTENT:
-            size = response.headers.get("Content-Range", "").rpartition("/")[2]
-        else:
-            size = response.headers.get("Content-Length", "") if status == HTTPStatus.OK else ""
-        return parse_size(size)
+        ranged = status == HTTPStatus.PARTIAL_CONTENT
+        stated = response.headers.get("Content-Range" if ranged else "Content-Length", "")
+        found = parse_size(stated.rpartition("/")[2])
+        if found not in {-1, size} and is_page(body, response.headers.get("Content-Type", "")):
+            raise self._session.error(call.purpose, response, body)
+        if not body:
+            return 0
+        return found if found >= 0 or said <= 0 else said
 
     def open_blob(
         self,
@@ -291,6 +307,8 @@ class Client:
         host = self._session.foreign_host(response.url)
         body = BlobBody(purpose, response, stall=self._exchange.settings.timeouts.stall, host=host)
         expected = {body.total if size < 0 else size}
+        if is_html(response.headers.get("Content-Type", "")) and (size < 0 or not body.sizes <= expected):
+            raise self._session.error(purpose, response)
         if not body.sizes <= expected or body.offset not in {0, offset}:
             response.close()
             sizes = " or ".join(map(str, sorted(body.sizes))) or "?"
@@ -309,7 +327,7 @@ class Client:
             except ThrottledError:
                 raise
             except RegistryError as error:
-                if error.fault.status is None:
+                if error.fault.status is None and error.fault.code != "DIGEST_MISMATCH":
                     raise
                 # Registries answer 4xx and 5xx to mounts that they do not do, and some token servers refuse
                 # the second scope; an ordinary upload is not affected (containerd#14086).
@@ -330,11 +348,13 @@ class Client:
         response = self._exchange.ask(call, mount=mount)
         finish(response)
         if response.status_code == HTTPStatus.CREATED:
+            confirms(purpose, response, digest=digest)
             return None
         url = self._exchange.locate(call, response)
         if not url:
             words = f"the registry answered {response.status_code} without a Location"
-            raise RegistryError(fault_for(purpose, words=words, code="NOT_A_REGISTRY"))
+            fault = fault_for(purpose, words=words, code="NOT_A_REGISTRY")
+            raise RegistryError(replace(fault, status=response.status_code))
         upload = Upload(self._exchange, repository, url=url, digest=digest, refused=bool(mount))
         upload.take_limits(response.headers)
         return upload
@@ -358,34 +378,15 @@ class Client:
             headers={"Accept": ACCEPT},
         )
 
-    def _no_registry(self, purpose: Purpose, response: Answer) -> Fault:
-        content_type = response.headers.get("Content-Type", "") or "nothing recognisable"
-        words = f"not a registry's answer: {content_type} with status {response.status_code}"
-        return fault_for(
-            purpose, words=words, code="NOT_A_REGISTRY", hint="is a proxy or login page in between?"
-        )
+
+def _may_be_manifest(content: bytes) -> bool:
+    """Whether this is neither a web page nor an error that came with a good status."""
+    document = parse_json(content) if b'"errors"' in content else None
+    failed = isinstance(document, dict) and "errors" in document and "schemaVersion" not in document
+    return content.lstrip().startswith(b"{") and not failed
 
 
 def _is_immutable(fault: Fault) -> bool:
     """Whether a refused PUT of a tag that exists is about that tag; 400 and 403 say many other things too."""
     said = f"{fault.code} {fault.words}".lower()
     return fault.status in _IMMUTABLE - {400, 403} or any(word in said for word in _TAG_STAYS)
-
-
-def _next_page(tags: tuple[str, ...], link: str, *, asked: str, count: int) -> str:
-    """The query of the page that follows; only a link, or a page that is exactly full, says there is one."""
-    now = dict(parse_qsl(asked))
-    if link:
-        # Only their query is taken: proxies get scheme and host wrong, Artifactory its own path.
-        try:
-            pairs = parse_qsl(urlsplit(link).query, keep_blank_values=True)
-        except ValueError:
-            return ""
-        # GHCR's links carried n=0, which asks for an empty page.
-        return urlencode(
-            [(name, str(count) if (name, value) == ("n", "0") else value) for name, value in pairs]
-        )
-    full = tags and len(tags) == parse_size(now.get("n", ""))
-    if not full or now.get("last") in tags:
-        return ""
-    return urlencode({"last": tags[-1], "n": count})

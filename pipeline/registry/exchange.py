@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline.errors import LackingError, LoginError, RegistryError, ThrottledError
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
+from pipeline.registry.responses import is_html, is_page
 from pipeline.registry.session import Body, Call, Session, finish
 from pipeline.registry.tokens import basic, scopes_for, within
 
@@ -124,7 +125,8 @@ class Exchange:
             if warning := response.headers.get("Warning"):
                 self._auth.pass_on(_hide(warning, credential, header))
             wanted = response.status_code in also and "Retry-After" not in response.headers
-            if (wanted or response.status_code < _REDIRECTING) and not _is_page(response):
+            page = _page(call, response)
+            if (wanted or response.status_code < _REDIRECTING) and not page:
                 if header and not wanted:
                     self._auth.accept(credential)
                 return response
@@ -132,10 +134,17 @@ class Exchange:
             if sent == "login" and not self._auth.is_doubtful(credential, header):
                 sent = "token"
             purpose = replace(call.purpose, origin=credential.origin, sent=sent)
-            raise self.session.error(purpose, response)
+            raise self.session.error(purpose, response, page or None)
         except RegistryError as error:
             error.fault = replace(error.fault, words=_hide(error.fault.words, credential, header))
             raise
+
+    def misread(self, call: Call, response: Answer, body: bytes, *, words: str) -> RegistryError:
+        """The error that a good answer with another body than asked for is; see Session.misread."""
+        error = self.session.misread(call.purpose, response, body, words=words)
+        hidden = _hide(error.fault.words, self._credential(call), b"", *self._auth.tokens)
+        error.fault = replace(error.fault, words=hidden)
+        return error
 
     def _tell(self, credential: Credential, error: RegistryError) -> None:
         if error.rejected:
@@ -202,17 +211,24 @@ class Exchange:
         return told and self.session.is_own(response.url, insecure=call.insecure)
 
 
-def _is_page(response: Answer) -> bool:
-    """Whether a web page came as if all were well: a login page, a captive portal; no registry sends one."""
-    ok = response.status_code == HTTPStatus.OK
-    return ok and "text/html" in response.headers.get("Content-Type", "").lower()
+def _page(call: Call, response: Answer) -> bytes:
+    """The web page that came as if all were well: a login page, a captive portal; empty: none did.
+
+    What GET brings, and that HEAD has no body, is judged by whoever asked.
+    """
+    content_type = response.headers.get("Content-Type", "")
+    if call.method in {"GET", "HEAD"} or response.status_code != HTTPStatus.OK or not is_html(content_type):
+        return b""
+    body = finish(response)
+    return body if is_page(body, content_type) else b""
 
 
-def _hide(words: str, credential: Credential, header: bytes) -> str:
+def _hide(words: str, credential: Credential, header: bytes, *tokens: str) -> str:
     """The words without what we said ourselves: some servers, and all debugging proxies, repeat it."""
     sent = header.partition(b" ")[2].decode()
     pair = basic(credential).partition(b" ")[2].decode()
-    for secret in (sent, pair, credential.password, credential.identity_token, credential.registry_token):
+    said = (sent, pair, credential.password, credential.identity_token, credential.registry_token)
+    for secret in (*said, *tokens):
         if len(secret) >= _SHORTEST_SECRET:
             words = words.replace(secret, "[hidden]")
     return words

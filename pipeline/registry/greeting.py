@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pipeline.registry import tls
 from pipeline.registry.purpose import Purpose
-from pipeline.registry.responses import parse_date, parse_size
+from pipeline.registry.responses import is_page, parse_date, parse_size
 from pipeline.registry.session import Call, Session, finish
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def greet(session: Session, repository: Repository, *, insecure: bool) -> Greeti
     response = session.send(call)
     after = time.time()
     expires = _expiry(response)
-    if response.status_code == _OK and "html" in response.headers.get("Content-Type", "").lower():
-        raise session.error(purpose, response)
-    finish(response)
+    body = finish(response)
+    if response.status_code == _OK and is_page(body, response.headers.get("Content-Type", "")):
+        raise session.error(purpose, response, body)
     return Greeting(
         scheme=urlsplit(response.url).scheme,
         proxy=_proxy(response.url),

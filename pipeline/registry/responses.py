@@ -31,10 +31,10 @@ _CHALLENGE_ITEM = re.compile(
     re.VERBOSE,
 )
 _LINK = re.compile(
-    r"""(?:<([^>]*)>|([^\s<>;,"]+))((?:\ ?;\ ?[\w*-]+\ ?(?:=\ ?(?:"[^"]*"|[^\s;,"]*))?)*)""",
+    r"""(?:<([^>]*)>|([^\s<>;,"]+))((?:\ ?;\ ?[\w*-]+\ ?(?:=\ ?(?:"[^"]*"|'[^']*'|[^\s;,"]*))?)*)""",
     re.VERBOSE,
 )
-_REL = re.compile(r';\s?rel\s?=\s?(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
+_REL = re.compile(r""";\s?rel\s?=\s?(?:"([^"]*)"|'([^']*)'|([^\s;,"]+))""", re.IGNORECASE)
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,63}")
 _DIGEST = re.compile(r"\bsha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})\b")
 _PULLS = re.compile(r"([0-9]{1,9})(?:;w=([0-9]{1,9}))?")
@@ -105,16 +105,22 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
     return tuple(Challenge(scheme=scheme, parameters=parameters) for scheme, parameters in challenges)
 
 
-def next_link(header: str) -> str:
-    """The target of the link with the relation `next`, as it stands there (RFC 8288); empty: there is none.
+def next_link(header: str) -> str | None:
+    """The target of the link to the next page, as it stands there (RFC 8288); None: there is none.
 
-    A target without angle brackets counts too: Cloudflare's registry sends such.
+    A target without angle brackets counts too: Cloudflare's registry sends such. So does a link with a query
+    that states no relation, unless another one is `next`: a tag list links to nothing else.
     """
+    unrelated = None
     for link in _LINK.finditer(re.sub(r"\s+", " ", header[:_MAX_HEADER])):
-        relations = _REL.search(link[3])
-        if relations and "next" in (relations[1] or relations[2] or "").lower().split():
-            return link[1] if link[1] is not None else link[2]
-    return ""
+        target: str = link[1] if link[1] is not None else link[2]
+        found = _REL.search(link[3])
+        relations = (found[1] or found[2] or found[3] or "").lower().split() if found else []
+        if "next" in relations:
+            return target
+        if not relations and "?" in target:
+            unrelated = unrelated or target
+    return unrelated
 
 
 def parse_retry_after(value: str, *, date: str = "") -> float | None:
@@ -174,6 +180,16 @@ def parse_json(body: bytes) -> object:
     return value
 
 
+def is_html(content_type: str) -> bool:
+    """Whether an answer calls itself a web page: a reason to look, since some frameworks call all so."""
+    return "html" in content_type.lower()
+
+
+def is_page(body: bytes, content_type: str) -> bool:
+    """Whether an answer is a web page: it says so, and its body is not empty and no JSON."""
+    return is_html(content_type) and bool(body.strip()) and parse_json(body) is None
+
+
 def parse_complaint(body: bytes, *, content_type: str = "") -> Complaint:
     """Read an error body in any of the shapes that registries, token servers, storage and proxies send."""
     text = body.decode("utf-8", errors="replace")
@@ -185,7 +201,7 @@ def parse_complaint(body: bytes, *, content_type: str = "") -> Complaint:
         words = "; ".join(dict.fromkeys(words for _, words in errors if words))
         return Complaint(code=code, words=clean(words), digests=digests)
     start = text.lstrip()[:256].lower()
-    if "html" in content_type.lower() or start.startswith(("<!doctype html", "<html")):
+    if is_html(content_type) or start.startswith(("<!doctype html", "<html")):
         title = _TITLE.search(text[:_MAX_TITLE])
         return Complaint(words=clean(title[1] if title else "a web page"), html=True)
     if start.startswith("<"):

@@ -29,7 +29,7 @@ from pipeline.registry.faults import (
 from pipeline.registry.hints import speaks_tls
 from pipeline.registry.meter import current_meter, what_of
 from pipeline.registry.origins import StrayError, origin_of, resolve
-from pipeline.registry.responses import parse_complaint, parse_pulls
+from pipeline.registry.responses import clean, parse_complaint, parse_pulls
 from pipeline.registry.verdicts import Refusal
 from pipeline.registry.wire import Pieces, Wire
 from pipeline.settings import MIB
@@ -301,16 +301,43 @@ class Session:
             wires[name] = Wire(self._contexts[call.insecure], dial=self._timeouts.connect)
         return wires[name]
 
-    def error(self, purpose: Purpose, response: Answer) -> RegistryError:
-        """The error that an unwelcome answer is; reads what it says and gives the connection back."""
-        return error_for(purpose, self._refusal(response))
+    def error(self, purpose: Purpose, response: Answer, body: bytes | None = None) -> RegistryError:
+        """The error that an unwelcome answer is.
 
-    def _refusal(self, response: Answer) -> Refusal:
+        Args:
+            purpose: of the request.
+            response: the answer.
+            body: what it says; None: it is read now, and the connection given back.
+        """
+        return error_for(purpose, self._refusal(response, body))
+
+    def misread(self, purpose: Purpose, response: Answer, body: bytes, *, words: str) -> RegistryError:
+        """The error that an answer with a good status is whose body is not what was asked for.
+
+        Args:
+            purpose: of the request.
+            response: the answer.
+            body: what it says.
+            words: what it is not.
+        """
+        refusal = self._refusal(response, body[:_MAX_ERROR_BODY])
+        error, complaint = error_for(purpose, refusal), refusal.complaint
+        if not complaint.html:
+            legible = complaint.words and "\ufffd" not in complaint.words
+            said = complaint.words if legible else response.headers.get("Content-Type", "no Content-Type")
+            error.fault = replace(
+                error.fault,
+                code=complaint.code or "NOT_A_REGISTRY",
+                words=clean(f"{words}: {said}"),
+                hint=error.fault.hint or "is a proxy or login page in between?",
+            )
+        return error
+
+    def _refusal(self, response: Answer, body: bytes | None = None) -> Refusal:
+        said = finish(response) if body is None else body
         return Refusal(
             status=response.status_code,
-            complaint=parse_complaint(
-                finish(response), content_type=response.headers.get("Content-Type", "")
-            ),
+            complaint=parse_complaint(said, content_type=response.headers.get("Content-Type", "")),
             headers=response.headers,
             host=self.foreign_host(response.url),
         )

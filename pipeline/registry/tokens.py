@@ -15,9 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from pipeline.errors import RegistryError
-from pipeline.registry.faults import fault_for
-from pipeline.registry.responses import parse_json
+from pipeline.registry.responses import is_html, parse_json
 from pipeline.registry.session import Call, finish
 from pipeline.settings import MIB
 
@@ -117,14 +115,17 @@ class TokenServer:
                 response = self._get(scopes)
         else:
             response = self._get(scopes)
-        if response.status_code != HTTPStatus.OK or "html" in response.headers.get("Content-Type", ""):
+        if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
             raise self._session.error(self._purpose, response)
-        answer = parse_json(self._session.read(self._purpose, response, limit=MIB))
+        body = self._session.read(self._purpose, response, limit=MIB)
+        answer = parse_json(body)
         fields = answer if isinstance(answer, dict) else {}
         value = fields.get("token") or fields.get("access_token")
         if not isinstance(value, str) or not value:
+            # A body that is neither an object nor a web page may be the token itself: it is not repeated.
+            shown = body if fields or is_html(response.headers.get("Content-Type", "")) else b""
             words = "the token server's answer holds no token"
-            raise RegistryError(fault_for(self._purpose, words=words, code="NOT_A_REGISTRY"))
+            raise self._session.misread(self._purpose, response, shown, words=words)
         life = _life(fields, value)
         return Token(value=value, scopes=scopes, life=life, ends=begun + life - _age(fields, life))
 

@@ -171,7 +171,7 @@ class Upload:
         response = self._ask(replace(call, url=self.url + query))
         if response.status_code == HTTPStatus.ACCEPTED:
             self._await_commit(purpose, self._digest)
-            return True
+            return False
         return confirms(purpose, response, digest=self._digest)
 
     def _await_commit(self, purpose: Purpose, digest: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault, RegistryError
 from pipeline.model.messages import Moved, Stored
 from pipeline.registry.meter import current_meter, metering
-from pipeline.stages.transfer import is_elsewhere, is_there, left
+from pipeline.stages.transfer import ask_size, is_elsewhere, is_wrong, left
 
 if TYPE_CHECKING:
     from pipeline.model.messages import Move, Put
@@ -28,7 +28,7 @@ def move(task: Move, context: Context) -> Moved:
         RegistryError: with `.fault.side` set; ThrottledError: the registry asks for a pause.
     """
     destination = context.clients.at(task.destination.registry, push=True)
-    if task.ask and is_there(task, destination):
+    if task.ask and not is_wrong(task, ask_size(task, destination)):
         return Moved(key=task.key, how="present")
     if task.blob.has_urls and is_elsewhere(task, context):
         return left(task)
@@ -80,7 +80,7 @@ def _size(task: Move, context: Context) -> int:
     source = context.clients.at(task.source.registry)
     with metering():
         try:
-            size = source.head_blob(task.source, task.blob.digest)
+            size = source.head_blob(task.source, task.blob.digest, sure=True)
         except RegistryError as error:
             raise error.on("source") from error
     if size is None:

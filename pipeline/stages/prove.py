@@ -13,7 +13,7 @@ from pipeline.model.manifest import compute_digest
 from pipeline.model.messages import Moved, Stored
 from pipeline.registry.resume import ResumingBody
 from pipeline.settings import MAX_MANIFEST
-from pipeline.stages.transfer import Tries, is_elsewhere, left
+from pipeline.stages.transfer import DAMAGED, Tries, ask_size, is_elsewhere, is_wrong, left
 
 if TYPE_CHECKING:
     from pipeline.model.messages import Move, Put
@@ -35,21 +35,17 @@ def move(task: Move, context: Context) -> Moved:
     """
     client = context.clients.at(task.destination.registry, push=True)
     try:
-        size = _read(task, client, context) if context.settings.deep else _head(task, client)
+        size = _read(task, client, context) if context.settings.deep else ask_size(task, client)
     except RegistryError as error:
         raise error.on("destination") from error
     if size is None:
         if task.blob.has_urls and is_elsewhere(task, context):
             return left(task)
         raise RegistryError(_blob_fault(task, "BLOB_UNKNOWN", "it is not there", status=_NOT_FOUND))
-    if 0 <= task.blob.size != size >= 0:
+    if is_wrong(task, size):
         words = f"it has {size} bytes, the manifest says {task.blob.size}"
         raise RegistryError(_blob_fault(task, "SIZE_MISMATCH", words))
     return Moved(key=task.key, how="present")
-
-
-def _head(task: Move, client: Client) -> int | None:
-    return client.head_blob(task.destination, task.blob.digest)
 
 
 def _read(task: Move, client: Client, context: Context) -> int | None:
@@ -85,16 +81,13 @@ def _hashed(task: Move, client: Client, context: Context, *, fresh: bool) -> int
 
 
 def _blob_fault(task: Move, code: str, words: str, *, status: int | None = None) -> Fault:
-    hint = (
-        AGAIN if code == "BLOB_UNKNOWN" else "the registry's copy is damaged: remove it there, and copy again"
-    )
     return _fault(
         task.destination,
         f"find the blob {task.blob.digest}",
         status=status,
         code=code,
         words=words,
-        hint=hint,
+        hint=AGAIN if code == "BLOB_UNKNOWN" else DAMAGED,
     )
 
 

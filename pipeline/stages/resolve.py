@@ -47,30 +47,37 @@ def look(task: Look, context: Context) -> Looked:
 
 
 def _source(reference: Reference, context: Context) -> Found | Fault:
-    return _head(reference, "source", context) or _missing(reference)
+    found = _head(reference, "source", context)
+    if isinstance(found, Fault):
+        return found
+    if found is None:
+        return _wrong(reference, "MANIFEST_UNKNOWN", f"no such {'digest' if reference.is_digest else 'tag'}")
+    if reference.is_digest and found.digest != reference.name:
+        return _wrong(reference, "DIGEST_MISMATCH", f"the registry answers with {found.digest}")
+    return found
 
 
 def _head(reference: Reference, side: Side, context: Context) -> Found | Fault | None:
     registry = reference.repository.registry
     client = context.clients.at(registry, push=side == "destination")
+    sure = side == "source"
     try:
-        return context.together.timed(registry, lambda: client.head_manifest(reference))
+        return context.together.timed(registry, lambda: client.head_manifest(reference, sure=sure))
     except ThrottledError as error:
         raise error.on(side) from error
     except RegistryError as error:
         return error.on(side).fault
 
 
-def _missing(source: Reference) -> Fault:
-    kind = "digest" if source.is_digest else "tag"
+def _wrong(source: Reference, code: str, words: str) -> Fault:
     return Fault(
         operation=f"read the manifest {source.name}",
         side="source",
         registry=source.repository.registry,
         repository=source.repository.path,
-        status=404,
-        code="MANIFEST_UNKNOWN",
-        words=f"no such {kind}",
+        status=404 if code == "MANIFEST_UNKNOWN" else None,
+        code=code,
+        words=words,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pipeline.registry.client import Client
     from pipeline.settings import Retry
     from pipeline.stages.context import Context
+
+
+DAMAGED = "the registry's copy is damaged: remove it there, and copy again"
+"""What helps where a registry holds other bytes than those of the digest."""
 
 
 @dataclass(slots=True)
@@ -54,26 +58,35 @@ def move(task: Move, context: Context) -> Moved:
         RegistryError: with `.fault.side` set; ThrottledError: the registry asks for a pause.
     """
     destination = context.clients.at(task.destination.registry, push=True)
-    if task.ask and is_there(task, destination):
-        return Moved(key=task.key, how="present")
+    if task.ask:
+        size = ask_size(task, destination)
+        if not is_wrong(task, size):
+            return Moved(key=task.key, how="present")
+        if size is not None:
+            task = replace(task, check=True)  # distribution keeps its damaged copy, and says that all is well
     if task.blob.has_urls and is_elsewhere(task, context):
         return left(task)
     return _bring(task, destination, context)
 
 
-def is_there(task: Move, destination: Client) -> bool:
-    """Whether the destination has the blob."""
+def ask_size(task: Move, destination: Client) -> int | None:
+    """Bytes that the destination has of the blob; -1: it does not say; None: it has none."""
     try:
-        return destination.head_blob(task.destination, task.blob.digest) is not None
+        return destination.head_blob(task.destination, task.blob.digest, size=task.blob.size)
     except RegistryError as error:
         raise error.on("destination") from error
+
+
+def is_wrong(task: Move, size: int | None) -> bool:
+    """Whether `size`, as of `ask_size`, is not the blob's."""
+    return size is None or 0 <= task.blob.size != size >= 0
 
 
 def is_elsewhere(task: Move, context: Context) -> bool:
     """Whether a blob with urls of its own is only there, and not at the source."""
     source = context.clients.at(task.source.registry)
     try:
-        return source.head_blob(task.source, task.blob.digest) is None
+        return source.head_blob(task.source, task.blob.digest, size=task.blob.size, sure=True) is None
     except RegistryError as error:
         raise error.on("source") from error
 
@@ -101,7 +114,7 @@ def _bring(task: Move, destination: Client, context: Context) -> Moved:
     while True:
         try:
             how, confirmed = delivery.run(mount=mount, fresh=fresh)
-            if how == "mounted" and task.check and not is_there(task, destination):
+            if how == "mounted" and task.check and is_wrong(task, ask_size(task, destination)):
                 mount, delivery.refused = "", True
                 continue
             if how != "mounted" and (task.check or not confirmed):
@@ -137,37 +150,29 @@ def _tell_again(task: Move, fault: Fault, *, attempt: int, offset: int) -> None:
 def _arrived(task: Move, destination: Client) -> bool:
     """After a failure at the destination: the answer may have been lost, the blob not."""
     try:
-        return not _is_wrong(task, destination.head_blob(task.destination, task.blob.digest))
-    except ThrottledError as error:
-        raise error.on("destination") from error
+        return not is_wrong(task, ask_size(task, destination))
+    except ThrottledError:
+        raise
     except RegistryError:
         return False
 
 
-def _is_wrong(task: Move, size: int | None) -> bool:
-    """Whether the size that the destination tells (-1: none; None: it has nothing) is not the blob's."""
-    return size is None or 0 <= task.blob.size != size >= 0
-
-
 def _check(task: Move, destination: Client) -> None:
     """Read the blob back by HEAD: a registry that says yes and stores nothing is caught here."""
-    try:
-        size = destination.head_blob(task.destination, task.blob.digest)
-    except RegistryError as error:
-        raise error.on("destination") from error
-    if _is_wrong(task, size):
-        words = (
-            "the registry has confirmed it, and does not have it" if size is None else f"it has {size} bytes"
-        )
+    size = ask_size(task, destination)
+    if is_wrong(task, size):
         raise RegistryError(
             Fault(
                 operation=f"find the blob {task.blob.digest} again",
                 side="destination",
                 registry=task.destination.registry,
                 repository=task.destination.path,
-                code="BLOB_UNKNOWN",
-                words=words,
-                retryable=True,
+                code="BLOB_UNKNOWN" if size is None else "SIZE_MISMATCH",
+                words="the registry has confirmed it, and does not have it"
+                if size is None
+                else f"it has {size} bytes, the manifest says {task.blob.size}",
+                retryable=size is None,
+                hint="" if size is None else DAMAGED,
             )
         )
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ContentType = Literal["right", "none", "application/json", "text/plain", "application/octet-stream"]
+ContentType = Literal[
+    "right", "none", "application/json", "text/html", "text/plain", "application/octet-stream"
+]
 Link = Literal[
     "relative", "absolute", "http", "bare", "lost-prefix", "other-host", "loop", "repeat", "endless", "none"
 ]

@@ -72,7 +72,7 @@ class Throttled:
         fault = Fault(operation="look", words="slow down", status=429, hint="remaining 0")
         self.error = ThrottledError(fault, delay=delay, asked=asked)
 
-    def head_manifest(self, _: Reference) -> Found | None:
+    def head_manifest(self, _: Reference, *, sure: bool = False) -> Found | None:
         """A pause."""
         raise self.error
 

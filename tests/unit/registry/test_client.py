@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from pipeline.errors import LackingError, RegistryError
-from pipeline.model.messages import Found
-from tests.registry.content import OCI_MANIFEST, digest_of, image, schema1
+from tests.registry.content import OCI_MANIFEST, digest_of, image
 from tests.registry.faults import Corrupt, Drip, Drop, Fault, Reply
 from tests.unit.registry.asking import QUICK, client, clients, reference, repository
 
 if TYPE_CHECKING:
-    from tests.registry.content import Content
     from tests.registry.fixtures import Scripted
     from tests.registry.registry import Registry
 
@@ -21,46 +19,6 @@ BLOB = b"content" * 1000
 DIGEST = digest_of(BLOB)
 IMAGE = image(b"layer")
 OTHER = image(b"another layer")
-
-
-class TestHeadManifest:
-    def test_there(self, scripted: Scripted) -> None:
-        """One HEAD gives digest and type."""
-        registry = scripted()
-        registry.add("team/app", IMAGE, "v1")
-
-        found = client(registry).head_manifest(reference(registry, "v1"))
-        assert found == Found(digest=IMAGE.digest, media_type=IMAGE.media_type)
-        assert [entry.method for entry in registry.requests()] == ["HEAD"]
-
-    def test_absent(self, scripted: Scripted) -> None:
-        """A plain 404 is an answer, and no reason to ask again."""
-        registry = scripted()
-
-        assert client(registry).head_manifest(reference(registry, "v1")) is None
-        assert len(registry.requests()) == 1
-
-    @pytest.mark.parametrize("content", [IMAGE, schema1(b"layer", signed=True)])
-    def test_no_digest(self, scripted: Scripted, content: Content) -> None:
-        """Where HEAD has no digest it is computed from the content, that of docker schema 1 included."""
-        registry = scripted(digest_header=False)
-        registry.add("team/app", content, "v1")
-
-        found = client(registry).head_manifest(reference(registry, "v1"))
-        assert found is not None
-        assert found.digest == content.digest
-
-    @pytest.mark.parametrize("status", [403, 405, 500])
-    def test_no_head(self, scripted: Scripted, status: int) -> None:
-        """Where HEAD fails and GET works, GET it is."""
-        registry = scripted()
-        registry.add("team/app", IMAGE, "v1")
-        registry.fault(Fault(action=Reply(status=status), method="HEAD", times=None))
-
-        found = client(registry).head_manifest(reference(registry, "v1"))
-        assert found is not None
-        assert found.digest == IMAGE.digest
-        assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
 
 
 class TestGetManifest:
@@ -200,38 +158,6 @@ class TestPutManifest:
             self.put(registry)
 
 
-class TestHeadBlob:
-    def test_there(self, scripted: Scripted) -> None:
-        """The size of a blob that is there."""
-        registry = scripted()
-        registry.add_blob("team/app", BLOB)
-
-        assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
-
-    def test_absent(self, scripted: Scripted) -> None:
-        """A blob that is not there."""
-        registry = scripted()
-
-        assert client(registry).head_blob(repository(registry), DIGEST) is None
-
-    def test_redirected(self, scripted: Scripted) -> None:
-        """A redirect says that the blob is there, and is not followed: presigned URLs refuse HEAD."""
-        registry = scripted(redirect="all")
-        registry.add_blob("team/app", BLOB)
-
-        assert client(registry).head_blob(repository(registry), DIGEST) == -1
-        assert registry.requests(elsewhere=True) == []
-
-    def test_no_head(self, scripted: Scripted) -> None:
-        """Where HEAD is not known one byte is asked for."""
-        registry = scripted()
-        registry.add_blob("team/app", BLOB)
-        registry.fault(Fault(action=Reply(status=405), method="HEAD"))
-
-        assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
-        assert registry.requests()[-1].headers["range"] == "bytes=0-0"
-
-
 class TestOpenBlob:
     def test_content(self, scripted: Scripted) -> None:
         """The bytes come over the wire as they are, and their number is known."""
@@ -286,6 +212,14 @@ class TestOpenBlob:
             client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB) + 1)
 
         assert caught.value.fault.code == "SIZE_MISMATCH"
+
+    def test_by_size(self, scripted: Scripted) -> None:
+        """A layer that calls itself a web page and has the right size is read: its digest will tell."""
+        registry = scripted()
+        headers = {"Content-Type": "text/html"}
+        registry.fault(Fault(action=Reply(status=200, headers=headers, body="content")))
+        with client(registry).open_blob(repository(registry), DIGEST, size=7) as body:
+            assert b"".join(map(bytes, body)) == b"content"
 
     def test_web_page(self, scripted: Scripted) -> None:
         """A web page is not taken for a layer."""

@@ -135,7 +135,60 @@ def test_web_page(scripted: Scripted, verb: str) -> None:
 
     fault = caught.value.fault
     assert (fault.status, fault.code, fault.retryable) == (200, "NOT_A_REGISTRY", False)
-    assert fault.words == ("a web page" if "head" in verb else "Sign in to Wi-Fi")
+    assert fault.words == "Sign in to Wi-Fi"
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_token_by_content(scripted: Scripted, status: int) -> None:
+    """A token that calls itself a web page, as frameworks do by default, is a token."""
+    registry = scripted(auth="token")
+    registry.add_blob("team/app", BLOB)
+    answer = Reply(
+        status=status,
+        headers={"Content-Type": "text/html; charset=utf-8"},
+        body='{"access_token":"made-at-home"}',
+    )
+    registry.fault(Fault(action=answer, path="/token"))
+    asking = client(registry, USER)
+    with pytest.raises(RegistryError, match="401"):
+        asking.head_blob(repository(registry), DIGEST)  # this registry knows its own tokens only
+
+    assert "Bearer made-at-home" in [each.headers.get("authorization") for each in registry.requests()]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [('{"errors":[{"code":"DENIED","message":"no such user"}]}', "no such user"), ("a-plain-secret", "")],
+)
+def test_no_token(scripted: Scripted, body: str, said: str) -> None:
+    """What a token server says in place of a token is told, unless it may be a token itself."""
+    registry = scripted(auth="token")
+    registry.fault(Fault(action=Reply(status=200, body=body), path="/token"))
+    with pytest.raises(RegistryError, match=f"holds no token: {said}") as caught:
+        client(registry, USER).head_blob(repository(registry), DIGEST)
+
+    assert "a-plain-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["begin", "upload", "manifest"])
+def test_writing_by_content(scripted: Scripted, verb: str) -> None:
+    """An answer to a write that calls itself a web page and is none is judged by its status and headers."""
+    registry = scripted()
+    headers = {"Content-Type": "text/html", "Location": "/v2/team/app/blobs/uploads/here"}
+    asking, place = client(registry, push=True), repository(registry)
+    upload = asking.begin_upload(place, DIGEST)
+    assert upload
+    registry.fault(Fault(action=Reply(status=200, headers=headers), times=None))
+
+    if verb == "begin":
+        assert asking.begin_upload(place, DIGEST)
+    elif verb == "upload":
+        assert upload.put(Sent(BLOB)) is False
+    else:
+        stored = asking.put_manifest(
+            reference(registry, "v1"), b"{}", media_type="m", digest=digest_of(b"{}")
+        )
+        assert stored is False
 
 
 def test_token_page(scripted: Scripted) -> None:

@@ -59,6 +59,15 @@ def test_any_status(scripted: Scripted, status: int) -> None:
     assert "authorization" not in asked.headers
 
 
+@pytest.mark.parametrize("body", ["", "{}"])
+def test_by_content(scripted: Scripted, body: str) -> None:
+    """An answer that calls itself a web page and is none is a registry's."""
+    registry = scripted()
+    registry.fault(Fault(action=Reply(status=200, headers={"Content-Type": "text/html"}, body=body)))
+
+    assert client(registry).greet(repository(registry), insecure=True).scheme == "http"
+
+
 def test_web_page(scripted: Scripted) -> None:
     """A web page in place of a registry's answer is an error that has the page's title."""
     registry = scripted()

@@ -94,11 +94,18 @@ class TestLinks:
             ('<https://h/x>; rel="first", <https://h/y>; title="a, b"; rel="prev next"', "https://h/y"),
             ('</x?last=a,b;c>; rel="next"', "/x?last=a,b;c"),
             ('</x>; REL="NEXT"', "/x"),
-            ('</x>; rel="prev"', ""),
-            ("", ""),
+            ('</x>; rel="prev"', None),
+            ('</x?last=b>; rel="prev"', None),
+            ("</x?last=b>", "/x?last=b"),
+            ("</x?last=b>; rel='next'", "/x?last=b"),
+            ("</x?last=b>; rel='prev next'; title='a, b'", "/x?last=b"),
+            ('<https://docs/?about=us>, </x?last=b>; rel="next"', "/x?last=b"),
+            ("<https://docs/>", None),
+            ('<>; rel="next"', ""),
+            ("", None),
         ],
     )
-    def test_next(self, header: str, target: str) -> None:
+    def test_next(self, header: str, target: str | None) -> None:
         """The link with the relation next is found in every form that registries send."""
         assert target == next_link(header)
 

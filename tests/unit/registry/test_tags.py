@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,17 +8,39 @@ import pytest
 from pipeline.engine.queues import MAX_MESSAGE, frame
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.messages import Page
-from pipeline.registry.client import TagPage
-from pipeline.settings import MIB
+from pipeline.registry.auth import Auth as Tokens
+from pipeline.registry.listing import MAX_ENTRIES, TagPage
+from pipeline.settings import MAX_TAG_PAGE
 from tests.registry.content import image
 from tests.registry.faults import Fault, Reply
-from tests.unit.registry.asking import client, repository
+from tests.unit.registry.asking import USER, client, repository
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
     from tests.registry.registry import Registry
 
 IMAGE = image(b"layer")
+NO_LISTS = [
+    (200, "{}"),
+    (200, ""),
+    (200, "null"),
+    (200, "[]"),
+    (200, '["a"]'),
+    (200, '{"tags":["a"]'),
+    (200, '{"name":"team/app"}'),
+    (200, '{"Tags":["a"]}'),
+    (200, '{"tags":"a"}'),
+    (200, '{"tags":{"a":{}}}'),
+    (200, '{"tags":false}'),
+    (200, '{"tags":["a",1]}'),
+    (200, '{"tags":[null]}'),
+    (200, '{"tags":["a"],"errors":[{}]}'),
+    (201, '{"tags":["a"]}'),
+    (202, '{"tags":["a"]}'),
+    (206, '{"tags":["a"]}'),
+    (204, ""),
+]
+"""Status and body of answers that are no list of tags."""
 
 
 def all_tags(registry: Registry, *, count: int) -> list[str]:
@@ -63,14 +86,83 @@ class TestTags:
 
         assert all_tags(registry, count=2) == ["a", "b", "a", "b"]
 
-    @pytest.mark.parametrize("tags", ["null", "missing"])
+    @pytest.mark.parametrize("tags", ["null", "[]"])
     def test_nothing(self, scripted: Scripted, tags: str) -> None:
-        """A list that is null or missing is an empty one."""
+        """A list that is null or empty names no tags."""
         registry = scripted()
-        body = {"null": '{"name":"team/app","tags":null}', "missing": '{"name":"team/app"}'}[tags]
-        registry.fault(Fault(action=Reply(status=200, body=body)))
+        registry.fault(Fault(action=Reply(status=200, body=f'{{"name":"team/app","tags":{tags}}}')))
 
         assert client(registry).tags(repository(registry), page="", count=10) == TagPage(tags=())
+
+    @pytest.mark.parametrize(("status", "body"), NO_LISTS)
+    def test_not_understood(self, scripted: Scripted, status: int, body: str) -> None:
+        """An answer that is no list of tags is an error, never an empty list."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=status, body=body), times=None))
+        with pytest.raises(RegistryError, match="no list of tags") as caught:
+            client(registry).tags(repository(registry), page="", count=10)
+
+        fault = caught.value.fault
+        assert (fault.status, fault.code, fault.retryable) == (status, "NOT_A_REGISTRY", False)
+
+    def test_error_with_a_good_status(self, scripted: Scripted) -> None:
+        """An error that comes with status 200 is told in the registry's own words."""
+        registry = scripted()
+        body = '{"tags":[],"errors":[{"code":"DENIED","message":"no access to team/app"}]}'
+        registry.fault(Fault(action=Reply(status=200, body=body)))
+        with pytest.raises(RegistryError, match="no access to team/app") as caught:
+            client(registry).tags(repository(registry), page="", count=10)
+
+        assert caught.value.fault.code == "DENIED"
+
+    def test_pause_with_a_good_status(self, scripted: Scripted) -> None:
+        """A registry that asks for a pause with status 200 gets it."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=200, body='{"errors":[{"code":"TOOMANYREQUESTS"}]}')))
+        with pytest.raises(ThrottledError):
+            client(registry).tags(repository(registry), page="", count=10)
+
+    @pytest.mark.parametrize("auth", ["basic", "token"])
+    def test_secret_in_what_is_not_understood(
+        self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, auth: str
+    ) -> None:
+        """A good answer that repeats what we said of ourselves does not bring it into the error."""
+        monkeypatch.setattr(Tokens, "tokens", ("opaque-token",))
+        registry = scripted(auth=auth, password="hunter22")
+        body = '{"errors":[{"code":"DENIED","message":"not for opaque-token, nor hunter22"}]}'
+        registry.fault(Fault(action=Reply(status=200, body=body), path="tags"))
+        with pytest.raises(RegistryError) as caught:
+            client(registry, replace(USER, password="hunter22")).tags(repository(registry), page="", count=10)
+
+        assert caught.value.fault.words.endswith("not for [hidden], nor [hidden]")
+
+    def test_by_content(self, scripted: Scripted) -> None:
+        """A list that calls itself a web page, as frameworks do by default, is a list."""
+        registry = scripted()
+        headers = {"Content-Type": "text/html; charset=utf-8"}
+        registry.fault(Fault(action=Reply(status=200, headers=headers, body='{"tags":["a"]}')))
+
+        assert client(registry).tags(repository(registry), page="", count=10).tags == ("a",)
+
+    @pytest.mark.parametrize("form", ["<{}>", "<{}>; rel='next'", "{}", "<{}>; rel=''", "<{}>; foo=bar"])
+    def test_unusual_links(self, scripted: Scripted, form: str) -> None:
+        """A link that states no relation, or between single quotes, leads to the next page."""
+        registry = scripted()
+        link = {"Link": form.format("/v2/team/app/tags/list?last=a&n=1")}
+        registry.fault(Fault(action=Reply(status=200, headers=link, body='{"tags":["a"]}')))
+
+        page = client(registry).tags(repository(registry), page="", count=50)
+        assert page == TagPage(tags=("a",), next="last=a&n=1")
+
+    def test_link_without_a_query(self, scripted: Scripted) -> None:
+        """A next page that cannot be asked for is an error: the list has not come to its end."""
+        registry = scripted()
+        link = {"Link": '</v2/team/app/tags/list/2>; rel="next"'}
+        registry.fault(Fault(action=Reply(status=200, headers=link, body='{"tags":["a"]}')))
+        with pytest.raises(RegistryError) as caught:
+            client(registry).tags(repository(registry), page="", count=50)
+
+        assert caught.value.fault.code == "PAGINATION_INVALID"
 
     def test_count_refused(self, scripted: Scripted) -> None:
         """A registry that does not like the count is asked without one."""
@@ -85,8 +177,8 @@ class TestTags:
     def test_too_many(self, scripted: Scripted) -> None:
         """A page of ever so many short tags is refused before it takes twenty times its size in memory."""
         registry = scripted()
-        registry.fault(Fault(action=Reply(status=200, body='{"tags":["aa"%s]}' % (',"aa"' * 600_000))))
-        with pytest.raises(RegistryError, match="more than 500,000 tags") as caught:
+        registry.fault(Fault(action=Reply(status=200, body='{"tags":["aa"%s]}' % (',"aa"' * 1_000_001))))
+        with pytest.raises(RegistryError, match="more than 1,000,000 entries") as caught:
             client(registry).tags(repository(registry), page="", count=10)
 
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("TOO_LARGE", False)
@@ -96,7 +188,7 @@ class TestTags:
         """The largest page that is taken goes through a worker's pipe."""
         registry = scripted()
         each = f',"{tag}"'
-        count = min(499_999, (7 * MIB - 100) // len(each.encode()))
+        count = min(MAX_ENTRIES, (MAX_TAG_PAGE - 100) // len(each.encode()))
         registry.fault(Fault(action=Reply(status=200, body=f'{{"tags":["first"{each * count}]}}')))
         page = client(registry).tags(repository(registry), page="", count=10)
 
@@ -117,7 +209,7 @@ class TestTags:
         """A link that asks for pages of nothing (GHCR) is followed with our count."""
         registry = scripted()
         link = {"Link": '</v2/team/app/tags/list?last=a&n=0>; rel="next"'}
-        registry.fault(Fault(action=Reply(status=200, headers=link, body='{"tags":["a", 1]}')))
+        registry.fault(Fault(action=Reply(status=200, headers=link, body='{"tags":["a"]}')))
 
         page = client(registry).tags(repository(registry), page="", count=50)
         assert page == TagPage(tags=("a",), next="last=a&n=50")

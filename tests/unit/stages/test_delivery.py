@@ -9,7 +9,8 @@ import pytest
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.registry.forms import Habit
 from tests.registry.faults import Corrupt, Drop, Fault, Reply, throttle
-from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, Way, way
+from tests.registry.store import Blob
+from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, DIGEST, Way, way
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
@@ -305,12 +306,68 @@ class TestReadBack:
     def test_other_size(self, scripted: Scripted) -> None:
         """A registry that has another size of what it confirmed has not got the blob, however often asked."""
         made = way(scripted)
-        made.mirror.fault(Fault(action=Reply(status=200, body="cut"), method="HEAD", times=None))
+        made.mirror.fault(Fault(action=Reply(status=200, body="cut"), path="/blobs/sha256", times=None))
 
         with pytest.raises(RegistryError) as caught:
             made.move(check=True)
 
         assert "it has 3 bytes" in caught.value.fault.words
+        assert (caught.value.fault.code, caught.value.fault.retryable) == ("SIZE_MISMATCH", False)
+        assert len(made.sent("PUT")) == 1
+
+    @pytest.mark.parametrize("length", ["0", "7"])
+    def test_wrong_length(self, scripted: Scripted, length: str) -> None:
+        """A length that HEAD gets wrong, as 0 by many proxies, is put right by asking for a byte."""
+        made = way(scripted)
+        answer = Reply(status=200, headers={"Content-Length": length})
+        made.mirror.fault(Fault(action=answer, method="HEAD", times=None))
+
+        assert made.move(check=True).how == "uploaded"
+        assert len(made.sent("PUT")) == 1
+
+    def test_still_working(self, scripted: Scripted) -> None:
+        """An upload that is only accepted, and then turns out to be of another size, has failed."""
+        made = way(scripted)
+        made.mirror.fault(Fault(action=Reply(status=202), method="PUT", times=None))
+        made.mirror.fault(Fault(action=Reply(status=200, body="cut"), path="/blobs/sha256", times=None))
+
+        with pytest.raises(RegistryError, match="it has 3 bytes"):
+            made.move()
+
+
+class TestPresent:
+    @pytest.mark.parametrize("overwrites", [True, False])
+    def test_other_size(self, scripted: Scripted, overwrites: bool) -> None:  # noqa: FBT001 - pytest hands it over
+        """A blob of another size than the manifest says is sent anew, and looked at afterwards."""
+        made = way(scripted)
+        cut = Blob(BLOB[:10], 10)
+        made.mirror.store.create("copy/app").blobs[DIGEST] = cut
+        if not overwrites:
+            made.mirror.fault(Fault(action=Reply(status=201), method="PUT", times=None))
+
+        if overwrites:
+            assert made.move(ask=True).how == "uploaded"
+            assert made.arrived()
+        else:
+            with pytest.raises(RegistryError, match=f"it has 10 bytes, the manifest says {len(BLOB)}"):
+                made.move(ask=True)
+        assert len(made.sent("PUT")) == 1
+
+    def test_lost_by_storage(self, scripted: Scripted) -> None:
+        """A redirect to storage that has lost the blob does not stand for it."""
+        made = way(scripted, redirect="all")
+        made.mirror.add_blob("copy/app", BLOB)
+        made.mirror.fault(Fault(action=Reply(status=404), path="/storage/"))
+
+        assert made.move(ask=True).how == "uploaded"
+
+    def test_there(self, scripted: Scripted) -> None:
+        """A blob whose size is right costs one request."""
+        made = way(scripted)
+        made.mirror.add_blob("copy/app", BLOB)
+
+        assert made.move(ask=True).how == "present"
+        assert [entry.method for entry in made.mirror.requests()] == ["HEAD"]
 
     def test_created_at_once(self, scripted: Scripted) -> None:
         """A registry that has a blob before any of it was sent is not believed."""

@@ -45,6 +45,7 @@ class Way:
         habit: Habit | None = None,
         process: Clients | None = None,
         check: bool = False,
+        ask: bool = False,
     ) -> Moved:
         """Run the task in a process of its own, or in a given one."""
         process = process or clients()
@@ -61,7 +62,7 @@ class Way:
             source=repository(self.source),
             blob=Descriptor(media_type="m", digest=DIGEST, size=len(BLOB)),
             destination=repository(self.mirror, "copy/app"),
-            ask=False,
+            ask=ask,
             check=check,
             session=session,
         )

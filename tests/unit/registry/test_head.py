@@ -1,0 +1,176 @@
+"""HEAD, and what is asked in its place where its answer proves nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError
+from pipeline.model.messages import Found
+from tests.registry.content import digest_of, image, schema1
+from tests.registry.faults import Fault, Reply
+from tests.unit.registry.asking import client, reference, repository
+
+if TYPE_CHECKING:
+    from tests.registry.content import Content
+    from tests.registry.fixtures import Scripted
+
+BLOB = b"content" * 1000
+DIGEST = digest_of(BLOB)
+IMAGE = image(b"layer")
+OTHER = image(b"another layer")
+
+
+class TestHeadManifest:
+    def test_there(self, scripted: Scripted) -> None:
+        """One HEAD gives digest and type."""
+        registry = scripted()
+        registry.add("team/app", IMAGE, "v1")
+
+        found = client(registry).head_manifest(reference(registry, "v1"))
+        assert found == Found(digest=IMAGE.digest, media_type=IMAGE.media_type)
+        assert [entry.method for entry in registry.requests()] == ["HEAD"]
+
+    def test_absent(self, scripted: Scripted) -> None:
+        """A plain 404 is an answer, and no reason to ask again."""
+        registry = scripted()
+
+        assert client(registry).head_manifest(reference(registry, "v1")) is None
+        assert len(registry.requests()) == 1
+
+    @pytest.mark.parametrize("name", ["v1", IMAGE.digest])
+    def test_not_fetched_yet(self, scripted: Scripted, name: str) -> None:
+        """A pull-through cache that answers HEAD with 404 is asked by GET where one has to be sure."""
+        registry = scripted()
+        registry.add("team/app", IMAGE, "v1")
+        registry.fault(Fault(action=Reply(status=404), method="HEAD"))
+
+        found = client(registry).head_manifest(reference(registry, name), sure=True)
+        assert found is not None
+        assert found.digest == IMAGE.digest
+        assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
+
+    def test_absent_for_sure(self, scripted: Scripted) -> None:
+        """A manifest that is not there by GET either is not there."""
+        registry = scripted()
+
+        assert client(registry).head_manifest(reference(registry, "v1"), sure=True) is None
+        assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
+
+    def test_another_digest(self, scripted: Scripted) -> None:
+        """A digest that is not the one that was asked for is not believed: the content tells."""
+        registry = scripted()
+        registry.add("team/app", IMAGE, "v1")
+        headers = {"Docker-Content-Digest": OTHER.digest}
+        registry.fault(Fault(action=Reply(status=200, headers=headers), method="HEAD"))
+
+        found = client(registry).head_manifest(reference(registry, IMAGE.digest))
+        assert found is not None
+        assert found.digest == IMAGE.digest
+
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [(200, ""), (200, "[]"), (200, '{"errors":[{"code":"X"}]}'), (202, "{}"), (204, ""), (206, "{}")],
+    )
+    def test_not_understood(self, scripted: Scripted, status: int, body: str) -> None:
+        """What is no manifest gets no digest."""
+        registry = scripted()
+        registry.fault(Fault(action=Reply(status=status, body=body), times=None))
+        with pytest.raises(RegistryError, match="the answer is no manifest") as caught:
+            client(registry).head_manifest(reference(registry, "v1"))
+
+        assert caught.value.fault.status == status
+
+    @pytest.mark.parametrize("content", [IMAGE, schema1(b"layer", signed=True)])
+    def test_no_digest(self, scripted: Scripted, content: Content) -> None:
+        """Where HEAD has no digest it is computed from the content, that of docker schema 1 included."""
+        registry = scripted(digest_header=False)
+        registry.add("team/app", content, "v1")
+
+        found = client(registry).head_manifest(reference(registry, "v1"))
+        assert found is not None
+        assert found.digest == content.digest
+
+    @pytest.mark.parametrize("status", [403, 405, 500])
+    def test_no_head(self, scripted: Scripted, status: int) -> None:
+        """Where HEAD fails and GET works, GET it is."""
+        registry = scripted()
+        registry.add("team/app", IMAGE, "v1")
+        registry.fault(Fault(action=Reply(status=status), method="HEAD", times=None))
+
+        found = client(registry).head_manifest(reference(registry, "v1"))
+        assert found is not None
+        assert found.digest == IMAGE.digest
+        assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
+
+
+class TestHeadBlob:
+    def test_there(self, scripted: Scripted) -> None:
+        """The size of a blob that is there."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+
+        assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
+
+    def test_absent(self, scripted: Scripted) -> None:
+        """A blob that is not there."""
+        registry = scripted()
+
+        assert client(registry).head_blob(repository(registry), DIGEST) is None
+
+    @pytest.mark.parametrize("size", [-1, len(BLOB)])
+    def test_redirected(self, scripted: Scripted, size: int) -> None:
+        """A redirect proves nothing: storage is asked for one byte, by GET, for it may refuse HEAD."""
+        registry = scripted(redirect="all")
+        registry.add_blob("team/app", BLOB)
+
+        assert client(registry).head_blob(repository(registry), DIGEST, size=size) == len(BLOB)
+        (asked,) = registry.requests(elsewhere=True)
+        assert (asked.method, asked.headers["range"]) == ("GET", "bytes=0-0")
+
+    def test_redirected_to_nothing(self, scripted: Scripted) -> None:
+        """A blob that storage has lost is not there."""
+        registry = scripted(redirect="all")
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Reply(status=404), path="/storage/"))
+
+        assert client(registry).head_blob(repository(registry), DIGEST, size=len(BLOB)) is None
+
+    @pytest.mark.parametrize("length", ["", "0", "12", "many"])
+    @pytest.mark.parametrize("ranges", ["yes", "ignored"])
+    def test_doubtful_length(self, scripted: Scripted, ranges: str, length: str) -> None:
+        """A length that says nothing, or is not the manifest's, is settled by asking for one byte."""
+        registry = scripted(ranges=ranges)
+        registry.add_blob("team/app", BLOB)
+        headers = {"Content-Length": length} if length else {"Transfer-Encoding": "chunked"}
+        registry.fault(Fault(action=Reply(status=200, headers=headers), method="HEAD"))
+
+        assert client(registry).head_blob(repository(registry), DIGEST, size=len(BLOB)) == len(BLOB)
+        assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
+
+    def test_empty(self, scripted: Scripted) -> None:
+        """An empty blob has a length of 0, and no byte that could be asked for."""
+        registry = scripted()
+        digest = registry.add_blob("team/app", b"")
+
+        assert client(registry).head_blob(repository(registry), digest, size=0) == 0
+        assert [entry.method for entry in registry.requests()] == ["HEAD"]
+        assert client(registry).head_blob(repository(registry), digest) == 0
+
+    def test_not_fetched_yet(self, scripted: Scripted) -> None:
+        """A 404 is confirmed by asking for one byte where it has to be known for sure."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Reply(status=404), method="HEAD"))
+
+        assert client(registry).head_blob(repository(registry), DIGEST, sure=True) == len(BLOB)
+
+    def test_no_head(self, scripted: Scripted) -> None:
+        """Where HEAD is not known one byte is asked for."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Reply(status=405), method="HEAD"))
+
+        assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
+        assert registry.requests()[-1].headers["range"] == "bytes=0-0"
