@@ -16,15 +16,22 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def peer(script: Script, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """A server that reads the head of each request and then follows `script`; yields its address."""
+def peer(
+    script: Script, *, tls: ssl.SSLContext | None = None, heads: list[bytes] | None = None
+) -> Iterator[str]:
+    """A server that reads the head of each request and then follows `script`; yields its address.
+
+    `heads` takes in what it read.
+    """
     opened: list[socket.socket] = []
     threads: list[threading.Thread] = []
 
     def serve(sock: socket.socket) -> None:
         with suppress(OSError), tls.wrap_socket(sock, server_side=True) if tls else sock as served:
             opened.append(served)
-            while _read_head(served):
+            while head := _read_head(served):
+                if heads is not None:
+                    heads.append(head)
                 script(served)
 
     def accept() -> None:
@@ -67,3 +74,36 @@ def endlessly(begin: bytes, piece: bytes, *, pause: float = 0.01) -> Script:
             time.sleep(pause)
 
     return script
+
+
+class Teller:
+    """A script that says what a test has put in last."""
+
+    def __init__(self) -> None:
+        """Say nothing yet."""
+        self._pieces: list[bytes] = []
+        self._ends = False
+        self._spoken = threading.Event()
+        self._spoken.set()
+
+    def say(self, *pieces: bytes, ends: bool) -> None:
+        """Answer so from now on, when all that was said before has gone out.
+
+        Args:
+            pieces: each of them is sent on its own.
+            ends: whether that is all that will ever come on the connection.
+        """
+        self._spoken.wait(10)
+        self._spoken.clear()
+        self._pieces, self._ends = list(pieces), ends
+
+    def __call__(self, sock: socket.socket) -> None:
+        """Answer one request."""
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for piece in self._pieces:
+                sock.sendall(piece)
+            if self._ends:
+                sock.shutdown(socket.SHUT_WR)
+        finally:
+            self._spoken.set()

@@ -8,17 +8,19 @@ from __future__ import annotations
 import base64
 import json
 import math
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from requests.structures import CaseInsensitiveDict
 
 from pipeline.model.credential import Credential
 from pipeline.model.reference import parse_repository
 from pipeline.registry.blobs import BlobBody
+from pipeline.registry.faults import STACK_ERRORS
 from pipeline.registry.purpose import Purpose
 from pipeline.registry.responses import (
     parse_challenges,
@@ -30,7 +32,14 @@ from pipeline.registry.responses import (
     parse_size,
     parse_uploaded,
 )
+from pipeline.registry.session import Session
 from pipeline.registry.tokens import TokenServer
+from tests.unit.registry.asking import QUICK
+from tests.unit.registry.peers import Teller, peer
+from tests.unit.registry.sending import Sender, sending
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PURPOSE = Purpose(operation="o", kind="read", repository=parse_repository("localhost:1/a/b"))
 DIGITS = st.text("0123456789", max_size=30) | st.integers(-(10**25), 10**25).map(str)
@@ -87,21 +96,42 @@ def test_pulls(remaining: str, limit: str) -> None:
     assert all(number >= -1 for number in found)
 
 
+@dataclass(frozen=True)
+class Told:
+    """A peer that says what it is told, and who asks it."""
+
+    teller: Teller
+    address: str
+    sender: Sender
+    session: Session
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[Told]:
+    """One for all that is drawn."""
+    teller = Teller()
+    with peer(teller) as address, sending() as sender:
+        yield Told(teller, address, sender, Session(address, QUICK.timeouts))
+
+
+LINE = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=30)
+
+
 @given(
     st.sampled_from([200, 206]),
-    st.text(max_size=30)
-    | st.tuples(DIGITS, DIGITS, DIGITS | st.just("*")).map("bytes {0[0]}-{0[1]}/{0[2]}".format),
-    st.text(max_size=10) | DIGITS,
+    LINE | st.tuples(DIGITS, DIGITS, DIGITS | st.just("*")).map("bytes {0[0]}-{0[1]}/{0[2]}".format),
+    LINE | DIGITS,
 )
-def test_ranges(status: int, content_range: str, length: str) -> None:
+def test_ranges(told: Told, status: int, content_range: str, length: str) -> None:
     """A body begins at or after 0, and its whole size is known or not, whatever range and length say."""
-    headers = CaseInsensitiveDict({"Content-Range": content_range, "Content-Length": length})
-    answer = SimpleNamespace(status_code=status, headers=headers)
-
-    body = BlobBody(PURPOSE, cast("Any", answer), stall=1.0, host="")
-
-    assert body.offset >= 0
-    assert body.total >= -1
+    fields = {"Content-Range": content_range, "Content-Length": length}
+    lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    told.teller.say("\r\n".join(lines).encode("latin-1"), ends=True)
+    with suppress(*STACK_ERRORS):
+        answer = told.sender.ask(f"http://{told.address}/v2/")
+        with BlobBody(PURPOSE, answer, stall=1.0, host="") as body:
+            assert body.offset >= 0
+            assert body.total >= -1
 
 
 @given(
@@ -148,19 +178,16 @@ def claims(value: Any) -> str:
         },
     )
 )
-def test_tokens(answer: dict[str, Any]) -> None:
+def test_tokens(told: Told, answer: dict[str, Any]) -> None:
     """A token lives for a minute to a day, whatever its server says; an answer without one is an error."""
-    session = SimpleNamespace(
-        send=lambda call: SimpleNamespace(status_code=200, headers={}),
-        read=lambda purpose, response, limit: json.dumps(answer).encode(),
-    )
-    server = TokenServer(
-        cast("Any", session), PURPOSE, Credential(origin="o"), realm="https://localhost/token", service="s"
-    )
     value = answer["token"] or answer.get("access_token")
-    if not isinstance(value, str):
+    if not value or not isinstance(value, str):
         return
+    body = json.dumps(answer).encode()
+    told.teller.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body), ends=False)
+    realm = f"http://{told.address}/token"
+    server = TokenServer(told.session, PURPOSE, Credential(origin="o"), realm=realm, service="s")
 
-    token = server.fetch(()) if value else None
+    token = server.fetch(())
 
-    assert token is None or 60.0 <= token.life <= 86_400.0
+    assert 60.0 <= token.life <= 86_400.0

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-from urllib3.exceptions import IncompleteRead
-from urllib3.util.ssltransport import SSLTransport
 
 from pipeline.errors import RegistryError
 from pipeline.model.credential import Credential
-from pipeline.model.reference import Repository
+from pipeline.model.reference import Reference, Repository
 from pipeline.registry.client import Clients
-from pipeline.registry.deadlines import Deadline, OverdueError
-from pipeline.registry.http1 import Reply
+from pipeline.settings import Retry
 from tests.registry.content import digest_of
-from tests.unit.registry.asking import QUICK
+from tests.unit.registry.asking import ANONYMOUS, QUICK, Sent
 from tests.unit.registry.peers import endlessly, peer
 
 if TYPE_CHECKING:
@@ -27,8 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.registry.client import Client
+    from tests.unit.registry.peers import Script
 
 REGISTRY = "registry.example:5000"
+HURRIED = replace(QUICK, timeouts=replace(QUICK.timeouts, read=0.5, stall=0.5))
 
 
 @pytest.fixture(autouse=True)
@@ -80,20 +81,43 @@ class TestWithin:
 
     @pytest.fixture
     def server(self, certificates: Path) -> ssl.SSLContext:
-        """What a server shows."""
+        """What a server shows, and the proxy too."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
         return context
 
     @pytest.fixture
-    def trusting(self) -> ssl.SSLContext:
-        """Verifies nobody."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
+    def asking(self, monkeypatch: pytest.MonkeyPatch, ca: Path) -> Client:
+        """Verifies the proxy alone, and is in a hurry."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+        made = Clients(replace(HURRIED, retry=Retry(tries=1)), lambda _: ANONYMOUS)
+        return made.at(REGISTRY)
 
-    def test_truncated(self, server: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
+    def test_asked(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Requests are answered there, and large bodies come and go, all on one connection."""
+        content, heads, received = b"content" * 100_000, list[bytes](), list[int]()
+
+        def script(sock: socket.socket) -> None:
+            if heads[-1].startswith(b"PUT"):
+                while sum(received) < len(content):
+                    received.append(len(sock.recv(1 << 16)))
+                sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+            elif heads[-1].startswith(b"POST"):
+                sock.sendall(b"HTTP/1.1 202 Go\r\nLocation: /v2/up\r\nContent-Length: 0\r\n\r\n")
+            else:
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+
+        place = Repository(REGISTRY, "team/app")
+        with within(script, server, monkeypatch, heads=heads) as tunnels:
+            with asking.open_blob(place, digest_of(content), size=len(content)) as body:
+                assert b"".join(map(bytes, body)) == content
+            upload = asking.begin_upload(place, digest_of(content))
+            assert upload
+            upload.put(Sent(content))
+
+        assert (sum(received), len(tunnels)) == (len(content), 1)
+
+    def test_truncated(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         """A body that breaks off there is one that broke off."""
 
         def script(sock: socket.socket) -> None:
@@ -101,31 +125,51 @@ class TestWithin:
             sock.sendall(b"abc")
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
-        with peer(script, tls=server) as address, asked(address, trusting) as sock:
-            reply = Reply(sock, "GET")
+        with within(script, server, monkeypatch), pytest.raises(RegistryError) as caught:
+            asking.get_manifest(Reference(Repository(REGISTRY, "a/b"), "v1"), limit=1000)
 
-            assert reply.read(5) == b"abc"
-            with pytest.raises(IncompleteRead):
-                reply.read(5)
+        assert (caught.value.fault.code, caught.value.fault.words) == (
+            "CONNECTION_LOST",
+            "the body broke off",
+        )
 
-    def test_overdue(self, server: ssl.SSLContext, trusting: ssl.SSLContext) -> None:
+    def test_overdue(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         """Who drips there has no more time than elsewhere, and all others are looked after as before."""
         drip = endlessly(b"HTTP/1.1 200 OK\r\nX: ", b"x")
-        for _ in range(2):
-            with (
-                peer(drip, tls=server) as address,
-                asked(address, trusting) as sock,
-                pytest.raises(OverdueError),
-                Deadline(sock, 0.1),
-            ):
-                Reply(sock, "GET")
+        with within(drip, server, monkeypatch):
+            for _ in range(2):
+                with pytest.raises(RegistryError) as caught:
+                    asking.head_blob(Repository(REGISTRY, "team/app"), digest_of(b""))
+
+                assert caught.value.fault.code == "TIMEOUT"
 
 
 @contextmanager
-def asked(address: str, context: ssl.SSLContext) -> Iterator[socket.socket]:
-    """A connection on which a request has gone out."""
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=5) as inner:
-        sock = SSLTransport(inner, context)
-        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        yield cast("socket.socket", sock)
+def within(
+    script: Script, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, *, heads: list[bytes] | None = None
+) -> Iterator[list[bytes]]:
+    """A server over TLS behind a proxy over TLS; yields what was said to the proxy, tunnel by tunnel."""
+    tunnels: list[bytes] = []
+    with peer(script, tls=tls, heads=heads) as server:
+        host, _, port = server.rpartition(":")
+
+        def tunnel(sock: socket.socket) -> None:
+            with socket.create_connection((host, int(port)), timeout=10) as inner:
+                sock.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                relay(sock, inner)
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+        with peer(tunnel, tls=tls, heads=tunnels) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"https://{proxy}")
+            yield tunnels
+
+
+def relay(outer: socket.socket, inner: socket.socket) -> None:
+    """Pass on what either side says, until one of them ends."""
+    while True:
+        pending = outer.pending() if isinstance(outer, ssl.SSLSocket) else 0
+        for sock in [outer] if pending else select.select([outer, inner], [], [])[0]:
+            piece = sock.recv(1 << 14)
+            if not piece:
+                return
+            (inner if sock is outer else outer).sendall(piece)

@@ -3,80 +3,140 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.registry.wire import Wire
+import pytest
+
+from pipeline.registry.faults import STACK_ERRORS
+from tests.unit.registry.asking import Sent
 from tests.unit.registry.peers import peer
+from tests.unit.registry.sending import finish, sending
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipeline.registry.wire import Answer
-
 FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-@contextmanager
-def wired() -> Iterator[Wire]:
-    """Connections that verify nobody."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    wire = Wire(context, dial=5)
-    try:
-        yield wire
-    finally:
-        wire.close()
-
-
-def ask(wire: Wire, url: str) -> Answer:
-    """The answer to one request."""
-    return wire.send("GET", url, headers={}, body=b"", timeout=(5, 5))
-
-
-def finished(answer: Answer) -> socket.socket:
-    """Be done with an answer; the socket that it came from."""
-    answer.read(1 << 16)
-    answer.close()
-    return answer.sock
+@pytest.fixture
+def tls(certificates: Path) -> ssl.SSLContext:
+    """What a server shows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    return context
 
 
 def test_other_protocol() -> None:
     """On a connection that speaks another protocol from now on no other request goes out."""
     switched = b"HTTP/1.1 101 Wait\r\n\r\n"
-    with peer(lambda sock: sock.sendall(switched)) as address, wired() as wire:
-        first = finished(ask(wire, f"http://{address}/one"))
-        second = finished(ask(wire, f"http://{address}/two"))
+    with peer(lambda sock: sock.sendall(switched)) as address, sending() as sender:
+        first = sender.ask(f"http://{address}/one")
+        finish(first)
+        second = sender.ask(f"http://{address}/two")
 
-    assert first is not second
+        assert first.sock is not second.sock
 
 
 def test_closed_twice() -> None:
     """Who closes an answer a second time does not take away the connection from whose turn it is by then."""
-    with peer(lambda sock: sock.sendall(FINE)) as address, wired() as wire:
-        first = ask(wire, f"http://{address}/one")
+    with peer(lambda sock: sock.sendall(FINE)) as address, sending() as sender:
+        first = sender.ask(f"http://{address}/one")
         first.close()
-        second = ask(wire, f"http://{address}/two")
+        second = sender.ask(f"http://{address}/two")
         first.close()
-        third = ask(wire, f"http://{address}/three")
+        third = sender.ask(f"http://{address}/three")
 
         assert first.sock is second.sock is not third.sock
 
 
-def test_more_than_announced(certificates: Path) -> None:
-    """What TLS has decrypted beyond the length of a body is not taken for the next answer."""
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_more_than_announced(tls: ssl.SSLContext, scheme: str) -> None:
+    """What came beyond the length of a body is not taken for the next answer, nor what TLS has decrypted."""
 
     def script(sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
         sock.sendall(b"abc" + FINE)
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
-    with peer(script, tls=context) as address, wired() as wire:
-        first = finished(ask(wire, f"https://{address}/one"))
-        second = finished(ask(wire, f"https://{address}/two"))
+    with peer(script, tls=tls if scheme == "https" else None) as address, sending() as sender:
+        first = sender.ask(f"{scheme}://{address}/one")
+        finish(first)
+        second = sender.ask(f"{scheme}://{address}/two")
 
-    assert first is not second
+        assert first.sock is not second.sock
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_closed_while_idle(tls: ssl.SSLContext, scheme: str) -> None:
+    """A connection that the server has closed is found out before a body goes out on it."""
+    closed: list[socket.socket] = []
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(FINE)
+        if not closed:
+            closed.append(sock)
+            sock.close()
+
+    with peer(script, tls=tls if scheme == "https" else None) as address, sending() as sender:
+        first = sender.ask(f"{scheme}://{address}/one")
+        finish(first)
+        while first.sock.recv(1):
+            pass
+        second = sender.ask(f"{scheme}://{address}/two", "PUT", body=Sent(b""))
+
+        assert second.status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_body_left(tls: ssl.SSLContext, scheme: str) -> None:
+    """An answer whose body was not read to its end takes its connection along."""
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n" + FINE + b"x" * (60 - len(FINE))
+    with (
+        peer(lambda sock: sock.sendall(long), tls=tls if scheme == "https" else None) as address,
+        sending() as sender,
+    ):
+        first = sender.ask(f"{scheme}://{address}/one")
+        first.read(10)
+        first.close()
+        second = sender.ask(f"{scheme}://{address}/two")
+
+        assert first.sock is not second.sock
+
+
+class Failing:
+    """A body that raises after a while."""
+
+    def __len__(self) -> int:
+        """Bytes announced."""
+        return 1 << 20
+
+    def __iter__(self) -> Iterator[bytes]:
+        """A piece, then the error."""
+        yield b"x" * 1000
+        raise KeyError
+
+
+def test_body_not_sent() -> None:
+    """Where a body was not sent in full no other request follows: it would be taken for the rest of it."""
+    heads: list[bytes] = []
+    with peer(lambda sock: sock.sendall(FINE), heads=heads) as address, sending() as sender:
+        finish(sender.ask(f"http://{address}/one"))
+        with pytest.raises(KeyError):
+            sender.ask(f"http://{address}/two", "PUT", body=Failing())
+        finish(sender.ask(f"http://{address}/three"))
+
+    assert [head.split(b" ")[1] for head in heads] == [b"/one", b"/two", b"/three"]
+
+
+def test_nobody_answers() -> None:
+    """A connection whose peer closed in the middle of a head is not asked again."""
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-")
+        sock.close()
+
+    with peer(script) as address, sending() as sender:
+        for _ in range(3):
+            with pytest.raises(STACK_ERRORS):
+                sender.ask(f"http://{address}/one")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ssl
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +13,12 @@ from pipeline.registry import wire as wires
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.session import Session
-from pipeline.registry.wire import Wire
 from pipeline.settings import Timeouts
 from tests.registry.content import digest_of
 from tests.registry.faults import Drop, Fault, Reply, redirect, throttle
 from tests.unit.registry.asking import ANONYMOUS, QUICK, USER, client, repository
 from tests.unit.registry.peers import peer
+from tests.unit.registry.sending import finish, sending
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
@@ -212,18 +211,15 @@ class TestWire:
     def test_many_hosts(self) -> None:
         """Storage that has ever new host names does not take up ever more open files."""
         count, fine = 60, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-        wire = Wire(ssl.create_default_context(), dial=5)
         with ExitStack() as stack:
+            sender = stack.enter_context(sending())
             hosts = [stack.enter_context(peer(lambda sock: sock.sendall(fine))) for _ in range(count)]
             before = open_files()
             for host in hosts:
-                answer = wire.send("GET", f"http://{host}/v2/", headers={}, body=b"", timeout=(5, 5))
-                answer.read(1)
-                answer.close()
+                finish(sender.ask(f"http://{host}/v2/"))
 
             # A connection has its other end here; those to the last hosts are kept.
             assert open_files() - before < 2 * count - 20
-            wire.close()
 
     def test_meter(self, scripted: Scripted) -> None:
         """Requests, bytes received and nothing else are counted on the running task."""

@@ -1,18 +1,17 @@
 """Credentials go to their origin and nowhere else: every place where a registry can name a URL, every URL.
 
-The network is in memory. Where a request goes is read off by urllib3, as it is when connecting, not by what
-the code under test uses to compare origins.
+Every name leads to one place here. Where a request goes is seen where the connection is made, and not read
+off its URL, by which the code under test compares origins.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 import itertools
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,16 +20,13 @@ from urllib3.util import parse_url
 from pipeline.errors import RegistryError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Reference, Repository
-from pipeline.registry import session, tls
 from pipeline.registry.client import Clients
-from pipeline.registry.wire import Answer
 from pipeline.settings import Retry, Settings
 from tests.unit.registry.asking import Sent
+from tests.unit.registry.names import lead_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pipeline.registry.http1 import Reply
+    from collections.abc import Callable
 
 Origin = tuple[str, str, int]
 Where = Literal["manifest redirect", "blob redirect", "head redirect", "location", "link", "realm"]
@@ -126,17 +122,21 @@ class Network:
     sent: list[tuple[Origin, str]] = field(default_factory=list)
     """Where, and all that was sent."""
 
-    def answer(
-        self, method: str, url: str, headers: Mapping[str, Any], body: bytes
-    ) -> tuple[int, Any, bytes]:
-        """Status, headers and body."""
-        there = origin(url)
-        lines = (value.decode() if isinstance(value, bytes) else value for value in headers.values())
-        self.sent.append((there, "\n".join((url, *lines, body.decode()))))
+    def serve(self, there: Origin, head: bytes, body: bytes) -> bytes:
+        """The answer to a request."""
+        text = head.decode("latin-1")
+        method, target, _ = text.split(" ", 2)
+        self.sent.append((there, f"{text}\n{body.decode()}"))
+        status, fields, said = self._answer(there, method, target, known="\r\nAuthorization: " in text)
+        length = 0 if method == "HEAD" else len(said)
+        lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields.items())]
+        return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode("latin-1") + said[:length]
+
+    def _answer(self, there: Origin, method: str, url: str, *, known: bool) -> tuple[int, Any, bytes]:
         if urlsplit(url).path == "/token":
             return 200, {}, json.dumps({"token": TOKEN}).encode()
         if there == origin(self.base):
-            return self._registry(method, url, known="Authorization" in headers)
+            return self._registry(method, url, known=known)
         if self.lure:
             return 401, {"WWW-Authenticate": self.lure}, b""
         return (201 if method == "PUT" else 200), {}, b"{}"
@@ -155,48 +155,6 @@ class Network:
         if self.where in {leads.get(path.split("/")[4]), "head redirect"} and "moved" not in url:
             return 307, {"Location": self.target}, b""
         return (201 if method == "PUT" else 200), {}, b"{}"
-
-
-class Said:
-    """What stands in for an answer that comes over a connection."""
-
-    over, sock = False, None
-
-    def __init__(self, status: int, fields: Mapping[str, str], body: bytes) -> None:
-        """An answer with that body."""
-        self.status, self.fields, self._body = status, fields, io.BytesIO(body)
-
-    def read(self, most: int) -> bytes:
-        """The next bytes."""
-        return self._body.read(most)
-
-    def readinto(self, view: memoryview, *, whole: bool) -> int:
-        """The same into a buffer."""
-        return self._body.readinto(view if whole else view[:1000])
-
-
-def wire(network: Network) -> type:
-    """What stands in for the connections of a thread."""
-
-    class Wire:
-        def __init__(self, *_: Any, **__: Any) -> None:
-            """Connect to nothing."""
-
-        def send(self, method: str, url: str, *, headers: Any, body: Any, timeout: Any) -> Answer:
-            """Ask the network."""
-            content = (
-                b"".join(map(bytes, body))
-                if body is not None and not isinstance(body, bytes)
-                else body or b""
-            )
-            status, fields, said = network.answer(method, url, headers, content)
-            said_all = Said(status, {"Content-Length": str(len(said)), **fields}, said)
-            return Answer(cast("Reply", said_all), url, patience=timeout[1], release=lambda: None, waited=0.0)
-
-        def close(self) -> None:
-            """Nothing is open."""
-
-    return Wire
 
 
 def use(clients: Clients, where: Where) -> None:
@@ -228,12 +186,6 @@ def use(clients: Clients, where: Where) -> None:
     }
     with suppress(RegistryError):
         steps[where]()
-
-
-@pytest.fixture(autouse=True)
-def no_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading the machine's certificates for each of thousands of sessions would take a minute."""
-    monkeypatch.setattr(tls, "make_context", lambda *_, **__: None)
 
 
 def may_have(secret: str, network: Network) -> set[Origin]:
@@ -269,7 +221,7 @@ def test_credentials_stay(monkeypatch: pytest.MonkeyPatch, where: Where, kind: s
     for scheme, (host, lure) in itertools.product(SCHEMES, TARGETS):
         challenge = "basic" if kind == "basic" else "bearer"
         network = Network(base, where, f"{scheme}{host}/token?moved=1", challenge, lure)
-        monkeypatch.setattr(session, "Wire", wire(network))
+        lead_here(monkeypatch, network.serve)
         clients = Clients(Settings(retry=Retry(tries=1)), lambda _: given)
         clients.at(HOST)._session._schemes[True] = "http"
 
@@ -291,7 +243,7 @@ def test_nobody_near_is_asked(monkeypatch: pytest.MonkeyPatch, where: Where) -> 
     allowed |= {origin(LEGIT)}
     for scheme, host in itertools.product(SCHEMES, (*NEAR, *TRICKS)):
         network = Network(f"https://{HOST}", where, f"{scheme}{host}/token?moved=1", "bearer", "")
-        monkeypatch.setattr(session, "Wire", wire(network))
+        lead_here(monkeypatch, network.serve)
 
         use(Clients(Settings(retry=Retry(tries=1)), lambda _: CREDENTIALS["bearer"]), where)
 

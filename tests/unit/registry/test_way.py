@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-import ssl
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.registry.connections import Way
+from pipeline.model.reference import Repository
+from pipeline.registry.client import Clients
+from tests.registry.content import digest_of
+from tests.unit.registry.asking import ANONYMOUS, QUICK
+from tests.unit.registry.names import lead_here
 from tests.unit.stores import python
+
+if TYPE_CHECKING:
+    from tests.unit.registry.names import Origin
 
 
 @pytest.mark.parametrize(
@@ -17,21 +24,31 @@ from tests.unit.stores import python
         ("https", "registry.example", "registry.example"),
         ("https", "registry.example:443", "registry.example"),
         ("https", "registry.example:80", "registry.example:80"),
-        ("https", "registry.example:", "registry.example"),
         ("http", "registry.example:80", "registry.example"),
         ("http", "registry.example:5000", "registry.example:5000"),
         ("http", "[fd00::1]:80", "[fd00::1]"),
         ("http", "[fd00::80]", "[fd00::80]"),
     ],
 )
-def test_host(scheme: str, netloc: str, host: str) -> None:
+def test_host(monkeypatch: pytest.MonkeyPatch, scheme: str, netloc: str, host: str) -> None:
     """The port of the scheme itself is not said: who signs a URL with it leaves it out (boto, AWS's SDKs)."""
-    way = Way(scheme, netloc, context=ssl.create_default_context(), dial=5)
+    heads: list[bytes] = []
 
-    assert way.fields["Host"] == host
+    def serve(there: Origin, head: bytes, _body: bytes) -> bytes:
+        assert there[0] == scheme
+        heads.append(head)
+        return b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"
+
+    lead_here(monkeypatch, serve)
+    made = Clients(QUICK, lambda _: ANONYMOUS)
+    made.at(netloc)._session._schemes[True] = scheme
+    made.at(netloc).head_blob(Repository(netloc, "team/app"), digest_of(b""))
+
+    (head,) = heads
+    assert f"\r\nHost: {host}\r\n".encode() in head
 
 
-@pytest.mark.parametrize("proxy", ["", "http://proxy.example:3128"])
+@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:1"])
 def test_imports(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests is imported where there is a proxy alone."""
     for name in os.environ:
@@ -39,11 +56,17 @@ def test_imports(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     if proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
-    script = (
-        "import ssl, sys, pipeline.stages.run; from pipeline.registry.connections import Way;"
-        " Way('https', 'registry.example', context=ssl.create_default_context(), dial=5);"
-        " print('requests' in sys.modules)"
-    )
+    script = """
+import sys, pipeline.stages.run
+from pipeline.errors import RegistryError
+from pipeline.model.reference import Repository
+from tests.unit.registry.asking import QUICK, ANONYMOUS
+from pipeline.registry.client import Clients
+try:
+    Clients(QUICK, lambda _: ANONYMOUS).at("r.invalid").head_blob(Repository("r.invalid", "a"), "sha256:1")
+except RegistryError:
+    print("requests" in sys.modules)
+"""
     said, _ = python(script).communicate(timeout=30)
 
     assert said == f"{bool(proxy)}\n"

@@ -1,0 +1,55 @@
+"""Requests to peers, without what a session adds to them."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline.registry.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.registry.wire import Answer, Pieces
+
+
+class Sender:
+    """The connections of a process that verifies nobody."""
+
+    def __init__(self) -> None:
+        """Connect to nothing yet."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        self._wire = Wire(context, dial=5)
+        self.close = self._wire.close
+
+    def ask(
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        headers: Mapping[str, str | bytes] | None = None,
+        body: bytes | Pieces = b"",
+        seconds: float = 5.0,
+    ) -> Answer:
+        """The answer to one request; its body is not read yet."""
+        return self._wire.send(method, url, headers=headers or {}, body=body, timeout=(seconds, seconds))
+
+
+@contextmanager
+def sending() -> Iterator[Sender]:
+    """Connections that are closed in the end."""
+    sender = Sender()
+    try:
+        yield sender
+    finally:
+        sender.close()
+
+
+def finish(answer: Answer) -> bytes:
+    """Be done with an answer; its body."""
+    body = answer.read(1 << 20)
+    answer.close()
+    return body
