@@ -40,8 +40,8 @@ class Fault:
     """HTTP status; None where no answer came."""
     code: str = ""
     """The OCI error code (MANIFEST_UNKNOWN), or a word of ours: UNREACHABLE, CERTIFICATE, TIMEOUT,
-    CONNECTION_LOST, DIGEST_MISMATCH, DIGEST_CHANGED (by a filter), SIZE_MISMATCH, NOT_A_REGISTRY, TOO_LARGE,
-    TAG_CONFLICT, TAG_IMMUTABLE, WORKER_DIED, CREDENTIALS, OPEN_FILES, INTERNAL."""
+    CONNECTION_LOST, DIGEST_MISMATCH, DIGEST_CHANGED (not the one required), SIZE_MISMATCH, NOT_A_REGISTRY,
+    TOO_LARGE, TAG_CONFLICT, TAG_IMMUTABLE, WORKER_DIED, CREDENTIALS, OPEN_FILES, INTERNAL."""
     retryable: bool = False
     """Whether the same request may succeed later without anybody doing anything."""
     hint: str = ""

@@ -7,12 +7,14 @@ it names everything that is left: images that failed or were begun, rules that w
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline.errors import MachineError
 from pipeline.job import own_failed_file
+from pipeline.model.reference import parse_reference
+from pipeline.model.selection import with_digest
 from pipeline.model.units import format_count
 from pipeline.report.files import format_of, write_failed, write_success
 
@@ -51,12 +53,13 @@ class _Rows:
 
     def __iter__(self) -> Iterator[ImageRow]:
         run = self.run
+        rules = {rule.number: rule for rule in run.job.rules.rules}
         for row in run.records.images(run=run.name, results={"failed"}):
             claim = run.records.claim(row.destination)
             if claim is not None and claim.run == run.name and claim.source != row.source:
                 self.beaten += 1
             else:
-                yield row
+                yield replace(row, destination=_as_required(rules[row.rule], row.destination))
 
     def count(self) -> int:
         """How many were beaten, where nothing is written."""
@@ -127,6 +130,12 @@ def destinations_of(rule: Rule) -> tuple[str, ...]:
 
 def _target(target: Target) -> str:
     return str(target.repository) + (":" + ",".join(target.names) if target.names else "")
+
+
+def _as_required(rule: Rule, destination: str) -> str:
+    """A destination of a row with the digest that its rule requires there: the next run requires it too."""
+    reference = parse_reference(destination)
+    return with_digest(reference, rule.required_digest(reference))
 
 
 def command_again(run: Run, left: Left) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.model.selection import Named
+from pipeline.model.selection import Named, read_name, written_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,7 +48,7 @@ def _aims(rule: Rule) -> Iterator[Aim]:
     names = rule.selection.names if isinstance(rule.selection, Named) else ()
     first = names[0] if names else ""
     if rule.targets:
-        yield Aim(side="source", repository=rule.source, name=first, lists=not names)
+        yield Aim(side="source", repository=rule.source, name=read_name(first), lists=not names)
     for target in rule.targets:
         name = target.names[0] if target.names else first or _ANY_TAG
-        yield Aim(side="destination", repository=target.repository, name=name)
+        yield Aim(side="destination", repository=target.repository, name=written_name(name))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.config.variables import expand
 from pipeline.errors import RuleError, UsageError
 from pipeline.model.reference import Repository, canonical_registry, is_digest, is_tag, parse_repository
-from pipeline.model.selection import AllTags, Matching, Named, Target, compile_pattern
+from pipeline.model.selection import AllTags, Matching, Named, Target, compile_pattern, read_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,13 +153,13 @@ def _parse_names(text: str) -> tuple[Repository, tuple[str, ...] | None]:
 
 
 def _parse_name(item: str) -> str:
-    """Read a tag, a digest, or `tag@digest`, which is the digest."""
+    """Read a tag, a digest, or `tag@digest`."""
     tag, at, digest = item.partition("@")
     if at and not is_tag(tag):
         raise RuleError(f"{tag!r} is no tag", hint="write repository:tag@digest or repository@digest")
     name = digest if at else item
     if is_digest(name) or (not at and is_tag(name)):
-        return name
+        return item
     if not name:
         raise RuleError(
             "a tag is missing: nothing stands after a colon, a comma or an @", hint="write it there"
@@ -182,7 +182,7 @@ def _fit(selection: Selection, names: tuple[str, ...]) -> None:
             f"the left names {len(selection.names)} of its tags or digests, the right {len(names)}",
             hint=hint,
         )
-    for left, right in zip(selection.names, names, strict=True):
+    for left, right in zip(map(read_name, selection.names), map(read_name, names), strict=True):
         if is_digest(left) and is_digest(right) and left != right:
             hint = "repeat the digest of the left, give a tag, or leave it out"
             raise RuleError(f"content {left} cannot be stored as {right}", hint=hint)

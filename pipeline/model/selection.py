@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RuleError
-from pipeline.model.reference import Reference, is_tag
+from pipeline.model.reference import Reference, is_digest, is_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +37,7 @@ class Named:
     """Tags and digests that the rule names, in order."""
 
     names: tuple[str, ...]
+    """Each a tag, a digest, or `tag@digest`: read by its digest, written under its tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,10 @@ class Target:
 
     repository: Repository
     names: tuple[str, ...] | None = None
-    """By position, as many as the rule's Named; None: each keeps the source's tag or digest."""
+    """By position, as many as the rule's Named; None: each keeps the source's tag or digest.
+
+    `tag@digest` is written under its tag, and only where the content has that digest.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,32 @@ class Rule:
     def place(self) -> str:
         """Where it stands, in words."""
         return f"line {self.line}" if self.line else "the command line"
+
+    def required_digest(self, destination: Reference) -> str:
+        """The digest that the rule requires of what it writes to a destination; empty: any."""
+        wanted = (
+            name
+            for target in self.targets
+            if target.repository == destination.repository
+            for name in target.names or ()
+            if written_name(name) == destination.name
+        )
+        return next(filter(is_digest, map(read_name, wanted)), "")
+
+
+def read_name(name: str) -> str:
+    """The tag or digest by which a name of a rule is read: the digest of `tag@digest`."""
+    return name.rpartition("@")[2]
+
+
+def written_name(name: str) -> str:
+    """The tag or digest under which a name of a rule is written: the tag of `tag@digest`."""
+    return name.partition("@")[0]
+
+
+def with_digest(destination: Reference, digest: str) -> str:
+    """A destination as a rule has it that requires a digest there; empty: it requires none."""
+    return f"{destination}@{digest}" if digest and not destination.is_digest else str(destination)
 
 
 @lru_cache(maxsize=256)
@@ -127,7 +157,7 @@ def pairs(rule: Rule, name: str, position: int | None) -> tuple[Reference, ...]:
 
     Args:
         rule: the rule.
-        name: the source's tag or digest.
+        name: the source's tag or digest, or both, as the rule or the tag list has it.
         position: place of the name in the rule's Named, from 0; None where the name came from a tag list.
     """
     found = []
@@ -136,5 +166,5 @@ def pairs(rule: Rule, name: str, position: int | None) -> tuple[Reference, ...]:
         if target.names is not None:
             assert position is not None
             new = target.names[position]
-        found.append(Reference(target.repository, new))
+        found.append(Reference(target.repository, written_name(new)))
     return tuple(dict.fromkeys(found))

@@ -39,7 +39,7 @@ _MEANINGS = {
     "TIMEOUT": "it does not answer in time",
     "CONNECTION_LOST": "it breaks connections off",
     "DIGEST_MISMATCH": "the content is not what its digest names",
-    "DIGEST_CHANGED": "the platform filter changes the digest that is the destination",
+    "DIGEST_CHANGED": "the image has another digest than the rule requires at its destination",
     "SIZE_MISMATCH": "the content is not as long as announced",
     "NOT_A_REGISTRY": "a web page came instead of a registry's answer",
     "TOO_LARGE": "larger than is read",

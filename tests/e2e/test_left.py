@@ -220,3 +220,17 @@ class TestTryAgain:
         given = ["copy", f"{source}/a:v1", f"{source}/b", "--json", "--retries", "0"]
 
         assert commands(command.run(*given)) == ["image-syncer", *given]
+
+
+def test_required_digest_stays_required(command: Command, scripted: Scripted) -> None:
+    """The file of failures keeps the digest that a rule requires at a destination, for the next run too."""
+    source, mirror = scripted(), scripted()
+    source.add("app", image(layer("one")), "v1")
+    required = f"{mirror.address}/app:v1@sha256:{'0' * 64}"
+    command.rules({f"{source.address}/app:v1": required})
+    command.insecure(source.address, mirror.address)
+
+    result = command.run()
+
+    assert 1 == result.code, result.text
+    assert {f"{source.address}/app:v1": [required]} == failed(command)

@@ -12,6 +12,7 @@ from pipeline.model.flow.wording import LINES, sentence
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.errors import Side
     from pipeline.log import Level, Value
     from pipeline.model.facts import Result
     from pipeline.model.flow.counts import Counts
@@ -183,14 +184,23 @@ def unreadable(image: Image, words: str) -> Fault:
     )
 
 
-def renamed(image: Image, digest: str) -> Fault:
-    """A filtered index cannot be stored under the digest of the whole one."""
+def other_digest(image: Image, digest: str) -> Fault:
+    """The destination requires a digest, and what would be stored there has another one."""
+    side: Side
+    if digest == image.source_digest:
+        side, reference = "source", image.source
+        words = f"{image.source} is {digest}, the rule requires {image.required} at {image.destination}"
+        hint = "name the digest that the source has now, or leave it out at the destination"
+    else:
+        side, reference = "destination", image.destination
+        words = f"the platform filter changes the index, which then is {digest}, not {image.required}"
+        hint = "give the destination a tag without a digest, or leave the filter out"
     return Fault(
         operation=f"store {image.destination}",
-        side="destination",
-        registry=image.destination.repository.registry,
-        repository=image.destination.repository.path,
+        side=side,
+        registry=reference.repository.registry,
+        repository=reference.repository.path,
         code="DIGEST_CHANGED",
-        words=f"the platform filter changes the index, which then is {digest}",
-        hint="give the destination a tag, or leave the filter out",
+        words=words,
+        hint=hint,
     )

@@ -32,6 +32,8 @@ class Image:
     rule: int
     began: float
     step: Literal["waiting", "looking", "reading", "comparing", "moving"] = "looking"
+    required: str = ""
+    """The digest that it must have at the destination; empty: any."""
     rival: str = ""
     """The image (key) whose rule stands first and that has claimed the same destination."""
     source_digest: str = ""

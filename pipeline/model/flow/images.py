@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, ManifestError
 from pipeline.model.facts import Forgotten
-from pipeline.model.flow.endings import renamed, unreadable
+from pipeline.model.flow.endings import other_digest, unreadable
 from pipeline.model.flow.image import Image
 from pipeline.model.flow.looks import Looks
 from pipeline.model.flow.manifests import MAX_HEALS, Belief, Entry, Manifests
@@ -64,9 +64,10 @@ class Images:
         key = f"{source} -> {destination}"
         return key in self._open or (row is not None and row.run == self._desk.run)
 
-    def open(self, source: Reference, destination: Reference, rule: int) -> Image:
-        """Take in an image; nothing is asked yet."""
-        image = Image(source, destination, rule, self._desk.now)
+    def open(self, source: Reference, destination: Reference, rule: int, *, required: str = "") -> Image:
+        """Take in an image; nothing is asked yet. `required`: the digest that it must have; empty: any."""
+        required = required or (destination.name if destination.is_digest else "")
+        image = Image(source, destination, rule, self._desk.now, required=required)
         self._open[image.key] = image
         return image
 
@@ -109,6 +110,9 @@ class Images:
         if image is None:
             return
         image.source_digest = source.digest
+        if image.required and image.required != source.digest and not self._filter.active:
+            self.fail(image.key, other_digest(image, source.digest))
+            return
         if image.rival:
             rival = self._past.rival(image)
             if rival is not None and rival.source_digest == source.digest:
@@ -129,7 +133,8 @@ class Images:
         """Both sides are known: read where they do not say that all is there."""
         if image.found is not None:
             self.manifests.blobs.exists(image.destination.repository)
-            if not self._force and self._past.vouches(image, source, image.found):
+            fits = image.required in ("", image.found.digest)
+            if fits and not self._force and self._past.vouches(image, source, image.found):
                 self._unchanged(image, "", image.found.digest)
                 return
         self._begin_to_read(image)
@@ -202,15 +207,15 @@ class Images:
         if self._desk.debug:
             self._endings.planned(image, plan)
         top = plan.manifests[-1]
-        if image.destination.is_digest and image.destination.name != top.digest:
-            self.fail(image.key, renamed(image, top.digest))
+        if image.required not in ("", top.digest):
+            self.fail(image.key, other_digest(image, top.digest))
             return
         there = image.found
         if there is None or self._force:
             self._bring(image, equal=False)
         elif there.digest == top.digest:
             self._bring(image, equal=True)
-        elif top.kind == "index" and self._past.is_foreign(image, there.digest):
+        elif top.kind == "index" and not image.required and self._past.is_foreign(image, there.digest):
             image.step = "comparing"
             here = image.destination.repository
             read = self.reads.want(image.key, Read(repository=here, digest=there.digest, side="destination"))

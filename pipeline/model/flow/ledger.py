@@ -36,6 +36,7 @@ from pipeline.model.messages import (
     Stored,
     Throttled,
 )
+from pipeline.model.selection import with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -321,7 +322,7 @@ class Flow:
     def unfinished(self) -> list[tuple[str, tuple[str, ...]]]:
         """Source and destination of each open image, but for those whose destination another rule claims."""
         images = (image for image in self._images.open_images if not image.rival)
-        return [(str(image.source), (str(image.destination),)) for image in images]
+        return [(str(image.source), (with_digest(image.destination, image.required),)) for image in images]
 
     @property
     def unexpanded(self) -> list[int]:

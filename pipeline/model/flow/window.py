@@ -18,7 +18,7 @@ from pipeline.model.facts import Claim
 from pipeline.model.flow.endings import LATER
 from pipeline.model.messages import Expand
 from pipeline.model.reference import Reference, parse_reference
-from pipeline.model.selection import Named, Rule, pairs, select
+from pipeline.model.selection import Named, Rule, pairs, read_name, select
 from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Window:
             self._ask(cursor, cursor.page)
         if cursor.names:
             name, position = cursor.names.popleft()
-            source = Reference(cursor.rule.source, name)
+            source = Reference(cursor.rule.source, read_name(name))
             targets = pairs(cursor.rule, name, position)
             self._claim(source, [(target, cursor.rule.number) for target in targets])
             return True
@@ -179,14 +179,18 @@ class Window:
                     )
                 )
                 self._counts.known += 1
-                opened.append(self._images.open(source, destination, number))
+                opened.append(self._open_image(source, destination, number))
             elif claim.source != str(source) and not self._images.knows(source, destination):
                 self._counts.known += 1
-                self._images.follow(
-                    self._images.open(source, destination, number), f"{claim.source} -> {destination}"
-                )
+                image = self._open_image(source, destination, number)
+                self._images.follow(image, f"{claim.source} -> {destination}")
         if opened:
             self._images.look(source, opened)
+
+    def _open_image(self, source: Reference, destination: Reference, number: int) -> Image:
+        return self._images.open(
+            source, destination, number, required=self._rules[number].required_digest(destination)
+        )
 
     def page(self, task: Expand, outcome: Page) -> None:
         """A page of tags has come."""
@@ -309,7 +313,7 @@ class Window:
         opened = []
         self._counts.to_retry -= len(targets)
         for destination, number in targets:
-            image = self._images.open(source, destination, number)
+            image = self._open_image(source, destination, number)
             claim = self._desk.facts.claim(str(destination))
             if claim is not None and claim.source != str(source):
                 self._images.follow(image, f"{claim.source} -> {destination}")

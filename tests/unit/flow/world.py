@@ -367,9 +367,10 @@ def rule(source: str, *destinations: str, number: int = 0) -> Rule:
 
 
 def _split(text: str) -> tuple[str, tuple[str, ...]]:
-    """Take `path:a,b` or `path@digest` apart."""
+    """Take `path:a,b`, `path@digest` or `path:tag@digest` apart."""
     if "@" in text:
-        path, name = text.split("@")
-        return path, (name,)
+        front, named = text.split("@")
+        path, _, tag = front.partition(":")
+        return path, (f"{tag}@{named}" if tag else named,)
     path, _, names = text.rpartition(":")
     return (path, tuple(names.split(","))) if path else (names, ())
