@@ -1,7 +1,7 @@
 """Keys of credentials: `registry` or `registry/namespace[/...]`, and which of them match a repository.
 
-A key matches by whole segments of the path, and the longest one wins: `quay.io/core` is no prefix of
-`quay.io/coreos/x`. Names are normalised on both sides: Docker Hub is one registry under all its names.
+A key matches by whole segments of the path, and the longest one wins. Names are normalised on both sides:
+Docker Hub is one registry under all its names.
 """
 
 from __future__ import annotations

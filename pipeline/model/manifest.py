@@ -94,11 +94,17 @@ class Manifest:
     """Computed from the content, by the algorithm of the digest that was asked for."""
     kind: Kind
     children: tuple[Descriptor, ...] = ()
-    """Of an index: its entries in order, duplicates left out. One digest may stand for several platforms."""
+    """Of an index: its manifests in order, duplicates left out; one digest may have several platforms."""
     blobs: tuple[Descriptor, ...] = ()
-    """Of an image: config, then layers, each digest once."""
+    """Of an image: config, then layers, each digest once. Of an index: entries that are no manifests, as in
+    BuildKit's caches, which list layers and a config of their own."""
     platform: Platform | None = None
     """Of a single image, where its config (or schema 1 itself) was read and states one."""
+
+    @property
+    def lists_blobs(self) -> bool:
+        """Whether it is an index with entries that are blobs."""
+        return self.kind == "index" and bool(self.blobs)
 
 
 def parse(content: bytes, content_type: str, digest: str) -> Manifest:
@@ -126,13 +132,14 @@ def parse(content: bytes, content_type: str, digest: str) -> Manifest:
     wrong = [name for name in _OTHERS[kind] if document.get(name) is not None]
     if wrong:
         raise ManifestError(f"the manifest is ambiguous: {media_type} with {' and '.join(wrong)}")
+    children, blobs = _entries(document) if kind == "index" else ((), _blobs(document, media_type))
     return Manifest(
         content=content,
         media_type=media_type,
         digest=digest,
         kind=kind,
-        children=_children(document) if kind == "index" else (),
-        blobs=() if kind == "index" else _blobs(document, media_type),
+        children=children,
+        blobs=blobs,
         platform=_platform({"architecture": document.get("architecture")}) if kind == "schema1" else None,
     )
 
@@ -242,10 +249,18 @@ def _guess(document: dict[str, Any]) -> str:
     raise ManifestError(f"the document is no manifest; it has {names or 'nothing'}")
 
 
-def _children(document: dict[str, Any]) -> tuple[Descriptor, ...]:
+def _entries(document: dict[str, Any]) -> tuple[tuple[Descriptor, ...], tuple[Descriptor, ...]]:
+    """The manifests and the blobs that an index lists: what states a type that is no manifest's is a blob."""
     if "manifests" not in document:
         raise ManifestError("the index has no list of manifests")
-    return tuple(dict.fromkeys(_descriptor(*item) for item in _objects(document, "manifests")))
+    children, blobs = dict[Descriptor, None](), list[Descriptor]()
+    for item in _objects(document, "manifests"):
+        entry = _descriptor(*item)
+        if _plain(entry.media_type) in ("", *KINDS):
+            children[entry] = None
+        else:
+            blobs.append(entry)
+    return tuple(children), _once(blobs)
 
 
 def _blobs(document: dict[str, Any], media_type: str) -> tuple[Descriptor, ...]:
@@ -259,8 +274,13 @@ def _blobs(document: dict[str, Any], media_type: str) -> tuple[Descriptor, ...]:
         found = (_descriptor(*item) for item in items)
     else:
         raise ManifestError("the manifest has no config")
+    return _once(found)
+
+
+def _once(blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    """Each digest once, as it was named first."""
     once: dict[str, Descriptor] = {}
-    for blob in found:
+    for blob in blobs:
         once.setdefault(blob.digest, blob)
     return tuple(once.values())
 

@@ -134,28 +134,37 @@ def _kept(index: Manifest, wanted: Filter) -> Sequence[Descriptor]:
     return [entry for entry in index.children if entry.digest in images or entry.attests in images]
 
 
+def _kept_blobs(index: Manifest, wanted: Filter) -> set[str]:
+    """The entries that are blobs, but for those whose platform is stated and not wanted."""
+    return {blob.digest for blob in index.blobs if wanted.matches(blob.platform)}
+
+
 def _pruned(manifest: Manifest, pruned: Mapping[str, Manifest | None], wanted: Filter) -> Manifest | None:
     """What the filter leaves of a manifest whose children are pruned; None: nothing."""
-    if manifest.kind != "index" or not (wanted.active and manifest.children):
+    entries = {entry.digest for entry in (*manifest.children, *manifest.blobs)}
+    if manifest.kind != "index" or not (wanted.active and entries):
         return manifest
     there = [(entry, new) for entry in _kept(manifest, wanted) if (new := pruned[entry.digest]) is not None]
     present = {entry.digest for entry, _ in there}
     left = {entry.digest: new for entry, new in there if not entry.attests or entry.attests in present}
-    if not left:
+    keep = left.keys() | _kept_blobs(manifest, wanted)
+    if not keep:
         return None
     replacing = {digest: new for digest, new in left.items() if new.digest != digest}
-    if not replacing and all(entry.digest in left for entry in manifest.children):
+    if not replacing and keep == entries:
         return manifest
-    return without(manifest, left.keys(), replacing=replacing)
+    return without(manifest, keep, replacing=replacing)
 
 
 def _entries(manifests: Iterable[Manifest]) -> int:
-    return sum(len(manifest.children) for manifest in manifests)
+    """How many entries the indexes among the manifests have."""
+    indexes = [manifest for manifest in manifests if manifest.kind == "index"]
+    return sum(len(index.children) + len(index.blobs) for index in indexes)
 
 
 def _reason(indexes: Iterable[Manifest], wanted: Filter) -> str:
     """Why nothing is left of an index."""
-    entries = [entry for index in indexes for entry in index.children]
+    entries = [entry for index in indexes for entry in (*index.children, *index.blobs)]
     platforms = sorted({str(entry.platform) for entry in entries if entry.platform and not entry.attests})
     named = ", ".join(platforms[:_NAMED])
     more = f" and {len(platforms) - _NAMED} more" if len(platforms) > _NAMED else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.chaos.expect import Held, Pair, Tree, Wanted, blobs_of, expand, left_of
 from tests.registry.content import manifest_digest
+from tests.registry.store import referred
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -113,7 +114,8 @@ def _flaws(source: Held, tree: Tree, there: Held, digest: str) -> Iterator[str]:
         if there.blobs.get(blob) != source.blobs.get(blob) or not is_right(blob, there.blobs.get(blob)):
             yield f"blob {blob} is missing or wrong"
     for _, child in tree.entries or ():
-        yield from _flaws(source, child, there, child.digest)
+        if not child.is_blob:
+            yield from _flaws(source, child, there, child.digest)
 
 
 def _flaws_of_cut(source: Held, tree: Tree, there: Held, digest: str) -> Iterator[str]:
@@ -153,7 +155,8 @@ def dangling(held: Held, digest: str) -> str:
     for blob, elsewhere in blobs_of(content).items():
         if not elsewhere and not is_right(blob, held.blobs.get(blob)):
             return f"blob {blob} is missing or wrong"
-    below = (dangling(held, entry["digest"]) for entry in json.loads(content).get("manifests", ()))
+    _, children = referred(content)
+    below = (dangling(held, digest) for digest in children)
     return next(filter(None, below), "")
 
 
@@ -249,7 +252,7 @@ def _cannot_come(task: Task, pair: Pair, lost: set[str]) -> bool:
 
 
 def _blobs_below(held: Held, tree: Tree) -> set[str]:
-    below = [_blobs_below(held, child) for _, child in tree.entries or ()]
+    below = [_blobs_below(held, child) for _, child in tree.entries or () if not child.is_blob]
     return set(blobs_of(held.manifests[tree.digest][0])).union(*below)
 
 

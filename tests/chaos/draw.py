@@ -29,7 +29,7 @@ _OS = ("linux", "windows", "windows:10.0.17763", "linux,windows:10.0.20348.1")
 _ARCH = ("amd64", "arm64", "arm64:v8", "arm:v7", "amd64,arm:v6", "arm,arm64")
 _KINDS = (
     *("image", "image", "index", "index", "list", "nested", "attested", "bare"),
-    *("artifact", "schema1", "foreign"),
+    *("artifact", "schema1", "foreign", "cache"),
 )
 _TAGS = ("v1", "v2", "v1.0", "latest", "edge", "v3-rc.1", "7", "v10")
 _FLAGS: tuple[tuple[float, tuple[tuple[str, ...], ...]], ...] = (
@@ -201,6 +201,7 @@ def _draw_content(random: Random, word: str, shared: list[bytes]) -> Content:
         "artifact": lambda: content.artifact(content.layer(word, size=200)),
         "schema1": lambda: content.schema1(present, content.layer(word), signed=random.random() < 0.5),
         "foreign": lambda: content.foreign_image(present, absent),
+        "cache": lambda: content.cache(present, content.layer(f"{word} cached", size=2_000)),
     }
     return made[kind]() if kind in made else images[0]
 

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.registry.content import ALL_TYPES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -138,6 +140,8 @@ class Tree:
     """Entries of the index that stay, with what is below them; None: no index."""
     changed: bool
     """Whether something below was left out, so that the destination has another digest."""
+    is_blob: bool = False
+    """Whether it is no manifest, but a blob that an index lists."""
 
 
 def left_of(held: Held, digest: str, wanted: Wanted, *, top: bool = True) -> Tree | None:
@@ -154,7 +158,11 @@ def left_of(held: Held, digest: str, wanted: Wanted, *, top: bool = True) -> Tre
     below: dict[str, Tree] = {}
     for entry in every:
         if not active or (not _attested(entry) and wanted.takes(entry.get("platform"))):
-            tree = left_of(held, entry["digest"], wanted, top=False)
+            tree = (
+                Tree(entry["digest"], None, False, is_blob=True)
+                if _is_blob(entry)
+                else left_of(held, entry["digest"], wanted, top=False)
+            )
             if tree is not None:
                 below[entry["digest"]] = tree
     if every and not below:
@@ -164,6 +172,10 @@ def left_of(held: Held, digest: str, wanted: Wanted, *, top: bool = True) -> Tre
             below[entry["digest"]] = Tree(entry["digest"], None, False)
     kept = tuple((entry, below[entry["digest"]]) for entry in every if entry["digest"] in below)
     return Tree(digest, kept, len(kept) < len(every) or any(tree.changed for _, tree in kept))
+
+
+def _is_blob(entry: Mapping[str, Any]) -> bool:
+    return entry.get("mediaType", "") not in ("", *ALL_TYPES)
 
 
 def _attested(entry: Mapping[str, Any]) -> str:
@@ -184,5 +196,6 @@ def blobs_of(content: bytes) -> dict[str, bool]:
     """The blobs that a manifest itself names, and whether each may be left to urls."""
     body = json.loads(content)
     named = [*([body["config"]] if "config" in body else []), *body.get("layers", ())]
+    named += filter(_is_blob, body.get("manifests", ()))
     found = {each["digest"]: bool(each.get("urls")) for each in named}
     return found | {each["blobSum"]: False for each in body.get("fsLayers", ())}

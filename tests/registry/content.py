@@ -149,6 +149,15 @@ def index(*children: Content, docker: bool = False, annotations: Mapping[str, st
     return _content(body, media_type, children=children)
 
 
+def cache(*layers: bytes) -> Content:
+    """A cache as BuildKit exports it: an index whose entries are layers and a config of its own."""
+    config = _dump({"layers": [{"blob": digest_of(each), "parent": -1} for each in layers], "records": []})
+    entries = [descriptor(each, OCI_LAYER) for each in layers]
+    entries.append(descriptor(config, "application/vnd.buildkit.cacheconfig.v0"))
+    body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    return _content(body, OCI_INDEX, blobs=(config, *layers))
+
+
 def attestation(of: Content) -> Content:
     """A buildkit attestation of a child of the same index."""
     statement = _dump({"_type": "https://in-toto.io/Statement/v0.1", "subject": [{"digest": of.digest}]})

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, overload
 
-from tests.registry.content import manifest_digest
+from tests.registry.content import ALL_TYPES, manifest_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -207,7 +207,9 @@ def referred(content: bytes) -> tuple[list[str], list[str]]:
         ]
         blobs = [each["digest"] for each in described if not each.get("urls")]
         blobs += [each["blobSum"] for each in body.get("fsLayers", ())]
-        children = [each["digest"] for each in body.get("manifests", ())]
+        entries = body.get("manifests", ())
+        children = [each["digest"] for each in entries if each.get("mediaType", "") in ("", *ALL_TYPES)]
+        blobs += [each["digest"] for each in entries if each["digest"] not in children]
     except (TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"no descriptor: {error}") from error
     return list(dict.fromkeys(blobs)), list(dict.fromkeys(children))

@@ -240,9 +240,10 @@ class Images:
         here = image.destination.repository
         *below, top = image.plan.manifests
         needed = [(each, Reference(here, each.digest)) for each in below]
-        if not equal:
+        # An equal tag vouches for the blobs of an image; who takes an index need not look for its entries.
+        if not equal or top.lists_blobs:
             needed.append((top, image.destination))
-            image.sent = True
+        image.sent = image.sent or not equal
         self._need(image, needed, equal=equal)
 
     def _need(self, image: Image, needed: list[tuple[Manifest, Reference]], *, equal: bool) -> None:
@@ -268,7 +269,7 @@ class Images:
     def _belief(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Belief:
         here = reference.repository
         if not reference.is_digest or reference == image.destination:
-            return "absent"
+            return "told" if equal else "absent"
         own = image.source.repository == here and manifest.digest in image.tree
         if own or self._desk.holds(here, manifest.digest):
             return "ask" if image.doubts else "there"
@@ -306,7 +307,7 @@ class Images:
     def _complete(self, image: Image) -> None:
         assert image.plan is not None
         top = image.plan.manifests[-1].digest
-        if not image.sent:
+        if not (image.sent or image.blobs.keys() & {"uploaded", "mounted"}):
             self._unchanged(image, image.how, image.found.digest if image.found else top)
             return
         if image.plan.dropped:

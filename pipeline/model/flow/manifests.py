@@ -216,7 +216,11 @@ class Manifests:
         if isinstance(found, Fault):
             self._fail(entry, found)
         elif found is not None and found.digest == entry.manifest.digest:
-            self._there(entry, confirmed=not entry.manifest.children)
+            if entry.manifest.lists_blobs:
+                entry.belief = "told"
+                self._gather(entry)
+            else:
+                self._there(entry, confirmed=not entry.manifest.children)
         else:
             self._gather(entry, doubted=entry.heals > 0)
 

@@ -18,7 +18,7 @@ from pipeline.model.flow.window import HELD_UP
 from pipeline.model.messages import Failed, Lacking, Lost, Move, Moved, Put, Throttled
 from pipeline.model.platform import parse_filter
 from pipeline.settings import Limits
-from tests.unit.flow.world import MIRROR, SOURCE, World, image, index, rule
+from tests.unit.flow.world import MIRROR, SOURCE, World, cache, image, index, rule
 
 if TYPE_CHECKING:
     from pipeline.model.messages import Outcome, Task
@@ -124,12 +124,14 @@ def worlds(draw: st.DrawFn) -> tuple[World, list[Rule]]:
     for repository in ("a", "b"):
         for tag in draw(st.lists(st.sampled_from(["v1", "v2", "v3"]), min_size=1, max_size=3, unique=True)):
             one, two = draw(IMAGES), draw(IMAGES)
-            match draw(st.sampled_from(["single", "index", "nested"])):
+            match draw(st.sampled_from(["single", "index", "nested", "cache"])):
                 case "single":
                     world.push(f"{SOURCE}/{repository}", one, tag)
                 case "index":
                     both = index((one, "amd64"), (two, "arm64"))
                     world.push(f"{SOURCE}/{repository}", both, tag, children=[one, two])
+                case "cache":
+                    world.push(f"{SOURCE}/{repository}", cache(*draw(LAYERS)), tag)
                 case "nested":
                     inner = index((one, "amd64"), (two, "arm64"))
                     outer = index(inner, (one, "amd64"))

@@ -92,6 +92,12 @@ def index(*entries: tuple[bytes, str] | bytes) -> bytes:
     return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}).encode()
 
 
+def cache(*layers: str) -> bytes:
+    """An index of blobs, as BuildKit exports a cache."""
+    entries = [blob(layer) for layer in layers]
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+
+
 def manifest(content: bytes) -> Manifest:
     """The manifest that the bytes are."""
     return parse(content, "", digest(content))

@@ -199,6 +199,24 @@ class TestPrune:
         root = root_of(store(read, make.index(on("arm64", content), on("amd64", content))))
         assert [root_of(content), root] == digests(prune(root, read, AMD64))
 
+    @pytest.mark.parametrize(
+        ("architecture", "kept"), [("amd64", "image blob"), ("riscv64", "blob")], ids=["some", "none"]
+    )
+    def test_entries_that_are_blobs(self, architecture: str, kept: str) -> None:
+        """A blob that an index lists stays unless it states a platform that is not wanted."""
+        read: Read = {}
+        one = on("amd64", image(read, "one"))
+        blob, other = make.blob("blob"), make.blob("other", platform={"architecture": "s390x"})
+        whole = store(read, make.index(one, blob, other))
+
+        plan = prune(root_of(whole), read, parse_filter([], [architecture]))
+
+        assert isinstance(plan, Plan)
+        named = {"image": one["digest"], "blob": blob["digest"]}
+        top = plan.manifests[-1]
+        assert [named[word] for word in kept.split()] == [d.digest for d in (*top.children, *top.blobs)]
+        assert 3 - len(kept.split()) == plan.dropped
+
     def test_nothing_kept(self) -> None:
         """An index of which nothing is left is skipped; the reason says what there was and what is wanted."""
         entries = [on(name, make.encode(make.image(name))) for name in ("s390x", "arm64")]
