@@ -237,8 +237,8 @@ class Client:
         """Size of a blob, -1 where it is there and its size is not said; None: not there.
 
         The answer to HEAD is believed where nothing speaks against it. One byte is asked for where it tells
-        nothing (no length, a length of 0, a redirect to storage that may have lost it) or another size than
-        the manifest.
+        nothing (no length, a length of 0, a redirect to storage that may have lost it), another size than the
+        manifest, or calls itself a web page.
 
         Args:
             repository: where it is looked for.
@@ -255,28 +255,32 @@ class Client:
         said = -1
         if response.status_code == HTTPStatus.OK:
             said = parse_size(response.headers.get("Content-Length", ""))
-        plausible = said > 0 and not is_html(response.headers.get("Content-Type", ""))
-        if said == size >= 0 or (plausible and size < 0):
+        fits = said == size >= 0 or said > 0 > size
+        if fits and not is_html(response.headers.get("Content-Type", "")):
             return said
         return self._ask_for_byte(call, said=said, size=size)
 
     def _ask_for_byte(self, head: Call, *, said: int, size: int) -> int | None:
         """As `head_blob`, where HEAD `said` what proves nothing; presigned URLs refuse HEAD, and take GET."""
         call = replace(head, method="GET", headers={"Range": "bytes=0-0"}, follow=True)
-        response = self._exchange.ask(call, also=frozenset({404, 416}))
-        body, status = finish(response), response.status_code
-        if status == HTTPStatus.NOT_FOUND:
-            return None
-        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return 0  # only an empty blob has no first byte
-        ranged = status == HTTPStatus.PARTIAL_CONTENT
-        stated = response.headers.get("Content-Range" if ranged else "Content-Length", "")
-        found = parse_size(stated.rpartition("/")[2])
-        if found not in {-1, size} and is_page(body, response.headers.get("Content-Type", "")):
-            raise self._session.error(call.purpose, response, body)
-        if not body:
-            return 0
-        return found if found >= 0 or said <= 0 else said
+
+        def attempt() -> int | None:
+            response = self._exchange.ask(call, also=frozenset({404, 416}), once=True)
+            status = response.status_code
+            if status in {HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
+                finish(response)
+                return None if status == HTTPStatus.NOT_FOUND else 0  # only an empty blob has no first byte
+            begin = self._session.read_begin(call.purpose, response)
+            ranged = status == HTTPStatus.PARTIAL_CONTENT
+            stated = response.headers.get("Content-Range" if ranged else "Content-Length", "")
+            found = parse_size(stated.rpartition("/")[2])
+            if found not in {-1, size} and is_page(begin, response.headers.get("Content-Type", "")):
+                raise self._session.error(call.purpose, response, begin)
+            if not begin:
+                return 0
+            return found if found >= 0 or said <= 0 else said
+
+        return self._exchange.persist(attempt)
 
     def open_blob(
         self,

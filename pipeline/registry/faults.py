@@ -10,6 +10,7 @@ import errno
 import random
 import socket
 import ssl
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,27 @@ def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
     error = RegistryError(fault)
     error.expired = verdict == "renew"
     error.rejected = purpose.sent == "login" and status == HTTPStatus.UNAUTHORIZED
+    return error
+
+
+def misread(purpose: Purpose, refusal: Refusal, *, words: str) -> RegistryError:
+    """The error that an answer with a good status is whose body is not what was asked for.
+
+    Args:
+        purpose: of the request.
+        refusal: the answer.
+        words: what its body is not.
+    """
+    error, complaint = error_for(purpose, refusal), refusal.complaint
+    if not complaint.html:
+        legible = complaint.words and "\ufffd" not in complaint.words
+        said = complaint.words if legible else refusal.headers.get("Content-Type") or "no Content-Type"
+        error.fault = replace(
+            error.fault,
+            code=complaint.code or "NOT_A_REGISTRY",
+            words=clean(f"{words}: {said}"),
+            hint=error.fault.hint or "is a proxy or login page in between?",
+        )
     return error
 
 

@@ -25,11 +25,12 @@ from pipeline.registry.faults import (
     fault_for,
     fault_of,
     is_stale,
+    misread,
 )
 from pipeline.registry.hints import speaks_tls
 from pipeline.registry.meter import current_meter, what_of
 from pipeline.registry.origins import StrayError, origin_of, resolve
-from pipeline.registry.responses import clean, parse_complaint, parse_pulls
+from pipeline.registry.responses import parse_complaint, parse_pulls
 from pipeline.registry.verdicts import Refusal
 from pipeline.registry.wire import Pieces, Wire
 from pipeline.settings import MIB
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_HOPS = 5
 _MAX_ERROR_BODY = 64 << 10
+_MAX_BEGIN = 1 << 10
 _USER_AGENT = f"image-syncer/{__version__}"
 _HUB_HOST = "registry-1.docker.io"
 """docker.io itself answers API requests with its marketing site."""
@@ -312,26 +314,8 @@ class Session:
         return error_for(purpose, self._refusal(response, body))
 
     def misread(self, purpose: Purpose, response: Answer, body: bytes, *, words: str) -> RegistryError:
-        """The error that an answer with a good status is whose body is not what was asked for.
-
-        Args:
-            purpose: of the request.
-            response: the answer.
-            body: what it says.
-            words: what it is not.
-        """
-        refusal = self._refusal(response, body[:_MAX_ERROR_BODY])
-        error, complaint = error_for(purpose, refusal), refusal.complaint
-        if not complaint.html:
-            legible = complaint.words and "\ufffd" not in complaint.words
-            said = complaint.words if legible else response.headers.get("Content-Type", "no Content-Type")
-            error.fault = replace(
-                error.fault,
-                code=complaint.code or "NOT_A_REGISTRY",
-                words=clean(f"{words}: {said}"),
-                hint=error.fault.hint or "is a proxy or login page in between?",
-            )
-        return error
+        """The error that a good answer with another body than asked for is; `words` say what it is not."""
+        return misread(purpose, self._refusal(response, body[:_MAX_ERROR_BODY]), words=words)
 
     def _refusal(self, response: Answer, body: bytes | None = None) -> Refusal:
         said = finish(response) if body is None else body
@@ -341,6 +325,21 @@ class Session:
             headers=response.headers,
             host=self.foreign_host(response.url),
         )
+
+    def read_begin(self, purpose: Purpose, response: Answer) -> bytes:
+        """The first bytes of a body; the connection lives on if those were all.
+
+        Raises:
+            RegistryError: none came, although there should be some.
+        """
+        try:
+            begin = response.read(_MAX_BEGIN)
+        except STACK_ERRORS as error:
+            raise RegistryError(fault_of(purpose, error, host=self.foreign_host(response.url))) from None
+        finally:
+            response.close()
+        current_meter().read += len(begin)
+        return begin
 
     def read(self, purpose: Purpose, response: Answer, *, limit: int) -> bytes:
         """The whole body as it came over the wire, undecoded.

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import RegistryError
 from pipeline.model.messages import Found
 from tests.registry.content import digest_of, image, schema1
-from tests.registry.faults import Fault, Reply
+from tests.registry.faults import Drop, Fault, Reply
 from tests.unit.registry.asking import client, reference, repository
 
 if TYPE_CHECKING:
@@ -144,6 +144,26 @@ class TestHeadBlob:
         registry = scripted(ranges=ranges)
         registry.add_blob("team/app", BLOB)
         headers = {"Content-Length": length} if length else {"Transfer-Encoding": "chunked"}
+        registry.fault(Fault(action=Reply(status=200, headers=headers), method="HEAD"))
+
+        assert client(registry).head_blob(repository(registry), DIGEST, size=len(BLOB)) == len(BLOB)
+        assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
+
+    def test_broken_off(self, scripted: Scripted) -> None:
+        """A byte that does not come is asked for again: it says nothing of the blob."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        registry.fault(Fault(action=Reply(status=200, headers={"Content-Length": "0"}), method="HEAD"))
+        registry.fault(Fault(action=Drop(after=0), method="GET"))
+
+        assert client(registry).head_blob(repository(registry), DIGEST, size=len(BLOB)) == len(BLOB)
+        assert [entry.method for entry in registry.requests()] == ["HEAD", "GET", "GET"]
+
+    def test_by_content(self, scripted: Scripted) -> None:
+        """A blob that calls itself a web page is looked at."""
+        registry = scripted()
+        registry.add_blob("team/app", BLOB)
+        headers = {"Content-Type": "text/html", "Content-Length": str(len(BLOB))}
         registry.fault(Fault(action=Reply(status=200, headers=headers), method="HEAD"))
 
         assert client(registry).head_blob(repository(registry), DIGEST, size=len(BLOB)) == len(BLOB)
