@@ -97,8 +97,9 @@ def test_another_digest_than_the_rule_names(command: Command, pair: tuple[Regist
     source.add("team/app", other)
     repository = source.store.create("team/app")
     repository.manifests[IMAGE.digest] = repository.manifests[other.digest]
-    rules = {f"{source.address}/team/app@{IMAGE.digest}": f"{mirror.address}/copy/app:v1"}
-    command.rules(rules)
+    answer = Reply(status=200, headers={"Docker-Content-Digest": other.digest})
+    source.fault(Fault(action=answer, method="HEAD", path=IMAGE.digest, times=None))
+    command.rules({f"{source.address}/team/app@{IMAGE.digest}": f"{mirror.address}/copy/app:v1"})
 
     result = command.run("--retries", "0")
 

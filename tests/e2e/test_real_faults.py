@@ -6,6 +6,7 @@ on every machine. The judge of what arrived is skopeo with plain HTTP.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -244,6 +245,24 @@ def test_parts_lost(copy: Callable[..., Copy], which: str) -> None:
 
     assert result.code == 0, result.text
     assert [] == made.lacking()
+
+
+def test_layers_cut_short(copy: Callable[..., Copy]) -> None:
+    """A layer that a destination has cut short is no layer: distribution keeps it, and the run says so."""
+    source, mirror = relays("mirror")
+    with source, mirror:
+        made = copy(source, mirror)
+        assert made.run().code == 0
+        registry = made.registries["mirror"]
+        shutil.rmtree(_repositories(registry) / "copy" / "app0" / "_manifests")
+        for path in _blobs(registry):
+            if path.stat().st_size == LAYER:
+                os.truncate(path, 10)
+
+        result = made.run("--force", "--retries", "0")
+
+    assert result.code == 1, result.text
+    assert f"it has 10 bytes, the manifest says {LAYER}" in result.text
 
 
 @pytest.mark.parametrize("part", [3, 6, 9])
