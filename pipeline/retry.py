@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import MachineError
 from pipeline.job import own_failed_file
+from pipeline.model.companions import is_shared
 from pipeline.model.reference import parse_reference
 from pipeline.model.selection import with_digest
 from pipeline.model.units import format_count
+from pipeline.report.causes import CONFLICT
 from pipeline.report.files import format_of, write_failed, write_success
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ class _Rows:
         rules = {rule.number: rule for rule in run.job.rules.rules}
         for row in run.records.images(run=run.name, results={"failed"}):
             claim = run.records.claim(row.destination)
-            if claim is not None and claim.run == run.name and claim.source != row.source:
+            beaten = claim is not None and claim.run == run.name and claim.source != row.source
+            if beaten and (row.code == CONFLICT or not is_shared(parse_reference(row.destination))):
                 self.beaten += 1
             else:
                 yield replace(row, destination=_as_required(rules[row.rule], row.destination))

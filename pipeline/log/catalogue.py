@@ -245,6 +245,12 @@ EVENTS: Mapping[str, Entry] = {
         f"{_PAIR} old_digest digest dropped {_COST}",
         _BLOBS,
     ),
+    "image.joined": _entry(
+        "a tag that lists what belongs to an image now holds the entries of both sides",
+        "info",
+        f"{_PAIR} old_digest digest {_COST}",
+        _BLOBS,
+    ),
     "image.retry": _entry(
         "an image failed and is tried again",
         "warning",

@@ -40,6 +40,7 @@ _MEANINGS = {
     "CONNECTION_LOST": "it breaks connections off",
     "DIGEST_MISMATCH": "the content is not what its digest names",
     "DIGEST_CHANGED": "the image has another digest than the rule requires at its destination",
+    "NOT_JOINED": "the destination's tag holds entries of its own",
     "SIZE_MISMATCH": "the content is not as long as announced",
     "NOT_A_REGISTRY": "a web page came instead of a registry's answer",
     "TOO_LARGE": "larger than is read",

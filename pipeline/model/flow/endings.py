@@ -116,6 +116,15 @@ class Endings:
         fields: dict[str, Value] = {"old_digest": plan.original, "digest": digest, "dropped": plan.dropped}
         self._say(image, "image.rewritten", words, level="warning", fields=fields)
 
+    def joined(self, image: Image, digest: str) -> None:
+        """Say that a shared tag now holds both sides' entries, and so has a digest of its own."""
+        words = (
+            f"{image.destination}: holds the entries of the source's {image.source_digest}"
+            f" and of what was there; its digest is {digest}"
+        )
+        fields: dict[str, Value] = {"old_digest": image.source_digest, "digest": digest}
+        self._say(image, "image.joined", words, level="info", fields=fields)
+
     def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
         """Two sources for one destination: the rule that stands first wins."""
         first = self._desk.facts.claim(str(image.destination))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.model.companions import is_shared
+
 if TYPE_CHECKING:
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import Found
@@ -58,9 +60,12 @@ class Image:
     blobs: dict[str, int] = field(default_factory=dict)
     """Blobs that came for it, by how."""
 
+    is_shared: bool = field(init=False)
+    """Whether its destination's tag has several writers: what is there is joined with, not replaced."""
     key: str = field(init=False)
     """Identity: both references."""
 
     def __post_init__(self) -> None:
         """Make the key, which is asked for six times and more."""
+        self.is_shared = is_shared(self.destination)
         self.key = f"{self.source} -> {self.destination}"

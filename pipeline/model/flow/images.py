@@ -16,7 +16,7 @@ from pipeline.model.flow.looks import Looks
 from pipeline.model.flow.manifests import MAX_HEALS, Belief, Entry, Manifests
 from pipeline.model.flow.past import Past
 from pipeline.model.flow.reads import Reads
-from pipeline.model.manifest import same_json
+from pipeline.model.flow.shared import Shared
 from pipeline.model.messages import Expand, Failed, Found, Look, Looked, Move, Put, Read
 from pipeline.model.reference import Reference
 from pipeline.model.tree import Plan, Skip, prune, unread
@@ -43,6 +43,7 @@ class Images:
         self._past = Past(desk.facts, platforms)
         self._open: dict[str, Image] = {}
         self._followers: dict[str, list[str]] = {}
+        self._shared = Shared(desk, endings)
         most = settings.limits.window_bytes
         self.reads = Reads(desk, on_got=self._got, on_failed=self._read_failed, most=most)
         self.looks = Looks(desk, on_looked=self._looked, on_failed=self.fail)
@@ -53,10 +54,6 @@ class Images:
     def __len__(self) -> int:
         """Open images."""
         return len(self._open)
-
-    def __contains__(self, key: str) -> bool:
-        """Whether the image is open."""
-        return key in self._open
 
     def knows(self, source: Reference, destination: Reference) -> bool:
         """Whether the image is open, or has come to an end in this run."""
@@ -69,6 +66,7 @@ class Images:
         required = required or (destination.name if destination.is_digest else "")
         image = Image(source, destination, rule, self._desk.now, required=required)
         self._open[image.key] = image
+        self._shared.enter(image)
         return image
 
     def look(self, source: Reference, images: list[Image]) -> None:
@@ -80,15 +78,19 @@ class Images:
     def follow(self, image: Image, rival: str) -> None:
         """Another source has claimed the destination: wait for what becomes of it."""
         image.step, image.rival = "waiting", rival
-        if rival in self._open:
-            self._followers.setdefault(rival, []).append(image.key)
+        ahead = self._shared.ahead(image, rival)
+        if ahead in self._open and ahead != image.key:
+            self._followers.setdefault(ahead, []).append(image.key)
         else:
             self._judge(image)
 
     def _judge(self, image: Image) -> None:
-        """The claim's holder has ended: equal digests are no conflict, everything else is."""
+        """Who went before has ended: shared tags are joined, equal digests are no conflict, all else is."""
         rival = self._past.rival(image)
-        if rival is not None and rival.result in ("copied", "unchanged"):
+        if image.is_shared:
+            image.step, image.rival = "looking", ""
+            self.looks.look(image.source, {image.key: image.destination})
+        elif rival is not None and rival.result in ("copied", "unchanged"):
             image.step = "looking"
             self.looks.look(image.source, {image.key: None})
         else:
@@ -133,8 +135,7 @@ class Images:
         """Both sides are known: read where they do not say that all is there."""
         if image.found is not None:
             self.manifests.blobs.exists(image.destination.repository)
-            fits = image.required in ("", image.found.digest)
-            if fits and not self._force and self._past.vouches(image, source, image.found):
+            if not self._force and self._past.vouches(image, source, image.found):
                 self._unchanged(image, "", image.found.digest)
                 return
         self._begin_to_read(image)
@@ -161,7 +162,7 @@ class Images:
         if image is None:
             return
         if image.step == "comparing":
-            self._compare_indexes(image, manifest)
+            self._compare_manifests(image, manifest)
         else:
             image.tree[manifest.digest] = manifest
             self._read_on(image)
@@ -179,12 +180,12 @@ class Images:
         except ManifestError as error:
             self.fail(image.key, unreadable(image, str(error)))
 
-    def _compare_indexes(self, image: Image, there: Manifest) -> None:
-        assert image.plan is not None
-        same = same_json(image.plan.manifests[-1].content, there.content)
-        if same:
-            image.how = "the same index, serialised by another tool"
-        self._bring(image, equal=same)
+    def _compare_manifests(self, image: Image, there: Manifest) -> None:
+        equal = self._shared.compare(image, there)
+        if isinstance(equal, Fault):
+            self.fail(image.key, equal)
+        else:
+            self._bring(image, equal=equal and not self._force)
 
     def _is_complete_there(self, image: Image) -> bool:
         """Whether everything below the root is known to be in the destination repository."""
@@ -211,25 +212,23 @@ class Images:
             self.fail(image.key, other_digest(image, top.digest))
             return
         there = image.found
-        if there is None or self._force:
-            self._bring(image, equal=False)
-        elif there.digest == top.digest:
-            self._bring(image, equal=True)
-        elif top.kind == "index" and not image.required and self._past.is_foreign(image, there.digest):
+        if there is None or there.digest == top.digest:
+            self._bring(image, equal=there is not None and not self._force)
+        elif image.is_shared or (not self._force and self._past.may_be_foreign(image, top, there)):
             image.step = "comparing"
             here = image.destination.repository
             read = self.reads.want(image.key, Read(repository=here, digest=there.digest, side="destination"))
             if read is not None:
-                self._compare_indexes(image, read)
+                self._compare_manifests(image, read)
         else:
             self._bring(image, equal=False)
 
     def _read_failed(self, key: str, _task: Read, fault: Fault) -> None:
-        """A source manifest is needed; a destination's that cannot be read is just not taken for equal."""
+        """What is to be copied, or joined with, is needed; another destination's is just not equal."""
         image = self._open.get(key)
         if image is None:
             return
-        if image.step == "comparing":
+        if image.step == "comparing" and not image.is_shared:
             self._bring(image, equal=False)
         else:
             self.fail(key, fault)
@@ -312,6 +311,8 @@ class Images:
             return
         if image.plan.dropped:
             self._endings.rewritten(image, image.plan, top)
+        elif image.is_shared and top != image.source_digest:
+            self._endings.joined(image, top)
         self._end(image, "copied", digest=top)
 
     def _unchanged(self, image: Image, how: str, digest: str) -> None:
@@ -329,6 +330,7 @@ class Images:
     ) -> None:
         """Close the image: give up what only it needed, write what became of it, let followers go on."""
         del self._open[image.key]
+        self._shared.leave(image)
         for entry in image.entries:
             self.manifests.leave(image.key, entry)
         self.reads.leave(image.key)

@@ -321,7 +321,7 @@ class Flow:
     @property
     def unfinished(self) -> list[tuple[str, tuple[str, ...]]]:
         """Source and destination of each open image, but for those whose destination another rule claims."""
-        images = (image for image in self._images.open_images if not image.rival)
+        images = (image for image in self._images.open_images if image.is_shared or not image.rival)
         return [(str(image.source), (with_digest(image.destination, image.required),)) for image in images]
 
     @property

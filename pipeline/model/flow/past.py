@@ -9,6 +9,7 @@ from pipeline.model.flow.image import SINGLE_TYPES
 if TYPE_CHECKING:
     from pipeline.model.facts import Facts, ImageRow
     from pipeline.model.flow.image import Image
+    from pipeline.model.manifest import Manifest
     from pipeline.model.messages import Found
     from pipeline.model.platform import Filter
     from pipeline.model.reference import Reference
@@ -38,13 +39,17 @@ class Past:
 
     def vouches(self, image: Image, source: Found, there: Found) -> bool:
         """Whether records, or the kind of the manifest, say that these digests mean a complete image."""
+        if image.required not in ("", there.digest):
+            return False
         row = self.arrived(image)
         if row and (row.source_digest, row.destination_digest) == (source.digest, there.digest):
             return True
         same = source.digest == there.digest and source.media_type in SINGLE_TYPES
         return same and not self._filter.active
 
-    def is_foreign(self, image: Image, digest: str) -> bool:
-        """Whether it may be another tool's mirror: what our own records put there is simply outdated."""
+    def may_be_foreign(self, image: Image, top: Manifest, there: Found) -> bool:
+        """Whether it may be the same index by another tool: what our own records put there is outdated."""
+        if top.kind != "index" or image.required:
+            return False
         row = self.arrived(image)
-        return row is None or row.destination_digest != digest
+        return row is None or row.destination_digest != there.digest

@@ -78,6 +78,8 @@ class Verifying(Images):
         *below, top = image.plan.manifests
         if not equal:
             words = f"it is {image.found.digest}, not {top.digest}"
+            if image.is_shared:
+                words = f"it is {image.found.digest}, which lacks entries of {image.source_digest}"
             self.fail(image.key, _fault(image, "DIGEST_MISMATCH", words))
             return
         needed = [(each, Reference(here, each.digest)) for each in below]
