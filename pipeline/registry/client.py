@@ -363,13 +363,9 @@ class Client:
         upload.take_limits(response.headers)
         return upload
 
-    def resume_upload(self, repository: Repository, digest: str, *, url: str, offset: int) -> Upload | None:
-        """The session at `url`, if the registry confirms that it has `offset` bytes; None: it does not.
-
-        Quay says one byte too many here.
-        """
-        upload = Upload(self._exchange, repository, url=url, digest=digest)
-        return upload if upload.ask_offset() in {offset, offset + 1} else None
+    def resume_upload(self, repository: Repository, digest: str, *, url: str) -> Upload:
+        """The session at `url`, which was begun before; nothing is asked."""
+        return Upload(self._exchange, repository, url=url, digest=digest)
 
     def _manifest_call(self, method: str, reference: Reference, *, operation: str, kind: Kind) -> Call:
         repository = reference.repository

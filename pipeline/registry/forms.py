@@ -27,8 +27,11 @@ _OF_ANY_SIZE = frozenset({405, 415, 501})
 """Those that do not depend on how large the body was."""
 _LEAST_CHUNK = 64 * KIB
 """Bytes of a chunk at least, whatever a registry says: each one is noted in the records."""
-_LOSSES = 2
-"""Connections that break without a word, after which the form itself is suspected."""
+_HALVED_TO = MIB
+"""Bytes of a chunk down to which a 413 halves chunks: what every proxy lets through by default (nginx)."""
+_TROUBLES = 2
+"""Connections that break without a word, or 5xx, after which the form itself is suspected."""
+_SERVERS_FAULT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,8 @@ class Forms:
         self._uploads = uploads
         self._refused: dict[Form, int] = {}
         """By form: bytes from which on it is of no use."""
+        self._halved = 0
+        """Bytes of a chunk at most, after the registry refused larger ones; 0: it refused none."""
 
     def choose(self, size: int, *, failed: Mapping[Form, int], most: int) -> Form:
         """The form for a blob.
@@ -97,8 +102,15 @@ class Forms:
         """Bytes of one chunk of a blob of `size` bytes; `least`, `most` as the registry says, 0: nothing."""
         least_chunk = self._uploads.chunk
         step = self.habit.chunk or max(least_chunk, min(4 * least_chunk, size // 64))
-        step = max(step, least)
+        step = max(min(step, self._halved or step), least)
         return min(step, max(most, _LEAST_CHUNK)) if most else step
+
+    def halve(self, chunk: int) -> bool:
+        """A chunk of so many bytes was too large; whether smaller ones are worth a try."""
+        if chunk <= _HALVED_TO:
+            return False
+        self._halved = min(max(_HALVED_TO, chunk // 2), self._halved or chunk)
+        return True
 
     def _order(self, size: int, most: int) -> tuple[Form, ...]:
         habit = self.habit
@@ -108,16 +120,17 @@ class Forms:
         return ("chunks", "whole")
 
 
-def refused_from(status: int | None, code: str, *, losses: int, size: int) -> int | None:
+def refused_from(status: int | None, code: str, *, troubles: int, size: int) -> int | None:
     """Bytes from which on a form is of no use, after it failed for a blob of `size`; None: it still may be.
 
     Args:
         status: of the answer to the first body; None: none came.
         code: of the fault.
-        losses: how often the connection was lost with this blob in this form, this time included.
+        troubles: how often this form failed for the blob at the same place, this time included.
         size: bytes of the blob.
     """
     if status in _REFUSING:
         return 0 if status in _OF_ANY_SIZE else size
     lost = status is None and code in ("CONNECTION_LOST", "TIMEOUT")
-    return size if lost and losses >= _LOSSES else None
+    broken = status is not None and status >= _SERVERS_FAULT
+    return size if (lost or broken) and troubles >= _TROUBLES else None

@@ -8,6 +8,7 @@ digest decides. Only what the registry itself confirms again is gone on from.
 from __future__ import annotations
 
 from collections import Counter
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, RegistryError, ThrottledError
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 _SPOILT = frozenset({"DIGEST_INVALID", "DIGEST_MISMATCH", "SIZE_MISMATCH"})
 """Faults after which nothing that was sent is worth going on from."""
+_SILENT = 3
+"""Questions in vain after which a session is gone: distribution 3 answers 500 for ever on a damaged one."""
+_UNREACHABLE = frozenset({"UNREACHABLE", "CERTIFICATE"})
+"""Faults that say nothing of a session: the registry itself cannot be reached."""
 
 
 class Delivery:
@@ -51,14 +56,21 @@ class Delivery:
         self._form: Form = "whole"
         self._least = self._most = 0
         self._failed: dict[Form, int] = {}
-        self._losses: Counter[Form] = Counter()
+        self._troubles: Counter[tuple[Form, int]] = Counter()
+        """By form and offset at which it failed."""
         self._resumed_at = 0
+        self._silent = 0
+        """How often the session gave no answer that says what it has."""
+        self._chunk = 0
+        """Bytes of the first chunk, until one of that size was taken; 0: the size is not in doubt."""
         self.refused = False
         """Whether a mount was asked for and not given."""
         self.went_on = False
         """Whether the last try began farther on than any before."""
         self.has_other_form = False
         """Whether the last try failed by its form, and another one is left, or a session of its own."""
+        self.began = False
+        """Whether the last try got an answer on where the bytes go: asking for it has its own retries."""
 
     @property
     def offset(self) -> int:
@@ -76,13 +88,16 @@ class Delivery:
             RegistryError: with its side.
         """
         self.went_on = self.has_other_form = False
+        self.began, self._chunk = True, 0
         try:
             upload = self._resume() if self._session and not mount else None
             if upload is None:
-                self._drop()
+                self.began = False
                 upload = self._destination.begin_upload(
                     self._task.destination, self._task.blob.digest, mount=mount
                 )
+                self.began = True
+                self._drop()
         except RegistryError as error:
             raise error.on("destination") from error
         if upload is None:
@@ -94,18 +109,35 @@ class Delivery:
     def _resume(self) -> Upload | None:
         """The session that was kept, if it lives, and has got farther since it was gone on from last."""
         session, self._form = self._session, "chunks"
-        if session is None or session.offset <= self._resumed_at:
+        if session is None:
             return None
         blob, place = self._task.blob.digest, self._task.destination
-        upload = self._destination.resume_upload(place, blob, url=session.url, offset=session.offset)
-        if upload is None:
+        upload = self._destination.resume_upload(place, blob, url=session.url)
+        offset = self._ask(upload, session)
+        if offset is None or offset <= self._resumed_at:
             return None
-        self._resumed_at, self.went_on = session.offset, True
-        self._keep(upload, session.offset)
-        fields: dict[str, Value] = {"destination": str(place), "blob": blob, "offset": session.offset}
-        words = f"{place}: the upload of the blob {blob} goes on after {session.offset} bytes"
+        self._resumed_at, self.went_on, self._silent = offset, True, 0
+        self._keep(upload, offset)
+        fields: dict[str, Value] = {"destination": str(place), "blob": blob, "offset": offset}
+        words = f"{place}: the upload of the blob {blob} goes on after {offset} bytes"
         current_meter().events.append(Event(name="blob.resumed", message=words, fields=fields))
         return upload
+
+    def _ask(self, upload: Upload, session: Session) -> int | None:
+        """The bytes that the session has; None: it is gone, or has not answered for too long.
+
+        Raises:
+            RegistryError: it does not answer now.
+        """
+        try:
+            return upload.ask_offset(least=session.offset, most=self._size)
+        except ThrottledError:
+            raise
+        except RegistryError as error:
+            self._silent += error.fault.code not in _UNREACHABLE
+            if self._silent < _SILENT:
+                raise
+            return None
 
     def _keep(self, upload: Upload, offset: int) -> None:
         self._session = Session(url=upload.url, offset=offset)
@@ -175,9 +207,11 @@ class Delivery:
         forms = self._destination.forms
         step = forms.step(blob.size, least=self._least, most=self._most)
         last = step if forms.habit.ends_with_bytes else 0
+        self._chunk = min(step, blob.left)
         while blob.left > last:
             mark, begin = blob.mark(), blob.offset
             has = upload.patch(blob.part(min(step, blob.left)), offset=begin)
+            self._chunk = 0
             if has > begin:
                 self._mark = blob.mark() if has == blob.offset else mark
                 self._keep(upload, has)
@@ -204,17 +238,27 @@ class Delivery:
         if fault.code in _SPOILT or not fault.retryable:
             self._drop()
         self._let_go(upload)
-        if fault.side != "destination" or self._session or self._size < 0:
+        if fault.side != "destination" or self._size < 0 or (self._session and fault.status is None):
             return
-        self._losses[self._form] += 1
-        size = refused_from(fault.status, fault.code, losses=self._losses[self._form], size=self._size)
-        if size is not None and self.went_on:  # sizes of parts are only said where a session begins
-            self.has_other_form = True
-        elif size is not None:
-            self._failed[self._form] = size
-            self.has_other_form = self._destination.forms.has_other(
-                self._size, failed=self._failed, most=self._most
-            )
+        self._troubles[self._form, self.offset] += 1
+        troubles = self._troubles[self._form, self.offset]
+        size = refused_from(fault.status, fault.code, troubles=troubles, size=self._size)
+        if size is not None:
+            self.has_other_form = self._has_other_form(fault, size)
+
+    def _has_other_form(self, fault: Fault, size: int) -> bool:
+        """Whether the blob can go up otherwise, after its form failed from `size` on."""
+        forms = self._destination.forms
+        if (
+            fault.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            and not self._most
+            and forms.halve(self._chunk)
+        ):
+            return True
+        if self.went_on and fault.status is not None and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return True  # sizes of parts are only said where a session begins
+        self._failed[self._form] = size
+        return forms.has_other(self._size, failed=self._failed, most=self._most)
 
     def _let_go(self, upload: Upload) -> None:
         if not self._session:

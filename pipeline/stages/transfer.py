@@ -125,7 +125,7 @@ def _bring(task: Move, destination: Client, context: Context) -> Moved:
         except RegistryError as error:
             if delivery.went_on:
                 tries = Tries(context.settings.retry)
-            if not (delivery.has_other_form or tries.another(error.fault)):
+            if not (delivery.has_other_form or (delivery.began and tries.another(error.fault))):
                 error.refused = delivery.refused
                 raise
             _tell_again(task, error.fault, attempt=tries.tried, offset=delivery.offset)

@@ -168,3 +168,58 @@ def test_source_breaks(command: Command, scripted: Scripted) -> None:
     asked = [entry.headers.get("range") for entry in source.requests(method="GET", path=digest)]
     assert asked == [None, *(f"bytes={number * 150_000}-" for number in range(1, 6))]
     assert sum(entry.length for entry in mirror.requests(method="PATCH")) == len(blob)
+
+
+def killed_in_a_chunk(command: Command, proxy: Proxy) -> None:
+    """Have the run be killed with its supervisor in the middle of the sixth of eight chunks."""
+    proxy.halt_at = 5 * CHUNK + CHUNK // 2
+    process = command.start()
+    assert proxy.halted.wait(30)
+    kill(process)
+    proxy.go.set()
+
+
+def test_partial_chunk(command: Command, scripted: Scripted) -> None:
+    """What a registry has kept of a chunk in which everything was killed is not sent again."""
+    source, mirror = scripted(), scripted(session_dies=False, session_state=False, check_content_range=True)
+    with Proxy(mirror.address, buffers=False) as proxy:
+        blob = small(command, source, proxy.address)
+        killed_in_a_chunk(command, proxy)
+
+        result = command.run()
+
+    assert result.code == 0, result.text
+    assert source.tags("team/app") == mirror.tags("copy/app")
+    (event,) = result.events("blob.resumed")
+    assert 5 * CHUNK < int(event["offset"]) < 6 * CHUNK
+    assert proxy.received - len(blob) < OTHERS
+
+
+def test_dead_session(command: Command, scripted: Scripted) -> None:
+    """A session that answers 500 for ever is gone on from no more: the next run begins the layer anew."""
+    source, mirror = scripted(), scripted()
+    with Proxy(mirror.address, buffers=True) as proxy:
+        small(command, source, proxy.address)
+        killed_in_a_chunk(command, proxy)
+        mirror.fault(Fault(action=Reply(status=500), method="GET", path="/uploads/", times=None))
+
+        result = command.run("--retries", "0")
+
+    assert result.code == 0, result.text
+    assert source.tags("team/app") == mirror.tags("copy/app")
+    assert len(mirror.requests(method="GET", path="/uploads/")) == 3
+
+
+def test_forced(command: Command, scripted: Scripted) -> None:
+    """A run with --force asks for no session that an earlier one has left, and begins the layer anew."""
+    source, mirror = scripted(), scripted()
+    with Proxy(mirror.address, buffers=True) as proxy:
+        small(command, source, proxy.address)
+        killed_in_a_chunk(command, proxy)
+
+        result = command.run("--force")
+
+    assert result.code == 0, result.text
+    assert source.tags("team/app") == mirror.tags("copy/app")
+    assert not mirror.requests(method="GET", path="/uploads/")
+    assert b"/blobs/uploads/" not in stored(command.folder)

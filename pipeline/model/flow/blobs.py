@@ -83,6 +83,8 @@ class Blobs:
         """Registries where a blob that they said they mounted was found."""
         self._unfinished: set[str] = set()
         """Keys of running moves that have an upload in the records."""
+        self._own: set[str] = set()
+        """Keys of moves whose upload in the records is this run's; with --force no other is gone on from."""
 
     def want(
         self,
@@ -133,6 +135,9 @@ class Blobs:
         if unknown if task.mount else self._desk.proofs.due(task):
             task = replace(task, check=True)
         begun = self._desk.facts.unfinished(task.destination, task.blob.digest)
+        if begun and self._desk.force and task.key not in self._own:
+            self.keep(task, None)
+            return task
         if begun is None:
             return task
         self._unfinished.add(task.key)
@@ -144,11 +149,14 @@ class Blobs:
         fact = Unfinished(repository=task.destination, digest=task.blob.digest, url=url, offset=offset)
         self._desk.facts.write(fact)
         (self._unfinished.add if session else self._unfinished.discard)(task.key)
+        if self._desk.force:
+            self._own.add(task.key)
 
     def moved(self, task: Move, outcome: Moved) -> None:
         """A move ended well."""
         if task.key in self._unfinished:
             self.keep(task, None)
+        self._own.discard(task.key)
         if outcome.how == "mounted":
             self._desk.queue.registry(task.destination.registry).mounts += 1
             self._mounts.add(task.destination.registry)

@@ -42,6 +42,8 @@ class Desk:
         """What for: where it is to verify, nothing is believed and nothing brought."""
         self.debug = False
         """Whether events of level debug are wanted."""
+        self.force = False
+        """Settings.force: nothing that an earlier run has left is gone on from."""
         self.may_put: Callable[[Put], bool] | None = None
         """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
 

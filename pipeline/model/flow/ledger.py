@@ -74,7 +74,7 @@ class Flow:
         self.counts = Counts()
         self._desk = Desk(run=run, facts=facts, limits=settings.limits, aim=settings.aim)
         self._desk.now = now
-        self._desk.debug = settings.debug
+        self._desk.debug, self._desk.force = settings.debug, settings.force
         self._queue = self._desk.queue
         self._passes_left = settings.retries
         lines = {rule.number: rule.line for rule in rules}

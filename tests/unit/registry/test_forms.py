@@ -86,10 +86,12 @@ def test_remembered() -> None:
         (None, "CONNECTION_LOST", 2, 7),
         (None, "TIMEOUT", 2, 7),
         (None, "UNREACHABLE", 2, None),
-        (500, "", 2, None),
+        (500, "", 1, None),
+        (500, "", 2, 7),
+        (504, "", 2, 7),
         (403, "DENIED", 1, None),
     ],
 )
 def test_refused(status: int | None, code: str, losses: int, size: int | None) -> None:
     """What says that a form is refused, and for which sizes."""
-    assert size == refused_from(status, code, losses=losses, size=7)
+    assert size == refused_from(status, code, troubles=losses, size=7)

@@ -10,23 +10,10 @@ from pipeline.errors import RegistryError, ThrottledError
 from pipeline.registry.forms import Habit
 from tests.registry.faults import Corrupt, Drop, Fault, Reply, throttle
 from tests.registry.store import Blob
-from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, DIGEST, Way, way
+from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, DIGEST, way
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
-
-INVALID = '{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match"}]}'
-
-
-def interrupted(scripted: Scripted, **options: Any) -> Way:
-    """A way on which a process has died after three chunks."""
-    made = way(scripted, **options)
-    made.mirror.fault(throttle(method="PATCH", skip=3))
-    with pytest.raises(ThrottledError):
-        made.move()
-    made.mirror.clear_faults()
-    made.mirror.reset()
-    return made
 
 
 class TestChunks:
@@ -215,91 +202,6 @@ class TestSameRun:
         assert CHUNKS == made.patched()
         assert len(made.source.requests(method="GET")) == 1
         assert made.arrived()
-
-
-class TestNextRun:
-    def test_goes_on(self, scripted: Scripted) -> None:
-        """Another process asks the session, and reads and sends only what it has not."""
-        made = interrupted(scripted)
-
-        made.move(session=made.kept())
-
-        assert CHUNKS[3:] == made.patched()
-        assert made.source.requests(method="GET")[-1].headers["range"] == f"bytes={3 * CHUNK}-"
-        assert ["GET", "PATCH", "PATCH", "PATCH", "PUT"] == [entry.method for entry in made.mirror.requests()]
-        assert made.arrived()
-
-    def test_limits_unknown(self, scripted: Scripted) -> None:
-        """A session that refuses a part as too large is begun anew, where the registry says what it takes."""
-        made = interrupted(scripted, chunk_max=90_000)
-
-        assert made.move(session=made.kept()).how == "uploaded"
-
-        assert made.arrived()
-
-    def test_gone(self, scripted: Scripted) -> None:
-        """A session that is gone is forgotten, and another one begun."""
-        made = interrupted(scripted)
-        made.mirror.fault(Fault(action=Reply(status=404), method="GET", path="uploads"))
-
-        made.move(session=made.kept())
-
-        assert None in made.said
-        assert CHUNKS == made.patched()
-        assert made.arrived()
-
-    @pytest.mark.parametrize("answer", ["0-0", "0-299998", "0-399999", "", "nonsense"])
-    def test_other_offset(self, scripted: Scripted, answer: str) -> None:
-        """A session that says another offset than it said before is not trusted."""
-        made = interrupted(scripted)
-        headers = {"Range": answer} if answer else {}
-        made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
-
-        made.move(session=made.kept())
-
-        assert CHUNKS == made.patched()
-        assert made.arrived()
-
-    def test_quay(self, scripted: Scripted) -> None:
-        """A status of one byte too many, which is Quay's, is the right one."""
-        made = interrupted(scripted, session_state=False)
-        headers = {"Range": f"0-{3 * CHUNK}"}
-        made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
-
-        made.move(session=made.kept())
-
-        assert CHUNKS[3:] == made.patched()
-        assert made.arrived()
-
-    def test_unreachable(self, scripted: Scripted) -> None:
-        """A registry that cannot be asked now keeps its session for later."""
-        made = interrupted(scripted)
-        made.mirror.fault(Fault(action=Reply(status=502), method="GET", path="uploads"))
-
-        made.move(session=made.kept())
-
-        assert CHUNKS[3:] == made.patched()
-
-    def test_spoilt_once(self, scripted: Scripted) -> None:
-        """What does not have the digest in the end is sent from the beginning, once."""
-        made = interrupted(scripted)
-        made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT"))
-
-        made.move(session=made.kept())
-
-        assert [*CHUNKS[3:], *CHUNKS] == made.patched()
-        assert made.arrived()
-
-    def test_spoilt_always(self, scripted: Scripted) -> None:
-        """A registry that finds the wrong digest of the right bytes twice is not asked all night."""
-        made = interrupted(scripted)
-        made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT", times=None))
-
-        with pytest.raises(RegistryError, match="DIGEST_INVALID"):
-            made.move(session=made.kept())
-
-        assert len(made.sent("PUT")) == 2
-        assert made.said[-1] is None
 
 
 class TestReadBack:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
+from pipeline.registry import forms
 from pipeline.registry.forms import Habit
+from pipeline.settings import Uploads
 from tests.registry.faults import Drop, Fault, Reply
-from tests.unit.stages.way import CHUNK, CHUNKS, DIGEST, clients, way
+from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, DIGEST, clients, way
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
@@ -74,3 +76,86 @@ def test_no_ladder(scripted: Scripted) -> None:
 
     assert caught.value.fault.status == 413
     assert len(made.sent("PUT")) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_broken_twice(scripted: Scripted, method: str, status: int) -> None:
+    """A form that meets an error of the server twice leads to the other one, which is then begun with."""
+    made = way(scripted)
+    path = r"digest=" if method == "PUT" else "."
+    habit = Habit(forms=("whole", "chunks"), parts=1, chunk=CHUNK) if method == "PUT" else None
+    process = clients()
+    made.mirror.fault(Fault(action=Reply(status=status), method=method, path=path, times=2))
+    made.move(process=process, habit=habit)
+    assert made.arrived()
+    other = "PATCH" if method == "PUT" else "PUT"
+    assert len(made.sent(method)) == 2 + (method == "PUT")
+    made.mirror.forget_blob("copy/app", DIGEST)
+    made.mirror.reset()
+
+    made.move(process=process, habit=habit)
+
+    assert made.sent(other)
+    assert len(made.sent("POST")) == 1
+
+
+def test_commit_broken(scripted: Scripted) -> None:
+    """Chunks whose last, empty PUT fails twice lead to one PUT with the whole body."""
+    made = way(scripted)
+    made.mirror.fault(Fault(action=Reply(status=500), method="PUT", times=2))
+
+    made.move()
+
+    assert [entry.headers["content-length"] for entry in made.sent("PUT")] == ["0", "0", str(len(BLOB))]
+    assert CHUNKS == made.patched()
+    assert made.arrived()
+
+
+def test_never_begun(scripted: Scripted) -> None:
+    """Opening an upload is tried three times in all, not three times three, and nothing is asked after it."""
+    made = way(scripted)
+    made.mirror.fault(Fault(action=Reply(status=500), method="POST", times=None))
+
+    with pytest.raises(RegistryError):
+        made.move()
+
+    assert ["POST"] * 3 == [entry.method for entry in made.mirror.requests()]
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes"), [(30_000, [96_000, 48_000, 24_000]), (10, [96_000, 48_000, 24_000, 12_000, 10_000])]
+)
+def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, sizes: list[int]) -> None:
+    """Chunks that are too large are halved where no size is named, down to a limit; then one PUT is tried."""
+    monkeypatch.setattr(forms, "_HALVED_TO", 10_000)
+    made = way(scripted)
+    large = "uploads"
+    process = clients(Uploads(above=2 * CHUNK, chunk=96_000))
+    for size in sizes:
+        if size > most:
+            made.mirror.fault(Fault(action=Reply(status=413), method="PATCH", path=large))
+    made.move(process=process)
+
+    assert made.arrived()
+    firsts = [int(each.partition("-")[2]) + 1 for each in made.patched() if each.startswith("0-")]
+    assert firsts == sizes
+    assert len(made.sent("PATCH")) == len(sizes) + (len(BLOB) // sizes[-1] if sizes[-1] <= most else 0)
+    made.mirror.forget_blob("copy/app", DIGEST)
+    made.mirror.reset()
+
+    made.move(process=process)
+
+    assert len(made.sent("POST")) == 1
+
+
+def test_too_large_in_the_middle(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk that is refused after others of its size were taken is not halved: the blob is too large."""
+    monkeypatch.setattr(forms, "_HALVED_TO", 10)
+    made = way(scripted)
+    made.mirror.fault(Fault(action=Reply(status=413), method="PATCH", skip=2, times=None))
+
+    made.move()
+
+    assert {str(CHUNK)} == {entry.headers["content-length"] for entry in made.sent("PATCH")}
+    assert made.arrived()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pipeline.model.manifest import Descriptor
 from pipeline.model.messages import Move, Moved, Session
@@ -75,6 +76,11 @@ class Way:
         assert self.said[-1]
         return self.said[-1]
 
+    @property
+    def session(self) -> str:
+        """The path of the session that the records hold."""
+        return urlsplit(self.kept().url).path
+
     def sent(self, method: str) -> list[Entry]:
         """Requests to sessions."""
         return self.mirror.requests(method=method, path="/blobs/uploads/")
@@ -88,9 +94,9 @@ class Way:
         return self.mirror.blob("copy/app", DIGEST) == BLOB
 
 
-def clients() -> Clients:
+def clients(uploads: Uploads | None = None) -> Clients:
     """The clients of a process of its own."""
-    return Clients(SETTINGS, lambda _: ANONYMOUS)
+    return Clients(replace(SETTINGS, uploads=uploads or SETTINGS.uploads), lambda _: ANONYMOUS)
 
 
 def way(scripted: Scripted, **options: Any) -> Way:

@@ -1,0 +1,187 @@
+"""An upload that another process has begun: gone on from where the registry says, or begun anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline.errors import RegistryError, ThrottledError
+from tests.registry.faults import Drop, Fault, Reply, throttle
+from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, Way, way
+
+if TYPE_CHECKING:
+    from tests.registry.fixtures import Scripted
+
+INVALID = '{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match"}]}'
+
+
+def interrupted(scripted: Scripted, **options: Any) -> Way:
+    """A way on which a process has died after three chunks."""
+    made = way(scripted, **options)
+    made.mirror.fault(throttle(method="PATCH", skip=3))
+    with pytest.raises(ThrottledError):
+        made.move()
+    made.mirror.clear_faults()
+    made.mirror.reset()
+    return made
+
+
+def test_goes_on(self, scripted: Scripted) -> None:
+    """Another process asks the session, and reads and sends only what it has not."""
+    made = interrupted(scripted)
+
+    made.move(session=made.kept())
+
+    assert CHUNKS[3:] == made.patched()
+    assert made.source.requests(method="GET")[-1].headers["range"] == f"bytes={3 * CHUNK}-"
+    assert ["GET", "PATCH", "PATCH", "PATCH", "PUT"] == [entry.method for entry in made.mirror.requests()]
+    assert made.arrived()
+
+
+def test_limits_unknown(self, scripted: Scripted) -> None:
+    """A session that refuses a part as too large is begun anew, where the registry says what it takes."""
+    made = interrupted(scripted, chunk_max=90_000)
+
+    assert made.move(session=made.kept()).how == "uploaded"
+
+    assert made.arrived()
+
+
+def test_gone(self, scripted: Scripted) -> None:
+    """A session that is gone is forgotten, and another one begun."""
+    made = interrupted(scripted)
+    made.mirror.fault(Fault(action=Reply(status=404), method="GET", path="uploads"))
+
+    made.move(session=made.kept())
+
+    assert None in made.said
+    assert CHUNKS == made.patched()
+    assert made.arrived()
+
+
+@pytest.mark.parametrize("answer", ["0-0", "0-299998", f"0-{len(BLOB) + 1}", "", "nonsense"])
+def test_other_offset(self, scripted: Scripted, answer: str) -> None:
+    """A session that says less than it said before, or more than the blob has, is not trusted."""
+    made = interrupted(scripted)
+    headers = {"Range": answer} if answer else {}
+    made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
+
+    made.move(session=made.kept())
+
+    assert CHUNKS == made.patched()
+    assert made.arrived()
+
+
+def test_more_than_recorded(self, scripted: Scripted) -> None:
+    """What a registry kept of a chunk in which the process died is not sent again."""
+    made = way(scripted, session_dies=False, session_state=False, check_content_range=True)
+    made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
+    made.mirror.fault(throttle(method="GET", path="uploads"))
+    with pytest.raises(ThrottledError):
+        made.move()
+
+    assert made.kept().offset == 3 * CHUNK
+    made.mirror.reset()
+
+    made.move(session=made.kept())
+
+    begins = int(made.patched()[0].partition("-")[0])
+    assert 3 * CHUNK < begins < 4 * CHUNK
+    assert made.arrived()
+
+
+def test_more_than_there_is(self, scripted: Scripted) -> None:
+    """A registry that says that it has more than it has finds the wrong digest, and gets all anew."""
+    made = interrupted(scripted)
+    headers = {"Range": f"0-{4 * CHUNK - 1}"}
+    made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
+
+    made.move(session=made.kept())
+
+    assert [*CHUNKS[4:], *CHUNKS] == made.patched()
+    assert made.arrived()
+
+
+@pytest.mark.parametrize("action", [Reply(status=500), Reply(status=503), Drop()], ids=str)
+def test_silent_session(self, scripted: Scripted, action: Reply | Drop) -> None:
+    """A session that gives no answer three times is gone: the blob is begun anew in the same task."""
+    made = interrupted(scripted)
+    made.mirror.fault(Fault(action=action, method="GET", path="uploads", times=None))
+
+    assert made.move(session=made.kept()).how == "uploaded"
+
+    assert len(made.sent("GET")) == (3 if isinstance(action, Reply) else 6)  # a lost one is repeated at once
+    assert CHUNKS == made.patched()
+    assert None in made.said
+    assert made.arrived()
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_session_takes_nothing(self, scripted: Scripted, method: str) -> None:
+    """A session that says what it has, and then takes nothing more, is begun anew."""
+    made = interrupted(scripted)
+    made.mirror.fault(Fault(action=Reply(status=500), method=method, path=made.session, times=None))
+
+    assert made.move(session=made.kept()).how == "uploaded"
+
+    assert len(made.sent("POST")) == 1
+    assert made.arrived()
+
+
+def test_kept_until_another_begins(self, scripted: Scripted) -> None:
+    """A session is not forgotten while the registry opens no other one."""
+    made = interrupted(scripted)
+    kept = made.kept()
+    made.said.clear()
+    made.mirror.fault(Fault(action=Reply(status=500), times=None))
+
+    with pytest.raises(RegistryError):
+        made.move(session=kept)
+
+    assert made.said == []
+
+
+def test_quay(self, scripted: Scripted) -> None:
+    """A status of one byte too many, which is Quay's, is the right one."""
+    made = interrupted(scripted, session_state=False)
+    headers = {"Range": f"0-{3 * CHUNK}"}
+    made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
+
+    made.move(session=made.kept())
+
+    assert CHUNKS[3:] == made.patched()
+    assert made.arrived()
+
+
+def test_unreachable(self, scripted: Scripted) -> None:
+    """A registry that cannot be asked now keeps its session for later."""
+    made = interrupted(scripted)
+    made.mirror.fault(Fault(action=Reply(status=502), method="GET", path="uploads"))
+
+    made.move(session=made.kept())
+
+    assert CHUNKS[3:] == made.patched()
+
+
+def test_spoilt_once(self, scripted: Scripted) -> None:
+    """What does not have the digest in the end is sent from the beginning, once."""
+    made = interrupted(scripted)
+    made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT"))
+
+    made.move(session=made.kept())
+
+    assert [*CHUNKS[3:], *CHUNKS] == made.patched()
+    assert made.arrived()
+
+
+def test_spoilt_always(self, scripted: Scripted) -> None:
+    """A registry that finds the wrong digest of the right bytes twice is not asked all night."""
+    made = interrupted(scripted)
+    made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT", times=None))
+
+    with pytest.raises(RegistryError, match="DIGEST_INVALID"):
+        made.move(session=made.kept())
+
+    assert len(made.sent("PUT")) == 2
+    assert made.said[-1] is None
