@@ -27,7 +27,7 @@ def interrupted(scripted: Scripted, **options: Any) -> Way:
     return made
 
 
-def test_goes_on(self, scripted: Scripted) -> None:
+def test_goes_on(scripted: Scripted) -> None:
     """Another process asks the session, and reads and sends only what it has not."""
     made = interrupted(scripted)
 
@@ -39,7 +39,7 @@ def test_goes_on(self, scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_limits_unknown(self, scripted: Scripted) -> None:
+def test_limits_unknown(scripted: Scripted) -> None:
     """A session that refuses a part as too large is begun anew, where the registry says what it takes."""
     made = interrupted(scripted, chunk_max=90_000)
 
@@ -48,7 +48,7 @@ def test_limits_unknown(self, scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_gone(self, scripted: Scripted) -> None:
+def test_gone(scripted: Scripted) -> None:
     """A session that is gone is forgotten, and another one begun."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=404), method="GET", path="uploads"))
@@ -61,7 +61,7 @@ def test_gone(self, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("answer", ["0-0", "0-299998", f"0-{len(BLOB) + 1}", "", "nonsense"])
-def test_other_offset(self, scripted: Scripted, answer: str) -> None:
+def test_other_offset(scripted: Scripted, answer: str) -> None:
     """A session that says less than it said before, or more than the blob has, is not trusted."""
     made = interrupted(scripted)
     headers = {"Range": answer} if answer else {}
@@ -73,7 +73,7 @@ def test_other_offset(self, scripted: Scripted, answer: str) -> None:
     assert made.arrived()
 
 
-def test_more_than_recorded(self, scripted: Scripted) -> None:
+def test_more_than_recorded(scripted: Scripted) -> None:
     """What a registry kept of a chunk in which the process died is not sent again."""
     made = way(scripted, session_dies=False, session_state=False, check_content_range=True)
     made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
@@ -91,7 +91,7 @@ def test_more_than_recorded(self, scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_more_than_there_is(self, scripted: Scripted) -> None:
+def test_more_than_there_is(scripted: Scripted) -> None:
     """A registry that says that it has more than it has finds the wrong digest, and gets all anew."""
     made = interrupted(scripted)
     headers = {"Range": f"0-{4 * CHUNK - 1}"}
@@ -104,7 +104,7 @@ def test_more_than_there_is(self, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("action", [Reply(status=500), Reply(status=503), Drop()], ids=str)
-def test_silent_session(self, scripted: Scripted, action: Reply | Drop) -> None:
+def test_silent_session(scripted: Scripted, action: Reply | Drop) -> None:
     """A session that gives no answer three times is gone: the blob is begun anew in the same task."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=action, method="GET", path="uploads", times=None))
@@ -118,7 +118,7 @@ def test_silent_session(self, scripted: Scripted, action: Reply | Drop) -> None:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-def test_session_takes_nothing(self, scripted: Scripted, method: str) -> None:
+def test_session_takes_nothing(scripted: Scripted, method: str) -> None:
     """A session that says what it has, and then takes nothing more, is begun anew."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method=method, path=made.session, times=None))
@@ -129,7 +129,7 @@ def test_session_takes_nothing(self, scripted: Scripted, method: str) -> None:
     assert made.arrived()
 
 
-def test_kept_until_another_begins(self, scripted: Scripted) -> None:
+def test_kept_until_another_begins(scripted: Scripted) -> None:
     """A session is not forgotten while the registry opens no other one."""
     made = interrupted(scripted)
     kept = made.kept()
@@ -142,7 +142,7 @@ def test_kept_until_another_begins(self, scripted: Scripted) -> None:
     assert made.said == []
 
 
-def test_quay(self, scripted: Scripted) -> None:
+def test_quay(scripted: Scripted) -> None:
     """A status of one byte too many, which is Quay's, is the right one."""
     made = interrupted(scripted, session_state=False)
     headers = {"Range": f"0-{3 * CHUNK}"}
@@ -154,7 +154,7 @@ def test_quay(self, scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_unreachable(self, scripted: Scripted) -> None:
+def test_unreachable(scripted: Scripted) -> None:
     """A registry that cannot be asked now keeps its session for later."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=502), method="GET", path="uploads"))
@@ -164,7 +164,7 @@ def test_unreachable(self, scripted: Scripted) -> None:
     assert CHUNKS[3:] == made.patched()
 
 
-def test_spoilt_once(self, scripted: Scripted) -> None:
+def test_spoilt_once(scripted: Scripted) -> None:
     """What does not have the digest in the end is sent from the beginning, once."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT"))
@@ -175,7 +175,7 @@ def test_spoilt_once(self, scripted: Scripted) -> None:
     assert made.arrived()
 
 
-def test_spoilt_always(self, scripted: Scripted) -> None:
+def test_spoilt_always(scripted: Scripted) -> None:
     """A registry that finds the wrong digest of the right bytes twice is not asked all night."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT", times=None))
