@@ -45,7 +45,7 @@ _FLAGS: tuple[tuple[float, tuple[tuple[str, ...], ...]], ...] = (
 _OF_ANY: dict[str, tuple[Any, ...]] = {
     "digest_header": (False,),
     "head": (False,),
-    "content_type": ("none", "application/json", "text/plain", "application/octet-stream"),
+    "content_type": ("none", "application/json", "text/html", "text/plain", "application/octet-stream"),
     "redirect": ("get", "all"),
     "gzip": (True,),
     "location": ("absolute", "other-host", "missing"),
@@ -54,7 +54,7 @@ _OF_SOURCE: dict[str, tuple[Any, ...]] = {
     "page": (1, 2, 3),
     "honour_n": (False,),
     "link": ("absolute", "bare", "lost-prefix", "other-host"),
-    "tags": ("unsorted", "doubled", "null", "missing"),
+    "tags": ("unsorted", "doubled", "null"),
     "strict_accept": (False,),
     "ranges": ("ignored", "wrong-start", "lying"),
 }

@@ -100,6 +100,10 @@ def _draw_action(random: Random, kind: str) -> Action:
         makers += [_cut, _cut, _cut, _corrupt, _drip, _extra]
     if kind in ("put-blob", "patch", "put-manifest", "put-tag", "post"):
         makers += [_early, _early, _lie, _accepted]
+    if kind == "tags":
+        makers += [_no_list, _no_list]
+    if kind == "head-blob":
+        makers += [_length, _length]
     return random.choice(makers)(random)
 
 
@@ -126,6 +130,15 @@ def _accepted(random: Random) -> Action:
 
 def _page(random: Random) -> Action:
     return Reply(status=200, headers={"Content-Type": "text/html"}, body=_PAGE)
+
+
+def _no_list(random: Random) -> Action:
+    bodies = ("{}", '{"errors":[{"code":"UNKNOWN","message":"chaos"}]}', '{"tags":{}}', '{"tags":[1]}', "[]")
+    return Reply(status=random.choice((200, 200, 202, 206)), body=random.choice(bodies))
+
+
+def _length(random: Random) -> Action:
+    return Reply(status=200, headers={"Content-Length": random.choice(("0", "7"))})
 
 
 def _drop(random: Random) -> Action:
