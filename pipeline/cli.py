@@ -327,7 +327,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from pipeline.survey import survey  # noqa: PLC0415 - as below
 
             return survey(options, environ, tell=_tell, show=_show)
-        from pipeline.engine.forking import warm_up  # noqa: PLC0415 - as below
+        from pipeline.engine.local.forking import warm_up  # noqa: PLC0415 - as below
 
         # The fork server has as much to import as we do: it begins first.
         warm_up()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline import __version__
 from pipeline.conclude import lost_rules
 from pipeline.ended import Say
-from pipeline.engine.forking import warm_up
+from pipeline.engine.local.forking import warm_up
 from pipeline.engine.signals import StoppedError, raised
 from pipeline.errors import MachineError
 from pipeline.job import invalid_rules, prepare

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from pipeline.conclude import conclude, lost_rules
 from pipeline.ended import Run, Say
+from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.signals import one_press_late
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
@@ -190,7 +191,7 @@ def supervise(
         supervisor = Supervisor(
             flow,
             settings=job.settings,
-            keyring=job.keyring,
+            pool=LocalPool(job.settings, job.keyring),
             store=store,
             say=_to_all(*(watcher.hear for watcher in watchers), log.write),
             reopen_log=log.reopen if options.log is not None else None,

@@ -138,6 +138,19 @@ def test_stages_know_no_process() -> None:
     assert "stages" not in importers("multiprocessing")
 
 
+def test_supervisor_knows_no_process() -> None:
+    """The supervisor knows who runs tasks by the interface only: no process, pipe or local worker."""
+    wrong = {
+        f"{path}: {name}"
+        for path in files("pipeline/engine")
+        if "local" not in path.parts
+        for name in imported(path)
+        if name.startswith(("pipeline.engine.local", "multiprocessing", "subprocess"))
+    }
+
+    assert wrong == set()
+
+
 def test_model_is_pure() -> None:
     """The model imports nothing that touches the system or the clock."""
     assert "model" not in importers("os", "socket", "multiprocessing", "time", "subprocess", "threading")

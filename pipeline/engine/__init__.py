@@ -1,1 +1,1 @@
-"""The supervisor, its workers and the queues between them."""
+"""The supervisor, and the interface to the workers that run its tasks."""

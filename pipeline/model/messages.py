@@ -8,7 +8,7 @@ its identity in Flow and in every story.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pipeline.model.parcel import parcel
 
@@ -31,6 +31,7 @@ STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
 class Expand:
     """Ask for one page of a tag list."""
 
+    stage: ClassVar[Stage] = "expand"
     repository: Repository
     side: Side = "source"
     """Destination: only to learn whether the repository is there at all."""
@@ -53,6 +54,7 @@ class Expand:
 class Look:
     """HEAD one source and each of its destinations."""
 
+    stage: ClassVar[Stage] = "resolve"
     source: Reference | None
     """None: only the destinations are asked (child manifests whose presence is to be confirmed)."""
     destinations: tuple[Reference, ...]
@@ -71,6 +73,7 @@ class Look:
 class Read:
     """GET one manifest by digest."""
 
+    stage: ClassVar[Stage] = "resolve"
     repository: Repository
     digest: str
     side: Side = "source"
@@ -102,6 +105,7 @@ class Session:
 class Move:
     """Bring one blob into one repository."""
 
+    stage: ClassVar[Stage] = "transfer"
     source: Repository
     blob: Descriptor
     destination: Repository
@@ -127,6 +131,7 @@ class Move:
 class Put:
     """Store one manifest under a tag or its digest."""
 
+    stage: ClassVar[Stage] = "transfer"
     destination: Reference
     media_type: str
     digest: str
@@ -294,6 +299,8 @@ class Lost(Outcome):
     """Whether the task was running; one that lay in the inbox goes back uncharged."""
     alone: bool = False
     """Whether nothing else ran beside it: then the task itself killed the worker."""
+    fenced: bool = False
+    """Whether the worker may have run on for a while, unseen: what it was to bring may be there by now."""
 
 
 @parcel

@@ -18,7 +18,7 @@ from tests.unit.flow.world import digest, image, manifest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.engine.worker import Runner
+    from pipeline.engine.local.worker import Runner
     from pipeline.model.messages import Outcome, Task
     from pipeline.settings import Settings
 

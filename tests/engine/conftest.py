@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.engine.forking import context
+from pipeline.engine.local.forking import context
 from tests.engine.harness import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pipeline.engine.forking import Context
-    from pipeline.engine.process import WorkerProcess
+    from pipeline.engine.local.forking import Context
+    from pipeline.engine.local.process import WorkerProcess
 
 
 @pytest.fixture

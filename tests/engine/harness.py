@@ -7,16 +7,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.engine.process import start_worker
-from pipeline.engine.worker import Setup
+from pipeline.engine.local.process import start_worker
+from pipeline.engine.local.worker import Setup
 from pipeline.settings import Settings
 from tests.engine.runners import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.engine.forking import Context
-    from pipeline.engine.process import WorkerProcess
+    from pipeline.engine.local.forking import Context
+    from pipeline.engine.local.process import WorkerProcess
     from pipeline.model.messages import Answer
 
 Kind = TypeVar("Kind")

@@ -17,7 +17,7 @@ from pipeline.settings import MAX_MANIFEST, MIB, Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.engine.worker import Runner
+    from pipeline.engine.local.worker import Runner
 
 PLAIN = "tests.engine.runners:make_plain"
 BROKEN = "tests.engine.runners:make_nothing"

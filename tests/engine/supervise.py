@@ -11,15 +11,15 @@ import sys
 from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING
 
-from pipeline.engine.forking import context
-from pipeline.engine.process import stop_all
+from pipeline.engine.local.forking import context
+from pipeline.engine.local.process import stop_all
 from pipeline.engine.signals import Signals
 from pipeline.model.messages import Progress, Stored
 from tests.engine.harness import hear_out, listen, start
 from tests.engine.runners import ask
 
 if TYPE_CHECKING:
-    from pipeline.engine.forking import Context
+    from pipeline.engine.local.forking import Context
 
 
 def say(what: object) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.engine.forking import context
-from pipeline.engine.process import stop_all
+from pipeline.engine.local.forking import context
+from pipeline.engine.local.process import stop_all
 from pipeline.errors import MachineError
 from pipeline.model.messages import Got, Progress, Put, Stored
 from pipeline.model.reference import Reference, Repository
@@ -20,8 +20,8 @@ from tests.engine.runners import ask
 from tests.engine.test_worker import has
 
 if TYPE_CHECKING:
-    from pipeline.engine.forking import Context
-    from pipeline.engine.process import WorkerProcess
+    from pipeline.engine.local.forking import Context
+    from pipeline.engine.local.process import WorkerProcess
     from tests.engine.test_worker import Begin
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.queues import MAX_MESSAGE, AnswerWriter, Inbox, Outbox, TaskReader, Unframer, frame
+from pipeline.engine.local.queues import MAX_MESSAGE, AnswerWriter, Inbox, Outbox, TaskReader, Unframer, frame
 from pipeline.model.messages import Answer, Got, Progress, Put, Stored
 from pipeline.model.reference import Reference, Repository
 from pipeline.settings import MAX_MANIFEST

@@ -19,7 +19,7 @@ from tests.engine.runners import ask
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.engine.process import WorkerProcess
+    from pipeline.engine.local.process import WorkerProcess
     from tests.engine.test_worker import Begin
 
 ROOT = Path(__file__).parents[2]

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing.connection
-import os
-import selectors
-import signal
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from unittest.mock import MagicMock
 
 import pytest
 
-from pipeline.engine.crew import Member
-from pipeline.engine.signals import Signals
+from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
 from pipeline.model.flow.ledger import Flow
-from pipeline.model.messages import Put
 from pipeline.model.platform import Filter
-from pipeline.model.reference import Reference, parse_repository
-from pipeline.settings import MIB, Settings
+from pipeline.settings import Settings
 from tests.engine.answers import BROKEN, RUNNER, TAGS
 from tests.unit.flow.memory import MemoryFacts
 from tests.unit.flow.world import MIRROR, SOURCE, rule
@@ -74,11 +66,10 @@ class Run:
         self.supervisor = Supervisor(
             self.flow,
             settings=self.settings,
-            keyring=self.folder,
+            pool=LocalPool(self.settings, self.folder, runner=self.runner),
             store=self.store,
             say=self.events.append,
             reopen_log=None,
-            runner=self.runner,
         )
         self.ending: Ending = self.supervisor.run()
 
@@ -142,28 +133,6 @@ def test_full_disk(tmp_path: Path) -> None:
     assert run.named("run.drain")
 
 
-def test_worker_dies_with_a_full_inbox(tmp_path: Path) -> None:
-    """A worker that dies while its inbox waits for room is buried once: its pipes' ends come together."""
-    run = Run(tmp_path, f"{SOURCE}/a:v1")
-    supervisor = run.supervisor
-    supervisor._selector = selectors.DefaultSelector()
-    member = supervisor._crew.pick("transfer", time.monotonic())
-    os.kill(member.process.pid, signal.SIGSTOP)
-    place = Reference(parse_repository(f"{MIRROR}/a"), "v1")
-    supervisor._hand(member, Put(destination=place, media_type="", digest="", content=bytes(MIB)))
-    member.process.inbox.flush()
-    supervisor._watch(member)
-    assert member.process.inbox.pending
-
-    member.process.kill()
-    multiprocessing.connection.wait([member.process._process.sentinel], 10)
-    with Signals() as signals:
-        supervisor._wait(signals)
-
-    assert [] == supervisor._crew.members
-    assert 1 == len(run.named("worker.lost"))
-
-
 @pytest.mark.parametrize("retries", [0, 1])
 def test_nothing_to_do(tmp_path: Path, retries: int) -> None:
     """A run without rules ends at once, and starts no worker."""
@@ -174,66 +143,13 @@ def test_nothing_to_do(tmp_path: Path, retries: int) -> None:
     supervisor = Supervisor(
         flow,
         settings=settings,
-        keyring=None,
+        pool=LocalPool(settings, None, runner=BROKEN),
         store=Store(),
         say=events.append,
         reopen_log=None,
-        runner=BROKEN,
     )
 
     ending = supervisor.run()
 
     assert (0, None) == (ending.signal, ending.trouble)
     assert flow.finished
-
-
-def test_worker_that_knows_the_repository(tmp_path: Path) -> None:
-    """A task goes to the worker that has served its repository, unless that one is much busier."""
-    crew = Run(tmp_path, f"{SOURCE}/a:v1").supervisor._crew
-    places = [Reference(parse_repository(f"{MIRROR}/{name}"), "v1") for name in "ab"]
-    puts = [Put(destination=place, media_type="", digest="", content=b"") for place in places]
-    for _ in range(4):
-        crew.add(Member(MagicMock(**{"inbox.broken": False}), "transfer", 0.0))
-    first = crew.pick("transfer", 0.0, task=puts[0])
-    first.tasks["one"] = puts[0]
-
-    again = crew.pick("transfer", 0.0, task=puts[0])
-    other = crew.pick("transfer", 0.0, task=puts[1])
-    first.tasks |= {"two": puts[0], "three": puts[0]}
-    busy = crew.pick("transfer", 0.0, task=puts[0])
-
-    assert [True, False, False] == [first is each for each in (again, other, busy)]
-
-
-def test_worker_is_kept_free(tmp_path: Path) -> None:
-    """A worker that is to run a suspected task is given nothing more until it is idle, then that alone."""
-    crew = Run(tmp_path, f"{SOURCE}/a:v1").supervisor._crew
-    member = crew.pick("resolve", time.monotonic())
-    task = Put(
-        destination=Reference(parse_repository(f"{MIRROR}/a"), "v1"), media_type="", digest="", content=b""
-    )
-    member.tasks["busy"] = task
-
-    crew.keep_free("resolve", wanted=True)
-    busy = (crew.has_room("resolve"), crew.has_room("resolve", idle=True))
-    member.tasks.clear()
-    idle = (crew.has_room("resolve"), crew.has_room("resolve", idle=True))
-    crew.keep_free("resolve", wanted=False)
-    after = crew.has_room("resolve")
-    crew.dismiss(timeout=1.0)
-
-    assert ((False, False), (False, True), True) == (busy, idle, after)
-
-
-def test_next_stage_is_started_ahead(tmp_path: Path) -> None:
-    """The worker that resolves is started while the first one still expands, and once."""
-    crew = Run(tmp_path, f"{SOURCE}/a:v1").supervisor._crew
-    try:
-        expanding = crew.pick("expand", 0.0)
-        ahead = [crew.start_ahead(expanding.stage, 0.0) for _ in range(2)]
-
-        assert [member.stage if member else None for member in ahead] == ["resolve", None]
-        assert ahead[0] is crew.pick("resolve", 0.0)
-        assert crew.start_ahead("resolve", 0.0) is None
-    finally:
-        crew.dismiss(timeout=10.0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from pipeline.engine.worker import Setup, Worker
+from pipeline.engine.local.worker import Setup, Worker
 from pipeline.model.messages import (
     Alive,
     BootFailed,
@@ -22,7 +22,7 @@ from tests.engine.runners import BROKEN, ask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.engine.process import WorkerProcess
+    from pipeline.engine.local.process import WorkerProcess
     from pipeline.model.messages import Answer, Task
 
     Begin = Callable[..., WorkerProcess]

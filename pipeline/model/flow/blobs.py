@@ -173,6 +173,14 @@ class Blobs:
         for key in waiting:
             self._on_there(key, task.blob.digest)
 
+    def ask_first(self, task: Move) -> Move:
+        """The move, asking what is there: it comes back from a worker that may have run on for a while."""
+        _, want = self._find(task)
+        task = replace(task, ask=True)
+        if want is not None:
+            want.task = task
+        return task
+
     def returned(self, task: Move) -> bool:
         """A move came back undone; False: nobody needs it any more."""
         spread, want = self._find(task)

@@ -230,6 +230,8 @@ class Flow:
 
     def _lost(self, task: Task, outcome: Lost) -> None:
         """The worker died: what it was running gets a mark; one that died alone was killed by its task."""
+        if outcome.fenced and isinstance(task, Move):
+            task = self._images.manifests.blobs.ask_first(task)
         if not outcome.begun:
             self._images.returned(task)
             return

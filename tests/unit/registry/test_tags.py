@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.engine.queues import MAX_MESSAGE, frame
+from pipeline.engine.local.queues import MAX_MESSAGE, frame
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.messages import Page
 from pipeline.registry.auth import Auth as Tokens

@@ -23,8 +23,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.engine.forking import IGNORED
-from pipeline.engine.queues import AnswerWriter, TaskReader
+from pipeline.engine.local.forking import IGNORED
+from pipeline.engine.local.queues import AnswerWriter, TaskReader
 from pipeline.errors import Fault
 from pipeline.log import Event
 from pipeline.model.messages import Alive, BootFailed, Failed, Kept, Progress

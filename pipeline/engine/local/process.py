@@ -8,16 +8,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pipeline.engine.forking import signals_blocked
-from pipeline.engine.queues import Inbox, Outbox
-from pipeline.engine.worker import Setup, main
+from pipeline.engine.local.forking import signals_blocked
+from pipeline.engine.local.queues import Inbox, Outbox
+from pipeline.engine.local.worker import Setup, main
 from pipeline.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.context import ForkServerProcess, SpawnProcess
 
-    from pipeline.engine.forking import Context
+    from pipeline.engine.local.forking import Context
 
 _FORK_SERVER_DIED = 255
 """What multiprocessing says of a worker whose exit status died with the fork server."""

@@ -7,7 +7,7 @@ interpreter apart would keep them for 25 ms more.
 import atexit
 import os
 
-import pipeline.engine.worker
+import pipeline.engine.local.worker
 import pipeline.stages.run  # noqa: F401 - for the workers that are forked from here
 
 atexit.register(os._exit, 0)

@@ -15,7 +15,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING
 
-from pipeline.engine.descriptors import claim_descriptors
+from pipeline.engine.local.descriptors import claim_descriptors
 from pipeline.errors import MachineError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Signals that are the supervisor's business, though the terminal sends them to all."""
-_PRELOAD = ["pipeline.engine.preload"]
+_PRELOAD = ["pipeline.engine.local.preload"]
 
 
 def context() -> Context:

@@ -1,0 +1,104 @@
+"""The supervisor over a pool without processes: what it makes of what a pool says."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pipeline.engine.supervisor import Supervisor
+from pipeline.model.flow.ledger import Flow
+from pipeline.model.messages import Move
+from pipeline.model.platform import Filter
+from pipeline.settings import Settings
+from tests.engine.answers import answer
+from tests.engine.fake_pool import FakePool
+from tests.engine.test_supervisor import Store
+from tests.unit.flow.memory import MemoryFacts
+from tests.unit.flow.world import MIRROR, SOURCE, rule
+
+if TYPE_CHECKING:
+    from pipeline.engine.supervisor import Ending
+    from pipeline.log import Event
+    from pipeline.model.messages import Kept, Outcome, Progress, Task
+
+
+class Run:
+    """A run of one tag whose first move gets no answer: instead its worker dies, if `dies`."""
+
+    def __init__(self, *, dies: bool, fence: float = 0.0, unable: str = "") -> None:
+        """Run it."""
+        self.pool = FakePool(self._answer, fence=fence, unable=unable)
+        self.moves: list[tuple[float, Move]] = []
+        self.events: list[Event] = []
+        self._dies = dies
+        settings = Settings()
+        facts = MemoryFacts()
+        facts.run = "run"
+        self.flow = Flow(
+            [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")],
+            run="run",
+            facts=facts,
+            settings=settings,
+            platforms=Filter(),
+            now=time.monotonic(),
+        )
+        supervisor = Supervisor(
+            self.flow,
+            settings=settings,
+            pool=self.pool,
+            store=Store(),
+            say=self.events.append,
+            reopen_log=None,
+        )
+        self.ending: Ending = supervisor.run()
+
+    def _answer(self, task: Task) -> list[Outcome | Progress | Kept]:
+        if isinstance(task, Move):
+            self.moves.append((time.monotonic(), task))
+            if self._dies and len(self.moves) == 1:
+                (worker,) = [worker for worker in self.pool.roster() if worker.stage == task.stage]
+                self.pool.kill(worker)
+                return []
+        return [answer(task)]
+
+
+def asked(run: Run) -> list[bool]:
+    """Of each giving of the first blob, whether it asks first whether the blob is there."""
+    first = run.moves[0][1].key
+    return [move.ask for _, move in run.moves if move.key == first]
+
+
+def test_runs_to_its_end() -> None:
+    """A run needs nothing of a pool but what the interface says."""
+    run = Run(dies=False)
+
+    assert (1, None) == (run.flow.counts.copied, run.ending.trouble)
+
+
+def test_death_that_is_certain() -> None:
+    """The tasks of a dead worker are given again as they were."""
+    run = Run(dies=True)
+
+    assert 1 == run.flow.counts.copied
+    assert len(set(asked(run))) == 1
+    (lost,) = [event for event in run.events if event.name == "worker.lost"]
+    assert (lost.stage, lost.fields["reason"]) == ("transfer", "killed")
+
+
+def test_death_that_is_not_certain_yet() -> None:
+    """The tasks of a worker that may still be running wait until it cannot, then ask what is there."""
+    run = Run(dies=True, fence=0.05)
+
+    assert 1 == run.flow.counts.copied
+    first = run.moves[0][1].key
+    times = [at for at, move in run.moves if move.key == first]
+    assert times[1] - times[0] >= 0.05
+    assert asked(run)[1]
+
+
+def test_pool_is_broken() -> None:
+    """A pool without workers ends the run with its reason."""
+    run = Run(dies=False, unable="too many open files")
+
+    assert "too many open files" in str(run.ending.trouble)
+    assert not run.flow.finished
