@@ -8,11 +8,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from pipeline.engine.local.queues import MAX_MESSAGE
 from pipeline.log import Event
 from pipeline.model.manifest import Manifest
 from pipeline.model.messages import Got, Outcome, Read, Stored, Task
 from pipeline.model.reference import Repository
-from pipeline.settings import MAX_MANIFEST, MIB, Settings
+from pipeline.settings import MAX_MANIFEST, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def make_plain(_settings: Settings, _keyring: object) -> Runner:
             case "big":
                 return Got(key=task.key, manifest=manifest(MAX_MANIFEST))
             case "huge":
-                return Got(key=task.key, manifest=manifest(9 * MIB))
+                return Got(key=task.key, manifest=manifest(MAX_MESSAGE + 1))
             case "odd":
                 return Stored(key=task.key, events=(Event(name="odd", message="", fields={"odd": run}),))  # type: ignore[dict-item] # what pickle refuses
             case "pair":
