@@ -287,6 +287,8 @@ class Throttled(Outcome):
     fault: Fault
     delay: float
     """Seconds."""
+    asked: float = 0.0
+    """Of them: those that the registry itself asked for; 0: it did not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,6 +85,6 @@ def _answer(task: Task, context: Context) -> Outcome:
             case Put():
                 return put(task, context)
     except ThrottledError as error:
-        return Throttled(key=task.key, fault=error.fault, delay=error.delay)
+        return Throttled(key=task.key, fault=error.fault, delay=error.delay, asked=error.asked)
     except RegistryError as error:
         return Failed(key=task.key, fault=error.fault, refused=error.refused)

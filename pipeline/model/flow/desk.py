@@ -35,7 +35,7 @@ class Desk:
         self.now = 0.0
         self.events: list[Event] = []
         self.doomed: list[tuple[Task, Fault]] = []
-        """Tasks that fail before they are given out, since their registry was given up."""
+        """Tasks that fail before they are given out, since their registry is unavailable."""
         self.marks: dict[str, int] = {}
         """Deaths of workers that a task was running in."""
         self.aim = aim
@@ -48,7 +48,7 @@ class Desk:
         """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
 
     def ready(self, task: Task) -> bool:
-        """Queue a task; at a registry that was given up it is doomed at once.
+        """Queue a task; at an unavailable registry it is doomed at once.
 
         One that is running already will answer for whoever asks again, and a run that is stopping takes
         nothing but the puts that it allows.
@@ -61,7 +61,7 @@ class Desk:
         if self.may_put is not None and not (isinstance(task, Put) and self.may_put(task)):
             return False
         for name, _ in self.queue.demand(task):
-            if self.queue.registry(name).given_up:
+            if self.queue.registry(name).unavailable:
                 self.doom(task, name)
                 return True
         self.story.tell(self.now, task.key, "ready")
@@ -69,8 +69,8 @@ class Desk:
         return True
 
     def doom(self, task: Task, registry: str) -> None:
-        """Have a task fail that needs a registry which was given up."""
-        fault = self.queue.registry(registry).given_up
+        """Have a task fail that needs an unavailable registry."""
+        fault = self.queue.registry(registry).unavailable
         assert fault is not None
         side, path = _place(task, registry)
         aimed = replace(fault, operation="ask the registry", side=side, registry=registry, repository=path)

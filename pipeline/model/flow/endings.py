@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypedDict
 
 from pipeline.errors import Fault
@@ -23,6 +24,20 @@ if TYPE_CHECKING:
 
 LATER = "after all others"
 """When what failed and may succeed is tried again."""
+_UNSEEN = frozenset(
+    {
+        "BLOB_UNKNOWN",
+        "BLOB_UPLOAD_UNKNOWN",
+        "DIGEST_MISMATCH",
+        "LAYERS_NOT_FOUND",
+        "MANIFEST_BLOB_UNKNOWN",
+        "MANIFEST_UNKNOWN",
+        "NAME_UNKNOWN",
+    }
+)
+"""Codes by which a destination says that it does not see yet what it has taken."""
+_SETTLING = 2.5
+"""Seconds that such a destination gets to see it before another pass begins."""
 
 
 class _Cause(TypedDict, total=False):
@@ -54,6 +69,8 @@ class Endings:
         """Whether another pass follows in which an image may be tried again."""
         self.attempt = 1
         """Which pass this is."""
+        self.rests_until = 0.0
+        """Before then no further pass begins."""
 
     def end(self, image: Image, result: Result, *, digest: str, reason: str, fault: Fault | None) -> None:
         """Write the row, count, and say the one canonical line of the image."""
@@ -73,6 +90,10 @@ class Endings:
         )
         if fault is not None and fault.retryable and self.may_retry:
             self._counts.to_retry += 1
+            if fault.side == "destination" and (
+                fault.code in _UNSEEN or fault.status == HTTPStatus.NOT_FOUND
+            ):
+                self.rests_until = self._desk.now + _SETTLING
             words = f"{image.source} to {image.destination}: {fault}; try {self.attempt}, tried again {LATER}"
             tries: dict[str, Value] = {"attempt": self.attempt, "again": True, "waits": LATER}
             self._say(image, "image.retry", words, level="warning", fields={**about(fault), **tries})

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
 from pipeline.log import Event
+from pipeline.model.flow.backoff import Backoff
 from pipeline.model.flow.counts import Counts
 from pipeline.model.flow.desk import Desk
 from pipeline.model.flow.endings import Endings
 from pipeline.model.flow.images import Images
 from pipeline.model.flow.limits import stage_of
-from pipeline.model.flow.pauses import Pauses
 from pipeline.model.flow.verifying import Verifying
 from pipeline.model.flow.view import MovingView, View
 from pipeline.model.flow.window import Window
@@ -82,7 +82,7 @@ class Flow:
         images = Verifying if settings.aim == "verify" else Images
         self._images = images(self._desk, self._endings, platforms=platforms, settings=settings)
         self._window = Window(self._desk, self._images, self.counts, rules=rules, limits=settings.limits)
-        self._pauses = Pauses(self._desk, self._images, patience=settings.patience)
+        self._backoff = Backoff(self._desk, self._images, patience=settings.patience)
         self._endings.may_retry = self._window.may_retry = self._passes_left > 0
         self._pump()
 
@@ -131,10 +131,12 @@ class Flow:
             case Lost():
                 self._lost(task, outcome)
             case Throttled():
-                self._pauses.throttled(task, outcome)
+                fault = self._backoff.throttled(task, outcome)
+                if fault is not None:
+                    self._decide(task, Failed(key=task.key, fault=fault))
             case _:
                 self._desk.marks.pop(task.key, None)
-                if not self._pauses.heard(task, outcome):
+                if not self._backoff.heard(task, outcome):
                     self._decide(task, outcome)
         self._pump()
 
@@ -142,7 +144,9 @@ class Flow:
         """Count what a task cost, in all and by registry."""
         self.counts.pay(cost)
         for name, count in cost.requests:
-            self._queue.registry(name).requests += count
+            registry = self._queue.registry(name)
+            registry.requests += count
+            registry.recent.add(self._desk.now, count)
         for name, reason in cost.retries:
             self._queue.registry(name).retries[reason] += 1
         for asked in cost.asked:
@@ -244,9 +248,9 @@ class Flow:
         self._images.returned(task)
 
     def tick(self, now: float) -> None:
-        """Let time pass: registries that have let nothing through for too long are given up."""
+        """Let time pass: registries that have let nothing through for too long are unavailable."""
         self._desk.now = now
-        self._pauses.tick()
+        self._backoff.tick()
         self._pump()
 
     def _pump(self) -> None:
@@ -259,13 +263,18 @@ class Flow:
                 self._images.finish()
             else:
                 self._window.admit()
-                if not self._desk.doomed and self._pass_is_over():
+                if (
+                    not self._desk.doomed
+                    and self._pass_is_over()
+                    and self._endings.rests_until <= self._desk.now
+                ):
                     self._next_pass()
                     continue
             if not self._desk.doomed:
                 return
 
     def _pass_is_over(self) -> bool:
+        """Whether another pass follows, at once or when registries have had time to see what they hold."""
         more = self.counts.to_retry or self._window.deferred
         return bool(self._passes_left and more and self._is_empty())
 
@@ -275,7 +284,7 @@ class Flow:
 
     def _next_pass(self) -> None:
         self._passes_left -= 1
-        self._queue.forgive()
+        self._queue.forgive(self._desk.now)
         self._endings.may_retry = self._passes_left > 0
         self._endings.attempt += 1
         self._window.next_pass(may_retry=self._passes_left > 0)
@@ -284,7 +293,7 @@ class Flow:
     def done(self) -> bool:
         """Whether all is over: every image has ended, or the run is stopping and nothing is in flight."""
         if self._desk.may_put is None:
-            return self._is_empty()
+            return self._is_empty() and not self._pass_is_over()
         return not self._queue.in_flight and not self._queue.startable(self._desk.now)
 
     @property
@@ -303,7 +312,11 @@ class Flow:
 
     def wake(self, now: float) -> float | None:
         """Seconds until something may change without an outcome; None: never."""
-        return self._pauses.wake(now)
+        wake = self._backoff.wake(now)
+        if not self._pass_is_over():
+            return wake
+        rest = max(0.0, self._endings.rests_until - now)
+        return rest if wake is None else min(rest, wake)
 
     def events(self) -> list[Event]:
         """What there is to log since the last call."""

@@ -7,12 +7,11 @@ set of places, and the sets take turns, so that a registry that is full or cools
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pipeline.model.flow.counts import Timing
-from pipeline.model.flow.places import Places
+from pipeline.model.flow.adaptive_limit import AdaptiveLimit
+from pipeline.model.flow.registry import Kind, Registry
 from pipeline.model.flow.view import RegistryView
 from pipeline.model.messages import Expand, Look, Move, Put, Read
 from pipeline.settings import MIB
@@ -20,87 +19,13 @@ from pipeline.settings import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeline.errors import Fault
-    from pipeline.model.messages import Asked, How, Stage, Task, What
+    from pipeline.model.messages import Stage, Task
     from pipeline.settings import Limits
 
-Kind = Literal["request", "body"]
 _LARGE = 8 * MIB
 """Bytes from which a blob goes before smaller ones: what begins last should not take longest."""
 Demand = tuple[tuple[str, Kind], ...]
 """The places that a task takes, sorted: (registry, kind)."""
-
-
-@dataclass(slots=True)
-class Registry:
-    """What Flow knows of one registry in this run."""
-
-    places: Mapping[Kind, Places]
-    cool_until: float = 0.0
-    blocked_since: float | None = None
-    """When it began to let nothing through; None: the last answer was no push-back."""
-    paused_since: float | None = None
-    """When the pause began that the log has told of; None: there is none, or it has told of its end."""
-    answered: bool = False
-    """Whether any request got an answer in this run."""
-    given_up: Fault | None = None
-    """Why nothing is asked there any more, until the next pass."""
-    requests: int = 0
-    """Asked in this run."""
-    read: int = 0
-    """Bytes of blobs received."""
-    written: int = 0
-    """Bytes of blobs sent."""
-    blobs: Counter[How] = field(default_factory=Counter)
-    """Blobs that are in place there, by how they came."""
-    spared: Counter[How] = field(default_factory=Counter)
-    """Bytes of blobs that did not have to be sent there, by why."""
-    calls: dict[tuple[str, int], Timing] = field(default_factory=dict)
-    """By method and status: requests that were timed; empty where nobody asks for it."""
-    retries: Counter[str] = field(default_factory=Counter)
-    """Tries that were to be repeated, by status or word of ours."""
-    asked: Counter[tuple[str, What]] = field(default_factory=Counter)
-    """By method and what they were about: requests that were timed, or only foreseen."""
-    pulls_left: int | None = None
-    """What the registry's rate limit said last; None: nothing, or nobody asks for it."""
-    pulls_limit: tuple[int, int] | None = None
-    """What it lets through, and within how many seconds; None as above."""
-    told: set[Kind] = field(default_factory=set)
-    """Kinds of places of which the log says how many there are."""
-    refusals: int = 0
-    """Mounts refused from a place that this run itself had filled."""
-    mounts: int = 0
-    """Mounts accepted."""
-
-    @property
-    def in_flight(self) -> int:
-        """Places taken, of both kinds."""
-        return sum(places.taken for places in self.places.values())
-
-    def shrink(self, now: float) -> None:
-        """It pushes back: half the places, at most once a second, never less than one."""
-        for places in self.places.values():
-            places.shrink(now)
-
-    def time(self, asked: Asked) -> None:
-        """Take in one request that was timed, or only foreseen."""
-        self.asked[asked.method, asked.what] += 1
-        if asked.seconds < 0:
-            return
-        kind = (asked.method, asked.status)
-        timing = self.calls.get(kind)
-        if timing is None:
-            timing = self.calls[kind] = Timing()
-        timing.add(asked.seconds)
-        if asked.pulls_left >= 0:
-            self.pulls_left = asked.pulls_left
-        if asked.pulls_limit >= 0 and asked.pulls_window > 0:
-            self.pulls_limit = (asked.pulls_limit, asked.pulls_window)
-
-    @property
-    def waits_for_mounts(self) -> bool:
-        """Whether it pays to wait for another repository's copy: after two refusals nobody does."""
-        return self.refusals < 2  # noqa: PLR2004 - one refusal may be that repository's own
 
 
 def stage_of(task: Task) -> Stage:
@@ -128,17 +53,21 @@ class Ready:
         self._large: dict[tuple[tuple[Stage, bool], Demand], list[tuple[int, int, str]]] = {}
         """Heaps of the large blobs among the ready tasks: bytes, less than 0, their turn, and the key."""
         self._added = 0
+        self._resting: dict[str, tuple[float, Task, bool]] = {}
+        """By key: until when a task rests, and whether it may only run with nothing beside it."""
+        self._alarms: list[tuple[float, str]] = []
+        """A heap of when tasks have rested, and their keys; those that were dropped are passed over."""
         self._running = {"resolve": 0, "move": 0}
 
     def registry(self, name: str) -> Registry:
         """The state of a registry, made at its first mention."""
         found = self._registries.get(name)
         if found is None:
-            places: dict[Kind, Places] = {
-                "request": Places(most=self._limits.requests),
-                "body": Places(most=self._limits.bodies),
+            limits: dict[Kind, AdaptiveLimit] = {
+                "request": AdaptiveLimit(most=self._limits.requests),
+                "body": AdaptiveLimit(most=self._limits.bodies),
             }
-            found = self._registries[name] = Registry(places=places)
+            found = self._registries[name] = Registry(limits=limits)
         return found
 
     def demand(self, task: Task) -> Demand:
@@ -164,6 +93,7 @@ class Ready:
 
     def add(self, task: Task, *, alone: bool = False) -> None:
         """Queue a task; `alone`: it may only run with nothing beside it in its worker."""
+        self._resting.pop(task.key, None)
         if alone:
             self._alone[task.key] = task
             return
@@ -179,6 +109,7 @@ class Ready:
     def drop(self, key: str) -> None:
         """Take back a task that has not been given out; one that has, or is unknown, stays as it is."""
         self._alone.pop(key, None)
+        self._resting.pop(key, None)
         where = self._where.pop(key, None)
         if where:
             queue, demand = where
@@ -188,12 +119,39 @@ class Ready:
                 del self._queues[queue][demand]
                 self._large.pop(where, None)
 
+    def rest(self, task: Task, until: float) -> None:
+        """Have a ready task wait until then; one that is not ready, since nobody needs it, stays so."""
+        if task.key not in self._where and task.key not in self._alone:
+            return
+        alone = task.key in self._alone
+        self.drop(task.key)
+        self._resting[task.key] = (until, task, alone)
+        heappush(self._alarms, (until, task.key))
+
+    def _wake(self, now: float) -> None:
+        """Queue the tasks that have rested."""
+        while self._alarms and self._alarms[0][0] <= now:
+            until, key = heappop(self._alarms)
+            when, task, alone = self._resting.get(key, (None, None, False))
+            if task is not None and when == until:
+                del self._resting[key]
+                self.add(task, alone=alone)
+
+    @property
+    def next_alarm(self) -> float | None:
+        """When the next task has rested; None: none rests."""
+        while self._alarms and self._resting.get(self._alarms[0][1], (None,))[0] != self._alarms[0][0]:
+            heappop(self._alarms)
+        return self._alarms[0][0] if self._alarms else None
+
     def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
         """Give out the next task of a stage that may start now, and hold its places; None: there is none.
 
         Manifests go before blobs: they end images, and free the window. `alone`: only the tasks that must
         run with nothing beside them.
         """
+        if self._alarms:
+            self._wake(now)
         if alone:
             found = self.suspect(stage, now)
         else:
@@ -213,7 +171,9 @@ class Ready:
             return None
         for demand in list(sets):
             task = self._first(queue, demand)
-            if self._free(task, now):
+            # A move that was to mount may have become a body since it was queued.
+            mounts = isinstance(task, Move) and task.mount
+            if self._free(task, now, () if mounts else demand):
                 sets[demand] = sets.pop(demand)
                 return task
         return None
@@ -226,25 +186,26 @@ class Ready:
             heappop(large)
         return tasks[large[0][2]] if large else next(iter(tasks.values()))
 
-    def _free(self, task: Task, now: float) -> bool:
+    def _free(self, task: Task, now: float, demand: Demand = ()) -> bool:
+        """Whether the task, which demands this (empty: not known yet), may start now."""
         proc = self._limits.proc
         if proc is not None and self._running.get(_bounded(task), 0) >= proc:
             return False
         free = True
-        for name, kind in self.demand(task):
+        for name, kind in demand or self.demand(task):
             registry = self.registry(name)
-            places = registry.places[kind]
+            limit = registry.limits[kind]
             if registry.cool_until > now:
                 free = False
-            elif not places.free:
-                places.pressed, free = True, False
+            elif not limit.free:
+                limit.pressed, free = True, False
         return free
 
     def _hold(self, task: Task) -> None:
         demand = self.demand(task)
         self._held[task.key] = (task, demand)
         for name, kind in demand:
-            self.registry(name).places[kind].taken += 1
+            self.registry(name).limits[kind].running += 1
         if _bounded(task):
             self._running[_bounded(task)] += 1
 
@@ -254,7 +215,7 @@ class Ready:
         if task is None:
             return None
         for name, kind in demand:
-            self.registry(name).places[kind].taken -= 1
+            self.registry(name).limits[kind].running -= 1
         if _bounded(task):
             self._running[_bounded(task)] -= 1
         return task
@@ -265,7 +226,7 @@ class Ready:
 
     def knows(self, key: str) -> bool:
         """Whether the task is ready or running."""
-        return key in self._held or key in self._where or key in self._alone
+        return key in self._held or key in self._where or key in self._alone or key in self._resting
 
     def task(self, key: str) -> Task | None:
         """The running task of that key; None: no such task runs."""
@@ -278,15 +239,15 @@ class Ready:
 
     @property
     def waiting(self) -> int:
-        """Tasks that are ready and not given out."""
-        return len(self._where) + len(self._alone)
+        """Tasks that are ready and not given out, those that rest included."""
+        return len(self._where) + len(self._alone) + len(self._resting)
 
     def tasks(self) -> list[Task]:
-        """All tasks that are ready and not given out."""
+        """All tasks that are ready and not given out, those that rest included."""
         queued = (
             task for sets in self._queues.values() for tasks in sets.values() for task in tasks.values()
         )
-        return [*queued, *self._alone.values()]
+        return [*queued, *self._alone.values(), *(task for _, task, _ in self._resting.values())]
 
     def pauses(self, registry: str, now: float) -> bool:
         """Whether the registry may not be asked now."""
@@ -313,6 +274,8 @@ class Ready:
         for sets in self._queues.values():
             for demand, tasks in sets.items():
                 waiting.update(dict.fromkeys((name for name, _ in demand), len(tasks)))
+        for _, task, _ in self._resting.values():
+            waiting.update(name for name, _ in self.demand(task))
         read: Counter[str] = Counter()
         written: Counter[str] = Counter()
         for task, _ in self._held.values():
@@ -326,10 +289,10 @@ class Ready:
                 read=registry.read + read[name],
                 written=registry.written + written[name],
                 in_flight=registry.in_flight,
-                limit=registry.places["request"].room,
+                limit=registry.limits["request"].limit,
                 waiting=waiting[name],
                 cooldown=max(0.0, registry.cool_until - now),
-                given_up=str(registry.given_up or ""),
+                given_up=str(registry.unavailable or ""),
                 blobs=registry.blobs,
                 spared=registry.spared,
                 calls=registry.calls,
@@ -342,14 +305,16 @@ class Ready:
             if registry.requests or registry.in_flight
         ]
 
-    def forgive(self) -> None:
-        """A new pass: registries that were given up may be asked again."""
+    def forgive(self, now: float) -> None:
+        """A new pass: registries that were unavailable are asked again, but for those that still pause."""
         for registry in self._registries.values():
-            registry.given_up, registry.blocked_since = None, None
+            if registry.cool_until <= now:
+                registry.unavailable = None
 
     def startable(self, now: float) -> bool:
         """Whether any ready task may start now."""
-        return any(self._free(task, now) for task in self.tasks())
+        self._wake(now)
+        return any(self._free(task, now) for task in self.tasks() if task.key not in self._resting)
 
     def validate(self) -> None:
         """Check that the places taken are those of the running tasks, and within the limits.
@@ -359,9 +324,9 @@ class Ready:
         """
         places = [place for _, demand in self._held.values() for place in demand]
         for name, registry in self._registries.items():
-            for kind, each in registry.places.items():
-                assert each.taken == places.count((name, kind)), f"places of {name} are miscounted"
-                assert each.taken <= each.most, f"{each.taken} tasks at {name}, the limit is {each.most}"
+            for kind, each in registry.limits.items():
+                assert each.running == places.count((name, kind)), f"places of {name} are miscounted"
+                assert each.running <= each.most, f"{each.running} tasks at {name}, the limit is {each.most}"
 
 
 def _bounded(task: Task) -> str:

@@ -43,17 +43,6 @@ def test_long_pause() -> None:
     ]
 
 
-def test_pause_of_the_next_round() -> None:
-    """A registry that was given up is waited for again in the next round, and the log says until when."""
-    world = World(patience=5.0, retries=1)
-    world.push(f"{SOURCE}/a", image("one"), "v1")
-    world.throttle("look", SOURCE, times=10)
-
-    events = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]).events()
-
-    assert [event.name for event in events if "given up in 5s" in event.message] == ["registry.cooldown"] * 2
-
-
 def test_mounts() -> None:
     """A registry that mounts nothing is named once."""
     world = World(mounts=False)

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeline.model.flow import window
-from pipeline.model.flow.places import FIRST
+from pipeline.model.flow.adaptive_limit import FIRST
 from pipeline.model.messages import Look, Move, Page
 from pipeline.settings import Limits
 from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, rule
@@ -159,6 +159,7 @@ def test_push_back_halves_what_runs() -> None:
     tasks = world.take_all(flow)
     most.append(sum(isinstance(task, Look) for task in tasks))
     while not flow.done:
+        world.now += 0.1
         flow.settle(world.answer(tasks.pop(0)), world.now)
         tasks += world.take_all(flow)
         most.append(sum(isinstance(task, Look) for task in tasks))

@@ -208,10 +208,14 @@ class World:
             lambda task: Lost(key=task.key, reason="killed by SIGKILL", begun=True, alone=alone)
         ] * times
 
-    def throttle(self, part: str, registry: str, *, delay: float = 5.0, times: int = 1) -> None:
-        """Have the registry answer such a task with a request for a pause."""
+    def throttle(
+        self, part: str, registry: str, *, delay: float = 5.0, asked: float = 0.0, times: int = 1
+    ) -> None:
+        """Have the registry answer such a task with a request for a pause; `asked`: of so many seconds."""
         fault = Fault(operation="work", words="slow down", registry=registry, status=429, retryable=True)
-        self.script[part] += [lambda task: Throttled(key=task.key, fault=fault, delay=delay)] * times
+        self.script[part] += [
+            lambda task: Throttled(key=task.key, fault=fault, delay=delay, asked=asked)
+        ] * times
 
     def answer(self, task: Task) -> Outcome:
         """What the task's worker would answer, with one request at each registry that answered."""

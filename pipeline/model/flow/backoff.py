@@ -1,8 +1,10 @@
-"""Pauses: what push-back and silence of a registry lead to, for all processes at once.
+"""Backoff: what push-back and silence of a registry lead to, for all processes at once.
 
 A registry that asks for a pause, or that answered before and cannot be reached now, is asked nothing for a
-while; what was under way there goes back uncharged. One that lets nothing through for the run's patience, or
-was never reached at all, is given up until the next pass.
+while; what was under way there goes back uncharged. One refusal among many answers that asks for no long
+pause is about that request: its task alone rests. A registry that lets nothing through for the run's
+patience, or was never reached at all, is unavailable: until the next pass, and while its pause lasts. The
+patience is one for all passes, and starts anew only when the registry lets something through.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ from pipeline.model.messages import Failed, Look, Looked
 if TYPE_CHECKING:
     from pipeline.log import Value
     from pipeline.log.event import Level
+    from pipeline.model.flow.adaptive_limit import Settled
     from pipeline.model.flow.desk import Desk
     from pipeline.model.flow.images import Images
-    from pipeline.model.flow.limits import Kind, Registry
-    from pipeline.model.flow.places import Settled
+    from pipeline.model.flow.registry import Kind, Registry
     from pipeline.model.messages import Cost, Outcome, Task, Throttled
 
 _UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
@@ -28,15 +30,23 @@ _ASKED_AGAIN = 30.0
 """Seconds between two tries to reach a registry that answered before."""
 _TOLD_AGAIN = 60.0
 """Seconds after which the log tells again of a pause that goes on; some registries ask each second."""
+_BRIEF = 2.0
+"""Seconds: who asks for no more, or does not say for how many, may mean the one request."""
+_UNSAID = 10.0
+"""Seconds: pauses that we chose are shorter, but for those of a used-up quota."""
+_RARE = 0.02
+"""Share of refused requests below which each refusal is about its request alone."""
+_IN_A_ROW = 3
+"""Refusals with nothing let through between them that are about the registry."""
 
 
-class Pauses:
-    """Holds registries, and gives them up.
+class Backoff:
+    """Lets registries or single tasks wait, and says which registries are unavailable.
 
     Args:
         desk: the common desk.
         images: open images, whose looks are taken apart so that one destination holds up no other.
-        patience: seconds after which a registry that lets nothing through is given up.
+        patience: seconds after which a registry that lets nothing through is unavailable.
     """
 
     def __init__(self, desk: Desk, images: Images, *, patience: float) -> None:
@@ -48,9 +58,12 @@ class Pauses:
         """By registry: what it was held for last."""
         self._told: dict[str, float] = {}
         """By registry: when the log told of its pause last."""
+        self._rests: dict[str, float] = {}
+        """By key of a task that was refused alone: when it was first."""
 
     def heard(self, task: Task, outcome: Outcome) -> bool:
         """Take in who answered; True: the task goes back, since a registry cannot be reached any more."""
+        self._rests.pop(task.key, None)
         faults = [outcome.fault] if isinstance(outcome, Failed) else []
         if isinstance(outcome, Looked):
             faults = [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
@@ -62,34 +75,63 @@ class Pauses:
                 if registry.paused_since is not None and registry.cool_until <= self._desk.now:
                     self._recovered(name, registry)
                 registry.answered, registry.blocked_since = True, None
+                registry.recent.refused_in_a_row = 0
                 self._learn(task, outcome.cost, name, kind)
         for fault in faults:
             registry = self._desk.queue.registry(fault.registry)
-            if fault.code not in _UNREACHED or registry.given_up is not None:
+            if fault.code not in _UNREACHED or registry.unavailable is not None:
                 continue
             if registry.answered and fault.retryable:
                 self._hold(task, fault, _ASKED_AGAIN)
                 return True
             if not registry.answered:
-                self.give_up(fault.registry, fault)
+                self._lose(fault.registry, fault)
         return False
 
     def _learn(self, task: Task, cost: Cost, name: str, kind: Kind) -> None:
-        """Have the registry's places know how long its answers took."""
+        """Have the registry's limit know how long its answers took."""
         registry = self._desk.queue.registry(name)
         waited, requests = dict(cost.waited).get(name, 0.0), dict(cost.requests)[name]
         if waited <= 0:
             return
-        found = registry.places[kind].answered(type(task).__name__, waited / requests)
+        found = registry.limits[kind].answered(type(task).__name__, waited / requests, self._desk.now)
         if found is not None and (kind not in registry.told or self._desk.debug):
             first = kind not in registry.told
             registry.told.add(kind)
             self._desk.events.append(_settled(name, kind, found, level="info" if first else "debug"))
 
-    def throttled(self, task: Task, outcome: Throttled) -> None:
-        """The registry asks for a pause: the task goes back uncharged, and fewer run there from now on."""
-        self._desk.queue.registry(outcome.fault.registry).shrink(self._desk.now)
+    def throttled(self, task: Task, outcome: Throttled) -> Fault | None:
+        """The registry refused the task for now: it goes back uncharged, and waits.
+
+        Returns:
+            Why the task fails instead, where it has been refused for the run's patience while others passed.
+        """
+        now, name = self._desk.now, outcome.fault.registry
+        registry = self._desk.queue.registry(name)
+        registry.recent.refuse(now)
+        if self._is_rare(registry, outcome):
+            waited = now - self._rests.setdefault(task.key, now)
+            if waited >= self._patience:
+                return _patience_lost(outcome.fault, waited, who="this request")
+            self._images.returned(task)
+            delay = outcome.delay if outcome.asked else min(outcome.delay, 1.0 + waited)
+            self._desk.queue.rest(task, now + delay)
+            return None
+        for place, kind in self._desk.queue.demand(task):
+            if place == name:
+                registry.limits[kind].push_back(now, until=now + outcome.delay)
         self._hold(task, outcome.fault, outcome.delay)
+        return None
+
+    def _is_rare(self, registry: Registry, outcome: Throttled) -> bool:
+        """Whether the refusal is about the one request, and not about all that the registry is asked."""
+        return (
+            outcome.asked <= _BRIEF
+            and outcome.delay <= _UNSAID
+            and registry.blocked_since is None
+            and registry.recent.refused_in_a_row < _IN_A_ROW
+            and registry.recent.share_refused(self._desk.now) < _RARE
+        )
 
     def _hold(self, task: Task, fault: Fault, delay: float) -> None:
         name = fault.registry
@@ -111,12 +153,13 @@ class Pauses:
             self._images.returned(task)
         if begins:
             self._images.looks.pause(name)
+        self._judge(name, registry)
 
     def _say(self, fault: Fault, delay: float, *, left: float) -> None:
         why = f"{fault.status}" if fault.status else fault.words
         why += f"; {fault.hint}" if fault.hint else ""
         asks = "asks for a pause" if fault.status else "cannot be reached any more: a pause"
-        limit = self._desk.queue.registry(fault.registry).places["request"].room
+        limit = self._desk.queue.registry(fault.registry).limits["request"].limit
         fields: dict[str, Value] = {
             **about(fault),
             "delay": round(delay, 1),
@@ -139,7 +182,7 @@ class Pauses:
         """A pause is over, and the registry has let something through since."""
         assert registry.paused_since is not None
         paused, registry.paused_since = self._desk.now - registry.paused_since, None
-        limit = registry.places["request"].room
+        limit = registry.limits["request"].limit
         self._desk.events.append(
             Event(
                 name="registry.recovered",
@@ -148,24 +191,29 @@ class Pauses:
             )
         )
 
-    def give_up(self, name: str, fault: Fault) -> None:
+    def _lose(self, name: str, fault: Fault) -> None:
         """Ask the registry nothing more in this pass: whatever needs it fails for the same reason."""
-        self._desk.queue.registry(name).given_up = fault
+        self._desk.queue.registry(name).unavailable = fault
         for task in self._desk.queue.tasks():
             if any(name == place for place, _ in self._desk.queue.demand(task)):
                 self._desk.queue.drop(task.key)
                 self._desk.doom(task, name)
 
     def tick(self) -> None:
-        """Give up registries that have let nothing through for too long."""
+        """Lose registries that have let nothing through for too long."""
         for name, registry in list(self._desk.queue.cooling(self._desk.now)):
-            since = registry.blocked_since
-            waited = self._desk.now - since if since is not None else 0.0
-            if since is not None and waited >= self._patience and registry.given_up is None:
-                self.give_up(name, _patience_lost(self._why[name], waited))
+            self._judge(name, registry)
+
+    def _judge(self, name: str, registry: Registry) -> None:
+        """Lose a registry where patience has ended; one whose pause is over may answer what it is asked."""
+        since, now = registry.blocked_since, self._desk.now
+        if since is None or registry.unavailable is not None or registry.cool_until <= now:
+            return
+        if now - since >= self._patience:
+            self._lose(name, _patience_lost(self._why[name], now - since))
 
     def wake(self, now: float) -> float | None:
-        """Seconds until a pause or the patience ends; None: there is neither."""
+        """Seconds until a pause, a rest or the patience ends; None: there is none."""
         times = [
             moment
             for _, registry in self._desk.queue.cooling(now)
@@ -175,15 +223,19 @@ class Pauses:
             )
             if moment > now
         ]
+        alarm = self._desk.queue.next_alarm
+        if alarm is not None:
+            times.append(max(now, alarm))
         return min(times) - now if times else None
 
 
-def _patience_lost(why: Fault, waited: float) -> Fault:
-    """Why a registry is given up: what it said last, or that it could not be reached any more."""
+def _patience_lost(why: Fault, waited: float, *, who: str = "it") -> Fault:
+    """Why a wait ends: what the registry said last, or that it could not be reached any more."""
     again = "repeat the command later, or with a longer --patience"
+    what = "has let nothing through" if who == "it" else "has been refused"
     return replace(
         why,
-        words=f"it has let nothing through for {waited:.0f}s: {why.words}",
+        words=f"{who} {what} for {waited:.0f}s: {why.words}",
         code=why.code or ("TOOMANYREQUESTS" if why.status else "UNREACHABLE"),
         retryable=True,
         hint=f"{why.hint}; {again}" if why.hint else again,
@@ -193,11 +245,11 @@ def _patience_lost(why: Fault, waited: float) -> Fault:
 def _settled(registry: str, kind: Kind, found: Settled, *, level: Level) -> Event:
     what = "short requests" if kind == "request" else "blobs"
     why = f"{found.tried} were {found.gain:.1f} times as fast"
-    if found.tried == found.places:
+    if found.tried == found.limit:
         why = "no more are allowed"
     return Event(
         name="registry.settled",
         level=level,
-        message=f"{registry}: {found.places} {what} at a time; {why}",
-        fields={"registry": registry, "kind": kind, "limit": found.places, "tried": found.tried},
+        message=f"{registry}: {found.limit} {what} at a time; {why}",
+        fields={"registry": registry, "kind": kind, "limit": found.limit, "tried": found.tried},
     )
