@@ -21,6 +21,7 @@ from scripts.bench import extra
 from scripts.bench.cases import CASES, DEFAULT, EXTRA
 from scripts.bench.clients import clients
 from scripts.bench.course import Course
+from scripts.bench.pushback import pushback
 from scripts.bench.report import as_json, head, report
 from tests.real.tools import advice, missing
 
@@ -84,6 +85,9 @@ def main() -> None:
     )
     cases = {name: _sized(CASES[name], flags) for name in flags.cases if name in CASES}
     figures: dict[str, Any] = {}
+    if "pushback" in flags.cases:
+        print("\n== pushback: the scheduler in virtual time")
+        figures["pushback"] = pushback()
     if "start" in flags.cases:
         print("\n== start")
         figures["start"] = extra.start(flags.rounds)

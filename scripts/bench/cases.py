@@ -113,7 +113,7 @@ CASES: Mapping[str, Case] = {
     "far50": _far(50),
     "far150": _far(150),
 }
-DEFAULT = ("start", "many", "shared", "large", "tls", "fan")
+DEFAULT = ("start", "pushback", "many", "shared", "large", "tls", "fan")
 """What takes a few minutes together."""
-EXTRA = ("start", "tags")
-"""Measurements of another kind, see start.py and tags.py."""
+EXTRA = ("start", "tags", "pushback")
+"""Measurements of another kind, see extra.py and pushback.py."""
