@@ -168,6 +168,8 @@ class RegistryError(SyncError):
         """Whether the credential has run out: who made it may make another."""
         self.rejected = False
         """Whether the registry refuses the credential itself, and not what is done with it."""
+        self.unasked = False
+        """Whether there is a credential that the registry never asked for."""
 
     def on(self, side: Side) -> RegistryError:
         """The same error, with the side of the copy on which it happened; a side that is set stays."""

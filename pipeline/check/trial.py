@@ -113,7 +113,8 @@ def attempt(client: Client, aim: Aim, credential: Credential | None, *, patience
         return Outcome(finding=_pause(found, error, patience), effect="shut", paused=True)
     except RegistryError as error:
         fault = error.fault
-        words = f"{found.words} failed: {_answer(fault)}"
+        without = f"{verb} without a login, for none was asked for,"
+        words = f"{without if error.unasked else found.words} failed: {_answer(fault)}"
         advice = _advice(fault)
         found = replace(
             found, state="failed", words=words, advice=advice, status=fault.status, code=fault.code

@@ -198,7 +198,8 @@ class Client:
             LackingError: the registry does not know what the manifest names.
         """
         call = self._manifest_call("PUT", reference, operation="store", kind="store")
-        call = replace(call, headers={"Content-Type": media_type}, body=content)
+        purpose = replace(call.purpose, media_type=media_type)
+        call = replace(call, purpose=purpose, headers={"Content-Type": media_type}, body=content)
         try:
             response = self._exchange.ask(call)
         except (ThrottledError, LackingError):

@@ -130,7 +130,7 @@ class Exchange:
                 if header and not wanted:
                     self._auth.accept(credential)
                 return response
-            sent: Sent = "nothing" if credential.anonymous else "login"
+            sent: Sent = "nothing" if credential.anonymous else "login" if header else "unasked"
             if sent == "login" and not self._auth.is_doubtful(credential, header):
                 sent = "token"
             purpose = replace(call.purpose, origin=credential.origin, sent=sent)

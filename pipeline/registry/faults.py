@@ -36,6 +36,8 @@ _NO_TLS = 'does it speak plain HTTP? then set "insecure": true for this registry
 _NEITHER = "check host and port: neither HTTPS nor plain HTTP comes about there"
 _NO_PAUSE_GIVEN = 5.0
 _MAX_PAUSE = 900.0
+_OF_GATEWAYS = frozenset({407, 413, 415, 429})
+"""Statuses that mean the same in a web page: a proxy before the registry says them; so do 5xx."""
 _REQUEST_IDS = (
     "X-Request-Id",
     "x-amzn-requestid",
@@ -63,7 +65,7 @@ def fault_for(purpose: Purpose, *, words: str, code: str, retryable: bool = Fals
 def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
     """The error that a refusal is: throttled, lacking, or plain; never raised here."""
     complaint, status, verdict = refusal.complaint, refusal.status, judge(purpose.kind, refusal)
-    page = complaint.html and status < 500  # noqa: PLR2004 - 5xx pages come from gateways
+    page = complaint.html and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _OF_GATEWAYS
     fault = Fault(
         operation=purpose.operation,
         registry=purpose.repository.registry,
@@ -83,6 +85,7 @@ def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
         return LackingError(fault, digests=complaint.digests)
     error = RegistryError(fault)
     error.expired = verdict == "renew"
+    error.unasked = purpose.sent == "unasked" and not refusal.host
     error.rejected = purpose.sent == "login" and status == HTTPStatus.UNAUTHORIZED
     return error
 

@@ -21,6 +21,7 @@ _SKEW = 300.0
 """Seconds by which clocks may differ: what S3 and most token servers allow."""
 _REFUSED = frozenset({401, 403})
 _CREATED_BY_PUSH = frozenset({"begin", "store"})
+_DOCKER = "application/vnd.docker."
 _TLS_PORT = (
     "http request to an https server",
     "plain http request was sent to https port",
@@ -47,7 +48,19 @@ def hint_for(purpose: Purpose, refusal: Refusal) -> str:
         return _access(purpose, refusal)
     if status == HTTPStatus.NOT_FOUND and purpose.kind in _CREATED_BY_PUSH:
         return f"create {_place_to_create(purpose.repository.registry)} first, it is not made by a push"
+    if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE and purpose.media_type:
+        return _type(purpose.media_type)
     return _BY_STATUS.get(status, "")
+
+
+def _type(media_type: str) -> str:
+    """Which manifests the registry takes: copies are exact, so their type is the source's to change."""
+    if media_type.startswith(_DOCKER):
+        return (
+            "the registry takes OCI media types only, and this one is docker's: push it to its source in"
+            " OCI format (skopeo copy --format oci), or have docker's types allowed at the destination"
+        )
+    return f"the registry does not take manifests of the type {media_type}"
 
 
 _BY_STATUS = {
@@ -78,6 +91,11 @@ def _access(purpose: Purpose, refusal: Refusal) -> str:
             remedy = f"add them to the auth file, or docker login {registry}"
             return f"no credentials for {registry}: {remedy}{missing}"
         return f"{origin} has no username and password: add them there{missing}"
+    if purpose.sent == "unasked":
+        return (
+            f"the login ({origin}) was not sent, the registry did not ask for it{missing}:"
+            " check the name, and whether a proxy or firewall answers"
+        )
     if purpose.sent == "login" and refusal.status == HTTPStatus.UNAUTHORIZED:
         return f"{registry} refuses the username or password of {origin}: correct them there, or log in again"
     aim = "read" if purpose.kind == "read" else "write"

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
     from pipeline.registry.verdicts import Kind
 
-Sent = Literal["nothing", "login", "token"]
-"""nothing: nobody is logged in there. login: what the user has given, a password mostly. token: what a token
-server has given for it."""
+Sent = Literal["nothing", "unasked", "login", "token"]
+"""nothing: nobody is logged in there. unasked: somebody is, and the registry never asked who we are. login:
+what the user has given, a password mostly. token: what a token server has given for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +26,5 @@ class Purpose:
     """Where the credential came from; names it in hints."""
     sent: Sent = "token"
     """What was said of who we are."""
+    media_type: str = ""
+    """Of the manifest that is stored."""

@@ -56,6 +56,7 @@ _MEANINGS = {
     "404": "it is not there",
     "405": "the registry does not accept this",
     "413": "larger than the registry takes",
+    "415": "the registry does not take this media type",
     "429": "its limit lets nothing through",
     "507": "the registry's storage is full",
 }

@@ -251,3 +251,28 @@ def test_digest_that_is_none(scripted: Scripted, header: str) -> None:
 
     assert found
     assert found.digest == digest_of(content)
+
+
+def test_never_asked(scripted: Scripted) -> None:
+    """A refusal by a registry that asked nobody who they are is no word on the login that was not sent."""
+    registry = scripted()
+    registry.fault(Fault(action=Reply(status=403), times=None))
+
+    with pytest.raises(RegistryError) as caught:
+        client(registry, USER).tags(repository(registry), page="", count=1)
+
+    assert caught.value.unasked
+    assert "was not sent" in caught.value.fault.hint
+    assert not any("authorization" in entry.headers for entry in registry.requests())
+
+
+def test_type_refused(scripted: Scripted) -> None:
+    """A manifest of docker's types that is refused with 415 comes with what its registry takes."""
+    registry = scripted()
+    registry.fault(Fault(action=Reply(status=415), method="PUT", times=None))
+    docker = "application/vnd.docker.distribution.manifest.v2+json"
+
+    with pytest.raises(RegistryError) as caught:
+        client(registry).put_manifest(reference(registry, "v1"), b"{}", media_type=docker, digest=DIGEST)
+
+    assert "takes OCI media types only" in caught.value.fault.hint

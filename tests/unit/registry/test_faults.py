@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -165,7 +166,36 @@ class TestLacking:
         assert not isinstance(error_for(purpose(), refusal(404, "BLOB_UNKNOWN")), LackingError)
 
 
+UNASKED = (
+    f"the registry did not ask for it{OR_MISSING}: check the name, and whether a proxy or firewall answers"
+)
+
+
 class TestHints:
+    @pytest.mark.parametrize(
+        ("media_type", "hint"),
+        [
+            ("application/vnd.docker.distribution.manifest.v2+json", "takes OCI media types only"),
+            ("application/vnd.docker.distribution.manifest.list.v2+json", "takes OCI media types only"),
+            (
+                "application/vnd.oci.artifact.manifest.v1+json",
+                "not take manifests of the type application/vnd.oci.art",
+            ),
+        ],
+    )
+    def test_type(self, media_type: str, hint: str) -> None:
+        """A registry that takes no such manifest is told from one that takes none of docker's."""
+        storing = replace(purpose("store"), media_type=media_type)
+
+        assert hint in error_for(storing, refusal(415)).fault.hint
+
+    @pytest.mark.parametrize("status", [413, 429, 502])
+    def test_page_of_a_gateway(self, status: int) -> None:
+        """A limit that a proxy states in a web page is a limit, and no sign of a wrong address."""
+        page = Refusal(status=status, complaint=Complaint(words="nginx", html=True))
+
+        assert error_for(purpose("send"), page).fault.code == ""
+
     @pytest.mark.parametrize(
         ("kind", "registry", "status", "hint"),
         [
@@ -197,6 +227,8 @@ class TestHints:
             ("store", "login", "$ENV", 403, f"the credentials ($ENV) may not write there{OR_MISSING}"),
             ("token", "login", "key x", 403, "the credentials (key x) get no token"),
             ("read", "token", "key x", 401, f"the credentials (key x) may not read there{OR_MISSING}"),
+            ("read", "unasked", "key x", 403, f"the login (key x) was not sent, {UNASKED}"),
+            ("store", "unasked", "key x", 401, f"the login (key x) was not sent, {UNASKED}"),
         ],
     )
     def test_access(self, kind: Kind, sent: Sent, origin: str, status: int, hint: str) -> None:

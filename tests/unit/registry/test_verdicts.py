@@ -104,7 +104,7 @@ ANSWERS = (
     Seen(GAR, "store", 409, said("", "tag is immutable"), "never"),
     # ACR
     Seen(ACR, "store", 405, said("UNSUPPORTED", "The operation is unsupported."), "never", "UNSUPPORTED"),
-    Seen(ACR, "send", 413, PAGE.format("413 Request Entity Too Large"), "never", "NOT_A_REGISTRY", HTML),
+    Seen(ACR, "send", 413, PAGE.format("413 Request Entity Too Large"), "never", "", HTML),
     Seen(ACR, "read", 429, said("TOOMANYREQUESTS"), "later", "TOOMANYREQUESTS", {"Retry-After": "3"}),
     Seen(ACR, "token", 400, '{"error":"invalid_grant"}', "never", "invalid_grant"),
     # GHCR
@@ -113,7 +113,7 @@ ANSWERS = (
     Seen(GHCR, "send", 416, "request body is too large, must be less than 4.00MiB", "again"),
     Seen(GHCR, "store", 400, said("MANIFEST_UNKNOWN", "manifest unknown"), "lacking", "MANIFEST_UNKNOWN"),
     # Quay
-    Seen(QUAY, "read", 429, PAGE.format("429 Too Many Requests"), "later", "NOT_A_REGISTRY", HTML),
+    Seen(QUAY, "read", 429, PAGE.format("429 Too Many Requests"), "later", "", HTML),
     Seen(QUAY, "read", 404, said("TAG_EXPIRED", "Tag v1 was deleted"), "never", "TAG_EXPIRED"),
     Seen(QUAY, "store", 409, said("TAG_IMMUTABLE", "tag is immutable"), "never", "TAG_IMMUTABLE"),
     Seen(QUAY, "store", 409, said("TAG_ALREADY_EXISTS"), "never", "TAG_ALREADY_EXISTS"),
