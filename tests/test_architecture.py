@@ -138,6 +138,20 @@ def test_stages_know_no_process() -> None:
     assert "stages" not in importers("multiprocessing")
 
 
+def test_stages_know_the_store_only() -> None:
+    """The stages know a registry as an ImageStore; only who makes their runner names the client."""
+    named = {
+        path.name
+        for path in files("pipeline/stages")
+        if any(
+            name.startswith(("pipeline.registry.client", "pipeline.registry.upload"))
+            for name in imported(path)
+        )
+    }
+
+    assert named == {"run.py"}
+
+
 def test_supervisor_knows_no_process() -> None:
     """The supervisor knows who runs tasks by the interface only: no process, pipe or local worker."""
     wrong = {

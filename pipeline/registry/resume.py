@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pipeline.model.reference import Repository
-    from pipeline.registry.blobs import BlobBody
-    from pipeline.registry.client import Client
+    from pipeline.registry.store import BlobReader, ImageStore
 
 _FRUITLESS = 3
 """Resumptions in a row that bring nothing, after which the body is given up."""
 
 
 class ResumingBody:
-    """An open blob, as BlobBody: a context manager that iterates over its bytes, once.
+    """An open blob, as BlobReader: a context manager that iterates over its bytes, once.
 
     Args:
         client: of the registry that holds the blob.
@@ -42,7 +41,7 @@ class ResumingBody:
 
     def __init__(
         self,
-        client: Client,
+        client: ImageStore,
         repository: Repository,
         digest: str,
         *,
@@ -103,7 +102,7 @@ class ResumingBody:
         etag = self._body.etag
         self._open.close()
         try:
-            body: BlobBody = self._open.enter_context(
+            body: BlobReader = self._open.enter_context(
                 self._client.open_blob(
                     self._repository, self._digest, size=self._size, offset=have, etag=etag
                 )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.model.messages import Session
-    from pipeline.registry.client import Clients
+    from pipeline.registry.store import ImageStores
     from pipeline.settings import Settings
     from pipeline.stages.together import Together
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Context:
     """Given to a stage's function along with its task."""
 
-    clients: Clients
+    clients: ImageStores
     settings: Settings
     together: Together
     moved: Callable[[int], None]

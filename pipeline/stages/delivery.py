@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from pipeline.errors import Side
     from pipeline.log import Value
     from pipeline.model.messages import How, Move
-    from pipeline.registry.client import Client
     from pipeline.registry.forms import Form
-    from pipeline.registry.upload import Upload
+    from pipeline.registry.store import BlobUpload, ImageStore
     from pipeline.stages.context import Context
 
 _SPOILT = frozenset({"DIGEST_INVALID", "DIGEST_MISMATCH", "SIZE_MISMATCH"})
@@ -45,7 +44,7 @@ class Delivery:
         context: the worker's.
     """
 
-    def __init__(self, task: Move, destination: Client, context: Context) -> None:
+    def __init__(self, task: Move, destination: ImageStore, context: Context) -> None:
         """See the class."""
         self._task, self._destination, self._context = task, destination, context
         self._source = context.clients.at(task.source.registry)
@@ -106,7 +105,7 @@ class Delivery:
         self.refused = self.refused or upload.refused
         return "uploaded", self._send(upload, fresh=fresh)
 
-    def _resume(self) -> Upload | None:
+    def _resume(self) -> BlobUpload | None:
         """The session that was kept, if it lives, and has got farther since it was gone on from last."""
         session, self._form = self._session, "chunks"
         if session is None:
@@ -123,7 +122,7 @@ class Delivery:
         current_meter().events.append(Event(name="blob.resumed", message=words, fields=fields))
         return upload
 
-    def _ask(self, upload: Upload, session: Session) -> int | None:
+    def _ask(self, upload: BlobUpload, session: Session) -> int | None:
         """The bytes that the session has; None: it is gone, or has not answered for too long.
 
         Raises:
@@ -139,7 +138,7 @@ class Delivery:
                 raise
             return None
 
-    def _keep(self, upload: Upload, offset: int) -> None:
+    def _keep(self, upload: BlobUpload, offset: int) -> None:
         self._session = Session(url=upload.url, offset=offset)
         self._context.kept(self._session)
 
@@ -150,7 +149,7 @@ class Delivery:
             self._context.kept(None)
         self._mark = Mark.start(self._task.blob.digest)
 
-    def _send(self, upload: Upload, *, fresh: bool) -> bool:
+    def _send(self, upload: BlobUpload, *, fresh: bool) -> bool:
         try:
             if self._session and self._session.offset == self._size:
                 return upload.commit()
@@ -191,7 +190,7 @@ class Delivery:
             pass
         return blob
 
-    def _send_as(self, upload: Upload, blob: CheckedBlob) -> bool:
+    def _send_as(self, upload: BlobUpload, blob: CheckedBlob) -> bool:
         if not self._session:
             self._least, self._most = upload.least, upload.most
             self._form = self._destination.forms.choose(blob.size, failed=self._failed, most=upload.most)
@@ -203,7 +202,7 @@ class Delivery:
         self._expect(has, blob)
         return upload.commit()
 
-    def _send_chunks(self, upload: Upload, blob: CheckedBlob) -> bool:
+    def _send_chunks(self, upload: BlobUpload, blob: CheckedBlob) -> bool:
         forms = self._destination.forms
         step = forms.step(blob.size, least=self._least, most=self._most)
         last = step if forms.habit.ends_with_bytes else 0
@@ -233,7 +232,7 @@ class Delivery:
                 )
             )
 
-    def _judge(self, fault: Fault, upload: Upload) -> None:
+    def _judge(self, fault: Fault, upload: BlobUpload) -> None:
         """What a failed try means for the next one: the session, and the form."""
         if fault.code in _SPOILT or not fault.retryable:
             self._drop()
@@ -260,7 +259,7 @@ class Delivery:
         self._failed[self._form] = size
         return forms.has_other(self._size, failed=self._failed, most=self._most)
 
-    def _let_go(self, upload: Upload) -> None:
+    def _let_go(self, upload: BlobUpload) -> None:
         if not self._session:
             upload.cancel()
 

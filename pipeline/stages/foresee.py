@@ -16,8 +16,8 @@ from pipeline.stages.transfer import ask_size, is_elsewhere, is_wrong, left
 
 if TYPE_CHECKING:
     from pipeline.model.messages import Move, Put
-    from pipeline.registry.client import Client
     from pipeline.registry.meter import Meter
+    from pipeline.registry.store import ImageStore
     from pipeline.stages.context import Context
 
 
@@ -42,7 +42,7 @@ def move(task: Move, context: Context) -> Moved:
     return Moved(key=task.key, how="mounted" if task.mount else "uploaded")
 
 
-def _upload(task: Move, destination: Client, meter: Meter, *, size: int) -> None:
+def _upload(task: Move, destination: ImageStore, meter: Meter, *, size: int) -> None:
     there, begun = task.destination.registry, task.session
     offset = begun.offset if begun else 0
     if begun:
@@ -58,7 +58,7 @@ def _upload(task: Move, destination: Client, meter: Meter, *, size: int) -> None
     meter.written += size - offset
 
 
-def _parts(destination: Client, size: int, *, offset: int) -> int:
+def _parts(destination: ImageStore, size: int, *, offset: int) -> int:
     """Requests that bring bytes before the one that ends the upload."""
     forms = destination.forms
     form = "chunks" if offset else forms.choose(size, failed={}, most=0)

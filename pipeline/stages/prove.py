@@ -18,7 +18,7 @@ from pipeline.stages.transfer import DAMAGED, Tries, ask_size, is_elsewhere, is_
 if TYPE_CHECKING:
     from pipeline.model.messages import Move, Put
     from pipeline.model.reference import Repository
-    from pipeline.registry.client import Client
+    from pipeline.registry.store import ImageStore
     from pipeline.stages.context import Context
 
 _NOT_FOUND = 404
@@ -48,7 +48,7 @@ def move(task: Move, context: Context) -> Moved:
     return Moved(key=task.key, how="present")
 
 
-def _read(task: Move, client: Client, context: Context) -> int | None:
+def _read(task: Move, client: ImageStore, context: Context) -> int | None:
     """Read and hash it, as often as a request may be tried: its size; None: it is not there."""
     tries = Tries(context.settings.retry)
     while True:
@@ -66,7 +66,7 @@ def _read(task: Move, client: Client, context: Context) -> int | None:
                 raise
 
 
-def _hashed(task: Move, client: Client, context: Context, *, fresh: bool) -> int:
+def _hashed(task: Move, client: ImageStore, context: Context, *, fresh: bool) -> int:
     algorithm, _, expected = task.blob.digest.partition(":")
     running, size = hashlib.new(algorithm), 0
     with ResumingBody(client, task.destination, task.blob.digest, size=task.blob.size, fresh=fresh) as pieces:
@@ -116,7 +116,7 @@ def put(task: Put, context: Context) -> Stored:
     return Stored(key=task.key)
 
 
-def _digest(task: Put, client: Client, context: Context) -> str:
+def _digest(task: Put, client: ImageStore, context: Context) -> str:
     """The digest that the registry has there; empty: it has nothing."""
     if not context.settings.deep:
         there = client.head_manifest(task.destination)

@@ -18,7 +18,7 @@ from pipeline.stages.delivery import Delivery
 
 if TYPE_CHECKING:
     from pipeline.model.messages import Move, Put
-    from pipeline.registry.client import Client
+    from pipeline.registry.store import ImageStore
     from pipeline.settings import Retry
     from pipeline.stages.context import Context
 
@@ -69,7 +69,7 @@ def move(task: Move, context: Context) -> Moved:
     return _bring(task, destination, context)
 
 
-def ask_size(task: Move, destination: Client) -> int | None:
+def ask_size(task: Move, destination: ImageStore) -> int | None:
     """Bytes that the destination has of the blob; -1: it does not say; None: it has none."""
     try:
         return destination.head_blob(task.destination, task.blob.digest, size=task.blob.size)
@@ -106,7 +106,7 @@ def left(task: Move) -> Moved:
     return Moved(key=task.key, how="left", events=(event,))
 
 
-def _bring(task: Move, destination: Client, context: Context) -> Moved:
+def _bring(task: Move, destination: ImageStore, context: Context) -> Moved:
     """Mount or upload, as often as it may be tried; what is confirmed of it is not sent again."""
     delivery = Delivery(task, destination, context)
     tries = Tries(context.settings.retry)
@@ -147,7 +147,7 @@ def _tell_again(task: Move, fault: Fault, *, attempt: int, offset: int) -> None:
     )
 
 
-def _arrived(task: Move, destination: Client) -> bool:
+def _arrived(task: Move, destination: ImageStore) -> bool:
     """After a failure at the destination: the answer may have been lost, the blob not."""
     try:
         return not is_wrong(task, ask_size(task, destination))
@@ -157,7 +157,7 @@ def _arrived(task: Move, destination: Client) -> bool:
         return False
 
 
-def _check(task: Move, destination: Client) -> None:
+def _check(task: Move, destination: ImageStore) -> None:
     """Read the blob back by HEAD: a registry that says yes and stores nothing is caught here."""
     size = ask_size(task, destination)
     if is_wrong(task, size):
