@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.registry.content import artifact, attestation, foreign_image, image, index, layer, schema1
-from tests.registry.faults import Corrupt, Drop, Fault, throttle
+from tests.registry.faults import Corrupt, Drop, Fault, Reply, throttle
 
 if TYPE_CHECKING:
     from tests.e2e.command import Command
@@ -206,6 +206,35 @@ def test_pause(command: Command, scripted: Scripted) -> None:
 
     assert result.code == 0, result.text
     assert result.events("registry.cooldown")
+
+
+def test_pause_longer_than_patience(command: Command, scripted: Scripted) -> None:
+    """A registry that asks for a longer pause than --patience allows is asked once, in all passes."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    source.fault(throttle(retry_after="70", method="HEAD", path="/manifests/", times=9))
+    prepare(command, source, mirror)
+
+    result = command.run("--retries", "2", "--patience", "1s")
+
+    assert result.code == 1, result.text
+    assert "let nothing through for 1s" in result.text
+    assert len(source.requests(method="HEAD", path="/manifests/")) == 1
+
+
+def test_blob_that_is_seen_later(command: Command, scripted: Scripted) -> None:
+    """A manifest whose blobs its registry does not see yet arrives in the next pass."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    unknown = '{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown to registry"}]}'
+    reply = Reply(status=400, headers={"Content-Type": "application/json"}, body=unknown)
+    mirror.fault(Fault(action=reply, method="PUT", path="/manifests/", times=3))
+    prepare(command, source, mirror)
+
+    result = command.run("--retries", "1")
+
+    assert result.code == 0, result.text
+    assert same(source, mirror)
 
 
 def test_every_rule_one_registry_down(command: Command, scripted: Scripted) -> None:
