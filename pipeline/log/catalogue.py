@@ -104,6 +104,7 @@ FIELDS: Mapping[str, Field] = {
     "spared": Field("bytes of blobs that were mounted or found, and not sent", _WHOLE),
     "status": Field("HTTP status of the answer", _WHOLE, "http.response.status_code"),
     "tags": Field("tags in the registry's list", _WHOLE),
+    "twins": Field("tags that differ in case only, separated by commas"),
     "tasks": Field("tasks that were given to the worker and go to another one", _WHOLE),
     "to_retry": Field("images that failed and wait for the next round", _WHOLE),
     "tried": Field("how many at a time were tried in vain; where none were, the limit itself", _WHOLE),
@@ -209,6 +210,11 @@ EVENTS: Mapping[str, Entry] = {
         "the tags that a rule selects are known; a warning where there are none",
         "info warning",
         "rule tags selected",
+    ),
+    "tags.twins": _entry(
+        "tags of one destination repository differ in case only: they are read back at the end",
+        "warning",
+        "destination twins",
     ),
     "rule.retry": _entry(
         "a rule's tags could not be listed; it is tried again",

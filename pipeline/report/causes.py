@@ -45,6 +45,7 @@ _MEANINGS = {
     "NOT_A_REGISTRY": "a web page came instead of a registry's answer",
     "TOO_LARGE": "larger than is read",
     "TAG_IMMUTABLE": "the tag is there with another content, and may not be changed",
+    "TAG_OVERWRITTEN": "the registry does not tell tags apart that differ in case only",
     CONFLICT: "two rules give one destination tag a source",
     "WORKER_DIED": "the work on it kills its process",
     "CREDENTIALS": "no login is to be had",

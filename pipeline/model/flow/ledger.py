@@ -17,6 +17,8 @@ from pipeline.model.flow.desk import Desk
 from pipeline.model.flow.endings import Endings
 from pipeline.model.flow.images import Images
 from pipeline.model.flow.limits import stage_of
+from pipeline.model.flow.past import Past
+from pipeline.model.flow.twins import Twins
 from pipeline.model.flow.verifying import Verifying
 from pipeline.model.flow.view import MovingView, View
 from pipeline.model.flow.window import Window
@@ -81,7 +83,10 @@ class Flow:
         self._endings = Endings(self._desk, self.counts, platforms=platforms, lines=lines)
         images = Verifying if settings.aim == "verify" else Images
         self._images = images(self._desk, self._endings, platforms=platforms, settings=settings)
-        self._window = Window(self._desk, self._images, self.counts, rules=rules, limits=settings.limits)
+        self._twins = Twins(self._desk, self._endings, self.counts, Past(facts, platforms))
+        self._window = Window(
+            self._desk, self._images, self.counts, twins=self._twins, rules=rules, limits=settings.limits
+        )
         self._backoff = Backoff(self._desk, self._images, patience=settings.patience)
         self._endings.may_retry = self._window.may_retry = self._passes_left > 0
         self._pump()
@@ -202,7 +207,7 @@ class Flow:
             case Expand(), Failed():
                 self._window.page_failed(task, outcome.fault)
             case Look(), Looked() | Failed():
-                self._images.looked(task, outcome)
+                (self._twins if self._twins.awaits(task) else self._images).looked(task, outcome)
             case Read(), Got():
                 self._images.reads.got(task, outcome.manifest)
             case Read(), Failed():
@@ -263,13 +268,12 @@ class Flow:
                 self._images.finish()
             else:
                 self._window.admit()
-                if (
-                    not self._desk.doomed
-                    and self._pass_is_over()
-                    and self._endings.rests_until <= self._desk.now
-                ):
+                over = not self._desk.doomed and self._pass_is_over()
+                if over and self._endings.rests_until <= self._desk.now:
                     self._next_pass()
                     continue
+                if not (over or self._desk.doomed) and self._is_empty() and self._twins.begin():
+                    self._passes_left, self._endings.may_retry = 0, False
             if not self._desk.doomed:
                 return
 
@@ -299,7 +303,8 @@ class Flow:
     @property
     def finished(self) -> bool:
         """Whether every image of every rule has come to its end, and nothing is left for another run."""
-        return self._is_empty() and not (self.counts.to_retry or self._window.unexpanded)
+        left = self.counts.to_retry or self._window.unexpanded or self._twins.open
+        return self._is_empty() and not left
 
     def drain(self, now: float) -> None:
         """Stop: give out nothing but puts of images whose blobs are all there; open no more images."""

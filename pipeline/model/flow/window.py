@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.model.flow.desk import Desk
     from pipeline.model.flow.image import Image
     from pipeline.model.flow.images import Images
+    from pipeline.model.flow.twins import Twins
     from pipeline.model.messages import Page
     from pipeline.settings import Limits
 
@@ -65,9 +66,17 @@ class Window:
     """Expands rules into images while there is room."""
 
     def __init__(
-        self, desk: Desk, images: Images, counts: Counts, *, rules: Sequence[Rule], limits: Limits
+        self,
+        desk: Desk,
+        images: Images,
+        counts: Counts,
+        *,
+        twins: Twins,
+        rules: Sequence[Rule],
+        limits: Limits,
     ) -> None:
         """See the module."""
+        self._twins = twins
         self._desk = desk
         self._images = images
         self._counts = counts
@@ -188,9 +197,9 @@ class Window:
             self._images.look(source, opened)
 
     def _open_image(self, source: Reference, destination: Reference, number: int) -> Image:
-        return self._images.open(
-            source, destination, number, required=self._rules[number].required_digest(destination)
-        )
+        self._twins.note(destination)
+        required = self._rules[number].required_digest(destination)
+        return self._images.open(source, destination, number, required=required)
 
     def page(self, task: Expand, outcome: Page) -> None:
         """A page of tags has come."""

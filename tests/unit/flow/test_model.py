@@ -101,6 +101,7 @@ class Troubled:
                 return Failed(key=task.key, fault=fault)
 
 
+TAGS = st.sampled_from(["v1", "v2", "v3", "V1", f"sha256-{'a' * 64}"])
 LAYERS = st.lists(st.sampled_from(["base", "tools", "app", "data"]), min_size=1, max_size=3)
 IMAGES = st.builds(lambda layers, salt: image(*layers, salt=salt), LAYERS, st.sampled_from("xy"))
 
@@ -122,7 +123,7 @@ def worlds(draw: st.DrawFn) -> tuple[World, list[Rule]]:
     world.page_size = draw(st.integers(1, 3))
     world.filter = parse_filter([], draw(st.sampled_from([[], ["amd64"]])))
     for repository in ("a", "b"):
-        for tag in draw(st.lists(st.sampled_from(["v1", "v2", "v3"]), min_size=1, max_size=3, unique=True)):
+        for tag in draw(st.lists(TAGS, min_size=1, max_size=3, unique=True)):
             one, two = draw(IMAGES), draw(IMAGES)
             match draw(st.sampled_from(["single", "index", "nested", "cache"])):
                 case "single":

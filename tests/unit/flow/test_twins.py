@@ -1,0 +1,108 @@
+"""Tags that differ in case only: a warning, and a second look where a registry may take them for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.model.messages import Found, Look, Looked, Task
+from tests.unit.flow.world import MIRROR, SOURCE, World, digest, image, rule
+
+RULES = [rule(f"{SOURCE}/a", f"{MIRROR}/a")]
+
+
+def make(*tags: str, **settings: Any) -> World:
+    """A world whose source has an image of its own under each tag."""
+    world = World(**settings)
+    for tag in tags:
+        world.push(f"{SOURCE}/a", image(tag), tag)
+    return world
+
+
+def read_back(world: World) -> list[str]:
+    """The destinations that were looked at without a source."""
+    return [str(task.destinations[0]) for task in world.done if isinstance(task, Look) and not task.source]
+
+
+@pytest.mark.parametrize("tags", [("V1", "v1"), ("v1.RC", "v1.rc", "v1.Rc", "other")])
+@pytest.mark.parametrize("is_one_rule", [True, False])
+def test_twins_are_read_back_at_the_end(tags: tuple[str, ...], *, is_one_rule: bool) -> None:
+    """Each of them is asked for when all images have ended, once, with one warning for what is found."""
+    world = make(*tags)
+    each = [rule(f"{SOURCE}/a:{tag}", f"{MIRROR}/a", number=n) for n, tag in enumerate(tags)]
+
+    flow = world.run(RULES if is_one_rule else each)
+
+    assert (len(tags), 0) == (flow.counts.copied, flow.counts.failed)
+    wanted = sorted(f"{MIRROR}/a:{tag}" for tag in tags if tag != "other")
+    assert wanted == sorted(read_back(world))
+    assert all(isinstance(task, Look) for task in world.done[-len(wanted) :])
+
+
+def test_warning_names_them() -> None:
+    """The warning names the repository and both tags."""
+    world = make("V1", "v1")
+    flow = world.flow(RULES)
+    world.go(flow)
+
+    (warning,) = [event for event in flow.events() if event.name == "tags.twins"]
+
+    assert {"destination": f"{MIRROR}/a", "twins": "v1, V1"} == warning.fields
+
+
+def test_registry_that_takes_them_for_one() -> None:
+    """What is not found again as it was stored has failed, by a code of its own; the other one stays."""
+    world = make("V1", "v1", retries=2)
+    flow = world.flow(RULES)
+
+    def answer(task: Task) -> object:
+        outcome = world.answer(task)
+        if isinstance(task, Look) and not task.source and not task.destinations[0].is_digest:
+            return Looked(key=task.key, source=None, destinations=(Found(digest=digest(image("v1"))),))
+        return outcome
+
+    world.go(flow, answer=answer)  # type: ignore[arg-type]  # an Outcome
+
+    assert (1, 1, 2) == (flow.counts.copied, flow.counts.failed, flow.counts.known)
+    failed = [row for row in world.facts.rows.values() if row.result == "failed"]
+    assert [(f"{MIRROR}/a:V1", "TAG_OVERWRITTEN")] == [(row.destination, row.code) for row in failed]
+    assert flow.finished
+
+
+def test_registry_that_cannot_be_asked() -> None:
+    """Where the second look fails, so has the image: nobody knows what is there."""
+    world = make("V1", "v1", retries=1)
+    world.fail(f"look  -> {MIRROR}/a:V1", retryable=True)
+
+    flow = world.run(RULES)
+
+    assert (1, 1) == (flow.counts.copied, flow.counts.failed)
+
+
+@pytest.mark.parametrize("aim", ["plan", "verify", "copy"])
+def test_nothing_stored_and_nothing_read_back(aim: str) -> None:
+    """Where this run has stored none of them, they cost no more than others."""
+    world = make("V1", "v1", aim=aim)
+    for tag in ("V1", "v1"):
+        world.push(f"{MIRROR}/a", image(tag), tag)
+
+    flow = world.run(RULES)
+
+    assert 2 == flow.counts.unchanged
+    assert [] == read_back(world)
+
+
+def test_stopped_before_they_are_read_back() -> None:
+    """A run that is stopped before it has read them back is not finished."""
+    world = make("V1", "v1")
+    flow = world.flow(RULES)
+    running: list[Task] = []
+    while len(flow.unfinished) or not flow.counts.known:
+        running += world.take_all(flow)
+        flow.settle(world.answer(running.pop(0)), world.now)
+
+    flow.drain(world.now)
+
+    assert flow.done
+    assert not flow.finished
