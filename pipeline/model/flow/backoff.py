@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 _UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
 _ASKED_AGAIN = 30.0
 """Seconds between two tries to reach a registry that answered before."""
+_TROUBLES = 8
+"""Tasks in a row that end with 5xx, each after tries of its own, from which on a registry is left alone."""
+_TROUBLED_FOR = 15.0
+"""Seconds of nothing but 5xx after which it is given up; the next pass then begins with one more try."""
+_TROUBLED_AGAIN = 5.0
+"""Seconds between two tries meanwhile."""
+_SERVERS_FAULT = 500
 _TOLD_AGAIN = 60.0
 """Seconds after which the log tells again of a pause that goes on; some registries ask each second."""
 _BRIEF = 2.0
@@ -56,6 +63,8 @@ class Backoff:
         self._patience = patience
         self._why: dict[str, Fault] = {}
         """By registry: what it was held for last."""
+        self._troubles: dict[str, tuple[int, float]] = {}
+        """By registry that answers nothing but 5xx: how many tasks ended so, and when the first one did."""
         self._told: dict[str, float] = {}
         """By registry: when the log told of its pause last."""
         self._rests: dict[str, float] = {}
@@ -68,17 +77,26 @@ class Backoff:
         if isinstance(outcome, Looked):
             faults = [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
         silent = {fault.registry for fault in faults if fault.status is None}
+        broken = {fault.registry for fault in faults if (fault.status or 0) >= _SERVERS_FAULT}
         asked = {name for name, count in outcome.cost.requests if count}
         for name, kind in self._desk.queue.demand(task):
             if name in asked and name not in silent:
                 registry = self._desk.queue.registry(name)
+                registry.answered = True
+                self._learn(task, outcome.cost, name, kind)
+                if name in broken:
+                    continue
                 if registry.paused_since is not None and registry.cool_until <= self._desk.now:
                     self._recovered(name, registry)
-                registry.answered, registry.blocked_since = True, None
-                registry.recent.refused_in_a_row = 0
-                self._learn(task, outcome.cost, name, kind)
+                registry.blocked_since, registry.recent.refused_in_a_row = None, 0
+                self._troubles.pop(name, None)
         for fault in faults:
             registry = self._desk.queue.registry(fault.registry)
+            if fault.registry in broken and fault.retryable and registry.unavailable is None:
+                if self._is_in_trouble(fault):
+                    self._hold(task, fault, _TROUBLED_AGAIN)
+                    return True
+                continue
             if fault.code not in _UNREACHED or registry.unavailable is not None:
                 continue
             if registry.answered and fault.retryable:
@@ -87,6 +105,16 @@ class Backoff:
             if not registry.answered:
                 self._lose(fault.registry, fault)
         return False
+
+    def _is_in_trouble(self, fault: Fault) -> bool:
+        """Whether the registry is better left alone for a moment; after a while it is given up."""
+        count, since = self._troubles.get(fault.registry, (0, self._desk.now))
+        self._troubles[fault.registry] = count + 1, since
+        lasted = self._desk.now - since
+        if count + 1 >= _TROUBLES and lasted >= _TROUBLED_FOR:
+            self._lose(fault.registry, _trouble_lasts(fault, lasted))
+            return False
+        return count + 1 >= _TROUBLES
 
     def _learn(self, task: Task, cost: Cost, name: str, kind: Kind) -> None:
         """Have the registry's limit know how long its answers took."""
@@ -159,6 +187,8 @@ class Backoff:
         why = f"{fault.status}" if fault.status else fault.words
         why += f"; {fault.hint}" if fault.hint else ""
         asks = "asks for a pause" if fault.status else "cannot be reached any more: a pause"
+        if fault.registry in self._troubles:
+            asks, left = "answers nothing but errors of its own: a pause", min(left, _TROUBLED_FOR)
         limit = self._desk.queue.registry(fault.registry).limits["request"].limit
         fields: dict[str, Value] = {
             **about(fault),
@@ -239,6 +269,15 @@ def _patience_lost(why: Fault, waited: float, *, who: str = "it") -> Fault:
         code=why.code or ("TOOMANYREQUESTS" if why.status else "UNREACHABLE"),
         retryable=True,
         hint=f"{why.hint}; {again}" if why.hint else again,
+    )
+
+
+def _trouble_lasts(why: Fault, seconds: float) -> Fault:
+    """Why a registry is given up that answers nothing but 5xx."""
+    return replace(
+        why,
+        words=f"it has answered nothing but errors of its own for {seconds:.0f}s: {why.words}",
+        hint="its operator finds the reason in its log; repeat the command when it works again",
     )
 
 

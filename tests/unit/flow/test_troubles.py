@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 
 from pipeline.errors import Fault
 from pipeline.model.facts import Held
-from pipeline.model.messages import Cost, Failed, Lacking, Look, Move, Moved, Put, Throttled
+from pipeline.model.messages import Cost, Failed, Lacking, Look, Looked, Move, Moved, Put, Throttled
 from pipeline.model.reference import parse_repository
 from pipeline.settings import Limits
 from tests.unit.flow.world import MIRROR, SOURCE, World, blob, digest, image, index, rule
@@ -318,3 +319,57 @@ def test_index_that_two_images_need_and_one_has_not_read() -> None:
 
     assert flow.finished
     assert 2 == flow.counts.failed
+
+
+def broken(registry: str) -> Fault:
+    """A registry's own error, after all tries of a task."""
+    return Fault(
+        operation="work", words="oops", registry=registry, side="destination", status=500, retryable=True
+    )
+
+
+def test_nothing_but_errors() -> None:
+    """A registry that answers 5xx to everything is left alone, and given up after a while, in each pass."""
+    world = World(retries=2)
+    for number in range(300):
+        world.push(f"{SOURCE}/a", image(str(number)), f"v{number}")
+    flow, asked, now = world.flow([rule(f"{SOURCE}/a", f"{MIRROR}/a")]), 0, 0.0
+    while not flow.done:
+        tasks = world.take_all(flow)
+        for task in tasks:
+            if isinstance(task, Look) and task.destinations:
+                asked += 1
+                found = world.answer(task)
+                assert isinstance(found, Looked)
+                found = replace(
+                    found,
+                    destinations=tuple(broken(MIRROR) for _ in task.destinations),
+                    cost=Cost(requests=((SOURCE, 1), (MIRROR, 3))),
+                )
+                flow.settle(found, now)
+            else:
+                flow.settle(world.answer(task), now)
+        if not tasks:
+            now += flow.wake(now) or 1.0
+            world.now = now
+            flow.tick(now)
+    assert flow.counts.failed == 300
+    assert asked < 60
+    assert now < 60
+
+
+def test_errors_of_one_repository() -> None:
+    """A registry that lets something through in between is not left alone for one repository's errors."""
+    world = World(retries=0)
+    for number in range(50):
+        world.push(f"{SOURCE}/a", image(str(number)), f"v{number}")
+        world.push(f"{SOURCE}/b", image(str(number)), f"v{number}")
+    flow = world.flow([rule(f"{SOURCE}/a", f"{MIRROR}/a"), rule(f"{SOURCE}/b", f"{MIRROR}/b", number=1)])
+    while tasks := world.take_all(flow):
+        for task in tasks:
+            bad = isinstance(task, Put) and "/a:" in task.key
+            cost = Cost(requests=((MIRROR, 1),))
+            done = Failed(key=task.key, fault=broken(MIRROR), cost=cost) if bad else world.answer(task)
+            flow.settle(replace(done, cost=cost), world.now)
+
+    assert (flow.counts.failed, flow.counts.copied) == (50, 50)
