@@ -15,22 +15,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError
+from pipeline.http.origins import StrayError, resolve_realm
 from pipeline.log import Event
 from pipeline.registry.cache import TokenCache
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
-from pipeline.registry.origins import StrayError, resolve_realm
 from pipeline.registry.responses import clean, parse_challenges
 from pipeline.registry.session import Call, Session, finish
 from pipeline.registry.tokens import TokenServer, basic
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault
+    from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
     from pipeline.registry.purpose import Purpose
     from pipeline.registry.responses import Challenge
     from pipeline.registry.tokens import Scopes
-    from pipeline.registry.wire import Answer
 
 _MAX_WARNINGS = 20
 """Texts per registry and process; a peer that thinks up ever new ones is not worth more lines."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from pipeline.http.transport import Answer
     from pipeline.registry.purpose import Purpose
-    from pipeline.registry.wire import Answer
 
 _SLOWEST = 1 << 10
 """Bytes per second, over the time allowed for a stall; fewer in one piece are no sign of speed."""

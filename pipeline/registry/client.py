@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode
 
 from pipeline.errors import LackingError, ManifestError, RegistryError, ThrottledError
+from pipeline.http.transport import Transport
 from pipeline.model.manifest import compute_digest
 from pipeline.model.messages import Found
 from pipeline.model.reference import is_digest
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.errors import Fault
+    from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Reference, Repository
     from pipeline.registry.greeting import Greeting
     from pipeline.registry.verdicts import Kind
-    from pipeline.registry.wire import Answer
     from pipeline.settings import Settings
 
 ACCEPT = (
@@ -75,6 +76,7 @@ class Clients:
     ) -> None:
         """See the class."""
         self._settings, self._find, self._forget = settings, find, forget
+        self._transport = Transport(dial=settings.timeouts.connect)
         self._lock = threading.Lock()
         self._known: dict[str, tuple[Session, Auth, Forms]] = {}
 
@@ -85,7 +87,7 @@ class Clients:
         """
         with self._lock:
             if registry not in self._known:
-                session = Session(registry, self._settings.timeouts)
+                session = Session(registry, self._settings.timeouts, self._transport)
                 forms = Forms(registry, self._settings.uploads)
                 self._known[registry] = session, Auth(session), forms
             session, auth, forms = self._known[registry]
@@ -179,8 +181,7 @@ class Client:
         """
         call = self._manifest_call("GET", reference, operation="read", kind="read")
         if fresh:
-            self._session.forget_connections()
-            call = replace(call, headers={**call.headers, "Cache-Control": "no-cache"})
+            call = replace(call, headers={**call.headers, "Cache-Control": "no-cache"}, fresh=True)
 
         def attempt() -> tuple[bytes, str]:
             response = self._exchange.ask(call, once=True)
@@ -304,11 +305,10 @@ class Client:
         if offset and etag:
             headers["If-Range"] = etag
         if fresh:
-            self._session.forget_connections()
             headers["Cache-Control"] = "no-cache"
-        response = self._exchange.ask(
-            Call(purpose=purpose, method="GET", url=f"/v2/{repository.path}/blobs/{digest}", headers=headers)
-        )
+        url = f"/v2/{repository.path}/blobs/{digest}"
+        call = Call(purpose=purpose, method="GET", url=url, headers=headers, fresh=fresh)
+        response = self._exchange.ask(call)
         host = self._session.foreign_host(response.url)
         body = BlobBody(purpose, response, stall=self._exchange.settings.timeouts.stall, host=host)
         expected = {body.total if size < 0 else size}

@@ -23,12 +23,12 @@ from pipeline.registry.tokens import basic, scopes_for, within
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
     from pipeline.registry.auth import Auth
     from pipeline.registry.purpose import Sent
     from pipeline.registry.tokens import Scopes
-    from pipeline.registry.wire import Answer
     from pipeline.settings import Retry, Settings
 
 T = TypeVar("T")

@@ -1,12 +1,13 @@
 """From an answer or a broken connection to a fault: what it means, and whether trying again can help.
 
 Whether it can is for the table of verdicts.py, what to do for hints.py; here are the words. Exceptions of
-requests, urllib3, ssl and socket end here.
+requests, urllib3, http.client, ssl and socket end here.
 """
 
 from __future__ import annotations
 
 import errno
+import http.client
 import random
 import socket
 import ssl
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING
 import urllib3.exceptions
 
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
-from pipeline.registry.connections import HandshakeError
-from pipeline.registry.deadlines import OverdueError
+from pipeline.http.deadlines import OverdueError
+from pipeline.http.dialing import HandshakeError
 from pipeline.registry.hints import hint_for
 from pipeline.registry.responses import clean, parse_retry_after
 from pipeline.registry.verdicts import judge
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.registry.purpose import Purpose
     from pipeline.registry.verdicts import Refusal
 
-STACK_ERRORS = (urllib3.exceptions.HTTPError, OSError)
+STACK_ERRORS = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What the HTTP stack raises; errors of sockets, ssl and requests are OSErrors."""
 
 _NO_TLS = 'does it speak plain HTTP? then set "insecure": true for this registry in the auth file'
@@ -209,8 +210,10 @@ def _diagnose_plain(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, s
             return "UNREACHABLE", "no connection within the time allowed", True, ""
         if isinstance(cause, urllib3.exceptions.ReadTimeoutError | TimeoutError):
             return "TIMEOUT", "no answer within the time allowed", True, ""
-        if isinstance(cause, urllib3.exceptions.IncompleteRead):
+        if isinstance(cause, http.client.IncompleteRead):
             return "CONNECTION_LOST", "the body broke off", True, ""
+        if isinstance(cause, http.client.HTTPException) and not isinstance(cause, ConnectionError):
+            return "CONNECTION_LOST", f"no sound answer of HTTP: {cause}", True, ""
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return "OPEN_FILES", f"{cause.strerror} on this machine", True, "raise ulimit -n, or lower --proc"
         if isinstance(cause, OSError) and cause.errno is not None:

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipeline.registry import tls
+from pipeline.http.proxies import find_proxy
 from pipeline.registry.purpose import Purpose
 from pipeline.registry.responses import is_page, parse_date, parse_size
 from pipeline.registry.session import Call, Session, finish
 
 if TYPE_CHECKING:
+    from pipeline.http.transport import Answer
     from pipeline.model.reference import Repository
-    from pipeline.registry.wire import Answer
 
 _OK = 200
 
@@ -73,7 +73,7 @@ def _expiry(response: Answer) -> datetime | None:
 
 def _proxy(url: str) -> str:
     """Where the environment's proxy for `url` listens; its name and password stay out of it."""
-    return urlsplit(tls.find_proxy(url)).netloc.rpartition("@")[2]
+    return urlsplit(find_proxy(url)).netloc.rpartition("@")[2]
 
 
 def _ahead(response: Answer, before: float, after: float) -> float:

@@ -1,8 +1,6 @@
-"""One registry's wire: every request of this program passes through `Session.send`.
+"""One registry: every request of this program passes through `Session.send`.
 
 Redirects are followed by hand, for credentials must stay at their origin and bodies cannot be sent twice.
-Each thread has its own connections to a registry: an upload's PUT then finds the connection that answered its
-POST, which is what makes early answers readable (see connections.py), and nothing is shared but the scheme.
 """
 
 from __future__ import annotations
@@ -16,9 +14,11 @@ from urllib.parse import urlsplit
 
 from pipeline import __version__
 from pipeline.errors import FileError, RegistryError
+from pipeline.http import tls
+from pipeline.http.origins import StrayError, origin_of, resolve
+from pipeline.http.transport import Transport
 from pipeline.model.messages import Asked
 from pipeline.model.reference import DOCKER_HUB
-from pipeline.registry import tls
 from pipeline.registry.faults import (
     STACK_ERRORS,
     error_for,
@@ -29,18 +29,17 @@ from pipeline.registry.faults import (
 )
 from pipeline.registry.hints import speaks_tls
 from pipeline.registry.meter import current_meter, what_of
-from pipeline.registry.origins import StrayError, origin_of, resolve
 from pipeline.registry.responses import parse_complaint, parse_pulls
 from pipeline.registry.verdicts import Refusal
-from pipeline.registry.wire import Pieces, Wire
 from pipeline.settings import MIB
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Mapping
 
+    from pipeline.http.connection import Piece
+    from pipeline.http.transport import Answer, Pieces
     from pipeline.registry.purpose import Purpose
-    from pipeline.registry.wire import Answer, Piece
     from pipeline.settings import Timeouts
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -122,12 +121,18 @@ class Call:
     """Whether redirects are followed; those of a streamed body never are."""
     patience: float = 0.0
     """Seconds until the answer must begin; 0: the usual time."""
+    fresh: bool = False
+    """Whether it goes out on a new connection: behind one address may be servers that differ."""
 
 
 class Session:
-    """The connections of this process to one registry; thread-safe."""
+    """What a process asks of one registry; thread-safe.
 
-    def __init__(self, registry: str, timeouts: Timeouts) -> None:
+    Args:
+        transport: the connections of this process; None: of its own.
+    """
+
+    def __init__(self, registry: str, timeouts: Timeouts, transport: Transport | None = None) -> None:
         """Connect to nothing yet."""
         self.registry = registry
         self._host = _HUB_HOST if registry == DOCKER_HUB else registry
@@ -137,7 +142,7 @@ class Session:
         self._lock = threading.Lock()
         self._first = threading.Lock()
         """Held while one thread finds out the scheme of an insecure registry."""
-        self._threads = threading.local()
+        self._transport = transport or Transport(dial=timeouts.connect)
 
     def base(self, *, insecure: bool) -> str:
         """Scheme and host, as far as it is known."""
@@ -196,11 +201,6 @@ class Session:
             return False
         return speaks_tls(self._refusal(response))
 
-    def forget_connections(self) -> None:
-        """Close this thread's connections: the next request opens a new one."""
-        for session in vars(self._threads).values():
-            session.close()
-
     def resolve(self, call: Call, url: str, location: str, *, insecure: bool) -> str:
         """The absolute URL that `location`, handed out in the answer to `call` from `url`, stands for.
 
@@ -235,18 +235,20 @@ class Session:
         meter, began = current_meter(), time.monotonic()
         meter.requests[self.registry] += 1
         try:
-            response = self._wire(call).send(
+            response = self._transport.send(
                 call.method,
                 url,
+                context=self._context(call),
                 headers=_headers(call),
                 body=call.body,
                 timeout=(self._timeouts.send, call.patience or self._timeouts.read),
+                fresh=call.fresh,
             )
         except BodyError as error:
             raise error.what from None
         except STACK_ERRORS as error:
             if again and is_stale(error) and not isinstance(call.body, Body):
-                return self._transmit(call, url, again=False)
+                return self._transmit(replace(call, fresh=True), url, again=False)
             host = self.foreign_host(url)
             fault = fault_of(call.purpose, error, host=host, insecure=call.insecure)
             self._note(call, url, began, code=fault.code)
@@ -287,21 +289,18 @@ class Session:
         host = urlsplit(url).hostname or ""
         return "" if host == urlsplit(f"//{self._host}").hostname else host
 
-    def _wire(self, call: Call) -> Wire:
-        wires: dict[str, Wire] = vars(self._threads)
-        name = "insecure" if call.insecure else "secure"
-        if name not in wires:
-            with self._lock:
-                if call.insecure not in self._contexts:
-                    try:
-                        context = tls.make_context(self.registry, insecure=call.insecure)
-                    except FileError as error:
-                        raise RegistryError(
-                            fault_for(call.purpose, words=str(error), code="CERTIFICATE")
-                        ) from None
-                    self._contexts[call.insecure] = context
-            wires[name] = Wire(self._contexts[call.insecure], dial=self._timeouts.connect)
-        return wires[name]
+    def _context(self, call: Call) -> ssl.SSLContext:
+        with self._lock:
+            context = self._contexts.get(call.insecure)
+            if context is None:
+                try:
+                    context = tls.make_context(self.registry, insecure=call.insecure)
+                except FileError as error:
+                    raise RegistryError(
+                        fault_for(call.purpose, words=str(error), code="CERTIFICATE")
+                    ) from None
+                self._contexts[call.insecure] = context
+        return context
 
     def error(self, purpose: Purpose, response: Answer, body: bytes | None = None) -> RegistryError:
         """The error that an unwelcome answer is.

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from pipeline.http.transport import Pieces
     from pipeline.model.messages import Found
     from pipeline.model.reference import Reference, Repository
     from pipeline.registry.forms import Forms
     from pipeline.registry.listing import TagPage
-    from pipeline.registry.wire import Pieces
 
 
 class BlobReader(Protocol):

@@ -22,11 +22,11 @@ from pipeline.settings import MIB
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
     from pipeline.registry.purpose import Purpose
     from pipeline.registry.session import Session
-    from pipeline.registry.wire import Answer
 
 Scopes = tuple[str, ...]
 """`repository:<path>:<actions>`, the repository that is written first."""

@@ -24,9 +24,9 @@ from pipeline.registry.session import REDIRECTS, Body, Call, finish
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.http.transport import Answer, Pieces
     from pipeline.model.reference import Repository
     from pipeline.registry.exchange import Exchange
-    from pipeline.registry.wire import Answer, Pieces
 
 _COMMIT_POLLS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Seconds between questions after a 202, 60 in all."""

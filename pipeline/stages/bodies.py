@@ -15,9 +15,9 @@ from pipeline.errors import Fault, RegistryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pipeline.http.connection import Piece
     from pipeline.model.manifest import Descriptor
     from pipeline.model.reference import Repository
-    from pipeline.registry.wire import Piece
 
 
 class Digester(Protocol):

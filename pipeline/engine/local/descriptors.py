@@ -1,7 +1,7 @@
 """Open files: as many as this account may have, and no more threads than they carry.
 
-A worker's thread keeps connections to every registry that it has asked. Without a limit of our own the thread
-that meets the machine's would take it for a registry that cannot be reached.
+A worker's threads have connections to every registry that they have asked. Without a limit of our own the
+thread that meets the machine's would take it for a registry that cannot be reached.
 """
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.real.servers import make_certificate
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,20 +20,6 @@ def unused_port() -> int:
     """A port of loopback at which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate for loopback, its key, and the CA in a folder of its own."""
-    folder = tmp_path_factory.mktemp("certificates")
-    make_certificate(folder)
-    return folder
-
-
-@pytest.fixture
-def ca(certificates: Path) -> Path:
-    """The CA of `tls_registry`."""
-    return certificates / "trust" / "ca.crt"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from pipeline.registry import tls
+from pipeline.http import tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,9 +34,9 @@ from pipeline.registry.responses import (
 )
 from pipeline.registry.session import Session
 from pipeline.registry.tokens import TokenServer
+from tests.unit.http.sending import Sender, sending
 from tests.unit.registry.asking import QUICK
 from tests.unit.registry.peers import Teller, peer
-from tests.unit.registry.sending import Sender, sending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
+from pipeline.http.deadlines import Deadline, OverdueError
 from pipeline.model.reference import Reference, Repository
 from pipeline.registry.client import Clients
-from pipeline.registry.deadlines import Deadline, OverdueError
 from pipeline.settings import Retry, Settings, Timeouts
 from tests.unit.registry.asking import ANONYMOUS, USER
 from tests.unit.registry.peers import endlessly, peer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
-from pipeline.registry import tls
+from pipeline.http import proxies
 from tests.real.tools import run
 from tests.registry.faults import Fault, Reply
 from tests.unit.registry.asking import client, clients, repository
@@ -157,7 +157,7 @@ def test_certificate_behind_a_proxy(
 ) -> None:
     """Through a proxy that connects, the certificate is still the registry's."""
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
-    monkeypatch.setattr(tls, "is_local", lambda _: False)
+    monkeypatch.setattr(proxies, "is_local", lambda _: False)
     with tunnel(tls_registry.address) as proxy:
         monkeypatch.setenv("https_proxy", f"http://bob:pw-word@{proxy}")
 

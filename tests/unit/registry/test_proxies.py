@@ -143,6 +143,22 @@ class TestWithin:
 
                 assert caught.value.fault.code == "TIMEOUT"
 
+    def test_more_than_announced(
+        self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What came there beyond an answer is not taken for the next one."""
+        fine = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+
+        def script(sock: socket.socket) -> None:
+            sock.sendall(fine)
+            sock.sendall(fine.replace(b"3", b"4"))
+
+        place = Repository(REGISTRY, "team/app")
+        with within(script, server, monkeypatch) as tunnels:
+            sizes = [asking.head_blob(place, digest_of(b"")) for _ in range(2)]
+
+        assert (sizes, len(tunnels)) == ([3, 3], 2)
+
 
 @contextmanager
 def within(

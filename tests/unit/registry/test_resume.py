@@ -134,7 +134,7 @@ def test_etag(scripted: Scripted) -> None:
     assert second.headers.get("if-range", f'"{DIGEST}"') == f'"{DIGEST}"'
 
 
-@pytest.mark.parametrize("etag", [b'"a\rb"', b'"a\x00b"', b'"a\x85b"'])
+@pytest.mark.parametrize("etag", [b'"a\x00b"', b'"a\x85b"'])
 def test_etag_of_no_use(etag: bytes) -> None:
     """An ETag that no header can hold is not sent back: the rest is asked for without it."""
     head = b"HTTP/1.1 %b\r\nETag: %b\r\nContent-Length: %d\r\nContent-Range: bytes %d-3/4\r\n\r\n"

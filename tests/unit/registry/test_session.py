@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError, ThrottledError
+from pipeline.http import connection
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
-from pipeline.registry import wire as wires
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.session import Session
 from pipeline.settings import Timeouts
 from tests.registry.content import digest_of
 from tests.registry.faults import Drop, Fault, Reply, redirect, throttle
+from tests.unit.http.sending import finish, sending
 from tests.unit.registry.asking import ANONYMOUS, QUICK, USER, client, repository
 from tests.unit.registry.peers import peer
-from tests.unit.registry.sending import finish, sending
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
@@ -139,7 +139,7 @@ class TestRetries:
         asking = client(registry)
         asking.head_blob(repository(registry), DIGEST)
         asking.head_blob(repository(registry), DIGEST)
-        monkeypatch.setattr(wires, "_MAX_IDLE", -1.0)
+        monkeypatch.setattr(connection, "_MAX_IDLE", -1.0)
         asking.head_blob(repository(registry), DIGEST)
 
         first, second, third = (entry.connection for entry in registry.requests())

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
+from pipeline.http.proxies import find_proxy
+from pipeline.http.tls import make_context
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
 from pipeline.registry.client import Clients
-from pipeline.registry.tls import find_proxy, make_context
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import QUICK, repository
 from tests.unit.registry.peers import peer
@@ -61,7 +62,7 @@ class TestHome:
     def test_closed(self, tmp_path: Path) -> None:
         """So does one whose home is another user's."""
         (tmp_path / "home").mkdir(mode=0)
-        script = "from pipeline.registry.tls import make_context; print(make_context('r.io', insecure=False))"
+        script = "from pipeline.http.tls import make_context; print(make_context('r.io', insecure=False))"
         process = python(script, without_override=True)
         said, _ = process.communicate(timeout=30)
 

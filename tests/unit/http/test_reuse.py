@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.registry.faults import STACK_ERRORS
+from tests.unit.http.sending import finish, sending
 from tests.unit.registry.asking import Sent
 from tests.unit.registry.peers import peer
-from tests.unit.registry.sending import finish, sending
 
 if TYPE_CHECKING:
     import socket
@@ -140,3 +140,23 @@ def test_nobody_answers() -> None:
         for _ in range(3):
             with pytest.raises(STACK_ERRORS):
                 sender.ask(f"http://{address}/one")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_interim_within_a_body(tls: ssl.SSLContext, scheme: str) -> None:
+    """An interim answer while the body still goes out does not keep us from sending the rest of it."""
+    size, received = 16 << 20, list[int]()
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nA: b\r\n\r\n")
+        while sum(received) < size and (piece := sock.recv(1 << 18)):
+            received.append(len(piece))
+        sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+    with peer(script, tls=tls if scheme == "https" else None) as address, sending() as sender:
+        answer = sender.ask(f"{scheme}://{address}/one", "PUT", body=Sent(b"x" * size))
+        finish(answer)
+        again = sender.ask(f"{scheme}://{address}/two")
+
+        assert (answer.status_code, sum(received)) == (201, size)
+        assert again.sock is answer.sock

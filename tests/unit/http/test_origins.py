@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.registry.origins import StrayError, origin_of, resolve, resolve_realm
+from pipeline.http.origins import StrayError, origin_of, resolve, resolve_realm
 
 BASE = "https://registry.example/v2/a/blobs/uploads/"
 

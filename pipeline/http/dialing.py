@@ -1,7 +1,7 @@
 """Connections as urllib3 opens them, directly and behind proxies: sockets, TLS, CONNECT and SOCKS.
 
 requests and urllib3 say how a host is reached, and see that it is the right one; what is then said on the
-socket is for wire.py and http1.py.
+socket is for connection.py.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProxyError, SSLError
 from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from pipeline.registry import tls
-from pipeline.registry.deadlines import Deadline
+from pipeline.http.deadlines import Deadline
+from pipeline.http.proxies import find_proxy, make_manager
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +38,7 @@ class HandshakeError(ConnectionError):
     """Whoever answers there hung up, or said nothing, when a TLS connection was asked for."""
 
 
-class Connection(HTTPConnection):
+class _PlainConnection(HTTPConnection):
     """A plain connection."""
 
     def _tunnel(self) -> None:
@@ -49,7 +48,7 @@ class Connection(HTTPConnection):
             super()._tunnel()
 
 
-class TLSConnection(Connection, HTTPSConnection):
+class _TLSConnection(_PlainConnection, HTTPSConnection):
     """The same over TLS."""
 
     def connect(self) -> None:
@@ -64,39 +63,39 @@ class TLSConnection(Connection, HTTPSConnection):
             raise HandshakeError(f"{words} the start of TLS") from error
 
 
-class Pool(HTTPConnectionPool):
-    """Makes connections of ours; what is open is kept by wire.py."""
+class _PlainPool(HTTPConnectionPool):
+    """Makes connections of ours; those that are open are kept by transport.py."""
 
-    ConnectionCls = Connection
+    ConnectionCls = _PlainConnection
 
 
-class TLSPool(HTTPSConnectionPool):
+class _TLSPool(HTTPSConnectionPool):
     """The same over TLS."""
 
-    ConnectionCls = TLSConnection
+    ConnectionCls = _TLSConnection
 
 
 _PORTS = {"http": ":80", "https": ":443"}
 """That are not said, as http.client, curl and those who sign URLs have it."""
-_POOLS: dict[str, Any] = {"http": Pool, "https": TLSPool}
+_POOLS: dict[str, Any] = {"http": _PlainPool, "https": _TLSPool}
 
 
-class Way:
+class Dialer:
     """How connections to one origin are opened.
 
     Args:
         scheme: `http` or `https`.
         netloc: host, and port where it is not the scheme's own.
         context: for TLS.
-        dial: seconds for connecting, for a proxy's part in it, and for the TLS handshake.
+        seconds: for connecting, for a proxy's part in it, and for the TLS handshake.
     """
 
-    def __init__(self, scheme: str, netloc: str, *, context: ssl.SSLContext, dial: float) -> None:
+    def __init__(self, scheme: str, netloc: str, *, context: ssl.SSLContext, seconds: float) -> None:
         """Connect to nothing yet."""
-        self._dial = dial
+        self._seconds = seconds
         origin = f"{scheme}://{netloc}"
-        proxy = tls.find_proxy(origin)
-        manager = _proxy_manager(proxy) if proxy else urllib3.PoolManager(socket_options=_KEEP_ALIVE)
+        proxy = find_proxy(origin)
+        manager = make_manager(proxy, socket_options=_KEEP_ALIVE)
         if not proxy.startswith("socks"):
             manager.pool_classes_by_scheme = _POOLS
         options = {"ssl_context": context} if scheme == "https" else {}
@@ -109,14 +108,14 @@ class Way:
         self.fields: Mapping[str, str] = {"Host": host, **(self._pool.proxy_headers if forwarded else {})}
         """Headers of every request."""
 
-    def open(self) -> HTTPConnection:
+    def dial(self) -> HTTPConnection:
         """A new connection, connected.
 
         Raises:
             HTTPError, OSError: none comes about; HandshakeError among them.
         """
         connection: HTTPConnection = self._pool._new_conn()  # noqa: SLF001 - alone knows a TLS connection's options
-        connection.timeout = self._dial
+        connection.timeout = self._seconds
         try:
             if self._tunnels:
                 self._pool._prepare_proxy(connection)  # noqa: SLF001 - alone knows how a tunnel is asked for
@@ -136,12 +135,3 @@ class Way:
             connection.close()
             raise
         return connection
-
-
-def _proxy_manager(proxy: str) -> urllib3.PoolManager:
-    """What opens connections through a proxy, by its URL; requests knows its kinds and their credentials."""
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - 20 ms, for those who have a proxy
-
-    manager = HTTPAdapter().proxy_manager_for(proxy, socket_options=_KEEP_ALIVE)
-    assert isinstance(manager, urllib3.PoolManager)
-    return manager

@@ -1,12 +1,13 @@
-"""Deadlines for what a peer sends: the socket of an answer that does not get on is shut down.
+"""Deadlines for what a peer takes and sends: when the time is over, the socket is shut down.
 
-A read timeout covers one recv. A peer that sends a byte a minute passes it for ever, inside a header line,
-the size of a chunk or a trailer, where only http.client's loops run. One thread per process looks at the
-clock for all requests, so that a request pays for an entry in a set.
+A timeout of Python's covers one recv, which a peer passes for ever that sends a byte a minute, and costs a
+call of the system before each. So sockets block, and one thread per process looks at the clock for all
+requests: each of them pays for an entry in a set.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -23,7 +24,7 @@ _STOPPED = 5.0
 
 
 class OverdueError(TimeoutError):
-    """A peer that sends, but does not get on."""
+    """A peer that took too long."""
 
 
 class Deadline:
@@ -53,17 +54,27 @@ class Deadline:
             _watch.add(self)
         return self
 
+    def restart(self, seconds: float | None = None) -> None:
+        """Count from now on, and to `seconds`; None: to as many as before."""
+        if seconds is not None:
+            self._seconds = seconds
+        self.ends = time.monotonic() + self._seconds
+
+    def pause(self) -> None:
+        """Let it take as long as it takes until `restart`."""
+        self.ends = math.inf
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End; an answer that was cut off by us is no answer, even where the stack took it for one."""
+        """End; an answer that was cut off by us is no answer, even where http.client took it for one."""
         if self._sock is not None:
             _watch.remove(self)
         if self.passed:
-            raise OverdueError(f"the answer did not get on within {self._seconds:g} s") from None
+            raise OverdueError(f"no complete answer within {self._seconds:g} s") from None
 
     def expire(self) -> None:
-        """Wake who reads: past TLS, whose own shutdown would take its state away from the reading thread."""
+        """Wake who waits: past TLS, whose own shutdown would take its state away from the reading thread."""
         self.passed = True
         if self._sock is not None:
             outer = getattr(self._sock, "socket", self._sock)  # what urllib3's TLS within a proxy's is on
@@ -80,14 +91,14 @@ class _Watch:
         self._idle = False
         """Whether the thread waits for something to look after."""
         self._open: set[Deadline] = set()
-        self._runs = False
+        self._thread: threading.Thread | None = None
 
     def add(self, deadline: Deadline) -> None:
         with self._lock:
             self._open.add(deadline)
-            if not self._runs:
-                self._runs = True
-                threading.Thread(target=self._run, daemon=True, name="deadlines").start()
+            if self._thread is None or not self._thread.is_alive():  # a forked process has no such thread
+                self._thread = threading.Thread(target=self._run, daemon=True, name="deadlines")
+                self._thread.start()
             elif self._idle:
                 self._changed.notify()
 
@@ -111,7 +122,8 @@ class _Watch:
                     deadline.ends += held_up
                     if deadline.ends < now:
                         self._open.discard(deadline)
-                        deadline.expire()
+                        with suppress(Exception):  # nobody else would end the others' waiting
+                            deadline.expire()
 
 
 _watch = _Watch()

@@ -1,20 +1,17 @@
-"""Whom we trust, what we present, and through which proxy: TLS contexts and proxies, per registry.
+"""Whom we trust and what we present: TLS contexts, per registry.
 
 The places are those of docker and of containers/image, and the environment variables those of Go, curl and
-requests, since people bring working set-ups from there. requests' own reading of the environment is off: it
-would also let a netrc entry replace our Authorization header.
+requests, since people bring working set-ups from there.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pipeline.errors import FileError
 
@@ -93,29 +90,6 @@ def _make_context(bundles: tuple[str, ...], places: str, own: tuple[Path, ...], 
         for file in sorted(folder.iterdir()):
             _use(context, file)
     return context
-
-
-def find_proxy(url: str) -> str:
-    """URL of the environment's proxy for `url`; empty: none. Loopback is never proxied, as in Go."""
-    named = any(name.lower().endswith("_proxy") for name in os.environ)
-    if not named or is_local(urlsplit(url).hostname or ""):
-        return ""
-    from requests.utils import (  # noqa: PLC0415 - 20 ms, for those who have a proxy
-        get_environ_proxies,
-        prepend_scheme_if_needed,
-        select_proxy,
-    )
-
-    chosen = select_proxy(url, get_environ_proxies(url))
-    return prepend_scheme_if_needed(chosen, "http") if chosen else ""
-
-
-def is_local(host: str) -> bool:
-    """Whether `host` names this machine: `localhost` or a loopback address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _trust_environment(context: ssl.SSLContext, bundles: tuple[str, ...], places: str) -> None:

@@ -6,12 +6,12 @@ import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.registry.wire import Wire
+from pipeline.http.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeline.registry.wire import Answer, Pieces
+    from pipeline.http.transport import Answer, Pieces
 
 
 class Sender:
@@ -22,8 +22,8 @@ class Sender:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        self._wire = Wire(context, dial=5)
-        self.close = self._wire.close
+        self._context, self._transport = context, Transport(dial=5)
+        self.close = self._transport.close
 
     def ask(
         self,
@@ -35,7 +35,14 @@ class Sender:
         seconds: float = 5.0,
     ) -> Answer:
         """The answer to one request; its body is not read yet."""
-        return self._wire.send(method, url, headers=headers or {}, body=body, timeout=(seconds, seconds))
+        return self._transport.send(
+            method,
+            url,
+            context=self._context,
+            headers=headers or {},
+            body=body,
+            timeout=(seconds, seconds),
+        )
 
 
 @contextmanager

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.registry.faults import STACK_ERRORS
+from tests.unit.http.sending import finish, sending
 from tests.unit.registry.peers import Teller, peer
-from tests.unit.registry.sending import finish, sending
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-    from pipeline.registry.wire import Answer
-    from tests.unit.registry.sending import Sender
+    from pipeline.http.transport import Answer
+    from tests.unit.http.sending import Sender
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -182,6 +182,15 @@ def test_interim(told: Told, statuses: tuple[int, ...]) -> None:
     assert told.is_kept(answer)
 
 
+def test_many_interim(told: Told) -> None:
+    """A thousand interim answers are passed over, and a flood of them is an error."""
+    interim, final = b"HTTP/1.1 103 Early Hints\r\n\r\n", OK + b"Content-Length: 5\r\n\r\nabcde"
+
+    assert finish(told.ask(interim * 1000 + final)) == b"abcde"
+    with pytest.raises(STACK_ERRORS):
+        told.ask(interim * 100_000)
+
+
 LOST = ConnectionResetError
 """By which a connection is known that was lost before the answer."""
 
@@ -198,6 +207,10 @@ LOST = ConnectionResetError
         (OK + b"Content-Length: 5, 6\r\n\r\n", STACK_ERRORS),
         (OK + b"Content-Length: " + b"1" * 5000 + b"\r\n\r\n", STACK_ERRORS),
         (b"HTTP/2 200 OK\r\n\r\n", STACK_ERRORS),
+        (b"HTTP/1.1 1000 Wait\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", STACK_ERRORS),
+        (OK + b"A: b\rContent-Length: 3\r\n\r\nabc", STACK_ERRORS),
+        (OK + b"no header\r\nContent-Length: 3\r\n\r\nabc", STACK_ERRORS),
+        (OK + b" folded: nothing\r\nContent-Length: 3\r\n\r\nabc", STACK_ERRORS),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", STACK_ERRORS),
     ],
 )
@@ -254,10 +267,11 @@ def test_said_twice(told: Told, said: bytes) -> None:
     ],
 )
 def test_broken_chunks(told: Told, body: bytes, into: bool) -> None:  # noqa: FBT001 - a column
-    """Chunks that break off, or are none, are an error and not the end of the body."""
+    """Chunks that break off, or are none, are an error whenever one asks, and not the end of the body."""
     answer = told.ask(CHUNKED + body, ends=True)
-    with pytest.raises(STACK_ERRORS):
-        body_of(answer) if into else answer.read(1 << 20)
+    for _ in range(2):
+        with pytest.raises(STACK_ERRORS):
+            body_of(answer) if into else answer.read(1 << 20)
     answer.close()
     assert not told.is_kept(answer)
 

@@ -1,0 +1,1 @@
+"""Transport: connections and their pools, TLS, proxies, deadlines, and which URL may follow which."""

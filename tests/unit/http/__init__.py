@@ -1,0 +1,1 @@
+"""Tests of the transport, against peers that say any bytes."""
