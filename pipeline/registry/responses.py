@@ -150,7 +150,8 @@ def parse_date(text: str) -> datetime | None:
 
 def parse_size(text: str) -> int:
     """A number of bytes or entries; -1 for anything else."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else -1
+    size = text.strip()  # of more than int() strips
+    return int(size) if re.fullmatch(r"[0-9]{1,18}", size) else -1
 
 
 def parse_pulls(headers: Mapping[str, str]) -> tuple[int, int, int]:
