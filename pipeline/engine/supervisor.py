@@ -16,7 +16,7 @@ from pipeline.engine.pool import Broken, Gone, Said
 from pipeline.engine.signals import Signals
 from pipeline.errors import MachineError
 from pipeline.log import Event
-from pipeline.model.messages import STAGES, Expand, Kept, Lost, Outcome, Progress
+from pipeline.model.messages import STAGES, Kept, Lost, Outcome, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,7 +151,7 @@ class Supervisor:
 
     def _give(self, task: Task, *, alone: bool = False) -> None:
         """Give a task to the pool; before a repository is entered, the records say so on disk."""
-        if isinstance(task, Expand) and task.side == "destination":
+        if task.enters:
             self._write_out()
         now = time.monotonic()
         self._moving[task.key] = (0, now)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pipeline.model.parcel import parcel
+from pipeline.model.task import Ask, TaskFacts
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault, Side
@@ -28,7 +29,7 @@ STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
 
 @parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expand:
+class Expand(TaskFacts):
     """Ask for one page of a tag list."""
 
     stage: ClassVar[Stage] = "expand"
@@ -48,13 +49,24 @@ class Expand:
         there = "!" if self.side == "destination" else ""
         object.__setattr__(self, "key", f"expand {self.repository}?{self.page}{there}")
 
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """The repository."""
+        return (Ask(self.repository, self.side),)
+
+    @property
+    def enters(self) -> bool:
+        """A destination is asked only when it is entered."""
+        return self.side == "destination"
+
 
 @parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(TaskFacts):
     """HEAD one source and each of its destinations."""
 
     stage: ClassVar[Stage] = "resolve"
+    bound: ClassVar[Literal["", "resolve", "move"]] = "resolve"
     source: Reference | None
     """None: only the destinations are asked (child manifests whose presence is to be confirmed)."""
     destinations: tuple[Reference, ...]
@@ -67,13 +79,20 @@ class Look:
         key = f"look {self.source or ''} -> {' '.join(map(str, self.destinations))}"
         object.__setattr__(self, "key", key)
 
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """The source before the destinations."""
+        there = tuple(Ask(each.repository, "destination") for each in self.destinations)
+        return there if self.source is None else (Ask(self.source.repository, "source"), *there)
+
 
 @parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class Read(TaskFacts):
     """GET one manifest by digest."""
 
     stage: ClassVar[Stage] = "resolve"
+    bound: ClassVar[Literal["", "resolve", "move"]] = "resolve"
     repository: Repository
     digest: str
     side: Side = "source"
@@ -87,6 +106,11 @@ class Read:
         """Make the key, which is asked for a dozen times."""
         more = ("+config" if self.config else "") + ("!" if self.side == "destination" else "")
         object.__setattr__(self, "key", f"read {self.repository}@{self.digest}{more}")
+
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """The repository."""
+        return (Ask(self.repository, self.side),)
 
 
 @parcel
@@ -102,10 +126,11 @@ class Session:
 
 @parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class Move(TaskFacts):
     """Bring one blob into one repository."""
 
     stage: ClassVar[Stage] = "transfer"
+    bound: ClassVar[Literal["", "resolve", "move"]] = "move"
     source: Repository
     blob: Descriptor
     destination: Repository
@@ -125,13 +150,29 @@ class Move:
         """Make the key, which is asked for a dozen times."""
         object.__setattr__(self, "key", f"move {self.destination}@{self.blob.digest}")
 
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """Both, for bytes that flow from one to the other."""
+        return Ask(self.destination, "destination", "body"), Ask(self.source, "source", "body")
+
+    @property
+    def asks_to_mount(self) -> tuple[Ask, ...]:
+        """Whom it asks where its mount is given."""
+        return (Ask(self.destination, "destination"),)
+
+    @property
+    def writes_to(self) -> Repository:
+        """The destination."""
+        return self.destination
+
 
 @parcel
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Put:
+class Put(TaskFacts):
     """Store one manifest under a tag or its digest."""
 
     stage: ClassVar[Stage] = "transfer"
+    ends_images: ClassVar[bool] = True
     destination: Reference
     media_type: str
     digest: str
@@ -145,6 +186,16 @@ class Put:
     def __post_init__(self) -> None:
         """Make the key, which is asked for a dozen times."""
         object.__setattr__(self, "key", f"put {self.destination}")
+
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """The destination."""
+        return (Ask(self.destination.repository, "destination"),)
+
+    @property
+    def writes_to(self) -> Repository:
+        """The destination's repository."""
+        return self.destination.repository
 
 
 Task = Expand | Look | Read | Move | Put

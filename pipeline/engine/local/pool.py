@@ -17,12 +17,11 @@ from pipeline.engine.local.process import start_worker, stop_all
 from pipeline.engine.local.worker import Setup
 from pipeline.engine.pool import Broken, Joined, Said
 from pipeline.errors import MachineError
-from pipeline.model.messages import STAGES, Alive, BootFailed, Move, Outcome, Put
+from pipeline.model.messages import STAGES, Alive, BootFailed, Outcome
 
 if TYPE_CHECKING:
     from pipeline.engine.pool import Message, WorkerView
     from pipeline.model.messages import Stage, Task
-    from pipeline.model.reference import Repository
     from pipeline.settings import Settings
 
 _MOVERS = min(os.cpu_count() or 1, 4)
@@ -103,7 +102,7 @@ class LocalPool:
         Raises:
             MachineError: no worker can be started.
         """
-        place = _destination(task)
+        place = task.writes_to
 
         def burden(handle: Handle) -> int:
             return len(handle.tasks) - (_WORTH if place in handle.served else 0)
@@ -240,14 +239,3 @@ class LocalPool:
         while self._bell:
             os.close(self._bell.pop())
         stop_all([handle.process for handle in handles], timeout=timeout)
-
-
-def _destination(task: Task) -> Repository | None:
-    """The repository that a task of the stage with several workers writes to."""
-    match task:
-        case Move():
-            return task.destination
-        case Put():
-            return task.destination.repository
-        case _:
-            return None

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pipeline.model.flow.adaptive_limit import Settled
     from pipeline.model.flow.desk import Desk
     from pipeline.model.flow.images import Images
-    from pipeline.model.flow.registry import Kind, Registry
+    from pipeline.model.flow.registry import Registry
     from pipeline.model.messages import Cost, Outcome, Task, Throttled
+    from pipeline.model.task import Kind
 
 _UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
 _ASKED_AGAIN = 30.0

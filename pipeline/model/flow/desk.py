@@ -9,12 +9,12 @@ from pipeline.model.facts import Held
 from pipeline.model.flow.limits import Ready
 from pipeline.model.flow.proofs import Proofs
 from pipeline.model.flow.story import Story
-from pipeline.model.messages import Expand, Look, Move, Put, Read
+from pipeline.model.messages import Put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.errors import Fault, Side
+    from pipeline.errors import Fault
     from pipeline.log import Event
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Task
@@ -72,8 +72,14 @@ class Desk:
         """Have a task fail that needs an unavailable registry."""
         fault = self.queue.registry(registry).unavailable
         assert fault is not None
-        side, path = _place(task, registry)
-        aimed = replace(fault, operation="ask the registry", side=side, registry=registry, repository=path)
+        ask = next(ask for ask in task.asks if ask.repository.registry == registry)
+        aimed = replace(
+            fault,
+            operation="ask the registry",
+            side=ask.side,
+            registry=registry,
+            repository=ask.repository.path,
+        )
         self.doomed.append((task, aimed))
 
     def holds(self, repository: Repository, digest: str) -> bool:
@@ -83,20 +89,3 @@ class Desk:
     def confirm(self, repository: Repository, digest: str, *, is_blob: bool) -> None:
         """A destination has confirmed that it holds a blob or a manifest."""
         self.facts.write(Held(repository=repository, digest=digest, is_blob=is_blob))
-
-
-def _place(task: Task, registry: str) -> tuple[Side, str]:
-    """On which side of a task a registry stands, and with which repository."""
-    match task:
-        case Expand() | Read():
-            return task.side, task.repository.path
-        case Put():
-            return "destination", task.destination.repository.path
-        case Look(source=source) if source is not None and source.repository.registry == registry:
-            return "source", source.repository.path
-        case Look():
-            there = (d.repository for d in task.destinations if d.repository.registry == registry)
-            return "destination", next(there).path
-        case Move():
-            here = task.destination
-            return ("destination", here.path) if here.registry == registry else ("source", task.source.path)

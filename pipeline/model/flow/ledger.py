@@ -16,7 +16,6 @@ from pipeline.model.flow.counts import Counts
 from pipeline.model.flow.desk import Desk
 from pipeline.model.flow.endings import Endings
 from pipeline.model.flow.images import Images
-from pipeline.model.flow.limits import stage_of
 from pipeline.model.flow.past import Past
 from pipeline.model.flow.twins import Twins
 from pipeline.model.flow.verifying import Verifying
@@ -191,7 +190,7 @@ class Flow:
             expanded=self._window.exhausted,
             registries=tuple(self._queue.views(now, {key: sent for key, (sent, _) in moving.items()})),
             moving=tuple(sorted(moves, key=lambda move: -move.size)),
-            running=Counter(stage_of(task) for task in running),
+            running=Counter(task.stage for task in running),
             workers=workers,
             planned=self._window.waiting,
         )

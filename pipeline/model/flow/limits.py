@@ -11,32 +11,22 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from pipeline.model.flow.adaptive_limit import AdaptiveLimit
-from pipeline.model.flow.registry import Kind, Registry
+from pipeline.model.flow.registry import Registry
 from pipeline.model.flow.view import RegistryView
-from pipeline.model.messages import Expand, Look, Move, Put, Read
+from pipeline.model.messages import Move
 from pipeline.settings import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pipeline.model.messages import Stage, Task
+    from pipeline.model.task import Kind
     from pipeline.settings import Limits
 
 _LARGE = 8 * MIB
 """Bytes from which a blob goes before smaller ones: what begins last should not take longest."""
-Demand = tuple[tuple[str, Kind], ...]
+Demand = tuple[tuple[str, "Kind"], ...]
 """The places that a task takes, sorted: (registry, kind)."""
-
-
-def stage_of(task: Task) -> Stage:
-    """The stage whose workers run the task."""
-    match task:
-        case Expand():
-            return "expand"
-        case Look() | Read():
-            return "resolve"
-        case Move() | Put():
-            return "transfer"
 
 
 class Ready:
@@ -76,20 +66,13 @@ class Ready:
         A move that mounts is a short request at its destination, until that registry has refused a mount:
         then it is likely to become a body.
         """
-        places: set[tuple[str, Kind]]
-        match task:
-            case Expand() | Read():
-                places = {(task.repository.registry, "request")}
-            case Look():
-                asked = [*task.destinations, *([task.source] if task.source else [])]
-                places = {(reference.repository.registry, "request") for reference in asked}
-            case Put():
-                places = {(task.destination.repository.registry, "request")}
-            case Move():
-                there = task.destination.registry
-                mounts = bool(task.mount) and not self.registry(there).refusals
-                places = {(there, "request")} if mounts else {(there, "body"), (task.source.registry, "body")}
-        return tuple(sorted(places))
+        asks = task.asks
+        if isinstance(task, Move) and task.mount and not self.registry(task.destination.registry).refusals:
+            asks = task.asks_to_mount
+        if len(asks) == 1:
+            [(repository, _, kind)] = asks
+            return ((repository.registry, kind),)
+        return tuple(sorted({(repository.registry, kind) for repository, _, kind in asks}))
 
     def add(self, task: Task, *, alone: bool = False) -> None:
         """Queue a task; `alone`: it may only run with nothing beside it in its worker."""
@@ -98,7 +81,7 @@ class Ready:
             self._alone[task.key] = task
             return
         demand = self.demand(task)
-        queue = (stage_of(task), isinstance(task, Put))
+        queue = (task.stage, task.ends_images)
         self._queues.setdefault(queue, {}).setdefault(demand, {})[task.key] = task
         if isinstance(task, Move) and task.blob.size >= _LARGE:
             self._added += 1
@@ -163,7 +146,7 @@ class Ready:
 
     def suspect(self, stage: Stage, now: float) -> Task | None:
         """The next task of a stage that may start now, with nothing beside it; None: there is none."""
-        return next((t for t in self._alone.values() if stage_of(t) == stage and self._free(t, now)), None)
+        return next((t for t in self._alone.values() if t.stage == stage and self._free(t, now)), None)
 
     def _next(self, queue: tuple[Stage, bool], now: float) -> Task | None:
         sets = self._queues.get(queue)
@@ -189,7 +172,7 @@ class Ready:
     def _free(self, task: Task, now: float, demand: Demand = ()) -> bool:
         """Whether the task, which demands this (empty: not known yet), may start now."""
         proc = self._limits.proc
-        if proc is not None and self._running.get(_bounded(task), 0) >= proc:
+        if proc is not None and self._running.get(task.bound, 0) >= proc:
             return False
         free = True
         for name, kind in demand or self.demand(task):
@@ -206,8 +189,8 @@ class Ready:
         self._held[task.key] = (task, demand)
         for name, kind in demand:
             self.registry(name).limits[kind].running += 1
-        if _bounded(task):
-            self._running[_bounded(task)] += 1
+        if task.bound:
+            self._running[task.bound] += 1
 
     def release(self, key: str) -> Task | None:
         """Free the places of a running task, and say which it was; None: no such task runs."""
@@ -216,8 +199,8 @@ class Ready:
             return None
         for name, kind in demand:
             self.registry(name).limits[kind].running -= 1
-        if _bounded(task):
-            self._running[_bounded(task)] -= 1
+        if task.bound:
+            self._running[task.bound] -= 1
         return task
 
     def running(self, key: str) -> bool:
@@ -327,14 +310,3 @@ class Ready:
             for kind, each in registry.limits.items():
                 assert each.running == places.count((name, kind)), f"places of {name} are miscounted"
                 assert each.running <= each.most, f"{each.running} tasks at {name}, the limit is {each.most}"
-
-
-def _bounded(task: Task) -> str:
-    """Which of the two counts that --proc bounds the task belongs to; empty: none."""
-    match task:
-        case Look() | Read():
-            return "resolve"
-        case Move():
-            return "move"
-        case _:
-            return ""

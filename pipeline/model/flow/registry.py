@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pipeline.model.flow.counts import Timing
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.flow.adaptive_limit import AdaptiveLimit
     from pipeline.model.messages import Asked, How, What
+    from pipeline.model.task import Kind
 
-Kind = Literal["request", "body"]
 _RECENT = 10
 """Seconds over which the share of refused requests is taken."""
 
