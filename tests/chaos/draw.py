@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -171,6 +172,8 @@ def fill(drawn: Round, registries: list[Watched]) -> None:
             pool = [_draw_content(random, f"{drawn.seed} {name} {n}", shared) for n in range(3)]
             for tag in random.sample(_TAGS, random.randint(1, 5)):
                 source.add(name, random.choice(pool), tag)
+            if random.random() < 0.25:
+                _add_list(drawn, source, name, "upstream")
             _add_rule(drawn, source, name, [*destinations, *([source] if random.random() < 0.2 else [])])
     own = destinations[0]
     if random.random() < 0.3:
@@ -258,14 +261,27 @@ def _add_rule(drawn: Round, source: Watched, name: str, destinations: list[Watch
             drawn.rules[f"{text}:{','.join(chosen)}"] = [f"{here}:{new}", *more]
         case "lacking":
             drawn.rules[f"{text}:{chosen[0]},gone"] = [here, *more]
-    if random.random() < 0.25:
+    if random.random() < 0.3:
         _stale(drawn, source, name, to, path)
+
+
+def _add_list(drawn: Round, registry: Watched, name: str, word: str, tag: str = "") -> None:
+    """The repository lists what belongs to an image: referrers, or cosign's signatures."""
+    random = drawn.random
+    files = [content.layer(f"{drawn.seed} {word} {number}") for number in range(random.randint(1, 2))]
+    tag = tag or "sha256-" + hashlib.sha256(name.encode()).hexdigest() + random.choice(("", ".sig"))
+    made = [content.artifact(each) for each in files]
+    registry.add(name, content.image(*files) if tag.endswith(".sig") else content.index(*made), tag)
+    drawn.marks.append(f"list-of-{word}")
 
 
 def _stale(drawn: Round, source: Watched, name: str, to: Watched, path: str) -> None:
     """The destination has something there already: the same image, the same with a hole, or another one."""
     random = drawn.random
     tag, digest = random.choice(sorted(source.tags(name).items()))
+    if tag.startswith("sha256-"):
+        _add_list(drawn, to, path, "local", tag)
+        return
     if random.random() < 0.3:
         to.add(path, content.image(content.layer("another")), tag)
         drawn.marks.append("stale-tag")

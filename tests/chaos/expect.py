@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ATTESTS = "vnd.docker.reference.digest"
+LISTS = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")
+"""Tags whose entries are joined with the destination's; with the suffix: the layers of an image."""
 
 
 class Place(NamedTuple):
@@ -189,6 +191,13 @@ def _own_platform(held: Held, body: Mapping[str, Any]) -> Mapping[str, Any] | No
         return None
     config = held.blobs.get(body["config"]["digest"])
     found: Mapping[str, Any] | None = json.loads(config) if config else None
+    return found
+
+
+def entries_of(content: bytes) -> list[Any]:
+    """What a list names: referrers, or signatures."""
+    body = json.loads(content)
+    found: list[Any] = body.get("manifests") or body.get("layers") or []
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline import cli, job, settings
 from pipeline.engine import supervisor
+from pipeline.engine.local import handle, pool
 from pipeline.model.flow import backoff
 from pipeline.registry import faults, upload
 from tests.e2e.small import replace_in
@@ -32,5 +33,7 @@ def hurry(**given: Any) -> settings.Settings:
 if __name__ == "__main__":
     replace_in(job, Settings=hurry)
     replace_in(backoff, _ASKED_AGAIN=1.0)
-    replace_in(supervisor, _ABORT_TAKES=0.3, _LOOK_EVERY=0.3, _SUSPENDED=2.0)
+    replace_in(supervisor, _LOOK_EVERY=0.3)
+    replace_in(pool, _LOOK_EVERY=0.3, _SUSPENDED=2.0)
+    replace_in(handle, _ABORT_TAKES=0.3)
     cli.run()

@@ -272,6 +272,24 @@ def test_conflict() -> None:
     assert judge(task, Said(code=0, done=done, failed={}), world, unsure=set())
 
 
+@pytest.mark.parametrize(
+    ("names", "is_right"), [("ab", True), ("ba", True), ("abc", True), ("a", False), ("b", False)]
+)
+def test_lists_of_both_sides(names: str, *, is_right: bool) -> None:
+    """A tag that lists referrers has all of the source's, and all that were there before."""
+    tag = f"sha256-{'0' * 64}"
+    lists = {
+        each: hold({tag: index(*(artifact(name.encode()) for name in each))}) for each in ("a", "b", names)
+    }
+    rules = {f"{SOURCE}/team/app": [f"{MIRROR}/copy/app"]}
+    task = Task(rules=rules, sources={(SOURCE, "team/app"): lists["a"], PLACE: lists["b"]}, wanted=Wanted())
+    done = {f"{SOURCE}/team/app:{tag}": [f"{MIRROR}/copy/app:{tag}"]}
+
+    wrong = judge(task, Said(code=0, done=done, failed={}), {PLACE: lists[names]}, unsure=set())
+
+    assert is_right == (not wrong)
+
+
 def test_attestations_follow() -> None:
     """An attestation stays with the image that it is about, and goes with it."""
     repository = hold({"multi": MULTI})
