@@ -17,7 +17,7 @@ def start() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
-    from pipeline.cli import run  # noqa: PLC0415 - see above
+    from pipeline.cli.main import run  # noqa: PLC0415 - see above
 
     run()
 

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import shtab
 
-from pipeline.cli import VERBS, build_parser
+from pipeline.cli.main import VERBS, build_parser
 from pipeline.log.catalogue import EVENTS, FIELDS, PREFIX
 from pipeline.log.renderings import SEVERITIES, attribute
-from pipeline.metrics.catalogue import METRICS
-from pipeline.metrics.catalogue import PREFIX as METRIC_PREFIX
 from pipeline.model.messages import STAGES
+from pipeline.observe.metrics.catalogue import METRICS
+from pipeline.observe.metrics.catalogue import PREFIX as METRIC_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipeline.log.catalogue import Entry
+    from pipeline.log.catalogue import EventEntry
 
 ROOT = Path(__file__).parents[1]
 _TYPES = {"text": "string", "whole number": "integer", "number": "number", "yes or no": "boolean"}
@@ -86,7 +86,7 @@ unless `--log-level debug` asks.
 _METRICS_HEAD = """\
 # Metrics
 
-Generated from `pipeline/metrics/catalogue.py` by `make docs`.
+Generated from `pipeline/observe/metrics/catalogue.py` by `make docs`.
 
 `--metrics-listen 127.0.0.1:9090` serves them at `/metrics` while a run lasts, with `/healthz` (200 if the
 loop turned in the last minute, else 503) and `/readyz` (200 once rules and credentials are read); `:9090`
@@ -134,7 +134,7 @@ def _in_json(name: str) -> str:
     return "server.address`, `server.port" if name == "registry" else attribute(name)
 
 
-def _listed(entry: Entry) -> str:
+def _listed(entry: EventEntry) -> str:
     always = ", ".join(sorted(entry.always))
     sometimes = ", ".join(sorted(entry.sometimes))
     return " ".join(part for part in (always, f"[{sometimes}]" if sometimes else "") if part)
@@ -174,7 +174,7 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _of_event(name: str, entry: Entry) -> dict[str, Any]:
+def _of_event(name: str, entry: EventEntry) -> dict[str, Any]:
     """What one event's lines hold, and nothing else."""
     failure = {"error.type"} if "retryable" in entry.always else set()
     return {

@@ -16,7 +16,7 @@ from pipeline.config.nodes import MAX_DEPTH, MAX_NODES, Mapping, Scalar, Sequenc
 from pipeline.errors import FileError
 
 if TYPE_CHECKING:
-    from pipeline.config.nodes import Kind, Node
+    from pipeline.config.nodes import Node, ScalarKind
     from pipeline.log import Event
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -94,7 +94,7 @@ class _Reader:
         word = _WORD.match(self._text, at)
         if word is None:
             self.fail(at, "no JSON: a value is expected here")
-        kind: Kind = "number" if word["number"] else "null" if word["null"] else "boolean"
+        kind: ScalarKind = "number" if word["number"] else "null" if word["null"] else "boolean"
         return Scalar(*self.place(at), word[0], kind), word.end()
 
     def _string(self, at: int) -> tuple[Scalar, int]:

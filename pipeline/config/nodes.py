@@ -16,7 +16,7 @@ from pipeline.log import Event
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Kind = Literal["text", "plain", "number", "boolean", "null"]
+ScalarKind = Literal["text", "plain", "number", "boolean", "null"]
 """text: in quotes; plain: an unquoted word of YAML, which may be meant as text or as a boolean."""
 
 MAX_DEPTH = 64
@@ -36,7 +36,7 @@ class Scalar:
     column: int
     text: str
     """As written, quotes and escapes taken off; a JSON number or literal as it stands in the file."""
-    kind: Kind
+    kind: ScalarKind
 
 
 @dataclass(frozen=True, slots=True)

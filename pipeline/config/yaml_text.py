@@ -19,7 +19,7 @@ from pipeline.log import Event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.config.nodes import Kind, Node
+    from pipeline.config.nodes import Node, ScalarKind
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -117,7 +117,7 @@ class _Reader:
         line, column = _place(event)
         if isinstance(event, yaml.ScalarEvent):
             plain = event.implicit[0]
-            kind: Kind = "text" if not plain else "null" if event.value in _NULLS else "plain"
+            kind: ScalarKind = "text" if not plain else "null" if event.value in _NULLS else "plain"
             node = Scalar(line, column, event.value, kind)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = Sequence(line, column, self._items(depth))

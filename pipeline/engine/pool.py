@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.errors import MachineError
-    from pipeline.model.messages import Kept, Outcome, Progress, Stage, Task
+    from pipeline.model.messages import BytesMoved, Outcome, Stage, Task, UploadProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Said:
     """What a worker says of a task that it has: any number of Progress and Kept, then one Outcome."""
 
     worker: WorkerView
-    answer: Outcome | Progress | Kept
+    answer: Outcome | BytesMoved | UploadProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

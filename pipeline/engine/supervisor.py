@@ -16,15 +16,15 @@ from pipeline.engine.pool import Broken, Gone, Said
 from pipeline.engine.signals import Signals
 from pipeline.errors import MachineError
 from pipeline.log import Event
-from pipeline.model.messages import STAGES, Kept, Lost, Outcome, Progress
+from pipeline.model.messages import STAGES, BytesMoved, Outcome, TaskLost, UploadProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pipeline.engine.pool import Message, WorkerPool, WorkerView
-    from pipeline.model.flow.ledger import Flow
-    from pipeline.model.flow.view import View
     from pipeline.model.messages import Task
+    from pipeline.scheduler.scheduler import Scheduler
+    from pipeline.scheduler.view import RunView
     from pipeline.settings import Settings
 
 _FLUSH_EVERY = 0.05
@@ -51,7 +51,7 @@ class Store(Protocol):
 class Observer(Protocol):
     """Somebody who watches a run: a display, metrics, a report's memory."""
 
-    def tick(self, view: View) -> None:
+    def tick(self, view: RunView) -> None:
         """Look at the run as it is now; called every quarter of a second, and once at the end."""
         ...
 
@@ -82,7 +82,7 @@ class Supervisor:
 
     def __init__(
         self,
-        flow: Flow,
+        scheduler: Scheduler,
         *,
         settings: Settings,
         pool: WorkerPool,
@@ -93,7 +93,7 @@ class Supervisor:
         tell_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """See the class."""
-        self._flow = flow
+        self._scheduler = scheduler
         self._settings = settings
         self._store = store
         self._say = say
@@ -106,7 +106,7 @@ class Supervisor:
         self._observers = observers
         self._moving: dict[str, tuple[int, float]] = {}
         """By key of a running task: bytes so far, and when it was given out."""
-        self._fenced: list[tuple[float, Lost]] = []
+        self._fenced: list[tuple[float, TaskLost]] = []
         """Lost tasks whose worker may still be running, and when that is over."""
         self._stopped_by = 0
         self._drain_until: float | None = None
@@ -124,7 +124,7 @@ class Supervisor:
                     self._wait(signals)
                     self._keep_time()
             finally:
-                patient = self._flow.done and self._trouble is None
+                patient = self._scheduler.done and self._trouble is None
                 self._pool.dismiss(timeout=1.0 if patient else 0.0)
                 self._selector.close()
         self._write_out(last=True)
@@ -132,7 +132,7 @@ class Supervisor:
         return Ending(signal=self._stopped_by, trouble=self._trouble)
 
     def _is_over(self) -> bool:
-        if self._flow.done:
+        if self._scheduler.done:
             return True
         return self._drain_until is not None and time.monotonic() >= self._drain_until
 
@@ -140,11 +140,11 @@ class Supervisor:
         """Hand ready tasks to workers with room; a task that is suspected of killing workers runs alone."""
         now = time.monotonic()
         for stage in STAGES:
-            self._pool.keep_free(stage, wanted=self._flow.has_suspects(stage, now))
-            while self._pool.has_room(stage) and (task := self._flow.take(stage, now)) is not None:
+            self._pool.keep_free(stage, wanted=self._scheduler.has_suspects(stage, now))
+            while self._pool.has_room(stage) and (task := self._scheduler.take(stage, now)) is not None:
                 self._give(task)
             if self._pool.has_room(stage, alone=True):
-                task = self._flow.take(stage, now, alone=True)
+                task = self._scheduler.take(stage, now, alone=True)
                 if task is not None:
                     self._give(task, alone=True)
         self._pool.flush(now)
@@ -161,7 +161,7 @@ class Supervisor:
         """Sleep until a worker or a signal says something, or until time itself changes something."""
         now = time.monotonic()
         until = [_SHOW_EVERY if self._observers else _LOOK_EVERY]
-        wake = self._flow.wake(now)
+        wake = self._scheduler.wake(now)
         if wake is not None:
             until.append(wake)
         until.extend(end - now for end, _ in self._fenced)
@@ -179,14 +179,14 @@ class Supervisor:
 
     def _take_in(self, message: Message) -> None:
         match message:
-            case Said(answer=Progress() as word) if word.key in self._moving:
+            case Said(answer=BytesMoved() as word) if word.key in self._moving:
                 self._moving[word.key] = (word.sent, self._moving[word.key][1])
-            case Said(answer=Kept() as word):
-                self._flow.keep(word)
+            case Said(answer=UploadProgress() as word):
+                self._scheduler.keep(word)
                 self._write_out()
             case Said(answer=Outcome() as outcome):
                 self._moving.pop(outcome.key, None)
-                self._flow.settle(_signed(outcome, message.worker), time.monotonic())
+                self._scheduler.settle(_signed(outcome, message.worker), time.monotonic())
             case Gone():
                 self._lost(message)
             case Broken():
@@ -213,7 +213,7 @@ class Supervisor:
         for key, charged in gone.tasks:
             self._moving.pop(key, None)
             fenced = gone.fence > 0
-            lost = Lost(key=key, reason=gone.reason, begun=charged, alone=gone.alone, fenced=fenced)
+            lost = TaskLost(key=key, reason=gone.reason, begun=charged, alone=gone.alone, fenced=fenced)
             self._fenced.append((time.monotonic() + gone.fence, lost))
         self._settle_lost()
 
@@ -223,7 +223,7 @@ class Supervisor:
         due = [lost for until, lost in self._fenced if until <= now]
         self._fenced = [(until, lost) for until, lost in self._fenced if until > now]
         for lost in due:
-            self._flow.settle(lost, now)
+            self._scheduler.settle(lost, now)
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGUSR1:
@@ -241,7 +241,7 @@ class Supervisor:
     def _drain(self, message: str, number: int) -> None:
         if self._drain_until is None:
             self._drain_until = time.monotonic() + self._settings.drain
-            self._flow.drain(time.monotonic())
+            self._scheduler.drain(time.monotonic())
             self._write_out()
             seconds = f"{self._settings.drain:.0f}s at most; once more: stop now"
             fields = {"signal": number, "in_flight": len(self._moving)}
@@ -259,13 +259,13 @@ class Supervisor:
         self._pool.tick(now)
         if self._fenced:
             self._settle_lost()
-        self._flow.tick(now)
+        self._scheduler.tick(now)
 
     def _show(self) -> None:
         """Let the observers look."""
         self._shown = time.monotonic()
         if self._observers:
-            view = self._flow.view(
+            view = self._scheduler.view(
                 self._shown, began=self._began, moving=self._moving, workers=len(self._pool.roster())
             )
             for observer in self._observers:
@@ -274,7 +274,7 @@ class Supervisor:
     @property
     def _unwritten(self) -> bool:
         """Whether there is anything for the records or the log."""
-        return self._flow.has_events or (self._store.pending > 0 and self._trouble is None)
+        return self._scheduler.has_events or (self._store.pending > 0 and self._trouble is None)
 
     def _write_out(self, *, last: bool = False) -> None:
         """Records first, then the lines that tell of them; on a full disk the run drains."""
@@ -289,7 +289,7 @@ class Supervisor:
         self._say_all()
 
     def _say_all(self) -> None:
-        for event in self._flow.events():
+        for event in self._scheduler.events():
             if event.name in ("credentials.chosen", "credentials.rejected", "registry.warning"):
                 if event.message in self._said:
                     continue

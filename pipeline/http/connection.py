@@ -20,7 +20,7 @@ from urllib3.util.ssltransport import SSLTransport
 
 from pipeline.http.deadlines import Deadline
 from pipeline.http.response import Reader, Response
-from pipeline.http.tls import Context
+from pipeline.http.tls import PeerContext
 
 if TYPE_CHECKING:
     import socket
@@ -117,7 +117,7 @@ class Connection:
         """Keep what a later connection to the same peer can take up; once, after its first answer."""
         if not self._remembered:
             self._remembered = True
-            if isinstance(self.sock, ssl.SSLSocket) and isinstance(self.sock.context, Context):
+            if isinstance(self.sock, ssl.SSLSocket) and isinstance(self.sock.context, PeerContext):
                 self.sock.context.keep(self.sock)
 
     def is_clean(self) -> bool:

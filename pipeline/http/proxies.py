@@ -19,11 +19,7 @@ def find_proxy(url: str) -> str:
     named = any(name.lower().endswith("_proxy") for name in os.environ)
     if not named or is_local(urlsplit(url).hostname or ""):
         return ""
-    from requests.utils import (  # noqa: PLC0415 - 20 ms, for those who have a proxy
-        get_environ_proxies,
-        prepend_scheme_if_needed,
-        select_proxy,
-    )
+    from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy  # noqa: PLC0415 - 20 ms, for those who have a proxy
 
     chosen = select_proxy(url, get_environ_proxies(url))
     return prepend_scheme_if_needed(chosen, "http") if chosen else ""

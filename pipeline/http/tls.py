@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _making = threading.Lock()
 
 
-def make_context(registry: str, *, insecure: bool) -> Context:
+def make_context(registry: str, *, insecure: bool) -> PeerContext:
     """The TLS context for everything that is asked on behalf of `registry` (`host[:port]`).
 
     Registries without files of their own share one: to load a CA bundle takes as long as some requests.
@@ -39,7 +39,7 @@ def make_context(registry: str, *, insecure: bool) -> Context:
         )
 
 
-class Context(ssl.SSLContext):
+class PeerContext(ssl.SSLContext):
     """A TLS context whose connections take up where an earlier one with the same peer left off.
 
     Neither side then signs or checks a certificate again (RFC 8446, 2.2).
@@ -78,8 +78,10 @@ def _peer(sock: socket.socket, name: str | None) -> tuple[object, ...]:
 
 
 @lru_cache(maxsize=64)
-def _make_context(bundles: tuple[str, ...], places: str, own: tuple[Path, ...], *, insecure: bool) -> Context:
-    context = Context(ssl.PROTOCOL_TLS_CLIENT)
+def _make_context(
+    bundles: tuple[str, ...], places: str, own: tuple[Path, ...], *, insecure: bool
+) -> PeerContext:
+    context = PeerContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
     if insecure:
         context.check_hostname = False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PREFIX = "imagesyncer."
 """Before the names of events and of fields for which OpenTelemetry has no name."""
 
-Kind = Literal["text", "whole number", "number", "yes or no"]
+FieldKind = Literal["text", "whole number", "number", "yes or no"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Field:
 
     meaning: str
     """With its unit."""
-    kind: Kind = "text"
+    kind: FieldKind = "text"
     attribute: str = ""
     """Its name in JSON; empty: the prefix and its own name."""
 
 
-_WHOLE: Kind = "whole number"
-_FLAG: Kind = "yes or no"
+_WHOLE: FieldKind = "whole number"
+_FLAG: FieldKind = "yes or no"
 
 FIELDS: Mapping[str, Field] = {
     "advice": Field("what a person can do about it"),
@@ -119,7 +119,7 @@ FIELDS: Mapping[str, Field] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EventEntry:
     """What one event says."""
 
     meaning: str
@@ -130,10 +130,10 @@ class Entry:
     """Fields that a line has where there is something to say."""
 
 
-def _entry(meaning: str, levels: str, always: str = "", sometimes: str = "") -> Entry:
+def _entry(meaning: str, levels: str, always: str = "", sometimes: str = "") -> EventEntry:
     """Lists are written as words with spaces."""
     named: tuple[Level, ...] = tuple(levels.split())  # type: ignore[arg-type] # a test looks at them
-    return Entry(meaning, named, frozenset(always.split()), frozenset(sometimes.split()))
+    return EventEntry(meaning, named, frozenset(always.split()), frozenset(sometimes.split()))
 
 
 _FAULT = "side registry status code"
@@ -141,7 +141,7 @@ _PAIR = "source destination"
 _COST = "bytes requests duration"
 _BLOBS = "blobs_uploaded blobs_mounted blobs_present blobs_left"
 
-EVENTS: Mapping[str, Entry] = {
+EVENTS: Mapping[str, EventEntry] = {
     "run.start": _entry("a run begins", "info", "rules records", "proc"),
     "run.progress": _entry(
         "how far the run is: every --progress-interval, and at SIGUSR1",

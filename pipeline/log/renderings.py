@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from pipeline.log.event import Event, Level, Value
 
-Format = Literal["text", "logfmt", "json"]
-FORMATS: tuple[Format, ...] = ("text", "logfmt", "json")
+LogFormat = Literal["text", "logfmt", "json"]
+FORMATS: tuple[LogFormat, ...] = ("text", "logfmt", "json")
 
 SEVERITIES: Mapping[Level, tuple[str, int]] = {
     "debug": ("DEBUG", 5),
@@ -51,7 +51,7 @@ class Renderings:
         self._run = run
         self._pid = pid
 
-    def choose(self, form: Format, *, is_terminal: bool) -> Callable[[Event, float], bytes]:
+    def choose(self, form: LogFormat, *, is_terminal: bool) -> Callable[[Event, float], bytes]:
         """The function of an event and of the time, in seconds since 1970, that makes a line."""
         if form == "json":
             return self.json

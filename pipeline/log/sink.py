@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pipeline.log.event import Event, Level
-    from pipeline.log.renderings import Format
+    from pipeline.log.renderings import LogFormat
 
 _SEVERITY: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 """As structlog and logging count."""
@@ -52,7 +52,9 @@ class Log:
     A line that cannot be written is lost and the run goes on; standard error says so once.
     """
 
-    def __init__(self, sink: int, *, path: Path | None, severity: int, run: str, form: Format | None) -> None:
+    def __init__(
+        self, sink: int, *, path: Path | None, severity: int, run: str, form: LogFormat | None
+    ) -> None:
         """Write to the descriptor `sink`; `open_log` makes one."""
         structlog = _structlog()
         self._sink = sink
@@ -61,7 +63,7 @@ class Log:
         self._severity = severity
         self._descriptor = _Descriptor(sink)
         on_terminal = os.isatty(sink)
-        self._form: Format = form or ("text" if on_terminal else "logfmt")
+        self._form: LogFormat = form or ("text" if on_terminal else "logfmt")
         self._render = Renderings(run=run, pid=os.getpid()).choose(self._form, is_terminal=on_terminal)
         self._logger: Any = structlog.wrap_logger(
             structlog.BytesLogger(self._descriptor),  # only its write and flush are called
@@ -147,7 +149,7 @@ class _Descriptor:
         """Nothing is kept back."""
 
 
-def open_log(path: Path | None, *, level: str, run: str, form: Format | None = None) -> Log:
+def open_log(path: Path | None, *, level: str, run: str, form: LogFormat | None = None) -> Log:
     """Open the log.
 
     Args:

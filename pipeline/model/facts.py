@@ -16,7 +16,7 @@ Result = Literal["copied", "unchanged", "skipped", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Holding:
     """A destination has confirmed that a repository holds a blob or a manifest."""
 
     repository: Repository
@@ -26,7 +26,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forgotten:
+class HoldingForgotten:
     """A repository was found not to hold what it was believed to hold."""
 
     repository: Repository
@@ -34,7 +34,7 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entered:
+class RepositoryEntered:
     """This program is about to write into a destination repository.
 
     Known before the first blob is sent: a run that is killed leaves blobs that no tag list shows, and the
@@ -45,7 +45,7 @@ class Entered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
+class UnfinishedUpload:
     """A blob that has gone up in part, and can go on from there."""
 
     repository: Repository
@@ -110,7 +110,7 @@ class RunRow:
     """JSON, made and read by report/standing.py."""
 
 
-Fact = Held | Forgotten | Entered | Unfinished | Claim | ImageRow | RunRow
+Fact = Holding | HoldingForgotten | RepositoryEntered | UnfinishedUpload | Claim | ImageRow | RunRow
 
 
 class Facts(Protocol):
@@ -132,7 +132,7 @@ class Facts(Protocol):
         """Whether any run has begun to write into the repository."""
         ...
 
-    def unfinished(self, repository: Repository, digest: str) -> Unfinished | None:
+    def unfinished(self, repository: Repository, digest: str) -> UnfinishedUpload | None:
         """The blob's upload that was begun and not finished, in whichever run."""
         ...
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import DigestMismatchError, ManifestError
 from pipeline.model.document import dump, load
-from pipeline.model.parcel import parcel
+from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.platform import Platform, normalise
 from pipeline.model.reference import is_digest
 from pipeline.settings import MAX_MANIFEST, MIB
@@ -22,7 +22,7 @@ from pipeline.settings import MAX_MANIFEST, MIB
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-Kind = Literal["index", "image", "schema1"]
+ManifestKind = Literal["index", "image", "schema1"]
 """index: names other manifests; image: config and layers, artifacts too; schema1: layers, with a platform."""
 
 _DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest."
@@ -36,7 +36,7 @@ _SCHEMA1 = f"{_DOCKER_MANIFEST}v1+json"
 _DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 _OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, ManifestKind] = {
     _OCI_INDEX: "index",
     _DOCKER_LIST: "index",
     _OCI_IMAGE: "image",
@@ -57,7 +57,7 @@ _OPAQUE = frozenset(
 )
 """Content types that say nothing of a manifest: proxies, object stores and web frameworks send them."""
 _MAX_SIZE = (1 << 63) - 1
-_OTHERS: Mapping[Kind, tuple[str, ...]] = {
+_OTHERS: Mapping[ManifestKind, tuple[str, ...]] = {
     "index": ("config", "layers", "fsLayers"),
     "image": ("manifests", "fsLayers"),
     "schema1": ("manifests", "config", "layers"),
@@ -66,7 +66,7 @@ _OTHERS: Mapping[Kind, tuple[str, ...]] = {
 (CVE-2021-41190)."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
     """What a manifest says of one thing that it names."""
@@ -83,7 +83,7 @@ class Descriptor:
     """Digest of the image that this entry of an index attests (`vnd.docker.reference.digest`), or empty."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One manifest as it was read, with what a copy needs to know of it."""
@@ -92,7 +92,7 @@ class Manifest:
     media_type: str
     digest: str
     """Computed from the content, by the algorithm of the digest that was asked for."""
-    kind: Kind
+    kind: ManifestKind
     children: tuple[Descriptor, ...] = ()
     """Of an index: its manifests in order, duplicates left out; one digest may have several platforms."""
     blobs: tuple[Descriptor, ...] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-from pipeline.model.parcel import parcel
+from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.task import Ask, TaskFacts
 
 if TYPE_CHECKING:
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Reference, Repository
 
 Stage = Literal["expand", "resolve", "transfer"]
-What = Literal["", "tags", "manifest", "blob", "upload"]
+RequestTopic = Literal["", "tags", "manifest", "blob", "upload"]
 """What a request is about; empty: a token, or something on a host that a registry sent us to."""
-How = Literal["present", "mounted", "uploaded", "left"]
+BlobOrigin = Literal["present", "mounted", "uploaded", "left"]
 """How a blob came to be in its repository; left: to its urls."""
 STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expand(TaskFacts):
+class ListTags(TaskFacts):
     """Ask for one page of a tag list."""
 
     stage: ClassVar[Stage] = "expand"
@@ -60,9 +60,9 @@ class Expand(TaskFacts):
         return self.side == "destination"
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look(TaskFacts):
+class HeadManifests(TaskFacts):
     """HEAD one source and each of its destinations."""
 
     stage: ClassVar[Stage] = "resolve"
@@ -86,9 +86,9 @@ class Look(TaskFacts):
         return there if self.source is None else (Ask(self.source.repository, "source"), *there)
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read(TaskFacts):
+class FetchManifest(TaskFacts):
     """GET one manifest by digest."""
 
     stage: ClassVar[Stage] = "resolve"
@@ -113,9 +113,9 @@ class Read(TaskFacts):
         return (Ask(self.repository, self.side),)
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class UploadCheckpoint:
     """An unfinished upload, as far as the registry has confirmed it."""
 
     url: str = field(repr=False)
@@ -124,9 +124,9 @@ class Session:
     """Bytes that the registry has."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move(TaskFacts):
+class CopyBlob(TaskFacts):
     """Bring one blob into one repository."""
 
     stage: ClassVar[Stage] = "transfer"
@@ -140,7 +140,7 @@ class Move(TaskFacts):
     """Path of a repository of the destination's registry to mount from; empty: none is known."""
     check: bool = False
     """Read the blob back by HEAD when done: a registry's first in a run, and mounts until one is found."""
-    session: Session | None = None
+    session: UploadCheckpoint | None = None
     """What an earlier try, in this run or another, has left; added when the task is given out."""
 
     key: str = field(init=False, repr=False, compare=False)
@@ -166,9 +166,9 @@ class Move(TaskFacts):
         return self.destination
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Put(TaskFacts):
+class PushManifest(TaskFacts):
     """Store one manifest under a tag or its digest."""
 
     stage: ClassVar[Stage] = "transfer"
@@ -198,10 +198,10 @@ class Put(TaskFacts):
         return self.destination.repository
 
 
-Task = Expand | Look | Read | Move | Put
+Task = ListTags | HeadManifests | FetchManifest | CopyBlob | PushManifest
 
 
-class Asked(NamedTuple):
+class RequestRecord(NamedTuple):
     """One request, for metrics."""
 
     registry: str
@@ -212,13 +212,13 @@ class Asked(NamedTuple):
     """Until the answer began; -1: it was only foreseen."""
     pulls_left: int
     """What the registry said of its rate limit; -1: nothing."""
-    what: What = ""
+    what: RequestTopic = ""
     pulls_limit: int = -1
     """So many it lets through within `pulls_window` seconds; -1: it did not say."""
     pulls_window: int = -1
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What one task cost."""
@@ -234,13 +234,13 @@ class Cost:
     """Seconds from requests to the heads of their answers, all together, by registry."""
     retries: tuple[tuple[str, str], ...] = ()
     """Registry, and status or word of ours, of each try that was repeated."""
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[RequestRecord, ...] = ()
     """Its requests one by one, where Settings.timed asks for it."""
     foreseen: int = 0
     """Of its requests: those that a plan only foresees; so are the bytes of their bodies."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a worker answers to a task; Lost is the only one that the supervisor makes itself."""
@@ -251,9 +251,9 @@ class Outcome:
     events: tuple[Event, ...] = ()
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page(Outcome):
+class TagsListed(Outcome):
     """One page of a tag list, as sent: unsorted, duplicates and bad names included."""
 
     tags: tuple[str, ...]
@@ -265,9 +265,9 @@ class Page(Outcome):
     """404: there is no such repository (an answer only where side is destination)."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ManifestHead:
     """A manifest that is there, as HEAD described it."""
 
     digest: str
@@ -275,44 +275,44 @@ class Found:
     """As the Content-Type said; may be empty or wrong."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked(Outcome):
+class ManifestsHeaded(Outcome):
     """Digests of both sides."""
 
-    source: Found | Fault | None
+    source: ManifestHead | Fault | None
     """None: was not asked. A source that is not there is a Fault."""
-    destinations: tuple[Found | Fault | None, ...]
+    destinations: tuple[ManifestHead | Fault | None, ...]
     """In the order of the task; None: not there."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Got(Outcome):
+class ManifestFetched(Outcome):
     """A manifest that was read; its digest is right."""
 
     manifest: Manifest
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved(Outcome):
+class BlobCopied(Outcome):
     """A blob is in its repository, or was left to its urls."""
 
-    how: How
+    how: BlobOrigin
     refused: bool = False
     """A mount was asked for and not given (202, or an error)."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored(Outcome):
+class ManifestPushed(Outcome):
     """A manifest is stored."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lacking(Outcome):
+class ReferencesMissing(Outcome):
     """The registry refused a manifest because it does not know what it names."""
 
     fault: Fault
@@ -320,9 +320,9 @@ class Lacking(Outcome):
     """As the registry named them; may be empty."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(Outcome):
+class TaskFailed(Outcome):
     """The task failed after its tries."""
 
     fault: Fault
@@ -330,7 +330,7 @@ class Failed(Outcome):
     """Of a Move: a mount was asked for and not given before it failed."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttled(Outcome):
     """A registry asks for a pause; the task is to be given out again, uncharged."""
@@ -343,7 +343,7 @@ class Throttled(Outcome):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lost(Outcome):
+class TaskLost(Outcome):
     """The worker died. Made by the supervisor, never sent."""
 
     reason: str
@@ -356,9 +356,9 @@ class Lost(Outcome):
     """Whether the worker may have run on for a while, unseen: what it was to bring may be there by now."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class BytesMoved:
     """A running task's word, at most 4 a second."""
 
     key: str
@@ -366,23 +366,23 @@ class Progress:
     """Bytes moved so far in the present try."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class UploadProgress:
     """A worker's word on a running Move: what its registry has confirmed, to go on from after any death."""
 
     key: str
-    session: Session | None
+    session: UploadCheckpoint | None
     """None: there is nothing any more from which it could go on."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
     """A worker's word: once when it is ready, then every 5 s while tasks run; a stopped worker sends none."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootFailed:
     """A worker's last word when it cannot begin: another one would not either."""
@@ -391,4 +391,4 @@ class BootFailed:
     """One line, no secrets."""
 
 
-Answer = Outcome | Progress | Kept | Alive | BootFailed
+Answer = Outcome | BytesMoved | UploadProgress | Alive | BootFailed

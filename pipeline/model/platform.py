@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
-from pipeline.model.parcel import parcel
+from pipeline.model.fast_pickle import fast_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ _LEFT_OUT = {"amd64": "v1", "arm64": "v8"}
 """The variant that the normal form leaves out, by architecture."""
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """One platform in normal form; an empty field is not stated."""

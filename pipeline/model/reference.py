@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from pipeline.errors import RuleError
-from pipeline.model.parcel import parcel
+from pipeline.model.fast_pickle import fast_pickle
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
@@ -26,7 +26,7 @@ _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 _MAX_PATH = 255
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, order=True)
 class Repository:
     """One repository of one registry, both in canonical form."""
@@ -40,7 +40,7 @@ class Repository:
         return f"{self.registry}/{self.path}"
 
 
-@parcel
+@fast_pickle
 @dataclass(frozen=True, slots=True, order=True)
 class Reference:
     """One tag or one digest of a repository."""

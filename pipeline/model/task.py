@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Stage
     from pipeline.model.reference import Repository
 
-Kind = Literal["request", "body"]
+SlotKind = Literal["request", "body"]
 """What a task is for a registry: a short request, or bytes that flow for a while."""
 
 
@@ -21,7 +21,7 @@ class Ask(NamedTuple):
 
     repository: Repository
     side: Side
-    kind: Kind = "request"
+    kind: SlotKind = "request"
 
 
 class TaskFacts:

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 from pipeline.errors import RegistryError
 from pipeline.http.origins import StrayError, resolve_realm
 from pipeline.log import Event
-from pipeline.registry.cache import TokenCache
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
 from pipeline.registry.responses import clean, parse_challenges
-from pipeline.registry.session import Call, Session, finish
+from pipeline.registry.session import RegistrySession, Request, finish
+from pipeline.registry.token_cache import TokenCache
 from pipeline.registry.tokens import TokenServer, basic
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
-    from pipeline.registry.purpose import Purpose
+    from pipeline.registry.request_info import RequestInfo
     from pipeline.registry.responses import Challenge
     from pipeline.registry.tokens import Scopes
 
@@ -49,7 +49,7 @@ class Lesson:
 class Auth:
     """Authorization at one registry, shared by the threads of a process."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: RegistrySession) -> None:
         """Know nothing yet."""
         self._session = session
         self._lock = threading.Lock()
@@ -134,7 +134,7 @@ class Auth:
         )
 
     def header(
-        self, purpose: Purpose, credential: Credential, scopes: Scopes, *, body: bool = False
+        self, info: RequestInfo, credential: Credential, scopes: Scopes, *, body: bool = False
     ) -> tuple[bytes, bool]:
         """The Authorization header as far as the registry is known, and whether it is the best there is.
 
@@ -145,17 +145,17 @@ class Auth:
             RegistryError: the token server refused, or cannot be reached.
         """
         if credential.registry_token:
-            return self._encode(purpose, credential.registry_token), True
+            return self._encode(info, credential.registry_token), True
         known = self._challenges.get(credential.insecure)
         if known is None:
             return b"", True
         url, challenge = known
         if challenge.scheme == "basic":
             return basic(credential), True
-        token, fresh = self._token(purpose, credential, scopes, url=url, challenge=challenge, body=body)
-        return self._encode(purpose, token), fresh
+        token, fresh = self._token(info, credential, scopes, url=url, challenge=challenge, body=body)
+        return self._encode(info, token), fresh
 
-    def learn(self, call: Call, response: Answer) -> Lesson:
+    def learn(self, call: Request, response: Answer) -> Lesson:
         """Take in the challenge of a 401.
 
         Harbor offers Basic alone where a request carried any Authorization: a Bearer challenge stays known.
@@ -174,22 +174,22 @@ class Auth:
         scopes = challenge.parameters.get("scope", "").split(" ")
         return Lesson(changed=changed, scopes=tuple(scope for scope in scopes if scope.count(":") > 1))
 
-    def _ping(self, call: Call) -> Challenge | None:
+    def _ping(self, call: Request) -> Challenge | None:
         """Ask for the challenge where a 401 brought none (old gcr.io, Harbor for what does not exist)."""
-        ping = Call(purpose=call.purpose, method="GET", url="/v2/", insecure=call.insecure)
+        ping = Request(info=call.info, method="GET", url="/v2/", insecure=call.insecure)
         response = self._session.send(ping)
         finish(response)
         return _choose(response)
 
-    def _encode(self, purpose: Purpose, token: str) -> bytes:
+    def _encode(self, info: RequestInfo, token: str) -> bytes:
         if not token.isprintable():
             words = "the token holds characters that cannot be sent"
-            raise RegistryError(fault_for(purpose, words=words, code="UNAUTHORIZED"))
+            raise RegistryError(fault_for(info, words=words, code="UNAUTHORIZED"))
         return f"Bearer {token}".encode()
 
     def _token(
         self,
-        purpose: Purpose,
+        info: RequestInfo,
         credential: Credential,
         scopes: Scopes,
         *,
@@ -197,9 +197,9 @@ class Auth:
         challenge: Challenge,
         body: bool,
     ) -> tuple[str, bool]:
-        purpose = replace(
-            purpose,
-            operation=f"get a token to {purpose.operation}",
+        info = replace(
+            info,
+            operation=f"get a token to {info.operation}",
             kind="token",
             origin=credential.origin,
             sent="nothing" if credential.anonymous else "login",
@@ -207,7 +207,7 @@ class Auth:
         try:
             realm = resolve_realm(url, challenge.parameters["realm"], insecure=credential.insecure)
         except StrayError as error:
-            raise RegistryError(fault_for(purpose, words=str(error), code="UNAUTHORIZED")) from None
+            raise RegistryError(fault_for(info, words=str(error), code="UNAUTHORIZED")) from None
         service = challenge.parameters.get("service", "")
         key = (realm, service, credential, scopes[0].rpartition(":")[0])
         with self._tokens.hold(key, now=time.monotonic()) as slot:
@@ -215,10 +215,10 @@ class Auth:
                 if token.covers(scopes) and token.lasts(time.monotonic(), body=body):
                     return token.value, False
             if known := slot.refusal(scopes):
-                again = RegistryError(replace(known, operation=purpose.operation))
+                again = RegistryError(replace(known, operation=info.operation))
                 again.rejected = True
                 raise again
-            server = TokenServer(self._session, purpose, credential, realm=realm, service=service)
+            server = TokenServer(self._session, info, credential, realm=realm, service=service)
             try:
                 token = server.fetch(scopes)
             except RegistryError as error:

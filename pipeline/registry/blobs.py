@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pipeline.http.transport import Answer
-    from pipeline.registry.purpose import Purpose
+    from pipeline.registry.request_info import RequestInfo
 
 _SLOWEST = 1 << 10
 """Bytes per second, over the time allowed for a stall; fewer in one piece are no sign of speed."""
@@ -42,9 +42,9 @@ class BlobBody:
     the HTTP stack; size and digest of the descriptor are the caller's to check.
     """
 
-    def __init__(self, purpose: Purpose, response: Answer, *, stall: float, host: str) -> None:
+    def __init__(self, info: RequestInfo, response: Answer, *, stall: float, host: str) -> None:
         """Take over `response`; `stall` in seconds, `host` where storage answers, not the registry."""
-        self._purpose, self._response, self._stall, self._host = purpose, response, stall, host
+        self._info, self._response, self._stall, self._host = info, response, stall, host
         ranged = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         length = parse_size(response.headers.get("Content-Length", ""))
         self.offset = int(ranged[1]) if ranged and response.status_code == 206 else 0  # noqa: PLR2004 - Partial Content
@@ -106,7 +106,7 @@ class BlobBody:
             try:
                 count = self._response.readinto(buffer, whole=fast, seconds=self._stall)
             except STACK_ERRORS as error:
-                raise RegistryError(fault_of(self._purpose, error, host=self._host)) from None
+                raise RegistryError(fault_of(self._info, error, host=self._host)) from None
             if not count:
                 return
             took = time.monotonic() - begun
@@ -122,4 +122,4 @@ class BlobBody:
     def _check_rate(self, moved: int, seconds: float) -> None:
         if moved < seconds * _SLOWEST:
             words = f"the body stalls: {moved} bytes in {seconds:.0f} s"
-            raise RegistryError(fault_for(self._purpose, words=words, code="TIMEOUT", retryable=True))
+            raise RegistryError(fault_for(self._info, words=words, code="TIMEOUT", retryable=True))

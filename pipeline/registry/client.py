@@ -16,19 +16,19 @@ from urllib.parse import parse_qsl, quote, urlencode
 from pipeline.errors import LackingError, ManifestError, RegistryError, ThrottledError
 from pipeline.http.transport import Transport
 from pipeline.model.manifest import compute_digest
-from pipeline.model.messages import Found
+from pipeline.model.messages import ManifestHead
 from pipeline.model.reference import is_digest
 from pipeline.registry.auth import Auth
+from pipeline.registry.authenticated import AuthenticatedClient
 from pipeline.registry.blobs import BlobBody
-from pipeline.registry.exchange import Exchange
 from pipeline.registry.faults import fault_for
-from pipeline.registry.forms import Forms
-from pipeline.registry.greeting import greet
 from pipeline.registry.listing import MAX_ENTRIES, TagPage, parse_tags, turn
-from pipeline.registry.purpose import Purpose
+from pipeline.registry.probe import probe
+from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import is_html, is_page, parse_json, parse_size
-from pipeline.registry.session import REDIRECTS, Call, Session, finish
+from pipeline.registry.session import REDIRECTS, RegistrySession, Request, finish
 from pipeline.registry.upload import Upload, confirms
+from pipeline.registry.upload_strategy import UploadStrategies
 from pipeline.settings import MAX_MANIFEST, MAX_TAG_PAGE
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Reference, Repository
-    from pipeline.registry.greeting import Greeting
-    from pipeline.registry.verdicts import Kind
+    from pipeline.registry.error_policy import RequestKind
+    from pipeline.registry.probe import Probe
     from pipeline.settings import Settings
 
 ACCEPT = (
@@ -78,7 +78,7 @@ class Clients:
         self._settings, self._find, self._forget = settings, find, forget
         self._transport = Transport(dial=settings.timeouts.connect)
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[Session, Auth, Forms]] = {}
+        self._known: dict[str, tuple[RegistrySession, Auth, UploadStrategies]] = {}
 
     def at(self, registry: str, *, push: bool = False) -> Client:
         """The client for `registry`, by its canonical name; `push` where it is a destination.
@@ -87,42 +87,44 @@ class Clients:
         """
         with self._lock:
             if registry not in self._known:
-                session = Session(registry, self._settings.timeouts, self._transport)
-                forms = Forms(registry, self._settings.uploads)
+                session = RegistrySession(registry, self._settings.timeouts, self._transport)
+                forms = UploadStrategies(registry, self._settings.uploads)
                 self._known[registry] = session, Auth(session), forms
             session, auth, forms = self._known[registry]
         writes = push and self._settings.aim != "verify"
-        exchange = Exchange(session, auth, self._settings, find=self._find, forget=self._forget, push=writes)
+        exchange = AuthenticatedClient(
+            session, auth, self._settings, find=self._find, forget=self._forget, push=writes
+        )
         return Client(exchange, forms)
 
 
 class Client:
     """One registry; thread-safe. Every method raises RegistryError, and ThrottledError for a pause."""
 
-    def __init__(self, exchange: Exchange, forms: Forms) -> None:
+    def __init__(self, exchange: AuthenticatedClient, forms: UploadStrategies) -> None:
         """`forms`: of upload, that the registry takes."""
         self._exchange = exchange
         self.forms = forms
         self._session = exchange.session
 
-    def greet(self, repository: Repository, *, insecure: bool) -> Greeting:
+    def probe(self, repository: Repository, *, insecure: bool) -> Probe:
         """How the registry presents itself; asked once, on behalf of `repository`."""
-        return greet(self._session, repository, insecure=insecure)
+        return probe(self._session, repository, insecure=insecure)
 
     def tags(self, repository: Repository, *, page: str, count: int) -> TagPage:
         """One page of the tag list; no such repository is an error with status 404.
 
         `page` is the query that an earlier page gave as `next`, or empty for the first page.
         """
-        purpose = Purpose(operation="list the tags", kind="read", repository=repository)
+        info = RequestInfo(operation="list the tags", kind="read", repository=repository)
         url = f"/v2/{repository.path}/tags/list"
         query = page or f"n={count}"
 
         def attempt() -> TagPage:
-            call, asked = Call(purpose=purpose, method="GET", url=f"{url}?{query}"), query
+            call, asked = Request(info=info, method="GET", url=f"{url}?{query}"), query
             response = self._exchange.ask(call, also=frozenset({400}), once=True)
             if response.status_code == HTTPStatus.BAD_REQUEST:
-                refused = self._session.error(purpose, response)
+                refused = self._session.error(info, response)
                 if isinstance(refused, ThrottledError):
                     raise refused  # ECR says so with 400
                 asked = urlencode([pair for pair in parse_qsl(query) if pair[0] != "n"])
@@ -132,21 +134,21 @@ class Client:
 
         return self._exchange.persist(attempt)
 
-    def _tag_page(self, call: Call, response: Answer, *, asked: str, count: int) -> TagPage:
-        body = self._session.read(call.purpose, response, limit=MAX_TAG_PAGE)
+    def _tag_page(self, call: Request, response: Answer, *, asked: str, count: int) -> TagPage:
+        body = self._session.read(call.info, response, limit=MAX_TAG_PAGE)
         if body.count(b",") > MAX_ENTRIES:
             words = f"a page of the list has more than {MAX_ENTRIES:,} entries"
-            raise RegistryError(fault_for(call.purpose, words=words, code="TOO_LARGE"))
+            raise RegistryError(fault_for(call.info, words=words, code="TOO_LARGE"))
         tags = parse_tags(body) if response.status_code == HTTPStatus.OK else None
         if tags is None:
             raise self._exchange.misread(call, response, body, words="the answer is no list of tags")
         page = turn(tags, response.headers.get("Link", ""), asked=asked, count=count)
         if page is None:
             words = "the list's link to its next page cannot be followed: it has no query"
-            raise RegistryError(fault_for(call.purpose, words=words, code="PAGINATION_INVALID"))
+            raise RegistryError(fault_for(call.info, words=words, code="PAGINATION_INVALID"))
         return page
 
-    def head_manifest(self, reference: Reference, *, sure: bool = False) -> Found | None:
+    def head_manifest(self, reference: Reference, *, sure: bool = False) -> ManifestHead | None:
         """Digest and type of a manifest; None: it is not there (404).
 
         A registry that has no digest for a HEAD, or another one than it was asked for, or no HEAD, is asked
@@ -161,13 +163,13 @@ class Client:
         media_type = response.headers.get("Content-Type", "")
         fits = digest == reference.name if reference.is_digest else is_digest(digest)
         if response.status_code == HTTPStatus.OK and fits:
-            return Found(digest=digest, media_type=media_type)
+            return ManifestHead(digest=digest, media_type=media_type)
         try:
             content, media_type = self.get_manifest(reference, limit=MAX_MANIFEST)
             algorithm = reference.name.partition(":")[0] if reference.is_digest else "sha256"
-            return Found(digest=compute_digest(content, media_type, algorithm), media_type=media_type)
+            return ManifestHead(digest=compute_digest(content, media_type, algorithm), media_type=media_type)
         except ManifestError as error:
-            fault = fault_for(call.purpose, words=str(error), code="MANIFEST_INVALID")
+            fault = fault_for(call.info, words=str(error), code="MANIFEST_INVALID")
             raise RegistryError(fault) from error
         except RegistryError as error:
             if error.fault.status == HTTPStatus.NOT_FOUND:
@@ -185,7 +187,7 @@ class Client:
 
         def attempt() -> tuple[bytes, str]:
             response = self._exchange.ask(call, once=True)
-            content = self._session.read(call.purpose, response, limit=limit)
+            content = self._session.read(call.info, response, limit=limit)
             if response.status_code != HTTPStatus.OK or not _may_be_manifest(content):
                 raise self._exchange.misread(call, response, content, words="the answer is no manifest")
             return content, response.headers.get("Content-Type", "")
@@ -199,8 +201,8 @@ class Client:
             LackingError: the registry does not know what the manifest names.
         """
         call = self._manifest_call("PUT", reference, operation="store", kind="store")
-        purpose = replace(call.purpose, media_type=media_type)
-        call = replace(call, purpose=purpose, headers={"Content-Type": media_type}, body=content)
+        info = replace(call.info, media_type=media_type)
+        call = replace(call, info=info, headers={"Content-Type": media_type}, body=content)
         try:
             response = self._exchange.ask(call)
         except (ThrottledError, LackingError):
@@ -212,7 +214,7 @@ class Client:
             return True
         finish(response)
         # Accepted is not stored yet.
-        return confirms(call.purpose, response, digest=digest) and response.status_code != HTTPStatus.ACCEPTED
+        return confirms(call.info, response, digest=digest) and response.status_code != HTTPStatus.ACCEPTED
 
     def _expect_stored(self, reference: Reference, digest: str, error: RegistryError) -> None:
         """After a failed PUT: fine if the very manifest is there (a lost answer, ECR's immutable tags)."""
@@ -248,8 +250,8 @@ class Client:
             size: by its descriptor; -1: not known.
             sure: whether one byte is asked for after a 404 too, for pull-through caches.
         """
-        purpose = Purpose(operation=f"look for the blob {digest}", kind="read", repository=repository)
-        call = Call(purpose=purpose, method="HEAD", url=f"/v2/{repository.path}/blobs/{digest}", follow=False)
+        info = RequestInfo(operation=f"look for the blob {digest}", kind="read", repository=repository)
+        call = Request(info=info, method="HEAD", url=f"/v2/{repository.path}/blobs/{digest}", follow=False)
         response = self._exchange.ask(call, also=REDIRECTS | {403, 404, 405})
         finish(response)
         if response.status_code == HTTPStatus.NOT_FOUND and not sure:
@@ -262,7 +264,7 @@ class Client:
             return said
         return self._ask_for_byte(call, said=said, size=size)
 
-    def _ask_for_byte(self, head: Call, *, said: int, size: int) -> int | None:
+    def _ask_for_byte(self, head: Request, *, said: int, size: int) -> int | None:
         """As `head_blob`, where HEAD `said` what proves nothing; presigned URLs refuse HEAD, and take GET."""
         call = replace(head, method="GET", headers={"Range": "bytes=0-0"}, follow=True)
 
@@ -272,12 +274,12 @@ class Client:
             if status in {HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}:
                 finish(response)
                 return None if status == HTTPStatus.NOT_FOUND else 0  # only an empty blob has no first byte
-            begin = self._session.read_begin(call.purpose, response)
+            begin = self._session.read_begin(call.info, response)
             ranged = status == HTTPStatus.PARTIAL_CONTENT
             stated = response.headers.get("Content-Range" if ranged else "Content-Length", "")
             found = parse_size(stated.rpartition("/")[2])
             if found not in {-1, size} and is_page(begin, response.headers.get("Content-Type", "")):
-                raise self._session.error(call.purpose, response, begin)
+                raise self._session.error(call.info, response, begin)
             if not begin:
                 return 0
             return found if found >= 0 or said <= 0 else said
@@ -300,25 +302,25 @@ class Client:
         refused. `offset` is where to begin, if `etag` (unless empty) still holds; `BlobBody.offset` says
         where the server did. `fresh` goes past all caches, on a new connection.
         """
-        purpose = Purpose(operation=f"read the blob {digest}", kind="read", repository=repository)
+        info = RequestInfo(operation=f"read the blob {digest}", kind="read", repository=repository)
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and etag:
             headers["If-Range"] = etag
         if fresh:
             headers["Cache-Control"] = "no-cache"
         url = f"/v2/{repository.path}/blobs/{digest}"
-        call = Call(purpose=purpose, method="GET", url=url, headers=headers, fresh=fresh)
+        call = Request(info=info, method="GET", url=url, headers=headers, fresh=fresh)
         response = self._exchange.ask(call)
         host = self._session.foreign_host(response.url)
-        body = BlobBody(purpose, response, stall=self._exchange.settings.timeouts.stall, host=host)
+        body = BlobBody(info, response, stall=self._exchange.settings.timeouts.stall, host=host)
         expected = {body.total if size < 0 else size}
         if is_html(response.headers.get("Content-Type", "")) and (size < 0 or not body.sizes <= expected):
-            raise self._session.error(purpose, response)
+            raise self._session.error(info, response)
         if not body.sizes <= expected or body.offset not in {0, offset}:
             response.close()
             sizes = " or ".join(map(str, sorted(body.sizes))) or "?"
             words = f"the answer is bytes {body.offset} to {sizes}, the manifest says {size} in all"
-            raise RegistryError(fault_for(purpose, words=words, code="SIZE_MISMATCH"))
+            raise RegistryError(fault_for(info, words=words, code="SIZE_MISMATCH"))
         return body
 
     def begin_upload(self, repository: Repository, digest: str, *, mount: str = "") -> Upload | None:
@@ -344,21 +346,21 @@ class Client:
 
     def _post_upload(self, repository: Repository, digest: str, *, mount: str = "") -> Upload | None:
         what = f"mount the blob {digest} from {mount}" if mount else f"begin to upload the blob {digest}"
-        purpose = Purpose(operation=what, kind="begin", repository=repository)
+        info = RequestInfo(operation=what, kind="begin", repository=repository)
         fields = {"mount": digest, "from": mount} if mount else {}
         if not mount and not digest.startswith("sha256:"):
             fields["digest-algorithm"] = digest.partition(":")[0]
         query = f"?{urlencode(fields)}" if fields else ""
-        call = Call(purpose=purpose, method="POST", url=f"/v2/{repository.path}/blobs/uploads/{query}")
+        call = Request(info=info, method="POST", url=f"/v2/{repository.path}/blobs/uploads/{query}")
         response = self._exchange.ask(call, mount=mount)
         finish(response)
         if response.status_code == HTTPStatus.CREATED:
-            confirms(purpose, response, digest=digest)
+            confirms(info, response, digest=digest)
             return None
         url = self._exchange.locate(call, response)
         if not url:
             words = f"the registry answered {response.status_code} without a Location"
-            fault = fault_for(purpose, words=words, code="NOT_A_REGISTRY")
+            fault = fault_for(info, words=words, code="NOT_A_REGISTRY")
             raise RegistryError(replace(fault, status=response.status_code))
         upload = Upload(self._exchange, repository, url=url, digest=digest, refused=bool(mount))
         upload.take_limits(response.headers)
@@ -368,10 +370,12 @@ class Client:
         """The session at `url`, which was begun before; nothing is asked."""
         return Upload(self._exchange, repository, url=url, digest=digest)
 
-    def _manifest_call(self, method: str, reference: Reference, *, operation: str, kind: Kind) -> Call:
+    def _manifest_call(
+        self, method: str, reference: Reference, *, operation: str, kind: RequestKind
+    ) -> Request:
         repository = reference.repository
-        return Call(
-            purpose=Purpose(
+        return Request(
+            info=RequestInfo(
                 operation=f"{operation} the manifest {reference.name}", kind=kind, repository=repository
             ),
             method=method,

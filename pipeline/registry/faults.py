@@ -20,15 +20,15 @@ import urllib3.exceptions
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
 from pipeline.http.deadlines import OverdueError
 from pipeline.http.dialing import HandshakeError
+from pipeline.registry.error_policy import decide
 from pipeline.registry.hints import hint_for
 from pipeline.registry.responses import clean, parse_retry_after
-from pipeline.registry.verdicts import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.registry.purpose import Purpose
-    from pipeline.registry.verdicts import Refusal
+    from pipeline.registry.error_policy import Refusal
+    from pipeline.registry.request_info import RequestInfo
 
 STACK_ERRORS = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What the HTTP stack raises; errors of sockets, ssl and requests are OSErrors."""
@@ -50,12 +50,12 @@ _REQUEST_IDS = (
 """What a registry's support asks for: of most, ECR, S3, ACR, GHCR, Cloudflare."""
 
 
-def fault_for(purpose: Purpose, *, words: str, code: str, retryable: bool = False, hint: str = "") -> Fault:
+def fault_for(info: RequestInfo, *, words: str, code: str, retryable: bool = False, hint: str = "") -> Fault:
     """A fault without an answer of the registry."""
     return Fault(
-        operation=purpose.operation,
-        registry=purpose.repository.registry,
-        repository=purpose.repository.path,
+        operation=info.operation,
+        registry=info.repository.registry,
+        repository=info.repository.path,
         words=clean(words),
         code=code,
         retryable=retryable,
@@ -63,19 +63,19 @@ def fault_for(purpose: Purpose, *, words: str, code: str, retryable: bool = Fals
     )
 
 
-def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
+def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
     """The error that a refusal is: throttled, lacking, or plain; never raised here."""
-    complaint, status, verdict = refusal.complaint, refusal.status, judge(purpose.kind, refusal)
+    complaint, status, verdict = refusal.complaint, refusal.status, decide(info.kind, refusal)
     page = complaint.html and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _OF_GATEWAYS
     fault = Fault(
-        operation=purpose.operation,
-        registry=purpose.repository.registry,
-        repository=purpose.repository.path,
+        operation=info.operation,
+        registry=info.repository.registry,
+        repository=info.repository.path,
         status=status,
         code=complaint.code or ("NOT_A_REGISTRY" if page else ""),
         words=_words(refusal),
         retryable=verdict in {"later", "lacking", "again"},
-        hint=hint_for(purpose, refusal),
+        hint=hint_for(info, refusal),
     )
     if verdict == "later":
         asked = parse_retry_after(
@@ -86,20 +86,20 @@ def error_for(purpose: Purpose, refusal: Refusal) -> RegistryError:
         return LackingError(fault, digests=complaint.digests)
     error = RegistryError(fault)
     error.expired = verdict == "renew"
-    error.unasked = purpose.sent == "unasked" and not refusal.host
-    error.rejected = purpose.sent == "login" and status == HTTPStatus.UNAUTHORIZED
+    error.unasked = info.sent == "unasked" and not refusal.host
+    error.rejected = info.sent == "login" and status == HTTPStatus.UNAUTHORIZED
     return error
 
 
-def misread(purpose: Purpose, refusal: Refusal, *, words: str) -> RegistryError:
+def misread(info: RequestInfo, refusal: Refusal, *, words: str) -> RegistryError:
     """The error that an answer with a good status is whose body is not what was asked for.
 
     Args:
-        purpose: of the request.
+        info: of the request.
         refusal: the answer.
         words: what its body is not.
     """
-    error, complaint = error_for(purpose, refusal), refusal.complaint
+    error, complaint = error_for(info, refusal), refusal.complaint
     if not complaint.html:
         legible = complaint.words and "\ufffd" not in complaint.words
         said = complaint.words if legible else refusal.headers.get("Content-Type") or "no Content-Type"
@@ -129,11 +129,11 @@ def _words(refusal: Refusal) -> str:
     return clean(f"{host}{said}" + (f" (request {identity})" if identity else ""))
 
 
-def fault_of(purpose: Purpose, error: BaseException, *, host: str = "", insecure: bool = False) -> Fault:
+def fault_of(info: RequestInfo, error: BaseException, *, host: str = "", insecure: bool = False) -> Fault:
     """The fault that an exception of the HTTP stack is.
 
     Args:
-        purpose: of the request.
+        info: of the request.
         error: the exception.
         host: the one asked, if it is not the registry.
         insecure: whether plain HTTP is allowed, and was tried as well.
@@ -143,7 +143,7 @@ def fault_of(purpose: Purpose, error: BaseException, *, host: str = "", insecure
     if hint == _NO_TLS and insecure:
         hint = _NEITHER
     place = f"{host}: " if host else ""
-    return fault_for(purpose, words=place + words, code=code, retryable=retryable, hint=hint)
+    return fault_for(info, words=place + words, code=code, retryable=retryable, hint=hint)
 
 
 def is_stale(error: BaseException) -> bool:

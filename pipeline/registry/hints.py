@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from pipeline.registry.responses import parse_date, parse_pulls
 
 if TYPE_CHECKING:
-    from pipeline.registry.purpose import Purpose
-    from pipeline.registry.verdicts import Refusal
+    from pipeline.registry.error_policy import Refusal
+    from pipeline.registry.request_info import RequestInfo
 
 _HOUR = 3600
 _SKEW = 300.0
@@ -30,26 +30,26 @@ _TLS_PORT = (
 """What Go's server, nginx and Apache say to plain HTTP at a port for TLS, in lower case."""
 
 
-def hint_for(purpose: Purpose, refusal: Refusal) -> str:
+def hint_for(info: RequestInfo, refusal: Refusal) -> str:
     """What to do about that answer; empty: nothing useful is known."""
     status, complaint = refusal.status, refusal.complaint
     text = complaint.words.lower()
     if complaint.code.upper() in {"REQUESTTIMETOOSKEWED", "REQUEST_TIME_TOO_SKEWED"}:
         return _skew(refusal)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return _pulls(purpose, *parse_pulls(refusal.headers))
+        return _pulls(info, *parse_pulls(refusal.headers))
     if speaks_tls(refusal):
         return "that port speaks HTTPS: check the port, and the addresses that the registry hands out"
     if "authorization token has expired" in text:
-        return f"log in again: the token of {purpose.origin or 'the login'} has expired"
+        return f"log in again: the token of {info.origin or 'the login'} has expired"
     if complaint.html and status in {200, 401, 403, 404}:
         return "a web page came instead of a registry's answer: a proxy, a firewall or a wrong address"
     if status in _REFUSED:
-        return _access(purpose, refusal)
-    if status == HTTPStatus.NOT_FOUND and purpose.kind in _CREATED_BY_PUSH:
-        return f"create {_place_to_create(purpose.repository.registry)} first, it is not made by a push"
-    if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE and purpose.media_type:
-        return _type(purpose.media_type)
+        return _access(info, refusal)
+    if status == HTTPStatus.NOT_FOUND and info.kind in _CREATED_BY_PUSH:
+        return f"create {_place_to_create(info.repository.registry)} first, it is not made by a push"
+    if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE and info.media_type:
+        return _type(info.media_type)
     return _BY_STATUS.get(status, "")
 
 
@@ -76,42 +76,40 @@ def speaks_tls(refusal: Refusal) -> bool:
     return refusal.status == HTTPStatus.BAD_REQUEST and any(words in said for words in _TLS_PORT)
 
 
-def _access(purpose: Purpose, refusal: Refusal) -> str:
+def _access(info: RequestInfo, refusal: Refusal) -> str:
     """Nobody is logged in, the login is refused, or it has not the right."""
     if "rate limit" in refusal.complaint.words.lower():
         return ""  # GitHub's way of asking for a pause
     if "quota" in refusal.complaint.words.lower():
         return "have the quota there raised, or remove what is no longer needed there"
-    if purpose.kind != "token" and refusal.host:
+    if info.kind != "token" and refusal.host:
         return ""  # storage, which never sees a credential of ours: its link is refused
-    registry, origin = purpose.repository.registry, purpose.origin
-    missing = "" if purpose.kind == "token" else ", or the repository does not exist"
-    if purpose.sent == "nothing":
+    registry, origin = info.repository.registry, info.origin
+    missing = "" if info.kind == "token" else ", or the repository does not exist"
+    if info.sent == "nothing":
         if origin in {"", "none"}:
             remedy = f"add them to the auth file, or docker login {registry}"
             return f"no credentials for {registry}: {remedy}{missing}"
         return f"{origin} has no username and password: add them there{missing}"
-    if purpose.sent == "unasked":
+    if info.sent == "unasked":
         return (
             f"the login ({origin}) was not sent, the registry did not ask for it{missing}:"
             " check the name, and whether a proxy or firewall answers"
         )
-    if purpose.sent == "login" and refusal.status == HTTPStatus.UNAUTHORIZED:
+    if info.sent == "login" and refusal.status == HTTPStatus.UNAUTHORIZED:
         return f"{registry} refuses the username or password of {origin}: correct them there, or log in again"
-    aim = "read" if purpose.kind == "read" else "write"
-    doing = "get no token" if purpose.kind == "token" else f"may not {aim} there"
+    aim = "read" if info.kind == "read" else "write"
+    doing = "get no token" if info.kind == "token" else f"may not {aim} there"
     return f"the credentials ({origin}) {doing}{missing}"
 
 
-def _pulls(purpose: Purpose, left: int, limit: int, window: int) -> str:
+def _pulls(info: RequestInfo, left: int, limit: int, window: int) -> str:
     """`0 of 100 pulls in 6h are left`, and who gets more; empty: nothing is said of it."""
     if left < 0:
         return ""
     most = f" of {limit}" if limit >= 0 else ""
     within = f" in {window / _HOUR:.3g}h" if window > 0 else ""
-    more = (
-        f"; docker login {purpose.repository.registry} raises the limit" if purpose.sent == "nothing" else ""
-    )
+    more = f"; docker login {info.repository.registry} raises the limit" if info.sent == "nothing" else ""
     return f"{left}{most} pulls{within} are left{more}"
 
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.log import Event, about
-from pipeline.model.messages import Asked
+from pipeline.model.messages import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.errors import Fault
     from pipeline.log import Value
-    from pipeline.model.messages import What
+    from pipeline.model.messages import RequestTopic
 
-_WHAT: tuple[tuple[str, What], ...] = (
+_WHAT: tuple[tuple[str, RequestTopic], ...] = (
     ("/tags/list", "tags"),
     ("/manifests/", "manifest"),
     ("/blobs/uploads/", "upload"),
@@ -48,7 +48,7 @@ class Meter:
     events: list[Event] = field(default_factory=list)
     retries: list[tuple[str, str]] = field(default_factory=list)
     """Registry, and status or word of ours, of each try that was repeated."""
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[RequestRecord] = field(default_factory=list)
     """Requests one by one, if `timed`."""
     timed: bool = False
     debug: bool = False
@@ -56,14 +56,14 @@ class Meter:
     foreseen: int = 0
     """Of the requests: those that were not made."""
 
-    def foresee(self, registry: str, method: str, *, status: int, what: What, times: int = 1) -> None:
+    def foresee(self, registry: str, method: str, *, status: int, what: RequestTopic, times: int = 1) -> None:
         """Count requests that would be made, and the answer that they would get."""
         self.requests[registry] += times
         self.foreseen += times
-        asked = Asked(registry, method, status=status, seconds=-1.0, pulls_left=-1, what=what)
+        asked = RequestRecord(registry, method, status=status, seconds=-1.0, pulls_left=-1, what=what)
         self.asked.extend([asked] * (times if self.timed else 0))
 
-    def note(self, asked: Asked, *, url: str, code: str = "") -> None:
+    def note(self, asked: RequestRecord, *, url: str, code: str = "") -> None:
         """Take down one request, where somebody wants it; `code`: why no answer came."""
         if self.timed:
             self.asked.append(asked)
@@ -106,7 +106,7 @@ class Meter:
         self.events.append(Event(name=name, message=words, fields=fields))
 
 
-def what_of(url: str) -> What:
+def what_of(url: str) -> RequestTopic:
     """What a request is about, by its address at a registry."""
     path = urlsplit(url).path
     return next((what for part, what in _WHAT if path.startswith("/v2/") and part in path), "")

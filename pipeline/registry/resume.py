@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pipeline.model.reference import Repository
-    from pipeline.registry.store import BlobReader, ImageStore
+    from pipeline.registry.image_store import BlobReader, ImageStore
 
 _FRUITLESS = 3
 """Resumptions in a row that bring nothing, after which the body is given up."""

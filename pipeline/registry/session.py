@@ -1,4 +1,4 @@
-"""One registry: every request of this program passes through `Session.send`.
+"""One registry: every request of this program passes through `RegistrySession.send`.
 
 Redirects are followed by hand, for credentials must stay at their origin and bodies cannot be sent twice.
 """
@@ -17,20 +17,13 @@ from pipeline.errors import FileError, RegistryError
 from pipeline.http import tls
 from pipeline.http.origins import StrayError, origin_of, resolve
 from pipeline.http.transport import Transport
-from pipeline.model.messages import Asked
+from pipeline.model.messages import RequestRecord
 from pipeline.model.reference import DOCKER_HUB
-from pipeline.registry.faults import (
-    STACK_ERRORS,
-    error_for,
-    fault_for,
-    fault_of,
-    is_stale,
-    misread,
-)
+from pipeline.registry.error_policy import Refusal
+from pipeline.registry.faults import STACK_ERRORS, error_for, fault_for, fault_of, is_stale, misread
 from pipeline.registry.hints import speaks_tls
 from pipeline.registry.meter import current_meter, what_of
 from pipeline.registry.responses import parse_complaint, parse_pulls
-from pipeline.registry.verdicts import Refusal
 from pipeline.settings import MIB
 
 if TYPE_CHECKING:
@@ -39,7 +32,7 @@ if TYPE_CHECKING:
 
     from pipeline.http.connection import Piece
     from pipeline.http.transport import Answer, Pieces
-    from pipeline.registry.purpose import Purpose
+    from pipeline.registry.request_info import RequestInfo
     from pipeline.settings import Timeouts
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -73,9 +66,9 @@ class BodyError(Exception):
 class Body:
     """A body that is streamed; sent once, in full, or its connection does not survive."""
 
-    def __init__(self, pieces: Pieces, purpose: Purpose) -> None:
+    def __init__(self, pieces: Pieces, info: RequestInfo) -> None:
         """Wrap `pieces`."""
-        self._pieces, self._purpose = pieces, purpose
+        self._pieces, self._info = pieces, info
         self._size = len(pieces)
         self.complete = False
         """Whether all was handed to the connection."""
@@ -101,14 +94,14 @@ class Body:
     def _check(self, right: bool, sent: int) -> None:  # noqa: FBT001 - private, two calls
         if not right:
             words = f"the body has {sent} bytes or more, {self._size} were announced"
-            raise RegistryError(fault_for(self._purpose, words=words, code="SIZE_MISMATCH"))
+            raise RegistryError(fault_for(self._info, words=words, code="SIZE_MISMATCH"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Request:
     """One request."""
 
-    purpose: Purpose
+    info: RequestInfo
     method: str
     url: str
     """Path and query at the registry, or an absolute URL that a registry handed out."""
@@ -125,7 +118,7 @@ class Call:
     """Whether it goes out on a new connection: behind one address may be servers that differ."""
 
 
-class Session:
+class RegistrySession:
     """What a process asks of one registry; thread-safe.
 
     Args:
@@ -152,7 +145,7 @@ class Session:
         """Whether `url` has the registry's own origin, to which its credentials may be sent."""
         return origin_of(url) == origin_of(self.base(insecure=insecure))
 
-    def send(self, call: Call) -> Answer:
+    def send(self, call: Request) -> Answer:
         """Send `call` and follow its redirects; any status is an answer, its body is not read yet.
 
         Raises:
@@ -171,7 +164,7 @@ class Session:
                     self._first.release()
         return self._follow(call, self.base(insecure=call.insecure) + call.url)
 
-    def _find_scheme(self, call: Call) -> Answer:
+    def _find_scheme(self, call: Request) -> Answer:
         """The first insecure request: HTTPS, then HTTP; what answers is the scheme from then on."""
         try:
             response = self._follow(call, f"https://{self._host}{call.url}")
@@ -192,7 +185,7 @@ class Session:
         self._schemes[True] = "http"
         return response
 
-    def _is_tls_port(self, call: Call) -> bool:
+    def _is_tls_port(self, call: Request) -> bool:
         """Whether plain HTTP is refused for being plain: an answer to HEAD has no words, so GET is asked."""
         try:
             asking = replace(call, method="GET", headers={}, body=b"")
@@ -201,7 +194,7 @@ class Session:
             return False
         return speaks_tls(self._refusal(response))
 
-    def resolve(self, call: Call, url: str, location: str, *, insecure: bool) -> str:
+    def resolve(self, call: Request, url: str, location: str, *, insecure: bool) -> str:
         """The absolute URL that `location`, handed out in the answer to `call` from `url`, stands for.
 
         Raises:
@@ -212,10 +205,10 @@ class Session:
         except StrayError as error:
             raise self._refuse_url(call, str(error)) from None
 
-    def _refuse_url(self, call: Call, words: str) -> RegistryError:
-        return RegistryError(fault_for(call.purpose, words=words, code="NOT_A_REGISTRY"))
+    def _refuse_url(self, call: Request, words: str) -> RegistryError:
+        return RegistryError(fault_for(call.info, words=words, code="NOT_A_REGISTRY"))
 
-    def _follow(self, call: Call, url: str) -> Answer:
+    def _follow(self, call: Request, url: str) -> Answer:
         for _ in range(_MAX_HOPS):
             response = self._transmit(call, url)
             if response.status_code not in REDIRECTS or not call.follow or isinstance(call.body, Body):
@@ -231,7 +224,7 @@ class Session:
                 call = replace(call, headers=headers, authorization=b"")
         raise self._refuse_url(call, f"more than {_MAX_HOPS} redirects")
 
-    def _transmit(self, call: Call, url: str, *, again: bool = True) -> Answer:
+    def _transmit(self, call: Request, url: str, *, again: bool = True) -> Answer:
         meter, began = current_meter(), time.monotonic()
         meter.requests[self.registry] += 1
         try:
@@ -250,7 +243,7 @@ class Session:
             if again and is_stale(error) and not isinstance(call.body, Body):
                 return self._transmit(replace(call, fresh=True), url, again=False)
             host = self.foreign_host(url)
-            fault = fault_of(call.purpose, error, host=host, insecure=call.insecure)
+            fault = fault_of(call.info, error, host=host, insecure=call.insecure)
             self._note(call, url, began, code=fault.code)
             raise RegistryError(fault) from None
         self._note(call, url, began, answer=response)
@@ -260,17 +253,17 @@ class Session:
         if response.status_code < _OK:
             response.close()
             words = f"status {response.status_code} where a final answer was due"
-            raise RegistryError(fault_for(call.purpose, words=words, code="CONNECTION_LOST", retryable=True))
+            raise RegistryError(fault_for(call.info, words=words, code="CONNECTION_LOST", retryable=True))
         return response
 
     def _note(
-        self, call: Call, url: str, began: float, *, answer: Answer | None = None, code: str = ""
+        self, call: Request, url: str, began: float, *, answer: Answer | None = None, code: str = ""
     ) -> None:
         """Take down one request where wanted."""
         meter = current_meter()
         if meter.timed or meter.debug:
             left, limit, window = parse_pulls(answer.headers) if answer else (-1, -1, -1)
-            asked = Asked(
+            asked = RequestRecord(
                 registry=self.registry,
                 method=call.method,
                 status=answer.status_code if answer else 0,
@@ -289,32 +282,30 @@ class Session:
         host = urlsplit(url).hostname or ""
         return "" if host == urlsplit(f"//{self._host}").hostname else host
 
-    def _context(self, call: Call) -> ssl.SSLContext:
+    def _context(self, call: Request) -> ssl.SSLContext:
         with self._lock:
             context = self._contexts.get(call.insecure)
             if context is None:
                 try:
                     context = tls.make_context(self.registry, insecure=call.insecure)
                 except FileError as error:
-                    raise RegistryError(
-                        fault_for(call.purpose, words=str(error), code="CERTIFICATE")
-                    ) from None
+                    raise RegistryError(fault_for(call.info, words=str(error), code="CERTIFICATE")) from None
                 self._contexts[call.insecure] = context
         return context
 
-    def error(self, purpose: Purpose, response: Answer, body: bytes | None = None) -> RegistryError:
+    def error(self, info: RequestInfo, response: Answer, body: bytes | None = None) -> RegistryError:
         """The error that an unwelcome answer is.
 
         Args:
-            purpose: of the request.
+            info: of the request.
             response: the answer.
             body: what it says; None: it is read now, and the connection given back.
         """
-        return error_for(purpose, self._refusal(response, body))
+        return error_for(info, self._refusal(response, body))
 
-    def misread(self, purpose: Purpose, response: Answer, body: bytes, *, words: str) -> RegistryError:
+    def misread(self, info: RequestInfo, response: Answer, body: bytes, *, words: str) -> RegistryError:
         """The error that a good answer with another body than asked for is; `words` say what it is not."""
-        return misread(purpose, self._refusal(response, body[:_MAX_ERROR_BODY]), words=words)
+        return misread(info, self._refusal(response, body[:_MAX_ERROR_BODY]), words=words)
 
     def _refusal(self, response: Answer, body: bytes | None = None) -> Refusal:
         said = finish(response) if body is None else body
@@ -325,7 +316,7 @@ class Session:
             host=self.foreign_host(response.url),
         )
 
-    def read_begin(self, purpose: Purpose, response: Answer) -> bytes:
+    def read_begin(self, info: RequestInfo, response: Answer) -> bytes:
         """The first bytes of a body; the connection lives on if those were all.
 
         Raises:
@@ -334,13 +325,13 @@ class Session:
         try:
             begin = response.read(_MAX_BEGIN)
         except STACK_ERRORS as error:
-            raise RegistryError(fault_of(purpose, error, host=self.foreign_host(response.url))) from None
+            raise RegistryError(fault_of(info, error, host=self.foreign_host(response.url))) from None
         finally:
             response.close()
         current_meter().read += len(begin)
         return begin
 
-    def read(self, purpose: Purpose, response: Answer, *, limit: int) -> bytes:
+    def read(self, info: RequestInfo, response: Answer, *, limit: int) -> bytes:
         """The whole body as it came over the wire, undecoded.
 
         Raises:
@@ -353,17 +344,17 @@ class Session:
                 pieces.append(piece)
                 left -= len(piece)
         except STACK_ERRORS as error:
-            raise RegistryError(fault_of(purpose, error, host=self.foreign_host(response.url))) from None
+            raise RegistryError(fault_of(info, error, host=self.foreign_host(response.url))) from None
         finally:
             current_meter().read += sum(map(len, pieces))
             response.close()
         if left <= 0:
             words = f"the answer has more than {limit} bytes"
-            raise RegistryError(fault_for(purpose, words=words, code="TOO_LARGE"))
+            raise RegistryError(fault_for(info, words=words, code="TOO_LARGE"))
         return b"".join(pieces)
 
 
-def _headers(call: Call) -> dict[str, str | bytes]:
+def _headers(call: Request) -> dict[str, str | bytes]:
     headers: dict[str, str | bytes] = {
         "User-Agent": _USER_AGENT,
         "Accept-Encoding": "identity",

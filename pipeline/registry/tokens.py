@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from pipeline.registry.responses import is_html, parse_json
-from pipeline.registry.session import Call, finish
+from pipeline.registry.session import Request, finish
 from pipeline.settings import MIB
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
-    from pipeline.registry.purpose import Purpose
-    from pipeline.registry.session import Session
+    from pipeline.registry.request_info import RequestInfo
+    from pipeline.registry.session import RegistrySession
 
 Scopes = tuple[str, ...]
 """`repository:<path>:<actions>`, the repository that is written first."""
@@ -95,10 +95,10 @@ class TokenServer:
     """One token server, for one credential and one service."""
 
     def __init__(
-        self, session: Session, purpose: Purpose, credential: Credential, *, realm: str, service: str
+        self, session: RegistrySession, info: RequestInfo, credential: Credential, *, realm: str, service: str
     ) -> None:
         """Ask nothing yet; `realm` is an absolute URL that has been checked."""
-        self._session, self._purpose, self._credential = session, purpose, credential
+        self._session, self._info, self._credential = session, info, credential
         self._realm, self._service = realm, service
 
     def fetch(self, scopes: Scopes) -> Token:
@@ -116,8 +116,8 @@ class TokenServer:
         else:
             response = self._get(scopes)
         if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
-            raise self._session.error(self._purpose, response)
-        body = self._session.read(self._purpose, response, limit=MIB)
+            raise self._session.error(self._info, response)
+        body = self._session.read(self._info, response, limit=MIB)
         answer = parse_json(body)
         fields = answer if isinstance(answer, dict) else {}
         value = fields.get("token") or fields.get("access_token")
@@ -125,7 +125,7 @@ class TokenServer:
             # A body that is neither an object nor a web page may be the token itself: it is not repeated.
             shown = body if fields or is_html(response.headers.get("Content-Type", "")) else b""
             words = "the token server's answer holds no token"
-            raise self._session.misread(self._purpose, response, shown, words=words)
+            raise self._session.misread(self._info, response, shown, words=words)
         life = _life(fields, value)
         return Token(value=value, scopes=scopes, life=life, ends=begun + life - _age(fields, life))
 
@@ -147,8 +147,8 @@ class TokenServer:
 
     def _send(self, method: str, url: str, *, authorization: bytes = b"", body: bytes = b"") -> Answer:
         return self._session.send(
-            Call(
-                purpose=self._purpose,
+            Request(
+                info=self._info,
                 method=method,
                 url=url,
                 headers={"Content-Type": "application/x-www-form-urlencoded"} if body else {},

@@ -17,16 +17,16 @@ from urllib.parse import quote, urlsplit
 
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.registry.faults import fault_for
-from pipeline.registry.purpose import Purpose
+from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import parse_size, parse_uploaded
-from pipeline.registry.session import REDIRECTS, Body, Call, finish
+from pipeline.registry.session import REDIRECTS, Body, Request, finish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.http.transport import Answer, Pieces
     from pipeline.model.reference import Repository
-    from pipeline.registry.exchange import Exchange
+    from pipeline.registry.authenticated import AuthenticatedClient
 
 _COMMIT_POLLS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Seconds between questions after a 202, 60 in all."""
@@ -45,7 +45,13 @@ class Upload:
     """
 
     def __init__(
-        self, exchange: Exchange, repository: Repository, *, url: str, digest: str, refused: bool = False
+        self,
+        exchange: AuthenticatedClient,
+        repository: Repository,
+        *,
+        url: str,
+        digest: str,
+        refused: bool = False,
     ) -> None:
         """See the class."""
         self._exchange, self._repository, self._digest = exchange, repository, digest
@@ -73,7 +79,7 @@ class Upload:
             ThrottledError: the registry asks for a pause.
         """
         return self._commit(
-            Body(body, self._purpose("upload the blob")), self._range(body, offset) if offset else {}
+            Body(body, self._info("upload the blob")), self._range(body, offset) if offset else {}
         )
 
     def commit(self) -> bool:
@@ -90,9 +96,9 @@ class Upload:
         Raises:
             RegistryError, ThrottledError: the session may or may not live on.
         """
-        purpose = self._purpose("upload a part of the blob")
+        info = self._info("upload a part of the blob")
         headers = self._range(body, offset) if offset is not None else {}
-        call = self._call(purpose, "PATCH", Body(body, purpose), headers)
+        call = self._call(info, "PATCH", Body(body, info), headers)
         response = self._ask(call)
         self._follow(call, response)
         begin = offset or 0
@@ -100,7 +106,7 @@ class Upload:
         has = _taken(said, begin=begin, end=begin + len(body))
         if has > begin + len(body):
             words = f"the registry says that it has {has} bytes, {begin + len(body)} were sent"
-            raise RegistryError(fault_for(purpose, words=words, code="SIZE_INVALID", retryable=True))
+            raise RegistryError(fault_for(info, words=words, code="SIZE_INVALID", retryable=True))
         return has
 
     def ask_offset(self, *, least: int, most: int) -> int | None:
@@ -116,7 +122,7 @@ class Upload:
         Raises:
             RegistryError: no answer came, or one that says nothing of the session (5xx).
         """
-        call = self._call(self._purpose("go on with the upload of the blob"), "GET", b"", {})
+        call = self._call(self._info("go on with the upload of the blob"), "GET", b"", {})
         try:
             response = self._ask(call)
         except ThrottledError:
@@ -137,24 +143,26 @@ class Upload:
 
         It may take seconds, never more: nobody depends on it.
         """
-        call = self._call(self._purpose("cancel the upload of the blob"), "DELETE", b"", {})
+        call = self._call(self._info("cancel the upload of the blob"), "DELETE", b"", {})
         with suppress(RegistryError):
             self._ask(replace(call, patience=_CANCEL_TAKES))
             return True
         return False
 
-    def _purpose(self, verb: str) -> Purpose:
-        return Purpose(operation=f"{verb} {self._digest}", kind="send", repository=self._repository)
+    def _info(self, verb: str) -> RequestInfo:
+        return RequestInfo(operation=f"{verb} {self._digest}", kind="send", repository=self._repository)
 
     @staticmethod
     def _range(body: Pieces, offset: int) -> dict[str, str]:
         return {"Content-Range": f"{offset}-{offset + len(body) - 1}"}
 
-    def _call(self, purpose: Purpose, method: str, body: bytes | Body, headers: Mapping[str, str]) -> Call:
+    def _call(
+        self, info: RequestInfo, method: str, body: bytes | Body, headers: Mapping[str, str]
+    ) -> Request:
         content = {"Content-Type": "application/octet-stream"} if method in ("PUT", "PATCH") else {}
         patience = self._exchange.settings.timeouts.commit if content else 0.0
-        return Call(
-            purpose=purpose,
+        return Request(
+            info=info,
             method=method,
             url=self.url,
             headers=content | dict(headers),
@@ -162,34 +170,34 @@ class Upload:
             patience=patience,
         )
 
-    def _ask(self, call: Call) -> Answer:
+    def _ask(self, call: Request) -> Answer:
         """Send it once, read the answer to its end, and see that it did not come too early."""
         response = self._exchange.ask(call, once=True)
         finish(response)
         if isinstance(call.body, Body) and not call.body.complete:
             words = "the registry said that all is well before it had all"
-            raise RegistryError(fault_for(call.purpose, words=words, code="CONNECTION_LOST", retryable=True))
+            raise RegistryError(fault_for(call.info, words=words, code="CONNECTION_LOST", retryable=True))
         return response
 
-    def _follow(self, call: Call, response: Answer) -> None:
+    def _follow(self, call: Request, response: Answer) -> None:
         """Take the session's newest address; some answers have none."""
         self.url = self._exchange.locate(call, response) or self.url
 
     def _commit(self, body: bytes | Body, headers: Mapping[str, str]) -> bool:
-        purpose = self._purpose("upload the blob")
-        call = self._call(purpose, "PUT", body, headers)
+        info = self._info("upload the blob")
+        call = self._call(info, "PUT", body, headers)
         query = f"{'&' if urlsplit(self.url).query else '?'}digest={quote(self._digest, safe='')}"
         response = self._ask(replace(call, url=self.url + query))
         if response.status_code == HTTPStatus.ACCEPTED:
-            self._await_commit(purpose, self._digest)
+            self._await_commit(info, self._digest)
             return False
-        return confirms(purpose, response, digest=self._digest)
+        return confirms(info, response, digest=self._digest)
 
-    def _await_commit(self, purpose: Purpose, digest: str) -> None:
+    def _await_commit(self, info: RequestInfo, digest: str) -> None:
         """A 202 means that the registry still works on it: ask until the blob is there."""
         url = f"/v2/{self._repository.path}/blobs/{digest}"
-        head = Call(
-            purpose=Purpose(operation=purpose.operation, kind="read", repository=self._repository),
+        head = Request(
+            info=RequestInfo(operation=info.operation, kind="read", repository=self._repository),
             method="HEAD",
             url=url,
             follow=False,
@@ -201,7 +209,7 @@ class Upload:
                 return
             time.sleep(wait)
         words = "the registry took the blob, but does not show it after 60 s"
-        raise RegistryError(fault_for(purpose, words=words, code="TIMEOUT", retryable=True))
+        raise RegistryError(fault_for(info, words=words, code="TIMEOUT", retryable=True))
 
 
 def _taken(said: int | None, *, begin: int, end: int) -> int:
@@ -215,7 +223,7 @@ def _taken(said: int | None, *, begin: int, end: int) -> int:
     return 0 if said == 1 < end else said
 
 
-def confirms(purpose: Purpose, response: Answer, *, digest: str) -> bool:
+def confirms(info: RequestInfo, response: Answer, *, digest: str) -> bool:
     """Whether the answer names the digest of what was stored; another algorithm's digest says nothing.
 
     Raises:
@@ -227,5 +235,5 @@ def confirms(purpose: Purpose, response: Answer, *, digest: str) -> bool:
     if stored != digest:
         words = f"the registry stored it as {stored}"
         hint = "a registry or proxy that rewrites content cannot hold exact copies"
-        raise RegistryError(fault_for(purpose, words=words, code="DIGEST_MISMATCH", hint=hint))
+        raise RegistryError(fault_for(info, words=words, code="DIGEST_MISMATCH", hint=hint))
     return True

@@ -103,7 +103,7 @@ class Failure:
 
 
 @dataclass(slots=True, kw_only=True)
-class Group:
+class CauseGroup:
     """All failures of one cause."""
 
     side: str
@@ -183,9 +183,9 @@ def from_rule(rule: Rule, destinations: tuple[str, ...], fault: Fault) -> Failur
     )
 
 
-def group(failures: Iterable[Failure]) -> tuple[Group, ...]:
+def group(failures: Iterable[Failure]) -> tuple[CauseGroup, ...]:
     """The causes, most failures first; what is held does not grow with the number of failures."""
-    found: dict[tuple[str, str, int, str, str], Group] = {}
+    found: dict[tuple[str, str, int, str, str], CauseGroup] = {}
     for failure in failures:
         key = (failure.side, failure.registry, failure.status, failure.code, failure.hint)
         if key not in found and len(found) >= _MOST:
@@ -194,7 +194,7 @@ def group(failures: Iterable[Failure]) -> tuple[Group, ...]:
         if entry is None:
             side, registry, status, code, hint = key
             retryable = failure.retryable and code != "OTHER"
-            entry = found[key] = Group(
+            entry = found[key] = CauseGroup(
                 side=side, registry=registry, status=status, code=code, hint=hint, retryable=retryable
             )
         entry.images += not failure.is_rule
@@ -204,7 +204,7 @@ def group(failures: Iterable[Failure]) -> tuple[Group, ...]:
     return tuple(sorted(found.values(), key=lambda each: -each.count))
 
 
-def entries(one: Group) -> Iterator[tuple[str, tuple[str, ...]]]:
+def entries(one: CauseGroup) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The examples of a cause as entries of a rules file, each source once."""
     rules: dict[str, dict[str, None]] = {}
     for failure in one.examples:

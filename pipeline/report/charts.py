@@ -11,12 +11,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pipeline.model.units import format_duration, format_size
-from pipeline.report.history import PHASES
+from pipeline.observe.history import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pipeline.report.history import Held, History, Sample
+    from pipeline.observe.history import PauseRecord, RunHistory, Sample
 
 WIDTH, HEIGHT = 1000, 200
 _POINTS = 150
@@ -62,7 +62,7 @@ class Chart:
     is_area: bool
 
 
-def images_over_time(history: History) -> Chart | None:
+def images_over_time(history: RunHistory) -> Chart | None:
     """How many images had come to their end, stacked by how; None: the run was too short for a picture."""
     samples = history.curve.samples
     if len(samples) < _LEAST:
@@ -93,7 +93,7 @@ def images_over_time(history: History) -> Chart | None:
     )
 
 
-def bytes_over_time(history: History) -> Chart | None:
+def bytes_over_time(history: RunHistory) -> Chart | None:
     """Bytes read and written a second; None: the run was too short for a picture, or moved nothing."""
     every = max(1, len(history.curve.samples) // _POINTS)
     samples = [*history.curve.samples[:-1:every], history.curve.samples[-1]]
@@ -115,7 +115,7 @@ def bytes_over_time(history: History) -> Chart | None:
     )
 
 
-def time_spent(history: History) -> tuple[Band, ...]:
+def time_spent(history: RunHistory) -> tuple[Band, ...]:
     """One bar: what each moment of the run went into."""
     total = sum(history.phases.values())
     found = []
@@ -155,7 +155,7 @@ def _scaled(samples: Sequence[Sample], values: Sequence[float], top: float) -> l
     ]
 
 
-def _bands(held: Mapping[str, Held], total: float) -> tuple[Band, ...]:
+def _bands(held: Mapping[str, PauseRecord], total: float) -> tuple[Band, ...]:
     """The pauses of all registries; a short one is still to be seen."""
     return tuple(
         Band(

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.log import printable
 from pipeline.model.units import format_count, format_duration, format_size
+from pipeline.outputs.image_lists import rules_text
 from pipeline.report.causes import entries
 from pipeline.report.charts import HEIGHT, WIDTH, bytes_over_time, images_over_time, time_spent
-from pipeline.report.files import rules_text
 from pipeline.report.summary import command, verdict
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import jinja2
 
     from pipeline.model.facts import ImageRow
-    from pipeline.report.history import History
+    from pipeline.observe.history import RunHistory
     from pipeline.report.summary import Summary
 
 _TEMPLATE = "page.html.jinja"
@@ -61,7 +61,7 @@ def count_rules(rules: Mapping[int, RuleCounts], rows: Iterable[ImageRow]) -> No
 
 def page(
     summary: Summary,
-    history: History,
+    history: RunHistory,
     *,
     rules: Sequence[RuleCounts],
     settings: Sequence[tuple[str, str]],

@@ -12,8 +12,8 @@ from pipeline.model.units import format_count, format_duration, format_size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.report.causes import Group
-    from pipeline.report.latency import Latency
+    from pipeline.observe.latency import Latency
+    from pipeline.report.causes import CauseGroup
 
 SCHEMA = 1
 """Version of the JSON object: fields may be added under it, none changes its meaning."""
@@ -72,7 +72,7 @@ class Summary:
     rewritten: int = 0
     """Indexes that the platform filter gave a new digest."""
     pauses: tuple[Pause, ...] = ()
-    causes: tuple[Group, ...] = ()
+    causes: tuple[CauseGroup, ...] = ()
     notes: tuple[str, ...] = ()
     """Further lines: what else is to be known."""
     again: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ def command(summary: Summary) -> str:
     return shlex.join(summary.again)
 
 
-def cause_lines(causes: tuple[Group, ...]) -> list[str]:
+def cause_lines(causes: tuple[CauseGroup, ...]) -> list[str]:
     """Why images and rules failed, for a person."""
     lines = [line for cause in causes[:_SHOWN] for line in _cause(cause)]
     more = sum(cause.count for cause in causes[_SHOWN:])
@@ -161,7 +161,7 @@ def _waits(summary: Summary) -> list[str]:
     return lines
 
 
-def _cause(cause: Group) -> list[str]:
+def _cause(cause: CauseGroup) -> list[str]:
     """A cause: what and how often, an example, the registry's words, what to do."""
     example = cause.examples[0]
     return [
@@ -172,13 +172,13 @@ def _cause(cause: Group) -> list[str]:
     ]
 
 
-def cause_counts(cause: Group) -> list[str]:
+def cause_counts(cause: CauseGroup) -> list[str]:
     """`2 images`, `1 rule`: those that there are."""
     counts = [format_count(cause.images, "image")] * bool(cause.images)
     return counts + [format_count(cause.rules, "rule")] * bool(cause.rules)
 
 
-def such_as(cause: Group) -> str:
+def such_as(cause: CauseGroup) -> str:
     """What goes before its example: nothing where there is no other."""
     return "such as " if cause.count > 1 else ""
 
@@ -230,7 +230,7 @@ def as_object(summary: Summary) -> dict[str, Any]:
     }
 
 
-def cause_object(cause: Group) -> dict[str, Any]:
+def cause_object(cause: CauseGroup) -> dict[str, Any]:
     """A cause for a program."""
     return {
         "cause": cause.title,

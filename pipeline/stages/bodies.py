@@ -34,7 +34,7 @@ class Digester(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Checkpoint:
     """A place in a blob, and the digest of what stands before it."""
 
     offset: int
@@ -42,13 +42,13 @@ class Mark:
     """None: another process read what stands before, and only the registry can tell the digest of all."""
 
     @staticmethod
-    def start(digest: str) -> Mark:
+    def start(digest: str) -> Checkpoint:
         """The beginning of the blob with that digest."""
-        return Mark(0, hashlib.new(digest.partition(":")[0]))
+        return Checkpoint(0, hashlib.new(digest.partition(":")[0]))
 
-    def copy(self) -> Mark:
+    def copy(self) -> Checkpoint:
         """The same place, for a second reading from there."""
-        return Mark(self.offset, self.running.copy() if self.running else None)
+        return Checkpoint(self.offset, self.running.copy() if self.running else None)
 
 
 class CheckedBlob:
@@ -71,7 +71,7 @@ class CheckedBlob:
         *,
         blob: Descriptor,
         size: int,
-        begin: Mark,
+        begin: Checkpoint,
         source: Repository,
         moved: Callable[[int], None],
     ) -> None:
@@ -87,9 +87,9 @@ class CheckedBlob:
         """Bytes that have not been handed out."""
         return self.size - self.offset
 
-    def mark(self) -> Mark:
+    def mark(self) -> Checkpoint:
         """Where it stands."""
-        return Mark(self.offset, self._running).copy()
+        return Checkpoint(self.offset, self._running).copy()
 
     def part(self, count: int) -> Part:
         """The next `count` bytes, to be read once and before any other part."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryError, ThrottledError
 from pipeline.model.manifest import IMAGE_CONFIG_TYPES, config_platform, parse
-from pipeline.model.messages import Got, Looked
+from pipeline.model.messages import ManifestFetched, ManifestsHeaded
 from pipeline.model.reference import Reference
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from pipeline.errors import Side
     from pipeline.model.manifest import Descriptor, Manifest
-    from pipeline.model.messages import Found, Look, Read
+    from pipeline.model.messages import FetchManifest, HeadManifests, ManifestHead
     from pipeline.model.platform import Platform
-    from pipeline.stages.context import Context
+    from pipeline.stages.context import StageContext
 
-    Ask = Callable[[], Found | Fault | None]
+    Ask = Callable[[], ManifestHead | Fault | None]
 
 
-def look(task: Look, context: Context) -> Looked:
+def head_manifests(task: HeadManifests, context: StageContext) -> ManifestsHeaded:
     """HEAD the source and each destination; a fault of one side is part of the answer.
 
     All at once where they are far away; else one after the other, and none after a source that is not there.
@@ -35,18 +35,18 @@ def look(task: Look, context: Context) -> Looked:
     """
     there: list[Ask] = [partial(_head, place, "destination", context) for place in task.destinations]
     if task.source is None:
-        return Looked(key=task.key, source=None, destinations=tuple(ask() for ask in there))
+        return ManifestsHeaded(key=task.key, source=None, destinations=tuple(ask() for ask in there))
     source: Ask = partial(_source, task.source, context)
     if any(context.together.pays(place.repository.registry) for place in task.destinations):
         found, *others = context.together.run([source, *there])
-        return Looked(key=task.key, source=found, destinations=tuple(others))
+        return ManifestsHeaded(key=task.key, source=found, destinations=tuple(others))
     found = source()
     if isinstance(found, Fault):
-        return Looked(key=task.key, source=found, destinations=tuple(None for _ in there))
-    return Looked(key=task.key, source=found, destinations=tuple(ask() for ask in there))
+        return ManifestsHeaded(key=task.key, source=found, destinations=tuple(None for _ in there))
+    return ManifestsHeaded(key=task.key, source=found, destinations=tuple(ask() for ask in there))
 
 
-def _source(reference: Reference, context: Context) -> Found | Fault:
+def _source(reference: Reference, context: StageContext) -> ManifestHead | Fault:
     found = _head(reference, "source", context)
     if isinstance(found, Fault):
         return found
@@ -57,7 +57,7 @@ def _source(reference: Reference, context: Context) -> Found | Fault:
     return found
 
 
-def _head(reference: Reference, side: Side, context: Context) -> Found | Fault | None:
+def _head(reference: Reference, side: Side, context: StageContext) -> ManifestHead | Fault | None:
     registry = reference.repository.registry
     client = context.clients.at(registry, push=side == "destination")
     sure = side == "source"
@@ -81,7 +81,7 @@ def _wrong(source: Reference, code: str, words: str) -> Fault:
     )
 
 
-def read(task: Read, context: Context) -> Got:
+def fetch_manifest(task: FetchManifest, context: StageContext) -> ManifestFetched:
     """GET one manifest by digest, check its digest, take it apart; with its platform where asked for.
 
     Bytes that do not match are asked for once more, on a new connection.
@@ -101,17 +101,17 @@ def read(task: Read, context: Context) -> Got:
         raise RegistryError(_fault(task, code=wrong, words=str(error))) from error
     except RegistryError as error:
         raise error.on(task.side) from error
-    return Got(key=task.key, manifest=manifest)
+    return ManifestFetched(key=task.key, manifest=manifest)
 
 
-def _get(task: Read, context: Context, *, fresh: bool) -> Manifest:
+def _get(task: FetchManifest, context: StageContext, *, fresh: bool) -> Manifest:
     client = context.clients.at(task.repository.registry, push=task.side == "destination")
     reference = Reference(task.repository, task.digest)
     content, content_type = client.get_manifest(reference, limit=MAX_MANIFEST, fresh=fresh)
     return parse(content, content_type, task.digest)
 
 
-def _fault(task: Read, *, code: str, words: str) -> Fault:
+def _fault(task: FetchManifest, *, code: str, words: str) -> Fault:
     return Fault(
         operation=f"read the manifest {task.digest}",
         side=task.side,
@@ -122,7 +122,7 @@ def _fault(task: Read, *, code: str, words: str) -> Fault:
     )
 
 
-def _platform(task: Read, blobs: tuple[Descriptor, ...], context: Context) -> Platform | None:
+def _platform(task: FetchManifest, blobs: tuple[Descriptor, ...], context: StageContext) -> Platform | None:
     """The platform that a single image's config states; artifacts have none."""
     config = next((blob for blob in blobs if blob.media_type in IMAGE_CONFIG_TYPES), None)
     if config is None:

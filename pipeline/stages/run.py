@@ -7,31 +7,40 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError, ThrottledError
-from pipeline.model.messages import Cost, Expand, Failed, Look, Move, Put, Read, Throttled
+from pipeline.model.messages import (
+    CopyBlob,
+    Cost,
+    FetchManifest,
+    HeadManifests,
+    ListTags,
+    PushManifest,
+    TaskFailed,
+    Throttled,
+)
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
-from pipeline.stages import foresee, prove, transfer
-from pipeline.stages.context import Context
-from pipeline.stages.expand import expand
-from pipeline.stages.resolve import look, read
-from pipeline.stages.together import Together
+from pipeline.stages import copy, plan, verify
+from pipeline.stages.context import StageContext
+from pipeline.stages.list_tags import list_tags
+from pipeline.stages.parallel import ParallelRequests
+from pipeline.stages.resolve import fetch_manifest, head_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipeline.config.credentials import Keyring
-    from pipeline.model.messages import Outcome, Session, Task
+    from pipeline.model.messages import Outcome, Task, UploadCheckpoint
 
-    Runner = Callable[[Task, Callable[[int], None], Callable[[Session | None], None]], Outcome]
+    Runner = Callable[[Task, Callable[[int], None], Callable[[UploadCheckpoint | None], None]], Outcome]
     from pipeline.settings import Aim, Settings
 
-    Mover = Callable[[Move, Context], Outcome]
-    Putter = Callable[[Put, Context], Outcome]
+    Mover = Callable[[CopyBlob, StageContext], Outcome]
+    Putter = Callable[[PushManifest, StageContext], Outcome]
 
 _TRANSFER: Mapping[Aim, tuple[Mover, Putter]] = {
-    "copy": (transfer.move, transfer.put),
-    "plan": (foresee.move, foresee.put),
-    "verify": (prove.move, prove.put),
+    "copy": (copy.copy_blob, copy.push_manifest),
+    "plan": (plan.copy_blob, plan.push_manifest),
+    "verify": (verify.copy_blob, verify.push_manifest),
 }
 """What is done with blobs and manifests: nothing else differs between a run, its plan and its proof."""
 
@@ -48,12 +57,16 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
         a registry has confirmed of an upload.
     """
     clients = Clients(settings, keyring.find, keyring.forget)
-    together = Together()
+    together = ParallelRequests()
 
-    def run(task: Task, moved: Callable[[int], None], kept: Callable[[Session | None], None]) -> Outcome:
+    def run(
+        task: Task, moved: Callable[[int], None], kept: Callable[[UploadCheckpoint | None], None]
+    ) -> Outcome:
         began = time.monotonic()
         with metering(timed=settings.timed, debug=settings.debug) as meter:
-            context = Context(clients=clients, settings=settings, together=together, moved=moved, kept=kept)
+            context = StageContext(
+                clients=clients, settings=settings, together=together, moved=moved, kept=kept
+            )
             outcome = _answer(task, context)
         cost = Cost(
             requests=tuple(meter.requests.items()),
@@ -70,21 +83,21 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
     return run
 
 
-def _answer(task: Task, context: Context) -> Outcome:
+def _answer(task: Task, context: StageContext) -> Outcome:
     move, put = _TRANSFER[context.settings.aim]
     try:
         match task:
-            case Expand():
-                return expand(task, context)
-            case Look():
-                return look(task, context)
-            case Read():
-                return read(task, context)
-            case Move():
+            case ListTags():
+                return list_tags(task, context)
+            case HeadManifests():
+                return head_manifests(task, context)
+            case FetchManifest():
+                return fetch_manifest(task, context)
+            case CopyBlob():
                 return move(task, context)
-            case Put():
+            case PushManifest():
                 return put(task, context)
     except ThrottledError as error:
         return Throttled(key=task.key, fault=error.fault, delay=error.delay, asked=error.asked)
     except RegistryError as error:
-        return Failed(key=task.key, fault=error.fault, refused=error.refused)
+        return TaskFailed(key=task.key, fault=error.fault, refused=error.refused)

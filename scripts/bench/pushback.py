@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from scripts.bench.report import judged
-from tests.unit.flow.simulation import Server, Simulation
+from tests.unit.scheduler.simulation import Server, Simulation
 
 if TYPE_CHECKING:
-    from tests.unit.flow.simulation import Ran
+    from tests.unit.scheduler.simulation import Ran
 
 TAGS = 3_000
 _AT_DESTINATION = 11

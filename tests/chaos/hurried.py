@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline import cli, job, settings
+from pipeline import settings
+from pipeline.cli import main
+from pipeline.commands import job
 from pipeline.engine import supervisor
 from pipeline.engine.local import handle, pool
-from pipeline.model.flow import backoff
 from pipeline.registry import faults, upload
+from pipeline.scheduler import backoff
 from tests.e2e.small import replace_in
 
 # Here and not below, since workers import this module under another name.
@@ -36,4 +38,4 @@ if __name__ == "__main__":
     replace_in(supervisor, _LOOK_EVERY=0.3)
     replace_in(pool, _LOOK_EVERY=0.3, _SUSPENDED=2.0)
     replace_in(handle, _ABORT_TAKES=0.3)
-    cli.run()
+    main.run()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.records import Records
+from pipeline.records.store import Records
 from tests.chaos.expect import Pair, Place
 from tests.chaos.mishaps import Mishaps
 from tests.chaos.watch import Watched

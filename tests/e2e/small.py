@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline import job
-from pipeline.cli import run
+from pipeline.cli.main import run
+from pipeline.commands import job
 from pipeline.settings import Settings, Uploads
 
 if TYPE_CHECKING:

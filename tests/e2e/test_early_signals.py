@@ -66,7 +66,7 @@ def test_each_moment(command: Command, event: str, name: str, number: signal.Sig
     )
 
 
-@pytest.mark.parametrize("moment", [("import", "pipeline.cli"), ("open", "images.json")])
+@pytest.mark.parametrize("moment", [("import", "pipeline.cli.main"), ("open", "images.json")])
 def test_nohup(command: Command, moment: tuple[str, str]) -> None:
     """A hangup that was ignored before is ignored from the first moment on."""
     command.rules({})

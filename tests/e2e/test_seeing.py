@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.command import wait_for
 from tests.registry.content import image, layer
 from tests.registry.faults import Drip, Fault, Reply, Stall
-from tests.unit.progress.screen import Screen
+from tests.unit.observe.screen import Screen
 
 if TYPE_CHECKING:
     from tests.e2e.command import Command

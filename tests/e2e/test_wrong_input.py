@@ -198,7 +198,7 @@ def test_legacy_file_and_spellings(command: Command, scripted: Scripted) -> None
 def test_help_imports_little() -> None:
     """--help fits 80 columns and imports neither requests nor any other package of ours."""
     code = (
-        "import sys\nfrom pipeline.cli import main\n"
+        "import sys\nfrom pipeline.cli.main import main\n"
         "try:\n    main(['--help'], {})\nexcept SystemExit:\n    pass\n"
         "print(sorted({'requests', 'urllib3', 'structlog', 'yaml', 'diskcache', 're2', 'asyncio'}"
         " & sys.modules.keys()))"

@@ -12,8 +12,20 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.model.messages import Expand, Found, Got, Look, Looked, Move, Moved, Page, Put, Read, Stored
-from tests.unit.flow.world import digest, image, manifest
+from pipeline.model.messages import (
+    BlobCopied,
+    CopyBlob,
+    FetchManifest,
+    HeadManifests,
+    ListTags,
+    ManifestFetched,
+    ManifestHead,
+    ManifestPushed,
+    ManifestsHeaded,
+    PushManifest,
+    TagsListed,
+)
+from tests.unit.scheduler.world import digest, image, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +51,7 @@ def make(settings: Settings, keyring: object) -> Runner:
         return True
 
     def run(task: Task, _moved: Callable[[int], None], _kept: object) -> Outcome:
-        if isinstance(task, Look) and task.source is not None:
+        if isinstance(task, HeadManifests) and task.source is not None:
             tag = task.source.name
             if tag == "die" or (tag.startswith("die-once") and first(tag)):
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -60,17 +72,19 @@ def answer(task: Task) -> Outcome:
     """What is right."""
     content = image("one")
     match task:
-        case Expand(side="destination"):
-            return Page(key=task.key, tags=(), missing=True)
-        case Expand():
-            return Page(key=task.key, tags=TAGS)
-        case Look():
+        case ListTags(side="destination"):
+            return TagsListed(key=task.key, tags=(), missing=True)
+        case ListTags():
+            return TagsListed(key=task.key, tags=TAGS)
+        case HeadManifests():
             kind = json.loads(content)["mediaType"]
-            found = Found(digest=digest(content), media_type=kind)
-            return Looked(key=task.key, source=found, destinations=tuple(None for _ in task.destinations))
-        case Read():
-            return Got(key=task.key, manifest=manifest(content))
-        case Move():
-            return Moved(key=task.key, how="uploaded")
-        case Put():
-            return Stored(key=task.key)
+            found = ManifestHead(digest=digest(content), media_type=kind)
+            return ManifestsHeaded(
+                key=task.key, source=found, destinations=tuple(None for _ in task.destinations)
+            )
+        case FetchManifest():
+            return ManifestFetched(key=task.key, manifest=manifest(content))
+        case CopyBlob():
+            return BlobCopied(key=task.key, how="uploaded")
+        case PushManifest():
+            return ManifestPushed(key=task.key)

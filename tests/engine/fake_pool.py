@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.engine.pool import Message
-    from pipeline.model.messages import Kept, Progress, Stage, Task
+    from pipeline.model.messages import BytesMoved, Stage, Task, UploadProgress
 
-    Answer = Callable[[Task], list[Outcome | Progress | Kept]]
+    Answer = Callable[[Task], list[Outcome | BytesMoved | UploadProgress]]
     """What a worker says of a task as soon as it has it; without an Outcome the task runs on."""
 
 
@@ -103,7 +103,7 @@ class FakePool:
                 for answer in self._answer(task):
                     self.say(worker.view, answer)
 
-    def say(self, view: WorkerView, answer: Outcome | Progress | Kept) -> None:
+    def say(self, view: WorkerView, answer: Outcome | BytesMoved | UploadProgress) -> None:
         """Have a worker say something of a task that it has."""
         worker = self._workers[view.stage]
         if isinstance(answer, Outcome):

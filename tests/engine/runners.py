@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.engine.local.queues import MAX_MESSAGE
 from pipeline.log import Event
 from pipeline.model.manifest import Manifest
-from pipeline.model.messages import Got, Outcome, Read, Stored, Task
+from pipeline.model.messages import FetchManifest, ManifestFetched, ManifestPushed, Outcome, Task
 from pipeline.model.reference import Repository
 from pipeline.settings import MAX_MANIFEST, Settings
 
@@ -25,9 +25,9 @@ BROKEN = "tests.engine.runners:make_nothing"
 BIG = "sha256:big"
 
 
-def ask(word: str) -> Read:
+def ask(word: str) -> FetchManifest:
     """A task that makes the plain runner do what `word` says."""
-    return Read(repository=Repository("registry.test", "a"), digest=word)
+    return FetchManifest(repository=Repository("registry.test", "a"), digest=word)
 
 
 def manifest(size: int) -> Manifest:
@@ -40,14 +40,15 @@ def make_plain(_settings: Settings, _keyring: object) -> Runner:
     pair = threading.Barrier(2)
 
     def run(task: Task, moved: Callable[[int], None], _kept: object) -> Outcome:
-        assert isinstance(task, Read)
+        assert isinstance(task, FetchManifest)
         match task.digest.partition(" ")[0]:
             case "big":
-                return Got(key=task.key, manifest=manifest(MAX_MANIFEST))
+                return ManifestFetched(key=task.key, manifest=manifest(MAX_MANIFEST))
             case "huge":
-                return Got(key=task.key, manifest=manifest(MAX_MESSAGE + 1))
+                return ManifestFetched(key=task.key, manifest=manifest(MAX_MESSAGE + 1))
             case "odd":
-                return Stored(key=task.key, events=(Event(name="odd", message="", fields={"odd": run}),))  # type: ignore[dict-item] # what pickle refuses
+                odd = Event(name="odd", message="", fields={"odd": run})  # type: ignore[dict-item] # what pickle refuses
+                return ManifestPushed(key=task.key, events=(odd,))
             case "pair":
                 pair.wait(timeout=30)
             case "move":
@@ -65,7 +66,7 @@ def make_plain(_settings: Settings, _keyring: object) -> Runner:
                 os._exit(3)
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
-        return Stored(key=task.key)
+        return ManifestPushed(key=task.key)
 
     return run
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.engine.local.forking import context
 from pipeline.engine.local.process import stop_all
 from pipeline.engine.signals import Signals
-from pipeline.model.messages import Progress, Stored
+from pipeline.model.messages import BytesMoved, ManifestPushed
 from tests.engine.harness import hear_out, listen, start
 from tests.engine.runners import ask
 
@@ -32,7 +32,7 @@ def be_killed(ctx: Context) -> None:
     workers = [start(ctx, name=f"resolve-{number}") for number in range(3)]
     for worker in workers:
         worker.inbox.send(ask("move"))
-        listen(worker, lambda heard: any(isinstance(answer, Progress) for answer in heard))
+        listen(worker, lambda heard: any(isinstance(answer, BytesMoved) for answer in heard))
     servers = [forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid]  # type: ignore[attr-defined] # typeshed leaves them out
     say([worker.pid for worker in workers] + [pid for pid in servers if pid is not None])
     sys.stdin.read()
@@ -45,7 +45,7 @@ def be_interrupted(ctx: Context) -> None:
         workers = [start(ctx, name=f"resolve-{number}") for number in range(3)]
         for worker in workers:
             worker.inbox.send(ask("echo"))
-            listen(worker, lambda heard: any(isinstance(answer, Stored) for answer in heard))
+            listen(worker, lambda heard: any(isinstance(answer, ManifestPushed) for answer in heard))
         say("ready")
         sys.stdin.read()
         say([stop_all(workers, timeout=10.0), bool(signals.read())])
@@ -55,7 +55,7 @@ def abort(ctx: Context) -> None:
     """Abort a worker that hangs."""
     worker = start(ctx)
     worker.inbox.send(ask("move"))
-    listen(worker, lambda heard: Progress(key=ask("move").key, sent=7) in heard)
+    listen(worker, lambda heard: BytesMoved(key=ask("move").key, sent=7) in heard)
     worker.abort()
     hear_out(worker)
     say(worker.reap(10.0))

@@ -11,16 +11,16 @@ from unittest.mock import MagicMock
 import pytest
 
 from pipeline.engine.local import pool as local
-from pipeline.engine.local.handle import Handle
+from pipeline.engine.local.handle import WorkerHandle
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.pool import Broken, Gone, Joined
 from pipeline.errors import MachineError
-from pipeline.model.messages import Expand, Put
+from pipeline.model.messages import ListTags, PushManifest
 from pipeline.model.reference import Reference, parse_repository
 from pipeline.settings import MIB, Settings
 from tests.engine.runners import PLAIN
 from tests.engine.test_pool import gone, hear
-from tests.unit.flow.world import MIRROR
+from tests.unit.scheduler.world import MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,16 +34,17 @@ def pool() -> Iterator[LocalPool]:
     made.dismiss(timeout=0.0)
 
 
-def put(path: str, tag: str = "v1", content: bytes = b"") -> Put:
+def put(path: str, tag: str = "v1", content: bytes = b"") -> PushManifest:
     """A task of the stage that may have several workers."""
     place = Reference(parse_repository(f"{MIRROR}/{path}"), tag)
-    return Put(destination=place, media_type="", digest="", content=content)
+    return PushManifest(destination=place, media_type="", digest="", content=content)
 
 
-def workers(count: int) -> list[Handle]:
+def workers(count: int) -> list[WorkerHandle]:
     """Workers of that stage, without processes."""
     return [
-        Handle(MagicMock(pid=number, **{"inbox.broken": False}), "transfer", 0.0) for number in range(count)
+        WorkerHandle(MagicMock(pid=number, **{"inbox.broken": False}), "transfer", 0.0)
+        for number in range(count)
     ]
 
 
@@ -85,7 +86,7 @@ def test_worker_that_knows_the_repository(pool: LocalPool, monkeypatch: pytest.M
 def test_next_stage_is_started_ahead(pool: LocalPool) -> None:
     """The worker that resolves is started while the first one still expands, and once."""
     for page in ("", "2"):
-        pool.give(Expand(repository=parse_repository(f"{MIRROR}/a"), page=page, count=1), 0.0)
+        pool.give(ListTags(repository=parse_repository(f"{MIRROR}/a"), page=page, count=1), 0.0)
         pool.flush(0.0)
 
         assert ["expand", "resolve"] == [worker.stage for worker in pool.roster()]

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.pool import Broken, Gone, Joined, Said
-from pipeline.model.messages import Outcome, Progress, Stored
+from pipeline.model.messages import BytesMoved, ManifestPushed, Outcome
 from pipeline.settings import Settings
 from tests.engine.fake_pool import FakePool
 from tests.engine.harness import PATIENCE, descriptors, wait_until_gone
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pipeline.engine.pool import Message, WorkerPool, WorkerView
-    from pipeline.model.messages import Kept, Task
+    from pipeline.model.messages import Task, UploadProgress
 
 SILENCE = 4.0
 
@@ -88,12 +88,12 @@ class FakeRig:
         return [worker.pid for worker in workers if worker in self.pool.roster()]
 
 
-def _answer(task: Task) -> list[Outcome | Progress | Kept]:  # type: ignore[return] # the words are those of runners.py
+def _answer(task: Task) -> list[Outcome | BytesMoved | UploadProgress]:  # type: ignore[return] # the words are those of runners.py
     match task.key.rpartition("@")[2].partition(" ")[0]:
         case "echo" | "big":
-            return [Stored(key=task.key)]
+            return [ManifestPushed(key=task.key)]
         case "move":
-            return [Progress(key=task.key, sent=7)]
+            return [BytesMoved(key=task.key, sent=7)]
         case "wait":
             return []
 
@@ -147,10 +147,10 @@ def gone(heard: list[Message]) -> list[Gone]:
     return [message for message in heard if isinstance(message, Gone)]
 
 
-def progress(heard: list[Message]) -> list[Progress]:
+def progress(heard: list[Message]) -> list[BytesMoved]:
     """What was said of running tasks."""
     said = [message.answer for message in heard if isinstance(message, Said)]
-    return [answer for answer in said if isinstance(answer, Progress)]
+    return [answer for answer in said if isinstance(answer, BytesMoved)]
 
 
 def test_each_task_ends_once(pool: WorkerPool) -> None:
@@ -179,7 +179,7 @@ def test_bytes_of_a_running_task(pool: WorkerPool) -> None:
 
     heard = hear(pool, progress)
 
-    assert [Progress(key=key, sent=7)] == progress(heard)
+    assert [BytesMoved(key=key, sent=7)] == progress(heard)
     assert {worker.stage for worker in pool.roster()} == {"resolve"}
 
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline.engine.local.forking import context
 from pipeline.engine.local.process import stop_all
 from pipeline.errors import MachineError
-from pipeline.model.messages import Got, Progress, Put, Stored
+from pipeline.model.messages import BytesMoved, ManifestFetched, ManifestPushed, PushManifest
 from pipeline.model.reference import Reference, Repository
 from pipeline.settings import MAX_MANIFEST
 from tests.engine.harness import descriptors, hear_out, listen, of_kind, start, wait_until_gone
@@ -45,7 +45,7 @@ class TestDeath:
         os.kill(dead.pid, signal.SIGKILL)
         hear_out(dead)
         alive.inbox.send(ask("echo"))
-        assert len(of_kind(listen(alive, has(Stored)), Stored)) == 1
+        assert len(of_kind(listen(alive, has(ManifestPushed)), ManifestPushed)) == 1
 
     def test_last_answers(self, begin: Begin, any_context: Context) -> None:
         """What a worker answered before it was killed is read before the end of its outbox."""
@@ -53,7 +53,9 @@ class TestDeath:
         for word in ("echo 1", "echo 2", "die", "echo 3"):
             worker.inbox.send(ask(word))
         heard = hear_out(worker)
-        assert [ask("echo 1").key, ask("echo 2").key] == [stored.key for stored in of_kind(heard, Stored)]
+        assert [ask("echo 1").key, ask("echo 2").key] == [
+            stored.key for stored in of_kind(heard, ManifestPushed)
+        ]
 
     def test_inbox_of_the_dead(self, begin: Begin) -> None:
         """Sending to a worker that is dead raises nothing and keeps nothing."""
@@ -76,12 +78,12 @@ class TestDeath:
         for _ in range(100):
             heard += worker.outbox.read()
         reference = Reference(Repository("registry.test", "a"), "latest")
-        put = Put(destination=reference, media_type="m", digest="d", content=b"x" * MAX_MANIFEST)
+        put = PushManifest(destination=reference, media_type="m", digest="d", content=b"x" * MAX_MANIFEST)
         worker.inbox.send(put)
-        held_up = (of_kind(heard, Got), worker.outbox.at_end, worker.inbox.pending)
+        held_up = (of_kind(heard, ManifestFetched), worker.outbox.at_end, worker.inbox.pending)
         os.kill(worker.pid, signal.SIGCONT)
         assert held_up == ([], False, True)
-        assert len(of_kind(listen(worker, has(Got)), Got)) == 1
+        assert len(of_kind(listen(worker, has(ManifestFetched)), ManifestFetched)) == 1
 
     def test_stopped_is_killed(self, begin: Begin) -> None:
         """A worker that is stopped can be killed, and half of its answer is dropped."""
@@ -91,7 +93,7 @@ class TestDeath:
         wait_for_bytes(worker)
         os.kill(worker.pid, signal.SIGSTOP)
         worker.kill()
-        assert (of_kind(hear_out(worker), Got), worker.reap(10.0)) == ([], "killed by SIGKILL")
+        assert (of_kind(hear_out(worker), ManifestFetched), worker.reap(10.0)) == ([], "killed by SIGKILL")
 
 
 class TestLeaving:
@@ -100,7 +102,7 @@ class TestLeaving:
         worker = begin(any_context)
         begin(any_context)
         worker.inbox.send(ask("move"))
-        listen(worker, has(Progress))
+        listen(worker, has(BytesMoved))
         worker.inbox.close()
         hear_out(worker)
         assert worker.reap(10.0) == "exit status 0"
@@ -124,7 +126,7 @@ class TestLeaving:
         listen(worker, bool)
         os.kill(worker.pid, number)
         worker.inbox.send(ask("echo"))
-        assert len(of_kind(listen(worker, has(Stored)), Stored)) == 1
+        assert len(of_kind(listen(worker, has(ManifestPushed)), ManifestPushed)) == 1
 
 
 class TestStatus:
@@ -161,7 +163,7 @@ class TestStatus:
         listen(worker, bool)
         kill_fork_server()
         worker.inbox.send(ask("echo"))
-        worked = len(of_kind(listen(worker, has(Stored)), Stored))
+        worked = len(of_kind(listen(worker, has(ManifestPushed)), ManifestPushed))
         os.kill(worker.pid, signal.SIGSTOP)
         status = worker.reap(10.0)
         left = wait_until_gone([worker.pid])

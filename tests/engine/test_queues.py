@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.local.queues import MAX_MESSAGE, AnswerWriter, Inbox, Outbox, TaskReader, Unframer, frame
-from pipeline.model.messages import Answer, Got, Progress, Put, Stored
+from pipeline.model.messages import Answer, BytesMoved, ManifestFetched, ManifestPushed, PushManifest
 from pipeline.model.reference import Reference, Repository
 from pipeline.settings import MAX_MANIFEST
 from tests.engine.runners import ask, manifest
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Ends = tuple[Connection, Connection]
 
 messages = st.lists(
-    st.builds(Progress, key=st.text(), sent=st.integers())
-    | st.builds(Got, key=st.text(), manifest=st.builds(manifest, st.integers(0, 5000)))
+    st.builds(BytesMoved, key=st.text(), sent=st.integers())
+    | st.builds(ManifestFetched, key=st.text(), manifest=st.builds(manifest, st.integers(0, 5000)))
 )
 
 
@@ -38,10 +38,10 @@ def ends() -> Iterator[Ends]:
     writer.close()
 
 
-def big_put() -> Put:
+def big_put() -> PushManifest:
     """The largest task."""
     reference = Reference(Repository("registry.test", "a"), "latest")
-    return Put(destination=reference, media_type="m", digest="d", content=b"x" * MAX_MANIFEST)
+    return PushManifest(destination=reference, media_type="m", digest="d", content=b"x" * MAX_MANIFEST)
 
 
 def cut(stream: bytes, at: list[int]) -> list[bytes]:
@@ -90,7 +90,7 @@ class TestOutbox:
 
     def test_half(self, ends: Ends) -> None:
         """Half a message stays buffered until the other half has come."""
-        outbox, whole = Outbox(ends[0]), Stored(key="a")
+        outbox, whole = Outbox(ends[0]), ManifestPushed(key="a")
         stream = frame(whole)
         os.write(ends[1].fileno(), stream[:9])
         first = outbox.read()
@@ -100,10 +100,10 @@ class TestOutbox:
     def test_end_comes_last(self, ends: Ends) -> None:
         """What was written before the writer closed is read before the end; half a message is dropped."""
         outbox = Outbox(ends[0])
-        os.write(ends[1].fileno(), frame(Stored(key="a")) + frame(Stored(key="b"))[:-1])
+        os.write(ends[1].fileno(), frame(ManifestPushed(key="a")) + frame(ManifestPushed(key="b"))[:-1])
         ends[1].close()
         heard = [(outbox.read(), outbox.at_end) for _ in range(3)]
-        assert [([Stored(key="a")], False), ([], True), ([], True)] == heard
+        assert [([ManifestPushed(key="a")], False), ([], True), ([], True)] == heard
 
     def test_rubbish(self, ends: Ends) -> None:
         """A stream that holds no message ends the queue and says why; the supervisor goes on."""
@@ -155,7 +155,7 @@ class TestAnswerWriter:
 
         def send(name: str) -> None:
             for number in range(20):
-                answers.send(Got(key=f"{name} {number}", manifest=manifest(100_000)))
+                answers.send(ManifestFetched(key=f"{name} {number}", manifest=manifest(100_000)))
 
         threads = [threading.Thread(target=send, args=(name,)) for name in "abcd"]
         for thread in threads:
@@ -165,7 +165,7 @@ class TestAnswerWriter:
             heard += outbox.read()
         for thread in threads:
             thread.join(30.0)
-        keys = [answer.key for answer in heard if isinstance(answer, Got)]
+        keys = [answer.key for answer in heard if isinstance(answer, ManifestFetched)]
         assert {name: [f"{name} {number}" for number in range(20)] for name in "abcd"} == {
             name: [key for key in keys if key.startswith(name)] for name in "abcd"
         }
@@ -175,4 +175,4 @@ class TestAnswerWriter:
         answers = AnswerWriter(ends[1])
         ends[0].close()
         with pytest.raises(BrokenPipeError):
-            answers.send(Stored(key="a"))
+            answers.send(ManifestPushed(key="a"))

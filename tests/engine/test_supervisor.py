@@ -11,12 +11,12 @@ import pytest
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
-from pipeline.model.flow.ledger import Flow
 from pipeline.model.platform import Filter
+from pipeline.scheduler.scheduler import Scheduler
 from pipeline.settings import Settings
 from tests.engine.answers import BROKEN, RUNNER, TAGS
-from tests.unit.flow.memory import MemoryFacts
-from tests.unit.flow.world import MIRROR, SOURCE, rule
+from tests.unit.scheduler.memory import MemoryFacts
+from tests.unit.scheduler.world import MIRROR, SOURCE, rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ class Run:
         """Run it."""
         facts = MemoryFacts()
         facts.run = "run"
-        self.flow = Flow(
+        self.scheduler = Scheduler(
             [rule(self.source, f"{MIRROR}/a")],
             run="run",
             facts=facts,
@@ -64,7 +64,7 @@ class Run:
             now=time.monotonic(),
         )
         self.supervisor = Supervisor(
-            self.flow,
+            self.scheduler,
             settings=self.settings,
             pool=LocalPool(self.settings, self.folder, runner=self.runner),
             store=self.store,
@@ -82,7 +82,7 @@ def test_runs_to_its_end(tmp_path: Path) -> None:
     """All images of a rule are copied by workers of all three stages."""
     run = Run(tmp_path, f"{SOURCE}/a")
 
-    assert (len(TAGS), 0, 0) == (run.flow.counts.copied, run.flow.counts.failed, run.ending.signal)
+    assert (len(TAGS), 0, 0) == (run.scheduler.counts.copied, run.scheduler.counts.failed, run.ending.signal)
     assert len(TAGS) == len(run.named("image.done"))
     assert run.store.flushes > 0
 
@@ -91,7 +91,7 @@ def test_workers_that_die_once(tmp_path: Path) -> None:
     """Tasks whose worker dies are done by the next one."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,die-once-1,die-once-2,v2")
 
-    assert 4 == run.flow.counts.copied
+    assert 4 == run.scheduler.counts.copied
     assert run.named("worker.lost")
 
 
@@ -99,7 +99,7 @@ def test_task_that_kills_its_worker(tmp_path: Path) -> None:
     """A task that kills every worker fails its image, with the exit status in words; the others go on."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,die,v2,v3")
 
-    assert (3, 1) == (run.flow.counts.copied, run.flow.counts.failed)
+    assert (3, 1) == (run.scheduler.counts.copied, run.scheduler.counts.failed)
     (failure,) = run.named("image.failed")
     assert "SIGKILL" in failure.message
     assert "WORKER_DIED" == failure.fields["code"]
@@ -110,7 +110,7 @@ def test_stopped_worker(tmp_path: Path) -> None:
     """A worker that is stopped holds up nothing: it is killed after its silence, and its tasks are done."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=4.0))
 
-    assert 3 == run.flow.counts.copied
+    assert 3 == run.scheduler.counts.copied
     assert 1 == len(run.named("worker.lost"))
 
 
@@ -120,7 +120,7 @@ def test_workers_that_cannot_begin(tmp_path: Path) -> None:
 
     assert run.ending.trouble is not None
     assert "no certificates here" in str(run.ending.trouble)
-    assert not run.flow.finished
+    assert not run.scheduler.finished
 
 
 def test_full_disk(tmp_path: Path) -> None:
@@ -138,10 +138,12 @@ def test_nothing_to_do(tmp_path: Path, retries: int) -> None:
     """A run without rules ends at once, and starts no worker."""
     facts = MemoryFacts()
     settings = Settings(retries=retries)
-    flow = Flow([], run="run", facts=facts, settings=settings, platforms=Filter(), now=time.monotonic())
+    scheduler = Scheduler(
+        [], run="run", facts=facts, settings=settings, platforms=Filter(), now=time.monotonic()
+    )
     events: list[Event] = []
     supervisor = Supervisor(
-        flow,
+        scheduler,
         settings=settings,
         pool=LocalPool(settings, None, runner=BROKEN),
         store=Store(),
@@ -152,4 +154,4 @@ def test_nothing_to_do(tmp_path: Path, retries: int) -> None:
     ending = supervisor.run()
 
     assert (0, None) == (ending.signal, ending.trouble)
-    assert flow.finished
+    assert scheduler.finished

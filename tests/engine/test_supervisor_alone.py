@@ -6,20 +6,20 @@ import time
 from typing import TYPE_CHECKING
 
 from pipeline.engine.supervisor import Supervisor
-from pipeline.model.flow.ledger import Flow
-from pipeline.model.messages import Move
+from pipeline.model.messages import CopyBlob
 from pipeline.model.platform import Filter
+from pipeline.scheduler.scheduler import Scheduler
 from pipeline.settings import Settings
 from tests.engine.answers import answer
 from tests.engine.fake_pool import FakePool
 from tests.engine.test_supervisor import Store
-from tests.unit.flow.memory import MemoryFacts
-from tests.unit.flow.world import MIRROR, SOURCE, rule
+from tests.unit.scheduler.memory import MemoryFacts
+from tests.unit.scheduler.world import MIRROR, SOURCE, rule
 
 if TYPE_CHECKING:
     from pipeline.engine.supervisor import Ending
     from pipeline.log import Event
-    from pipeline.model.messages import Kept, Outcome, Progress, Task
+    from pipeline.model.messages import BytesMoved, Outcome, Task, UploadProgress
 
 
 class Run:
@@ -28,13 +28,13 @@ class Run:
     def __init__(self, *, dies: bool, fence: float = 0.0, unable: str = "") -> None:
         """Run it."""
         self.pool = FakePool(self._answer, fence=fence, unable=unable)
-        self.moves: list[tuple[float, Move]] = []
+        self.moves: list[tuple[float, CopyBlob]] = []
         self.events: list[Event] = []
         self._dies = dies
         settings = Settings()
         facts = MemoryFacts()
         facts.run = "run"
-        self.flow = Flow(
+        self.scheduler = Scheduler(
             [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")],
             run="run",
             facts=facts,
@@ -43,7 +43,7 @@ class Run:
             now=time.monotonic(),
         )
         supervisor = Supervisor(
-            self.flow,
+            self.scheduler,
             settings=settings,
             pool=self.pool,
             store=Store(),
@@ -52,8 +52,8 @@ class Run:
         )
         self.ending: Ending = supervisor.run()
 
-    def _answer(self, task: Task) -> list[Outcome | Progress | Kept]:
-        if isinstance(task, Move):
+    def _answer(self, task: Task) -> list[Outcome | BytesMoved | UploadProgress]:
+        if isinstance(task, CopyBlob):
             self.moves.append((time.monotonic(), task))
             if self._dies and len(self.moves) == 1:
                 (worker,) = [worker for worker in self.pool.roster() if worker.stage == task.stage]
@@ -72,14 +72,14 @@ def test_runs_to_its_end() -> None:
     """A run needs nothing of a pool but what the interface says."""
     run = Run(dies=False)
 
-    assert (1, None) == (run.flow.counts.copied, run.ending.trouble)
+    assert (1, None) == (run.scheduler.counts.copied, run.ending.trouble)
 
 
 def test_death_that_is_certain() -> None:
     """The tasks of a dead worker are given again as they were."""
     run = Run(dies=True)
 
-    assert 1 == run.flow.counts.copied
+    assert 1 == run.scheduler.counts.copied
     assert len(set(asked(run))) == 1
     (lost,) = [event for event in run.events if event.name == "worker.lost"]
     assert (lost.stage, lost.fields["reason"]) == ("transfer", "killed")
@@ -89,7 +89,7 @@ def test_death_that_is_not_certain_yet() -> None:
     """The tasks of a worker that may still be running wait until it cannot, then ask what is there."""
     run = Run(dies=True, fence=0.05)
 
-    assert 1 == run.flow.counts.copied
+    assert 1 == run.scheduler.counts.copied
     first = run.moves[0][1].key
     times = [at for at, move in run.moves if move.key == first]
     assert times[1] - times[0] >= 0.05
@@ -101,4 +101,4 @@ def test_pool_is_broken() -> None:
     run = Run(dies=False, unable="too many open files")
 
     assert "too many open files" in str(run.ending.trouble)
-    assert not run.flow.finished
+    assert not run.scheduler.finished

@@ -7,13 +7,13 @@ from pipeline.engine.local.worker import Setup, Worker
 from pipeline.model.messages import (
     Alive,
     BootFailed,
-    Failed,
-    Got,
-    Kept,
+    BytesMoved,
+    ManifestFetched,
+    ManifestPushed,
     Outcome,
-    Progress,
-    Session,
-    Stored,
+    TaskFailed,
+    UploadCheckpoint,
+    UploadProgress,
 )
 from pipeline.settings import MAX_MANIFEST, Settings
 from tests.engine.harness import hear_out, listen, of_kind
@@ -33,10 +33,10 @@ def has(kind: type[Answer], count: int = 1) -> Callable[[list[Answer]], bool]:
     return lambda heard: len(of_kind(heard, kind)) >= count
 
 
-def fail(worker: WorkerProcess, word: str) -> Failed:
+def fail(worker: WorkerProcess, word: str) -> TaskFailed:
     """What the worker answers to a task that fails."""
     worker.inbox.send(ask(word))
-    (failed,) = of_kind(listen(worker, has(Failed)), Failed)
+    (failed,) = of_kind(listen(worker, has(TaskFailed)), TaskFailed)
     return failed
 
 
@@ -45,14 +45,14 @@ class TestTasks:
         """A worker says that it is ready, and what came of a task."""
         worker = begin()
         worker.inbox.send(ask("echo"))
-        assert [Alive(), Stored(key=ask("echo").key)] == listen(worker, has(Stored))
+        assert [Alive(), ManifestPushed(key=ask("echo").key)] == listen(worker, has(ManifestPushed))
 
     def test_parallel(self, begin: Begin) -> None:
         """As many tasks run at a time as the worker has threads: two that wait for each other both end."""
         worker = begin(threads=2)
         worker.inbox.send(ask("pair 1"))
         worker.inbox.send(ask("pair 2"))
-        ended = of_kind(listen(worker, has(Stored, 2)), Stored)
+        ended = of_kind(listen(worker, has(ManifestPushed, 2)), ManifestPushed)
         assert {ask("pair 1").key, ask("pair 2").key} == {stored.key for stored in ended}
 
     def test_no_more_than_threads(self, begin: Begin) -> None:
@@ -60,25 +60,27 @@ class TestTasks:
         worker = begin(threads=1)
         for word in ("move", "echo"):
             worker.inbox.send(ask(word))
-        heard = listen(worker, has(Progress))
+        heard = listen(worker, has(BytesMoved))
         worker.inbox.close()
         heard += hear_out(worker)
         assert [[ask("move").key], []] == [
-            [word.key for word in of_kind(heard, Progress)],
-            of_kind(heard, Stored),
+            [word.key for word in of_kind(heard, BytesMoved)],
+            of_kind(heard, ManifestPushed),
         ]
 
     def test_bytes(self, begin: Begin) -> None:
         """Bytes that a running task has moved are told while it runs."""
         worker = begin()
         worker.inbox.send(ask("move"))
-        assert [Progress(key=ask("move").key, sent=7)] == of_kind(listen(worker, has(Progress)), Progress)
+        assert [BytesMoved(key=ask("move").key, sent=7)] == of_kind(
+            listen(worker, has(BytesMoved)), BytesMoved
+        )
 
     def test_largest_answer(self, begin: Begin) -> None:
         """The largest manifest fits into an answer."""
         worker = begin()
         worker.inbox.send(ask("big"))
-        (got,) = of_kind(listen(worker, has(Got)), Got)
+        (got,) = of_kind(listen(worker, has(ManifestFetched)), ManifestFetched)
         assert len(got.manifest.content) == MAX_MANIFEST
 
 
@@ -102,7 +104,10 @@ class TestFaults:
         worker = begin(threads=1)
         words = fail(worker, "leave").fault.words
         worker.inbox.send(ask("echo"))
-        assert (words, len(of_kind(listen(worker, has(Stored)), Stored))) == ("SystemExit: 3", 1)
+        assert (words, len(of_kind(listen(worker, has(ManifestPushed)), ManifestPushed))) == (
+            "SystemExit: 3",
+            1,
+        )
 
     def test_too_large(self, begin: Begin) -> None:
         """An outcome that is too large to send fails its task, instead of leaving it unanswered."""
@@ -144,7 +149,7 @@ class Blocked:
         self.moved = moved
         self.begun.set()
         self.let.wait(30.0)
-        return Stored(key=task.key)
+        return ManifestPushed(key=task.key)
 
 
 class TestTelling:
@@ -166,24 +171,24 @@ class TestTelling:
         thread.join(30.0)
         assert [
             [Alive()],
-            [Progress(key=task.key, sent=8)],
+            [BytesMoved(key=task.key, sent=8)],
             [],
-            [Progress(key=task.key, sent=3)],
+            [BytesMoved(key=task.key, sent=3)],
             [Alive()],
         ] == ticks
 
     def test_upload_kept(self) -> None:
         """What a registry has confirmed of an upload is said at once, and its address shows nowhere."""
         said: list[Answer] = []
-        session = Session(url="https://registry.test/session", offset=7)
+        session = UploadCheckpoint(url="https://registry.test/session", offset=7)
 
-        def run(task: Task, _moved: object, kept: Callable[[Session | None], None]) -> Outcome:
+        def run(task: Task, _moved: object, kept: Callable[[UploadCheckpoint | None], None]) -> Outcome:
             kept(session)
-            return Stored(key=task.key)
+            return ManifestPushed(key=task.key)
 
         task = ask("echo")
         Worker(said.append, run, threads=1).answer(task)
-        assert [Kept(key=task.key, session=session), Stored(key=task.key)] == said
+        assert [UploadProgress(key=task.key, session=session), ManifestPushed(key=task.key)] == said
         assert "registry.test/session" not in repr(said)
 
     def test_nothing_afterwards(self) -> None:
@@ -195,4 +200,4 @@ class TestTelling:
         worker.answer(task)
         run.moved(9)
         worker.tell(100.0)
-        assert [Stored(key=task.key)] == said
+        assert [ManifestPushed(key=task.key)] == said

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.metrics.catalogue import METRICS, PREFIX
+from pipeline.observe.metrics.catalogue import METRICS, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

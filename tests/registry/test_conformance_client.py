@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import LackingError, RegistryError
 from pipeline.model.credential import Credential
 from pipeline.model.manifest import parse
-from pipeline.model.messages import Found
+from pipeline.model.messages import ManifestHead
 from pipeline.model.reference import Reference, Repository
 from pipeline.registry.client import Clients
 from pipeline.settings import MAX_MANIFEST
@@ -93,7 +93,7 @@ def test_looks_for_a_manifest(
 
     found = [client.head_manifest(Reference(repository, name)) for name in ("v1", tree.digest)]
 
-    assert [Found(digest=tree.digest, media_type=tree.media_type)] * 2 == found
+    assert [ManifestHead(digest=tree.digest, media_type=tree.media_type)] * 2 == found
 
 
 @pytest.mark.parametrize("name", ["v1", ABSENT])

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from pipeline.model.flow.counts import Counts
-from pipeline.model.flow.view import MovingView, RegistryView, View
+from pipeline.scheduler.counts import Counts
+from pipeline.scheduler.view import RegistryView, RunView, TransferView
 
 QUAY = RegistryView(
     name="quay.io",
@@ -18,14 +18,14 @@ QUAY = RegistryView(
     limit=16,
     waiting=0,
     cooldown=0.0,
-    given_up="",
+    unavailable="",
 )
 HARBOR = replace(QUAY, name="harbor.corp", read=0, written=40_000_000, in_flight=12, limit=24)
 
 
-def moving(number: int) -> MovingView:
+def moving(number: int) -> TransferView:
     """A blob of `number` MB, half of which has gone in ten seconds."""
-    return MovingView(
+    return TransferView(
         destination=f"harbor.corp/ml/app{number}",
         digest="sha256:" + f"{number:064x}",
         size=number * 1_000_000,
@@ -34,7 +34,7 @@ def moving(number: int) -> MovingView:
     )
 
 
-def view(seconds: float = 10.0, **fields: Any) -> View:
+def view(seconds: float = 10.0, **fields: Any) -> RunView:
     """A run of 100 images between two registries; fields of View and of Counts change it."""
     known = {name: fields.pop(name) for name in list(fields) if name in Counts.__slots__}
     usual: dict[str, Any] = {"known": 100, "copied": 40, "failed": 1, "requests": {"quay.io": 120}}
@@ -49,4 +49,4 @@ def view(seconds: float = 10.0, **fields: Any) -> View:
         "running": Counter({"transfer": 30}),
         "workers": 5,
     } | fields
-    return View(**values)
+    return RunView(**values)

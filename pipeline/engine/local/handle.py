@@ -19,7 +19,7 @@ _ABORT_TAKES = 2.0
 
 
 @dataclass(slots=True, eq=False)
-class Handle:
+class WorkerHandle:
     """One worker process, and what it has been given."""
 
     process: WorkerProcess

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.engine.local.descriptors import affordable_threads
 from pipeline.engine.local.forking import context
-from pipeline.engine.local.handle import Handle
+from pipeline.engine.local.handle import WorkerHandle
 from pipeline.engine.local.process import start_worker, stop_all
 from pipeline.engine.local.worker import Setup
 from pipeline.engine.pool import Broken, Joined, Said
@@ -51,8 +51,8 @@ class LocalPool:
         self._keyring = keyring
         self._context = context()
         self._most_threads = affordable_threads()
-        self._stages: dict[Stage, list[Handle]] = {stage: [] for stage in STAGES}
-        self._given: dict[Handle, None] = {}
+        self._stages: dict[Stage, list[WorkerHandle]] = {stage: [] for stage in STAGES}
+        self._given: dict[WorkerHandle, None] = {}
         """Workers whose inboxes are to be flushed."""
         self._selector = selectors.DefaultSelector()
         self._news: list[Message] = []
@@ -93,7 +93,7 @@ class LocalPool:
         handle.give(task, now, alone=alone)
         self._given[handle] = None
 
-    def _pick(self, task: Task, now: float, *, alone: bool) -> Handle:
+    def _pick(self, task: Task, now: float, *, alone: bool) -> WorkerHandle:
         """The least busy worker that has room, started where that makes one less busy.
 
         One that has served the task's repository is preferred where it is hardly busier: tokens and
@@ -104,7 +104,7 @@ class LocalPool:
         """
         place = task.writes_to
 
-        def burden(handle: Handle) -> int:
+        def burden(handle: WorkerHandle) -> int:
             return len(handle.tasks) - (_WORTH if place in handle.served else 0)
 
         stage = task.stage
@@ -115,7 +115,7 @@ class LocalPool:
             best.serve(place)
         return best
 
-    def _able(self, stage: Stage, *, alone: bool) -> list[Handle]:
+    def _able(self, stage: Stage, *, alone: bool) -> list[WorkerHandle]:
         """The workers of a stage that can take a task."""
         most = 1 if alone else self._threads(stage)
         return [handle for handle in self._stages[stage] if handle.can_take(fewer_than=most, alone=alone)]
@@ -123,7 +123,7 @@ class LocalPool:
     def _threads(self, stage: Stage) -> int:
         return min(_THREADS[stage], self._most_threads)
 
-    def _start(self, stage: Stage, now: float) -> Handle:
+    def _start(self, stage: Stage, now: float) -> WorkerHandle:
         self._started += 1
         setup = Setup(
             stage=stage,
@@ -132,7 +132,7 @@ class LocalPool:
             keyring=self._keyring,
             **self._runner,
         )
-        handle = Handle(start_worker(self._context, f"{stage}-{self._started}", setup), stage, now)
+        handle = WorkerHandle(start_worker(self._context, f"{stage}-{self._started}", setup), stage, now)
         self._stages[stage].append(handle)
         self._selector.register(handle.process.outbox, selectors.EVENT_READ, handle)
         return handle
@@ -156,7 +156,7 @@ class LocalPool:
                 except MachineError as error:
                     self._break(error)
 
-    def _write(self, handle: Handle) -> None:
+    def _write(self, handle: WorkerHandle) -> None:
         """Write what a worker's inbox takes, and watch the inbox as long as it is full."""
         inbox = handle.process.inbox
         inbox.flush()
@@ -182,7 +182,7 @@ class LocalPool:
         news, self._news = self._news, []
         return news
 
-    def _read(self, handle: Handle, now: float) -> None:
+    def _read(self, handle: WorkerHandle, now: float) -> None:
         """Take in what a worker has said; end-of-file means that it is dead."""
         for answer in handle.process.outbox.read():
             handle.last_word = now
@@ -199,7 +199,7 @@ class LocalPool:
         if handle.process.outbox.at_end:
             self._bury(handle)
 
-    def _bury(self, handle: Handle) -> None:
+    def _bury(self, handle: WorkerHandle) -> None:
         """Let a dead worker go, and say so."""
         self._stages[handle.stage].remove(handle)
         self._given.pop(handle, None)
@@ -224,7 +224,7 @@ class LocalPool:
                 handle.last_word = now
             handle.watch(now, silence=self._settings.silence)
 
-    def _handles(self) -> list[Handle]:
+    def _handles(self) -> list[WorkerHandle]:
         return [handle for handles in self._stages.values() for handle in handles]
 
     def roster(self) -> list[WorkerView]:

@@ -27,16 +27,16 @@ from pipeline.engine.local.forking import IGNORED
 from pipeline.engine.local.queues import AnswerWriter, TaskReader
 from pipeline.errors import Fault
 from pipeline.log import Event
-from pipeline.model.messages import Alive, BootFailed, Failed, Kept, Progress
+from pipeline.model.messages import Alive, BootFailed, BytesMoved, TaskFailed, UploadProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-    from pipeline.model.messages import Answer, Outcome, Session, Stage, Task
+    from pipeline.model.messages import Answer, Outcome, Stage, Task, UploadCheckpoint
     from pipeline.settings import Settings
 
-    Runner = Callable[[Task, Callable[[int], None], Callable[[Session | None], None]], Outcome]
+    Runner = Callable[[Task, Callable[[int], None], Callable[[UploadCheckpoint | None], None]], Outcome]
     """Runs one task to its outcome; calls the first function with the bytes moved so far as they move, the
     second with what a registry has confirmed of an upload."""
 
@@ -150,7 +150,9 @@ class Worker:
             self._running[task.key] = moving
             self._changed.notify()
         try:
-            outcome = self._runner(task, moving.move, lambda to: self._send(Kept(key=task.key, session=to)))
+            outcome = self._runner(
+                task, moving.move, lambda to: self._send(UploadProgress(key=task.key, session=to))
+            )
         except BaseException as error:  # noqa: BLE001 - a task that is not answered would wait for ever
             outcome = _failed(task, error)
         with self._changed:
@@ -176,7 +178,7 @@ class Worker:
                 sent = moving.bytes
                 if sent != moving.told:
                     moving.told = sent
-                    self._send(Progress(key=key, sent=sent))
+                    self._send(BytesMoved(key=key, sent=sent))
             if self._running and now - self._last_alive >= _ALIVE_EVERY:
                 self._last_alive = now
                 self._send(Alive())
@@ -199,7 +201,7 @@ class Worker:
             os._exit(0)
 
 
-def _failed(task: Task, error: BaseException) -> Failed:
+def _failed(task: Task, error: BaseException) -> TaskFailed:
     """The outcome of a task that ended in an exception nobody foresaw: a fault of this program."""
     trace = _redact("".join(traceback.format_exception(error)))[-_MAX_TRACE:]
     fault = Fault(
@@ -209,7 +211,7 @@ def _failed(task: Task, error: BaseException) -> Failed:
         hint="a defect of this program; run again with --log-level debug and report the traceback",
     )
     event = Event(name="task.broken", message=trace, level="debug", fields={"key": task.key})
-    return Failed(key=task.key, fault=fault, events=(event,))
+    return TaskFailed(key=task.key, fault=fault, events=(event,))
 
 
 def _describe(error: BaseException) -> str:

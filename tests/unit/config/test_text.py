@@ -15,7 +15,7 @@ from pipeline.config.nodes import Document
 from pipeline.config.text import read_document
 from pipeline.errors import FileError
 from tests.unit.config.words import attempt, plain, write
-from tests.unit.stores import python
+from tests.unit.records.stores import python
 
 WITHOUT_POWERS = (
     "setpriv",

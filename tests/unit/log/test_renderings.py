@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pipeline.log.renderings import Format
+    from pipeline.log.renderings import LogFormat
 
 MOMENT = 1_764_000_673.104
 RENDERINGS = Renderings(run="7f3a", pid=12)
@@ -129,12 +129,12 @@ class TestChoice:
             ("text", RENDERINGS.text),
         ],
     )
-    def test_file(self, form: Format, method: Callable[[Event, float], bytes]) -> None:
+    def test_file(self, form: LogFormat, method: Callable[[Event, float], bytes]) -> None:
         """Each format has its rendering."""
         assert RENDERINGS.choose(form, is_terminal=False) == method
 
     @pytest.mark.parametrize("form", FORMATS)
-    def test_terminal(self, form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_terminal(self, form: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
         """A format that was asked for is used on a terminal too, and only text counts as for people."""
         master, terminal = os.openpty()
         with os.fdopen(terminal, "w") as stream, os.fdopen(master, "rb", buffering=0):

@@ -11,13 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import ManifestError
-from pipeline.model.manifest import (
-    ACCEPT,
-    KINDS,
-    Descriptor,
-    compute_digest,
-    parse,
-)
+from pipeline.model.manifest import ACCEPT, KINDS, Descriptor, compute_digest, parse
 from pipeline.model.platform import Platform
 from pipeline.settings import MAX_MANIFEST
 from tests.unit.model import documents as make

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ManifestError
-from pipeline.model.manifest import Descriptor, Kind, Manifest, without
+from pipeline.model.manifest import Descriptor, Manifest, ManifestKind, without
 from pipeline.model.platform import Filter, Platform, parse_filter
 from pipeline.model.tree import Plan, Skip, prune, unread
 from pipeline.settings import MAX_DEPTH, MAX_TREE_BYTES, MAX_TREE_ENTRIES
@@ -57,7 +57,7 @@ def digests(outcome: Plan | Skip) -> list[str]:
 def fake(digest: str, *children: str, size: int = 1) -> Manifest:
     """A manifest whose digest nobody checked: an index where it has children."""
     entries = tuple(Descriptor(media_type=make.OCI_IMAGE, digest=child, size=size) for child in children)
-    kind: Kind = "index" if children else "image"
+    kind: ManifestKind = "index" if children else "image"
     return Manifest(content=b"{}", media_type=make.OCI_INDEX, digest=digest, kind=kind, children=entries)
 
 

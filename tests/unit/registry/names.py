@@ -26,7 +26,7 @@ class _End(socket.socket):
     scheme = "http"
 
 
-class _NoCertificates(tls.Context):
+class _NoCertificates(tls.PeerContext):
     """TLS without certificates, keys and encryption: all that is left of it is that it was begun."""
 
     def wrap_socket(self, sock: socket.socket, *_args: Any, **_options: Any) -> ssl.SSLSocket:

@@ -21,7 +21,7 @@ from pipeline.model.credential import Credential
 from pipeline.model.reference import parse_repository
 from pipeline.registry.blobs import BlobBody
 from pipeline.registry.faults import STACK_ERRORS
-from pipeline.registry.purpose import Purpose
+from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import (
     parse_challenges,
     parse_complaint,
@@ -32,7 +32,7 @@ from pipeline.registry.responses import (
     parse_size,
     parse_uploaded,
 )
-from pipeline.registry.session import Session
+from pipeline.registry.session import RegistrySession
 from pipeline.registry.tokens import TokenServer
 from tests.unit.http.sending import Sender, sending
 from tests.unit.registry.asking import QUICK
@@ -41,7 +41,7 @@ from tests.unit.registry.peers import Teller, peer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PURPOSE = Purpose(operation="o", kind="read", repository=parse_repository("localhost:1/a/b"))
+PURPOSE = RequestInfo(operation="o", kind="read", repository=parse_repository("localhost:1/a/b"))
 DIGITS = st.text("0123456789", max_size=30) | st.integers(-(10**25), 10**25).map(str)
 DATES = st.datetimes(timezones=st.sampled_from([UTC])).map(
     lambda moment: moment.strftime("%a, %d %b %Y %H:%M:%S GMT")
@@ -104,7 +104,7 @@ class Told:
     teller: Teller
     address: str
     sender: Sender
-    session: Session
+    session: RegistrySession
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def told() -> Iterator[Told]:
     """One for all that is drawn."""
     teller = Teller()
     with peer(teller) as address, sending() as sender:
-        yield Told(teller, address, sender, Session(address, QUICK.timeouts))
+        yield Told(teller, address, sender, RegistrySession(address, QUICK.timeouts))
 
 
 LINE = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=30)

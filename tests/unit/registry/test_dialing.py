@@ -10,9 +10,9 @@ import pytest
 from pipeline.model.reference import Repository
 from pipeline.registry.client import Clients
 from tests.registry.content import digest_of
+from tests.unit.records.stores import python
 from tests.unit.registry.asking import ANONYMOUS, QUICK
 from tests.unit.registry.names import lead_here
-from tests.unit.stores import python
 
 if TYPE_CHECKING:
     from tests.unit.registry.names import Origin

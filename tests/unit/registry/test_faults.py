@@ -11,14 +11,14 @@ import urllib3.exceptions
 
 from pipeline.errors import LackingError, ThrottledError
 from pipeline.model.reference import Repository
+from pipeline.registry.error_policy import Refusal
 from pipeline.registry.faults import error_for, fault_of
-from pipeline.registry.purpose import Purpose
+from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import Complaint
-from pipeline.registry.verdicts import Refusal
 
 if TYPE_CHECKING:
-    from pipeline.registry.purpose import Sent
-    from pipeline.registry.verdicts import Kind
+    from pipeline.registry.error_policy import RequestKind
+    from pipeline.registry.request_info import Sent
 
 LOG_IN = "add them to the auth file, or docker login quay.io"
 ADD = "add them there"
@@ -26,11 +26,11 @@ CORRECT = "correct them there, or log in again"
 OR_MISSING = ", or the repository does not exist"
 
 
-def purpose(
-    kind: Kind = "read", *, registry: str = "quay.io", origin: str = "key x", sent: Sent = "token"
-) -> Purpose:
+def info(
+    kind: RequestKind = "read", *, registry: str = "quay.io", origin: str = "key x", sent: Sent = "token"
+) -> RequestInfo:
     """Something to do."""
-    return Purpose(
+    return RequestInfo(
         operation="do it", kind=kind, repository=Repository(registry, "a/b"), origin=origin, sent=sent
     )
 
@@ -65,14 +65,14 @@ class TestRetryable:
             ("token", 502, "", True),
         ],
     )
-    def test_table(self, kind: Kind, status: int, code: str, retryable: bool) -> None:  # noqa: FBT001 - a column
+    def test_table(self, kind: RequestKind, status: int, code: str, retryable: bool) -> None:  # noqa: FBT001 - a column
         """Status and code say whether trying again can help."""
-        assert retryable is error_for(purpose(kind), refusal(status, code)).fault.retryable
+        assert retryable is error_for(info(kind), refusal(status, code)).fault.retryable
 
     def test_presigned(self) -> None:
         """A presigned URL that ran out is worth another question to the registry."""
         answer = Refusal(status=403, complaint=Complaint(words="Expired"), host="storage.example")
-        error = error_for(purpose(), answer)
+        error = error_for(info(), answer)
 
         assert error.fault.retryable
         assert "storage.example: Expired" in str(error)
@@ -91,7 +91,7 @@ class TestThrottled:
     )
     def test_shapes(self, answer: Refusal) -> None:
         """Every shape of "slow down" is a pause, not a failure."""
-        error = error_for(purpose(), answer)
+        error = error_for(info(), answer)
 
         assert isinstance(error, ThrottledError)
         assert error.fault.retryable
@@ -101,7 +101,7 @@ class TestThrottled:
     )
     def test_bounds(self, header: str, least: float, most: float) -> None:
         """A pause is what was asked for, at least a second and at most 15 minutes; what was asked is kept."""
-        error = error_for(purpose(), refusal(429, Retry_After=header))
+        error = error_for(info(), refusal(429, Retry_After=header))
 
         assert isinstance(error, ThrottledError)
         assert least <= error.delay <= most
@@ -113,7 +113,7 @@ class TestThrottled:
         answer = refusal(
             429, "TOOMANYREQUESTS", words, RateLimit_Limit="100;w=21600", RateLimit_Remaining="0;w=21600"
         )
-        error = error_for(purpose(), answer)
+        error = error_for(info(), answer)
 
         assert isinstance(error, ThrottledError)
         assert error.delay == 900
@@ -132,23 +132,23 @@ class TestThrottled:
     )
     def test_pulls_left(self, headers: dict[str, str], hint: str) -> None:
         """Nobody who is logged in is told to log in, and what cannot be read is left out."""
-        error = error_for(purpose(origin="none", sent="nothing"), refusal(429, "", "", **headers))
+        error = error_for(info(origin="none", sent="nothing"), refusal(429, "", "", **headers))
 
         assert error.fault.hint == hint
 
     def test_pulls_left_of_success(self) -> None:
         """Docker Hub says with every answer how many pulls are left: that is no advice on other failures."""
-        error = error_for(purpose(), refusal(403, "DENIED", RateLimit_Remaining="76;w=21600"))
+        error = error_for(info(), refusal(403, "DENIED", RateLimit_Remaining="76;w=21600"))
 
         assert "may not read there" in error.fault.hint
 
     def test_github(self) -> None:
         """A limit that comes as 403 is not taken for a missing right."""
-        assert error_for(purpose(), refusal(403, "DENIED", "API rate limit exceeded")).fault.hint == ""
+        assert error_for(info(), refusal(403, "DENIED", "API rate limit exceeded")).fault.hint == ""
 
     def test_plain_unavailable(self) -> None:
         """A 503 that names no time is an ordinary failure."""
-        assert not isinstance(error_for(purpose(), refusal(503)), ThrottledError)
+        assert not isinstance(error_for(info(), refusal(503)), ThrottledError)
 
 
 class TestLacking:
@@ -156,14 +156,14 @@ class TestLacking:
         """A manifest that names what is not there is a matter of its own."""
         digest = f"sha256:{'1' * 64}"
         complaint = Complaint(code="MANIFEST_BLOB_UNKNOWN", words="blob unknown", digests=(digest,))
-        error = error_for(purpose("store"), Refusal(status=400, complaint=complaint))
+        error = error_for(info("store"), Refusal(status=400, complaint=complaint))
 
         assert isinstance(error, LackingError)
         assert error.digests == (digest,)
 
     def test_read(self) -> None:
         """A blob that is not there when read is an ordinary fault."""
-        assert not isinstance(error_for(purpose(), refusal(404, "BLOB_UNKNOWN")), LackingError)
+        assert not isinstance(error_for(info(), refusal(404, "BLOB_UNKNOWN")), LackingError)
 
 
 UNASKED = (
@@ -185,7 +185,7 @@ class TestHints:
     )
     def test_type(self, media_type: str, hint: str) -> None:
         """A registry that takes no such manifest is told from one that takes none of docker's."""
-        storing = replace(purpose("store"), media_type=media_type)
+        storing = replace(info("store"), media_type=media_type)
 
         assert hint in error_for(storing, refusal(415)).fault.hint
 
@@ -194,7 +194,7 @@ class TestHints:
         """A limit that a proxy states in a web page is a limit, and no sign of a wrong address."""
         page = Refusal(status=status, complaint=Complaint(words="nginx", html=True))
 
-        assert error_for(purpose("send"), page).fault.code == ""
+        assert error_for(info("send"), page).fault.code == ""
 
     @pytest.mark.parametrize(
         ("kind", "registry", "status", "hint"),
@@ -206,9 +206,9 @@ class TestHints:
             ("read", "quay.io", 403, "the credentials (key x) may not read there"),
         ],
     )
-    def test_table(self, kind: Kind, registry: str, status: int, hint: str) -> None:
+    def test_table(self, kind: RequestKind, registry: str, status: int, hint: str) -> None:
         """The hint names what a person can do at that registry."""
-        assert hint in error_for(purpose(kind, registry=registry), refusal(status)).fault.hint
+        assert hint in error_for(info(kind, registry=registry), refusal(status)).fault.hint
 
     @pytest.mark.parametrize(
         ("kind", "sent", "origin", "status", "hint"),
@@ -231,13 +231,13 @@ class TestHints:
             ("store", "unasked", "key x", 401, f"the login (key x) was not sent, {UNASKED}"),
         ],
     )
-    def test_access(self, kind: Kind, sent: Sent, origin: str, status: int, hint: str) -> None:
+    def test_access(self, kind: RequestKind, sent: Sent, origin: str, status: int, hint: str) -> None:
         """A refused password, a missing right and a missing login are told apart, and which login it was."""
-        assert hint == error_for(purpose(kind, origin=origin, sent=sent), refusal(status)).fault.hint
+        assert hint == error_for(info(kind, origin=origin, sent=sent), refusal(status)).fault.hint
 
     def test_rejected(self) -> None:
         """Only a refused login is a rejected credential: missing rights are not its fault."""
-        answers: tuple[tuple[Kind, Sent, int], ...] = (
+        answers: tuple[tuple[RequestKind, Sent, int], ...] = (
             ("read", "login", 401),
             ("token", "login", 401),
             ("read", "login", 403),
@@ -245,14 +245,14 @@ class TestHints:
             ("read", "nothing", 401),
         )
         errors = [
-            error_for(purpose(kind, sent=sent), refusal(status)).rejected for kind, sent, status in answers
+            error_for(info(kind, sent=sent), refusal(status)).rejected for kind, sent, status in answers
         ]
 
         assert errors == [True, True, False, False, False]
 
     def test_quota(self) -> None:
         """A full quota is not taken for a missing right."""
-        error = error_for(purpose("send"), refusal(403, "DENIED", "adding 9 B would exceed the quota"))
+        error = error_for(info("send"), refusal(403, "DENIED", "adding 9 B would exceed the quota"))
 
         assert "quota there raised" in error.fault.hint
 
@@ -260,7 +260,7 @@ class TestHints:
         """A refusal by storage, which sees no credential of ours, blames none."""
         answer = Refusal(status=403, complaint=Complaint(words="Expired"), host="storage.example")
 
-        assert error_for(purpose(), answer).fault.hint == ""
+        assert error_for(info(), answer).fault.hint == ""
 
 
 class TestExceptions:
@@ -289,7 +289,7 @@ class TestExceptions:
     )
     def test_table(self, error: Exception, code: str, retryable: bool) -> None:  # noqa: FBT001 - a column
         """What the HTTP stack raises becomes a fault with a word of ours, whatever it is wrapped in."""
-        fault = fault_of(purpose(), error)
+        fault = fault_of(info(), error)
 
         assert (code, retryable) == (fault.code, fault.retryable)
 
@@ -298,4 +298,4 @@ class TestExceptions:
         one, two = OSError("one"), OSError("two")
         one.__context__, two.__context__ = two, one
 
-        assert fault_of(purpose(), one).code == "CONNECTION_LOST"
+        assert fault_of(info(), one).code == "CONNECTION_LOST"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
-from pipeline.model.messages import Found
+from pipeline.model.messages import ManifestHead
 from tests.registry.content import digest_of, image, schema1
 from tests.registry.faults import Drop, Fault, Reply
 from tests.unit.registry.asking import client, reference, repository
@@ -29,7 +29,7 @@ class TestHeadManifest:
         registry.add("team/app", IMAGE, "v1")
 
         found = client(registry).head_manifest(reference(registry, "v1"))
-        assert found == Found(digest=IMAGE.digest, media_type=IMAGE.media_type)
+        assert found == ManifestHead(digest=IMAGE.digest, media_type=IMAGE.media_type)
         assert [entry.method for entry in registry.requests()] == ["HEAD"]
 
     def test_absent(self, scripted: Scripted) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from pipeline.errors import RegistryError
 from pipeline.model.manifest import IMAGE_CONFIG_TYPES
-from pipeline.model.messages import Read
+from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference, Repository
 from pipeline.registry.client import Clients
 from pipeline.registry.tokens import _life
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST, MAX_TAG_PAGE, MIB, Retry, Settings, Timeouts
-from pipeline.stages.context import Context
-from pipeline.stages.resolve import read
-from pipeline.stages.together import Together
+from pipeline.stages.context import StageContext
+from pipeline.stages.parallel import ParallelRequests
+from pipeline.stages.resolve import fetch_manifest
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import USER
 from tests.unit.registry.peers import peer
@@ -155,16 +155,18 @@ class TestFloods:
         manifest = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
         flood = Flood(FRAMES["close"], first={b"GET": manifest})
         with peer(flood) as address:
-            context = Context(
+            context = StageContext(
                 clients=clients(address),
                 settings=SETTINGS,
-                together=Together(),
+                together=ParallelRequests(),
                 moved=lambda _: None,
                 kept=lambda _: None,
             )
             place, digest = Repository(address, "a/b"), digest_of(content)
             with pytest.raises(RegistryError) as caught:
-                read(Read(repository=place, digest=digest, side="source", config=True), context)
+                fetch_manifest(
+                    FetchManifest(repository=place, digest=digest, side="source", config=True), context
+                )
 
         assert caught.value.fault.code == "SIZE_MISMATCH"
         assert flood.sent < MAX_CONFIG + SOCKETS

@@ -12,7 +12,7 @@ from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
-from pipeline.registry.session import Session
+from pipeline.registry.session import RegistrySession
 from pipeline.settings import Timeouts
 from tests.registry.content import digest_of
 from tests.registry.faults import Drop, Fault, Reply, redirect, throttle
@@ -157,7 +157,7 @@ class TestRetries:
 class TestWire:
     def test_docker_hub(self) -> None:
         """docker.io is asked where its API is."""
-        assert Session("docker.io", Timeouts()).base(insecure=False) == "https://registry-1.docker.io"
+        assert RegistrySession("docker.io", Timeouts()).base(insecure=False) == "https://registry-1.docker.io"
 
     def test_unreachable(self, unused_port: int) -> None:
         """A registry that is not there gives a fault that names it, and no exception of the HTTP stack."""

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.engine.local.queues import MAX_MESSAGE, frame
 from pipeline.errors import RegistryError, ThrottledError
-from pipeline.model.messages import Page
+from pipeline.model.messages import TagsListed
 from pipeline.registry.auth import Auth as Tokens
 from pipeline.registry.listing import MAX_ENTRIES, TagPage
 from pipeline.settings import MAX_TAG_PAGE
@@ -193,7 +193,7 @@ class TestTags:
         page = client(registry).tags(repository(registry), page="", count=10)
 
         assert len(page.tags) == count + 1
-        assert len(frame(Page(key="page", tags=page.tags))) <= MAX_MESSAGE
+        assert len(frame(TagsListed(key="page", tags=page.tags))) <= MAX_MESSAGE
 
     def test_throttled_by_400(self, scripted: Scripted) -> None:
         """A 400 that asks for a pause (ECR) is not taken for one about the count: nothing more is asked."""

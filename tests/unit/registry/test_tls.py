@@ -18,9 +18,9 @@ from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
 from pipeline.registry.client import Clients
 from tests.registry.content import digest_of
+from tests.unit.records.stores import python
 from tests.unit.registry.asking import QUICK, repository
 from tests.unit.registry.peers import peer
-from tests.unit.stores import python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,15 +189,15 @@ NGINX = b"<html><title>400 The plain HTTP request was sent to HTTPS port</title>
 
 
 @contextmanager
-def greeting(greet: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
-    """A server that follows `greet` with each connection and what came first; yields its address."""
+def greeting(probe: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
+    """A server that follows `probe` with each connection and what came first; yields its address."""
 
     def accept() -> None:
         with suppress(OSError):
             while True:
                 sock, _ = server.accept()
                 with suppress(OSError), sock:
-                    greet(sock, sock.recv(4096))
+                    probe(sock, sock.recv(4096))
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=accept)
@@ -227,12 +227,12 @@ def wait(sock: socket.socket, _first: bytes) -> None:
 def complain(words: bytes) -> Callable[[socket.socket, bytes], None]:
     """A server for TLS whose handshake fails: it answers plain HTTP alone, with `words`."""
 
-    def greet(sock: socket.socket, first: bytes) -> None:
+    def probe(sock: socket.socket, first: bytes) -> None:
         if not first.startswith(_HELLO):
             head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
             sock.sendall(head % len(words) + words)
 
-    return greet
+    return probe
 
 
 def die(sock: socket.socket, first: bytes) -> None:
@@ -242,19 +242,19 @@ def die(sock: socket.socket, first: bytes) -> None:
 
 
 class TestWrongScheme:
-    @pytest.mark.parametrize("greet", [hang_up, reset, wait])
-    def test_no_tls(self, greet: Callable[[socket.socket, bytes], None]) -> None:
+    @pytest.mark.parametrize("probe", [hang_up, reset, wait])
+    def test_no_tls(self, probe: Callable[[socket.socket, bytes], None]) -> None:
         """Who hangs up or keeps silent when TLS begins may speak plain HTTP: the error says what to write."""
-        with greeting(greet) as address, pytest.raises(RegistryError) as caught:
+        with greeting(probe) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=False)
 
         assert caught.value.fault.retryable
         assert '"insecure": true for this registry in the auth file' in caught.value.fault.hint
 
-    @pytest.mark.parametrize("greet", [hang_up, reset, wait])
-    def test_nothing_at_all(self, greet: Callable[[socket.socket, bytes], None]) -> None:
+    @pytest.mark.parametrize("probe", [hang_up, reset, wait])
+    def test_nothing_at_all(self, probe: Callable[[socket.socket, bytes], None]) -> None:
         """Where plain HTTP is allowed already, nobody is told to allow it."""
-        with greeting(greet) as address, pytest.raises(RegistryError) as caught:
+        with greeting(probe) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
         assert "neither HTTPS nor plain HTTP" in caught.value.fault.hint

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.log import Event
+from pipeline.observe.history import RunHistory
 from pipeline.report.causes import from_row, group
-from pipeline.report.history import History
 from pipeline.report.page import RuleCounts, count_rules, page
 from tests.unit.report.test_causes import DENIED, ROW
 from tests.unit.report.test_summary import SUMMARY
@@ -28,13 +28,13 @@ def summary() -> Summary:
     return replace(SUMMARY, causes=causes, notes=(EVIL,), again=("image-syncer", EVIL), run=EVIL)
 
 
-def history() -> History:
+def history() -> RunHistory:
     """Four minutes with a pause, and hostile words in every text."""
-    made = History()
+    made = RunHistory()
     for tick in range(1, 1_000):
         seconds = tick / 4
         cooling = replace(QUAY, name=EVIL, cooldown=float(seconds % 60 > 45), read=tick * 150_000)
-        written = replace(HARBOR, written=tick * 150_000 if tick < 600 else 600 * 150_000, given_up=EVIL)
+        written = replace(HARBOR, written=tick * 150_000 if tick < 600 else 600 * 150_000, unavailable=EVIL)
         made.tick(
             view(
                 seconds,

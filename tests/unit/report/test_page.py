@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.report.history import History
+from pipeline.observe.history import RunHistory
 from pipeline.report.page import page
 from pipeline.report.summary import Summary
 from tests.unit.report.pages import EVIL, report
@@ -103,7 +103,7 @@ def test_order(found: Reader) -> None:
 
 def test_empty() -> None:
     """A run in which nothing happened has a page too."""
-    pieces = page(Summary(version="2"), History(), rules=[], settings=[], ended="now")
+    pieces = page(Summary(version="2"), RunHistory(), rules=[], settings=[], ended="now")
     text = "".join(Reader("".join(pieces)).texts)
 
     assert "0 images in 0s" in text

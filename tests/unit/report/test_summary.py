@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from pipeline.observe.latency import Latency
 from pipeline.report.causes import from_row, group
-from pipeline.report.latency import Latency
 from pipeline.report.summary import Pause, Summary, as_object, summary_lines
 from tests.unit.report.test_causes import DENIED, ROW
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.model.manifest import Descriptor
 from pipeline.model.reference import Repository
-from pipeline.stages.bodies import CheckedBlob, Mark
+from pipeline.stages.bodies import CheckedBlob, Checkpoint
 from tests.registry.content import digest_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_one_buffer(size: int) -> None:
         pieces(size),
         blob=blob,
         size=len(BLOB),
-        begin=Mark.start(blob.digest),
+        begin=Checkpoint.start(blob.digest),
         source=Repository("source.example", "team/app"),
         moved=lambda _: None,
     )

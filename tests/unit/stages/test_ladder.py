@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
-from pipeline.registry import forms
-from pipeline.registry.forms import Habit
+from pipeline.registry import upload_strategy
+from pipeline.registry.upload_strategy import Quirks
 from pipeline.settings import Uploads
 from tests.registry.faults import Drop, Fault, Reply
 from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, DIGEST, clients, way
@@ -38,7 +38,7 @@ def test_whole_refused(scripted: Scripted) -> None:
     made = way(scripted, chunk_min=CHUNK)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT"))
 
-    made.move(habit=Habit(forms=("whole", "chunks"), parts=1, chunk=CHUNK))
+    made.move(habit=Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK))
 
     assert CHUNKS == made.patched()
     assert made.arrived()
@@ -49,7 +49,7 @@ def test_lost_twice(scripted: Scripted) -> None:
     made = way(scripted)
     made.mirror.fault(Fault(action=Drop(read=1_000), method="PUT", times=2))
 
-    made.move(habit=Habit(forms=("whole", "chunks"), parts=1, chunk=CHUNK))
+    made.move(habit=Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK))
 
     assert len(made.sent("PUT")) == 3
     assert CHUNKS == made.patched()
@@ -60,7 +60,7 @@ def test_without_range(scripted: Scripted) -> None:
     made = way(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT"))
 
-    made.move(habit=Habit(forms=("whole", "stream")))
+    made.move(habit=Quirks(forms=("whole", "stream")))
 
     assert ["none"] == made.patched()
     assert made.arrived()
@@ -72,7 +72,7 @@ def test_no_ladder(scripted: Scripted) -> None:
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT", times=None))
 
     with pytest.raises(RegistryError) as caught:
-        made.move(habit=Habit(forms=("whole",)))
+        made.move(habit=Quirks(forms=("whole",)))
 
     assert caught.value.fault.status == 413
     assert len(made.sent("PUT")) == 1
@@ -84,7 +84,7 @@ def test_broken_twice(scripted: Scripted, method: str, status: int) -> None:
     """A form that meets an error of the server twice leads to the other one, which is then begun with."""
     made = way(scripted)
     path = r"digest=" if method == "PUT" else "."
-    habit = Habit(forms=("whole", "chunks"), parts=1, chunk=CHUNK) if method == "PUT" else None
+    habit = Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK) if method == "PUT" else None
     process = clients()
     made.mirror.fault(Fault(action=Reply(status=status), method=method, path=path, times=2))
     made.move(process=process, habit=habit)
@@ -128,7 +128,7 @@ def test_never_begun(scripted: Scripted) -> None:
 )
 def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, sizes: list[int]) -> None:
     """Chunks that are too large are halved where no size is named, down to a limit; then one PUT is tried."""
-    monkeypatch.setattr(forms, "_HALVED_TO", 10_000)
+    monkeypatch.setattr(upload_strategy, "_HALVED_TO", 10_000)
     made = way(scripted)
     large = "uploads"
     process = clients(Uploads(above=2 * CHUNK, chunk=96_000))
@@ -151,7 +151,7 @@ def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, 
 
 def test_too_large_in_the_middle(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk that is refused after others of its size were taken is not halved: the blob is too large."""
-    monkeypatch.setattr(forms, "_HALVED_TO", 10)
+    monkeypatch.setattr(upload_strategy, "_HALVED_TO", 10)
     made = way(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PATCH", skip=2, times=None))
 

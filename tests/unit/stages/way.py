@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline.model.manifest import Descriptor
-from pipeline.model.messages import Move, Moved, Session
+from pipeline.model.messages import BlobCopied, CopyBlob, UploadCheckpoint
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import Meter, metering
 from pipeline.settings import Uploads
-from pipeline.stages.context import Context
-from pipeline.stages.together import Together
-from pipeline.stages.transfer import move
+from pipeline.stages.context import StageContext
+from pipeline.stages.copy import copy_blob
+from pipeline.stages.parallel import ParallelRequests
 from tests.registry.content import digest_of, layer
 from tests.unit.registry.asking import ANONYMOUS, QUICK, repository
 
 if TYPE_CHECKING:
-    from pipeline.registry.forms import Habit
+    from pipeline.registry.upload_strategy import Quirks
     from tests.registry.fixtures import Scripted
     from tests.registry.log import Entry
     from tests.registry.registry import Registry
@@ -36,30 +36,30 @@ class Way:
 
     source: Registry
     mirror: Registry
-    said: list[Session | None] = field(default_factory=list)
+    said: list[UploadCheckpoint | None] = field(default_factory=list)
     meter: Meter = field(default_factory=Meter)
 
     def move(
         self,
         *,
-        session: Session | None = None,
-        habit: Habit | None = None,
+        session: UploadCheckpoint | None = None,
+        habit: Quirks | None = None,
         process: Clients | None = None,
         check: bool = False,
         ask: bool = False,
-    ) -> Moved:
+    ) -> BlobCopied:
         """Run the task in a process of its own, or in a given one."""
         process = process or clients()
         if habit:
             process.at(self.mirror.address).forms.habit = habit
-        context = Context(
+        context = StageContext(
             clients=process,
             settings=SETTINGS,
-            together=Together(),
+            together=ParallelRequests(),
             moved=lambda _: None,
             kept=self.said.append,
         )
-        task = Move(
+        task = CopyBlob(
             source=repository(self.source),
             blob=Descriptor(media_type="m", digest=DIGEST, size=len(BLOB)),
             destination=repository(self.mirror, "copy/app"),
@@ -68,9 +68,9 @@ class Way:
             session=session,
         )
         with metering() as self.meter:
-            return move(task, context)
+            return copy_blob(task, context)
 
-    def kept(self) -> Session:
+    def kept(self) -> UploadCheckpoint:
         """What the records hold."""
         assert self.said
         assert self.said[-1]

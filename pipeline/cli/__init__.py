@@ -1,0 +1,1 @@
+"""The command line: flags, values, help, and the exit code."""

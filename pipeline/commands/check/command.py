@@ -1,0 +1,82 @@
+"""The verb: reads what a run would read, has everything tried, says what was found, and writes nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from pipeline.commands.check.finding import Finding, as_object, exit_code, last_line, width_of
+from pipeline.commands.check.registry_check import find_all
+from pipeline.commands.check.targets import targets_by_registry
+from pipeline.commands.job import prepare
+from pipeline.model.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pipeline.config.rules import RulesFile
+    from pipeline.settings import Options
+
+
+def check(
+    options: Options,
+    environ: Mapping[str, str],
+    *,
+    tell: Callable[[str], None],
+    show: Callable[[str], None],
+) -> int:
+    """Find out whether a run with these files could start; returns the exit code.
+
+    Args:
+        options: the command line.
+        environ: the environment.
+        tell: prints a line for a person.
+        show: prints a line on standard output.
+
+    Raises:
+        UsageError, FileError: before anything was asked.
+    """
+    began = time.monotonic()
+    job = prepare(options, environ)
+    for warning in job.warnings:
+        tell(f"image-syncer: warning: {warning.message}")
+    registries = targets_by_registry(job.rules.rules)
+    wrong = tuple(_wrong_rules(job.rules))
+    places = [finding.place for finding in wrong] + list(registries)
+    wanted = [str(aim.repository) for aims in registries.values() for aim in aims]
+    width = width_of(places + wanted)
+    if not (options.quiet or options.json):
+        many = format_count(len(set(wanted)), "repository", "repositories")
+        tell(f"image-syncer: trying {many} of {format_count(len(registries), 'registry', 'registries')}")
+    found: list[Finding] = []
+
+    def hear(finding: Finding) -> None:
+        found.append(finding)
+        if not options.json and not (options.quiet and finding.state == "ok"):
+            show(finding.line(width))
+
+    for finding in wrong:
+        hear(finding)
+    for finding in find_all(registries, job.settings, job.keyring):
+        hear(finding)
+    seconds = time.monotonic() - began
+    if options.json:
+        warnings = [warning.message for warning in job.warnings]
+        show(json.dumps(as_object(found, warnings=warnings, seconds=seconds), ensure_ascii=True))
+    elif exit_code(found) or not options.quiet:
+        show(last_line(found, seconds=seconds))
+    return exit_code(found)
+
+
+def _wrong_rules(rules: RulesFile) -> Iterator[Finding]:
+    """Rules that a run would fail before any request."""
+    for bad in rules.bad:
+        yield Finding(
+            state="failed",
+            what="rule",
+            place=f"{rules.path}:{bad.line}:{bad.column}",
+            words=f"{bad.text!r}: {bad.reason}",
+            advice=bad.hint or "correct the rules file",
+            code="RULE_INVALID",
+        )

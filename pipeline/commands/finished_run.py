@@ -1,0 +1,43 @@
+"""A run that is over: all that is known of it, for the files, the summary and the report that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.commands.job import Job
+    from pipeline.engine.supervisor import Ending
+    from pipeline.observe.history import RunHistory
+    from pipeline.observe.metrics.export import Exporter
+    from pipeline.records.store import Records
+    from pipeline.scheduler.scheduler import Scheduler
+    from pipeline.settings import Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printer:
+    """Where words go."""
+
+    tell: Callable[[str], None]
+    """Prints a line for a person."""
+    show: Callable[[str], None]
+    """Prints what was asked for on standard output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRun:
+    """All that is known of a run when it is over."""
+
+    name: str
+    job: Job
+    options: Options
+    scheduler: Scheduler
+    records: Records
+    history: RunHistory
+    ending: Ending
+    seconds: float
+    say: Printer
+    exporter: Exporter | None

@@ -1,0 +1,191 @@
+"""What a run is about: all that the user wrote, read and checked before anything is asked or written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipeline.config.credentials import Keyring, read_credentials
+from pipeline.config.files import choose_files, rules_ignored
+from pipeline.config.legacy import read_legacy
+from pipeline.config.rules import BadRule, RulesFile, make_defaults, read_rules, rule_from_words
+from pipeline.errors import RuleError, UsageError
+from pipeline.log import Event
+from pipeline.model.platform import Filter, parse_filter
+from pipeline.outputs.image_lists import format_of
+from pipeline.outputs.writing import check_page, check_writable, refuse_shared
+from pipeline.settings import Limits, Options, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pipeline.config.files import Files
+    from pipeline.settings import Aim
+
+_FAILED_FILE = "failed.yaml"
+_AIMS: Mapping[str, Aim] = {"plan": "plan", "verify": "verify"}
+"""Of verbs that write nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a run is about: all that was read before it begins."""
+
+    keyring: Keyring
+    rules: RulesFile
+    platforms: Filter
+    settings: Settings
+    warnings: tuple[Event, ...]
+    has_rules_file: bool
+    """Whether the rules stand in a file of their own, which --images may replace by another."""
+
+
+def prepare(options: Options, environ: Mapping[str, str]) -> Job:
+    """Read and check everything that the user wrote.
+
+    Raises:
+        UsageError, FileError: something is wrong; nothing has been asked or written.
+    """
+    platforms = parse_filter(options.os, options.arch)
+    check_outputs(options)
+    settings = Settings(
+        records=options.records,
+        os=options.os,
+        arch=options.arch,
+        force=options.force,
+        retries=options.retries,
+        patience=options.patience,
+        drain=options.drain,
+        debug=options.log_level == "debug",
+        timed=_is_timed(options),
+        limits=Limits(proc=options.proc),
+    )
+    if options.verb in _AIMS:
+        settings = _surveying(settings, _AIMS[options.verb], deep=options.deep)
+    keyring, rules, warnings, has_rules_file = _read_files(options, environ)
+    return Job(
+        keyring=keyring,
+        rules=rules,
+        platforms=platforms,
+        settings=settings,
+        warnings=warnings,
+        has_rules_file=has_rules_file,
+    )
+
+
+def _surveying(settings: Settings, aim: Aim, *, deep: bool) -> Settings:
+    """As a run's, where blobs are asked for and not moved: nothing that was begun is worth waiting for."""
+    limits = settings.limits if deep else replace(settings.limits, bodies=settings.limits.requests)
+    return replace(settings, aim=aim, deep=deep, timed=True, drain=0.0, limits=limits)
+
+
+def _is_timed(options: Options) -> bool:
+    """Whether anybody wants to know how long requests take."""
+    metrics = options.metrics_listen is not None or options.metrics_file is not None
+    return metrics or options.report is not None or options.json
+
+
+def _read_files(
+    options: Options, environ: Mapping[str, str]
+) -> tuple[Keyring, RulesFile, tuple[Event, ...], bool]:
+    """Credentials, rules, what there is to warn of, and whether the rules have a file of their own."""
+    defaults = make_defaults(options.registry, options.namespace)
+    files = choose_files(
+        auth=options.auth,
+        images=options.images,
+        config=options.config,
+        rules_needed=not options.words,
+    )
+    refuse_shared_files(files, options)
+    if files.config is not None:
+        keyring, rules, more = read_legacy(files.config, defaults=defaults, environ=environ)
+    else:
+        keyring, more = read_credentials(files.auth, environ=environ)
+        rules = RulesFile(path="", rules=(), bad=())
+    warnings = (*files.warnings, *more)
+    if options.words:
+        if options.images is not None:
+            raise UsageError(f"{options.verb} has its rule here: leave out --images {options.images}")
+        if rules.path:
+            warnings += (rules_ignored(rules.path, options.verb),)
+        source, *destinations = options.words
+        try:
+            rule = rule_from_words(source, destinations, defaults=defaults, environ=environ)
+        except RuleError as error:
+            raise UsageError(f"{options.verb} {' '.join(options.words)}: {error}") from error
+        rules = RulesFile(path="", rules=(rule,), bad=())
+    elif files.images is not None:
+        rules = read_rules(files.images, defaults=defaults, environ=environ)
+        warnings += rules.warnings
+    return keyring, rules, warnings, not options.words and files.config is None
+
+
+def own_failed_file(options: Options) -> Path:
+    """Where failures go unless the user says so: there is always a command that tries them again."""
+    return options.records / _FAILED_FILE
+
+
+def check_outputs(options: Options) -> None:
+    """Make sure, before anything begins, that what is asked for can be written when all is over.
+
+    Raises:
+        FileError: it cannot, or its name does not say its format.
+    """
+    for path in (options.success_file, options.failed_file, options.report, options.metrics_file):
+        if path is not None:
+            check_writable(path)
+    if options.failed_file is not None:
+        format_of(options.failed_file)
+    if options.report is not None:
+        check_page(options.report)
+
+
+def refuse_shared_files(files: Files, options: Options) -> None:
+    """Refuse output files that are read, or written twice; a retry may replace the list that it is about.
+
+    Raises:
+        UsageError: there is one.
+    """
+    own = os.path.realpath(own_failed_file(options))
+    read = {"--auth": files.auth, "--config": files.config}
+    written = {
+        "--output-success-images": options.success_file,
+        "--output-failed-images": options.failed_file,
+        "--report": options.report,
+        "--metrics-file": options.metrics_file,
+        "--log": options.log,
+    }
+    if files.images is not None and not options.words:
+        read["--images"] = files.images
+        if options.failed_file is None or os.path.realpath(options.failed_file) == own:
+            written["--output-failed-images"] = own_failed_file(options)
+            if os.path.realpath(files.images) == own:
+                del read["--images"]
+    refuse_shared(_given(read), _given(written))
+
+
+def _given(files: Mapping[str, Path | None]) -> Iterator[tuple[str, Path]]:
+    return ((flag, path) for flag, path in files.items() if path is not None)
+
+
+def invalid_rules(job: Job) -> Iterator[Event]:
+    """What is wrong with rules, to be logged."""
+    return (_invalid(job.rules.path, bad) for bad in job.rules.bad)
+
+
+def _invalid(path: str, bad: BadRule) -> Event:
+    hint = f" ({bad.hint})" if bad.hint else ""
+    return Event(
+        name="config.rule_invalid",
+        level="error",
+        message=f"{path}:{bad.line}:{bad.column}: rule {bad.text!r}: {bad.reason}{hint}; the others go on",
+        fields={
+            "file.path": path,
+            "line": bad.line,
+            "column": bad.column,
+            "rule": bad.text,
+            "reason": bad.reason,
+        },
+    )

@@ -1,0 +1,278 @@
+"""`image-syncer status`: how far the last run is, or how it ended, read from its records and nothing else.
+
+Figures of images are counted from their rows, which are on disk before the log tells of them; the rest is
+what the run noted of itself, at most two seconds before it was killed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.errors import MachineError
+from pipeline.log import printable
+from pipeline.model.units import format_count, format_duration
+from pipeline.observe.run_state import RUNNING, is_gone, run_state_of
+from pipeline.records.reader import read_records
+from pipeline.report.causes import from_row, group
+from pipeline.report.summary import Summary, cause_lines, cause_object, cost, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pipeline.model.facts import Result
+    from pipeline.observe.run_state import RunState
+    from pipeline.records.reader import RecordsReader
+    from pipeline.report.causes import CauseGroup
+    from pipeline.settings import Options
+
+StatusState = Literal["running", "stopping", "done", "failed", "stopped", "lost"]
+"""lost: it is not running and has not said how it ended."""
+SCHEMA = 1
+"""Version of the JSON object: fields may be added under it, none changes its meaning."""
+_SILENT = 30.0
+"""Seconds without a note after which something is wrong; where the process is not to be seen, it is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What is known of the last run."""
+
+    state: StatusState
+    run_state: RunState
+    counts: dict[Result, int]
+    causes: tuple[CauseGroup, ...]
+    now: float
+
+    @property
+    def left(self) -> int:
+        """Images that are known and have not come to their end."""
+        return max(0, self.run_state.known - sum(self.counts.values()))
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all images are known."""
+        return self.run_state.final and not self.run_state.planned
+
+    @property
+    def go_on(self) -> tuple[str, ...]:
+        """The command that brings what is not there, word by word; empty: nothing is to be done."""
+        if self.state in ("running", "stopping", "done"):
+            return ()
+        return self.run_state.again or self.run_state.command
+
+    @property
+    def exit_code(self) -> int:
+        """0: it is running, or all is there; 1: it ended otherwise."""
+        return 0 if self.state in ("running", "stopping", "done") else 1
+
+
+def status(options: Options, *, show: Callable[[str], None]) -> int:
+    """Say how the last run of the records stands; returns the exit code.
+
+    Args:
+        options: the command line.
+        show: prints a line on standard output.
+
+    Raises:
+        MachineError: there are no records, or none that can be read.
+    """
+    found = read_status(options.records, now=time.time())
+    if options.json:
+        show(json.dumps(as_object(found), ensure_ascii=True))
+    else:
+        for line in lines(found):
+            show(printable(line))
+    return found.exit_code
+
+
+def read_status(path: Path, *, now: float) -> Status:
+    """How the last run of the records stands.
+
+    Raises:
+        MachineError: there are no records, or none that can be read.
+    """
+    return read_records(path, lambda view: _status(view, path, now))
+
+
+def _status(view: RecordsReader, path: Path, now: float) -> Status:
+    text = view.run_state
+    if not text:
+        raise MachineError(f"records in {path} tell of no run: the version that wrote them noted none")
+    run_state = run_state_of(text)
+    if run_state is None:
+        raise MachineError(f"records in {path} are damaged: what the run noted of itself cannot be read")
+    failures = (from_row(row) for row in view.images(run_state.run, "failed"))
+    return Status(
+        state=_state(run_state, now),
+        run_state=run_state,
+        counts=view.counts(run_state.run),
+        causes=group((*run_state.lost, *failures)),
+        now=now,
+    )
+
+
+def _state(run_state: RunState, now: float) -> StatusState:
+    code = run_state.exit_code
+    if code == RUNNING:
+        gone = is_gone(run_state.process)
+        if gone or (gone is None and now - run_state.seen > _SILENT):
+            return "lost"
+        return "stopping" if run_state.stopping else "running"
+    if code in (0, 1):
+        return "failed" if code else "done"
+    return "stopped"
+
+
+def lines(found: Status) -> Iterator[str]:
+    """What is known, for a person."""
+    run_state = found.run_state
+    yield _head(found)
+    summary = _summary(found)
+    yield verdict(summary)
+    yield f"  {cost(summary)}"
+    yield from (f"  {line}" for line in _left(found))
+    yield from cause_lines(found.causes)
+    command = shlex.join(found.go_on)
+    if command and run_state.folder and run_state.folder != _here():
+        command = f"cd {shlex.quote(run_state.folder)} && {command}"
+    if command:
+        yield f"{'Try these again' if found.state == 'failed' else 'Go on'}:  {command}"
+
+
+def _head(found: Status) -> str:
+    run_state, state = found.run_state, found.state
+    process = f"process {run_state.process.pid} on {run_state.process.host}"
+    ended = f"at {_clock(run_state.seen)}, exit code {run_state.exit_code}"
+    words = {
+        "running": f"is running: {process}, since {_clock(run_state.began)}",
+        "stopping": f"was told to stop, and finishes what is under way: {process}",
+        "done": f"ended {ended}: everything is at its destination",
+        "failed": f"ended {ended}: not everything is at its destination",
+        "stopped": f"was stopped {ended}, with work left",
+        "lost": f"ended without a word: killed, or its machine went down; last seen {_clock(run_state.seen)}"
+        f" as {process}",
+    }
+    return f"run {run_state.run} {words[state]}"
+
+
+def _left(found: Status) -> Iterator[str]:
+    """What is left, and what it waits for."""
+    run_state = found.run_state
+    if run_state.trouble:
+        yield f"this machine stopped the run: {run_state.trouble}"
+    if found.exit_code == 0 and run_state.exit_code == RUNNING and found.now - run_state.seen > _SILENT:
+        silence = format_duration(round(found.now - run_state.seen))
+        yield f"it has noted nothing for {silence}: it was suspended, or its disk hangs"
+    if found.left or not found.is_final:
+        more = "" if found.is_final else ", and those that rules have still to name"
+        yield f"left: {format_count(found.left, 'image')}{more}{_eta(found)}"
+    if run_state.to_retry and found.exit_code == 0:
+        yield f"to be tried again after all others: {format_count(run_state.to_retry, 'image')}"
+    for wait in run_state.waits if found.exit_code == 0 else ():
+        tasks = f"{format_count(wait.tasks, 'task')} wait{'s' if wait.tasks == 1 else ''} for it"
+        why = f" ({wait.why})" if wait.why else ""
+        if not wait.until:
+            yield f"waits: {wait.registry} is given up{why}"
+        elif wait.until > found.now:
+            pause = format_duration(round(wait.until - found.now))
+            yield f"waits: {wait.registry} is asked nothing for {pause} more{why}; {tasks}"
+
+
+def _eta(found: Status) -> str:
+    seconds = found.run_state.left - (found.now - found.run_state.seen)
+    if found.state != "running" or found.run_state.left < 0:
+        return ""
+    return f", about {format_duration(round(max(1.0, seconds)))} at its pace"
+
+
+def _summary(found: Status) -> Summary:
+    """The figures as the run's own summary has them."""
+    run_state = found.run_state
+    runs = found.state in ("running", "stopping")
+    return Summary(
+        run=run_state.run,
+        version=run_state.version,
+        exit_code=found.exit_code,
+        left=found.left,
+        rules=run_state.rules,
+        rules_failed=run_state.rules_failed,
+        bytes=run_state.bytes,
+        read=run_state.read,
+        spared=run_state.spared,
+        uploaded=run_state.uploaded,
+        mounted=run_state.mounted,
+        present=run_state.present,
+        seconds=run_state.seconds + (found.now - run_state.seen if runs else 0.0),
+        requests_by_registry={"all": run_state.requests},
+        requests=run_state.requests,
+        causes=found.causes,
+        copied=found.counts["copied"],
+        unchanged=found.counts["unchanged"],
+        skipped=found.counts["skipped"],
+        failed=found.counts["failed"],
+    )
+
+
+def as_object(found: Status) -> dict[str, Any]:
+    """What is known, for a program: sizes in bytes, lengths of time in seconds."""
+    run_state = found.run_state
+    ended = run_state.exit_code != RUNNING
+    return {
+        "schema": SCHEMA,
+        "state": found.state,
+        "run": run_state.run,
+        "version": run_state.version,
+        "exit_code": run_state.exit_code if ended else None,
+        "process": {"host": run_state.process.host, "pid": run_state.process.pid},
+        "began": _stamp(run_state.began),
+        "seen": _stamp(run_state.seen),
+        "seconds": round(run_state.seconds, 3),
+        "images": {
+            "total": run_state.known,
+            "final": found.is_final,
+            **found.counts,
+            "to_retry": run_state.to_retry,
+            "left": found.left,
+        },
+        "rules": {"total": run_state.rules, "failed": run_state.rules_failed},
+        "bytes": {"received": run_state.read, "sent": run_state.bytes, "spared": run_state.spared},
+        "blobs": {"uploaded": run_state.uploaded, "mounted": run_state.mounted, "present": run_state.present},
+        "requests": run_state.requests,
+        "rate": round(run_state.rate),
+        "eta": round(run_state.left) if run_state.left >= 0 and found.exit_code == 0 else None,
+        "waits": [
+            {
+                "registry": wait.registry,
+                "seconds": round(max(0.0, wait.until - found.now), 1) if wait.until else None,
+                "reason": wait.why,
+                "tasks": wait.tasks,
+            }
+            for wait in run_state.waits
+        ],
+        "failures": [cause_object(cause) for cause in found.causes],
+        "trouble": run_state.trouble,
+        "go_on": list(found.go_on),
+        "folder": run_state.folder,
+    }
+
+
+def _stamp(when: float) -> str:
+    return dt.datetime.fromtimestamp(when, dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _clock(when: float) -> str:
+    return dt.datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
+    except OSError:
+        return ""

@@ -1,1 +1,0 @@
-"""The ledger: outcomes in, tasks out; no process, socket or disk."""

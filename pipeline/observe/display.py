@@ -1,0 +1,168 @@
+"""The live view on a terminal, below the log's lines.
+
+One writer, one thread: a frame and a log line are each one write, so that neither tears the other. A line
+goes above the view by writing it over the view and the kept frame below it again, without rendering anew
+(rich.Live renders all of it for each line). The cursor stays visible and no mode of the terminal is changed:
+a run that is killed leaves a terminal that works.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from pipeline.observe.frame import FailureLine, FrameInput, frame
+from pipeline.observe.rates import RateEstimator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.text import Text
+
+    from pipeline.log import Event
+    from pipeline.scheduler.view import RunView
+
+_EVERY = 0.24
+"""Seconds between two frames: at most 4 a second."""
+_STALE = 10.0
+"""Seconds after which others have written to the terminal meanwhile: the program was stopped and goes on."""
+_REDRAW = 0.05
+"""Seconds between two redrawings for the sake of log lines: a flood of them goes together."""
+_MOST_HELD = 1 << 16
+"""Bytes of log lines that wait for the next redrawing."""
+
+
+def terminal_size(number: int) -> tuple[int, int]:
+    """Columns and rows of the terminal; 80 and 24 where it does not know them itself."""
+    with suppress(OSError):
+        size = os.get_terminal_size(number)
+        if size.columns > 0 and size.lines > 0:
+            return size.columns, size.lines
+    return 80, 24
+
+
+class Display:
+    """An observer that draws.
+
+    Args:
+        sink: the descriptor of the terminal.
+        title: what the run is about.
+        size: tells columns and rows.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        sink: int,
+        *,
+        title: str,
+        size: Callable[[int], tuple[int, int]] = terminal_size,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """See the class."""
+        self._sink = sink
+        self._title = title
+        self._size = size
+        self._clock = clock
+        self._pace = RateEstimator()
+        self._failures: deque[FailureLine] = deque(maxlen=3)
+        self._stopping = False
+        encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
+        self._fancy = encoding.replace("-", "") == "utf8"
+        self._buffer = io.StringIO()
+        self._console = Console(
+            file=self._buffer,
+            force_terminal=True,
+            force_jupyter=False,
+            force_interactive=False,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+        self._kept = self._held = b""
+        self._widths: tuple[int, ...] = ()
+        """Columns of each row of the frame on the screen; empty: there is none."""
+        self._drawn = self._redrawn = -_STALE
+
+    def tick(self, view: RunView) -> None:
+        """Draw how the run stands, unless that was done just now."""
+        self._pace.look(view)
+        now = self._clock()
+        if now - self._drawn < _EVERY and self._widths:
+            return
+        if now - self._drawn > _STALE:
+            self._widths = ()
+        width, height = self._size(self._sink)
+        scene = FrameInput(
+            view=view,
+            pace=self._pace,
+            title=self._title,
+            failures=self._failures,
+            stopping=self._stopping,
+            fancy=self._fancy,
+        )
+        lines = frame(scene, width=width - 1, height=height)
+        self._drawn = now
+        self._draw(self._rendered(lines, width), tuple(line.cell_len for line in lines))
+
+    def hear(self, event: Event) -> None:
+        """Keep what failed last; notice that the run is stopping."""
+        if event.name == "run.drain":
+            self._stopping = True
+        elif event.name in ("image.failed", "image.retry", "rule.failed"):
+            fields = event.fields
+            parts = (fields.get("side"), fields.get("status"), fields.get("code"))
+            source = str(fields.get("source") or fields.get("rule") or event.message)
+            cause = " ".join(str(part) for part in parts if part)
+            self._failures.append(FailureLine(source=source, cause=cause, again=event.name == "image.retry"))
+
+    def above(self, line: bytes) -> None:
+        """Write a line of the log (with its line end) above the view, at the next tick at the latest."""
+        self._held += line
+        now = self._clock()
+        if not self._widths or now - self._redrawn >= _REDRAW or len(self._held) > _MOST_HELD:
+            self._draw(self._kept, self._widths)
+
+    def close(self) -> None:
+        """Take the view off the screen."""
+        self._draw(b"", ())
+
+    def _draw(self, kept: bytes, widths: tuple[int, ...]) -> None:
+        """One write: the log's lines over the view that stands there, then the view that is to stand."""
+        back = self._back(self._size(self._sink)[0]) if self._widths else b""
+        held, self._held = self._held, b""
+        clear = b"\x1b[J" if self._widths and (held or not kept) else b""
+        self._kept, self._widths = (kept, widths) if widths else (b"", ())
+        self._redrawn = self._clock()
+        self._write(back + clear + held + self._kept)
+
+    def _back(self, width: int) -> bytes:
+        """The cursor to the first row of the frame on the screen; a narrower terminal has broken its rows."""
+        rows = sum(max(1, -(-columns // width)) for columns in self._widths)
+        return b"\r" + (f"\x1b[{rows}A".encode() if rows else b"")
+
+    def _rendered(self, lines: list[Text], width: int) -> bytes:
+        """The rows, each erasing the rest of its line, and below them nothing: nothing flickers."""
+        self._console.width = max(width, 1)
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        for line in lines:
+            self._console.print(
+                line, end="\x1b[K\n", no_wrap=True, overflow="crop", crop=False, soft_wrap=True
+            )
+        encoding = "utf-8" if self._fancy else "ascii"
+        return (self._buffer.getvalue() + "\x1b[J").encode(encoding, "replace")
+
+    def _write(self, data: bytes) -> None:
+        """All of it; a terminal that went away is no reason to end otherwise than the run does."""
+        with suppress(OSError):
+            while data:
+                data = data[os.write(self._sink, data) :]

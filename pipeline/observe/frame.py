@@ -1,0 +1,224 @@
+"""The live view as lines of text: a fixed number of rows, of which each says one thing, cut to the width.
+
+Everything from a registry is shown as it is written and never as markup: only Text objects are made, of
+text without control characters. Rows are laid out by hand: rich's Table would cost more than all the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from pipeline.log import printable
+from pipeline.model.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.observe.rates import RateEstimator
+    from pipeline.scheduler.view import RegistryView, RunView, TransferView
+
+ROWS = 16
+_FEW_ROWS = 9
+"""Below this, only figures are shown."""
+_REGISTRIES, _FAILURES = 5, 3
+_NARROW, _WIDE = 60, 96
+_HEAD = 8
+"""Columns of the first word of a row."""
+_SHORT = {"time left not known yet": "left: ?", "still listing tags": "listing tags"}
+_FULL, _EMPTY = ("\u2588", "\u00b7"), ("#", ".")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureLine:
+    """One of the last failures."""
+
+    source: str
+    cause: str
+    again: bool
+    """Whether it is tried again in this run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameInput:
+    """What a frame is made of."""
+
+    view: RunView
+    pace: RateEstimator
+    title: str
+    failures: Sequence[FailureLine]
+    """Oldest first."""
+    stopping: bool
+    fancy: bool
+    """Whether the terminal shows more than ASCII."""
+
+
+def frame(scene: FrameInput, *, width: int, height: int) -> list[Text]:
+    """The rows; never more than the screen has but one, always as many for one size of screen."""
+    rows = min(ROWS, height - 1)
+    if rows < 1 or width < _HEAD:
+        return []
+    lines = [_images(scene, width), _title(scene, width), _data(scene, width)]
+    if rows >= 2:  # noqa: PLR2004 - title and images
+        lines[:2] = lines[1::-1]
+    lines = lines[:rows]
+    if rows >= _FEW_ROWS:
+        lines += _body(scene, width, rows - len(lines) - 1)
+        lines.append(_foot(scene, width))
+    for line in lines:
+        line.truncate(width, overflow="crop" if not scene.fancy else "ellipsis")
+    return lines
+
+
+def _body(scene: FrameInput, width: int, rows: int) -> list[Text]:
+    """Registries first, failures last, transfers between with what room there is."""
+    registries = _registries(scene, width, min(_REGISTRIES, rows // 3 + 1))
+    failures = _failures(scene, width, min(_FAILURES, rows // 4))
+    moves = _moves(scene, width, rows - len(registries) - len(failures))
+    blank = [Text()] * (rows - len(registries) - len(moves) - len(failures))
+    return [*registries, *moves, *blank, *failures]
+
+
+def _title(scene: FrameInput, width: int) -> Text:
+    view = scene.view
+    gone = format_duration(round(view.seconds))
+    left = scene.pace.left(view)
+    if view.expanded and view.counts.processed == view.counts.known:
+        rest = "ending"
+    elif left is not None:
+        rest = f"about {format_duration(round(left))} left"
+    else:
+        rest = "time left not known yet" if view.expanded else "still listing tags"
+    times = f"{gone} gone, {rest}" if width >= _NARROW else f"{gone}, {_SHORT.get(rest, rest)}"
+    line = Text("image-syncer  ", style="bold") if width >= _WIDE else Text()
+    name = printable(scene.title)
+    room = width - len(line) - len(times) - 2
+    line.append(name if len(name) <= room else name[: max(0, room)])
+    line.append(" " * max(2, width - line.cell_len - len(times)) + times)
+    return line
+
+
+def _images(scene: FrameInput, width: int) -> Text:
+    counts = scene.view.counts
+    line = Text("images".ljust(_HEAD))
+    known = max(counts.known, 1)
+    if width >= _NARROW:
+        line.append_text(_bar(counts.processed / known, max(10, min(40, width - 80)), scene))
+    line.append(f"{counts.processed:,}/{counts.known:,}{'' if scene.view.expanded else '+'}", style="bold")
+    parts = [
+        (counts.copied, f"  {counts.copied:,} copied", ""),
+        (counts.unchanged, f"  {counts.unchanged:,} up to date", ""),
+        (counts.skipped, f"  {counts.skipped:,} skipped", ""),
+        (counts.to_retry, f"  {counts.to_retry:,} to try again", "yellow"),
+        (counts.failed, f"  {counts.failed:,} failed", "bold red"),
+    ]
+    for count, words, style in parts if width >= _NARROW else reversed(parts):
+        line.append(words if count else "", style=style)
+    return line
+
+
+def _bar(part: float, width: int, scene: FrameInput) -> Text:
+    full, empty = (_FULL[0], _FULL[1]) if scene.fancy else _EMPTY
+    filled = int(width * min(1.0, part))
+    return Text(full * filled, style="green").append(empty * (width - filled) + "  ", style="dim")
+
+
+def _data(scene: FrameInput, width: int) -> Text:
+    counts = scene.view.counts
+    sent = sum(registry.written for registry in scene.view.registries)
+    line = Text("data".ljust(_HEAD))
+    line.append(f"{format_size(sent)} sent", style="bold").append(f"  {_rate(scene.pace.rate())}")
+    if width >= _NARROW:
+        spared = f"{counts.mounted:,} blobs mounted, {format_size(counts.spared)} spared"
+        line.append(f"  {spared}  {sum(counts.requests.values()):,} requests")
+    return line
+
+
+def _registries(scene: FrameInput, width: int, rows: int) -> list[Text]:
+    """Those that hold things up first, then the busiest."""
+
+    def weight(registry: RegistryView) -> tuple[bool, bool, int]:
+        return not registry.unavailable, registry.cooldown <= 0, -registry.in_flight
+
+    ranked = sorted(scene.view.registries, key=weight)
+    shown = ranked if len(ranked) <= rows else ranked[: rows - 1]
+    room = max((len(each.name) for each in shown), default=0)
+    room = min(room, width // 3)
+    lines = [_registry(each, scene, width, room) for each in sorted(shown, key=lambda each: each.name)]
+    if len(ranked) > len(shown):
+        lines.append(Text(f"... and {len(ranked) - len(shown)} more registries", style="dim"))
+    return lines
+
+
+def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) -> Text:
+    line = Text(_cut(registry.name, room).ljust(room) + "  ")
+    if registry.unavailable:
+        return line.append(f"given up: {printable(registry.unavailable)}", style="red")
+    waiting = f"  {registry.waiting:,} wait" if registry.waiting else ""
+    if registry.cooldown > 0:
+        left = format_duration(round(registry.cooldown))
+        return line.append(f"cools down, {left} left{waiting}", style="yellow")
+    read, written = scene.pace.rates(registry.name)
+    if width >= _NARROW:
+        way, rate = ("reading", read) if read > written else ("writing", written)
+        moves = f"{way} {_rate(rate):>10}" if rate else "no blobs now".ljust(18)
+        line.append(f"{moves}  {registry.in_flight:>3} in flight (limit {registry.limit}){waiting}")
+    else:
+        line.append(f"{_rate(max(read, written))} {registry.in_flight}/{registry.limit}")
+    return line
+
+
+def _moves(scene: FrameInput, width: int, rows: int) -> list[Text]:
+    """The largest transfers, and in how many smaller ones the rest is."""
+    moving = scene.view.moving
+    shown = moving if len(moving) <= rows else moving[: max(0, rows - 1)]
+    lines = [_move(each, width) for each in shown]
+    if len(moving) > len(shown) and rows > 0:
+        lines.append(Text(f"  ... and {len(moving) - len(shown)} smaller ones", style="dim"))
+    return lines
+
+
+def _move(move: TransferView, width: int) -> Text:
+    size = format_size(move.size) if move.size >= 0 else "?"
+    part = f"{100 * move.sent // move.size:>3} %" if move.size > 0 else "     "
+    rate = move.sent / move.seconds if move.seconds > 0 else 0.0
+    line = Text(f"{size:>9}  {part}", style="cyan")
+    speed = _rate(rate) if move.sent else ""
+    if width >= _NARROW:
+        left = (move.size - move.sent) / rate if rate and move.size > 0 else None
+        line.append(f"  {speed:>11}  {format_duration(round(left)) if left is not None else '':>6}")
+    digest = f"  {move.digest[:19]}" if width >= _WIDE else ""
+    room = width - line.cell_len - len(digest) - 2
+    return line.append(f"  {_cut(move.destination, room)}").append(digest, style="dim")
+
+
+def _failures(scene: FrameInput, width: int, rows: int) -> list[Text]:
+    lines = []
+    for failure in list(scene.failures)[-rows:] if rows > 0 else ():
+        line = Text("failed".ljust(_HEAD), style="yellow" if failure.again else "red")
+        again = "  tried again later" if failure.again else ""
+        source, cause = printable(failure.source), printable(failure.cause)
+        room = width - _HEAD - 2 - len(cause) - len(again)
+        line.append(_cut(source, max(room, width // 3)), style="default")
+        lines.append(line.append(f"  {cause}{again}", style="default"))
+    return lines
+
+
+def _foot(scene: FrameInput, width: int) -> Text:
+    if scene.stopping:
+        words = "Stopping: what is under way finishes.  Ctrl-C: stop now.  The next run goes on from there."
+        return Text(words if width >= _WIDE else "Stopping.  Ctrl-C: stop now", style="bold yellow")
+    words = "Ctrl-C: finish what is under way and stop.  Twice: stop now.  The next run goes on from there."
+    return Text(words if width >= _WIDE else "Ctrl-C: stop; the next run goes on", style="dim")
+
+
+def _cut(text: str, room: int) -> str:
+    """The text in that many columns: its end tells more than its beginning."""
+    text = printable(text)
+    return text if len(text) <= room else f"..{text[len(text) - max(0, room - 2) :]}"
+
+
+def _rate(rate: float) -> str:
+    return f"{format_size(float(f'{rate:.3g}'))}/s"

@@ -1,0 +1,226 @@
+"""What a run looked like over time, in memory that does not grow with it: for summary, report, estimates.
+
+Counts are kept as they stood, not as differences: when samples are thinned out, only resolution is lost.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import pairwise
+from operator import attrgetter
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pipeline.log import Event
+    from pipeline.scheduler.view import RegistryView, RunView
+
+Phase = Literal["moving", "asking", "waiting", "idle"]
+PHASES: dict[Phase, str] = {
+    "moving": "moving blobs",
+    "asking": "asking registries, writing manifests",
+    "waiting": "waiting for a registry's pause to end",
+    "idle": "none of these: starting, ending",
+}
+"""Each moment is counted for the first of these that it fits."""
+
+SAMPLES = 600
+TOP = 20
+"""Largest blobs, slowest images."""
+_MOVED_LATELY = 2.0
+"""Seconds within which bytes have come if blobs are said to move; an upload that only waits does not."""
+_WARNINGS = 100
+_BANDS = 100
+"""Pauses of one registry that are told apart."""
+_OWN_PLACE = frozenset({"image.retry", "registry.cooldown", "image.rewritten", "run.drain"})
+"""Warnings that the report tells elsewhere, or in a figure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Counts as they stood at one moment."""
+
+    seconds: float
+    """Since the run began."""
+    copied: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failed: int = 0
+    read: int = 0
+    """Bytes of blobs received, those under way included."""
+    written: int = 0
+
+    @property
+    def processed(self) -> int:
+        """Images that have come to their end."""
+        return self.copied + self.unchanged + self.skipped + self.failed
+
+
+def sample(view: RunView) -> Sample:
+    """The counts as they stand now."""
+    counts = view.counts
+    return Sample(
+        seconds=view.seconds,
+        copied=counts.copied,
+        unchanged=counts.unchanged,
+        skipped=counts.skipped,
+        failed=counts.failed,
+        read=sum(registry.read for registry in view.registries),
+        written=sum(registry.written for registry in view.registries),
+    )
+
+
+class Curve:
+    """At most 600 samples of a run of any length: where they become too many, every second one goes."""
+
+    def __init__(self) -> None:
+        """Begin where everything is 0."""
+        self.samples: list[Sample] = [Sample(seconds=0.0)]
+        self._step = 0.0
+
+    def add(self, taken: Sample) -> None:
+        """Take in a sample; the newest one always stands."""
+        if len(self.samples) > 1 and self.samples[-1].seconds - self.samples[-2].seconds < self._step:
+            self.samples.pop()
+        self.samples.append(taken)
+        if len(self.samples) > SAMPLES:
+            del self.samples[1:-1:2]
+            self._step = taken.seconds / len(self.samples)
+
+    def since(self, seconds: float) -> Sample:
+        """The newest sample that is not newer than `seconds`, else the first."""
+        return self.samples[max(0, bisect_right(self.samples, seconds, key=attrgetter("seconds")) - 1)]
+
+
+@dataclass(slots=True)
+class PauseRecord:
+    """The pauses of one registry."""
+
+    bands: list[tuple[float, float]] = field(default_factory=list)
+    """From and to, in seconds since the run began; near ones are put together where they are many."""
+    times: int = 0
+    seconds: float = 0.0
+    most: int = 0
+    """Requests in flight, at most."""
+    least: int = 0
+    """The lowest limit on them."""
+    open: bool = False
+
+    def look(self, registry: RegistryView, *, now: float, took: float) -> None:
+        """Take in how the registry stands."""
+        self.most = max(self.most, registry.in_flight)
+        self.least = min(self.least, registry.limit) if self.least else registry.limit
+        pauses = registry.cooldown > 0
+        if pauses and not self.open:
+            self.times += 1
+            self.bands.append((now, now))
+        if pauses or self.open:
+            self.seconds += took if self.open else 0.0
+            self.bands[-1] = (self.bands[-1][0], now)
+        self.open = pauses
+        if len(self.bands) > _BANDS:
+            gaps = [after[0] - before[1] for before, after in pairwise(self.bands)]
+            at = gaps.index(min(gaps))
+            self.bands[at : at + 2] = [(self.bands[at][0], self.bands[at + 1][1])]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LargeBlob:
+    """A blob that was seen moving."""
+
+    size: int
+    digest: str
+    destination: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SlowImage:
+    """An image that was copied."""
+
+    seconds: float
+    bytes: int
+    source: str
+    destination: str
+
+
+class RunHistory:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        """Begin with nothing seen."""
+        self.curve = Curve()
+        self.phases: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
+        self.held: dict[str, PauseRecord] = {}
+        self.registries: tuple[RegistryView, ...] = ()
+        """As they were last seen."""
+        self.slow: list[SlowImage] = []
+        """A heap; at most 20."""
+        self.warnings: list[str] = []
+        """The first hundred."""
+        self.warned = 0
+        self.rewritten: list[str] = []
+        """The first hundred."""
+        self.changed = 0
+        """Digests that the platform filter changed."""
+        self.retried = 0
+        """Tries of images that failed and were to be repeated."""
+        self._blobs: dict[tuple[str, str], LargeBlob] = {}
+        self._last = self._moved_at = 0.0
+
+    def tick(self, view: RunView) -> None:
+        """Take in how the run stands."""
+        took, self._last = view.seconds - self._last, view.seconds
+        newest, taken = self.curve.samples[-1], sample(view)
+        if (taken.read, taken.written) != (newest.read, newest.written):
+            self._moved_at = view.seconds
+        self.curve.add(taken)
+        self.registries = view.registries
+        for registry in view.registries:
+            held = self.held.setdefault(registry.name, PauseRecord())
+            held.look(registry, now=view.seconds, took=took)
+        moves = bool(view.moving) and view.seconds - self._moved_at < _MOVED_LATELY
+        self.phases["moving" if moves else _phase(view)] += took
+        for move in view.moving[:TOP]:
+            big = LargeBlob(move.size, move.digest, move.destination, move.seconds)
+            self._blobs[move.digest, move.destination] = big
+        if len(self._blobs) > 4 * TOP:
+            self._blobs = {(each.digest, each.destination): each for each in self.blobs}
+
+    @property
+    def blobs(self) -> list[LargeBlob]:
+        """The largest blobs that were seen moving, largest first."""
+        return heapq.nlargest(TOP, self._blobs.values())
+
+    def hear(self, event: Event) -> None:
+        """Take in what is logged."""
+        fields = event.fields
+        if event.name == "image.done":
+            seconds, size = fields.get("duration"), fields.get("bytes")
+            slow = SlowImage(
+                float(seconds or 0), int(size or 0), str(fields.get("source")), str(fields.get("destination"))
+            )
+            (heapq.heappush if len(self.slow) < TOP else heapq.heappushpop)(self.slow, slow)
+        elif event.name == "image.rewritten":
+            self.changed += 1
+            _keep(self.rewritten, event.message)
+        elif event.name == "image.retry":
+            self.retried += 1
+        elif event.level == "warning" and event.name not in _OWN_PLACE:
+            self.warned += 1
+            _keep(self.warnings, event.message)
+
+
+def _keep(lines: list[str], line: str) -> None:
+    if len(lines) < _WARNINGS:
+        lines.append(line)
+
+
+def _phase(view: RunView) -> Phase:
+    """What a moment went into in which no bytes moved."""
+    if view.running:
+        return "asking"
+    if any(registry.cooldown > 0 for registry in view.registries):
+        return "waiting"
+    return "idle"

@@ -1,0 +1,168 @@
+"""What a run measures: an observer that keeps the last look, and turns it into series when asked.
+
+Nothing is counted here: the figures are Flow's own, so they agree with log, summary and report. `tick` only
+copies what may change; the work of making series is done by whoever asks for them, on its own thread.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from pipeline import __version__
+from pipeline.observe.metrics.catalogue import METRICS, PREFIX
+from pipeline.scheduler.counts import BOUNDS, Counts, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from prometheus_client.metrics_core import Metric
+
+    from pipeline.log import Event
+    from pipeline.scheduler.view import RegistryView, RunView
+
+_SIGNAL = re.compile(r"SIG[A-Z0-9]+")
+_LE = (*map(str, BOUNDS), "+Inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A run as it was at one moment; nothing in it changes any more."""
+
+    at: float
+    """On the monotonic clock."""
+    view: RunView
+    counts: Counts
+    deaths: Mapping[str, int]
+
+
+class RunMetrics(Collector):
+    """Looks at a run; hands out series.
+
+    Args:
+        last_success: when a run last succeeded, in seconds since 1970; None: not known.
+    """
+
+    def __init__(self, *, last_success: float | None = None) -> None:
+        """See the class."""
+        self.look: Snapshot | None = None
+        """The last one; replaced as a whole, so that another thread may read it."""
+        self._deaths: Counter[str] = Counter()
+        self._last_success = last_success
+        self._ended: float | None = None
+
+    def tick(self, view: RunView) -> None:
+        """Keep how the run stands."""
+        registries = tuple(
+            replace(
+                registry,
+                blobs=dict(registry.blobs),
+                spared=dict(registry.spared),
+                calls={kind: timing.copy() for kind, timing in registry.calls.items()},
+                retries=dict(registry.retries),
+            )
+            for registry in view.registries
+        )
+        self.look = Snapshot(
+            at=time.monotonic(),
+            view=replace(view, registries=registries, moving=()),
+            counts=replace(view.counts, requests={}),
+            deaths=dict(self._deaths),
+        )
+
+    def hear(self, event: Event) -> None:
+        """Count the deaths of workers."""
+        if event.name == "worker.lost":
+            named = _SIGNAL.search(str(event.fields.get("reason", "")))
+            self._deaths[named[0] if named else "exit"] += 1
+
+    def end(self, *, succeeded: bool) -> None:
+        """The run is over."""
+        self._ended = time.time()
+        if succeeded:
+            self._last_success = self._ended
+
+    def collect(self) -> Iterator[Metric]:
+        """All series, as prometheus-client asks for them."""
+        yield _gauge("build_info", [((__version__,), 1)])
+        for name, value in (
+            ("run_last_success_timestamp_seconds", self._last_success),
+            ("run_last_completion_timestamp_seconds", self._ended),
+        ):
+            if value is not None:
+                yield _gauge(name, [((), value)])
+        look = self.look
+        if look is not None:
+            yield from _of_run(look)
+            yield from _of_registries(look.view.registries)
+
+
+def _of_run(look: Snapshot) -> Iterator[Metric]:
+    counts, view = look.counts, look.view
+    yield _gauge("run_duration_seconds", [((), view.seconds)])
+    yield _gauge("run_failed_images", [((), counts.failed + counts.to_retry)])
+    states = {"planned": view.planned, "in_flight": view.open_images, "waiting": counts.to_retry}
+    yield _gauge("images", [((state,), count) for state, count in states.items()])
+    outcomes = ("copied", "unchanged", "skipped", "failed")
+    yield _counter("images_finished_total", [((each,), getattr(counts, each)) for each in outcomes])
+    yield _gauge("workers", [((), view.workers)])
+    yield _counter("worker_deaths_total", [((reason,), count) for reason, count in look.deaths.items()])
+
+
+def _of_registries(registries: Iterable[RegistryView]) -> Iterator[Metric]:
+    each = tuple(registries)
+    yield _counter("blobs_total", [((r.name, how), n) for r in each for how, n in r.blobs.items()])
+    yield _counter("spared_bytes_total", [((r.name, how), n) for r in each for how, n in r.spared.items()])
+    moved = [((r.name, way), n) for r in each for way, n in (("read", r.read), ("written", r.written))]
+    yield _counter("transferred_bytes_total", moved)
+    yield _counter(
+        "requests_total",
+        [
+            ((r.name, method, str(status or "none")), sum(timing.counts))
+            for r in each
+            for (method, status), timing in r.calls.items()
+        ],
+    )
+    yield _durations(each)
+    yield _counter("retries_total", [((r.name, why), n) for r in each for why, n in r.retries.items()])
+    yield _gauge("requests_in_flight", [((r.name,), r.in_flight) for r in each])
+    yield _gauge("requests_limit", [((r.name,), r.limit) for r in each])
+    yield _gauge("cooldown_seconds", [((r.name,), r.cooldown) for r in each])
+    left = [((r.name,), r.pulls_left) for r in each if r.pulls_left is not None]
+    yield _gauge("ratelimit_remaining", left)
+
+
+def _gauge(name: str, values: Iterable[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(PREFIX + name, METRICS[name].meaning, labels=METRICS[name].labels)
+    for labels, value in values:
+        family.add_metric(labels, value)
+    return family
+
+
+def _counter(name: str, values: Iterable[tuple[tuple[str, ...], float]]) -> CounterMetricFamily:
+    family = CounterMetricFamily(PREFIX + name, METRICS[name].meaning, labels=METRICS[name].labels)
+    for labels, value in values:
+        family.add_metric(labels, value)
+    return family
+
+
+def _durations(registries: Iterable[RegistryView]) -> HistogramMetricFamily:
+    name = "request_duration_seconds"
+    family = HistogramMetricFamily(PREFIX + name, METRICS[name].meaning, labels=METRICS[name].labels)
+    for registry in registries:
+        by_method: dict[str, Timing] = {}
+        for (method, _), timing in registry.calls.items():
+            whole = by_method.setdefault(method, Timing())
+            whole.counts = [a + b for a, b in zip(whole.counts, timing.counts, strict=True)]
+            whole.seconds += timing.seconds
+        for method, whole in by_method.items():
+            buckets = list(zip(_LE, accumulate(whole.counts), strict=True))
+            family.add_metric((registry.name, method), buckets, sum_value=whole.seconds)
+    return family

@@ -1,0 +1,146 @@
+"""The observer by which a run notes in its records how it stands, for who looks from another terminal."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from pipeline import __version__
+from pipeline.observe.rates import RateEstimator
+from pipeline.observe.run_state import RunState, Wait, this_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pipeline.log import Event
+    from pipeline.report.causes import Failure
+    from pipeline.report.summary import Summary
+    from pipeline.scheduler.view import RunView
+
+EVERY = 2.0
+"""Seconds between two notes: one row, in a transaction that is written anyway."""
+_MOST = 40
+"""Registries and rules that a note names."""
+
+
+class RunStateRecorder:
+    """Notes where a run stands: when it begins, every other second, and when it is over.
+
+    Args:
+        keep: takes what is to be written.
+        run: the run's name.
+        command: the command line, word by word.
+        rules: how many there are, wrong ones included.
+        lost: those that have failed as a whole so far.
+    """
+
+    def __init__(
+        self,
+        keep: Callable[[RunState], None],
+        *,
+        run: str,
+        command: tuple[str, ...],
+        rules: int,
+        lost: Callable[[], Iterable[Failure]],
+    ) -> None:
+        """See the class."""
+        self._keep = keep
+        self._lost = lost
+        self._pace = RateEstimator()
+        self._noted = 0.0
+        self._view: RunView | None = None
+        self._why: dict[str, str] = {}
+        """By registry: what its last pause was for."""
+        now = time.time()
+        self._run_state = RunState(
+            run=run,
+            version=__version__,
+            process=this_process(),
+            command=command,
+            folder=_folder(),
+            began=now,
+            seen=now,
+            rules=rules,
+        )
+        keep(self._run_state)
+
+    def hear(self, event: Event) -> None:
+        """Take in that the run is stopping, and what registries pause for."""
+        if event.name == "run.drain":
+            self._run_state = replace(self._run_state, stopping=True)
+        elif event.name == "registry.cooldown":
+            parts = (event.fields.get("status"), event.fields.get("code"))
+            self._why[str(event.fields.get("registry"))] = " ".join(str(part) for part in parts if part)
+
+    def tick(self, view: RunView) -> None:
+        """Look at the run, and note how it stands where it is time."""
+        self._view = view
+        self._pace.look(view)
+        if view.seconds - self._noted >= EVERY:
+            self._noted = view.seconds
+            self._look(view)
+            self._keep(self._run_state)
+
+    def end(self, summary: Summary, *, trouble: str) -> None:
+        """Note how it ended."""
+        if self._view is not None:
+            self._look(self._view)
+        self._run_state = replace(
+            self._run_state,
+            seen=time.time(),
+            seconds=summary.seconds,
+            exit_code=summary.exit_code,
+            trouble=trouble,
+            known=summary.images,
+            rules_failed=summary.rules_failed,
+            left=-1.0,
+            rate=0.0,
+            bytes=summary.bytes,
+            again=summary.again,
+            waits=(),
+        )
+        self._keep(self._run_state)
+
+    def _look(self, view: RunView) -> None:
+        now, counts = time.time(), view.counts
+        left = self._pace.left(view)
+        self._run_state = replace(
+            self._run_state,
+            seen=now,
+            seconds=view.seconds,
+            known=counts.known,
+            final=view.expanded,
+            planned=view.planned,
+            to_retry=counts.to_retry,
+            rules_failed=counts.rules_failed,
+            left=-1.0 if left is None else left,
+            rate=self._pace.rate(),
+            bytes=counts.written + sum(move.sent for move in view.moving),
+            read=counts.read,
+            spared=counts.spared,
+            uploaded=counts.uploaded,
+            mounted=counts.mounted,
+            present=counts.present,
+            requests=sum(counts.requests.values()),
+            waits=tuple(islice(self._waits(view, now), _MOST)),
+            lost=tuple(islice(self._lost(), _MOST)),
+        )
+
+    def _waits(self, view: RunView, now: float) -> Iterator[Wait]:
+        for each in view.registries:
+            if each.unavailable:
+                yield Wait(registry=each.name, until=0.0, why=each.unavailable, tasks=each.waiting)
+            elif each.cooldown > 0:
+                why = self._why.get(each.name, "")
+                yield Wait(registry=each.name, until=now + each.cooldown, why=why, tasks=each.waiting)
+
+
+def _folder() -> str:
+    """Where the command was given; empty where that was removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
+    except OSError:
+        return ""

@@ -1,0 +1,156 @@
+"""How a run stands, as it notes it in its records every other second: what another terminal may know of it.
+
+The images themselves have rows of their own, and are counted there. What has no row is kept here: when the
+run began and was last seen, in which process, what it waits for, how it ended. Who was killed writes no
+end, so the process is named so that it can be told from a later one of the same number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pipeline.report.causes import Failure  # noqa: TC001 - get_type_hints needs it
+
+RUNNING = -1
+"""The exit code of a run that has none yet."""
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One process of one machine, unlike any before or after it."""
+
+    host: str = ""
+    pid: int = 0
+    space: str = ""
+    """The machine since it was started, and the space of process numbers; empty: not known."""
+    start: str = ""
+    """When it began, as the kernel counts; empty: not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A registry that is asked nothing for now."""
+
+    registry: str
+    until: float
+    """Unix time; 0: it is given up in this pass."""
+    why: str = ""
+    """`429 TOOMANYREQUESTS`, or why it was given up."""
+    tasks: int = 0
+    """Ready tasks that need it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """What a run knew of itself when it was last seen; times are Unix times."""
+
+    run: str
+    version: str
+    process: Process
+    command: tuple[str, ...]
+    """The command line, word by word."""
+    folder: str
+    """Where it was given."""
+    began: float
+    seen: float
+    seconds: float = 0.0
+    """Since it began, by a clock that nobody sets."""
+    exit_code: int = RUNNING
+    stopping: bool = False
+    """Whether it was told to stop, and finishes what is under way."""
+    trouble: str = ""
+    """What this machine refused."""
+    known: int = 0
+    """Images that rules have expanded to so far."""
+    final: bool = False
+    """Whether all rules have been expanded."""
+    planned: int = 0
+    """Tags that wait for room; each becomes an image per destination."""
+    to_retry: int = 0
+    """Images that failed and wait for the next try."""
+    rules: int = 0
+    rules_failed: int = 0
+    left: float = -1.0
+    """Seconds that it took itself to need; -1: no telling."""
+    rate: float = 0.0
+    """Bytes sent a second, lately."""
+    bytes: int = 0
+    """Bytes of bodies sent."""
+    read: int = 0
+    spared: int = 0
+    uploaded: int = 0
+    mounted: int = 0
+    present: int = 0
+    requests: int = 0
+    waits: tuple[Wait, ...] = ()
+    lost: tuple[Failure, ...] = ()
+    """Rules that failed as a whole, the first ones."""
+    again: tuple[str, ...] = ()
+    """The command that tries only the failed ones again, word by word."""
+
+
+def text_of(run_state: RunState) -> str:
+    """As JSON."""
+    return json.dumps(asdict(run_state))
+
+
+def run_state_of(text: str) -> RunState | None:
+    """The standing; None where the text has another shape. Fields of later versions are passed over."""
+    try:
+        found = _built(RunState, json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, RunState) else None
+
+
+def _built(kind: Any, value: Any) -> Any:
+    """The value as that kind; TypeError where it is none."""
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        known = {field.name for field in fields(kind)}
+        return kind(**{name: _built(hints[name], each) for name, each in value.items() if name in known})
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_built(get_args(kind)[0], each) for each in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind}")
+    return value
+
+
+def this_process() -> Process:
+    """The process that asks."""
+    return Process(host=socket.gethostname(), pid=os.getpid(), space=_space(), start=_start(os.getpid()))
+
+
+def is_gone(process: Process) -> bool | None:
+    """Whether the process has ended; None: that cannot be seen from here."""
+    if not process.space or process.space != _space():
+        return None
+    return _start(process.pid) != process.start
+
+
+def _space() -> str:
+    """This start of this machine, and the space in which its processes have their numbers."""
+    with suppress(OSError):
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
+    return ""
+
+
+def _start(pid: int) -> str:
+    """When the process began, in ticks since the machine did (proc(5), stat, field 22); empty: there is none.
+
+    One that has ended and waits for its parent has none either.
+    """
+    with suppress(OSError):
+        after_name = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        return "" if after_name[0] in ("Z", "X") else after_name[19]
+    return ""

@@ -1,0 +1,150 @@
+"""The files of successes and failures: rules files, sources in order, each with the list of its destinations.
+
+They are written row by row, so their length does not matter. Text is quoted by hand since neither json nor
+yaml writes row by row, and so that JSON and YAML readers both get back what was written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.errors import FileError
+from pipeline.outputs.writing import is_stream, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from pipeline.model.facts import ImageRow
+
+ListFormat = Literal["yaml", "json"]
+ListEntry = tuple[str, tuple[str, ...]]
+"""A source and its destinations."""
+
+_FORMATS: dict[str, ListFormat] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
+"""What json leaves as it is and YAML does not take raw, or takes for a line break."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_PLAIN = re.compile(r"[a-z0-9][a-zA-Z0-9.-]*(:[0-9]+)?/[a-zA-Z0-9._/:@+-]*[a-zA-Z0-9_]")
+"""Text that YAML takes for nothing but text, quotes or none: it has a slash, and no colon at its end."""
+_SIMPLE_KEY = 1_000
+"""Characters; YAML reads a key of over 1,024 only behind a question mark (YAML 1.2, 7.4.2)."""
+
+
+def format_of(path: Path) -> ListFormat:
+    """The format that a file's name asks for; YAML where it is a device or a pipe, whose names say nothing.
+
+    Raises:
+        FileError: it ends in neither .json, .yaml nor .yml.
+    """
+    known = _FORMATS.get(path.suffix.lower())
+    if known is None and is_stream(path):
+        return "yaml"
+    if known is None:
+        raise FileError(str(path), f"a file's name ends in {', '.join(_FORMATS)}")
+    return known
+
+
+def write_success(path: Path, rows: Iterable[ImageRow], *, fmt: ListFormat) -> None:
+    """Write what is at its destination, as a rules file.
+
+    Args:
+        path: the file; an old one is replaced when the new one is complete.
+        rows: in order of source, then destination.
+        fmt: yaml or json.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    write_text(path, _FORMS[fmt](_grouped(rows)))
+
+
+def write_failed(
+    path: Path,
+    rows: Iterable[ImageRow],
+    more: Iterable[ListEntry],
+    *,
+    fmt: ListFormat,
+    remark: Callable[[], str] = lambda: "",
+) -> None:
+    """Write what is not at its destination, as a rules file for the next run.
+
+    Args:
+        path: the file; an old one is replaced when the new one is complete.
+        rows: failed images in order of source, then destination.
+        more: further sources with their destinations: rules that failed as a whole or have not been expanded
+            to their end, as written, and images that were begun.
+        fmt: yaml or json.
+        remark: a line for people at the end of a YAML file, asked for when all rows are read; empty: none.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+
+    def pieces() -> Iterator[str]:
+        yield from _FORMS[fmt](_with_rules(_grouped(rows), more))
+        if fmt == "yaml" and (text := remark()):
+            yield f"# {text}\n"
+
+    write_text(path, pieces())
+
+
+def _grouped(rows: Iterable[ImageRow]) -> Iterator[ListEntry]:
+    """One entry per source, each destination once (two filters make two rows)."""
+    for source, group in groupby(rows, key=attrgetter("source")):
+        yield source, tuple(dict.fromkeys(row.destination for row in group))
+
+
+def _with_rules(entries: Iterable[ListEntry], more: Iterable[ListEntry]) -> Iterator[ListEntry]:
+    """The entries, then the others, each source once: the second of two equal keys would hide the first."""
+    waiting: dict[str, dict[str, None]] = {}
+    for source, destinations in more:
+        waiting.setdefault(source, {}).update(dict.fromkeys(destinations))
+    for source, destinations in entries:
+        yield source, tuple(dict.fromkeys((*destinations, *waiting.pop(source, {}))))
+    for source, rest in waiting.items():
+        yield source, tuple(rest)
+
+
+def rules_text(entries: Iterable[ListEntry]) -> str:
+    """The entries as a rules file in YAML."""
+    return "".join(_yaml(entries))
+
+
+def _json(entries: Iterable[ListEntry]) -> Iterator[str]:
+    separator = "{\n"
+    for source, destinations in entries:
+        listed = ",\n".join(f"    {_quoted(destination)}" for destination in destinations)
+        value = f"[\n{listed}\n  ]" if destinations else "[]"
+        yield f"{separator}  {_quoted(source)}: {value}"
+        separator = ",\n"
+    yield "{}\n" if separator == "{\n" else "\n}\n"
+
+
+def _yaml(entries: Iterable[ListEntry]) -> Iterator[str]:
+    empty = True
+    for source, destinations in entries:
+        empty = False
+        key = _scalar(source)
+        head = f"{key}:" if len(key) <= _SIMPLE_KEY else f"? {key}\n:"
+        items = "".join(f"\n- {_scalar(destination)}" for destination in destinations) or " []"
+        yield f"{head}{items}\n"
+    if empty:
+        yield "{}\n"
+
+
+def _quoted(text: str) -> str:
+    """The text in double quotes as JSON and YAML both read it."""
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
+def _scalar(text: str) -> str:
+    """The text for YAML: bare where it cannot be misread; half a surrogate pair has no form there."""
+    return text if _PLAIN.fullmatch(text) else _quoted(_SURROGATE.sub("\ufffd", text))
+
+
+_FORMS: dict[ListFormat, Callable[[Iterable[ListEntry]], Iterator[str]]] = {"yaml": _yaml, "json": _json}

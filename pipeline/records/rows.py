@@ -1,0 +1,113 @@
+"""Facts as key and JSON text of a row, and back: what does not have the right shape is no fact.
+
+A value that is its field's default is left out, since most images do not fail and theirs are the most rows;
+so rows written before a field with a default came are read too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pipeline.model.facts import Claim, ImageRow, Result, UnfinishedUpload
+
+if TYPE_CHECKING:
+    from pipeline.model.reference import Repository
+
+VERSION = 1
+"""Of the keys and values below; a store of a newer one is left alone."""
+SEPARATOR = "\x1f"
+"""Sorts below all characters of references, so keys sort by their parts: `a` before `a:b`."""
+
+IMAGES = f"image{SEPARATOR}"
+"""Keys of images are greater than this,"""
+IMAGES_END = "image\x20"
+"""and less than this."""
+ROW = (
+    "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1"
+    " AND (expire_time IS NULL OR expire_time > ?)"
+)
+"""One row, as diskcache finds it: of a key, at a time."""
+RANGE = (
+    "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
+    " AND tag IN (?, ?, ?, ?) ORDER BY key LIMIT ?"
+)
+"""A page of rows in key order: after a key, before a key, four tags, at most so many."""
+RUN = "run"
+"""Key of the row that says how the last run stands."""
+
+_TYPES = {"str": str, "int": int, "bool": bool, "Result": str}
+_Kind = TypeVar("_Kind", Claim, ImageRow)
+_SHAPES: dict[type, dict[str, type]] = {
+    kind: {field.name: _TYPES[str(field.type)] for field in fields(kind)} for kind in (Claim, ImageRow)
+}
+_RESULTS = frozenset(get_args(Result))
+_DEFAULTS: dict[type, dict[str, Any]] = {
+    kind: {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+    for kind in (Claim, ImageRow)
+}
+
+
+def key_of(*parts: str) -> str:
+    """Parts of one key; none of them holds the separator, by the grammar of references."""
+    return SEPARATOR.join(parts)
+
+
+def key_of_held(repository: Repository, digest: str) -> str:
+    """Key of the row that says which run confirmed a blob or manifest last."""
+    return key_of("held", repository.registry, repository.path, digest)
+
+
+def key_of_session(repository: Repository, digest: str) -> str:
+    """Key of the row of an unfinished upload."""
+    return key_of("session", repository.registry, repository.path, digest)
+
+
+def tag_of(run: str, result: Result) -> str:
+    """Tag of an image's row, by which rows are found."""
+    return f"{run} {result}"
+
+
+def text_of_session(fact: UnfinishedUpload) -> str:
+    """The fact as JSON; empty: there is nothing to be kept."""
+    return json.dumps([fact.url, fact.offset]) if fact.url else ""
+
+
+def built_session(repository: Repository, digest: str, value: Any) -> UnfinishedUpload | None:
+    """The unfinished upload; None where the value has another shape."""
+    match value:
+        case [str(url), int(offset)] if url and offset > 0:
+            return UnfinishedUpload(repository=repository, digest=digest, url=url, offset=offset)
+    return None
+
+
+def text_of(fact: Claim | ImageRow) -> str:
+    """The fact as JSON."""
+    usual = _DEFAULTS[type(fact)]
+    values = {name: getattr(fact, name) for name in _SHAPES[type(fact)]}
+    unusual = {name: value for name, value in values.items() if name not in usual or value != usual[name]}
+    return json.dumps(unusual)
+
+
+def parsed(text: str) -> Any:
+    """The text taken apart; None where it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def built(kind: type[_Kind], value: Any) -> _Kind | None:
+    """The fact of that kind; None where the value has another shape."""
+    if not isinstance(value, dict):
+        return None
+    value = _DEFAULTS[kind] | value
+    shape = _SHAPES[kind]
+    if value.keys() != shape.keys():
+        return None
+    if not all(isinstance(value[name], expected) for name, expected in shape.items()):
+        return None
+    if value.get("result", "copied") not in _RESULTS:
+        return None
+    return kind(**value)

@@ -1,0 +1,408 @@
+"""Records: the facts of this run and of earlier ones on disk, in a diskcache folder that only text enters.
+
+Facts save requests and are never the truth, so a store that cannot be read is set aside and a row that
+cannot be read is unknown: both cost requests, never a wrong image. What cannot be *written* stops the run.
+diskcache is kept on a short lead, for reasons that its own code gives (core.py of 5.6.3): its defaults drop
+rows beyond 1 GiB, so eviction and culling are off, which is checked after opening; its Disk unpickles
+whatever it finds in the folder (CVE-2025-69872), so TextDisk refuses every value but text; `retry=True` spins
+without end on a full disk, so tries are counted here. A range of keys is read from its SQLite file directly:
+diskcache itself iterates from the first key only. So is a single key: diskcache takes three times as long.
+
+Importing this module imports diskcache, so cli.py does it when a run begins: --help needs argparse only.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import sqlite3
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import diskcache
+
+from pipeline.errors import MachineError
+from pipeline.model.facts import (
+    Claim,
+    Holding,
+    HoldingForgotten,
+    ImageRow,
+    RepositoryEntered,
+    RunRow,
+    UnfinishedUpload,
+)
+from pipeline.records import folder
+from pipeline.records.folder import DamagedError
+from pipeline.records.recent import Recent
+from pipeline.records.rows import (
+    IMAGES,
+    IMAGES_END,
+    RANGE,
+    RUN,
+    VERSION,
+    built,
+    built_session,
+    key_of,
+    key_of_held,
+    key_of_session,
+    parsed,
+    tag_of,
+    text_of,
+    text_of_session,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+    from typing import NoReturn, Self
+
+    from pipeline.log import Event
+    from pipeline.model.facts import Fact, Result
+    from pipeline.model.reference import Repository
+
+_PAGE = 1_000
+"""Rows read at a time."""
+_MOUNT_SOURCES = 3
+_PAUSES = (0.05, 0.1, 0.2, 0.4)
+"""Seconds between the tries of one transaction."""
+
+_SESSION_LIVES = 7 * 86_400.0
+"""Seconds after which no registry knows an unfinished upload any more: distribution's purge, the longest."""
+
+_MODE_RAW = 1
+"""diskcache's mark of a value that stands in its row as it is."""
+_SETTINGS = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**60,
+    "statistics": 0,
+    # diskcache's own let memory grow with the records, to 32 MiB of pages and 64 MiB of mapped file.
+    "sqlite_cache_size": 2**8,
+    "sqlite_mmap_size": 0,
+    # The addresses of uploads are secrets: what is deleted is overwritten.
+    "sqlite_secure_delete": 1,
+}
+_Row = tuple[str, str]
+"""Value as JSON text, and diskcache's tag: of an image run and result, _SESSION, else empty."""
+_SESSION = "session"
+"""Tag of what is not kept longer than _SESSION_LIVES."""
+
+
+class TextDisk(diskcache.Disk):
+    """Keys and values are text in the row itself: no pickle is made or read, no file beside the database."""
+
+    def put(self, key: Any) -> tuple[str, bool]:
+        """The key as it is."""
+        return _text(key), True
+
+    def get(self, key: Any, raw: bool) -> str:  # noqa: FBT001 - diskcache's signature
+        """The key as it is; MachineError where it is a pickle."""
+        return _text(key if raw else None)
+
+    def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, str | None, str]:  # noqa: ARG002, FBT001 - diskcache's signature
+        """The value in its row, however long: diskcache's files are not written in the transaction."""
+        return 0, _MODE_RAW, None, _text(value)
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> str:  # noqa: ARG002, FBT001 - diskcache's signature
+        """The value; MachineError where it is anything but text in the row."""
+        return _text(value if mode == _MODE_RAW else None)
+
+
+class Records:
+    """The supervisor's store; one per run and folder.
+
+    Neither `write` nor the questions that Flow asks ever raise: what cannot be read is unknown, and what
+    cannot be written is held in memory, so that a run can drain after a `flush` that failed.
+    """
+
+    def __init__(
+        self,
+        cache: diskcache.Cache,
+        reader: sqlite3.Connection,
+        recent: Recent,
+        *,
+        place: Path,
+        run: str,
+        resources: ExitStack,
+    ) -> None:
+        """Use `open`."""
+        self._cache = cache
+        self._reader = reader
+        self._recent = recent
+        self._place = place
+        self._run = run
+        self._resources = resources
+        self._buffer: dict[str, _Row | None] = {}
+        self._broken = False
+
+    @classmethod
+    def open(cls, path: Path, *, run: str) -> tuple[Self, tuple[Event, ...]]:
+        """Open or make the records in the folder `path`, for this run alone.
+
+        Returns:
+            The records, and an event for each thing that had to be set aside.
+
+        Raises:
+            MachineError: held by another run, not writable, of a newer version, disk full, or an SQLite
+                that diskcache cannot use.
+        """
+        folder.require_double_quotes()
+        with ExitStack() as resources:
+            try:
+                moved = folder.make_folder(path)
+                resources.callback(os.close, folder.lock(path))
+                try:
+                    cache, reader, is_new = _open_store(path)
+                except DamagedError as damage:
+                    aside = folder.set_aside(path / folder.STORE, str(damage))
+                    moved = (*moved, aside)
+                    cache, reader, is_new = _open_store(path)
+            except OSError as error:
+                raise folder.unusable(path, error.strerror or str(error)) from error
+            except DamagedError as error:
+                raise folder.unusable(path, str(error)) from error
+            resources.callback(cache.close)
+            # The reader closes first: the last connection out folds the write-ahead log into the database.
+            resources.callback(reader.close)
+            recent, kept = Recent(reader, whole=is_new), resources.pop_all()
+            return cls(cache, reader, recent, place=path, run=run, resources=kept), moved
+
+    def write(self, fact: Fact) -> None:
+        """Note a fact: the questions below know it at once, the disk after the next `flush`."""
+        match fact:
+            case Holding(repository=repository, digest=digest):
+                self._buffer[key_of_held(repository, digest)] = (json.dumps(self._run), "")
+                if fact.is_blob:
+                    self._set_mount_source(repository, digest, is_one=True)
+            case HoldingForgotten(repository=repository, digest=digest):
+                self._buffer[key_of_held(repository, digest)] = None
+                self._set_mount_source(repository, digest, is_one=False)
+            case RepositoryEntered(repository=repository):
+                key = key_of("entered", repository.registry, repository.path)
+                self._buffer[key] = (json.dumps(self._run), "")
+            case UnfinishedUpload(repository=repository, digest=digest):
+                text = text_of_session(fact)
+                self._buffer[key_of_session(repository, digest)] = (text, _SESSION) if text else None
+            case Claim():
+                self._buffer[key_of("claim", fact.destination)] = (text_of(fact), "")
+            case ImageRow():
+                key = key_of("image", fact.source, fact.destination, fact.filter)
+                self._buffer[key] = (text_of(fact), tag_of(fact.run, fact.result))
+            case RunRow():
+                self._buffer[RUN] = (fact.text, "")
+
+    @property
+    def pending(self) -> int:
+        """Rows that wait for `flush`."""
+        return len(self._buffer)
+
+    def flush(self) -> None:
+        """Write what is buffered, in one transaction: a row costs 61 us alone, 23 us in a hundred.
+
+        Raises:
+            MachineError: after a handful of tries; the buffer is kept.
+        """
+        if not self._buffer:
+            return
+        cause = ""
+        for pause in (0.0, *_PAUSES):
+            if pause:
+                time.sleep(pause)
+            try:
+                self._write_buffer()
+            except (diskcache.Timeout, sqlite3.Error) as error:
+                cause = str(_cause(error))
+                # A COMMIT that failed leaves its transaction open, and no other can begin in it.
+                self._cache.close()
+            else:
+                for key, row in self._buffer.items():
+                    self._recent.keep(key, row[0] if row else None)
+                self._buffer.clear()
+                self._broken = False
+                return
+        self._broken = True
+        hint = f"see to {self._place} (space, rights, other programs) or name another folder with --records"
+        raise MachineError(f"records cannot be written: {cause}; {hint}")
+
+    def held(self, repository: Repository, digest: str) -> str:
+        """The run that last confirmed it; empty: nothing is known."""
+        run = self._read(key_of_held(repository, digest))
+        return run if isinstance(run, str) else ""
+
+    def mount_sources(self, registry: str, digest: str) -> tuple[str, ...]:
+        """Paths of at most 3 repositories of the registry that are known to hold the blob, newest first."""
+        paths = self._read(key_of("mount", registry, digest))
+        if not isinstance(paths, list):
+            return ()
+        return tuple(path for path in paths if isinstance(path, str))[:_MOUNT_SOURCES]
+
+    def entered(self, repository: Repository) -> bool:
+        """Whether any run has begun to write there."""
+        return self._read(key_of("entered", repository.registry, repository.path)) is not None
+
+    def unfinished(self, repository: Repository, digest: str) -> UnfinishedUpload | None:
+        """The blob's upload that was begun and not finished, in whichever run."""
+        return built_session(repository, digest, self._read(key_of_session(repository, digest)))
+
+    def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
+        """What became of the image last, in whichever run; `platforms` is the filter's text."""
+        return built(ImageRow, self._read(key_of("image", source, destination, platforms)))
+
+    def claim(self, destination: str) -> Claim | None:
+        """Who claimed the destination reference last, in whichever run."""
+        return built(Claim, self._read(key_of("claim", destination)))
+
+    def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
+        """A page of images of the run that failed and may succeed; see `Facts.again`.
+
+        A page of full length has a mark even where nothing follows.
+
+        Raises:
+            MachineError: the rows cannot be read.
+        """
+        rows: list[ImageRow] = []
+        for key, row in self._scan(run, {"failed"}, after):
+            if row.retryable:
+                rows.append(row)
+            if len(rows) == _PAGE:
+                return tuple(rows), key
+        return tuple(rows), ""
+
+    def images(self, *, run: str, results: Collection[Result]) -> Iterator[ImageRow]:
+        """The run's images with one of the results, by source, then destination, a page in memory at a time.
+
+        Raises:
+            MachineError: the rows cannot be read.
+        """
+        return (row for _, row in self._scan(run, results, ""))
+
+    def close(self) -> None:
+        """Write what is buffered and let the folder go.
+
+        Raises:
+            MachineError: it cannot be written, and no write before said so.
+        """
+        with self._resources:
+            told = self._broken
+            try:
+                self.flush()
+            except MachineError:
+                if not told:
+                    raise
+
+    def _set_mount_source(self, repository: Repository, digest: str, *, is_one: bool) -> None:
+        """Buffer the row of those that hold the blob, this one first or left out, or the row's removal."""
+        known = self.mount_sources(repository.registry, digest)
+        paths = [repository.path] * is_one + [path for path in known if path != repository.path]
+        row = (json.dumps(paths[:_MOUNT_SOURCES]), "") if paths else None
+        self._buffer[key_of("mount", repository.registry, digest)] = row
+
+    def _write_buffer(self) -> None:
+        """One transaction with all that is buffered."""
+        with self._cache.transact(retry=False):
+            for key, row in self._buffer.items():
+                if row is None:
+                    self._cache.delete(key, retry=False)
+                else:
+                    lives = _SESSION_LIVES if row[1] == _SESSION else None
+                    self._cache.set(key, row[0], tag=row[1], expire=lives, retry=False)
+
+    def _read(self, key: str) -> Any:
+        """The row's value taken apart; None where there is none, or none that can be read."""
+        if key in self._buffer:
+            row = self._buffer[key]
+            text = row[0] if row else None
+        else:
+            text = self._recent.text(key)
+        return None if text is None else parsed(text)
+
+    def _scan(self, run: str, results: Collection[Result], after: str) -> Iterator[tuple[str, ImageRow]]:
+        """Rows in key order, the buffered ones included; damaged rows are left out."""
+        tags = {tag_of(run, result) for result in results}
+        buffered = {key: row for key, row in self._buffer.items() if max(after, IMAGES) < key < IMAGES_END}
+        fresh = sorted((key, row[0]) for key, row in buffered.items() if row and row[1] in tags)
+        stored = (pair for pair in self._stored(tags, after) if pair[0] not in buffered)
+        for key, text in heapq.merge(stored, fresh):
+            row = built(ImageRow, parsed(text))
+            if row:
+                yield key, row
+
+    def _stored(self, tags: set[str], after: str) -> Iterator[tuple[str, str]]:
+        """Keys and values on disk, page by page: no read stays open while others write."""
+        wanted = (*tags, "", "", "", "")[:4]
+        page: list[tuple[str, str]] = [(after or IMAGES, "")]
+        while page:
+            try:
+                page = self._reader.execute(RANGE, (page[-1][0], IMAGES_END, *wanted, _PAGE)).fetchall()
+            except sqlite3.Error as error:
+                words = f"records in {self._place} cannot be read: {error}; were they removed or damaged?"
+                raise MachineError(f"{words} The same command goes on without them") from error
+            yield from page
+
+
+def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection, bool]:
+    """Open diskcache, and a connection for reading ranges of keys; and whether the store is new.
+
+    Raises:
+        DamagedError: the store is to be set aside.
+        MachineError: it is of a newer version, or this machine stands in the way.
+        OSError: its folder cannot be made.
+    """
+    store = str(folder.make_store(path).absolute())
+    if os.path.expandvars(store) != store:
+        raise folder.unusable(path, "diskcache replaces the $NAME in it from the environment")
+    version = folder.found_version(path)
+    if version not in ("", str(VERSION)):
+        _refuse(version, path)
+    try:
+        # Nobody else writes here, so one second of waiting per try is for a backup or a person with sqlite3.
+        cache = diskcache.Cache(store, timeout=1, disk=TextDisk, sqlite_auto_vacuum=0, **_SETTINGS)
+        for name, value in _SETTINGS.items():
+            if getattr(cache, name) != value:
+                raise folder.unusable(path, f"diskcache does not take the setting {name}={value}")
+        if not version:
+            cache.set(folder.VERSION_ROW, str(VERSION), retry=False)
+        cache.expire()
+        return cache, folder.read_only(path), not version
+    except diskcache.Timeout as error:
+        raise folder.unusable(path, str(_cause(error))) from error
+    except sqlite3.Error as error:
+        raise folder.judged(path, error) from error
+    except (TypeError, ValueError) as error:
+        # Settings in the database that are not diskcache's: it hands them to its Disk and to PRAGMA.
+        raise DamagedError(f"diskcache cannot open it: {error}") from error
+
+
+def _refuse(version: str, path: Path) -> NoReturn:
+    """Say what another version means.
+
+    Raises:
+        MachineError: it is newer, and may be put to use again by who wrote it.
+        DamagedError: it is none.
+    """
+    if version.isascii() and version.isdigit() and int(version) > VERSION:
+        hint = "run that version, or name another folder with --records"
+        raise MachineError(
+            f"records in {path} were written by a newer image-syncer (version {version}); {hint}"
+        )
+    raise DamagedError(f"its version is {version[:40]!r}")
+
+
+def _text(value: object) -> str:
+    """The value, which must be text.
+
+    Raises:
+        MachineError: it is not; nothing is made of it.
+    """
+    if not isinstance(value, str):
+        raise MachineError("the records hold something other than text, which is never read")
+    return value
+
+
+def _cause(error: BaseException) -> BaseException:
+    """SQLite's first error: diskcache hides it behind Timeout, or behind the ROLLBACK that follows it."""
+    while isinstance(error.__context__, sqlite3.Error):
+        error = error.__context__
+    return error

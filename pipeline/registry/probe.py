@@ -1,0 +1,90 @@
+"""How a registry presents itself to whom it does not know: by which certificate, at what time of day.
+
+No run needs this. It is asked before one, since a certificate that ends, or a clock that is off, fails every
+request of a night in words that name neither.
+Source: OCI distribution specification, "Determining Support".
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pipeline.http.proxies import find_proxy
+from pipeline.registry.request_info import RequestInfo
+from pipeline.registry.responses import is_page, parse_date, parse_size
+from pipeline.registry.session import RegistrySession, Request, finish
+
+if TYPE_CHECKING:
+    from pipeline.http.transport import Answer
+    from pipeline.model.reference import Repository
+
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What the first answer of a registry shows, whatever its status is."""
+
+    scheme: str
+    """`https` or `http`."""
+    proxy: str = ""
+    """`host:port` of the proxy in between; empty: there is none."""
+    expires: datetime | None = None
+    """When its certificate ends; None: plain HTTP, or the certificate is not looked at."""
+    ahead: float = 0.0
+    """Seconds by which this machine's clock is ahead of the registry's, at least; negative: behind."""
+
+
+def probe(session: RegistrySession, repository: Repository, *, insecure: bool) -> Probe:
+    """Ask once, without credentials and without a second try.
+
+    Raises:
+        RegistryError: no answer came, or a web page did.
+    """
+    info = RequestInfo(operation="reach the registry", kind="read", repository=repository)
+    call = Request(info=info, method="GET", url="/v2/", insecure=insecure, follow=False)
+    before = time.time()
+    response = session.send(call)
+    after = time.time()
+    expires = _expiry(response)
+    body = finish(response)
+    if response.status_code == _OK and is_page(body, response.headers.get("Content-Type", "")):
+        raise session.error(info, response, body)
+    return Probe(
+        scheme=urlsplit(response.url).scheme,
+        proxy=_proxy(response.url),
+        expires=expires,
+        ahead=_ahead(response, before, after),
+    )
+
+
+def _expiry(response: Answer) -> datetime | None:
+    """When the certificate ends; one that was not verified is not taken apart by the ssl module."""
+    sock = response.sock
+    certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+    ends = (certificate or {}).get("notAfter")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if isinstance(ends, str) else None
+
+
+def _proxy(url: str) -> str:
+    """Where the environment's proxy for `url` listens; its name and password stay out of it."""
+    return urlsplit(find_proxy(url)).netloc.rpartition("@")[2]
+
+
+def _ahead(response: Answer, before: float, after: float) -> float:
+    """How far apart the clocks are for sure: the answer was made between `before` and `after`.
+
+    A cache's answer is as old as its Age says; a Date has no fractions of a second.
+    """
+    date = parse_date(response.headers.get("Date", ""))
+    if date is None:
+        return 0.0
+    theirs = date.timestamp() + max(0, parse_size(response.headers.get("Age", "")))
+    if theirs + 1 < before:
+        return before - theirs - 1
+    return min(0.0, after - theirs)

@@ -1,0 +1,341 @@
+"""What a plan or a verification found: for a person, for a program, and as an event; the same figures in all.
+
+The list of images is never held: rows come one by one from the records.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.log import Event, printable
+from pipeline.model.units import format_count, format_duration, format_size
+from pipeline.report.summary import SCHEMA, Summary, cause_lines, cause_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pipeline.model.facts import ImageRow, Result
+    from pipeline.observe.run_state import RunState
+    from pipeline.scheduler.view import RegistryView
+    from pipeline.settings import Aim
+
+_SHOWN = 5
+"""Skipped images shown to a person."""
+
+RESULTS: Mapping[Aim, Mapping[Result, str]] = {
+    "plan": {
+        "copied": "to copy",
+        "unchanged": "up to date",
+        "skipped": "skipped",
+        "failed": "would FAIL",
+    },
+    "verify": {
+        "copied": "complete",
+        "unchanged": "complete",
+        "skipped": "skipped",
+        "failed": "INCOMPLETE",
+    },
+}
+"""By aim: what a row's result means."""
+_KEYS: Mapping[Aim, Mapping[Result, str]] = {
+    aim: {result: words.lower().replace(" ", "_") for result, words in results.items()}
+    for aim, results in RESULTS.items()
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulls:
+    """Manifests that are read at a registry which limits that."""
+
+    registry: str
+    pulls: int
+    limit: int
+    window: int
+    """Seconds."""
+    left: int
+    """What it lets through now."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the limit makes it last at least: what is too much waits for the next windows."""
+        over = self.pulls - self.left
+        return math.ceil(over / max(1, self.limit)) * self.window if over > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How long a run would take, beside all limits on pulls."""
+
+    seconds: float
+    basis: str
+    """What it is judged by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyResult:
+    """What was found."""
+
+    aim: Aim
+    deep: bool
+    summary: Summary
+    """Of a plan: what a run's would be, but for its time; `seconds` are those of the plan."""
+    began: str
+    ended: str
+    """Date and time as in ISO 8601."""
+    own: int
+    """Requests that were really made."""
+    registries: Sequence[RegistryView]
+    estimate: Estimate | None = None
+    skipped: tuple[ImageRow, ...] = ()
+    """The first ones."""
+
+    @property
+    def pulls(self) -> tuple[Pulls, ...]:
+        """Where a limit on pulls was told of."""
+        return tuple(
+            Pulls(
+                registry=each.name,
+                pulls=each.asked.get(("GET", "manifest"), 0),
+                limit=each.pulls_limit[0],
+                window=each.pulls_limit[1],
+                left=each.pulls_left if each.pulls_left is not None else each.pulls_limit[0],
+            )
+            for each in self.registries
+            if each.pulls_limit is not None
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long a run would take, pulls included; 0: there is no telling."""
+        estimated = self.estimate.seconds if self.estimate else 0.0
+        return max(estimated, *(each.seconds for each in self.pulls), 0.0)
+
+    @property
+    def results(self) -> dict[str, int]:
+        """Images by what the verb calls what would become, or became, of them."""
+        found = self.summary
+        counts: dict[Result, int] = {
+            "copied": found.copied,
+            "unchanged": found.unchanged,
+            "skipped": found.skipped,
+            "failed": found.failed,
+        }
+        added: dict[str, int] = {}
+        for result, count in counts.items():
+            words = RESULTS[self.aim][result]
+            added[words] = added.get(words, 0) + count
+        return added
+
+
+def estimate(found: Summary, *, own: int, seconds: float, last: RunState | None) -> Estimate | None:
+    """How long a run would take by what was measured; None: nothing was.
+
+    Args:
+        found: what a run would do.
+        own: requests that the plan itself made,
+        seconds: in that time.
+        last: what the last run noted of itself.
+    """
+    if last is not None and last.seconds > 0 and last.requests:
+        requests, rate = last.requests / last.seconds, last.bytes / last.seconds
+        times = [found.requests / requests, *([found.bytes / rate] if rate else [])]
+        sent = f"{format_size(rate)}/s and " if rate else "nothing sent, "
+        basis = f"the last run's rate ({sent}{requests:.3g} requests/s)"
+        return Estimate(seconds=max(times), basis=basis)
+    if not own or seconds <= 0:
+        return None
+    requests = own / seconds
+    basis = f"the plan's own {requests:.3g} requests/s: no run has measured yet how fast blobs move"
+    return Estimate(seconds=found.requests / requests, basis=basis)
+
+
+def verdict(found: SurveyResult) -> str:
+    """`3,000 images: 2,741 to copy, 257 up to date, 2 would FAIL`."""
+    summary = found.summary
+    parts = [
+        f"{count:,} {words}"
+        for words, count in found.results.items()
+        if count or words not in ("skipped", RESULTS[found.aim]["failed"])
+    ]
+    parts += [f"{summary.left:,} not looked at to the end"] * bool(summary.left)
+    wrong = "would FAIL" if found.aim == "plan" else "FAILED"
+    parts += [f"{format_count(summary.rules_failed, 'rule')} {wrong} as a whole"] * bool(summary.rules_failed)
+    return f"{found.aim}: {format_count(summary.images, 'image')}: {', '.join(parts)}"
+
+
+def survey_lines(found: SurveyResult) -> list[str]:
+    """For a person, in the order in which it is needed."""
+    lines = [verdict(found)]
+    lines += [f"  {line}" for line in (*figures(found), *found.summary.notes)]
+    lines += [f"  skipped: {row.source} -> {row.destination}: {row.fault}" for row in found.skipped[:_SHOWN]]
+    more = found.summary.skipped - len(found.skipped[:_SHOWN])
+    lines += [f"  skipped: {more:,} more: the log names them"] * (more > 0)
+    lines += cause_lines(found.summary.causes)
+    lines += [f"Report:  {found.summary.report}"] * bool(found.summary.report)
+    return [printable(line) for line in lines]
+
+
+def figures(found: SurveyResult) -> Iterator[str]:
+    """What it would cost, or has cost, and how long it lasts."""
+    summary = found.summary
+    each = f", {summary.requests / summary.images:.1f} an image" if summary.images else ""
+    requests = f"{format_count(summary.requests, 'request')}{each}"
+    took = f"{format_count(found.own, 'request')} in {format_duration(summary.seconds)}"
+    if found.aim == "verify":
+        how = "read and hashed" if found.deep else "asked for"
+        read = f", {format_size(summary.read)} read" if found.deep else ""
+        yield f"{format_count(summary.present, 'blob')} {how}{read}; {requests}; {summary.seconds:.1f}s"
+        return
+    yield f"{_blobs(found)}; {requests}"
+    for registry in found.registries:
+        yield f"{registry.name}: {_kinds(registry)}"
+    yield from map(_pulls_line, found.pulls)
+    if found.estimate is not None:
+        yield f"time: about {format_duration(round(found.seconds, 1))}, by {found.estimate.basis}"
+    yield f"the plan itself took {took}"
+
+
+def _blobs(found: SurveyResult) -> str:
+    """What blobs there are to bring, by how they come."""
+    summary = found.summary
+    mounted = sum(each.spared.get("mounted", 0) for each in found.registries)
+    sent = f"{format_size(summary.bytes)} to send in {format_count(summary.uploaded, 'blob')}"
+    parts = [sent if summary.bytes else "nothing to send"]
+    parts += [f"{summary.mounted:,} to mount ({format_size(mounted)})"] * bool(summary.mounted)
+    parts += [f"{summary.present:,} there ({format_size(summary.spared - mounted)})"] * bool(summary.present)
+    return ", ".join(parts)
+
+
+def _kinds(registry: RegistryView) -> str:
+    kinds = sorted(registry.asked.items())
+    listed = ", ".join(f"{count:,} {' '.join(kind).strip()}" for kind, count in kinds)
+    return f"{format_count(registry.requests, 'request')} ({listed})"
+
+
+def _pulls_line(each: Pulls) -> str:
+    window = format_duration(each.window)
+    told = f"{each.registry}: {format_count(each.pulls, 'pull')}; it lets {each.limit:,} through in {window}"
+    if not each.seconds:
+        return f"{told}, {each.left:,} now: enough"
+    return f"{told}, {each.left:,} now: a run waits {format_duration(each.seconds)} for it in all"
+
+
+def as_object(found: SurveyResult) -> dict[str, Any]:
+    """For a program, without the list of images: sizes in bytes, times in seconds."""
+    summary = found.summary
+    return {
+        "schema": SCHEMA,
+        "verb": found.aim,
+        **({"deep": found.deep} if found.aim == "verify" else {}),
+        "version": summary.version,
+        "run": summary.run,
+        "began": found.began,
+        "ended": found.ended,
+        "seconds": round(summary.seconds, 3),
+        "exit_code": summary.exit_code,
+        "images": {
+            "total": summary.images,
+            **{words.lower().replace(" ", "_"): count for words, count in found.results.items()},
+            "unfinished": summary.left,
+        },
+        "rules": {"total": summary.rules, "failed": summary.rules_failed},
+        "bytes": {"received": summary.read, "sent": summary.bytes, "spared": summary.spared},
+        "blobs": {"uploaded": summary.uploaded, "mounted": summary.mounted, "present": summary.present},
+        "requests": {"total": summary.requests, "made": found.own},
+        "registries": {each.name: _registry_object(each) for each in found.registries},
+        "pulls": [
+            {
+                "registry": each.registry,
+                "pulls": each.pulls,
+                "limit": each.limit,
+                "window": each.window,
+                "left": each.left,
+                "seconds": each.seconds,
+            }
+            for each in found.pulls
+        ],
+        "estimate": {"seconds": round(found.estimate.seconds, 1), "basis": found.estimate.basis}
+        if found.estimate
+        else None,
+        "failures": [cause_object(cause) for cause in summary.causes],
+        "notes": list(summary.notes),
+        "report": summary.report,
+    }
+
+
+def _registry_object(each: RegistryView) -> dict[str, Any]:
+    return {
+        "requests": each.requests,
+        "by_kind": {" ".join(kind).strip(): count for kind, count in sorted(each.asked.items())},
+        "blobs": dict(each.blobs),
+        "received": each.read,
+        "sent": each.written,
+    }
+
+
+def json_pieces(found: SurveyResult, rows: Iterable[ImageRow]) -> Iterator[str]:
+    """One JSON object, the list of images last: a line before it, one per image, one after it."""
+    head = json.dumps(as_object(found), ensure_ascii=True)
+    yield f'{head[:-1]}, "list": ['
+    before = ""
+    for row in rows:
+        if before:
+            yield f"{before},"
+        before = json.dumps(row_object(found.aim, row), ensure_ascii=True)
+    yield f"{before}]}}"
+
+
+def row_object(aim: Aim, row: ImageRow) -> dict[str, Any]:
+    """One image for a program."""
+    return {
+        "source": row.source,
+        "destination": row.destination,
+        "result": _KEYS[aim][row.result],
+        "source_digest": row.source_digest,
+        "destination_digest": row.destination_digest,
+        "when": row.when,
+        **({"reason": row.fault} if row.fault else {}),
+        **({"platforms": row.filter} if row.filter else {}),
+    }
+
+
+def finished(found: SurveyResult) -> Event:
+    """The log's last line."""
+    summary = found.summary
+    lost = summary.failed + summary.rules_failed
+    words = {
+        "plan": f"Plan finished, {lost} tasks would fail",
+        "verify": f"Verification finished, {lost} failed",
+    }
+    names = {"plan": "plan.finish", "verify": "verify.finish"}
+    figures: dict[str, int] = {
+        "unchanged": summary.unchanged,
+        "skipped": summary.skipped,
+        "failed": summary.failed,
+        "rules_failed": summary.rules_failed,
+        "left": summary.left,
+        "present": summary.present,
+        "requests": summary.requests,
+    }
+    if found.aim == "plan":
+        figures |= {
+            "copied": summary.copied,
+            "bytes": summary.bytes,
+            "spared": summary.spared,
+            "uploaded": summary.uploaded,
+            "mounted": summary.mounted,
+        }
+    return Event(
+        name=names[found.aim],
+        level="error" if summary.exit_code else "info",
+        message=f"{words[found.aim]}, cost {format_duration(summary.seconds)}.",
+        fields={
+            **figures,
+            "duration": round(summary.seconds, 3),
+            "exit_code": summary.exit_code,
+            "eta": round(found.seconds) if found.estimate else None,
+        },
+    )

@@ -1,0 +1,1 @@
+"""The scheduler: what happens next. Outcomes in, tasks out; no process, socket or disk."""

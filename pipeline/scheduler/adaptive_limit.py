@@ -1,0 +1,203 @@
+"""How many tasks of one kind may run at one registry, found out while the run goes on.
+
+The limit begins low and rises while that pays. What a higher limit is worth shows in how long answers take:
+where the registry and this machine have capacity left, twice as many tasks wait no longer for each answer;
+where either is the bottleneck, they wait twice as long and nothing is gained. So each limit is compared with
+the one before it, for the same sorts of work, and never with some best time: answers that vary a lot, or
+become slower for reasons of their own, hold nothing down.
+
+Push-back lowers the limit by the share of a round (as many answers as tasks may run) that was refused: one
+refusal among thousands of answers costs next to nothing, one in every second round costs half. The limit
+then recovers a step a second, since one refusal says little about the next.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+FIRST = 4
+"""The limit at the beginning."""
+_SAMPLES = 8
+"""Answers by which a limit is judged at least, once tries were in vain."""
+_GAIN = 0.25
+"""Of what a higher limit could bring at best, the part that it has to bring."""
+_CHANCES = 2
+"""Tries in vain after which smaller steps are made, and more rarely."""
+_STEP = 1.5
+_LONGEST = 32
+"""Judgements for which a limit is kept before a higher one is tried; twice as many after each vain try."""
+_BURST = 1.0
+"""Seconds within which refusals are one push-back: what was under way is refused together."""
+_RECOVERY = 1.25
+"""How many times as high each step of recovery makes the limit."""
+_PATIENT = 8
+"""Pauses between two steps at most; one at first, twice as many after each push-back during recovery."""
+
+LimitState = Literal["keeping", "trying", "recovering"]
+"""Keeping a limit; trying a higher one; rising again to what it was before a push-back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitFound:
+    """A limit that was found to be enough."""
+
+    limit: int
+    tried: int
+    """Which one was tried in vain; the same: no higher one is allowed."""
+    gain: float
+    """How many times as fast the one that was tried was."""
+
+
+@dataclass(slots=True)
+class AdaptiveLimit:
+    """The limit of one kind of task at one registry."""
+
+    most: int
+    """Never more."""
+    limit: int = 0
+    """How many may run now; 0: begin with a few."""
+    running: int = 0
+    pressed: bool = False
+    """Whether a task had to wait since the last judgement: nothing is learned where none has."""
+    state: LimitState = "keeping"
+    _before: int = 0
+    """The limit before the one that is tried."""
+    _means: dict[str, float] = field(default_factory=dict)
+    """By sort of work, the mean of the logarithms of answers' seconds under that limit."""
+    _sums: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """By sort of work, answers in this judgement, and the sum of the logarithms of their seconds."""
+    _seen: int = 0
+    """Answers in this judgement; less than 0: those to come that were asked for under another limit."""
+    _kept: int = 0
+    """Judgements for which this limit is still kept."""
+    _keep: int = 1
+    """How many there were the last time."""
+    _vain: int = 0
+    """Tries that were in vain."""
+    _goal: int = 0
+    """Where recovery ends."""
+    _interval: float = 1.0
+    """Seconds between two steps of recovery."""
+    _rises: float = 0.0
+    """When recovery makes its next step."""
+    _pushed: float = float("-inf")
+    """When the last push-back began."""
+    _refused: int = 0
+    """Refusals in it."""
+    _pushed_from: int = 0
+    """The limit at which it began."""
+    _passed: int = 0
+    """Answers since it began."""
+    _passed_before: int = 0
+    """Answers between it and the one before it."""
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self.limit = self.limit or min(FIRST, self.most)
+
+    @property
+    def _fast(self) -> bool:
+        """Whether each try still doubles the limit: one may be in vain, since answers vary."""
+        return self._vain < _CHANCES
+
+    @property
+    def free(self) -> bool:
+        """Whether a task may start; one always may where none runs."""
+        return not self.running or self.running < self.limit
+
+    def push_back(self, now: float, *, until: float) -> None:
+        """The registry refused a task: lower the limit by what it refused of a round, at most to the half.
+
+        Args:
+            now: seconds.
+            until: when the registry may be asked again.
+        """
+        if now - self._pushed >= _BURST:
+            self._pushed, self._refused, self._pushed_from = now, 0, self.limit
+            self._passed_before, self._passed = self._passed, 0
+            self._goal = max(self._goal, self.limit)
+            again, pause = self.state == "recovering", max(1.0, until - now)
+            self._interval = min(2 * self._interval, _PATIENT * pause) if again else pause
+        self._refused += 1
+        before = self._pushed_from
+        refused = self._refused * before / (self._passed_before + before)
+        self.state, self._rises = "recovering", max(now, until) + self._interval
+        self._vain = max(self._vain, _CHANCES)
+        self._set(max(1, round(before * max(0.5, 1 - refused))))
+
+    def answered(self, sort: str, seconds: float, now: float) -> LimitFound | None:
+        """Take in how long an answer took; returns what was found out where that ends the search for now.
+
+        Args:
+            sort: of work: only answers of one sort are compared.
+            seconds: from the request to the head of its answer.
+            now: seconds.
+        """
+        self._passed += 1
+        self._seen += 1
+        if self._seen <= 0:
+            return None
+        if self.state == "recovering":
+            self._recover(now)
+            return None
+        count, total = self._sums.get(sort, (0, 0.0))
+        self._sums[sort] = count + 1, total + math.log(max(seconds, 1e-6))
+        if self._seen < (self.limit if self._fast else max(_SAMPLES, self.limit)):
+            return None
+        return self._judge()
+
+    def _recover(self, now: float) -> None:
+        """Make a step towards the limit before the push-back, once a second while tasks wait."""
+        if self.limit >= self._goal:
+            self.state, self._goal = "keeping", 0
+            self._begin()
+        elif self.pressed and now >= self._rises and self._seen >= self.limit:
+            self._rises = now + self._interval
+            self._set(min(self._goal, math.ceil(self.limit * _RECOVERY)))
+
+    def _judge(self) -> LimitFound | None:
+        means = {sort: total / count for sort, (count, total) in self._sums.items()}
+        gain = self._gain(means)
+        pressed, tried = self.pressed, self.limit
+        self._begin()
+        if not pressed:
+            return None
+        trying, self.state = self.state == "trying", "keeping"
+        if trying and gain < 1 + _GAIN * (tried / self._before - 1):
+            self._set(self._before)
+            self._vain += 1
+            self._keep = min(2 * self._keep, _LONGEST)
+            if self._fast:
+                return None
+            self._kept = self._keep
+            return LimitFound(limit=self.limit, tried=tried, gain=gain)
+        self._means = means
+        if tried == self.most:
+            return LimitFound(limit=tried, tried=tried, gain=gain) if trying else None
+        if self._kept:
+            self._kept -= 1
+        else:
+            self.state, self._before = "trying", tried
+            self._set(min(self.most, tried * 2 if self._fast else math.ceil(tried * _STEP)))
+        return None
+
+    def _gain(self, means: dict[str, float]) -> float:
+        """How many times as much is done as under the limit before; unknown: as it is higher."""
+        if self.state != "trying":
+            return 1.0
+        known = {sort: count for sort, (count, _) in self._sums.items() if sort in self._means}
+        answers = sum(known.values())
+        if answers * 2 < self._seen:
+            return self.limit / self._before
+        slower = sum(count * (means[sort] - self._means[sort]) for sort, count in known.items()) / answers
+        return self.limit / self._before / math.exp(slower)
+
+    def _begin(self, *, behind: int = 0) -> None:
+        """Begin a judgement, behind so many answers."""
+        self._sums, self._seen, self.pressed = {}, -behind, False
+
+    def _set(self, limit: int) -> None:
+        self.limit = limit
+        self._begin(behind=self.running)

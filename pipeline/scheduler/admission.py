@@ -1,0 +1,371 @@
+"""The window: rules become images page by page, and only while there is room for them.
+
+Rules that share a destination repository are expanded one after the other, in file order, so that the rule
+that stands first claims a destination tag. A later pass takes its images from the records, page by page.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.log import Event, about
+from pipeline.model.facts import Claim
+from pipeline.model.messages import ListTags
+from pipeline.model.reference import Reference, parse_reference
+from pipeline.model.selection import Named, Rule, pairs, read_name, select
+from pipeline.scheduler.image_results import LATER
+from pipeline.settings import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.model.facts import ImageRow
+    from pipeline.model.messages import TagsListed
+    from pipeline.scheduler.case_variants import CaseVariants
+    from pipeline.scheduler.counts import Counts
+    from pipeline.scheduler.image import Image
+    from pipeline.scheduler.images import Images
+    from pipeline.scheduler.shared_state import SharedState
+    from pipeline.settings import Limits
+
+OPEN_RULES = 16
+"""Rules that are expanded at a time: each holds a page of tags at most, and the rest of the one before."""
+AHEAD = PAGE // 2
+"""Names that are left of a page when the next one is asked for."""
+MAX_PAGES = 10_000
+HELD_UP = 16
+"""Windows that are filled at most while images wait for a registry that pauses, so that others go on."""
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Where the expansion of one rule stands."""
+
+    rule: Rule
+    names: deque[tuple[str, int | None]] = field(default_factory=deque)
+    """Tags and digests that are not images yet, with their position where the rule names them."""
+    page: str | None = ""
+    """The query of the page to ask for; None: there is none."""
+    asked: bool = False
+    seen: set[int] = field(default_factory=set)
+    """Hashes of the pages' queries, to catch a list that loops."""
+    last: frozenset[str] = frozenset()
+    """The page before, to catch one that repeats."""
+    tags: int = 0
+    selected: int = 0
+    fault: Fault | None = None
+    """Why the list ends here; what came before it is copied all the same."""
+
+
+class Admission:
+    """Expands rules into images while there is room."""
+
+    def __init__(
+        self,
+        state: SharedState,
+        images: Images,
+        counts: Counts,
+        *,
+        case_variants: CaseVariants,
+        rules: Sequence[Rule],
+        limits: Limits,
+    ) -> None:
+        """See the module."""
+        self._case_variants = case_variants
+        self._state = state
+        self._images = images
+        self._counts = counts
+        self._limits = limits
+        self._rules = {rule.number: rule for rule in rules}
+        self._blockers, self._dependents = _order(rules)
+        self._startable = [rule.number for rule in rules if not self._blockers[rule.number]]
+        heapify(self._startable)
+        self._open: deque[Cursor] = deque()
+        self._asking: dict[str, list[Cursor]] = {}
+        self._deferred: list[int] = []
+        self._again: deque[tuple[Reference, list[tuple[Reference, int]]]] = deque()
+        self._mark: str | None = None
+        self._followers_left = self._followers_now = False
+        """Of images that are tried again: whether some follow others, and whether it is their turn."""
+        self.failed_rules: dict[int, Fault] = {}
+        """By rule number: rules whose tags could not be listed in full."""
+        self.may_retry = True
+        self._attempt = 1
+        counts.rules = len(rules)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether this pass has no more images to give."""
+        return not (self._open or self._startable or self._again or self._mark is not None)
+
+    @property
+    def deferred(self) -> bool:
+        """Whether rules are left for the next pass."""
+        return bool(self._deferred)
+
+    @property
+    def unexpanded(self) -> list[int]:
+        """Numbers of the rules that have not been expanded to their end, for a run that was stopped."""
+        waiting = [number for number, blockers in self._blockers.items() if blockers]
+        return sorted({*self._startable, *(c.rule.number for c in self._open), *self._deferred, *waiting})
+
+    @property
+    def waiting(self) -> int:
+        """Tags and digests of the pages read so far that wait for room."""
+        return sum(len(cursor.names) for cursor in self._open)
+
+    def _has_room(self, held_up: int) -> bool:
+        """Images that wait for a registry that pauses take little: they fill a window of their own."""
+        count, most = len(self._images), self._limits.window_images
+        room = count - held_up < most and count < most * HELD_UP
+        return not self._images or (room and self._images.fetches.bytes_held < self._limits.window_bytes)
+
+    def admit(self) -> None:
+        """Open images while there is room; ask for pages where names run out."""
+        held_up = self._images.lookups.held_up()
+        while self._has_room(held_up):
+            if self._admit_again():
+                continue
+            while self._startable and len(self._open) < OPEN_RULES:
+                self._open.append(self._begin(self._rules[heappop(self._startable)]))
+            if not any(self._advance() for _ in range(len(self._open))):
+                return
+
+    def _begin(self, rule: Rule) -> Cursor:
+        cursor = Cursor(rule)
+        if isinstance(rule.selection, Named):
+            cursor.names.extend((name, position) for position, name in enumerate(rule.selection.names))
+            cursor.page = None
+            cursor.tags = cursor.selected = len(cursor.names)
+        return cursor
+
+    def _advance(self) -> bool:
+        """Let the next open rule make a step; True: it opened images, or was closed."""
+        cursor = self._open[0]
+        self._open.rotate(-1)
+        if cursor.page is not None and not (cursor.asked or cursor.fault) and len(cursor.names) < AHEAD:
+            self._ask(cursor, cursor.page)
+        if cursor.names:
+            name, position = cursor.names.popleft()
+            source = Reference(cursor.rule.source, read_name(name))
+            targets = pairs(cursor.rule, name, position)
+            self._claim(source, [(target, cursor.rule.number) for target in targets])
+            return True
+        if cursor.fault is not None:
+            self._fail(cursor, cursor.fault)
+            return True
+        if not cursor.asked:
+            self._close(cursor)
+            return True
+        return False
+
+    def _ask(self, cursor: Cursor, page: str) -> None:
+        """Ask for a page, while the names of the one before are not used up yet."""
+        cursor.asked = True
+        task = ListTags(repository=cursor.rule.source, page=page, count=PAGE)
+        self._asking.setdefault(task.key, []).append(cursor)
+        self._state.ready(task)
+
+    def _claim(self, source: Reference, targets: list[tuple[Reference, int]]) -> None:
+        """Open an image per destination that nobody has claimed; one claimed by another source follows it."""
+        opened: list[Image] = []
+        for destination, number in targets:
+            claim = self._state.facts.claim(str(destination))
+            if claim is None or claim.run != self._state.run:
+                line = self._rules[number].line
+                self._state.facts.write(
+                    Claim(
+                        destination=str(destination),
+                        run=self._state.run,
+                        rule=number,
+                        line=line,
+                        source=str(source),
+                    )
+                )
+                self._counts.known += 1
+                opened.append(self._open_image(source, destination, number))
+            elif claim.source != str(source) and not self._images.knows(source, destination):
+                self._counts.known += 1
+                image = self._open_image(source, destination, number)
+                self._images.follow(image, f"{claim.source} -> {destination}")
+        if opened:
+            self._images.look(source, opened)
+
+    def _open_image(self, source: Reference, destination: Reference, number: int) -> Image:
+        self._case_variants.note(destination)
+        required = self._rules[number].required_digest(destination)
+        return self._images.open(source, destination, number, required=required)
+
+    def page(self, task: ListTags, outcome: TagsListed) -> None:
+        """A page of tags has come."""
+        for cursor in self._asking.pop(task.key, ()):
+            cursor.asked = False
+            trouble = self._turn(cursor, outcome)
+            selected = list(select(cursor.rule, outcome.tags))
+            cursor.tags += len(outcome.tags)
+            cursor.selected += len(selected)
+            cursor.names.extend((name, None) for name in selected)
+            if trouble:
+                cursor.fault = self._listing_fault(cursor, trouble)
+
+    def _turn(self, cursor: Cursor, outcome: TagsListed) -> str:
+        """Set the cursor to the next page; returns why the list cannot be trusted, or nothing."""
+        tags = frozenset(outcome.tags)
+        repeats = bool(tags) and tags <= cursor.last
+        cursor.page = outcome.next or None
+        cursor.last = tags
+        if cursor.page is None:
+            return ""
+        if outcome.guessed and repeats:
+            cursor.page = None
+            return ""
+        mark = hash(cursor.page)
+        if mark in cursor.seen:
+            return "the list of tags loops: a page links back to one that was read before"
+        if repeats:
+            return "the list of tags repeats itself: a page brings nothing that the page before did not"
+        if len(cursor.seen) >= MAX_PAGES:
+            return f"the list of tags does not end after {MAX_PAGES} pages"
+        cursor.seen.add(mark)
+        return ""
+
+    def _listing_fault(self, cursor: Cursor, words: str) -> Fault:
+        return Fault(
+            operation="list the tags",
+            side="source",
+            registry=cursor.rule.source.registry,
+            repository=cursor.rule.source.path,
+            code="PAGINATION_INVALID",
+            words=words,
+            hint="name the tags in the rule, or have the registry's operator look at its paging",
+        )
+
+    def page_failed(self, task: ListTags, fault: Fault) -> None:
+        """A page could not be had: the rule is tried again in the next pass, or fails."""
+        for cursor in self._asking.pop(task.key, ()):
+            cursor.fault = fault
+
+    def _fail(self, cursor: Cursor, fault: Fault) -> None:
+        """End the rule's expansion with a fault; rules that it goes before wait while it may be retried."""
+        rule = cursor.rule
+        self._open.remove(cursor)
+        again = fault.retryable and self.may_retry
+        self._state.events.append(
+            Event(
+                name="rule.retry" if again else "rule.failed",
+                message=f"rule {rule.text} ({rule.place}): {fault}"
+                + (f"; try {self._attempt}, " + (f"tried again {LATER}" if again else "not tried again")),
+                level="warning" if again else "error",
+                fields={
+                    "rule": rule.text,
+                    "line": rule.line,
+                    **about(fault),
+                    "attempt": self._attempt,
+                    "again": again,
+                    "waits": LATER if again else None,
+                },
+                stage="expand",
+            )
+        )
+        if again:
+            self._deferred.append(rule.number)
+        else:
+            self._counts.rules_failed += 1
+            self.failed_rules[rule.number] = fault
+            self._release(rule.number)
+
+    def _close(self, cursor: Cursor) -> None:
+        """A rule has been expanded to its end."""
+        rule = cursor.rule
+        self._open.remove(cursor)
+        if not isinstance(rule.selection, Named):
+            none = not cursor.selected
+            self._state.events.append(
+                Event(
+                    name="rule.expanded",
+                    message=f"rule {rule.text}: {cursor.selected} of {cursor.tags} tags"
+                    + (": nothing to copy" if none else ""),
+                    level="warning" if none else "info",
+                    fields={"rule": rule.text, "tags": cursor.tags, "selected": cursor.selected},
+                    stage="expand",
+                )
+            )
+        self._release(rule.number)
+
+    def _release(self, number: int) -> None:
+        for dependent in self._dependents[number]:
+            self._blockers[dependent].discard(number)
+            if not self._blockers[dependent]:
+                heappush(self._startable, dependent)
+
+    def next_pass(self, *, may_retry: bool) -> None:
+        """Begin a pass over what failed and may succeed: images of the records first, then rules."""
+        self.may_retry = may_retry
+        self._attempt += 1
+        self._mark, self._followers_now = "", False
+        for number in self._deferred:
+            heappush(self._startable, number)
+        self._deferred.clear()
+
+    def _admit_again(self) -> bool:
+        """Open the next image that failed before; False: there is none (any more)."""
+        while not self._again and self._mark is not None:
+            self._turn_again(self._mark)
+        if not self._again:
+            return False
+        source, targets = self._again.popleft()
+        opened = []
+        self._counts.to_retry -= len(targets)
+        for destination, number in targets:
+            image = self._open_image(source, destination, number)
+            claim = self._state.facts.claim(str(destination))
+            if claim is not None and claim.source != str(source):
+                self._images.follow(image, f"{claim.source} -> {destination}")
+            else:
+                opened.append(image)
+        if opened:
+            self._images.look(source, opened)
+        return True
+
+    def _turn_again(self, mark: str) -> None:
+        """Read a page of what failed: first all that claimed its destination, then what follows those."""
+        rows, then = self._state.facts.again(self._state.run, mark)
+        chosen = [row for row in rows if self._follows(row) == self._followers_now]
+        for source, group in groupby(chosen, key=lambda row: row.source):
+            targets = [(parse_reference(row.destination), row.rule) for row in group]
+            self._again.append((parse_reference(source), targets))
+        self._mark = then or None
+        if len(chosen) < len(rows) and not self._followers_now:
+            self._followers_left = True
+        if self._mark is None and self._followers_left:
+            self._mark, self._followers_left, self._followers_now = "", False, True
+
+    def _follows(self, row: ImageRow) -> bool:
+        """Whether another source has claimed the image's destination."""
+        claim = self._state.facts.claim(row.destination)
+        return claim is not None and claim.source != row.source
+
+    def stop(self) -> None:
+        """Open nothing any more; what has not been expanded stays named in `unexpanded`."""
+        self._again.clear()
+        self._mark = None
+
+
+def _order(rules: Sequence[Rule]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
+    """For each rule the rules that go before it, and those that wait for it: by shared destinations."""
+    last: dict[object, int] = {}
+    blockers: dict[int, set[int]] = {rule.number: set() for rule in rules}
+    dependents: dict[int, list[int]] = {rule.number: [] for rule in rules}
+    for rule in rules:
+        for repository in {target.repository for target in rule.targets}:
+            before = last.get(repository)
+            if before is not None and before not in blockers[rule.number]:
+                blockers[rule.number].add(before)
+                dependents[before].append(rule.number)
+            last[repository] = rule.number
+    return blockers, dependents

@@ -1,0 +1,295 @@
+"""Backoff: what push-back and silence of a registry lead to, for all processes at once.
+
+A registry that asks for a pause, or that answered before and cannot be reached now, is asked nothing for a
+while; what was under way there goes back uncharged. One refusal among many answers that asks for no long
+pause is about that request: its task alone rests. A registry that lets nothing through for the run's
+patience, or was never reached at all, is unavailable: until the next pass, and while its pause lasts. The
+patience is one for all passes, and starts anew only when the registry lets something through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.log import Event, about
+from pipeline.model.messages import HeadManifests, ManifestsHeaded, TaskFailed
+
+if TYPE_CHECKING:
+    from pipeline.log import Value
+    from pipeline.log.event import Level
+    from pipeline.model.messages import Cost, Outcome, Task, Throttled
+    from pipeline.model.task import SlotKind
+    from pipeline.scheduler.adaptive_limit import LimitFound
+    from pipeline.scheduler.images import Images
+    from pipeline.scheduler.registry_state import RegistryState
+    from pipeline.scheduler.shared_state import SharedState
+
+_UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
+_ASKED_AGAIN = 30.0
+"""Seconds between two tries to reach a registry that answered before."""
+_TROUBLES = 8
+"""Tasks in a row that end with 5xx, each after tries of its own, from which on a registry is left alone."""
+_TROUBLED_FOR = 15.0
+"""Seconds of nothing but 5xx after which it is given up; the next pass then begins with one more try."""
+_TROUBLED_AGAIN = 5.0
+"""Seconds between two tries meanwhile."""
+_SERVERS_FAULT = 500
+_TOLD_AGAIN = 60.0
+"""Seconds after which the log tells again of a pause that goes on; some registries ask each second."""
+_BRIEF = 2.0
+"""Seconds: who asks for no more, or does not say for how many, may mean the one request."""
+_UNSAID = 10.0
+"""Seconds: pauses that we chose are shorter, but for those of a used-up quota."""
+_RARE = 0.02
+"""Share of refused requests below which each refusal is about its request alone."""
+_IN_A_ROW = 3
+"""Refusals with nothing let through between them that are about the registry."""
+
+
+class Backoff:
+    """Lets registries or single tasks wait, and says which registries are unavailable.
+
+    Args:
+        desk: the common desk.
+        images: open images, whose looks are taken apart so that one destination holds up no other.
+        patience: seconds after which a registry that lets nothing through is unavailable.
+    """
+
+    def __init__(self, state: SharedState, images: Images, *, patience: float) -> None:
+        """See the class."""
+        self._state = state
+        self._images = images
+        self._patience = patience
+        self._why: dict[str, Fault] = {}
+        """By registry: what it was held for last."""
+        self._troubles: dict[str, tuple[int, float]] = {}
+        """By registry that answers nothing but 5xx: how many tasks ended so, and when the first one did."""
+        self._told: dict[str, float] = {}
+        """By registry: when the log told of its pause last."""
+        self._rests: dict[str, float] = {}
+        """By key of a task that was refused alone: when it was first."""
+
+    def heard(self, task: Task, outcome: Outcome) -> bool:
+        """Take in who answered; True: the task goes back, since a registry cannot be reached any more."""
+        self._rests.pop(task.key, None)
+        faults = [outcome.fault] if isinstance(outcome, TaskFailed) else []
+        if isinstance(outcome, ManifestsHeaded):
+            faults = [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
+        silent = {fault.registry for fault in faults if fault.status is None}
+        broken = {fault.registry for fault in faults if (fault.status or 0) >= _SERVERS_FAULT}
+        asked = {name for name, count in outcome.cost.requests if count}
+        for name, kind in self._state.queue.demand(task):
+            if name in asked and name not in silent:
+                registry = self._state.queue.registry(name)
+                registry.answered = True
+                self._learn(task, outcome.cost, name, kind)
+                if name in broken:
+                    continue
+                if registry.paused_since is not None and registry.cool_until <= self._state.now:
+                    self._recovered(name, registry)
+                registry.blocked_since, registry.recent.refused_in_a_row = None, 0
+                self._troubles.pop(name, None)
+        for fault in faults:
+            registry = self._state.queue.registry(fault.registry)
+            if fault.registry in broken and fault.retryable and registry.unavailable is None:
+                if self._is_in_trouble(fault):
+                    self._hold(task, fault, _TROUBLED_AGAIN)
+                    return True
+                continue
+            if fault.code not in _UNREACHED or registry.unavailable is not None:
+                continue
+            if registry.answered and fault.retryable:
+                self._hold(task, fault, _ASKED_AGAIN)
+                return True
+            if not registry.answered:
+                self._lose(fault.registry, fault)
+        return False
+
+    def _is_in_trouble(self, fault: Fault) -> bool:
+        """Whether the registry is better left alone for a moment; after a while it is given up."""
+        count, since = self._troubles.get(fault.registry, (0, self._state.now))
+        self._troubles[fault.registry] = count + 1, since
+        lasted = self._state.now - since
+        if count + 1 >= _TROUBLES and lasted >= _TROUBLED_FOR:
+            self._lose(fault.registry, _trouble_lasts(fault, lasted))
+            return False
+        return count + 1 >= _TROUBLES
+
+    def _learn(self, task: Task, cost: Cost, name: str, kind: SlotKind) -> None:
+        """Have the registry's limit know how long its answers took."""
+        registry = self._state.queue.registry(name)
+        waited, requests = dict(cost.waited).get(name, 0.0), dict(cost.requests)[name]
+        if waited <= 0:
+            return
+        found = registry.limits[kind].answered(type(task).__name__, waited / requests, self._state.now)
+        if found is not None and (kind not in registry.told or self._state.debug):
+            first = kind not in registry.told
+            registry.told.add(kind)
+            self._state.events.append(_settled(name, kind, found, level="info" if first else "debug"))
+
+    def throttled(self, task: Task, outcome: Throttled) -> Fault | None:
+        """The registry refused the task for now: it goes back uncharged, and waits.
+
+        Returns:
+            Why the task fails instead, where it has been refused for the run's patience while others passed.
+        """
+        now, name = self._state.now, outcome.fault.registry
+        registry = self._state.queue.registry(name)
+        registry.recent.refuse(now)
+        if self._is_rare(registry, outcome):
+            waited = now - self._rests.setdefault(task.key, now)
+            if waited >= self._patience:
+                return _patience_lost(outcome.fault, waited, who="this request")
+            self._images.returned(task)
+            delay = outcome.delay if outcome.asked else min(outcome.delay, 1.0 + waited)
+            self._state.queue.rest(task, now + delay)
+            return None
+        for place, kind in self._state.queue.demand(task):
+            if place == name:
+                registry.limits[kind].push_back(now, until=now + outcome.delay)
+        self._hold(task, outcome.fault, outcome.delay)
+        return None
+
+    def _is_rare(self, registry: RegistryState, outcome: Throttled) -> bool:
+        """Whether the refusal is about the one request, and not about all that the registry is asked."""
+        return (
+            outcome.asked <= _BRIEF
+            and outcome.delay <= _UNSAID
+            and registry.blocked_since is None
+            and registry.recent.refused_in_a_row < _IN_A_ROW
+            and registry.recent.share_refused(self._state.now) < _RARE
+        )
+
+    def _hold(self, task: Task, fault: Fault, delay: float) -> None:
+        name = fault.registry
+        registry = self._state.queue.registry(name)
+        self._why[name] = fault
+        begins = registry.cool_until <= self._state.now
+        fresh = registry.blocked_since is None
+        if registry.blocked_since is None:
+            registry.blocked_since = self._state.now
+        if begins and (fresh or self._state.now - self._told.get(name, 0.0) >= _TOLD_AGAIN):
+            self._told[name] = self._state.now
+            self._say(fault, delay, left=registry.blocked_since + self._patience - self._state.now)
+        if registry.paused_since is None:
+            registry.paused_since = self._state.now
+        registry.cool_until = max(registry.cool_until, self._state.now + delay)
+        if isinstance(task, HeadManifests) and task.source and name != task.source.repository.registry:
+            self._images.lookups.part(task, name)
+        else:
+            self._images.returned(task)
+        if begins:
+            self._images.lookups.pause(name)
+        self._judge(name, registry)
+
+    def _say(self, fault: Fault, delay: float, *, left: float) -> None:
+        why = f"{fault.status}" if fault.status else fault.words
+        why += f"; {fault.hint}" if fault.hint else ""
+        asks = "asks for a pause" if fault.status else "cannot be reached any more: a pause"
+        if fault.registry in self._troubles:
+            asks, left = "answers nothing but errors of its own: a pause", min(left, _TROUBLED_FOR)
+        limit = self._state.queue.registry(fault.registry).limits["request"].limit
+        fields: dict[str, Value] = {
+            **about(fault),
+            "delay": round(delay, 1),
+            "limit": limit,
+            "open": len(self._images),
+            "again": True,
+        }
+        self._state.events.append(
+            Event(
+                name="registry.cooldown",
+                level="warning",
+                message=f"{fault.registry} {asks} of {delay:.0f}s ({why}); {len(self._images)} images are"
+                f" open, the others go on; given up in {max(0.0, left):.0f}s unless it lets something through"
+                " (--patience)",
+                fields=fields,
+            )
+        )
+
+    def _recovered(self, name: str, registry: RegistryState) -> None:
+        """A pause is over, and the registry has let something through since."""
+        assert registry.paused_since is not None
+        paused, registry.paused_since = self._state.now - registry.paused_since, None
+        limit = registry.limits["request"].limit
+        self._state.events.append(
+            Event(
+                name="registry.recovered",
+                message=f"{name} answers again after {paused:.0f}s; {limit} requests at a time",
+                fields={"registry": name, "limit": limit, "duration": round(paused, 3)},
+            )
+        )
+
+    def _lose(self, name: str, fault: Fault) -> None:
+        """Ask the registry nothing more in this pass: whatever needs it fails for the same reason."""
+        self._state.queue.registry(name).unavailable = fault
+        for task in self._state.queue.tasks():
+            if any(name == place for place, _ in self._state.queue.demand(task)):
+                self._state.queue.drop(task.key)
+                self._state.doom(task, name)
+
+    def tick(self) -> None:
+        """Lose registries that have let nothing through for too long."""
+        for name, registry in list(self._state.queue.cooling(self._state.now)):
+            self._judge(name, registry)
+
+    def _judge(self, name: str, registry: RegistryState) -> None:
+        """Lose a registry where patience has ended; one whose pause is over may answer what it is asked."""
+        since, now = registry.blocked_since, self._state.now
+        if since is None or registry.unavailable is not None or registry.cool_until <= now:
+            return
+        if now - since >= self._patience:
+            self._lose(name, _patience_lost(self._why[name], now - since))
+
+    def wake(self, now: float) -> float | None:
+        """Seconds until a pause, a rest or the patience ends; None: there is none."""
+        times = [
+            moment
+            for _, registry in self._state.queue.cooling(now)
+            for moment in (
+                registry.cool_until,
+                registry.blocked_since + self._patience if registry.blocked_since is not None else now,
+            )
+            if moment > now
+        ]
+        alarm = self._state.queue.next_alarm
+        if alarm is not None:
+            times.append(max(now, alarm))
+        return min(times) - now if times else None
+
+
+def _patience_lost(why: Fault, waited: float, *, who: str = "it") -> Fault:
+    """Why a wait ends: what the registry said last, or that it could not be reached any more."""
+    again = "repeat the command later, or with a longer --patience"
+    what = "has let nothing through" if who == "it" else "has been refused"
+    return replace(
+        why,
+        words=f"{who} {what} for {waited:.0f}s: {why.words}",
+        code=why.code or ("TOOMANYREQUESTS" if why.status else "UNREACHABLE"),
+        retryable=True,
+        hint=f"{why.hint}; {again}" if why.hint else again,
+    )
+
+
+def _trouble_lasts(why: Fault, seconds: float) -> Fault:
+    """Why a registry is given up that answers nothing but 5xx."""
+    return replace(
+        why,
+        words=f"it has answered nothing but errors of its own for {seconds:.0f}s: {why.words}",
+        hint="its operator finds the reason in its log; repeat the command when it works again",
+    )
+
+
+def _settled(registry: str, kind: SlotKind, found: LimitFound, *, level: Level) -> Event:
+    what = "short requests" if kind == "request" else "blobs"
+    why = f"{found.tried} were {found.gain:.1f} times as fast"
+    if found.tried == found.limit:
+        why = "no more are allowed"
+    return Event(
+        name="registry.settled",
+        level=level,
+        message=f"{registry}: {found.limit} {what} at a time; {why}",
+        fields={"registry": registry, "kind": kind, "limit": found.limit, "tried": found.tried},
+    )

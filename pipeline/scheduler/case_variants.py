@@ -1,0 +1,122 @@
+"""Twins: tags of one destination repository that differ in case only, which some registries take for one tag.
+
+Such a registry confirms both, and the second replaces the first. So when all images have ended, both are
+asked for: what is not found any more as it was stored has failed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.log import Event
+from pipeline.model.messages import HeadManifests, TaskFailed
+from pipeline.model.reference import Reference, parse_reference
+from pipeline.scheduler.image import Image
+
+if TYPE_CHECKING:
+    from pipeline.model.facts import ImageRow
+    from pipeline.model.messages import ManifestHead, ManifestsHeaded
+    from pipeline.scheduler.counts import Counts
+    from pipeline.scheduler.image_results import ImageResults
+    from pipeline.scheduler.previous_results import PreviousResults
+    from pipeline.scheduler.shared_state import SharedState
+
+
+class CaseVariants:
+    """Finds twins among the destinations of a run, and has them read back at its end.
+
+    Tags with capital letters are kept in memory; all others are in the records.
+    """
+
+    def __init__(
+        self, state: SharedState, results: ImageResults, counts: Counts, past: PreviousResults
+    ) -> None:
+        """Nothing is known."""
+        self._state = state
+        self._results = results
+        self._counts = counts
+        self._previous = past
+        self._capitals: dict[Reference, dict[str, None]] = {}
+        """By reference in small letters: names with capital letters, in order."""
+        self._groups: dict[Reference, dict[str, None]] = {}
+        """By reference in small letters: names of which there are two or more."""
+        self._awaited: dict[str, ImageRow] = {}
+        """By key of a look: what the destination is to have."""
+
+    @property
+    def open(self) -> bool:
+        """Whether some are to be read back, or are being read."""
+        return bool(self._groups or self._awaited)
+
+    def note(self, destination: Reference) -> None:
+        """Take in the destination of an image, which has claimed it."""
+        if destination.is_digest:
+            return
+        small = Reference(destination.repository, destination.name.lower())
+        if destination != small:
+            self._capitals.setdefault(small, {})[destination.name] = None
+        elif small not in self._capitals:
+            return
+        claim = self._state.facts.claim(str(small))
+        known = {small.name: None} if claim is not None and claim.run == self._state.run else {}
+        names = {**known, **self._capitals[small]}
+        if len(names) > 1 and names != self._groups.get(small):
+            self._groups[small] = names
+            self._state.events.append(_warning(small, names))
+
+    def begin(self) -> bool:
+        """Ask for twins of which this run has stored one; False: there is none. Each is asked for once."""
+        groups, self._groups = self._groups, {}
+        for small, names in groups.items():
+            rows = [row for name in names if (row := self._row(Reference(small.repository, name)))]
+            if self._state.aim == "copy" and any(row.result == "copied" for row in rows):
+                for row in rows:
+                    look = HeadManifests(source=None, destinations=(parse_reference(row.destination),))
+                    self._awaited[look.key] = row
+                    self._state.ready(look)
+        return bool(self._awaited)
+
+    def _row(self, destination: Reference) -> ImageRow | None:
+        """What is at the destination by this run's doing."""
+        claim = self._state.facts.claim(str(destination))
+        row = self._previous.row(parse_reference(claim.source), destination) if claim else None
+        arrived = row is not None and row.run == self._state.run and row.result in ("copied", "unchanged")
+        return row if arrived else None
+
+    def awaits(self, task: HeadManifests) -> bool:
+        """Whether the look reads a twin back."""
+        return task.key in self._awaited
+
+    def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
+        """A twin has been asked for: an image that is not what was stored has failed after all."""
+        row, destination = self._awaited.pop(task.key), task.destinations[0]
+        found = outcome.fault if isinstance(outcome, TaskFailed) else outcome.destinations[0]
+        if not isinstance(found, Fault):
+            if found is not None and found.digest == row.destination_digest:
+                return
+            found = _overwritten(destination, row, found)
+        setattr(self._counts, row.result, getattr(self._counts, row.result) - 1)
+        image = Image(parse_reference(row.source), destination, row.rule, self._state.now)
+        image.source_digest = row.source_digest
+        self._results.end(image, "failed", digest=row.destination_digest, reason="", fault=found)
+
+
+def _warning(small: Reference, names: dict[str, None]) -> Event:
+    both = ", ".join(names)
+    words = f"{small.repository}: the tags {both} differ in case only: a registry may take them for one"
+    fields = {"destination": str(small.repository), "twins": both}
+    return Event(name="tags.twins", message=words, level="warning", fields=fields, stage="expand")
+
+
+def _overwritten(destination: Reference, row: ImageRow, found: ManifestHead | None) -> Fault:
+    now = f"it is {found.digest} now" if found else "it is not there any more"
+    return Fault(
+        operation=f"find the image {destination.name} again",
+        side="destination",
+        registry=destination.repository.registry,
+        repository=destination.repository.path,
+        code="TAG_OVERWRITTEN",
+        words=f"{now}, and was stored as {row.destination_digest}: another tag differs in case only",
+        hint="the registry does not tell them apart: give one of them another tag",
+    )

@@ -1,0 +1,71 @@
+"""One open image: where it stands, what it needs, what it has cost so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.model.companions import is_shared
+
+if TYPE_CHECKING:
+    from pipeline.model.manifest import Manifest
+    from pipeline.model.messages import ManifestHead
+    from pipeline.model.reference import Reference
+    from pipeline.model.tree import Plan
+
+SINGLE_TYPES = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.artifact.manifest.v1+json",
+    }
+)
+"""Media types of manifests that have no child manifests."""
+
+
+@dataclass(slots=True)
+class Image:
+    """One open image."""
+
+    source: Reference
+    destination: Reference
+    rule: int
+    began: float
+    step: Literal["waiting", "looking", "reading", "comparing", "moving"] = "looking"
+    required: str = ""
+    """The digest that it must have at the destination; empty: any."""
+    rival: str = ""
+    """The image (key) whose rule stands first and that has claimed the same destination."""
+    source_digest: str = ""
+    found: ManifestHead | None = None
+    """What the destination has now."""
+    tree: dict[str, Manifest] = field(default_factory=dict)
+    """What has been read, by digest."""
+    plan: Plan | None = None
+    entries: set[str] = field(default_factory=set)
+    """Keys of all entries that it needs."""
+    waits: set[str] = field(default_factory=set)
+    """Keys of the entries whose end is the image's end."""
+    how: str = ""
+    """Why it counts as up to date."""
+    doubts: int = 0
+    """How often its registry lacked what was taken to be there."""
+    sent: bool = False
+    """Whether anything had to be stored for it."""
+    requests: int = 0
+    bytes: int = 0
+    """Received from the source."""
+    blobs: dict[str, int] = field(default_factory=dict)
+    """Blobs that came for it, by how."""
+
+    is_shared: bool = field(init=False)
+    """Whether its destination's tag has several writers: what is there is joined with, not replaced."""
+    key: str = field(init=False)
+    """Identity: both references."""
+
+    def __post_init__(self) -> None:
+        """Make the key, which is asked for six times and more."""
+        self.is_shared = is_shared(self.destination)
+        self.key = f"{self.source} -> {self.destination}"

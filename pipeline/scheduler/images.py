@@ -1,0 +1,413 @@
+"""Images: from two digests to a plan, from a plan to a tag.
+
+An image looks at both sides, stops there if nothing changed, else reads its manifests, and then waits for
+the entries (manifests.py) that its destination needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault, ManifestError
+from pipeline.model.facts import HoldingForgotten
+from pipeline.model.messages import (
+    CopyBlob,
+    FetchManifest,
+    HeadManifests,
+    ListTags,
+    ManifestHead,
+    ManifestsHeaded,
+    PushManifest,
+    TaskFailed,
+)
+from pipeline.model.reference import Reference
+from pipeline.model.tree import Plan, Skip, prune, unread
+from pipeline.scheduler.fetches import Fetches
+from pipeline.scheduler.image import Image
+from pipeline.scheduler.image_results import other_digest, unreadable
+from pipeline.scheduler.lookups import Lookups
+from pipeline.scheduler.manifests import MAX_HEALS, ManifestNeed, Manifests, Presence
+from pipeline.scheduler.merging import TagMerging
+from pipeline.scheduler.previous_results import PreviousResults
+
+if TYPE_CHECKING:
+    from pipeline.model.facts import Result
+    from pipeline.model.manifest import Manifest
+    from pipeline.model.messages import BlobCopied, Cost, Task
+    from pipeline.model.platform import Filter
+    from pipeline.scheduler.image_results import ImageResults
+    from pipeline.scheduler.shared_state import SharedState
+    from pipeline.settings import Settings
+
+
+class Images:
+    """The ledger of open images."""
+
+    def __init__(
+        self, state: SharedState, results: ImageResults, *, platforms: Filter, settings: Settings
+    ) -> None:
+        """Settings.force: what the destination has is pushed again."""
+        self._state = state
+        self._results = results
+        self._filter = platforms
+        self._force = settings.force
+        self._previous = PreviousResults(state.facts, platforms)
+        self._open: dict[str, Image] = {}
+        self._followers: dict[str, list[str]] = {}
+        self._merging = TagMerging(state, results)
+        most = settings.limits.window_bytes
+        self.fetches = Fetches(state, on_got=self._got, on_failed=self._read_failed, most=most)
+        self.lookups = Lookups(state, on_looked=self._looked, on_failed=self.fail)
+        self.manifests = Manifests(
+            state, on_stored=self._stored, on_failed=self.fail, on_unread=self._read_again
+        )
+
+    def __len__(self) -> int:
+        """Open images."""
+        return len(self._open)
+
+    def knows(self, source: Reference, destination: Reference) -> bool:
+        """Whether the image is open, or has come to an end in this run."""
+        row = self._previous.row(source, destination)
+        key = f"{source} -> {destination}"
+        return key in self._open or (row is not None and row.run == self._state.run)
+
+    def open(self, source: Reference, destination: Reference, rule: int, *, required: str = "") -> Image:
+        """Take in an image; nothing is asked yet. `required`: the digest that it must have; empty: any."""
+        required = required or (destination.name if destination.is_digest else "")
+        image = Image(source, destination, rule, self._state.now, required=required)
+        self._open[image.key] = image
+        self._merging.enter(image)
+        return image
+
+    def look(self, source: Reference, images: list[Image]) -> None:
+        """Ask for the digests of one source and of all its destinations that are not the source itself."""
+        self.lookups.look(
+            source, {each.key: each.destination if each.destination != source else None for each in images}
+        )
+
+    def follow(self, image: Image, rival: str) -> None:
+        """Another source has claimed the destination: wait for what becomes of it."""
+        image.step, image.rival = "waiting", rival
+        ahead = self._merging.ahead(image, rival)
+        if ahead in self._open and ahead != image.key:
+            self._followers.setdefault(ahead, []).append(image.key)
+        else:
+            self._judge(image)
+
+    def _judge(self, image: Image) -> None:
+        """Who went before has ended: shared tags are joined, equal digests are no conflict, all else is."""
+        rival = self._previous.rival(image)
+        if image.is_shared:
+            image.step, image.rival = "looking", ""
+            self.lookups.look(image.source, {image.key: image.destination})
+        elif rival is not None and rival.result in ("copied", "unchanged"):
+            image.step = "looking"
+            self.lookups.look(image.source, {image.key: None})
+        else:
+            self.fail(
+                image.key, self._results.conflict(image, retryable=rival is not None and rival.retryable)
+            )
+
+    def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
+        """Both sides of images have answered, or one destination that was asked for a child manifest."""
+        if task.source is None:
+            found = outcome.fault if isinstance(outcome, TaskFailed) else outcome.destinations[0]
+            self.manifests.looked(task.destinations[0], found)
+        else:
+            self.lookups.looked(task, outcome)
+
+    def _looked(self, key: str, source: ManifestHead, there: ManifestHead | Fault | None) -> None:
+        """Stop where nothing changed; else read."""
+        image = self._open.get(key)
+        if image is None:
+            return
+        image.source_digest = source.digest
+        if image.required and image.required != source.digest and not self._filter.active:
+            self.fail(image.key, other_digest(image, source.digest))
+            return
+        if image.rival:
+            rival = self._previous.rival(image)
+            if rival is not None and rival.source_digest == source.digest:
+                self._unchanged(image, "another rule puts the same digest there", rival.destination_digest)
+            else:
+                self.fail(image.key, self._results.conflict(image))
+            return
+        if isinstance(there, Fault):
+            self.fail(image.key, there)
+            return
+        if image.destination == image.source:
+            self._unchanged(image, "source and destination are the same", source.digest)
+            return
+        image.found = there
+        self._compare(image, source)
+
+    def _compare(self, image: Image, source: ManifestHead) -> None:
+        """Both sides are known: read where they do not say that all is there."""
+        if image.found is not None:
+            self.manifests.blobs.exists(image.destination.repository)
+            if not self._force and self._previous.vouches(image, source, image.found):
+                self._unchanged(image, "", image.found.digest)
+                return
+        self._begin_to_read(image)
+
+    def _begin_to_read(self, image: Image) -> None:
+        image.step = "reading"
+        self._read(image, (image.source_digest,))
+        self._read_on(image)
+
+    def _read(self, image: Image, digests: tuple[str, ...]) -> None:
+        for digest in digests:
+            manifest = self.fetches.want(image.key, self._task(image, digest))
+            if manifest is not None:
+                image.tree[digest] = manifest
+
+    def _task(self, image: Image, digest: str) -> FetchManifest:
+        """How a manifest of the image is read."""
+        config = self._filter.active and digest == image.source_digest
+        return FetchManifest(repository=image.source.repository, digest=digest, config=config)
+
+    def _got(self, key: str, _task: FetchManifest, manifest: Manifest) -> None:
+        """A manifest has been read for the image."""
+        image = self._open.get(key)
+        if image is None:
+            return
+        if image.step == "comparing":
+            self._compare_manifests(image, manifest)
+        else:
+            image.tree[manifest.digest] = manifest
+            self._read_on(image)
+
+    def _read_on(self, image: Image) -> None:
+        """Ask for what is still unread, level by level, and plan when there is nothing."""
+        try:
+            while not self.fetches.pending(image.key):
+                complete = self._is_complete_there(image)
+                more = () if complete else unread(image.source_digest, image.tree, self._filter)
+                if not more:
+                    self._planned(image)
+                    return
+                self._read(image, more)
+        except ManifestError as error:
+            self.fail(image.key, unreadable(image, str(error)))
+
+    def _compare_manifests(self, image: Image, there: Manifest) -> None:
+        equal = self._merging.compare(image, there)
+        if isinstance(equal, Fault):
+            self.fail(image.key, equal)
+        else:
+            self._bring(image, equal=equal and not self._force)
+
+    def _is_complete_there(self, image: Image) -> bool:
+        """Whether everything below the root is known to be in the destination repository."""
+        here = image.destination.repository
+        if self._filter.active or image.doubts:
+            return False
+        return image.source.repository == here or self._state.holds(here, image.source_digest)
+
+    def _planned(self, image: Image) -> None:
+        """The whole tree has been read: prune it, and compare once more with what the destination has."""
+        root = image.tree[image.source_digest]
+        if self._is_complete_there(image):
+            plan: Plan | Skip = Plan(manifests=(root,), dropped=0, original=root.digest)
+        else:
+            plan = prune(image.source_digest, image.tree, self._filter)
+        if isinstance(plan, Skip):
+            self._end(image, "skipped", reason=plan.reason)
+            return
+        image.plan = plan
+        if self._state.debug:
+            self._results.planned(image, plan)
+        top = plan.manifests[-1]
+        if image.required not in ("", top.digest):
+            self.fail(image.key, other_digest(image, top.digest))
+            return
+        there = image.found
+        if there is None or there.digest == top.digest:
+            self._bring(image, equal=there is not None and not self._force)
+        elif image.is_shared or (not self._force and self._previous.may_be_foreign(image, top, there)):
+            image.step = "comparing"
+            here = image.destination.repository
+            read = self.fetches.want(
+                image.key, FetchManifest(repository=here, digest=there.digest, side="destination")
+            )
+            if read is not None:
+                self._compare_manifests(image, read)
+        else:
+            self._bring(image, equal=False)
+
+    def _read_failed(self, key: str, _task: FetchManifest, fault: Fault) -> None:
+        """What is to be copied, or joined with, is needed; another destination's is just not equal."""
+        image = self._open.get(key)
+        if image is None:
+            return
+        if image.step == "comparing" and not image.is_shared:
+            self._bring(image, equal=False)
+        else:
+            self.fail(key, fault)
+
+    def _bring(self, image: Image, *, equal: bool) -> None:
+        """Need every manifest of the plan at the destination; `equal`: the top one is there already."""
+        assert image.plan is not None
+        here = image.destination.repository
+        *below, top = image.plan.manifests
+        needed = [(each, Reference(here, each.digest)) for each in below]
+        # An equal tag vouches for the blobs of an image; who takes an index need not look for its entries.
+        if not equal or top.lists_blobs:
+            needed.append((top, image.destination))
+        image.sent = image.sent or not equal
+        self._need(image, needed, equal=equal)
+
+    def _need(self, image: Image, needed: list[tuple[Manifest, Reference]], *, equal: bool) -> None:
+        started = []
+        for manifest, reference in needed:
+            image.entries.add(str(reference))
+            started.append(
+                self.manifests.need(
+                    image.key,
+                    manifest,
+                    source=image.source.repository,
+                    destination=reference,
+                    presence=self._presence(image, manifest, reference, equal=equal),
+                )
+            )
+        # Only now: an entry that is there at once would end the image before the others are needed.
+        image.step = "moving"
+        ends = started if equal else started[-1:]
+        image.waits = {entry.key for entry in ends if not entry.stored}
+        if not image.waits:
+            self._complete(image)
+
+    def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
+        here = reference.repository
+        if not reference.is_digest or reference == image.destination:
+            return "told" if equal else "absent"
+        own = image.source.repository == here and manifest.digest in image.tree
+        if own or self._state.holds(here, manifest.digest):
+            return "ask" if image.doubts else "there"
+        if self._force:
+            return "absent"
+        known = equal or image.found is not None or self._state.facts.held(here, manifest.digest)
+        return "ask" if known else "absent"
+
+    def _read_again(self, keys: list[str], fault: Fault) -> None:
+        """The destination lacks what an index names: read the whole tree, and bring what is missing."""
+        images = [self._open[key] for key in keys]
+        for image in images:
+            for entry in image.entries:
+                self.manifests.leave(image.key, entry)
+            image.entries.clear()
+            image.doubts += 1
+            image.plan, image.step = None, "reading"
+            here = image.destination.repository
+            self._state.facts.write(HoldingForgotten(repository=here, digest=image.source_digest))
+        for image in images:
+            if image.doubts > MAX_HEALS:
+                self.fail(image.key, fault)
+            else:
+                self._read_on(image)
+
+    def _stored(self, key: str, entry: ManifestNeed) -> None:
+        image = self._open.get(key)
+        if image is None:
+            return
+        image.waits.discard(entry.key)
+        image.sent = image.sent or entry.was_put
+        if not image.waits and image.step == "moving":
+            self._complete(image)
+
+    def _complete(self, image: Image) -> None:
+        assert image.plan is not None
+        top = image.plan.manifests[-1].digest
+        if not (image.sent or image.blobs.keys() & {"uploaded", "mounted"}):
+            self._unchanged(image, image.how, image.found.digest if image.found else top)
+            return
+        if image.plan.dropped:
+            self._results.rewritten(image, image.plan, top)
+        elif image.is_shared and top != image.source_digest:
+            self._results.joined(image, top)
+        self._end(image, "copied", digest=top)
+
+    def _unchanged(self, image: Image, how: str, digest: str) -> None:
+        image.how = how
+        self._end(image, "unchanged", digest=digest)
+
+    def fail(self, key: str, fault: Fault) -> None:
+        """The image cannot go on in this pass; it asks for none of its other blobs."""
+        image = self._open.get(key)
+        if image is not None:
+            self._end(image, "failed", fault=fault, digest=image.found.digest if image.found else "")
+
+    def _end(
+        self, image: Image, result: Result, *, digest: str = "", reason: str = "", fault: Fault | None = None
+    ) -> None:
+        """Close the image: give up what only it needed, write what became of it, let followers go on."""
+        del self._open[image.key]
+        self._merging.leave(image)
+        for entry in image.entries:
+            self.manifests.leave(image.key, entry)
+        self.fetches.leave(image.key)
+        self._results.end(image, result, digest=digest, reason=reason, fault=fault)
+        for follower in self._followers.pop(image.key, ()):
+            if follower in self._open:
+                self._judge(self._open[follower])
+
+    def charge(self, task: Task, cost: Cost) -> None:
+        """Put what a task cost on one of the images that it was for."""
+        image = self._open.get(self._payer(task))
+        if image is not None:
+            image.requests += sum(count for _, count in cost.requests)
+            image.bytes += cost.read
+
+    def _payer(self, task: Task) -> str:
+        match task:
+            case HeadManifests():
+                below = str(task.destinations[0]) if task.destinations and task.source is None else ""
+                return self.lookups.first_image(task.key) or self.manifests.first_image(below)
+            case FetchManifest():
+                return self.fetches.first_image(task.key)
+            case PushManifest():
+                return self.manifests.first_image(str(task.destination))
+            case CopyBlob():
+                return self.manifests.first_image(self.manifests.blobs.first_key(task))
+            case ListTags():
+                return ""
+
+    def moved(self, task: CopyBlob, outcome: BlobCopied) -> None:
+        """A blob's move ended well: count how, then let the ledger of blobs go on."""
+        image = self._open.get(self._payer(task))
+        if image is not None:
+            image.blobs[outcome.how] = image.blobs.get(outcome.how, 0) + 1
+        self.manifests.blobs.moved(task, outcome)
+
+    def returned(self, task: Task) -> None:
+        """A task came back undone: it is ready again if anything still needs it."""
+        match task:
+            case HeadManifests(source=None) | ListTags():
+                again = self._state.ready(task)
+            case HeadManifests():
+                again = self.lookups.returned(task)
+            case FetchManifest():
+                again = self.fetches.returned(task)
+            case PushManifest():
+                again = self.manifests.returned(task)
+            case CopyBlob():
+                again = self.manifests.blobs.returned(task)
+        if not again:
+            self._state.marks.pop(task.key, None)
+
+    def finish(self) -> None:
+        """While stopping: put what belongs to images all of whose blobs have come."""
+        for image in list(self._open.values()):
+            if image.step == "moving" and self.manifests.lacks_no_blob(image.entries):
+                self.manifests.finish(image.entries)
+
+    def may_put(self, task: PushManifest) -> bool:
+        """While stopping: whether the put belongs to an image all of whose blobs are there."""
+        images = (self._open[key] for key in self.manifests.images_of(task) if key in self._open)
+        return any(self.manifests.lacks_no_blob(image.entries) for image in images)
+
+    @property
+    def open_images(self) -> list[Image]:
+        """All open images, for the window, displays and checks of invariants."""
+        return list(self._open.values())

@@ -1,0 +1,55 @@
+"""What the records say of images: of those of this run, and of earlier ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.scheduler.image import SINGLE_TYPES
+
+if TYPE_CHECKING:
+    from pipeline.model.facts import Facts, ImageRow
+    from pipeline.model.manifest import Manifest
+    from pipeline.model.messages import ManifestHead
+    from pipeline.model.platform import Filter
+    from pipeline.model.reference import Reference
+    from pipeline.scheduler.image import Image
+
+
+class PreviousResults:
+    """Reads rows of images; `platforms` is the run's filter."""
+
+    def __init__(self, facts: Facts, platforms: Filter) -> None:
+        """See the class."""
+        self._facts = facts
+        self._filter = platforms
+
+    def row(self, source: Reference, destination: Reference) -> ImageRow | None:
+        """What became of the image last."""
+        return self._facts.image(str(source), str(destination), str(self._filter))
+
+    def rival(self, image: Image) -> ImageRow | None:
+        """What became of the image that has claimed the same destination."""
+        source, _, destination = image.rival.partition(" -> ")
+        return self._facts.image(source, destination, str(self._filter))
+
+    def arrived(self, image: Image) -> ImageRow | None:
+        """The image's row, if it had come to its destination."""
+        row = self.row(image.source, image.destination)
+        return row if row and row.result in ("copied", "unchanged") else None
+
+    def vouches(self, image: Image, source: ManifestHead, there: ManifestHead) -> bool:
+        """Whether records, or the kind of the manifest, say that these digests mean a complete image."""
+        if image.required not in ("", there.digest):
+            return False
+        row = self.arrived(image)
+        if row and (row.source_digest, row.destination_digest) == (source.digest, there.digest):
+            return True
+        same = source.digest == there.digest and source.media_type in SINGLE_TYPES
+        return same and not self._filter.active
+
+    def may_be_foreign(self, image: Image, top: Manifest, there: ManifestHead) -> bool:
+        """Whether it may be the same index by another tool: what our own records put there is outdated."""
+        if top.kind != "index" or image.required:
+            return False
+        row = self.arrived(image)
+        return row is None or row.destination_digest != there.digest

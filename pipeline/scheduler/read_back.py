@@ -1,0 +1,47 @@
+"""The first blob and the first manifest at each registry are read back.
+
+A registry that says yes and stores nothing is caught by it before a tag relies on the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.model.messages import BlobCopied, CopyBlob, ManifestPushed, PushManifest
+
+if TYPE_CHECKING:
+    from pipeline.model.messages import Outcome, Task
+
+
+class ReadBack:
+    """One task of each kind at a time is to be read back, until one of them was found."""
+
+    def __init__(self) -> None:
+        """Nothing is proven."""
+        self._proven: set[tuple[str, bool]] = set()
+        self._proving: dict[tuple[str, bool], str] = {}
+
+    def due(self, task: CopyBlob | PushManifest) -> bool:
+        """Whether the task, which is given out now, is to be read back."""
+        place = _place(task)
+        if place in self._proven or place in self._proving:
+            return False
+        self._proving[place] = task.key
+        return True
+
+    def settled(self, task: Task, outcome: Outcome) -> None:
+        """A task has come back: if it was to be read back and was not, the next one is."""
+        if not isinstance(task, CopyBlob | PushManifest) or self._proving.get(_place(task)) != task.key:
+            return
+        del self._proving[_place(task)]
+        if isinstance(outcome, ManifestPushed) or (
+            isinstance(outcome, BlobCopied) and outcome.how == "uploaded"
+        ):
+            self._proven.add(_place(task))
+
+
+def _place(task: CopyBlob | PushManifest) -> tuple[str, bool]:
+    """The registry, and whether it is a blob."""
+    if isinstance(task, CopyBlob):
+        return task.destination.registry, True
+    return task.destination.repository.registry, False

@@ -1,0 +1,127 @@
+"""What the scheduler knows of one registry in this run."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.scheduler.counts import Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.errors import Fault
+    from pipeline.model.messages import BlobOrigin, RequestRecord, RequestTopic
+    from pipeline.model.task import SlotKind
+    from pipeline.scheduler.adaptive_limit import AdaptiveLimit
+
+_RECENT = 10
+"""Seconds over which the share of refused requests is taken."""
+
+
+@dataclass(slots=True)
+class AnswersInSecond:
+    """What was asked within one second."""
+
+    number: int
+    requests: int = 0
+    refused: int = 0
+
+
+@dataclass(slots=True)
+class RecentAnswers:
+    """What was asked, and refused, within the last seconds."""
+
+    refused_in_a_row: int = 0
+    """Tasks that were refused since the last one that was not."""
+    _seconds: deque[AnswersInSecond] = field(
+        default_factory=lambda: deque([AnswersInSecond(0)], maxlen=_RECENT)
+    )
+
+    def add(self, now: float, requests: int) -> None:
+        """Take in requests, whether refused or not."""
+        last = self._seconds[-1]
+        if last.number != int(now):
+            last = AnswersInSecond(int(now))
+            self._seconds.append(last)
+        last.requests += requests
+
+    def refuse(self, now: float) -> None:
+        """Take in that the last request of a task was refused."""
+        self.refused_in_a_row += 1
+        self.add(now, 0)
+        self._seconds[-1].refused += 1
+
+    def share_refused(self, now: float) -> float:
+        """The share of requests that were refused within the last seconds."""
+        seconds = [each for each in self._seconds if each.number > now - _RECENT]
+        return sum(each.refused for each in seconds) / max(1, sum(each.requests for each in seconds))
+
+
+@dataclass(slots=True)
+class RegistryState:
+    """One registry."""
+
+    limits: Mapping[SlotKind, AdaptiveLimit]
+    recent: RecentAnswers = field(default_factory=RecentAnswers)
+    cool_until: float = 0.0
+    blocked_since: float | None = None
+    """When it began to let nothing through; None: the last answer was no push-back."""
+    paused_since: float | None = None
+    """When the pause began that the log has told of; None: there is none, or it has told of its end."""
+    answered: bool = False
+    """Whether any request got an answer in this run."""
+    unavailable: Fault | None = None
+    """Why nothing is asked there any more, until the next pass."""
+    requests: int = 0
+    """Asked in this run."""
+    read: int = 0
+    """Bytes of blobs received."""
+    written: int = 0
+    """Bytes of blobs sent."""
+    blobs: Counter[BlobOrigin] = field(default_factory=Counter)
+    """Blobs that are in place there, by how they came."""
+    spared: Counter[BlobOrigin] = field(default_factory=Counter)
+    """Bytes of blobs that did not have to be sent there, by why."""
+    calls: dict[tuple[str, int], Timing] = field(default_factory=dict)
+    """By method and status: requests that were timed; empty where nobody asks for it."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Tries that were to be repeated, by status or word of ours."""
+    asked: Counter[tuple[str, RequestTopic]] = field(default_factory=Counter)
+    """By method and what they were about: requests that were timed, or only foreseen."""
+    pulls_left: int | None = None
+    """What the registry's rate limit said last; None: nothing, or nobody asks for it."""
+    pulls_limit: tuple[int, int] | None = None
+    """What it lets through, and within how many seconds; None as above."""
+    told: set[SlotKind] = field(default_factory=set)
+    """Kinds of tasks of which the log says how many may run."""
+    refusals: int = 0
+    """Mounts refused from a place that this run itself had filled."""
+    mounts: int = 0
+    """Mounts accepted."""
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks that run there, of both kinds."""
+        return sum(limit.running for limit in self.limits.values())
+
+    def time(self, asked: RequestRecord) -> None:
+        """Take in one request that was timed, or only foreseen."""
+        self.asked[asked.method, asked.what] += 1
+        if asked.seconds < 0:
+            return
+        kind = (asked.method, asked.status)
+        timing = self.calls.get(kind)
+        if timing is None:
+            timing = self.calls[kind] = Timing()
+        timing.add(asked.seconds)
+        if asked.pulls_left >= 0:
+            self.pulls_left = asked.pulls_left
+        if asked.pulls_limit >= 0 and asked.pulls_window > 0:
+            self.pulls_limit = (asked.pulls_limit, asked.pulls_window)
+
+    @property
+    def waits_for_mounts(self) -> bool:
+        """Whether it pays to wait for another repository's copy: after two refusals nobody does."""
+        return self.refusals < 2  # noqa: PLR2004 - one refusal may be that repository's own

@@ -1,0 +1,406 @@
+"""Flow, the ledger: outcomes in, tasks out; no process, socket or disk, and time is an argument.
+
+It knows what waits for what, what is in flight, what is done, when to wake and when all is over. Every bug of
+order or counting can be told as a list of outcomes, and so becomes a test of milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.log import Event
+from pipeline.model.messages import (
+    BlobCopied,
+    CopyBlob,
+    FetchManifest,
+    HeadManifests,
+    ListTags,
+    ManifestFetched,
+    ManifestPushed,
+    ManifestsHeaded,
+    PushManifest,
+    ReferencesMissing,
+    TagsListed,
+    TaskFailed,
+    TaskLost,
+    Throttled,
+)
+from pipeline.model.selection import with_digest
+from pipeline.scheduler.admission import Admission
+from pipeline.scheduler.backoff import Backoff
+from pipeline.scheduler.case_variants import CaseVariants
+from pipeline.scheduler.counts import Counts
+from pipeline.scheduler.image_results import ImageResults
+from pipeline.scheduler.images import Images
+from pipeline.scheduler.previous_results import PreviousResults
+from pipeline.scheduler.shared_state import SharedState
+from pipeline.scheduler.verification import Verification
+from pipeline.scheduler.view import RunView, TransferView
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.model.facts import Facts
+    from pipeline.model.messages import Cost, Outcome, Stage, Task, UploadProgress
+    from pipeline.model.platform import Filter
+    from pipeline.model.selection import Rule
+    from pipeline.settings import Settings
+
+
+class Scheduler:
+    """The ledger of one run.
+
+    Args:
+        rules: in file order.
+        run: the run's name in the records.
+        facts: the records.
+        settings: limits, retries, force, patience.
+        platforms: the platform filter.
+        now: seconds on a clock that never goes back; the same clock in every call.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        run: str,
+        facts: Facts,
+        settings: Settings,
+        platforms: Filter,
+        now: float,
+    ) -> None:
+        """See the class."""
+        self.counts = Counts()
+        self._state = SharedState(run=run, facts=facts, limits=settings.limits, aim=settings.aim)
+        self._state.now = now
+        self._state.debug, self._state.force = settings.debug, settings.force
+        self._queue = self._state.queue
+        self._passes_left = settings.retries
+        lines = {rule.number: rule.line for rule in rules}
+        self._results = ImageResults(self._state, self.counts, platforms=platforms, lines=lines)
+        images = Verification if settings.aim == "verify" else Images
+        self._images = images(self._state, self._results, platforms=platforms, settings=settings)
+        self._case_variants = CaseVariants(
+            self._state, self._results, self.counts, PreviousResults(facts, platforms)
+        )
+        self._admission = Admission(
+            self._state,
+            self._images,
+            self.counts,
+            case_variants=self._case_variants,
+            rules=rules,
+            limits=settings.limits,
+        )
+        self._backoff = Backoff(self._state, self._images, patience=settings.patience)
+        self._results.may_retry = self._admission.may_retry = self._passes_left > 0
+        self._pump()
+
+    def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
+        """Give out a task that may start now; None: there is none.
+
+        Args:
+            stage: whose workers have room.
+            now: seconds.
+            alone: only a task that must run with nothing beside it; ask where a worker is idle.
+        """
+        self._state.now = now
+        task = self._queue.take(stage, now, alone=alone)
+        if task is not None:
+            self._state.history.tell(now, task.key, "given out")
+        match task:
+            case CopyBlob():
+                return self._images.manifests.blobs.prepare(task)
+            case PushManifest():
+                return self._images.manifests.prepare(task)
+            case _:
+                return task
+
+    def has_suspects(self, stage: Stage, now: float) -> bool:
+        """Whether a task waits that may start now, but only with nothing beside it."""
+        return self._queue.suspect(stage, now) is not None
+
+    def keep(self, word: UploadProgress) -> None:
+        """Take down how far a running move's upload has got; what is said of another task is passed over."""
+        task = self._queue.task(word.key)
+        if isinstance(task, CopyBlob):
+            self._images.manifests.blobs.keep(task, word.session)
+
+    def settle(self, outcome: Outcome, now: float) -> None:
+        """Take in what became of a task; one that is not running (any more) is passed over."""
+        self._state.now = now
+        task = self._queue.release(outcome.key)
+        if task is None:
+            return
+        self._state.history.tell(now, outcome.key, type(outcome).__name__)
+        self._state.events.extend(outcome.events)
+        self._pay(task, outcome.cost)
+        self._images.charge(task, outcome.cost)
+        self._state.read_back.settled(task, outcome)
+        match outcome:
+            case TaskLost():
+                self._lost(task, outcome)
+            case Throttled():
+                fault = self._backoff.throttled(task, outcome)
+                if fault is not None:
+                    self._decide(task, TaskFailed(key=task.key, fault=fault))
+            case _:
+                self._state.marks.pop(task.key, None)
+                if not self._backoff.heard(task, outcome):
+                    self._decide(task, outcome)
+        self._pump()
+
+    def _pay(self, task: Task, cost: Cost) -> None:
+        """Count what a task cost, in all and by registry."""
+        self.counts.pay(cost)
+        for name, count in cost.requests:
+            registry = self._queue.registry(name)
+            registry.requests += count
+            registry.recent.add(self._state.now, count)
+        for name, reason in cost.retries:
+            self._queue.registry(name).retries[reason] += 1
+        for asked in cost.asked:
+            self._queue.registry(asked.registry).time(asked)
+        if isinstance(task, CopyBlob):
+            read = task.destination if self._state.aim == "verify" else task.source
+            self._queue.registry(read.registry).read += cost.read
+            self._queue.registry(task.destination.registry).written += cost.written
+
+    def view(
+        self, now: float, *, began: float, moving: Mapping[str, tuple[int, float]], workers: int
+    ) -> RunView:
+        """What the run looks like.
+
+        Args:
+            now: seconds.
+            began: when the run began.
+            moving: by key of a running task, the bytes that it has moved, and when it was given out.
+            workers: processes.
+        """
+        running = self._queue.running_tasks()
+        moves = [
+            TransferView(
+                destination=str(task.destination),
+                digest=task.blob.digest,
+                size=task.blob.size,
+                sent=moving[task.key][0],
+                seconds=now - moving[task.key][1],
+            )
+            for task in running
+            if isinstance(task, CopyBlob) and task.key in moving
+        ]
+        return RunView(
+            seconds=now - began,
+            counts=self.counts,
+            open_images=len(self._images),
+            expanded=self._admission.exhausted,
+            registries=tuple(self._queue.views(now, {key: sent for key, (sent, _) in moving.items()})),
+            moving=tuple(sorted(moves, key=lambda move: -move.size)),
+            running=Counter(task.stage for task in running),
+            workers=workers,
+            planned=self._admission.waiting,
+        )
+
+    def _decide(self, task: Task, outcome: Outcome) -> None:
+        """What follows from an outcome; one that does not fit its task is a failure of the worker."""
+        match task, outcome:
+            case ListTags(side="destination"), TagsListed() | TaskFailed():
+                is_new = isinstance(outcome, TagsListed) and outcome.missing
+                self._images.manifests.blobs.exists(task.repository, is_new=is_new)
+            case ListTags(), TagsListed():
+                self._admission.page(task, outcome)
+            case ListTags(), TaskFailed():
+                self._admission.page_failed(task, outcome.fault)
+            case HeadManifests(), ManifestsHeaded() | TaskFailed():
+                (self._case_variants if self._case_variants.awaits(task) else self._images).looked(
+                    task, outcome
+                )
+            case FetchManifest(), ManifestFetched():
+                self._images.fetches.got(task, outcome.manifest)
+            case FetchManifest(), TaskFailed():
+                self._images.fetches.failed(task, outcome.fault)
+            case CopyBlob(), BlobCopied():
+                self._count(task, outcome)
+                self._images.moved(task, outcome)
+            case CopyBlob(), TaskFailed():
+                self._images.manifests.blobs.failed(task, outcome)
+            case PushManifest(), ManifestPushed():
+                self._images.manifests.stored(task)
+            case PushManifest(), ReferencesMissing():
+                self._images.manifests.lacking(task, outcome)
+            case PushManifest(), TaskFailed():
+                self._images.manifests.put_failed(task, outcome)
+            case _:
+                words = f"a worker answered {type(outcome).__name__} to {task.key}"
+                self._decide(task, TaskFailed(key=task.key, fault=Fault(operation=task.key, words=words)))
+
+    def _count(self, task: CopyBlob, outcome: BlobCopied) -> None:
+        """Count a blob that is in place, in all and by registry."""
+        self.counts.blob(outcome.how, task.blob.size)
+        registry = self._queue.registry(task.destination.registry)
+        registry.blobs[outcome.how] += 1
+        if outcome.how in ("mounted", "present"):
+            registry.spared[outcome.how] += max(0, task.blob.size)
+        if self._state.debug:
+            self._state.events.append(_blob_done(task, outcome))
+
+    def _lost(self, task: Task, outcome: TaskLost) -> None:
+        """The worker died: what it was running gets a mark; one that died alone was killed by its task."""
+        if outcome.fenced and isinstance(task, CopyBlob):
+            task = self._images.manifests.blobs.ask_first(task)
+        if not outcome.begun:
+            self._images.returned(task)
+            return
+        if outcome.alone:
+            fault = Fault(operation=task.key, words=f"the worker died: {outcome.reason}", code="WORKER_DIED")
+            self._state.marks.pop(task.key, None)
+            self._decide(task, TaskFailed(key=task.key, fault=fault))
+            return
+        self._state.marks[task.key] = self._state.marks.get(task.key, 0) + 1
+        self._images.returned(task)
+
+    def tick(self, now: float) -> None:
+        """Let time pass: registries that have let nothing through for too long are unavailable."""
+        self._state.now = now
+        self._backoff.tick()
+        self._pump()
+
+    def _pump(self) -> None:
+        """Admit images, fail what is doomed, begin the next pass, until nothing of it is left to do."""
+        while True:
+            doomed, self._state.doomed = self._state.doomed, []
+            for task, fault in doomed:
+                self._decide(task, TaskFailed(key=task.key, fault=fault))
+            if self._state.may_put is not None:
+                self._images.finish()
+            else:
+                self._admission.admit()
+                over = not self._state.doomed and self._pass_is_over()
+                if over and self._results.rests_until <= self._state.now:
+                    self._next_pass()
+                    continue
+                if not (over or self._state.doomed) and self._is_empty() and self._case_variants.begin():
+                    self._passes_left, self._results.may_retry = 0, False
+            if not self._state.doomed:
+                return
+
+    def _pass_is_over(self) -> bool:
+        """Whether another pass follows, at once or when registries have had time to see what they hold."""
+        more = self.counts.to_retry or self._admission.deferred
+        return bool(self._passes_left and more and self._is_empty())
+
+    def _is_empty(self) -> bool:
+        idle = not (self._images or self._queue.in_flight or self._queue.waiting or self._state.doomed)
+        return idle and self._admission.exhausted
+
+    def _next_pass(self) -> None:
+        self._passes_left -= 1
+        self._queue.forgive(self._state.now)
+        self._results.may_retry = self._passes_left > 0
+        self._results.attempt += 1
+        self._admission.next_pass(may_retry=self._passes_left > 0)
+
+    @property
+    def done(self) -> bool:
+        """Whether all is over: every image has ended, or the run is stopping and nothing is in flight."""
+        if self._state.may_put is None:
+            return self._is_empty() and not self._pass_is_over()
+        return not self._queue.in_flight and not self._queue.startable(self._state.now)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every image of every rule has come to its end, and nothing is left for another run."""
+        left = self.counts.to_retry or self._admission.unexpanded or self._case_variants.open
+        return self._is_empty() and not left
+
+    def drain(self, now: float) -> None:
+        """Stop: give out nothing but puts of images whose blobs are all there; open no more images."""
+        self._state.now = now
+        self._admission.stop()
+        self._state.may_put = self._images.may_put
+        for task in self._queue.tasks():
+            if not (isinstance(task, PushManifest) and self._images.may_put(task)):
+                self._queue.drop(task.key)
+
+    def wake(self, now: float) -> float | None:
+        """Seconds until something may change without an outcome; None: never."""
+        wake = self._backoff.wake(now)
+        if not self._pass_is_over():
+            return wake
+        rest = max(0.0, self._results.rests_until - now)
+        return rest if wake is None else min(rest, wake)
+
+    def events(self) -> list[Event]:
+        """What there is to log since the last call."""
+        events, self._state.events = self._state.events, []
+        return events
+
+    @property
+    def has_events(self) -> bool:
+        """Whether there is anything to log."""
+        return bool(self._state.events)
+
+    @property
+    def begun(self) -> int:
+        """Images that are open: in a run that was stopped, those left unfinished."""
+        return len(self._images)
+
+    @property
+    def unfinished(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Source and destination of each open image, but for those whose destination another rule claims."""
+        images = (image for image in self._images.open_images if image.is_shared or not image.rival)
+        return [(str(image.source), (with_digest(image.destination, image.required),)) for image in images]
+
+    @property
+    def unexpanded(self) -> list[int]:
+        """Numbers of the rules that have not been expanded to their end."""
+        return self._admission.unexpanded
+
+    @property
+    def failed_rules(self) -> dict[int, Fault]:
+        """By rule number: rules whose tags could not be listed in full."""
+        return self._admission.failed_rules
+
+    def history(self, key: str) -> list[str]:
+        """What happened to one task (its key) or image ("source -> destination"), oldest first."""
+        return self._state.history.of(key)
+
+    def validate(self) -> None:
+        """Check the invariants; for tests.
+
+        Raises:
+            AssertionError: one does not hold.
+        """
+        counts = self.counts
+        total = counts.processed + counts.to_retry + len(self._images)
+        assert counts.known == total, f"{counts.known} images known, {total} accounted for"
+        self._queue.validate()
+        if not self._queue.in_flight and not self._queue.waiting and self._state.may_put is None:
+            stuck = [image.key for image in self._images.open_images]
+            assert not stuck, f"nothing is under way, but these images are open: {stuck}"
+        entries = self._images.manifests.entries()
+        keys = {entry.key for entry in entries}
+        self._images.manifests.blobs.validate()
+        for entry in entries:
+            assert entry.lacks_children <= keys, f"{entry.key} waits for a child that nobody brings"
+            if entry.task is not None and self._queue.running(entry.task.key):
+                assert not entry.lacks_blobs, f"{entry.key} is put before its blobs"
+                assert not entry.lacks_children, f"{entry.key} is put before its children"
+
+
+def _blob_done(task: CopyBlob, outcome: BlobCopied) -> Event:
+    return Event(
+        name="blob.done",
+        message=f"{task.destination}: the blob {task.blob.digest} is {outcome.how}",
+        level="debug",
+        fields={
+            "source": str(task.source),
+            "destination": str(task.destination),
+            "blob": task.blob.digest,
+            "how": outcome.how,
+            "bytes": task.blob.size if task.blob.size >= 0 else None,
+            "duration": round(outcome.cost.seconds, 3),
+        },
+        stage="transfer",
+    )

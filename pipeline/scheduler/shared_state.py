@@ -1,0 +1,91 @@
+"""What the parts of Flow share: the clock's last reading, what is known, what is ready, what goes out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.model.facts import Holding
+from pipeline.model.messages import PushManifest
+from pipeline.scheduler.history import TaskHistory
+from pipeline.scheduler.read_back import ReadBack
+from pipeline.scheduler.task_queue import TaskQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.errors import Fault
+    from pipeline.log import Event
+    from pipeline.model.facts import Facts
+    from pipeline.model.messages import Task
+    from pipeline.model.reference import Repository
+    from pipeline.settings import Aim, Limits
+
+
+class SharedState:
+    """One desk per Flow; its parts put ready tasks, facts and events on it."""
+
+    def __init__(self, *, run: str, facts: Facts, limits: Limits, aim: Aim = "copy") -> None:
+        """Begin with an empty desk; `run` is the run's name in the records."""
+        self.run = run
+        self.facts = facts
+        self.queue = TaskQueue(limits)
+        self.read_back = ReadBack()
+        self.history = TaskHistory()
+        self.now = 0.0
+        self.events: list[Event] = []
+        self.doomed: list[tuple[Task, Fault]] = []
+        """Tasks that fail before they are given out, since their registry is unavailable."""
+        self.marks: dict[str, int] = {}
+        """Deaths of workers that a task was running in."""
+        self.aim = aim
+        """What for: where it is to verify, nothing is believed and nothing brought."""
+        self.debug = False
+        """Whether events of level debug are wanted."""
+        self.force = False
+        """Settings.force: nothing that an earlier run has left is gone on from."""
+        self.may_put: Callable[[PushManifest], bool] | None = None
+        """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
+
+    def ready(self, task: Task) -> bool:
+        """Queue a task; at an unavailable registry it is doomed at once.
+
+        One that is running already will answer for whoever asks again, and a run that is stopping takes
+        nothing but the puts that it allows.
+
+        Returns:
+            Whether an outcome will follow.
+        """
+        if self.queue.running(task.key):
+            return True
+        if self.may_put is not None and not (isinstance(task, PushManifest) and self.may_put(task)):
+            return False
+        for name, _ in self.queue.demand(task):
+            if self.queue.registry(name).unavailable:
+                self.doom(task, name)
+                return True
+        self.history.tell(self.now, task.key, "ready")
+        self.queue.add(task, alone=self.marks.get(task.key, 0) >= 2)  # noqa: PLR2004 - two deaths are suspicious
+        return True
+
+    def doom(self, task: Task, registry: str) -> None:
+        """Have a task fail that needs an unavailable registry."""
+        fault = self.queue.registry(registry).unavailable
+        assert fault is not None
+        ask = next(ask for ask in task.asks if ask.repository.registry == registry)
+        aimed = replace(
+            fault,
+            operation="ask the registry",
+            side=ask.side,
+            registry=registry,
+            repository=ask.repository.path,
+        )
+        self.doomed.append((task, aimed))
+
+    def holds(self, repository: Repository, digest: str) -> bool:
+        """Whether this run has seen that the repository holds the blob or manifest."""
+        return self.facts.held(repository, digest) == self.run
+
+    def confirm(self, repository: Repository, digest: str, *, is_blob: bool) -> None:
+        """A destination has confirmed that it holds a blob or a manifest."""
+        self.facts.write(Holding(repository=repository, digest=digest, is_blob=is_blob))

@@ -1,0 +1,316 @@
+"""Who may start: places per registry, cool-downs, and the queues of ready tasks.
+
+A task takes its place at every registry that it asks at once, or stays. Ready tasks are queued per stage and
+set of places, and the sets take turns, so that a registry that is full or cools down holds up nobody else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from pipeline.model.messages import CopyBlob
+from pipeline.scheduler.adaptive_limit import AdaptiveLimit
+from pipeline.scheduler.registry_state import RegistryState
+from pipeline.scheduler.view import RegistryView
+from pipeline.settings import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.model.messages import Stage, Task
+    from pipeline.model.task import SlotKind
+    from pipeline.settings import Limits
+
+_LARGE = 8 * MIB
+"""Bytes from which a blob goes before smaller ones: what begins last should not take longest."""
+Demand = tuple[tuple[str, "SlotKind"], ...]
+"""The places that a task takes, sorted: (registry, kind)."""
+
+
+class TaskQueue:
+    """Ready tasks, and the places that running ones hold."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Begin with nothing ready and all places free."""
+        self._limits = limits
+        self._registries: dict[str, RegistryState] = {}
+        self._queues: dict[tuple[Stage, bool], dict[Demand, dict[str, Task]]] = {}
+        self._alone: dict[str, Task] = {}
+        self._where: dict[str, tuple[tuple[Stage, bool], Demand]] = {}
+        self._held: dict[str, tuple[Task, Demand]] = {}
+        self._large: dict[tuple[tuple[Stage, bool], Demand], list[tuple[int, int, str]]] = {}
+        """Heaps of the large blobs among the ready tasks: bytes, less than 0, their turn, and the key."""
+        self._added = 0
+        self._resting: dict[str, tuple[float, Task, bool]] = {}
+        """By key: until when a task rests, and whether it may only run with nothing beside it."""
+        self._alarms: list[tuple[float, str]] = []
+        """A heap of when tasks have rested, and their keys; those that were dropped are passed over."""
+        self._running = {"resolve": 0, "move": 0}
+
+    def registry(self, name: str) -> RegistryState:
+        """The state of a registry, made at its first mention."""
+        found = self._registries.get(name)
+        if found is None:
+            limits: dict[SlotKind, AdaptiveLimit] = {
+                "request": AdaptiveLimit(most=self._limits.requests),
+                "body": AdaptiveLimit(most=self._limits.bodies),
+            }
+            found = self._registries[name] = RegistryState(limits=limits)
+        return found
+
+    def demand(self, task: Task) -> Demand:
+        """The places that the task takes.
+
+        A move that mounts is a short request at its destination, until that registry has refused a mount:
+        then it is likely to become a body.
+        """
+        asks = task.asks
+        if (
+            isinstance(task, CopyBlob)
+            and task.mount
+            and not self.registry(task.destination.registry).refusals
+        ):
+            asks = task.asks_to_mount
+        if len(asks) == 1:
+            [(repository, _, kind)] = asks
+            return ((repository.registry, kind),)
+        return tuple(sorted({(repository.registry, kind) for repository, _, kind in asks}))
+
+    def add(self, task: Task, *, alone: bool = False) -> None:
+        """Queue a task; `alone`: it may only run with nothing beside it in its worker."""
+        self._resting.pop(task.key, None)
+        if alone:
+            self._alone[task.key] = task
+            return
+        demand = self.demand(task)
+        queue = (task.stage, task.ends_images)
+        self._queues.setdefault(queue, {}).setdefault(demand, {})[task.key] = task
+        if isinstance(task, CopyBlob) and task.blob.size >= _LARGE:
+            self._added += 1
+            large = self._large.setdefault((queue, demand), [])
+            heappush(large, (-task.blob.size, self._added, task.key))
+        self._where[task.key] = (queue, demand)
+
+    def drop(self, key: str) -> None:
+        """Take back a task that has not been given out; one that has, or is unknown, stays as it is."""
+        self._alone.pop(key, None)
+        self._resting.pop(key, None)
+        where = self._where.pop(key, None)
+        if where:
+            queue, demand = where
+            waiting = self._queues[queue][demand]
+            del waiting[key]
+            if not waiting:
+                del self._queues[queue][demand]
+                self._large.pop(where, None)
+
+    def rest(self, task: Task, until: float) -> None:
+        """Have a ready task wait until then; one that is not ready, since nobody needs it, stays so."""
+        if task.key not in self._where and task.key not in self._alone:
+            return
+        alone = task.key in self._alone
+        self.drop(task.key)
+        self._resting[task.key] = (until, task, alone)
+        heappush(self._alarms, (until, task.key))
+
+    def _wake(self, now: float) -> None:
+        """Queue the tasks that have rested."""
+        while self._alarms and self._alarms[0][0] <= now:
+            until, key = heappop(self._alarms)
+            when, task, alone = self._resting.get(key, (None, None, False))
+            if task is not None and when == until:
+                del self._resting[key]
+                self.add(task, alone=alone)
+
+    @property
+    def next_alarm(self) -> float | None:
+        """When the next task has rested; None: none rests."""
+        while self._alarms and self._resting.get(self._alarms[0][1], (None,))[0] != self._alarms[0][0]:
+            heappop(self._alarms)
+        return self._alarms[0][0] if self._alarms else None
+
+    def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
+        """Give out the next task of a stage that may start now, and hold its places; None: there is none.
+
+        Manifests go before blobs: they end images, and free the window. `alone`: only the tasks that must
+        run with nothing beside them.
+        """
+        if self._alarms:
+            self._wake(now)
+        if alone:
+            found = self.suspect(stage, now)
+        else:
+            found = self._next((stage, True), now) or self._next((stage, False), now)
+        if found:
+            self.drop(found.key)
+            self._hold(found)
+        return found
+
+    def suspect(self, stage: Stage, now: float) -> Task | None:
+        """The next task of a stage that may start now, with nothing beside it; None: there is none."""
+        return next((t for t in self._alone.values() if t.stage == stage and self._free(t, now)), None)
+
+    def _next(self, queue: tuple[Stage, bool], now: float) -> Task | None:
+        sets = self._queues.get(queue)
+        if not sets:
+            return None
+        for demand in list(sets):
+            task = self._first(queue, demand)
+            # A move that was to mount may have become a body since it was queued.
+            mounts = isinstance(task, CopyBlob) and task.mount
+            if self._free(task, now, () if mounts else demand):
+                sets[demand] = sets.pop(demand)
+                return task
+        return None
+
+    def _first(self, queue: tuple[Stage, bool], demand: Demand) -> Task:
+        """The task that has waited longest; before it the largest blob, if any is large."""
+        tasks = self._queues[queue][demand]
+        large = self._large.get((queue, demand), [])
+        while large and large[0][2] not in tasks:
+            heappop(large)
+        return tasks[large[0][2]] if large else next(iter(tasks.values()))
+
+    def _free(self, task: Task, now: float, demand: Demand = ()) -> bool:
+        """Whether the task, which demands this (empty: not known yet), may start now."""
+        proc = self._limits.proc
+        if proc is not None and self._running.get(task.bound, 0) >= proc:
+            return False
+        free = True
+        for name, kind in demand or self.demand(task):
+            registry = self.registry(name)
+            limit = registry.limits[kind]
+            if registry.cool_until > now:
+                free = False
+            elif not limit.free:
+                limit.pressed, free = True, False
+        return free
+
+    def _hold(self, task: Task) -> None:
+        demand = self.demand(task)
+        self._held[task.key] = (task, demand)
+        for name, kind in demand:
+            self.registry(name).limits[kind].running += 1
+        if task.bound:
+            self._running[task.bound] += 1
+
+    def release(self, key: str) -> Task | None:
+        """Free the places of a running task, and say which it was; None: no such task runs."""
+        task, demand = self._held.pop(key, (None, ()))
+        if task is None:
+            return None
+        for name, kind in demand:
+            self.registry(name).limits[kind].running -= 1
+        if task.bound:
+            self._running[task.bound] -= 1
+        return task
+
+    def running(self, key: str) -> bool:
+        """Whether the task has been given out and not come back."""
+        return key in self._held
+
+    def knows(self, key: str) -> bool:
+        """Whether the task is ready or running."""
+        return key in self._held or key in self._where or key in self._alone or key in self._resting
+
+    def task(self, key: str) -> Task | None:
+        """The running task of that key; None: no such task runs."""
+        return self._held[key][0] if key in self._held else None
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks that have been given out and not come back."""
+        return len(self._held)
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that are ready and not given out, those that rest included."""
+        return len(self._where) + len(self._alone) + len(self._resting)
+
+    def tasks(self) -> list[Task]:
+        """All tasks that are ready and not given out, those that rest included."""
+        queued = (
+            task for sets in self._queues.values() for tasks in sets.values() for task in tasks.values()
+        )
+        return [*queued, *self._alone.values(), *(task for _, task, _ in self._resting.values())]
+
+    def pauses(self, registry: str, now: float) -> bool:
+        """Whether the registry may not be asked now."""
+        found = self._registries.get(registry)
+        return found is not None and found.cool_until > now
+
+    def pausing(self, now: float) -> set[str]:
+        """Registries that may not be asked now."""
+        return {name for name, registry in self._registries.items() if registry.cool_until > now}
+
+    def cooling(self, now: float) -> Iterator[tuple[str, RegistryState]]:
+        """Registries that cool down, or have let nothing through since a while."""
+        for name, registry in self._registries.items():
+            if registry.cool_until > now or registry.blocked_since is not None:
+                yield name, registry
+
+    def running_tasks(self) -> list[Task]:
+        """All tasks that have been given out and not come back."""
+        return [task for task, _ in self._held.values()]
+
+    def views(self, now: float, moving: Mapping[str, int]) -> list[RegistryView]:
+        """What each registry that was asked anything looks like; `moving`: bytes of running moves by key."""
+        waiting: Counter[str] = Counter()
+        for sets in self._queues.values():
+            for demand, tasks in sets.items():
+                waiting.update(dict.fromkeys((name for name, _ in demand), len(tasks)))
+        for _, task, _ in self._resting.values():
+            waiting.update(name for name, _ in self.demand(task))
+        read: Counter[str] = Counter()
+        written: Counter[str] = Counter()
+        for task, _ in self._held.values():
+            if isinstance(task, CopyBlob):
+                read[task.source.registry] += moving.get(task.key, 0)
+                written[task.destination.registry] += moving.get(task.key, 0)
+        return [
+            RegistryView(
+                name=name,
+                requests=registry.requests,
+                read=registry.read + read[name],
+                written=registry.written + written[name],
+                in_flight=registry.in_flight,
+                limit=registry.limits["request"].limit,
+                waiting=waiting[name],
+                cooldown=max(0.0, registry.cool_until - now),
+                unavailable=str(registry.unavailable or ""),
+                blobs=registry.blobs,
+                spared=registry.spared,
+                calls=registry.calls,
+                retries=registry.retries,
+                asked=registry.asked,
+                pulls_left=registry.pulls_left,
+                pulls_limit=registry.pulls_limit,
+            )
+            for name, registry in sorted(self._registries.items())
+            if registry.requests or registry.in_flight
+        ]
+
+    def forgive(self, now: float) -> None:
+        """A new pass: registries that were unavailable are asked again, but for those that still pause."""
+        for registry in self._registries.values():
+            if registry.cool_until <= now:
+                registry.unavailable = None
+
+    def startable(self, now: float) -> bool:
+        """Whether any ready task may start now."""
+        self._wake(now)
+        return any(self._free(task, now) for task in self.tasks() if task.key not in self._resting)
+
+    def validate(self) -> None:
+        """Check that the places taken are those of the running tasks, and within the limits.
+
+        Raises:
+            AssertionError: they are not.
+        """
+        places = [place for _, demand in self._held.values() for place in demand]
+        for name, registry in self._registries.items():
+            for kind, each in registry.limits.items():
+                assert each.running == places.count((name, kind)), f"places of {name} are miscounted"
+                assert each.running <= each.most, f"{each.running} tasks at {name}, the limit is {each.most}"

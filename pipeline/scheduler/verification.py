@@ -1,0 +1,118 @@
+"""Verifying: every manifest and every blob of an image is asked for, and nothing is believed or brought.
+
+What the destination must hold is read there, by digest: one request then proves that a manifest is there,
+that its bytes are right, and what it names. So the source, which may count what is read, is asked for its
+digest only; it is read where the destination has another digest, or where a platform filter needs the whole
+index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.model.messages import FetchManifest
+from pipeline.model.reference import Reference
+from pipeline.scheduler.images import Images
+
+if TYPE_CHECKING:
+    from pipeline.model.manifest import Manifest
+    from pipeline.model.messages import ManifestHead
+    from pipeline.model.platform import Filter
+    from pipeline.scheduler.image import Image
+    from pipeline.scheduler.image_results import ImageResults
+    from pipeline.scheduler.manifests import Presence
+    from pipeline.scheduler.shared_state import SharedState
+    from pipeline.settings import Settings
+
+_NOT_FOUND = 404
+_HINT = "a run with --force brings it there"
+
+
+class Verification(Images):
+    """The ledger of images that are compared."""
+
+    def __init__(
+        self, state: SharedState, results: ImageResults, *, platforms: Filter, settings: Settings
+    ) -> None:
+        """Settings.deep: manifests of which only a digest was told are read too."""
+        super().__init__(state, results, platforms=platforms, settings=settings)
+        self._deep = settings.deep
+
+    def _compare(self, image: Image, source: ManifestHead) -> None:
+        """Both sides are known: what has the source's digest, and was seen whole in this run, is done.
+
+        Under a filter what is missing may be nothing that is wanted: the source tells.
+        """
+        there, here = image.found, image.destination.repository
+        if there is None and not self._filter.active:
+            self._miss(image)
+        elif there is not None and self._is_same(image) and self._state.holds(here, source.digest):
+            self._unchanged(image, "", there.digest)
+        else:
+            self._begin_to_read(image)
+
+    def _miss(self, image: Image) -> None:
+        """The destination has nothing, and should have."""
+        self.fail(image.key, _fault(image, "MANIFEST_UNKNOWN", "it is not there", status=_NOT_FOUND))
+
+    def _is_same(self, image: Image) -> bool:
+        """Whether the destination's digest is to be, and is, the source's."""
+        same = image.found is not None and image.found.digest == image.source_digest
+        return same and not self._filter.active
+
+    def _task(self, image: Image, digest: str) -> FetchManifest:
+        if self._filter.active or (digest == image.source_digest and not self._is_same(image)):
+            return super()._task(image, digest)
+        return FetchManifest(repository=image.destination.repository, digest=digest, side="destination")
+
+    def _is_complete_there(self, image: Image) -> bool:  # noqa: ARG002 - of Images
+        return False
+
+    def _bring(self, image: Image, *, equal: bool) -> None:
+        """Ask for all that the plan names, if the destination's top manifest is the plan's."""
+        assert image.plan is not None
+        if image.found is None:
+            self._miss(image)
+            return
+        here = image.destination.repository
+        *below, top = image.plan.manifests
+        if not equal:
+            words = f"it is {image.found.digest}, not {top.digest}"
+            if image.is_shared:
+                words = f"it is {image.found.digest}, which lacks entries of {image.source_digest}"
+            self.fail(image.key, _fault(image, "DIGEST_MISMATCH", words))
+            return
+        needed = [(each, Reference(here, each.digest)) for each in below]
+        self._need(image, [*needed, (top, image.destination)], equal=True)
+
+    def _read_failed(self, key: str, task: FetchManifest, fault: Fault) -> None:
+        """What the destination lacks is lacking; what else cannot be read leaves the image in doubt."""
+        missing = task.side == "destination" and fault.status == _NOT_FOUND
+        self.fail(key, replace(fault, hint=_HINT) if missing else fault)
+
+    def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
+        if self._state.holds(reference.repository, manifest.digest):
+            return "there"
+        if not self._filter.active:
+            return "told"
+        assert image.found is not None
+        is_top = reference == image.destination
+        # An index that another tool has serialised has been read already, to be compared.
+        told = is_top and (not self._deep or image.found.digest != manifest.digest)
+        return "told" if told and equal else "absent"
+
+
+def _fault(image: Image, code: str, words: str, *, status: int | None = None) -> Fault:
+    place = image.destination.repository
+    return Fault(
+        operation=f"find the image {image.destination.name}",
+        side="destination",
+        registry=place.registry,
+        repository=place.path,
+        status=status,
+        code=code,
+        words=words,
+        hint=_HINT,
+    )

@@ -1,0 +1,87 @@
+"""What a run looks like at one moment: for displays, reports and metrics, which only read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.model.messages import BlobOrigin, RequestTopic, Stage
+    from pipeline.scheduler.counts import Counts, Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryView:
+    """One registry."""
+
+    name: str
+    requests: int
+    """Asked of it so far."""
+    read: int
+    """Bytes of blobs received from it, those of running moves included."""
+    written: int
+    """Bytes of blobs sent to it, likewise."""
+    in_flight: int
+    """Tasks that hold a place there now, requests and bodies together."""
+    limit: int
+    """Places for short requests."""
+    waiting: int
+    """Ready tasks that need it."""
+    cooldown: float
+    """Seconds until it may be asked again; 0: now."""
+    unavailable: str
+    """Why nothing is asked there any more in this pass; empty: it is asked."""
+    blobs: Mapping[BlobOrigin, int] = field(default_factory=dict)
+    """Blobs in place there, by how they came; this and what follows is live: to be read at once."""
+    spared: Mapping[BlobOrigin, int] = field(default_factory=dict)
+    """Bytes that did not have to be sent there, by why."""
+    calls: Mapping[tuple[str, int], Timing] = field(default_factory=dict)
+    """By method and status (0: no answer), where requests are timed."""
+    retries: Mapping[str, int] = field(default_factory=dict)
+    """Tries that were to be repeated, by status or word of ours."""
+    asked: Mapping[tuple[str, RequestTopic], int] = field(default_factory=dict)
+    """By method and what they were about, where requests are timed."""
+    pulls_left: int | None = None
+    """What is left of the registry's rate limit, where it says so and requests are timed."""
+    pulls_limit: tuple[int, int] | None = None
+    """What that limit lets through, and within how many seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferView:
+    """One blob on its way."""
+
+    destination: str
+    """The repository as text."""
+    digest: str
+    size: int
+    """Bytes; -1: not known."""
+    sent: int
+    """Bytes so far in this try."""
+    seconds: float
+    """Since it was given out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """The whole run."""
+
+    seconds: float
+    """Since the run began."""
+    counts: Counts
+    """Live: to be read at once, not to be kept."""
+    open_images: int
+    expanded: bool
+    """Whether all rules have been expanded: then counts.known is the total."""
+    registries: tuple[RegistryView, ...]
+    """Those that were asked anything, by name."""
+    moving: tuple[TransferView, ...]
+    """Largest first."""
+    running: Mapping[Stage, int]
+    """Tasks in flight by stage."""
+    workers: int
+    """Processes."""
+    planned: int = 0
+    """Tags that rules select and that wait for room; each becomes an image per destination."""

@@ -1,0 +1,30 @@
+"""Stage 1: one page of a tag list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import RegistryError
+from pipeline.model.messages import TagsListed
+
+if TYPE_CHECKING:
+    from pipeline.model.messages import ListTags
+    from pipeline.stages.context import StageContext
+
+NOT_FOUND = 404
+
+
+def list_tags(task: ListTags, context: StageContext) -> TagsListed:
+    """Read one page, as the registry sent it (distribution-spec, "Listing Tags").
+
+    Raises:
+        RegistryError: the list cannot be had; a destination that is not there is an answer.
+    """
+    client = context.clients.at(task.repository.registry, push=task.side == "destination")
+    try:
+        page = client.tags(task.repository, page=task.page, count=task.count)
+    except RegistryError as error:
+        if task.side == "destination" and error.fault.status == NOT_FOUND:
+            return TagsListed(key=task.key, tags=(), missing=True)
+        raise error.on(task.side) from error
+    return TagsListed(key=task.key, tags=page.tags, next=page.next, guessed=page.guessed)

@@ -1,0 +1,154 @@
+"""Many trials at a time: bounds, doors that fall shut, order."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.commands.check import registry_check
+from pipeline.commands.check.finding import Finding
+from pipeline.commands.check.registry_check import find_all
+from pipeline.commands.check.targets import CheckTarget
+from pipeline.commands.check.trial import TrialOutcome
+from pipeline.config.credentials import Keyring
+from pipeline.model.credential import Credential
+from pipeline.model.reference import Repository
+from pipeline.settings import Limits, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.commands.check.trial import Effect
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+BOB = Credential(origin="key bob", username="bob", password="word", insecure=True)
+EVE = Credential(origin="key eve", username="eve", password="word", insecure=True)
+
+
+class Trials:
+    """What takes the place of trials: counts them, and answers by the repository's path."""
+
+    def __init__(self, effect: Callable[[str], Effect] = lambda _: "open") -> None:
+        """`effect` of a path."""
+        self.effect = effect
+        self.paths: list[str] = []
+        self.paused = False
+        self.most = self._now = 0
+        """Trials at a time."""
+        self.meeting: threading.Barrier | None = None
+        """At which trials after the first one wait for each other."""
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, _client: object, aim: CheckTarget, credential: Credential | None, *, patience: float
+    ) -> TrialOutcome:
+        """One trial."""
+        assert patience > 0
+        with self._lock:
+            self.paths.append(aim.repository.path)
+            is_first = len(self.paths) == 1
+            self._now += 1
+            self.most = max(self.most, self._now)
+        if self.meeting is not None and not is_first:
+            self.meeting.wait(30)
+        with self._lock:
+            self._now -= 1
+        effect = self.effect(aim.repository.path)
+        finding = Finding(
+            state="ok" if effect == "open" else "failed",
+            what="source",
+            place=str(aim.repository),
+            words="",
+            credential=credential,
+        )
+        return TrialOutcome(finding=finding, effect=effect, paused=self.paused and effect == "shut")
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> Trials:
+    """In place of real ones."""
+    made = Trials()
+    monkeypatch.setattr(registry_check, "attempt", made)
+    return made
+
+
+def find(registry: Registry, paths: list[str], *, proc: int | None = None) -> list[Finding]:
+    """What is found out of these repositories, of which eve has those below eve/."""
+    aims = [
+        CheckTarget(side="source", repository=Repository(registry.address, path), name="v1") for path in paths
+    ]
+    keyring = Keyring({(registry.address, ""): BOB, (registry.address, "eve"): EVE})
+    settings = Settings(limits=Limits(proc=proc))
+    return list(find_all({registry.address: aims}, settings, keyring))
+
+
+@pytest.mark.parametrize(("proc", "most"), [(None, 8), (3, 3), (100, 8)])
+def test_at_a_time(scripted: Scripted, trials: Trials, proc: int | None, most: int) -> None:
+    """As many repositories of one registry as allowed are tried at a time, never more, and told in order."""
+    trials.meeting = threading.Barrier(most)
+    paths = [f"team/{number}" for number in range(1 + 5 * most)]
+
+    found = find(scripted(), paths, proc=proc)
+
+    assert trials.most == most
+    assert [finding.place.partition("/")[2] for finding in found[1:]] == paths
+
+
+def test_login_that_is_refused(scripted: Scripted, trials: Trials) -> None:
+    """A login that is refused at its first repository is not tried again, and another login goes on."""
+    trials.effect = lambda path: "open" if path.startswith("eve/") else "shut"
+    registry = scripted()
+
+    _, *found, left = find(registry, ["team/1", "eve/1", "team/2", "eve/2", "team/3"])
+
+    assert sorted(trials.paths) == ["eve/1", "eve/2", "team/1"]
+    assert [finding.state for finding in found] == ["failed", "ok", "ok"]
+    assert left.untried == (f"{registry.address}/team/2", f"{registry.address}/team/3")
+    assert (left.state, left.credential) == ("failed", BOB)
+    assert f"after {registry.address}/team/1" in left.words
+
+
+def test_pause(scripted: Scripted, trials: Trials) -> None:
+    """A registry that asks for a pause is not asked on by anybody."""
+    trials.effect, trials.paused = lambda _: "shut", True
+
+    found = find(scripted(), ["team/1", "eve/1", "team/2", "eve/2"], proc=1)
+
+    assert trials.paths == ["team/1"]
+    assert [len(finding.untried) for finding in found] == [0, 0, 2, 1]
+
+
+def test_trouble(scripted: Scripted, trials: Trials) -> None:
+    """Three troubles in a row are enough, and a success in between makes them count anew."""
+    trials.effect = lambda path: "open" if path == "team/2" else "trouble"
+
+    find(scripted(), [f"team/{number}" for number in range(20)], proc=1)
+
+    assert trials.paths == [f"team/{number}" for number in range(6)]
+
+
+def test_nobody_home(scripted: Scripted, trials: Trials) -> None:
+    """Where nobody answers nothing is tried, and one finding names everything that was not."""
+    registry = scripted()
+    registry.stop()
+
+    (finding,) = find(registry, ["team/1", "eve/1"])
+
+    assert (finding.state, finding.code, trials.paths) == ("failed", "UNREACHABLE", [])
+    assert finding.untried == (f"{registry.address}/team/1", f"{registry.address}/eve/1")
+    assert 'as "bob" (key bob), as "eve" (key eve)' in finding.words
+
+
+def test_defect(scripted: Scripted, trials: Trials) -> None:
+    """An error that nobody expects comes out where the findings are read."""
+
+    def fail(_: str) -> Effect:
+        raise ZeroDivisionError
+
+    trials.effect = fail
+
+    with pytest.raises(ZeroDivisionError):
+        find(scripted(), ["team/1"])

@@ -1,0 +1,68 @@
+"""What rules want of registries."""
+
+from __future__ import annotations
+
+from pipeline.commands.check.targets import CheckTarget, targets_by_registry
+from pipeline.config.rules import make_defaults, rule_from_words
+from pipeline.model.reference import parse_repository
+
+DIGEST = f"sha256:{'0' * 64}"
+
+
+def aims(*rules: tuple[str, ...]) -> list[tuple[str, str, str, bool]]:
+    """Side, repository, name and whether it is listed, in order."""
+    defaults = make_defaults("", "")
+    read = [rule_from_words(words[0], words[1:], defaults=defaults, environ={}) for words in rules]
+    found = targets_by_registry(read)
+    return [(a.side, str(a.repository), a.name, a.lists) for held in found.values() for a in held]
+
+
+def test_names() -> None:
+    """The first tag or digest that a rule names is asked for on both sides, renamed where it renames."""
+    assert aims(
+        ("s.io/a:v1,v2", "d.io/a"), ("s.io/b:v1,v2", "d.io/b:w1,w2"), (f"s.io/c@{DIGEST}", "d.io/c")
+    ) == [
+        ("source", "s.io/a", "v1", False),
+        ("source", "s.io/b", "v1", False),
+        ("source", "s.io/c", DIGEST, False),
+        ("destination", "d.io/a", "v1", False),
+        ("destination", "d.io/b", "w1", False),
+        ("destination", "d.io/c", DIGEST, False),
+    ]
+
+
+def test_lists() -> None:
+    """All tags and expressions need the list at the source, and at the destination any tag will do."""
+    assert aims(("s.io/a", "d.io/a"), ("s.io/b:/^v/", "d.io/b")) == [
+        ("source", "s.io/a", "", True),
+        ("source", "s.io/b", "", True),
+        ("destination", "d.io/a", "latest", False),
+        ("destination", "d.io/b", "latest", False),
+    ]
+
+
+def test_once() -> None:
+    """Rules of one repository are one aim with all that they need, and both sides of one are two aims."""
+    assert aims(
+        ("nginx", "r.io/a"), ("docker.io/library/nginx:v1", "r.io/a", "r.io/b"), ("r.io/a:v2", "r.io/b")
+    ) == [
+        ("source", "docker.io/library/nginx", "v1", True),
+        ("destination", "r.io/a", "latest", False),
+        ("destination", "r.io/b", "v1", False),
+        ("source", "r.io/a", "v2", False),
+    ]
+
+
+def test_registries() -> None:
+    """What is wanted stands by registry, in the order in which rules name them, aliases as one."""
+    defaults = make_defaults("", "")
+    rule = rule_from_words(
+        "nginx:1", ["r.io:5000/a", "r.io/a", "index.docker.io/me/a"], defaults=defaults, environ={}
+    )
+
+    found = targets_by_registry([rule])
+
+    assert list(found) == ["docker.io", "r.io:5000", "r.io"]
+    assert found["docker.io"][1] == CheckTarget(
+        side="destination", repository=parse_repository("me/a"), name="1"
+    )

@@ -1,0 +1,143 @@
+"""What a registry shows of itself, and what is said of logins."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline.commands.check.finding import Finding, as_object, describe, exit_code, last_line
+from pipeline.commands.check.targets import CheckTarget
+from pipeline.commands.check.trial import attempt, judge_greeting, judge_silence
+from pipeline.errors import Fault, ThrottledError
+from pipeline.model.credential import Credential
+from pipeline.model.reference import Repository
+from pipeline.registry.probe import Probe
+
+if TYPE_CHECKING:
+    from pipeline.commands.check.finding import FindingState
+    from pipeline.model.messages import ManifestHead
+    from pipeline.model.reference import Reference
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(("days", "state"), [(1, "warning"), (13, "warning"), (15, "ok"), (400, "ok")])
+def test_certificate(days: int, state: FindingState) -> None:
+    """A certificate that ends within two weeks is a warning that says when."""
+    ends = NOW + dt.timedelta(days=days)
+
+    found = judge_greeting("r.io", Probe(scheme="https", expires=ends), NOW)
+
+    assert (found.state, f"ends in {days} day" in found.advice) == (state, state == "warning")
+    assert f"{ends:%Y-%m-%d}" in found.words
+
+
+@pytest.mark.parametrize(
+    ("ahead", "state"), [(59.0, "ok"), (-59.0, "ok"), (61.0, "warning"), (-61.0, "warning")]
+)
+def test_clock(ahead: float, state: FindingState) -> None:
+    """A clock that is off by more than a minute is a warning, in both directions."""
+    found = judge_greeting("r.io", Probe(scheme="http", ahead=ahead), NOW)
+
+    assert (found.state, "clock" in found.words) == (state, state == "warning")
+
+
+def test_proxy() -> None:
+    """The proxy in between is named."""
+    found = judge_greeting("r.io", Probe(scheme="https", expires=NOW, proxy="proxy:3128"), NOW)
+
+    assert "through the proxy proxy:3128" in found.words
+
+
+def test_docker_hub() -> None:
+    """Where Docker Hub cannot be reached, the hosts that a firewall has to let through are named."""
+    fault = Fault(operation="reach the registry", words="no connection", registry="docker.io")
+
+    found = judge_silence("docker.io", fault, ("docker.io/a/b",), (Credential(origin="none"),))
+
+    assert "registry-1.docker.io" in found.advice
+    assert found.words == "no connection; not tried anonymously (no credentials for docker.io): docker.io/a/b"
+
+
+class Throttled:
+    """A client of a registry that wants to be left alone."""
+
+    def __init__(self, *, asked: float, delay: float) -> None:
+        """What it says, and what is made of it."""
+        fault = Fault(operation="look", words="slow down", status=429, hint="remaining 0")
+        self.error = ThrottledError(fault, delay=delay, asked=asked)
+
+    def head_manifest(self, _: Reference, *, sure: bool = False) -> ManifestHead | None:
+        """A pause."""
+        raise self.error
+
+
+PAUSES = [
+    (30.0, 37.0, "warning", r"it asks for a pause until \d\d:\d\d:\d\d"),
+    (7200.0, 900.0, "failed", r"it asks for a pause until \d\d:\d\d:\d\d"),
+    (1e12, 900.0, "failed", r"it asks for a pause until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"),
+    (0.0, 5.0, "warning", r"it does not say until when"),
+]
+
+
+@pytest.mark.parametrize(("asked", "delay", "state", "words"), PAUSES)
+def test_pause(asked: float, delay: float, state: FindingState, words: str) -> None:
+    """A pause is told as the registry asks for it, and is a failure where a run would not wait so long."""
+    aim = CheckTarget(side="source", repository=Repository("r.io", "a"), name="v1")
+    client: Any = Throttled(asked=asked, delay=delay)
+
+    outcome = attempt(client, aim, Credential(origin="none"), patience=3600)
+
+    assert (outcome.finding.state, outcome.effect, outcome.paused) == (state, "shut", True)
+    assert re.search(rf"429: slow down \(remaining 0\); {words}$", outcome.finding.words)
+
+
+WHO = [
+    (Credential(origin="none"), "anonymously (no credentials for r.io)"),
+    (Credential(origin="a.json key r.io", insecure=True), "anonymously (a.json key r.io names no user)"),
+    (Credential(origin="a.json key r.io", username="bob", password="pw-word"), 'as "bob" (a.json key r.io)'),
+    (Credential(origin="helper", identity_token="pw-word"), "by a token (helper)"),
+    (Credential(origin="login", username="pw-word"), "by a token (login)"),
+    (Credential(origin="login", username="pw-word", password="x-oauth-basic"), "by a token (login)"),
+]
+
+
+@pytest.mark.parametrize(("credential", "words"), WHO)
+def test_who(credential: Credential, words: str) -> None:
+    """A login is named by its user and its origin, unless the user's name may be the secret itself."""
+    finding = Finding(state="ok", what="source", place="r.io/a", words=words, credential=credential)
+
+    assert describe(credential, "r.io") == words
+    assert "pw-word" not in json.dumps(finding.as_object())
+
+
+def test_line() -> None:
+    """A line is one line, whatever a registry says, and ends with what to do."""
+    words = "failed: 500: \x1b[2Jlook\nhere"
+    finding = Finding(state="failed", what="source", place="r.io/a", words=words, advice="call them")
+
+    assert finding.line(8) == (
+        "FAIL  source       r.io/a    failed: 500: \\x1b[2Jlook\\nhere; what to do: call them"
+    )
+
+
+def test_verdict() -> None:
+    """Warnings let a run start, failures do not, and both are counted."""
+    ok = Finding(state="ok", what="source", place="r.io/a", words="")
+    warning = replace(ok, state="warning", untried=("a",))
+    failed = replace(ok, state="failed", untried=("b", "c"))
+
+    assert (exit_code([]), exit_code([ok, warning]), exit_code([ok, failed])) == (0, 0, 1)
+    assert last_line([ok, warning], seconds=1) == (
+        "ready: a run could start (1 ok, 1 warning, 1 repository not tried; 1s)"
+    )
+    assert last_line([failed, ok], seconds=1) == (
+        "not ready: mend what FAILED (1 ok, 1 FAILED, 2 repositories not tried; 1s)"
+    )
+    whole = as_object([ok, warning, failed], warnings=["a note"], seconds=1.0)
+    assert (whole["ok"], whole["warnings"], whole["failed"], whole["notes"]) == (1, 1, 1, ["a note"])

@@ -1,0 +1,121 @@
+"""What status says of runs that never were: the words for each state, and what is left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.cli.main import main
+from pipeline.commands.status import Status, as_object, lines, read_status
+from pipeline.model.facts import RunRow
+from pipeline.observe.run_state import Process, RunState, Wait, text_of, this_process
+from tests.unit.records.stores import failed, image, opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = 1_790_000_100.0
+ELSEWHERE = Process(host="pod-1", pid=7, space="another boot pid:[1]", start="5")
+STANDING = RunState(
+    run="one",
+    version="1.0",
+    process=this_process(),
+    command=("image-syncer", "--images", "a b.yaml"),
+    folder="/srv",
+    began=NOW - 100.0,
+    seen=NOW - 1.0,
+    seconds=99.0,
+    known=10,
+    final=True,
+)
+
+
+def told(path: Path, run_state: RunState) -> tuple[Status, list[str]]:
+    """What is said of records that hold one image that was copied and one that failed."""
+    with opened(path) as store:
+        for row in (image(), failed("quay.io/team/app:v2")):
+            store.write(row)
+        store.write(RunRow(text=text_of(run_state)))
+    found = read_status(path, now=NOW)
+    return found, list(lines(found))
+
+
+def test_running(tmp_path: Path) -> None:
+    """A run under way needs no command, and says what it waits for and what it tries again."""
+    waits = (
+        Wait(registry="quay.io", until=NOW + 39.0, why="429", tasks=288),
+        Wait(registry="gone.io", until=0.0, why="it has let nothing through for 3600s"),
+        Wait(registry="over.io", until=NOW - 1.0, tasks=3),
+    )
+    found, said = told(tmp_path, replace(STANDING, waits=waits, to_retry=1, left=61.0, planned=4))
+
+    assert (found.state, found.exit_code, found.go_on) == ("running", 0, ())
+    assert said[1].startswith("10 images in 1m40s: 1 copied, 0 up to date, 8 not finished, 1 FAILED")
+    assert said[3:7] == [
+        "  left: 8 images, and those that rules have still to name, about 1m0s at its pace",
+        "  to be tried again after all others: 1 image",
+        "  waits: quay.io is asked nothing for 39s more (429); 288 tasks wait for it",
+        "  waits: gone.io is given up (it has let nothing through for 3600s)",
+    ]
+    assert said[7].startswith("FAILED  ")
+    assert [wait["seconds"] for wait in as_object(found)["waits"]] == [39.0, None, 0.0]
+
+
+def test_silent(tmp_path: Path) -> None:
+    """A run whose process lives and that notes nothing is said to be suspended, not to be gone."""
+    found, said = told(tmp_path, replace(STANDING, seen=NOW - 90.0))
+
+    assert found.state == "running"
+    assert "  it has noted nothing for 1m30s: it was suspended, or its disk hangs" in said
+
+
+def test_stopping(tmp_path: Path) -> None:
+    """A run that was told to stop is under way until it has."""
+    found, said = told(tmp_path, replace(STANDING, stopping=True))
+
+    assert (found.state, found.exit_code) == ("stopping", 0)
+    assert "was told to stop, and finishes what is under way" in said[0]
+
+
+@pytest.mark.parametrize(("silence", "state"), [(29.0, "running"), (31.0, "lost")])
+def test_elsewhere(tmp_path: Path, silence: float, state: str) -> None:
+    """Of a run on another machine, or in another container, it counts when it was last heard of."""
+    found, said = told(tmp_path, replace(STANDING, process=ELSEWHERE, seen=NOW - silence))
+
+    assert (found.state, found.exit_code) == (state, int(state == "lost"))
+    assert "process 7 on pod-1" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "words", "command"),
+    [
+        (0, "done", "exit code 0: everything is at its destination", ""),
+        (1, "failed", "exit code 1: not everything is at its destination", "image-syncer --again"),
+        (3, "stopped", "exit code 3, with work left", "image-syncer --images 'a b.yaml'"),
+        (143, "stopped", "exit code 143, with work left", "image-syncer --images 'a b.yaml'"),
+    ],
+)
+def test_ended(tmp_path: Path, code: int, state: str, words: str, command: str) -> None:
+    """A run that ended says how, and which command goes on from where."""
+    again = ("image-syncer", "--again") if code == 1 else ()
+    trouble = "no space left" if code == 3 else ""
+    found, said = told(tmp_path, replace(STANDING, exit_code=code, again=again, trouble=trouble))
+
+    assert (found.state, found.exit_code) == (state, int(code > 0))
+    assert words in said[0]
+    assert said[-1].endswith(f"cd /srv && {command}") == bool(command)
+    assert ("  this machine stopped the run: no space left" in said) == bool(trouble)
+    assert as_object(found)["exit_code"] == code
+
+
+def test_words_of_registries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What steers a terminal in what was noted is shown and not done."""
+    told(tmp_path, replace(STANDING, exit_code=3, trouble="\x1b[2J"))
+    code = main(["status", "--records", str(tmp_path)], {})
+    output = capsys.readouterr().out
+
+    assert code == 1
+    assert "\\x1b[2J" in output
+    assert "\x1b" not in output

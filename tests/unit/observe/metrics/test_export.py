@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import FileError, UsageError
+from pipeline.observe.metrics.export import Exporter
+from tests.unit.views import QUAY, view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pipeline.log import Event
+
+ANY_PORT = ("127.0.0.1", 0)
+
+
+@pytest.fixture
+def said() -> list[Event]:
+    """What an exporter said."""
+    return []
+
+
+@pytest.fixture
+def serving(said: list[Event]) -> Iterator[Exporter]:
+    """One that serves, and whose run has begun."""
+    with closing(Exporter(listen=ANY_PORT, path=None)) as exporter:
+        exporter.begin(said.append)
+        yield exporter
+
+
+def ask(exporter: Exporter, path: str, method: str = "GET") -> tuple[int, str]:
+    """Status and body."""
+    assert exporter._server is not None
+    host, port = exporter._server.server_address[:2]
+    with closing(http.client.HTTPConnection(str(host), int(port), timeout=10.0)) as connection:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+class TestPage:
+    def test_metrics(self, serving: Exporter, said: list[Event]) -> None:
+        """The page shows the last look, and the log says where it is."""
+        serving.tick(view(registries=(QUAY,)))
+        status, body = ask(serving, "/metrics")
+
+        assert status == 200
+        assert 'imagesyncer_requests_limit{registry="quay.io"} 16.0' in body.splitlines()
+        assert [(event.name, event.message.split("/")[2]) for event in said] == [
+            ("metrics.listening", said[0].fields["address"])
+        ]
+
+    @pytest.mark.parametrize("path", ["/", "/metrics/x", "/health", "/%2e%2e/etc/passwd"])
+    def test_elsewhere(self, serving: Exporter, path: str) -> None:
+        """Any other path is 404."""
+        assert ask(serving, path)[0] == 404
+
+    def test_head(self, serving: Exporter) -> None:
+        """HEAD gets no body."""
+        assert ask(serving, "/metrics", "HEAD") == (200, "")
+
+    def test_other_methods(self, serving: Exporter) -> None:
+        """Nothing can be posted."""
+        assert ask(serving, "/metrics", "POST")[0] == 501
+
+    def test_ready(self, said: list[Event]) -> None:
+        """Readiness begins when all files have been read."""
+        with closing(Exporter(listen=ANY_PORT, path=None)) as exporter:
+            before = ask(exporter, "/readyz")[0]
+            exporter.begin(said.append)
+
+            assert (before, ask(exporter, "/readyz")[0]) == (503, 200)
+
+    def test_alive(self, serving: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Health ends when nobody has looked for a minute, and comes back with the next look."""
+        begun = ask(serving, "/healthz")[0]
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 61.0)
+        stuck = ask(serving, "/healthz")[0]
+        monkeypatch.undo()
+        serving.tick(view())
+
+        assert (begun, stuck, ask(serving, "/healthz")[0]) == (200, 503, 200)
+
+    def test_client_that_says_nothing(self, serving: Exporter) -> None:
+        """A client that connects and says nothing holds up no other."""
+        assert serving._server is not None
+        with socket.create_connection(ANY_PORT[:1] + serving._server.server_address[1:2]):
+            assert ask(serving, "/healthz")[0] == 200
+
+    def test_taken(self, serving: Exporter) -> None:
+        """A port that is taken is said, with its name, before anything begins."""
+        assert serving._server is not None
+        taken = int(serving._server.server_address[1])
+        with pytest.raises(UsageError, match=f"--metrics-listen 127.0.0.1:{taken}: Address already in use"):
+            Exporter(listen=("127.0.0.1", taken), path=None)
+
+    def test_no_such_address(self) -> None:
+        """An address that is not ours is said."""
+        with pytest.raises(UsageError, match=r"--metrics-listen 192\.0\.2\.1:0: "):
+            Exporter(listen=("192.0.2.1", 0), path=None)
+
+    def test_version_six(self, said: list[Event]) -> None:
+        """An address of IPv6 is named in brackets."""
+        with closing(Exporter(listen=("::1", 0), path=None)) as exporter:
+            exporter.begin(said.append)
+
+        assert str(said[0].fields["address"]).startswith("[::1]:")
+
+
+class TestFile:
+    def test_name(self, tmp_path: Path) -> None:
+        """A name that the collector passes over is refused."""
+        with pytest.raises(FileError, match=r"\.prom"):
+            Exporter(listen=None, path=tmp_path / "metrics.txt")
+
+    def test_end(self, tmp_path: Path) -> None:
+        """The file is whole when the run is over, and nothing stands beside it."""
+        path = tmp_path / "run.prom"
+        exporter = Exporter(listen=None, path=path)
+        exporter.tick(view(registries=(QUAY,)))
+        early = path.exists()
+        exporter.end(succeeded=True)
+
+        assert not early
+        assert "imagesyncer_run_last_success_timestamp_seconds " in path.read_text()
+        assert [each.name for each in tmp_path.iterdir()] == ["run.prom"]
+
+    def test_now_and_then(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every half minute it is written while the run lasts."""
+        path = tmp_path / "run.prom"
+        exporter = Exporter(listen=None, path=path)
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 31.0)
+        exporter.tick(view())
+
+        assert "imagesyncer_workers 5.0" in path.read_text()
+
+    def test_success_is_remembered(self, tmp_path: Path) -> None:
+        """A run that fails leaves the time of the last success as it was."""
+        path = tmp_path / "run.prom"
+        for succeeded in (True, False):
+            exporter = Exporter(listen=None, path=path)
+            exporter.tick(view())
+            exporter.end(succeeded=succeeded)
+            lines = dict(line.split(" ") for line in path.read_text().splitlines() if line[0] != "#")
+            if succeeded:
+                first = lines["imagesyncer_run_last_success_timestamp_seconds"]
+
+        assert lines["imagesyncer_run_last_success_timestamp_seconds"] == first
+        assert lines["imagesyncer_run_last_completion_timestamp_seconds"] > first
+
+    @pytest.mark.parametrize("content", [b"\xff\x00", b"imagesyncer_run_last_success_timestamp_seconds 1e\n"])
+    def test_damaged(self, tmp_path: Path, content: bytes) -> None:
+        """An old file that cannot be read counts for nothing."""
+        path = tmp_path / "run.prom"
+        path.write_bytes(content)
+
+        assert Exporter(listen=None, path=path)._gauge._last_success is None
+
+    def test_cannot_be_written(self, tmp_path: Path, said: list[Event]) -> None:
+        """A file that cannot be written any more is said once, and the run goes on."""
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        exporter = Exporter(listen=None, path=folder / "run.prom")
+        exporter.begin(said.append)
+        folder.rmdir()
+        exporter.end(succeeded=True)
+        exporter.end(succeeded=True)
+
+        assert [event.name for event in said] == ["metrics.trouble"]
+        assert "No such file" in said[0].message

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from pipeline.log import Event
+from pipeline.observe.metrics.catalogue import METRICS, PREFIX
+from pipeline.observe.metrics.run_metrics import RunMetrics
+from pipeline.scheduler.counts import Timing
+from tests.unit.views import QUAY, view
+
+if TYPE_CHECKING:
+    from pipeline.scheduler.view import RegistryView
+
+
+def timing(*seconds: float) -> Timing:
+    """How long some requests took."""
+    made = Timing()
+    for each in seconds:
+        made.add(each)
+    return made
+
+
+def full() -> RegistryView:
+    """A registry with something of everything."""
+    return replace(
+        QUAY,
+        blobs={"uploaded": 3, "mounted": 2},
+        spared={"mounted": 900},
+        calls={("HEAD", 200): timing(0.004, 0.3), ("HEAD", 0): timing(70.0), ("GET", 429): timing(0.02)},
+        retries={"TIMEOUT": 1},
+        pulls_left=76,
+    )
+
+
+def page(gauge: RunMetrics) -> list[str]:
+    """The lines of the page, without comments."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(gauge)
+    return [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
+
+
+def test_everything() -> None:
+    """What a run knows stands under the catalogue's names and labels, and nothing else does."""
+    gauge = RunMetrics(last_success=5.0)
+    gauge.hear(Event(name="worker.lost", message="", fields={"reason": "killed by SIGKILL; perhaps"}))
+    gauge.hear(Event(name="worker.lost", message="", fields={"reason": "exit status 3"}))
+    gauge.tick(view(registries=(full(),), planned=7, to_retry=2))
+    gauge.end(succeeded=False)
+    lines = page(gauge)
+
+    names = {line.split("{")[0].split(" ")[0].removeprefix(PREFIX) for line in lines}
+    histogram = {f"request_duration_seconds_{part}" for part in ("bucket", "count", "sum")}
+    assert names == {name for name in METRICS if name != "request_duration_seconds"} | histogram
+    assert {
+        'imagesyncer_images{state="planned"} 7.0',
+        'imagesyncer_images{state="in_flight"} 5.0',
+        'imagesyncer_images{state="waiting"} 2.0',
+        'imagesyncer_images_finished_total{outcome="copied"} 40.0',
+        "imagesyncer_run_failed_images 3.0",
+        "imagesyncer_run_last_success_timestamp_seconds 5.0",
+        'imagesyncer_blobs_total{how="mounted",registry="quay.io"} 2.0',
+        'imagesyncer_spared_bytes_total{how="mounted",registry="quay.io"} 900.0',
+        'imagesyncer_transferred_bytes_total{direction="read",registry="quay.io"} 4e+07',
+        'imagesyncer_requests_total{code="200",method="HEAD",registry="quay.io"} 2.0',
+        'imagesyncer_requests_total{code="none",method="HEAD",registry="quay.io"} 1.0',
+        'imagesyncer_retries_total{reason="TIMEOUT",registry="quay.io"} 1.0',
+        'imagesyncer_ratelimit_remaining{registry="quay.io"} 76.0',
+        'imagesyncer_worker_deaths_total{reason="SIGKILL"} 1.0',
+        'imagesyncer_worker_deaths_total{reason="exit"} 1.0',
+    } <= set(lines)
+
+
+def test_durations() -> None:
+    """Durations of all statuses of a method are one histogram, whose buckets add up."""
+    gauge = RunMetrics()
+    gauge.tick(view(registries=(full(),)))
+    found = {
+        line.split('le="')[1].split('"')[0]: line.split(" ")[1]
+        for line in page(gauge)
+        if "_bucket" in line and 'method="HEAD"' in line
+    }
+
+    assert (found["0.005"], found["0.25"], found["0.5"], found["60.0"], found["+Inf"]) == (
+        "1.0", "1.0", "2.0", "2.0", "3.0",
+    )  # fmt: skip
+
+
+def test_before_the_first_look() -> None:
+    """Before a run has begun there is only what does not depend on one."""
+    assert [line.split("{")[0] for line in page(RunMetrics())] == ["imagesyncer_build_info"]
+
+
+def test_success() -> None:
+    """A run that succeeded sets both stamps to its end."""
+    gauge = RunMetrics(last_success=5.0)
+    gauge.end(succeeded=True)
+    stamps = [line.split(" ")[1] for line in page(gauge) if "_timestamp_" in line]
+
+    assert len(stamps) == 2
+    assert stamps[0] == stamps[1] != "5.0"
+
+
+def test_a_look_stays() -> None:
+    """What was looked at does not change under the reader when the run goes on."""
+    gauge = RunMetrics()
+    moving, seen = timing(0.1), view(registries=())
+    seen = replace(seen, registries=(replace(QUAY, calls={("GET", 200): moving}),))
+    gauge.tick(seen)
+    moving.add(0.1)
+    seen.counts.copied += 1
+
+    assert gauge.look is not None
+    assert gauge.look.view.registries[0].calls["GET", 200].seconds == 0.1
+    assert gauge.look.counts.copied == 40

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.log import Event
+from pipeline.observe.display import Display, terminal_size
+from tests.unit.observe.screen import Screen
+from tests.unit.views import HARBOR, QUAY, view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Terminal:
+    """A display on a screen in memory, with a clock that only moves when told."""
+
+    def __init__(self, columns: int = 100, rows: int = 30) -> None:
+        self.columns, self.rows, self.now = columns, rows, 100.0
+        self.screen = Screen(columns)
+        self.writes = 0
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.display = Display(
+            self.writer, title="images.yaml", size=lambda _: (self.columns, self.rows), clock=lambda: self.now
+        )
+
+    def read(self) -> list[str]:
+        """What is on the screen now."""
+        try:
+            while data := os.read(self.reader, 1 << 16):
+                self.writes += 1
+                self.screen.write(data)
+        except BlockingIOError:
+            pass
+        return self.screen.text
+
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """A terminal of 100 columns and 30 rows."""
+    made = Terminal()
+    yield made
+    made.close()
+
+
+def test_frame(terminal: Terminal) -> None:
+    """A frame says how far the run is, how each registry stands, what moves and what failed."""
+    terminal.display.hear(
+        Event(
+            name="image.failed",
+            message="",
+            fields={"source": "quay.io/team/api:[v1]", "side": "source", "status": 404, "code": "X"},
+        )
+    )
+    cooling = replace(QUAY, name="docker.io", cooldown=39.0, waiting=288)
+    terminal.display.tick(view(271.0, registries=(cooling, HARBOR, replace(QUAY, unavailable="no answer"))))
+    rows = terminal.read()
+
+    assert rows[0].split("  ")[:2] == ["image-syncer", "images.yaml"]
+    assert rows[0].endswith("4m31s gone, about 6m30s left")
+    assert rows[1].endswith("41/100  40 copied  1 failed")
+    assert rows[2].startswith("data    40MB sent  0B/s  0 blobs mounted")
+    assert rows[3] == "docker.io    cools down, 39s left  288 wait"
+    assert rows[4] == "harbor.corp  no blobs now         12 in flight (limit 24)"
+    assert rows[5] == "quay.io      given up: no answer"
+    assert rows[6].split() == [
+        "30MB",
+        "50",
+        "%",
+        "1.5MB/s",
+        "10s",
+        "harbor.corp/ml/app30",
+        "sha256:000000000000",
+    ]
+    assert rows[13].strip() == "... and 23 smaller ones"
+    assert rows[14] == "failed  quay.io/team/api:[v1]  source 404 X"
+    assert rows[15].startswith("Ctrl-C: ")
+    assert len(rows) == 16
+
+
+@pytest.mark.parametrize("columns", [1, 10, 40, 59, 60, 80, 99, 200])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 9, 10, 16, 17, 50])
+def test_size(columns: int, rows: int) -> None:
+    """A frame has the same height for any view, is no higher than the screen less one, and never wraps."""
+    terminal = Terminal(columns, rows)
+    heights = set()
+    few = view(20.0, registries=(), moving=(), known=0, copied=0, failed=0)
+    for each in (view(), few, view(30.0, moving=()), view(40.0, registries=(HARBOR,) * 30)):
+        terminal.now += 1
+        terminal.display.tick(each)
+        terminal.read()
+        heights.add(len(terminal.screen.rows) - 1)
+        assert all(len(row) < max(2, columns) for row in terminal.screen.rows)
+    terminal.close()
+
+    assert heights == {0 if columns == 1 else min(16, rows - 1) if rows > 9 else min(3, rows - 1)}
+
+
+def test_few_frames(terminal: Terminal) -> None:
+    """No more than four frames are drawn in a second, however often the display looks."""
+    for _ in range(1_000):
+        terminal.now += 0.001
+        terminal.display.tick(view())
+        terminal.read()
+
+    assert terminal.writes == 5
+
+
+@given(
+    steps=st.lists(st.one_of(st.none(), st.text("ab", min_size=1, max_size=300)), max_size=40),
+    pause=st.sampled_from([0.0, 0.01, 0.06, 0.3, 20.0]),
+)
+def test_lines_above(steps: list[str | None], pause: float) -> None:
+    """Whatever comes when, lines stand above the view, whole and in order, and at the end nothing else."""
+    terminal = Terminal()
+    terminal.display.tick(view())
+    for step in steps:
+        terminal.now += pause if pause < 10 else 0.3
+        if step is None:
+            terminal.display.tick(view())
+        else:
+            terminal.display.above(f"{step}\n".encode())
+        assert terminal.read()[-1].startswith("Ctrl-C: ")
+    terminal.display.close()
+    lines = [step for step in steps if step is not None]
+    expected = [line[start : start + 100] for line in lines for start in range(0, len(line), 100)]
+    found = terminal.read()
+    terminal.close()
+
+    assert expected == found
+
+
+def test_narrower(terminal: Terminal) -> None:
+    """A terminal that was made narrower has broken the rows of the view, which is still overwritten whole."""
+    terminal.display.above(b"a line\n")
+    terminal.display.tick(view())
+    terminal.read()
+    broken = Screen(50)
+    for row in terminal.screen.rows[:-1]:
+        broken.write(f"{row}\n".encode())
+    terminal.screen, terminal.columns = broken, 50
+    terminal.now += 1
+    terminal.display.tick(view())
+
+    assert terminal.read()[0] == "a line"
+    assert len(terminal.read()) == 17
+
+
+@pytest.mark.parametrize(("expanded", "rest"), [(True, "left: ?"), (False, "listing tags")])
+def test_few_columns(terminal: Terminal, *, expanded: bool, rest: str) -> None:
+    """On forty columns the rules file is still named beside the time."""
+    terminal.columns = 40
+    terminal.display.tick(view(6.0, expanded=expanded, copied=0))
+
+    assert terminal.read()[0].split() == ["images.yaml", "6s,", *rest.split()]
+
+
+def test_resumed(terminal: Terminal) -> None:
+    """After a long pause others have written to the terminal: the view begins anew below."""
+    terminal.display.tick(view())
+    terminal.read()
+    terminal.screen.write(b"[1]+ Stopped\n")
+    terminal.now += 60
+    terminal.display.tick(view())
+
+    assert terminal.read()[16] == "[1]+ Stopped"
+    assert len(terminal.read()) == 16 + 1 + 16
+
+
+def test_stopping(terminal: Terminal) -> None:
+    """After a signal the last row says what happens now."""
+    terminal.display.hear(Event(name="run.drain", message=""))
+    terminal.display.tick(view())
+
+    assert terminal.read()[-1].startswith("Stopping")
+
+
+@pytest.mark.parametrize(("variable", "expected"), [("1", False), ("", True)])
+def test_no_color(monkeypatch: pytest.MonkeyPatch, *, variable: str, expected: bool) -> None:
+    """NO_COLOR takes the colours and leaves the view; an empty value means nothing."""
+    monkeypatch.setenv("NO_COLOR", variable)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    terminal = Terminal()
+    terminal.display.tick(view())
+    data = os.read(terminal.reader, 1 << 16)
+    terminal.close()
+
+    assert (b"\x1b[32m" in data) is expected
+
+
+def test_hostile(terminal: Terminal) -> None:
+    """What steers a terminal is shown as an escape, and brackets are no markup."""
+    terminal.display.hear(
+        Event(
+            name="image.failed",
+            message="",
+            fields={"source": "[red]q.io/a\x1b[2J\n\u202e", "side": "source", "code": "[/]"},
+        )
+    )
+    terminal.display.tick(view())
+
+    assert r"failed  [red]q.io/a\x1b[2J\n\u202e  source [/]" in terminal.read()
+
+
+def test_gone(terminal: Terminal) -> None:
+    """A terminal that went away does not end the run."""
+    os.close(terminal.writer)
+    terminal.display.tick(view())
+    terminal.display.above(b"x\n")
+    terminal.display.close()
+    terminal.writer = os.open(os.devnull, os.O_WRONLY)
+
+
+def test_unknown_size(terminal: Terminal) -> None:
+    """What is no terminal is taken for one of 80 columns and 24 rows."""
+    assert terminal_size(terminal.writer) == (80, 24)

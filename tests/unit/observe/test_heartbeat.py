@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.observe.heartbeat import Heartbeat
+from pipeline.scheduler.counts import Timing
+from tests.unit.views import HARBOR, QUAY, moving, view
+
+if TYPE_CHECKING:
+    from pipeline.log import Event
+
+
+def beat(*seconds: float, every: float = 30.0) -> list[Event]:
+    """What is said of a run that is looked at then; a tenth of an image ends in each second."""
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=every)
+    for now in seconds:
+        heartbeat.tick(view(now, copied=int(now // 10), written=int(now * 1_000_000), moving=()))
+    return said
+
+
+def test_interval() -> None:
+    """A line comes at every interval, however often the run is looked at."""
+    assert len(beat(*range(0, 100, 5))) == 3
+
+
+def test_never() -> None:
+    """Without an interval nothing is said."""
+    assert beat(*range(0, 100, 5), every=0.0) == []
+
+
+def test_what_it_says() -> None:
+    """It says how many of how many, how fast, and how long it will take."""
+    event = beat(*range(301))[-1]
+
+    assert event.name == "run.progress"
+    assert event.message == "31/100 images, 1 failed, 300MB sent, 1MB/s, about 10m47s left"
+    assert (event.fields["eta"], event.fields["rate"], event.fields["final"]) == (647, 1_000_000, True)
+
+
+def test_when_asked() -> None:
+    """When asked it tells what it saw last: what is under way, who pauses, what nobody can tell yet."""
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=0.0)
+    heartbeat.tell()
+    registries = (replace(QUAY, cooldown=39.4),)
+    heartbeat.tick(view(2.0, expanded=False, to_retry=3, moving=(moving(8),), registries=registries))
+    heartbeat.tell()
+
+    [event] = said
+    assert event.message == (
+        "41/100 or more images, 1 failed, 3 to be tried again, 4MB sent, 2MB/s, no telling yet how long,"
+        " quay.io pauses for 39s"
+    )
+    assert event.fields["eta"] is None
+
+
+def test_latency() -> None:
+    """Where requests are timed, a line for each registry follows that says how fast it answers."""
+    timing = Timing()
+    for _ in range(100):
+        timing.add(0.03)
+    registries = (replace(QUAY, calls={("GET", 200): timing}), HARBOR)
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=0.0)
+    heartbeat.tick(view(2.0, registries=registries))
+    heartbeat.tell()
+
+    assert [event.name for event in said] == ["run.progress", "registry.latency"]
+    assert said[-1].message == "quay.io answers within 38ms, 95 of 100 times within 49ms"
+    assert said[-1].fields == {"registry": "quay.io", "requests": 100, "p50": 0.0375, "p95": 0.0488}
+
+
+def test_all_wait() -> None:
+    """Where all that is left waits for a registry that pauses, no time is made up from what went before."""
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=0.0)
+    registries = (replace(QUAY, cooldown=39.4, waiting=2),)
+    for now in range(100):
+        heartbeat.tick(view(float(now), copied=min(now, 50), moving=()))
+    heartbeat.tick(view(100.0, copied=50, moving=(), registries=registries, running=Counter()))
+    heartbeat.tell()
+
+    assert said[-1].fields["eta"] is None
+    assert said[-1].message.endswith("no telling yet how long, quay.io pauses for 39s (2 tasks waiting)")
+
+
+def test_not_before_the_pause() -> None:
+    """A run does not end before the pause of a registry that tasks wait for."""
+    said: list[Event] = []
+    heartbeat = Heartbeat(said.append, every=0.0)
+    registries = (replace(QUAY, cooldown=900.0, waiting=2),)
+    for now in range(100):
+        heartbeat.tick(view(float(now), copied=min(now, 98), moving=(), registries=registries))
+    heartbeat.tell()
+
+    assert said[-1].fields["eta"] == 900

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.log import Event
+from pipeline.observe.history import SAMPLES, TOP, Curve, RunHistory, Sample
+from pipeline.report.charts import bytes_over_time, images_over_time, nice, time_spent
+from tests.unit.views import HARBOR, QUAY, moving, view
+
+if TYPE_CHECKING:
+    from pipeline.log import Value
+
+
+def test_curve_is_bounded() -> None:
+    """However long a run, few samples are held, evenly spread, the first and the newest among them."""
+    curve = Curve()
+    for tick in range(1, 100_001):
+        curve.add(Sample(seconds=tick / 4, copied=tick))
+        assert curve.samples[-1].copied == tick
+        assert len(curve.samples) <= SAMPLES
+
+    gaps = [
+        after.seconds - before.seconds
+        for before, after in zip(curve.samples, curve.samples[1:], strict=False)
+    ]
+    assert len(curve.samples) > SAMPLES // 4
+    assert curve.samples[0].seconds == 0
+    assert max(gaps) <= 25_000 / (SAMPLES // 4)
+
+
+def test_since() -> None:
+    """The newest sample that is not newer than a moment is found; before the first, the first."""
+    curve = Curve()
+    for seconds in (1.0, 2.0, 4.0):
+        curve.add(Sample(seconds=seconds))
+
+    assert [curve.since(moment).seconds for moment in (-1, 0, 1.5, 2, 3, 9)] == [0, 0, 1, 2, 2, 4]
+
+
+def test_pauses() -> None:
+    """A pause is counted once, from its beginning to its end, per registry."""
+    history = RunHistory()
+    cooling = replace(QUAY, cooldown=5.0)
+    for seconds, registry in ((1, QUAY), (2, cooling), (3, cooling), (4, QUAY), (5, cooling), (6, QUAY)):
+        history.tick(view(float(seconds), registries=(registry, HARBOR)))
+    held = history.held["quay.io"]
+
+    assert held.bands == [(2, 4), (5, 6)]
+    assert (held.times, held.seconds) == (2, 3)
+    assert history.held["harbor.corp"].times == 0
+
+
+def test_many_pauses() -> None:
+    """Of very many pauses near ones are put together, and their number and time stay right."""
+    history = RunHistory()
+    for second in range(1, 1_001):
+        history.tick(view(float(second), registries=(replace(QUAY, cooldown=float(second % 2)),)))
+    held = history.held["quay.io"]
+
+    assert (held.times, held.seconds) == (500, 500)
+    assert len(held.bands) == 100
+    assert held.bands[0][0] == 1
+    assert held.bands[-1][1] == 1_000
+
+
+def test_phases() -> None:
+    """Each moment is one of moving (bytes came lately), asking, waiting for a pause, or none of them."""
+    history = RunHistory()
+    grown = replace(HARBOR, written=HARBOR.written + 1)
+    cooling = replace(grown, cooldown=3.0)
+    history.tick(view(1.0, registries=(HARBOR,)))
+    history.tick(view(2.0, registries=(grown,)))
+    history.tick(view(6.0, registries=(grown,)))
+    history.tick(view(8.0, registries=(cooling,), moving=(), running={}))
+    history.tick(view(9.0, registries=(grown,), moving=(), running={}))
+
+    assert history.phases == {"moving": 2.0, "asking": 4.0, "waiting": 2.0, "idle": 1.0}
+    assert [band.label for band in time_spent(history)] == [
+        "moving blobs: 2s, 22%",
+        "asking registries, writing manifests: 4s, 44%",
+        "waiting for a registry's pause to end: 2s, 22%",
+        "none of these: starting, ending: 1s, 11%",
+    ]
+
+
+def test_largest_and_slowest() -> None:
+    """The largest blobs and the slowest images are kept, no more than twenty of each."""
+    history = RunHistory()
+    for number in range(1, 1_001):
+        history.tick(view(number / 4, moving=(moving(number),)))
+        fields: dict[str, Value] = {"duration": float(number), "bytes": number, "source": "a"}
+        history.hear(Event(name="image.done", message="", fields=fields))
+
+    assert [blob.size for blob in history.blobs] == [number * 1_000_000 for number in range(1_000, 980, -1)]
+    assert sorted(slow.bytes for slow in history.slow) == list(range(981, 1_001))
+    assert len(history._blobs) <= 4 * TOP + 1
+
+
+def test_warnings() -> None:
+    """Warnings are counted and the first hundred kept; changed digests stand for themselves."""
+    history = RunHistory()
+    for number in range(300):
+        history.hear(Event(name="config.warning", message=f"w{number}", level="warning"))
+        history.hear(Event(name="image.rewritten", message=f"r{number}", level="warning"))
+        history.hear(Event(name="image.retry", message="", level="warning"))
+        history.hear(Event(name="rule.expanded", message=""))
+
+    assert (history.warned, history.changed, history.retried) == (300, 300, 300)
+    assert history.warnings == [f"w{number}" for number in range(100)]
+    assert history.rewritten == [f"r{number}" for number in range(100)]
+
+
+def test_charts() -> None:
+    """Pictures begin at the left, end at the right, and stack what became of the images."""
+    history = RunHistory()
+    for second in range(1, 5):
+        written = replace(HARBOR, written=second * 1_000_000)
+        history.tick(view(float(second), registries=(written,), copied=second, failed=second, unchanged=0))
+    images, moved = images_over_time(history), bytes_over_time(history)
+    assert images
+    assert moved
+
+    assert [(shape.kind, shape.points.split()[4]) for shape in images.shapes] == [
+        ("copied", "1000.0,120.0"),
+        ("failed", "1000.0,40.0"),
+    ]
+    assert (images.high, images.times) == ("10", ("0s", "1s", "2s", "3s", "4s"))
+    assert moved.shapes[0].points == "0.0,200.0 250.0,0.0 500.0,0.0 750.0,0.0 1000.0,0.0"
+    assert moved.high == "1MB/s"
+
+
+def test_no_charts() -> None:
+    """A run that was too short for a picture has none."""
+    assert images_over_time(RunHistory()) is None
+    assert bytes_over_time(RunHistory()) is None
+    assert time_spent(RunHistory()) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1, 1), (1.1, 2), (3, 5), (153, 200), (220, 250), (999, 1000)]
+)
+def test_nice(value: float, expected: float) -> None:
+    """The end of an axis is a number that is good to read."""
+    assert nice(value) == expected

@@ -1,0 +1,59 @@
+"""Percentiles from classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.observe.latency import Latency, latencies, quantile
+from pipeline.scheduler.counts import BOUNDS, Timing
+from tests.unit.views import HARBOR, QUAY
+
+
+def timing(*seconds: float) -> Timing:
+    """Requests that took so long."""
+    made = Timing()
+    for each in seconds:
+        made.add(each)
+    return made
+
+
+@given(st.lists(st.floats(min_value=0, max_value=60), min_size=1), st.floats(min_value=0.01, max_value=1))
+def test_within_its_class(seconds: list[float], part: float) -> None:
+    """A percentile lies in the class of the request that it stands for."""
+    exact = sorted(seconds)[max(0, -int(-part * len(seconds) // 1) - 1)]
+    found = quantile(timing(*seconds).counts, part)
+    index = next(number for number, bound in enumerate(BOUNDS) if exact <= bound)
+
+    assert (0.0, *BOUNDS)[index] <= found <= BOUNDS[index]
+
+
+def test_beyond_all_bounds() -> None:
+    """What takes longer than the last bound counts as that bound."""
+    assert quantile(timing(1_000.0).counts, 0.5) == BOUNDS[-1]
+
+
+def test_left_out() -> None:
+    """Requests with bodies, and those without an answer, say nothing of how fast a registry answers."""
+    calls = {
+        ("GET", 200): timing(0.02),
+        ("HEAD", 404): timing(0.02),
+        ("PUT", 201): timing(50.0),
+        ("PATCH", 202): timing(50.0),
+        ("GET", 0): timing(50.0),
+    }
+    [found] = latencies((replace(QUAY, calls=calls), HARBOR))
+
+    assert (found.registry, found.requests) == ("quay.io", 2)
+    assert found.p95 < 0.025
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.0841, "84ms"), (1.26, "1.3s"), (60.0, "1m0s")])
+def test_words(seconds: float, words: str) -> None:
+    """Times are shown as short as they can be."""
+    shown = str(Latency(registry="q", requests=1, p50=seconds, p95=seconds))
+
+    assert shown == f"q answers within {words}, 95 of 100 times within {words}"

@@ -1,0 +1,97 @@
+"""What a run notes of itself, and whether the process that it names still lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.observe.run_state import Process, RunState, Wait, is_gone, run_state_of, text_of, this_process
+from pipeline.report.causes import Failure
+
+STANDING = RunState(
+    run="7f3a21c0",
+    version="1.0",
+    process=Process(host="build-3", pid=4211, space="boot pid:[1]", start="17"),
+    command=("image-syncer", "--images", "a b.yaml"),
+    folder="/srv",
+    began=1_790_000_000.25,
+    seen=1_790_000_002.0,
+    waits=(Wait(registry="quay.io", until=1_790_000_060.0, why="429", tasks=3),),
+    lost=(Failure(source="quay.io/a", destinations=("r.io/a", "r.io/b"), words="é\x00", is_rule=True),),
+)
+
+
+@given(st.builds(RunState))
+def test_text(run_state: RunState) -> None:
+    """What is noted is read back field by field."""
+    found = run_state_of(text_of(run_state))
+
+    assert found is not None
+    assert text_of(found) == text_of(run_state)
+
+
+def test_later_fields() -> None:
+    """Fields that a later version has added are passed over, and missing ones have their defaults."""
+    value = json.loads(text_of(STANDING))
+    del value["rate"], value["waits"]
+    value |= {"mood": "good", "began": 5, "process": value["process"] | {"cores": 2}}
+
+    assert run_state_of(json.dumps(value)) == replace(STANDING, waits=(), began=5.0)
+
+
+WRONG: list[dict[str, object]] = [
+    {"run": 7},
+    {"known": True},
+    {"known": 1.5},
+    {"command": "image-syncer"},
+    {"waits": [[]]},
+    {"waits": {"a": 1}},
+    {"process": None},
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no JSON", "[]", "7", "null", "{}", "[" * 100_000]
+    + [json.dumps(json.loads(text_of(STANDING)) | wrong) for wrong in WRONG],
+)
+def test_wrong(text: str) -> None:
+    """What has another shape is no standing."""
+    assert run_state_of(text) is None
+
+
+def test_this_process() -> None:
+    """A process that lives is not gone, one that ended is, though nobody has asked for its exit code."""
+    mine = this_process()
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert child.stdin
+    start = this_process_of(child.pid)
+    assert (is_gone(mine), is_gone(start)) == (False, False)
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    assert is_gone(start) is True
+    child.wait()
+    assert is_gone(start) is True
+
+
+def this_process_of(pid: int) -> Process:
+    """As a process of that number would name itself."""
+    ticks = subprocess.run(["cat", f"/proc/{pid}/stat"], capture_output=True, text=True, check=True).stdout
+    return replace(this_process(), pid=pid, start=ticks.rpartition(")")[2].split()[19])
+
+
+def test_another_process() -> None:
+    """Another process of the same number is not taken for it, and of another machine nothing is known."""
+    mine = this_process()
+
+    assert is_gone(replace(mine, start="1")) is True
+    assert is_gone(replace(mine, space="another boot pid:[1]")) is None
+    assert is_gone(replace(mine, space="")) is None

@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import MachineError
+from pipeline.model.facts import Claim, Holding, ImageRow, RepositoryEntered
+from pipeline.records import rows, store
+from pipeline.records.store import Records
+from tests.unit.records.stores import APP, DIGEST, alter, database, image, opened, python
+
+
+class TestOpening:
+    def test_settings(self, tmp_path: Path) -> None:
+        """Nothing is ever evicted, whatever an earlier opening left in the database."""
+        with opened(tmp_path):
+            pass
+        alter(tmp_path, "UPDATE Settings SET value = 'least-recently-used' WHERE key = 'eviction_policy'")
+        alter(tmp_path, "UPDATE Settings SET value = 10 WHERE key = 'cull_limit'")
+        with opened(tmp_path) as store:
+            assert (store._cache.eviction_policy, store._cache.cull_limit) == ("none", 0)
+
+    def test_mode_of_files(self, tmp_path: Path) -> None:
+        """The database and the files beside it are their owner's only, also where one was made by others."""
+        for _ in range(2):
+            with opened(tmp_path) as store:
+                store.write(RepositoryEntered(repository=APP))
+                store.flush()
+                files = list((tmp_path / "store").iterdir())
+                assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+                assert len(files) > 1
+            database(tmp_path).chmod(0o644)
+
+    def test_mode(self, tmp_path: Path) -> None:
+        """Only the owner may enter the store, whoever made its folder."""
+        (tmp_path / "new").mkdir(mode=0o777)
+        (tmp_path / "new" / "store").mkdir(mode=0o777)
+        with opened(tmp_path / "new"), opened(tmp_path / "made"):
+            modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("new/store", "made", "made/store")]
+
+        assert modes == [0o700, 0o700, 0o700]
+
+    def test_held_by_another_run(self, tmp_path: Path) -> None:
+        """A second run is told which process holds the records, and gets them when they are closed."""
+        with (
+            opened(tmp_path),
+            pytest.raises(MachineError, match=f"are held by process {os.getpid()} on .*--records"),
+        ):
+            Records.open(tmp_path, run="two")
+        with opened(tmp_path):
+            pass
+
+    def test_newer_version(self, tmp_path: Path) -> None:
+        """Records of a newer version are refused and stay as they are."""
+        with opened(tmp_path) as store:
+            store.write(image())
+        alter(tmp_path, "UPDATE Cache SET value = '2' WHERE key = 'version'")
+        content = database(tmp_path).read_bytes()
+        with pytest.raises(MachineError, match=r"newer image-syncer \(version 2\)"):
+            Records.open(tmp_path, run="one")
+
+        assert database(tmp_path).read_bytes() == content
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "store"]
+
+    def test_file_of_the_original(self, tmp_path: Path) -> None:
+        """A file of the records' name is kept under a new one, and reported."""
+        path = tmp_path / "records"
+        (tmp_path / "records.aside-1").write_text("older")
+        path.write_text("old")
+        store, events = Records.open(path, run="one")
+        store.close()
+
+        assert (tmp_path / "records.aside-2").read_text() == "old"
+        assert [(event.name, event.fields["aside"]) for event in events] == [
+            ("records.trouble", str(tmp_path / "records.aside-2"))
+        ]
+
+    @pytest.mark.parametrize("done", ["PRAGMA user_version", "CREATE TABLE Settings (key UNIQUE, value)"])
+    def test_interrupted_opening(self, tmp_path: Path, done: str) -> None:
+        """A store whose making was interrupted before the first row is simply made."""
+        (tmp_path / "store").mkdir()
+        database(tmp_path).touch()
+        alter(tmp_path, done)
+        with opened(tmp_path) as store:
+            store.write(image())
+
+    def test_double_quotes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An SQLite that takes double-quoted text for a column is named, before anything is made."""
+
+        class Strict(sqlite3.Connection):
+            def executescript(self, script: str, /) -> sqlite3.Cursor:
+                return super().executescript(script.replace('"size"', "size"))
+
+        def connect(name: str) -> sqlite3.Connection:
+            return Strict(name)
+
+        monkeypatch.setattr(sqlite3, "connect", connect)
+        with pytest.raises(MachineError, match=r"without double-quoted strings.*no such column: size"):
+            Records.open(tmp_path / "new", run="one")
+
+        assert not (tmp_path / "new").exists()
+
+    def test_variable_in_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A folder that diskcache would look for elsewhere is refused."""
+        monkeypatch.setenv("PLACE", "elsewhere")
+        with pytest.raises(MachineError, match="replaces"):
+            Records.open(tmp_path / "$PLACE", run="one")
+
+
+OPEN = """if True:
+    import sys
+    from pathlib import Path
+    from pipeline.errors import MachineError
+    from pipeline.records.store import Records
+    try:
+        Records.open(Path(sys.argv[1]), run="one")
+    except MachineError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes from root what modes forbid")
+class TestNotWritable:
+    def test_folder_cannot_be_made(self, tmp_path: Path) -> None:
+        """A parent that is not writable is one clear error."""
+        tmp_path.chmod(0o500)
+        output, _ = python(OPEN, tmp_path / "records", without_override=True).communicate()
+        tmp_path.chmod(0o700)
+
+        hint = "Permission denied; name a writable folder with --records"
+        assert output == f"records cannot be kept in {tmp_path / 'records'}: {hint}\n"
+
+    @pytest.mark.parametrize("part", [".", "store", "store/cache.db", "lock"])
+    def test_part_is_read_only(self, tmp_path: Path, part: str) -> None:
+        """Records of which a part cannot be written are one clear error, and stay where they are."""
+        path = tmp_path / "records"
+        with opened(path) as store:
+            store.write(image())
+        if part == ".":
+            (path / "lock").unlink()
+        (path / part).chmod(0o500 if (path / part).is_dir() else 0o400)
+        output, _ = python(OPEN, path, without_override=True).communicate()
+        path.chmod(0o700)
+
+        assert output.startswith(f"records cannot be kept in {path}: ")
+        assert output.count("\n") == 1
+        assert (path / "store" / "cache.db").exists()
+
+
+class Bomb:
+    """A pickle that leaves a file behind when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        """The file is not made yet."""
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        """Make the file."""
+        return (Path.touch, (self.path,))
+
+
+def garbage(path: Path) -> None:
+    """Bytes that are no database."""
+    database(path).write_bytes(os.urandom(8192))
+
+
+def truncated(path: Path) -> None:
+    """A database that was cut off."""
+    os.truncate(database(path), 20_000)
+
+
+def holed(path: Path) -> None:
+    """A database with pages of zeros."""
+    with database(path).open("r+b") as file:
+        file.seek(8_192)
+        file.write(bytes(40_000))
+
+
+def holed_index(path: Path) -> None:
+    """A database in which only an index that is rarely read is zeros."""
+    with closing(sqlite3.connect(database(path))) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'Cache_expire_time'"
+        [(page,)] = connection.execute(query)
+        [(size,)] = connection.execute("PRAGMA page_size")
+    with database(path).open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+
+
+def folder(path: Path) -> None:
+    """A folder where the file should be."""
+    database(path).unlink()
+    database(path).mkdir()
+
+
+def another_database(path: Path) -> None:
+    """Somebody else's database."""
+    database(path).unlink()
+    alter(path, "CREATE TABLE bookmarks (url TEXT)")
+
+
+def no_version(path: Path) -> None:
+    """Rows without a version."""
+    alter(path, "DELETE FROM Cache WHERE key = 'version'")
+
+
+def odd_version(path: Path) -> None:
+    """A version that is no number."""
+    alter(path, "UPDATE Cache SET value = 'new' WHERE key = 'version'")
+
+
+def odd_setting(path: Path) -> None:
+    """A setting that diskcache hands to its Disk."""
+    alter(path, "INSERT INTO Settings VALUES ('disk_colour', 1)")
+
+
+def odd_pragma(path: Path) -> None:
+    """A setting that diskcache makes a PRAGMA of."""
+    alter(path, "INSERT INTO Settings VALUES ('sqlite_ = ', 1)")
+
+
+def planted_pickle(path: Path) -> None:
+    """A value that runs code when it is unpickled."""
+    content = pickle.dumps(Bomb(path / "boom"))
+    alter(path, "UPDATE Cache SET mode = 4, value = ? WHERE tag != ''", content)
+
+
+def planted_pickle_key(path: Path) -> None:
+    """A key that runs code when it is unpickled."""
+    content = pickle.dumps(Bomb(path / "boom"))
+    alter(path, "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 0, 1, 'x')", content)
+
+
+def planted_file(path: Path) -> None:
+    """A value that stands in some file."""
+    alter(path, "UPDATE Cache SET mode = 3, filename = '/etc/hostname', value = NULL WHERE tag != ''")
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            garbage,
+            truncated,
+            holed,
+            holed_index,
+            folder,
+            another_database,
+            no_version,
+            odd_version,
+            odd_setting,
+            odd_pragma,
+            planted_pickle,
+            planted_pickle_key,
+            planted_file,
+        ],
+    )
+    def test_store_is_set_aside(self, tmp_path: Path, damage: object) -> None:
+        """A damaged store is kept under a new name and reported, and a fresh one takes its place."""
+        assert callable(damage)
+        with opened(tmp_path) as store:
+            for number in range(500):
+                store.write(image(f"q.io/a:{number}"))
+        damage(tmp_path)
+        store, events = Records.open(tmp_path, run="two")
+        with closing(store):
+            assert list(store.images(run="one", results=["copied"])) == []
+            store.write(image(run="two"))
+        with opened(tmp_path, run="three") as store:
+            assert list(store.images(run="two", results=["copied"])) == [image(run="two")]
+
+        assert [(event.name, event.level) for event in events] == [("records.trouble", "warning")]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "store", "store.aside-1"]
+
+    @pytest.mark.parametrize(
+        "value",
+        ["", "{", "[" * 100_000, "9" * 5_000, "null", '"x"', "{}", '{"run": "one"}', b"\xff\xfe"],
+        ids=lambda value: repr(value[:16]),
+    )
+    def test_row_is_unknown(self, tmp_path: Path, value: str | bytes) -> None:
+        """A row that makes no sense is not known, the others are, and writing it again heals it."""
+        with opened(tmp_path) as store:
+            store.write(image("q.io/a:1"))
+            store.write(image("q.io/a:2"))
+            store.write(Claim(destination="r.io/a", run="one", rule=0, line=0, source="q.io/a"))
+            store.write(Holding(repository=APP, digest=DIGEST, is_blob=True))
+        where = "key != 'version' AND key NOT LIKE '%q.io/a:2%'"
+        alter(tmp_path, f"UPDATE Cache SET value = CAST(? AS TEXT) WHERE {where}", value)
+        with opened(tmp_path) as store:
+            assert store.image("q.io/a:1", "harbor.corp/team/app:v1", "") is None
+            assert store.claim("r.io/a") is None
+            assert store.mount_sources("harbor.corp", DIGEST) == ()
+            assert list(store.images(run="one", results=["copied"])) == [image("q.io/a:2")]
+            store.write(image("q.io/a:1"))
+            assert store.image("q.io/a:1", "harbor.corp/team/app:v1", "") == image("q.io/a:1")
+
+    @pytest.mark.parametrize(
+        "change", [{"result": "eaten"}, {"rule": "1"}, {"retryable": 1}, {"fault": None}]
+    )
+    def test_wrong_shape(self, change: dict[str, object]) -> None:
+        """A row with a field of another type or with an unknown result is not known."""
+        value = asdict(image())
+
+        assert rows.built(ImageRow, value) == image()
+        assert rows.built(ImageRow, {**value, **change}) is None
+
+    def test_older_row(self) -> None:
+        """A row without a field that has a default is known, and has the default."""
+        value = asdict(image())
+        del value["hint"]
+
+        assert rows.built(ImageRow, value) == image()
+        assert rows.built(ImageRow, json.loads(rows.text_of(image()))) == image()
+
+    def test_pickle_planted_in_a_run(self, tmp_path: Path) -> None:
+        """A pickle that comes into the store during a run is never read: its row is not known."""
+        with opened(tmp_path) as store:
+            store.write(image())
+        with opened(tmp_path) as store:
+            planted_pickle(tmp_path)
+
+            assert store.image(image().source, image().destination, "") is None
+            assert list(store.images(run="one", results=["copied"])) == []
+        assert not (tmp_path / "boom").exists()
+
+    def test_disk_refuses_all_but_text(self) -> None:
+        """The Disk neither writes nor reads anything but text that stands in its row."""
+        disk = store.TextDisk("unused")
+        content = pickle.dumps(Bomb(Path("boom")))
+        for call in (
+            lambda: disk.put(1),
+            lambda: disk.get(content, raw=False),
+            lambda: disk.store(b"x", read=False),
+            lambda: disk.fetch(4, None, content, read=False),
+            lambda: disk.fetch(3, "file", None, read=False),
+            lambda: disk.fetch(1, None, b"x", read=False),
+        ):
+            with pytest.raises(MachineError, match="other than text"):
+                call()
+
+    def test_lost_database(self, tmp_path: Path) -> None:
+        """Pages that cannot be read in mid-run are an error, never an end of the list."""
+        with opened(tmp_path) as store:
+            store.write(image())
+            store.flush()
+            alter(tmp_path, "DROP TABLE Cache")
+            with pytest.raises(MachineError, match="cannot be read: no such table"):
+                list(store.images(run="one", results=["copied"]))

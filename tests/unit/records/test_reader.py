@@ -1,0 +1,104 @@
+"""Records as they are read from elsewhere, while others open, write and close them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import MachineError
+from pipeline.model.facts import ImageRow, Result, RunRow
+from pipeline.records.reader import RecordsReader, read_records
+from tests.unit.records.stores import alter, database, failed, image, opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def take(view: RecordsReader) -> tuple[str, dict[Result, int], list[ImageRow]]:
+    """All that can be asked of run `one`."""
+    return view.run_state, view.counts("one"), list(view.images("one", "failed"))
+
+
+def names(path: Path) -> set[str]:
+    """The files of the store."""
+    return {file.name for file in database(path).parent.iterdir()}
+
+
+def test_closed(tmp_path: Path) -> None:
+    """Records that are closed are read as they are, and no file is made beside them."""
+    with opened(tmp_path) as store:
+        for row in (image("q.io/a:1"), failed("q.io/a:2"), image("q.io/a:3", run="two")):
+            store.write(row)
+        store.write(RunRow(text="how it stands"))
+
+    found = read_records(tmp_path, take)
+
+    counts = {"copied": 1, "unchanged": 0, "skipped": 0, "failed": 1}
+    assert found == ("how it stands", counts, [failed("q.io/a:2")])
+    assert names(tmp_path) == {"cache.db"}
+
+
+def test_open(tmp_path: Path) -> None:
+    """Of records that a run has open, what it has written is seen at once, and what it holds back is not."""
+    with opened(tmp_path) as store:
+        store.write(RunRow(text="first"))
+        store.flush()
+        store.write(RunRow(text="second"))
+        assert read_records(tmp_path, take)[0] == "first"
+        store.flush()
+        assert read_records(tmp_path, take)[0] == "second"
+
+
+def test_many(tmp_path: Path) -> None:
+    """More rows than are read at a time come in order, each once."""
+    rows = [failed(f"q.io/a:{number:05}") for number in range(2_500)]
+    with opened(tmp_path) as store:
+        for row in rows:
+            store.write(row)
+
+    assert read_records(tmp_path, lambda view: list(view.images("one", "failed"))) == rows
+
+
+def test_begun_meanwhile(tmp_path: Path) -> None:
+    """Where a run opens the records while they are read as closed, they are read again."""
+    with opened(tmp_path) as store:
+        store.write(RunRow(text="old"))
+    seen = []
+    with closing(sqlite3.connect(database(tmp_path), isolation_level=None)) as other:
+
+        def meet(view: RecordsReader) -> str:
+            seen.append(view.run_state)
+            if len(seen) == 1:
+                other.execute("UPDATE Cache SET value = 'new' WHERE key = 'run'")
+            return view.run_state
+
+        assert read_records(tmp_path, meet) == "new"
+    assert len(seen) == 2
+
+
+def test_never_still(tmp_path: Path) -> None:
+    """Records that are opened and closed within every reading are given up with one line."""
+    with opened(tmp_path):
+        pass
+
+    def meddle(view: RecordsReader) -> str:
+        alter(tmp_path, "INSERT INTO Settings VALUES (hex(randomblob(2000)), 1)")
+        return view.run_state
+
+    with pytest.raises(MachineError, match="are opened and closed all the time; ask again"):
+        read_records(tmp_path, meddle)
+
+
+def test_damaged_rows(tmp_path: Path) -> None:
+    """A row that is no image, and bytes that are no text, are left out."""
+    with opened(tmp_path) as store:
+        for number in range(4):
+            store.write(failed(f"q.io/a:{number}"))
+    alter(tmp_path, "UPDATE Cache SET value = 'no JSON' WHERE key LIKE '%a:1%'")
+    alter(tmp_path, "UPDATE Cache SET value = x'ff80' WHERE key LIKE '%a:2%'")
+    alter(tmp_path, "UPDATE Cache SET value = '{}' WHERE key LIKE '%a:3%'")
+
+    assert read_records(tmp_path, take)[2] == [failed("q.io/a:0")]

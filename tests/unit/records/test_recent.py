@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline.records import recent as recent_rows
+from pipeline.records.recent import Recent
+
+KEYS = st.sampled_from("abcdef")
+STEPS = st.lists(
+    st.tuples(KEYS, st.sampled_from(["ask", "write", "remove"]), st.text(max_size=2)), max_size=40
+)
+
+
+class Store:
+    """A database as diskcache makes it, and how often it was asked."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.database = sqlite3.connect(":memory:")
+        self.database.execute("CREATE TABLE Cache (key PRIMARY KEY, value, raw, mode, expire_time)")
+        self.asked: list[str] = []
+        self.database.set_trace_callback(self.asked.append)
+
+    def put(self, key: str, value: str | None) -> None:
+        """Write or remove a row."""
+        self.database.execute("DELETE FROM Cache WHERE key = ?", (key,))
+        if value is not None:
+            self.database.execute("INSERT INTO Cache VALUES (?, ?, 1, 1, NULL)", (key, value))
+
+
+@example({}, [("a", "write", "1"), ("b", "write", "2")], 1)
+@example({}, [("a", "write", "1"), ("a", "remove", ""), ("b", "write", "2"), ("c", "write", "3")], 1)
+@given(st.dictionaries(KEYS, st.text(max_size=2), max_size=4), STEPS, st.integers(1, 4))
+def test_as_the_store(before: dict[str, str], steps: list[tuple[str, str, str]], most: int) -> None:
+    """What is remembered says what the store would say, however little of it is remembered."""
+    store, usual = Store(), recent_rows._MOST
+    recent_rows._MOST = most
+    try:
+        with closing(store.database):
+            for key, text in before.items():
+                store.put(key, text)
+            recent = Recent(store.database, whole=not before)
+            rows: dict[str, str | None] = dict(before)
+            for key, step, text in steps:
+                if step != "ask":
+                    rows[key] = text if step == "write" else None
+                    store.put(key, rows[key])
+                    recent.keep(key, rows[key])
+                assert recent.text(key) == rows.get(key)
+            assert [recent.text(key) for key in "abcdef"] == [rows.get(key) for key in "abcdef"]
+    finally:
+        recent_rows._MOST = usual
+
+
+def test_new_store() -> None:
+    """A store that was empty when the run began is asked for nothing, until too much is remembered."""
+    store = Store()
+    with closing(store.database):
+        recent = Recent(store.database, whole=True)
+        recent.keep("a", "1")
+        known = [recent.text("a"), recent.text("b")]
+
+        assert (known, [words for words in store.asked if words.startswith("SELECT")]) == (["1", None], [])
+
+
+def test_asked_once() -> None:
+    """A row of an older run is asked for once, be it there or not."""
+    store = Store()
+    with closing(store.database):
+        store.put("a", "1")
+        recent = Recent(store.database, whole=False)
+        known = [recent.text(key) for key in "aabb"]
+
+        assert known == ["1", "1", None, None]
+        assert 2 == sum(words.startswith("SELECT") for words in store.asked)

@@ -1,0 +1,167 @@
+"""How a registry presents itself: scheme, certificate, clock, proxy."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from email.utils import formatdate
+from time import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError
+from pipeline.http import proxies
+from tests.real.tools import run
+from tests.registry.faults import Fault, Reply
+from tests.unit.registry.asking import client, clients, repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+
+def test_certificate(
+    tls_registry: Registry, certificates: Path, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a certificate that was verified is the one in the certificate."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    said = run("openssl", "x509", "-noout", "-enddate", "-in", str(certificates / "server.crt"))
+
+    greeting = client(tls_registry).probe(repository(tls_registry), insecure=False)
+
+    assert greeting.scheme == "https"
+    assert greeting.expires is not None
+    assert said.strip() == f"notAfter={greeting.expires:%b %e %H:%M:%S %Y} GMT"
+
+
+def test_unverified(tls_registry: Registry) -> None:
+    """Of a certificate that is not verified nothing is said."""
+    greeting = client(tls_registry).probe(repository(tls_registry), insecure=True)
+
+    assert (greeting.scheme, greeting.expires) == ("https", None)
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 503])
+def test_any_status(scripted: Scripted, status: int) -> None:
+    """Any answer means that it was reached, and no login is sent for it."""
+    registry = scripted()
+    registry.fault(Fault(action=Reply(status=status), path="^/v2/$", times=None))
+
+    greeting = client(registry).probe(repository(registry), insecure=True)
+
+    assert (greeting.scheme, greeting.proxy) == ("http", "")
+    (asked,) = registry.requests()
+    assert "authorization" not in asked.headers
+
+
+@pytest.mark.parametrize("body", ["", "{}"])
+def test_by_content(scripted: Scripted, body: str) -> None:
+    """An answer that calls itself a web page and is none is a registry's."""
+    registry = scripted()
+    registry.fault(Fault(action=Reply(status=200, headers={"Content-Type": "text/html"}, body=body)))
+
+    assert client(registry).probe(repository(registry), insecure=True).scheme == "http"
+
+
+def test_web_page(scripted: Scripted) -> None:
+    """A web page in place of a registry's answer is an error that has the page's title."""
+    registry = scripted()
+    headers = {"Content-Type": "text/html; charset=utf-8"}
+    body = "<html><title>Welcome to our wifi</title></html>"
+    registry.fault(Fault(action=Reply(status=200, headers=headers, body=body)))
+
+    with pytest.raises(RegistryError, match="Welcome to our wifi") as caught:
+        client(registry).probe(repository(registry), insecure=True)
+
+    assert caught.value.fault.code == "NOT_A_REGISTRY"
+
+
+@pytest.mark.parametrize(
+    ("skew", "age", "ahead"), [(0, 0, 0), (7200, 0, -7200), (-7200, 0, 7200), (-7200, 7200, 0)]
+)
+def test_clock(scripted: Scripted, skew: int, age: int, ahead: int) -> None:
+    """The Date of an answer tells how far apart the clocks are, but for the age of one from a cache."""
+    registry = scripted()
+    headers = {"Date": formatdate(time() + skew, usegmt=True), "Age": str(age)}
+    registry.fault(Fault(action=Reply(status=200, headers=headers), path="^/v2/$"))
+
+    greeting = client(registry).probe(repository(registry), insecure=True)
+
+    assert abs(greeting.ahead - ahead) < 5
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Nov 2026 00:00:00 GMT"])
+def test_no_clock(scripted: Scripted, date: str) -> None:
+    """Without a Date that can be read nothing is said of clocks."""
+    registry = scripted()
+    registry.fault(Fault(action=Reply(status=200, headers={"Date": date}), path="^/v2/$"))
+
+    assert client(registry).probe(repository(registry), insecure=True).ahead == 0
+
+
+def test_proxy(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes through a proxy names it without its password."""
+    proxy = scripted()
+    monkeypatch.setenv("http_proxy", f"http://bob:pw-word@{proxy.address}")
+    made = clients(proxy)
+    at = made.at("registry.invalid")
+    at._session._schemes[True] = "http"
+
+    greeting = at.probe(repository(proxy), insecure=True)
+
+    assert greeting.proxy == proxy.address
+
+
+def test_asked_once(scripted: Scripted) -> None:
+    """One that cannot be reached is not asked a second time."""
+    registry = scripted()
+    registry.stop()
+
+    with pytest.raises(RegistryError) as caught:
+        client(registry).probe(repository(registry), insecure=True)
+
+    assert caught.value.fault.code == "UNREACHABLE"
+
+
+@contextmanager
+def tunnel(target: str) -> Iterator[str]:
+    """The address of a proxy that connects whoever asks, for anything, with `target`."""
+    host, _, port = target.rpartition(":")
+
+    def pump(read: socket.socket, write: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := read.recv(1 << 16):
+                write.sendall(piece)
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            near, _ = listener.accept()
+            with near, socket.create_connection((host, int(port))) as far:
+                near.recv(1 << 16)
+                near.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                threading.Thread(target=pump, args=(far, near), daemon=True).start()
+                pump(near, far)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_certificate_behind_a_proxy(
+    tls_registry: Registry, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a proxy that connects, the certificate is still the registry's."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    monkeypatch.setattr(proxies, "is_local", lambda _: False)
+    with tunnel(tls_registry.address) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://bob:pw-word@{proxy}")
+
+        greeting = client(tls_registry).probe(repository(tls_registry), insecure=False)
+
+    assert greeting.proxy == proxy
+    assert greeting.expires is not None

@@ -1,0 +1,143 @@
+"""The cache of tokens: what it keeps, what it lets go, and that all who want a token get the same one."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
+
+from pipeline.errors import Fault
+from pipeline.registry.token_cache import _MOST, _MOST_TOKENS, Slot, TokenCache
+from pipeline.registry.tokens import Token
+
+
+def token(value: str, *, ends: float) -> Token:
+    """A token that lives for five minutes in all."""
+    return Token(value=value, scopes=("repository:app:pull",), life=300, ends=ends)
+
+
+def fill(cache: TokenCache, numbers: range, *, life: float = 1e9) -> int:
+    """Ask for a token for each number, a millisecond apart; returns the most slots that were held."""
+    most = 0
+    for number in numbers:
+        now = number / 1000
+        with cache.hold(number, now=now) as slot:
+            if not slot.tokens:
+                slot.add(token(str(number), ends=now + life))
+        most = max(most, len(cache))
+    return most
+
+
+def test_many_repositories() -> None:
+    """What is held does not grow with the number of repositories, be their tokens ever so long-lived."""
+    assert fill(TokenCache(), range(100_000)) <= _MOST
+
+
+def test_expired() -> None:
+    """Tokens that have run out go: a process holds twice as many as it got in the life of one, at most."""
+    usable = 0.2
+
+    assert fill(TokenCache(), range(20_000), life=30 + usable) <= 2 * 1000 * usable + 1
+
+
+def test_sweeps_are_rare() -> None:
+    """Sweeping costs a constant number of looks for each slot that was made."""
+    looks = 0
+    sweep = Slot.sweep
+
+    def counted(slot: Slot, now: float) -> None:
+        nonlocal looks
+        looks += 1
+        sweep(slot, now)
+
+    with patch.object(Slot, "sweep", counted):
+        fill(TokenCache(), range(20_000))
+
+    assert looks < 4 * 20_000
+
+
+def test_recently_used() -> None:
+    """The slot that is used all the time stays, however many others come."""
+    cache = TokenCache()
+    for begin in range(0, 10 * _MOST, 100):
+        fill(cache, range(begin + 1, begin + 100))
+        with cache.hold("always", now=begin / 1000) as slot:
+            found = slot.tokens
+            if not found:
+                slot.add(token("always", ends=1e9))
+
+    assert [each.value for each in found] == ["always"]
+
+
+def test_many_scopes() -> None:
+    """One repository holds a handful of tokens, the youngest ones."""
+    slot = Slot()
+    for number in range(100):
+        slot.add(token(str(number), ends=1e9))
+
+    assert [each.value for each in slot.tokens] == [str(number) for number in range(100 - _MOST_TOKENS, 100)]
+
+
+def test_waiting_threads() -> None:
+    """Those who wait for a slot get its token, though the cache is swept and flooded meanwhile."""
+    cache = TokenCache()
+    fetched = []
+    begun, flooded = threading.Event(), threading.Event()
+
+    def want(_: int) -> str:
+        with cache.hold("wanted", now=0) as slot:
+            if not slot.tokens:
+                begun.set()
+                flooded.wait(30)
+                fetched.append(1)
+                slot.add(token("wanted", ends=1e9))
+            return slot.tokens[0].value
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(want, range(8))
+        begun.wait(30)
+        fill(cache, range(2 * _MOST))
+        flooded.set()
+
+        assert list(answers) == ["wanted"] * 8
+    assert len(fetched) == 1
+
+
+def test_failure() -> None:
+    """A token that could not be had leaves nothing behind that stays."""
+    cache = TokenCache()
+    for number in range(10_000):
+        try:
+            with cache.hold(number, now=0):
+                raise ValueError
+        except ValueError:
+            pass
+
+    assert len(cache) <= 128
+
+
+def test_refusal() -> None:
+    """That a login is refused is known for half a minute, for the very scopes."""
+    cache, fault = TokenCache(), Fault(operation="get a token", words="wrong password", status=401)
+    app, other = ("repository:app:pull",), ("repository:app:pull,push",)
+    with cache.hold("app", now=0) as slot:
+        slot.refuse(app, fault, now=0)
+
+    known = []
+    for now in (1.0, 29.0, 31.0):
+        with cache.hold("app", now=now) as slot:
+            known.append((slot.refusal(app), slot.refusal(other)))
+    assert known == [(fault, None), (fault, None), (None, None)]
+
+
+def test_discard() -> None:
+    """A token that a registry does not take is dropped, and no other."""
+    cache = TokenCache()
+    fill(cache, range(3))
+    cache.discard("1")
+
+    found = []
+    for number in range(3):
+        with cache.hold(number, now=0) as slot:
+            found.append([each.value for each in slot.tokens])
+    assert found == [["0"], [], ["2"]]

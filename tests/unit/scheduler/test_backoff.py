@@ -1,0 +1,191 @@
+"""Who waits for how long where a registry pushes back, cannot be reached, or does not see what it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import Fault
+from pipeline.model.messages import CopyBlob, HeadManifests, PushManifest, Throttled
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, rule
+
+if TYPE_CHECKING:
+    from pipeline.model.messages import Task
+    from pipeline.scheduler.scheduler import Scheduler
+
+RULES = [rule(f"{SOURCE}/a", f"{MIRROR}/a")]
+SLOW = Fault(operation="work", words="slow", registry=MIRROR, side="destination", status=429, retryable=True)
+
+
+def busy(
+    *, patience: float = 3600.0, retries: int = 0, tags: int = 60
+) -> tuple[World, Scheduler, list[Task]]:
+    """A run of many tags whose registries have answered some hundred requests; and what runs now."""
+    world = World(patience=patience, retries=retries)
+    for number in range(tags):
+        world.push(f"{SOURCE}/a", image("one", salt=str(number)), f"v{number}")
+    scheduler = world.scheduler(RULES)
+    tasks = world.take_all(scheduler)
+    while len(world.done) < 2 * tags or not any(isinstance(task, CopyBlob) for task in tasks):
+        scheduler.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(scheduler)
+    return world, scheduler, tasks
+
+
+def pauses(scheduler: Scheduler, world: World) -> set[str]:
+    """Registries that are asked nothing now."""
+    views = scheduler.view(world.now, began=0.0, moving={}, workers=1).registries
+    return {view.name for view in views if view.cooldown}
+
+
+@pytest.mark.parametrize("asked", [0.0, 1.0, 2.0])
+def test_rare_refusal(asked: float) -> None:
+    """One refusal among many answers that asks for no long pause lets that request wait, and nothing else."""
+    world, scheduler, tasks = busy(tags=240)
+    refused = tasks.pop(next(n for n, task in enumerate(tasks) if isinstance(task, CopyBlob)))
+    scheduler.settle(Throttled(key=refused.key, fault=SLOW, delay=asked or 5.0, asked=asked), world.now)
+
+    assert set() == pauses(scheduler, world)
+    while tasks:
+        scheduler.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(scheduler)
+    assert refused not in world.done
+    world.go(scheduler)
+    assert 240 == scheduler.counts.copied
+    assert world.now == (asked or 1.0)
+
+
+@pytest.mark.parametrize(("delay", "asked"), [(3.0, 3.0), (60.0, 60.0), (900.0, 0.0)])
+def test_long_pause(delay: float, asked: float) -> None:
+    """A registry that asks for a longer pause, or whose quota is used up, is left alone."""
+    world, scheduler, tasks = busy(tags=240)
+    scheduler.settle(Throttled(key=tasks[0].key, fault=SLOW, delay=delay, asked=asked), world.now)
+
+    assert {MIRROR} == pauses(scheduler, world)
+
+
+def test_refusals_in_a_row() -> None:
+    """A registry that begins to refuse everything is left alone after three refusals in a row."""
+    world, scheduler, tasks = busy(tags=240)
+    moves = [task for task in tasks if isinstance(task, CopyBlob)][:3]
+    for task in moves[:2]:
+        scheduler.settle(Throttled(key=task.key, fault=SLOW, delay=1.0, asked=1.0), world.now)
+    assert set() == pauses(scheduler, world)
+    scheduler.settle(Throttled(key=moves[2].key, fault=SLOW, delay=1.0, asked=1.0), world.now)
+
+    assert {MIRROR} == pauses(scheduler, world)
+
+
+def test_only_the_kind_that_was_refused() -> None:
+    """Blobs that are refused lower the number of blobs at a time, not that of short requests."""
+    world, scheduler, tasks = busy()
+    limits = scheduler._queue.registry(MIRROR).limits
+    before = {kind: limit.limit for kind, limit in limits.items()}
+    for task in [task for task in tasks if isinstance(task, CopyBlob)]:
+        scheduler.settle(Throttled(key=task.key, fault=SLOW, delay=60.0, asked=60.0), world.now)
+
+    assert before["request"] == limits["request"].limit
+    assert before["body"] > limits["body"].limit
+
+
+def test_one_request_refused_for_ever() -> None:
+    """A request that is refused for --patience fails, though its registry lets others pass."""
+    world, scheduler, tasks = busy(patience=5.0, retries=2, tags=240)
+    bad = next(task for task in tasks if isinstance(task, CopyBlob))
+    world.script[bad.key] += [
+        lambda task: Throttled(key=task.key, fault=SLOW, delay=1.0, asked=1.0) for _ in range(1000)
+    ]
+    while not scheduler.done:
+        world.now += 0.01
+        scheduler.tick(world.now)
+        if tasks:
+            scheduler.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(scheduler)
+
+    assert 1 == scheduler.counts.failed
+    [row] = [row for row in world.facts.rows.values() if row.result == "failed"]
+    assert "429 TOOMANYREQUESTS: " in row.fault
+    assert world.now < 20
+
+
+def test_patience_is_one_for_all_passes() -> None:
+    """A registry that asks for a minute is waited for as long as --patience says, whatever --retries says."""
+    world = World(patience=5.0, retries=2)
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
+    world.throttle("look", MIRROR, delay=70, asked=60, times=100)
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")])
+
+    assert 2 == scheduler.counts.failed
+    assert 5.0 == world.now
+
+
+def test_short_pauses_without_end() -> None:
+    """So is one that asks for one short pause after another."""
+    world = World(patience=5.0, retries=2)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.throttle("look", MIRROR, delay=2, asked=2, times=100)
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert 1 == scheduler.counts.failed
+    assert 5.0 == world.now
+
+
+def test_pause_that_ends_before_the_next_pass() -> None:
+    """A registry that was given up is asked once more in a pass that begins after its pause."""
+    world = World(patience=5.0, retries=1)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.push(f"{SOURCE}/b", image("two"), "v1")
+    world.throttle("look", "other.example.net", delay=8, asked=8)
+    scheduler = world.scheduler(
+        [
+            rule(f"{SOURCE}/a:v1", "other.example.net/a"),
+            rule(f"{SOURCE}/b:v1", f"{MIRROR}/b", number=1),
+        ]
+    )
+    tasks = world.take_all(scheduler)
+    slow = next(task for task in tasks if isinstance(task, HeadManifests) and "/b:v1" in task.key)
+    tasks.remove(slow)
+    for now in (0.0, 5.0):
+        scheduler.tick(now)
+        for task in tasks:
+            scheduler.settle(world.answer(task), now)
+        tasks = world.take_all(scheduler)
+    world.now = 20.0
+    scheduler.settle(world.answer(slow), world.now)
+    world.go(scheduler)
+
+    assert 2 == scheduler.counts.copied
+
+
+@pytest.mark.parametrize(("code", "waits"), [("MANIFEST_UNKNOWN", True), ("BLOB_UNKNOWN", True), ("", False)])
+def test_pass_after_what_was_not_seen_yet(code: str, waits: bool) -> None:  # noqa: FBT001 - a parameter
+    """Where a destination does not see yet what it has taken, the next pass begins a little later."""
+    world = World(retries=1)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.fail("put", side="destination", registry=MIRROR, code=code, status=500, retryable=True)
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert 1 == scheduler.counts.copied
+    assert 2 == sum(isinstance(task, PushManifest) for task in world.done)
+    assert waits == (2 <= world.now <= 3)
+
+
+def test_stopped_between_two_passes() -> None:
+    """A run that is stopped while it waits for its next pass ends at once, and names what is left."""
+    world = World(retries=1)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.fail("put", side="destination", registry=MIRROR, code="BLOB_UNKNOWN", retryable=True)
+    scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    while tasks := world.take_all(scheduler):
+        for task in tasks:
+            scheduler.settle(world.answer(task), world.now)
+    assert not scheduler.done
+
+    scheduler.drain(world.now)
+
+    assert scheduler.done
+    assert not scheduler.finished

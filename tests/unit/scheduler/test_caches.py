@@ -1,0 +1,76 @@
+"""Indexes whose entries are blobs, as BuildKit exports its caches."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.model.platform import parse_filter
+from tests.unit.scheduler.world import MIRROR, OCI_INDEX, SOURCE, World, blob, digest, image, rule
+
+
+def listing(*entries: dict[str, Any]) -> bytes:
+    """An index of these entries."""
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+
+
+def named(content: bytes) -> dict[str, Any]:
+    """The entry of a manifest."""
+    return {"mediaType": json.loads(content)["mediaType"], "digest": digest(content), "size": len(content)}
+
+
+CACHE = listing(blob("layer"), blob("config") | {"mediaType": "application/vnd.buildkit.cacheconfig.v0"})
+CASES = {"a cache": (CACHE, ()), "a cache in an index": (listing(named(CACHE)), (CACHE,))}
+CASES["a manifest beside a blob"] = (listing(named(image("one")), blob("beside")), (image("one"),))
+RULES = [rule(f"{SOURCE}/a:cache", f"{MIRROR}/a")]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("arch", [[], ["amd64"]])
+def test_brings_entries_that_are_blobs(case: str, arch: list[str]) -> None:
+    """Each entry that is no manifest is brought as a blob, below an index too, whatever the filter."""
+    world = World(retries=0)
+    content, children = CASES[case]
+    world.push(f"{SOURCE}/a", content, "cache", children=children)
+    world.filter = parse_filter([], arch)
+
+    scheduler = world.run(RULES)
+
+    assert (1, []) == (scheduler.counts.copied, world.early_puts)
+    assert world.complete(f"{MIRROR}/a", "cache")
+    assert {"cache": digest(content)} == world.store(f"{MIRROR}/a").tags
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("lost", ["layer", "beside"])
+def test_equal_tag_does_not_vouch_for_them(case: str, lost: str) -> None:
+    """Where the destination has the same index without a blob that it lists, the blob is brought."""
+    world = World(retries=0)
+    content, children = CASES[case]
+    for place in (SOURCE, MIRROR):
+        world.push(f"{place}/a", content, "cache", children=children)
+    world.store(f"{MIRROR}/a").blobs.discard(digest(lost.encode()))
+
+    world.run(RULES, "first")
+
+    assert world.complete(f"{MIRROR}/a", "cache")
+    world.requests.clear()
+    scheduler = world.run(RULES, "second")
+    assert (1, {"HEAD": 2}) == (scheduler.counts.unchanged, dict(world.requests))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_verifying_asks_for_them(case: str) -> None:
+    """A verification fails an index whose destination lacks a blob that it lists."""
+    world = World(retries=0, aim="verify")
+    content, children = CASES[case]
+    for place in (SOURCE, MIRROR):
+        world.push(f"{place}/a", content, "cache", children=children)
+    assert 1 == world.run(RULES, "first").counts.unchanged
+
+    lost = "beside" if "beside" in case else "layer"
+    world.fail(f"move {MIRROR}/a@{digest(lost.encode())}")
+
+    assert 1 == world.run(RULES, "second").counts.failed

@@ -1,0 +1,114 @@
+"""Tags that differ in case only: a warning, and a second look where a registry may take them for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.model.messages import HeadManifests, ManifestHead, ManifestsHeaded, Task
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, rule
+
+RULES = [rule(f"{SOURCE}/a", f"{MIRROR}/a")]
+
+
+def make(*tags: str, **settings: Any) -> World:
+    """A world whose source has an image of its own under each tag."""
+    world = World(**settings)
+    for tag in tags:
+        world.push(f"{SOURCE}/a", image(tag), tag)
+    return world
+
+
+def read_back(world: World) -> list[str]:
+    """The destinations that were looked at without a source."""
+    return [
+        str(task.destinations[0])
+        for task in world.done
+        if isinstance(task, HeadManifests) and not task.source
+    ]
+
+
+@pytest.mark.parametrize("tags", [("V1", "v1"), ("v1.RC", "v1.rc", "v1.Rc", "other")])
+@pytest.mark.parametrize("is_one_rule", [True, False])
+def test_twins_are_read_back_at_the_end(tags: tuple[str, ...], *, is_one_rule: bool) -> None:
+    """Each of them is asked for when all images have ended, once, with one warning for what is found."""
+    world = make(*tags)
+    each = [rule(f"{SOURCE}/a:{tag}", f"{MIRROR}/a", number=n) for n, tag in enumerate(tags)]
+
+    scheduler = world.run(RULES if is_one_rule else each)
+
+    assert (len(tags), 0) == (scheduler.counts.copied, scheduler.counts.failed)
+    wanted = sorted(f"{MIRROR}/a:{tag}" for tag in tags if tag != "other")
+    assert wanted == sorted(read_back(world))
+    assert all(isinstance(task, HeadManifests) for task in world.done[-len(wanted) :])
+
+
+def test_warning_names_them() -> None:
+    """The warning names the repository and both tags."""
+    world = make("V1", "v1")
+    scheduler = world.scheduler(RULES)
+    world.go(scheduler)
+
+    (warning,) = [event for event in scheduler.events() if event.name == "tags.twins"]
+
+    assert {"destination": f"{MIRROR}/a", "twins": "v1, V1"} == warning.fields
+
+
+def test_registry_that_takes_them_for_one() -> None:
+    """What is not found again as it was stored has failed, by a code of its own; the other one stays."""
+    world = make("V1", "v1", retries=2)
+    scheduler = world.scheduler(RULES)
+
+    def answer(task: Task) -> object:
+        outcome = world.answer(task)
+        if isinstance(task, HeadManifests) and not task.source and not task.destinations[0].is_digest:
+            return ManifestsHeaded(
+                key=task.key, source=None, destinations=(ManifestHead(digest=digest(image("v1"))),)
+            )
+        return outcome
+
+    world.go(scheduler, answer=answer)  # type: ignore[arg-type]  # an Outcome
+
+    assert (1, 1, 2) == (scheduler.counts.copied, scheduler.counts.failed, scheduler.counts.known)
+    failed = [row for row in world.facts.rows.values() if row.result == "failed"]
+    assert [(f"{MIRROR}/a:V1", "TAG_OVERWRITTEN")] == [(row.destination, row.code) for row in failed]
+    assert scheduler.finished
+
+
+def test_registry_that_cannot_be_asked() -> None:
+    """Where the second look fails, so has the image: nobody knows what is there."""
+    world = make("V1", "v1", retries=1)
+    world.fail(f"look  -> {MIRROR}/a:V1", retryable=True)
+
+    scheduler = world.run(RULES)
+
+    assert (1, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+
+
+@pytest.mark.parametrize("aim", ["plan", "verify", "copy"])
+def test_nothing_stored_and_nothing_read_back(aim: str) -> None:
+    """Where this run has stored none of them, they cost no more than others."""
+    world = make("V1", "v1", aim=aim)
+    for tag in ("V1", "v1"):
+        world.push(f"{MIRROR}/a", image(tag), tag)
+
+    scheduler = world.run(RULES)
+
+    assert 2 == scheduler.counts.unchanged
+    assert [] == read_back(world)
+
+
+def test_stopped_before_they_are_read_back() -> None:
+    """A run that is stopped before it has read them back is not finished."""
+    world = make("V1", "v1")
+    scheduler = world.scheduler(RULES)
+    running: list[Task] = []
+    while len(scheduler.unfinished) or not scheduler.counts.known:
+        running += world.take_all(scheduler)
+        scheduler.settle(world.answer(running.pop(0)), world.now)
+
+    scheduler.drain(world.now)
+
+    assert scheduler.done
+    assert not scheduler.finished

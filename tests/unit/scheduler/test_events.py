@@ -1,0 +1,102 @@
+"""What Flow says of a run: to the log, and to whoever counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.errors import Fault
+from pipeline.log.catalogue import EVENTS
+from pipeline.model.messages import Cost, RequestRecord, Throttled
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, rule
+
+
+def test_pause() -> None:
+    """The end of a pause is said once, when the registry answers again, however often it asked for one."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
+    world.throttle("look", SOURCE, times=3)
+
+    events = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")]).events()
+
+    [end] = [event for event in events if event.name == "registry.recovered"]
+    assert (end.fields["registry"], end.fields["duration"]) == (SOURCE, 10.0)
+    assert events.index(end) > max(n for n, e in enumerate(events) if e.name == "registry.cooldown")
+
+
+def test_long_pause() -> None:
+    """A registry that asks for one short pause after another is told of once a minute, not each time."""
+    world = World(patience=1_000.0)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    busy = Fault(operation="look", words="slow", registry=SOURCE, side="source", status=429, retryable=True)
+    for second in range(0, 150, 2):
+        world.now = float(second)
+        scheduler.tick(world.now)
+        [task] = world.take_all(scheduler)
+        scheduler.settle(Throttled(key=task.key, fault=busy, delay=2.0), world.now)
+
+    told = [event.message for event in scheduler.events() if event.name == "registry.cooldown"]
+    assert [message.partition("; given up in ")[2].partition(" ")[0] for message in told] == [
+        "1000s",
+        "940s",
+        "880s",
+    ]
+
+
+def test_mounts() -> None:
+    """A registry that mounts nothing is named once."""
+    world = World(mounts=False)
+    for number in range(6):
+        world.push(f"{SOURCE}/a{number}", image("one", salt=str(number)), "v1")
+
+    scheduler = world.run([rule(f"{SOURCE}/a{n}:v1", f"{MIRROR}/a{n}", number=n) for n in range(6)])
+
+    assert [e.fields for e in scheduler.events() if e.name == "registry.mount_refused"] == [
+        {"registry": MIRROR}
+    ]
+
+
+def test_tries() -> None:
+    """Each failure of an image says which round it was in, and whether and when another one follows."""
+    world = World(retries=1)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    world.fail("put", times=2, side="destination", status=500, retryable=True)
+
+    events = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]).events()
+
+    failures = [e for e in events if e.name in ("image.retry", "image.failed")]
+    assert [(e.fields["attempt"], e.fields["again"], e.fields.get("waits"), e.stage) for e in failures] == [
+        (1, True, "after all others", "transfer"),
+        (2, False, None, "transfer"),
+    ]
+
+
+def test_debug() -> None:
+    """Events of level debug are made only where they are wanted."""
+    names = []
+    for debug in (True, False):
+        world = World(debug=debug)
+        world.push(f"{SOURCE}/a", image("one"), "v1")
+        events = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]).events()
+        names.append([e.name for e in events if "debug" in EVENTS[e.name].levels])
+
+    assert names == [["image.planned", "blob.done", "blob.done"], []]
+
+
+def test_requests_are_counted_by_registry() -> None:
+    """What single requests and repeated tries cost stands with the registry that they were for."""
+    world = World(retries=0)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    [task] = world.take_all(scheduler)
+    asked = (
+        RequestRecord(registry=SOURCE, method="HEAD", status=429, seconds=0.2, pulls_left=3),
+        RequestRecord(registry=SOURCE, method="HEAD", status=429, seconds=0.4, pulls_left=-1),
+    )
+    cost = Cost(requests=((SOURCE, 2),), asked=asked, retries=((SOURCE, "429"),))
+    scheduler.settle(replace(world.answer(task), cost=cost), world.now)
+    view = scheduler.view(world.now, began=0.0, moving={}, workers=1)
+    [registry] = [each for each in view.registries if each.name == SOURCE]
+
+    assert {kind: sum(timing.counts) for kind, timing in registry.calls.items()} == {("HEAD", 429): 2}
+    assert (registry.retries, registry.pulls_left) == ({"429": 1}, 3)

@@ -1,0 +1,75 @@
+"""Tags with digests in rules: what is read, what is written, and what a digest at a destination requires."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, rule
+
+ONE, OTHER = image("one"), image("other")
+
+
+@pytest.fixture
+def world() -> World:
+    """A world whose source has two images, the second under no tag."""
+    world = World()
+    world.push(f"{SOURCE}/a", ONE, "v1")
+    world.push(f"{SOURCE}/a", OTHER)
+    return world
+
+
+@pytest.mark.parametrize(
+    "destination", [f"{MIRROR}/a", f"{MIRROR}/a:v1", f"{MIRROR}/a:v1@{digest(OTHER)}"], ids=len
+)
+def test_tag_with_digest_is_written_under_its_tag(world: World, destination: str) -> None:
+    """`tag@digest` is read by its digest, wherever the source's tag points, and written under its tag."""
+    scheduler = world.run([rule(f"{SOURCE}/a:v1@{digest(OTHER)}", destination)])
+
+    assert 1 == scheduler.counts.copied
+    assert {"v1": digest(OTHER)} == world.store(f"{MIRROR}/a").tags
+
+
+def test_digest_alone_keeps_no_tag(world: World) -> None:
+    """A destination that names the digest alone gets it without a tag."""
+    world.run([rule(f"{SOURCE}/a:v1@{digest(ONE)}", f"{MIRROR}/a@{digest(ONE)}")])
+
+    assert {} == world.store(f"{MIRROR}/a").tags
+    assert digest(ONE) in world.store(f"{MIRROR}/a").manifests
+
+
+@pytest.mark.parametrize("there", [None, ONE, OTHER], ids=["new", "the source's", "the required one"])
+@pytest.mark.parametrize("retries", [0, 2])
+def test_required_digest_that_the_source_has_not(there: bytes | None, retries: int) -> None:
+    """Where the rule requires another digest than the source has, nothing is written, and the image fails."""
+    world = World(retries=retries)
+    world.push(f"{SOURCE}/a", ONE, "v1")
+    if there:
+        world.push(f"{MIRROR}/a", there, "v1")
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a:v1@{digest(OTHER)}")])
+
+    (row,) = world.facts.rows.values()
+    assert (1, "DIGEST_CHANGED", "source") == (scheduler.counts.failed, row.code, row.side)
+    assert digest(ONE) in row.fault
+    assert 0 == world.requests["PUT"]
+
+
+def test_required_digest_overrules_the_records(world: World) -> None:
+    """What an earlier run put under the tag is replaced where a rule now requires the source's digest."""
+    world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")], "first")
+    world.push(f"{MIRROR}/a", OTHER, "v1")
+    (row,) = world.facts.rows.values()
+    world.facts.write(replace(row, destination_digest=digest(OTHER)))
+
+    world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a:v1@{digest(ONE)}")], "second")
+
+    assert {"v1": digest(ONE)} == world.store(f"{MIRROR}/a").tags
+
+
+def test_required_digest_is_named_in_what_is_left(world: World) -> None:
+    """An image that was begun and not finished is left with the digest that its destination requires."""
+    scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a:v2@{digest(ONE)}")])
+
+    assert [(f"{SOURCE}/a:v1", (f"{MIRROR}/a:v2@{digest(ONE)}",))] == scheduler.unfinished

@@ -1,0 +1,333 @@
+"""Flow, walked by hand: each test is a world, rules, and what became of it."""
+
+from __future__ import annotations
+
+from pipeline.errors import Fault
+from pipeline.model.messages import CopyBlob, FetchManifest, HeadManifests, PushManifest, ReferencesMissing
+from pipeline.model.platform import parse_filter
+from pipeline.settings import Limits
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, index, manifest, rule
+
+
+def test_copies_one_image() -> None:
+    """A tag that the destination lacks is there afterwards, with all it needs."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one", "two"), "v1")
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert (1, 1, 0) == (scheduler.counts.known, scheduler.counts.copied, scheduler.counts.failed)
+
+
+def test_minimal_requests_for_a_new_image() -> None:
+    """A new image with a config and two layers costs 2 HEADs, a list, a GET and PUT, and 3 per blob."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one", "two"), "v1")
+
+    world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert {"HEAD": 2, "LIST": 1, "GET": 4, "POST": 3, "PUT": 4} == dict(world.requests)
+
+
+def test_unchanged_costs_two_heads() -> None:
+    """A second run asks nothing but HEAD on both sides, an index included."""
+    world = World()
+    amd, arm = image("base", "amd"), image("base", "arm")
+    world.push(f"{SOURCE}/a", index((amd, "amd64"), (arm, "arm64")), "v1", children=[amd, arm])
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+    world.run(rules, "first")
+    world.requests.clear()
+
+    scheduler = world.run(rules, "second")
+
+    assert {"HEAD": 2} == dict(world.requests)
+    assert 1 == scheduler.counts.unchanged
+
+
+def test_shared_blob_crosses_once() -> None:
+    """A blob wanted by three repositories is uploaded once and mounted twice."""
+    world = World()
+    for name in "abc":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+
+    world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abc")])
+
+    assert 1 == world.uploads[MIRROR, digest(b"base")]
+    assert all(world.complete(f"{MIRROR}/{name}", "v1") for name in "abc")
+
+
+def test_mounts_refused() -> None:
+    """Where mounts are refused, every repository gets its own upload, and after two refusals nobody waits."""
+    world = World(mounts=False)
+    for name in "abcd":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+
+    scheduler = world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abcd")])
+
+    assert 4 == world.uploads[MIRROR, digest(b"base")]
+    assert 4 == scheduler.counts.copied
+
+
+def test_first_mount_is_read_back() -> None:
+    """Mounts are read back until one was found: a registry may say that it mounted what it did not."""
+    world = World(limits=Limits(bodies=1, requests=1))
+    for name in "abcd":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+
+    world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abcd")])
+
+    mounts = [task for task in world.done if isinstance(task, CopyBlob) and task.mount]
+    assert [True, False, False] == [task.check for task in mounts]
+
+
+def test_first_uploader_killed() -> None:
+    """When the leader's worker dies, the same move is given out again, and the others mount from it."""
+    world = World()
+    for name in "abc":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+    world.lose(f"move {MIRROR}/a@{digest(b'base')}")
+
+    scheduler = world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abc")])
+
+    assert 1 == world.uploads[MIRROR, digest(b"base")]
+    assert 3 == scheduler.counts.copied
+
+
+def test_leader_fails_at_the_source() -> None:
+    """A fault at the source fails who shares that source; one with another source leads on."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("base", salt="a"), "v1")
+    world.push("other.example.com/b", image("base", salt="b"), "v1")
+    world.store(f"{SOURCE}/a").blobs.discard(digest(b"base"))
+
+    scheduler = world.run(
+        [
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", f"{MIRROR}/a2"),
+            rule("other.example.com/b:v1", f"{MIRROR}/b", number=1),
+        ]
+    )
+
+    assert (1, 2) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert world.complete(f"{MIRROR}/b", "v1")
+    moves = [t for t in world.done if isinstance(t, CopyBlob) and t.blob.digest == digest(b"base")]
+    assert 2 == len(moves)
+
+
+def test_leader_fails_at_the_destination() -> None:
+    """A fault at the destination fails that repository only; the next one leads."""
+    world = World()
+    for name in "abc":
+        world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
+    world.fail(f"move {MIRROR}/a@{digest(b'base')}", side="destination", status=403, registry=MIRROR)
+
+    scheduler = world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abc")])
+
+    assert (2, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert 1 == world.uploads[MIRROR, digest(b"base")]
+
+
+def test_child_shared_by_two_tags() -> None:
+    """A child manifest that two tags name is read once and put once."""
+    world = World()
+    shared, other = image("base"), image("else")
+    world.push(f"{SOURCE}/a", index((shared, "amd64")), "v1", children=[shared])
+    world.push(f"{SOURCE}/a", index((shared, "amd64"), (other, "arm64")), "v2", children=[shared, other])
+
+    world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert world.complete(f"{MIRROR}/a", "v2")
+    keys = [task.key for task in world.done]
+    assert 1 == keys.count(f"read {SOURCE}/a@{digest(shared)}")
+    assert 1 == keys.count(f"put {MIRROR}/a@{digest(shared)}")
+
+
+def test_tags_of_one_digest_are_read_once() -> None:
+    """`latest`, `1` and `1.2` on one digest, and three destinations of it, cost one read of each manifest."""
+    world = World()
+    child = image("base")
+    world.push(f"{SOURCE}/a", index((child, "amd64")), "latest", "1", "1.2", children=[child])
+
+    world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", f"{MIRROR}/b", "third.example.net/c")])
+
+    assert 2 == sum(isinstance(task, FetchManifest) for task in world.done)
+
+
+def test_same_repository_is_one_put() -> None:
+    """A retag within one repository costs two HEADs, one GET and one PUT."""
+    world = World()
+    child = image("base")
+    world.push(f"{MIRROR}/a", index((child, "amd64")), "v1", children=[child])
+
+    world.run([rule(f"{MIRROR}/a:v1", f"{MIRROR}/a:stable")])
+
+    assert {"HEAD": 2, "GET": 1, "PUT": 1} == dict(world.requests)
+    assert world.complete(f"{MIRROR}/a", "stable")
+
+
+def test_same_registry_moves_no_blob() -> None:
+    """A copy within one registry mounts every blob."""
+    world = World()
+    world.push(f"{MIRROR}/a", image("base", "top"), "v1")
+
+    world.run([rule(f"{MIRROR}/a:v1", f"{MIRROR}/b")])
+
+    assert not world.uploads
+    assert world.complete(f"{MIRROR}/b", "v1")
+
+
+def test_source_equals_destination() -> None:
+    """Source and destination equal: up to date, where one HEAD finds it."""
+    world = World()
+    world.push(f"{MIRROR}/a", image("base"), "v1")
+
+    scheduler = world.run([rule(f"{MIRROR}/a:v1", f"{MIRROR}/a:v1")])
+
+    assert {"HEAD": 1} == dict(world.requests)
+    assert 1 == scheduler.counts.unchanged
+
+
+def test_page_lost_with_its_worker() -> None:
+    """A page of tags that dies with its worker is asked for again, and nothing is missing or doubled."""
+    world = World()
+    world.page_size = 3
+    for number in range(10):
+        world.push(f"{SOURCE}/a", image(f"layer {number}"), f"v{number}")
+    world.lose(f"expand {SOURCE}/a?3")
+
+    scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+
+    assert 10 == scheduler.counts.copied
+    assert all(world.complete(f"{MIRROR}/a", f"v{number}") for number in range(10))
+
+
+def test_blob_unknown_is_healed() -> None:
+    """Blob unknown at a put: what was believed is forgotten, asked for, and sent."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("base", "top"), "v1")
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+    scheduler = world.scheduler(rules)
+    tasks = world.take_all(scheduler)
+    while not any(isinstance(task, PushManifest) for task in tasks):
+        scheduler.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(scheduler)
+    world.store(f"{MIRROR}/a").blobs.discard(digest(b"base"))
+    for task in tasks:
+        scheduler.settle(world.answer(task), world.now)
+    world.go(scheduler)
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert 2 == world.uploads[MIRROR, digest(b"base")]
+
+
+def test_blob_unknown_for_ever_fails() -> None:
+    """A registry that never knows what it was given fails the image after two heals."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("base"), "v1")
+    refusal = Fault(operation="put", words="blob unknown", status=400)
+    world.script[f"put {MIRROR}/a:v1"] += [
+        lambda task: ReferencesMissing(key=task.key, fault=refusal, digests=())
+    ] * 9
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert 3 == sum(isinstance(task, PushManifest) for task in world.done)
+    assert 1 == scheduler.counts.failed
+
+
+def test_equal_index_without_records_asks_for_children() -> None:
+    """Equal tags that no record vouches for: children are asked for once, and what is missing is sent."""
+    world = World()
+    amd, arm = image("base", "amd"), image("base", "arm")
+    both = index((amd, "amd64"), (arm, "arm64"))
+    world.push(f"{SOURCE}/a", both, "v1", children=[amd, arm])
+    world.push(f"{MIRROR}/a", both, "v1", children=[amd])
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert 1 == scheduler.counts.copied
+    keys = [task.key for task in world.done if isinstance(task, HeadManifests)]
+    assert 3 == len(keys)
+
+
+def test_index_reserialised_by_another_tool_is_up_to_date() -> None:
+    """A destination whose index is the same JSON in other bytes counts as up to date."""
+    world = World()
+    child = image("base")
+    here = index((child, "amd64"))
+    there = here.replace(b'": ', b'":')
+    world.push(f"{SOURCE}/a", here, "v1", children=[child])
+    world.push(f"{MIRROR}/a", there, "v1", children=[child])
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert 1 == scheduler.counts.unchanged
+    assert digest(there) == world.store(f"{MIRROR}/a").tags["v1"]
+
+
+def test_filter_rewrites_an_index() -> None:
+    """A filter that drops an entry writes a new index; the second run costs two HEADs."""
+    world = World()
+    world.filter = parse_filter([], ["amd64"])
+    amd, arm = image("amd"), image("arm")
+    inner = index((arm, "arm64"), (amd, "amd64"))
+    world.push(f"{SOURCE}/a", index(inner), "v1", children=[amd, arm, inner])
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+
+    world.run(rules, "first")
+
+    store = world.store(f"{MIRROR}/a")
+    assert world.complete(f"{MIRROR}/a", "v1")
+    assert digest(arm) not in store.manifests
+    top = manifest(store.manifests[store.tags["v1"]])
+    assert [digest(amd)] == [c.digest for c in manifest(store.manifests[top.children[0].digest]).children]
+    world.requests.clear()
+    world.run(rules, "second")
+    assert {"HEAD": 2} == dict(world.requests)
+
+
+def test_resumes_without_sending_confirmed_blobs() -> None:
+    """After a run that was killed, blobs that the destination confirmed are asked for and not sent again."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one", "two", "three"), "v1")
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+    scheduler = world.scheduler(rules, "killed")
+    tasks = world.take_all(scheduler)
+    while sum(world.uploads.values()) < 2:
+        scheduler.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(scheduler)
+
+    world.run(rules, "next")
+
+    assert all(count == 1 for count in world.uploads.values())
+    assert world.complete(f"{MIRROR}/a", "v1")
+
+
+def test_force_pushes_again() -> None:
+    """--force puts manifests that are there already."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+    world.run(rules, "first")
+    forced = World(force=True)
+    forced.stores, forced.facts = world.stores, world.facts
+
+    scheduler = forced.run(rules, "second")
+
+    assert 1 == scheduler.counts.copied
+    assert 1 == sum(isinstance(task, PushManifest) for task in forced.done)
+    assert not forced.uploads
+
+
+def test_filter_changes_a_digest_destination() -> None:
+    """A filter that changes an index fails an image whose destination is the old digest, by its own code."""
+    world = World(retries=0)
+    world.filter = parse_filter([], ["amd64"])
+    amd, arm = image("base", "amd"), image("base", "arm")
+    whole = world.push(f"{SOURCE}/a", index((amd, "amd64"), (arm, "arm64")), "v1", children=[amd, arm])
+
+    world.run([rule(f"{SOURCE}/a@{whole}", f"{MIRROR}/a")])
+
+    assert ["DIGEST_CHANGED"] == [row.code for row in world.facts.rows.values()]

@@ -1,0 +1,74 @@
+"""How long whole runs take in virtual time where registries push back, small and exact."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.scheduler.simulation import UNSAID, Ran, Server, Simulation
+
+TAGS = 300
+
+
+@pytest.fixture(scope="module")
+def calm() -> Ran:
+    """The run that nobody disturbs."""
+    return Simulation(TAGS).run()
+
+
+def test_calm(calm: Ran) -> None:
+    """Nothing is paused, and each image takes 18 requests, beside those of the repository."""
+    assert (TAGS, 0, 0.0) == (calm.copied, calm.refused, calm.paused)
+    assert 0 < calm.requests - 18 * TAGS < 10
+
+
+@pytest.mark.parametrize("retry_after", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("share", [0.0005, 0.002, 0.01])
+def test_push_back_now_and_then(calm: Ran, share: float, retry_after: float) -> None:
+    """Refusals now and then cost at most as much again as the run takes, beside the pauses."""
+    server = Server(refused=share, retry_after=retry_after)
+
+    ran = Simulation(TAGS, source=server, destination=server).run()
+
+    assert TAGS == ran.copied
+    assert ran.refused
+    last = retry_after or UNSAID
+    assert ran.seconds <= 2 * calm.seconds + ran.paused + last
+
+
+@pytest.mark.parametrize("share", [0.0, 0.0005, 0.002, 0.01])
+def test_slots(share: float) -> None:
+    """A registry that serves eight at a time is kept busy, whether it refuses now and then or not."""
+    server = Server(slots=8, refused=share)
+
+    ran = Simulation(TAGS, destination=server).run()
+
+    at_destination = 11 * TAGS
+    last = server.retry_after if share else 0.0
+    assert ran.seconds - ran.paused - last <= at_destination * server.seconds / server.slots / 0.92
+
+
+def test_long_pauses_asked_for() -> None:
+    """A registry that asks for long pauses now and then gets them, and little time is lost beside them."""
+    ran = Simulation(TAGS, destination=Server(refused=0.002, retry_after=30.0)).run()
+
+    assert 30 <= ran.paused
+    assert ran.seconds - ran.paused <= 2 * Simulation(TAGS).run().seconds
+
+
+@pytest.mark.parametrize(
+    ("server", "most"), [(Server(rate=200.0), 1.2), (Server(rate=200.0, retry_after=10.0), 3.0)]
+)
+def test_rate(server: Server, most: float) -> None:
+    """A registry that refuses what exceeds a rate is asked about as fast as it allows."""
+    ran = Simulation(TAGS, destination=server).run()
+
+    assert TAGS == ran.copied
+    assert ran.seconds <= most * 11 * TAGS / server.rate
+
+
+def test_same_seed() -> None:
+    """The same seed gives the same run."""
+    server = Server(refused=0.01)
+    first, second = (Simulation(50, destination=server, seed=7).run() for _ in range(2))
+
+    assert (first.seconds, first.requests, first.refused) == (second.seconds, second.requests, second.refused)

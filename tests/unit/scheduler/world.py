@@ -1,0 +1,388 @@
+"""A world of registries in memory that answers Flow's tasks: what the workers would do, without any of it.
+
+The world checks at every put what a real registry may not: that all blobs and children are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import Fault
+from pipeline.model.manifest import Manifest, parse
+from pipeline.model.messages import (
+    STAGES,
+    BlobCopied,
+    CopyBlob,
+    Cost,
+    FetchManifest,
+    HeadManifests,
+    ListTags,
+    ManifestFetched,
+    ManifestHead,
+    ManifestPushed,
+    ManifestsHeaded,
+    PushManifest,
+    ReferencesMissing,
+    TagsListed,
+    TaskFailed,
+    TaskLost,
+    Throttled,
+)
+from pipeline.model.platform import Filter
+from pipeline.model.reference import Reference, parse_repository
+from pipeline.model.selection import AllTags, Named, Rule, Target
+from pipeline.scheduler.scheduler import Scheduler
+from pipeline.settings import Limits, Settings
+from tests.unit.scheduler.memory import MemoryFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipeline.model.messages import Outcome, Task
+
+OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+SOURCE = "src.example.com"
+MIRROR = "dst.example.org"
+
+
+def digest(content: bytes) -> str:
+    """The sha256 digest of some bytes."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def blob(name: str) -> dict[str, Any]:
+    """A descriptor of a made-up layer."""
+    return {
+        "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+        "digest": digest(name.encode()),
+        "size": len(name),
+    }
+
+
+def image(*layers: str, salt: str = "") -> bytes:
+    """An image manifest with a config of its own and these layers."""
+    config = blob(f"config {salt} {layers}") | {"mediaType": "application/vnd.oci.image.config.v1+json"}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_IMAGE,
+        "config": config,
+        "layers": [blob(layer) for layer in layers],
+    }
+    return json.dumps(document).encode()
+
+
+def index(*entries: tuple[bytes, str] | bytes) -> bytes:
+    """An index of images or indexes, each with its architecture (empty: no platform)."""
+    manifests = []
+    for entry in entries:
+        content, architecture = entry if isinstance(entry, tuple) else (entry, "")
+        item: dict[str, Any] = {
+            "mediaType": json.loads(content)["mediaType"],
+            "digest": digest(content),
+            "size": len(content),
+        }
+        if architecture:
+            item["platform"] = {"os": "linux", "architecture": architecture}
+        manifests.append(item)
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}).encode()
+
+
+def cache(*layers: str) -> bytes:
+    """An index of blobs, as BuildKit exports a cache."""
+    entries = [blob(layer) for layer in layers]
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+
+
+def manifest(content: bytes) -> Manifest:
+    """The manifest that the bytes are."""
+    return parse(content, "", digest(content))
+
+
+@dataclass
+class Store:
+    """One repository."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    manifests: dict[str, bytes] = field(default_factory=dict)
+    blobs: set[str] = field(default_factory=set)
+
+
+class World:
+    """Registries by (registry, path), and how they behave."""
+
+    def __init__(self, *, mounts: bool = True, limits: Limits | None = None, **settings: Any) -> None:
+        self.stores: dict[str, Store] = {}
+        self.mounts = mounts
+        self.facts = MemoryFacts()
+        self.settings = Settings(limits=limits or Limits(), **settings)
+        self.filter = Filter()
+        self.page_size = 1_000
+        self.script: dict[str, list[Callable[[Task], Outcome | None]]] = defaultdict(list)
+        """By a part of the task's key: answers to give instead of the right one, in order; None: be right."""
+        self.done: list[Task] = []
+        self.uploads: Counter[tuple[str, str]] = Counter()
+        """(destination registry, digest) -> uploads."""
+        self.requests: Counter[str] = Counter()
+        """By what was asked, as the protocol counts: HEAD, GET, POST, PUT."""
+        self.now = 0.0
+        self.early_puts: list[str] = []
+        """Manifests that were put while the world, which loses nothing by itself, lacked what they name."""
+
+    def store(self, text: str) -> Store:
+        """A repository, made at its first mention."""
+        return self.stores.setdefault(str(parse_repository(text)), Store())
+
+    def push(self, text: str, content: bytes, *tags: str, children: Sequence[bytes] = ()) -> str:
+        """Put a manifest with all that it names into a repository; returns its digest."""
+        store = self.store(text)
+        for each in (*children, content):
+            parsed = manifest(each)
+            store.manifests[parsed.digest] = each
+            store.blobs.update(b.digest for b in parsed.blobs)
+        for tag in tags:
+            store.tags[tag] = digest(content)
+        return digest(content)
+
+    def scheduler(self, rules: Sequence[Rule], run: str = "run") -> Scheduler:
+        """A Flow over this world's records."""
+        self.facts.run = run
+        return Scheduler(
+            rules, run=run, facts=self.facts, settings=self.settings, platforms=self.filter, now=self.now
+        )
+
+    def run(
+        self, rules: Sequence[Rule], run: str = "run", *, pick: Callable[[int], int] = lambda _: 0
+    ) -> Scheduler:
+        """Run a Flow to its end; `pick` chooses which of n running tasks answers next."""
+        scheduler = self.scheduler(rules, run)
+        self.go(scheduler, pick=pick)
+        return scheduler
+
+    def go(
+        self,
+        scheduler: Scheduler,
+        *,
+        pick: Callable[[int], int] = lambda _: 0,
+        answer: Callable[[Task], Outcome] | None = None,
+        steps: int = 100_000,
+    ) -> None:
+        """Let tasks run and answer, one at a time in the order of `pick`, until all is over."""
+        answer = answer or self.answer
+        running: list[Task] = []
+        for _ in range(steps):
+            running += self.take_all(scheduler)
+            if scheduler.done:
+                return
+            if not running:
+                wake = scheduler.wake(self.now)
+                assert wake is not None, "nothing runs, nothing wakes, and it is not over"
+                self.now += wake
+                scheduler.tick(self.now)
+                continue
+            task = running.pop(pick(len(running)))
+            scheduler.settle(answer(task), self.now)
+            scheduler.validate()
+        raise AssertionError("it does not end")
+
+    def take_all(self, scheduler: Scheduler) -> list[Task]:
+        """All tasks that may start now."""
+        found = []
+        for stage in STAGES:
+            while (task := scheduler.take(stage, self.now)) or (
+                task := scheduler.take(stage, self.now, alone=True)
+            ):
+                found.append(task)
+        return found
+
+    def fail(self, part: str, *, times: int = 1, **fault: Any) -> None:
+        """Have tasks whose key holds `part` fail."""
+        made = Fault(**({"operation": "work", "words": "it is broken"} | fault))
+        self.script[part] += [lambda task: TaskFailed(key=task.key, fault=made)] * times
+
+    def lose(self, part: str, *, times: int = 1, alone: bool = False) -> None:
+        """Have the worker of such a task die."""
+        self.script[part] += [
+            lambda task: TaskLost(key=task.key, reason="killed by SIGKILL", begun=True, alone=alone)
+        ] * times
+
+    def throttle(
+        self, part: str, registry: str, *, delay: float = 5.0, asked: float = 0.0, times: int = 1
+    ) -> None:
+        """Have the registry answer such a task with a request for a pause; `asked`: of so many seconds."""
+        fault = Fault(operation="work", words="slow down", registry=registry, status=429, retryable=True)
+        self.script[part] += [
+            lambda task: Throttled(key=task.key, fault=fault, delay=delay, asked=asked)
+        ] * times
+
+    def answer(self, task: Task) -> Outcome:
+        """What the task's worker would answer, with one request at each registry that answered."""
+        outcome = self._answer(task)
+        fault = getattr(outcome, "fault", None)
+        asked = registries(task) if fault is None or fault.status else set()
+        return replace(outcome, cost=_cost(asked))
+
+    def _answer(self, task: Task) -> Outcome:
+        self.done.append(task)
+        for part, answers in self.script.items():
+            if part in task.key and answers:
+                scripted = answers.pop(0)(task)
+                if scripted is not None:
+                    return scripted
+        match task:
+            case ListTags():
+                return self._expand(task)
+            case HeadManifests():
+                return self._look(task)
+            case FetchManifest():
+                store = self.stores[str(task.repository)]
+                self.requests["GET"] += 1
+                return ManifestFetched(key=task.key, manifest=manifest(store.manifests[task.digest]))
+            case CopyBlob():
+                return self._move(task)
+            case PushManifest():
+                return self._put(task)
+
+    def _expand(self, task: ListTags) -> Outcome:
+        self.requests["LIST"] += 1
+        store = self.stores.get(str(task.repository))
+        if store is None:
+            if task.side == "destination":
+                return TagsListed(key=task.key, tags=(), missing=True)
+            fault = Fault(operation="list", words="unknown", status=404, registry=task.repository.registry)
+            return TaskFailed(key=task.key, fault=fault)
+        tags = sorted(store.tags)
+        begin = int(task.page or 0)
+        end = begin + self.page_size
+        return TagsListed(key=task.key, tags=tuple(tags[begin:end]), next=str(end) if end < len(tags) else "")
+
+    def _find(self, reference: Reference) -> ManifestHead | None:
+        self.requests["HEAD"] += 1
+        store = self.stores.get(str(reference.repository), Store())
+        name = reference.name if reference.is_digest else store.tags.get(reference.name, "")
+        if name not in store.manifests:
+            return None
+        return ManifestHead(digest=name, media_type=manifest(store.manifests[name]).media_type)
+
+    def _look(self, task: HeadManifests) -> Outcome:
+        source: ManifestHead | Fault | None = None
+        if task.source is not None:
+            source = self._find(task.source) or Fault(
+                operation="read",
+                words="no such tag",
+                side="source",
+                status=404,
+                code="MANIFEST_UNKNOWN",
+                registry=task.source.repository.registry,
+            )
+        there = tuple(self._find(destination) for destination in task.destinations)
+        return ManifestsHeaded(key=task.key, source=source, destinations=there)
+
+    def _move(self, task: CopyBlob) -> Outcome:
+        here = self.stores.setdefault(str(task.destination), Store())
+        wanted = task.blob.digest
+        if task.ask:
+            self.requests["HEAD"] += 1
+            if wanted in here.blobs:
+                return BlobCopied(key=task.key, how="present")
+        self.requests["POST"] += 1
+        if task.mount and self.mounts:
+            other = self.stores.get(f"{task.destination.registry}/{task.mount}", Store())
+            if wanted in other.blobs:
+                here.blobs.add(wanted)
+                return BlobCopied(key=task.key, how="mounted")
+        self.requests["GET"] += 1
+        if wanted not in self.stores[str(task.source)].blobs:
+            fault = Fault(operation="read", words="gone", side="source", status=404, code="BLOB_UNKNOWN")
+            return TaskFailed(key=task.key, fault=fault, refused=bool(task.mount))
+        self.requests["PUT"] += 1
+        self.uploads[task.destination.registry, wanted] += 1
+        here.blobs.add(wanted)
+        return BlobCopied(key=task.key, how="uploaded", refused=bool(task.mount))
+
+    def _put(self, task: PushManifest) -> Outcome:
+        self.requests["PUT"] += 1
+        here = self.stores.setdefault(str(task.destination.repository), Store())
+        parsed = parse(task.content, task.media_type, task.digest)
+        missing = [b.digest for b in parsed.blobs if b.digest not in here.blobs]
+        missing += [c.digest for c in parsed.children if c.digest not in here.manifests]
+        if missing:
+            self.early_puts.append(task.key)
+            fault = Fault(
+                operation="put",
+                words="blob unknown",
+                side="destination",
+                status=400,
+                code="MANIFEST_BLOB_UNKNOWN",
+            )
+            return ReferencesMissing(key=task.key, fault=fault, digests=tuple(missing))
+        here.manifests[task.digest] = task.content
+        if not task.destination.is_digest:
+            here.tags[task.destination.name] = task.digest
+        return ManifestPushed(key=task.key)
+
+    def complete(self, text: str, tag: str) -> bool:
+        """Whether a tag is there with everything below it."""
+        store = self.stores.get(str(parse_repository(text)), Store())
+        todo = [store.tags.get(tag, "")]
+        while todo:
+            name = todo.pop()
+            if name not in store.manifests:
+                return False
+            parsed = manifest(store.manifests[name])
+            if any(each.digest not in store.blobs for each in parsed.blobs):
+                return False
+            todo += [child.digest for child in parsed.children]
+        return True
+
+
+def registries(task: Task) -> set[str]:
+    """The registries that a task asks."""
+    match task:
+        case ListTags() | FetchManifest():
+            return {task.repository.registry}
+        case HeadManifests():
+            asked = [*task.destinations, *([task.source] if task.source else [])]
+            return {reference.repository.registry for reference in asked}
+        case CopyBlob():
+            return {task.destination.registry} | (set() if task.mount else {task.source.registry})
+        case PushManifest():
+            return {task.destination.repository.registry}
+
+
+def _cost(asked: set[str]) -> Cost:
+    """One request at each of the registries, every answer after 10 ms."""
+    names = sorted(asked)
+    return Cost(
+        requests=tuple((name, 1) for name in names),
+        waited=tuple((name, 0.01) for name in names),
+        seconds=0.01,
+    )
+
+
+def rule(source: str, *destinations: str, number: int = 0) -> Rule:
+    """A rule: `registry/path` for all tags or `registry/path:a,b`; destinations likewise."""
+    path, names = _split(source)
+    targets = [_split(each) for each in destinations]
+    return Rule(
+        number=number,
+        line=number + 1,
+        text=source,
+        source=parse_repository(path),
+        selection=Named(names=names) if names else AllTags(),
+        targets=tuple(Target(repository=parse_repository(where), names=to or None) for where, to in targets),
+    )
+
+
+def _split(text: str) -> tuple[str, tuple[str, ...]]:
+    """Take `path:a,b`, `path@digest` or `path:tag@digest` apart."""
+    if "@" in text:
+        front, named = text.split("@")
+        path, _, tag = front.partition(":")
+        return path, (f"{tag}@{named}" if tag else named,)
+    path, _, names = text.rpartition(":")
+    return (path, tuple(names.split(","))) if path else (names, ())

@@ -1,0 +1,50 @@
+"""Requests at once: who is asked so, in which order the answers come, and who pays."""
+
+from __future__ import annotations
+
+import threading
+from typing import NoReturn
+
+import pytest
+
+from pipeline.registry.meter import current_meter, metering
+from pipeline.stages.parallel import ParallelRequests
+
+
+def test_calls_run_at_once() -> None:
+    """Calls that wait for each other all end, and their answers stand in the order of the calls."""
+    barrier = threading.Barrier(3, timeout=10)
+
+    def call(number: int) -> int:
+        barrier.wait()
+        return number
+
+    assert [1, 2, 3] == ParallelRequests().run([lambda: call(1), lambda: call(2), lambda: call(3)])
+
+
+def test_costs_are_the_tasks() -> None:
+    """What each call costs is counted for the task that made it, a failed one's too."""
+
+    def ask(registry: str) -> None:
+        current_meter().requests[registry] += 1
+
+    def fail() -> NoReturn:
+        ask("c")
+        raise ValueError("no")
+
+    with metering() as meter, pytest.raises(ValueError, match="no"):
+        ParallelRequests().run([lambda: ask("a"), lambda: ask("a"), lambda: ask("b"), fail])
+
+    assert {"a": 2, "b": 1, "c": 1} == dict(meter.requests)
+
+
+def test_pays_where_answers_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry whose answers take 10 ms and more is not waited for in line; one that is near is."""
+    ticks = iter([0.0, 0.001, 1.0, 1.05])
+    monkeypatch.setattr("pipeline.stages.parallel.time.monotonic", lambda: next(ticks))
+    together = ParallelRequests()
+
+    together.timed("near", lambda: None)
+    together.timed("far", lambda: None)
+
+    assert (False, True, False) == (together.pays("near"), together.pays("far"), together.pays("unknown"))

@@ -1,0 +1,204 @@
+"""What a plan foresees of blobs and manifests, held against what a run then does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError, ThrottledError
+from pipeline.model.manifest import Descriptor
+from pipeline.model.messages import CopyBlob, PushManifest
+from pipeline.model.reference import Reference
+from pipeline.registry.meter import Meter, metering
+from pipeline.registry.upload_strategy import Quirks
+from pipeline.stages import copy, plan
+from pipeline.stages.context import StageContext
+from pipeline.stages.parallel import ParallelRequests
+from tests.registry.content import digest_of, image, layer
+from tests.registry.faults import throttle
+from tests.unit.registry.asking import repository
+from tests.unit.stages.way import CHUNK, SETTINGS, clients
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.model.messages import Outcome, UploadCheckpoint
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a task cost."""
+
+    how: str
+    requests: dict[str, int]
+    kinds: dict[tuple[str, str], int]
+    read: int
+    written: int
+
+
+def figures(
+    stage: Callable[[StageContext], Outcome], *, at: str = "", habit: Quirks | None = None
+) -> Figures:
+    """Run a stage's function in a process of its own, where `at` has that habit."""
+    process = clients()
+    if habit:
+        process.at(at).forms.habit = habit
+    context = StageContext(
+        clients=process,
+        settings=SETTINGS,
+        together=ParallelRequests(),
+        moved=lambda _: None,
+        kept=lambda _: None,
+    )
+    with metering(timed=True) as meter:
+        outcome = stage(context)
+    return Figures(getattr(outcome, "how", ""), *_counted(meter), meter.read, meter.written)
+
+
+def _counted(meter: Meter) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+    return dict(meter.requests), dict(Counter((asked.method, asked.what) for asked in meter.asked))
+
+
+def blob_move(source: Registry, mirror: Registry, size: int) -> CopyBlob:
+    """A blob of that many bytes at the source, and its way."""
+    content = layer("blob", size=size) if size else b""
+    source.add_blob(repository(source).path, content)
+    return CopyBlob(
+        source=repository(source),
+        blob=Descriptor(media_type="m", digest=digest_of(content), size=size),
+        destination=repository(mirror, "copy/app"),
+        ask=False,
+    )
+
+
+def compare(task: CopyBlob, mirror: Registry, *, habit: Quirks | None = None) -> Figures:
+    """Foresee, see that nothing was written, move, and see that the figures are the same."""
+    planned = figures(lambda context: plan.copy_blob(task, context), at=mirror.address, habit=habit)
+    assert {entry.method for entry in mirror.requests()} <= {"GET", "HEAD"}
+
+    moved = figures(lambda context: copy.copy_blob(task, context), at=mirror.address, habit=habit)
+
+    assert planned == moved
+    return moved
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, 2 * CHUNK, 2 * CHUNK + 1, 5 * CHUNK - 1, 5 * CHUNK])
+@pytest.mark.parametrize(
+    "habit",
+    [Quirks(), Quirks(ends_with_bytes=True), Quirks(forms=("whole", "stream")), Quirks(chunk=30_000)],
+    ids=["usual", "ends-with-bytes", "no-chunks", "small-chunks"],
+)
+def test_uploads(scripted: Scripted, size: int, habit: Quirks) -> None:
+    """Of every size and form of upload the requests and bytes are those that are then made."""
+    source, mirror = scripted(), scripted()
+
+    assert compare(blob_move(source, mirror, size), mirror, habit=habit).how == "uploaded"
+
+
+def test_present(scripted: Scripted) -> None:
+    """A blob that is there costs the one HEAD, which is really made."""
+    source, mirror = scripted(), scripted()
+    task = replace(blob_move(source, mirror, 10), ask=True)
+    mirror.add_blob("copy/app", layer("blob", size=10))
+
+    assert compare(task, mirror).how == "present"
+
+
+def test_asked_and_not_there(scripted: Scripted) -> None:
+    """A blob that is asked for and not there costs the HEAD and its upload."""
+    source, mirror = scripted(), scripted()
+
+    assert compare(replace(blob_move(source, mirror, 10), ask=True), mirror).how == "uploaded"
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_mounts(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    """A mount costs one POST, and a HEAD where it is read back."""
+    source, mirror = scripted(), scripted()
+    task = replace(blob_move(source, mirror, 10), mount="other/app", check=check)
+    mirror.add_blob("other/app", layer("blob", size=10))
+
+    assert compare(task, mirror).how == "mounted"
+
+
+def test_read_back(scripted: Scripted) -> None:
+    """An upload that is read back costs a HEAD more."""
+    source, mirror = scripted(), scripted()
+
+    assert compare(replace(blob_move(source, mirror, 10), check=True), mirror).how == "uploaded"
+
+
+def test_goes_on(scripted: Scripted) -> None:
+    """An upload that an earlier run began goes on there, and its address is not asked before the run."""
+    source, mirror = scripted(), scripted()
+    task = blob_move(source, mirror, 5 * CHUNK)
+    mirror.fault(throttle(method="PATCH", skip=2))
+    kept: list[UploadCheckpoint | None] = []
+    with pytest.raises(ThrottledError):
+        figures(lambda context: copy.copy_blob(task, replace(context, kept=kept.append)))
+    task = replace(task, session=kept[-1])
+    before = len(mirror.requests())
+
+    planned = figures(lambda context: plan.copy_blob(task, context))
+
+    assert len(mirror.requests()) == before
+    assert planned == figures(lambda context: copy.copy_blob(task, context))
+    assert planned.read == 3 * CHUNK
+
+
+def test_unknown_size(scripted: Scripted) -> None:
+    """Where the manifest does not tell a blob's size, the source does, by a request that no run makes."""
+    source, mirror = scripted(), scripted()
+    task = blob_move(source, mirror, 77)
+    task = replace(task, blob=replace(task.blob, size=-1))
+
+    assert compare(task, mirror).read == 77
+
+
+def test_unknown_size_and_missing(scripted: Scripted) -> None:
+    """A blob of unknown size that the source does not hold fails in the plan as it would in the run."""
+    source, mirror = scripted(), scripted()
+    task = blob_move(source, mirror, 77)
+    task = replace(task, blob=replace(task.blob, size=-1))
+    source.forget_blob(task.source.path, task.blob.digest)
+
+    with pytest.raises(RegistryError) as caught:
+        figures(lambda context: plan.copy_blob(task, context))
+
+    assert (caught.value.fault.side, caught.value.fault.code) == ("source", "BLOB_UNKNOWN")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_foreign_layers(scripted: Scripted, there: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    """A layer with urls is left to them where the source does not hold it, which is really asked."""
+    source, mirror = scripted(), scripted()
+    task = blob_move(source, mirror, 10)
+    task = replace(task, blob=replace(task.blob, has_urls=True))
+    if not there:
+        source.forget_blob(task.source.path, task.blob.digest)
+
+    assert compare(task, mirror).how == ("uploaded" if there else "left")
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_manifests(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    """A manifest costs its PUT and its bytes, and a HEAD where it is read back."""
+    mirror = scripted(check_references=False)
+    made = image(layer("one"))
+    task = PushManifest(
+        destination=Reference(repository(mirror, "copy/app"), "v1"),
+        media_type=made.media_type,
+        digest=made.digest,
+        content=made.manifest,
+        check=check,
+    )
+
+    planned = figures(lambda context: plan.push_manifest(task, context))
+
+    assert mirror.requests() == []
+    assert planned == figures(lambda context: copy.push_manifest(task, context))

@@ -1,0 +1,185 @@
+"""What a verification's workers say of one blob, and of one manifest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError
+from pipeline.model.manifest import Descriptor
+from pipeline.model.messages import CopyBlob, PushManifest
+from pipeline.model.reference import Reference
+from pipeline.registry.client import Clients
+from pipeline.stages import verify
+from pipeline.stages.context import StageContext
+from pipeline.stages.parallel import ParallelRequests
+from tests.registry.content import OCI_MANIFEST, digest_of, image, layer
+from tests.registry.faults import Corrupt, Drop, Fault
+from tests.unit.registry.asking import ANONYMOUS, QUICK, repository
+
+if TYPE_CHECKING:
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+BLOB = layer("blob", size=50_000)
+MADE = image(layer("one"))
+
+
+def context(*, deep: bool = False) -> StageContext:
+    """A worker's."""
+    settings = replace(QUICK, aim="verify", deep=deep)
+    return StageContext(
+        clients=Clients(settings, lambda _: ANONYMOUS),
+        settings=settings,
+        together=ParallelRequests(),
+        moved=lambda _: None,
+        kept=lambda _: None,
+    )
+
+
+def blob_at(source: Registry, mirror: Registry, *, size: int = len(BLOB)) -> CopyBlob:
+    """The question whether the mirror has the blob."""
+    return CopyBlob(
+        source=repository(source),
+        blob=Descriptor(media_type="m", digest=digest_of(BLOB), size=size),
+        destination=repository(mirror, "copy/app"),
+        ask=True,
+    )
+
+
+def complaint(task: CopyBlob | PushManifest, *, deep: bool = False) -> tuple[str, str]:
+    """Side and code of what is found to be wrong; empty: nothing."""
+    try:
+        if isinstance(task, CopyBlob):
+            verify.copy_blob(task, context(deep=deep))
+        else:
+            verify.push_manifest(task, context(deep=deep))
+    except RegistryError as error:
+        return error.fault.side, error.fault.code
+    return "", ""
+
+
+@pytest.mark.parametrize(("deep", "asked"), [(False, ["HEAD"]), (True, ["GET"])])
+def test_blob_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> None:  # noqa: FBT001 - pytest hands it over
+    """A blob that is there costs one request, which with --deep reads it, and the source none."""
+    source, mirror = scripted(), scripted()
+    mirror.add_blob("copy/app", BLOB)
+
+    assert complaint(blob_at(source, mirror), deep=deep) == ("", "")
+
+    assert [entry.method for entry in mirror.requests()] == asked
+    assert source.requests() == []
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_blob_is_missing(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    """A blob that is not there is unknown at the destination."""
+    assert complaint(blob_at(scripted(), scripted()), deep=deep) == ("destination", "BLOB_UNKNOWN")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_blob_of_another_size(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    """A blob whose size is not that of the manifest is found."""
+    source, mirror = scripted(), scripted()
+    mirror.add_blob("copy/app", BLOB)
+
+    assert complaint(blob_at(source, mirror, size=7), deep=deep) == ("destination", "SIZE_MISMATCH")
+
+
+def test_other_bytes(scripted: Scripted) -> None:
+    """Bytes that are not those of the digest are read twice, and found."""
+    source, mirror = scripted(), scripted()
+    mirror.add_blob("copy/app", BLOB)
+    mirror.fault(Fault(action=Corrupt(offset=9), method="GET", path="/blobs/", times=None))
+
+    assert complaint(blob_at(source, mirror), deep=True) == ("destination", "DIGEST_MISMATCH")
+    assert len(mirror.requests(method="GET")) == 2
+
+
+def test_bytes_that_were_wrong_once(scripted: Scripted) -> None:
+    """Bytes that were damaged on their way only are read again, and fine."""
+    source, mirror = scripted(), scripted()
+    mirror.add_blob("copy/app", BLOB)
+    mirror.fault(Fault(action=Corrupt(offset=9), method="GET", path="/blobs/"))
+
+    assert complaint(blob_at(source, mirror), deep=True) == ("", "")
+
+
+def test_body_that_breaks(scripted: Scripted) -> None:
+    """A body that breaks off goes on where it broke."""
+    source, mirror = scripted(), scripted()
+    mirror.add_blob("copy/app", BLOB)
+    mirror.fault(Fault(action=Drop(after=20_000), method="GET", path="/blobs/"))
+
+    assert complaint(blob_at(source, mirror), deep=True) == ("", "")
+
+
+@pytest.mark.parametrize("at_source", [False, True])
+def test_foreign_layer(scripted: Scripted, at_source: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    """A layer with urls may be missing where the source does not hold it either, and nowhere else."""
+    source, mirror = scripted(), scripted()
+    if at_source:
+        source.add_blob(repository(source).path, BLOB)
+    task = blob_at(source, mirror)
+    task = replace(task, blob=replace(task.blob, has_urls=True))
+
+    assert complaint(task) == (("destination", "BLOB_UNKNOWN") if at_source else ("", ""))
+
+
+def manifest_at(mirror: Registry, name: str) -> PushManifest:
+    """The question whether a name stands for the manifest."""
+    return PushManifest(
+        destination=Reference(repository(mirror, "copy/app"), name),
+        media_type=MADE.media_type,
+        digest=MADE.digest,
+        content=MADE.manifest,
+    )
+
+
+@pytest.mark.parametrize(("deep", "asked"), [(False, ["HEAD"]), (True, ["GET"])])
+def test_manifest_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> None:  # noqa: FBT001 - pytest hands it over
+    """A manifest that is there costs one request, which with --deep reads it."""
+    mirror = scripted()
+    mirror.add("copy/app", MADE, "v1")
+
+    assert complaint(manifest_at(mirror, MADE.digest), deep=deep) == ("", "")
+    assert [entry.method for entry in mirror.requests()] == asked
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_manifest_is_missing(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    """A manifest that is not there is unknown at the destination."""
+    assert complaint(manifest_at(scripted(), "v1"), deep=deep) == ("destination", "MANIFEST_UNKNOWN")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_tag_of_another(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
+    """A tag that names another manifest is found."""
+    mirror = scripted()
+    mirror.add("copy/app", image(layer("two")), "v1")
+
+    assert complaint(manifest_at(mirror, "v1"), deep=deep) == ("destination", "DIGEST_MISMATCH")
+
+
+def test_manifest_of_other_bytes(scripted: Scripted) -> None:
+    """A manifest whose bytes are not those of its digest is found with --deep only."""
+    mirror = scripted()
+    mirror.add_manifest("copy/app", MADE.manifest + b" ", OCI_MANIFEST, digest=MADE.digest)
+    task = manifest_at(mirror, MADE.digest)
+
+    assert complaint(task) == ("", "")
+    assert complaint(task, deep=True) == ("destination", "DIGEST_MISMATCH")
+
+
+def test_nobody_asks_for_the_right_to_write(scripted: Scripted) -> None:
+    """The token is one that only reads: who verifies may have no other."""
+    source, mirror = scripted(), scripted(auth="token")
+    mirror.add_blob("copy/app", BLOB)
+
+    complaint(blob_at(source, mirror))
+
+    scopes = [entry.query for entry in mirror.requests() if "scope" in entry.query]
+    assert scopes
+    assert not any("push" in query for query in scopes)
