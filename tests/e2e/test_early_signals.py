@@ -28,11 +28,12 @@ runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
 """
 """Runs the command, and sends it a signal where Python tells of something (PEP 578)."""
 
+COMMANDS = ("commands.sync", "commands.finish", "commands.leftovers")
 MOMENTS = [
-    *(("import", f"pipeline.{name}") for name in ("cli", "errors", "settings", "sync", "conclude", "retry")),
+    *(("import", f"pipeline.{name}") for name in ("cli.main", "errors", "settings", *COMMANDS)),
     *(
         ("import", f"pipeline.{name}")
-        for name in ("config.rules", "engine.supervisor", "records", "log.sink")
+        for name in ("config.rules", "engine.supervisor", "records.store", "log.sink")
     ),
     *(
         ("import", name)

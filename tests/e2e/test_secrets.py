@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,17 @@ def secrets_of(*registries: Registry) -> set[str]:
     return found - {""}
 
 
+def unfinished(*registries: Registry) -> set[str]:
+    """What names uploads that no registry has finished: the records alone may hold it, to resume them."""
+    states = {"finished": {"_state="}, "unfinished": {"_state="}}
+    for registry in registries:
+        for entry in registry.requests():
+            finished = entry.method == "PUT" and entry.status == HTTPStatus.CREATED
+            found = re.findall(r"/blobs/uploads/([^/?]{8,})", entry.target)
+            states["finished" if finished else "unfinished"].update(found)
+    return states["unfinished"] - states["finished"] | {"_state="}
+
+
 def leavings(command: Command, result: Result) -> dict[str, bytes]:
     """All that was printed or written, by name; the credentials file is the user's own."""
     files = {
@@ -74,7 +86,7 @@ def titles(pid: int) -> bytes:
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
 def test_nothing_is_left(command: Command, scripted: Scripted, auth: str) -> None:
-    """After a run with failures of all kinds, at level debug, no secret is anywhere but at its registry."""
+    """After failures of all kinds no secret is anywhere, but for unfinished uploads in the records."""
     source = scripted(auth=auth, password=PASSWORD, redirect="get", token_uses=30)
     mirror = scripted(auth=auth, password=PASSWORD, token_uses=30)
     fill(source)
@@ -105,10 +117,11 @@ def test_nothing_is_left(command: Command, scripted: Scripted, auth: str) -> Non
     assert result.code == 1, result.text
     assert len(secrets) > 6
     assert b"image.failed" in leavings(command, result)["run.log"]
+    resumable = unfinished(source, mirror)
     found = {
         (name, secret)
         for name, content in {**leavings(command, result), "titles": shown}.items()
-        for secret in secrets
+        for secret in secrets - (resumable if name.startswith("records/store/") else set())
         if secret.encode() in content
     }
     assert found == set()

@@ -128,7 +128,7 @@ def test_killed(command: Command, two: tuple[Registry, Registry]) -> None:
 
     assert (code, text.code, found["state"]) == (1, 1, "lost")
     assert (found["images"]["copied"], found["images"]["left"]) == (12, 4)
-    assert "is gone without a word" in text.output
+    assert "ended without a word" in text.output
     assert text.output.endswith("Go on:  image-syncer\n")
     assert found["go_on"] == ["image-syncer"]
     assert frozen(command.folder) == before

@@ -64,5 +64,5 @@ def python(script: str, *arguments: object, without_override: bool = False) -> s
         ["setpriv", f"--bounding-set={NO_OVERRIDE}", f"--inh-caps={NO_OVERRIDE}"] if without_override else []
     )
     command = [*limits, sys.executable, "-c", script, *map(str, arguments)]
-    root = Path(store.__file__).parent.parent
+    root = Path(store.__file__).parents[2]
     return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
