@@ -3,7 +3,8 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -12,14 +13,17 @@ from pipeline.http.deadlines import Deadline, OverdueError
 from pipeline.model.reference import Reference, Repository
 from pipeline.registry.client import Clients
 from pipeline.settings import Retry, Settings, Timeouts
-from tests.unit.registry.asking import ANONYMOUS, USER
+from tests.registry.content import digest_of
+from tests.unit.registry.asking import ANONYMOUS, USER, Sent, clients
 from tests.unit.registry.peers import endlessly, peer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.model.credential import Credential
     from pipeline.registry.client import Client
+    from tests.registry.fixtures import Scripted
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -27,6 +31,7 @@ SHORT = Settings(retry=Retry(tries=1), timeouts=Timeouts(connect=5, read=0.5, se
 """Each byte of the peers below comes within these times; only the whole does not."""
 
 SLOW = {
+    "silence": (b"", b""),
     "status line": (b"HTTP/1.1 200 ", b"O"),
     "header": (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
     "headers": (HEAD, b"X-More: 1\r\n"),
@@ -60,7 +65,7 @@ def test_slow_answer(where: str) -> None:
         assert (fault.code, fault.retryable) == ("TIMEOUT", True)
 
 
-@pytest.mark.parametrize("where", ["header", "body with a length", "trailer"])
+@pytest.mark.parametrize("where", ["silence", "header", "body with a length", "trailer"])
 def test_slow_answer_over_tls(where: str, certificates: Path) -> None:
     """Likewise over TLS, whose state belongs to the thread that reads."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -84,6 +89,57 @@ def test_slow_token(where: str) -> None:
 
     assert caught.value.fault.code == "TIMEOUT"
     assert "get a token" in caught.value.fault.operation
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_body_that_nobody_takes(scheme: str, certificates: Path) -> None:
+    """A body that the peer does not take is given up when the time for sending a piece is over."""
+    done = threading.Event()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+
+    def script(sock: socket.socket) -> None:
+        if not heads[-1].startswith(b"PUT"):
+            sock.sendall(b"HTTP/1.1 202 Go\r\nLocation: /v2/a/b/up\r\nContent-Length: 0\r\n\r\n")
+        else:
+            done.wait(30)
+
+    heads: list[bytes] = []
+    with peer(script, tls=context if scheme == "https" else None, heads=heads) as address:
+        settings = replace(SHORT, timeouts=replace(SHORT.timeouts, send=0.5, commit=30))
+        made = Clients(settings, lambda _: ANONYMOUS)
+        made.at(address)._session._schemes[True] = scheme
+        upload = made.at(address).begin_upload(Repository(address, "a/b"), f"sha256:{'1' * 64}")
+        assert upload
+        with pytest.raises(RegistryError) as caught:
+            upload.put(Sent(b"x" * (64 << 20)))
+        done.set()
+
+    assert (caught.value.fault.code, caught.value.fault.retryable) == ("TIMEOUT", True)
+
+
+def test_source_that_is_slow(scripted: Scripted) -> None:
+    """How long a piece of a body takes to come is not charged to whom it is sent."""
+
+    class Slow:
+        def __len__(self) -> int:
+            return 2
+
+        def __iter__(self) -> Iterator[bytes]:
+            for _ in range(2):
+                threading.Event().wait(1.0)
+                yield b"x"
+
+    registry = scripted()
+    settings = replace(SHORT, timeouts=replace(SHORT.timeouts, send=0.1, commit=5, read=5))
+    upload = (
+        clients(registry, settings=settings)
+        .at(registry.address, push=True)
+        .begin_upload(Repository(registry.address, "a/b"), digest_of(b"xx"))
+    )
+
+    assert upload
+    assert upload.put(Slow())
 
 
 def test_fast_then_slow() -> None:
@@ -156,6 +212,20 @@ class TestDeadline:
                 assert ours.recv(1) == b"x"
             theirs.sendall(b"y")
             assert ours.recv(1) == b"y"
+
+    def test_after_an_error(self) -> None:
+        """A socket that cannot be shut down does not keep the others from being woken."""
+        ours, theirs = socket.socketpair()
+        broken = Deadline(cast("socket.socket", object()), 0.0)
+        with (
+            ours,
+            theirs,
+            pytest.raises(OverdueError),
+            broken,
+            pytest.raises(OverdueError),
+            Deadline(ours, 0.1),
+        ):
+            ours.recv(1)
 
     def test_one_thread(self) -> None:
         """All deadlines of a process are kept by one thread."""
