@@ -100,6 +100,9 @@ class Reader(io.BufferedReader):
     def close(self) -> None:
         """Do nothing: http.client closes its file behind each answer, and the connection lives on."""
 
+    def flush(self) -> None:
+        """Do nothing, since nothing is written: an answer that nobody has kept may outlive its connection."""
+
     def read_head(self) -> bytes:
         """The lines up to an empty one, and that one.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -52,7 +53,7 @@ class _Pool:
     def __init__(self, dialer: Dialer) -> None:
         self.dialer = dialer
         self._lock = threading.Lock()
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()
         """Those used last at the end."""
         self._closed = False
 
@@ -69,22 +70,17 @@ class _Pool:
         return Connection(self.dialer.dial())
 
     def give_back(self, connection: Connection) -> None:
-        connection.idle_since = now = time.monotonic()
+        """Keep a connection for the next request."""
+        connection.idle_since = time.monotonic()
         with self._lock:
             self._idle.append(connection)
-            tidy = not self._closed and len(self._idle) <= _MOST_IDLE and not self._idle[0].is_old(now)
-        if not tidy:
-            self.prune(now)
+        self.prune(connection.idle_since)
 
     def prune(self, now: float) -> None:
         """Close those that are idle for too long, or too many."""
         with self._lock:
-            count = len(self._idle) if self._closed else max(0, len(self._idle) - _MOST_IDLE)
-            while count < len(self._idle) and self._idle[count].is_old(now):
-                count += 1
-            dropped, self._idle = self._idle[:count], self._idle[count:]
-        for connection in dropped:
-            connection.close()
+            while self._idle and (self._closed or len(self._idle) > _MOST_IDLE or self._idle[0].is_old(now)):
+                self._idle.popleft().close()
 
     def close(self) -> None:
         """Keep no connection from now on."""
@@ -103,19 +99,6 @@ class Answer:
         patience: seconds for one `read`.
         waited: seconds from the request to this answer.
     """
-
-    __slots__ = (
-        "_connection",
-        "_failed",
-        "_patience",
-        "_pool",
-        "_response",
-        "headers",
-        "sock",
-        "status_code",
-        "url",
-        "waited",
-    )
 
     def __init__(
         self,
@@ -254,13 +237,6 @@ class Transport:
             if len(self._pools) > _MOST_ORIGINS:
                 self._pools.pop(next(iter(self._pools))).close()
         return pool
-
-    def close(self) -> None:
-        """Close all connections that are idle."""
-        with self._lock:
-            for pool in self._pools.values():
-                pool.close()
-            self._pools.clear()
 
 
 def compose(method: str, target: str, fields: Mapping[str, str | bytes], *, length: int) -> bytes:
