@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -160,3 +162,60 @@ def test_interim_within_a_body(tls: ssl.SSLContext, scheme: str) -> None:
 
         assert (answer.status_code, sum(received)) == (201, size)
         assert again.sock is answer.sock
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_early_answer_on_a_new_connection(tls: ssl.SSLContext, scheme: str) -> None:
+    """An answer in the middle of a body is read on a connection that has answered nothing before, too."""
+    early = b"HTTP/1.1 413 Too Large\r\nContent-Length: 7\r\n\r\nno more"
+    received: list[int] = []
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(early)
+        while piece := sock.recv(1 << 16):
+            received.append(len(piece))
+
+    with peer(script, tls=tls if scheme == "https" else None) as address, sending() as sender:
+        answer = sender.ask(f"{scheme}://{address}/one", "PUT", body=Sent(b"x" * (64 << 20)))
+        said = finish(answer)
+
+    assert (answer.status_code, said) == (413, b"no more")
+    assert sum(received) < 64 << 20
+
+
+def test_threads() -> None:
+    """What one thread is done with the next one uses: they share the connections of their process."""
+    socks: list[socket.socket] = []
+
+    def ask() -> None:
+        answer = sender.ask(f"http://{address}/one")
+        finish(answer)
+        socks.append(answer.sock)
+
+    with peer(lambda sock: sock.sendall(FINE)) as address, sending() as sender:
+        for _ in range(3):
+            thread = threading.Thread(target=ask)
+            thread.start()
+            thread.join()
+
+    assert socks[0] is socks[1] is socks[2]
+
+
+def test_many_at_once() -> None:
+    """Threads that ask at the same time do so on connections of their own, each of which is used again."""
+    all_there = threading.Barrier(4)
+
+    def script(sock: socket.socket) -> None:
+        all_there.wait(10)
+        sock.sendall(FINE)
+
+    def ask() -> socket.socket:
+        answer = sender.ask(f"http://{address}/one")
+        finish(answer)
+        return answer.sock
+
+    with peer(script) as address, sending() as sender, ThreadPoolExecutor(4) as threads:
+        rounds = [{future.result() for future in [threads.submit(ask) for _ in range(4)]} for _ in range(2)]
+
+    assert len(rounds[0]) == 4
+    assert rounds[0] == rounds[1]

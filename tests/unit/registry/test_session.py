@@ -21,6 +21,8 @@ from tests.unit.registry.asking import ANONYMOUS, QUICK, USER, client, repositor
 from tests.unit.registry.peers import peer
 
 if TYPE_CHECKING:
+    import socket
+
     from tests.registry.fixtures import Scripted
 
 BLOB = b"content" * 1000
@@ -50,6 +52,29 @@ class TestRedirects:
         registry.fault(redirect(f"/v2/team/app/blobs/{DIGEST}?moved", path="^[^?]*$", skip=1))
         with client(registry, USER).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
             assert b"".join(map(bytes, body)) == BLOB
+
+    def test_storage_of_several(self) -> None:
+        """Registries that send us to the same storage share the connections there."""
+        said = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nblob"
+        ports: list[int] = []
+
+        def store(sock: socket.socket) -> None:
+            ports.append(sock.getpeername()[1])
+            sock.sendall(said)
+
+        with peer(store) as storage:
+            there = f"HTTP/1.1 307 There\r\nLocation: http://{storage}/\r\nContent-Length: 0\r\n\r\n".encode()
+            with (
+                peer(lambda sock: sock.sendall(there)) as one,
+                peer(lambda sock: sock.sendall(there)) as other,
+            ):
+                made = Clients(QUICK, lambda _: ANONYMOUS)
+                for address in (one, other):
+                    made.at(address)._session._schemes[True] = "http"
+                    with made.at(address).open_blob(Repository(address, "a"), DIGEST, size=4) as body:
+                        assert b"".join(map(bytes, body)) == b"blob"
+
+        assert ports[0] == ports[1]
 
     def test_loop(self, scripted: Scripted) -> None:
         """Redirects without end are given up."""
