@@ -51,7 +51,7 @@ function _shtab_image_syncer_using
 end
 
 set -g _shtab_image_syncer_commands 
-set -g _shtab_image_syncer_opts_with_value --arch --auth --config --drain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries -p -r
+set -g _shtab_image_syncer_opts_with_value --arch --auth --config --dest-creds --drain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --src-creds -p -r
 
 complete -c image-syncer -e
 complete -c image-syncer -f
@@ -64,6 +64,10 @@ complete -c image-syncer -n _shtab_image_syncer_using -l arch -x -d 'only these:
 complete -c image-syncer -n _shtab_image_syncer_using -l registry -x -d 'for rules to "" [$DEFAULT_REGISTRY]'
 complete -c image-syncer -n _shtab_image_syncer_using -l namespace -x -d 'for rules to "" [$DEFAULT_NAMESPACE]'
 complete -c image-syncer -n _shtab_image_syncer_using -l force -d 'push even what is there'
+complete -c image-syncer -n _shtab_image_syncer_using -l all-tags -d 'copy REPOSITORY: every tag [latest]'
+complete -c image-syncer -n _shtab_image_syncer_using -l insecure -d 'copy: plain HTTP, any certificate'
+complete -c image-syncer -n _shtab_image_syncer_using -l src-creds -x -d 'copy: USER:- (password on standard input), USER:$NAME'
+complete -c image-syncer -n _shtab_image_syncer_using -l dest-creds -x -d 'likewise, for the destinations'
 complete -c image-syncer -n _shtab_image_syncer_using -l dry-run -d 'the same as the verb plan'
 complete -c image-syncer -n _shtab_image_syncer_using -l deep -d 'verify: read and hash all that is there'
 complete -c image-syncer -n _shtab_image_syncer_using -s p -l proc -x -d 'images and blobs at a time, at most'

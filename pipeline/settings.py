@@ -112,6 +112,18 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenLogin:
+    """A login of the command line; of `variable`, `from_input` and `password` one is set."""
+
+    username: str
+    variable: str = ""
+    """The environment variable that holds the password."""
+    from_input: bool = False
+    """Whether standard input holds it."""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The command line, taken apart and checked for itself; defaults from the environment taken in."""
 
@@ -152,5 +164,11 @@ class Options:
     dry_run: bool
     """--dry-run: `plan` under another name."""
     deep: bool
+    all_tags: bool
+    """Whether a source without a tag means every tag, in a rule that is given in words."""
+    insecure: bool
+    """For the registries of such a rule; likewise the next two."""
+    src_creds: GivenLogin | None
+    dest_creds: GivenLogin | None
     arguments: tuple[str, ...]
-    """The command line as it was given."""
+    """The command line as it was given, but for passwords."""

@@ -60,8 +60,6 @@ _SENSELESS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """By verb: flags that make no sense for it, and why."""
-_TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
-_SWITCHES = ("--force", "--quiet", "--json", "--dry-run", "--deep")
 _WITH_WORDS = ("copy", "check", "plan", "verify")
 """Verbs that may be given one rule in place of a file of them."""
 _FORMATS = ("text", "logfmt", "json")
@@ -139,6 +137,11 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
     add("--namespace", metavar="NS", help='for rules to "" [$DEFAULT_NAMESPACE]')
     add("--force", action="store_true", help="push even what is there")
+    add("--all-tags", action="store_true", help="copy REPOSITORY: every tag [latest]")
+    add("--insecure", action="store_true", help="copy: plain HTTP, any certificate")
+    login = "copy: USER:- (password on standard input), USER:$NAME"
+    add("--src-creds", type=values.login, metavar="LOGIN", help=login)
+    add("--dest-creds", type=values.login, metavar="LOGIN", help="likewise, for the destinations")
     add("--dry-run", action="store_true", help="the same as the verb plan")
     add("--deep", action="store_true", help="verify: read and hash all that is there")
 
@@ -247,15 +250,19 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         SystemExit: --help and --version have been answered.
     """
     parser = build_parser()
-    found, unknown = parser.parse_known_intermixed_args(_switches(arguments))
+    tidied = values.tidied(arguments)
+    found, unknown = parser.parse_known_intermixed_args(tidied)
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no public list
-        raise UsageError(f"there is no flag {unknown[0]}{flag_values.meant(unknown[0].split('=')[0], known)}")
+        name = unknown[0].partition("=")[0]  # its value may be a password
+        raise UsageError(f"there is no flag {name}{flag_values.meant(name, known)}")
     verb, words = _verb(found.words)
     verb = "plan" if found.dry_run and verb in ("sync", "copy") else verb
-    _refuse(verb, parser, arguments)
+    _refuse(verb, parser, tidied)
     values = vars(found) | {"verb": verb, "words": words}
-    values["arguments"] = tuple(arguments)
+    if not words:
+        _refuse_without_words(found)
+    values["arguments"] = values.without_secrets(arguments)
     values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
     values["success_format"] = found.success_format or flag_values.format_by_name(found.success_file)
     values["registry"] = _given(found.registry, environ.get("DEFAULT_REGISTRY"))
@@ -273,18 +280,20 @@ def _progress(variable: str) -> str:
     return variable or "auto"
 
 
-def _switches(arguments: Sequence[str]) -> list[str]:
-    """Rewrite `--force=true` and `--force=false`, which argparse refuses and Go's flags accept."""
-    kept = []
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not (equals and name in _SWITCHES):
-            kept.append(argument)
-        elif value.lower() in _TRUE:
-            kept.append(name)
-        elif value.lower() not in _FALSE:
-            raise UsageError(f"{argument}: write {name}=true or {name}=false")
-    return kept
+def _refuse_without_words(found: argparse.Namespace) -> None:
+    """Refuse flags of a rule given in words where the rules stand in a file.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name in ("all_tags", "insecure", "src_creds", "dest_creds"):
+        if getattr(found, name):
+            where = (
+                "a file of rules means every tag anyway"
+                if name == "all_tags"
+                else "write it into --auth FILE"
+            )
+            raise UsageError(f"--{name.replace('_', '-')} goes with copy SOURCE DESTINATION; {where}")
 
 
 def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:

@@ -7,14 +7,89 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.config.variables import sole_variable
+from pipeline.errors import UsageError
+from pipeline.settings import GivenLogin
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _DIGITS = 18
 """Of a number: more are a slip of the hand, and Python refuses thousands of them in its own words."""
 _LONGEST = 10_000 * 3600.0
 """Seconds, more than a year: what the kernel waits for has a bound somewhere above it."""
 _FILES = (".json", ".yaml", ".yml")
+_TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
+_SWITCHES = frozenset({"--force", "--quiet", "--json", "--dry-run", "--deep", "--insecure", "--all-tags"})
+_INPUT = "-"
+"""In place of a password: it comes on standard input."""
+_LOGINS = frozenset({"--src-creds", "--dest-creds"})
+_OF_THE_ORIGINAL = frozenset(
+    (
+        *("--auth", "--images", "--config", "--log", "--namespace", "--registry", "--os", "--arch"),
+        *("--proc", "-p", "--records", "--retries", "-r"),
+        *("--output-success-images", "--output-images-format"),
+    )
+)
+"""Flags with a value that scripts of the original pass without one, where nothing is set."""
+
+
+def tidied(arguments: Sequence[str]) -> list[str]:
+    """Take out what argparse refuses and the original accepts: empty values, `--force=true`, `--force=false`.
+
+    Raises:
+        UsageError: `--force=perhaps`.
+    """
+    kept: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if argument == "" and kept and kept[-1] in _OF_THE_ORIGINAL:
+            kept.pop()
+        elif equals and name in _OF_THE_ORIGINAL and not value:
+            continue
+        elif not (equals and name in _SWITCHES):
+            kept.append(argument)
+        elif value.lower() in _TRUE:
+            kept.append(name)
+        elif value.lower() not in _FALSE and not (name == "--force" and not value):
+            raise UsageError(f"{argument}: write {name}=true or {name}=false")
+    return kept
+
+
+def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The command line as it may be kept, logged and printed: a password in it becomes `-`."""
+
+    def hidden(words: Iterator[str]) -> Iterator[str]:
+        for word in words:
+            name, equals, value = word.partition("=")
+            if name in _LOGINS and equals:
+                yield f"{name}={_without_secret(value)}"
+            else:
+                yield word
+                if name in _LOGINS:
+                    yield from (_without_secret(value) for value in (next(words, None),) if value is not None)
+
+    return tuple(hidden(iter(arguments)))
+
+
+def _without_secret(text: str) -> str:
+    user, _, password = text.partition(":")
+    return text if sole_variable(password) else f"{user}:{_INPUT}"
+
+
+def login(text: str) -> GivenLogin:
+    """`USER:-`, `USER:$NAME`, `USER:TEXT`; the text is never shown."""
+    user, _, password = text.partition(":")
+    if not (user and password):
+        raise ArgumentTypeError("write USER:- (the password comes on standard input) or USER:$NAME")
+    name = sole_variable(password)
+    if name:
+        return GivenLogin(username=user, variable=name)
+    return (
+        GivenLogin(username=user, from_input=True)
+        if password == _INPUT
+        else GivenLogin(username=user, password=password)
+    )
 
 
 def path(text: str) -> Path:

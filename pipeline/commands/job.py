@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.credentials import Keyring, read_credentials
 from pipeline.config.files import choose_files, rules_ignored
+from pipeline.config.given import given_credentials
 from pipeline.config.legacy import read_legacy
 from pipeline.config.rules import BadRule, RulesFile, make_defaults, read_rules, rule_from_words
 from pipeline.errors import RuleError, UsageError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.config.files import Files
+    from pipeline.model.reference import Repository
     from pipeline.settings import Aim
 
 _FAILED_FILE = "failed.yaml"
@@ -65,6 +67,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
     if options.verb in _AIMS:
         settings = _surveying(settings, _AIMS[options.verb], deep=options.deep)
     keyring, rules, warnings, has_rules_file = _read_files(options, environ)
+    keyring.require(_repositories(rules))
     return Job(
         keyring=keyring,
         rules=rules,
@@ -112,14 +115,26 @@ def _read_files(
             warnings += (rules_ignored(rules.path, options.verb),)
         source, *destinations = options.words
         try:
-            rule = rule_from_words(source, destinations, defaults=defaults, environ=environ)
+            rule = rule_from_words(
+                source, destinations, defaults=defaults, environ=environ, all_tags=options.all_tags
+            )
         except RuleError as error:
             raise UsageError(f"{options.verb} {' '.join(options.words)}: {error}") from error
+        given, shown = given_credentials(rule, options, environ)
+        keyring, warnings = keyring.lend(given), (*warnings, *shown)
         rules = RulesFile(path="", rules=(rule,), bad=())
     elif files.images is not None:
         rules = read_rules(files.images, defaults=defaults, environ=environ)
         warnings += rules.warnings
     return keyring, rules, warnings, not options.words and files.config is None
+
+
+def _repositories(rules: RulesFile) -> Iterator[Repository]:
+    """Every repository that a rule names, each once."""
+    named = (
+        each for rule in rules.rules for each in (rule.source, *(aim.repository for aim in rule.targets))
+    )
+    return iter(dict.fromkeys(named))
 
 
 def own_failed_file(options: Options) -> Path:

@@ -13,15 +13,15 @@ from pipeline.config import nodes
 from pipeline.config.docker import read_logins
 from pipeline.config.helpers import Helpers
 from pipeline.config.keys import matching_keys, split_key
-from pipeline.config.nodes import is_null, warn_of_duplicate
+from pipeline.config.nodes import is_null, warn_of_duplicate, warn_of_unknown
 from pipeline.config.text import read_document
 from pipeline.config.variables import expand, sole_variable
-from pipeline.errors import RuleError
+from pipeline.errors import FileError, LoginError, RuleError
 from pipeline.log import Event
 from pipeline.model.credential import Credential
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from pipeline.config.docker import Login
@@ -31,7 +31,24 @@ if TYPE_CHECKING:
 
 _SHAPE = "write registry: {username: ..., password: ..., insecure: false}"
 _NONE = Credential(origin="none")
+_NOBODY: Mapping[Repository, Credential] = {}
 _GOOGLE = ("gcr.io", "pkg.dev")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flaw:
+    """Why an entry is of no use, which matters to who needs it: one file may serve many jobs."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    hint: str
+
+    @property
+    def error(self) -> FileError:
+        """The error of who needs the entry."""
+        return FileError(self.path, self.message, line=self.line, column=self.column, hint=self.hint)
 
 
 class Keyring:
@@ -40,34 +57,67 @@ class Keyring:
     Pickled with its secrets, without what helper programs have answered; find() is safe on many threads.
     """
 
-    def __init__(self, keys: dict[Key, Credential], logins: tuple[Login, ...] = ()) -> None:
-        """Answer from `keys`, then from `logins` in their order."""
-        self._keys, self._logins = keys, logins
+    def __init__(
+        self,
+        keys: Mapping[Key, Credential | Flaw],
+        logins: tuple[Login, ...] = (),
+        given: Mapping[Repository, Credential] = _NOBODY,
+    ) -> None:
+        """Answer from `given`, for just these repositories, from `keys`, from `logins`, each in its turn."""
+        self._keys, self._logins, self._given = keys, logins, given
         self._helpers = Helpers()
 
-    def __reduce__(self) -> tuple[type[Keyring], tuple[dict[Key, Credential], tuple[Login, ...]]]:
+    def __reduce__(self) -> tuple[type[Keyring], tuple[object, ...]]:
         """What a worker is sent."""
-        return Keyring, (self._keys, self._logins)
+        return Keyring, (self._keys, self._logins, self._given)
+
+    def lend(self, given: Mapping[Repository, Credential]) -> Keyring:
+        """The same keyring, with what the command line gives for some repositories beside it."""
+        return Keyring(self._keys, self._logins, given)
 
     def find(self, repository: Repository) -> Credential:
         """The credential of the longest key that is a whole-segment prefix of `repository`; never None.
 
+        An entry without a login, which is often there for `insecure` alone, leaves that to the login files.
+
         Raises:
-            LoginError: a helper program is missing, fails, or does not answer.
+            LoginError: the entry is of no use, or a helper program is missing, fails, or does not answer.
         """
-        for key in matching_keys(repository):
-            credential = self._keys.get(key)
-            if credential is not None:
-                return credential
+        entry = self._entry(repository)
+        if isinstance(entry, Flaw):
+            raise LoginError(str(entry.error), passes=False)
+        if not entry.anonymous:
+            return entry
         for login in self._logins:
             credential = login.find(repository, self._helpers)
             if credential is not None:
-                return credential
-        return _NONE
+                return replace(credential, insecure=entry.insecure)
+        return entry
+
+    def require(self, repositories: Iterable[Repository]) -> None:
+        """Make sure that the entries of these repositories are of use; others may wait for other jobs.
+
+        Raises:
+            FileError: one is not.
+        """
+        for repository in repositories:
+            entry = self._entry(repository)
+            if isinstance(entry, Flaw):
+                raise entry.error
+
+    def _entry(self, repository: Repository) -> Credential | Flaw:
+        """What the command line gives, else what the longest key has that matches."""
+        given = self._given.get(repository, _NONE)
+        found = (self._keys[key] for key in matching_keys(repository) if key in self._keys)
+        entry = next(found, _NONE)
+        if isinstance(entry, Flaw):
+            return entry if given.anonymous else given
+        chosen = entry if given.anonymous else given
+        return replace(chosen, insecure=given.insecure or entry.insecure)
 
     def forget(self, credential: Credential) -> None:
         """A registry says that the credential has run out: a helper program that gave it is asked again."""
-        self._helpers.forget(credential)
+        self._helpers.forget(replace(credential, insecure=False))
 
 
 def read_credentials(
@@ -81,7 +131,7 @@ def read_credentials(
         The keyring, and warnings.
 
     Raises:
-        FileError: the file cannot be read or parsed, has the wrong shape, or needs an unset variable.
+        FileError: the file cannot be read or parsed, or has the wrong shape.
     """
     if path is None:
         return keyring_of(None, None, environ=environ)
@@ -99,14 +149,14 @@ def keyring_of(
     """The keyring of what `node` of `document` maps; None: there is no such map.
 
     Raises:
-        FileError: it has the wrong shape, or needs an unset variable.
+        FileError: it has the wrong shape.
     """
     logins, warnings = read_logins(environ)
     if document is None or node is None:
         message = "no credentials file: docker's logins are used where there are any, else none"
         missing = Event(name="config.no_credentials", message=message, level="warning")
         return Keyring({}, logins), (missing, *warnings)
-    found: dict[Key, tuple[Scalar, Credential]] = {}
+    found: dict[Key, tuple[Scalar, Credential | Flaw]] = {}
     mapping = document.mapping(node, "the credentials", hint=_SHAPE)
     for key, value in mapping.entries:
         try:
@@ -117,7 +167,7 @@ def keyring_of(
         if place in found:
             first = found[place][0].line
             warnings.append(warn_of_duplicate(document.path, key.text, line=key.line, first_line=first))
-        found[place] = key, _Entry(document, key, environ).read(value, registry=place[0])
+        found[place] = key, _Entry(document, key, environ, warnings).read(value, registry=place[0])
     return Keyring({place: credential for place, (_, credential) in found.items()}, logins), tuple(warnings)
 
 
@@ -128,35 +178,53 @@ class _Entry:
     document: Document
     key: Scalar
     environ: Mapping[str, str]
+    warnings: list[Event]
 
-    def read(self, value: Node, *, registry: str) -> Credential:
+    def read(self, value: Node, *, registry: str) -> Credential | Flaw:
         """The credential of the entry; a list of one is what the original's README shows."""
         if isinstance(value, nodes.Sequence):
             if len(value.items) != 1:
                 message = f"the value of {self.key.text!r} must be one map, not a list of {len(value.items)}"
                 raise self.document.error(value, message, hint=_SHAPE)
             value = value.items[0]
-        mapping = self.document.mapping(value, f"the value of {self.key.text!r}", hint=_SHAPE)
         credential = Credential(origin=f"{self.document.path} key {self.key.text}")
-        for field, word in mapping.entries:
+        if is_null(value):
+            return credential
+        mapping = self.document.mapping(value, f"the value of {self.key.text!r}", hint=_SHAPE)
+        fields, doubled = self.document.fields(mapping)
+        self.warnings.extend(doubled)
+        words = {"username": "", "password": ""}
+        for name, (field, word) in fields.items():
             what = f"{field.text} of {self.key.text!r}"
-            match field.text:
-                case "username":
-                    credential = replace(credential, username=self._secret(word, what))
-                case "password":
-                    credential = replace(credential, password=self._secret(word, what))
-                case "insecure":
-                    credential = replace(credential, insecure=self.document.flag(word, what))
-                case _:
-                    message = f"{self.key.text!r} has the unknown field {field.text!r}"
-                    raise self.document.error(
-                        field, message, hint="the fields are username, password, insecure"
-                    )
+            if name == "insecure":
+                credential = replace(credential, insecure=self.document.flag(word, what))
+            elif name in words:
+                secret = self._secret(word, what)
+                if isinstance(secret, Flaw):
+                    return secret
+                words[name] = secret
+            else:
+                hint = f"the fields of {self.key.text!r} are username, password, insecure"
+                self.warnings.append(
+                    warn_of_unknown(self.document.path, field.text, line=field.line, hint=hint)
+                )
+        credential = replace(credential, username=words["username"], password=words["password"])
+        return self._login(credential, registry)
+
+    def _login(self, credential: Credential, registry: str) -> Credential | Flaw:
+        """The credential, unless one half of its login is missing."""
+        if bool(credential.username) != bool(credential.password):
+            given, lacking = ("username", "password") if credential.username else ("password", "username")
+            message = f"{self.key.text!r} has a {given} and no {lacking}"
+            return self._flaw(self.key, message, hint=f"add the {lacking}, or leave both to docker login")
         if credential.username == "_oauth2_" and _is_google(registry):
             return replace(credential, username="_json_key_base64")
         return credential
 
-    def _secret(self, node: Node, what: str) -> str:
+    def _flaw(self, node: Node, message: str, *, hint: str) -> Flaw:
+        return Flaw(path=self.document.path, line=node.line, column=node.column, message=message, hint=hint)
+
+    def _secret(self, node: Node, what: str) -> str | Flaw:
         """A username or password, its variables replaced; never shown."""
         if is_null(node):
             return ""
@@ -164,13 +232,12 @@ class _Entry:
         name = sole_variable(word)
         if name and name not in self.environ:
             hint = f"set {name}; a text that only looks like a variable is written with $$"
-            raise self.document.error(node, f"{what} is the variable {name}, which is not set", hint=hint)
+            return self._flaw(node, f"{what} is the variable {name}, which is not set", hint=hint)
         expanded, _ = expand(word, self.environ)
         try:
             expanded.encode()
         except UnicodeEncodeError:
-            message = f"{what} has a variable that is not UTF-8"
-            raise self.document.error(node, message, hint="set it to text") from None
+            return self._flaw(node, f"{what} has a variable that is not UTF-8", hint="set it to text")
         return expanded
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from pipeline.errors import UsageError
 from pipeline.log import Event
 
+_ENDINGS = (".json", ".yaml", ".yml")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
@@ -30,34 +32,34 @@ def choose_files(
 ) -> Files:
     """Choose from what --auth, --images and --config name and from what `directory` holds.
 
+    There auth and images are looked for as .json, .yaml and .yml, config as .json.
+
     Args:
         auth: the credentials file; None: not named. Likewise the next two.
         images: the rules file.
         config: the single file with both; it wins over the others.
         rules_needed: whether no rules file at all is an error.
-        directory: where auth.json, images.json and config.json are looked for.
+        directory: where files are looked for that are not named.
 
     Raises:
-        UsageError: a rules file is needed and there is none.
+        UsageError: a rules file is needed and there is none, or there are two and nothing says which.
     """
     named = auth is not None or images is not None
-    if config is None and not named:
-        config = _existing(directory / "config.json")
-        images = _existing(directory / "images.json")
+    ignored = [path for path in (auth, images) if path is not None]
+    if config is None and not named and (directory / "config.json").exists():
+        config = directory / "config.json"
+        ignored = _there(directory, "images") if rules_needed else []
     if config is not None:
-        ignored = [path for path in (auth, images) if path is not None]
-        return Files(config=config, warnings=tuple(_ignored(path, config) for path in ignored))
-    auth = auth or _existing(directory / "auth.json")
-    images = images or _existing(directory / "images.json")
+        reason = f"{config} holds both rules and credentials and wins"
+        return Files(config=config, warnings=tuple(_ignored(path, reason) for path in ignored))
+    warnings: list[Event] = []
+    auth = auth or _found(directory, "auth", warnings)
     if images is None and rules_needed:
-        others = [
-            path.name for path in (directory / "images.yaml", directory / "images.yml") if path.exists()
-        ]
-        hint = (
-            f"name it: --images {others[0]}" if others else "--images FILE, or images.json in this directory"
-        )
-        raise UsageError(f"no rules file: nothing says what to copy ({hint})")
-    return Files(auth=auth, images=images)
+        images = _found(directory, "images", warnings)
+        if images is None:
+            hint = "--images FILE, or images.json or images.yaml in this directory"
+            raise UsageError(f"no rules file: nothing says what to copy ({hint})")
+    return Files(auth=auth, images=images, warnings=tuple(warnings))
 
 
 def rules_ignored(path: str, verb: str) -> Event:
@@ -70,14 +72,26 @@ def rules_ignored(path: str, verb: str) -> Event:
     )
 
 
-def _existing(path: Path) -> Path | None:
-    return path if path.exists() else None
+def _there(directory: Path, stem: str) -> list[Path]:
+    return [path for ending in _ENDINGS if (path := directory / f"{stem}{ending}").exists()]
 
 
-def _ignored(path: Path, config: Path) -> Event:
+def _found(directory: Path, stem: str, warnings: list[Event]) -> Path | None:
+    """The file of that name; .json goes before the others, with a warning that names them."""
+    there = _there(directory, stem)
+    if not there:
+        return None
+    first, *others = there
+    if others and first.suffix != ".json":
+        raise UsageError(f"both {first} and {others[0]} are here; name one of them: --{stem} {first}")
+    warnings += [_ignored(path, f"{first} is here too and wins; --{stem} names another") for path in others]
+    return first
+
+
+def _ignored(path: Path, reason: str) -> Event:
     return Event(
         name="config.file_ignored",
-        message=f"{path} is not read: {config} holds both rules and credentials and wins",
+        message=f"{path} is not read: {reason}",
         level="warning",
         fields={"file.path": str(path)},
     )

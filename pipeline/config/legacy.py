@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.credentials import keyring_of
 from pipeline.config.nodes import Mapping as MappingNode
-from pipeline.config.nodes import is_null
+from pipeline.config.nodes import is_null, warn_of_unknown
 from pipeline.config.rules import rules_of
 from pipeline.config.text import read_document
-from pipeline.log import Event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from pipeline.config.credentials import Keyring
-    from pipeline.config.nodes import Document, Node
+    from pipeline.config.nodes import Node
     from pipeline.config.rules import Defaults, RulesFile
+    from pipeline.log import Event
 
 _SHAPE = "write auth: {...} and images: {...}"
 
@@ -39,24 +39,17 @@ def read_legacy(
     document = read_document(path)
     parts: dict[str, Node] = {}
     warnings = list(document.warnings)
-    entries = document.mapping(document.root, "the file", hint=_SHAPE).entries
-    for key, value in entries:
-        if key.text in {"auth", "images"}:
-            parts[key.text] = MappingNode(value.line, value.column, ()) if is_null(value) else value
+    fields, doubled = document.fields(document.mapping(document.root, "the file", hint=_SHAPE))
+    warnings += doubled
+    for name, (key, value) in fields.items():
+        if name in {"auth", "images"}:
+            parts[name] = MappingNode(value.line, value.column, ()) if is_null(value) else value
         else:
-            warnings.append(_unknown(document, key.text, key.line))
-    if entries and "images" not in parts:
+            hint = "the file's keys are auth and images"
+            warnings.append(warn_of_unknown(document.path, key.text, line=key.line, hint=hint))
+    if fields and "images" not in parts:
         raise document.error(document.root, "the key images is missing", hint=_SHAPE)
     keyring, more = keyring_of(document, parts.get("auth"), environ=environ)
     images = parts.get("images", document.root)
     rules = rules_of(document, images, defaults=defaults, environ=environ)
     return keyring, rules, (*warnings, *more)
-
-
-def _unknown(document: Document, key: str, line: int) -> Event:
-    return Event(
-        name="config.unknown_key",
-        message=f"{document.path}:{line}: the key {key!r} is not read; the file's keys are auth and images",
-        level="warning",
-        fields={"file.path": document.path, "key": key, "line": line},
-    )

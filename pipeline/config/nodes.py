@@ -14,7 +14,7 @@ from pipeline.errors import FileError
 from pipeline.log import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 ScalarKind = Literal["text", "plain", "number", "boolean", "null"]
 """text: in quotes; plain: an unquoted word of YAML, which may be meant as text or as a boolean."""
@@ -83,6 +83,18 @@ class Document:
             return node
         raise self.error(node, f"{what} must be a map, not {describe(node)}", hint=hint)
 
+    def fields(self, mapping: Mapping) -> tuple[dict[str, tuple[Scalar, Node]], list[Event]]:
+        """The pairs of a map whose keys are names of ours, by name.
+
+        Existing files were read by Go, which takes names in JSON in any letter case, in YAML not.
+
+        Returns:
+            The pairs, and a warning for each one that is lost to a later one of the same name.
+        """
+        name = str.casefold if self.path.lower().endswith(".json") else str
+        pairs, warnings = unite(self.path, mapping.entries, name=name)
+        return {name(key.text): (key, value) for key, value in pairs}, warnings
+
     def text(self, node: Node, what: str, *, hint: str) -> Scalar:
         """`node` as a string, or an unquoted word of YAML.
 
@@ -124,9 +136,14 @@ def describe(node: Node) -> str:
 
 
 def unite(
-    path: str, pairs: Iterable[tuple[Scalar, Node]]
+    path: str, pairs: Iterable[tuple[Scalar, Node]], *, name: Callable[[str], str] = str
 ) -> tuple[tuple[tuple[Scalar, Node], ...], list[Event]]:
     """Keep the last pair of every key.
+
+    Args:
+        path: the file.
+        pairs: keys with their values.
+        name: what two keys have in common that are the same.
 
     Returns:
         The pairs, and a warning for each one that is lost.
@@ -134,10 +151,10 @@ def unite(
     kept: dict[str, tuple[Scalar, Node]] = {}
     warnings = []
     for key, value in pairs:
-        earlier = kept.pop(key.text, None)
+        earlier = kept.pop(name(key.text), None)
         if earlier is not None:
             warnings.append(warn_of_duplicate(path, key.text, line=key.line, first_line=earlier[0].line))
-        kept[key.text] = (key, value)
+        kept[name(key.text)] = (key, value)
     return tuple(kept.values()), warnings
 
 
@@ -148,4 +165,14 @@ def warn_of_duplicate(path: str, key: str, *, line: int, first_line: int) -> Eve
         message=f"{path}:{line}: the key {key!r} stands on line {first_line} already; the last one counts",
         level="warning",
         fields={"file.path": path, "key": key, "line": line, "first_line": first_line},
+    )
+
+
+def warn_of_unknown(path: str, key: str, *, line: int, hint: str) -> Event:
+    """The warning that nothing is made of a key."""
+    return Event(
+        name="config.unknown_key",
+        message=f"{path}:{line}: the key {key!r} is not read; {hint}",
+        level="warning",
+        fields={"file.path": path, "key": key, "line": line},
     )

@@ -25,24 +25,20 @@ _SCHEMES = ("https://", "http://", "docker://", "oci://")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """Where a rule with an empty destination goes; both are set, or neither."""
+    """Where a rule with an empty destination goes; one without the other leads nowhere."""
 
     registry: str
     namespace: str
 
 
 def make_defaults(registry: str, namespace: str) -> Defaults:
-    """Check the default registry and namespace; both empty: there are none.
+    """Check the default registry and namespace; either may be empty.
 
     Raises:
-        UsageError: one without the other, or they do not make a repository.
+        UsageError: they do not make a repository.
     """
     namespace = namespace.strip("/")
-    if bool(registry) != bool(namespace):
-        given, lacking = ("registry", "namespace") if registry else ("namespace", "registry")
-        hint = f"give --{lacking} (DEFAULT_{lacking.upper()}) too, or neither"
-        raise UsageError(f"a default {given} without a default {lacking} has no meaning ({hint})")
-    if registry:
+    if registry and namespace:
         try:
             sample = parse_repository(f"{registry}/{namespace}/x")
         except RuleError as error:
@@ -121,9 +117,13 @@ def _expand_destination(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _default_repository(source: Repository, defaults: Defaults) -> Repository:
-    if not defaults.registry:
+    if not (defaults.registry or defaults.namespace):
         hint = "write it, or give --registry and --namespace"
         raise RuleError("the destination is empty, and there is no default", hint=hint)
+    if not (defaults.registry and defaults.namespace):
+        lacking = "namespace" if defaults.registry else "registry"
+        hint = f"write it, or give --{lacking} (DEFAULT_{lacking.upper()}) too"
+        raise RuleError(f"the destination is empty, and there is no default {lacking}", hint=hint)
     return parse_repository(f"{defaults.registry}/{defaults.namespace}/{source.path.rpartition('/')[2]}")
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.config import nodes
-from pipeline.config.nodes import Scalar
+from pipeline.config.nodes import Scalar, is_null
 from pipeline.config.rule_text import Defaults, make_defaults, parse_source, parse_target
 from pipeline.config.text import read_document
 from pipeline.errors import RuleError
-from pipeline.model.selection import Rule
+from pipeline.model.selection import AllTags, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,12 +105,20 @@ def rule_from_words(
     *,
     defaults: Defaults,
     environ: Mapping[str, str],
+    all_tags: bool = False,
 ) -> Rule:
     """The rule that the words of a command line make; its line is 0.
+
+    A source without a tag is one image there, `latest`, as docker, skopeo and crane read it.
 
     Raises:
         RuleError: something is wrong with it.
     """
+    is_bare = isinstance(parse_source(source)[1], AllTags)
+    if all_tags and not is_bare:
+        raise RuleError("--all-tags is given, but the source names its tags", hint="leave one of them out")
+    if is_bare and not all_tags:
+        source = f"{source.strip()}:latest"
     words = [Scalar(0, 0, word, "text") for word in (source, *destinations)]
     rule = _build(0, words[0], words[1:], defaults=defaults, environ=environ)
     if isinstance(rule, BadRule):
@@ -119,11 +127,17 @@ def rule_from_words(
 
 
 def _destinations(document: Document, source: Scalar, value: Node) -> list[Scalar]:
-    if isinstance(value, nodes.Sequence):
-        what = f"each destination of {source.text!r}"
-        return [document.text(item, what, hint=_SHAPE) for item in value.items]
+    """The destinations as written; nothing at all, as after `source:`, is the empty one."""
+    items: tuple[Node, ...] = (value,)
     what = f"the destination of {source.text!r}"
-    return [document.text(value, what, hint=f'{_SHAPE}; "" is the default registry')]
+    if isinstance(value, nodes.Sequence):
+        items, what = value.items, f"each destination of {source.text!r}"
+    return [
+        Scalar(item.line, item.column, "", "text")
+        if is_null(item)
+        else document.text(item, what, hint=_SHAPE)
+        for item in items
+    ]
 
 
 def _build(

@@ -34,7 +34,7 @@ def read_yaml(path: str, text: str) -> tuple[Node | None, list[Event]]:
         Its root (None: there is no document), and warnings of duplicate keys and of a second document.
 
     Raises:
-        FileError: the text is no YAML, or has tags, merge keys or aliases that blow up; with line and column.
+        FileError: the text is no YAML, or has tags or aliases that blow up; with line and column.
     """
     try:
         reader = _Reader(path, yaml.parse(text, Loader=_LOADER))
@@ -154,15 +154,32 @@ class _Reader:
         return tuple(items)
 
     def _entries(self, depth: int) -> tuple[tuple[Scalar, Node], ...]:
-        pairs = []
+        pairs, merged = [], []
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._node(event, depth + 1)
             if not isinstance(key, Scalar):
                 hint = "one key, a colon, its value"
                 raise self._error(event, "a key must be text, not a list or a map", hint=hint)
+            value = self._node(next(self._events), depth + 1)
             if key.text == "<<" and key.kind == "plain":
-                raise self._error(event, "the merge key << is not read", hint="write out what it would merge")
-            pairs.append((key, self._node(next(self._events), depth + 1)))
+                merged += self._merged(event, value)
+            else:
+                pairs.append((key, value))
         entries, warnings = unite(self._path, pairs)
         self.warnings += warnings
-        return entries
+        known = {key.text: (key, value) for key, value in entries}
+        for key, value in merged:
+            known.setdefault(key.text, (key, value))
+        return tuple(known.values())
+
+    def _merged(self, event: yaml.Event, value: Node) -> list[tuple[Scalar, Node]]:
+        """What a merge key brings, the pairs that win first (yaml.org/type/merge.html)."""
+        maps = value.items if isinstance(value, Sequence) else (value,)
+        found: list[tuple[Scalar, Node]] = []
+        for each in maps:
+            if not isinstance(each, Mapping):
+                hint = "write <<: *anchor, or <<: [*anchor, ...]"
+                raise self._error(event, "the merge key << takes a map or a list of maps", hint=hint)
+            found += each.entries
+        self._charge(event, len(found))
+        return found

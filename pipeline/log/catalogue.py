@@ -65,6 +65,7 @@ FIELDS: Mapping[str, Field] = {
     "exit_code": Field("the exit code of the command", _WHOLE, "process.exit.code"),
     "failed": Field("images that are not at their destination", _WHOLE),
     "file.path": Field("a file or folder", "text", "file.path"),
+    "flag": Field("a flag of the command line"),
     "final": Field("whether `total` grows no more: all rules have been expanded", _FLAG),
     "first_line": Field("where the key stood first, 1-based", _WHOLE),
     "how": Field("of an image: why it counts as up to date; of a blob: uploaded, mounted, present or left"),
@@ -75,6 +76,7 @@ FIELDS: Mapping[str, Field] = {
     "kind": Field("what there are places for: `request` (short ones) or `body` (blobs)"),
     "limit": Field("requests that may be in flight at the registry", _WHOLE),
     "line": Field("1-based line of a file", _WHOLE),
+    "other_line": Field("line of the other rule that it is about, 1-based", _WHOLE),
     "column": Field("1-based column of a file", _WHOLE),
     "manifests": Field("manifests that the image consists of", _WHOLE),
     "method": Field("of the request", "text", "http.request.method"),
@@ -199,6 +201,9 @@ EVENTS: Mapping[str, EventEntry] = {
     "config.login_unreadable": _entry(
         "a file of docker logins, or an entry of it, cannot be read and is left out", "warning", "file.path"
     ),
+    "config.password_shown": _entry(
+        "a password stands on the command line, where others can read it", "warning", "flag"
+    ),
     "config.no_credentials": _entry("there is no credentials file", "warning"),
     "credentials.chosen": _entry(
         "which credentials open a registry; once for each", "info", "registry", "origin"
@@ -215,6 +220,16 @@ EVENTS: Mapping[str, EventEntry] = {
         "tags of one destination repository differ in case only: they are read back at the end",
         "warning",
         "destination twins",
+    ),
+    "rule.after": _entry(
+        "a rule reads what one above it writes: it begins when all images of that one have ended",
+        "info",
+        "rule line other_line",
+    ),
+    "rule.too_early": _entry(
+        "a rule reads what one below it writes: it takes what is there before",
+        "warning",
+        "rule line other_line",
     ),
     "rule.retry": _entry(
         "a rule's tags could not be listed; it is tried again",

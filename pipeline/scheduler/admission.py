@@ -1,14 +1,13 @@
 """The window: rules become images page by page, and only while there is room for them.
 
-Rules that share a destination repository are expanded one after the other, in file order, so that the rule
-that stands first claims a destination tag. A later pass takes its images from the records, page by page.
+Which rule begins after which is the order's to say (order.py). A later pass takes its images from the
+records, page by page.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -22,14 +21,13 @@ from pipeline.scheduler.image_results import LATER
 from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipeline.model.facts import ImageRow
     from pipeline.model.messages import TagsListed
     from pipeline.scheduler.case_variants import CaseVariants
     from pipeline.scheduler.counts import Counts
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.images import Images
+    from pipeline.scheduler.order import Order
     from pipeline.scheduler.shared_state import SharedState
     from pipeline.settings import Limits
 
@@ -72,7 +70,7 @@ class Admission:
         counts: Counts,
         *,
         case_variants: CaseVariants,
-        rules: Sequence[Rule],
+        order: Order,
         limits: Limits,
     ) -> None:
         """See the module."""
@@ -81,10 +79,9 @@ class Admission:
         self._images = images
         self._counts = counts
         self._limits = limits
-        self._rules = {rule.number: rule for rule in rules}
-        self._blockers, self._dependents = _order(rules)
-        self._startable = [rule.number for rule in rules if not self._blockers[rule.number]]
-        heapify(self._startable)
+        self._rules = order.rules
+        state.events += order.events
+        self._order = order
         self._open: deque[Cursor] = deque()
         self._asking: dict[str, list[Cursor]] = {}
         self._deferred: list[int] = []
@@ -96,12 +93,12 @@ class Admission:
         """By rule number: rules whose tags could not be listed in full."""
         self.may_retry = True
         self._attempt = 1
-        counts.rules = len(rules)
+        counts.rules = len(order.rules)
 
     @property
     def exhausted(self) -> bool:
         """Whether this pass has no more images to give."""
-        return not (self._open or self._startable or self._again or self._mark is not None)
+        return not (self._open or self._order or self._again or self._mark is not None)
 
     @property
     def deferred(self) -> bool:
@@ -111,8 +108,7 @@ class Admission:
     @property
     def unexpanded(self) -> list[int]:
         """Numbers of the rules that have not been expanded to their end, for a run that was stopped."""
-        waiting = [number for number, blockers in self._blockers.items() if blockers]
-        return sorted({*self._startable, *(c.rule.number for c in self._open), *self._deferred, *waiting})
+        return sorted({*self._order.unbegun, *(c.rule.number for c in self._open), *self._deferred})
 
     @property
     def waiting(self) -> int:
@@ -131,8 +127,8 @@ class Admission:
         while self._has_room(held_up):
             if self._admit_again():
                 continue
-            while self._startable and len(self._open) < OPEN_RULES:
-                self._open.append(self._begin(self._rules[heappop(self._startable)]))
+            while self._order and len(self._open) < OPEN_RULES:
+                self._open.append(self._begin(self._order.begin()))
             if not any(self._advance() for _ in range(len(self._open))):
                 return
 
@@ -187,14 +183,17 @@ class Admission:
                         source=str(source),
                     )
                 )
-                self._counts.known += 1
-                opened.append(self._open_image(source, destination, number))
+                opened.append(self._open_new(source, destination, number))
             elif claim.source != str(source) and not self._images.knows(source, destination):
-                self._counts.known += 1
-                image = self._open_image(source, destination, number)
+                image = self._open_new(source, destination, number)
                 self._images.follow(image, f"{claim.source} -> {destination}")
         if opened:
             self._images.look(source, opened)
+
+    def _open_new(self, source: Reference, destination: Reference, number: int) -> Image:
+        self._counts.known += 1
+        self._order.opened(number)
+        return self._open_image(source, destination, number)
 
     def _open_image(self, source: Reference, destination: Reference, number: int) -> Image:
         self._case_variants.note(destination)
@@ -277,7 +276,7 @@ class Admission:
         else:
             self._counts.rules_failed += 1
             self.failed_rules[rule.number] = fault
-            self._release(rule.number)
+            self._order.expanded(rule.number)
 
     def _close(self, cursor: Cursor) -> None:
         """A rule has been expanded to its end."""
@@ -295,13 +294,7 @@ class Admission:
                     stage="expand",
                 )
             )
-        self._release(rule.number)
-
-    def _release(self, number: int) -> None:
-        for dependent in self._dependents[number]:
-            self._blockers[dependent].discard(number)
-            if not self._blockers[dependent]:
-                heappush(self._startable, dependent)
+        self._order.expanded(rule.number)
 
     def next_pass(self, *, may_retry: bool) -> None:
         """Begin a pass over what failed and may succeed: images of the records first, then rules."""
@@ -309,7 +302,7 @@ class Admission:
         self._attempt += 1
         self._mark, self._followers_now = "", False
         for number in self._deferred:
-            heappush(self._startable, number)
+            self._order.again(number)
         self._deferred.clear()
 
     def _admit_again(self) -> bool:
@@ -354,18 +347,3 @@ class Admission:
         """Open nothing any more; what has not been expanded stays named in `unexpanded`."""
         self._again.clear()
         self._mark = None
-
-
-def _order(rules: Sequence[Rule]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
-    """For each rule the rules that go before it, and those that wait for it: by shared destinations."""
-    last: dict[object, int] = {}
-    blockers: dict[int, set[int]] = {rule.number: set() for rule in rules}
-    dependents: dict[int, list[int]] = {rule.number: [] for rule in rules}
-    for rule in rules:
-        for repository in {target.repository for target in rule.targets}:
-            before = last.get(repository)
-            if before is not None and before not in blockers[rule.number]:
-                blockers[rule.number].add(before)
-                dependents[before].append(rule.number)
-            last[repository] = rule.number
-    return blockers, dependents

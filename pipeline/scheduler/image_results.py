@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.model.tree import Plan
     from pipeline.scheduler.counts import Counts
     from pipeline.scheduler.image import Image
+    from pipeline.scheduler.order import Order
     from pipeline.scheduler.shared_state import SharedState
 
 LATER = "after all others"
@@ -56,17 +57,15 @@ class ImageResults:
         desk: the common desk.
         counts: the run's figures.
         platforms: the run's filter; its text is part of a row's key.
-        lines: by rule number, the rule's line in its file.
+        order: the rules, of which some wait for the end of images.
     """
 
-    def __init__(
-        self, state: SharedState, counts: Counts, *, platforms: Filter, lines: Mapping[int, int]
-    ) -> None:
+    def __init__(self, state: SharedState, counts: Counts, *, platforms: Filter, order: Order) -> None:
         """See the class."""
         self._state = state
         self._counts = counts
         self._filter = str(platforms)
-        self._lines = lines
+        self._order = order
         self.may_retry = True
         """Whether another pass follows in which an image may be tried again."""
         self.attempt = 1
@@ -101,6 +100,7 @@ class ImageResults:
             self._say(image, "image.retry", words, level="warning", fields={**about(fault), **tries})
             return
         setattr(self._counts, result, getattr(self._counts, result) + 1)
+        self._order.ended(image.rule)
         name, level, _ = LINES[self._state.aim][result]
         how = image.how if result == "unchanged" else ""
         fields: dict[str, Value] = {"digest": digest or None, "how": how or None, "reason": reason or None}
@@ -151,7 +151,7 @@ class ImageResults:
     def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
         """Two sources for one destination: the rule that stands first wins."""
         first = self._state.facts.claim(str(image.destination))
-        place, other = self._lines.get(image.rule, 0), first.line if first else 0
+        place, other = self._order.rules[image.rule].line, first.line if first else 0
         if first is not None and first.rule == image.rule:
             by = f"the rule of {f'line {place}' if place else 'the command line'} gives it two sources"
         else:

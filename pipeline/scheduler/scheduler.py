@@ -34,6 +34,7 @@ from pipeline.scheduler.case_variants import CaseVariants
 from pipeline.scheduler.counts import Counts
 from pipeline.scheduler.image_results import ImageResults
 from pipeline.scheduler.images import Images
+from pipeline.scheduler.order import Order
 from pipeline.scheduler.previous_results import PreviousResults
 from pipeline.scheduler.shared_state import SharedState
 from pipeline.scheduler.verification import Verification
@@ -78,8 +79,8 @@ class Scheduler:
         self._state.debug, self._state.force = settings.debug, settings.force
         self._queue = self._state.queue
         self._passes_left = settings.retries
-        lines = {rule.number: rule.line for rule in rules}
-        self._results = ImageResults(self._state, self.counts, platforms=platforms, lines=lines)
+        order = Order(rules)
+        self._results = ImageResults(self._state, self.counts, platforms=platforms, order=order)
         images = Verification if settings.aim == "verify" else Images
         self._images = images(self._state, self._results, platforms=platforms, settings=settings)
         self._case_variants = CaseVariants(
@@ -90,7 +91,7 @@ class Scheduler:
             self._images,
             self.counts,
             case_variants=self._case_variants,
-            rules=rules,
+            order=order,
             limits=settings.limits,
         )
         self._backoff = Backoff(self._state, self._images, patience=settings.patience)

@@ -26,8 +26,7 @@ USAGE = [
     (["sync", "please"], "'please' is one word too many"),
     (["copy", "nginx"], "copy needs a source and at least one destination"),
     (["copy", "nginx:/(/", "r.io/nginx"], "is no expression"),
-    (["--registry", "r.io"], "a default registry without a default namespace"),
-    (["--namespace", "ns"], "a default namespace without a default registry"),
+    (["--registry", "r", "--namespace", "ns"], "the default registry 'r' is no registry"),
     (["--os", "linux,"], "--os"),
     (["--arch", ":v8"], "--arch"),
     (["--drain", "soon"], "'soon' is no time"),
@@ -41,9 +40,19 @@ USAGE = [
     (["--report", "no/such/report.html"], "no/such/report.html"),
     (["--report", "."], "it is a folder"),
     (["--progress", "bar"], "bar"),
-    (["--images", ""], "argument --images: it is empty"),
-    (["--records="], "argument --records: it is empty"),
-    (["--auth", ""], "argument --auth: it is empty"),
+    (["--report", ""], "argument --report: it is empty"),
+    (["--metrics-file="], "argument --metrics-file: it is empty"),
+    (["--all-tags"], "--all-tags goes with copy SOURCE DESTINATION; a file of rules means every tag"),
+    (["--insecure"], "--insecure goes with copy SOURCE DESTINATION; write it into --auth FILE"),
+    (["--src-creds", "bot:hunter2"], "--src-creds goes with copy SOURCE DESTINATION"),
+    (["copy", "a/b:1", "c/d", "--all-tags"], "--all-tags is given, but the source names its tags"),
+    (["copy", "a/b:1", "c/d", "--src-creds", "bot"], "argument --src-creds: write USER:-"),
+    (["copy", "a/b:1", "c/d", "--dest-creds=:hunter2"], "argument --dest-creds: write USER:-"),
+    (["copy", "a/b:1", "c/d", "--src-cred=bot:hunter2"], "there is no flag --src-cred; did you mean"),
+    (["copy", "a/b:1", "c/d", "--dest-creds", "bot:$NOWHERE"], "the variable NOWHERE is not set or empty"),
+    (["copy", "a/b:1", "c/d", "--src-creds=a:-", "--dest-creds=b:-"], "cannot both read standard input"),
+    (["copy", "a/b:1", "c/d", "--src-creds=a:-"], "standard input holds no password"),
+    (["copy", "a/b:1", "a/b:2", "--src-creds=a:x", "--dest-creds=b:x"], "give it one login"),
     (["--report", "report.txt"], "its name ends in .html"),
     (["sync", "images.yaml"], "did you mean --images images.yaml?"),
     (["sync", "nginx:1", "r.io/nginx"], "did you mean copy nginx:1 r.io/nginx?"),
@@ -72,6 +81,7 @@ def test_flags(command: Command, arguments: list[str], words: str) -> None:
 
     assert (result.code, len(result.text.splitlines())) == (2, 1), result.text
     assert words in result.text
+    assert "hunter2" not in result.text
     assert not (command.folder / "records").exists()
 
 
@@ -83,9 +93,10 @@ FILES = [
     ("images.json", "[]", "images.json:1"),
     ("images.yaml", "a/b:1: &x [*x]", "images.yaml:1"),
     ("images.yaml", "a/b:1: !!python/object:os.system x", "images.yaml:1"),
-    ("images.yaml", "<<: {a/b: c/d}", "images.yaml:1"),
+    ("images.yaml", "<<: a/b", "images.yaml:1"),
     ("images.yaml", "a: b: c", "images.yaml:1"),
-    ("auth.json", '{"r.io": {"user": "x"}}', "auth.json:1:11"),
+    ("auth.json", '{"r.io": {"username": ["x"]}}', "auth.json:1:23"),
+    ("auth.json", '{"r.io": {"username": "x"}}', "auth.json:1:2: 'r.io' has a username and no password"),
     ("auth.json", '{"r.io": "secret-word"}', "auth.json:1:10"),
     ("auth.yaml", "r.io: {username: u, password: $UNSET_VARIABLE}", "UNSET_VARIABLE"),
     ("config.json", '{"auth": {}}', "images"),
@@ -95,7 +106,7 @@ FILES = [
 @pytest.mark.parametrize(("name", "text", "words"), FILES)
 def test_files(command: Command, name: str, text: str, words: str) -> None:
     """A wrong file is named in one line, with the place in it, and a value that may be a secret is not."""
-    command.rules({})
+    command.rules({"a/b:1": "r.io/b"})
     path = command.write(name, text)
     flag = f"--{path.stem}"
 
@@ -140,12 +151,10 @@ def test_nothing_to_do(command: Command, text: str) -> None:
 
 def test_no_rules_file(command: Command) -> None:
     """Without any rules file the error says how to name one."""
-    command.write("images.yaml", "{}")
-
     result = command.run()
 
     assert (result.code, len(result.text.splitlines())) == (2, 1)
-    assert "--images images.yaml" in result.text
+    assert "images.json or images.yaml" in result.text
 
 
 def test_duplicate_keys(command: Command, scripted: Scripted) -> None:

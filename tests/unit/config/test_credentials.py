@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.credentials import Keyring, read_credentials
 from pipeline.config.keys import split_key
-from pipeline.errors import FileError
+from pipeline.errors import FileError, SyncError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import parse_repository
 from tests.unit.config.words import write
@@ -177,9 +177,12 @@ def test_variables_are_replaced_where_they_are_set(tmp_path: Path, written: str,
 @pytest.mark.parametrize("written", ["$NOT_SET", "${NOT_SET}"])
 @pytest.mark.parametrize("field", ["username", "password"])
 def test_a_value_that_is_one_unset_variable_is_an_error(tmp_path: Path, written: str, field: str) -> None:
-    """A value that is nothing but one unset variable fails the file, and the error names the variable."""
+    """A value that is nothing but one unset variable fails who needs it, and the error names the variable."""
+    keyring, _ = read(tmp_path, {"quay.io": user("a") | {field: written}, "ghcr.io": user("b")})
+    keyring.require([parse_repository("ghcr.io/x")])
+
     with pytest.raises(FileError) as caught:
-        read(tmp_path, {"quay.io": {field: written}})
+        keyring.require([parse_repository("quay.io/x")])
 
     expected = f"{field} of 'quay.io' is the variable NOT_SET, which is not set"
     assert expected == caught.value.message
@@ -188,8 +191,22 @@ def test_a_value_that_is_one_unset_variable_is_an_error(tmp_path: Path, written:
 
 def test_a_variable_of_odd_bytes_is_an_error(tmp_path: Path) -> None:
     """A variable that is no UTF-8 cannot be sent, and is not shown."""
+    keyring, _ = read(tmp_path, {"quay.io": {"password": "$ODD"}}, ODD="hunter\udcff")
+
     with pytest.raises(FileError, match="has a variable that is not UTF-8"):
-        read(tmp_path, {"quay.io": {"password": "$ODD"}}, ODD="hunter\udcff")
+        keyring.require([parse_repository("quay.io/x")])
+
+
+@pytest.mark.parametrize(("field", "lacking"), [("username", "password"), ("password", "username")])
+def test_half_a_login_matters_where_it_is_used(tmp_path: Path, field: str, lacking: str) -> None:
+    """Half a login fails the repositories that it would open, and the error names the missing half."""
+    keyring, _ = read(tmp_path, {"quay.io/team": {field: "hunter2"}})
+    keyring.require([parse_repository("quay.io/other/x")])
+
+    for use in (keyring.find, lambda repository: keyring.require([repository])):
+        with pytest.raises(SyncError, match=f"has a {field} and no {lacking}") as caught:
+            use(parse_repository("quay.io/team/x"))
+        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("registry", ["gcr.io", "eu.gcr.io", "europe-docker.pkg.dev"])
@@ -211,7 +228,6 @@ def test_the_google_user_elsewhere_is_any_user(tmp_path: Path, registry: str) ->
     [
         ("[]", ":1:1: the credentials must be a map, not a list"),
         ('{"quay.io": "x"}', ":1:13: the value of 'quay.io' must be a map, not text (write registry:"),
-        ('{"quay.io": null}', ":1:13: the value of 'quay.io' must be a map, not nothing"),
         ('{"quay.io": []}', ":1:13: the value of 'quay.io' must be one map, not a list of 0"),
         ('{"quay.io": [{}, {}]}', ":1:13: the value of 'quay.io' must be one map, not a list of 2"),
         ('{"quay.io": [[]]}', ":1:14: the value of 'quay.io' must be a map, not a list"),
@@ -219,10 +235,6 @@ def test_the_google_user_elsewhere_is_any_user(tmp_path: Path, registry: str) ->
         ('{"quay.io": {"username": ["a"]}}', ":1:26: username of 'quay.io' must be text, not a list"),
         ('{"quay.io": {"insecure": "true"}}', ":1:26: insecure of 'quay.io' must be true or false, not text"),
         ('{"quay.io": {"insecure": 1}}', ":1:26: insecure of 'quay.io' must be true or false, not a number"),
-        (
-            '{"quay.io": {\n"pasword": "x"}}',
-            ":2:1: 'quay.io' has the unknown field 'pasword' (the fields are",
-        ),
         ('{"": {}}', ":1:2: the key '' is no registry or namespace"),
         ('{"quay.io/Team": {}}', ":1:2: the key 'quay.io/Team' is no registry or namespace"),
         ('{"quay.io/a:v1": {}}', ":1:2: the key 'quay.io/a:v1' is no registry or namespace"),
@@ -248,7 +260,7 @@ def test_an_error_never_shows_a_value(tmp_path: Path, field: str, value: object)
 
 def test_two_spellings_of_one_key_are_warned_about(tmp_path: Path) -> None:
     """Keys that mean the same place are duplicates: the last one wins, with a warning of both lines."""
-    content = '{"docker.io":\n{"username": "a"},\n"index.docker.io/":\n{"username": "b"}}'
+    content = '{"docker.io":\n{},\n"index.docker.io/":\n{"username": "b", "password": "b"}}'
 
     keyring, (warning,) = read(tmp_path, content)
 
@@ -259,7 +271,9 @@ def test_two_spellings_of_one_key_are_warned_about(tmp_path: Path) -> None:
 
 def test_a_duplicate_field_is_warned_about(tmp_path: Path) -> None:
     """Of two equal fields the last one counts, and the warning shows no value."""
-    keyring, (warning,) = read(tmp_path, '{"quay.io": {"password": "hunter1", "password": "hunter2"}}')
+    keyring, (warning,) = read(
+        tmp_path, '{"quay.io": {"username": "u", "password": "hunter1", "password": "hunter2"}}'
+    )
 
     assert "hunter2" == keyring.find(parse_repository("quay.io/x")).password
     assert "config.duplicate_key" == warning.name
@@ -274,14 +288,72 @@ def test_no_file_is_a_warning(tmp_path: Path) -> None:
     assert Credential(origin="none") == keyring.find(parse_repository("quay.io/x"))
 
 
-def test_an_entry_without_secrets_is_anonymous_on_purpose(tmp_path: Path) -> None:
-    """A key with neither user nor password is an answer: docker's logins are not asked."""
+@pytest.mark.parametrize("login", [{}, {"username": "", "password": ""}])
+def test_an_entry_without_a_login_leaves_it_to_docker(tmp_path: Path, login: dict[str, str]) -> None:
+    """An entry that says no more than `insecure` keeps that, and docker's login is used."""
     write(tmp_path, ".dockercfg", json.dumps({"quay.io": user("docker")}))
 
-    keyring, _ = read(tmp_path, {"quay.io": {"insecure": True}})
+    keyring, _ = read(tmp_path, {"quay.io": {"insecure": True, **login}, "ghcr.io": {"insecure": True}})
 
     credential = keyring.find(parse_repository("quay.io/x"))
-    assert (True, True) == (credential.anonymous, credential.insecure)
+    assert ("docker", True) == (credential.username, credential.insecure)
+    nobody = keyring.find(parse_repository("ghcr.io/x"))
+    assert (True, True) == (nobody.anonymous, nobody.insecure)
+
+
+def test_fields_that_mean_nothing_are_warned_about(tmp_path: Path) -> None:
+    """A field that we do not know is a warning that names the fields that there are."""
+    keyring, (warning,) = read(tmp_path, {"quay.io": user("a") | {"ispublic": ["hunter2"]}})
+
+    assert "a" == keyring.find(parse_repository("quay.io/x")).username
+    assert ("config.unknown_key", "ispublic") == (warning.name, warning.fields["key"])
+    assert "username, password, insecure" in warning.message
+    assert "hunter2" not in warning.message
+
+
+def test_letter_case_of_fields_is_as_in_go(tmp_path: Path) -> None:
+    """In JSON a field may be written in any letter case, and is a duplicate then; in YAML it may not."""
+    entry = '{"quay.io": {"UserName": "a", "PASSWORD": "b", "password": "c", "Insecure": true}}'
+    keyring, (duplicate,) = read(tmp_path, entry)
+    in_yaml, warnings = read_credentials(write(tmp_path, "auth.yaml", entry), environ={"HOME": str(tmp_path)})
+
+    credential = keyring.find(parse_repository("quay.io/x"))
+    assert ("a", "c", True) == (credential.username, credential.password, credential.insecure)
+    assert "config.duplicate_key" == duplicate.name
+    assert ["config.unknown_key"] * 3 == [warning.name for warning in warnings]
+    with pytest.raises(FileError, match="has a password and no username"):
+        in_yaml.require([parse_repository("quay.io/x")])
+
+
+def test_merge_keys_bring_what_an_entry_lacks(tmp_path: Path) -> None:
+    """`<<` brings the fields of other entries; what an entry says itself wins, then the first of a list."""
+    text = (
+        "one.example: &one {username: a, password: b}\n"
+        "two.example: &two {username: c, password: d, insecure: true}\n"
+        "quay.io: {<<: [*one, *two], username: own}\n"
+    )
+
+    keyring, warnings = read_credentials(write(tmp_path, "auth.yaml", text), environ={"HOME": str(tmp_path)})
+
+    credential = keyring.find(parse_repository("quay.io/x"))
+    assert ("own", "b", True) == (credential.username, credential.password, credential.insecure)
+    assert () == warnings
+
+
+def test_what_the_command_line_gives_is_for_its_repositories(tmp_path: Path) -> None:
+    """A login that is lent goes before the file's, for just the repositories named, in a worker too."""
+    keyring, _ = read(tmp_path, {"quay.io": user("file"), "ghcr.io": {"username": "half"}})
+    given = {
+        parse_repository("quay.io/a"): Credential(origin="--src-creds", username="u", password="p"),
+        parse_repository("quay.io/b"): Credential(origin="none", insecure=True),
+        parse_repository("ghcr.io/c"): Credential(origin="--dest-creds", username="u", password="p"),
+    }
+    lent = pickle.loads(pickle.dumps(keyring.lend(given)))
+
+    lent.require(given)
+    credentials = [lent.find(parse_repository(f"quay.io/{name}")) for name in ("a", "b", "a/b")]
+    assert ["u", "file", "file"] == [credential.username for credential in credentials]
+    assert [False, True, False] == [credential.insecure for credential in credentials]
 
 
 def test_a_keyring_is_pickled_and_shows_no_secret(tmp_path: Path) -> None:

@@ -47,12 +47,41 @@ def test_chooses(
 
 
 def test_a_rules_file_is_needed(tmp_path: Path) -> None:
-    """Without any rules file the run is refused, and a file of another ending is pointed out."""
+    """Without any rules file the run is refused."""
     for auth in (None, A):
         with pytest.raises(UsageError, match="no rules file"):
             choose_files(auth=auth, images=None, config=None, directory=tmp_path)
-    (tmp_path / "images.yaml").touch()
-    with pytest.raises(UsageError, match=r"name it: --images images\.yaml"):
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen", "ignored"),
+    [
+        ("images.yaml auth.yml", ("auth.yml", "images.yaml"), []),
+        ("images.yml auth.json", ("auth.json", "images.yml"), []),
+        ("images.json images.yaml images.yml", (None, "images.json"), ["images.yaml", "images.yml"]),
+        ("images.yaml auth.json auth.yml", ("auth.json", "images.yaml"), ["auth.yml"]),
+    ],
+)
+def test_yaml_is_found_like_json(
+    tmp_path: Path, there: str, chosen: tuple[str | None, str], ignored: list[str]
+) -> None:
+    """Files of all three endings are found; .json goes first, with a warning that names the others."""
+    for name in there.split():
+        (tmp_path / name).touch()
+
+    files = choose_files(auth=None, images=None, config=None, directory=tmp_path)
+
+    assert chosen == (files.auth and files.auth.name, files.images and files.images.name)
+    assert [str(tmp_path / name) for name in ignored] == [each.fields["file.path"] for each in files.warnings]
+
+
+@pytest.mark.parametrize("stem", ["images", "auth"])
+def test_yaml_beside_yml_is_refused(tmp_path: Path, stem: str) -> None:
+    """Of two files of YAML nothing says which is meant."""
+    for name in ("images.yaml", f"{stem}.yaml", f"{stem}.yml"):
+        (tmp_path / name).touch()
+
+    with pytest.raises(UsageError, match=f"name one of them: --{stem}"):
         choose_files(auth=None, images=None, config=None, directory=tmp_path)
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config.rule_text import parse_source
 from pipeline.config.rules import Defaults, make_defaults, read_rules, rule_from_words
-from pipeline.errors import FileError, RuleError, UsageError
+from pipeline.errors import FileError, RuleError, SyncError, UsageError
 from pipeline.model.reference import Repository
 from pipeline.model.selection import AllTags, Matching, Named, Rule, Target
 from tests.unit.config.words import attempt, write
@@ -26,8 +27,10 @@ ENVIRON = {"REG": "mirror.example.org", "NS": "team", "EMPTY": ""}
 
 
 def rule(source: str, *destinations: str, defaults: Defaults = NO_DEFAULTS) -> Rule:
-    """The rule that words make."""
-    return rule_from_words(source, destinations, defaults=defaults, environ=ENVIRON)
+    """The rule that words make; a source without a tag means every tag."""
+    found = attempt(lambda: parse_source(source))
+    every = not isinstance(found, SyncError) and isinstance(found[1], AllTags)
+    return rule_from_words(source, destinations, defaults=defaults, environ=ENVIRON, all_tags=every)
 
 
 def read(path: Path, defaults: Defaults = NO_DEFAULTS) -> RulesFile:
@@ -227,11 +230,9 @@ def test_duplicate_rules_are_warned_about(tmp_path: Path) -> None:
         ('"x"', ":1:1: the rules must be a map, not text"),
         ("5", ":1:1: the rules must be a map, not a number"),
         ('{"nginx":\n5}', ":2:1: the destination of 'nginx' must be text, not a number"),
-        ('{"nginx": null}', ":1:11: the destination of 'nginx' must be text, not nothing"),
         ('{"nginx": true}', ":1:11: the destination of 'nginx' must be text, not a boolean"),
         ('{"nginx": {"a": "b"}}', ":1:11: the destination of 'nginx' must be text, not a map"),
         ('{"nginx": ["a", ["b"]]}', ":1:17: each destination of 'nginx' must be text, not a list"),
-        ('{"nginx": ["a", null]}', ":1:17: each destination of 'nginx' must be text, not nothing"),
     ],
 )
 def test_a_file_of_the_wrong_shape_fails_as_a_whole(tmp_path: Path, content: str, words: str) -> None:
@@ -251,18 +252,66 @@ def test_nothing_to_do_is_fine(tmp_path: Path) -> None:
     assert ((), (), ()) == (rules.rules, rules.bad, rules.warnings)
 
 
-def test_defaults_are_both_or_none() -> None:
-    """Registry and namespace work together, slashes around the namespace do not matter."""
+def test_reads_defaults() -> None:
+    """Slashes around the namespace do not matter."""
     assert NO_DEFAULTS == make_defaults("", "")
     assert Defaults(registry="docker.io", namespace="team") == make_defaults("docker.io", "team")
     assert DEFAULTS == make_defaults("mirror.example.org:5000", "/a/b/")
 
 
 @pytest.mark.parametrize(
+    ("registry", "namespace", "lacking"), [("quay.io", "", "namespace"), ("", "team", "registry")]
+)
+def test_half_a_default_fails_the_rules_that_need_it(
+    tmp_path: Path, registry: str, namespace: str, lacking: str
+) -> None:
+    """A default registry without a namespace, or the reverse, fails rules with an empty destination alone."""
+    path = write(tmp_path, "images.yaml", "nginx: ''\nredis: quay.io/x/redis\n")
+
+    found = read(path, make_defaults(registry, namespace))
+
+    assert ["redis"] == [rule.text for rule in found.rules]
+    (bad,) = found.bad
+    assert f"there is no default {lacking}" in bad.reason
+    assert f"DEFAULT_{lacking.upper()}" in bad.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("images.yaml", "k8s.gcr.io/pause:3.7:\nnginx:1: ~\nredis:7: [quay.io/x/redis, ]\nbusybox:1: [null]"),
+        ("images.json", '{"k8s.gcr.io/pause:3.7": null, "nginx:1": "", "busybox:1": [null, "quay.io/b"]}'),
+    ],
+)
+def test_nothing_is_the_empty_destination(tmp_path: Path, name: str, content: str) -> None:
+    """A rule with nothing after its colon goes where the default registry is."""
+    found = read(write(tmp_path, name, content), DEFAULTS)
+
+    assert () == found.bad
+    made = {str(rule.source): str(rule.targets[0].repository) for rule in found.rules}
+    assert "mirror.example.org:5000/a/b/pause" == made["k8s.gcr.io/pause"]
+    assert "mirror.example.org:5000/a/b/nginx" == made["docker.io/library/nginx"]
+    assert "mirror.example.org:5000/a/b/busybox" == made["docker.io/library/busybox"]
+
+
+def test_a_rule_of_words_is_one_image_unless_all_tags_are_asked_for() -> None:
+    """A bare source on the command line is `latest`, as docker reads it; --all-tags wants a bare source."""
+
+    def words(source: str, *, all_tags: bool = False) -> object:
+        return rule_from_words(
+            source, ["quay.io/x"], defaults=NO_DEFAULTS, environ={}, all_tags=all_tags
+        ).selection
+
+    assert Named(names=("latest",)) == words("nginx") == words(" host:5000/nginx ")
+    assert AllTags() == words("nginx", all_tags=True)
+    for source in ("nginx:1", f"nginx@{A}", "nginx:/1/"):
+        with pytest.raises(RuleError, match="--all-tags"):
+            words(source, all_tags=True)
+
+
+@pytest.mark.parametrize(
     ("registry", "namespace", "words"),
     [
-        ("quay.io", "", "give --namespace (DEFAULT_NAMESPACE) too"),
-        ("", "team", "give --registry (DEFAULT_REGISTRY) too"),
         ("quay", "team", "'quay' is no registry"),
         ("quay.io/team", "x", "'quay.io/team' is no registry"),
         ("https://quay.io", "team", "the default registry 'https://quay.io' and namespace 'team'"),
