@@ -140,8 +140,8 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--all-tags", action="store_true", help="copy REPOSITORY: every tag [latest]")
     add("--insecure", action="store_true", help="copy: plain HTTP, any certificate")
     login = "copy: USER:- (password on standard input), USER:$NAME"
-    add("--src-creds", type=values.login, metavar="LOGIN", help=login)
-    add("--dest-creds", type=values.login, metavar="LOGIN", help="likewise, for the destinations")
+    add("--src-creds", type=flag_values.login, metavar="LOGIN", help=login)
+    add("--dest-creds", type=flag_values.login, metavar="LOGIN", help="likewise, for the destinations")
     add("--dry-run", action="store_true", help="the same as the verb plan")
     add("--deep", action="store_true", help="verify: read and hash all that is there")
 
@@ -250,7 +250,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         SystemExit: --help and --version have been answered.
     """
     parser = build_parser()
-    tidied = values.tidied(arguments)
+    tidied = flag_values.tidied(arguments)
     found, unknown = parser.parse_known_intermixed_args(tidied)
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no public list
@@ -262,7 +262,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     values = vars(found) | {"verb": verb, "words": words}
     if not words:
         _refuse_without_words(found)
-    values["arguments"] = values.without_secrets(arguments)
+    values["arguments"] = flag_values.without_secrets(arguments)
     values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
     values["success_format"] = found.success_format or flag_values.format_by_name(found.success_file)
     values["registry"] = _given(found.registry, environ.get("DEFAULT_REGISTRY"))
