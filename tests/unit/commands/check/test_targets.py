@@ -12,7 +12,17 @@ DIGEST = f"sha256:{'0' * 64}"
 def aims(*rules: tuple[str, ...]) -> list[tuple[str, str, str, bool]]:
     """Side, repository, name and whether it is listed, in order."""
     defaults = make_defaults("", "")
-    read = [rule_from_words(words[0], words[1:], defaults=defaults, environ={}) for words in rules]
+    naming = (":", "@")
+    read = [
+        rule_from_words(
+            words[0],
+            words[1:],
+            defaults=defaults,
+            environ={},
+            all_tags=not any(mark in words[0] for mark in naming),
+        )
+        for words in rules
+    ]
     found = targets_by_registry(read)
     return [(a.side, str(a.repository), a.name, a.lists) for held in found.values() for a in held]
 
