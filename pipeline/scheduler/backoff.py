@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.adaptive_limit import LimitFound
     from pipeline.scheduler.images import Images
     from pipeline.scheduler.registry_state import RegistryState
+    from pipeline.scheduler.router import Router
     from pipeline.scheduler.shared_state import SharedState
 
 _UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
@@ -52,15 +53,17 @@ class Backoff:
     """Lets registries or single tasks wait, and says which registries are unavailable.
 
     Args:
-        desk: the common desk.
-        images: open images, whose looks are taken apart so that one destination holds up no other.
+        state: what all parts share.
+        images: open images, whose lookups are taken apart so that one destination holds up no other.
+        router: takes back the tasks that wait.
         patience: seconds after which a registry that lets nothing through is unavailable.
     """
 
-    def __init__(self, state: SharedState, images: Images, *, patience: float) -> None:
+    def __init__(self, state: SharedState, images: Images, router: Router, *, patience: float) -> None:
         """See the class."""
         self._state = state
         self._images = images
+        self._router = router
         self._patience = patience
         self._why: dict[str, Fault] = {}
         """By registry: what it was held for last."""
@@ -142,7 +145,7 @@ class Backoff:
             waited = now - self._rests.setdefault(task.key, now)
             if waited >= self._patience:
                 return _patience_lost(outcome.fault, waited, who="this request")
-            self._images.returned(task)
+            self._router.returned(task)
             delay = outcome.delay if outcome.asked else min(outcome.delay, 1.0 + waited)
             self._state.queue.rest(task, now + delay)
             return None
@@ -179,7 +182,7 @@ class Backoff:
         if isinstance(task, HeadManifests) and task.source and name != task.source.repository.registry:
             self._images.lookups.part(task, name)
         else:
-            self._images.returned(task)
+            self._router.returned(task)
         if begins:
             self._images.lookups.pause(name)
         self._judge(name, registry)
@@ -232,7 +235,7 @@ class Backoff:
 
     def tick(self) -> None:
         """Lose registries that have let nothing through for too long."""
-        for name, registry in list(self._state.queue.cooling(self._state.now)):
+        for name, registry in self._state.queue.cooling(self._state.now):
             self._judge(name, registry)
 
     def _judge(self, name: str, registry: RegistryState) -> None:

@@ -1,4 +1,4 @@
-"""Moving once: a blob crosses the network once per destination registry that mounts, else per repository.
+"""Blobs: each crosses the network once per destination registry that mounts, else per repository.
 
 Per (destination registry, digest) one repository leads; whoever else wants the blob waits, then mounts from
 the leader's. What waits for a blob is named by opaque keys (the manifests that need it).
@@ -13,11 +13,11 @@ from pipeline.log import Event
 from pipeline.model.facts import RepositoryEntered, UnfinishedUpload
 from pipeline.model.messages import CopyBlob, ListTags, UploadCheckpoint
 from pipeline.model.reference import Repository
+from pipeline.scheduler.notices import BlobArrived, BlobFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from pipeline.errors import Fault
     from pipeline.model.manifest import Descriptor
     from pipeline.model.messages import BlobCopied, TaskFailed
     from pipeline.scheduler.shared_state import SharedState
@@ -56,25 +56,11 @@ class BlobPlacement:
 
 
 class Blobs:
-    """The ledger of blobs.
+    """The ledger of blobs; what arrived or failed is told to who needs it."""
 
-    Args:
-        desk: the common desk.
-        on_there: called with (key, blob's digest) when a blob that the key needs is in place.
-        on_failed: called with (key, fault) when it cannot be brought there.
-    """
-
-    def __init__(
-        self,
-        state: SharedState,
-        *,
-        on_there: Callable[[str, str], None],
-        on_failed: Callable[[str, Fault], None],
-    ) -> None:
-        """See the class."""
+    def __init__(self, state: SharedState) -> None:
+        """Nothing is wanted."""
         self._state = state
-        self._on_there = on_there
-        self._on_failed = on_failed
         self._spreads: dict[tuple[str, str], BlobPlacement] = {}
         self._is_new: dict[Repository, bool] = {}
         self._asking: dict[Repository, dict[str, None]] = {}
@@ -168,10 +154,8 @@ class Blobs:
         if outcome.how != "left":
             spread.there.append(task.destination.path)
         self._count_refusal(want, refused=outcome.refused)
-        waiting = list(want.needed_by)
+        self._state.notices.extend(BlobArrived(key, task.blob.digest) for key in want.needed_by)
         self._remove(spread, want)
-        for key in waiting:
-            self._on_there(key, task.blob.digest)
 
     def ask_first(self, task: CopyBlob) -> CopyBlob:
         """The move, asking what is there: it comes back from a worker that may have run on for a while."""
@@ -215,8 +199,7 @@ class Blobs:
         self._start_waiting(spread)
         self._forget_if_idle(task.destination.registry, task.blob.digest)
         for each in lost:
-            for key in list(each.needed_by):
-                self._on_failed(key, outcome.fault)
+            self._state.notices.extend(BlobFailed(key, outcome.fault) for key in each.needed_by)
 
     def exists(self, repository: Repository, *, is_new: bool = False) -> None:
         """Take down whether a destination repository is new in this run; the first word stands."""
@@ -290,7 +273,7 @@ class Blobs:
         registry.refusals += 1
         if waited and not registry.waits_for_mounts:
             self._state.events.append(_mount_refused(want.destination.registry))
-            for (name, _), spread in list(self._spreads.items()):
+            for (name, _), spread in self._spreads.items():
                 if name == want.destination.registry:
                     self._start_waiting(spread)
 
@@ -303,7 +286,7 @@ class Blobs:
         self._forget_if_idle(want.destination.registry, want.blob.digest)
 
     def _start_waiting(self, spread: BlobPlacement) -> None:
-        for want in list(spread.wants.values()):
+        for want in spread.wants.values():
             self._start(spread, want)
 
     def _forget_if_idle(self, registry: str, digest: str) -> None:

@@ -1,4 +1,4 @@
-"""Reading once: a manifest is read once for all open images that want it.
+"""Fetches: a manifest is read once for all open images that want it.
 
 What is held has a bound: beyond it only the image that began to read first reads on, so that it can end and
 let go of what it holds.
@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.scheduler.notices import Fetched, FetchFailed
 from pipeline.settings import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.errors import Fault
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import FetchManifest
@@ -35,27 +34,11 @@ class Fetch:
 
 
 class Fetches:
-    """The ledger of reads.
+    """The ledger of reads; what was read is told to images."""
 
-    Args:
-        desk: the common desk.
-        on_got: called with (image key, task, manifest).
-        on_failed: called with (image key, task, fault).
-        most: bytes of manifests held beyond which only one image reads on.
-    """
-
-    def __init__(
-        self,
-        state: SharedState,
-        *,
-        on_got: Callable[[str, FetchManifest, Manifest], None],
-        on_failed: Callable[[str, FetchManifest, Fault], None],
-        most: int,
-    ) -> None:
-        """See the class."""
+    def __init__(self, state: SharedState, *, most: int) -> None:
+        """Nothing is read; `most`: bytes of manifests held beyond which only one image reads on."""
         self._state = state
-        self._on_got = on_got
-        self._on_failed = on_failed
         self._readings: dict[str, Fetch] = {}
         self._of_image: dict[str, set[str]] = {}
         self._pending: dict[str, int] = {}
@@ -69,7 +52,7 @@ class Fetches:
         """Bytes of the manifests that open images refer to."""
 
     def want(self, image: str, task: FetchManifest) -> Manifest | None:
-        """An image wants a manifest: it is returned where it has been read already, else `on_got` follows."""
+        """An image wants a manifest: it is returned where it has been read already, else told later."""
         reading = self._readings.get(task.key)
         if reading is None:
             reading = self._readings[task.key] = Fetch(task)
@@ -130,10 +113,9 @@ class Fetches:
         reading.manifest = manifest
         self._largest = max(self._largest, len(manifest.content))
         self.bytes_held += len(manifest.content)
-        for image in list(reading.images):
-            if image in reading.images:
-                self._pending[image] -= 1
-                self._on_got(image, task, manifest)
+        for image in reading.images:
+            self._pending[image] -= 1
+            self._state.notices.append(Fetched(image, manifest))
         self._ask()
 
     def failed(self, task: FetchManifest, fault: Fault) -> None:
@@ -142,12 +124,10 @@ class Fetches:
         if reading is None:
             return
         self._forget(task.key)
-        images = list(reading.images)
-        for image in images:
+        for image in reading.images:
             self._pending[image] -= 1
             self._of_image[image].discard(task.key)
-        for image in images:
-            self._on_failed(image, task, fault)
+            self._state.notices.append(FetchFailed(image, task, fault))
         self._ask()
 
     def leave(self, image: str) -> None:

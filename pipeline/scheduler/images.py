@@ -10,32 +10,34 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, ManifestError
 from pipeline.model.facts import HoldingForgotten
-from pipeline.model.messages import (
-    CopyBlob,
-    FetchManifest,
-    HeadManifests,
-    ListTags,
-    ManifestHead,
-    ManifestsHeaded,
-    PushManifest,
-    TaskFailed,
-)
+from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference
 from pipeline.model.tree import Plan, Skip, prune, unread
 from pipeline.scheduler.fetches import Fetches
 from pipeline.scheduler.image import Image
 from pipeline.scheduler.image_results import other_digest, unreadable
 from pipeline.scheduler.lookups import Lookups
-from pipeline.scheduler.manifests import MAX_HEALS, ManifestNeed, Manifests, Presence
+from pipeline.scheduler.manifests import MAX_HEALS, Manifests
 from pipeline.scheduler.merging import TagMerging
+from pipeline.scheduler.notices import (
+    ChildrenUnread,
+    Fetched,
+    FetchFailed,
+    ImageFailed,
+    Looked,
+    ManifestStored,
+    TurnCame,
+)
 from pipeline.scheduler.previous_results import PreviousResults
 
 if TYPE_CHECKING:
     from pipeline.model.facts import Result
     from pipeline.model.manifest import Manifest
-    from pipeline.model.messages import BlobCopied, Cost, Task
+    from pipeline.model.messages import BlobOrigin, Cost, ManifestHead, PushManifest
     from pipeline.model.platform import Filter
     from pipeline.scheduler.image_results import ImageResults
+    from pipeline.scheduler.manifests import ManifestNeed, Presence
+    from pipeline.scheduler.notices import ImageNotice
     from pipeline.scheduler.shared_state import SharedState
     from pipeline.settings import Settings
 
@@ -56,11 +58,9 @@ class Images:
         self._followers: dict[str, list[str]] = {}
         self._merging = TagMerging(state, results)
         most = settings.limits.window_bytes
-        self.fetches = Fetches(state, on_got=self._got, on_failed=self._read_failed, most=most)
-        self.lookups = Lookups(state, on_looked=self._looked, on_failed=self.fail)
-        self.manifests = Manifests(
-            state, on_stored=self._stored, on_failed=self.fail, on_unread=self._read_again
-        )
+        self.fetches = Fetches(state, most=most)
+        self.lookups = Lookups(state)
+        self.manifests = Manifests(state)
 
     def __len__(self) -> int:
         """Open images."""
@@ -105,36 +105,43 @@ class Images:
             image.step = "looking"
             self.lookups.look(image.source, {image.key: None})
         else:
-            self.fail(
-                image.key, self._results.conflict(image, retryable=rival is not None and rival.retryable)
-            )
+            retryable = rival is not None and rival.retryable
+            self._fail(image, self._results.conflict(image, retryable=retryable))
 
-    def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
-        """Both sides of images have answered, or one destination that was asked for a child manifest."""
-        if task.source is None:
-            found = outcome.fault if isinstance(outcome, TaskFailed) else outcome.destinations[0]
-            self.manifests.looked(task.destinations[0], found)
-        else:
-            self.lookups.looked(task, outcome)
-
-    def _looked(self, key: str, source: ManifestHead, there: ManifestHead | Fault | None) -> None:
-        """Stop where nothing changed; else read."""
-        image = self._open.get(key)
+    def learn(self, notice: ImageNotice) -> None:
+        """Take in what concerns one image; one that has ended needs to know nothing."""
+        image = self._open.get(notice.image)
         if image is None:
             return
+        match notice:
+            case ManifestStored():
+                self._stored(image, notice.need)
+            case Fetched():
+                self._fetched(image, notice.manifest)
+            case Looked():
+                self._looked(image, notice.source, notice.found)
+            case FetchFailed():
+                self._fetch_failed(image, notice.task, notice.fault)
+            case ImageFailed():
+                self._fail(image, notice.fault)
+            case TurnCame():
+                self._judge(image)
+
+    def _looked(self, image: Image, source: ManifestHead, there: ManifestHead | Fault | None) -> None:
+        """Stop where nothing changed; else read."""
         image.source_digest = source.digest
         if image.required and image.required != source.digest and not self._filter.active:
-            self.fail(image.key, other_digest(image, source.digest))
+            self._fail(image, other_digest(image, source.digest))
             return
         if image.rival:
             rival = self._previous.rival(image)
             if rival is not None and rival.source_digest == source.digest:
                 self._unchanged(image, "another rule puts the same digest there", rival.destination_digest)
             else:
-                self.fail(image.key, self._results.conflict(image))
+                self._fail(image, self._results.conflict(image))
             return
         if isinstance(there, Fault):
-            self.fail(image.key, there)
+            self._fail(image, there)
             return
         if image.destination == image.source:
             self._unchanged(image, "source and destination are the same", source.digest)
@@ -167,11 +174,8 @@ class Images:
         config = self._filter.active and digest == image.source_digest
         return FetchManifest(repository=image.source.repository, digest=digest, config=config)
 
-    def _got(self, key: str, _task: FetchManifest, manifest: Manifest) -> None:
+    def _fetched(self, image: Image, manifest: Manifest) -> None:
         """A manifest has been read for the image."""
-        image = self._open.get(key)
-        if image is None:
-            return
         if image.step == "comparing":
             self._compare_manifests(image, manifest)
         else:
@@ -189,12 +193,12 @@ class Images:
                     return
                 self._read(image, more)
         except ManifestError as error:
-            self.fail(image.key, unreadable(image, str(error)))
+            self._fail(image, unreadable(image, str(error)))
 
     def _compare_manifests(self, image: Image, there: Manifest) -> None:
         equal = self._merging.compare(image, there)
         if isinstance(equal, Fault):
-            self.fail(image.key, equal)
+            self._fail(image, equal)
         else:
             self._bring(image, equal=equal and not self._force)
 
@@ -220,7 +224,7 @@ class Images:
             self._results.planned(image, plan)
         top = plan.manifests[-1]
         if image.required not in ("", top.digest):
-            self.fail(image.key, other_digest(image, top.digest))
+            self._fail(image, other_digest(image, top.digest))
             return
         there = image.found
         if there is None or there.digest == top.digest:
@@ -236,15 +240,12 @@ class Images:
         else:
             self._bring(image, equal=False)
 
-    def _read_failed(self, key: str, _task: FetchManifest, fault: Fault) -> None:
+    def _fetch_failed(self, image: Image, _task: FetchManifest, fault: Fault) -> None:
         """What is to be copied, or joined with, is needed; another destination's is just not equal."""
-        image = self._open.get(key)
-        if image is None:
-            return
         if image.step == "comparing" and not image.is_shared:
             self._bring(image, equal=False)
         else:
-            self.fail(key, fault)
+            self._fail(image, fault)
 
     def _bring(self, image: Image, *, equal: bool) -> None:
         """Need every manifest of the plan at the destination; `equal`: the top one is there already."""
@@ -271,7 +272,6 @@ class Images:
                     presence=self._presence(image, manifest, reference, equal=equal),
                 )
             )
-        # Only now: an entry that is there at once would end the image before the others are needed.
         image.step = "moving"
         ends = started if equal else started[-1:]
         image.waits = {entry.key for entry in ends if not entry.stored}
@@ -290,9 +290,9 @@ class Images:
         known = equal or image.found is not None or self._state.facts.held(here, manifest.digest)
         return "ask" if known else "absent"
 
-    def _read_again(self, keys: list[str], fault: Fault) -> None:
+    def read_again(self, notice: ChildrenUnread) -> None:
         """The destination lacks what an index names: read the whole tree, and bring what is missing."""
-        images = [self._open[key] for key in keys]
+        images = [self._open[key] for key in notice.images if key in self._open]
         for image in images:
             for entry in image.entries:
                 self.manifests.leave(image.key, entry)
@@ -303,13 +303,12 @@ class Images:
             self._state.facts.write(HoldingForgotten(repository=here, digest=image.source_digest))
         for image in images:
             if image.doubts > MAX_HEALS:
-                self.fail(image.key, fault)
+                self._fail(image, notice.fault)
             else:
                 self._read_on(image)
 
-    def _stored(self, key: str, entry: ManifestNeed) -> None:
-        image = self._open.get(key)
-        if image is None:
+    def _stored(self, image: Image, entry: ManifestNeed) -> None:
+        if image.key not in entry.images:
             return
         image.waits.discard(entry.key)
         image.sent = image.sent or entry.was_put
@@ -332,73 +331,38 @@ class Images:
         image.how = how
         self._end(image, "unchanged", digest=digest)
 
-    def fail(self, key: str, fault: Fault) -> None:
+    def _fail(self, image: Image, fault: Fault) -> None:
         """The image cannot go on in this pass; it asks for none of its other blobs."""
-        image = self._open.get(key)
-        if image is not None:
-            self._end(image, "failed", fault=fault, digest=image.found.digest if image.found else "")
+        self._end(image, "failed", fault=fault, digest=image.found.digest if image.found else "")
 
     def _end(
         self, image: Image, result: Result, *, digest: str = "", reason: str = "", fault: Fault | None = None
     ) -> None:
-        """Close the image: give up what only it needed, write what became of it, let followers go on."""
+        """Close the image: give up what only it needed, write what became of it, tell its followers."""
         del self._open[image.key]
         self._merging.leave(image)
         for entry in image.entries:
             self.manifests.leave(image.key, entry)
         self.fetches.leave(image.key)
         self._results.end(image, result, digest=digest, reason=reason, fault=fault)
-        for follower in self._followers.pop(image.key, ()):
-            if follower in self._open:
-                self._judge(self._open[follower])
+        self._state.notices.extend(map(TurnCame, self._followers.pop(image.key, ())))
 
-    def charge(self, task: Task, cost: Cost) -> None:
-        """Put what a task cost on one of the images that it was for."""
-        image = self._open.get(self._payer(task))
+    def charge(self, key: str, cost: Cost) -> None:
+        """Put what a task cost on an image."""
+        image = self._open.get(key)
         if image is not None:
             image.requests += sum(count for _, count in cost.requests)
             image.bytes += cost.read
 
-    def _payer(self, task: Task) -> str:
-        match task:
-            case HeadManifests():
-                below = str(task.destinations[0]) if task.destinations and task.source is None else ""
-                return self.lookups.first_image(task.key) or self.manifests.first_image(below)
-            case FetchManifest():
-                return self.fetches.first_image(task.key)
-            case PushManifest():
-                return self.manifests.first_image(str(task.destination))
-            case CopyBlob():
-                return self.manifests.first_image(self.manifests.blobs.first_key(task))
-            case ListTags():
-                return ""
-
-    def moved(self, task: CopyBlob, outcome: BlobCopied) -> None:
-        """A blob's move ended well: count how, then let the ledger of blobs go on."""
-        image = self._open.get(self._payer(task))
+    def count(self, key: str, how: BlobOrigin) -> None:
+        """Count how a blob came, for an image."""
+        image = self._open.get(key)
         if image is not None:
-            image.blobs[outcome.how] = image.blobs.get(outcome.how, 0) + 1
-        self.manifests.blobs.moved(task, outcome)
-
-    def returned(self, task: Task) -> None:
-        """A task came back undone: it is ready again if anything still needs it."""
-        match task:
-            case HeadManifests(source=None) | ListTags():
-                again = self._state.ready(task)
-            case HeadManifests():
-                again = self.lookups.returned(task)
-            case FetchManifest():
-                again = self.fetches.returned(task)
-            case PushManifest():
-                again = self.manifests.returned(task)
-            case CopyBlob():
-                again = self.manifests.blobs.returned(task)
-        if not again:
-            self._state.marks.pop(task.key, None)
+            image.blobs[how] = image.blobs.get(how, 0) + 1
 
     def finish(self) -> None:
         """While stopping: put what belongs to images all of whose blobs have come."""
-        for image in list(self._open.values()):
+        for image in self._open.values():
             if image.step == "moving" and self.manifests.lacks_no_blob(image.entries):
                 self.manifests.finish(image.entries)
 

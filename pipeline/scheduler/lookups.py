@@ -1,4 +1,4 @@
-"""Looking once: one HEAD of a source, and of all its destinations that may be asked at the same time.
+"""Lookups: one HEAD of a source, and of all its destinations that may be asked at the same time.
 
 A destination at a registry that pauses is asked by itself, so that it holds up no other.
 """
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
 from pipeline.model.messages import HeadManifests, TaskFailed
+from pipeline.scheduler.notices import ImageFailed, Looked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from pipeline.model.messages import ManifestHead, ManifestsHeaded
+    from pipeline.model.messages import ManifestsHeaded
     from pipeline.model.reference import Reference
     from pipeline.scheduler.shared_state import SharedState
 
@@ -23,25 +24,11 @@ if TYPE_CHECKING:
 
 
 class Lookups:
-    """The ledger of looks at images.
+    """The ledger of lookups; answers are told to images."""
 
-    Args:
-        desk: the common desk.
-        on_looked: called with (image key, source, what its destination has) when both sides have answered.
-        on_failed: called with (image key, fault).
-    """
-
-    def __init__(
-        self,
-        state: SharedState,
-        *,
-        on_looked: Callable[[str, ManifestHead, ManifestHead | Fault | None], None],
-        on_failed: Callable[[str, Fault], None],
-    ) -> None:
-        """See the class."""
+    def __init__(self, state: SharedState) -> None:
+        """Nothing is asked."""
         self._state = state
-        self._on_looked = on_looked
-        self._on_failed = on_failed
         self._asked: dict[str, dict[str, Reference | None]] = {}
 
     def look(self, source: Reference, images: LookupGroup) -> None:
@@ -67,15 +54,16 @@ class Lookups:
         if isinstance(outcome, TaskFailed) and _is_of_destination(task, outcome.fault):
             self.part(task, outcome.fault.registry, outcome.fault)
             return
+        answers = () if isinstance(outcome, TaskFailed) else outcome.destinations
+        heads = dict(zip(task.destinations, answers, strict=False))
         for key, destination in self._asked.pop(task.key, {}).items():
-            if isinstance(outcome, TaskFailed):
-                self._on_failed(key, outcome.fault)
-            elif isinstance(outcome.source, Fault):
-                self._on_failed(key, outcome.source)
+            source = outcome.fault if isinstance(outcome, TaskFailed) else outcome.source
+            if isinstance(source, Fault):
+                self._state.notices.append(ImageFailed(key, source))
             else:
-                assert outcome.source is not None
-                there = dict(zip(task.destinations, outcome.destinations, strict=True))
-                self._on_looked(key, outcome.source, there[destination] if destination else None)
+                assert source is not None
+                found = heads[destination] if destination else None
+                self._state.notices.append(Looked(key, source, found))
 
     def part(self, task: HeadManifests, registry: str, fault: Fault | None = None) -> None:
         """Take the destinations at one registry out of a look, so that the others need not wait for it.
@@ -95,7 +83,8 @@ class Lookups:
         elif fault is not None:
             for key, place in there.items():
                 assert place is not None
-                self._on_failed(key, replace(fault, side="destination", repository=place.repository.path))
+                aimed = replace(fault, side="destination", repository=place.repository.path)
+                self._state.notices.append(ImageFailed(key, aimed))
 
     def pause(self, registry: str) -> None:
         """A registry begins to pause: looks that wait for it and for others are taken apart."""

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import Fault
 from pipeline.model.facts import HoldingForgotten
-from pipeline.model.messages import HeadManifests, PushManifest
+from pipeline.model.messages import HeadManifests, PushManifest, TaskFailed
 from pipeline.model.reference import Reference
 from pipeline.scheduler.blobs import Blobs
+from pipeline.scheduler.notices import ChildrenUnread, ChildStored, ImageFailed, ManifestStored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.model.manifest import Manifest
-    from pipeline.model.messages import ManifestHead, ReferencesMissing, TaskFailed
+    from pipeline.model.messages import ManifestsHeaded, ReferencesMissing
     from pipeline.model.reference import Repository
+    from pipeline.scheduler.notices import BlobArrived, BlobFailed
     from pipeline.scheduler.shared_state import SharedState
 
 Presence = Literal["there", "told", "ask", "absent"]
@@ -61,31 +61,13 @@ class ManifestNeed:
 
 
 class Manifests:
-    """The ledger of manifests.
+    """The ledger of manifests; what is in place or failed is told to images."""
 
-    Args:
-        desk: the common desk.
-        on_stored: called with (image key, entry) when an entry that the image needs is in place.
-        on_failed: called with (image key, fault) when it cannot be brought there.
-        on_unread: called with (image keys, fault) when their registry lacks children that were taken to be
-            there without having been read.
-    """
-
-    def __init__(
-        self,
-        state: SharedState,
-        *,
-        on_stored: Callable[[str, ManifestNeed], None],
-        on_failed: Callable[[str, Fault], None],
-        on_unread: Callable[[list[str], Fault], None],
-    ) -> None:
-        """See the class."""
+    def __init__(self, state: SharedState) -> None:
+        """Nothing is needed."""
         self._state = state
-        self._on_stored = on_stored
-        self._on_failed = on_failed
-        self._on_unread = on_unread
         self._entries: dict[str, ManifestNeed] = {}
-        self.blobs = Blobs(state, on_there=self._blob_there, on_failed=self._blob_failed)
+        self.blobs = Blobs(state)
 
     def need(
         self,
@@ -150,11 +132,7 @@ class Manifests:
         return HeadManifests(source=None, destinations=(entry.destination,))
 
     def _gather(self, entry: ManifestNeed, *, doubted: bool = False) -> None:
-        """Have everything brought that the entry lacks, and put it when nothing is lacking.
-
-        Every blob is in `lacks_blobs` before the first is asked for: one that fails at once takes the entry
-        along, and must find the others there to give them up.
-        """
+        """Have everything brought that the entry lacks, and put it when nothing is lacking."""
         repository = entry.destination.repository
         same = repository in entry.sources and not doubted
         entry.lacks_blobs = set() if same else {blob.digest for blob in entry.manifest.blobs}
@@ -213,9 +191,10 @@ class Manifests:
                 entry.task = None
             self._put_when_complete(entry)
 
-    def looked(self, destination: Reference, found: ManifestHead | Fault | None) -> None:
+    def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
         """The destination has answered whether it has a manifest that was asked for by digest."""
-        entry = self._entries.get(str(destination))
+        found = outcome.fault if isinstance(outcome, TaskFailed) else outcome.destinations[0]
+        entry = self._entries.get(str(task.destinations[0]))
         if entry is None or not entry.asking:
             return
         entry.asking = False
@@ -244,16 +223,10 @@ class Manifests:
         entry.stored = True
         if confirmed:
             self._state.confirm(entry.destination.repository, entry.manifest.digest, is_blob=False)
-        for key in list(entry.parents):
-            parent = self._entries.get(key)
-            if parent is not None:
-                parent.lacks_children.discard(entry.key)
-                self._put_when_complete(parent)
-        images = list(entry.images)
-        if not images:
+        self._state.notices.extend(ChildStored(parent, entry.key) for parent in entry.parents)
+        self._state.notices.extend(ManifestStored(image, entry) for image in entry.images)
+        if not entry.images:
             self._drop(entry)
-        for image in images:
-            self._on_stored(image, entry)
 
     def lacking(self, task: PushManifest, outcome: ReferencesMissing) -> None:
         """The registry does not know what the manifest names: forget, ask for each, send what is missing."""
@@ -266,7 +239,7 @@ class Manifests:
             return
         entry.heals += 1
         if self._names_unread(entry):
-            self._on_unread(list(entry.images), outcome.fault)
+            self._state.notices.append(ChildrenUnread(tuple(entry.images), outcome.fault))
         else:
             self._doubt(entry)
 
@@ -296,24 +269,34 @@ class Manifests:
             entry.task = None
             self._fail(entry, outcome.fault)
 
-    def _blob_there(self, key: str, digest: str) -> None:
-        entry = self._entries.get(key)
+    def blob_arrived(self, notice: BlobArrived) -> None:
+        """A blob that an entry lacked is in place."""
+        entry = self._entries.get(notice.need)
         if entry is not None:
-            entry.lacks_blobs.discard(digest)
+            entry.lacks_blobs.discard(notice.digest)
             self._put_when_complete(entry)
 
-    def _blob_failed(self, key: str, fault: Fault) -> None:
-        entry = self._entries.get(key)
+    def child_stored(self, notice: ChildStored) -> None:
+        """A child that an entry lacked is in place."""
+        entry = self._entries.get(notice.need)
         if entry is not None:
-            self._fail(entry, fault)
+            entry.lacks_children.discard(notice.child)
+            self._put_when_complete(entry)
+
+    def blob_failed(self, notice: BlobFailed) -> None:
+        """A blob that an entry lacks cannot be brought."""
+        entry = self._entries.get(notice.need)
+        if entry is not None:
+            self._fail(entry, notice.fault)
 
     def _fail(self, entry: ManifestNeed, fault: Fault) -> None:
-        """Fail every image that needs the entry; with the last one the entry goes."""
-        images = list(entry.images)
-        if not images:
-            self._drop(entry)
-        for image in images:
-            self._on_failed(image, fault)
+        """Give the entry up, for every image that needs it and every manifest that waits for it."""
+        self._state.notices.extend(ImageFailed(image, fault) for image in entry.images)
+        waiting = [self._entries[key] for key in entry.parents if key in self._entries]
+        self._drop(entry)
+        for parent in waiting:
+            if entry.key in parent.lacks_children and parent.key in self._entries:
+                self._fail(parent, fault)
 
     def _of(self, task: PushManifest) -> ManifestNeed | None:
         entry = self._entries.get(str(task.destination))
@@ -338,6 +321,15 @@ class Manifests:
         """Entries in the ledger, for tests of what memory depends on."""
         return len(self._entries)
 
-    def entries(self) -> list[ManifestNeed]:
-        """All entries, for checks of invariants."""
-        return list(self._entries.values())
+    def validate(self) -> None:
+        """Check that what is waited for is brought, and that nothing is put before what it names.
+
+        Raises:
+            AssertionError: one of it does not hold.
+        """
+        self.blobs.validate()
+        for entry in self._entries.values():
+            assert entry.lacks_children <= self._entries.keys(), f"{entry.key} waits for a lost child"
+            if entry.task is not None and self._state.queue.running(entry.task.key):
+                assert not entry.lacks_blobs, f"{entry.key} is put before its blobs"
+                assert not entry.lacks_children, f"{entry.key} is put before its children"

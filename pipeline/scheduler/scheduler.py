@@ -1,4 +1,4 @@
-"""Flow, the ledger: outcomes in, tasks out; no process, socket or disk, and time is an argument.
+"""The scheduler: outcomes in, tasks out; no process, socket or disk, and time is an argument.
 
 It knows what waits for what, what is in flight, what is done, when to wake and when all is over. Every bug of
 order or counting can be told as a list of outcomes, and so becomes a test of milliseconds.
@@ -14,15 +14,7 @@ from pipeline.log import Event
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
-    FetchManifest,
-    HeadManifests,
-    ListTags,
-    ManifestFetched,
-    ManifestPushed,
-    ManifestsHeaded,
     PushManifest,
-    ReferencesMissing,
-    TagsListed,
     TaskFailed,
     TaskLost,
     Throttled,
@@ -36,6 +28,7 @@ from pipeline.scheduler.image_results import ImageResults
 from pipeline.scheduler.images import Images
 from pipeline.scheduler.order import Order
 from pipeline.scheduler.previous_results import PreviousResults
+from pipeline.scheduler.router import Router
 from pipeline.scheduler.shared_state import SharedState
 from pipeline.scheduler.verification import Verification
 from pipeline.scheduler.view import RunView, TransferView
@@ -94,7 +87,8 @@ class Scheduler:
             order=order,
             limits=settings.limits,
         )
-        self._backoff = Backoff(self._state, self._images, patience=settings.patience)
+        self._router = Router(self._state, self._images, self._admission, self._case_variants)
+        self._backoff = Backoff(self._state, self._images, self._router, patience=settings.patience)
         self._results.may_retry = self._admission.may_retry = self._passes_left > 0
         self._pump()
 
@@ -110,13 +104,8 @@ class Scheduler:
         task = self._queue.take(stage, now, alone=alone)
         if task is not None:
             self._state.history.tell(now, task.key, "given out")
-        match task:
-            case CopyBlob():
-                return self._images.manifests.blobs.prepare(task)
-            case PushManifest():
-                return self._images.manifests.prepare(task)
-            case _:
-                return task
+            task = self._router.prepare(task)
+        return task
 
     def has_suspects(self, stage: Stage, now: float) -> bool:
         """Whether a task waits that may start now, but only with nothing beside it."""
@@ -137,7 +126,7 @@ class Scheduler:
         self._state.history.tell(now, outcome.key, type(outcome).__name__)
         self._state.events.extend(outcome.events)
         self._pay(task, outcome.cost)
-        self._images.charge(task, outcome.cost)
+        self._images.charge(self._router.payer(task), outcome.cost)
         self._state.read_back.settled(task, outcome)
         match outcome:
             case TaskLost():
@@ -204,37 +193,9 @@ class Scheduler:
         )
 
     def _decide(self, task: Task, outcome: Outcome) -> None:
-        """What follows from an outcome; one that does not fit its task is a failure of the worker."""
-        match task, outcome:
-            case ListTags(side="destination"), TagsListed() | TaskFailed():
-                is_new = isinstance(outcome, TagsListed) and outcome.missing
-                self._images.manifests.blobs.exists(task.repository, is_new=is_new)
-            case ListTags(), TagsListed():
-                self._admission.page(task, outcome)
-            case ListTags(), TaskFailed():
-                self._admission.page_failed(task, outcome.fault)
-            case HeadManifests(), ManifestsHeaded() | TaskFailed():
-                (self._case_variants if self._case_variants.awaits(task) else self._images).looked(
-                    task, outcome
-                )
-            case FetchManifest(), ManifestFetched():
-                self._images.fetches.got(task, outcome.manifest)
-            case FetchManifest(), TaskFailed():
-                self._images.fetches.failed(task, outcome.fault)
-            case CopyBlob(), BlobCopied():
-                self._count(task, outcome)
-                self._images.moved(task, outcome)
-            case CopyBlob(), TaskFailed():
-                self._images.manifests.blobs.failed(task, outcome)
-            case PushManifest(), ManifestPushed():
-                self._images.manifests.stored(task)
-            case PushManifest(), ReferencesMissing():
-                self._images.manifests.lacking(task, outcome)
-            case PushManifest(), TaskFailed():
-                self._images.manifests.put_failed(task, outcome)
-            case _:
-                words = f"a worker answered {type(outcome).__name__} to {task.key}"
-                self._decide(task, TaskFailed(key=task.key, fault=Fault(operation=task.key, words=words)))
+        if isinstance(task, CopyBlob) and isinstance(outcome, BlobCopied):
+            self._count(task, outcome)
+        self._router.decide(task, outcome)
 
     def _count(self, task: CopyBlob, outcome: BlobCopied) -> None:
         """Count a blob that is in place, in all and by registry."""
@@ -251,7 +212,7 @@ class Scheduler:
         if outcome.fenced and isinstance(task, CopyBlob):
             task = self._images.manifests.blobs.ask_first(task)
         if not outcome.begun:
-            self._images.returned(task)
+            self._router.returned(task)
             return
         if outcome.alone:
             fault = Fault(operation=task.key, words=f"the worker died: {outcome.reason}", code="WORKER_DIED")
@@ -259,7 +220,7 @@ class Scheduler:
             self._decide(task, TaskFailed(key=task.key, fault=fault))
             return
         self._state.marks[task.key] = self._state.marks.get(task.key, 0) + 1
-        self._images.returned(task)
+        self._router.returned(task)
 
     def tick(self, now: float) -> None:
         """Let time pass: registries that have let nothing through for too long are unavailable."""
@@ -268,22 +229,23 @@ class Scheduler:
         self._pump()
 
     def _pump(self) -> None:
-        """Admit images, fail what is doomed, begin the next pass, until nothing of it is left to do."""
+        """Deliver notices, admit images and begin the next pass, until nothing of it is left to do."""
+        notices = self._state.notices
         while True:
-            doomed, self._state.doomed = self._state.doomed, []
-            for task, fault in doomed:
-                self._decide(task, TaskFailed(key=task.key, fault=fault))
+            while notices:
+                self._router.deliver(notices.popleft())
             if self._state.may_put is not None:
                 self._images.finish()
             else:
                 self._admission.admit()
-                over = not self._state.doomed and self._pass_is_over()
-                if over and self._results.rests_until <= self._state.now:
+                if self._pass_is_over():
+                    if self._results.rests_until > self._state.now:
+                        return
                     self._next_pass()
                     continue
-                if not (over or self._state.doomed) and self._is_empty() and self._case_variants.begin():
+                if self._is_empty() and self._case_variants.begin():
                     self._passes_left, self._results.may_retry = 0, False
-            if not self._state.doomed:
+            if not notices:
                 return
 
     def _pass_is_over(self) -> bool:
@@ -292,7 +254,7 @@ class Scheduler:
         return bool(self._passes_left and more and self._is_empty())
 
     def _is_empty(self) -> bool:
-        idle = not (self._images or self._queue.in_flight or self._queue.waiting or self._state.doomed)
+        idle = not (self._images or self._queue.in_flight or self._queue.waiting or self._state.notices)
         return idle and self._admission.exhausted
 
     def _next_pass(self) -> None:
@@ -380,14 +342,8 @@ class Scheduler:
         if not self._queue.in_flight and not self._queue.waiting and self._state.may_put is None:
             stuck = [image.key for image in self._images.open_images]
             assert not stuck, f"nothing is under way, but these images are open: {stuck}"
-        entries = self._images.manifests.entries()
-        keys = {entry.key for entry in entries}
-        self._images.manifests.blobs.validate()
-        for entry in entries:
-            assert entry.lacks_children <= keys, f"{entry.key} waits for a child that nobody brings"
-            if entry.task is not None and self._queue.running(entry.task.key):
-                assert not entry.lacks_blobs, f"{entry.key} is put before its blobs"
-                assert not entry.lacks_children, f"{entry.key} is put before its children"
+        assert not self._state.notices, "something that was learned has not been told"
+        self._images.manifests.validate()
 
 
 def _blob_done(task: CopyBlob, outcome: BlobCopied) -> Event:

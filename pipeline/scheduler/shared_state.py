@@ -1,32 +1,34 @@
-"""What the parts of Flow share: the clock's last reading, what is known, what is ready, what goes out."""
+"""What the parts of the scheduler share: the clock's last reading, facts, ready tasks, notices, events."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.model.facts import Holding
 from pipeline.model.messages import PushManifest
 from pipeline.scheduler.history import TaskHistory
+from pipeline.scheduler.notices import TaskDoomed
 from pipeline.scheduler.read_back import ReadBack
 from pipeline.scheduler.task_queue import TaskQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.errors import Fault
     from pipeline.log import Event
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Task
     from pipeline.model.reference import Repository
+    from pipeline.scheduler.notices import Notice
     from pipeline.settings import Aim, Limits
 
 
 class SharedState:
-    """One desk per Flow; its parts put ready tasks, facts and events on it."""
+    """One per scheduler; its parts add ready tasks, notices, facts and events."""
 
     def __init__(self, *, run: str, facts: Facts, limits: Limits, aim: Aim = "copy") -> None:
-        """Begin with an empty desk; `run` is the run's name in the records."""
+        """Begin with nothing ready; `run` is the run's name in the records."""
         self.run = run
         self.facts = facts
         self.queue = TaskQueue(limits)
@@ -34,8 +36,8 @@ class SharedState:
         self.history = TaskHistory()
         self.now = 0.0
         self.events: list[Event] = []
-        self.doomed: list[tuple[Task, Fault]] = []
-        """Tasks that fail before they are given out, since their registry is unavailable."""
+        self.notices: deque[Notice] = deque()
+        """What the scheduler has yet to deliver."""
         self.marks: dict[str, int] = {}
         """Deaths of workers that a task was running in."""
         self.aim = aim
@@ -80,7 +82,7 @@ class SharedState:
             registry=registry,
             repository=ask.repository.path,
         )
-        self.doomed.append((task, aimed))
+        self.notices.append(TaskDoomed(task, aimed))
 
     def holds(self, repository: Repository, digest: str) -> bool:
         """Whether this run has seen that the repository holds the blob or manifest."""

@@ -55,7 +55,7 @@ class Verification(Images):
 
     def _miss(self, image: Image) -> None:
         """The destination has nothing, and should have."""
-        self.fail(image.key, _fault(image, "MANIFEST_UNKNOWN", "it is not there", status=_NOT_FOUND))
+        self._fail(image, _fault(image, "MANIFEST_UNKNOWN", "it is not there", status=_NOT_FOUND))
 
     def _is_same(self, image: Image) -> bool:
         """Whether the destination's digest is to be, and is, the source's."""
@@ -82,15 +82,15 @@ class Verification(Images):
             words = f"it is {image.found.digest}, not {top.digest}"
             if image.is_shared:
                 words = f"it is {image.found.digest}, which lacks entries of {image.source_digest}"
-            self.fail(image.key, _fault(image, "DIGEST_MISMATCH", words))
+            self._fail(image, _fault(image, "DIGEST_MISMATCH", words))
             return
         needed = [(each, Reference(here, each.digest)) for each in below]
         self._need(image, [*needed, (top, image.destination)], equal=True)
 
-    def _read_failed(self, key: str, task: FetchManifest, fault: Fault) -> None:
+    def _fetch_failed(self, image: Image, task: FetchManifest, fault: Fault) -> None:
         """What the destination lacks is lacking; what else cannot be read leaves the image in doubt."""
         missing = task.side == "destination" and fault.status == _NOT_FOUND
-        self.fail(key, replace(fault, hint=_HINT) if missing else fault)
+        self._fail(image, replace(fault, hint=_HINT) if missing else fault)
 
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
         if self._state.holds(reference.repository, manifest.digest):

@@ -1,0 +1,152 @@
+"""The router: which part of the scheduler a task, an outcome or a notice concerns.
+
+All that depends on the kind of a task stands here, so that a new kind is one case in each method.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import Fault
+from pipeline.model.messages import (
+    BlobCopied,
+    CopyBlob,
+    FetchManifest,
+    HeadManifests,
+    ListTags,
+    ManifestFetched,
+    ManifestPushed,
+    ManifestsHeaded,
+    PushManifest,
+    ReferencesMissing,
+    TagsListed,
+    TaskFailed,
+)
+from pipeline.scheduler.notices import BlobArrived, BlobFailed, ChildrenUnread, ChildStored, TaskDoomed
+
+if TYPE_CHECKING:
+    from pipeline.model.messages import Outcome, Task
+    from pipeline.scheduler.admission import Admission
+    from pipeline.scheduler.case_variants import CaseVariants
+    from pipeline.scheduler.images import Images
+    from pipeline.scheduler.notices import Notice
+    from pipeline.scheduler.shared_state import SharedState
+
+
+class Router:
+    """Tells each part what concerns it."""
+
+    def __init__(
+        self, state: SharedState, images: Images, admission: Admission, case_variants: CaseVariants
+    ) -> None:
+        """See the class."""
+        self._state = state
+        self._images = images
+        self._lookups, self._fetches = images.lookups, images.fetches
+        self._manifests, self._blobs = images.manifests, images.manifests.blobs
+        self._admission = admission
+        self._case_variants = case_variants
+
+    def prepare(self, task: Task) -> Task:
+        """The task as it is given out."""
+        match task:
+            case CopyBlob():
+                return self._blobs.prepare(task)
+            case PushManifest():
+                return self._manifests.prepare(task)
+            case _:
+                return task
+
+    def decide(self, task: Task, outcome: Outcome) -> None:
+        """What follows from an outcome; one that does not fit its task is a failure of the worker."""
+        match task, outcome:
+            case _, TaskFailed():
+                self._fail(task, outcome)
+            case ListTags(side="destination"), TagsListed():
+                self._blobs.exists(task.repository, is_new=outcome.missing)
+            case ListTags(), TagsListed():
+                self._admission.page(task, outcome)
+            case HeadManifests(), ManifestsHeaded():
+                self._headed(task, outcome)
+            case FetchManifest(), ManifestFetched():
+                self._fetches.got(task, outcome.manifest)
+            case CopyBlob(), BlobCopied():
+                self._images.count(self.payer(task), outcome.how)
+                self._blobs.moved(task, outcome)
+            case PushManifest(), ManifestPushed():
+                self._manifests.stored(task)
+            case PushManifest(), ReferencesMissing():
+                self._manifests.lacking(task, outcome)
+            case _:
+                words = f"a worker answered {type(outcome).__name__} to {task.key}"
+                self._fail(task, TaskFailed(key=task.key, fault=Fault(operation=task.key, words=words)))
+
+    def _fail(self, task: Task, outcome: TaskFailed) -> None:
+        match task:
+            case ListTags(side="destination"):
+                self._blobs.exists(task.repository)
+            case ListTags():
+                self._admission.page_failed(task, outcome.fault)
+            case HeadManifests():
+                self._headed(task, outcome)
+            case FetchManifest():
+                self._fetches.failed(task, outcome.fault)
+            case CopyBlob():
+                self._blobs.failed(task, outcome)
+            case PushManifest():
+                self._manifests.put_failed(task, outcome)
+
+    def _headed(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
+        if task.source is not None:
+            self._lookups.looked(task, outcome)
+        elif self._case_variants.awaits(task):
+            self._case_variants.looked(task, outcome)
+        else:
+            self._manifests.looked(task, outcome)
+
+    def deliver(self, notice: Notice) -> None:
+        """Tell a notice to the part that it concerns."""
+        match notice:
+            case BlobArrived():
+                self._manifests.blob_arrived(notice)
+            case BlobFailed():
+                self._manifests.blob_failed(notice)
+            case ChildStored():
+                self._manifests.child_stored(notice)
+            case ChildrenUnread():
+                self._images.read_again(notice)
+            case TaskDoomed(task, fault):
+                self.decide(task, TaskFailed(key=task.key, fault=fault))
+            case _:
+                self._images.learn(notice)
+
+    def returned(self, task: Task) -> None:
+        """A task came back undone: it is ready again if anything still needs it."""
+        match task:
+            case HeadManifests(source=None) | ListTags():
+                again = self._state.ready(task)
+            case HeadManifests():
+                again = self._lookups.returned(task)
+            case FetchManifest():
+                again = self._fetches.returned(task)
+            case PushManifest():
+                again = self._manifests.returned(task)
+            case CopyBlob():
+                again = self._blobs.returned(task)
+        if not again:
+            self._state.marks.pop(task.key, None)
+
+    def payer(self, task: Task) -> str:
+        """Key of the image that a task's cost is put on: one of those that it was for; empty: none."""
+        match task:
+            case HeadManifests():
+                below = str(task.destinations[0]) if task.destinations and task.source is None else ""
+                return self._lookups.first_image(task.key) or self._manifests.first_image(below)
+            case FetchManifest():
+                return self._fetches.first_image(task.key)
+            case PushManifest():
+                return self._manifests.first_image(str(task.destination))
+            case CopyBlob():
+                return self._manifests.first_image(self._blobs.first_key(task))
+            case ListTags():
+                return ""
