@@ -25,6 +25,7 @@ from pipeline.report.summary import (
     as_object,
     cause_counts,
     command,
+    figure_fields,
     shortened,
     such_as,
     summary_lines,
@@ -85,43 +86,26 @@ def _write(run: FinishedRun) -> Summary:
     return summary
 
 
-def _exit_code(run: FinishedRun, *, failed: int) -> int:
-    left = not run.scheduler.finished
+def _exit_code(run: FinishedRun) -> int:
+    figures, left = run.scheduler.figures, not run.scheduler.finished
     if run.ending.trouble is not None:
         return run.ending.trouble.exit_code
     if run.ending.signal and left:
         return 128 + run.ending.signal
-    return 1 if failed or left else 0
+    return 1 if figures.failures or figures.rules_failed or left else 0
 
 
 def _summary(run: FinishedRun, left: Leftovers) -> Summary:
-    counts, history = run.scheduler.counts, run.history
-    bad = run.job.rules.bad
-    failed = counts.failed + counts.to_retry
-    rules_failed = counts.rules_failed + len(bad)
-    causes = _causes(run) if failed or rules_failed else ()
-    again = failed > left.beaten or rules_failed or not run.scheduler.finished
+    figures, history = run.scheduler.figures, run.history
+    causes = _causes(run) if figures.failures or figures.rules_failed else ()
+    again = figures.failures > left.beaten or figures.rules_failed or not run.scheduler.finished
     return Summary(
         run=run.name,
         version=__version__,
-        exit_code=_exit_code(run, failed=failed + rules_failed),
-        copied=counts.copied,
-        unchanged=counts.unchanged,
-        skipped=counts.skipped,
-        failed=failed,
-        left=run.scheduler.begun,
-        rules=len(run.job.rules.rules) + len(bad),
-        rules_failed=rules_failed,
+        exit_code=_exit_code(run),
+        figures=figures,
         unexpanded=len(run.scheduler.unexpanded),
         is_stopped=not run.scheduler.finished,
-        bytes=counts.written,
-        read=counts.read,
-        spared=counts.spared,
-        uploaded=counts.uploaded,
-        mounted=counts.mounted,
-        present=counts.present,
-        requests=sum(counts.requests.values()),
-        requests_by_registry=counts.requests,
         latency=latencies(history.registries),
         seconds=run.seconds,
         rewritten=history.changed,
@@ -139,9 +123,9 @@ def _pauses(history: RunHistory) -> Iterator[Pause]:
 
 
 def _notes(run: FinishedRun, left: Leftovers) -> Iterator[str]:
-    counts = run.scheduler.counts
-    if counts.left:
-        yield f"{counts.left} layers were left to the urls that their manifests name"
+    foreign = run.scheduler.figures.foreign
+    if foreign:
+        yield f"{foreign} layers were left to the urls that their manifests name"
     if not run.scheduler.finished:
         yield what_is_left(run)
     if left.beaten:
@@ -214,7 +198,7 @@ def _left_event(run: FinishedRun, summary: Summary) -> Event:
         name="run.left",
         level="warning",
         message=f"{what_is_left(run)}; go on with: {command(summary)}",
-        fields={"signal": run.ending.signal, "left": summary.left, "rules": summary.unexpanded},
+        fields={"signal": run.ending.signal, "left": summary.figures.unfinished, "rules": summary.unexpanded},
     )
 
 
@@ -224,18 +208,7 @@ def _finished(message: str, summary: Summary) -> Event:
         level="error" if summary.exit_code else "info",
         message=message,
         fields={
-            "copied": summary.copied,
-            "unchanged": summary.unchanged,
-            "skipped": summary.skipped,
-            "failed": summary.failed,
-            "rules_failed": summary.rules_failed,
-            "left": summary.left,
-            "bytes": summary.bytes,
-            "spared": summary.spared,
-            "uploaded": summary.uploaded,
-            "mounted": summary.mounted,
-            "present": summary.present,
-            "requests": summary.requests,
+            **figure_fields(summary.figures),
             "duration": round(summary.seconds, 3),
             "exit_code": summary.exit_code,
         },

@@ -113,8 +113,8 @@ def _failed_path(run: FinishedRun) -> Path | None:
     """Where the failures are to be written; None: nowhere."""
     if run.options.failed_file is not None or not run.job.has_rules_file:
         return run.options.failed_file
-    own, counts = own_failed_file(run.options), run.scheduler.counts
-    failed = counts.failed or counts.rules_failed or run.job.rules.bad or not run.scheduler.finished
+    own, figures = own_failed_file(run.options), run.scheduler.figures
+    failed = figures.failed or figures.rules_failed or not run.scheduler.finished
     return own if failed or own.exists() else None
 
 
@@ -170,6 +170,6 @@ def what_is_left(run: FinishedRun) -> str:
     named = ", ".join(f"{rule.text} ({rule.place})" for rule in rules[:_SHOWN])
     more = f" and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else ""
     by = signal.Signals(run.ending.signal).name if run.ending.signal else "this machine"
-    images = f"{format_count(run.scheduler.begun, 'image')} begun and not finished"
+    images = f"{format_count(run.scheduler.figures.unfinished, 'image')} begun and not finished"
     left = f"{images}, {format_count(len(rules), 'rule')} not fully expanded"
     return f"stopped by {by}: {left}" + (f": {named}{more}" if named else "")

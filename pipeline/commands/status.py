@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import MachineError
@@ -20,13 +20,14 @@ from pipeline.model.units import format_count, format_duration
 from pipeline.observe.run_state import RUNNING, is_gone, run_state_of
 from pipeline.records.reader import read_records
 from pipeline.report.causes import from_row, group
-from pipeline.report.summary import Summary, cause_lines, cause_object, cost, verdict
+from pipeline.report.summary import Summary, cause_lines, cause_object, cost, traffic_object, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pipeline.model.facts import Result
+    from pipeline.model.figures import Figures
     from pipeline.observe.run_state import RunState
     from pipeline.records.reader import RecordsReader
     from pipeline.report.causes import CauseGroup
@@ -51,9 +52,18 @@ class Status:
     now: float
 
     @property
+    def figures(self) -> Figures:
+        """The run's figures, those of images counted from their rows; an image to be retried has none."""
+        known = max(self.run_state.figures.known, sum(self.counts.values()))
+        figures = replace(self.run_state.figures, known=known, to_retry=0)
+        for result, count in self.counts.items():
+            setattr(figures, result, count)
+        return figures
+
+    @property
     def left(self) -> int:
-        """Images that are known and have not come to their end."""
-        return max(0, self.run_state.known - sum(self.counts.values()))
+        """Images that are known and not finished."""
+        return self.figures.unfinished
 
     @property
     def is_final(self) -> bool:
@@ -173,8 +183,9 @@ def _left(found: Status) -> Iterator[str]:
     if found.left or not found.is_final:
         more = "" if found.is_final else ", and those that rules have still to name"
         yield f"left: {format_count(found.left, 'image')}{more}{_eta(found)}"
-    if run_state.to_retry and found.exit_code == 0:
-        yield f"to be tried again after all others: {format_count(run_state.to_retry, 'image')}"
+    to_retry = run_state.figures.to_retry
+    if to_retry and found.exit_code == 0:
+        yield f"to be tried again after all others: {format_count(to_retry, 'image')}"
     for wait in run_state.waits if found.exit_code == 0 else ():
         tasks = f"{format_count(wait.tasks, 'task')} wait{'s' if wait.tasks == 1 else ''} for it"
         why = f" ({wait.why})" if wait.why else ""
@@ -200,29 +211,15 @@ def _summary(found: Status) -> Summary:
         run=run_state.run,
         version=run_state.version,
         exit_code=found.exit_code,
-        left=found.left,
-        rules=run_state.rules,
-        rules_failed=run_state.rules_failed,
-        bytes=run_state.bytes,
-        read=run_state.read,
-        spared=run_state.spared,
-        uploaded=run_state.uploaded,
-        mounted=run_state.mounted,
-        present=run_state.present,
+        figures=found.figures,
         seconds=run_state.seconds + (found.now - run_state.seen if runs else 0.0),
-        requests_by_registry={"all": run_state.requests},
-        requests=run_state.requests,
         causes=found.causes,
-        copied=found.counts["copied"],
-        unchanged=found.counts["unchanged"],
-        skipped=found.counts["skipped"],
-        failed=found.counts["failed"],
     )
 
 
 def as_object(found: Status) -> dict[str, Any]:
     """What is known, for a program: sizes in bytes, lengths of time in seconds."""
-    run_state = found.run_state
+    run_state, figures = found.run_state, found.run_state.figures
     ended = run_state.exit_code != RUNNING
     return {
         "schema": SCHEMA,
@@ -235,16 +232,15 @@ def as_object(found: Status) -> dict[str, Any]:
         "seen": _stamp(run_state.seen),
         "seconds": round(run_state.seconds, 3),
         "images": {
-            "total": run_state.known,
+            "total": figures.known,
             "final": found.is_final,
             **found.counts,
-            "to_retry": run_state.to_retry,
+            "to_retry": figures.to_retry,
             "left": found.left,
         },
-        "rules": {"total": run_state.rules, "failed": run_state.rules_failed},
-        "bytes": {"received": run_state.read, "sent": run_state.bytes, "spared": run_state.spared},
-        "blobs": {"uploaded": run_state.uploaded, "mounted": run_state.mounted, "present": run_state.present},
-        "requests": run_state.requests,
+        "rules": {"total": figures.rules, "failed": figures.rules_failed},
+        **traffic_object(figures),
+        "requests": figures.requests,
         "rate": round(run_state.rate),
         "eta": round(run_state.left) if run_state.left >= 0 and found.exit_code == 0 else None,
         "waits": [

@@ -85,14 +85,13 @@ def _survey(job: Job, options: Options, *, watch: Watch, run: str, say: Printer)
         scheduler = Scheduler(
             job.rules.rules, run=run, facts=records, settings=job.settings, platforms=job.platforms, now=clock
         )
+        scheduler.figures.reject_rules(len(job.rules.bad))
         ending = supervise(scheduler, job, options, watch=watch, recorder=None, store=records, after=after)
         summary = _summary(job, scheduler, ending, records, run=run, seconds=time.monotonic() - clock)
         summary = replace(
             summary, pauses=_pauses(watch.history), notes=tuple(_notes(scheduler, ending, watch.history))
         )
-        survey_result = _survey_result(
-            job, scheduler, summary, records, history=watch.history, began=began, noted=noted
-        )
+        survey_result = _survey_result(job, summary, records, history=watch.history, began=began, noted=noted)
         survey_result = _conclude(survey_result, options, records, watch=watch, say=say)
     if ending.trouble is not None:
         raise ending.trouble
@@ -119,9 +118,8 @@ def _started(job: Job) -> Event:
 def _summary(
     job: Job, scheduler: Scheduler, ending: Ending, records: Records, *, run: str, seconds: float
 ) -> Summary:
-    counts, bad = scheduler.counts, len(job.rules.bad)
-    failed, rules_failed = counts.failed + counts.to_retry, counts.rules_failed + bad
-    code = 1 if failed or rules_failed or not scheduler.finished else 0
+    figures = scheduler.figures
+    code = 1 if figures.failures or figures.rules_failed or not scheduler.finished else 0
     if ending.trouble is not None:
         code = ending.trouble.exit_code
     elif ending.signal and not scheduler.finished:
@@ -131,21 +129,7 @@ def _summary(
         run=run,
         version=__version__,
         exit_code=code,
-        copied=counts.copied,
-        unchanged=counts.unchanged,
-        skipped=counts.skipped,
-        failed=failed,
-        left=scheduler.begun,
-        rules=len(job.rules.rules) + bad,
-        rules_failed=rules_failed,
-        bytes=counts.written,
-        read=counts.read,
-        spared=counts.spared,
-        uploaded=counts.uploaded,
-        mounted=counts.mounted,
-        present=counts.present,
-        requests=sum(counts.requests.values()),
-        requests_by_registry=counts.requests,
+        figures=figures,
         seconds=seconds,
         causes=group(chain(lost_rules(job, scheduler), map(from_row, rows))),
     )
@@ -160,15 +144,16 @@ def _pauses(history: RunHistory) -> tuple[Pause, ...]:
 
 
 def _notes(scheduler: Scheduler, ending: Ending, history: RunHistory) -> Iterator[str]:
-    if scheduler.counts.left:
-        yield f"{scheduler.counts.left} layers are left to the urls that their manifests name"
+    if scheduler.figures.foreign:
+        yield f"{scheduler.figures.foreign} layers are left to the urls that their manifests name"
     if history.changed:
         yield f"{format_count(history.changed, 'digest')} changed by --os or --arch: the log names them"
     for pause in _pauses(history):
         yield f"{pause.registry} asked for pauses: {format_duration(round(pause.seconds))}"
     if not scheduler.finished:
         yield (
-            f"stopped: this is a part only; {scheduler.begun} images were not looked at to the end,"
+            f"stopped: this is a part only; {scheduler.figures.unfinished} images were not looked at"
+            " to the end,"
             f" {len(scheduler.unexpanded)} rules not fully expanded"
         )
     if ending.trouble is not None:
@@ -177,7 +162,6 @@ def _notes(scheduler: Scheduler, ending: Ending, history: RunHistory) -> Iterato
 
 def _survey_result(
     job: Job,
-    scheduler: Scheduler,
     summary: Summary,
     records: Records,
     *,
@@ -185,10 +169,10 @@ def _survey_result(
     began: str,
     noted: str,
 ) -> SurveyResult:
-    own = summary.requests - scheduler.counts.foreseen
+    own = summary.figures.requests - summary.figures.planned_requests
     plan = job.settings.aim == "plan"
     last = run_state_of(noted) if noted else None
-    skipped = records.images(run=summary.run, results={"skipped"}) if summary.skipped else iter(())
+    skipped = records.images(run=summary.run, results={"skipped"}) if summary.figures.skipped else iter(())
     return SurveyResult(
         aim=job.settings.aim,
         deep=job.settings.deep,
@@ -197,7 +181,7 @@ def _survey_result(
         ended=_now(),
         own=own,
         registries=history.registries,
-        estimate=estimate(summary, own=own, seconds=summary.seconds, last=last) if plan else None,
+        estimate=estimate(summary.figures, own=own, seconds=summary.seconds, last=last) if plan else None,
         skipped=tuple(islice(skipped, _EXAMPLES)),
     )
 

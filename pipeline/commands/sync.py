@@ -134,6 +134,7 @@ def _run(job: Job, options: Options, *, watch: Watch, run: str, say: Printer) ->
         scheduler = Scheduler(
             job.rules.rules, run=run, facts=records, settings=job.settings, platforms=job.platforms, now=began
         )
+        scheduler.figures.reject_rules(len(job.rules.bad))
         recorder = _recorder(scheduler, job, options, run=run, records=records)
         ending = supervise(
             scheduler, job, options, watch=watch, recorder=recorder, store=records, after=after
@@ -168,7 +169,7 @@ def _recorder(
         lambda run_state: records.write(RunRow(text=text_of(run_state))),
         run=run,
         command=("image-syncer", *options.arguments),
-        rules=len(job.rules.rules) + len(job.rules.bad),
+        figures=scheduler.figures,
         lost=lambda: lost_rules(job, scheduler),
     )
 

@@ -85,7 +85,7 @@ def _title(scene: FrameInput, width: int) -> Text:
     view = scene.view
     gone = format_duration(round(view.seconds))
     left = scene.pace.left(view)
-    if view.expanded and view.counts.processed == view.counts.known:
+    if view.expanded and view.figures.processed == view.figures.known:
         rest = "ending"
     elif left is not None:
         rest = f"about {format_duration(round(left))} left"
@@ -101,18 +101,18 @@ def _title(scene: FrameInput, width: int) -> Text:
 
 
 def _images(scene: FrameInput, width: int) -> Text:
-    counts = scene.view.counts
+    figures = scene.view.figures
     line = Text("images".ljust(_HEAD))
-    known = max(counts.known, 1)
+    known = max(figures.known, 1)
     if width >= _NARROW:
-        line.append_text(_bar(counts.processed / known, max(10, min(40, width - 80)), scene))
-    line.append(f"{counts.processed:,}/{counts.known:,}{'' if scene.view.expanded else '+'}", style="bold")
+        line.append_text(_bar(figures.processed / known, max(10, min(40, width - 80)), scene))
+    line.append(f"{figures.processed:,}/{figures.known:,}{'' if scene.view.expanded else '+'}", style="bold")
     parts = [
-        (counts.copied, f"  {counts.copied:,} copied", ""),
-        (counts.unchanged, f"  {counts.unchanged:,} up to date", ""),
-        (counts.skipped, f"  {counts.skipped:,} skipped", ""),
-        (counts.to_retry, f"  {counts.to_retry:,} to try again", "yellow"),
-        (counts.failed, f"  {counts.failed:,} failed", "bold red"),
+        (figures.copied, f"  {figures.copied:,} copied", ""),
+        (figures.unchanged, f"  {figures.unchanged:,} up to date", ""),
+        (figures.skipped, f"  {figures.skipped:,} skipped", ""),
+        (figures.to_retry, f"  {figures.to_retry:,} to try again", "yellow"),
+        (figures.failed, f"  {figures.failed:,} failed", "bold red"),
     ]
     for count, words, style in parts if width >= _NARROW else reversed(parts):
         line.append(words if count else "", style=style)
@@ -126,13 +126,13 @@ def _bar(part: float, width: int, scene: FrameInput) -> Text:
 
 
 def _data(scene: FrameInput, width: int) -> Text:
-    counts = scene.view.counts
+    figures = scene.view.figures
     sent = sum(registry.written for registry in scene.view.registries)
     line = Text("data".ljust(_HEAD))
     line.append(f"{format_size(sent)} sent", style="bold").append(f"  {_rate(scene.pace.rate())}")
     if width >= _NARROW:
-        spared = f"{counts.mounted:,} blobs mounted, {format_size(counts.spared)} spared"
-        line.append(f"  {spared}  {sum(counts.requests.values()):,} requests")
+        spared = f"{figures.mounted:,} blobs mounted, {format_size(figures.saved)} spared"
+        line.append(f"  {spared}  {figures.requests:,} requests")
     return line
 
 

@@ -45,7 +45,7 @@ class Heartbeat:
         """Look at the run, and tell of it where it is time."""
         self._view = view
         self._pace.look(view)
-        self._sent.append((view.seconds, view.counts.written + sum(move.sent for move in view.moving)))
+        self._sent.append((view.seconds, view.sent))
         if self._every and view.seconds >= self._due:
             self._due = view.seconds + self._every
             self.tell()
@@ -58,17 +58,17 @@ class Heartbeat:
         (before, old), (now, sent) = self._sent[0], self._sent[-1]
         rate = max(0, sent - old) / (now - before) if now > before else 0.0
         left = self._pace.left(view)
-        counts = view.counts
+        figures = view.figures
         fields: dict[str, Value] = {
-            "done": counts.processed,
-            "total": counts.known,
+            "done": figures.processed,
+            "total": figures.known,
             "final": view.expanded,
-            "copied": counts.copied,
-            "unchanged": counts.unchanged,
-            "skipped": counts.skipped,
-            "failed": counts.failed,
-            "to_retry": counts.to_retry,
-            "open": view.open_images,
+            "copied": figures.copied,
+            "unchanged": figures.unchanged,
+            "skipped": figures.skipped,
+            "failed": figures.failed,
+            "to_retry": figures.to_retry,
+            "open": figures.unfinished,
             "bytes": sent,
             "rate": round(rate),
             "eta": None if left is None else round(left),
@@ -100,11 +100,11 @@ def _moved(sent: int, rate: float) -> str:
 
 
 def _words(view: RunView, bodies: str, left: float | None) -> Iterator[str]:
-    counts = view.counts
-    yield f"{counts.processed}/{counts.known}{'' if view.expanded else ' or more'} images"
-    yield f"{counts.failed} failed"
-    if counts.to_retry:
-        yield f"{counts.to_retry} to be tried again"
+    figures = view.figures
+    yield f"{figures.processed}/{figures.known}{'' if view.expanded else ' or more'} images"
+    yield f"{figures.failed} failed"
+    if figures.to_retry:
+        yield f"{figures.to_retry} to be tried again"
     yield bodies
     yield f"about {format_duration(round(left))} left" if left is not None else "no telling yet how long"
     for registry in view.registries:

@@ -1,6 +1,6 @@
 """What a run looked like over time, in memory that does not grow with it: for summary, report, estimates.
 
-Counts are kept as they stood, not as differences: when samples are thinned out, only resolution is lost.
+Samples hold totals, not differences: when samples are thinned out, only resolution is lost.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
+
+from pipeline.model.figures import Figures
 
 if TYPE_CHECKING:
     from pipeline.log import Event
@@ -39,33 +41,22 @@ _OWN_PLACE = frozenset({"image.retry", "registry.cooldown", "image.rewritten", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Counts as they stood at one moment."""
+    """The figures at one moment."""
 
     seconds: float
     """Since the run began."""
-    copied: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    failed: int = 0
+    figures: Figures = field(default_factory=Figures)
+    """A copy."""
     read: int = 0
     """Bytes of blobs received, those under way included."""
     written: int = 0
 
-    @property
-    def processed(self) -> int:
-        """Images that have come to their end."""
-        return self.copied + self.unchanged + self.skipped + self.failed
-
 
 def sample(view: RunView) -> Sample:
-    """The counts as they stand now."""
-    counts = view.counts
+    """The figures as they are now."""
     return Sample(
         seconds=view.seconds,
-        copied=counts.copied,
-        unchanged=counts.unchanged,
-        skipped=counts.skipped,
-        failed=counts.failed,
+        figures=view.figures.copy(),
         read=sum(registry.read for registry in view.registries),
         written=sum(registry.written for registry in view.registries),
     )

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from pipeline.model.figures import BOUNDS
 from pipeline.model.units import format_duration
-from pipeline.scheduler.counts import BOUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

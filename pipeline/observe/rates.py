@@ -56,7 +56,7 @@ class RateEstimator:
             return None
         before = self._curve.since(view.seconds - max(_LEAST_WINDOW, view.seconds / 4))
         took = view.seconds - before.seconds
-        done = view.counts.processed - before.processed
+        done = view.figures.processed - before.figures.processed
         if done < _LEAST_DONE or took <= 0:
             return None
-        return max((view.counts.known - view.counts.processed) * took / done, *pauses, 0.0)
+        return max((view.figures.known - view.figures.processed) * took / done, *pauses, 0.0)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pipeline.log import Event
+    from pipeline.model.figures import Figures
     from pipeline.report.causes import Failure
     from pipeline.report.summary import Summary
     from pipeline.scheduler.view import RunView
@@ -33,8 +34,8 @@ class RunStateRecorder:
         keep: takes what is to be written.
         run: the run's name.
         command: the command line, word by word.
-        rules: how many there are, wrong ones included.
-        lost: those that have failed as a whole so far.
+        figures: the run's, for the first row.
+        lost: the rules that have failed as a whole so far.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class RunStateRecorder:
         *,
         run: str,
         command: tuple[str, ...],
-        rules: int,
+        figures: Figures,
         lost: Callable[[], Iterable[Failure]],
     ) -> None:
         """See the class."""
@@ -63,7 +64,7 @@ class RunStateRecorder:
             folder=_folder(),
             began=now,
             seen=now,
-            rules=rules,
+            figures=figures,
         )
         keep(self._run_state)
 
@@ -94,37 +95,26 @@ class RunStateRecorder:
             seconds=summary.seconds,
             exit_code=summary.exit_code,
             trouble=trouble,
-            known=summary.images,
-            rules_failed=summary.rules_failed,
+            figures=summary.figures,
             left=-1.0,
             rate=0.0,
-            bytes=summary.bytes,
             again=summary.again,
             waits=(),
         )
         self._keep(self._run_state)
 
     def _look(self, view: RunView) -> None:
-        now, counts = time.time(), view.counts
+        now = time.time()
         left = self._pace.left(view)
         self._run_state = replace(
             self._run_state,
             seen=now,
             seconds=view.seconds,
-            known=counts.known,
+            figures=replace(view.figures, sent=view.sent),
             final=view.expanded,
             planned=view.planned,
-            to_retry=counts.to_retry,
-            rules_failed=counts.rules_failed,
             left=-1.0 if left is None else left,
             rate=self._pace.rate(),
-            bytes=counts.written + sum(move.sent for move in view.moving),
-            read=counts.read,
-            spared=counts.spared,
-            uploaded=counts.uploaded,
-            mounted=counts.mounted,
-            present=counts.present,
-            requests=sum(counts.requests.values()),
             waits=tuple(islice(self._waits(view, now), _MOST)),
             lost=tuple(islice(self._lost(), _MOST)),
         )

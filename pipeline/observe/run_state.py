@@ -1,8 +1,8 @@
-"""How a run stands, as it notes it in its records every other second: what another terminal may know of it.
+"""The state of a run, which it writes to its records every two seconds for `status` in another terminal.
 
-The images themselves have rows of their own, and are counted there. What has no row is kept here: when the
-run began and was last seen, in which process, what it waits for, how it ended. Who was killed writes no
-end, so the process is named so that it can be told from a later one of the same number.
+Images have rows of their own and are counted there. This row has the rest: when the run began and was last
+seen, in which process, what it waits for, how it ended. A process that is killed writes no end, so the row
+identifies the process in a way that tells it from a later one with the same number.
 """
 
 from __future__ import annotations
@@ -11,15 +11,30 @@ import json
 import os
 import socket
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from pipeline.model.figures import Figures
 from pipeline.report.causes import Failure  # noqa: TC001 - get_type_hints needs it
 
 RUNNING = -1
 """The exit code of a run that has none yet."""
 _PROC = Path("/proc")
+_FIGURES = {
+    "known": "known",
+    "to_retry": "to_retry",
+    "rules": "rules",
+    "rules_failed": "rules_failed",
+    "bytes": "sent",
+    "read": "received",
+    "spared": "saved",
+    "uploaded": "uploaded",
+    "mounted": "mounted",
+    "present": "present",
+    "requests": "requests",
+}
+"""By name in the row: the figures that it keeps; those of images are counted from the images' own rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,28 +82,16 @@ class RunState:
     """Whether it was told to stop, and finishes what is under way."""
     trouble: str = ""
     """What this machine refused."""
-    known: int = 0
-    """Images that rules have expanded to so far."""
+    figures: Figures = field(default_factory=Figures)
+    """Of them `sent` includes running transfers."""
     final: bool = False
     """Whether all rules have been expanded."""
     planned: int = 0
     """Tags that wait for room; each becomes an image per destination."""
-    to_retry: int = 0
-    """Images that failed and wait for the next try."""
-    rules: int = 0
-    rules_failed: int = 0
     left: float = -1.0
-    """Seconds that it took itself to need; -1: no telling."""
+    """Seconds that the run expected to need; -1: unknown."""
     rate: float = 0.0
     """Bytes sent a second, lately."""
-    bytes: int = 0
-    """Bytes of bodies sent."""
-    read: int = 0
-    spared: int = 0
-    uploaded: int = 0
-    mounted: int = 0
-    present: int = 0
-    requests: int = 0
     waits: tuple[Wait, ...] = ()
     lost: tuple[Failure, ...] = ()
     """Rules that failed as a whole, the first ones."""
@@ -98,30 +101,36 @@ class RunState:
 
 def text_of(run_state: RunState) -> str:
     """As JSON."""
-    return json.dumps(asdict(run_state))
+    row = asdict(run_state)
+    figures = row.pop("figures")
+    return json.dumps(row | {name: figures[figure] for name, figure in _FIGURES.items()})
 
 
 def run_state_of(text: str) -> RunState | None:
-    """The standing; None where the text has another shape. Fields of later versions are passed over."""
+    """The run state; None where the text has another shape. Fields of later versions are ignored."""
     try:
-        found = _built(RunState, json.loads(text))
+        row = json.loads(text)
+        if not isinstance(row, dict):
+            return None
+        figures = {figure: row[name] for name, figure in _FIGURES.items() if name in row}
+        found = _built(RunState, row | {"figures": figures})
     except (ValueError, TypeError, RecursionError):
         return None
     return found if isinstance(found, RunState) else None
 
 
 def _built(kind: Any, value: Any) -> Any:
-    """The value as that kind; TypeError where it is none."""
+    """The value as that kind; TypeError where it is not one."""
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
-        known = {field.name for field in fields(kind)}
+        known = {each.name for each in fields(kind)}
         return kind(**{name: _built(hints[name], each) for name, each in value.items() if name in known})
     if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(_built(get_args(kind)[0], each) for each in value)
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind}")
+        raise TypeError(f"{value!r} is not a {kind}")
     return value
 
 

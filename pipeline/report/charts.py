@@ -16,6 +16,7 @@ from pipeline.observe.history import PHASES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pipeline.model.figures import Figures
     from pipeline.observe.history import PauseRecord, RunHistory, Sample
 
 WIDTH, HEIGHT = 1000, 200
@@ -67,17 +68,17 @@ def images_over_time(history: RunHistory) -> Chart | None:
     samples = history.curve.samples
     if len(samples) < _LEAST:
         return None
-    layers: tuple[tuple[str, str, Callable[[Sample], int]], ...] = (
-        ("copied", "copied", lambda s: s.copied),
-        ("unchanged", "up to date", lambda s: s.copied + s.unchanged),
-        ("skipped", "skipped", lambda s: s.copied + s.unchanged + s.skipped),
-        ("failed", "failed", lambda s: s.processed),
+    layers: tuple[tuple[str, str, Callable[[Figures], int]], ...] = (
+        ("copied", "copied", lambda f: f.copied),
+        ("unchanged", "up to date", lambda f: f.copied + f.unchanged),
+        ("skipped", "skipped", lambda f: f.copied + f.unchanged + f.skipped),
+        ("failed", "failed", lambda f: f.processed),
     )
-    top = nice(max(1, samples[-1].processed))
+    top = nice(max(1, samples[-1].figures.processed))
     shapes = []
     lower = [0.0] * len(samples)
     for kind, label, count in layers:
-        upper = [float(count(each)) for each in samples]
+        upper = [float(count(each.figures)) for each in samples]
         if upper != lower:
             outline = [*_scaled(samples, upper, top), *reversed(_scaled(samples, lower, top))]
             shapes.append(Shape(kind=kind, label=label, points=" ".join(outline)))

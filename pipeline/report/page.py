@@ -127,23 +127,23 @@ def _number(value: int) -> str:
 
 def _numbers(summary: Summary) -> list[tuple[str, str, str]]:
     """Six figures: what, how much, in other words."""
-    there = summary.copied + summary.unchanged
-    seconds = summary.seconds
-    rate = f"{format_size(summary.bytes / seconds)}/s" if seconds and summary.bytes else "nothing to send"
-    lost = summary.failed + summary.rules_failed
-    each = f"{summary.requests / summary.images:.1f} an image" if summary.images else ""
-    mounted = f"{format_count(summary.mounted, 'blob')} mounted, {summary.present:,} found there"
+    figures, seconds = summary.figures, summary.seconds
+    there = figures.copied + figures.unchanged
+    rate = f"{format_size(figures.sent / seconds)}/s" if seconds and figures.sent else "nothing to send"
+    lost = figures.failures + figures.rules_failed
+    each = f"{figures.requests / figures.known:.1f} an image" if figures.known else ""
+    mounted = f"{format_count(figures.mounted, 'blob')} mounted, {figures.present:,} found there"
     return [
-        ("At their destination", f"{there:,}", f"of {format_count(summary.images, 'image')}"),
+        ("At their destination", f"{there:,}", f"of {format_count(figures.known, 'image')}"),
         ("Failed", f"{lost:,}", f"{format_count(len(summary.causes), 'cause')}" if lost else "all is well"),
         (
             "Time",
             format_duration(round(seconds, 1)),
-            f"{summary.images / seconds:.1f} images a second" if seconds else "",
+            f"{figures.known / seconds:.1f} images a second" if seconds else "",
         ),
-        ("Sent", format_size(summary.bytes), rate),
-        ("Spared", format_size(summary.spared), mounted),
-        ("Requests", f"{summary.requests:,}", each),
+        ("Sent", format_size(figures.sent), rate),
+        ("Spared", format_size(figures.saved), mounted),
+        ("Requests", f"{figures.requests:,}", each),
     ]
 
 

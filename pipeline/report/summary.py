@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.log import printable
+from pipeline.model.figures import Figures
 from pipeline.model.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pipeline.observe.latency import Latency
     from pipeline.report.causes import CauseGroup
 
@@ -40,32 +39,11 @@ class Summary:
     run: str = ""
     version: str = ""
     exit_code: int = 0
-    copied: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    failed: int = 0
-    left: int = 0
-    """Images that an interrupted run had begun and did not finish."""
-    rules: int = 0
-    """Rules in the rules file, wrong ones included."""
-    rules_failed: int = 0
-    """Rules that failed as a whole."""
+    figures: Figures = field(default_factory=Figures)
     unexpanded: int = 0
     """Rules of which an interrupted run does not know all images."""
     is_stopped: bool = False
     """Whether the run was interrupted with work left."""
-    bytes: int = 0
-    """Bytes of blobs and manifests sent."""
-    read: int = 0
-    """Bytes of blobs and manifests received."""
-    spared: int = 0
-    """Bytes of blobs that did not have to be sent."""
-    uploaded: int = 0
-    mounted: int = 0
-    present: int = 0
-    """Blobs, by how they came to be where they are."""
-    requests: int = 0
-    requests_by_registry: Mapping[str, int] | None = None
     latency: tuple[Latency, ...] = ()
     """How fast registries answered, where requests were timed."""
     seconds: float = 0.0
@@ -80,31 +58,25 @@ class Summary:
     report: str = ""
     """The HTML report's path; empty: none was written."""
 
-    @property
-    def images(self) -> int:
-        """All that are known of."""
-        return self.copied + self.unchanged + self.skipped + self.failed + self.left
-
 
 def verdict(summary: Summary) -> str:
     """`3,000 images in 9m24s: 2,741 copied, 257 up to date, 2 FAILED`."""
-    parts = [f"{summary.copied:,} copied", f"{summary.unchanged:,} up to date"]
-    parts += [f"{summary.skipped:,} skipped"] * bool(summary.skipped)
-    parts += [f"{summary.left:,} not finished"] * bool(summary.left)
-    parts += [f"{summary.failed:,} FAILED"] * bool(summary.failed)
-    parts += [f"{format_count(summary.rules_failed, 'rule')} FAILED as a whole"] * bool(summary.rules_failed)
-    return (
-        f"{format_count(summary.images, 'image')} in {format_duration(summary.seconds)}: {', '.join(parts)}"
-    )
+    figures = summary.figures
+    parts = [f"{figures.copied:,} copied", f"{figures.unchanged:,} up to date"]
+    parts += [f"{figures.skipped:,} skipped"] * bool(figures.skipped)
+    parts += [f"{figures.unfinished:,} not finished"] * bool(figures.unfinished)
+    parts += [f"{figures.failures:,} FAILED"] * bool(figures.failures)
+    parts += [f"{format_count(figures.rules_failed, 'rule')} FAILED as a whole"] * bool(figures.rules_failed)
+    return f"{format_count(figures.known, 'image')} in {format_duration(summary.seconds)}: {', '.join(parts)}"
 
 
 def last_line(summary: Summary) -> str:
     """The line that users of the original tool search logs for; a run with work left has not finished."""
-    tasks = f"{summary.failed + summary.rules_failed} tasks failed"
+    tasks = f"{summary.figures.failures + summary.figures.rules_failed} tasks failed"
     took = f"cost {format_duration(summary.seconds)}."
     if not summary.is_stopped:
         return f"Synchronization finished, {tasks}, {took}"
-    left = f"{format_count(summary.left, 'image')} begun and not finished"
+    left = f"{format_count(summary.figures.unfinished, 'image')} begun and not finished"
     rules = f"{format_count(summary.unexpanded, 'rule')} not fully expanded"
     return f"Synchronization stopped, {tasks}, {left}, {rules}, {took}"
 
@@ -137,13 +109,44 @@ def cause_lines(causes: tuple[CauseGroup, ...]) -> list[str]:
 
 def cost(summary: Summary) -> str:
     """`84.2GB sent (149MB/s), 61GB spared: 12,944 blobs mounted; 53,120 requests, 17.7 an image`."""
-    rate = f" ({format_size(summary.bytes / summary.seconds)}/s)" if summary.seconds and summary.bytes else ""
-    spared = f", {format_size(summary.spared)} spared:" if summary.spared else ","
-    blobs = f"{format_count(summary.mounted, 'blob')} mounted"
-    blobs += f", {summary.present:,} found there" if summary.present else ""
-    each = f", {summary.requests / summary.images:.1f} an image" if summary.images else ""
-    requests = format_count(summary.requests, "request")
-    return f"{format_size(summary.bytes)} sent{rate}{spared} {blobs}; {requests}{each}"
+    figures, seconds = summary.figures, summary.seconds
+    rate = f" ({format_size(figures.sent / seconds)}/s)" if seconds and figures.sent else ""
+    saved = f", {format_size(figures.saved)} spared:" if figures.saved else ","
+    blobs = f"{format_count(figures.mounted, 'blob')} mounted"
+    blobs += f", {figures.present:,} found there" if figures.present else ""
+    return f"{format_size(figures.sent)} sent{rate}{saved} {blobs}; {request_count(figures)}"
+
+
+def request_count(figures: Figures) -> str:
+    """`53,120 requests, 17.7 an image`."""
+    each = f", {figures.requests / figures.known:.1f} an image" if figures.known else ""
+    return format_count(figures.requests, "request") + each
+
+
+def figure_fields(figures: Figures) -> dict[str, int]:
+    """The fields of the log's last event."""
+    return {
+        "copied": figures.copied,
+        "unchanged": figures.unchanged,
+        "skipped": figures.skipped,
+        "failed": figures.failures,
+        "rules_failed": figures.rules_failed,
+        "left": figures.unfinished,
+        "bytes": figures.sent,
+        "spared": figures.saved,
+        "uploaded": figures.uploaded,
+        "mounted": figures.mounted,
+        "present": figures.present,
+        "requests": figures.requests,
+    }
+
+
+def traffic_object(figures: Figures) -> dict[str, Any]:
+    """What went over the network and what did not have to, for a program."""
+    return {
+        "bytes": {"received": figures.received, "sent": figures.sent, "spared": figures.saved},
+        "blobs": {"uploaded": figures.uploaded, "mounted": figures.mounted, "present": figures.present},
+    }
 
 
 def _waits(summary: Summary) -> list[str]:
@@ -191,6 +194,7 @@ def shortened(words: str) -> str:
 
 def as_object(summary: Summary) -> dict[str, Any]:
     """The summary for a program: sizes in bytes, times in seconds."""
+    figures = summary.figures
     return {
         "schema": SCHEMA,
         "version": summary.version,
@@ -198,17 +202,16 @@ def as_object(summary: Summary) -> dict[str, Any]:
         "exit_code": summary.exit_code,
         "seconds": round(summary.seconds, 3),
         "images": {
-            "total": summary.images,
-            "copied": summary.copied,
-            "unchanged": summary.unchanged,
-            "skipped": summary.skipped,
-            "failed": summary.failed,
-            "unfinished": summary.left,
+            "total": figures.known,
+            "copied": figures.copied,
+            "unchanged": figures.unchanged,
+            "skipped": figures.skipped,
+            "failed": figures.failures,
+            "unfinished": figures.unfinished,
         },
-        "rules": {"total": summary.rules, "failed": summary.rules_failed, "unexpanded": summary.unexpanded},
-        "bytes": {"received": summary.read, "sent": summary.bytes, "spared": summary.spared},
-        "blobs": {"uploaded": summary.uploaded, "mounted": summary.mounted, "present": summary.present},
-        "requests": {"total": summary.requests, "by_registry": dict(summary.requests_by_registry or {})},
+        "rules": {"total": figures.rules, "failed": figures.rules_failed, "unexpanded": summary.unexpanded},
+        **traffic_object(figures),
+        "requests": {"total": figures.requests, "by_registry": dict(figures.requests_by_registry)},
         "latency": [
             {
                 "registry": each.registry,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.model.units import format_count, format_duration
 from pipeline.report.page import make_environment
-from pipeline.report.survey_result import RESULTS, figures, verdict
+from pipeline.report.survey_result import RESULTS, cost_lines, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,7 +37,7 @@ def survey_page(found: SurveyResult, rows: Iterable[ImageRow], *, command: Itera
             found=found,
             summary=found.summary,
             verdict=verdict(found),
-            figures=list(figures(found)),
+            figures=list(cost_lines(found)),
             kinds={each.name: sorted(each.asked.items()) for each in found.registries},
             rows=rows,
             results=RESULTS[found.aim],

@@ -12,16 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.log import Event, printable
 from pipeline.model.units import format_count, format_duration, format_size
-from pipeline.report.summary import SCHEMA, Summary, cause_lines, cause_object
+from pipeline.report.summary import (
+    SCHEMA,
+    Summary,
+    cause_lines,
+    cause_object,
+    figure_fields,
+    request_count,
+    traffic_object,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipeline.model.facts import ImageRow, Result
+    from pipeline.model.figures import Figures
     from pipeline.observe.run_state import RunState
     from pipeline.scheduler.view import RegistryView
     from pipeline.settings import Aim
 
+_OF_COPIES = frozenset({"copied", "bytes", "spared", "uploaded", "mounted"})
+"""Fields of the last event that mean nothing where nothing is copied."""
 _SHOWN = 5
 """Skipped images shown to a person."""
 
@@ -116,12 +127,12 @@ class SurveyResult:
     @property
     def results(self) -> dict[str, int]:
         """Images by what the verb calls what would become, or became, of them."""
-        found = self.summary
+        figures = self.summary.figures
         counts: dict[Result, int] = {
-            "copied": found.copied,
-            "unchanged": found.unchanged,
-            "skipped": found.skipped,
-            "failed": found.failed,
+            "copied": figures.copied,
+            "unchanged": figures.unchanged,
+            "skipped": figures.skipped,
+            "failed": figures.failures,
         }
         added: dict[str, int] = {}
         for result, count in counts.items():
@@ -130,18 +141,18 @@ class SurveyResult:
         return added
 
 
-def estimate(found: Summary, *, own: int, seconds: float, last: RunState | None) -> Estimate | None:
+def estimate(figures: Figures, *, own: int, seconds: float, last: RunState | None) -> Estimate | None:
     """How long a run would take by what was measured; None: nothing was.
 
     Args:
-        found: what a run would do.
+        figures: what a run would do.
         own: requests that the plan itself made,
         seconds: in that time.
-        last: what the last run noted of itself.
+        last: the state of the last run.
     """
-    if last is not None and last.seconds > 0 and last.requests:
-        requests, rate = last.requests / last.seconds, last.bytes / last.seconds
-        times = [found.requests / requests, *([found.bytes / rate] if rate else [])]
+    if last is not None and last.seconds > 0 and last.figures.requests:
+        requests, rate = last.figures.requests / last.seconds, last.figures.sent / last.seconds
+        times = [figures.requests / requests, *([figures.sent / rate] if rate else [])]
         sent = f"{format_size(rate)}/s and " if rate else "nothing sent, "
         basis = f"the last run's rate ({sent}{requests:.3g} requests/s)"
         return Estimate(seconds=max(times), basis=basis)
@@ -149,45 +160,44 @@ def estimate(found: Summary, *, own: int, seconds: float, last: RunState | None)
         return None
     requests = own / seconds
     basis = f"the plan's own {requests:.3g} requests/s: no run has measured yet how fast blobs move"
-    return Estimate(seconds=found.requests / requests, basis=basis)
+    return Estimate(seconds=figures.requests / requests, basis=basis)
 
 
 def verdict(found: SurveyResult) -> str:
     """`3,000 images: 2,741 to copy, 257 up to date, 2 would FAIL`."""
-    summary = found.summary
+    figures = found.summary.figures
     parts = [
         f"{count:,} {words}"
         for words, count in found.results.items()
         if count or words not in ("skipped", RESULTS[found.aim]["failed"])
     ]
-    parts += [f"{summary.left:,} not looked at to the end"] * bool(summary.left)
+    parts += [f"{figures.unfinished:,} not looked at to the end"] * bool(figures.unfinished)
     wrong = "would FAIL" if found.aim == "plan" else "FAILED"
-    parts += [f"{format_count(summary.rules_failed, 'rule')} {wrong} as a whole"] * bool(summary.rules_failed)
-    return f"{found.aim}: {format_count(summary.images, 'image')}: {', '.join(parts)}"
+    parts += [f"{format_count(figures.rules_failed, 'rule')} {wrong} as a whole"] * bool(figures.rules_failed)
+    return f"{found.aim}: {format_count(figures.known, 'image')}: {', '.join(parts)}"
 
 
 def survey_lines(found: SurveyResult) -> list[str]:
     """For a person, in the order in which it is needed."""
     lines = [verdict(found)]
-    lines += [f"  {line}" for line in (*figures(found), *found.summary.notes)]
+    lines += [f"  {line}" for line in (*cost_lines(found), *found.summary.notes)]
     lines += [f"  skipped: {row.source} -> {row.destination}: {row.fault}" for row in found.skipped[:_SHOWN]]
-    more = found.summary.skipped - len(found.skipped[:_SHOWN])
+    more = found.summary.figures.skipped - len(found.skipped[:_SHOWN])
     lines += [f"  skipped: {more:,} more: the log names them"] * (more > 0)
     lines += cause_lines(found.summary.causes)
     lines += [f"Report:  {found.summary.report}"] * bool(found.summary.report)
     return [printable(line) for line in lines]
 
 
-def figures(found: SurveyResult) -> Iterator[str]:
+def cost_lines(found: SurveyResult) -> Iterator[str]:
     """What it would cost, or has cost, and how long it lasts."""
-    summary = found.summary
-    each = f", {summary.requests / summary.images:.1f} an image" if summary.images else ""
-    requests = f"{format_count(summary.requests, 'request')}{each}"
+    summary, figures = found.summary, found.summary.figures
+    requests = request_count(figures)
     took = f"{format_count(found.own, 'request')} in {format_duration(summary.seconds)}"
     if found.aim == "verify":
         how = "read and hashed" if found.deep else "asked for"
-        read = f", {format_size(summary.read)} read" if found.deep else ""
-        yield f"{format_count(summary.present, 'blob')} {how}{read}; {requests}; {summary.seconds:.1f}s"
+        read = f", {format_size(figures.received)} read" if found.deep else ""
+        yield f"{format_count(figures.present, 'blob')} {how}{read}; {requests}; {summary.seconds:.1f}s"
         return
     yield f"{_blobs(found)}; {requests}"
     for registry in found.registries:
@@ -200,12 +210,12 @@ def figures(found: SurveyResult) -> Iterator[str]:
 
 def _blobs(found: SurveyResult) -> str:
     """What blobs there are to bring, by how they come."""
-    summary = found.summary
-    mounted = sum(each.spared.get("mounted", 0) for each in found.registries)
-    sent = f"{format_size(summary.bytes)} to send in {format_count(summary.uploaded, 'blob')}"
-    parts = [sent if summary.bytes else "nothing to send"]
-    parts += [f"{summary.mounted:,} to mount ({format_size(mounted)})"] * bool(summary.mounted)
-    parts += [f"{summary.present:,} there ({format_size(summary.spared - mounted)})"] * bool(summary.present)
+    figures = found.summary.figures
+    mounted = sum(each.saved.get("mounted", 0) for each in found.registries)
+    sent = f"{format_size(figures.sent)} to send in {format_count(figures.uploaded, 'blob')}"
+    parts = [sent if figures.sent else "nothing to send"]
+    parts += [f"{figures.mounted:,} to mount ({format_size(mounted)})"] * bool(figures.mounted)
+    parts += [f"{figures.present:,} there ({format_size(figures.saved - mounted)})"] * bool(figures.present)
     return ", ".join(parts)
 
 
@@ -225,7 +235,7 @@ def _pulls_line(each: Pulls) -> str:
 
 def as_object(found: SurveyResult) -> dict[str, Any]:
     """For a program, without the list of images: sizes in bytes, times in seconds."""
-    summary = found.summary
+    summary, figures = found.summary, found.summary.figures
     return {
         "schema": SCHEMA,
         "verb": found.aim,
@@ -237,14 +247,13 @@ def as_object(found: SurveyResult) -> dict[str, Any]:
         "seconds": round(summary.seconds, 3),
         "exit_code": summary.exit_code,
         "images": {
-            "total": summary.images,
+            "total": figures.known,
             **{words.lower().replace(" ", "_"): count for words, count in found.results.items()},
-            "unfinished": summary.left,
+            "unfinished": figures.unfinished,
         },
-        "rules": {"total": summary.rules, "failed": summary.rules_failed},
-        "bytes": {"received": summary.read, "sent": summary.bytes, "spared": summary.spared},
-        "blobs": {"uploaded": summary.uploaded, "mounted": summary.mounted, "present": summary.present},
-        "requests": {"total": summary.requests, "made": found.own},
+        "rules": {"total": figures.rules, "failed": figures.rules_failed},
+        **traffic_object(figures),
+        "requests": {"total": figures.requests, "made": found.own},
         "registries": {each.name: _registry_object(each) for each in found.registries},
         "pulls": [
             {
@@ -304,36 +313,22 @@ def row_object(aim: Aim, row: ImageRow) -> dict[str, Any]:
 
 def finished(found: SurveyResult) -> Event:
     """The log's last line."""
-    summary = found.summary
-    lost = summary.failed + summary.rules_failed
+    summary, figures = found.summary, found.summary.figures
+    lost = figures.failures + figures.rules_failed
     words = {
         "plan": f"Plan finished, {lost} tasks would fail",
         "verify": f"Verification finished, {lost} failed",
     }
     names = {"plan": "plan.finish", "verify": "verify.finish"}
-    figures: dict[str, int] = {
-        "unchanged": summary.unchanged,
-        "skipped": summary.skipped,
-        "failed": summary.failed,
-        "rules_failed": summary.rules_failed,
-        "left": summary.left,
-        "present": summary.present,
-        "requests": summary.requests,
-    }
-    if found.aim == "plan":
-        figures |= {
-            "copied": summary.copied,
-            "bytes": summary.bytes,
-            "spared": summary.spared,
-            "uploaded": summary.uploaded,
-            "mounted": summary.mounted,
-        }
+    fields = figure_fields(figures)
+    if found.aim == "verify":
+        fields = {name: count for name, count in fields.items() if name not in _OF_COPIES}
     return Event(
         name=names[found.aim],
         level="error" if summary.exit_code else "info",
         message=f"{words[found.aim]}, cost {format_duration(summary.seconds)}.",
         fields={
-            **figures,
+            **fields,
             "duration": round(summary.seconds, 3),
             "exit_code": summary.exit_code,
             "eta": round(found.seconds) if found.estimate else None,

@@ -22,9 +22,9 @@ from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
     from pipeline.model.facts import ImageRow
+    from pipeline.model.figures import Figures
     from pipeline.model.messages import TagsListed
     from pipeline.scheduler.case_variants import CaseVariants
-    from pipeline.scheduler.counts import Counts
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.images import Images
     from pipeline.scheduler.order import Order
@@ -67,7 +67,7 @@ class Admission:
         self,
         state: SharedState,
         images: Images,
-        counts: Counts,
+        figures: Figures,
         *,
         case_variants: CaseVariants,
         order: Order,
@@ -77,7 +77,7 @@ class Admission:
         self._case_variants = case_variants
         self._state = state
         self._images = images
-        self._counts = counts
+        self._figures = figures
         self._limits = limits
         self._rules = order.rules
         state.events += order.events
@@ -93,7 +93,7 @@ class Admission:
         """By rule number: rules whose tags could not be listed in full."""
         self.may_retry = True
         self._attempt = 1
-        counts.rules = len(order.rules)
+        figures.rules = len(order.rules)
 
     @property
     def exhausted(self) -> bool:
@@ -191,7 +191,7 @@ class Admission:
             self._images.look(source, opened)
 
     def _open_new(self, source: Reference, destination: Reference, number: int) -> Image:
-        self._counts.known += 1
+        self._figures.known += 1
         self._order.opened(number)
         return self._open_image(source, destination, number)
 
@@ -274,7 +274,7 @@ class Admission:
         if again:
             self._deferred.append(rule.number)
         else:
-            self._counts.rules_failed += 1
+            self._figures.rules_failed += 1
             self.failed_rules[rule.number] = fault
             self._order.expanded(rule.number)
 
@@ -313,7 +313,7 @@ class Admission:
             return False
         source, targets = self._again.popleft()
         opened = []
-        self._counts.to_retry -= len(targets)
+        self._figures.to_retry -= len(targets)
         for destination, number in targets:
             image = self._open_image(source, destination, number)
             claim = self._state.facts.claim(str(destination))

@@ -16,8 +16,8 @@ from pipeline.scheduler.image import Image
 
 if TYPE_CHECKING:
     from pipeline.model.facts import ImageRow
+    from pipeline.model.figures import Figures
     from pipeline.model.messages import ManifestHead, ManifestsHeaded
-    from pipeline.scheduler.counts import Counts
     from pipeline.scheduler.image_results import ImageResults
     from pipeline.scheduler.previous_results import PreviousResults
     from pipeline.scheduler.shared_state import SharedState
@@ -30,12 +30,12 @@ class CaseVariants:
     """
 
     def __init__(
-        self, state: SharedState, results: ImageResults, counts: Counts, past: PreviousResults
+        self, state: SharedState, results: ImageResults, figures: Figures, past: PreviousResults
     ) -> None:
         """Nothing is known."""
         self._state = state
         self._results = results
-        self._counts = counts
+        self._figures = figures
         self._previous = past
         self._capitals: dict[Reference, dict[str, None]] = {}
         """By reference in small letters: names with capital letters, in order."""
@@ -96,7 +96,7 @@ class CaseVariants:
             if found is not None and found.digest == row.destination_digest:
                 return
             found = _overwritten(destination, row, found)
-        setattr(self._counts, row.result, getattr(self._counts, row.result) - 1)
+        setattr(self._figures, row.result, getattr(self._figures, row.result) - 1)
         image = Image(parse_reference(row.source), destination, row.rule, self._state.now)
         image.source_digest = row.source_digest
         self._results.end(image, "failed", digest=row.destination_digest, reason="", fault=found)

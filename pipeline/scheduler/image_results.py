@@ -1,4 +1,4 @@
-"""What is said and written when an image ends: the row for the records, the line for the log, the counts."""
+"""What is said and written when an image ends: the row for the records, the line for the log, the figures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pipeline.errors import Side
     from pipeline.log import Level, Value
     from pipeline.model.facts import Result
+    from pipeline.model.figures import Figures
     from pipeline.model.platform import Filter
     from pipeline.model.tree import Plan
-    from pipeline.scheduler.counts import Counts
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.order import Order
     from pipeline.scheduler.shared_state import SharedState
@@ -55,15 +55,15 @@ class ImageResults:
 
     Args:
         desk: the common desk.
-        counts: the run's figures.
+        figures: the run's figures.
         platforms: the run's filter; its text is part of a row's key.
         order: the rules, of which some wait for the end of images.
     """
 
-    def __init__(self, state: SharedState, counts: Counts, *, platforms: Filter, order: Order) -> None:
+    def __init__(self, state: SharedState, figures: Figures, *, platforms: Filter, order: Order) -> None:
         """See the class."""
         self._state = state
-        self._counts = counts
+        self._figures = figures
         self._filter = str(platforms)
         self._order = order
         self.may_retry = True
@@ -90,7 +90,7 @@ class ImageResults:
             )
         )
         if fault is not None and fault.retryable and self.may_retry:
-            self._counts.to_retry += 1
+            self._figures.to_retry += 1
             if fault.side == "destination" and (
                 fault.code in _UNSEEN or fault.status == HTTPStatus.NOT_FOUND
             ):
@@ -99,7 +99,7 @@ class ImageResults:
             tries: dict[str, Value] = {"attempt": self.attempt, "again": True, "waits": LATER}
             self._say(image, "image.retry", words, level="warning", fields={**about(fault), **tries})
             return
-        setattr(self._counts, result, getattr(self._counts, result) + 1)
+        setattr(self._figures, result, getattr(self._figures, result) + 1)
         self._order.ended(image.rule)
         name, level, _ = LINES[self._state.aim][result]
         how = image.how if result == "unchanged" else ""
@@ -112,7 +112,7 @@ class ImageResults:
         """The image's line, and how far the run is."""
         pair = f"{image.source} to {image.destination}"
         why = f"{fault}; try {self.attempt}, not tried again" if fault else reason or image.how
-        so_far = f"Now {self._counts.processed}/{self._counts.known} tasks have been processed."
+        so_far = f"Now {self._figures.processed}/{self._figures.known} tasks have been processed."
         return f"{sentence(self._state.aim, result, pair=pair, why=why)} {so_far}"
 
     def planned(self, image: Image, plan: Plan) -> None:

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.scheduler.counts import Timing
+from pipeline.model.figures import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +82,7 @@ class RegistryState:
     """Bytes of blobs sent."""
     blobs: Counter[BlobOrigin] = field(default_factory=Counter)
     """Blobs that are in place there, by how they came."""
-    spared: Counter[BlobOrigin] = field(default_factory=Counter)
+    saved: Counter[BlobOrigin] = field(default_factory=Counter)
     """Bytes of blobs that did not have to be sent there, by why."""
     calls: dict[tuple[str, int], Timing] = field(default_factory=dict)
     """By method and status: requests that were timed; empty where nobody asks for it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
 from pipeline.log import Event
+from pipeline.model.figures import Figures
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
@@ -23,7 +24,6 @@ from pipeline.model.selection import with_digest
 from pipeline.scheduler.admission import Admission
 from pipeline.scheduler.backoff import Backoff
 from pipeline.scheduler.case_variants import CaseVariants
-from pipeline.scheduler.counts import Counts
 from pipeline.scheduler.image_results import ImageResults
 from pipeline.scheduler.images import Images
 from pipeline.scheduler.order import Order
@@ -66,23 +66,23 @@ class Scheduler:
         now: float,
     ) -> None:
         """See the class."""
-        self.counts = Counts()
+        self.figures = Figures()
         self._state = SharedState(run=run, facts=facts, limits=settings.limits, aim=settings.aim)
         self._state.now = now
         self._state.debug, self._state.force = settings.debug, settings.force
         self._queue = self._state.queue
         self._passes_left = settings.retries
         order = Order(rules)
-        self._results = ImageResults(self._state, self.counts, platforms=platforms, order=order)
+        self._results = ImageResults(self._state, self.figures, platforms=platforms, order=order)
         images = Verification if settings.aim == "verify" else Images
         self._images = images(self._state, self._results, platforms=platforms, settings=settings)
         self._case_variants = CaseVariants(
-            self._state, self._results, self.counts, PreviousResults(facts, platforms)
+            self._state, self._results, self.figures, PreviousResults(facts, platforms)
         )
         self._admission = Admission(
             self._state,
             self._images,
-            self.counts,
+            self.figures,
             case_variants=self._case_variants,
             order=order,
             limits=settings.limits,
@@ -143,7 +143,7 @@ class Scheduler:
 
     def _pay(self, task: Task, cost: Cost) -> None:
         """Count what a task cost, in all and by registry."""
-        self.counts.pay(cost)
+        self.figures.pay(cost)
         for name, count in cost.requests:
             registry = self._queue.registry(name)
             registry.requests += count
@@ -182,8 +182,7 @@ class Scheduler:
         ]
         return RunView(
             seconds=now - began,
-            counts=self.counts,
-            open_images=len(self._images),
+            figures=self.figures,
             expanded=self._admission.exhausted,
             registries=tuple(self._queue.views(now, {key: sent for key, (sent, _) in moving.items()})),
             moving=tuple(sorted(moves, key=lambda move: -move.size)),
@@ -199,11 +198,11 @@ class Scheduler:
 
     def _count(self, task: CopyBlob, outcome: BlobCopied) -> None:
         """Count a blob that is in place, in all and by registry."""
-        self.counts.blob(outcome.how, task.blob.size)
+        self.figures.blob(outcome.how, task.blob.size)
         registry = self._queue.registry(task.destination.registry)
         registry.blobs[outcome.how] += 1
         if outcome.how in ("mounted", "present"):
-            registry.spared[outcome.how] += max(0, task.blob.size)
+            registry.saved[outcome.how] += max(0, task.blob.size)
         if self._state.debug:
             self._state.events.append(_blob_done(task, outcome))
 
@@ -250,7 +249,7 @@ class Scheduler:
 
     def _pass_is_over(self) -> bool:
         """Whether another pass follows, at once or when registries have had time to see what they hold."""
-        more = self.counts.to_retry or self._admission.deferred
+        more = self.figures.to_retry or self._admission.deferred
         return bool(self._passes_left and more and self._is_empty())
 
     def _is_empty(self) -> bool:
@@ -274,7 +273,7 @@ class Scheduler:
     @property
     def finished(self) -> bool:
         """Whether every image of every rule has come to its end, and nothing is left for another run."""
-        left = self.counts.to_retry or self._admission.unexpanded or self._case_variants.open
+        left = self.figures.to_retry or self._admission.unexpanded or self._case_variants.open
         return self._is_empty() and not left
 
     def drain(self, now: float) -> None:
@@ -305,11 +304,6 @@ class Scheduler:
         return bool(self._state.events)
 
     @property
-    def begun(self) -> int:
-        """Images that are open: in a run that was stopped, those left unfinished."""
-        return len(self._images)
-
-    @property
     def unfinished(self) -> list[tuple[str, tuple[str, ...]]]:
         """Source and destination of each open image, but for those whose destination another rule claims."""
         images = (image for image in self._images.open_images if image.is_shared or not image.rival)
@@ -335,9 +329,8 @@ class Scheduler:
         Raises:
             AssertionError: one does not hold.
         """
-        counts = self.counts
-        total = counts.processed + counts.to_retry + len(self._images)
-        assert counts.known == total, f"{counts.known} images known, {total} accounted for"
+        unfinished = self.figures.unfinished
+        assert unfinished == len(self._images), f"{unfinished} images unfinished, {len(self._images)} open"
         self._queue.validate()
         if not self._queue.in_flight and not self._queue.waiting and self._state.may_put is None:
             stuck = [image.key for image in self._images.open_images]

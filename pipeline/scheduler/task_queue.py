@@ -281,7 +281,7 @@ class TaskQueue:
                 cooldown=max(0.0, registry.cool_until - now),
                 unavailable=str(registry.unavailable or ""),
                 blobs=registry.blobs,
-                spared=registry.spared,
+                saved=registry.saved,
                 calls=registry.calls,
                 retries=registry.retries,
                 asked=registry.asked,

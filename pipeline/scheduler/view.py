@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.model.figures import Figures, Timing
     from pipeline.model.messages import BlobOrigin, RequestTopic, Stage
-    from pipeline.scheduler.counts import Counts, Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class RegistryView:
     """Why nothing is asked there any more in this pass; empty: it is asked."""
     blobs: Mapping[BlobOrigin, int] = field(default_factory=dict)
     """Blobs in place there, by how they came; this and what follows is live: to be read at once."""
-    spared: Mapping[BlobOrigin, int] = field(default_factory=dict)
+    saved: Mapping[BlobOrigin, int] = field(default_factory=dict)
     """Bytes that did not have to be sent there, by why."""
     calls: Mapping[tuple[str, int], Timing] = field(default_factory=dict)
     """By method and status (0: no answer), where requests are timed."""
@@ -70,11 +70,10 @@ class RunView:
 
     seconds: float
     """Since the run began."""
-    counts: Counts
-    """Live: to be read at once, not to be kept."""
-    open_images: int
+    figures: Figures
+    """Live: read them at once, or keep a copy."""
     expanded: bool
-    """Whether all rules have been expanded: then counts.known is the total."""
+    """Whether all rules have been expanded: then figures.known is the total."""
     registries: tuple[RegistryView, ...]
     """Those that were asked anything, by name."""
     moving: tuple[TransferView, ...]
@@ -85,3 +84,8 @@ class RunView:
     """Processes."""
     planned: int = 0
     """Tags that rules select and that wait for room; each becomes an image per destination."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes of request bodies sent, running transfers included."""
+        return self.figures.sent + sum(transfer.sent for transfer in self.moving)

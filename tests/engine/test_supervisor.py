@@ -82,7 +82,11 @@ def test_runs_to_its_end(tmp_path: Path) -> None:
     """All images of a rule are copied by workers of all three stages."""
     run = Run(tmp_path, f"{SOURCE}/a")
 
-    assert (len(TAGS), 0, 0) == (run.scheduler.counts.copied, run.scheduler.counts.failed, run.ending.signal)
+    assert (len(TAGS), 0, 0) == (
+        run.scheduler.figures.copied,
+        run.scheduler.figures.failed,
+        run.ending.signal,
+    )
     assert len(TAGS) == len(run.named("image.done"))
     assert run.store.flushes > 0
 
@@ -91,7 +95,7 @@ def test_workers_that_die_once(tmp_path: Path) -> None:
     """Tasks whose worker dies are done by the next one."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,die-once-1,die-once-2,v2")
 
-    assert 4 == run.scheduler.counts.copied
+    assert 4 == run.scheduler.figures.copied
     assert run.named("worker.lost")
 
 
@@ -99,7 +103,7 @@ def test_task_that_kills_its_worker(tmp_path: Path) -> None:
     """A task that kills every worker fails its image, with the exit status in words; the others go on."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,die,v2,v3")
 
-    assert (3, 1) == (run.scheduler.counts.copied, run.scheduler.counts.failed)
+    assert (3, 1) == (run.scheduler.figures.copied, run.scheduler.figures.failed)
     (failure,) = run.named("image.failed")
     assert "SIGKILL" in failure.message
     assert "WORKER_DIED" == failure.fields["code"]
@@ -110,7 +114,7 @@ def test_stopped_worker(tmp_path: Path) -> None:
     """A worker that is stopped holds up nothing: it is killed after its silence, and its tasks are done."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=4.0))
 
-    assert 3 == run.scheduler.counts.copied
+    assert 3 == run.scheduler.figures.copied
     assert 1 == len(run.named("worker.lost"))
 
 

@@ -72,14 +72,14 @@ def test_runs_to_its_end() -> None:
     """A run needs nothing of a pool but what the interface says."""
     run = Run(dies=False)
 
-    assert (1, None) == (run.scheduler.counts.copied, run.ending.trouble)
+    assert (1, None) == (run.scheduler.figures.copied, run.ending.trouble)
 
 
 def test_death_that_is_certain() -> None:
     """The tasks of a dead worker are given again as they were."""
     run = Run(dies=True)
 
-    assert 1 == run.scheduler.counts.copied
+    assert 1 == run.scheduler.figures.copied
     assert len(set(asked(run))) == 1
     (lost,) = [event for event in run.events if event.name == "worker.lost"]
     assert (lost.stage, lost.fields["reason"]) == ("transfer", "killed")
@@ -89,7 +89,7 @@ def test_death_that_is_not_certain_yet() -> None:
     """The tasks of a worker that may still be running wait until it cannot, then ask what is there."""
     run = Run(dies=True, fence=0.05)
 
-    assert 1 == run.scheduler.counts.copied
+    assert 1 == run.scheduler.figures.copied
     first = run.moves[0][1].key
     times = [at for at, move in run.moves if move.key == first]
     assert times[1] - times[0] >= 0.05

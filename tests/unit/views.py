@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from pipeline.scheduler.counts import Counts
+from pipeline.model.figures import Figures
 from pipeline.scheduler.view import RegistryView, RunView, TransferView
 
 QUAY = RegistryView(
@@ -35,14 +35,12 @@ def moving(number: int) -> TransferView:
 
 
 def view(seconds: float = 10.0, **fields: Any) -> RunView:
-    """A run of 100 images between two registries; fields of View and of Counts change it."""
-    known = {name: fields.pop(name) for name in list(fields) if name in Counts.__slots__}
-    usual: dict[str, Any] = {"known": 100, "copied": 40, "failed": 1, "requests": {"quay.io": 120}}
-    counts = Counts(**usual | known)
+    """A run of 100 images between two registries; fields of RunView and of Figures change it."""
+    known = {name: fields.pop(name) for name in list(fields) if name in Figures.__slots__}
+    usual: dict[str, Any] = {"known": 100, "copied": 40, "failed": 1, "requests": 120}
     values: dict[str, Any] = {
         "seconds": seconds,
-        "counts": counts,
-        "open_images": 5,
+        "figures": Figures(**usual | known),
         "expanded": True,
         "registries": (HARBOR, QUAY),
         "moving": tuple(moving(number) for number in range(30, 0, -1)),

@@ -1,7 +1,7 @@
 """What a run measures: an observer that keeps the last look, and turns it into series when asked.
 
-Nothing is counted here: the figures are Flow's own, so they agree with log, summary and report. `tick` only
-copies what may change; the work of making series is done by whoever asks for them, on its own thread.
+Nothing is counted here: the figures are the scheduler's own, so they agree with log, summary and report.
+`tick` only copies what may change; the work of making series is done by whoever asks, on its own thread.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from pipeline import __version__
+from pipeline.model.figures import BOUNDS, Timing
 from pipeline.observe.metrics.catalogue import METRICS, PREFIX
-from pipeline.scheduler.counts import BOUNDS, Counts, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +39,6 @@ class Snapshot:
     at: float
     """On the monotonic clock."""
     view: RunView
-    counts: Counts
     deaths: Mapping[str, int]
 
 
@@ -64,7 +63,7 @@ class RunMetrics(Collector):
             replace(
                 registry,
                 blobs=dict(registry.blobs),
-                spared=dict(registry.spared),
+                saved=dict(registry.saved),
                 calls={kind: timing.copy() for kind, timing in registry.calls.items()},
                 retries=dict(registry.retries),
             )
@@ -72,8 +71,7 @@ class RunMetrics(Collector):
         )
         self.look = Snapshot(
             at=time.monotonic(),
-            view=replace(view, registries=registries, moving=()),
-            counts=replace(view.counts, requests={}),
+            view=replace(view, figures=view.figures.copy(), registries=registries, moving=()),
             deaths=dict(self._deaths),
         )
 
@@ -105,13 +103,13 @@ class RunMetrics(Collector):
 
 
 def _of_run(look: Snapshot) -> Iterator[Metric]:
-    counts, view = look.counts, look.view
+    view, figures = look.view, look.view.figures
     yield _gauge("run_duration_seconds", [((), view.seconds)])
-    yield _gauge("run_failed_images", [((), counts.failed + counts.to_retry)])
-    states = {"planned": view.planned, "in_flight": view.open_images, "waiting": counts.to_retry}
+    yield _gauge("run_failed_images", [((), figures.failures)])
+    states = {"planned": view.planned, "in_flight": figures.unfinished, "waiting": figures.to_retry}
     yield _gauge("images", [((state,), count) for state, count in states.items()])
     outcomes = ("copied", "unchanged", "skipped", "failed")
-    yield _counter("images_finished_total", [((each,), getattr(counts, each)) for each in outcomes])
+    yield _counter("images_finished_total", [((each,), getattr(figures, each)) for each in outcomes])
     yield _gauge("workers", [((), view.workers)])
     yield _counter("worker_deaths_total", [((reason,), count) for reason, count in look.deaths.items()])
 
@@ -119,7 +117,7 @@ def _of_run(look: Snapshot) -> Iterator[Metric]:
 def _of_registries(registries: Iterable[RegistryView]) -> Iterator[Metric]:
     each = tuple(registries)
     yield _counter("blobs_total", [((r.name, how), n) for r in each for how, n in r.blobs.items()])
-    yield _counter("spared_bytes_total", [((r.name, how), n) for r in each for how, n in r.spared.items()])
+    yield _counter("spared_bytes_total", [((r.name, how), n) for r in each for how, n in r.saved.items()])
     moved = [((r.name, way), n) for r in each for way, n in (("read", r.read), ("written", r.written))]
     yield _counter("transferred_bytes_total", moved)
     yield _counter(

@@ -10,6 +10,7 @@ import pytest
 from pipeline.cli.main import main
 from pipeline.commands.status import Status, as_object, lines, read_status
 from pipeline.model.facts import RunRow
+from pipeline.model.figures import Figures
 from pipeline.observe.run_state import Process, RunState, Wait, text_of, this_process
 from tests.unit.records.stores import failed, image, opened
 
@@ -27,7 +28,7 @@ STANDING = RunState(
     began=NOW - 100.0,
     seen=NOW - 1.0,
     seconds=99.0,
-    known=10,
+    figures=Figures(known=10),
     final=True,
 )
 
@@ -49,7 +50,9 @@ def test_running(tmp_path: Path) -> None:
         Wait(registry="gone.io", until=0.0, why="it has let nothing through for 3600s"),
         Wait(registry="over.io", until=NOW - 1.0, tasks=3),
     )
-    found, said = told(tmp_path, replace(STANDING, waits=waits, to_retry=1, left=61.0, planned=4))
+    found, said = told(
+        tmp_path, replace(STANDING, waits=waits, figures=Figures(known=10, to_retry=1), left=61.0, planned=4)
+    )
 
     assert (found.state, found.exit_code, found.go_on) == ("running", 0, ())
     assert said[1].startswith("10 images in 1m40s: 1 copied, 0 up to date, 8 not finished, 1 FAILED")

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.model.figures import Timing
 from pipeline.observe.heartbeat import Heartbeat
-from pipeline.scheduler.counts import Timing
 from tests.unit.views import HARBOR, QUAY, moving, view
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def beat(*seconds: float, every: float = 30.0) -> list[Event]:
     said: list[Event] = []
     heartbeat = Heartbeat(said.append, every=every)
     for now in seconds:
-        heartbeat.tick(view(now, copied=int(now // 10), written=int(now * 1_000_000), moving=()))
+        heartbeat.tick(view(now, copied=int(now // 10), sent=int(now * 1_000_000), moving=()))
     return said
 
 

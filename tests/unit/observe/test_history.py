@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.log import Event
+from pipeline.model.figures import Figures
 from pipeline.observe.history import SAMPLES, TOP, Curve, RunHistory, Sample
 from pipeline.report.charts import bytes_over_time, images_over_time, nice, time_spent
 from tests.unit.views import HARBOR, QUAY, moving, view
@@ -18,8 +19,8 @@ def test_curve_is_bounded() -> None:
     """However long a run, few samples are held, evenly spread, the first and the newest among them."""
     curve = Curve()
     for tick in range(1, 100_001):
-        curve.add(Sample(seconds=tick / 4, copied=tick))
-        assert curve.samples[-1].copied == tick
+        curve.add(Sample(seconds=tick / 4, figures=Figures(copied=tick)))
+        assert curve.samples[-1].figures.copied == tick
         assert len(curve.samples) <= SAMPLES
 
     gaps = [

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.model.figures import BOUNDS, Timing
 from pipeline.observe.latency import Latency, latencies, quantile
-from pipeline.scheduler.counts import BOUNDS, Timing
 from tests.unit.views import HARBOR, QUAY
 
 

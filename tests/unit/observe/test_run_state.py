@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.model.figures import Figures
 from pipeline.observe.run_state import Process, RunState, Wait, is_gone, run_state_of, text_of, this_process
 from pipeline.report.causes import Failure
 
@@ -44,6 +45,18 @@ def test_later_fields() -> None:
     value |= {"mood": "good", "began": 5, "process": value["process"] | {"cores": 2}}
 
     assert run_state_of(json.dumps(value)) == replace(STANDING, waits=(), began=5.0)
+
+
+def test_names_of_figures() -> None:
+    """Figures have the names in the row that other versions write and read."""
+    figures = Figures(known=9, to_retry=1, sent=5, received=6, saved=7, uploaded=2, requests=40, rules=3)
+    names = {"known": 9, "to_retry": 1, "bytes": 5, "read": 6, "spared": 7, "uploaded": 2, "requests": 40}
+    row = json.loads(text_of(replace(STANDING, figures=figures)))
+
+    assert names.items() <= row.items()
+    found = run_state_of(json.dumps(row))
+    assert found is not None
+    assert found.figures == figures
 
 
 WRONG: list[dict[str, object]] = [

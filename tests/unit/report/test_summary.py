@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from pipeline.model.figures import Figures
 from pipeline.observe.latency import Latency
 from pipeline.report.causes import from_row, group
 from pipeline.report.summary import Pause, Summary, as_object, summary_lines
@@ -12,20 +13,23 @@ SUMMARY = Summary(
     run="7f3a",
     version="2.0",
     exit_code=1,
-    copied=2741,
-    unchanged=257,
-    skipped=1,
-    failed=3,
-    left=4,
-    rules=212,
-    rules_failed=1,
-    bytes=84_200_000_000,
-    read=84_300_000_000,
-    spared=61_000_000_000,
-    mounted=12_944,
-    present=3,
-    requests=53_120,
-    requests_by_registry={"quay.io": 53_120},
+    figures=Figures(
+        known=3006,
+        copied=2741,
+        unchanged=257,
+        skipped=1,
+        failed=1,
+        to_retry=2,
+        rules=212,
+        rules_failed=1,
+        sent=84_200_000_000,
+        received=84_300_000_000,
+        saved=61_000_000_000,
+        mounted=12_944,
+        present=3,
+        requests=53_120,
+        requests_by_registry={"quay.io": 53_120},
+    ),
     latency=(Latency(registry="quay.io", requests=9, p50=0.0841, p95=1.26),),
     seconds=564.04,
     rewritten=1,

@@ -148,7 +148,7 @@ class Simulation:
             until = max(registry.cool_until for registry in scheduler._queue._registries.values())
             ran.paused += max(0.0, min(then, until) - now)
             now = then
-        ran.seconds, ran.copied = now, scheduler.counts.copied
+        ran.seconds, ran.copied = now, scheduler.figures.copied
         return ran
 
     @contextmanager

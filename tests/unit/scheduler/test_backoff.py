@@ -52,7 +52,7 @@ def test_rare_refusal(asked: float) -> None:
         tasks += world.take_all(scheduler)
     assert refused not in world.done
     world.go(scheduler)
-    assert 240 == scheduler.counts.copied
+    assert 240 == scheduler.figures.copied
     assert world.now == (asked or 1.0)
 
 
@@ -103,7 +103,7 @@ def test_one_request_refused_for_ever() -> None:
             scheduler.settle(world.answer(tasks.pop(0)), world.now)
         tasks += world.take_all(scheduler)
 
-    assert 1 == scheduler.counts.failed
+    assert 1 == scheduler.figures.failed
     [row] = [row for row in world.facts.rows.values() if row.result == "failed"]
     assert "429 TOOMANYREQUESTS: " in row.fault
     assert world.now < 20
@@ -117,7 +117,7 @@ def test_patience_is_one_for_all_passes() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")])
 
-    assert 2 == scheduler.counts.failed
+    assert 2 == scheduler.figures.failed
     assert 5.0 == world.now
 
 
@@ -129,7 +129,7 @@ def test_short_pauses_without_end() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.failed
+    assert 1 == scheduler.figures.failed
     assert 5.0 == world.now
 
 
@@ -157,7 +157,7 @@ def test_pause_that_ends_before_the_next_pass() -> None:
     scheduler.settle(world.answer(slow), world.now)
     world.go(scheduler)
 
-    assert 2 == scheduler.counts.copied
+    assert 2 == scheduler.figures.copied
 
 
 @pytest.mark.parametrize(("code", "waits"), [("MANIFEST_UNKNOWN", True), ("BLOB_UNKNOWN", True), ("", False)])
@@ -169,7 +169,7 @@ def test_pass_after_what_was_not_seen_yet(code: str, waits: bool) -> None:  # no
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.copied
+    assert 1 == scheduler.figures.copied
     assert 2 == sum(isinstance(task, PushManifest) for task in world.done)
     assert waits == (2 <= world.now <= 3)
 

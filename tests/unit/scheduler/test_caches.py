@@ -38,7 +38,7 @@ def test_brings_entries_that_are_blobs(case: str, arch: list[str]) -> None:
 
     scheduler = world.run(RULES)
 
-    assert (1, []) == (scheduler.counts.copied, world.early_puts)
+    assert (1, []) == (scheduler.figures.copied, world.early_puts)
     assert world.complete(f"{MIRROR}/a", "cache")
     assert {"cache": digest(content)} == world.store(f"{MIRROR}/a").tags
 
@@ -58,7 +58,7 @@ def test_equal_tag_does_not_vouch_for_them(case: str, lost: str) -> None:
     assert world.complete(f"{MIRROR}/a", "cache")
     world.requests.clear()
     scheduler = world.run(RULES, "second")
-    assert (1, {"HEAD": 2}) == (scheduler.counts.unchanged, dict(world.requests))
+    assert (1, {"HEAD": 2}) == (scheduler.figures.unchanged, dict(world.requests))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -68,9 +68,9 @@ def test_verifying_asks_for_them(case: str) -> None:
     content, children = CASES[case]
     for place in (SOURCE, MIRROR):
         world.push(f"{place}/a", content, "cache", children=children)
-    assert 1 == world.run(RULES, "first").counts.unchanged
+    assert 1 == world.run(RULES, "first").figures.unchanged
 
     lost = "beside" if "beside" in case else "layer"
     world.fail(f"move {MIRROR}/a@{digest(lost.encode())}")
 
-    assert 1 == world.run(RULES, "second").counts.failed
+    assert 1 == world.run(RULES, "second").figures.failed

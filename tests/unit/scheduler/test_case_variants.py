@@ -38,7 +38,7 @@ def test_twins_are_read_back_at_the_end(tags: tuple[str, ...], *, is_one_rule: b
 
     scheduler = world.run(RULES if is_one_rule else each)
 
-    assert (len(tags), 0) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (len(tags), 0) == (scheduler.figures.copied, scheduler.figures.failed)
     wanted = sorted(f"{MIRROR}/a:{tag}" for tag in tags if tag != "other")
     assert wanted == sorted(read_back(world))
     assert all(isinstance(task, HeadManifests) for task in world.done[-len(wanted) :])
@@ -70,7 +70,7 @@ def test_registry_that_takes_them_for_one() -> None:
 
     world.go(scheduler, answer=answer)  # type: ignore[arg-type]  # an Outcome
 
-    assert (1, 1, 2) == (scheduler.counts.copied, scheduler.counts.failed, scheduler.counts.known)
+    assert (1, 1, 2) == (scheduler.figures.copied, scheduler.figures.failed, scheduler.figures.known)
     failed = [row for row in world.facts.rows.values() if row.result == "failed"]
     assert [(f"{MIRROR}/a:V1", "TAG_OVERWRITTEN")] == [(row.destination, row.code) for row in failed]
     assert scheduler.finished
@@ -83,7 +83,7 @@ def test_registry_that_cannot_be_asked() -> None:
 
     scheduler = world.run(RULES)
 
-    assert (1, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.failed)
 
 
 @pytest.mark.parametrize("aim", ["plan", "verify", "copy"])
@@ -95,7 +95,7 @@ def test_nothing_stored_and_nothing_read_back(aim: str) -> None:
 
     scheduler = world.run(RULES)
 
-    assert 2 == scheduler.counts.unchanged
+    assert 2 == scheduler.figures.unchanged
     assert [] == read_back(world)
 
 
@@ -104,7 +104,7 @@ def test_stopped_before_they_are_read_back() -> None:
     world = make("V1", "v1")
     scheduler = world.scheduler(RULES)
     running: list[Task] = []
-    while len(scheduler.unfinished) or not scheduler.counts.known:
+    while len(scheduler.unfinished) or not scheduler.figures.known:
         running += world.take_all(scheduler)
         scheduler.settle(world.answer(running.pop(0)), world.now)
 

@@ -53,14 +53,14 @@ def test_referrers_of_both_sides_are_listed(run: str, force: bool) -> None:  # n
 
     scheduler = world.run([rule(run, f"{MIRROR}/a")], "first")
 
-    assert (1, []) == (scheduler.counts.copied, world.early_puts)
+    assert (1, []) == (scheduler.figures.copied, world.early_puts)
     assert digests("local", "both", "upstream") == listed(world, LIST)
     assert world.complete(f"{MIRROR}/a", LIST)
     assert own != world.store(f"{MIRROR}/a").tags[LIST]
     world.requests.clear()
     if not force:
         scheduler = world.run([rule(run, f"{MIRROR}/a")], "second")
-        assert (1, 2) == (scheduler.counts.unchanged, world.requests["HEAD"])
+        assert (1, 2) == (scheduler.figures.unchanged, world.requests["HEAD"])
         assert 0 == world.requests["GET"] + world.requests["PUT"]
 
 
@@ -72,7 +72,7 @@ def test_signatures_of_both_sides_are_kept() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.copied
+    assert 1 == scheduler.figures.copied
     assert ["upstream", "local"] == listed(world, f"{LIST}.sig")
     assert world.complete(f"{MIRROR}/a", f"{LIST}.sig")
 
@@ -85,7 +85,7 @@ def test_layers_of_the_destination_are_not_looked_for_at_the_source() -> None:
 
     scheduler = world.run([rule(f"{MIRROR}/from", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.copied
+    assert 1 == scheduler.figures.copied
     store = world.store(f"{MIRROR}/a")
     layers = manifest(store.manifests[store.tags[f"{LIST}.att"]]).blobs[1:]
     assert [blob("upstream")["digest"], blob("local")["digest"]] == [layer.digest for layer in layers]
@@ -101,7 +101,7 @@ def test_all_of_the_source_is_there(tag: str, aim: str) -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
 
-    assert (1, 0) == (scheduler.counts.unchanged, world.requests["PUT"])
+    assert (1, 0) == (scheduler.figures.unchanged, world.requests["PUT"])
     assert there == world.store(f"{MIRROR}/a").tags[tag]
 
 
@@ -149,7 +149,7 @@ def test_several_sources_of_one_list(retries: int, pick: int) -> None:
 
     names = ("one", "two", "three", "local") if retries else ("one", "three", "local")
     assert digests(*names) == listed(world, LIST)
-    assert (3 if retries else 2) == scheduler.counts.copied
+    assert (3 if retries else 2) == scheduler.figures.copied
 
 
 def test_what_cannot_be_joined_is_left() -> None:
@@ -174,7 +174,7 @@ def test_unreadable_list_is_not_replaced() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.failed
+    assert 1 == scheduler.figures.failed
     assert there == world.store(f"{MIRROR}/a").tags[LIST]
 
 
@@ -187,6 +187,6 @@ def test_ordinary_images_with_such_a_tag() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a"), rule(f"{OTHER}/a", f"{MIRROR}/a", number=1)])
 
-    assert (1, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.failed)
     assert ["TAG_CONFLICT"] == [row.code for row in world.facts.rows.values() if row.code]
     assert own == world.store(f"{MIRROR}/a").tags[LIST]

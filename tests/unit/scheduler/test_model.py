@@ -167,7 +167,7 @@ def test_whatever_happens(data: st.DataObject, made: tuple[World, list[Rule]], t
 
     def pick(count: int) -> int:
         nonlocal begun
-        begun = max(begun, scheduler.begun)
+        begun = max(begun, scheduler.figures.unfinished)
         return data.draw(st.integers(0, count - 1)) if count > 1 else 0
 
     world.go(scheduler, pick=pick, answer=troubled.answer)
@@ -176,7 +176,7 @@ def test_whatever_happens(data: st.DataObject, made: tuple[World, list[Rule]], t
     for key, uploads in world.uploads.items():
         held = sum(text.startswith(f"{key[0]}/") and key[1] in s.blobs for text, s in world.stores.items())
         assert uploads <= (1 if world.mounts else held) + troubled.excused[key], key
-    counts = scheduler.counts
+    counts = scheduler.figures
     assert scheduler.finished
     assert counts.known == counts.processed == len(world.facts.rows)
     windows = HELD_UP if {"throttled", "unreachable"} & set(trouble) else 1

@@ -37,7 +37,7 @@ def test_rules_that_feed_each_other(names: str, pick: int) -> None:
 
     scheduler = world.run(rules, pick=lambda count: pick % count)
 
-    assert 0 == scheduler.counts.failed
+    assert 0 == scheduler.figures.failed
     for tag in ("v1", "v2"):
         assert world.complete(f"{THIRD}/c", tag)
         assert world.complete(f"{MIRROR}/d", tag)
@@ -55,7 +55,7 @@ def test_begins_when_all_images_have_ended() -> None:
         [rule(f"{SOURCE}/a:v1", f"{MIRROR}/b"), rule(f"{MIRROR}/b:v1", f"{THIRD}/c", number=1)],
     )
 
-    assert (2, 0) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (2, 0) == (scheduler.figures.copied, scheduler.figures.failed)
     assert digest(image("one")) == world.store(f"{THIRD}/c").tags["v1"]
 
 
@@ -70,7 +70,7 @@ def test_failures_do_not_stop_the_next_rule(retries: int) -> None:
 
     scheduler = world.run([first, rule(f"{MIRROR}/b", f"{THIRD}/c", number=1)])
 
-    assert (2, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (2, 1) == (scheduler.figures.copied, scheduler.figures.failed)
     assert world.complete(f"{THIRD}/c", "v1")
 
 
@@ -87,7 +87,7 @@ def test_a_rule_without_images_holds_up_nobody() -> None:
 
     scheduler = world.run(rules)
 
-    assert (1, 1) == (scheduler.counts.copied, scheduler.counts.rules_failed)
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.rules_failed)
 
 
 def test_who_waits_for_whom_is_said() -> None:

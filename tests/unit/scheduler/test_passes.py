@@ -27,7 +27,7 @@ def test_two_sources_for_one_tag() -> None:
         [rule(f"{SOURCE}/a:v1", f"{MIRROR}/x"), rule(f"{SOURCE}/b:v1", f"{MIRROR}/x", number=1)]
     )
 
-    assert (1, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.failed)
     assert digest(image("one")) == world.store(f"{MIRROR}/x").tags["v1"]
     row = world.facts.image(f"{SOURCE}/b:v1", f"{MIRROR}/x:v1", "")
     assert row is not None
@@ -44,7 +44,7 @@ def test_two_sources_of_one_digest() -> None:
         [rule(f"{SOURCE}/a:v1", f"{MIRROR}/x"), rule(f"{SOURCE}/b:v1", f"{MIRROR}/x", number=1)]
     )
 
-    assert (1, 1, 0) == (scheduler.counts.copied, scheduler.counts.unchanged, scheduler.counts.failed)
+    assert (1, 1, 0) == (scheduler.figures.copied, scheduler.figures.unchanged, scheduler.figures.failed)
 
 
 def test_same_pair_twice() -> None:
@@ -56,7 +56,7 @@ def test_same_pair_twice() -> None:
         [rule(f"{SOURCE}/a", f"{MIRROR}/a"), rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", number=1)]
     )
 
-    assert (2, 2) == (scheduler.counts.known, scheduler.counts.copied)
+    assert (2, 2) == (scheduler.figures.known, scheduler.figures.copied)
 
 
 def test_failed_image_is_tried_again_after_all_others() -> None:
@@ -68,10 +68,10 @@ def test_failed_image_is_tried_again_after_all_others() -> None:
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
 
     assert (2, 2, 0, 0) == (
-        scheduler.counts.known,
-        scheduler.counts.copied,
-        scheduler.counts.failed,
-        scheduler.counts.to_retry,
+        scheduler.figures.known,
+        scheduler.figures.copied,
+        scheduler.figures.failed,
+        scheduler.figures.to_retry,
     )
 
 
@@ -82,7 +82,7 @@ def test_permanent_failure_is_not_tried_again() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:nope,v1", f"{MIRROR}/a")])
 
-    assert (1, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.failed)
     assert 1 == sum(task.key.startswith(f"look {SOURCE}/a:nope") for task in world.done)
 
 
@@ -94,7 +94,7 @@ def test_retries_end() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.failed
+    assert 1 == scheduler.figures.failed
     assert 3 == len(world.done)
 
 
@@ -107,7 +107,7 @@ def test_failed_image_asks_for_none_of_its_other_blobs() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.failed
+    assert 1 == scheduler.figures.failed
     assert sum(isinstance(task, CopyBlob) for task in world.done) <= 3
 
 
@@ -121,7 +121,7 @@ def test_task_that_kills_its_worker() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
 
-    assert (1, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.failed)
 
 
 def test_throttled_registry_is_left_alone() -> None:
@@ -132,7 +132,7 @@ def test_throttled_registry_is_left_alone() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.copied
+    assert 1 == scheduler.figures.copied
     assert 120 <= world.now
 
 
@@ -144,7 +144,7 @@ def test_patience_ends() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")])
 
-    assert 2 == scheduler.counts.failed
+    assert 2 == scheduler.figures.failed
     assert world.now < 200
 
 
@@ -173,7 +173,7 @@ def test_push_back_halves_what_runs() -> None:
     assert FIRST == most[0]
     assert most[1] <= FIRST / 2
     assert 8 == max(most[2:])
-    assert 90 == scheduler.counts.copied
+    assert 90 == scheduler.figures.copied
 
 
 def test_registry_that_goes_away_is_waited_for() -> None:
@@ -186,7 +186,7 @@ def test_registry_that_goes_away_is_waited_for() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")])
 
-    assert 2 == scheduler.counts.copied
+    assert 2 == scheduler.figures.copied
     assert 30 <= world.now
 
 
@@ -199,7 +199,7 @@ def test_unreachable_registry_fails_fast() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:{tags}", f"{MIRROR}/a")])
 
-    assert 50 == scheduler.counts.failed
+    assert 50 == scheduler.figures.failed
     assert len(world.done) <= 8
 
 
@@ -213,7 +213,7 @@ def test_destinations_elsewhere_do_not_wait() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1", *targets)])
 
-    assert (2, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (2, 1) == (scheduler.figures.copied, scheduler.figures.failed)
     history = scheduler.history(f"{SOURCE}/a:v1 -> {MIRROR}/a:v1")
     assert history[-1].startswith("0.000 Finish")
 
@@ -228,7 +228,7 @@ def test_rules_that_share_a_destination_wait() -> None:
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/x"), rule(f"{SOURCE}/b", f"{MIRROR}/x", number=1)])
 
     assert digest(image("one")) == world.store(f"{MIRROR}/x").tags["v1"]
-    assert (1, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.failed)
 
 
 def test_looping_list_fails_the_rule() -> None:
@@ -245,8 +245,8 @@ def test_looping_list_fails_the_rule() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.rules_failed
-    assert 2 == scheduler.counts.copied
+    assert 1 == scheduler.figures.rules_failed
+    assert 2 == scheduler.figures.copied
 
 
 def test_endless_list_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,8 +258,8 @@ def test_endless_list_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.rules_failed
-    assert 6 == scheduler.counts.copied
+    assert 1 == scheduler.figures.rules_failed
+    assert 6 == scheduler.figures.copied
 
 
 def test_drain_finishes_what_is_complete() -> None:
@@ -294,9 +294,9 @@ def test_memory_does_not_depend_on_tags() -> None:
     while not scheduler.done:
         scheduler.settle(world.answer(tasks.pop(0)), world.now)
         tasks += world.take_all(scheduler)
-        most = max(most, scheduler.begun)
+        most = max(most, scheduler.figures.unfinished)
 
-    assert 3_000 == scheduler.counts.copied
+    assert 3_000 == scheduler.figures.copied
     assert most <= 16
     images = scheduler._images
     assert 0 == images.manifests.held == images.manifests.blobs.held == images.fetches.bytes_held
@@ -328,6 +328,6 @@ def test_who_follows_is_tried_again_after_whom_it_follows() -> None:
 
     scheduler = world.run(rules)
 
-    assert 1 == scheduler.counts.copied
-    assert 2 == scheduler.counts.unchanged
+    assert 1 == scheduler.figures.copied
+    assert 2 == scheduler.figures.unchanged
     assert scheduler.finished

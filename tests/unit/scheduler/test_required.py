@@ -27,7 +27,7 @@ def test_tag_with_digest_is_written_under_its_tag(world: World, destination: str
     """`tag@digest` is read by its digest, wherever the source's tag points, and written under its tag."""
     scheduler = world.run([rule(f"{SOURCE}/a:v1@{digest(OTHER)}", destination)])
 
-    assert 1 == scheduler.counts.copied
+    assert 1 == scheduler.figures.copied
     assert {"v1": digest(OTHER)} == world.store(f"{MIRROR}/a").tags
 
 
@@ -51,7 +51,7 @@ def test_required_digest_that_the_source_has_not(there: bytes | None, retries: i
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a:v1@{digest(OTHER)}")])
 
     (row,) = world.facts.rows.values()
-    assert (1, "DIGEST_CHANGED", "source") == (scheduler.counts.failed, row.code, row.side)
+    assert (1, "DIGEST_CHANGED", "source") == (scheduler.figures.failed, row.code, row.side)
     assert digest(ONE) in row.fault
     assert 0 == world.requests["PUT"]
 

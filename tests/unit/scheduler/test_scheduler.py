@@ -17,7 +17,7 @@ def test_copies_one_image() -> None:
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 
     assert world.complete(f"{MIRROR}/a", "v1")
-    assert (1, 1, 0) == (scheduler.counts.known, scheduler.counts.copied, scheduler.counts.failed)
+    assert (1, 1, 0) == (scheduler.figures.known, scheduler.figures.copied, scheduler.figures.failed)
 
 
 def test_minimal_requests_for_a_new_image() -> None:
@@ -42,7 +42,7 @@ def test_unchanged_costs_two_heads() -> None:
     scheduler = world.run(rules, "second")
 
     assert {"HEAD": 2} == dict(world.requests)
-    assert 1 == scheduler.counts.unchanged
+    assert 1 == scheduler.figures.unchanged
 
 
 def test_shared_blob_crosses_once() -> None:
@@ -66,7 +66,7 @@ def test_mounts_refused() -> None:
     scheduler = world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abcd")])
 
     assert 4 == world.uploads[MIRROR, digest(b"base")]
-    assert 4 == scheduler.counts.copied
+    assert 4 == scheduler.figures.copied
 
 
 def test_first_mount_is_read_back() -> None:
@@ -91,7 +91,7 @@ def test_first_uploader_killed() -> None:
     scheduler = world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abc")])
 
     assert 1 == world.uploads[MIRROR, digest(b"base")]
-    assert 3 == scheduler.counts.copied
+    assert 3 == scheduler.figures.copied
 
 
 def test_leader_fails_at_the_source() -> None:
@@ -108,7 +108,7 @@ def test_leader_fails_at_the_source() -> None:
         ]
     )
 
-    assert (1, 2) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (1, 2) == (scheduler.figures.copied, scheduler.figures.failed)
     assert world.complete(f"{MIRROR}/b", "v1")
     moves = [t for t in world.done if isinstance(t, CopyBlob) and t.blob.digest == digest(b"base")]
     assert 2 == len(moves)
@@ -123,7 +123,7 @@ def test_leader_fails_at_the_destination() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/{n}:v1", f"{MIRROR}/{n}", number=i) for i, n in enumerate("abc")])
 
-    assert (2, 1) == (scheduler.counts.copied, scheduler.counts.failed)
+    assert (2, 1) == (scheduler.figures.copied, scheduler.figures.failed)
     assert 1 == world.uploads[MIRROR, digest(b"base")]
 
 
@@ -185,7 +185,7 @@ def test_source_equals_destination() -> None:
     scheduler = world.run([rule(f"{MIRROR}/a:v1", f"{MIRROR}/a:v1")])
 
     assert {"HEAD": 1} == dict(world.requests)
-    assert 1 == scheduler.counts.unchanged
+    assert 1 == scheduler.figures.unchanged
 
 
 def test_page_lost_with_its_worker() -> None:
@@ -198,7 +198,7 @@ def test_page_lost_with_its_worker() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
 
-    assert 10 == scheduler.counts.copied
+    assert 10 == scheduler.figures.copied
     assert all(world.complete(f"{MIRROR}/a", f"v{number}") for number in range(10))
 
 
@@ -233,7 +233,7 @@ def test_blob_unknown_for_ever_fails() -> None:
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 
     assert 3 == sum(isinstance(task, PushManifest) for task in world.done)
-    assert 1 == scheduler.counts.failed
+    assert 1 == scheduler.figures.failed
 
 
 def test_equal_index_without_records_asks_for_children() -> None:
@@ -247,7 +247,7 @@ def test_equal_index_without_records_asks_for_children() -> None:
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 
     assert world.complete(f"{MIRROR}/a", "v1")
-    assert 1 == scheduler.counts.copied
+    assert 1 == scheduler.figures.copied
     keys = [task.key for task in world.done if isinstance(task, HeadManifests)]
     assert 3 == len(keys)
 
@@ -263,7 +263,7 @@ def test_index_reserialised_by_another_tool_is_up_to_date() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 
-    assert 1 == scheduler.counts.unchanged
+    assert 1 == scheduler.figures.unchanged
     assert digest(there) == world.store(f"{MIRROR}/a").tags["v1"]
 
 
@@ -316,7 +316,7 @@ def test_force_pushes_again() -> None:
 
     scheduler = forced.run(rules, "second")
 
-    assert 1 == scheduler.counts.copied
+    assert 1 == scheduler.figures.copied
     assert 1 == sum(isinstance(task, PushManifest) for task in forced.done)
     assert not forced.uploads
 

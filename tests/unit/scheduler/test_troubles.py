@@ -65,7 +65,7 @@ def test_one_manifest_read_as_source_and_as_destination(order: int) -> None:
 
     scheduler = world.run(rules, pick=Random(order).randrange)
 
-    assert 2 == scheduler.counts.copied
+    assert 2 == scheduler.figures.copied
     assert world.complete(f"{OTHER}/a", "v1")
 
 
@@ -196,7 +196,7 @@ def test_index_whose_children_vanished() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")])
 
-    assert 2 == scheduler.counts.copied
+    assert 2 == scheduler.figures.copied
     assert world.complete(f"{MIRROR}/a", "v2")
 
 
@@ -208,7 +208,7 @@ def test_pausing_destination_does_not_fill_the_window() -> None:
 
     scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", "slow.example.net/a")])
 
-    assert 20 == scheduler.counts.copied
+    assert 20 == scheduler.figures.copied
     for number in range(10):
         history = scheduler.history(f"{SOURCE}/a:v{number} -> {MIRROR}/a:v{number}")
         assert history[-1].startswith("0.000 Finish")
@@ -257,7 +257,7 @@ def test_source_that_is_its_own_destination_and_missing() -> None:
 
     scheduler = world.run([rule(f"{MIRROR}/a:v1,v9", f"{MIRROR}/a:v1,v9")])
 
-    assert (1, 1) == (scheduler.counts.unchanged, scheduler.counts.failed)
+    assert (1, 1) == (scheduler.figures.unchanged, scheduler.figures.failed)
     assert {"HEAD": 2} == dict(world.requests)
 
 
@@ -279,7 +279,7 @@ def test_manifests_held_are_bounded() -> None:
         most = max(most, scheduler._images.fetches.bytes_held)
         tasks += world.take_all(scheduler)
 
-    assert 40 == scheduler.counts.copied
+    assert 40 == scheduler.figures.copied
     assert most <= 4_000 + size
 
 
@@ -307,8 +307,8 @@ def test_leader_that_fails_before_its_move_is_ready() -> None:
     moved = ["a:v1", "read", "expand", f"{MIRROR}/a@{foreign}", f"{MIRROR}/a@"]
     in_order(world, scheduler, *moved, "b:v2", f"put {MIRROR}/a:v1", "c:v1", "read", f"{MIRROR}/a@{foreign}")
 
-    assert 2 == scheduler.counts.failed
-    assert 1 == scheduler.counts.copied
+    assert 2 == scheduler.figures.failed
+    assert 1 == scheduler.figures.copied
     assert world.complete(f"{MIRROR}/c", "v1")
 
 
@@ -334,7 +334,7 @@ def test_index_that_two_images_need_and_one_has_not_read() -> None:
     in_order(world, scheduler, *before, f"put {MIRROR}/x@{digest(inner)}")
 
     assert scheduler.finished
-    assert 2 == scheduler.counts.failed
+    assert 2 == scheduler.figures.failed
 
 
 def broken(registry: str) -> Fault:
@@ -369,7 +369,7 @@ def test_nothing_but_errors() -> None:
             now += scheduler.wake(now) or 1.0
             world.now = now
             scheduler.tick(now)
-    assert scheduler.counts.failed == 300
+    assert scheduler.figures.failed == 300
     assert asked < 60
     assert now < 60
 
@@ -390,4 +390,4 @@ def test_errors_of_one_repository() -> None:
             done = TaskFailed(key=task.key, fault=broken(MIRROR), cost=cost) if bad else world.answer(task)
             scheduler.settle(replace(done, cost=cost), world.now)
 
-    assert (scheduler.counts.failed, scheduler.counts.copied) == (50, 50)
+    assert (scheduler.figures.failed, scheduler.figures.copied) == (50, 50)

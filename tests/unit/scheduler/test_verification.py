@@ -123,7 +123,7 @@ def test_complete(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
 
-    assert (scheduler.counts.unchanged, scheduler.counts.failed) == (1, 0)
+    assert (scheduler.figures.unchanged, scheduler.figures.failed) == (1, 0)
     assert world.asked() == {"look": 1, f"read {MIRROR}": 3, "blob": 5}
 
 
@@ -133,7 +133,7 @@ def test_filtered() -> None:
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
 
-    assert (scheduler.counts.unchanged, scheduler.counts.failed) == (1, 0)
+    assert (scheduler.figures.unchanged, scheduler.figures.failed) == (1, 0)
     assert world.asked() == {"look": 1, f"read {SOURCE}": 2, "put": 1, "blob": 3}
 
 
@@ -143,7 +143,7 @@ def test_filtered_and_deep() -> None:
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
 
-    assert (scheduler.counts.unchanged, scheduler.counts.failed) == (1, 0)
+    assert (scheduler.figures.unchanged, scheduler.figures.failed) == (1, 0)
     assert world.asked() == {"look": 1, f"read {SOURCE}": 2, "put": 2, "blob": 3}
 
 
@@ -156,7 +156,7 @@ def test_second_tag_costs_a_look() -> None:
 
     scheduler = world.verify(f"{SOURCE}/a:v1,v2 {MIRROR}/x")
 
-    assert (scheduler.counts.unchanged, scheduler.counts.failed) == (2, 0)
+    assert (scheduler.figures.unchanged, scheduler.figures.failed) == (2, 0)
     assert world.asked() == {"look": 2, f"read {MIRROR}": 3, "blob": 5}
 
 
@@ -171,7 +171,7 @@ def test_shared_blobs_are_asked_once_per_repository() -> None:
 
     scheduler = world.verify(*rules)
 
-    assert scheduler.counts.unchanged == 4
+    assert scheduler.figures.unchanged == 4
     assert world.asked()["blob"] == 2 * 5
 
 
@@ -207,7 +207,7 @@ def test_losses(lost: str) -> None:
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
 
-    assert (scheduler.counts.unchanged, scheduler.counts.failed) == (0, 1)
+    assert (scheduler.figures.unchanged, scheduler.figures.failed) == (0, 1)
     row = world.facts.image(f"{SOURCE}/a:v1", f"{MIRROR}/x:v1", "")
     assert row is not None
     assert (row.result, row.side, row.retryable) == ("failed", "destination", False)
@@ -220,7 +220,7 @@ def test_nothing_that_is_wanted() -> None:
     world.filter = parse_filter((), ("s390x",))
     world.push(f"{SOURCE}/b", MULTI, "v1", children=[AMD, ARM])
 
-    assert world.verify(f"{SOURCE}/b:v1 {MIRROR}/x").counts.skipped == 1
+    assert world.verify(f"{SOURCE}/b:v1 {MIRROR}/x").figures.skipped == 1
 
 
 def test_missing_image() -> None:
@@ -228,7 +228,7 @@ def test_missing_image() -> None:
     world = Proving()
     world.push(f"{SOURCE}/a", MULTI, "v1", children=[AMD, ARM])
 
-    assert world.verify(f"{SOURCE}/a:v1 {MIRROR}/x").counts.failed == 1
+    assert world.verify(f"{SOURCE}/a:v1 {MIRROR}/x").figures.failed == 1
     assert world.asked() == {"look": 1}
 
 
@@ -242,7 +242,7 @@ def test_other_serialisation() -> None:
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
 
-    assert (scheduler.counts.unchanged, scheduler.counts.failed) == (1, 0)
+    assert (scheduler.figures.unchanged, scheduler.figures.failed) == (1, 0)
     assert world.asked() == {"look": 1, f"read {SOURCE}": 1, f"read {MIRROR}": 3, "blob": 5}
 
 
@@ -255,7 +255,7 @@ def test_same_repository() -> None:
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {SOURCE}/a:v2")
 
-    assert (scheduler.counts.unchanged, scheduler.counts.failed) == (0, 1)
+    assert (scheduler.figures.unchanged, scheduler.figures.failed) == (0, 1)
 
 
 def test_one_loss_fails_every_image_that_needs_it() -> None:
@@ -269,7 +269,7 @@ def test_one_loss_fails_every_image_that_needs_it() -> None:
 
     scheduler = world.verify(f"{SOURCE}/a:v1,v2,v3 {MIRROR}/x")
 
-    assert (scheduler.counts.unchanged, scheduler.counts.failed) == (1, 2)
+    assert (scheduler.figures.unchanged, scheduler.figures.failed) == (1, 2)
 
 
 LAYERS = st.lists(st.sampled_from(["base", "one", "two", "three"]), min_size=1, max_size=3, unique=True)

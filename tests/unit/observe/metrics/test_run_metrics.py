@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pipeline.log import Event
+from pipeline.model.figures import Timing
 from pipeline.observe.metrics.catalogue import METRICS, PREFIX
 from pipeline.observe.metrics.run_metrics import RunMetrics
-from pipeline.scheduler.counts import Timing
 from tests.unit.views import QUAY, view
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def full() -> RegistryView:
     return replace(
         QUAY,
         blobs={"uploaded": 3, "mounted": 2},
-        spared={"mounted": 900},
+        saved={"mounted": 900},
         calls={("HEAD", 200): timing(0.004, 0.3), ("HEAD", 0): timing(70.0), ("GET", 429): timing(0.02)},
         retries={"TIMEOUT": 1},
         pulls_left=76,
@@ -56,7 +56,7 @@ def test_everything() -> None:
     assert names == {name for name in METRICS if name != "request_duration_seconds"} | histogram
     assert {
         'imagesyncer_images{state="planned"} 7.0',
-        'imagesyncer_images{state="in_flight"} 5.0',
+        'imagesyncer_images{state="in_flight"} 57.0',
         'imagesyncer_images{state="waiting"} 2.0',
         'imagesyncer_images_finished_total{outcome="copied"} 40.0',
         "imagesyncer_run_failed_images 3.0",
@@ -110,8 +110,8 @@ def test_a_look_stays() -> None:
     seen = replace(seen, registries=(replace(QUAY, calls={("GET", 200): moving}),))
     gauge.tick(seen)
     moving.add(0.1)
-    seen.counts.copied += 1
+    seen.figures.copied += 1
 
     assert gauge.look is not None
     assert gauge.look.view.registries[0].calls["GET", 200].seconds == 0.1
-    assert gauge.look.counts.copied == 40
+    assert gauge.look.view.figures.copied == 40
