@@ -1,19 +1,19 @@
-"""The one tree of errors, and the fault: an error as plain data.
+"""All exceptions, and Fault: an error as plain data.
 
-    SyncError                 its class says the exit code
+    SyncError                 each class has an exit code
     |-- UsageError            flags, environment                        exit 2
     |-- FileError             a file that the user wrote: path, line    exit 2
-    |-- RuleError             one rule; that rule fails, others go on   exit 1
-    |-- ManifestError         bytes that are no manifest; becomes a Fault
-    |   `-- DigestMismatchError   not the bytes that were asked for; another try may bring them
+    |-- RuleError             one rule; that rule fails, others continue   exit 1
+    |-- ManifestError         not a valid manifest; becomes a Fault
+    |   `-- DigestMismatchError   not the requested content; another attempt may get it
     |-- MachineError          disk full, records in use or unwritable   exit 3
-    |   `-- LoginError            a credential helper program gives no login; becomes a Fault
-    `-- RegistryError         what one operation met; carries a Fault
-        |-- ThrottledError    the registry asks for a pause (429, 503 with Retry-After)
-        `-- LackingError      a manifest names what the registry does not know
+    |   `-- LoginError            a credential helper program failed; becomes a Fault
+    `-- RegistryError         one operation at a registry failed; carries a Fault
+        |-- ThrottledError    the registry limits the rate (429, 503 with Retry-After)
+        `-- LackingError      a manifest references content that the registry lacks
 
-Errors never cross a process as exception objects (an exception with two arguments makes the reader's
-unpickling raise): workers answer with the Fault.
+Exception objects are never sent between processes (unpickling one with two arguments raises): workers send
+the Fault.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ Side = Literal["source", "destination", ""]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What went wrong in one operation, for a person who reads it at night."""
+    """Why one operation failed."""
 
     operation: str
-    """What was tried, as a verb phrase: "read the manifest", "upload the blob sha256:..."."""
+    """A verb phrase: "read the manifest", "upload the blob sha256:..."."""
     words: str
-    """The registry's own words, or the operating system's; one line, no secrets, at most 500 characters."""
+    """The registry's or the operating system's message; one line, no secrets, at most 500 characters."""
     side: Side = ""
     registry: str = ""
     repository: str = ""
     """Path of the repository within the registry."""
     status: int | None = None
-    """HTTP status; None where no answer came."""
+    """HTTP status; None: no response."""
     code: str = ""
-    """The OCI error code (MANIFEST_UNKNOWN), or a word of ours: UNREACHABLE, CERTIFICATE, TIMEOUT,
+    """The OCI error code (MANIFEST_UNKNOWN), or our own: UNREACHABLE, CERTIFICATE, TIMEOUT,
     CONNECTION_LOST, DIGEST_MISMATCH, DIGEST_CHANGED (not the one required), SIZE_MISMATCH, NOT_A_REGISTRY,
     TOO_LARGE, TAG_CONFLICT, TAG_IMMUTABLE, TAG_OVERWRITTEN, NOT_JOINED, WORKER_DIED, CREDENTIALS, OPEN_FILES,
     INTERNAL."""
     retryable: bool = False
-    """Whether the same request may succeed later without anybody doing anything."""
+    """Whether the same request may succeed later without intervention."""
     hint: str = ""
-    """What the reader can do next; empty where nothing useful is known."""
+    """What the reader can do; empty if nothing useful is known."""
 
     def __str__(self) -> str:
         """One line: side, operation, place, status, code, words, hint."""
@@ -60,25 +60,25 @@ class Fault:
 
 
 class SyncError(Exception):
-    """Any error that this program raises on purpose."""
+    """Base class of this program's exceptions."""
 
     exit_code = 1
 
 
 class UsageError(SyncError):
-    """Wrong flags or environment."""
+    """Invalid flags or environment."""
 
     exit_code = 2
 
 
 class FileError(SyncError):
-    """A file that the user wrote cannot be used.
+    """A file that the user wrote is invalid or cannot be used.
 
     Args:
         path: the file as the user named it.
-        message: what is wrong, without the place.
-        line: 1-based; 0 where the whole file is meant.
-        column: 1-based; 0 where the whole line is meant.
+        message: what is wrong, without the location.
+        line: 1-based; 0: the whole file.
+        column: 1-based; 0: the whole line.
         hint: what to write instead.
     """
 
@@ -96,7 +96,7 @@ class FileError(SyncError):
 
 
 class RuleError(SyncError):
-    """One rule is wrong; the place is the rule's.
+    """One rule is invalid.
 
     Args:
         message: what is wrong.
@@ -114,15 +114,15 @@ class RuleError(SyncError):
 
 
 class ManifestError(SyncError):
-    """Bytes that cannot be taken for a manifest, or a tree of manifests that is refused."""
+    """An invalid manifest, or a tree of manifests that exceeds the limits."""
 
 
 class DigestMismatchError(ManifestError):
-    """A manifest's content is not what its digest names: altered on the way, or at the registry.
+    """A manifest's content does not match its digest: changed in transit or at the registry.
 
     Args:
-        expected: the digest that was asked for.
-        actual: the digest of what came.
+        expected: the requested digest.
+        actual: the digest of the content.
     """
 
     def __init__(self, expected: str, actual: str) -> None:
@@ -132,24 +132,24 @@ class DigestMismatchError(ManifestError):
 
 
 class MachineError(SyncError):
-    """This machine stands in the way: disk full, records in use or unwritable, no processes."""
+    """A problem of this machine: disk full, records in use or unwritable, no processes."""
 
     exit_code = 3
 
 
 class LoginError(MachineError):
-    """A credential helper program gives no login.
+    """A credential helper program failed.
 
     Args:
-        message: what is wrong, never with the secret.
-        hint: what to do; empty where nothing useful is known.
-        passes: whether it may give one later without anybody doing anything.
+        message: what is wrong, without the secret.
+        hint: what to do; empty if nothing useful is known.
+        transient: whether it may succeed later without intervention.
     """
 
-    def __init__(self, message: str, *, hint: str = "", passes: bool) -> None:
+    def __init__(self, message: str, *, hint: str = "", transient: bool) -> None:
         """See the class."""
         super().__init__(message)
-        self.message, self.hint, self.passes = message, hint, passes
+        self.message, self.hint, self.transient = message, hint, transient
 
     def __str__(self) -> str:
         """`message (hint)`."""
@@ -157,23 +157,23 @@ class LoginError(MachineError):
 
 
 class RegistryError(SyncError):
-    """What one operation at a registry met."""
+    """One operation at a registry failed."""
 
     def __init__(self, fault: Fault) -> None:
         """Carry `fault`."""
         super().__init__(fault)
         self.fault = fault
         self.refused = False
-        """Whether a mount had been asked for and not given before."""
+        """Whether the registry refused a mount before."""
         self.expired = False
-        """Whether the credential has run out: who made it may make another."""
+        """Whether the credential expired: its helper may give a new one."""
         self.rejected = False
-        """Whether the registry refuses the credential itself, and not what is done with it."""
+        """Whether the registry rejects the credential itself, not only what it was used for."""
         self.unasked = False
         """Whether there is a credential that the registry never asked for."""
 
     def on(self, side: Side) -> RegistryError:
-        """The same error, with the side of the copy on which it happened; a side that is set stays."""
+        """Set the side of the copy unless it is set, and return this error."""
         if not self.fault.side:
             self.fault = replace(self.fault, side=side)
         return self
@@ -184,12 +184,12 @@ class RegistryError(SyncError):
 
 
 class ThrottledError(RegistryError):
-    """The registry asks for a pause; never slept through in a worker.
+    """The registry limits the rate; a worker never sleeps through the delay.
 
     Args:
         fault: the fault, with `retryable` set.
-        delay: seconds until the registry may be asked again; 1 to 900, jitter included.
-        asked: seconds that the registry itself asked for, however many; 0: it did not say.
+        delay: seconds until the next request to the registry; 1 to 900, with jitter.
+        asked: seconds that the registry itself asked for, without a limit; 0: not stated.
     """
 
     def __init__(self, fault: Fault, *, delay: float, asked: float = 0.0) -> None:
@@ -199,11 +199,11 @@ class ThrottledError(RegistryError):
 
 
 class LackingError(RegistryError):
-    """The registry refuses a manifest since it does not know what the manifest names (MANIFEST_BLOB_UNKNOWN).
+    """The registry refuses a manifest that references unknown content (MANIFEST_BLOB_UNKNOWN).
 
     Args:
         fault: the fault.
-        digests: what the registry says it lacks; may be empty.
+        digests: the unknown digests, if the registry named them.
     """
 
     def __init__(self, fault: Fault, *, digests: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What a run is told: frozen, small, safe to send to a worker and to log (it holds no secret)."""
+"""The settings of a run: frozen, small, without secrets, so they can be sent to workers and logged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MIB = 1 << 20
 MAX_MANIFEST = 4 * MIB
 """Bytes of one manifest; the limit of distribution and of skopeo."""
 MAX_TAG_PAGE = 32 * MIB
-"""Bytes of one page of a tag list: some registries know no pages."""
+"""Bytes of one page of a tag list: some registries do not paginate."""
 MAX_CONFIG = 8 * MIB
-"""Bytes of an image's config that a platform filter reads."""
+"""Bytes of an image config that a platform filter reads."""
 MAX_DEPTH = 5
-"""Indexes within indexes."""
+"""Nesting depth of indexes."""
 MAX_TREE_BYTES = 64 * MIB
 """Bytes of all manifests of one image."""
 MAX_TREE_ENTRIES = 10_000
@@ -25,86 +25,88 @@ PAGE = 1_000
 """Tags asked for in one page."""
 
 Aim = Literal["copy", "plan", "verify"]
-"""What a run is for: to copy; to foresee what that would do; to see whether all is at its destination."""
+"""The purpose of a run: copy; predict what a copy would do; check that all images are at their
+destination."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Seconds that one request may take in its parts."""
+    """Timeouts for the parts of a request, in seconds."""
 
     connect: float = 10.0
     read: float = 60.0
-    """Between two reads of an answer."""
+    """Between two reads of a response."""
     send: float = 120.0
-    """One send of a body's piece; storage behind a registry pauses for tens of seconds."""
+    """Sending one piece of a body; storage behind a registry may pause for tens of seconds."""
     commit: float = 600.0
-    """The answer to an upload's last request: hashing and moving to object storage."""
+    """The response to an upload's last request: the registry hashes the blob and moves it to object
+    storage."""
     stall: float = 60.0
-    """A body that moves less than 1 KiB/s over this time is given up."""
+    """A body with less than 1 KiB/s over this time is aborted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """The one retry layer of an operation, within a worker."""
+    """The retries of one operation within a worker; no other layer retries."""
 
     tries: int = 3
     waiting: float = 10.0
-    """Seconds of waiting in all tries together."""
+    """Seconds of waiting between all attempts together."""
     base: float = 0.5
-    """Seconds: the n-th wait is drawn from 0 to base * 2**n."""
+    """Seconds: the n-th wait is random, from 0 to base * 2**n."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uploads:
-    """When a blob goes up in chunks, of which every one that was confirmed need not be sent again."""
+    """Chunked uploads: confirmed chunks are not sent again after a failure."""
 
     above: int = 256 * MIB
-    """Bytes: larger blobs go up in chunks where the registry takes them."""
+    """Bytes: larger blobs are uploaded in chunks if the registry supports it."""
     chunk: int = 16 * MIB
-    """Bytes of one chunk at least, but for the last; four times as many in the largest blobs."""
+    """Minimum bytes of a chunk except the last; four times as many for the largest blobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much runs at a time."""
+    """Limits of parallelism."""
 
     requests: int = 64
-    """Short requests in flight per registry at most; how many there are is found out."""
+    """Maximum short requests in flight per registry; the actual limit adapts."""
     bodies: int = 16
-    """Blobs in flight per registry at most."""
+    """Maximum blobs in flight per registry."""
     proc: int | None = None
-    """--proc: images resolved, and blobs moved, at a time in all; None: only the registries' limits."""
+    """--proc: maximum images resolved, and blobs copied, at a time; None: only the registries' limits."""
     window_images: int = 256
-    """Images that are open at a time."""
+    """Maximum open images."""
     window_bytes: int = 64 * MIB
-    """Bytes of manifests held at which no further image is begun."""
+    """No further image is started while this many bytes of manifests are held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What one run is told, flags and environment taken together."""
+    """The settings of one run, from flags and environment."""
 
     records: Path = Path("records")
     os: tuple[str, ...] = ()
-    """--os as written, one platform each: "linux", "windows:10.0.17763.1397"."""
+    """--os as given, one each: "linux", "windows:10.0.17763.1397"."""
     arch: tuple[str, ...] = ()
-    """--arch as written, one each: "amd64", "arm64:v8"."""
+    """--arch as given, one each: "amd64", "arm64:v8"."""
     force: bool = False
     aim: Aim = "copy"
     deep: bool = False
-    """Whether `verify` reads and hashes what the destination holds."""
+    """Whether `verify` reads and hashes the destination's blobs."""
     retries: int = 2
-    """Passes over what failed, after all others."""
+    """Rounds of retries for failed images, at the end of the run."""
     patience: float = 3600.0
-    """Seconds after which a registry that lets nothing through is given up."""
+    """Seconds without an accepted request after which a registry counts as unavailable."""
     drain: float = 25.0
-    """Seconds that running tasks get after the first signal."""
+    """Seconds for running tasks to finish after the first signal."""
     debug: bool = False
-    """Whether events of level debug are wanted: nobody makes any otherwise."""
+    """Whether to make events of level debug."""
     timed: bool = False
-    """Whether each request is reported with its status and how long it took, for metrics."""
+    """Whether to report each request with its status and duration, for metrics."""
     silence: float = 120.0
-    """Seconds without a word after which a worker with running tasks is killed."""
+    """Seconds without a heartbeat after which a worker with running tasks is killed."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
     limits: Limits = field(default_factory=Limits)
@@ -125,7 +127,7 @@ class GivenLogin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The command line, taken apart and checked for itself; defaults from the environment taken in."""
+    """The parsed and checked command line, with defaults from the environment."""
 
     verb: str
     words: tuple[str, ...]
@@ -135,13 +137,13 @@ class Options:
     config: Path | None
     log: Path | None
     log_level: str | None
-    """None: info, or warning where a display, or nobody, shows the rest."""
+    """None: info, or warning with a display or --quiet."""
     log_format: Literal["text", "logfmt", "json"] | None
     """None: text on a terminal, logfmt elsewhere."""
     progress_interval: float
-    """Seconds between two lines on how far the run is; 0: only when asked."""
+    """Seconds between two progress lines; 0: only at SIGUSR1."""
     metrics_listen: tuple[str, int] | None
-    """Host and port of the page of metrics."""
+    """Host and port of the metrics page."""
     metrics_file: Path | None
     namespace: str
     registry: str
@@ -159,7 +161,7 @@ class Options:
     progress: Literal["auto", "live", "plain", "none"]
     quiet: bool
     json: bool
-    """Whether the summary goes to standard output as one JSON object."""
+    """Whether to print the summary to standard output as one JSON object."""
     report: Path | None
     dry_run: bool
     """--dry-run: `plan` under another name."""

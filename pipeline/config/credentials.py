@@ -85,7 +85,7 @@ class Keyring:
         """
         entry = self._entry(repository)
         if isinstance(entry, Flaw):
-            raise LoginError(str(entry.error), passes=False)
+            raise LoginError(str(entry.error), transient=False)
         if not entry.anonymous:
             return entry
         for login in self._logins:

@@ -37,7 +37,7 @@ class _Refusal:
 
     message: str
     hint: str = ""
-    passes: bool = True
+    transient: bool = True
 
 
 class Helpers:
@@ -70,7 +70,7 @@ class Helpers:
                 life = FAILURE_LIFE if isinstance(answer, _Refusal) else ANSWER_LIFE
                 self._answers[question] = monotonic() + life, answer
         if isinstance(answer, _Refusal):
-            raise LoginError(answer.message, hint=answer.hint, passes=answer.passes)
+            raise LoginError(answer.message, hint=answer.hint, transient=answer.transient)
         return answer
 
     def forget(self, credential: Credential) -> None:
@@ -86,7 +86,7 @@ def _run_helper(suffix: str, server: str, origin: str) -> Credential | _Refusal 
     instead = f"or write {server} into the credentials file"
     if _SUFFIX.fullmatch(suffix) is None:
         message = f"{origin} names the credential helper {suffix!r}, which is no name of a program"
-        return _Refusal(message=message, hint=f"correct {origin}, {instead}", passes=False)
+        return _Refusal(message=message, hint=f"correct {origin}, {instead}", transient=False)
     try:
         run = subprocess.run(  # noqa: S603 - the program is the user's own choice; the suffix holds no path
             [program, "get"],
@@ -97,7 +97,7 @@ def _run_helper(suffix: str, server: str, origin: str) -> Credential | _Refusal 
         )
     except FileNotFoundError:
         message = f"{origin} names the credential helper {program}, which is not on the PATH"
-        return _Refusal(message=message, hint=f"install it, {instead}", passes=False)
+        return _Refusal(message=message, hint=f"install it, {instead}", transient=False)
     except subprocess.TimeoutExpired:
         limit = f"{HELPER_TIMEOUT:.0f} s"
         message = f"{program} has not answered for {server} within {limit}"
@@ -105,7 +105,9 @@ def _run_helper(suffix: str, server: str, origin: str) -> Credential | _Refusal 
     except OSError as error:
         message = f"{program}, named by {origin}, cannot be run: {error.strerror}"
         lasts = error.errno in _LASTING
-        return _Refusal(message=message, hint=f"see its mode and kind, {instead}" * lasts, passes=not lasts)
+        return _Refusal(
+            message=message, hint=f"see its mode and kind, {instead}" * lasts, transient=not lasts
+        )
     if run.returncode != 0:
         words = " ".join((run.stdout + b" " + run.stderr).decode("utf-8", "replace").split())
         if _NOT_FOUND in words:

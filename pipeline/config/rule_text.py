@@ -46,7 +46,7 @@ def make_defaults(registry: str, namespace: str) -> Defaults:
                 f"the default registry {registry!r} and namespace {namespace!r}: {error}"
             ) from None
         if sample != Repository(canonical_registry(registry), f"{namespace}/x"):
-            raise UsageError(f"the default registry {registry!r} is no registry: expected host or host:port")
+            raise UsageError(f"the default registry {registry!r} is not a host or host:port")
     return Defaults(registry=registry, namespace=namespace)
 
 

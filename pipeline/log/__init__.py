@@ -1,9 +1,9 @@
-"""What the program says of itself: events as data, their catalogue, their renderings, and where lines go.
+"""The log: events as data, their catalogue, renderings and sink.
 
-Importing this imports no structlog: the module is imported everywhere, and --help needs none of it.
+Importing this does not import structlog: the module is imported everywhere, and --help does not need it.
 """
 
-from pipeline.log.event import Event, Level, Value, about, printable
+from pipeline.log.event import Event, Level, Value, fault_fields, printable
 from pipeline.log.sink import Log, open_log
 
-__all__ = ["Event", "Level", "Log", "Value", "about", "open_log", "printable"]
+__all__ = ["Event", "Level", "Log", "Value", "fault_fields", "open_log", "printable"]

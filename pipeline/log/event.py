@@ -1,4 +1,4 @@
-"""Events: what happened, as data; workers put them into their outcomes, the supervisor writes them."""
+"""Events as data: workers put them into their outcomes, the supervisor writes them to the log."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
 
 Level = Literal["debug", "info", "warning", "error"]
 Value = str | int | float | bool | None
-"""None stands for nothing: no rendering shows it."""
+"""None: not shown in any rendering."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened; `name` is stable, `message` is for people."""
+    """One event; `name` is stable, `message` is for people."""
 
     name: str
     """One of catalogue.EVENTS: `image.done`, `blob.left`, `credentials.chosen`."""
     message: str
     level: Level = "info"
     fields: Mapping[str, Value] = field(default_factory=dict)
-    """By names of catalogue.FIELDS."""
+    """Keys are names of catalogue.FIELDS."""
     stage: str = ""
-    """The stage in which it happened; empty: in none."""
+    """The stage that it comes from; empty: none."""
     pid: int = 0
-    """The worker process in which it happened; 0: in the supervisor's own."""
+    """The worker process that it comes from; 0: the supervisor."""
 
 
-def about(fault: Fault) -> dict[str, Value]:
-    """The fields of a failure: whose it is, what was answered, whether the same request may succeed later."""
+def fault_fields(fault: Fault) -> dict[str, Value]:
+    """A fault's side, registry, status and code as fields of an event."""
     return {
         "side": fault.side or None,
         "registry": fault.registry or None,
@@ -43,7 +43,7 @@ def about(fault: Fault) -> dict[str, Value]:
 
 
 def printable(text: str) -> str:
-    """The text on one line, what steers a terminal as escapes: registries choose most of our words."""
+    """The text on one line, control characters escaped: much of it comes from registries."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,9 +1,9 @@
-"""One event, three renderings: text for people, logfmt for grep, JSON for programs.
+"""Three renderings of an event: text for people, logfmt for grep, JSON for programs.
 
-logfmt is the original tool's line with our fields behind it. JSON lines follow OpenTelemetry's log data model
-(https://opentelemetry.io/docs/specs/otel/logs/data-model/) in snake case: timestamp, severity, event name and
-body are the record's own, `service.*` and `process.pid` its resource, everything else its attributes.
-Formats with one writer need no structlog: a processor of structlog calls them.
+logfmt lines are the original tool's lines with our fields appended. JSON lines follow OpenTelemetry's log
+data model (https://opentelemetry.io/docs/specs/otel/logs/data-model/) in snake case: timestamp, severity,
+event name and body are fields of the record, `service.*` and `process.pid` its resource, all others its
+attributes.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ SEVERITIES: Mapping[Level, tuple[str, int]] = {
 """SeverityText and SeverityNumber of OpenTelemetry's log data model."""
 _BARE = re.compile(r"[A-Za-z0-9_./:@+,-]+")
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
-"""ASCII: half a surrogate pair, which a file's name may hold, has no form in UTF-8."""
+"""ASCII: file names may hold lone surrogates, which UTF-8 cannot encode."""
 
 
 class Renderings:
-    """Events of one run as lines, without their end.
+    """Renders the events of one run as lines without a newline.
 
     Args:
         run: the run's name.
-        pid: the supervisor's process.
+        pid: the supervisor's process ID.
     """
 
     def __init__(self, *, run: str, pid: int) -> None:
@@ -52,7 +52,7 @@ class Renderings:
         self._pid = pid
 
     def choose(self, form: LogFormat, *, is_terminal: bool) -> Callable[[Event, float], bytes]:
-        """The function of an event and of the time, in seconds since 1970, that makes a line."""
+        """The function that renders an event; its second argument is the time in seconds since 1970."""
         if form == "json":
             return self.json
         if form == "logfmt":
@@ -60,7 +60,7 @@ class Renderings:
         return self.short if is_terminal else self.text
 
     def short(self, event: Event, time: float) -> bytes:
-        """`14:21:10 warning message`: on a terminal, where one run is looked at."""
+        """`14:21:10 warning message`, for a terminal."""
         return f"{_local(time)[11:]} {event.level:7} {printable(event.message)}".encode()
 
     def text(self, event: Event, time: float) -> bytes:
@@ -74,12 +74,12 @@ class Renderings:
         return f"{head} {self._where(event)}{tail}".encode()
 
     def _where(self, event: Event) -> str:
-        """The run, the process, and the stage where there is one."""
+        """The run, the process, and the stage if there is one."""
         stage = f" stage={event.stage}" if event.stage else ""
         return f"run={self._run} pid={event.pid or self._pid}{stage}"
 
     def json(self, event: Event, time: float) -> bytes:
-        """One object; the names are those of `catalogue.FIELDS`."""
+        """One object with the names of `catalogue.FIELDS`."""
         text, number = SEVERITIES[event.level]
         line: dict[str, Value] = {
             "timestamp": datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
@@ -106,14 +106,14 @@ class Renderings:
 
 @cache
 def attribute(key: str) -> str:
-    """The name in JSON of a field."""
+    """A field's name in JSON."""
     field = FIELDS.get(key)
     return (field.attribute if field else "") or PREFIX + key
 
 
 @cache
 def _server(registry: str) -> Mapping[str, Value]:
-    """`harbor.corp:5000` as OpenTelemetry has it; a registry without a port is named alone."""
+    """`harbor.corp:5000` as OpenTelemetry's `server.address` and, if there is a port, `server.port`."""
     host, colon, port = registry.rpartition(":")
     if colon and port.isdecimal():
         return {"server.address": host.strip("[]"), "server.port": int(port)}
@@ -121,7 +121,7 @@ def _server(registry: str) -> Mapping[str, Value]:
 
 
 def _local(time: float) -> str:
-    """Local time to the second, as the original tool writes it."""
+    """Local time to the second, in the original tool's format."""
     whole = int(time)
     found = _stamps.get(whole)
     if found is None:
@@ -131,11 +131,11 @@ def _local(time: float) -> str:
 
 
 _stamps: dict[int, str] = {}
-"""The last second's stamp: many lines fall into one."""
+"""The last second's stamp: many lines share one."""
 
 
 def _quoted(text: str) -> str:
-    """The text in double quotes, as logfmt readers and Go's %q have it."""
+    """The text in double quotes, escaped as by Go's %q."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{printable(escaped)}"'
 

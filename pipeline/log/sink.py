@@ -1,8 +1,7 @@
-"""Where events become lines: standard error or a file, one write a line, by one process.
+"""The log's sink: standard error or a file, one write for each line, by one process.
 
-Only the supervisor writes: several writers tear lines longer than 4 KiB on a pipe, and a lock that they share
-is lost with whoever dies holding it. Lines go to the descriptor unbuffered, so that a killed run has said all
-that it said. structlog is imported with the first Log: --help needs none of it.
+Only the supervisor writes: several writers would tear lines longer than 4 KiB on a pipe, and a process that
+dies with a shared lock would block the others. Lines are not buffered, so a killed run loses none.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ if TYPE_CHECKING:
     from pipeline.log.renderings import LogFormat
 
 _SEVERITY: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-"""As structlog and logging count."""
+"""The numbers of structlog and logging."""
 
 
 def _structlog() -> ModuleType:
-    """structlog, without rich: it would draw tracebacks with it, of which there are none, and takes as long.
+    """Import structlog without rich, which takes as long to import and only draws tracebacks.
 
-    It is imported with the first Log: --help does not need it.
+    Imported with the first Log: --help does not need it.
     """
     hidden = "rich" not in sys.modules
     if hidden:
-        sys.modules["rich"] = None  # type: ignore[assignment] # Python's own sign that there is no such module
+        sys.modules["rich"] = None  # type: ignore[assignment] # marks a module as missing
     try:
         import structlog  # noqa: PLC0415 - see above
     finally:
@@ -47,9 +46,9 @@ def _structlog() -> ModuleType:
 
 
 class Log:
-    """Events as lines, in one of three formats.
+    """Writes events as lines in one of three formats.
 
-    A line that cannot be written is lost and the run goes on; standard error says so once.
+    A line that cannot be written is lost and the run continues; standard error reports that once.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Log:
         structlog = _structlog()
         self._sink = sink
         self._path = path
-        self._told = False
+        self._reported = False
         self._severity = severity
         self._descriptor = _Descriptor(sink)
         on_terminal = os.isatty(sink)
@@ -73,72 +72,72 @@ class Log:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether lines go to the terminal on which a display may be drawn."""
+        """Whether lines go to a terminal, which a display may share."""
         return self._path is None and os.isatty(self._sink)
 
     @property
     def is_for_people(self) -> bool:
-        """Whether a person looks at the lines as they come."""
+        """Whether lines are text on a terminal."""
         return self.is_terminal and self._form == "text"
 
     def write(self, event: Event) -> None:
-        """Write one line; never raises for what becomes of it."""
+        """Write one line; never raises OSError."""
         try:
             self._logger.log(_SEVERITY[event.level], event.name, happened=event)
         except OSError as error:
-            self._tell(error)
+            self._report_loss(error)
 
     def takes(self, level: Level) -> bool:
-        """Whether events of that level become lines."""
+        """Whether events of that level are written."""
         return _SEVERITY[level] >= self._severity
 
     def share(self, above: Callable[[bytes], None] | None) -> None:
-        """Hand each line to whoever draws on the same terminal; None: write lines here again."""
+        """Pass each line to the display on the same terminal; None: write directly again."""
         self._descriptor.above = above
 
     def reopen(self) -> None:
-        """Open the file anew under its name, as whoever rotates logs asks for (SIGHUP).
+        """Reopen the file by name, after SIGHUP from log rotation.
 
-        The old file is kept where that fails, and standard error says so.
+        If that fails, the old file stays open and standard error reports it.
         """
         if self._path is None:
             return
         try:
             fresh = _opened(self._path)
         except OSError as error:
-            self._tell(error)
+            self._report_loss(error)
             return
         os.dup2(fresh, self._sink, inheritable=False)
         os.close(fresh)
-        self._told = False
+        self._reported = False
 
     def close(self) -> None:
-        """Close the file; standard error stays open."""
+        """Close the file, but not standard error."""
         if self._path is not None:
             os.close(self._sink)
 
     def _line(self, _logger: object, _method: str, line: MutableMapping[str, Any]) -> bytes:
-        """The last processor of structlog's chain: the event's line."""
+        """The last processor in structlog's chain: render the line."""
         return self._render(line["happened"], time.time())
 
-    def _tell(self, error: OSError) -> None:
-        """Say once, on standard error, that lines are lost."""
-        if not self._told and self._path is not None and sys.stderr is not None:
+    def _report_loss(self, error: OSError) -> None:
+        """Report once, on standard error, that lines are lost."""
+        if not self._reported and self._path is not None and sys.stderr is not None:
             words = f"image-syncer: the log {self._path} cannot be written: {error.strerror or error}"
             with suppress(OSError):
-                print(printable(f"{words}; the run goes on"), file=sys.stderr, flush=True)  # noqa: T201 - the log itself is what fails
-        self._told = True
+                print(printable(f"{words}; the run continues"), file=sys.stderr, flush=True)  # noqa: T201 - the log itself is what fails
+        self._reported = True
 
 
 class _Descriptor:
-    """A file for structlog: whole lines or an OSError, and nothing is kept back."""
+    """An unbuffered file for structlog: writes whole lines or raises OSError."""
 
     def __init__(self, number: int) -> None:
         self._number = number
         self.above: Callable[[bytes], None] | None = None
 
     def write(self, line: bytes) -> None:
-        """All of the line, in as many writes as it takes."""
+        """Write the whole line, in several writes if necessary."""
         if self.above is not None:
             self.above(line)
             return
@@ -146,7 +145,7 @@ class _Descriptor:
             line = line[os.write(self._number, line) :]
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: there is no buffer."""
 
 
 def open_log(path: Path | None, *, level: str, run: str, form: LogFormat | None = None) -> Log:
@@ -154,17 +153,17 @@ def open_log(path: Path | None, *, level: str, run: str, form: LogFormat | None 
 
     Args:
         path: the file; None: standard error.
-        level: the least that is written.
+        level: the lowest level that is written.
         run: the run's name.
         form: None: text on a terminal, logfmt elsewhere.
 
     Raises:
-        UsageError: there is no such level, or standard error is closed.
+        UsageError: the level is unknown, or standard error is closed.
         FileError: the file cannot be written.
     """
     severity = _SEVERITY.get(level)
     if severity is None:
-        raise UsageError(f"--log-level {level}: there are {', '.join(_SEVERITY)}")
+        raise UsageError(f"--log-level {level}: unknown level; use one of {', '.join(_SEVERITY)}")
     if path is None:
         if sys.stderr is None:
             raise UsageError("standard error is closed; name a file with --log")

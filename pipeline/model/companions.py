@@ -1,8 +1,9 @@
-"""Tags that have several writers, whose entries are joined and never overwritten.
+"""Tags that list companions of another manifest: entries of both sides are merged, never overwritten.
 
-Where a registry has no referrers API, what refers to a manifest is listed by an index under the tag
-`sha256-<hex>` (OCI distribution specification, "Referrers Tag Schema"). cosign keeps signatures, attestations
-and SBOMs as the layers of an image under that tag with a suffix. A destination's own are lost with its tag.
+Where a registry has no referrers API, an index under the tag `sha256-<hex>` lists the referrers of a manifest
+(OCI distribution specification, "Referrers Tag Schema"). cosign keeps signatures, attestations and SBOMs as
+layers of an image under that tag with a suffix. Overwriting such a tag would lose the destination's own
+entries.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ _SHARED = re.compile(r"(?:sha256|sha512)-[0-9a-f]{64}(?:\.(sig|att|sbom))?")
 
 
 def is_shared(reference: Reference) -> bool:
-    """Whether the reference is a tag that lists what belongs to another manifest."""
+    """Whether the reference is a tag that lists companions of another manifest."""
     return _SHARED.fullmatch(reference.name) is not None
 
 
 def join(own: Manifest, there: Manifest, tag: str) -> Manifest | None:
-    """What a shared tag is to hold: all entries of the source's and all of the destination's.
+    """Merge the entries of both sides of a shared tag.
 
     Args:
-        own: the source's.
-        there: the destination's.
+        own: the source's manifest.
+        there: the destination's manifest.
         tag: a shared tag.
 
     Returns:
-        `there` where it holds all entries of `own`, `own` where it holds all of `there`, else a new manifest;
-        None: both are ordinary images, which only happen to have such a tag.
+        `there` if it has all entries of `own`, `own` if it has all of `there`, else a new manifest; None if
+        both are ordinary images that only happen to have such a tag.
 
     Raises:
-        ManifestError: they cannot be joined, or the result is too large.
+        ManifestError: they cannot be merged, or the result is too large.
     """
     found = _SHARED.fullmatch(tag)
     assert found is not None
@@ -55,7 +56,7 @@ def join(own: Manifest, there: Manifest, tag: str) -> Manifest | None:
 def _joined(
     own: Manifest, there: Manifest, *, kind: str, name: str, same: Callable[[Any], str], first: Manifest
 ) -> Manifest:
-    """Both lists, each entry once; `first` is the one that is kept and added to."""
+    """Merge both lists, each entry once, into a copy of `first`."""
     documents = {manifest.digest: load(manifest.content) for manifest in (own, there)}
     if {own.kind, there.kind} != {kind} or any(name not in document for document in documents.values()):
         raise ManifestError(f"the source has {own.media_type}, the destination {there.media_type}")
@@ -72,10 +73,10 @@ def _joined(
 
 
 def _digest(entry: Any) -> str:
-    """A referrer is the same where its digest is."""
+    """The identity of a referrer."""
     return str(entry["digest"])
 
 
 def _text(entry: Any) -> str:
-    """Two signatures of one payload are told apart by their annotations alone."""
+    """The identity of a signature: two signatures of one payload differ only in annotations."""
     return dump(entry, sort_keys=True).decode()

@@ -1,4 +1,4 @@
-"""What opens a registry, and where it came from."""
+"""A registry credential and its origin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """The answer to "who are we there?"; secrets never show in its repr."""
+    """A login; secrets are not in its repr."""
 
     origin: str
     """For people: `auth.yaml key quay.io/team`, `~/.docker/config.json`, `docker-credential-ecr-login`,
@@ -23,5 +23,5 @@ class Credential:
 
     @property
     def anonymous(self) -> bool:
-        """Whether nothing at all is to be sent."""
+        """Whether there is nothing to authenticate with."""
         return not (self.username or self.password or self.identity_token or self.registry_token)

@@ -1,7 +1,7 @@
-"""JSON of a peer: read so that every oddity is one error, written so that equal values give equal bytes.
+"""JSON from registries: strict reading with one kind of error, and deterministic writing.
 
-The standard library lets through what two registries would read differently (a key given twice, NaN, half of
-a surrogate pair) and raises three kinds of exceptions on the rest.
+The standard library accepts what registries may read differently (duplicate keys, NaN, lone surrogates) and
+raises three kinds of exceptions for the rest.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, NoReturn
 from pipeline.errors import ManifestError
 
 _MAX_DIGITS = 100
-"""Of an integer; the standard library's own limit speaks of interpreter flags."""
+"""Of an integer; the standard library's own error talks of interpreter flags."""
 
 
 def load(content: bytes) -> dict[str, Any]:
     """Read one JSON object in UTF-8 (RFC 8259).
 
     Raises:
-        ManifestError: no object; nested too deep; a key twice; a number that is none or too long; text that
-            is no Unicode.
+        ManifestError: not an object, nested too deep, a duplicate key, an invalid or too long number, or
+            invalid Unicode.
     """
     try:
-        # Decoded here, since json.loads would guess UTF-16 and UTF-32 from the first bytes.
+        # Decode here: json.loads would guess UTF-16 and UTF-32 from the first bytes.
         document = json.loads(
             content.decode("utf-8"),
             object_pairs_hook=_unique,
@@ -32,21 +32,21 @@ def load(content: bytes) -> dict[str, Any]:
             parse_float=_finite,
             parse_int=_short,
         )
-        # Half a surrogate pair is read without complaint; it shows when it is to be written.
+        # json.loads accepts a lone surrogate; encoding it fails.
         dump(document)
     except RecursionError:
         raise ManifestError("the JSON is nested too deep") from None
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
-        raise ManifestError(f"the text is no UTF-8: {error.reason}") from None
+        raise ManifestError(f"the text is not UTF-8: {error.reason}") from None
     except ValueError as error:
-        raise ManifestError(f"the content is no JSON: {error}; it begins with {content[:40]!r}") from None
+        raise ManifestError(f"the content is not JSON: {error}; it begins with {content[:40]!r}") from None
     if not isinstance(document, dict):
-        raise ManifestError(f"the JSON is no object; it begins with {content[:40]!r}")
+        raise ManifestError(f"the JSON is not an object; it begins with {content[:40]!r}")
     return document
 
 
 def dump(document: Any, *, sort_keys: bool = False) -> bytes:
-    """Write compact JSON; the same value in the same order gives the same bytes."""
+    """Write compact JSON: the same value in the same order gives the same bytes."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys).encode()
 
 
@@ -66,7 +66,7 @@ def _short(text: str) -> int:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise ManifestError(f"{text} is no JSON number")
+    raise ManifestError(f"{text} is not a JSON number")
 
 
 def _finite(text: str) -> float:

@@ -1,7 +1,7 @@
-"""Facts: what the records hold about destinations, and the port through which Flow reads them.
+"""Facts: what the records hold about destinations, and the interface through which the scheduler reads them.
 
-The destination is the truth; a fact saves a request. A fact of this run is trusted, one of an earlier run is
-a place to mount from and is confirmed before a manifest relies on it.
+The destination is the truth; a fact only saves requests. A fact of this run is trusted. A fact of an earlier
+run serves as a mount source and is confirmed before a manifest relies on it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Holding:
     repository: Repository
     digest: str
     is_blob: bool
-    """Blobs serve as mount sources."""
+    """Whether it can serve as a mount source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldingForgotten:
-    """A repository was found not to hold what it was believed to hold."""
+    """A repository does not hold what a Holding says."""
 
     repository: Repository
     digest: str
@@ -35,10 +35,10 @@ class HoldingForgotten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryEntered:
-    """This program is about to write into a destination repository.
+    """The run is about to write to a destination repository.
 
-    Known before the first blob is sent: a run that is killed leaves blobs that no tag list shows, and the
-    next one must not take the repository for new.
+    Stored before the first blob is sent: a killed run leaves blobs that no tag list shows, and the next run
+    must not take the repository for a new one.
     """
 
     repository: Repository
@@ -46,19 +46,19 @@ class RepositoryEntered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnfinishedUpload:
-    """A blob that has gone up in part, and can go on from there."""
+    """A partly uploaded blob that can be resumed."""
 
     repository: Repository
     digest: str
     url: str = field(repr=False)
-    """The upload's session; a secret. Empty: there is none any more."""
+    """The upload's URL; a secret. Empty: the upload ended."""
     offset: int
     """Bytes that the registry has confirmed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Which rule's source a destination reference gets in a run."""
+    """The rule and source that a destination reference belongs to in a run."""
 
     destination: str
     """The reference as text."""
@@ -73,7 +73,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRow:
-    """What became of one image."""
+    """The result of one image."""
 
     source: str
     """The reference as text."""
@@ -87,71 +87,71 @@ class ImageRow:
     result: Result
     source_digest: str = ""
     destination_digest: str = ""
-    """Digest that the destination reference has now, as far as we know."""
+    """Digest of the destination reference after the run, as far as known."""
     fault: str = ""
-    """One line; of a failed or skipped image."""
+    """One line, if the image failed or was skipped."""
     retryable: bool = False
     side: str = ""
-    """Of a failed image, as in Fault: by side, registry, status and code failures are told apart."""
+    """Of a failed image, as in Fault; side, registry, status and code identify the cause."""
     registry: str = ""
     status: int = 0
-    """HTTP status; 0: no answer came."""
+    """HTTP status; 0: no response."""
     code: str = ""
     hint: str = ""
     when: str = ""
-    """When it came to that, where it is to be handed over as a record: date and time as in ISO 8601."""
+    """Date and time in ISO 8601; set only for output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """How the run stands, for who looks at the records from elsewhere; a run never reads it."""
+    """The state of the run, for other processes that read the records; a run never reads it."""
 
     text: str
-    """JSON, made and read by report/standing.py."""
+    """JSON, written and read by observe/run_state.py."""
 
 
 Fact = Holding | HoldingForgotten | RepositoryEntered | UnfinishedUpload | Claim | ImageRow | RunRow
 
 
 class Facts(Protocol):
-    """What Flow may ask of the records, and tell them; each answer takes some ten microseconds."""
+    """The scheduler's view of the records; each call takes about ten microseconds."""
 
     def write(self, fact: Fact) -> None:
-        """Keep a fact: from now on the answers below know it; it is on disk soon after."""
+        """Keep a fact: visible to the methods below at once, on disk soon after."""
         ...
 
     def held(self, repository: Repository, digest: str) -> str:
-        """The run that last confirmed it; empty: nothing is known."""
+        """The run that last confirmed the Holding; empty: none."""
         ...
 
     def mount_sources(self, registry: str, digest: str) -> tuple[str, ...]:
-        """Paths of at most 3 repositories of the registry that are known to hold the blob, newest first."""
+        """Paths of at most 3 repositories of the registry known to hold the blob, newest first."""
         ...
 
     def entered(self, repository: Repository) -> bool:
-        """Whether any run has begun to write into the repository."""
+        """Whether any run has started to write to the repository."""
         ...
 
     def unfinished(self, repository: Repository, digest: str) -> UnfinishedUpload | None:
-        """The blob's upload that was begun and not finished, in whichever run."""
+        """The blob's unfinished upload, of any run."""
         ...
 
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
-        """What became of the image last, in whichever run; `platforms` is the filter's text."""
+        """The last result of the image, of any run; `platforms` is the filter's text."""
         ...
 
     def claim(self, destination: str) -> Claim | None:
-        """Who claimed the destination reference last, in whichever run."""
+        """The last claim on the destination reference, of any run."""
         ...
 
     def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
-        """A page of images of the run that failed and may succeed, in key order.
+        """A page of the run's images that failed and are retryable, in key order.
 
         Args:
             run: the run.
-            after: the mark that the page before gave; empty: the first page.
+            after: the position that the previous page returned; empty: the first page.
 
         Returns:
-            At most 1,000 rows, and the mark of the next page (empty: this was the last one).
+            At most 1,000 rows, and the position of the next page (empty: this was the last one).
         """
         ...

@@ -1,7 +1,7 @@
-"""Frozen records as they travel between processes: pickled as their values, in the order of their fields.
+"""Fast pickling of frozen dataclasses with slots: only the values, in the order of the fields.
 
-What dataclasses generate for frozen records with slots finds the fields anew for every record that is pickled
-or unpickled, which takes as long as all the rest.
+The methods that `dataclass` generates look up the fields for every object, which doubles the time of
+pickling.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def fast_pickle(cls: type[T]) -> type[T]:
-    """Have a frozen dataclass with slots travel fast; to be repeated for each class that inherits from it."""
+    """Class decorator; each subclass needs it again."""
     names = tuple(field.name for field in fields(cls))  # type: ignore[arg-type] # a dataclass, by contract
     slots = tuple(getattr(cls, name) for name in names)
 

@@ -1,7 +1,7 @@
-"""Manifests and descriptors: recognising, parsing, digests, and the index that a filter leaves.
+"""Manifests and descriptors: media types, parsing, digests, and the index that a filter leaves.
 
 Sources: image-spec (manifest.md, image-index.md, descriptor.md), distribution (docker schema 1 and 2).
-The bytes of a manifest are sacred: they are kept as they came, and only `without` makes new ones.
+A manifest's bytes are kept exactly as they came; only `without` makes new ones.
 """
 
 from __future__ import annotations
@@ -45,79 +45,80 @@ KINDS: Mapping[str, ManifestKind] = {
     _SCHEMA1_SIGNED: "schema1",
     _SCHEMA1: "schema1",
 }
-"""Media types of manifests; the artifact manifest was withdrawn from the OCI specification, but is stored."""
+"""Media types of manifests; the artifact manifest was withdrawn from the OCI specification, but still
+exists."""
 ACCEPT = ", ".join(KINDS)
-"""Every request for a manifest names all types: a registry answers 404, or another manifest, for one that
-is missing (distribution 2.8)."""
+"""Every manifest request accepts all types: for a type that is not accepted, a registry answers 404 or
+another manifest (distribution 2.8)."""
 IMAGE_CONFIG_TYPES = frozenset({_DOCKER_CONFIG, _OCI_CONFIG})
 """Config blobs that state a platform."""
 
 _OPAQUE = frozenset(
     {"", "application/json", "text/html", "text/plain", "application/octet-stream", "binary/octet-stream"}
 )
-"""Content types that say nothing of a manifest: proxies, object stores and web frameworks send them."""
+"""Content types that say nothing about a manifest; proxies, object stores and web frameworks send them."""
 _MAX_SIZE = (1 << 63) - 1
 _OTHERS: Mapping[ManifestKind, tuple[str, ...]] = {
     "index": ("config", "layers", "fsLayers"),
     "image": ("manifests", "fsLayers"),
     "schema1": ("manifests", "config", "layers"),
 }
-"""Fields that belong to another kind: with them, two readers could take one document for two images
+"""Fields of other kinds: with them, two readers could take one document for different images
 (CVE-2021-41190)."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """What a manifest says of one thing that it names."""
+    """What a manifest states about one blob or child manifest."""
 
     media_type: str
     digest: str
     size: int
     """Bytes; -1 where the manifest does not say (docker schema 1)."""
     platform: Platform | None = None
-    """Of an entry of an index, where stated."""
+    """Of an index's entry, if stated."""
     has_urls: bool = False
-    """Whether the content is also to be had elsewhere (layers that a registry may lack)."""
+    """Whether it has `urls` (foreign layers, which a registry may not hold)."""
     attests: str = ""
-    """Digest of the image that this entry of an index attests (`vnd.docker.reference.digest`), or empty."""
+    """Digest of the image that this index entry attests (`vnd.docker.reference.digest`), or empty."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """One manifest as it was read, with what a copy needs to know of it."""
+    """One manifest as it was read, with the parts that a copy needs."""
 
     content: bytes
     media_type: str
     digest: str
-    """Computed from the content, by the algorithm of the digest that was asked for."""
+    """Computed from the content with the algorithm of the requested digest."""
     kind: ManifestKind
     children: tuple[Descriptor, ...] = ()
-    """Of an index: its manifests in order, duplicates left out; one digest may have several platforms."""
+    """Of an index: its manifests in order, without duplicates; one digest may have several platforms."""
     blobs: tuple[Descriptor, ...] = ()
-    """Of an image: config, then layers, each digest once. Of an index: entries that are no manifests, as in
-    BuildKit's caches, which list layers and a config of their own."""
+    """Of an image: config, then layers, each digest once. Of an index: entries that are not manifests, as in
+    BuildKit's caches, which list layers and a config."""
     platform: Platform | None = None
-    """Of a single image, where its config (or schema 1 itself) was read and states one."""
+    """Of a single image, if its config was read (or it is schema 1) and states one."""
 
     @property
     def lists_blobs(self) -> bool:
-        """Whether it is an index with entries that are blobs."""
+        """Whether it is an index with blob entries."""
         return self.kind == "index" and bool(self.blobs)
 
 
 def parse(content: bytes, content_type: str, digest: str) -> Manifest:
-    """Take bytes for the manifest that `digest` names.
+    """Parse a response body as the manifest with the digest `digest`.
 
     Args:
         content: the body as it came.
-        content_type: the answer's Content-Type as it came, parameters included; may be empty.
-        digest: the digest that was asked for, sha256 or sha512.
+        content_type: the response's Content-Type with parameters; may be empty.
+        digest: the requested digest, sha256 or sha512.
 
     Raises:
-        DigestMismatchError: these are not the bytes that were asked for.
-        ManifestError: they are, but no manifest, or one that two readers could take for different things.
+        DigestMismatchError: the content has another digest.
+        ManifestError: the content is not a manifest, or is ambiguous.
     """
     if len(content) > MAX_MANIFEST:
         raise ManifestError(f"the manifest has {len(content)} bytes, the limit is {MAX_MANIFEST // MIB} MiB")
@@ -145,16 +146,16 @@ def parse(content: bytes, content_type: str, digest: str) -> Manifest:
 
 
 def compute_digest(content: bytes, media_type: str, algorithm: str) -> str:
-    """Name a manifest by its content.
+    """The digest of a manifest.
 
     Args:
         content: the manifest's bytes.
-        media_type: its type, or the Content-Type as it came. The digest of a signed docker schema 1 manifest
-            covers the bytes without the signatures.
+        media_type: its type, or a Content-Type. The digest of a signed docker schema 1 manifest covers the
+            bytes without the signatures.
         algorithm: `sha256` or `sha512`.
 
     Raises:
-        ManifestError: another algorithm, or signatures that do not say what they cover.
+        ManifestError: another algorithm, or signatures that do not state what they cover.
     """
     if algorithm not in {"sha256", "sha512"}:
         raise ManifestError(f"digests by {algorithm[:80]!r} cannot be computed")
@@ -165,12 +166,12 @@ def compute_digest(content: bytes, media_type: str, algorithm: str) -> str:
 
 
 def without(manifest: Manifest, keep: Collection[str], *, replacing: Mapping[str, Manifest]) -> Manifest:
-    """Write an index anew with only some of its entries; all else of it stays, in order.
+    """Rewrite an index with only some of its entries; all other fields and their order stay.
 
     Args:
         manifest: an index.
-        keep: digests of the entries that stay. Entries that share a digest stay or go together.
-        replacing: for an entry that was itself rewritten, by its old digest: what it became.
+        keep: digests of the entries to keep; entries that share a digest stay together.
+        replacing: new manifests of rewritten entries, by old digest.
 
     Returns:
         The new index; the same arguments always give the same bytes.
@@ -181,7 +182,7 @@ def without(manifest: Manifest, keep: Collection[str], *, replacing: Mapping[str
         new = replacing.get(entry["digest"])
         if new is not None:
             entry["digest"], entry["size"] = new.digest, len(new.content)
-            # The old content in base64 (descriptor.md, "data").
+            # Holds the old content in base64 (descriptor.md, "data").
             entry.pop("data", None)
     content = dump({**document, "manifests": kept})
     algorithm = manifest.digest.partition(":")[0]
@@ -190,7 +191,7 @@ def without(manifest: Manifest, keep: Collection[str], *, replacing: Mapping[str
 
 
 def same_json(a: bytes, b: bytes) -> bool:
-    """Whether both are the same JSON object, only serialised differently; False where one is no object."""
+    """Whether both are the same JSON object, maybe serialised differently; False if one is not an object."""
     try:
         return dump(load(a), sort_keys=True) == dump(load(b), sort_keys=True)
     except ManifestError:
@@ -198,10 +199,10 @@ def same_json(a: bytes, b: bytes) -> bool:
 
 
 def config_platform(content: bytes) -> Platform | None:
-    """Read the platform that an image's config states (image-spec, config.md).
+    """The platform that an image's config states (image-spec, config.md).
 
     Returns:
-        None where it states none, be it that it is no image config: then no filter applies.
+        None if it states none or is not an image config: then no filter applies.
     """
     try:
         return _platform(load(content))
@@ -210,14 +211,14 @@ def config_platform(content: bytes) -> Platform | None:
 
 
 def _recognise(document: dict[str, Any], content_type: str) -> str:
-    """Find the type of a manifest: what it says itself, else what the registry says, else what it holds."""
+    """The media type of a manifest: its own `mediaType`, else the registry's Content-Type, else a guess."""
     stated, header = _text(document, "mediaType", "the manifest"), _plain(content_type)
     if stated and stated not in KINDS:
         raise ManifestError(f"the manifest's type {stated[:160]!r} is unknown")
     if not stated and header not in _OPAQUE and header not in KINDS:
-        raise ManifestError(f"the registry sent the type {header[:160]!r}, which is no manifest")
+        raise ManifestError(f"the registry sent the type {header[:160]!r}, which is not a manifest type")
     if stated and header in KINDS and header != stated:
-        raise ManifestError(f"the manifest says that it is {stated}, the registry that it is {header}")
+        raise ManifestError(f"the manifest says its type is {stated}, the registry says {header}")
     media_type = stated or (header if header in KINDS else _guess(document))
     if KINDS[media_type] == "schema1":
         media_type = _SCHEMA1_SIGNED if document.get("signatures") else _SCHEMA1
@@ -229,7 +230,7 @@ def _recognise(document: dict[str, Any], content_type: str) -> str:
 
 
 def _guess(document: dict[str, Any]) -> str:
-    """Tell the type from what the document holds, where nobody states it."""
+    """Infer the media type from the document's fields."""
     version, config, entries = (document.get(name) for name in ("schemaVersion", "config", "manifests"))
     if config is not None and entries is not None:
         raise ManifestError("the manifest is ambiguous: it has both config and manifests")
@@ -246,11 +247,11 @@ def _guess(document: dict[str, Any]) -> str:
     if version is None and config is None and isinstance(document.get("blobs"), list):
         return _OCI_ARTIFACT
     names = ", ".join(map(_shown, list(document)[:8]))
-    raise ManifestError(f"the document is no manifest; it has {names or 'nothing'}")
+    raise ManifestError(f"the document is not a manifest; it has {names or 'nothing'}")
 
 
 def _entries(document: dict[str, Any]) -> tuple[tuple[Descriptor, ...], tuple[Descriptor, ...]]:
-    """The manifests and the blobs that an index lists: what states a type that is no manifest's is a blob."""
+    """The manifests and blobs of an index: an entry with a type other than a manifest's is a blob."""
     if "manifests" not in document:
         raise ManifestError("the index has no list of manifests")
     children, blobs = dict[Descriptor, None](), list[Descriptor]()
@@ -278,7 +279,7 @@ def _blobs(document: dict[str, Any], media_type: str) -> tuple[Descriptor, ...]:
 
 
 def _once(blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
-    """Each digest once, as it was named first."""
+    """Each digest once, with its first descriptor."""
     once: dict[str, Descriptor] = {}
     for blob in blobs:
         once.setdefault(blob.digest, blob)
@@ -286,16 +287,16 @@ def _once(blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
 
 
 def _objects(document: dict[str, Any], name: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    """The objects of a list, each with its place in words; null and nothing are an empty list, as in Go."""
+    """The objects of a list, each with its path for messages; null or missing is an empty list, as in Go."""
     items = document.get(name)
     if items is None:
         return
     if not isinstance(items, list):
-        raise ManifestError(f"{name} is no list")
+        raise ManifestError(f"{name} is not a list")
     for position, item in enumerate(items):
         where = f"{name}[{position}]"
         if not isinstance(item, dict):
-            raise ManifestError(f"{where} is no object")
+            raise ManifestError(f"{where} is not an object")
         yield where, item
 
 
@@ -314,26 +315,26 @@ def _descriptor(where: str, item: dict[str, Any]) -> Descriptor:
 
 
 def _layer(where: str, item: dict[str, Any]) -> Descriptor:
-    """A layer of schema 1, which names digests only."""
+    """A layer of schema 1, which states only digests."""
     return Descriptor(media_type="application/octet-stream", digest=_digest(item, "blobSum", where), size=-1)
 
 
 def _digest(item: dict[str, Any], name: str, where: str) -> str:
     digest = _text(item, name, where)
     if not is_digest(digest):
-        raise ManifestError(f"{where} has no digest by sha256 or sha512: {digest[:160]!r}")
+        raise ManifestError(f"{where} has no sha256 or sha512 digest: {digest[:160]!r}")
     return digest
 
 
 def _attested(item: dict[str, Any]) -> str:
-    """What an entry of an index attests, as buildkit notes it in the annotations."""
+    """The digest that an index entry attests, from BuildKit's annotation."""
     annotations = item.get("annotations")
     attested = annotations.get("vnd.docker.reference.digest") if isinstance(annotations, dict) else None
     return attested if isinstance(attested, str) and is_digest(attested) else ""
 
 
 def _platform(stated: Any) -> Platform | None:
-    """The platform that an object states; what is no text is not stated."""
+    """The platform that an object states; values other than text are ignored."""
     if not isinstance(stated, dict):
         return None
     names = ("os", "os.version", "architecture", "variant")
@@ -350,12 +351,12 @@ def _text(item: dict[str, Any], name: str, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ManifestError(f"{where}: {name} is no text")
+        raise ManifestError(f"{where}: {name} is not text")
     return value
 
 
 def _shown(value: Any) -> str:
-    """A peer's value on one line of a message; what nests is not unfolded."""
+    """A registry's value for a one-line message, without the contents of lists and objects."""
     return "a list or an object" if isinstance(value, list | dict) else repr(value)[:80]
 
 
@@ -365,9 +366,9 @@ def _plain(content_type: str) -> str:
 
 
 def _signed_payload(content: bytes) -> bytes:
-    """The bytes that the signatures of docker schema 1 cover (distribution's libtrust format); else all.
+    """The bytes that docker schema 1 signatures cover (distribution's libtrust format); unsigned: all.
 
-    Each signature's protected header says how many bytes of the document are covered, and what follows them.
+    Each signature's protected header states the length of the covered part and the bytes that end it.
     """
     try:
         document = load(content)
@@ -380,7 +381,7 @@ def _signed_payload(content: bytes) -> bytes:
         header = load(_decode(signatures[0]["protected"]))
         length, tail = header["formatLength"], _decode(header["formatTail"])
     except (LookupError, TypeError, ValueError, AttributeError, ManifestError):
-        raise ManifestError("the signatures of the manifest do not say which bytes they cover") from None
+        raise ManifestError("the signatures of the manifest do not state which bytes they cover") from None
     if not isinstance(length, int) or not 0 < length <= len(content):
         raise ManifestError(f"the signatures of the manifest cover {_shown(length)} bytes of {len(content)}")
     return content[:length] + tail

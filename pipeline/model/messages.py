@@ -1,8 +1,8 @@
-"""Tasks, outcomes and progress: what crosses between the supervisor and its workers.
+"""Messages between the supervisor and its workers: tasks, outcomes and progress.
 
-All are small frozen records (a manifest's bytes, at most 4 MiB, are the largest part), so that another engine
-can carry them over a network. The one secret in them is the address of an unfinished upload. A task's key is
-its identity in Flow and in every story.
+All are small frozen records that can be sent over a network; the largest part is a manifest of at most 4 MiB.
+Their one secret is the URL of an unfinished upload. A task's key is its identity in the scheduler and in the
+history of images.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 
 Stage = Literal["expand", "resolve", "transfer"]
 RequestTopic = Literal["", "tags", "manifest", "blob", "upload"]
-"""What a request is about; empty: a token, or something on a host that a registry sent us to."""
+"""The object of a request; empty: a token, or a request to a host that a registry redirected to."""
 BlobOrigin = Literal["present", "mounted", "uploaded", "left"]
-"""How a blob came to be in its repository; left: to its urls."""
+"""How a blob got into its repository; left: not copied, its `urls` serve it."""
 STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListTags(TaskFacts):
-    """Ask for one page of a tag list."""
+    """GET one page of a tag list."""
 
     stage: ClassVar[Stage] = "expand"
     repository: Repository
     side: Side = "source"
-    """Destination: only to learn whether the repository is there at all."""
+    """Destination: only to find out whether the repository exists."""
     page: str = ""
-    """The query of the page as the registry's link gave it; empty: the first page."""
+    """The page's query, from the registry's Link header; empty: the first page."""
     count: int
-    """Tags asked for."""
+    """The page size to ask for."""
 
     key: str = field(init=False, repr=False, compare=False)
     """Identity: repository and page."""
 
     def __post_init__(self) -> None:
-        """Make the key, which is asked for a dozen times."""
+        """Build the key once; it is read a dozen times."""
         there = "!" if self.side == "destination" else ""
         object.__setattr__(self, "key", f"expand {self.repository}?{self.page}{there}")
 
@@ -56,7 +56,7 @@ class ListTags(TaskFacts):
 
     @property
     def enters(self) -> bool:
-        """A destination is asked only when it is entered."""
+        """A destination's tags are listed only before the first write to it."""
         return self.side == "destination"
 
 
@@ -68,14 +68,14 @@ class HeadManifests(TaskFacts):
     stage: ClassVar[Stage] = "resolve"
     bound: ClassVar[Literal["", "resolve", "move"]] = "resolve"
     source: Reference | None
-    """None: only the destinations are asked (child manifests whose presence is to be confirmed)."""
+    """None: only the destinations are asked, to confirm that child manifests are present."""
     destinations: tuple[Reference, ...]
 
     key: str = field(init=False, repr=False, compare=False)
     """Identity: all references."""
 
     def __post_init__(self) -> None:
-        """Make the key, which is asked for a dozen times."""
+        """Build the key once; it is read a dozen times."""
         key = f"look {self.source or ''} -> {' '.join(map(str, self.destinations))}"
         object.__setattr__(self, "key", key)
 
@@ -97,13 +97,13 @@ class FetchManifest(TaskFacts):
     digest: str
     side: Side = "source"
     config: bool = False
-    """Whether the config of a single image is read too, for its platform."""
+    """Whether to read the config of a single image too, for its platform."""
 
     key: str = field(init=False, repr=False, compare=False)
     """Identity: repository, digest, side, and whether the config is read too."""
 
     def __post_init__(self) -> None:
-        """Make the key, which is asked for a dozen times."""
+        """Build the key once; it is read a dozen times."""
         more = ("+config" if self.config else "") + ("!" if self.side == "destination" else "")
         object.__setattr__(self, "key", f"read {self.repository}@{self.digest}{more}")
 
@@ -116,18 +116,18 @@ class FetchManifest(TaskFacts):
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadCheckpoint:
-    """An unfinished upload, as far as the registry has confirmed it."""
+    """An unfinished upload and the bytes that the registry has confirmed."""
 
     url: str = field(repr=False)
-    """Where it goes on; a secret: who has it can write there."""
+    """The upload's URL; a secret: whoever has it can write there."""
     offset: int
-    """Bytes that the registry has."""
+    """Bytes that the registry has confirmed."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyBlob(TaskFacts):
-    """Bring one blob into one repository."""
+    """Copy one blob into one repository."""
 
     stage: ClassVar[Stage] = "transfer"
     bound: ClassVar[Literal["", "resolve", "move"]] = "move"
@@ -137,27 +137,28 @@ class CopyBlob(TaskFacts):
     ask: bool
     """HEAD the destination first."""
     mount: str = ""
-    """Path of a repository of the destination's registry to mount from; empty: none is known."""
+    """Path of a repository in the destination's registry to mount from; empty: none is known."""
     check: bool = False
-    """Read the blob back by HEAD when done: a registry's first in a run, and mounts until one is found."""
+    """Read the blob back with HEAD when done: a registry's first blob in a run, and mounts until one is
+    found."""
     session: UploadCheckpoint | None = None
-    """What an earlier try, in this run or another, has left; added when the task is given out."""
+    """Where an earlier attempt, of this run or another, stopped; added when the task is dispatched."""
 
     key: str = field(init=False, repr=False, compare=False)
     """Identity: destination repository and digest."""
 
     def __post_init__(self) -> None:
-        """Make the key, which is asked for a dozen times."""
+        """Build the key once; it is read a dozen times."""
         object.__setattr__(self, "key", f"move {self.destination}@{self.blob.digest}")
 
     @property
     def asks(self) -> tuple[Ask, ...]:
-        """Both, for bytes that flow from one to the other."""
+        """Both sides, for a body."""
         return Ask(self.destination, "destination", "body"), Ask(self.source, "source", "body")
 
     @property
     def asks_to_mount(self) -> tuple[Ask, ...]:
-        """Whom it asks where its mount is given."""
+        """The destination alone: enough where the registry mounts the blob."""
         return (Ask(self.destination, "destination"),)
 
     @property
@@ -169,7 +170,7 @@ class CopyBlob(TaskFacts):
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushManifest(TaskFacts):
-    """Store one manifest under a tag or its digest."""
+    """PUT one manifest under a tag or its digest."""
 
     stage: ClassVar[Stage] = "transfer"
     ends_images: ClassVar[bool] = True
@@ -178,13 +179,13 @@ class PushManifest(TaskFacts):
     digest: str
     content: bytes
     check: bool = False
-    """Read it back by HEAD: the first one of a registry in a run."""
+    """Read it back with HEAD: the first manifest of a registry in a run."""
 
     key: str = field(init=False, repr=False, compare=False)
     """Identity: the destination."""
 
     def __post_init__(self) -> None:
-        """Make the key, which is asked for a dozen times."""
+        """Build the key once; it is read a dozen times."""
         object.__setattr__(self, "key", f"put {self.destination}")
 
     @property
@@ -207,14 +208,14 @@ class RequestRecord(NamedTuple):
     registry: str
     method: str
     status: int
-    """0: no answer came."""
+    """0: no response."""
     seconds: float
-    """Until the answer began; -1: it was only foreseen."""
+    """Until the response began; -1: a plan only predicts the request."""
     pulls_left: int
-    """What the registry said of its rate limit; -1: nothing."""
+    """Remaining pulls by the registry's rate limit headers; -1: not stated."""
     what: RequestTopic = ""
     pulls_limit: int = -1
-    """So many it lets through within `pulls_window` seconds; -1: it did not say."""
+    """Pulls allowed within `pulls_window` seconds; -1: not stated."""
     pulls_window: int = -1
 
 
@@ -224,29 +225,29 @@ class Cost:
     """What one task cost."""
 
     requests: tuple[tuple[str, int], ...] = ()
-    """Requests by registry, token requests under the registry that they were for."""
+    """Requests by registry; token requests count for the registry that they were for."""
     read: int = 0
     """Bytes of bodies received."""
     written: int = 0
     """Bytes of bodies sent."""
     seconds: float = 0.0
     waited: tuple[tuple[str, float], ...] = ()
-    """Seconds from requests to the heads of their answers, all together, by registry."""
+    """Total seconds until the heads of responses, by registry."""
     retries: tuple[tuple[str, str], ...] = ()
-    """Registry, and status or word of ours, of each try that was repeated."""
+    """Registry and status (or our own error code) of each attempt that was repeated."""
     asked: tuple[RequestRecord, ...] = ()
-    """Its requests one by one, where Settings.timed asks for it."""
+    """Each request, where Settings.timed asks for it."""
     foreseen: int = 0
-    """Of its requests: those that a plan only foresees; so are the bytes of their bodies."""
+    """Requests that a plan only predicts; the bytes of their bodies are predicted too."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a worker answers to a task; Lost is the only one that the supervisor makes itself."""
+    """A worker's result for a task; only TaskLost is made by the supervisor itself."""
 
     key: str
-    """The task's."""
+    """The task's key."""
     cost: Cost = Cost()
     events: tuple[Event, ...] = ()
 
@@ -260,36 +261,36 @@ class TagsListed(Outcome):
     next: str = ""
     """The query of the next page; empty: this was the last one."""
     guessed: bool = False
-    """Whether no link, but a page that was exactly full, made us ask for a next one."""
+    """Whether `next` was inferred from an exactly full page, without a Link header."""
     missing: bool = False
-    """404: there is no such repository (an answer only where side is destination)."""
+    """404: the repository does not exist; reported only for a destination, a Fault for a source."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestHead:
-    """A manifest that is there, as HEAD described it."""
+    """An existing manifest, as HEAD described it."""
 
     digest: str
     media_type: str = ""
-    """As the Content-Type said; may be empty or wrong."""
+    """From Content-Type; may be empty or wrong."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestsHeaded(Outcome):
-    """Digests of both sides."""
+    """The digests on both sides."""
 
     source: ManifestHead | Fault | None
-    """None: was not asked. A source that is not there is a Fault."""
+    """None: not asked. A missing source is a Fault."""
     destinations: tuple[ManifestHead | Fault | None, ...]
-    """In the order of the task; None: not there."""
+    """In the order of the task; None: missing."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFetched(Outcome):
-    """A manifest that was read; its digest is right."""
+    """A manifest that was read and matches its digest."""
 
     manifest: Manifest
 
@@ -297,11 +298,11 @@ class ManifestFetched(Outcome):
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobCopied(Outcome):
-    """A blob is in its repository, or was left to its urls."""
+    """A blob is in its repository, or its `urls` serve it."""
 
     how: BlobOrigin
     refused: bool = False
-    """A mount was asked for and not given (202, or an error)."""
+    """Whether the registry refused a mount (202, or an error)."""
 
 
 @fast_pickle
@@ -313,33 +314,33 @@ class ManifestPushed(Outcome):
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferencesMissing(Outcome):
-    """The registry refused a manifest because it does not know what it names."""
+    """The registry refused a manifest that references unknown content."""
 
     fault: Fault
     digests: tuple[str, ...]
-    """As the registry named them; may be empty."""
+    """The unknown digests, if the registry named them."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFailed(Outcome):
-    """The task failed after its tries."""
+    """The task failed after all its attempts."""
 
     fault: Fault
     refused: bool = False
-    """Of a Move: a mount was asked for and not given before it failed."""
+    """Of a CopyBlob: whether the registry refused a mount before the failure."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttled(Outcome):
-    """A registry asks for a pause; the task is to be given out again, uncharged."""
+    """A registry limits the rate; the task is dispatched again, not counted as an attempt."""
 
     fault: Fault
     delay: float
     """Seconds."""
     asked: float = 0.0
-    """Of them: those that the registry itself asked for; 0: it did not say."""
+    """Seconds that the registry itself asked for; 0: not stated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,43 +350,44 @@ class TaskLost(Outcome):
     reason: str
     """The exit status in words."""
     begun: bool
-    """Whether the task was running; one that lay in the inbox goes back uncharged."""
+    """Whether the task was running; a task that only waited in the inbox is not counted as an attempt."""
     alone: bool = False
-    """Whether nothing else ran beside it: then the task itself killed the worker."""
+    """Whether no other task ran beside it: then the task itself killed the worker."""
     fenced: bool = False
-    """Whether the worker may have run on for a while, unseen: what it was to bring may be there by now."""
+    """Whether the worker may have run on unseen for a while, and may have written its result to the
+    registry."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BytesMoved:
-    """A running task's word, at most 4 a second."""
+    """Progress of a running task, at most 4 times a second."""
 
     key: str
     sent: int = 0
-    """Bytes moved so far in the present try."""
+    """Bytes transferred in the current attempt."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgress:
-    """A worker's word on a running Move: what its registry has confirmed, to go on from after any death."""
+    """Where a running CopyBlob can resume: what the registry has confirmed."""
 
     key: str
     session: UploadCheckpoint | None
-    """None: there is nothing any more from which it could go on."""
+    """None: the upload cannot be resumed any more."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
-    """A worker's word: once when it is ready, then every 5 s while tasks run; a stopped worker sends none."""
+    """A worker's heartbeat: once when it is ready, then every 5 s while tasks run."""
 
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootFailed:
-    """A worker's last word when it cannot begin: another one would not either."""
+    """A worker cannot start; neither would another one."""
 
     reason: str
     """One line, no secrets."""

@@ -1,8 +1,7 @@
 """Platforms: normal forms, and the --os/--arch filter.
 
 Source: containerd/platforms for the normal forms; image-spec (image-index.md, "platform"). The fallback
-chains by which a runtime picks an image (arm64 runs arm/v8, amd64/v3 runs amd64) are no filters and stand
-nowhere here.
+chains of runtimes (arm64 runs arm/v8, amd64/v3 runs amd64) do not apply to a filter.
 """
 
 from __future__ import annotations
@@ -51,17 +50,16 @@ class Platform:
     variant: str = ""
 
     def __str__(self) -> str:
-        """`linux/arm/v7`, `windows(10.0.17763.1397)/amd64`; what is not stated is `?`."""
+        """`linux/arm/v7`, `windows(10.0.17763.1397)/amd64`; `?` for what is not stated."""
         version = f"({self.os_version})" if self.os_version else ""
         variant = f"/{self.variant}" if self.variant else ""
         return f"{self.os or '?'}{version}/{self.architecture or '?'}{variant}"
 
 
 def normalise(*, os: str = "", os_version: str = "", architecture: str = "", variant: str = "") -> Platform:
-    """Bring a platform as some tool wrote it into the one form that compares (containerd/platforms).
+    """Bring a platform that some tool wrote into a comparable form (containerd/platforms).
 
-    An os version is kept apart from its case only; what is empty stays so, but for the variant of arm, where
-    nothing means v7.
+    Of an os version only the case changes. Empty fields stay empty, except that arm without a variant is v7.
     """
     os, os_version = os.strip().lower(), os_version.strip().lower()
     architecture, variant = architecture.strip().lower(), variant.strip().lower()
@@ -80,20 +78,20 @@ def normalise(*, os: str = "", os_version: str = "", architecture: str = "", var
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which platforms are wanted; `parse_filter` makes it, sorted and normalised."""
+    """The wanted platforms, sorted and normalised by `parse_filter`."""
 
     os: tuple[tuple[str, str], ...] = ()
-    """(os, version): a version also stands for all that continue it behind a dot; empty: any."""
+    """(os, version): a version also matches as a dotted prefix; empty: any."""
     arch: tuple[tuple[str, str], ...] = ()
-    """(architecture, variant): the variant in full, v8 of arm64 and v1 of amd64 too; empty: any."""
+    """(architecture, variant): with the variant spelled out, also v8 of arm64 and v1 of amd64; empty: any."""
 
     @property
     def active(self) -> bool:
-        """Whether anything can be filtered out at all."""
+        """Whether the filter can drop anything."""
         return bool(self.os or self.arch)
 
     def __str__(self) -> str:
-        """`--os linux --arch amd64,arm64:v8`: one text per filter, a key in the records; empty: inactive."""
+        """`--os linux --arch amd64,arm64:v8`: canonical, a key in the records; empty: inactive."""
         flags = (("--os", self.os), ("--arch", self.arch))
         return " ".join(
             f"{flag} {','.join(':'.join(filter(None, clause)) for clause in clauses)}"
@@ -102,7 +100,7 @@ class Filter:
         )
 
     def matches(self, platform: Platform | None) -> bool:
-        """Whether the platform is wanted; a field that it does not state never speaks against it."""
+        """Whether the platform is wanted; a field that is not stated matches everything."""
         if platform is None:
             return True
         variant = platform.variant or _LEFT_OUT.get(platform.architecture, "")
@@ -117,12 +115,12 @@ class Filter:
 
 
 def _is_version(version: str, wanted: str) -> bool:
-    """Whether an os version is the wanted one, or continues it behind a dot, or is not stated."""
+    """Whether an os version is the wanted one, starts with it and a dot, or is not stated."""
     return wanted in ("", version) or not version or version.startswith(f"{wanted}.")
 
 
 def parse_filter(os: Sequence[str], arch: Sequence[str]) -> Filter:
-    """Read the values of --os and --arch, each of which may itself be a comma list.
+    """Read the values of --os and --arch; each may be a comma-separated list.
 
     Args:
         os: `linux`, `windows:10.0.17763`.
@@ -146,10 +144,10 @@ def _split(values: Sequence[str]) -> tuple[str, ...]:
 def _clause(flag: str, text: str, example: str) -> tuple[str, str]:
     found = _CLAUSE.fullmatch(text)
     if found is None:
-        slash = "; give the two parts as --os linux --arch amd64" if "/" in text else ""
+        slash = "; give both parts as --os linux --arch amd64" if "/" in text else ""
         given = f"{text!r} is not understood" if text else "a value is empty"
         plain = example.partition(":")[0]
-        raise UsageError(f"{flag}: {given}: expected a name as {plain} or {example}{slash}")
+        raise UsageError(f"{flag}: {given}: expected a name like {plain} or {example}{slash}")
     return found[1], found[2] or ""
 
 

@@ -1,4 +1,4 @@
-"""References: registry, repository, tag, digest, as `docker pull` reads them.
+"""References: registry, repository, tag and digest, read as `docker pull` reads them.
 
 Source: the grammar of distribution/reference, and the OCI distribution specification ("Pulling manifests").
 Regular expressions are used with fullmatch only: `$` admits a trailing newline.
@@ -32,7 +32,7 @@ class Repository:
     """One repository of one registry, both in canonical form."""
 
     registry: str
-    """`host` or `host:port`, lower case; Docker Hub is `docker.io` under all its names."""
+    """`host` or `host:port`, lower case; Docker Hub is always `docker.io`."""
     path: str
 
     def __str__(self) -> str:
@@ -60,17 +60,17 @@ class Reference:
 
 
 def is_tag(text: str) -> bool:
-    """Whether `text` is a tag by the grammar: at most 128 characters, ASCII."""
+    """Whether `text` matches the grammar of tags: at most 128 characters, ASCII."""
     return _TAG.fullmatch(text) is not None
 
 
 def is_digest(text: str) -> bool:
-    """Whether `text` is a digest whose algorithm we can compute: sha256 or sha512, lower-case hexadecimal."""
+    """Whether `text` is a sha256 or sha512 digest in lower-case hexadecimal."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def canonical_registry(registry: str) -> str:
-    """The one name of a registry: lower case, Docker Hub's aliases as `docker.io`."""
+    """A registry's canonical name: lower case, with `docker.io` for Docker Hub's aliases."""
     lower = registry.lower()
     return DOCKER_HUB if lower in _HUB_ALIASES else lower
 
@@ -79,7 +79,7 @@ def parse_repository(text: str) -> Repository:
     """Read `[registry/]path`.
 
     Raises:
-        RuleError: the text is no repository by the grammar; the message says which part.
+        RuleError: the text does not match the grammar; the message says which part.
     """
     left, slash, rest = text.partition("/")
     has_registry = bool(slash) and (
@@ -87,9 +87,9 @@ def parse_repository(text: str) -> Repository:
     )
     registry, path = (canonical_registry(left), rest) if has_registry else (DOCKER_HUB, text)
     if has_registry and (_REGISTRY.fullmatch(left) is None):
-        raise RuleError(f"{left!r} is no registry: expected host or host:port")
+        raise RuleError(f"{left!r} is not a registry: expected host or host:port")
     if not has_registry and _IMAGE_ID.fullmatch(path):
-        raise RuleError(f"{path!r} looks like an image ID, not like a repository")
+        raise RuleError(f"{path!r} looks like an image ID, not a repository")
     if registry == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
     return _checked(registry, path)
@@ -98,30 +98,32 @@ def parse_repository(text: str) -> Repository:
 def parse_reference(text: str) -> Reference:
     """Read the canonical text of a reference, `registry/path:tag` or `registry/path@digest`.
 
-    The exact inverse of `str`: the registry stands there always and in its canonical form, so that what
-    users write goes through `parse_repository` instead.
+    The inverse of `str`: the registry is required, in canonical form. `parse_repository` reads what users
+    write.
 
     Raises:
-        RuleError: the text is no such reference; the message says which part.
+        RuleError: the text is not such a reference; the message says which part.
     """
     registry, slash, rest = text.partition("/")
     if not slash or _REGISTRY.fullmatch(registry) is None or registry != canonical_registry(registry):
-        raise RuleError(f"{text!r} is no reference: expected registry/path:tag or registry/path@digest")
+        raise RuleError(f"{text!r} is not a reference: expected registry/path:tag or registry/path@digest")
     path, at, digest = rest.partition("@")
     name = digest
     if not at:
         path, _, name = rest.partition(":")
     if not (is_digest(name) if at else is_tag(name)):
-        raise RuleError(f"{text!r} is no reference: {name!r} is no {'digest' if at else 'tag'}")
+        raise RuleError(f"{text!r} is not a reference: {name!r} is not a {'digest' if at else 'tag'}")
     if registry == DOCKER_HUB and "/" not in path:
-        raise RuleError(f"{text!r} is no reference: repositories of {DOCKER_HUB} have two parts or more")
+        raise RuleError(
+            f"{text!r} is not a reference: repositories of {DOCKER_HUB} have at least two components"
+        )
     return Reference(_checked(registry, path), name)
 
 
 def _checked(registry: str, path: str) -> Repository:
     if _PATH.fullmatch(path) is None:
-        hint = "; repository names are lower case" if path != path.lower() else ""
-        raise RuleError(f"{path!r} is no repository name{hint}")
+        hint = "; repository names must be lower case" if path != path.lower() else ""
+        raise RuleError(f"{path!r} is not a repository name{hint}")
     if len(path) > _MAX_PATH:
         raise RuleError(f"the repository name has {len(path)} characters, the limit is {_MAX_PATH}")
     return Repository(registry, path)

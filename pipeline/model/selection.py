@@ -1,7 +1,7 @@
-"""Rules as data: a source, which of its tags or digests, and where they go.
+"""Rules as data: a source, the selected tags or digests, and the destinations.
 
-Expressions are RE2, as in the rules files that exist: Python's `re` reads some of them differently
-(`[[:alpha:]]`), refuses others (`(?<name>x)`), and takes exponential time on a few.
+Expressions are RE2, as in existing rules files: Python's `re` reads some of them differently (`[[:alpha:]]`),
+rejects others (`(?<name>x)`), and takes exponential time for a few.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Matcher = Callable[[str], bool]
 """Whether an expression matches anywhere in a tag."""
 
 _ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
-"""Quoted text, or one escape and what it escapes."""
+"""Quoted text, or one escape sequence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Named:
     """Tags and digests that the rule names, in order."""
 
     names: tuple[str, ...]
-    """Each a tag, a digest, or `tag@digest`: read by its digest, written under its tag."""
+    """Each is a tag, a digest, or `tag@digest`, which is read by digest and written under the tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +56,9 @@ class Target:
 
     repository: Repository
     names: tuple[str, ...] | None = None
-    """By position, as many as the rule's Named; None: each keeps the source's tag or digest.
+    """One for each name of the rule's Named; None: keep the source's tag or digest.
 
-    `tag@digest` is written under its tag, and only where the content has that digest.
+    `tag@digest` is written under the tag, and only if the content has that digest.
     """
 
 
@@ -67,9 +67,9 @@ class Rule:
     """One line of the rules file."""
 
     number: int
-    """Place in the file, from 0; the rule that stands first wins a destination tag."""
+    """Position in the file, from 0; the first rule wins a destination tag."""
     line: int
-    """1-based line in the file; 0 where the rule came from the command line."""
+    """1-based line in the file; 0: the rule comes from the command line."""
     text: str
     """The source as the user wrote it."""
     source: Repository
@@ -78,11 +78,11 @@ class Rule:
 
     @property
     def place(self) -> str:
-        """Where it stands, in words."""
+        """`line 7`, or `the command line`."""
         return f"line {self.line}" if self.line else "the command line"
 
     def required_digest(self, destination: Reference) -> str:
-        """The digest that the rule requires of what it writes to a destination; empty: any."""
+        """The digest that the rule requires at a destination; empty: any."""
         wanted = (
             name
             for target in self.targets
@@ -94,17 +94,17 @@ class Rule:
 
 
 def read_name(name: str) -> str:
-    """The tag or digest by which a name of a rule is read: the digest of `tag@digest`."""
+    """The tag or digest to read for a name of a rule: the digest of `tag@digest`."""
     return name.rpartition("@")[2]
 
 
 def written_name(name: str) -> str:
-    """The tag or digest under which a name of a rule is written: the tag of `tag@digest`."""
+    """The tag or digest to write for a name of a rule: the tag of `tag@digest`."""
     return name.partition("@")[0]
 
 
 def with_digest(destination: Reference, digest: str) -> str:
-    """A destination as a rule has it that requires a digest there; empty: it requires none."""
+    """The destination in a rule's syntax, with the required digest if there is one."""
     return f"{destination}@{digest}" if digest and not destination.is_digest else str(destination)
 
 
@@ -113,36 +113,38 @@ def compile_pattern(pattern: str) -> Matcher:
     """Compile an RE2 expression as Go's regexp reads it; linear in time on any input.
 
     Raises:
-        RuleError: the expression is wrong, in RE2's own words, or google-re2 is not installed.
+        RuleError: the expression is invalid (with RE2's message), or google-re2 is not installed.
     """
     try:
         import re2  # noqa: PLC0415 - only rules with an expression need it
     except ImportError:
-        raise RuleError("expressions need the package google-re2, which is not installed") from None
+        raise RuleError("regular expressions need the package google-re2, which is not installed") from None
     if not hasattr(re2, "Options"):
-        raise RuleError("expressions need google-re2, but another package provides the module re2")
+        raise RuleError("regular expressions need google-re2, but another package provides the module re2")
     options = re2.Options()
-    # Otherwise RE2 itself writes a line to standard error.
+    # Otherwise RE2 writes errors to standard error.
     options.log_errors = False
     try:
         expression = re2.compile(pattern, options)
     except re2.error as error:
         words = error.args[0] if error.args else "not understood"
         words = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-        raise RuleError(f"/{pattern}/ is no expression: {words}") from None
+        raise RuleError(f"invalid regular expression /{pattern}/: {words}") from None
     except UnicodeEncodeError:
-        raise RuleError(f"{pattern!r} is no expression: it holds half of a surrogate pair") from None
+        raise RuleError(
+            f"invalid regular expression {pattern!r}: it holds half of a surrogate pair"
+        ) from None
     if any(found[1] == "C" for found in _ESCAPES.finditer(pattern)):
-        raise RuleError(f"/{pattern}/ is no expression: \\C, a single byte, is not supported")
+        raise RuleError(f"invalid regular expression /{pattern}/: \\C, a single byte, is not supported")
     return lambda tag: expression.search(tag) is not None
 
 
 def select(rule: Rule, tags: Iterable[str]) -> Iterator[str]:
-    """Choose from one page of a tag list what a rule asks for, in the page's order, each once.
+    """Select a rule's tags from one page of a tag list, in the page's order, each once.
 
     Args:
-        rule: one that selects all tags or those that match; Named needs no list.
-        tags: as the registry sent them; what is no tag by the grammar is dropped.
+        rule: a rule with AllTags or Matching; Named needs no list.
+        tags: as the registry sent them; invalid tags are dropped.
 
     Raises:
         RuleError: as `compile_pattern`.
@@ -153,12 +155,12 @@ def select(rule: Rule, tags: Iterable[str]) -> Iterator[str]:
 
 
 def pairs(rule: Rule, name: str, position: int | None) -> tuple[Reference, ...]:
-    """Where one source tag or digest goes: in the rule's order, each reference once.
+    """The destinations of one source tag or digest, in the rule's order, each once.
 
     Args:
         rule: the rule.
-        name: the source's tag or digest, or both, as the rule or the tag list has it.
-        position: place of the name in the rule's Named, from 0; None where the name came from a tag list.
+        name: the source's tag, digest, or `tag@digest`, from the rule or the tag list.
+        position: index of the name in the rule's Named; None: the name comes from a tag list.
     """
     found = []
     for target in rule.targets:

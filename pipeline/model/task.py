@@ -1,6 +1,6 @@
-"""What there is to know of a task whatever its kind: where it runs, whom it asks, what it changes.
+"""The properties that every kind of task states: where it runs, which registries it asks, what it changes.
 
-Queues, limits, workers and the supervisor read these facts, so that a new kind of task changes none of them.
+Queues, limits, workers and the supervisor read only these, so a new kind of task changes none of them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
 SlotKind = Literal["request", "body"]
-"""What a task is for a registry: a short request, or bytes that flow for a while."""
+"""The load on a registry: a short request, or the transfer of a body."""
 
 
 class Ask(NamedTuple):
-    """A repository that a task asks, and so the registry at which it needs a place."""
+    """A repository that a task sends requests to, and the kind of slot it takes at the registry."""
 
     repository: Repository
     side: Side
@@ -25,27 +25,27 @@ class Ask(NamedTuple):
 
 
 class TaskFacts:
-    """The facts of a task that has nothing special; each kind of task says how it differs."""
+    """Defaults; each kind of task overrides what differs."""
 
     __slots__ = ()
     stage: ClassVar[Stage]
-    """Whose workers run it."""
+    """The stage whose workers run it."""
     bound: ClassVar[Literal["", "resolve", "move"]] = ""
-    """Which of the two counts that --proc bounds it belongs to."""
+    """Which of the two --proc limits it counts towards."""
     ends_images: ClassVar[bool] = False
-    """Whether it goes before the other tasks of its stage, since it ends images and so frees the window."""
+    """Whether it precedes other tasks of its stage: it finishes images, so others can start."""
 
     @property
     def asks(self) -> tuple[Ask, ...]:
-        """Whom it asks; where one registry comes twice, the first repository is named when it fails."""
+        """Where it sends requests; of two repositories in one registry, errors name the first."""
         raise NotImplementedError
 
     @property
     def writes_to(self) -> Repository | None:
-        """The repository that it changes; None: it only reads."""
+        """The repository that it writes to; None: it only reads."""
         return None
 
     @property
     def enters(self) -> bool:
-        """Whether it is a run's first step into a repository, which the records tell on disk before."""
+        """Whether it precedes the first write to a repository; the records note that on disk beforehand."""
         return False

@@ -1,8 +1,8 @@
-"""Trees of manifests: what is still to be read, and what a platform filter leaves, in push order.
+"""Trees of manifests: which manifests to read next, and what a platform filter keeps, in push order.
 
-Pure functions on what was read so far, so that every order of answers is a test of milliseconds. A tree is
-walked by levels: a manifest that is named at several depths stands in each of them, so that the deepest level
-first is a push order, and neither a circle nor a lattice of indexes can cost more than MAX_DEPTH levels.
+Pure functions of the manifests read so far. A tree is walked by levels. A manifest that occurs at several
+depths is in each of these levels, so the deepest level first is a push order, and neither a cycle nor a
+lattice of indexes costs more than MAX_DEPTH levels.
 """
 
 from __future__ import annotations
@@ -22,56 +22,56 @@ if TYPE_CHECKING:
     from pipeline.model.manifest import Descriptor, Manifest
 
 _NAMED = 8
-"""Platforms that a reason names before it says how many more there are."""
+"""Platforms named in a reason; the rest are only counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be pushed of one image."""
+    """The manifests of one image to push."""
 
     manifests: tuple[Manifest, ...]
-    """In push order, each once: children before the index that names them, the root last."""
+    """In push order, each once: children before their index, the root last."""
     dropped: int
-    """Entries that the filter dropped, in all indexes together."""
+    """Entries that the filter dropped from all indexes."""
     original: str
-    """Digest of the root as it is at the source; the last manifest has another one iff it was rewritten."""
+    """Digest of the root at the source; differs from the last manifest's digest iff the root was
+    rewritten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skip:
-    """Nothing of the image is wanted."""
+    """The filter keeps nothing of the image."""
 
     reason: str
-    """For people: what there was, and what was wanted."""
+    """For people: the filter and the platforms that exist."""
 
 
 def unread(root: str, read: Mapping[str, Manifest], wanted: Filter) -> tuple[str, ...]:
-    """Name the manifests that are still to be read before `prune` can decide.
+    """The manifests that have to be read before `prune` can decide.
 
-    Each call walks the whole tree: ask again when all that was named has been read.
+    Each call walks the whole tree: call again when all of them have been read.
 
     Args:
         root: digest of the image's top manifest.
-        read: what was read so far, by digest; other images' manifests do no harm.
+        read: manifests read so far, by digest; manifests of other images do no harm.
         wanted: the filter; entries that it drops are never read.
 
     Returns:
-        Digests, level by level as the indexes name them, each once; empty: nothing is missing.
+        Digests, level by level in the order of the indexes, each once; empty: nothing is missing.
 
     Raises:
-        ManifestError: more than MAX_DEPTH indexes within one another or a circle of them, more manifests than
-            MAX_TREE_ENTRIES, or more bytes than MAX_TREE_BYTES, announced sizes included.
+        ManifestError: indexes nested deeper than MAX_DEPTH or in a cycle, more manifests than
+            MAX_TREE_ENTRIES, or more bytes than MAX_TREE_BYTES, counting the announced sizes of unread ones.
     """
     levels = _levels(root, read, wanted)
     return tuple(dict.fromkeys(digest for level in levels for digest in level if digest not in read))
 
 
 def prune(root: str, read: Mapping[str, Manifest], wanted: Filter) -> Plan | Skip:
-    """Turn the manifests of an image into what is to be pushed.
+    """Apply the filter to an image's manifests.
 
-    An index of which all is kept is pushed as it is; of which some is kept, as a new index; of which nothing
-    is kept, not at all. Under an inactive filter everything is kept, and so is an index that names nothing
-    (image-spec, image-index.md: "manifests" may be empty) under any: no platform of it is unwanted.
+    An index is pushed unchanged if all its entries are kept, rewritten if some are, and dropped if none is.
+    An empty index (image-spec, image-index.md: "manifests" may be empty) is kept by every filter.
 
     Args:
         root: digest of the image's top manifest.
@@ -107,9 +107,7 @@ def _levels(root: str, read: Mapping[str, Manifest], wanted: Filter) -> Sequence
         if not indexes:
             return levels
         if len(levels) > MAX_DEPTH:
-            raise ManifestError(
-                f"more than {MAX_DEPTH} indexes lie within one another, or they form a circle"
-            )
+            raise ManifestError(f"indexes are nested more than {MAX_DEPTH} deep, or form a cycle")
         entries = [entry for index in indexes for entry in _kept(index, wanted)]
         sizes.update((index.digest, len(index.content)) for index in indexes)
         for entry in entries:
@@ -122,7 +120,7 @@ def _levels(root: str, read: Mapping[str, Manifest], wanted: Filter) -> Sequence
 
 
 def _kept(index: Manifest, wanted: Filter) -> Sequence[Descriptor]:
-    """The entries that the filter keeps as far as the index itself tells; attestations go with their image.
+    """The entries that the filter keeps by what the index states; attestations follow their image.
 
     Entries that share a digest (one image for arm/v6 and arm/v7) stay together.
     """
@@ -135,12 +133,12 @@ def _kept(index: Manifest, wanted: Filter) -> Sequence[Descriptor]:
 
 
 def _kept_blobs(index: Manifest, wanted: Filter) -> set[str]:
-    """The entries that are blobs, but for those whose platform is stated and not wanted."""
+    """The blob entries whose platform is wanted or not stated."""
     return {blob.digest for blob in index.blobs if wanted.matches(blob.platform)}
 
 
 def _pruned(manifest: Manifest, pruned: Mapping[str, Manifest | None], wanted: Filter) -> Manifest | None:
-    """What the filter leaves of a manifest whose children are pruned; None: nothing."""
+    """What the filter keeps of a manifest whose children are pruned; None: nothing."""
     entries = {entry.digest for entry in (*manifest.children, *manifest.blobs)}
     if manifest.kind != "index" or not (wanted.active and entries):
         return manifest
@@ -163,7 +161,7 @@ def _entries(manifests: Iterable[Manifest]) -> int:
 
 
 def _reason(indexes: Iterable[Manifest], wanted: Filter) -> str:
-    """Why nothing is left of an index."""
+    """Why the filter keeps nothing."""
     entries = [entry for index in indexes for entry in (*index.children, *index.blobs)]
     platforms = sorted({str(entry.platform) for entry in entries if entry.platform and not entry.attests})
     named = ", ".join(platforms[:_NAMED])

@@ -1,4 +1,4 @@
-"""Figures as people read them: sizes, durations, counts; one form of each in log, display and report."""
+"""Sizes, durations and counts for people: one format each in log, display and report."""
 
 from __future__ import annotations
 

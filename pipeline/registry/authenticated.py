@@ -160,7 +160,7 @@ class AuthenticatedClient:
                     call.info,
                     words=error.message,
                     code="CREDENTIALS",
-                    retryable=error.passes,
+                    retryable=error.transient,
                     hint=error.hint,
                 )
             ) from None

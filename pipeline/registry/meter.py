@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipeline.log import Event, about
+from pipeline.log import Event, fault_fields
 from pipeline.model.messages import RequestRecord
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Meter:
     def repeat(self, name: str, fault: Fault, words: str, **fields: Value) -> None:
         """Count, and say in an event of that name, that what met the fault is tried again."""
         self.retries.append((fault.registry, str(fault.status or fault.code)))
-        fields = {**about(fault), "again": True, **fields}
+        fields = {**fault_fields(fault), "again": True, **fields}
         self.events.append(Event(name=name, message=words, fields=fields))
 
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
-from pipeline.log import Event, about
+from pipeline.log import Event, fault_fields
 from pipeline.model.facts import Claim
 from pipeline.model.messages import ListTags
 from pipeline.model.reference import Reference, parse_reference
@@ -263,7 +263,7 @@ class Admission:
                 fields={
                     "rule": rule.text,
                     "line": rule.line,
-                    **about(fault),
+                    **fault_fields(fault),
                     "attempt": self._attempt,
                     "again": again,
                     "waits": LATER if again else None,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
-from pipeline.log import Event, about
+from pipeline.log import Event, fault_fields
 from pipeline.model.messages import HeadManifests, ManifestsHeaded, TaskFailed
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Backoff:
             asks, left = "answers nothing but errors of its own: a pause", min(left, _TROUBLED_FOR)
         limit = self._state.queue.registry(fault.registry).limits["request"].limit
         fields: dict[str, Value] = {
-            **about(fault),
+            **fault_fields(fault),
             "delay": round(delay, 1),
             "limit": limit,
             "open": len(self._images),

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypedDict
 
 from pipeline.errors import Fault
-from pipeline.log import Event, about
+from pipeline.log import Event, fault_fields
 from pipeline.model.facts import ImageRow
 from pipeline.scheduler.wording import LINES, sentence
 
@@ -97,7 +97,7 @@ class ImageResults:
                 self.rests_until = self._state.now + _SETTLING
             words = f"{image.source} to {image.destination}: {fault}; try {self.attempt}, tried again {LATER}"
             tries: dict[str, Value] = {"attempt": self.attempt, "again": True, "waits": LATER}
-            self._say(image, "image.retry", words, level="warning", fields={**about(fault), **tries})
+            self._say(image, "image.retry", words, level="warning", fields={**fault_fields(fault), **tries})
             return
         setattr(self._figures, result, getattr(self._figures, result) + 1)
         self._order.ended(image.rule)
@@ -105,7 +105,7 @@ class ImageResults:
         how = image.how if result == "unchanged" else ""
         fields: dict[str, Value] = {"digest": digest or None, "how": how or None, "reason": reason or None}
         if fault is not None:
-            fields |= {**about(fault), "attempt": self.attempt, "again": False}
+            fields |= {**fault_fields(fault), "attempt": self.attempt, "again": False}
         self._say(image, name, self._sentence(image, result, reason, fault), level=level, fields=fields)
 
     def _sentence(self, image: Image, result: Result, reason: str, fault: Fault | None) -> str:

@@ -319,7 +319,7 @@ def test_a_helper_that_fails_is_an_error(
         find(tmp_path, "quay.io/x")
 
     assert words in str(caught.value)
-    assert (script is not None) == caught.value.passes
+    assert (script is not None) == caught.value.transient
     assert "hunter2" not in str(caught.value)
 
 

@@ -115,7 +115,7 @@ def test_drops_equal_destinations() -> None:
 WRONG = [
     ("", ["quay.io/x"], "the source is empty"),
     (" ", ["quay.io/x"], "the source is empty"),
-    ("quay.io/Team/app", ["quay.io/x"], "repository names are lower case"),
+    ("quay.io/Team/app", ["quay.io/x"], "repository names must be lower case"),
     ("quay.io/team/app:", ["quay.io/x"], "a tag is missing"),
     ("quay.io/team/app:a,,b", ["quay.io/x"], "a tag is missing"),
     ("quay.io/team/app:-a", ["quay.io/x"], "'-a' is no tag"),
@@ -127,8 +127,8 @@ WRONG = [
     (f"quay.io/team/app@{A.upper()}", ["quay.io/x"], "is no digest"),
     (f"quay.io/team/app:@{A}", ["quay.io/x"], "'' is no tag"),
     ("quay.io/team/app:/v1", ["quay.io/x"], "write repository:/REGEX/"),
-    ("quay.io/team/app:/(/", ["quay.io/x"], "is no expression"),
-    ("quay.io/team/app:/a(?=b)/", ["quay.io/x"], "is no expression"),
+    ("quay.io/team/app:/(/", ["quay.io/x"], "invalid regular expression"),
+    ("quay.io/team/app:/a(?=b)/", ["quay.io/x"], "invalid regular expression"),
     ("https://quay.io/team/app", ["quay.io/x"], "a reference has no https://"),
     ("docker://nginx", ["quay.io/x"], "a reference has no docker://"),
     ("nginx", [], "the list of destinations is empty"),
@@ -312,10 +312,10 @@ def test_a_rule_of_words_is_one_image_unless_all_tags_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("registry", "namespace", "words"),
     [
-        ("quay", "team", "'quay' is no registry"),
-        ("quay.io/team", "x", "'quay.io/team' is no registry"),
+        ("quay", "team", "'quay' is not a host"),
+        ("quay.io/team", "x", "'quay.io/team' is not a host"),
         ("https://quay.io", "team", "the default registry 'https://quay.io' and namespace 'team'"),
-        ("quay.io", "Team", "repository names are lower case"),
+        ("quay.io", "Team", "repository names must be lower case"),
     ],
 )
 def test_wrong_defaults_are_wrong_usage(registry: str, namespace: str, words: str) -> None:

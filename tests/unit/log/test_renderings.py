@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline import __version__
 from pipeline.errors import Fault
-from pipeline.log import Event, about, open_log, printable
+from pipeline.log import Event, fault_fields, open_log, printable
 from pipeline.log.renderings import FORMATS, Renderings
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class TestJson:
     def test_error_type(self, status: int | None, kind: str) -> None:
         """A failure without a code still has an error.type."""
         fault = Fault(operation="read", words="", status=status)
-        event = Event(name="image.failed", message="", fields=about(fault))
+        event = Event(name="image.failed", message="", fields=fault_fields(fault))
 
         assert parse(event)["error.type"] == kind
 
@@ -159,7 +159,7 @@ def test_fault_fields() -> None:
     """A fault's fields say whose it is, and leave out what is not known."""
     fault = Fault(operation="read", words="no", side="source", registry="quay.io", retryable=True)
 
-    assert about(fault) == {
+    assert fault_fields(fault) == {
         "side": "source",
         "registry": "quay.io",
         "status": None,

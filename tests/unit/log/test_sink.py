@@ -169,7 +169,7 @@ class TestFile:
             lines.write(event("two"))
 
         expected = (
-            "image-syncer: the log /dev/full cannot be written: No space left on device; the run goes on\n"
+            "image-syncer: the log /dev/full cannot be written: No space left on device; the run continues\n"
         )
         assert capsys.readouterr().err == expected
 
@@ -193,7 +193,9 @@ class TestFile:
 
     def test_wrong_level(self) -> None:
         """A level that there is not is an error that names those that there are."""
-        with pytest.raises(UsageError, match="--log-level loud: there are debug, info, warning, error"):
+        with pytest.raises(
+            UsageError, match="--log-level loud: unknown level; use one of debug, info, warning, error"
+        ):
             open_log(None, level="loud", run="7f3a")
 
     def test_closed_standard_error(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ class TestLoad:
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            (b"", "no JSON"),
+            (b"", "not JSON"),
             (b"<html>Please log in</html>", "begins with .*Please log in"),
-            (b"[]", "no object"),
-            (b"null", "no object"),
+            (b"[]", "not an object"),
+            (b"null", "not an object"),
             (b"[" * 100_000, "too deep"),
             (b'{"a":' * 100_000, "too deep"),
             (b'{"a": ' + b"1" * 5_000 + b"}", "5000 digits"),
@@ -24,12 +24,12 @@ class TestLoad:
             (b'{"a": 1e999}', "too large"),
             (b'{"schemaVersion": 2, "schemaVersion": 1}', "'schemaVersion' is given twice"),
             (b'{"a": [{"b": 1, "b": 1}]}', "'b' is given twice"),
-            (b'{"a": ["\\ud800"]}', "no UTF-8"),
-            (b'{"\\udfff": 1}', "no UTF-8"),
-            (b'{"a": "\xff"}', "no UTF-8"),
-            ('{"schemaVersion": 2}'.encode("utf-16"), "no UTF-8"),
-            (b"\xef\xbb\xbf{}", "no JSON"),
-            (b"{} {}", "no JSON"),
+            (b'{"a": ["\\ud800"]}', "not UTF-8"),
+            (b'{"\\udfff": 1}', "not UTF-8"),
+            (b'{"a": "\xff"}', "not UTF-8"),
+            ('{"schemaVersion": 2}'.encode("utf-16"), "not UTF-8"),
+            (b"\xef\xbb\xbf{}", "not JSON"),
+            (b"{} {}", "not JSON"),
         ],
     )
     def test_traps_of_json(self, content: bytes, words: str) -> None:

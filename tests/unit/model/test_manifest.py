@@ -132,7 +132,7 @@ class TestRecognising:
         [
             (make.image(mediaType="application/x-new"), make.OCI_IMAGE, "application/x-new"),
             (without_type(make.image()), "application/x-new; a=b", "application/x-new"),
-            (make.image(), make.DOCKER_IMAGE, "says that it is"),
+            (make.image(), make.DOCKER_IMAGE, "says its type is"),
             (make.image(manifests=[]), "", "ambiguous.*manifests"),
             (without_type(make.image(manifests=[])), "", "ambiguous.*config and manifests"),
             (make.index(config=make.blob("{}")), "", "ambiguous.*config"),
@@ -144,11 +144,11 @@ class TestRecognising:
             (make.schema1(schemaVersion=True), make.SCHEMA1, "schemaVersion True"),
             (make.image(schemaVersion="2"), "", "schemaVersion '2'"),
             (make.schema1(), make.DOCKER_IMAGE, "schemaVersion 1"),
-            (make.image(mediaType=5), "", "mediaType is no text"),
+            (make.image(mediaType=5), "", "mediaType is not text"),
             ({}, "", "it has nothing"),
             ({"a\n": 1}, "", r"it has 'a\\n'"),
-            ({"name": "a", "tags": []}, "", "no manifest; it has 'name', 'tags'"),
-            ({"config": {}, "rootfs": {}}, "", "no manifest; it has 'config', 'rootfs'"),
+            ({"name": "a", "tags": []}, "", "not a manifest; it has 'name', 'tags'"),
+            ({"config": {}, "rootfs": {}}, "", "not a manifest; it has 'config', 'rootfs'"),
         ],
     )
     def test_refuses(self, document: object, content_type: str, words: str) -> None:
@@ -267,23 +267,26 @@ class TestParsing:
         [
             (
                 make.image(layers=[make.blob("a") | {"digest": "sha256:1"}]),
-                r"layers\[0\] has no digest.*sha256:1",
+                r"layers\[0\] has no sha256 or sha512 digest.*sha256:1",
             ),
-            (make.image(layers=[make.blob("a") | {"digest": None}]), r"layers\[0\] has no digest"),
-            (make.image(layers=[make.blob("a") | {"digest": 5}]), r"layers\[0\]: digest is no text"),
-            (make.image(layers=[make.blob("a") | {"mediaType": 5}]), r"layers\[0\]: mediaType is no text"),
-            (make.image(layers=[make.blob("a"), 5]), r"layers\[1\] is no object"),
+            (
+                make.image(layers=[make.blob("a") | {"digest": None}]),
+                r"layers\[0\] has no sha256 or sha512 digest",
+            ),
+            (make.image(layers=[make.blob("a") | {"digest": 5}]), r"layers\[0\]: digest is not text"),
+            (make.image(layers=[make.blob("a") | {"mediaType": 5}]), r"layers\[0\]: mediaType is not text"),
+            (make.image(layers=[make.blob("a"), 5]), r"layers\[1\] is not an object"),
             (
                 make.image(layers=[make.blob("a") | {"size": {}}]),
                 r"layers\[0\] has no size: a list or an object",
             ),
-            (make.image(layers={}), "layers is no list"),
+            (make.image(layers={}), "layers is not a list"),
             (make.image(config=None), "no config"),
             (make.image(config=[]), "no config"),
-            (make.index(manifests="all"), "manifests is no list"),
+            (make.index(manifests="all"), "manifests is not a list"),
             (make.index(make.entry(b"a"), make.entry(b"b", size=-5)), r"manifests\[1\] has no size"),
             ({"schemaVersion": 2, "mediaType": make.OCI_INDEX}, "no list of manifests"),
-            (make.schema1(fsLayers=[{}]), r"fsLayers\[0\] has no digest"),
+            (make.schema1(fsLayers=[{}]), r"fsLayers\[0\] has no sha256 or sha512 digest"),
         ],
     )
     def test_names_the_place(self, document: object, words: str) -> None:

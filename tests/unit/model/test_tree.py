@@ -116,13 +116,13 @@ class TestUnread:
         names = [str(number) for number in range(MAX_DEPTH + 2)]
         chain = [fake(name, names[number + 1]) for number, name in enumerate(names[:-1])]
         assert unread("1", fakes(*chain), EVERYTHING) == (names[-1],)
-        with pytest.raises(ManifestError, match=f"more than {MAX_DEPTH} indexes"):
+        with pytest.raises(ManifestError, match=f"nested more than {MAX_DEPTH} deep"):
             unread("0", fakes(*chain), EVERYTHING)
 
     @pytest.mark.parametrize("children", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "b"}])
     def test_circle(self, children: dict[str, str]) -> None:
         """Indexes that contain one another end in an error, not in a loop."""
-        with pytest.raises(ManifestError, match="circle"):
+        with pytest.raises(ManifestError, match="cycle"):
             unread("a", fakes(*(fake(name, child) for name, child in children.items())), EVERYTHING)
 
     @pytest.mark.timeout(10)
