@@ -7,7 +7,7 @@ the leader's. What waits for a blob is named by opaque keys (the manifests that 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.log import Event
 from pipeline.model.facts import RepositoryEntered, UnfinishedUpload
@@ -23,22 +23,28 @@ if TYPE_CHECKING:
     from pipeline.scheduler.shared_state import SharedState
 
 
+RequestState = Literal["waiting", "entering", "moving"]
+"""It waits for the leader's move, to mount from there; for word whether its repository is new; its move is
+ready or runs."""
+
+
 @dataclass(slots=True)
 class BlobRequest:
-    """One blob wanted in one repository."""
+    """One blob that is needed in one repository."""
 
     destination: Repository
     blob: Descriptor
     sources: list[Repository]
     """Where it can be read, first choice first."""
     needed_by: set[str] = field(default_factory=set)
-    """Keys of what waits; empty while the move still runs: nobody waits any more."""
+    """Keys of the manifests that wait for it; empty: only its move still runs."""
+    state: RequestState = "waiting"
     held_before: bool = False
     """Whether an earlier run has seen it there: to be confirmed by asking."""
     doubted: bool = False
     """The registry has said that it lacks what was believed to be there: ask, and mount nothing."""
     task: CopyBlob | None = None
-    """The move that is ready or running."""
+    """Its move, while it is moving."""
     fresh_mount: bool = False
     """Whether the move mounts from what this run has seen: a refusal then tells about the registry."""
 
@@ -47,7 +53,7 @@ class BlobRequest:
 class BlobPlacement:
     """One digest at one destination registry."""
 
-    wants: dict[str, BlobRequest] = field(default_factory=dict)
+    requests: dict[str, BlobRequest] = field(default_factory=dict)
     """By repository path."""
     leader: str = ""
     """Path of the repository whose move the others wait for; empty: nobody moves."""
@@ -59,9 +65,9 @@ class Blobs:
     """The ledger of blobs; what arrived or failed is told to who needs it."""
 
     def __init__(self, state: SharedState) -> None:
-        """Nothing is wanted."""
+        """Nothing is requested."""
         self._state = state
-        self._spreads: dict[tuple[str, str], BlobPlacement] = {}
+        self._placements: dict[tuple[str, str], BlobPlacement] = {}
         self._is_new: dict[Repository, bool] = {}
         self._asking: dict[Repository, dict[str, None]] = {}
         """Digests, in order, whose moves wait for word whether the repository is new."""
@@ -72,7 +78,7 @@ class Blobs:
         self._own: set[str] = set()
         """Keys of moves whose upload in the records is this run's; with --force no other is gone on from."""
 
-    def want(
+    def request(
         self,
         key: str,
         blob: Descriptor,
@@ -81,36 +87,38 @@ class Blobs:
         destination: Repository,
         doubted: bool = False,
     ) -> bool:
-        """Say that `key` needs the blob in the destination repository; True: it is there, nothing follows."""
-        spread = self._spreads.setdefault((destination.registry, blob.digest), BlobPlacement())
+        """Have the blob brought to the repository, for the need `key`; True: it is there, nothing follows."""
+        placement = self._placements.setdefault((destination.registry, blob.digest), BlobPlacement())
         held = self._state.facts.held(destination, blob.digest)
-        known = destination.path in spread.there or held == self._state.run
-        want = spread.wants.get(destination.path)
-        if known and want is None and (self._state.aim == "verify" or not doubted):
+        known = destination.path in placement.there or held == self._state.run
+        request = placement.requests.get(destination.path)
+        if known and request is None and (self._state.aim == "verify" or not doubted):
             self._forget_if_idle(destination.registry, blob.digest)
             return True
-        if want is None:
-            want = spread.wants[destination.path] = BlobRequest(destination, blob, [], held_before=held != "")
-        want.sources.extend(source for source in sources if source not in want.sources)
-        want.needed_by.add(key)
-        want.doubted = want.doubted or doubted
-        if doubted and destination.path in spread.there:
-            spread.there.remove(destination.path)
-        self._start(spread, want)
+        if request is None:
+            request = placement.requests[destination.path] = BlobRequest(
+                destination, blob, [], held_before=held != ""
+            )
+        request.sources.extend(source for source in sources if source not in request.sources)
+        request.needed_by.add(key)
+        request.doubted = request.doubted or doubted
+        if doubted and destination.path in placement.there:
+            placement.there.remove(destination.path)
+        self._start(placement, request)
         return False
 
-    def unwant(self, key: str, *, destination: Repository, digest: str) -> None:
+    def withdraw(self, key: str, *, destination: Repository, digest: str) -> None:
         """`key` does not need the blob any more; a move that has not begun passes to the next repository."""
-        spread = self._spreads.get((destination.registry, digest))
-        want = spread.wants.get(destination.path) if spread else None
-        if spread is None or want is None:
+        placement = self._placements.get((destination.registry, digest))
+        request = placement.requests.get(destination.path) if placement else None
+        if placement is None or request is None:
             return
-        want.needed_by.discard(key)
-        if want.needed_by or (want.task and self._state.queue.running(want.task.key)):
+        request.needed_by.discard(key)
+        if request.needed_by or (request.task and self._state.queue.running(request.task.key)):
             return
-        if want.task:
-            self._state.queue.drop(want.task.key)
-        self._remove(spread, want)
+        if request.task:
+            self._state.queue.drop(request.task.key)
+        self._remove(placement, request)
 
     def prepare(self, task: CopyBlob) -> CopyBlob:
         """The move as it is given out: with the upload that it can go on from, if there is one.
@@ -148,55 +156,58 @@ class Blobs:
             self._mounts.add(task.destination.registry)
         if outcome.how != "left":
             self._state.confirm(task.destination, task.blob.digest, is_blob=True)
-        spread, want = self._find(task)
-        if spread is None or want is None:
+        placement, request = self._find(task)
+        if placement is None or request is None:
             return
         if outcome.how != "left":
-            spread.there.append(task.destination.path)
-        self._count_refusal(want, refused=outcome.refused)
-        self._state.notices.extend(BlobArrived(key, task.blob.digest) for key in want.needed_by)
-        self._remove(spread, want)
+            placement.there.append(task.destination.path)
+        self._count_refusal(request, refused=outcome.refused)
+        self._state.notices.extend(BlobArrived(key, task.blob.digest) for key in request.needed_by)
+        self._remove(placement, request)
 
     def ask_first(self, task: CopyBlob) -> CopyBlob:
         """The move, asking what is there: it comes back from a worker that may have run on for a while."""
-        _, want = self._find(task)
+        _, request = self._find(task)
         task = replace(task, ask=True)
-        if want is not None:
-            want.task = task
+        if request is not None:
+            request.task = task
         return task
 
     def returned(self, task: CopyBlob) -> bool:
         """A move came back undone; False: nobody needs it any more."""
-        spread, want = self._find(task)
-        if spread is None or want is None:
+        placement, request = self._find(task)
+        if placement is None or request is None:
             return False
-        if not want.needed_by:
-            self._remove(spread, want)
+        if not request.needed_by:
+            self._remove(placement, request)
             return False
-        return self._state.ready(task)
+        if self._state.ready(task):
+            return True
+        request.state, request.task = "waiting", None
+        return False
 
     def failed(self, task: CopyBlob, outcome: TaskFailed) -> None:
         """A move failed: at the source for all who share that source, at the destination for one."""
         self._unfinished.discard(task.key)
-        spread, want = self._find(task)
-        if spread is None or want is None:
+        placement, request = self._find(task)
+        if placement is None or request is None:
             return
-        self._count_refusal(want, refused=outcome.refused)
-        want.task = None
+        self._count_refusal(request, refused=outcome.refused)
+        request.state, request.task = "waiting", None
         if outcome.fault.side == "source":
-            hit = [w for w in spread.wants.values() if w.task is None and task.source in w.sources]
+            hit = [r for r in placement.requests.values() if r.state != "moving" and task.source in r.sources]
             for each in hit:
                 each.sources.remove(task.source)
         else:
-            hit = [want]
-            want.sources.clear()
+            hit = [request]
+            request.sources.clear()
         lost = [each for each in hit if not (each.sources and each.needed_by)]
         for each in lost:
-            del spread.wants[each.destination.path]
+            del placement.requests[each.destination.path]
         # A leader may be lost without a move of its own: while its registry says whether it is new.
-        if spread.leader == want.destination.path or spread.leader not in spread.wants:
-            spread.leader = ""
-        self._start_waiting(spread)
+        if placement.leader == request.destination.path or placement.leader not in placement.requests:
+            placement.leader = ""
+        self._start_waiting(placement)
         self._forget_if_idle(task.destination.registry, task.blob.digest)
         for each in lost:
             self._state.notices.extend(BlobFailed(key, outcome.fault) for key in each.needed_by)
@@ -205,55 +216,56 @@ class Blobs:
         """Take down whether a destination repository is new in this run; the first word stands."""
         self._is_new.setdefault(repository, is_new)
         for digest in self._asking.pop(repository, ()):
-            spread = self._spreads.get((repository.registry, digest))
-            if spread and repository.path in spread.wants:
-                self._start(spread, spread.wants[repository.path])
+            placement = self._placements.get((repository.registry, digest))
+            if placement and repository.path in placement.requests:
+                self._start(placement, placement.requests[repository.path])
 
     def _find(self, task: CopyBlob) -> tuple[BlobPlacement, BlobRequest] | tuple[None, None]:
-        spread = self._spreads.get((task.destination.registry, task.blob.digest))
-        want = spread.wants.get(task.destination.path) if spread else None
-        return (spread, want) if spread and want and want.task == task else (None, None)
+        placement = self._placements.get((task.destination.registry, task.blob.digest))
+        request = placement.requests.get(task.destination.path) if placement else None
+        return (placement, request) if placement and request and request.task == task else (None, None)
 
-    def _start(self, spread: BlobPlacement, want: BlobRequest) -> None:
-        """Make the want's move ready, or let it wait for the leader or for word of its repository."""
-        if want.task or not want.needed_by:
+    def _start(self, placement: BlobPlacement, request: BlobRequest) -> None:
+        """Make the request's move ready, or let it wait for the leader or for word of its repository."""
+        if request.state == "moving" or not request.needed_by:
             return
-        here = want.destination
+        request.state, here = "waiting", request.destination
         registry = self._state.queue.registry(here.registry)
-        mount, fresh = self._mount_from(spread, want)
-        leads = spread.leader in ("", here.path)
-        if not (fresh or leads or want.doubted) and registry.waits_for_mounts:
+        mount, fresh = self._mount_from(placement, request)
+        leads = placement.leader in ("", here.path)
+        if not (fresh or leads or request.doubted) and registry.waits_for_mounts:
             return
         if leads and not fresh:
-            spread.leader = here.path
-        ask = want.doubted or want.held_before
+            placement.leader = here.path
+        ask = request.doubted or request.held_before
         if not (ask or mount):
             if here not in self._is_new and self._state.facts.entered(here) and here not in self._asking:
                 self._is_new[here] = False
             if here not in self._is_new:
-                self._ask_whether_new(here, want.blob.digest)
+                request.state = "entering"
+                self._ask_whether_new(here, request.blob.digest)
                 return
             ask = not self._is_new[here]
-        want.fresh_mount = fresh
-        want.task = CopyBlob(source=want.sources[0], blob=want.blob, destination=here, ask=ask, mount=mount)
-        self._state.ready(want.task)
+        task = CopyBlob(source=request.sources[0], blob=request.blob, destination=here, ask=ask, mount=mount)
+        if self._state.ready(task):
+            request.state, request.task, request.fresh_mount = "moving", task, fresh
 
-    def _mount_from(self, spread: BlobPlacement, want: BlobRequest) -> tuple[str, bool]:
+    def _mount_from(self, placement: BlobPlacement, request: BlobRequest) -> tuple[str, bool]:
         """A repository to mount from, and whether this run has seen the blob there."""
-        here = want.destination
+        here = request.destination
         registry = self._state.queue.registry(here.registry)
-        if want.doubted or not (registry.waits_for_mounts or registry.mounts):
+        if request.doubted or not (registry.waits_for_mounts or registry.mounts):
             return "", False
-        same = next((each.path for each in want.sources if each.registry == here.registry), "")
+        same = next((each.path for each in request.sources if each.registry == here.registry), "")
         if same and same != here.path:
             return same, True
-        if spread.there:
-            return spread.there[-1], True
+        if placement.there:
+            return placement.there[-1], True
         known = [
-            p for p in self._state.facts.mount_sources(here.registry, want.blob.digest) if p != here.path
+            p for p in self._state.facts.mount_sources(here.registry, request.blob.digest) if p != here.path
         ]
         for path in known:
-            if self._state.holds(Repository(here.registry, path), want.blob.digest):
+            if self._state.holds(Repository(here.registry, path), request.blob.digest):
                 return path, True
         return (known[0] if known else ""), False
 
@@ -265,55 +277,75 @@ class Blobs:
             self._state.ready(ListTags(repository=repository, side="destination", count=1))
         self._asking[repository][digest] = None
 
-    def _count_refusal(self, want: BlobRequest, *, refused: bool) -> None:
-        registry = self._state.queue.registry(want.destination.registry)
-        if not (refused and want.fresh_mount):
+    def _count_refusal(self, request: BlobRequest, *, refused: bool) -> None:
+        registry = self._state.queue.registry(request.destination.registry)
+        if not (refused and request.fresh_mount):
             return
         waited = registry.waits_for_mounts
         registry.refusals += 1
         if waited and not registry.waits_for_mounts:
-            self._state.events.append(_mount_refused(want.destination.registry))
-            for (name, _), spread in self._spreads.items():
-                if name == want.destination.registry:
-                    self._start_waiting(spread)
+            self._state.events.append(_mount_refused(request.destination.registry))
+            for (name, _), placement in self._placements.items():
+                if name == request.destination.registry:
+                    self._start_waiting(placement)
 
-    def _remove(self, spread: BlobPlacement, want: BlobRequest) -> None:
-        """Take a want that has ended out of the ledger, and let those that waited for it go on."""
-        del spread.wants[want.destination.path]
-        if spread.leader == want.destination.path:
-            spread.leader = ""
-        self._start_waiting(spread)
-        self._forget_if_idle(want.destination.registry, want.blob.digest)
+    def _remove(self, placement: BlobPlacement, request: BlobRequest) -> None:
+        """Take a request that has ended out of the ledger, and let those that waited for it go on."""
+        del placement.requests[request.destination.path]
+        if placement.leader == request.destination.path:
+            placement.leader = ""
+        self._start_waiting(placement)
+        self._forget_if_idle(request.destination.registry, request.blob.digest)
 
-    def _start_waiting(self, spread: BlobPlacement) -> None:
-        for want in spread.wants.values():
-            self._start(spread, want)
+    def _start_waiting(self, placement: BlobPlacement) -> None:
+        for request in placement.requests.values():
+            self._start(placement, request)
 
     def _forget_if_idle(self, registry: str, digest: str) -> None:
-        spread = self._spreads.get((registry, digest))
-        if spread is not None and not spread.wants:
-            del self._spreads[registry, digest]
+        placement = self._placements.get((registry, digest))
+        if placement is not None and not placement.requests:
+            del self._placements[registry, digest]
 
     def first_key(self, task: CopyBlob) -> str:
         """One of the keys that wait for a move; empty: none does."""
-        _, want = self._find(task)
-        return next(iter(want.needed_by), "") if want else ""
+        _, request = self._find(task)
+        return next(iter(request.needed_by), "") if request else ""
 
     def validate(self) -> None:
-        """Check that nobody waits for a leader that is not there.
+        """Check that requests are moved, or wait for something that will come.
 
         Raises:
-            AssertionError: somebody does.
+            AssertionError: one is not.
         """
-        for (registry, digest), spread in self._spreads.items():
-            assert not spread.leader or spread.leader in spread.wants, (
+        for (registry, digest), placement in self._placements.items():
+            for request in placement.requests.values():
+                self._validate(request, placement.leader)
+            assert not placement.leader or placement.leader in placement.requests, (
                 f"{digest} has lost its leader at {registry}"
             )
+
+    def _validate(self, request: BlobRequest, leader: str) -> None:
+        key, queue = f"{request.destination}@{request.blob.digest}", self._state.queue
+        assert (request.state == "moving") == (request.task is not None), (
+            f"{key} has no move, or one too many"
+        )
+        if request.task is not None:
+            assert request.needed_by or queue.running(request.task.key), f"nobody needs {key}"
+        if self._state.may_put is not None:
+            return
+        match request.state:
+            case "waiting":
+                assert leader not in ("", request.destination.path), f"{key} waits for nobody"
+            case "entering":
+                assert request.blob.digest in self._asking.get(request.destination, ()), f"{key} is forgotten"
+            case "moving":
+                lost = request.task is None or not queue.knows(request.task.key)
+                assert not lost, f"the move of {key} is lost"
 
     @property
     def held(self) -> int:
         """Digests that the ledger knows of, for tests of what memory depends on."""
-        return len(self._spreads)
+        return len(self._placements)
 
 
 def _mount_refused(registry: str) -> Event:

@@ -7,7 +7,7 @@ let go of what it holds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.scheduler.notices import Fetched, FetchFailed
 from pipeline.settings import MIB
@@ -30,45 +30,47 @@ class Fetch:
     task: FetchManifest
     images: dict[str, None] = field(default_factory=dict)
     """Keys, in the order in which they came."""
+    state: Literal["waiting", "asked", "read"] = "waiting"
+    """It waits for room; its task is ready or runs; the manifest is held."""
     manifest: Manifest | None = None
 
 
 class Fetches:
-    """The ledger of reads; what was read is told to images."""
+    """The ledger of fetches; what was read is told to images."""
 
     def __init__(self, state: SharedState, *, most: int) -> None:
         """Nothing is read; `most`: bytes of manifests held beyond which only one image reads on."""
         self._state = state
-        self._readings: dict[str, Fetch] = {}
+        self._fetches: dict[str, Fetch] = {}
         self._of_image: dict[str, set[str]] = {}
         self._pending: dict[str, int] = {}
         self._most = most
         self._largest = 0
         self._waiting: dict[str, None] = {}
-        """Keys of reads that wait until there is room for what they bring."""
-        self._asked: set[str] = set()
-        """Keys of reads that are ready or running."""
+        """Keys of the fetches that wait for room, in order."""
+        self._asked = 0
+        """Fetches that are asked for."""
         self.bytes_held = 0
         """Bytes of the manifests that open images refer to."""
 
     def want(self, image: str, task: FetchManifest) -> Manifest | None:
         """An image wants a manifest: it is returned where it has been read already, else told later."""
-        reading = self._readings.get(task.key)
-        if reading is None:
-            reading = self._readings[task.key] = Fetch(task)
+        fetch = self._fetches.get(task.key)
+        if fetch is None:
+            fetch = self._fetches[task.key] = Fetch(task)
             self._waiting[task.key] = None
-        if image not in reading.images:
-            reading.images[image] = None
+        if image not in fetch.images:
+            fetch.images[image] = None
             self._of_image.setdefault(image, set()).add(task.key)
-            if reading.manifest is None:
+            if fetch.state != "read":
                 self._pending[image] = self._pending.get(image, 0) + 1
         self._ask()
-        return reading.manifest
+        return fetch.manifest
 
     def _ask(self) -> None:
         """Ask for what there is room for, and for what the eldest image wants in any case."""
         guess = self._largest or _GUESS
-        while self._waiting and self.bytes_held + (len(self._asked) + 1) * guess <= self._most:
+        while self._waiting and self.bytes_held + (self._asked + 1) * guess <= self._most:
             self._ask_for(next(iter(self._waiting)))
         if self._waiting:
             eldest = next(iter(self._of_image))
@@ -77,25 +79,27 @@ class Fetches:
 
     def _ask_for(self, key: str) -> None:
         del self._waiting[key]
-        self._asked.add(key)
-        self._state.ready(self._readings[key].task)
+        fetch = self._fetches[key]
+        fetch.state = "asked"
+        self._asked += 1
+        self._state.ready(fetch.task)
 
     def returned(self, task: FetchManifest) -> bool:
         """A read came back undone; False: nobody needs it any more."""
-        reading = self._readings.get(task.key)
-        if reading is None:
+        fetch = self._fetches.get(task.key)
+        if fetch is None:
             return False
-        if not reading.images:
+        if not fetch.images:
             self._forget(task.key)
             return False
         return self._state.ready(task)
 
     def _forget(self, key: str) -> None:
-        self._asked.discard(key)
+        fetch = self._fetches.pop(key)
         self._waiting.pop(key, None)
-        reading = self._readings.pop(key)
-        if reading.manifest is not None:
-            self.bytes_held -= len(reading.manifest.content)
+        self._asked -= fetch.state == "asked"
+        if fetch.manifest is not None:
+            self.bytes_held -= len(fetch.manifest.content)
 
     def pending(self, image: str) -> bool:
         """Whether the image still waits for a read."""
@@ -103,28 +107,28 @@ class Fetches:
 
     def got(self, task: FetchManifest, manifest: Manifest) -> None:
         """A read ended well."""
-        reading = self._readings.get(task.key)
-        if reading is None or reading.manifest is not None:
+        fetch = self._fetches.get(task.key)
+        if fetch is None or fetch.state != "asked":
             return
-        if not reading.images:
+        if not fetch.images:
             self._forget(task.key)
             return
-        self._asked.discard(task.key)
-        reading.manifest = manifest
+        self._asked -= 1
+        fetch.state, fetch.manifest = "read", manifest
         self._largest = max(self._largest, len(manifest.content))
         self.bytes_held += len(manifest.content)
-        for image in reading.images:
+        for image in fetch.images:
             self._pending[image] -= 1
             self._state.notices.append(Fetched(image, manifest))
         self._ask()
 
     def failed(self, task: FetchManifest, fault: Fault) -> None:
         """A read failed, for all images that want it."""
-        reading = self._readings.get(task.key)
-        if reading is None:
+        fetch = self._fetches.get(task.key)
+        if fetch is None:
             return
         self._forget(task.key)
-        for image in reading.images:
+        for image in fetch.images:
             self._pending[image] -= 1
             self._of_image[image].discard(task.key)
             self._state.notices.append(FetchFailed(image, task, fault))
@@ -134,9 +138,9 @@ class Fetches:
         """An image has ended; what no other image refers to is dropped."""
         self._pending.pop(image, None)
         for key in self._of_image.pop(image, ()):
-            reading = self._readings[key]
-            del reading.images[image]
-            if reading.images or self._state.queue.running(key):
+            fetch = self._fetches[key]
+            del fetch.images[image]
+            if fetch.images or self._state.queue.running(key):
                 continue
             self._state.queue.drop(key)
             self._forget(key)
@@ -144,5 +148,5 @@ class Fetches:
 
     def first_image(self, key: str) -> str:
         """An open image that waits for the read; empty: none."""
-        reading = self._readings.get(key)
-        return next(iter(reading.images), "") if reading else ""
+        fetch = self._fetches.get(key)
+        return next(iter(fetch.images), "") if fetch else ""

@@ -33,7 +33,9 @@ class Image:
     destination: Reference
     rule: int
     began: float
-    step: Literal["waiting", "looking", "reading", "comparing", "moving"] = "looking"
+    state: Literal["waiting", "looking", "reading", "comparing", "moving"] = "looking"
+    """It waits for the image before it at its destination; for both sides' digests; for its manifests; for
+    the destination's, to compare it; for what its destination needs."""
     required: str = ""
     """The digest that it must have at the destination; empty: any."""
     rival: str = ""
@@ -44,10 +46,10 @@ class Image:
     tree: dict[str, Manifest] = field(default_factory=dict)
     """What has been read, by digest."""
     plan: Plan | None = None
-    entries: set[str] = field(default_factory=set)
-    """Keys of all entries that it needs."""
+    needs: set[str] = field(default_factory=set)
+    """Keys of all manifests that it needs."""
     waits: set[str] = field(default_factory=set)
-    """Keys of the entries whose end is the image's end."""
+    """Keys of those whose end is the image's end."""
     how: str = ""
     """Why it counts as up to date."""
     doubts: int = 0

@@ -184,7 +184,7 @@ class ImageResults:
                 message=message,
                 level=level,
                 fields={**both, **fields, **cost},
-                stage="transfer" if image.step == "moving" else "resolve",
+                stage="transfer" if image.state == "moving" else "resolve",
             )
         )
         self._state.history.tell(self._state.now, image.key, message)

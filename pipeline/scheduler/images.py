@@ -1,7 +1,7 @@
 """Images: from two digests to a plan, from a plan to a tag.
 
 An image looks at both sides, stops there if nothing changed, else reads its manifests, and then waits for
-the entries (manifests.py) that its destination needs.
+the manifests (manifests.py) that its destination needs.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Images:
 
     def follow(self, image: Image, rival: str) -> None:
         """Another source has claimed the destination: wait for what becomes of it."""
-        image.step, image.rival = "waiting", rival
+        image.state, image.rival = "waiting", rival
         ahead = self._merging.ahead(image, rival)
         if ahead in self._open and ahead != image.key:
             self._followers.setdefault(ahead, []).append(image.key)
@@ -99,10 +99,10 @@ class Images:
         """Who went before has ended: shared tags are joined, equal digests are no conflict, all else is."""
         rival = self._previous.rival(image)
         if image.is_shared:
-            image.step, image.rival = "looking", ""
+            image.state, image.rival = "looking", ""
             self.lookups.look(image.source, {image.key: image.destination})
         elif rival is not None and rival.result in ("copied", "unchanged"):
-            image.step = "looking"
+            image.state = "looking"
             self.lookups.look(image.source, {image.key: None})
         else:
             retryable = rival is not None and rival.retryable
@@ -159,7 +159,7 @@ class Images:
         self._begin_to_read(image)
 
     def _begin_to_read(self, image: Image) -> None:
-        image.step = "reading"
+        image.state = "reading"
         self._read(image, (image.source_digest,))
         self._read_on(image)
 
@@ -176,7 +176,7 @@ class Images:
 
     def _fetched(self, image: Image, manifest: Manifest) -> None:
         """A manifest has been read for the image."""
-        if image.step == "comparing":
+        if image.state == "comparing":
             self._compare_manifests(image, manifest)
         else:
             image.tree[manifest.digest] = manifest
@@ -230,7 +230,7 @@ class Images:
         if there is None or there.digest == top.digest:
             self._bring(image, equal=there is not None and not self._force)
         elif image.is_shared or (not self._force and self._previous.may_be_foreign(image, top, there)):
-            image.step = "comparing"
+            image.state = "comparing"
             here = image.destination.repository
             read = self.fetches.want(
                 image.key, FetchManifest(repository=here, digest=there.digest, side="destination")
@@ -242,7 +242,7 @@ class Images:
 
     def _fetch_failed(self, image: Image, _task: FetchManifest, fault: Fault) -> None:
         """What is to be copied, or joined with, is needed; another destination's is just not equal."""
-        if image.step == "comparing" and not image.is_shared:
+        if image.state == "comparing" and not image.is_shared:
             self._bring(image, equal=False)
         else:
             self._fail(image, fault)
@@ -253,52 +253,50 @@ class Images:
         here = image.destination.repository
         *below, top = image.plan.manifests
         needed = [(each, Reference(here, each.digest)) for each in below]
-        # An equal tag vouches for the blobs of an image; who takes an index need not look for its entries.
+        # An equal tag vouches for the blobs of an image; who takes an index need not look for its children.
         if not equal or top.lists_blobs:
             needed.append((top, image.destination))
         image.sent = image.sent or not equal
         self._need(image, needed, equal=equal)
 
     def _need(self, image: Image, needed: list[tuple[Manifest, Reference]], *, equal: bool) -> None:
-        started = []
-        for manifest, reference in needed:
-            image.entries.add(str(reference))
-            started.append(
-                self.manifests.need(
-                    image.key,
-                    manifest,
-                    source=image.source.repository,
-                    destination=reference,
-                    presence=self._presence(image, manifest, reference, equal=equal),
-                )
+        needs = [
+            self.manifests.need(
+                image.key,
+                manifest,
+                source=image.source.repository,
+                destination=reference,
+                presence=self._presence(image, manifest, reference, equal=equal),
             )
-        image.step = "moving"
-        ends = started if equal else started[-1:]
-        image.waits = {entry.key for entry in ends if not entry.stored}
+            for manifest, reference in needed
+        ]
+        image.state, image.needs = "moving", {need.key for need in needs}
+        ends = needs if equal else needs[-1:]
+        image.waits = {need.key for need in ends if need.state != "complete"}
         if not image.waits:
             self._complete(image)
 
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
         here = reference.repository
         if not reference.is_digest or reference == image.destination:
-            return "told" if equal else "absent"
+            return "exists" if equal else "missing"
         own = image.source.repository == here and manifest.digest in image.tree
         if own or self._state.holds(here, manifest.digest):
-            return "ask" if image.doubts else "there"
+            return "check" if image.doubts else "complete"
         if self._force:
-            return "absent"
+            return "missing"
         known = equal or image.found is not None or self._state.facts.held(here, manifest.digest)
-        return "ask" if known else "absent"
+        return "check" if known else "missing"
 
     def read_again(self, notice: ChildrenUnread) -> None:
         """The destination lacks what an index names: read the whole tree, and bring what is missing."""
         images = [self._open[key] for key in notice.images if key in self._open]
         for image in images:
-            for entry in image.entries:
-                self.manifests.leave(image.key, entry)
-            image.entries.clear()
+            for key in image.needs:
+                self.manifests.leave(image.key, key)
+            image.needs.clear()
             image.doubts += 1
-            image.plan, image.step = None, "reading"
+            image.plan, image.state = None, "reading"
             here = image.destination.repository
             self._state.facts.write(HoldingForgotten(repository=here, digest=image.source_digest))
         for image in images:
@@ -307,12 +305,12 @@ class Images:
             else:
                 self._read_on(image)
 
-    def _stored(self, image: Image, entry: ManifestNeed) -> None:
-        if image.key not in entry.images:
+    def _stored(self, image: Image, need: ManifestNeed) -> None:
+        if need.state != "complete" or image.key not in need.images:
             return
-        image.waits.discard(entry.key)
-        image.sent = image.sent or entry.was_put
-        if not image.waits and image.step == "moving":
+        image.waits.discard(need.key)
+        image.sent = image.sent or need.pushed
+        if not image.waits and image.state == "moving":
             self._complete(image)
 
     def _complete(self, image: Image) -> None:
@@ -341,8 +339,8 @@ class Images:
         """Close the image: give up what only it needed, write what became of it, tell its followers."""
         del self._open[image.key]
         self._merging.leave(image)
-        for entry in image.entries:
-            self.manifests.leave(image.key, entry)
+        for key in image.needs:
+            self.manifests.leave(image.key, key)
         self.fetches.leave(image.key)
         self._results.end(image, result, digest=digest, reason=reason, fault=fault)
         self._state.notices.extend(map(TurnCame, self._followers.pop(image.key, ())))
@@ -363,13 +361,13 @@ class Images:
     def finish(self) -> None:
         """While stopping: put what belongs to images all of whose blobs have come."""
         for image in self._open.values():
-            if image.step == "moving" and self.manifests.lacks_no_blob(image.entries):
-                self.manifests.finish(image.entries)
+            if image.state == "moving" and self.manifests.lacks_no_blob(image.needs):
+                self.manifests.finish(image.needs)
 
     def may_put(self, task: PushManifest) -> bool:
         """While stopping: whether the put belongs to an image all of whose blobs are there."""
         images = (self._open[key] for key in self.manifests.images_of(task) if key in self._open)
-        return any(self.manifests.lacks_no_blob(image.entries) for image in images)
+        return any(self.manifests.lacks_no_blob(image.needs) for image in images)
 
     @property
     def open_images(self) -> list[Image]:

@@ -1,6 +1,6 @@
-"""A manifest waits for its blobs and child manifests, a tag for everything.
+"""Manifests: each waits for its blobs and child manifests, a tag for everything.
 
-One entry per destination reference: child manifests are shared by all images that need them, and put once.
+There is one need for each destination reference: images share child manifests, which are pushed once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from pipeline.scheduler.notices import BlobArrived, BlobFailed
     from pipeline.scheduler.shared_state import SharedState
 
-Presence = Literal["there", "told", "ask", "absent"]
-"""What is believed of a manifest at its destination: there, with all that it names; there, as the registry
-has just told; to be asked for; to be put without asking."""
+Presence = Literal["complete", "exists", "check", "missing"]
+"""What is believed of a manifest at its destination: it is there with all that it names; it is there, as the
+registry has just told, and what it names is to be brought; it is to be asked for; it is to be pushed."""
+NeedState = Literal["checking", "gathering", "pushing", "complete"]
+"""It is being asked for; it waits for blobs and children; its push is ready or runs; it is in place."""
 
 MAX_HEALS = 2
 
@@ -38,26 +40,38 @@ class ManifestNeed:
     sources: list[Repository]
     """Where its blobs can be read, first choice first."""
     presence: Presence
+    state: NeedState = "gathering"
     images: set[str] = field(default_factory=set)
-    """Keys of the open images that need it."""
+    """Keys of the open images that need it, the first of which pays."""
     lacks_blobs: set[str] = field(default_factory=set)
     """Digests that are not in the repository yet."""
     lacks_children: set[str] = field(default_factory=set)
-    """Keys of child entries that are not there yet."""
+    """Keys of needed children that are not in place yet."""
     parents: set[str] = field(default_factory=set)
-    """Keys of the entries that wait for this one."""
-    asking: bool = False
-    """Whether a Look for it is ready or running."""
-    stored: bool = False
-    was_put: bool = False
-    """Whether this run has put it, rather than found it."""
+    """Keys of the needed manifests that name it."""
+    pushed: bool = False
+    """Whether this run has pushed it, rather than found it."""
     heals: int = 0
-    task: PushManifest | None = None
+    """How often the registry has denied what it was taken to hold."""
+    key: str = field(init=False)
+    """The destination reference as text."""
 
-    @property
-    def key(self) -> str:
-        """The destination reference as text."""
-        return str(self.destination)
+    def __post_init__(self) -> None:
+        """Make the key."""
+        self.key = str(self.destination)
+
+    def check(self) -> HeadManifests:
+        """The task that asks for it."""
+        return HeadManifests(source=None, destinations=(self.destination,))
+
+    def push(self) -> PushManifest:
+        """The task that pushes it."""
+        return PushManifest(
+            destination=self.destination,
+            media_type=self.manifest.media_type,
+            digest=self.manifest.digest,
+            content=self.manifest.content,
+        )
 
 
 class Manifests:
@@ -66,7 +80,7 @@ class Manifests:
     def __init__(self, state: SharedState) -> None:
         """Nothing is needed."""
         self._state = state
-        self._entries: dict[str, ManifestNeed] = {}
+        self._needs: dict[str, ManifestNeed] = {}
         self.blobs = Blobs(state)
 
     def need(
@@ -79,257 +93,253 @@ class Manifests:
         presence: Presence,
     ) -> ManifestNeed:
         """Say that an image needs a manifest at a reference; its children have been needed before it."""
-        key = str(destination)
-        entry = self._entries.get(key)
-        if entry is None or entry.manifest.digest != manifest.digest:
-            entry = ManifestNeed(destination, manifest, [source], presence)
-            self._entries[key] = entry
-            entry.images.add(image)
-            self._begin(entry)
+        need = self._needs.get(str(destination))
+        if need is None or need.manifest.digest != manifest.digest:
+            need = ManifestNeed(destination, manifest, [source], presence)
+            self._needs[need.key] = need
+            need.images.add(image)
+            self._begin(need)
         else:
-            entry.images.add(image)
-            if source not in entry.sources:
-                entry.sources.append(source)
-                self._want(entry, entry.lacks_blobs, doubted=False)
-        return entry
+            need.images.add(image)
+            if source not in need.sources:
+                need.sources.append(source)
+                self._request(need, doubted=False)
+        return need
+
+    def _begin(self, need: ManifestNeed) -> None:
+        match need.presence:
+            case "complete":
+                need.state = "complete"
+            case "check":
+                self._check(need)
+            case "exists" | "missing":
+                self._gather(need, doubted=self._state.aim == "verify")
 
     def leave(self, image: str, key: str) -> None:
-        """The image does not need the entry any more; what nobody needs is given up, but a running put."""
-        entry = self._entries.get(key)
-        if entry is None:
+        """The image does not need it any more; what nobody needs is given up, but a running push."""
+        need = self._needs.get(key)
+        if need is None:
             return
-        entry.images.discard(image)
-        if entry.images:
+        need.images.discard(image)
+        if need.images or (need.state == "pushing" and self._state.queue.running(need.push().key)):
             return
-        if entry.task and self._state.queue.running(entry.task.key):
-            return
-        self._drop(entry)
+        self._drop(need)
 
-    def _drop(self, entry: ManifestNeed) -> None:
-        if entry.task:
-            self._state.queue.drop(entry.task.key)
-        if entry.asking:
-            self._state.queue.drop(self._look(entry).key)
-        for digest in entry.lacks_blobs:
-            self.blobs.unwant(entry.key, destination=entry.destination.repository, digest=digest)
-        for child in entry.manifest.children:
-            below = self._entries.get(str(Reference(entry.destination.repository, child.digest)))
-            if below:
-                below.parents.discard(entry.key)
-        del self._entries[entry.key]
+    def _drop(self, need: ManifestNeed) -> None:
+        if need.state in ("checking", "pushing"):
+            self._state.queue.drop((need.check() if need.state == "checking" else need.push()).key)
+        for digest in need.lacks_blobs:
+            self.blobs.withdraw(need.key, destination=need.destination.repository, digest=digest)
+        for child in self._children(need):
+            child.parents.discard(need.key)
+        del self._needs[need.key]
 
-    def _begin(self, entry: ManifestNeed) -> None:
-        match entry.presence:
-            case "there":
-                entry.stored = True
-            case "ask":
-                entry.asking = True
-                self._state.ready(self._look(entry))
-            case "told" | "absent":
-                self._gather(entry, doubted=self._state.aim == "verify")
+    def _children(self, need: ManifestNeed) -> list[ManifestNeed]:
+        """Those of its children that are needed too."""
+        names = (str(Reference(need.destination.repository, each.digest)) for each in need.manifest.children)
+        return [self._needs[name] for name in names if name in self._needs]
 
-    def _look(self, entry: ManifestNeed) -> HeadManifests:
-        return HeadManifests(source=None, destinations=(entry.destination,))
+    def _check(self, need: ManifestNeed) -> None:
+        need.state = "checking"
+        self._state.ready(need.check())
 
-    def _gather(self, entry: ManifestNeed, *, doubted: bool = False) -> None:
-        """Have everything brought that the entry lacks, and put it when nothing is lacking."""
-        repository = entry.destination.repository
-        same = repository in entry.sources and not doubted
-        entry.lacks_blobs = set() if same else {blob.digest for blob in entry.manifest.blobs}
-        for child in entry.manifest.children:
-            below = self._entries.get(str(Reference(repository, child.digest)))
-            if below is not None:
-                below.parents.add(entry.key)
-                if not below.stored:
-                    entry.lacks_children.add(below.key)
-        self._want(entry, entry.lacks_blobs, doubted=doubted)
-        self._put_when_complete(entry)
+    def _gather(self, need: ManifestNeed, *, doubted: bool = False) -> None:
+        """Have everything brought that it lacks, and push it when nothing is lacking."""
+        need.state = "gathering"
+        same = need.destination.repository in need.sources and not doubted
+        need.lacks_blobs = set() if same else {blob.digest for blob in need.manifest.blobs}
+        for child in self._children(need):
+            child.parents.add(need.key)
+            if child.state != "complete":
+                need.lacks_children.add(child.key)
+        self._request(need, doubted=doubted)
+        self._push_when_ready(need)
 
-    def _want(self, entry: ManifestNeed, digests: set[str], *, doubted: bool) -> None:
-        """Have blobs brought from any of the entry's sources."""
-        place = entry.destination.repository
-        for blob in [each for each in entry.manifest.blobs if each.digest in digests]:
-            if self.blobs.want(entry.key, blob, sources=entry.sources, destination=place, doubted=doubted):
-                entry.lacks_blobs.discard(blob.digest)
+    def _request(self, need: ManifestNeed, *, doubted: bool) -> None:
+        """Have the blobs that it lacks brought from any of its sources."""
+        place = need.destination.repository
+        for blob in need.manifest.blobs:
+            if blob.digest in need.lacks_blobs and self.blobs.request(
+                need.key, blob, sources=need.sources, destination=place, doubted=doubted
+            ):
+                need.lacks_blobs.discard(blob.digest)
 
-    def _put_when_complete(self, entry: ManifestNeed) -> None:
-        if entry.lacks_blobs or entry.lacks_children or entry.task or entry.stored or entry.asking:
-            return
-        if entry.presence == "told":
-            self._there(entry)
-            return
-        entry.task = PushManifest(
-            destination=entry.destination,
-            media_type=entry.manifest.media_type,
-            digest=entry.manifest.digest,
-            content=entry.manifest.content,
-        )
-        if not self._state.ready(entry.task):
-            entry.task = None
+    def _push_when_ready(self, need: ManifestNeed) -> bool:
+        """Push it if it lacks nothing, unless it exists; returns whether its push is ready."""
+        if need.state != "gathering" or need.lacks_blobs or need.lacks_children:
+            return False
+        if need.presence == "exists":
+            self._complete(need)
+            return False
+        if not self._state.ready(need.push()):
+            return False
+        need.state = "pushing"
+        return True
 
     def prepare(self, task: PushManifest) -> PushManifest:
-        """The put as it is given out: to be read back, if it is the first."""
+        """The push as it is given out: to be read back, if it is the first."""
         return replace(task, check=True) if self._state.read_back.due(task) else task
 
     def returned(self, task: PushManifest) -> bool:
-        """A put came back undone; False: nobody needs it any more, or the run is stopping."""
-        entry = self._of(task)
-        if entry is None:
+        """A push came back undone; False: nobody needs it any more, or the run is stopping."""
+        need = self._of(task)
+        if need is None:
             return False
-        if not entry.images:
-            entry.task = None
-            self._drop(entry)
-            return False
-        if not self._state.ready(task):
-            entry.task = None
-        return entry.task is not None
+        need.state = "gathering"
+        if need.images:
+            return self._push_when_ready(need)
+        self._drop(need)
+        return False
 
     def finish(self, keys: set[str]) -> None:
-        """While stopping: put what of an image can be put now."""
-        for entry in [self._entries[key] for key in keys if key in self._entries]:
-            if entry.task and not self._state.queue.knows(entry.task.key):
-                entry.task = None
-            self._put_when_complete(entry)
+        """While stopping: push what of an image can be pushed now."""
+        for key in keys & self._needs.keys():
+            self._push_when_ready(self._needs[key])
 
     def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
         """The destination has answered whether it has a manifest that was asked for by digest."""
         found = outcome.fault if isinstance(outcome, TaskFailed) else outcome.destinations[0]
-        entry = self._entries.get(str(task.destinations[0]))
-        if entry is None or not entry.asking:
+        need = self._needs.get(str(task.destinations[0]))
+        if need is None or need.state != "checking":
             return
-        entry.asking = False
         if isinstance(found, Fault):
-            self._fail(entry, found)
-        elif found is not None and found.digest == entry.manifest.digest:
-            if entry.manifest.lists_blobs:
-                entry.presence = "told"
-                self._gather(entry)
-            else:
-                self._there(entry, confirmed=not entry.manifest.children)
+            self._fail(need, found)
+        elif found is None or found.digest != need.manifest.digest:
+            self._gather(need, doubted=need.heals > 0)
+        elif need.manifest.lists_blobs:
+            need.presence = "exists"
+            self._gather(need)
         else:
-            self._gather(entry, doubted=entry.heals > 0)
+            self._complete(need, confirmed=not need.manifest.children)
 
     def stored(self, task: PushManifest) -> None:
-        """A put ended well."""
-        entry = self._of(task)
-        if entry is None:
+        """A push ended well."""
+        need = self._of(task)
+        if need is None:
             self._state.confirm(task.destination.repository, task.digest, is_blob=False)
             return
-        entry.task, entry.was_put = None, self._state.aim != "verify"
-        self._there(entry)
+        need.pushed = self._state.aim != "verify"
+        self._complete(need)
 
-    def _there(self, entry: ManifestNeed, *, confirmed: bool = True) -> None:
-        """The entry is in place; an index that was only asked for is no fact: its children are asked for."""
-        entry.stored = True
+    def _complete(self, need: ManifestNeed, *, confirmed: bool = True) -> None:
+        """It is in place; an index that was only asked for is no fact: its children are asked for."""
+        need.state = "complete"
         if confirmed:
-            self._state.confirm(entry.destination.repository, entry.manifest.digest, is_blob=False)
-        self._state.notices.extend(ChildStored(parent, entry.key) for parent in entry.parents)
-        self._state.notices.extend(ManifestStored(image, entry) for image in entry.images)
-        if not entry.images:
-            self._drop(entry)
+            self._state.confirm(need.destination.repository, need.manifest.digest, is_blob=False)
+        self._state.notices.extend(ChildStored(parent, need.key) for parent in need.parents)
+        self._state.notices.extend(ManifestStored(image, need) for image in need.images)
+        if not need.images:
+            self._drop(need)
 
     def lacking(self, task: PushManifest, outcome: ReferencesMissing) -> None:
         """The registry does not know what the manifest names: forget, ask for each, send what is missing."""
-        entry = self._of(task)
-        if entry is None:
+        need = self._of(task)
+        if need is None:
             return
-        entry.task = None
-        if entry.heals >= MAX_HEALS or not entry.images:
-            self._fail(entry, outcome.fault)
+        need.state = "gathering"
+        if need.heals >= MAX_HEALS or not need.images:
+            self._fail(need, outcome.fault)
             return
-        entry.heals += 1
-        if self._names_unread(entry):
-            self._state.notices.append(ChildrenUnread(tuple(entry.images), outcome.fault))
+        need.heals += 1
+        if self._names_unread(need):
+            self._state.notices.append(ChildrenUnread(tuple(need.images), outcome.fault))
         else:
-            self._doubt(entry)
+            self._doubt(need)
 
-    def _names_unread(self, entry: ManifestNeed) -> bool:
+    def _names_unread(self, need: ManifestNeed) -> bool:
         """Whether an image needs it that took its children to be there, and has read none of them."""
-        place = entry.destination.repository
-        below = [self._entries.get(str(Reference(place, child.digest))) for child in entry.manifest.children]
-        return not all(child is not None and entry.images <= child.images for child in below)
+        known = [child for child in self._children(need) if need.images <= child.images]
+        return len(known) < len(need.manifest.children)
 
-    def _doubt(self, entry: ManifestNeed) -> None:
-        repository = entry.destination.repository
-        for blob in entry.manifest.blobs:
+    def _doubt(self, need: ManifestNeed) -> None:
+        repository = need.destination.repository
+        for blob in need.manifest.blobs:
             self._state.facts.write(HoldingForgotten(repository=repository, digest=blob.digest))
-        for child in entry.manifest.children:
-            below = self._entries.get(str(Reference(repository, child.digest)))
-            if below is not None and below.stored:
-                self._state.facts.write(HoldingForgotten(repository=repository, digest=child.digest))
-                below.stored, below.asking = False, True
-                below.heals += 1
-                self._state.ready(self._look(below))
-        self._gather(entry, doubted=True)
+        for child in self._children(need):
+            if child.state == "complete":
+                digest = child.manifest.digest
+                self._state.facts.write(HoldingForgotten(repository=repository, digest=digest))
+                child.heals += 1
+                self._check(child)
+        self._gather(need, doubted=True)
 
     def put_failed(self, task: PushManifest, outcome: TaskFailed) -> None:
-        """A put failed."""
-        entry = self._of(task)
-        if entry is not None:
-            entry.task = None
-            self._fail(entry, outcome.fault)
+        """A push failed."""
+        need = self._of(task)
+        if need is not None:
+            self._fail(need, outcome.fault)
 
     def blob_arrived(self, notice: BlobArrived) -> None:
-        """A blob that an entry lacked is in place."""
-        entry = self._entries.get(notice.need)
-        if entry is not None:
-            entry.lacks_blobs.discard(notice.digest)
-            self._put_when_complete(entry)
+        """A blob that a manifest lacked is in place."""
+        need = self._needs.get(notice.need)
+        if need is not None:
+            need.lacks_blobs.discard(notice.digest)
+            self._push_when_ready(need)
 
     def child_stored(self, notice: ChildStored) -> None:
-        """A child that an entry lacked is in place."""
-        entry = self._entries.get(notice.need)
-        if entry is not None:
-            entry.lacks_children.discard(notice.child)
-            self._put_when_complete(entry)
+        """A child that a manifest lacked is in place."""
+        need = self._needs.get(notice.need)
+        if need is not None:
+            need.lacks_children.discard(notice.child)
+            self._push_when_ready(need)
 
     def blob_failed(self, notice: BlobFailed) -> None:
-        """A blob that an entry lacks cannot be brought."""
-        entry = self._entries.get(notice.need)
-        if entry is not None:
-            self._fail(entry, notice.fault)
+        """A blob that a manifest lacks cannot be brought."""
+        need = self._needs.get(notice.need)
+        if need is not None:
+            self._fail(need, notice.fault)
 
-    def _fail(self, entry: ManifestNeed, fault: Fault) -> None:
-        """Give the entry up, for every image that needs it and every manifest that waits for it."""
-        self._state.notices.extend(ImageFailed(image, fault) for image in entry.images)
-        waiting = [self._entries[key] for key in entry.parents if key in self._entries]
-        self._drop(entry)
+    def _fail(self, need: ManifestNeed, fault: Fault) -> None:
+        """Give it up, for every image that needs it and every manifest that waits for it."""
+        self._state.notices.extend(ImageFailed(image, fault) for image in need.images)
+        waiting = [self._needs[key] for key in need.parents if key in self._needs]
+        self._drop(need)
         for parent in waiting:
-            if entry.key in parent.lacks_children and parent.key in self._entries:
+            if need.key in parent.lacks_children and parent.key in self._needs:
                 self._fail(parent, fault)
 
     def _of(self, task: PushManifest) -> ManifestNeed | None:
-        entry = self._entries.get(str(task.destination))
-        return entry if entry is not None and entry.task == task else None
+        need = self._needs.get(str(task.destination))
+        waits = need is not None and need.state == "pushing" and need.manifest.digest == task.digest
+        return need if waits else None
 
     def lacks_no_blob(self, keys: set[str]) -> bool:
-        """Whether all blobs of these entries are in place: while stopping, only such images are finished."""
-        return all(not self._entries[key].lacks_blobs for key in keys if key in self._entries)
+        """Whether all blobs of these are in place: while stopping, only such images are finished."""
+        return all(not self._needs[key].lacks_blobs for key in keys if key in self._needs)
 
     def images_of(self, task: PushManifest) -> set[str]:
-        """Keys of the open images that a put is for."""
-        entry = self._of(task)
-        return entry.images if entry else set()
+        """Keys of the open images that a push is for."""
+        need = self._needs.get(str(task.destination))
+        return need.images if need and need.manifest.digest == task.digest else set()
 
     def first_image(self, key: str) -> str:
-        """An open image that needs the entry; empty: none."""
-        entry = self._entries.get(key)
-        return next(iter(entry.images), "") if entry else ""
+        """An open image that needs the manifest; empty: none."""
+        need = self._needs.get(key)
+        return next(iter(need.images), "") if need else ""
 
     @property
     def held(self) -> int:
-        """Entries in the ledger, for tests of what memory depends on."""
-        return len(self._entries)
+        """Needs in the ledger, for tests of what memory depends on."""
+        return len(self._needs)
 
     def validate(self) -> None:
-        """Check that what is waited for is brought, and that nothing is put before what it names.
+        """Check that what is waited for is brought, and that states are what they say.
 
         Raises:
             AssertionError: one of it does not hold.
         """
         self.blobs.validate()
-        for entry in self._entries.values():
-            assert entry.lacks_children <= self._entries.keys(), f"{entry.key} waits for a lost child"
-            if entry.task is not None and self._state.queue.running(entry.task.key):
-                assert not entry.lacks_blobs, f"{entry.key} is put before its blobs"
-                assert not entry.lacks_children, f"{entry.key} is put before its children"
+        queue, stopping = self._state.queue, self._state.may_put is not None
+        for need in self._needs.values():
+            assert need.lacks_children <= self._needs.keys(), f"{need.key} waits for a lost child"
+            match need.state:
+                case "pushing" | "complete":
+                    assert not need.lacks_blobs, f"{need.key} is {need.state} before its blobs"
+                    assert not need.lacks_children, f"{need.key} is {need.state} before its children"
+                    if need.state == "pushing":
+                        assert queue.knows(need.push().key), f"{need.key} has lost its push"
+                case "checking":
+                    assert stopping or queue.knows(need.check().key), f"nobody asks for {need.key}"
+                case "gathering":
+                    waits = need.lacks_blobs or need.lacks_children
+                    assert stopping or waits, f"{need.key} waits for nothing"

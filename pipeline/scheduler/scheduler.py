@@ -284,6 +284,7 @@ class Scheduler:
         for task in self._queue.tasks():
             if not (isinstance(task, PushManifest) and self._images.may_put(task)):
                 self._queue.drop(task.key)
+                self._router.returned(task)
 
     def wake(self, now: float) -> float | None:
         """Seconds until something may change without an outcome; None: never."""

@@ -94,14 +94,14 @@ class Verification(Images):
 
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
         if self._state.holds(reference.repository, manifest.digest):
-            return "there"
+            return "complete"
         if not self._filter.active:
-            return "told"
+            return "exists"
         assert image.found is not None
         is_top = reference == image.destination
         # An index that another tool has serialised has been read already, to be compared.
         told = is_top and (not self._deep or image.found.digest != manifest.digest)
-        return "told" if told and equal else "absent"
+        return "exists" if told and equal else "missing"
 
 
 def _fault(image: Image, code: str, words: str, *, status: int | None = None) -> Fault:
