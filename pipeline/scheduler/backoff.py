@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.registry_state import RegistryState
     from pipeline.scheduler.router import Router
     from pipeline.scheduler.shared_state import SharedState
+    from pipeline.scheduler.task_queue import Demand
 
 _UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
 _ASKED_AGAIN = 30.0
@@ -74,8 +75,11 @@ class Backoff:
         self._rests: dict[str, float] = {}
         """By key of a task that was refused alone: when it was first."""
 
-    def heard(self, task: Task, outcome: Outcome) -> bool:
-        """Take in who answered; True: the task goes back, since a registry cannot be reached any more."""
+    def heard(self, task: Task, outcome: Outcome, demand: Demand) -> bool:
+        """Take in who answered; True: the task goes back, since a registry cannot be reached any more.
+
+        `demand` are the places that the task had.
+        """
         self._rests.pop(task.key, None)
         faults = [outcome.fault] if isinstance(outcome, TaskFailed) else []
         if isinstance(outcome, ManifestsHeaded):
@@ -83,7 +87,7 @@ class Backoff:
         silent = {fault.registry for fault in faults if fault.status is None}
         broken = {fault.registry for fault in faults if (fault.status or 0) >= _SERVERS_FAULT}
         asked = {name for name, count in outcome.cost.requests if count}
-        for name, kind in self._state.queue.demand(task):
+        for name, kind in demand:
             if name in asked and name not in silent:
                 registry = self._state.queue.registry(name)
                 registry.answered = True

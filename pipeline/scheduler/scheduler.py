@@ -120,9 +120,10 @@ class Scheduler:
     def settle(self, outcome: Outcome, now: float) -> None:
         """Take in what became of a task; one that is not running (any more) is passed over."""
         self._state.now = now
-        task = self._queue.release(outcome.key)
-        if task is None:
+        released = self._queue.release(outcome.key)
+        if released is None:
             return
+        task, demand = released
         self._state.history.tell(now, outcome.key, type(outcome).__name__)
         self._state.events.extend(outcome.events)
         self._pay(task, outcome.cost)
@@ -137,7 +138,7 @@ class Scheduler:
                     self._decide(task, TaskFailed(key=task.key, fault=fault))
             case _:
                 self._state.marks.pop(task.key, None)
-                if not self._backoff.heard(task, outcome):
+                if not self._backoff.heard(task, outcome, demand):
                     self._decide(task, outcome)
         self._pump()
 

@@ -62,12 +62,13 @@ class SharedState:
             return True
         if self.may_put is not None and not (isinstance(task, PushManifest) and self.may_put(task)):
             return False
-        for name, _ in self.queue.demand(task):
+        demand = self.queue.demand(task)
+        for name, _ in demand:
             if self.queue.registry(name).unavailable:
                 self.doom(task, name)
                 return True
         self.history.tell(self.now, task.key, "ready")
-        self.queue.add(task, alone=self.marks.get(task.key, 0) >= 2)  # noqa: PLR2004 - two deaths are suspicious
+        self.queue.add(task, demand, alone=self.marks.get(task.key, 0) >= 2)  # noqa: PLR2004 - two deaths are suspicious
         return True
 
     def doom(self, task: Task, registry: str) -> None:

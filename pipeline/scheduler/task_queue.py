@@ -78,13 +78,19 @@ class TaskQueue:
             return ((repository.registry, kind),)
         return tuple(sorted({(repository.registry, kind) for repository, _, kind in asks}))
 
-    def add(self, task: Task, *, alone: bool = False) -> None:
-        """Queue a task; `alone`: it may only run with nothing beside it in its worker."""
+    def add(self, task: Task, demand: Demand = (), *, alone: bool = False) -> None:
+        """Queue a task.
+
+        Args:
+            task: which one.
+            demand: its places, where they are known already.
+            alone: it may only run with nothing beside it in its worker.
+        """
         self._resting.pop(task.key, None)
         if alone:
             self._alone[task.key] = task
             return
-        demand = self.demand(task)
+        demand = demand or self.demand(task)
         queue = (task.stage, task.ends_images)
         self._queues.setdefault(queue, {}).setdefault(demand, {})[task.key] = task
         if isinstance(task, CopyBlob) and task.blob.size >= _LARGE:
@@ -144,8 +150,9 @@ class TaskQueue:
         else:
             found = self._next((stage, True), now) or self._next((stage, False), now)
         if found:
+            _, demand = self._where.get(found.key, (None, ()))
             self.drop(found.key)
-            self._hold(found)
+            self._hold(found, () if _mounts(found) else demand)
         return found
 
     def suspect(self, stage: Stage, now: float) -> Task | None:
@@ -159,8 +166,7 @@ class TaskQueue:
         for demand in list(sets):
             task = self._first(queue, demand)
             # A move that was to mount may have become a body since it was queued.
-            mounts = isinstance(task, CopyBlob) and task.mount
-            if self._free(task, now, () if mounts else demand):
+            if self._free(task, now, () if _mounts(task) else demand):
                 sets[demand] = sets.pop(demand)
                 return task
         return None
@@ -188,24 +194,25 @@ class TaskQueue:
                 limit.pressed, free = True, False
         return free
 
-    def _hold(self, task: Task) -> None:
-        demand = self.demand(task)
+    def _hold(self, task: Task, demand: Demand) -> None:
+        demand = demand or self.demand(task)
         self._held[task.key] = (task, demand)
         for name, kind in demand:
             self.registry(name).limits[kind].running += 1
         if task.bound:
             self._running[task.bound] += 1
 
-    def release(self, key: str) -> Task | None:
-        """Free the places of a running task, and say which it was; None: no such task runs."""
-        task, demand = self._held.pop(key, (None, ()))
-        if task is None:
+    def release(self, key: str) -> tuple[Task, Demand] | None:
+        """Free the places of a running task, and say which they and it were; None: no such task runs."""
+        held = self._held.pop(key, None)
+        if held is None:
             return None
+        task, demand = held
         for name, kind in demand:
             self.registry(name).limits[kind].running -= 1
         if task.bound:
             self._running[task.bound] -= 1
-        return task
+        return held
 
     def running(self, key: str) -> bool:
         """Whether the task has been given out and not come back."""
@@ -314,3 +321,8 @@ class TaskQueue:
             for kind, each in registry.limits.items():
                 assert each.running == places.count((name, kind)), f"places of {name} are miscounted"
                 assert each.running <= each.most, f"{each.running} tasks at {name}, the limit is {each.most}"
+
+
+def _mounts(task: Task) -> bool:
+    """Whether its places may change while it waits: a mount may turn out to need a body."""
+    return isinstance(task, CopyBlob) and task.mount != ""
