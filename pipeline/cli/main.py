@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline import __version__
 from pipeline.cli import values as flag_values
-from pipeline.errors import SyncError, UsageError
+from pipeline.console import Output, tell
+from pipeline.errors import MachineError, SyncError, UsageError
 from pipeline.settings import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 VERBS = {
     "sync": "copy what the rules file names (no verb means this)",
@@ -62,6 +63,8 @@ _SENSELESS: Mapping[str, Mapping[str, str]] = {
 """By verb: flags that make no sense for it, and why."""
 _WITH_WORDS = ("copy", "check", "plan", "verify")
 """Verbs that may be given one rule in place of a file of them."""
+_SIGNALLED = 128
+"""Exit codes above it tell of a signal."""
 _FORMATS = ("text", "logfmt", "json")
 _PROGRESS = ("auto", "live", "plain", "none")
 
@@ -337,50 +340,43 @@ def _refuse(verb: str, parser: argparse.ArgumentParser, arguments: Sequence[str]
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command line; returns the exit code."""
+    output = Output()
+    try:
+        code = _act(arguments, environ, output.show)
+    except SystemExit as end:  # argparse's, after --help
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    trouble = output.end()
+    if trouble and code < _SIGNALLED:
+        tell(f"image-syncer: error: standard output cannot be written: {trouble}")
+        return MachineError.exit_code
+    return code
+
+
+def _act(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[str], None]) -> int:
     try:
         options = parse(arguments, environ)
         if options.verb == "status":
             from pipeline.commands.status import status  # noqa: PLC0415 - as below
 
-            return status(options, show=_show)
+            return status(options, show=show)
         if options.verb == "check":
             from pipeline.commands.check.command import check  # noqa: PLC0415 - as below
 
-            return check(options, environ, tell=_tell, show=_show)
+            return check(options, environ, tell=tell, show=show)
         if options.verb in ("plan", "verify"):
             from pipeline.commands.survey import survey  # noqa: PLC0415 - as below
 
-            return survey(options, environ, tell=_tell, show=_show)
+            return survey(options, environ, tell=tell, show=show)
         from pipeline.engine.local.forking import warm_up  # noqa: PLC0415 - as below
 
         # The fork server has as much to import as we do: it begins first.
         warm_up()
         from pipeline.commands.sync import sync  # noqa: PLC0415 - half a second that --help and wrong flags do not need
 
-        return sync(options, environ, tell=_tell, show=_show)
+        return sync(options, environ, tell=tell, show=show)
     except SyncError as error:
-        _tell(f"image-syncer: error: {error}")
+        tell(f"image-syncer: error: {error}")
         return error.exit_code
-
-
-def _tell(line: str) -> None:
-    """One line on standard error; what steers a terminal is shown, not done."""
-    from pipeline.log import printable  # noqa: PLC0415 - as above
-
-    try:
-        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - this is where it prints
-    except OSError:
-        # A reader that went away is no reason to end otherwise than the run did.
-        return
-
-
-def _show(line: str) -> None:
-    """One line on standard output: what a program asked for."""
-    try:
-        print(line, flush=True)  # noqa: T201 - this is where it prints
-    except OSError:
-        # As above; and Python is not to try again, and complain, when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _leave(codes: list[int]) -> None:
@@ -404,8 +400,6 @@ def run() -> NoReturn:
         code = main(sys.argv[1:], os.environ)
     except KeyboardInterrupt:
         code = 130
-    except SystemExit as end:  # argparse's, after --help
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     codes.append(code)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # How it ended is said; Python's own end takes a moment, in which nothing is to change that.

@@ -92,6 +92,10 @@ def run_logged(
             return act(job, options, watch=watch, run=run, say=say)
         except MachineError:
             raise
+        except MemoryError as error:
+            raise MachineError(
+                "there is too little memory; see ulimit -v, and the limits of the container"
+            ) from error
         except Exception as error:
             trace = "".join(traceback.format_exception(error))
             log.write(Event(name="run.broken", message=trace, level="error"))

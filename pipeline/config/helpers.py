@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
+from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 
 from pipeline.errors import LoginError
 from pipeline.model.credential import Credential
+from pipeline.settings import KIB
 
 HELPER_TIMEOUT = 30.0
 """Seconds that a helper program may take."""
@@ -28,6 +32,8 @@ FAILURE_LIFE = 20.0
 _NOT_FOUND = "credentials not found in native keychain"
 _SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_WORDS = 300
+_MAX_ANSWER = 256 * KIB
+"""Bytes; tokens of clouds have a few thousand."""
 _LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR})
 
 
@@ -88,13 +94,7 @@ def _run_helper(suffix: str, server: str, origin: str) -> Credential | _Refusal 
         message = f"{origin} names the credential helper {suffix!r}, which is no name of a program"
         return _Refusal(message=message, hint=f"correct {origin}, {instead}", transient=False)
     try:
-        run = subprocess.run(  # noqa: S603 - the program is the user's own choice; the suffix holds no path
-            [program, "get"],
-            input=server.encode(),
-            capture_output=True,
-            timeout=HELPER_TIMEOUT,
-            check=False,
-        )
+        status, output, errors = _answer_of(program, server.encode())
     except FileNotFoundError:
         message = f"{origin} names the credential helper {program}, which is not on the PATH"
         return _Refusal(message=message, hint=f"install it, {instead}", transient=False)
@@ -102,20 +102,60 @@ def _run_helper(suffix: str, server: str, origin: str) -> Credential | _Refusal 
         limit = f"{HELPER_TIMEOUT:.0f} s"
         message = f"{program} has not answered for {server} within {limit}"
         return _Refusal(message=message, hint="run it by hand to see why")
+    except OverflowError:
+        message = f"{program} answered for {server} with more than {_MAX_ANSWER // KIB} KiB: that is no login"
+        return _Refusal(message=message, hint="run it by hand to see why")
     except OSError as error:
         message = f"{program}, named by {origin}, cannot be run: {error.strerror}"
         lasts = error.errno in _LASTING
-        return _Refusal(
-            message=message, hint=f"see its mode and kind, {instead}" * lasts, transient=not lasts
-        )
-    if run.returncode != 0:
-        words = " ".join((run.stdout + b" " + run.stderr).decode("utf-8", "replace").split())
+        return _Refusal(message=message, hint=f"see its mode and kind, {instead}" * lasts, transient=not lasts)
+    if status != 0:
+        words = " ".join((output + b" " + errors).decode("utf-8", "replace").split())
         if _NOT_FOUND in words:
             return None
         words = "it printed a secret, which is not shown" if '"Secret"' in words else words[:_MAX_WORDS]
-        message = f"{program} failed for {server} with exit status {run.returncode}: {words or 'no words'}"
+        message = f"{program} failed for {server} with exit status {status}: {words or 'no words'}"
         return _Refusal(message=message)
-    return _read_answer(run.stdout, program, server)
+    return _read_answer(output, program, server)
+
+
+def _answer_of(program: str, question: bytes) -> tuple[int, bytes, bytes]:
+    """Exit status, standard output and standard error of a helper; no more of them than a login takes.
+
+    Raises:
+        OverflowError: there is more.
+        subprocess.TimeoutExpired: it takes too long.
+        OSError: it cannot be run.
+    """
+    until, pipe = monotonic() + HELPER_TIMEOUT, subprocess.PIPE
+    with (
+        subprocess.Popen([program, "get"], stdin=pipe, stdout=pipe, stderr=pipe) as process,  # noqa: S603 - the program is the user's own choice; the suffix holds no path
+        DefaultSelector() as selector,
+    ):
+        assert process.stdin is not None
+        try:
+            with suppress(BrokenPipeError), process.stdin as stdin:
+                stdin.write(question)
+            said = {"output": b"", "errors": b""}
+            for name, stream in zip(said, (process.stdout, process.stderr), strict=True):
+                assert stream is not None
+                selector.register(stream, EVENT_READ, name)
+            while selector.get_map():
+                ready = selector.select(max(0.0, until - monotonic()))
+                if not ready:
+                    raise subprocess.TimeoutExpired(program, HELPER_TIMEOUT)
+                for key, _ in ready:
+                    piece = os.read(key.fd, 64 * KIB)
+                    said[key.data] += piece
+                    if not piece:
+                        selector.unregister(key.fileobj)
+                    if len(said[key.data]) > _MAX_ANSWER:
+                        raise OverflowError
+            status = process.wait(max(0.0, until - monotonic()))
+        except BaseException:
+            process.kill()
+            raise
+    return status, said["output"], said["errors"]
 
 
 def _read_answer(content: bytes, program: str, server: str) -> Credential | _Refusal:

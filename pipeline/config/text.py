@@ -7,6 +7,8 @@ other exception leaves this module.
 from __future__ import annotations
 
 import re
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline.config.json_text import read_json
@@ -64,7 +66,8 @@ def _reader(path: Path) -> Callable[[str, str], tuple[Node | None, list[Event]]]
 def _read_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
+            # Not in one piece: that takes so much memory at once, however small the file is.
+            content = b"".join(islice(iter(partial(file.read, MIB), b""), MAX_FILE // MIB + 1))
     except FileNotFoundError:
         raise FileError(str(path), "there is no such file", hint="is the path right?") from None
     except PermissionError:

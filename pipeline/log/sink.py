@@ -6,6 +6,7 @@ dies with a shared lock would block the others. Lines are not buffered, so a kil
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -172,9 +173,13 @@ def open_log(path: Path | None, *, level: str, run: str, form: LogFormat | None 
         try:
             sink = _opened(path)
         except OSError as error:
-            raise FileError(str(path), f"the log cannot be written: {error.strerror}") from error
+            words = "nobody reads from this pipe" if error.errno == errno.ENXIO else error.strerror
+            raise FileError(str(path), f"the log cannot be written: {words}") from error
     return Log(sink, path=path, severity=severity, run=run, form=form)
 
 
 def _opened(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    # A pipe without a reader is an error at once: to open it would wait for one.
+    sink = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o644)
+    os.set_blocking(sink, True)
+    return sink

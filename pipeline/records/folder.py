@@ -8,10 +8,12 @@ cannot be renamed, or a folder full of other things, whose mode is not ours to c
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
 import sqlite3
+import stat
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ STORE = "store"
 """Name of the folder inside that diskcache owns."""
 DATABASE = "cache.db"
 """diskcache's name for it."""
+_BESIDE = ("-wal", "-shm", "-journal")
+"""Files that SQLite keeps beside it."""
 VERSION_ROW = "version"
 """Key of the row that says of which version the keys and values are; the same in all versions."""
 _FOREIGN = "SELECT 1 FROM Cache WHERE raw != 1 OR mode != 1 OR typeof(value) != 'text' LIMIT 1"
@@ -97,6 +101,7 @@ def make_store(path: Path) -> Path:
     the same mode.
 
     Raises:
+        DamagedError: a file in it is a symbolic link, or has a second name.
         OSError: it cannot be made.
     """
     store = path / STORE
@@ -106,6 +111,9 @@ def make_store(path: Path) -> Path:
         with suppress(PermissionError):
             store.chmod(0o700)
     file = store / DATABASE
+    for each in (file, *(store / f"{DATABASE}{suffix}" for suffix in _BESIDE)):
+        if each.is_symlink() or (each.is_file() and each.stat().st_nlink > 1):
+            raise DamagedError(f"{each.name} is a link")
     if not file.exists():
         file.touch(mode=0o600)
     elif file.is_file() and file.stat().st_mode & 0o077:
@@ -121,8 +129,11 @@ def lock(path: Path) -> int:
         MachineError: another run holds it.
         OSError: it cannot be locked.
     """
-    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise OSError(errno.EINVAL, "its lock is no file of its own: remove it")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
@@ -138,6 +149,16 @@ def lock(path: Path) -> int:
     return descriptor
 
 
+def set_links_aside(path: Path) -> tuple[Event, ...]:
+    """Set aside what stands under names of ours and is a symbolic link: what it names is not ours to change.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    links = (each for each in (path / "lock", path / STORE) if each.is_symlink())
+    return tuple(set_aside(each, "it is a symbolic link") for each in links)
+
+
 def set_aside(path: Path, reason: str) -> Event:
     """Rename a file or folder to the first free of `NAME.aside-1`, `NAME.aside-2`, ...
 
@@ -145,7 +166,7 @@ def set_aside(path: Path, reason: str) -> Event:
         OSError: it cannot be renamed.
     """
     number = 1
-    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
+    while os.path.lexists(aside := path.with_name(f"{path.name}.aside-{number}")):
         number += 1
     path.rename(aside)
     message = f"records: {path} is set aside as {aside}: {reason}; what it held is asked for again"

@@ -151,7 +151,7 @@ class Records:
         folder.require_double_quotes()
         with ExitStack() as resources:
             try:
-                moved = folder.make_folder(path)
+                moved = (*folder.make_folder(path), *folder.set_links_aside(path))
                 resources.callback(os.close, folder.lock(path))
                 try:
                     cache, reader, is_new = _open_store(path)

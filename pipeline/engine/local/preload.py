@@ -7,7 +7,11 @@ interpreter apart would keep them for 25 ms more.
 import atexit
 import os
 
-import pipeline.engine.local.worker
-import pipeline.stages.run  # noqa: F401 - for the workers that are forked from here
+try:
+    import pipeline.engine.local.worker
+    import pipeline.stages.run  # noqa: F401 - for the workers that are forked from here
+except (MemoryError, SystemError):
+    # The supervisor says what is missing; SystemError: the importer itself had no memory for its error.
+    os._exit(1)
 
 atexit.register(os._exit, 0)

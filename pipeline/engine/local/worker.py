@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     second with what a registry has confirmed of an upload."""
 
 _PROGRESS_EVERY = 0.25
+_NO_THREAD = "can't start new thread"
+"""What Python says where the system has none to give."""
 _ALIVE_EVERY = 5.0
 _MAX_WORDS = 500
 _MAX_TRACE = 8_000
@@ -66,19 +68,18 @@ class Setup:
 def main(inbox: Connection, outbox: Connection, setup: Setup) -> NoReturn:
     """Be a worker until the inbox ends or nobody reads the outbox."""
     _prepare_process()
-    with suppress(EOFError, BrokenPipeError):
+    with suppress(EOFError, BrokenPipeError, MemoryError):
         _work(TaskReader(inbox), AnswerWriter(outbox), setup)
     os._exit(0)
 
 
 def _work(tasks: TaskReader, answers: AnswerWriter, setup: Setup) -> NoReturn:
     try:
-        runner = _make_runner(setup)
+        worker = Worker(answers.send, _make_runner(setup), threads=setup.threads)
+        worker.start()
     except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor has to learn of it
         answers.send(BootFailed(reason=f"the {setup.stage} worker cannot start: {_describe(error)}"))
         os._exit(1)
-    worker = Worker(answers.send, runner, threads=setup.threads)
-    worker.start()
     answers.send(Alive())
     while True:
         worker.take(tasks.receive())
@@ -114,7 +115,8 @@ class _Moving:
 class Worker:
     """The threads of one worker, and what is said of the tasks that run on them.
 
-    A thread has connections of its own, so none is started before a task needs it.
+    A thread has connections of its own, so none is started before a task needs it. Where this machine has
+    none to give, those that run do all the work, or else the one that takes tasks in.
     """
 
     def __init__(self, send: Callable[[Answer], None], runner: Runner, *, threads: int) -> None:
@@ -137,8 +139,12 @@ class Worker:
         self._taken += 1
         self._feed.put(task)
         if self._threads < min(self._taken - self._answered, self._most):
-            self._threads += 1
-            threading.Thread(target=self._serve, daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, daemon=True).start()
+                self._threads += 1
+            except RuntimeError:
+                if not self._threads:
+                    self.answer(self._feed.get())
 
     def answer(self, task: Task) -> None:
         """Run one task: its outcome when it ends, nothing about it afterwards.
@@ -202,7 +208,12 @@ class Worker:
 
 
 def _failed(task: Task, error: BaseException) -> TaskFailed:
-    """The outcome of a task that ended in an exception nobody foresaw: a fault of this program."""
+    """The outcome of a task that ended in an exception: of memory, or one nobody foresaw, a defect."""
+    if isinstance(error, MemoryError) or str(error) == _NO_THREAD:
+        hint = "a smaller --proc needs less; see ulimit -v and -u, and the limits of the container"
+        words = "this machine has too little memory, or too few threads"
+        fault = Fault(operation="finish the task", words=words, code="NO_MEMORY", hint=hint, retryable=True)
+        return TaskFailed(key=task.key, fault=fault)
     trace = _redact("".join(traceback.format_exception(error)))[-_MAX_TRACE:]
     fault = Fault(
         operation="finish the task",

@@ -333,15 +333,19 @@ def test_a_helper_that_may_not_be_run_is_an_error(tmp_path: Path, programs: Prog
         find(tmp_path, "quay.io/x")
 
 
-def test_a_helper_that_hangs_is_ended(
-    tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("sleep 100", "has not answered for"), ("yes", "more than 256 KiB"), ("yes >&2", "more than 256 KiB")],
+)
+def test_a_helper_that_does_not_end_is_ended(
+    tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch, script: str, words: str
 ) -> None:
-    """A helper that never answers is given up after the limit."""
-    monkeypatch.setattr(helpers, "HELPER_TIMEOUT", 0.2)
-    programs.add("all", "exec sleep 100")
+    """A helper that never answers, or prints more than any login takes, is given up."""
+    monkeypatch.setattr(helpers, "HELPER_TIMEOUT", 0.2 if "sleep" in script else 30.0)
+    programs.add("all", f"exec {script}")
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
 
-    with pytest.raises(LoginError, match=r"has not answered for quay\.io"):
+    with pytest.raises(LoginError, match=words):
         find(tmp_path, "quay.io/x")
 
 
