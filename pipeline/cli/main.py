@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline import __version__
 from pipeline.cli import values as flag_values
-from pipeline.console import Output, tell
+from pipeline.cli.console import Output, tell
 from pipeline.errors import MachineError, SyncError, UsageError
 from pipeline.settings import Options
 
