@@ -108,7 +108,9 @@ def _run_helper(suffix: str, server: str, origin: str) -> Credential | _Refusal 
     except OSError as error:
         message = f"{program}, named by {origin}, cannot be run: {error.strerror}"
         lasts = error.errno in _LASTING
-        return _Refusal(message=message, hint=f"see its mode and kind, {instead}" * lasts, transient=not lasts)
+        return _Refusal(
+            message=message, hint=f"see its mode and kind, {instead}" * lasts, transient=not lasts
+        )
     if status != 0:
         words = " ".join((output + b" " + errors).decode("utf-8", "replace").split())
         if _NOT_FOUND in words:
