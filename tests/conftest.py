@@ -8,7 +8,7 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.real.fixtures", "tests.registry.fixtures"]
+pytest_plugins = ["tests.no_skips", "tests.real.fixtures", "tests.registry.fixtures"]
 
 settings.register_profile("untimed", deadline=None)
 settings.register_profile(

@@ -1,12 +1,10 @@
 """Fixtures that hand real registries to tests, and skip where this machine cannot have them.
 
-A skip says what is missing and how to get it; with CI=true a missing program is a failure, so that a green
-run there means that the real servers were really asked.
+A skip says what is missing and how to get it; with CI=true `tests.no_skips` makes it a failure.
 """
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,8 +28,6 @@ class StartRegistry(Protocol):
 def needs_real() -> None:
     """The programs of `tests.real.tools`; a test that wants them without a server asks for this."""
     if absent := missing():
-        if os.environ.get("CI") == "true":
-            pytest.fail(advice(absent))
         pytest.skip(advice(absent))
 
 
