@@ -14,7 +14,7 @@ COPY requirements.lock /src/
 # Everything that is used below has the hash that the lock names; nothing else is downloaded.
 RUN python3 -m venv /build && \
     /build/bin/pip download --disable-pip-version-check --require-hashes -d /wheels -r /src/requirements.lock
-COPY pyproject.toml README.md /src/
+COPY LICENSE pyproject.toml README.md /src/
 COPY completions /src/completions
 COPY pipeline /src/pipeline
 RUN /build/bin/pip install --disable-pip-version-check --no-index --find-links /wheels hatchling && \

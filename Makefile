@@ -19,12 +19,12 @@ test: setup  ## all tests, on two cores; TESTS=tests/unit runs a part
 chaos: setup  ## 30 rounds of faults, kills and signals, checked; N=1000 for long, SEED= repeats one, JOBS=2 at a time
 	@N=$(N) SEED=$(SEED) FIRST=$(FIRST) JOBS=$(JOBS) CALM=$(CALM) $(python) -m tests.chaos
 
-check: setup  ## format, lint, types, and the rules of tests/test_architecture.py
+check: setup  ## format, lint, types, the rules of tests/test_architecture.py, the links of docs/
 	@$(python) -m ruff format --check .
 	@$(python) -m ruff check .
 	@$(python) -m mypy
 	@$(python) -m mypy --explicit-package-bases $(wildcard scripts/*.py scripts/bench/*.py)
-	@$(python) -m pytest -q tests/test_architecture.py
+	@$(python) -m pytest -q tests/test_architecture.py tests/test_docs.py
 
 bench: setup  ## copies beside skopeo, crane, regsync, PEER="a command"; BENCH="many tags --rounds 5", BENCH=--help
 	@$(python) -m scripts.bench --peer "$(PEER)" $(BENCH)

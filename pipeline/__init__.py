@@ -1,3 +1,3 @@
 """Copy container images between registries: expand rules, resolve manifests, transfer blobs."""
 
-__version__ = "2.0.0"
+__version__ = "2.1.0"

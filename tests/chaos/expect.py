@@ -1,6 +1,7 @@
 """What is promised, worked out anew: the pairs that rules name, and what a filter leaves of an image.
 
-A second reading of README.md that shares no code with the program, kept to the forms that rounds draw.
+A second reading of docs/promises.md and docs/rules.md, kept to the forms that rounds draw. It shares no code
+with the program.
 """
 
 from __future__ import annotations
