@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from pipeline.errors import Fault
-from pipeline.log import Event, fault_fields
+from pipeline.log import wording
 from pipeline.model.facts import Claim
 from pipeline.model.messages import ListTags
 from pipeline.model.reference import Reference, parse_reference
 from pipeline.model.selection import Named, Rule, pairs, read_name, select
-from pipeline.scheduler.image_results import LATER
 from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
+    from pipeline.errors import Fault
     from pipeline.model.facts import ImageRow
     from pipeline.model.figures import Figures
     from pipeline.model.messages import TagsListed
@@ -210,7 +209,10 @@ class Admission:
             cursor.selected += len(selected)
             cursor.names.extend((name, None) for name in selected)
             if trouble:
-                cursor.fault = self._listing_fault(cursor, trouble)
+                place = cursor.rule.source
+                cursor.fault = wording.untrusted_list(
+                    trouble, side="source", registry=place.registry, repository=place.path
+                )
 
     def _turn(self, cursor: Cursor, outcome: TagsListed) -> str:
         """Set the cursor to the next page; returns why the list cannot be trusted, or nothing."""
@@ -225,24 +227,13 @@ class Admission:
             return ""
         mark = hash(cursor.page)
         if mark in cursor.seen:
-            return "the list of tags loops: a page links back to one that was read before"
+            return "loops: a page links back to one that was read before"
         if repeats:
-            return "the list of tags repeats itself: a page brings nothing that the page before did not"
+            return "repeats itself: a page brings nothing that the page before did not"
         if len(cursor.seen) >= MAX_PAGES:
-            return f"the list of tags does not end after {MAX_PAGES} pages"
+            return f"does not end after {MAX_PAGES} pages"
         cursor.seen.add(mark)
         return ""
-
-    def _listing_fault(self, cursor: Cursor, words: str) -> Fault:
-        return Fault(
-            operation="list the tags",
-            side="source",
-            registry=cursor.rule.source.registry,
-            repository=cursor.rule.source.path,
-            code="PAGINATION_INVALID",
-            words=words,
-            hint="name the tags in the rule, or have the registry's operator look at its paging",
-        )
 
     def page_failed(self, task: ListTags, fault: Fault) -> None:
         """A page could not be had: the rule is tried again in the next pass, or fails."""
@@ -255,20 +246,8 @@ class Admission:
         self._open.remove(cursor)
         again = fault.retryable and self.may_retry
         self._state.events.append(
-            Event(
-                name="rule.retry" if again else "rule.failed",
-                message=f"rule {rule.text} ({rule.place}): {fault}"
-                + (f"; try {self._attempt}, " + (f"tried again {LATER}" if again else "not tried again")),
-                level="warning" if again else "error",
-                fields={
-                    "rule": rule.text,
-                    "line": rule.line,
-                    **fault_fields(fault),
-                    "attempt": self._attempt,
-                    "again": again,
-                    "waits": LATER if again else None,
-                },
-                stage="expand",
+            wording.rule_failed(
+                rule.text, rule.place, fault, line=rule.line, attempt=self._attempt, again=again
             )
         )
         if again:
@@ -283,16 +262,8 @@ class Admission:
         rule = cursor.rule
         self._open.remove(cursor)
         if not isinstance(rule.selection, Named):
-            none = not cursor.selected
             self._state.events.append(
-                Event(
-                    name="rule.expanded",
-                    message=f"rule {rule.text}: {cursor.selected} of {cursor.tags} tags"
-                    + (": nothing to copy" if none else ""),
-                    level="warning" if none else "info",
-                    fields={"rule": rule.text, "tags": cursor.tags, "selected": cursor.selected},
-                    stage="expand",
-                )
+                wording.rule_expanded(rule.text, tags=cursor.tags, selected=cursor.selected)
             )
         self._order.expanded(rule.number)
 

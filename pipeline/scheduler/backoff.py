@@ -9,19 +9,15 @@ patience is one for all passes, and starts anew only when the registry lets some
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
-from pipeline.log import Event, fault_fields
+from pipeline.log import wording
 from pipeline.model.messages import HeadManifests, ManifestsHeaded, TaskFailed
 
 if TYPE_CHECKING:
-    from pipeline.log import Value
-    from pipeline.log.event import Level
     from pipeline.model.messages import Cost, Outcome, Task, Throttled
     from pipeline.model.task import SlotKind
-    from pipeline.scheduler.adaptive_limit import LimitFound
     from pipeline.scheduler.images import Images
     from pipeline.scheduler.registry_state import RegistryState
     from pipeline.scheduler.router import Router
@@ -120,7 +116,7 @@ class Backoff:
         self._troubles[fault.registry] = count + 1, since
         lasted = self._state.now - since
         if count + 1 >= _TROUBLES and lasted >= _TROUBLED_FOR:
-            self._lose(fault.registry, _trouble_lasts(fault, lasted))
+            self._lose(fault.registry, wording.trouble_lasts(fault, lasted))
             return False
         return count + 1 >= _TROUBLES
 
@@ -132,9 +128,16 @@ class Backoff:
             return
         found = registry.limits[kind].answered(type(task).__name__, waited / requests, self._state.now)
         if found is not None and (kind not in registry.told or self._state.debug):
-            first = kind not in registry.told
+            event = wording.settled(
+                name,
+                kind,
+                limit=found.limit,
+                tried=found.tried,
+                gain=found.gain,
+                level="debug" if kind in registry.told else "info",
+            )
             registry.told.add(kind)
-            self._state.events.append(_settled(name, kind, found, level="info" if first else "debug"))
+            self._state.events.append(event)
 
     def throttled(self, task: Task, outcome: Throttled) -> Fault | None:
         """The registry refused the task for now: it goes back uncharged, and waits.
@@ -148,7 +151,7 @@ class Backoff:
         if self._is_rare(registry, outcome):
             waited = now - self._rests.setdefault(task.key, now)
             if waited >= self._patience:
-                return _patience_lost(outcome.fault, waited, who="this request")
+                return wording.patience_lost(outcome.fault, waited, who="this request")
             self._router.returned(task)
             delay = outcome.delay if outcome.asked else min(outcome.delay, 1.0 + waited)
             self._state.queue.rest(task, now + delay)
@@ -192,42 +195,23 @@ class Backoff:
         self._judge(name, registry)
 
     def _say(self, fault: Fault, delay: float, *, left: float) -> None:
-        why = f"{fault.status}" if fault.status else fault.words
-        why += f"; {fault.hint}" if fault.hint else ""
-        asks = "asks for a pause" if fault.status else "cannot be reached any more: a pause"
-        if fault.registry in self._troubles:
-            asks, left = "answers nothing but errors of its own: a pause", min(left, _TROUBLED_FOR)
-        limit = self._state.queue.registry(fault.registry).limits["request"].limit
-        fields: dict[str, Value] = {
-            **fault_fields(fault),
-            "delay": round(delay, 1),
-            "limit": limit,
-            "open": len(self._images),
-            "again": True,
-        }
-        self._state.events.append(
-            Event(
-                name="registry.cooldown",
-                level="warning",
-                message=f"{fault.registry} {asks} of {delay:.0f}s ({why}); {len(self._images)} images are"
-                f" open, the others go on; given up in {max(0.0, left):.0f}s unless it lets something through"
-                " (--patience)",
-                fields=fields,
-            )
+        troubled = fault.registry in self._troubles
+        event = wording.cooldown(
+            fault,
+            troubled=troubled,
+            delay=delay,
+            limit=self._state.queue.registry(fault.registry).limits["request"].limit,
+            images=len(self._images),
+            left=min(left, _TROUBLED_FOR) if troubled else left,
         )
+        self._state.events.append(event)
 
     def _recovered(self, name: str, registry: RegistryState) -> None:
         """A pause is over, and the registry has let something through since."""
         assert registry.paused_since is not None
         paused, registry.paused_since = self._state.now - registry.paused_since, None
         limit = registry.limits["request"].limit
-        self._state.events.append(
-            Event(
-                name="registry.recovered",
-                message=f"{name} answers again after {paused:.0f}s; {limit} requests at a time",
-                fields={"registry": name, "limit": limit, "duration": round(paused, 3)},
-            )
-        )
+        self._state.events.append(wording.recovered(name, paused=paused, limit=limit))
 
     def _lose(self, name: str, fault: Fault) -> None:
         """Ask the registry nothing more in this pass: whatever needs it fails for the same reason."""
@@ -248,7 +232,7 @@ class Backoff:
         if since is None or registry.unavailable is not None or registry.cool_until <= now:
             return
         if now - since >= self._patience:
-            self._lose(name, _patience_lost(self._why[name], now - since))
+            self._lose(name, wording.patience_lost(self._why[name], now - since))
 
     def wake(self, now: float) -> float | None:
         """Seconds until a pause, a rest or the patience ends; None: there is none."""
@@ -265,38 +249,3 @@ class Backoff:
         if alarm is not None:
             times.append(max(now, alarm))
         return min(times) - now if times else None
-
-
-def _patience_lost(why: Fault, waited: float, *, who: str = "it") -> Fault:
-    """Why a wait ends: what the registry said last, or that it could not be reached any more."""
-    again = "repeat the command later, or with a longer --patience"
-    what = "has let nothing through" if who == "it" else "has been refused"
-    return replace(
-        why,
-        words=f"{who} {what} for {waited:.0f}s: {why.words}",
-        code=why.code or ("TOOMANYREQUESTS" if why.status else "UNREACHABLE"),
-        retryable=True,
-        hint=f"{why.hint}; {again}" if why.hint else again,
-    )
-
-
-def _trouble_lasts(why: Fault, seconds: float) -> Fault:
-    """Why a registry is given up that answers nothing but 5xx."""
-    return replace(
-        why,
-        words=f"it has answered nothing but errors of its own for {seconds:.0f}s: {why.words}",
-        hint="its operator finds the reason in its log; repeat the command when it works again",
-    )
-
-
-def _settled(registry: str, kind: SlotKind, found: LimitFound, *, level: Level) -> Event:
-    what = "short requests" if kind == "request" else "blobs"
-    why = f"{found.tried} were {found.gain:.1f} times as fast"
-    if found.tried == found.limit:
-        why = "no more are allowed"
-    return Event(
-        name="registry.settled",
-        level=level,
-        message=f"{registry}: {found.limit} {what} at a time; {why}",
-        fields={"registry": registry, "kind": kind, "limit": found.limit, "tried": found.tried},
-    )

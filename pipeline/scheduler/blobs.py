@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.log import Event
+from pipeline.log import wording
 from pipeline.model.facts import RepositoryEntered, UnfinishedUpload
 from pipeline.model.messages import CopyBlob, ListTags, UploadCheckpoint
 from pipeline.model.reference import Repository
@@ -284,7 +284,7 @@ class Blobs:
         waited = registry.waits_for_mounts
         registry.refusals += 1
         if waited and not registry.waits_for_mounts:
-            self._state.events.append(_mount_refused(request.destination.registry))
+            self._state.events.append(wording.mount_refused(request.destination.registry))
             for (name, _), placement in self._placements.items():
                 if name == request.destination.registry:
                     self._start_waiting(placement)
@@ -346,12 +346,3 @@ class Blobs:
     def held(self) -> int:
         """Digests that the ledger knows of, for tests of what memory depends on."""
         return len(self._placements)
-
-
-def _mount_refused(registry: str) -> Event:
-    return Event(
-        name="registry.mount_refused",
-        message=f"{registry} does not mount blobs from other repositories: each is sent to every repository"
-        " that needs it",
-        fields={"registry": registry},
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
-from pipeline.log import Event
+from pipeline.log import wording
 from pipeline.model.messages import HeadManifests, TaskFailed
 from pipeline.model.reference import Reference, parse_reference
 from pipeline.scheduler.image import Image
@@ -17,7 +17,7 @@ from pipeline.scheduler.image import Image
 if TYPE_CHECKING:
     from pipeline.model.facts import ImageRow
     from pipeline.model.figures import Figures
-    from pipeline.model.messages import ManifestHead, ManifestsHeaded
+    from pipeline.model.messages import ManifestsHeaded
     from pipeline.scheduler.image_results import ImageResults
     from pipeline.scheduler.previous_results import PreviousResults
     from pipeline.scheduler.shared_state import SharedState
@@ -63,7 +63,7 @@ class CaseVariants:
         names = {**known, **self._capitals[small]}
         if len(names) > 1 and names != self._groups.get(small):
             self._groups[small] = names
-            self._state.events.append(_warning(small, names))
+            self._state.events.append(wording.twins(str(small.repository), names))
 
     def begin(self) -> bool:
         """Ask for twins of which this run has stored one; False: there is none. Each is asked for once."""
@@ -91,32 +91,17 @@ class CaseVariants:
     def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
         """A twin has been asked for: an image that is not what was stored has failed after all."""
         row, destination = self._awaited.pop(task.key), task.destinations[0]
+        image = Image(parse_reference(row.source), destination, row.rule, self._state.now)
+        image.source_digest = row.source_digest
         found = outcome.fault if isinstance(outcome, TaskFailed) else outcome.destinations[0]
         if not isinstance(found, Fault):
             if found is not None and found.digest == row.destination_digest:
                 return
-            found = _overwritten(destination, row, found)
+            found = wording.overwritten(
+                destination.name,
+                stored=row.destination_digest,
+                found=found.digest if found else "",
+                **image.place("destination"),
+            )
         setattr(self._figures, row.result, getattr(self._figures, row.result) - 1)
-        image = Image(parse_reference(row.source), destination, row.rule, self._state.now)
-        image.source_digest = row.source_digest
         self._results.end(image, "failed", digest=row.destination_digest, reason="", fault=found)
-
-
-def _warning(small: Reference, names: dict[str, None]) -> Event:
-    both = ", ".join(names)
-    words = f"{small.repository}: the tags {both} differ in case only: a registry may take them for one"
-    fields = {"destination": str(small.repository), "twins": both}
-    return Event(name="tags.twins", message=words, level="warning", fields=fields, stage="expand")
-
-
-def _overwritten(destination: Reference, row: ImageRow, found: ManifestHead | None) -> Fault:
-    now = f"it is {found.digest} now" if found else "it is not there any more"
-    return Fault(
-        operation=f"find the image {destination.name} again",
-        side="destination",
-        registry=destination.repository.registry,
-        repository=destination.repository.path,
-        code="TAG_OVERWRITTEN",
-        words=f"{now}, and was stored as {row.destination_digest}: another tag differs in case only",
-        hint="the registry does not tell them apart: give one of them another tag",
-    )

@@ -5,15 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypedDict
 
-from pipeline.errors import Fault
-from pipeline.log import Event, fault_fields
+from pipeline.log import Event, fault_fields, wording
 from pipeline.model.facts import ImageRow
-from pipeline.scheduler.wording import LINES, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.errors import Side
+    from pipeline.errors import Fault
     from pipeline.log import Level, Value
     from pipeline.model.facts import Result
     from pipeline.model.figures import Figures
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from pipeline.scheduler.order import Order
     from pipeline.scheduler.shared_state import SharedState
 
-LATER = "after all others"
-"""When what failed and may succeed is tried again."""
 _UNSEEN = frozenset(
     {
         "BLOB_UNKNOWN",
@@ -54,7 +50,7 @@ class ImageResults:
     """Writes the end of each image.
 
     Args:
-        desk: the common desk.
+        state: what all parts share.
         figures: the run's figures.
         platforms: the run's filter; its text is part of a row's key.
         order: the rules, of which some wait for the end of images.
@@ -89,83 +85,63 @@ class ImageResults:
                 **_cause(fault),
             )
         )
+        pair = f"{image.source} to {image.destination}"
         if fault is not None and fault.retryable and self.may_retry:
             self._figures.to_retry += 1
             if fault.side == "destination" and (
                 fault.code in _UNSEEN or fault.status == HTTPStatus.NOT_FOUND
             ):
                 self.rests_until = self._state.now + _SETTLING
-            words = f"{image.source} to {image.destination}: {fault}; try {self.attempt}, tried again {LATER}"
-            tries: dict[str, Value] = {"attempt": self.attempt, "again": True, "waits": LATER}
+            words = wording.image_retry(pair, fault, self.attempt)
+            tries: dict[str, Value] = {"attempt": self.attempt, "again": True, "waits": wording.LATER}
             self._say(image, "image.retry", words, level="warning", fields={**fault_fields(fault), **tries})
             return
         setattr(self._figures, result, getattr(self._figures, result) + 1)
         self._order.ended(image.rule)
-        name, level, _ = LINES[self._state.aim][result]
+        name, level, _ = wording.LINES[self._state.aim][result]
         how = image.how if result == "unchanged" else ""
         fields: dict[str, Value] = {"digest": digest or None, "how": how or None, "reason": reason or None}
         if fault is not None:
             fields |= {**fault_fields(fault), "attempt": self.attempt, "again": False}
-        self._say(image, name, self._sentence(image, result, reason, fault), level=level, fields=fields)
-
-    def _sentence(self, image: Image, result: Result, reason: str, fault: Fault | None) -> str:
-        """The image's line, and how far the run is."""
-        pair = f"{image.source} to {image.destination}"
-        why = f"{fault}; try {self.attempt}, not tried again" if fault else reason or image.how
-        so_far = f"Now {self._figures.processed}/{self._figures.known} tasks have been processed."
-        return f"{sentence(self._state.aim, result, pair=pair, why=why)} {so_far}"
+        words = wording.image_line(
+            self._state.aim,
+            result,
+            pair=pair,
+            why=wording.given_up(fault, self.attempt) if fault else reason or image.how,
+            processed=self._figures.processed,
+            known=self._figures.known,
+        )
+        self._say(image, name, words, level=level, fields=fields)
 
     def planned(self, image: Image, plan: Plan) -> None:
         """Say what an image consists of."""
         blobs = {blob.digest: blob for manifest in plan.manifests for blob in manifest.blobs}
         size = sum(max(0, blob.size) for blob in blobs.values())
-        words = f"{image.key}: {len(plan.manifests)} manifests, {len(blobs)} blobs, {size} bytes"
-        fields: dict[str, Value] = {
-            "source": str(image.source),
-            "destination": str(image.destination),
-            "manifests": len(plan.manifests),
-            "blobs": len(blobs),
-            "bytes": size,
-        }
-        event = Event(name="image.planned", message=words, level="debug", fields=fields, stage="resolve")
+        event = wording.planned(image.key, manifests=len(plan.manifests), blobs=len(blobs), size=size)
         self._state.events.append(event)
 
     def rewritten(self, image: Image, plan: Plan, digest: str) -> None:
-        """Say that a filter has given the index a new digest: signatures of the old one do not apply."""
-        words = (
-            f"{image.destination}: the platform filter left {plan.dropped} entries out,"
-            f" the digest changed from {plan.original} to {digest}"
-        )
+        """Say that a filter has given the index a new digest."""
+        words = wording.rewritten(str(image.destination), dropped=plan.dropped, old=plan.original, new=digest)
         fields: dict[str, Value] = {"old_digest": plan.original, "digest": digest, "dropped": plan.dropped}
         self._say(image, "image.rewritten", words, level="warning", fields=fields)
 
     def joined(self, image: Image, digest: str) -> None:
-        """Say that a shared tag now holds both sides' entries, and so has a digest of its own."""
-        words = (
-            f"{image.destination}: holds the entries of the source's {image.source_digest}"
-            f" and of what was there; its digest is {digest}"
-        )
+        """Say that a shared tag now holds both sides' entries."""
+        words = wording.joined(str(image.destination), source=image.source_digest, digest=digest)
         fields: dict[str, Value] = {"old_digest": image.source_digest, "digest": digest}
         self._say(image, "image.joined", words, level="info", fields=fields)
 
     def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
         """Two sources for one destination: the rule that stands first wins."""
         first = self._state.facts.claim(str(image.destination))
-        place, other = self._order.rules[image.rule].line, first.line if first else 0
-        if first is not None and first.rule == image.rule:
-            by = f"the rule of {f'line {place}' if place else 'the command line'} gives it two sources"
-        else:
-            which = f"line {place} and line {other}" if other != place else f"both of line {place}"
-            by = f"two rules give it a source ({which})"
-        return Fault(
-            operation=f"write {image.destination}",
-            side="destination",
-            registry=image.destination.repository.registry,
-            repository=image.destination.repository.path,
-            code="TAG_CONFLICT",
-            words=f"{by}; the first one wins, with {image.rival.split(' -> ')[0]}",
+        line, other = self._order.rules[image.rule].line, first.line if first else 0
+        return wording.conflict(
+            str(image.destination),
+            lines=line if first is not None and first.rule == image.rule else (line, other),
+            winner=image.rival.partition(" -> ")[0],
             retryable=retryable,
-            hint="give one of them another tag",
+            **image.place("destination"),
         )
 
     def _say(
@@ -202,37 +178,3 @@ def _cause(fault: Fault | None) -> _Cause:
         "code": fault.code,
         "hint": fault.hint,
     }
-
-
-def unreadable(image: Image, words: str) -> Fault:
-    """The source's manifests cannot be taken apart, or are refused for their size or depth."""
-    return Fault(
-        operation=f"use the manifest {image.source_digest}",
-        side="source",
-        registry=image.source.repository.registry,
-        repository=image.source.repository.path,
-        code="MANIFEST_INVALID",
-        words=words,
-    )
-
-
-def other_digest(image: Image, digest: str) -> Fault:
-    """The destination requires a digest, and what would be stored there has another one."""
-    side: Side
-    if digest == image.source_digest:
-        side, reference = "source", image.source
-        words = f"{image.source} is {digest}, the rule requires {image.required} at {image.destination}"
-        hint = "name the digest that the source has now, or leave it out at the destination"
-    else:
-        side, reference = "destination", image.destination
-        words = f"the platform filter changes the index, which then is {digest}, not {image.required}"
-        hint = "give the destination a tag without a digest, or leave the filter out"
-    return Fault(
-        operation=f"store {image.destination}",
-        side=side,
-        registry=reference.repository.registry,
-        repository=reference.repository.path,
-        code="DIGEST_CHANGED",
-        words=words,
-        hint=hint,
-    )

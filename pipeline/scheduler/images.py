@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, ManifestError
+from pipeline.log import wording
 from pipeline.model.facts import HoldingForgotten
 from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference
 from pipeline.model.tree import Plan, Skip, prune, unread
 from pipeline.scheduler.fetches import Fetches
 from pipeline.scheduler.image import Image
-from pipeline.scheduler.image_results import other_digest, unreadable
 from pipeline.scheduler.lookups import Lookups
 from pipeline.scheduler.manifests import MAX_HEALS, Manifests
 from pipeline.scheduler.merging import TagMerging
@@ -131,7 +131,7 @@ class Images:
         """Stop where nothing changed; else read."""
         image.source_digest = source.digest
         if image.required and image.required != source.digest and not self._filter.active:
-            self._fail(image, other_digest(image, source.digest))
+            self._fail(image, _other_digest(image, source.digest))
             return
         if image.rival:
             rival = self._previous.rival(image)
@@ -193,7 +193,8 @@ class Images:
                     return
                 self._read(image, more)
         except ManifestError as error:
-            self._fail(image, unreadable(image, str(error)))
+            fault = wording.unreadable(image.source_digest, str(error), **image.place("source"))
+            self._fail(image, fault)
 
     def _compare_manifests(self, image: Image, there: Manifest) -> None:
         equal = self._merging.compare(image, there)
@@ -224,7 +225,7 @@ class Images:
             self._results.planned(image, plan)
         top = plan.manifests[-1]
         if image.required not in ("", top.digest):
-            self._fail(image, other_digest(image, top.digest))
+            self._fail(image, _other_digest(image, top.digest))
             return
         there = image.found
         if there is None or there.digest == top.digest:
@@ -373,3 +374,15 @@ class Images:
     def open_images(self) -> list[Image]:
         """All open images, for the window, displays and checks of invariants."""
         return list(self._open.values())
+
+
+def _other_digest(image: Image, digest: str) -> Fault:
+    """The destination requires a digest, and what would be stored there has another one."""
+    is_source = digest == image.source_digest
+    return wording.other_digest(
+        str(image.source) if is_source else "",
+        str(image.destination),
+        digest=digest,
+        required=image.required,
+        **image.place("source" if is_source else "destination"),
+    )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, ManifestError
+from pipeline.log import wording
 from pipeline.model.companions import join
 from pipeline.model.manifest import same_json
 
@@ -67,7 +68,7 @@ class TagMerging:
         try:
             joined = join(own, there, image.destination.name)
         except ManifestError as error:
-            return _unjoined(image, str(error))
+            return wording.unjoined(str(image.destination), str(error), **image.place("destination"))
         if joined is None:
             claim = self._state.facts.claim(str(image.destination))
             if claim is not None and claim.source != str(image.source):
@@ -75,7 +76,8 @@ class TagMerging:
                 return self._results.conflict(image)
             joined = own
         if image.required not in ("", joined.digest):
-            return _unjoined(image, f"the rule requires {image.required}")
+            words = f"the rule requires {image.required}"
+            return wording.unjoined(str(image.destination), words, **image.place("destination"))
         if joined is there:
             image.how = "it holds all entries of the source's"
         elif joined is not own and self._state.aim != "verify":
@@ -83,16 +85,3 @@ class TagMerging:
                 self._state.confirm(image.destination.repository, blob.digest, is_blob=True)
         image.plan = replace(plan, manifests=(*below, joined))
         return joined is there
-
-
-def _unjoined(image: Image, words: str) -> Fault:
-    """The destination's tag is left as it is."""
-    return Fault(
-        operation=f"store {image.destination}",
-        side="destination",
-        registry=image.destination.repository.registry,
-        repository=image.destination.repository.path,
-        code="NOT_JOINED",
-        words=f"the destination's entries cannot be joined with the source's: {words}",
-        hint="copy to another tag, or delete the destination's tag if nobody needs it",
-    )

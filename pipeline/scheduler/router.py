@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import Fault
+from pipeline.log import wording
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
@@ -78,8 +78,8 @@ class Router:
             case PushManifest(), ReferencesMissing():
                 self._manifests.lacking(task, outcome)
             case _:
-                words = f"a worker answered {type(outcome).__name__} to {task.key}"
-                self._fail(task, TaskFailed(key=task.key, fault=Fault(operation=task.key, words=words)))
+                fault = wording.wrong_answer(task.key, type(outcome).__name__)
+                self._fail(task, TaskFailed(key=task.key, fault=fault))
 
     def _fail(self, task: Task, outcome: TaskFailed) -> None:
         match task:

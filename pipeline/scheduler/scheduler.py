@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pipeline.errors import Fault
-from pipeline.log import Event
+from pipeline.log import wording
 from pipeline.model.figures import Figures
 from pipeline.model.messages import (
     BlobCopied,
@@ -36,6 +35,8 @@ from pipeline.scheduler.view import RunView, TransferView
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pipeline.errors import Fault
+    from pipeline.log import Event
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Cost, Outcome, Stage, Task, UploadProgress
     from pipeline.model.platform import Filter
@@ -205,7 +206,15 @@ class Scheduler:
         if outcome.how in ("mounted", "present"):
             registry.saved[outcome.how] += max(0, task.blob.size)
         if self._state.debug:
-            self._state.events.append(_blob_done(task, outcome))
+            event = wording.blob_done(
+                str(task.source),
+                str(task.destination),
+                blob=task.blob.digest,
+                how=outcome.how,
+                size=task.blob.size,
+                seconds=outcome.cost.seconds,
+            )
+            self._state.events.append(event)
 
     def _lost(self, task: Task, outcome: TaskLost) -> None:
         """The worker died: what it was running gets a mark; one that died alone was killed by its task."""
@@ -215,7 +224,7 @@ class Scheduler:
             self._router.returned(task)
             return
         if outcome.alone:
-            fault = Fault(operation=task.key, words=f"the worker died: {outcome.reason}", code="WORKER_DIED")
+            fault = wording.worker_died(task.key, outcome.reason)
             self._state.marks.pop(task.key, None)
             self._decide(task, TaskFailed(key=task.key, fault=fault))
             return
@@ -339,20 +348,3 @@ class Scheduler:
             assert not stuck, f"nothing is under way, but these images are open: {stuck}"
         assert not self._state.notices, "something that was learned has not been told"
         self._images.manifests.validate()
-
-
-def _blob_done(task: CopyBlob, outcome: BlobCopied) -> Event:
-    return Event(
-        name="blob.done",
-        message=f"{task.destination}: the blob {task.blob.digest} is {outcome.how}",
-        level="debug",
-        fields={
-            "source": str(task.source),
-            "destination": str(task.destination),
-            "blob": task.blob.digest,
-            "how": outcome.how,
-            "bytes": task.blob.size if task.blob.size >= 0 else None,
-            "duration": round(outcome.cost.seconds, 3),
-        },
-        stage="transfer",
-    )

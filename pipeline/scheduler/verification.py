@@ -11,12 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.errors import Fault
+from pipeline.log import wording
 from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference
 from pipeline.scheduler.images import Images
 
 if TYPE_CHECKING:
+    from pipeline.errors import Fault
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import ManifestHead
     from pipeline.model.platform import Filter
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 _NOT_FOUND = 404
-_HINT = "a run with --force brings it there"
 
 
 class Verification(Images):
@@ -55,7 +55,7 @@ class Verification(Images):
 
     def _miss(self, image: Image) -> None:
         """The destination has nothing, and should have."""
-        self._fail(image, _fault(image, "MANIFEST_UNKNOWN", "it is not there", status=_NOT_FOUND))
+        self._fail(image, _incomplete(image, "MANIFEST_UNKNOWN", "it is not there", status=_NOT_FOUND))
 
     def _is_same(self, image: Image) -> bool:
         """Whether the destination's digest is to be, and is, the source's."""
@@ -82,7 +82,7 @@ class Verification(Images):
             words = f"it is {image.found.digest}, not {top.digest}"
             if image.is_shared:
                 words = f"it is {image.found.digest}, which lacks entries of {image.source_digest}"
-            self._fail(image, _fault(image, "DIGEST_MISMATCH", words))
+            self._fail(image, _incomplete(image, "DIGEST_MISMATCH", words))
             return
         needed = [(each, Reference(here, each.digest)) for each in below]
         self._need(image, [*needed, (top, image.destination)], equal=True)
@@ -90,7 +90,7 @@ class Verification(Images):
     def _fetch_failed(self, image: Image, task: FetchManifest, fault: Fault) -> None:
         """What the destination lacks is lacking; what else cannot be read leaves the image in doubt."""
         missing = task.side == "destination" and fault.status == _NOT_FOUND
-        self._fail(image, replace(fault, hint=_HINT) if missing else fault)
+        self._fail(image, replace(fault, hint=wording.FORCE) if missing else fault)
 
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
         if self._state.holds(reference.repository, manifest.digest):
@@ -104,15 +104,6 @@ class Verification(Images):
         return "exists" if told and equal else "missing"
 
 
-def _fault(image: Image, code: str, words: str, *, status: int | None = None) -> Fault:
-    place = image.destination.repository
-    return Fault(
-        operation=f"find the image {image.destination.name}",
-        side="destination",
-        registry=place.registry,
-        repository=place.path,
-        status=status,
-        code=code,
-        words=words,
-        hint=_HINT,
-    )
+def _incomplete(image: Image, code: str, words: str, *, status: int | None = None) -> Fault:
+    name = image.destination.name
+    return wording.incomplete(name, code=code, words=words, status=status, **image.place("destination"))
