@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import shtab
 
-from pipeline.cli.main import VERBS, build_parser
+from pipeline.cli.arguments import VERBS, build_parser
 from pipeline.log.catalogue import EVENTS, FIELDS, PREFIX
 from pipeline.log.renderings import SEVERITIES, attribute
 from pipeline.model.messages import STAGES

@@ -1,4 +1,4 @@
-"""The records as who did not write them may read them: no lock, no write, no file beside the database.
+"""A read-only view of another process's records: no lock, no write, no file beside the database.
 
 A store that a run has open, or that a killed one left, has a write-ahead log beside it, and is read through
 it. One that was closed cleanly has none, and is read as a file that nobody changes (`immutable`): otherwise
@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from pipeline.errors import MachineError
 from pipeline.model.facts import ImageRow, Result
 from pipeline.records.folder import DATABASE, STORE, VERSION_ROW
-from pipeline.records.rows import IMAGES, IMAGES_END, RANGE, RUN, VERSION, built, parsed, tag_of
+from pipeline.records.rows import (
+    IMAGES,
+    IMAGES_END,
+    RUN,
+    VERSION,
+    built,
+    is_newer,
+    parsed,
+    stored_images,
+    tag_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +34,6 @@ if TYPE_CHECKING:
 
 _TRIES = 5
 """Readings; each is one more run that began or ended within a reading."""
-_PAGE = 1_000
 _WAIT = 5.0
 """Seconds to wait for a run that is just opening or closing its store."""
 _ONE = "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1 AND typeof(value) = 'text'"
@@ -56,15 +65,10 @@ class RecordsReader:
 
     def images(self, run: str, result: Result) -> Iterator[ImageRow]:
         """Images of the run of which that became, by source, then destination; damaged rows are left out."""
-        after = IMAGES
-        while page := self._connection.execute(
-            RANGE, (after, IMAGES_END, tag_of(run, result), "", "", "", _PAGE)
-        ).fetchall():
-            after = page[-1][0]
-            for _, text in page:
-                row = built(ImageRow, parsed(text))
-                if row is not None:
-                    yield row
+        for _, text in stored_images(self._connection, [tag_of(run, result)]):
+            row = built(ImageRow, parsed(text))
+            if row is not None:
+                yield row
 
     def check(self, path: Path) -> None:
         """Make sure that the store is one, is ours, and is understood.
@@ -79,7 +83,7 @@ class RecordsReader:
         if not {"Cache", "Settings"} <= tables:
             raise _foreign(path, f"{STORE}/{DATABASE} is another program's")
         version = self._value(VERSION_ROW)
-        if version.isascii() and version.isdigit() and int(version) > VERSION:
+        if is_newer(version):
             raise MachineError(
                 f"records in {path} were written by a newer image-syncer (version {version}); ask that one"
             )

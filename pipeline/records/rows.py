@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from pipeline.model.facts import Claim, ImageRow, Result, UnfinishedUpload
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
     from pipeline.model.reference import Repository
 
 VERSION = 1
@@ -29,13 +32,15 @@ ROW = (
     " AND (expire_time IS NULL OR expire_time > ?)"
 )
 """One row, as diskcache finds it: of a key, at a time."""
-RANGE = (
+_RANGE = (
     "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
     " AND tag IN (?, ?, ?, ?) ORDER BY key LIMIT ?"
 )
 """A page of rows in key order: after a key, before a key, four tags, at most so many."""
+PAGE = 1_000
+"""Rows read at a time."""
 RUN = "run"
-"""Key of the row that says how the last run stands."""
+"""Key of the row that holds the state of the last run."""
 
 _TYPES = {"str": str, "int": int, "bool": bool, "Result": str}
 _Kind = TypeVar("_Kind", Claim, ImageRow)
@@ -67,6 +72,28 @@ def key_of_session(repository: Repository, digest: str) -> str:
 def tag_of(run: str, result: Result) -> str:
     """Tag of an image's row, by which rows are found."""
     return f"{run} {result}"
+
+
+def is_newer(version: str) -> bool:
+    """Whether a store of that version was written by a later image-syncer."""
+    return version.isascii() and version.isdigit() and int(version) > VERSION
+
+
+def stored_images(
+    connection: sqlite3.Connection, tags: Iterable[str], after: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Keys and values of images with one of at most four tags, in key order, from after a key on.
+
+    They are read page by page, so no query stays open while others write.
+
+    Raises:
+        sqlite3.Error: of the query.
+    """
+    wanted = (*tags, "", "", "", "")[:4]
+    page: list[tuple[str, str]] = [(after or IMAGES, "")]
+    while page:
+        page = connection.execute(_RANGE, (page[-1][0], IMAGES_END, *wanted, PAGE)).fetchall()
+        yield from page
 
 
 def text_of_session(fact: UnfinishedUpload) -> str:

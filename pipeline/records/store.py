@@ -7,8 +7,6 @@ rows beyond 1 GiB, so eviction and culling are off, which is checked after openi
 whatever it finds in the folder (CVE-2025-69872), so TextDisk refuses every value but text; `retry=True` spins
 without end on a full disk, so tries are counted here. A range of keys is read from its SQLite file directly:
 diskcache itself iterates from the first key only. So is a single key: diskcache takes three times as long.
-
-Importing this module imports diskcache, so cli.py does it when a run begins: --help needs argparse only.
 """
 
 from __future__ import annotations
@@ -39,15 +37,17 @@ from pipeline.records.recent import Recent
 from pipeline.records.rows import (
     IMAGES,
     IMAGES_END,
-    RANGE,
+    PAGE,
     RUN,
     VERSION,
     built,
     built_session,
+    is_newer,
     key_of,
     key_of_held,
     key_of_session,
     parsed,
+    stored_images,
     tag_of,
     text_of,
     text_of_session,
@@ -62,15 +62,11 @@ if TYPE_CHECKING:
     from pipeline.model.facts import Fact, Result
     from pipeline.model.reference import Repository
 
-_PAGE = 1_000
-"""Rows read at a time."""
 _MOUNT_SOURCES = 3
 _PAUSES = (0.05, 0.1, 0.2, 0.4)
 """Seconds between the tries of one transaction."""
-
 _SESSION_LIVES = 7 * 86_400.0
 """Seconds after which no registry knows an unfinished upload any more: distribution's purge, the longest."""
-
 _MODE_RAW = 1
 """diskcache's mark of a value that stands in its row as it is."""
 _SETTINGS = {
@@ -113,8 +109,8 @@ class TextDisk(diskcache.Disk):
 class Records:
     """The supervisor's store; one per run and folder.
 
-    Neither `write` nor the questions that Flow asks ever raise: what cannot be read is unknown, and what
-    cannot be written is held in memory, so that a run can drain after a `flush` that failed.
+    Neither `write` nor the scheduler's questions ever raise: what cannot be read is unknown, and what cannot
+    be written is held in memory, so that a run can drain after a `flush` that failed.
     """
 
     def __init__(
@@ -266,7 +262,7 @@ class Records:
         for key, row in self._scan(run, {"failed"}, after):
             if row.retryable:
                 rows.append(row)
-            if len(rows) == _PAGE:
+            if len(rows) == PAGE:
                 return tuple(rows), key
         return tuple(rows), ""
 
@@ -330,16 +326,12 @@ class Records:
                 yield key, row
 
     def _stored(self, tags: set[str], after: str) -> Iterator[tuple[str, str]]:
-        """Keys and values on disk, page by page: no read stays open while others write."""
-        wanted = (*tags, "", "", "", "")[:4]
-        page: list[tuple[str, str]] = [(after or IMAGES, "")]
-        while page:
-            try:
-                page = self._reader.execute(RANGE, (page[-1][0], IMAGES_END, *wanted, _PAGE)).fetchall()
-            except sqlite3.Error as error:
-                words = f"records in {self._place} cannot be read: {error}; were they removed or damaged?"
-                raise MachineError(f"{words} The same command goes on without them") from error
-            yield from page
+        """Keys and values on disk."""
+        try:
+            yield from stored_images(self._reader, tags, after)
+        except sqlite3.Error as error:
+            words = f"records in {self._place} cannot be read: {error}; were they removed or damaged?"
+            raise MachineError(f"{words} The same command goes on without them") from error
 
 
 def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection, bool]:
@@ -382,11 +374,9 @@ def _refuse(version: str, path: Path) -> NoReturn:
         MachineError: it is newer, and may be put to use again by who wrote it.
         DamagedError: it is none.
     """
-    if version.isascii() and version.isdigit() and int(version) > VERSION:
-        hint = "run that version, or name another folder with --records"
-        raise MachineError(
-            f"records in {path} were written by a newer image-syncer (version {version}); {hint}"
-        )
+    if is_newer(version):
+        words = f"records in {path} were written by a newer image-syncer (version {version})"
+        raise MachineError(f"{words}; run that version, or name another folder with --records")
     raise DamagedError(f"its version is {version[:40]!r}")
 
 

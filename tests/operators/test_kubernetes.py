@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline import __version__
-from pipeline.cli.main import parse
+from pipeline.cli.arguments import parse
 from pipeline.errors import FileError, MachineError, UsageError
 from tests.operators.queries import EXAMPLE
 

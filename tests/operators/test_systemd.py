@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.cli.main import parse
+from pipeline.cli.arguments import parse
 from tests.operators.queries import EXAMPLE
 
 if TYPE_CHECKING:
