@@ -48,17 +48,24 @@ def _act(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[s
             from pipeline.commands.check.command import check  # noqa: PLC0415 - as below
 
             return check(options, environ, tell=tell, show=show)
-        if options.verb in ("plan", "verify"):
-            from pipeline.commands.survey import survey  # noqa: PLC0415 - as below
+        from pipeline.commands.finished_run import Printer  # noqa: PLC0415 - as below
 
-            return survey(options, environ, tell=tell, show=show)
+        say = Printer(tell=tell, show=show)
+        if options.verb == "plan":
+            from pipeline.commands.plan import plan  # noqa: PLC0415 - as below
+
+            return plan(options, environ, say=say)
+        if options.verb == "verify":
+            from pipeline.commands.verify import verify  # noqa: PLC0415 - as below
+
+            return verify(options, environ, say=say)
         from pipeline.engine.local.forking import warm_up  # noqa: PLC0415 - as below
 
         # The fork server has as much to import as we do: it begins first.
         warm_up()
         from pipeline.commands.sync import sync  # noqa: PLC0415 - half a second that --help and wrong flags do not need
 
-        return sync(options, environ, tell=tell, show=show)
+        return sync(options, environ, say=say)
     except SyncError as error:
         tell(f"image-syncer: error: {error}")
         return error.exit_code

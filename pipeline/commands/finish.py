@@ -1,157 +1,85 @@
-"""What follows a run: the files that it leaves, the summary, the report, and the exit code.
-
-Nothing here may hide how the run ended: a file that cannot be written is said, and the rest goes on.
-"""
+"""How any run ends, and a plan or verification too: its exit code, its summary, its report."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline import __version__
-from pipeline.commands.leftovers import command_again, destinations_of, what_is_left, write_files
+from pipeline.commands.leftovers import destinations_of
 from pipeline.errors import MachineError
-from pipeline.log import Event
-from pipeline.model.units import format_count
 from pipeline.observe.latency import latencies
 from pipeline.outputs.writing import write_text
 from pipeline.report.causes import Failure, from_row, from_rule, group
-from pipeline.report.summary import (
-    Pause,
-    Summary,
-    as_object,
-    cause_counts,
-    command,
-    figure_fields,
-    shortened,
-    such_as,
-    summary_lines,
-)
+from pipeline.report.summary import Pause, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from pipeline.commands.finished_run import FinishedRun
     from pipeline.commands.job import Job
-    from pipeline.commands.leftovers import Leftovers
     from pipeline.config.rules import BadRule
-    from pipeline.log import Log
-    from pipeline.observe.history import RunHistory
     from pipeline.report.causes import CauseGroup
     from pipeline.scheduler.scheduler import Scheduler
 
 
-def finish(run: FinishedRun, log: Log) -> Summary:
-    """Write and say what is to be left of a run; returns what was said."""
-    summary = _write(run)
-    *lines, last = summary_lines(summary)
-    for_person = log.is_for_people or run.options.log is not None
-    speaks = not run.options.quiet or summary.exit_code > 0
-    if for_person and speaks:
-        for line in lines:
-            run.say.tell(line)
-    if not (log.is_for_people and speaks):
-        for cause in summary.causes:
-            log.write(_cause_event(cause))
-        if summary.again and run.scheduler.finished:
-            log.write(_again_event(command(summary)))
-        if summary.is_stopped:
-            log.write(_left_event(run, summary))
-    finished = _finished(last, summary)
-    log.write(finished)
-    if speaks and (run.options.log is not None or (log.is_terminal and not log.takes(finished.level))):
-        run.say.tell(last)
-    if run.options.json:
-        run.say.show(json.dumps(as_object(summary), ensure_ascii=True))
-    return summary
-
-
-def _write(run: FinishedRun) -> Summary:
-    """Write all files; where one of results is missing, that is the run's failure (exit code 3)."""
-    left = write_files(run)
-    summary, complete = _summary(run, left), left.complete
-    if run.options.report is not None:
-        if _write_report(run, summary):
-            summary = replace(summary, report=str(run.options.report))
-        else:
-            complete = False
-    if run.exporter is not None:
-        complete = run.exporter.end(succeeded=summary.exit_code == 0 and complete) and complete
-    lacks_lists = summary.exit_code == 1 and not left.complete  # 1 comes with the list of what is not there
-    if lacks_lists or (summary.exit_code == 0 and not complete):
-        return replace(summary, exit_code=MachineError.exit_code)
-    return summary
-
-
-def _exit_code(run: FinishedRun) -> int:
-    figures, left = run.scheduler.figures, not run.scheduler.finished
-    if run.ending.trouble is not None:
-        return run.ending.trouble.exit_code
-    if run.ending.signal and left:
-        return 128 + run.ending.signal
-    return 1 if figures.failures or figures.rules_failed or left else 0
-
-
-def _summary(run: FinishedRun, left: Leftovers) -> Summary:
-    figures, history = run.scheduler.figures, run.history
-    causes = _causes(run) if figures.failures or figures.rules_failed else ()
-    again = figures.failures > left.beaten or figures.rules_failed or not run.scheduler.finished
+def summary_of(run: FinishedRun) -> Summary:
+    """The summary, but for its notes, the command that continues, and the report."""
+    held = run.history.held.items()
     return Summary(
         run=run.name,
         version=__version__,
         exit_code=_exit_code(run),
-        figures=figures,
+        figures=run.scheduler.figures,
         unexpanded=len(run.scheduler.unexpanded),
         is_stopped=not run.scheduler.finished,
-        latency=latencies(history.registries),
+        latency=latencies(run.history.registries),
         seconds=run.seconds,
-        rewritten=history.changed,
-        pauses=tuple(_pauses(history)),
-        causes=causes,
-        notes=tuple(_notes(run, left)),
-        again=command_again(run, left) if again else (),
+        rewritten=run.history.changed,
+        pauses=tuple(Pause(registry=name, times=p.times, seconds=p.seconds) for name, p in held if p.times),
+        causes=_causes(run),
     )
 
 
-def _pauses(history: RunHistory) -> Iterator[Pause]:
-    for name, held in history.held.items():
-        if held.times:
-            yield Pause(registry=name, times=held.times, seconds=held.seconds)
+def write_report(run: FinishedRun, path: Path, pieces: Iterable[str]) -> bool:
+    """Write the report; returns whether it is there. A failure is told and hides nothing else."""
+    try:
+        write_text(path, pieces)
+    except MachineError as error:
+        run.say.tell(f"image-syncer: error: {error}")
+        return False
+    return True
 
 
-def _notes(run: FinishedRun, left: Leftovers) -> Iterator[str]:
-    foreign = run.scheduler.figures.foreign
-    if foreign:
-        yield f"{foreign} layers were left to the urls that their manifests name"
-    if not run.scheduler.finished:
-        yield what_is_left(run)
-    if left.beaten:
-        images = format_count(left.beaten, "image")
-        yield f"{images} lost the destination tag to a rule that stands first; trying again leaves them out"
+def lost_rules(job: Job, scheduler: Scheduler) -> Iterator[Failure]:
+    """The rules that are invalid, then those whose tags could not be listed so far."""
+    rules = {rule.number: rule for rule in job.rules.rules} if scheduler.failed_rules else {}
+    yield from (_from_bad(job.rules.path, bad) for bad in job.rules.bad)
+    for number, fault in scheduler.failed_rules.items():
+        yield from_rule(rules[number], destinations_of(rules[number]), fault)
+
+
+def _exit_code(run: FinishedRun) -> int:
+    figures, stopped = run.scheduler.figures, not run.scheduler.finished
     if run.ending.trouble is not None:
-        yield f"this machine stopped the run: {run.ending.trouble}"
-        yield "what is not in the records is only asked for again"
+        return run.ending.trouble.exit_code
+    if run.ending.signal and stopped:
+        return 128 + run.ending.signal
+    return 1 if figures.failures or figures.rules_failed or stopped else 0
 
 
 def _causes(run: FinishedRun) -> tuple[CauseGroup, ...]:
-    """Why images and rules failed, from the rows on disk; what cannot be read there is left out."""
+    """Why images and rules failed, from the rows on disk; if these cannot be read, that is told."""
+    figures = run.scheduler.figures
+    if not (figures.failures or figures.rules_failed):
+        return ()
     lost = lost_rules(run.job, run.scheduler)
     try:
         return group(chain(lost, map(from_row, run.records.images(run=run.name, results={"failed"}))))
     except MachineError as error:
         run.say.tell(f"image-syncer: error: {error}")
         return ()
-
-
-def lost_rules(job: Job, scheduler: Scheduler) -> Iterator[Failure]:
-    """The rules that are wrong, then those whose tags could not be listed so far."""
-    rules = {rule.number: rule for rule in job.rules.rules} if scheduler.failed_rules else {}
-    yield from (_from_bad(job.rules.path, bad) for bad in job.rules.bad)
-    for number, fault in scheduler.failed_rules.items():
-        yield from_rule(rules[number], destinations_of(rules[number]), fault)
 
 
 def _from_bad(path: str, bad: BadRule) -> Failure:
@@ -163,95 +91,3 @@ def _from_bad(path: str, bad: BadRule) -> Failure:
         code="RULE_INVALID",
         hint=bad.hint,
     )
-
-
-def _cause_event(cause: CauseGroup) -> Event:
-    example = cause.examples[0]
-    return Event(
-        name="run.cause",
-        level="error",
-        message=f"{cause.title}: {', '.join(cause_counts(cause))}, {such_as(cause)}{example.pair}:"
-        f" {shortened(example.words)}; what to do: {cause.advice}",
-        fields={
-            "side": cause.side or None,
-            "registry": cause.registry or None,
-            "status": cause.status or None,
-            "code": cause.code or None,
-            "retryable": cause.retryable,
-            "images": cause.images,
-            "rules": cause.rules,
-            "source": example.source,
-            "destination": example.destinations[0] if example.destinations else "",
-            "reason": example.words,
-            "advice": cause.advice,
-        },
-    )
-
-
-def _again_event(words: str) -> Event:
-    message = f"to try these again, once what is above is done: {words}"
-    return Event(name="run.again", message=message, fields={"command": words})
-
-
-def _left_event(run: FinishedRun, summary: Summary) -> Event:
-    return Event(
-        name="run.left",
-        level="warning",
-        message=f"{what_is_left(run)}; go on with: {command(summary)}",
-        fields={"signal": run.ending.signal, "left": summary.figures.unfinished, "rules": summary.unexpanded},
-    )
-
-
-def _finished(message: str, summary: Summary) -> Event:
-    return Event(
-        name="run.finish",
-        level="error" if summary.exit_code else "info",
-        message=message,
-        fields={
-            **figure_fields(summary.figures),
-            "duration": round(summary.seconds, 3),
-            "exit_code": summary.exit_code,
-        },
-    )
-
-
-def _write_report(run: FinishedRun, summary: Summary) -> bool:
-    """Write the page; whether it is there."""
-    from pipeline.report.page import RuleCounts, count_rules, page  # noqa: PLC0415 - only where it is asked for
-
-    assert run.options.report is not None
-    rules = {
-        rule.number: RuleCounts(rule.line, rule.text, rule.number in run.scheduler.failed_rules)
-        for rule in run.job.rules.rules
-    }
-    rules |= {bad.number: RuleCounts(bad.line, bad.text, failed_whole=True) for bad in run.job.rules.bad}
-    try:
-        every = run.records.images(run=run.name, results={"copied", "unchanged", "skipped", "failed"})
-        count_rules(rules, every)
-        pieces = page(
-            summary,
-            run.history,
-            rules=[rules[number] for number in sorted(rules)],
-            settings=_settings(run),
-            ended=dt.datetime.now().astimezone().isoformat(" ", "seconds"),
-        )
-        write_text(run.options.report, pieces)
-    except MachineError as error:
-        run.say.tell(f"image-syncer: error: {error}")
-        return False
-    return True
-
-
-def _settings(run: FinishedRun) -> Sequence[tuple[str, str]]:
-    """What the run was told, for the report; credentials are in files and never here."""
-    options = run.options
-    return [
-        ("command", " ".join(("image-syncer", *options.arguments))),
-        ("rules", run.job.rules.path or " ".join(options.words)),
-        ("records", str(options.records)),
-        ("platforms", str(run.job.platforms) if run.job.platforms.active else "all"),
-        ("--force", "yes" if options.force else "no"),
-        ("--proc", str(options.proc or "as many as the registries' limits let")),
-        ("--retries", str(options.retries)),
-        ("--patience", f"{options.patience:g}s"),
-    ]

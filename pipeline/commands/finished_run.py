@@ -1,4 +1,4 @@
-"""A run that is over: all that is known of it, for the files, the summary and the report that follow."""
+"""A run, plan or verification that is over: all that is known of it, for the files and the summary."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from pipeline.commands.job import Job
     from pipeline.engine.supervisor import Ending
+    from pipeline.log import Log
     from pipeline.observe.history import RunHistory
     from pipeline.observe.metrics.export import Exporter
     from pipeline.records.store import Records
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Printer:
-    """Where words go."""
+    """Where lines are printed."""
 
     tell: Callable[[str], None]
     """Prints a line for a person."""
@@ -36,8 +37,13 @@ class FinishedRun:
     options: Options
     scheduler: Scheduler
     records: Records
+    previous: str
+    """The state of the run before, as text; empty: unknown, or nobody needs it."""
     history: RunHistory
     ending: Ending
+    began: str
+    """Date and time as in ISO 8601."""
     seconds: float
+    log: Log
     say: Printer
     exporter: Exporter | None
