@@ -221,3 +221,31 @@ def long():
 
     assert names == {"pipeline.engine.queues", "pipeline.model.tree.Plan", "pipeline.cli.main"}
     assert lines_of(function) == 4
+
+
+def asserts(function: ast.AST) -> bool:
+    """Whether an assertion stands in a function itself: `assert`, or one of pytest's calls."""
+    pytests = {"pytest.raises", "pytest.warns", "pytest.fail"}
+    return any(
+        isinstance(node, ast.Assert) or (isinstance(node, ast.Call) and ast.unparse(node.func) in pytests)
+        for node in ast.walk(function)
+    )
+
+
+def test_tests_assert() -> None:
+    """Every test asserts something, itself or in a function of the tests that it calls by its name."""
+    functions = [
+        (path, node)
+        for path in files("tests")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    helpers = {node.name for _, node in functions if asserts(node) and not node.name.startswith("test_")}
+    called = [
+        (f"{path}:{node.lineno} {node.name}", {ast.unparse(each.func) for body in node.body for each in
+         ast.walk(body) if isinstance(each, ast.Call)})
+        for path, node in functions
+        if node.name.startswith("test_") and not asserts(node)
+    ]  # fmt: skip
+
+    assert [name for name, calls in called if not calls & helpers] == []

@@ -169,7 +169,9 @@ def test_anything(told: Told, sent: bytes, begin: bytes) -> None:
         answer = told.ask(begin + sent, ends=True)
         body_of(answer)
         answer.close()
-        told.is_kept(answer)
+
+    following = told.ask(OK + b"Content-Length: 4\r\n\r\nnext")
+    assert (following.status_code, finish(following)) == (200, b"next")
 
 
 @pytest.mark.parametrize("statuses", [(100,), (102,), (103, 103), (199, 100, 103)])

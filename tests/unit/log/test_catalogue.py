@@ -73,8 +73,10 @@ def test_names_in_json() -> None:
 
 
 def test_schema() -> None:
-    """The schema is one."""
+    """The schema is one, and what is no line of the log is not taken for one."""
     jsonschema.Draft202012Validator.check_schema(schema())
+
+    assert not jsonschema.Draft202012Validator(schema()).is_valid({})
 
 
 @pytest.mark.parametrize("name", generated())

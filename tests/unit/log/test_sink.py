@@ -178,6 +178,8 @@ class TestFile:
         reader, writer = os.pipe()
         with os.fdopen(writer, "w") as stream:
             os.close(reader)
+            with pytest.raises(BrokenPipeError):
+                os.write(writer, b"x")
             monkeypatch.setattr(sys, "stderr", stream)
             open_log(None, level="info", run="7f3a").write(event())
 

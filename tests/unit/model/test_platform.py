@@ -210,4 +210,6 @@ class TestFilter:
     def test_raises_nothing_else(self, os: str, arch: str) -> None:
         """Any text is a filter or a UsageError."""
         with contextlib.suppress(UsageError):
-            parse_filter([os], [arch])
+            wanted = parse_filter([os], [arch])
+            assert wanted.os
+            assert wanted.arch

@@ -118,7 +118,8 @@ class TestParseRepository:
     def test_raises_nothing_else(self, text: str) -> None:
         """Any text is a repository or a RuleError."""
         with contextlib.suppress(RuleError):
-            parse_repository(text)
+            repository = parse_repository(text)
+            assert parse_repository(str(repository)) == repository
 
     @given(references())
     def test_canonical_text_stays(self, reference: Reference) -> None:

@@ -218,6 +218,8 @@ def test_gone(terminal: Terminal) -> None:
     terminal.display.tick(view())
     terminal.display.above(b"x\n")
     terminal.display.close()
+
+    assert terminal.read() == terminal.screen.text  # nothing arrived, and nothing was raised
     terminal.writer = os.open(os.devnull, os.O_WRONLY)
 
 

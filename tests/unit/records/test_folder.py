@@ -91,6 +91,7 @@ class TestOpening:
         alter(tmp_path, done)
         with opened(tmp_path) as store:
             store.write(image())
+            assert list(store.images(run="one", results=["copied"])) == [image()]
 
     def test_double_quotes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """An SQLite that takes double-quoted text for a column is named, before anything is made."""
