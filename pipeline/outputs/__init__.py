@@ -1,1 +1,1 @@
-"""Files written beside their name and renamed, and the lists of images that they hold."""
+"""Output files, written atomically, and the lists of images in them."""

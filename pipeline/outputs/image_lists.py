@@ -1,7 +1,7 @@
-"""The files of successes and failures: rules files, sources in order, each with the list of its destinations.
+"""The files of successes and failures: rules files with sources in order, each with its destinations.
 
-They are written row by row, so their length does not matter. Text is quoted by hand since neither json nor
-yaml writes row by row, and so that JSON and YAML readers both get back what was written.
+They are written row by row, so their length does not matter. Text is quoted here because neither json nor
+yaml writes row by row, and so that JSON and YAML readers read the same text.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ ListEntry = tuple[str, tuple[str, ...]]
 
 _FORMATS: dict[str, ListFormat] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
-"""What json leaves as it is and YAML does not take raw, or takes for a line break."""
+"""Characters that json does not escape but YAML rejects or reads as line breaks."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN = re.compile(r"[a-z0-9][a-zA-Z0-9.-]*(:[0-9]+)?/[a-zA-Z0-9._/:@+-]*[a-zA-Z0-9_]")
-"""Text that YAML takes for nothing but text, quotes or none: it has a slash, and no colon at its end."""
+"""Text that YAML reads as text without quotes: with a slash, without a colon at the end."""
 _SIMPLE_KEY = 1_000
 """Characters; YAML reads a key of over 1,024 only behind a question mark (YAML 1.2, 7.4.2)."""
 
 
 def format_of(path: Path) -> ListFormat:
-    """The format that a file's name asks for; YAML where it is a device or a pipe, whose names say nothing.
+    """The format by the file's name; YAML for a device or a pipe.
 
     Raises:
-        FileError: it ends in neither .json, .yaml nor .yml.
+        FileError: the name ends in neither .json, .yaml nor .yml.
     """
     known = _FORMATS.get(path.suffix.lower())
     if known is None and is_stream(path):
         return "yaml"
     if known is None:
-        raise FileError(str(path), f"a file's name ends in {', '.join(_FORMATS)}")
+        raise FileError(str(path), "the name must end in .json, .yaml or .yml")
     return known
 
 
 def write_success(path: Path, rows: Iterable[ImageRow], *, fmt: ListFormat) -> None:
-    """Write what is at its destination, as a rules file.
+    """Write a rules file of the images that are at their destination.
 
     Args:
-        path: the file; an old one is replaced when the new one is complete.
+        path: the file; replaced when the new one is complete.
         rows: in order of source, then destination.
         fmt: yaml or json.
 
@@ -71,15 +71,15 @@ def write_failed(
     fmt: ListFormat,
     remark: Callable[[], str] = lambda: "",
 ) -> None:
-    """Write what is not at its destination, as a rules file for the next run.
+    """Write a rules file of what is not at its destination, for the next run.
 
     Args:
-        path: the file; an old one is replaced when the new one is complete.
+        path: the file; replaced when the new one is complete.
         rows: failed images in order of source, then destination.
-        more: further sources with their destinations: rules that failed as a whole or have not been expanded
-            to their end, as written, and images that were begun.
+        more: further sources with their destinations: rules that failed or were not fully expanded, as
+            written, and unfinished images.
         fmt: yaml or json.
-        remark: a line for people at the end of a YAML file, asked for when all rows are read; empty: none.
+        remark: a comment at the end of a YAML file, called when all rows are read; empty: none.
 
     Raises:
         MachineError: it cannot be written.
@@ -94,13 +94,13 @@ def write_failed(
 
 
 def _grouped(rows: Iterable[ImageRow]) -> Iterator[ListEntry]:
-    """One entry per source, each destination once (two filters make two rows)."""
+    """One entry for each source, each destination once (two filters make two rows)."""
     for source, group in groupby(rows, key=attrgetter("source")):
         yield source, tuple(dict.fromkeys(row.destination for row in group))
 
 
 def _with_rules(entries: Iterable[ListEntry], more: Iterable[ListEntry]) -> Iterator[ListEntry]:
-    """The entries, then the others, each source once: the second of two equal keys would hide the first."""
+    """Merge both, each source once: the second of two equal keys would hide the first."""
     waiting: dict[str, dict[str, None]] = {}
     for source, destinations in more:
         waiting.setdefault(source, {}).update(dict.fromkeys(destinations))
@@ -138,12 +138,12 @@ def _yaml(entries: Iterable[ListEntry]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """The text in double quotes as JSON and YAML both read it."""
+    """The text in double quotes, for both JSON and YAML."""
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def _scalar(text: str) -> str:
-    """The text for YAML: bare where it cannot be misread; half a surrogate pair has no form there."""
+    """The text for YAML, quoted if necessary; YAML cannot express lone surrogates."""
     return text if _PLAIN.fullmatch(text) else _quoted(_SURROGATE.sub("\ufffd", text))
 
 

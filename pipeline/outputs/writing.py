@@ -1,8 +1,9 @@
-"""Output files: written beside their name and renamed when complete; what is no file is written through.
+"""Output files: written under a temporary name and renamed when complete; devices and pipes are written
+directly.
 
-So a reader never sees half a file, and a run that is killed leaves the old one. A rename puts a file in the
-place of whatever has the name: of /dev/null too, for everybody on this machine, and of a link instead of the
-file that it leads to. Hence links are followed first, and what is no file is opened and written to.
+So a reader never sees half a file, and a killed run leaves the old one. A rename replaces anything with that
+name: also /dev/null, and a link instead of its target. So links are resolved first, and a path that is not a
+regular file is opened and written.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ _PAGES = (".html", ".htm")
 
 
 def is_stream(path: Path) -> bool:
-    """Whether the path leads to a device, a pipe, or where standard output or error go: none is replaced."""
+    """Whether the path is a device, a pipe, or our standard output or error: these are not replaced."""
     try:
         found = path.stat()
     except OSError:
         return False
     if stat.S_ISDIR(found.st_mode):
         return False
-    return not stat.S_ISREG(found.st_mode) or _standard(found) is not None
+    return not stat.S_ISREG(found.st_mode) or _own_output(found) is not None
 
 
 def check_writable(path: Path) -> None:
-    """Make sure, before anything begins, that the file can be written when all is over.
+    """Check at the start that the file can be written at the end.
 
-    A pipe is not opened: to close it again would be the end for who reads it.
+    A pipe is not opened: closing it again would end its reader.
 
     Raises:
         FileError: its folder is missing or not writable, or the path is a folder.
@@ -47,44 +48,44 @@ def check_writable(path: Path) -> None:
             raise FileError(str(path), "it is a folder; name a file")
         if is_stream(path):
             if not os.access(path, os.W_OK):
-                raise FileError(str(path), "it cannot be written: see its owner and mode")
+                raise FileError(str(path), "it cannot be written: check its owner and mode")
             return
-        beside = _beside(_target(path))
-        beside.touch()
-        beside.unlink()
+        temporary = _temporary(_target(path))
+        temporary.touch()
+        temporary.unlink()
     except OSError as error:
         raise FileError(str(path), f"it cannot be written: {error.strerror}") from error
 
 
 def check_page(path: Path) -> None:
-    """Make sure that a report goes where one looks for a page.
+    """Check that a report has the name of an HTML page.
 
     Raises:
-        FileError: its name ends otherwise.
+        FileError: it has not.
     """
     if path.suffix.lower() not in _PAGES and not is_stream(path):
-        raise FileError(str(path), f"a report is a page: its name ends in {_PAGES[0]}")
+        raise FileError(str(path), f"a report is an HTML page: its name must end in {_PAGES[0]}")
 
 
 def refuse_shared(read: Iterable[tuple[str, Path]], written: Iterable[tuple[str, Path]]) -> None:
-    """Make sure that what is written is neither read, nor written twice: the last one would be what is left.
+    """Check that no output file is also read, or written twice.
 
     Args:
-        read: files with the flags that name them.
-        written: likewise; streams take what comes from several.
+        read: files with their flags.
+        written: likewise; a stream may be written by several flags.
 
     Raises:
         UsageError: two are the same file.
     """
-    places = {_place(path): flag for flag, path in read}
+    places = {_identity(path): flag for flag, path in read}
     for flag, path in written:
-        other = places.setdefault(_place(path), flag)
+        other = places.setdefault(_identity(path), flag)
         if other != flag and not is_stream(path):
-            raise UsageError(f"{other} and {flag} are the same file, {path}: give each its own")
+            raise UsageError(f"{other} and {flag} are the same file, {path}: name different files")
 
 
-def _place(path: Path) -> tuple[int, int] | Path:
-    """What tells the file from others, whatever leads to it."""
+def _identity(path: Path) -> tuple[int, int] | Path:
+    """The identity of the file, for all paths to it."""
     try:
         found = path.stat()
     except OSError:
@@ -93,7 +94,7 @@ def _place(path: Path) -> tuple[int, int] | Path:
 
 
 def write_text(path: Path, pieces: Iterable[str]) -> None:
-    """Write a file; an old one is replaced when the new one is complete and on disk.
+    """Write a file; the old one is replaced when the new one is complete and on disk.
 
     Raises:
         MachineError: it cannot be written.
@@ -106,39 +107,39 @@ def write_text(path: Path, pieces: Iterable[str]) -> None:
             _replace(_target(path), pieces)
     except OSError as error:
         unread = error.errno == errno.ENXIO
-        words = "nobody reads from it" if unread else error.strerror or str(error)
+        words = "no process reads from it" if unread else error.strerror or str(error)
         raise MachineError(f"{path} cannot be written: {words}") from error
 
 
 def _replace(target: Path, pieces: Iterable[str]) -> None:
-    beside = _beside(target)
+    temporary = _temporary(target)
     try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(target)
+        temporary.replace(target)
     finally:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
 
 
 def _target(path: Path) -> Path:
-    """What the path leads to, links followed; it need not be there."""
+    """The path with links resolved; the file need not exist."""
     return Path(os.path.realpath(path))
 
 
-def _beside(target: Path) -> Path:
-    """The name under which the file is written: hidden, and this process's own."""
+def _temporary(target: Path) -> Path:
+    """The temporary name: hidden, and unique to this process."""
     return target.with_name(f".{target.name}.{os.getpid()}")
 
 
 def _open_stream(path: Path) -> int:
-    """A descriptor to write to; of our own output a copy, so that lines before and after it keep their place.
+    """A descriptor for writing; a duplicate for our own output, so lines keep their order.
 
-    Without O_NONBLOCK, opening a named pipe that nobody reads would never end (fifo(7)).
+    Without O_NONBLOCK, opening a named pipe without a reader would block forever (fifo(7)).
     """
-    standard = _standard(path.stat())
+    standard = _own_output(path.stat())
     if standard is not None:
         return os.dup(standard)
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -146,8 +147,8 @@ def _open_stream(path: Path) -> int:
     return descriptor
 
 
-def _standard(found: os.stat_result) -> int | None:
-    """The descriptor of standard output or error that writes to what was found; None: neither does."""
+def _own_output(found: os.stat_result) -> int | None:
+    """The descriptor of our standard output or error if it is that file; None: neither."""
     for descriptor in _STANDARD:
         with suppress(OSError):
             here = os.fstat(descriptor)

@@ -1,1 +1,1 @@
-"""The records on disk: the store, its rows, its folder and lock, its reader, its scratch copy."""
+"""The records on disk: store, rows, folder and lock, read-only reader, scratch copy."""

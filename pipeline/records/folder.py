@@ -1,9 +1,9 @@
-"""The folder of the records: made, locked for one run, looked over, and set aside where it is no good.
+"""The folder of the records: create, lock, check, and rename it if it is damaged.
 
-Plain files and SQLite, without diskcache: what is found here is judged before diskcache opens it, since
-diskcache executes settings that it finds in the database and changes what it opens. The database has a
-folder of its own inside the one that the user named, because the user's may be a mount point, which
-cannot be renamed, or a folder full of other things, whose mode is not ours to change.
+This module does not use diskcache: the database is checked before diskcache opens it, because diskcache
+executes settings from the database and changes it on opening. The database has its own folder inside the
+user's, because the user's may be a mount point, which cannot be renamed, or hold other files, so its mode
+must not change.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STORE = "store"
-"""Name of the folder inside that diskcache owns."""
+"""Name of diskcache's folder inside."""
 DATABASE = "cache.db"
-"""diskcache's name for it."""
+"""diskcache's name for its database."""
 _BESIDE = ("-wal", "-shm", "-journal")
 """Files that SQLite keeps beside it."""
 VERSION_ROW = "version"
-"""Key of the row that says of which version the keys and values are; the same in all versions."""
+"""Key of the row with the version of keys and values; the same in all versions."""
 _FOREIGN = "SELECT 1 FROM Cache WHERE raw != 1 OR mode != 1 OR typeof(value) != 'text' LIMIT 1"
 _OF_THE_MACHINE = frozenset(
     {
@@ -45,32 +45,32 @@ _OF_THE_MACHINE = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""SQLite's primary result codes that speak of the machine; all others speak of the store."""
+"""SQLite's primary result codes for problems of this machine; all others mean that the store is damaged."""
 
 
 class DamagedError(Exception):
-    """The store is no good; never leaves the opening of the records, which sets it aside."""
+    """The store is damaged or foreign; caught by whoever opens the records, who renames it."""
 
 
 def unusable(path: Path, cause: str) -> MachineError:
-    """The error of a folder that records cannot be kept in."""
+    """The error for a folder that cannot hold records."""
     return MachineError(f"records cannot be kept in {path}: {cause}; name a writable folder with --records")
 
 
 def judged(path: Path, error: sqlite3.Error) -> MachineError | DamagedError:
-    """What an error of SQLite says: that this machine stands in the way, or that the store is no good."""
+    """Classify an error of SQLite: a problem of this machine, or a damaged store."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     return unusable(path, str(error)) if code in _OF_THE_MACHINE else DamagedError(str(error))
 
 
 def require_double_quotes() -> None:
-    """Refuse an SQLite in which diskcache cannot work.
+    """Check that SQLite supports strings in double quotes.
 
-    diskcache writes text in double quotes, which builds with SQLITE_DQS=0 take for a column
+    diskcache writes text in double quotes, which builds with SQLITE_DQS=0 read as a column name
     (grantjenks/python-diskcache PR 311, open since 2024).
 
     Raises:
-        MachineError: it is such a build.
+        MachineError: SQLite was built without.
     """
     script = """CREATE TABLE t (k);
         CREATE TRIGGER g AFTER INSERT ON t BEGIN UPDATE t SET k = 1 WHERE k = "size"; END;
@@ -84,21 +84,21 @@ def require_double_quotes() -> None:
 
 
 def make_folder(path: Path) -> tuple[Event, ...]:
-    """Make the folder that the user named; a file of that name, left by the original tool, is set aside.
+    """Create the folder that the user named; a file with that name, from the original tool, is renamed.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
-    events = (set_aside(path, "it is no folder"),) if path.is_file() else ()
+    events = (set_aside(path, "it is not a folder"),) if path.is_file() else ()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return events
 
 
 def make_store(path: Path) -> Path:
-    """Make the store's own folder, for its owner only (CVE-2025-69872: who can write there writes facts).
+    """Create the store's folder, accessible by its owner only (CVE-2025-69872: others could write facts).
 
-    So is the database, which may hold the addresses of unfinished uploads; SQLite gives the files beside it
-    the same mode.
+    The database too, because it may hold the URLs of unfinished uploads; SQLite gives the files beside it the
+    same mode.
 
     Raises:
         DamagedError: a file in it is a symbolic link, or has a second name.
@@ -107,7 +107,7 @@ def make_store(path: Path) -> Path:
     store = path / STORE
     store.mkdir(mode=0o700, exist_ok=True)
     if store.stat().st_mode & 0o077:
-        # Some mounted file systems have one mode for all and refuse to change it.
+        # Some mounted file systems have one mode for all files and refuse to change it.
         with suppress(PermissionError):
             store.chmod(0o700)
     file = store / DATABASE
@@ -123,10 +123,10 @@ def make_store(path: Path) -> Path:
 
 
 def lock(path: Path) -> int:
-    """Take the folder for this run, until the descriptor closes; the kernel closes it for a killed run.
+    """Lock the folder until the descriptor is closed; the kernel does that for a killed run.
 
     Raises:
-        MachineError: another run holds it.
+        MachineError: another run uses it.
         OSError: it cannot be locked.
     """
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
@@ -142,7 +142,7 @@ def lock(path: Path) -> int:
         os.close(descriptor)
         by = f" by {holder}" if holder.isprintable() and holder else ""
         hint = "wait for that run, or name another folder with --records"
-        raise MachineError(f"records in {path} are held{by}; {hint}") from error
+        raise MachineError(f"records in {path} are in use{by}; {hint}") from error
     except OSError:
         os.close(descriptor)
         raise
@@ -169,38 +169,38 @@ def set_aside(path: Path, reason: str) -> Event:
     while os.path.lexists(aside := path.with_name(f"{path.name}.aside-{number}")):
         number += 1
     path.rename(aside)
-    message = f"records: {path} is set aside as {aside}: {reason}; what it held is asked for again"
+    message = f"records: {path} was renamed to {aside}: {reason}; its facts are requested again"
     fields = {"file.path": str(path), "aside": str(aside), "reason": reason}
     return Event(name="records.trouble", message=message, level="warning", fields=fields)
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """A connection to the store's database that cannot write.
+    """A read-only connection to the store's database.
 
     Raises:
-        sqlite3.Error: there is none, or it cannot be opened.
+        sqlite3.Error: it does not exist or cannot be opened.
     """
     file = (path / STORE / DATABASE).absolute()
     connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, isolation_level=None)
     connection.execute("PRAGMA cache_size = -512")
-    # Bytes that are no text would raise an error for the whole page of rows that they stand in.
+    # Otherwise one row with invalid UTF-8 would raise an error for the whole page of rows.
     connection.text_factory = lambda content: content.decode(errors="replace")
     return connection
 
 
 def found_version(path: Path) -> str:
-    """Look the database over: the value of its version row, empty where nothing was ever written.
+    """Check the database and read its version row; empty if nothing was ever written.
 
     Raises:
-        DamagedError: it is no database, its pages do not fit together, it holds something other than
-            text (a pickle, say), or it is not ours.
+        DamagedError: it is not a database, is corrupt, holds something other than text (such as a pickle), or
+            is not ours.
         MachineError: it cannot be read.
     """
     file = path / STORE / DATABASE
     if not file.exists():
         return ""
     if not file.is_file():
-        raise DamagedError(f"{DATABASE} is no file")
+        raise DamagedError(f"{DATABASE} is not a file")
     try:
         with closing(read_only(path)) as connection:
             ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
@@ -210,10 +210,10 @@ def found_version(path: Path) -> str:
             if set(tables) <= {("Settings",)}:
                 return ""
             if connection.execute(_FOREIGN).fetchone():
-                raise DamagedError("it holds something other than text, which is never read")
+                raise DamagedError("it holds something other than text")
             version = connection.execute("SELECT value FROM Cache WHERE key = ?", (VERSION_ROW,)).fetchone()
             if version is None and connection.execute("SELECT 1 FROM Cache LIMIT 1").fetchone():
-                raise DamagedError("it does not say of which version it is")
+                raise DamagedError("it does not state its version")
     except sqlite3.Error as error:
         raise judged(path, error) from error
     return version[0] if version else ""

@@ -1,4 +1,4 @@
-"""Single rows of the store, from memory where they were read or written last: asking SQLite takes 12 us."""
+"""A cache of single rows of the store: a query to SQLite takes 12 us."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import time
 from pipeline.records.rows import ROW
 
 _MOST = 1024
-"""Rows that are remembered, of some hundred bytes each."""
+"""Cached rows, of about a hundred bytes each."""
 
 
 class Recent:
-    """Rows of a store that nobody else writes.
+    """Rows of a store that only this process writes.
 
     Args:
-        reader: of the store.
-        whole: whether the store is empty: until there are too many, what is remembered is all of its rows.
+        reader: connection to the store.
+        whole: whether the store is empty: until the cache is full, it holds all rows.
     """
 
     def __init__(self, reader: sqlite3.Connection, *, whole: bool) -> None:
@@ -26,7 +26,7 @@ class Recent:
         self._whole = whole
 
     def text(self, key: str) -> str | None:
-        """The row's value; None where there is none, or none that can be read."""
+        """The row's value; None if it is missing or unreadable."""
         if not self._whole and key not in self._rows:
             try:
                 found = self._reader.execute(ROW, (key, time.time())).fetchone()
@@ -36,7 +36,7 @@ class Recent:
         return self._rows.get(key)
 
     def keep(self, key: str, text: str | None) -> None:
-        """Take down a row as it stands in the store now; None: it is not there."""
+        """Cache a row as it is in the store now; None: it is missing."""
         self._rows.pop(key, None)
         if text is None and self._whole:
             return

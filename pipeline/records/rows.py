@@ -1,7 +1,7 @@
-"""Facts as key and JSON text of a row, and back: what does not have the right shape is no fact.
+"""Conversion between facts and rows (key and JSON text); rows of another shape are ignored.
 
-A value that is its field's default is left out, since most images do not fail and theirs are the most rows;
-so rows written before a field with a default came are read too.
+Values that equal the field's default are omitted: most rows are images that did not fail. Rows from before a
+field with a default existed can be read for the same reason.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
 VERSION = 1
-"""Of the keys and values below; a store of a newer one is left alone."""
+"""Version of the keys and values below; a store with a newer version is not touched."""
 SEPARATOR = "\x1f"
-"""Sorts below all characters of references, so keys sort by their parts: `a` before `a:b`."""
+"""Sorts before all characters of references, so keys sort by their parts: `a` before `a:b`."""
 
 IMAGES = f"image{SEPARATOR}"
 """Keys of images are greater than this,"""
@@ -31,12 +31,12 @@ ROW = (
     "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1"
     " AND (expire_time IS NULL OR expire_time > ?)"
 )
-"""One row, as diskcache finds it: of a key, at a time."""
+"""One row, with diskcache's conditions; parameters: key, time."""
 _RANGE = (
     "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
     " AND tag IN (?, ?, ?, ?) ORDER BY key LIMIT ?"
 )
-"""A page of rows in key order: after a key, before a key, four tags, at most so many."""
+"""A page of rows in key order; parameters: key before the first, end of the keys, four tags, limit."""
 PAGE = 1_000
 """Rows read at a time."""
 RUN = "run"
@@ -55,12 +55,12 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
 
 
 def key_of(*parts: str) -> str:
-    """Parts of one key; none of them holds the separator, by the grammar of references."""
+    """Join the parts of a key; by the grammar of references none contains the separator."""
     return SEPARATOR.join(parts)
 
 
 def key_of_held(repository: Repository, digest: str) -> str:
-    """Key of the row that says which run confirmed a blob or manifest last."""
+    """Key of the row with the run that confirmed a blob or manifest last."""
     return key_of("held", repository.registry, repository.path, digest)
 
 
@@ -70,7 +70,7 @@ def key_of_session(repository: Repository, digest: str) -> str:
 
 
 def tag_of(run: str, result: Result) -> str:
-    """Tag of an image's row, by which rows are found."""
+    """Tag of an image's row, used in queries."""
     return f"{run} {result}"
 
 
@@ -97,12 +97,12 @@ def stored_images(
 
 
 def text_of_session(fact: UnfinishedUpload) -> str:
-    """The fact as JSON; empty: there is nothing to be kept."""
+    """The fact as JSON; empty: the upload ended."""
     return json.dumps([fact.url, fact.offset]) if fact.url else ""
 
 
 def built_session(repository: Repository, digest: str, value: Any) -> UnfinishedUpload | None:
-    """The unfinished upload; None where the value has another shape."""
+    """The unfinished upload; None if the value has another shape."""
     match value:
         case [str(url), int(offset)] if url and offset > 0:
             return UnfinishedUpload(repository=repository, digest=digest, url=url, offset=offset)
@@ -118,7 +118,7 @@ def text_of(fact: Claim | ImageRow) -> str:
 
 
 def parsed(text: str) -> Any:
-    """The text taken apart; None where it is no JSON."""
+    """The parsed JSON; None if it is invalid."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -126,7 +126,7 @@ def parsed(text: str) -> Any:
 
 
 def built(kind: type[_Kind], value: Any) -> _Kind | None:
-    """The fact of that kind; None where the value has another shape."""
+    """The fact of that kind; None if the value has another shape."""
     if not isinstance(value, dict):
         return None
     value = _DEFAULTS[kind] | value

@@ -1,7 +1,7 @@
-"""Records as a plan and a verification use them: a copy of their own, in a folder that is removed at the end.
+"""Temporary records for a plan or verification: a copy in a folder that is removed at the end.
 
-The records themselves are read without lock and without write, as from another terminal (records_view.py): a
-run may be using them. What a run would set aside is left where it is, and told.
+The originals are read without locking or writing, because a run may be using them. Damaged ones are reported,
+not renamed.
 """
 
 from __future__ import annotations
@@ -29,27 +29,29 @@ if TYPE_CHECKING:
     from pipeline.model.facts import Fact
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_ROOM = "set TMPDIR to a folder with more room"
+_ROOM = "set TMPDIR to a folder with more space"
 _NOTHING = (None, None)
 _TRIES = 3
-"""Copies before a store counts as one that changes all the time."""
+"""Copies of the files before SQLite is asked to copy."""
 _WAIT = 5.0
-"""Seconds to wait for a run that is just opening or closing its store."""
+"""Seconds to wait for a run that is opening or closing its store."""
 
 
 class ScratchRecords(Records):
-    """Records that are gone when all is over; rows of images say when they were written."""
+    """Temporary records; rows of images have the time they were written."""
 
     def flush(self) -> None:
-        """As that of Records; the advice is about the passing folder."""
+        """As in Records, with advice for a temporary folder."""
         try:
             super().flush()
         except MachineError as error:
             cause = str(error).partition(";")[0].partition(": ")[2]
-            raise MachineError(f"what was found cannot be kept: {cause}; {_ROOM}") from error
+            raise MachineError(
+                f"the temporary copy of the records cannot be written: {cause}; {_ROOM}"
+            ) from error
 
     def write(self, fact: Fact) -> None:
-        """As that of Records."""
+        """As in Records."""
         if isinstance(fact, ImageRow):
             fact = replace(fact, when=dt.datetime.now().astimezone().isoformat(timespec="seconds"))
         super().write(fact)
@@ -57,62 +59,62 @@ class ScratchRecords(Records):
 
 @contextmanager
 def scratch_records(path: Path | None, *, run: str) -> Iterator[tuple[Records, tuple[Event, ...], str]]:
-    """Records to write to for a while.
+    """Open a temporary copy of the records.
 
     Args:
-        path: the folder of the records to begin with; None: with none.
-        run: the name of what writes to them.
+        path: the folder of the records to copy; None: start without.
+        run: the name of the plan or verification.
 
     Yields:
-        The records; an event for each thing that is no good in those at `path`; and what their last run noted
-        of itself, empty where nothing is known.
+        The records, an event for each problem in those at `path`, and the state of their last run (empty:
+        none).
 
     Raises:
-        MachineError: those at `path` cannot be read here, or are a newer version's; there is no room.
+        MachineError: those at `path` are unreadable or from a newer version, or there is no space.
     """
     with _folder() as place:
         events = _copied(path, place) if path is not None else ()
-        noted = ""
+        state = ""
         with suppress(MachineError):
-            noted = read_records(place, lambda view: view.run_state)
+            state = read_records(place, lambda view: view.run_state)
         records, found = _open(path, place, run)
         with closing(records):
-            yield records, (*events, *found), noted
+            yield records, (*events, *found), state
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A folder of this process and user; what it holds goes when the context ends.
+    """A temporary folder, removed when the context ends.
 
     Raises:
-        MachineError: there is no place for one.
+        MachineError: it cannot be created.
     """
     with ExitStack() as stack:
-        # A signal between the folder's making and the promise to remove it would leave it behind.
+        # A signal between creating the folder and entering its context would leave it behind.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             made = tempfile.TemporaryDirectory(prefix="image-syncer-", ignore_cleanup_errors=True)
             name = stack.enter_context(made)
         except OSError as error:
-            raise MachineError(f"there is no folder for what passes: {error.strerror}; {_ROOM}") from error
+            raise MachineError(f"no temporary folder can be created: {error.strerror}; {_ROOM}") from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield Path(name)
 
 
 def _open(path: Path | None, place: Path, run: str) -> tuple[Records, tuple[Event, ...]]:
-    """Open the copy, and tell of what is no good in it."""
+    """Open the copy; its problems are reported for the original."""
     try:
         records, found = ScratchRecords.open(place, run=run)
     except MachineError as error:
         raise MachineError(str(error).replace(str(place), str(path or place))) from error
-    return records, tuple(_told(path or place, str(event.fields["reason"])) for event in found)
+    return records, tuple(_unusable_event(path or place, str(event.fields["reason"])) for event in found)
 
 
 def _copied(path: Path, place: Path) -> tuple[Event, ...]:
-    """Copy the store as it is, files and all: an SQLite that reads a killed run's makes its index anew there.
+    """Copy the store's files: SQLite would recreate the index of a killed run's store beside the original.
 
-    Only where it changes all the time does SQLite copy it, which then shares the index with the run.
+    If the store keeps changing, SQLite makes the copy; then it shares the index with the run.
     """
     source = path / STORE / DATABASE
     try:
@@ -122,7 +124,7 @@ def _copied(path: Path, place: Path) -> tuple[Event, ...]:
             if before == _NOTHING:
                 return ()
             if not source.is_file():
-                return (_told(path, f"{DATABASE} is no file"),)
+                return (_unusable_event(path, f"{DATABASE} is not a file"),)
             _copy_files(source, target)
             if _stamp(source) == before:
                 return ()
@@ -131,10 +133,10 @@ def _copied(path: Path, place: Path) -> tuple[Event, ...]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(
-            f"records in {path} cannot be read: {reason}; plan as the user who runs"
+            f"records in {path} cannot be read: {reason}; use the account that runs image-syncer"
         ) from error
     except sqlite3.Error as error:
-        raise MachineError(f"records in {path} cannot be copied to be read: {error}; {_ROOM}") from error
+        raise MachineError(f"records in {path} cannot be copied: {error}; {_ROOM}") from error
     return ()
 
 
@@ -159,7 +161,7 @@ def _wal(file: Path) -> Path:
 
 
 def _stamp(file: Path) -> tuple[tuple[int, int] | None, ...]:
-    """When and how large the database and its log were written; None: there is none."""
+    """Modification time and size of the database and its log; None: missing."""
     found: list[tuple[int, int] | None] = []
     for each in (file, _wal(file)):
         try:
@@ -170,8 +172,8 @@ def _stamp(file: Path) -> tuple[tuple[int, int] | None, ...]:
     return tuple(found)
 
 
-def _told(path: Path, reason: str) -> Event:
-    """The event of a store that is no good."""
-    message = f"records: {path} cannot be used, and a run would set them aside: {reason}"
+def _unusable_event(path: Path, reason: str) -> Event:
+    """The event for a damaged or foreign store."""
+    message = f"records: {path} cannot be used, and a run would rename them: {reason}"
     fields = {"file.path": str(path), "reason": reason}
     return Event(name="records.trouble", message=message, level="warning", fields=fields)

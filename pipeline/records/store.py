@@ -1,4 +1,4 @@
-"""Records: the facts of this run and of earlier ones on disk, in a diskcache folder that only text enters.
+"""Records: facts of this and earlier runs on disk, as text in a diskcache store.
 
 Facts save requests and are never the truth, so a store that cannot be read is set aside and a row that
 cannot be read is unknown: both cost requests, never a wrong image. What cannot be *written* stops the run.
@@ -64,50 +64,50 @@ if TYPE_CHECKING:
 
 _MOUNT_SOURCES = 3
 _PAUSES = (0.05, 0.1, 0.2, 0.4)
-"""Seconds between the tries of one transaction."""
+"""Seconds between the attempts of one transaction."""
 _SESSION_LIVES = 7 * 86_400.0
-"""Seconds after which no registry knows an unfinished upload any more: distribution's purge, the longest."""
+"""Seconds after which registries have removed an unfinished upload: distribution's purge, the longest."""
 _MODE_RAW = 1
-"""diskcache's mark of a value that stands in its row as it is."""
+"""diskcache's mode of a value stored directly in its row."""
 _SETTINGS = {
     "eviction_policy": "none",
     "cull_limit": 0,
     "size_limit": 2**60,
     "statistics": 0,
-    # diskcache's own let memory grow with the records, to 32 MiB of pages and 64 MiB of mapped file.
+    # With diskcache's defaults memory grows with the records: 32 MiB of pages, 64 MiB of mapped file.
     "sqlite_cache_size": 2**8,
     "sqlite_mmap_size": 0,
-    # The addresses of uploads are secrets: what is deleted is overwritten.
+    # URLs of uploads are secrets: overwrite deleted rows.
     "sqlite_secure_delete": 1,
 }
 _Row = tuple[str, str]
-"""Value as JSON text, and diskcache's tag: of an image run and result, _SESSION, else empty."""
+"""JSON text and diskcache's tag: run and result of an image, _SESSION, or empty."""
 _SESSION = "session"
-"""Tag of what is not kept longer than _SESSION_LIVES."""
+"""Tag of rows that expire after _SESSION_LIVES."""
 
 
 class TextDisk(diskcache.Disk):
-    """Keys and values are text in the row itself: no pickle is made or read, no file beside the database."""
+    """Keys and values are text in the row: no pickles, no files beside the database."""
 
     def put(self, key: Any) -> tuple[str, bool]:
-        """The key as it is."""
+        """The key itself."""
         return _text(key), True
 
     def get(self, key: Any, raw: bool) -> str:  # noqa: FBT001 - diskcache's signature
-        """The key as it is; MachineError where it is a pickle."""
+        """The key itself; MachineError if it is a pickle."""
         return _text(key if raw else None)
 
     def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, str | None, str]:  # noqa: ARG002, FBT001 - diskcache's signature
-        """The value in its row, however long: diskcache's files are not written in the transaction."""
+        """Store any value in its row: diskcache's files would not be part of the transaction."""
         return 0, _MODE_RAW, None, _text(value)
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> str:  # noqa: ARG002, FBT001 - diskcache's signature
-        """The value; MachineError where it is anything but text in the row."""
+        """The value; MachineError if it is not text in the row."""
         return _text(value if mode == _MODE_RAW else None)
 
 
 class Records:
-    """The supervisor's store; one per run and folder.
+    """The supervisor's store: one for each run and folder.
 
     Neither `write` nor the scheduler's questions ever raise: what cannot be read is unknown, and what cannot
     be written is held in memory, so that a run can drain after a `flush` that failed.
@@ -135,13 +135,13 @@ class Records:
 
     @classmethod
     def open(cls, path: Path, *, run: str) -> tuple[Self, tuple[Event, ...]]:
-        """Open or make the records in the folder `path`, for this run alone.
+        """Open or create the records in the folder `path` for this run alone.
 
         Returns:
-            The records, and an event for each thing that had to be set aside.
+            The records, and an event for each file or folder that was renamed.
 
         Raises:
-            MachineError: held by another run, not writable, of a newer version, disk full, or an SQLite
+            MachineError: in use by another run, not writable, from a newer version, disk full, or an SQLite
                 that diskcache cannot use.
         """
         folder.require_double_quotes()
@@ -160,13 +160,13 @@ class Records:
             except DamagedError as error:
                 raise folder.unusable(path, str(error)) from error
             resources.callback(cache.close)
-            # The reader closes first: the last connection out folds the write-ahead log into the database.
+            # The reader closes first: the last connection moves the write-ahead log into the database.
             resources.callback(reader.close)
             recent, kept = Recent(reader, whole=is_new), resources.pop_all()
             return cls(cache, reader, recent, place=path, run=run, resources=kept), moved
 
     def write(self, fact: Fact) -> None:
-        """Note a fact: the questions below know it at once, the disk after the next `flush`."""
+        """Keep a fact: visible to the methods below at once, on disk after the next `flush`."""
         match fact:
             case Holding(repository=repository, digest=digest):
                 self._buffer[key_of_held(repository, digest)] = (json.dumps(self._run), "")
@@ -191,14 +191,14 @@ class Records:
 
     @property
     def pending(self) -> int:
-        """Rows that wait for `flush`."""
+        """Number of rows to flush."""
         return len(self._buffer)
 
     def flush(self) -> None:
-        """Write what is buffered, in one transaction: a row costs 61 us alone, 23 us in a hundred.
+        """Write the buffer in one transaction: a row costs 61 us alone, 23 us among a hundred.
 
         Raises:
-            MachineError: after a handful of tries; the buffer is kept.
+            MachineError: all attempts failed; the buffer is kept.
         """
         if not self._buffer:
             return
@@ -210,7 +210,7 @@ class Records:
                 self._write_buffer()
             except (diskcache.Timeout, sqlite3.Error) as error:
                 cause = str(_cause(error))
-                # A COMMIT that failed leaves its transaction open, and no other can begin in it.
+                # A failed COMMIT leaves its transaction open, which would block the next one.
                 self._cache.close()
             else:
                 for key, row in self._buffer.items():
@@ -219,41 +219,41 @@ class Records:
                 self._broken = False
                 return
         self._broken = True
-        hint = f"see to {self._place} (space, rights, other programs) or name another folder with --records"
+        hint = (
+            f"check {self._place} (space, permissions, other programs) or name another folder with --records"
+        )
         raise MachineError(f"records cannot be written: {cause}; {hint}")
 
     def held(self, repository: Repository, digest: str) -> str:
-        """The run that last confirmed it; empty: nothing is known."""
+        """See `Facts.held`."""
         run = self._read(key_of_held(repository, digest))
         return run if isinstance(run, str) else ""
 
     def mount_sources(self, registry: str, digest: str) -> tuple[str, ...]:
-        """Paths of at most 3 repositories of the registry that are known to hold the blob, newest first."""
+        """See `Facts.mount_sources`."""
         paths = self._read(key_of("mount", registry, digest))
         if not isinstance(paths, list):
             return ()
         return tuple(path for path in paths if isinstance(path, str))[:_MOUNT_SOURCES]
 
     def entered(self, repository: Repository) -> bool:
-        """Whether any run has begun to write there."""
+        """See `Facts.entered`."""
         return self._read(key_of("entered", repository.registry, repository.path)) is not None
 
     def unfinished(self, repository: Repository, digest: str) -> UnfinishedUpload | None:
-        """The blob's upload that was begun and not finished, in whichever run."""
+        """See `Facts.unfinished`."""
         return built_session(repository, digest, self._read(key_of_session(repository, digest)))
 
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
-        """What became of the image last, in whichever run; `platforms` is the filter's text."""
+        """See `Facts.image`."""
         return built(ImageRow, self._read(key_of("image", source, destination, platforms)))
 
     def claim(self, destination: str) -> Claim | None:
-        """Who claimed the destination reference last, in whichever run."""
+        """See `Facts.claim`."""
         return built(Claim, self._read(key_of("claim", destination)))
 
     def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
-        """A page of images of the run that failed and may succeed; see `Facts.again`.
-
-        A page of full length has a mark even where nothing follows.
+        """See `Facts.again`; a full page has a position even if no row follows.
 
         Raises:
             MachineError: the rows cannot be read.
@@ -267,7 +267,7 @@ class Records:
         return tuple(rows), ""
 
     def images(self, *, run: str, results: Collection[Result]) -> Iterator[ImageRow]:
-        """The run's images with one of the results, by source, then destination, a page in memory at a time.
+        """The run's images with one of the results, by source, then destination; reads page by page.
 
         Raises:
             MachineError: the rows cannot be read.
@@ -275,28 +275,28 @@ class Records:
         return (row for _, row in self._scan(run, results, ""))
 
     def close(self) -> None:
-        """Write what is buffered and let the folder go.
+        """Flush the buffer and unlock the folder.
 
         Raises:
-            MachineError: it cannot be written, and no write before said so.
+            MachineError: the flush failed and no earlier one did.
         """
         with self._resources:
-            told = self._broken
+            reported = self._broken
             try:
                 self.flush()
             except MachineError:
-                if not told:
+                if not reported:
                     raise
 
     def _set_mount_source(self, repository: Repository, digest: str, *, is_one: bool) -> None:
-        """Buffer the row of those that hold the blob, this one first or left out, or the row's removal."""
+        """Buffer the row of the blob's mount sources with this one first or removed."""
         known = self.mount_sources(repository.registry, digest)
         paths = [repository.path] * is_one + [path for path in known if path != repository.path]
         row = (json.dumps(paths[:_MOUNT_SOURCES]), "") if paths else None
         self._buffer[key_of("mount", repository.registry, digest)] = row
 
     def _write_buffer(self) -> None:
-        """One transaction with all that is buffered."""
+        """Write the buffer in one transaction."""
         with self._cache.transact(retry=False):
             for key, row in self._buffer.items():
                 if row is None:
@@ -306,7 +306,7 @@ class Records:
                     self._cache.set(key, row[0], tag=row[1], expire=lives, retry=False)
 
     def _read(self, key: str) -> Any:
-        """The row's value taken apart; None where there is none, or none that can be read."""
+        """The row's parsed value; None if it is missing or unreadable."""
         if key in self._buffer:
             row = self._buffer[key]
             text = row[0] if row else None
@@ -315,7 +315,7 @@ class Records:
         return None if text is None else parsed(text)
 
     def _scan(self, run: str, results: Collection[Result], after: str) -> Iterator[tuple[str, ImageRow]]:
-        """Rows in key order, the buffered ones included; damaged rows are left out."""
+        """Rows in key order, with the buffered ones; damaged rows are skipped."""
         tags = {tag_of(run, result) for result in results}
         buffered = {key: row for key, row in self._buffer.items() if max(after, IMAGES) < key < IMAGES_END}
         fresh = sorted((key, row[0]) for key, row in buffered.items() if row and row[1] in tags)
@@ -331,16 +331,16 @@ class Records:
             yield from stored_images(self._reader, tags, after)
         except sqlite3.Error as error:
             words = f"records in {self._place} cannot be read: {error}; were they removed or damaged?"
-            raise MachineError(f"{words} The same command goes on without them") from error
+            raise MachineError(f"{words} The same command continues without them") from error
 
 
 def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection, bool]:
-    """Open diskcache, and a connection for reading ranges of keys; and whether the store is new.
+    """Open diskcache and a read-only connection; the third value is whether the store is new.
 
     Raises:
-        DamagedError: the store is to be set aside.
-        MachineError: it is of a newer version, or this machine stands in the way.
-        OSError: its folder cannot be made.
+        DamagedError: the store is damaged or foreign.
+        MachineError: it is from a newer version, or cannot be opened on this machine.
+        OSError: its folder cannot be created.
     """
     store = str(folder.make_store(path).absolute())
     if os.path.expandvars(store) != store:
@@ -349,7 +349,7 @@ def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection, bool]:
     if version not in ("", str(VERSION)):
         _refuse(version, path)
     try:
-        # Nobody else writes here, so one second of waiting per try is for a backup or a person with sqlite3.
+        # No other process writes here; one second of waiting is for a backup or a person with sqlite3.
         cache = diskcache.Cache(store, timeout=1, disk=TextDisk, sqlite_auto_vacuum=0, **_SETTINGS)
         for name, value in _SETTINGS.items():
             if getattr(cache, name) != value:
@@ -363,16 +363,16 @@ def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection, bool]:
     except sqlite3.Error as error:
         raise folder.judged(path, error) from error
     except (TypeError, ValueError) as error:
-        # Settings in the database that are not diskcache's: it hands them to its Disk and to PRAGMA.
+        # Unknown settings in the database, which diskcache passes to its Disk and to PRAGMA.
         raise DamagedError(f"diskcache cannot open it: {error}") from error
 
 
 def _refuse(version: str, path: Path) -> NoReturn:
-    """Say what another version means.
+    """Reject a store of another version.
 
     Raises:
-        MachineError: it is newer, and may be put to use again by who wrote it.
-        DamagedError: it is none.
+        MachineError: it is newer, so the newer program can use it again.
+        DamagedError: it is not a version.
     """
     if is_newer(version):
         words = f"records in {path} were written by a newer image-syncer (version {version})"
@@ -381,18 +381,18 @@ def _refuse(version: str, path: Path) -> NoReturn:
 
 
 def _text(value: object) -> str:
-    """The value, which must be text.
+    """The value, if it is text.
 
     Raises:
-        MachineError: it is not; nothing is made of it.
+        MachineError: it is not.
     """
     if not isinstance(value, str):
-        raise MachineError("the records hold something other than text, which is never read")
+        raise MachineError("the records hold something other than text")
     return value
 
 
 def _cause(error: BaseException) -> BaseException:
-    """SQLite's first error: diskcache hides it behind Timeout, or behind the ROLLBACK that follows it."""
+    """SQLite's first error, which diskcache hides behind Timeout or a failed ROLLBACK."""
     while isinstance(error.__context__, sqlite3.Error):
         error = error.__context__
     return error

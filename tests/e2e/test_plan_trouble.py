@@ -131,7 +131,7 @@ def test_no_room(command: Command, scripted: Scripted) -> None:
     result = command.run("plan")
 
     assert (result.code, result.output) == (3, "")
-    assert result.text.splitlines()[-1].endswith("set TMPDIR to a folder with more room")
+    assert result.text.splitlines()[-1].endswith("set TMPDIR to a folder with more space")
 
 
 NOWHERE = """

@@ -33,21 +33,21 @@ class TestNoRecords:
     def test_file(self, command: Command) -> None:
         """The file of records of the original tool is none of ours."""
         command.write("records", "{}")
-        assert_refused(command.run("status"), "records holds no records of image-syncer: it is no folder")
+        assert_refused(command.run("status"), "records is not a folder of records: it is not a folder")
 
     def test_foreign_folder(self, command: Command) -> None:
         """A folder full of other things is none of ours, and stays as it is."""
         (command.folder / "other").mkdir()
         command.write("other/notes.txt", "mine")
         result = command.run("status", "--records", "other")
-        assert_refused(result, "other holds no records of image-syncer: there is no store/cache.db in it")
+        assert_refused(result, "other is not a folder of records: there is no store/cache.db in it")
         assert [path.name for path in (command.folder / "other").iterdir()] == ["notes.txt"]
 
     @pytest.mark.parametrize(
         ("content", "words"),
         [
             (b"", "records in records are empty"),
-            (b"no database at all, but long enough for a header" * 90, "records holds no records of image-s"),
+            (b"no database at all, but long enough for a header" * 90, "records is not a folder of records"),
             (b"SQLite format 3\x00" + bytes(4080), "records "),
         ],
     )
@@ -64,7 +64,7 @@ class TestNoRecords:
             connection.execute("CREATE TABLE mine (a)")
         result = command.run("status")
         assert_refused(
-            result, "records holds no records of image-syncer: store/cache.db is another program's"
+            result, "records is not a folder of records: store/cache.db belongs to another program"
         )
 
     @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
@@ -89,7 +89,7 @@ class TestNoRecords:
             ),
             (
                 "UPDATE Cache SET value = 'x' WHERE key = 'version'",
-                "records holds no records of image-syncer",
+                "records is not a folder of records",
             ),
             ("UPDATE Cache SET value = '{\"run\": 7}' WHERE key = 'run'", "records in records are damaged"),
             ("UPDATE Cache SET value = x'80ff' WHERE key = 'run'", "records in records tell of no run"),

@@ -173,5 +173,5 @@ def test_format_of(name: str, expected: ListFormat) -> None:
 @pytest.mark.parametrize("name", ["a", "a.txt", ".json", "json"])
 def test_format_unknown(name: str) -> None:
     """Any other name is an error that lists the ends that are known."""
-    with pytest.raises(FileError, match=r"\.json, \.yaml, \.yml"):
+    with pytest.raises(FileError, match=r"\.json, \.yaml or \.yml"):
         format_of(Path(name))

@@ -112,7 +112,7 @@ class TestWriteText:
     def test_pipe_without_reader(self, tmp_path: Path) -> None:
         """A named pipe that nobody reads is an error, and nothing waits for it."""
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(MachineError, match="pipe cannot be written: nobody reads from it"):
+        with pytest.raises(MachineError, match="pipe cannot be written: no process reads from it"):
             write_text(tmp_path / "pipe", ["one"])
 
     def test_full_device(self) -> None:

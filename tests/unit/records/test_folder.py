@@ -52,7 +52,7 @@ class TestOpening:
         """A second run is told which process holds the records, and gets them when they are closed."""
         with (
             opened(tmp_path),
-            pytest.raises(MachineError, match=f"are held by process {os.getpid()} on .*--records"),
+            pytest.raises(MachineError, match=f"are in use by process {os.getpid()} on .*--records"),
         ):
             Records.open(tmp_path, run="two")
         with opened(tmp_path):

@@ -83,12 +83,12 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be written for want of room names the variable that helps, not the user's records."""
 
     def full(_: Records) -> None:
-        raise MachineError("records cannot be written: database or disk is full; see to /x or name another")
+        raise MachineError("records cannot be written: database or disk is full; check /x or name another")
 
     with scratch_records(tmp_path / "none", run="plan") as (passing, _, _noted):
         monkeypatch.setattr(Records, "flush", full)
         with pytest.raises(MachineError) as caught:
             passing.flush()
         monkeypatch.undo()
-    words = "what was found cannot be kept: database or disk is full; set TMPDIR to a folder with more room"
-    assert str(caught.value) == words
+    words = "the temporary copy of the records cannot be written: database or disk is full"
+    assert str(caught.value) == f"{words}; set TMPDIR to a folder with more space"
