@@ -27,6 +27,8 @@ from pipeline.registry.responses import clean, parse_retry_after
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pipeline.errors import Side
+    from pipeline.model.reference import Repository
     from pipeline.registry.error_policy import Refusal
     from pipeline.registry.request_info import RequestInfo
 
@@ -50,12 +52,37 @@ _REQUEST_IDS = (
 """What a registry's support asks for: of most, ECR, S3, ACR, GHCR, Cloudflare."""
 
 
+def fault_at(
+    repository: Repository,
+    side: Side,
+    *,
+    operation: str,
+    words: str,
+    code: str,
+    status: int | None = None,
+    retryable: bool = False,
+    hint: str = "",
+) -> Fault:
+    """A fault at a repository; side "" where only the caller knows which side it is."""
+    return Fault(
+        operation=operation,
+        words=words,
+        side=side,
+        registry=repository.registry,
+        repository=repository.path,
+        status=status,
+        code=code,
+        retryable=retryable,
+        hint=hint,
+    )
+
+
 def fault_for(info: RequestInfo, *, words: str, code: str, retryable: bool = False, hint: str = "") -> Fault:
     """A fault without an answer of the registry."""
-    return Fault(
+    return fault_at(
+        info.repository,
+        "",
         operation=info.operation,
-        registry=info.repository.registry,
-        repository=info.repository.path,
         words=clean(words),
         code=code,
         retryable=retryable,
@@ -67,10 +94,10 @@ def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
     """The error that a refusal is: throttled, lacking, or plain; never raised here."""
     complaint, status, verdict = refusal.complaint, refusal.status, decide(info.kind, refusal)
     page = complaint.html and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _OF_GATEWAYS
-    fault = Fault(
+    fault = fault_at(
+        info.repository,
+        "",
         operation=info.operation,
-        registry=info.repository.registry,
-        repository=info.repository.path,
         status=status,
         code=complaint.code or ("NOT_A_REGISTRY" if page else ""),
         words=_words(refusal),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault, RegistryError, ThrottledError
 from pipeline.log import Event
 from pipeline.model.messages import UploadCheckpoint
+from pipeline.registry.faults import fault_at
 from pipeline.registry.meter import current_meter
 from pipeline.registry.resume import ResumingBody
 from pipeline.registry.upload_strategy import refused_from
@@ -223,11 +224,10 @@ class BlobUpload:
         if has != blob.offset:
             words = f"the registry took {has} of {blob.offset} bytes"
             raise RegistryError(
-                Fault(
+                fault_at(
+                    self._task.destination,
+                    "destination",
                     operation=f"upload a part of the blob {self._task.blob.digest}",
-                    side="destination",
-                    registry=self._task.destination.registry,
-                    repository=self._task.destination.path,
                     code="SIZE_INVALID",
                     words=words,
                     retryable=True,
@@ -275,11 +275,10 @@ class BlobUpload:
         )
 
     def _sizeless(self) -> Fault:
-        return Fault(
+        return fault_at(
+            self._task.source,
+            "source",
             operation=f"read the blob {self._task.blob.digest}",
-            side="source",
-            registry=self._task.source.registry,
-            repository=self._task.source.path,
             code="SIZE_UNKNOWN",
             words="neither the manifest nor the registry says how many bytes it has",
         )

@@ -10,7 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
-from pipeline.errors import Fault, RegistryError
+from pipeline.errors import RegistryError
+from pipeline.registry.faults import fault_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -125,11 +126,10 @@ class CheckedBlob:
 
     def _wrong(self, code: str, words: str) -> RegistryError:
         return RegistryError(
-            Fault(
+            fault_at(
+                self._source,
+                "source",
                 operation=f"read the blob {self._blob.digest}",
-                side="source",
-                registry=self._source.registry,
-                repository=self._source.path,
                 code=code,
                 words=words,
                 hint="the source's copy is damaged: push it there again",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
 from pipeline.log import Event
 from pipeline.model.messages import BlobCopied, ManifestPushed, Outcome, ReferencesMissing
+from pipeline.registry.faults import fault_at
 from pipeline.registry.meter import current_meter
 from pipeline.stages.blob_upload import BlobUpload
 
@@ -162,11 +163,10 @@ def _check(task: CopyBlob, destination: ImageStore) -> None:
     size = ask_size(task, destination)
     if is_wrong(task, size):
         raise RegistryError(
-            Fault(
+            fault_at(
+                task.destination,
+                "destination",
                 operation=f"find the blob {task.blob.digest} again",
-                side="destination",
-                registry=task.destination.registry,
-                repository=task.destination.path,
                 code="BLOB_UNKNOWN" if size is None else "SIZE_MISMATCH",
                 words="the registry has confirmed it, and does not have it"
                 if size is None
@@ -201,11 +201,10 @@ def push_manifest(task: PushManifest, context: StageContext) -> Outcome:
 
 
 def _not_stored(task: PushManifest, found: str) -> Fault:
-    return Fault(
+    return fault_at(
+        task.destination.repository,
+        "destination",
         operation=f"find the manifest {task.digest} again",
-        side="destination",
-        registry=task.destination.repository.registry,
-        repository=task.destination.repository.path,
         code="DIGEST_MISMATCH" if found else "MANIFEST_UNKNOWN",
         words=f"the registry answers with {found}"
         if found

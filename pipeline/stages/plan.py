@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import Fault, RegistryError
+from pipeline.errors import RegistryError
 from pipeline.model.messages import BlobCopied, ManifestPushed
+from pipeline.registry.faults import fault_at
 from pipeline.registry.meter import current_meter, metering
 from pipeline.stages.copy import ask_size, is_elsewhere, is_wrong, left
 
@@ -85,11 +86,10 @@ def _size(task: CopyBlob, context: StageContext) -> int:
             raise error.on("source") from error
     if size is None:
         raise RegistryError(
-            Fault(
+            fault_at(
+                task.source,
+                "source",
                 operation=f"read the blob {task.blob.digest}",
-                side="source",
-                registry=task.source.registry,
-                repository=task.source.path,
                 status=404,
                 code="BLOB_UNKNOWN",
                 words="it is not there",

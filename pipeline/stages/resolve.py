@@ -11,6 +11,7 @@ from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryE
 from pipeline.model.manifest import IMAGE_CONFIG_TYPES, config_platform, parse
 from pipeline.model.messages import ManifestFetched, ManifestsHeaded
 from pipeline.model.reference import Reference
+from pipeline.registry.faults import fault_at
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST
 
 if TYPE_CHECKING:
@@ -70,11 +71,10 @@ def _head(reference: Reference, side: Side, context: StageContext) -> ManifestHe
 
 
 def _wrong(source: Reference, code: str, words: str) -> Fault:
-    return Fault(
+    return fault_at(
+        source.repository,
+        "source",
         operation=f"read the manifest {source.name}",
-        side="source",
-        registry=source.repository.registry,
-        repository=source.repository.path,
         status=404 if code == "MANIFEST_UNKNOWN" else None,
         code=code,
         words=words,
@@ -112,11 +112,10 @@ def _get(task: FetchManifest, context: StageContext, *, fresh: bool) -> Manifest
 
 
 def _fault(task: FetchManifest, *, code: str, words: str) -> Fault:
-    return Fault(
+    return fault_at(
+        task.repository,
+        task.side,
         operation=f"read the manifest {task.digest}",
-        side=task.side,
-        registry=task.repository.registry,
-        repository=task.repository.path,
         code=code,
         words=words,
     )

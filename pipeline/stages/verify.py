@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault, ManifestError, RegistryError, ThrottledError
 from pipeline.model.manifest import compute_digest
 from pipeline.model.messages import BlobCopied, ManifestPushed
+from pipeline.registry.faults import fault_at
 from pipeline.registry.resume import ResumingBody
 from pipeline.settings import MAX_MANIFEST
 from pipeline.stages.copy import DAMAGED, RetryBudget, ask_size, is_elsewhere, is_wrong, left
@@ -141,11 +142,10 @@ def _digest(task: PushManifest, client: ImageStore, context: StageContext) -> st
 def _fault(
     place: Repository, operation: str, *, code: str, words: str, hint: str, status: int | None = None
 ) -> Fault:
-    return Fault(
+    return fault_at(
+        place,
+        "destination",
         operation=operation,
-        side="destination",
-        registry=place.registry,
-        repository=place.path,
         status=status,
         code=code,
         words=words,
