@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 python := .venv/bin/python
 
-.PHONY: help setup demo test chaos check bench docs lock clean
+.PHONY: help setup demo test test-registries chaos check bench docs lock clean
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## programs of Debian (as root), .venv and what requirements.lock names
 	@scripts/bootstrap
@@ -15,6 +15,10 @@ demo: setup  ## copy real images between two local registries with the files of 
 
 test: setup  ## all tests, on two cores; TESTS=tests/unit runs a part
 	@$(python) -m pytest -n 2 -rs $(TESTS)
+
+test-registries: setup  ## conformance and copies with registries that Go builds: distribution 3 and crane's
+	@$(python) -m tests.real.golang registry crane
+	@$(python) -m pytest -m built -rx tests/registry tests/e2e/test_built_registries.py
 
 chaos: setup  ## 30 rounds of faults, kills and signals, checked; N=1000 for long, SEED= repeats one, JOBS=2 at a time
 	@N=$(N) SEED=$(SEED) FIRST=$(FIRST) JOBS=$(JOBS) CALM=$(CALM) $(python) -m tests.chaos

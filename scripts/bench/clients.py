@@ -6,14 +6,15 @@ Compiled peers come from `go install` where there is a Go; whatever cannot be ha
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.real.golang import build, built
+from tests.real.tools import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS, SKOPEO, CRANE, REGSYNC, PEER, BARE = "image-syncer", "skopeo", "crane", "regsync", "peer", "bare loop"
-_GO_MODULES = {
-    CRANE: "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
-    REGSYNC: "github.com/regclient/regclient/cmd/regsync@v0.11.7",
-}
-_GO_BIN = ROOT / ".venv" / "go-bin"
 _REGSYNC_AT_A_TIME = 8
 
 
@@ -148,25 +144,17 @@ def clients(*, peer: str, alone: bool) -> list[Client]:
 
 
 def _found(name: str) -> str:
-    """The path of a Go program: ours, of the version that is named above, before any other."""
-    own = _GO_BIN / name
-    return str(own) if own.exists() else shutil.which(name) or name
+    """The path of a Go program: ours, of its one version, before any other."""
+    return str(built(name)) if built(name).exists() else shutil.which(name) or name
 
 
 def _install(name: str) -> bool:
     """Whether the program is here, built by Go where it was not."""
-    if (_GO_BIN / name).exists() or shutil.which(name):
+    if shutil.which(name):
         return True
-    go = shutil.which("go")
-    if go is None:
-        print(
-            f"{name} is left out: it is not installed, and there is no Go to build it with", file=sys.stderr
-        )
+    try:
+        build(name)
+    except ToolError as error:
+        print(f"{name} is left out: {error}", file=sys.stderr)
         return False
-    env = {**os.environ, "GOBIN": str(_GO_BIN)}
-    built = subprocess.run(
-        [go, "install", _GO_MODULES[name]], env=env, capture_output=True, text=True, check=False
-    )
-    if built.returncode:
-        print(f"{name} is left out, Go cannot build it: {built.stderr.strip()[-300:]}", file=sys.stderr)
-    return built.returncode == 0
+    return True

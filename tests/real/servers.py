@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -61,6 +62,7 @@ class DockerRegistry:
         delete: accept DELETE of manifests and blobs.
         memory: hold everything in memory instead of a temporary folder; slow for blobs of many megabytes.
         place: where the temporary folder is made; None: where the system has such folders.
+        program: the distribution registry that is started; Debian's is of its version 2.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class DockerRegistry:
         delete: bool = False,
         memory: bool = False,
         place: Path | None = None,
+        program: str = "docker-registry",
     ) -> None:
         """Nothing is started before `__enter__`."""
         self._users = dict(users or {})
@@ -80,6 +83,7 @@ class DockerRegistry:
         self._delete = delete
         self._memory = memory
         self._place = place
+        self._program = program
         self._folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint = Endpoint(address="")
@@ -182,25 +186,15 @@ class DockerRegistry:
             (self._folder / "server.log").open("wb") as log,
         ):
             self._process = subprocess.Popen(
-                ["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL, stdout=access, stderr=log
+                [self._program, "serve", str(config)],
+                env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},  # version 3 looks for a collector
+                stdin=subprocess.DEVNULL,
+                stdout=access,
+                stderr=log,
             )
-        self.endpoint = self._reach(self._wait_for_address())
+        self.endpoint = self._reach(await_line(self._process, self._folder / "server.log", _LISTENS))
         with Wire(self.endpoint) as wire:
             wire.need(200, "GET", "/v2/", headers={"User-Agent": _PROBE})
-
-    def _wait_for_address(self) -> str:
-        log = self._folder / "server.log"
-        end = time.monotonic() + _START_SECONDS
-        while time.monotonic() < end:
-            if match := _LISTENS.search(log.read_text()):
-                return match[1]
-            assert self._process is not None
-            try:
-                self._process.wait(timeout=0.01)
-            except subprocess.TimeoutExpired:
-                continue
-            break
-        raise ServerError(f"docker-registry did not start: {log.read_text()[-2000:]}")
 
     def _config(self) -> dict[str, object]:
         http: dict[str, object] = {"addr": "127.0.0.1:0", "secret": "of these tests"}
@@ -236,6 +230,24 @@ class DockerRegistry:
         authfile = self._folder / "auth.json"
         authfile.write_text(json.dumps({"auths": {address: {"auth": pair}}}))
         return Endpoint(address=address, user=user, password=password, authfile=authfile, ca=ca)
+
+
+def await_line(process: subprocess.Popen[bytes], log: Path, wanted: re.Pattern[str]) -> str:
+    """What the pattern's group matches in a server's log, once it is there.
+
+    Raises:
+        ServerError: the server ended before, or did not say so in 20 s.
+    """
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end:
+        if match := wanted.search(log.read_text()):
+            return match[1]
+        try:
+            process.wait(timeout=0.01)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    raise ServerError(f"{process.args!r} did not start: {log.read_text()[-2000:]}")
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
