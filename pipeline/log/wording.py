@@ -204,6 +204,28 @@ def rule_expanded(rule: str, *, tags: int, selected: int) -> Event:
     )
 
 
+def rule_after(rule: str, place: str, writer: str, *, lines: tuple[int, int]) -> Event:
+    """A rule begins after the one that writes what it reads; `lines` are theirs."""
+    return Event(
+        name="rule.after",
+        message=f"rule {rule} ({place}) begins after {writer} has ended, which writes to it",
+        fields={"rule": rule, "line": lines[0], "other_line": lines[1]},
+        stage="expand",
+    )
+
+
+def rule_too_early(rule: str, place: str, writer: str, *, lines: tuple[int, int]) -> Event:
+    """A rule reads what a later one writes; `lines` are theirs."""
+    return Event(
+        name="rule.too_early",
+        message=f"rule {rule} ({place}) reads what {writer} writes, which stands below it: it takes what is"
+        " there before; put it below where that is not meant",
+        level="warning",
+        fields={"rule": rule, "line": lines[0], "other_line": lines[1]},
+        stage="expand",
+    )
+
+
 def untrusted_list(words: str, **place: Unpack[Place]) -> Fault:
     """A list of tags does not end as lists do."""
     return Fault(

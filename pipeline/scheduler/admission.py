@@ -90,8 +90,6 @@ class Admission:
         """Of images that are tried again: whether some follow others, and whether it is their turn."""
         self.failed_rules: dict[int, Fault] = {}
         """By rule number: rules whose tags could not be listed in full."""
-        self.may_retry = True
-        self._attempt = 1
         figures.rules = len(order.rules)
 
     @property
@@ -183,7 +181,7 @@ class Admission:
                     )
                 )
                 opened.append(self._open_new(source, destination, number))
-            elif claim.source != str(source) and not self._images.knows(source, destination):
+            elif claim.source != str(source) and not self._images.knows(source, destination, number):
                 image = self._open_new(source, destination, number)
                 self._images.follow(image, f"{claim.source} -> {destination}")
         if opened:
@@ -244,10 +242,10 @@ class Admission:
         """End the rule's expansion with a fault; rules that it goes before wait while it may be retried."""
         rule = cursor.rule
         self._open.remove(cursor)
-        again = fault.retryable and self.may_retry
+        again = fault.retryable and self._state.may_retry(self._state.options[rule.number])
         self._state.events.append(
             wording.rule_failed(
-                rule.text, rule.place, fault, line=rule.line, attempt=self._attempt, again=again
+                rule.text, rule.place, fault, line=rule.line, attempt=self._state.attempt, again=again
             )
         )
         if again:
@@ -267,10 +265,8 @@ class Admission:
             )
         self._order.expanded(rule.number)
 
-    def next_pass(self, *, may_retry: bool) -> None:
+    def next_pass(self) -> None:
         """Begin a pass over what failed and may succeed: images of the records first, then rules."""
-        self.may_retry = may_retry
-        self._attempt += 1
         self._mark, self._followers_now = "", False
         for number in self._deferred:
             self._order.again(number)

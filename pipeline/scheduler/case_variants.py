@@ -6,6 +6,7 @@ asked for: what is not found any more as it was stored has failed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
@@ -13,13 +14,13 @@ from pipeline.log import wording
 from pipeline.model.messages import HeadManifests, TaskFailed
 from pipeline.model.reference import Reference, parse_reference
 from pipeline.scheduler.image import Image
+from pipeline.scheduler.previous_results import PreviousResults
 
 if TYPE_CHECKING:
     from pipeline.model.facts import ImageRow
     from pipeline.model.figures import Figures
     from pipeline.model.messages import ManifestsHeaded
     from pipeline.scheduler.image_results import ImageResults
-    from pipeline.scheduler.previous_results import PreviousResults
     from pipeline.scheduler.shared_state import SharedState
 
 
@@ -29,14 +30,12 @@ class CaseVariants:
     Tags with capital letters are kept in memory; all others are in the records.
     """
 
-    def __init__(
-        self, state: SharedState, results: ImageResults, figures: Figures, past: PreviousResults
-    ) -> None:
+    def __init__(self, state: SharedState, results: ImageResults, figures: Figures) -> None:
         """Nothing is known."""
         self._state = state
         self._results = results
         self._figures = figures
-        self._previous = past
+        self._previous = PreviousResults(state)
         self._capitals: dict[Reference, dict[str, None]] = {}
         """By reference in small letters: names with capital letters, in order."""
         self._groups: dict[Reference, dict[str, None]] = {}
@@ -65,8 +64,8 @@ class CaseVariants:
             self._groups[small] = names
             self._state.events.append(wording.twins(str(small.repository), names))
 
-    def begin(self) -> bool:
-        """Ask for twins of which this run has stored one; False: there is none. Each is asked for once."""
+    def begin(self) -> None:
+        """Ask for twins of which this run has stored one; each is asked for once."""
         groups, self._groups = self._groups, {}
         for small, names in groups.items():
             rows = [row for name in names if (row := self._row(Reference(small.repository, name)))]
@@ -75,12 +74,13 @@ class CaseVariants:
                     look = HeadManifests(source=None, destinations=(parse_reference(row.destination),))
                     self._awaited[look.key] = row
                     self._state.ready(look)
-        return bool(self._awaited)
 
     def _row(self, destination: Reference) -> ImageRow | None:
         """What is at the destination by this run's doing."""
         claim = self._state.facts.claim(str(destination))
-        row = self._previous.row(parse_reference(claim.source), destination) if claim else None
+        if claim is None or claim.run != self._state.run:
+            return None
+        row = self._previous.row(claim.source, destination, claim.rule)
         arrived = row is not None and row.run == self._state.run and row.result in ("copied", "unchanged")
         return row if arrived else None
 
@@ -91,7 +91,8 @@ class CaseVariants:
     def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
         """A twin has been asked for: an image that is not what was stored has failed after all."""
         row, destination = self._awaited.pop(task.key), task.destinations[0]
-        image = Image(parse_reference(row.source), destination, row.rule, self._state.now)
+        options = replace(self._state.options[row.rule], retries=0)
+        image = Image(parse_reference(row.source), destination, row.rule, options, self._state.now)
         image.source_digest = row.source_digest
         found = outcome.fault if isinstance(outcome, TaskFailed) else outcome.destinations[0]
         if not isinstance(found, Fault):

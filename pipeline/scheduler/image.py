@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipeline.log.wording import Place
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import ManifestHead
+    from pipeline.model.platform import Filter
     from pipeline.model.reference import Reference
     from pipeline.model.tree import Plan
 
@@ -26,6 +27,17 @@ SINGLE_TYPES = frozenset(
 """Media types of manifests that have no child manifests."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOptions:
+    """What a rule asks for its images."""
+
+    platforms: Filter
+    force: bool = False
+    """What the destination has is pushed again."""
+    retries: int = 0
+    """Further passes in which an image that failed is tried again."""
+
+
 @dataclass(slots=True)
 class Image:
     """One open image."""
@@ -33,6 +45,7 @@ class Image:
     source: Reference
     destination: Reference
     rule: int
+    options: ImageOptions
     began: float
     state: Literal["waiting", "looking", "reading", "comparing", "moving"] = "looking"
     """It waits for the image before it at its destination; for both sides' digests; for its manifests; for

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pipeline.log import Level, Value
     from pipeline.model.facts import Result
     from pipeline.model.figures import Figures
-    from pipeline.model.platform import Filter
     from pipeline.model.tree import Plan
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.order import Order
@@ -52,20 +51,14 @@ class ImageResults:
     Args:
         state: what all parts share.
         figures: the run's figures.
-        platforms: the run's filter; its text is part of a row's key.
         order: the rules, of which some wait for the end of images.
     """
 
-    def __init__(self, state: SharedState, figures: Figures, *, platforms: Filter, order: Order) -> None:
+    def __init__(self, state: SharedState, figures: Figures, *, order: Order) -> None:
         """See the class."""
         self._state = state
         self._figures = figures
-        self._filter = str(platforms)
         self._order = order
-        self.may_retry = True
-        """Whether another pass follows in which an image may be tried again."""
-        self.attempt = 1
-        """Which pass this is."""
         self.rests_until = 0.0
         """Before then no further pass begins."""
 
@@ -75,7 +68,7 @@ class ImageResults:
             ImageRow(
                 source=str(image.source),
                 destination=str(image.destination),
-                filter=self._filter,
+                filter=str(image.options.platforms),
                 run=self._state.run,
                 rule=image.rule,
                 result=result,
@@ -86,14 +79,14 @@ class ImageResults:
             )
         )
         pair = f"{image.source} to {image.destination}"
-        if fault is not None and fault.retryable and self.may_retry:
+        if fault is not None and fault.retryable and self._state.may_retry(image.options):
             self._figures.to_retry += 1
             if fault.side == "destination" and (
                 fault.code in _UNSEEN or fault.status == HTTPStatus.NOT_FOUND
             ):
                 self.rests_until = self._state.now + _SETTLING
-            words = wording.image_retry(pair, fault, self.attempt)
-            tries: dict[str, Value] = {"attempt": self.attempt, "again": True, "waits": wording.LATER}
+            words = wording.image_retry(pair, fault, self._state.attempt)
+            tries: dict[str, Value] = {"attempt": self._state.attempt, "again": True, "waits": wording.LATER}
             self._say(image, "image.retry", words, level="warning", fields={**fault_fields(fault), **tries})
             return
         setattr(self._figures, result, getattr(self._figures, result) + 1)
@@ -102,12 +95,12 @@ class ImageResults:
         how = image.how if result == "unchanged" else ""
         fields: dict[str, Value] = {"digest": digest or None, "how": how or None, "reason": reason or None}
         if fault is not None:
-            fields |= {**fault_fields(fault), "attempt": self.attempt, "again": False}
+            fields |= {**fault_fields(fault), "attempt": self._state.attempt, "again": False}
         words = wording.image_line(
             self._state.aim,
             result,
             pair=pair,
-            why=wording.given_up(fault, self.attempt) if fault else reason or image.how,
+            why=wording.given_up(fault, self._state.attempt) if fault else reason or image.how,
             processed=self._figures.processed,
             known=self._figures.known,
         )

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pipeline.model.facts import Result
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import BlobOrigin, Cost, ManifestHead, PushManifest
-    from pipeline.model.platform import Filter
     from pipeline.scheduler.image_results import ImageResults
     from pipeline.scheduler.manifests import ManifestNeed, Presence
     from pipeline.scheduler.notices import ImageNotice
@@ -45,15 +44,11 @@ if TYPE_CHECKING:
 class Images:
     """The ledger of open images."""
 
-    def __init__(
-        self, state: SharedState, results: ImageResults, *, platforms: Filter, settings: Settings
-    ) -> None:
-        """Settings.force: what the destination has is pushed again."""
+    def __init__(self, state: SharedState, results: ImageResults, settings: Settings) -> None:
+        """No image is open."""
         self._state = state
         self._results = results
-        self._filter = platforms
-        self._force = settings.force
-        self._previous = PreviousResults(state.facts, platforms)
+        self._previous = PreviousResults(state)
         self._open: dict[str, Image] = {}
         self._followers: dict[str, list[str]] = {}
         self._merging = TagMerging(state, results)
@@ -66,16 +61,18 @@ class Images:
         """Open images."""
         return len(self._open)
 
-    def knows(self, source: Reference, destination: Reference) -> bool:
+    def knows(self, source: Reference, destination: Reference, rule: int) -> bool:
         """Whether the image is open, or has come to an end in this run."""
-        row = self._previous.row(source, destination)
+        row = self._previous.row(source, destination, rule)
         key = f"{source} -> {destination}"
         return key in self._open or (row is not None and row.run == self._state.run)
 
     def open(self, source: Reference, destination: Reference, rule: int, *, required: str = "") -> Image:
         """Take in an image; nothing is asked yet. `required`: the digest that it must have; empty: any."""
         required = required or (destination.name if destination.is_digest else "")
-        image = Image(source, destination, rule, self._state.now, required=required)
+        image = Image(
+            source, destination, rule, self._state.options[rule], self._state.now, required=required
+        )
         self._open[image.key] = image
         self._merging.enter(image)
         return image
@@ -130,7 +127,7 @@ class Images:
     def _looked(self, image: Image, source: ManifestHead, there: ManifestHead | Fault | None) -> None:
         """Stop where nothing changed; else read."""
         image.source_digest = source.digest
-        if image.required and image.required != source.digest and not self._filter.active:
+        if image.required and image.required != source.digest and not image.options.platforms.active:
             self._fail(image, _other_digest(image, source.digest))
             return
         if image.rival:
@@ -153,7 +150,7 @@ class Images:
         """Both sides are known: read where they do not say that all is there."""
         if image.found is not None:
             self.manifests.blobs.exists(image.destination.repository)
-            if not self._force and self._previous.vouches(image, source, image.found):
+            if not image.options.force and self._previous.vouches(image, source, image.found):
                 self._unchanged(image, "", image.found.digest)
                 return
         self._begin_to_read(image)
@@ -171,7 +168,7 @@ class Images:
 
     def _task(self, image: Image, digest: str) -> FetchManifest:
         """How a manifest of the image is read."""
-        config = self._filter.active and digest == image.source_digest
+        config = image.options.platforms.active and digest == image.source_digest
         return FetchManifest(repository=image.source.repository, digest=digest, config=config)
 
     def _fetched(self, image: Image, manifest: Manifest) -> None:
@@ -187,7 +184,7 @@ class Images:
         try:
             while not self.fetches.pending(image.key):
                 complete = self._is_complete_there(image)
-                more = () if complete else unread(image.source_digest, image.tree, self._filter)
+                more = () if complete else unread(image.source_digest, image.tree, image.options.platforms)
                 if not more:
                     self._planned(image)
                     return
@@ -201,12 +198,12 @@ class Images:
         if isinstance(equal, Fault):
             self._fail(image, equal)
         else:
-            self._bring(image, equal=equal and not self._force)
+            self._bring(image, equal=equal and not image.options.force)
 
     def _is_complete_there(self, image: Image) -> bool:
         """Whether everything below the root is known to be in the destination repository."""
         here = image.destination.repository
-        if self._filter.active or image.doubts:
+        if image.options.platforms.active or image.doubts:
             return False
         return image.source.repository == here or self._state.holds(here, image.source_digest)
 
@@ -216,7 +213,7 @@ class Images:
         if self._is_complete_there(image):
             plan: Plan | Skip = Plan(manifests=(root,), dropped=0, original=root.digest)
         else:
-            plan = prune(image.source_digest, image.tree, self._filter)
+            plan = prune(image.source_digest, image.tree, image.options.platforms)
         if isinstance(plan, Skip):
             self._end(image, "skipped", reason=plan.reason)
             return
@@ -229,8 +226,10 @@ class Images:
             return
         there = image.found
         if there is None or there.digest == top.digest:
-            self._bring(image, equal=there is not None and not self._force)
-        elif image.is_shared or (not self._force and self._previous.may_be_foreign(image, top, there)):
+            self._bring(image, equal=there is not None and not image.options.force)
+        elif image.is_shared or (
+            not image.options.force and self._previous.may_be_foreign(image, top, there)
+        ):
             image.state = "comparing"
             here = image.destination.repository
             read = self.fetches.want(
@@ -284,7 +283,7 @@ class Images:
         own = image.source.repository == here and manifest.digest in image.tree
         if own or self._state.holds(here, manifest.digest):
             return "check" if image.doubts else "complete"
-        if self._force:
+        if image.options.force:
             return "missing"
         known = equal or image.found is not None or self._state.facts.held(here, manifest.digest)
         return "check" if known else "missing"

@@ -11,13 +11,14 @@ from collections import Counter, defaultdict
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
-from pipeline.log import Event
+from pipeline.log import wording
 from pipeline.model.reference import is_digest
 from pipeline.model.selection import Named, read_name, written_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pipeline.log import Event
     from pipeline.model.reference import Repository
     from pipeline.model.selection import Rule
 
@@ -110,9 +111,12 @@ class Order:
             for number in before:
                 self._when_ended[number].append(rule.number)
             if before:
-                yield _after(rule, self.rules[max(before)])
+                writer = self.rules[max(before)]
+                yield wording.rule_after(rule.text, rule.place, writer.place, lines=(rule.line, writer.line))
             early = {readers[place].number for place in writes if place in readers}
-            yield from (_too_early(self.rules[number], rule) for number in sorted(early))
+            for reader in (self.rules[number] for number in sorted(early)):
+                lines = reader.line, rule.line
+                yield wording.rule_too_early(reader.text, reader.place, rule.place, lines=lines)
             for place in writes:
                 # Who waits for the end of all of these stands for them.
                 writers[place] = [rule.number] if place in fetches else [*writers[place], rule.number]
@@ -133,23 +137,3 @@ def _writes(rule: Rule) -> Iterator[_Place]:
         names = target.names or (rule.selection.names if isinstance(rule.selection, Named) else (_ALL,))
         yield target.repository, _ANY
         yield from ((target.repository, written_name(name)) for name in names)
-
-
-def _after(rule: Rule, before: Rule) -> Event:
-    return Event(
-        name="rule.after",
-        message=f"rule {rule.text} ({rule.place}) begins after {before.place} has ended, which writes to it",
-        fields={"rule": rule.text, "line": rule.line, "other_line": before.line},
-        stage="expand",
-    )
-
-
-def _too_early(rule: Rule, writer: Rule) -> Event:
-    words = f"rule {rule.text} ({rule.place}) reads what {writer.place} writes, which stands below it"
-    return Event(
-        name="rule.too_early",
-        message=f"{words}: it takes what is there before; put it below where that is not meant",
-        level="warning",
-        fields={"rule": rule.text, "line": rule.line, "other_line": writer.line},
-        stage="expand",
-    )

@@ -7,34 +7,34 @@ from typing import TYPE_CHECKING
 from pipeline.scheduler.image import SINGLE_TYPES
 
 if TYPE_CHECKING:
-    from pipeline.model.facts import Facts, ImageRow
+    from pipeline.model.facts import ImageRow
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import ManifestHead
-    from pipeline.model.platform import Filter
     from pipeline.model.reference import Reference
     from pipeline.scheduler.image import Image
+    from pipeline.scheduler.shared_state import SharedState
 
 
 class PreviousResults:
-    """Reads rows of images; `platforms` is the run's filter."""
+    """Reads rows of images."""
 
-    def __init__(self, facts: Facts, platforms: Filter) -> None:
+    def __init__(self, state: SharedState) -> None:
         """See the class."""
-        self._facts = facts
-        self._filter = platforms
+        self._state = state
 
-    def row(self, source: Reference, destination: Reference) -> ImageRow | None:
-        """What became of the image last."""
-        return self._facts.image(str(source), str(destination), str(self._filter))
+    def row(self, source: Reference | str, destination: Reference, rule: int) -> ImageRow | None:
+        """What became last of an image that has the options of this rule."""
+        platforms = self._state.options[rule].platforms
+        return self._state.facts.image(str(source), str(destination), str(platforms))
 
     def rival(self, image: Image) -> ImageRow | None:
         """What became of the image that has claimed the same destination."""
-        source, _, destination = image.rival.partition(" -> ")
-        return self._facts.image(source, destination, str(self._filter))
+        claim = self._state.facts.claim(str(image.destination))
+        return self.row(claim.source, image.destination, claim.rule) if claim else None
 
     def arrived(self, image: Image) -> ImageRow | None:
         """The image's row, if it had come to its destination."""
-        row = self.row(image.source, image.destination)
+        row = self.row(image.source, image.destination, image.rule)
         return row if row and row.result in ("copied", "unchanged") else None
 
     def vouches(self, image: Image, source: ManifestHead, there: ManifestHead) -> bool:
@@ -45,7 +45,7 @@ class PreviousResults:
         if row and (row.source_digest, row.destination_digest) == (source.digest, there.digest):
             return True
         same = source.digest == there.digest and source.media_type in SINGLE_TYPES
-        return same and not self._filter.active
+        return same and not image.options.platforms.active
 
     def may_be_foreign(self, image: Image, top: Manifest, there: ManifestHead) -> bool:
         """Whether it may be the same index by another tool: what our own records put there is outdated."""

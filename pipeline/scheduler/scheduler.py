@@ -23,10 +23,10 @@ from pipeline.model.selection import with_digest
 from pipeline.scheduler.admission import Admission
 from pipeline.scheduler.backoff import Backoff
 from pipeline.scheduler.case_variants import CaseVariants
+from pipeline.scheduler.image import ImageOptions
 from pipeline.scheduler.image_results import ImageResults
 from pipeline.scheduler.images import Images
 from pipeline.scheduler.order import Order
-from pipeline.scheduler.previous_results import PreviousResults
 from pipeline.scheduler.router import Router
 from pipeline.scheduler.shared_state import SharedState
 from pipeline.scheduler.verification import Verification
@@ -72,14 +72,13 @@ class Scheduler:
         self._state.now = now
         self._state.debug, self._state.force = settings.debug, settings.force
         self._queue = self._state.queue
-        self._passes_left = settings.retries
+        options = ImageOptions(platforms=platforms, force=settings.force, retries=settings.retries)
+        self._state.options = {rule.number: options for rule in rules}
         order = Order(rules)
-        self._results = ImageResults(self._state, self.figures, platforms=platforms, order=order)
+        self._results = ImageResults(self._state, self.figures, order=order)
         images = Verification if settings.aim == "verify" else Images
-        self._images = images(self._state, self._results, platforms=platforms, settings=settings)
-        self._case_variants = CaseVariants(
-            self._state, self._results, self.figures, PreviousResults(facts, platforms)
-        )
+        self._images = images(self._state, self._results, settings)
+        self._case_variants = CaseVariants(self._state, self._results, self.figures)
         self._admission = Admission(
             self._state,
             self._images,
@@ -90,7 +89,6 @@ class Scheduler:
         )
         self._router = Router(self._state, self._images, self._admission, self._case_variants)
         self._backoff = Backoff(self._state, self._images, self._router, patience=settings.patience)
-        self._results.may_retry = self._admission.may_retry = self._passes_left > 0
         self._pump()
 
     def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
@@ -252,26 +250,26 @@ class Scheduler:
                         return
                     self._next_pass()
                     continue
-                if self._is_empty() and self._case_variants.begin():
-                    self._passes_left, self._results.may_retry = 0, False
+                if self._is_empty():
+                    self._case_variants.begin()
             if not notices:
                 return
 
     def _pass_is_over(self) -> bool:
         """Whether another pass follows, at once or when registries have had time to see what they hold."""
         more = self.figures.to_retry or self._admission.deferred
-        return bool(self._passes_left and more and self._is_empty())
+        if not (more and self._is_empty()):
+            return False
+        return any(self._state.may_retry(options) for options in self._state.options.values())
 
     def _is_empty(self) -> bool:
         idle = not (self._images or self._queue.in_flight or self._queue.waiting or self._state.notices)
         return idle and self._admission.exhausted
 
     def _next_pass(self) -> None:
-        self._passes_left -= 1
         self._queue.forgive(self._state.now)
-        self._results.may_retry = self._passes_left > 0
-        self._results.attempt += 1
-        self._admission.next_pass(may_retry=self._passes_left > 0)
+        self._state.attempt += 1
+        self._admission.next_pass()
 
     @property
     def done(self) -> bool:

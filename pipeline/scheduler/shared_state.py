@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Task
     from pipeline.model.reference import Repository
+    from pipeline.scheduler.image import ImageOptions
     from pipeline.scheduler.notices import Notice
     from pipeline.settings import Aim, Limits
 
@@ -42,12 +43,20 @@ class SharedState:
         """Deaths of workers that a task was running in."""
         self.aim = aim
         """What for: where it is to verify, nothing is believed and nothing brought."""
+        self.options: dict[int, ImageOptions] = {}
+        """By rule: what its images are opened with."""
+        self.attempt = 1
+        """Which pass over the images this is."""
         self.debug = False
         """Whether events of level debug are wanted."""
         self.force = False
         """Settings.force: nothing that an earlier run has left is gone on from."""
         self.may_put: Callable[[PushManifest], bool] | None = None
         """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
+
+    def may_retry(self, options: ImageOptions) -> bool:
+        """Whether another pass follows for what has these options."""
+        return self.attempt <= options.retries
 
     def ready(self, task: Task) -> bool:
         """Queue a task; at an unavailable registry it is doomed at once.

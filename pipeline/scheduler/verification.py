@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import ManifestHead
-    from pipeline.model.platform import Filter
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.image_results import ImageResults
     from pipeline.scheduler.manifests import Presence
@@ -33,11 +32,9 @@ _NOT_FOUND = 404
 class Verification(Images):
     """The ledger of images that are compared."""
 
-    def __init__(
-        self, state: SharedState, results: ImageResults, *, platforms: Filter, settings: Settings
-    ) -> None:
+    def __init__(self, state: SharedState, results: ImageResults, settings: Settings) -> None:
         """Settings.deep: manifests of which only a digest was told are read too."""
-        super().__init__(state, results, platforms=platforms, settings=settings)
+        super().__init__(state, results, settings)
         self._deep = settings.deep
 
     def _compare(self, image: Image, source: ManifestHead) -> None:
@@ -46,7 +43,7 @@ class Verification(Images):
         Under a filter what is missing may be nothing that is wanted: the source tells.
         """
         there, here = image.found, image.destination.repository
-        if there is None and not self._filter.active:
+        if there is None and not image.options.platforms.active:
             self._miss(image)
         elif there is not None and self._is_same(image) and self._state.holds(here, source.digest):
             self._unchanged(image, "", there.digest)
@@ -60,10 +57,10 @@ class Verification(Images):
     def _is_same(self, image: Image) -> bool:
         """Whether the destination's digest is to be, and is, the source's."""
         same = image.found is not None and image.found.digest == image.source_digest
-        return same and not self._filter.active
+        return same and not image.options.platforms.active
 
     def _task(self, image: Image, digest: str) -> FetchManifest:
-        if self._filter.active or (digest == image.source_digest and not self._is_same(image)):
+        if image.options.platforms.active or (digest == image.source_digest and not self._is_same(image)):
             return super()._task(image, digest)
         return FetchManifest(repository=image.destination.repository, digest=digest, side="destination")
 
@@ -95,7 +92,7 @@ class Verification(Images):
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
         if self._state.holds(reference.repository, manifest.digest):
             return "complete"
-        if not self._filter.active:
+        if not image.options.platforms.active:
             return "exists"
         assert image.found is not None
         is_top = reference == image.destination
