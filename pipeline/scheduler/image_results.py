@@ -64,20 +64,8 @@ class ImageResults:
 
     def end(self, image: Image, result: Result, *, digest: str, reason: str, fault: Fault | None) -> None:
         """Write the row, count, and say the one canonical line of the image."""
-        self._state.facts.write(
-            ImageRow(
-                source=str(image.source),
-                destination=str(image.destination),
-                filter=str(image.options.platforms),
-                run=self._state.run,
-                rule=image.rule,
-                result=result,
-                source_digest=image.source_digest,
-                destination_digest=digest,
-                fault=str(fault) if fault else reason,
-                **_cause(fault),
-            )
-        )
+        why = str(fault) if fault else reason
+        self._state.facts.write(self._row(image, result, digest=digest, why=why, fault=fault))
         pair = f"{image.source} to {image.destination}"
         if fault is not None and fault.retryable and self._state.may_retry(image.options):
             self._figures.to_retry += 1
@@ -105,6 +93,20 @@ class ImageResults:
             known=self._figures.known,
         )
         self._say(image, name, words, level=level, fields=fields)
+
+    def _row(self, image: Image, result: Result, *, digest: str, why: str, fault: Fault | None) -> ImageRow:
+        return ImageRow(
+            source=str(image.source),
+            destination=str(image.destination),
+            filter=str(image.options.platforms),
+            run=self._state.run,
+            rule=image.rule,
+            result=result,
+            source_digest=image.source_digest,
+            destination_digest=digest,
+            fault=why,
+            **_cause(fault),
+        )
 
     def planned(self, image: Image, plan: Plan) -> None:
         """Say what an image consists of."""
