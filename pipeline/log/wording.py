@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LATER = "after all others"
 """When what failed and may succeed is tried again."""
 
-FORCE = "a run with --force brings it there"
+FORCE = "run again with --force to copy it"
 """What to do about an image that is not as it should be."""
 _Line = tuple[str, "Level", str]
 _UP_TO_DATE: _Line = ("image.unchanged", "info", "Skip synchronizing manifest from {pair}: up to date{why}.")

@@ -63,7 +63,7 @@ def fault_at(
     retryable: bool = False,
     hint: str = "",
 ) -> Fault:
-    """A fault at a repository; side "" where only the caller knows which side it is."""
+    """A fault at a repository; side "" if only the caller knows the side."""
     return Fault(
         operation=operation,
         words=words,

@@ -1,8 +1,8 @@
-"""One blob on its way into one repository, over as many tries as it takes.
+"""The upload of one blob into one repository, over several attempts.
 
-A large blob goes up in chunks where the registry takes them. Each one that was confirmed is kept: by the next
-try with the running digest, by the next process without it, so that there the registry's own check of the
-digest decides. Only what the registry itself confirms again is gone on from.
+Large blobs are uploaded in chunks if the registry supports it. An attempt resumes after the last confirmed
+chunk. In the same process the running digest continues; after a restart it is lost, and the registry's own
+digest check decides. The registry has to confirm the offset again before an upload is resumed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pipeline.errors import Fault, RegistryError, ThrottledError
+from pipeline.errors import RegistryError, ThrottledError
 from pipeline.log import Event
 from pipeline.model.messages import UploadCheckpoint
 from pipeline.registry.faults import fault_at
@@ -21,27 +21,28 @@ from pipeline.registry.upload_strategy import refused_from
 from pipeline.stages.bodies import CheckedBlob, Checkpoint
 
 if TYPE_CHECKING:
-    from pipeline.errors import Side
+    from pipeline.errors import Fault, Side
     from pipeline.log import Value
     from pipeline.model.messages import BlobOrigin, CopyBlob
     from pipeline.registry.image_store import ImageStore, UploadSession
     from pipeline.registry.upload_strategy import UploadForm
     from pipeline.stages.context import StageContext
 
-_SPOILT = frozenset({"DIGEST_INVALID", "DIGEST_MISMATCH", "SIZE_MISMATCH"})
-"""Faults after which nothing that was sent is worth going on from."""
-_SILENT = 3
-"""Questions in vain after which a session is gone: distribution 3 answers 500 for ever on a damaged one."""
+_NOT_RESUMABLE = frozenset({"DIGEST_INVALID", "DIGEST_MISMATCH", "SIZE_MISMATCH"})
+"""Faults after which an upload starts over."""
+_MAX_UNANSWERED = 3
+"""Failed status requests after which an upload counts as lost: distribution 3 always answers 500 for a
+damaged one."""
 _UNREACHABLE = frozenset({"UNREACHABLE", "CERTIFICATE"})
-"""Faults that say nothing of a session: the registry itself cannot be reached."""
+"""Faults that say nothing about the upload: the registry itself cannot be reached."""
 
 
 class BlobUpload:
-    """The tries of one Move.
+    """The upload attempts of one CopyBlob.
 
     Args:
-        task: what is to be brought where, and what an earlier task has left.
-        destination: the client of its registry.
+        task: the blob, its repositories, and the checkpoint of an earlier task.
+        destination: the client of the destination's registry.
         context: the worker's.
     """
 
@@ -51,45 +52,45 @@ class BlobUpload:
         self._source = context.clients.at(task.source.registry)
         self._size = task.blob.size
         self._session = task.session
-        self._mark = (
+        self._checkpoint = (
             Checkpoint(task.session.offset, None) if task.session else Checkpoint.start(task.blob.digest)
         )
-        """Where reading the source begins: at the session's offset or before."""
+        """Where to read the source from: the session's offset or earlier."""
         self._form: UploadForm = "whole"
         self._least = self._most = 0
         self._failed: dict[UploadForm, int] = {}
         self._troubles: Counter[tuple[UploadForm, int]] = Counter()
-        """By form and offset at which it failed."""
+        """Failures by form and offset."""
         self._resumed_at = 0
-        self._silent = 0
-        """How often the session gave no answer that says what it has."""
+        self._unanswered = 0
+        """Failed status requests of the session."""
         self._chunk = 0
-        """Bytes of the first chunk, until one of that size was taken; 0: the size is not in doubt."""
+        """Size of the first chunk until the registry has accepted it; 0: accepted."""
         self.refused = False
-        """Whether a mount was asked for and not given."""
-        self.went_on = False
-        """Whether the last try began farther on than any before."""
+        """Whether the registry refused a mount."""
+        self.resumed = False
+        """Whether the last attempt resumed at a larger offset than any before."""
         self.has_other_form = False
-        """Whether the last try failed by its form, and another one is left, or a session of its own."""
+        """Whether the last attempt failed because of its form, and another form or a new session is left."""
         self.began = False
-        """Whether the last try got an answer on where the bytes go: asking for it has its own retries."""
+        """Whether the last attempt got an upload URL; the request for it has its own retries."""
 
     @property
     def offset(self) -> int:
-        """Bytes that need not be sent again."""
+        """Bytes that the registry has confirmed."""
         return self._session.offset if self._session else 0
 
     def run(self, *, mount: str, fresh: bool) -> tuple[BlobOrigin, bool]:
-        """One try: how the blob came to be there, and whether the registry has confirmed its digest.
+        """Make one attempt: the blob's origin, and whether the registry confirmed its digest.
 
         Args:
-            mount: path of a repository to mount from; empty: it is not tried.
-            fresh: read the source past all caches.
+            mount: path of a repository to mount from; empty: do not mount.
+            fresh: bypass all caches when reading the source.
 
         Raises:
             RegistryError: with its side.
         """
-        self.went_on = self.has_other_form = False
+        self.resumed = self.has_other_form = False
         self.began, self._chunk = True, 0
         try:
             upload = self._resume() if self._session and not mount else None
@@ -99,58 +100,58 @@ class BlobUpload:
                     self._task.destination, self._task.blob.digest, mount=mount
                 )
                 self.began = True
-                self._drop()
+                self._start_over()
         except RegistryError as error:
             raise error.on("destination") from error
         if upload is None:
-            # Only a mount is answered with 201: what else is there before it was sent is yet to be seen.
+            # Only a mount should get 201; in other cases the blob still has to be checked.
             return ("mounted", True) if mount else ("present", False)
         self.refused = self.refused or upload.refused
         return "uploaded", self._send(upload, fresh=fresh)
 
     def _resume(self) -> UploadSession | None:
-        """The session that was kept, if it lives, and has got farther since it was gone on from last."""
+        """The saved session, if it exists and has more bytes than when it was resumed last."""
         session, self._form = self._session, "chunks"
         if session is None:
             return None
         blob, place = self._task.blob.digest, self._task.destination
         upload = self._destination.resume_upload(place, blob, url=session.url)
-        offset = self._ask(upload, session)
+        offset = self._confirmed_offset(upload, session)
         if offset is None or offset <= self._resumed_at:
             return None
-        self._resumed_at, self.went_on, self._silent = offset, True, 0
-        self._keep(upload, offset)
+        self._resumed_at, self.resumed, self._unanswered = offset, True, 0
+        self._save_checkpoint(upload, offset)
         fields: dict[str, Value] = {"destination": str(place), "blob": blob, "offset": offset}
-        words = f"{place}: the upload of the blob {blob} goes on after {offset} bytes"
+        words = f"{place}: the upload of the blob {blob} resumes after {offset} bytes"
         current_meter().events.append(Event(name="blob.resumed", message=words, fields=fields))
         return upload
 
-    def _ask(self, upload: UploadSession, session: UploadCheckpoint) -> int | None:
-        """The bytes that the session has; None: it is gone, or has not answered for too long.
+    def _confirmed_offset(self, upload: UploadSession, session: UploadCheckpoint) -> int | None:
+        """The bytes that the session has; None: it is gone, or too many requests for its status failed.
 
         Raises:
-            RegistryError: it does not answer now.
+            RegistryError: the request failed.
         """
         try:
             return upload.ask_offset(least=session.offset, most=self._size)
         except ThrottledError:
             raise
         except RegistryError as error:
-            self._silent += error.fault.code not in _UNREACHABLE
-            if self._silent < _SILENT:
+            self._unanswered += error.fault.code not in _UNREACHABLE
+            if self._unanswered < _MAX_UNANSWERED:
                 raise
             return None
 
-    def _keep(self, upload: UploadSession, offset: int) -> None:
+    def _save_checkpoint(self, upload: UploadSession, offset: int) -> None:
         self._session = UploadCheckpoint(url=upload.url, offset=offset)
-        self._context.kept(self._session)
+        self._context.on_checkpoint(self._session)
 
-    def _drop(self) -> None:
-        """Begin anew."""
+    def _start_over(self) -> None:
+        """Discard the session."""
         if self._session:
             self._session = None
-            self._context.kept(None)
-        self._mark = Checkpoint.start(self._task.blob.digest)
+            self._context.on_checkpoint(None)
+        self._checkpoint = Checkpoint.start(self._task.blob.digest)
 
     def _send(self, upload: UploadSession, *, fresh: bool) -> bool:
         try:
@@ -161,35 +162,35 @@ class BlobUpload:
                 self._task.source,
                 self._task.blob.digest,
                 size=self._size,
-                offset=self._mark.offset,
+                offset=self._checkpoint.offset,
                 fresh=fresh,
             ) as pieces:
                 confirmed = self._send_as(upload, self._checked(pieces))
         except ThrottledError as error:
-            if error.fault.registry != self._task.destination.registry:  # else it is asked nothing now
-                self._let_go(upload)
+            if error.fault.registry != self._task.destination.registry:  # else it gets no requests now
+                self._cancel_unless_saved(upload)
             raise error.on(self._side(error.fault)) from error
         except RegistryError as error:
             error.on(self._side(error.fault))
-            self._judge(error.fault, upload)
+            self._plan_next_attempt(error.fault, upload)
             raise
         self._destination.forms.learn(self._failed)
         return confirmed
 
     def _checked(self, pieces: ResumingBody) -> CheckedBlob:
-        """The bytes from where the session ends."""
+        """The bytes from the session's offset on."""
         self._size = self._size if self._size >= 0 else pieces.total
         if self._size < 0:
-            raise RegistryError(self._sizeless())
+            raise RegistryError(self._size_unknown())
         blob = CheckedBlob(
             pieces,
             blob=self._task.blob,
             size=self._size,
-            begin=self._mark,
+            begin=self._checkpoint,
             source=self._task.source,
-            moved=self._context.moved,
+            on_progress=self._context.on_progress,
         )
-        for _ in blob.take(self.offset - blob.offset):
+        for _ in blob.read(self.offset - blob.offset):
             pass
         return blob
 
@@ -202,7 +203,7 @@ class BlobUpload:
         if self._form == "chunks":
             return self._send_chunks(upload, blob)
         has = upload.patch(blob.part(blob.size), offset=None)
-        self._expect(has, blob)
+        self._require_offset(has, blob)
         return upload.commit()
 
     def _send_chunks(self, upload: UploadSession, blob: CheckedBlob) -> bool:
@@ -211,16 +212,16 @@ class BlobUpload:
         last = step if forms.habit.ends_with_bytes else 0
         self._chunk = min(step, blob.left)
         while blob.left > last:
-            mark, begin = blob.mark(), blob.offset
+            checkpoint, begin = blob.checkpoint(), blob.offset
             has = upload.patch(blob.part(min(step, blob.left)), offset=begin)
             self._chunk = 0
             if has > begin:
-                self._mark = blob.mark() if has == blob.offset else mark
-                self._keep(upload, has)
-            self._expect(has, blob)
+                self._checkpoint = blob.checkpoint() if has == blob.offset else checkpoint
+                self._save_checkpoint(upload, has)
+            self._require_offset(has, blob)
         return upload.put(blob.part(blob.left), offset=blob.offset) if blob.left else upload.commit()
 
-    def _expect(self, has: int, blob: CheckedBlob) -> None:
+    def _require_offset(self, has: int, blob: CheckedBlob) -> None:
         if has != blob.offset:
             words = f"the registry took {has} of {blob.offset} bytes"
             raise RegistryError(
@@ -234,11 +235,11 @@ class BlobUpload:
                 )
             )
 
-    def _judge(self, fault: Fault, upload: UploadSession) -> None:
-        """What a failed try means for the next one: the session, and the form."""
-        if fault.code in _SPOILT or not fault.retryable:
-            self._drop()
-        self._let_go(upload)
+    def _plan_next_attempt(self, fault: Fault, upload: UploadSession) -> None:
+        """Decide whether the next attempt keeps the session, and whether it needs another form."""
+        if fault.code in _NOT_RESUMABLE or not fault.retryable:
+            self._start_over()
+        self._cancel_unless_saved(upload)
         if fault.side != "destination" or self._size < 0 or (self._session and fault.status is None):
             return
         self._troubles[self._form, self.offset] += 1
@@ -248,7 +249,7 @@ class BlobUpload:
             self.has_other_form = self._has_other_form(fault, size)
 
     def _has_other_form(self, fault: Fault, size: int) -> bool:
-        """Whether the blob can go up otherwise, after its form failed from `size` on."""
+        """Whether the blob can be uploaded in another form, after its form failed from `size` on."""
         forms = self._destination.forms
         if (
             fault.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -256,17 +257,17 @@ class BlobUpload:
             and forms.halve(self._chunk)
         ):
             return True
-        if self.went_on and fault.status is not None and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return True  # sizes of parts are only said where a session begins
+        if self.resumed and fault.status is not None and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return True  # registries state sizes of chunks only when a session begins
         self._failed[self._form] = size
         return forms.has_other(self._size, failed=self._failed, most=self._most)
 
-    def _let_go(self, upload: UploadSession) -> None:
+    def _cancel_unless_saved(self, upload: UploadSession) -> None:
         if not self._session:
             upload.cancel()
 
     def _side(self, fault: Fault) -> Side:
-        """Where a body broke: it is read from the source while it is sent."""
+        """The side of a broken transfer: the source is read while the body is sent."""
         source = self._task.source
         return (
             "source"
@@ -274,11 +275,11 @@ class BlobUpload:
             else "destination"
         )
 
-    def _sizeless(self) -> Fault:
+    def _size_unknown(self) -> Fault:
         return fault_at(
             self._task.source,
             "source",
             operation=f"read the blob {self._task.blob.digest}",
             code="SIZE_UNKNOWN",
-            words="neither the manifest nor the registry says how many bytes it has",
+            words="neither the manifest nor the registry states its size",
         )

@@ -1,6 +1,6 @@
-"""A blob's bytes on their way: counted, hashed, and handed out in parts.
+"""A blob's bytes during a transfer: counted, hashed, and split into request bodies.
 
-The last bytes are held back until size and digest are right: else the request's connection is closed, and a
+The last bytes are sent only if size and digest are right; otherwise the request's connection is closed, so a
 wrong blob is never committed.
 """
 
@@ -25,45 +25,45 @@ class Digester(Protocol):
     """What hashlib returns."""
 
     def update(self, data: Piece, /) -> None:
-        """Take in more."""
+        """Hash more bytes."""
 
     def copy(self) -> Self:
-        """As it stands now."""
+        """A copy of the current state."""
 
     def hexdigest(self) -> str:
-        """The digest of all so far."""
+        """The digest of all bytes so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A place in a blob, and the digest of what stands before it."""
+    """An offset in a blob, and the digest of the bytes before it."""
 
     offset: int
     running: Digester | None
-    """None: another process read what stands before, and only the registry can tell the digest of all."""
+    """None: another process read the bytes before, so only the registry can check the digest."""
 
     @staticmethod
     def start(digest: str) -> Checkpoint:
-        """The beginning of the blob with that digest."""
+        """The start of the blob with that digest."""
         return Checkpoint(0, hashlib.new(digest.partition(":")[0]))
 
     def copy(self) -> Checkpoint:
-        """The same place, for a second reading from there."""
+        """A copy, for a second reading from there."""
         return Checkpoint(self.offset, self.running.copy() if self.running else None)
 
 
 class CheckedBlob:
-    """The bytes of a blob from a mark on.
+    """The bytes of a blob from a checkpoint on.
 
-    Handing out raises RegistryError (side source) before the last bytes when size or digest are wrong.
+    `read` raises RegistryError (side source) before the last bytes if size or digest are wrong.
 
     Args:
-        pieces: the bytes from the mark on.
-        blob: whose they are.
+        pieces: the bytes from the checkpoint on.
+        blob: its descriptor.
         size: bytes of the whole blob.
-        begin: the mark.
-        source: where they are read.
-        moved: is told how far the blob has been handed out.
+        begin: the checkpoint.
+        source: the repository that it is read from.
+        on_progress: called with the offset as bytes are read.
     """
 
     def __init__(
@@ -74,57 +74,57 @@ class CheckedBlob:
         size: int,
         begin: Checkpoint,
         source: Repository,
-        moved: Callable[[int], None],
+        on_progress: Callable[[int], None],
     ) -> None:
         """See the class."""
         self._pieces = iter(pieces)
-        self._rest: Piece = b""
-        self._blob, self.size, self._source, self._moved = blob, size, source, moved
-        mark = begin.copy()
-        self.offset, self._running = mark.offset, mark.running
+        self._pending: Piece = b""
+        self._blob, self.size, self._source, self._on_progress = blob, size, source, on_progress
+        start = begin.copy()
+        self.offset, self._running = start.offset, start.running
 
     @property
     def left(self) -> int:
-        """Bytes that have not been handed out."""
+        """Bytes that have not been read."""
         return self.size - self.offset
 
-    def mark(self) -> Checkpoint:
-        """Where it stands."""
+    def checkpoint(self) -> Checkpoint:
+        """The current position."""
         return Checkpoint(self.offset, self._running).copy()
 
-    def part(self, count: int) -> Part:
-        """The next `count` bytes, to be read once and before any other part."""
-        return Part(self, count)
+    def part(self, count: int) -> BlobPart:
+        """The next `count` bytes as a request body; read it once, before any other part."""
+        return BlobPart(self, count)
 
-    def take(self, count: int) -> Iterator[Piece]:
+    def read(self, count: int) -> Iterator[Piece]:
         """The next `count` bytes in pieces."""
         if not self.size:
             self._end()
         while count > 0:
-            piece = self._rest or next(self._pieces, b"")
+            piece = self._pending or next(self._pieces, b"")
             if not piece:
-                raise self._wrong("SIZE_MISMATCH", f"{self.offset} bytes instead of {self.size}")
-            piece, self._rest = piece[:count], piece[count:]
+                raise self._error("SIZE_MISMATCH", f"{self.offset} bytes instead of {self.size}")
+            piece, self._pending = piece[:count], piece[count:]
             count -= len(piece)
             if self._running:
                 self._running.update(piece)
             if self.offset + len(piece) == self.size:
-                piece = bytes(piece)  # looking for the end asks for more: this one would not be good any more
+                piece = bytes(piece)  # checking the end reads on, which invalidates this view
                 self._end()
             yield piece
             self.offset += len(piece)
-            self._moved(self.offset)
+            self._on_progress(self.offset)
 
     def _end(self) -> None:
-        """See that nothing follows, and that the digest is right."""
-        if self._rest or next(self._pieces, b""):
-            raise self._wrong("SIZE_MISMATCH", f"more than the {self.size} bytes announced")
+        """Check that nothing follows and that the digest is right."""
+        if self._pending or next(self._pieces, b""):
+            raise self._error("SIZE_MISMATCH", f"more than the {self.size} bytes announced")
         algorithm, _, expected = self._blob.digest.partition(":")
         if self._running and self._running.hexdigest() != expected:
             words = f"the content has the digest {algorithm}:{self._running.hexdigest()}"
-            raise self._wrong("DIGEST_MISMATCH", words)
+            raise self._error("DIGEST_MISMATCH", words)
 
-    def _wrong(self, code: str, words: str) -> RegistryError:
+    def _error(self, code: str, words: str) -> RegistryError:
         return RegistryError(
             fault_at(
                 self._source,
@@ -137,17 +137,17 @@ class CheckedBlob:
         )
 
 
-class Part:
-    """Some bytes of a blob as the body of one request."""
+class BlobPart:
+    """A part of a blob as the body of one request."""
 
     def __init__(self, blob: CheckedBlob, count: int) -> None:
         """See `CheckedBlob.part`."""
         self._blob, self._count = blob, count
 
     def __len__(self) -> int:
-        """Bytes: becomes the Content-Length."""
+        """The Content-Length."""
         return self._count
 
     def __iter__(self) -> Iterator[Piece]:
         """The pieces."""
-        return self._blob.take(self._count)
+        return self._blob.read(self._count)

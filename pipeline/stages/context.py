@@ -1,4 +1,4 @@
-"""What the stages share in one worker: clients with their connections, settings, a word for progress."""
+"""What the stages of one worker share: clients with their connections, settings, callbacks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageContext:
-    """Given to a stage's function along with its task."""
+    """The second argument of a stage's function."""
 
     clients: ImageStores
     settings: Settings
-    together: ParallelRequests
-    moved: Callable[[int], None]
-    """To be called as a body moves, with the bytes so far in this try."""
-    kept: Callable[[UploadCheckpoint | None], None]
-    """To be called with what a registry has confirmed of an upload; None: that is of no use any more."""
+    parallel: ParallelRequests
+    on_progress: Callable[[int], None]
+    """Called during a transfer with the bytes so far in this attempt."""
+    on_checkpoint: Callable[[UploadCheckpoint | None], None]
+    """Called with the confirmed part of an upload; None: the upload cannot be resumed any more."""

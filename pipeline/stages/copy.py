@@ -1,6 +1,7 @@
-"""Stage 3: one blob into one repository, one manifest under one name.
+"""Stage 3: copy one blob into one repository, push one manifest.
 
-How a blob's bytes go is for delivery.py; here is what is asked before and after, and how often it is tried.
+This module has the requests before and after a transfer, and the retries; blob_upload.py has the transfer
+itself.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
+from pipeline.errors import LackingError, RegistryError, ThrottledError
 from pipeline.log import Event
 from pipeline.model.messages import BlobCopied, ManifestPushed, Outcome, ReferencesMissing
 from pipeline.registry.faults import fault_at
@@ -18,26 +19,27 @@ from pipeline.registry.meter import current_meter
 from pipeline.stages.blob_upload import BlobUpload
 
 if TYPE_CHECKING:
+    from pipeline.errors import Fault
     from pipeline.model.messages import CopyBlob, PushManifest
     from pipeline.registry.image_store import ImageStore
     from pipeline.settings import Retry
     from pipeline.stages.context import StageContext
 
 
-DAMAGED = "the registry's copy is damaged: remove it there, and copy again"
-"""What helps where a registry holds other bytes than those of the digest."""
+DAMAGED_HINT = "the registry's copy is damaged: delete it there and copy again"
+"""What to do if a registry's blob does not match its digest."""
 
 
 @dataclass(slots=True)
 class RetryBudget:
-    """The one retry layer of a blob's way: bounded in tries and in waiting."""
+    """The retries of a blob's transfer: limited in attempts and in waiting."""
 
     retry: Retry
     tried: int = 0
     waited: float = 0.0
 
     def another(self, fault: Fault) -> bool:
-        """Whether to try once more; waits before it says so. Bad content gets one more try, at once."""
+        """Whether to retry; waits first. Wrong content gets one retry, without waiting."""
         self.tried += 1
         if fault.code == "DIGEST_INVALID" or (
             fault.side == "source" and fault.code in ("DIGEST_MISMATCH", "SIZE_MISMATCH")
@@ -53,38 +55,38 @@ class RetryBudget:
 
 
 def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
-    """Bring one blob into one repository: is it there? else mount it, else one GET into one upload.
+    """Copy one blob into one repository: if it is missing, mount it, else GET it and upload it.
 
     Raises:
-        RegistryError: with `.fault.side` set; ThrottledError: the registry asks for a pause.
+        RegistryError: with `.fault.side` set; ThrottledError: the registry limits the rate.
     """
     destination = context.clients.at(task.destination.registry, push=True)
     if task.ask:
-        size = ask_size(task, destination)
-        if not is_wrong(task, size):
+        size = head_size(task, destination)
+        if not is_missing(task, size):
             return BlobCopied(key=task.key, how="present")
         if size is not None:
-            task = replace(task, check=True)  # distribution keeps its damaged copy, and says that all is well
-    if task.blob.has_urls and is_elsewhere(task, context):
-        return left(task)
-    return _bring(task, destination, context)
+            task = replace(task, check=True)  # distribution keeps a damaged copy, but reports success
+    if task.blob.has_urls and only_at_urls(task, context):
+        return left_to_urls(task)
+    return _transfer(task, destination, context)
 
 
-def ask_size(task: CopyBlob, destination: ImageStore) -> int | None:
-    """Bytes that the destination has of the blob; -1: it does not say; None: it has none."""
+def head_size(task: CopyBlob, destination: ImageStore) -> int | None:
+    """The size of the destination's blob; -1: not stated; None: missing."""
     try:
         return destination.head_blob(task.destination, task.blob.digest, size=task.blob.size)
     except RegistryError as error:
         raise error.on("destination") from error
 
 
-def is_wrong(task: CopyBlob, size: int | None) -> bool:
-    """Whether `size`, as of `ask_size`, is not the blob's."""
+def is_missing(task: CopyBlob, size: int | None) -> bool:
+    """Whether the blob is missing or has a wrong size, by the result of `head_size`."""
     return size is None or 0 <= task.blob.size != size >= 0
 
 
-def is_elsewhere(task: CopyBlob, context: StageContext) -> bool:
-    """Whether a blob with urls of its own is only there, and not at the source."""
+def only_at_urls(task: CopyBlob, context: StageContext) -> bool:
+    """Whether the source does not hold a foreign layer, so that only its `urls` serve it."""
     source = context.clients.at(task.source.registry)
     try:
         return source.head_blob(task.source, task.blob.digest, size=task.blob.size, sure=True) is None
@@ -92,12 +94,12 @@ def is_elsewhere(task: CopyBlob, context: StageContext) -> bool:
         raise error.on("source") from error
 
 
-def left(task: CopyBlob) -> BlobCopied:
-    """A blob is left to its urls."""
+def left_to_urls(task: CopyBlob) -> BlobCopied:
+    """The outcome of a foreign layer that is not copied."""
     event = Event(
         name="blob.left",
         message=f"{task.source}: the source registry does not hold the layer {task.blob.digest};"
-        " it is left to the urls that its manifest names",
+        " it was not copied: the urls in its manifest serve it",
         fields={
             "source": str(task.source),
             "destination": str(task.destination),
@@ -107,39 +109,39 @@ def left(task: CopyBlob) -> BlobCopied:
     return BlobCopied(key=task.key, how="left", events=(event,))
 
 
-def _bring(task: CopyBlob, destination: ImageStore, context: StageContext) -> BlobCopied:
-    """Mount or upload, as often as it may be tried; what is confirmed of it is not sent again."""
-    delivery = BlobUpload(task, destination, context)
+def _transfer(task: CopyBlob, destination: ImageStore, context: StageContext) -> BlobCopied:
+    """Mount or upload with retries; confirmed bytes are not sent again."""
+    upload = BlobUpload(task, destination, context)
     tries = RetryBudget(context.settings.retry)
     mount, fresh = task.mount, False
     while True:
         try:
-            how, confirmed = delivery.run(mount=mount, fresh=fresh)
-            if how == "mounted" and task.check and is_wrong(task, ask_size(task, destination)):
-                mount, delivery.refused = "", True
+            how, confirmed = upload.run(mount=mount, fresh=fresh)
+            if how == "mounted" and task.check and is_missing(task, head_size(task, destination)):
+                mount, upload.refused = "", True
                 continue
             if how != "mounted" and (task.check or not confirmed):
                 _check(task, destination)
-            return BlobCopied(key=task.key, how=how, refused=delivery.refused)
+            return BlobCopied(key=task.key, how=how, refused=upload.refused)
         except ThrottledError:
             raise
         except RegistryError as error:
-            if delivery.went_on:
+            if upload.resumed:
                 tries = RetryBudget(context.settings.retry)
-            if not (delivery.has_other_form or (delivery.began and tries.another(error.fault))):
-                error.refused = delivery.refused
+            if not (upload.has_other_form or (upload.began and tries.another(error.fault))):
+                error.refused = upload.refused
                 raise
-            _tell_again(task, error.fault, attempt=tries.tried, offset=delivery.offset)
+            _report_retry(task, error.fault, attempt=tries.tried, offset=upload.offset)
             mount, fresh = "", error.fault.side == "source"
-            if error.fault.side == "destination" and _arrived(task, destination):
-                return BlobCopied(key=task.key, how="uploaded", refused=delivery.refused)
+            if error.fault.side == "destination" and _was_stored(task, destination):
+                return BlobCopied(key=task.key, how="uploaded", refused=upload.refused)
 
 
-def _tell_again(task: CopyBlob, fault: Fault, *, attempt: int, offset: int) -> None:
+def _report_retry(task: CopyBlob, fault: Fault, *, attempt: int, offset: int) -> None:
     current_meter().repeat(
         "blob.retry",
         fault,
-        f"{fault}; try {attempt}, tried again",
+        f"{fault}; attempt {attempt} failed, retrying",
         source=str(task.source),
         destination=str(task.destination),
         blob=task.blob.digest,
@@ -148,10 +150,10 @@ def _tell_again(task: CopyBlob, fault: Fault, *, attempt: int, offset: int) -> N
     )
 
 
-def _arrived(task: CopyBlob, destination: ImageStore) -> bool:
-    """After a failure at the destination: the answer may have been lost, the blob not."""
+def _was_stored(task: CopyBlob, destination: ImageStore) -> bool:
+    """Whether the blob exists after a failure: only the response may have been lost."""
     try:
-        return not is_wrong(task, ask_size(task, destination))
+        return not is_missing(task, head_size(task, destination))
     except ThrottledError:
         raise
     except RegistryError:
@@ -159,26 +161,26 @@ def _arrived(task: CopyBlob, destination: ImageStore) -> bool:
 
 
 def _check(task: CopyBlob, destination: ImageStore) -> None:
-    """Read the blob back by HEAD: a registry that says yes and stores nothing is caught here."""
-    size = ask_size(task, destination)
-    if is_wrong(task, size):
+    """Read the blob back with HEAD, to detect a registry that reports success without storing it."""
+    size = head_size(task, destination)
+    if is_missing(task, size):
         raise RegistryError(
             fault_at(
                 task.destination,
                 "destination",
                 operation=f"find the blob {task.blob.digest} again",
                 code="BLOB_UNKNOWN" if size is None else "SIZE_MISMATCH",
-                words="the registry has confirmed it, and does not have it"
+                words="the registry confirmed it, but does not have it"
                 if size is None
                 else f"it has {size} bytes, the manifest says {task.blob.size}",
                 retryable=size is None,
-                hint="" if size is None else DAMAGED,
+                hint="" if size is None else DAMAGED_HINT,
             )
         )
 
 
 def push_manifest(task: PushManifest, context: StageContext) -> Outcome:
-    """Store one manifest: exactly its bytes, under its media type.
+    """Push one manifest unchanged, with its media type.
 
     Raises:
         RegistryError: with side destination.
@@ -208,6 +210,6 @@ def _not_stored(task: PushManifest, found: str) -> Fault:
         code="DIGEST_MISMATCH" if found else "MANIFEST_UNKNOWN",
         words=f"the registry answers with {found}"
         if found
-        else "the registry confirmed it, and does not have it",
+        else "the registry confirmed it, but does not have it",
         retryable=not found,
     )

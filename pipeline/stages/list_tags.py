@@ -15,10 +15,10 @@ NOT_FOUND = 404
 
 
 def list_tags(task: ListTags, context: StageContext) -> TagsListed:
-    """Read one page, as the registry sent it (distribution-spec, "Listing Tags").
+    """Read one page as the registry sent it (distribution-spec, "Listing Tags").
 
     Raises:
-        RegistryError: the list cannot be had; a destination that is not there is an answer.
+        RegistryError: the list cannot be read; a missing destination is not an error.
     """
     client = context.clients.at(task.repository.registry, push=task.side == "destination")
     try:

@@ -1,6 +1,6 @@
-"""Requests of one task to several registries at once, where waiting for one costs more than a thread's work.
+"""Parallel requests of one task to several registries, if a registry is slow enough to be worth a thread.
 
-On a local network an answer takes a millisecond, and a second thread would cost as much CPU as the request.
+In a local network a response takes a millisecond, and a second thread would cost as much CPU as the request.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from pipeline.registry.meter import Meter
 
 T = TypeVar("T")
-_PAYS_FROM = 0.01
-"""Seconds that an answer takes from which the next one is not waited for in line."""
+_SLOW = 0.01
+"""Seconds: a registry with this mean response time or more is slow."""
 _WEIGHT = 0.2
-"""Of the latest answer in the running mean."""
+"""Of the latest response in the moving average."""
 _THREADS = 64
 
 
 class ParallelRequests:
-    """One per worker; used by all its threads."""
+    """One for each worker; all its threads may use it."""
 
     def __init__(self) -> None:
-        """Begin without threads: they start when they are needed."""
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="together")
+        """Threads start when they are needed."""
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="parallel")
         self._seconds: dict[str, float] = {}
 
     def timed(self, registry: str, call: Callable[[], T]) -> T:
-        """Make a request, and take down how long that registry takes to answer."""
+        """Make a request and record the registry's response time."""
         began = time.monotonic()
         try:
             return call()
@@ -44,15 +44,15 @@ class ParallelRequests:
             before = self._seconds.get(registry, took)
             self._seconds[registry] = before + _WEIGHT * (took - before)
 
-    def pays(self, registry: str) -> bool:
-        """Whether that registry answers so slowly that others are better asked meanwhile."""
-        return self._seconds.get(registry, 0.0) >= _PAYS_FROM
+    def is_slow(self, registry: str) -> bool:
+        """Whether the registry is so slow that requests to others should run in parallel."""
+        return self._seconds.get(registry, 0.0) >= _SLOW
 
     def run(self, calls: Sequence[Callable[[], T]]) -> list[T]:
-        """Make all calls at once; what they cost is the running task's. Their results, in order.
+        """Make all calls in parallel and return the results in order; the current task is charged for them.
 
         Raises:
-            Exception: the first in order that a call raised, after all have ended.
+            Exception: of the first call in order that raised, after all have finished.
         """
         first, *others = calls
         futures = [self._pool.submit(copy_context().run, _measured, call) for call in others]
@@ -64,7 +64,7 @@ class ParallelRequests:
 
 @dataclass(frozen=True, slots=True)
 class _Call(Generic[T]):
-    """One call that has ended."""
+    """A finished call."""
 
     future: Future[T]
     meter: Meter
@@ -76,6 +76,6 @@ def _measured(call: Callable[[], T]) -> _Call[T]:
     with metering(timed=own.timed, debug=own.debug) as meter:
         try:
             future.set_result(call())
-        except Exception as error:  # noqa: BLE001 - whoever takes the result gets it
+        except Exception as error:  # noqa: BLE001 - result() raises it
             future.set_exception(error)
     return _Call(future, meter)

@@ -1,8 +1,8 @@
-"""Stage 3 of a plan: what a blob's way and a manifest's storing would cost, and nothing is written.
+"""Stage 3 of a plan: predict the cost of copying a blob or pushing a manifest, without writing.
 
-What a run would ask before it writes is really asked; from there on the requests, and the bytes of their
-bodies, are counted as they would be made (delivery.py) where nothing goes wrong. Not foreseen is what only
-writing can tell: refused mounts and forms of upload, digests that a registry does not confirm, redirects.
+Requests that a run makes before it writes are made. Later requests and the bytes of their bodies are counted
+as if nothing went wrong (see blob_upload.py). What only writing shows is not predicted: refused mounts and
+upload forms, digests that a registry does not confirm, redirects.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pipeline.errors import RegistryError
 from pipeline.model.messages import BlobCopied, ManifestPushed
 from pipeline.registry.faults import fault_at
 from pipeline.registry.meter import current_meter, metering
-from pipeline.stages.copy import ask_size, is_elsewhere, is_wrong, left
+from pipeline.stages.copy import head_size, is_missing, left_to_urls, only_at_urls
 
 if TYPE_CHECKING:
     from pipeline.model.messages import CopyBlob, PushManifest
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
-    """How a blob would come into its repository, and at what cost.
+    """Predict how a blob would get into its repository, and the cost.
 
     Raises:
-        RegistryError: with `.fault.side` set; ThrottledError: the registry asks for a pause.
+        RegistryError: with `.fault.side` set; ThrottledError: the registry limits the rate.
     """
     destination = context.clients.at(task.destination.registry, push=True)
-    if task.ask and not is_wrong(task, ask_size(task, destination)):
+    if task.ask and not is_missing(task, head_size(task, destination)):
         return BlobCopied(key=task.key, how="present")
-    if task.blob.has_urls and is_elsewhere(task, context):
-        return left(task)
+    if task.blob.has_urls and only_at_urls(task, context):
+        return left_to_urls(task)
     meter, there = current_meter(), task.destination.registry
     if task.mount:
         meter.foresee(there, "POST", status=201, what="upload")
@@ -60,7 +60,7 @@ def _upload(task: CopyBlob, destination: ImageStore, meter: Meter, *, size: int)
 
 
 def _parts(destination: ImageStore, size: int, *, offset: int) -> int:
-    """Requests that bring bytes before the one that ends the upload."""
+    """The number of PATCH requests."""
     forms = destination.forms
     form = "chunks" if offset else forms.choose(size, failed={}, most=0)
     if form != "chunks":
@@ -71,10 +71,10 @@ def _parts(destination: ImageStore, size: int, *, offset: int) -> int:
 
 
 def _size(task: CopyBlob, context: StageContext) -> int:
-    """Bytes of the blob; where the manifest does not say (docker schema 1), its source is asked, uncounted.
+    """The blob's size; if the manifest has none (docker schema 1), from an uncounted HEAD at the source.
 
     Raises:
-        RegistryError: it is not there.
+        RegistryError: the blob is missing.
     """
     if task.blob.size >= 0:
         return task.blob.size
@@ -99,7 +99,7 @@ def _size(task: CopyBlob, context: StageContext) -> int:
 
 
 def push_manifest(task: PushManifest, _context: StageContext) -> ManifestPushed:
-    """A manifest would be stored."""
+    """Predict the cost of a push."""
     meter, there = current_meter(), task.destination.repository.registry
     meter.foresee(there, "PUT", status=201, what="manifest")
     meter.written += len(task.content)

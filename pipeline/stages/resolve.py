@@ -1,4 +1,4 @@
-"""Stage 2: the digests of both sides, and manifests by digest."""
+"""Stage 2: digests on both sides, and manifests by digest."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 
 
 def head_manifests(task: HeadManifests, context: StageContext) -> ManifestsHeaded:
-    """HEAD the source and each destination; a fault of one side is part of the answer.
+    """HEAD the source and each destination; a fault of one side is part of the outcome.
 
-    All at once where they are far away; else one after the other, and none after a source that is not there.
+    In parallel if a destination is slow; else one after the other, and no destination if the source is
+    missing.
 
     Raises:
-        ThrottledError: one of the registries asks for a pause.
+        ThrottledError: one of the registries limits the rate.
     """
     there: list[Ask] = [partial(_head, place, "destination", context) for place in task.destinations]
     if task.source is None:
         return ManifestsHeaded(key=task.key, source=None, destinations=tuple(ask() for ask in there))
     source: Ask = partial(_source, task.source, context)
-    if any(context.together.pays(place.repository.registry) for place in task.destinations):
-        found, *others = context.together.run([source, *there])
+    if any(context.parallel.is_slow(place.repository.registry) for place in task.destinations):
+        found, *others = context.parallel.run([source, *there])
         return ManifestsHeaded(key=task.key, source=found, destinations=tuple(others))
     found = source()
     if isinstance(found, Fault):
@@ -52,9 +53,11 @@ def _source(reference: Reference, context: StageContext) -> ManifestHead | Fault
     if isinstance(found, Fault):
         return found
     if found is None:
-        return _wrong(reference, "MANIFEST_UNKNOWN", f"no such {'digest' if reference.is_digest else 'tag'}")
+        return _source_fault(
+            reference, "MANIFEST_UNKNOWN", f"no such {'digest' if reference.is_digest else 'tag'}"
+        )
     if reference.is_digest and found.digest != reference.name:
-        return _wrong(reference, "DIGEST_MISMATCH", f"the registry answers with {found.digest}")
+        return _source_fault(reference, "DIGEST_MISMATCH", f"the registry answers with {found.digest}")
     return found
 
 
@@ -63,14 +66,14 @@ def _head(reference: Reference, side: Side, context: StageContext) -> ManifestHe
     client = context.clients.at(registry, push=side == "destination")
     sure = side == "source"
     try:
-        return context.together.timed(registry, lambda: client.head_manifest(reference, sure=sure))
+        return context.parallel.timed(registry, lambda: client.head_manifest(reference, sure=sure))
     except ThrottledError as error:
         raise error.on(side) from error
     except RegistryError as error:
         return error.on(side).fault
 
 
-def _wrong(source: Reference, code: str, words: str) -> Fault:
+def _source_fault(source: Reference, code: str, words: str) -> Fault:
     return fault_at(
         source.repository,
         "source",
@@ -82,12 +85,12 @@ def _wrong(source: Reference, code: str, words: str) -> Fault:
 
 
 def fetch_manifest(task: FetchManifest, context: StageContext) -> ManifestFetched:
-    """GET one manifest by digest, check its digest, take it apart; with its platform where asked for.
+    """GET one manifest by digest, check the digest and parse it; with its platform if the task asks for it.
 
-    Bytes that do not match are asked for once more, on a new connection.
+    A manifest with a wrong digest is fetched once more, on a new connection.
 
     Raises:
-        RegistryError: it cannot be had, or is none, or its bytes are not those of its digest.
+        RegistryError: it cannot be fetched, is not a manifest, or does not match its digest.
     """
     try:
         try:
@@ -112,17 +115,12 @@ def _get(task: FetchManifest, context: StageContext, *, fresh: bool) -> Manifest
 
 
 def _fault(task: FetchManifest, *, code: str, words: str) -> Fault:
-    return fault_at(
-        task.repository,
-        task.side,
-        operation=f"read the manifest {task.digest}",
-        code=code,
-        words=words,
-    )
+    operation = f"read the manifest {task.digest}"
+    return fault_at(task.repository, task.side, operation=operation, code=code, words=words)
 
 
 def _platform(task: FetchManifest, blobs: tuple[Descriptor, ...], context: StageContext) -> Platform | None:
-    """The platform that a single image's config states; artifacts have none."""
+    """The platform in a single image's config; artifacts have none."""
     config = next((blob for blob in blobs if blob.media_type in IMAGE_CONFIG_TYPES), None)
     if config is None:
         return None
@@ -135,11 +133,11 @@ def _platform(task: FetchManifest, blobs: tuple[Descriptor, ...], context: Stage
         for piece in body:
             content += piece
             if len(content) > MAX_CONFIG:
-                words = f"its config has more than the {config.size} bytes announced"
+                words = f"its config is larger than the announced {config.size} bytes"
                 raise RegistryError(_fault(task, code="SIZE_MISMATCH", words=words))
     algorithm, _, expected = config.digest.partition(":")
     actual = hashlib.new(algorithm, content).hexdigest()
     if actual != expected:
-        words = f"the config {config.digest} came with the digest {algorithm}:{actual}"
+        words = f"the content of the config {config.digest} has the digest {algorithm}:{actual}"
         raise RegistryError(_fault(task, code="DIGEST_MISMATCH", words=words))
     return config_platform(content)

@@ -1,4 +1,4 @@
-"""From any task to its outcome: picks the stage's function, and adds what it cost and what to log."""
+"""Run a task: call its stage's function, and add costs and events to the outcome."""
 
 from __future__ import annotations
 
@@ -34,38 +34,43 @@ if TYPE_CHECKING:
     Runner = Callable[[Task, Callable[[int], None], Callable[[UploadCheckpoint | None], None]], Outcome]
     from pipeline.settings import Aim, Settings
 
-    Mover = Callable[[CopyBlob, StageContext], Outcome]
-    Putter = Callable[[PushManifest, StageContext], Outcome]
+    BlobStage = Callable[[CopyBlob, StageContext], Outcome]
+    ManifestStage = Callable[[PushManifest, StageContext], Outcome]
 
-_TRANSFER: Mapping[Aim, tuple[Mover, Putter]] = {
+_TRANSFER: Mapping[Aim, tuple[BlobStage, ManifestStage]] = {
     "copy": (copy.copy_blob, copy.push_manifest),
     "plan": (plan.copy_blob, plan.push_manifest),
     "verify": (verify.copy_blob, verify.push_manifest),
 }
-"""What is done with blobs and manifests: nothing else differs between a run, its plan and its proof."""
+"""The functions for blobs and manifests: the only difference between run, plan and verification."""
 
 
 def make_runner(settings: Settings, keyring: Keyring) -> Runner:
-    """Build a worker's connections, and the function that runs its tasks, on any of its threads.
+    """Build the function that runs a worker's tasks, on any of its threads.
 
     Args:
         settings: the run's.
-        keyring: who we are at each registry.
+        keyring: the credentials of registries.
 
     Returns:
-        A function of a task, of a callback that is told the bytes moved so far, and of one that is told what
-        a registry has confirmed of an upload.
+        A function of a task, and of two callbacks: see StageContext.
     """
     clients = Clients(settings, keyring.find, keyring.forget)
-    together = ParallelRequests()
+    parallel = ParallelRequests()
 
     def run(
-        task: Task, moved: Callable[[int], None], kept: Callable[[UploadCheckpoint | None], None]
+        task: Task,
+        on_progress: Callable[[int], None],
+        on_checkpoint: Callable[[UploadCheckpoint | None], None],
     ) -> Outcome:
         began = time.monotonic()
         with metering(timed=settings.timed, debug=settings.debug) as meter:
             context = StageContext(
-                clients=clients, settings=settings, together=together, moved=moved, kept=kept
+                clients=clients,
+                settings=settings,
+                parallel=parallel,
+                on_progress=on_progress,
+                on_checkpoint=on_checkpoint,
             )
             outcome = _answer(task, context)
         cost = Cost(
@@ -84,7 +89,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
 
 
 def _answer(task: Task, context: StageContext) -> Outcome:
-    move, put = _TRANSFER[context.settings.aim]
+    copy_blob, push_manifest = _TRANSFER[context.settings.aim]
     try:
         match task:
             case ListTags():
@@ -94,9 +99,9 @@ def _answer(task: Task, context: StageContext) -> Outcome:
             case FetchManifest():
                 return fetch_manifest(task, context)
             case CopyBlob():
-                return move(task, context)
+                return copy_blob(task, context)
             case PushManifest():
-                return put(task, context)
+                return push_manifest(task, context)
     except ThrottledError as error:
         return Throttled(key=task.key, fault=error.fault, delay=error.delay, asked=error.asked)
     except RegistryError as error:

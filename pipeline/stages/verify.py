@@ -1,6 +1,6 @@
-"""Stage 3 of a verification: whether a blob or manifest is where it belongs, and nothing is changed.
+"""Stage 3 of a verification: check that a blob or manifest is at its destination, without writing.
 
-HEAD tells that it is there and how large; with --deep it is read, and its bytes are hashed.
+HEAD shows existence and size; with --deep the content is read and hashed.
 """
 
 from __future__ import annotations
@@ -8,73 +8,73 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from pipeline.errors import Fault, ManifestError, RegistryError, ThrottledError
+from pipeline.errors import ManifestError, RegistryError, ThrottledError
 from pipeline.model.manifest import compute_digest
 from pipeline.model.messages import BlobCopied, ManifestPushed
 from pipeline.registry.faults import fault_at
 from pipeline.registry.resume import ResumingBody
 from pipeline.settings import MAX_MANIFEST
-from pipeline.stages.copy import DAMAGED, RetryBudget, ask_size, is_elsewhere, is_wrong, left
+from pipeline.stages.copy import DAMAGED_HINT, RetryBudget, head_size, is_missing, left_to_urls, only_at_urls
 
 if TYPE_CHECKING:
+    from pipeline.errors import Fault
     from pipeline.model.messages import CopyBlob, PushManifest
-    from pipeline.model.reference import Repository
     from pipeline.registry.image_store import ImageStore
     from pipeline.stages.context import StageContext
 
 _NOT_FOUND = 404
-AGAIN = "a run with --force brings it there"
-"""What helps where something is missing that the records may vouch for."""
+FORCE_HINT = "run again with --force to copy it"
+"""What to do if something is missing that the records may hold as present."""
 
 
 def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
-    """See that a repository holds a blob.
+    """Check that a repository holds a blob.
 
     Raises:
-        RegistryError: it does not (BLOB_UNKNOWN), it has another size or digest (SIZE_MISMATCH,
-            DIGEST_MISMATCH), or it cannot be asked; ThrottledError: the registry asks for a pause.
+        RegistryError: it is missing (BLOB_UNKNOWN), has another size or digest (SIZE_MISMATCH,
+            DIGEST_MISMATCH), or the request failed; ThrottledError: the registry limits the rate.
     """
     client = context.clients.at(task.destination.registry, push=True)
     try:
-        size = _read(task, client, context) if context.settings.deep else ask_size(task, client)
+        size = _read(task, client, context) if context.settings.deep else head_size(task, client)
     except RegistryError as error:
         raise error.on("destination") from error
     if size is None:
-        if task.blob.has_urls and is_elsewhere(task, context):
-            return left(task)
+        if task.blob.has_urls and only_at_urls(task, context):
+            return left_to_urls(task)
         raise RegistryError(_blob_fault(task, "BLOB_UNKNOWN", "it is not there", status=_NOT_FOUND))
-    if is_wrong(task, size):
+    if is_missing(task, size):
         words = f"it has {size} bytes, the manifest says {task.blob.size}"
         raise RegistryError(_blob_fault(task, "SIZE_MISMATCH", words))
     return BlobCopied(key=task.key, how="present")
 
 
 def _read(task: CopyBlob, client: ImageStore, context: StageContext) -> int | None:
-    """Read and hash it, as often as a request may be tried: its size; None: it is not there."""
+    """Read and hash the blob, with retries: its size; None: missing."""
     tries = RetryBudget(context.settings.retry)
     while True:
         try:
-            return _hashed(task, client, context, fresh=tries.tried > 0)
+            return _read_and_hash(task, client, context, fresh=tries.tried > 0)
         except ThrottledError:
             raise
         except RegistryError as error:
             if error.fault.status == _NOT_FOUND:
                 return None
-            # A damaged answer may be a proxy's: Tries asks once more for what the source sent wrong.
+            # A proxy may have damaged the content: read it once more.
             fault = error.on("destination").fault
             damaged = fault.code == "DIGEST_MISMATCH" and tries.tried == 0
             if not tries.another(fault) and not damaged:
                 raise
 
 
-def _hashed(task: CopyBlob, client: ImageStore, context: StageContext, *, fresh: bool) -> int:
+def _read_and_hash(task: CopyBlob, client: ImageStore, context: StageContext, *, fresh: bool) -> int:
     algorithm, _, expected = task.blob.digest.partition(":")
     running, size = hashlib.new(algorithm), 0
     with ResumingBody(client, task.destination, task.blob.digest, size=task.blob.size, fresh=fresh) as pieces:
         for piece in pieces:
             running.update(piece)
             size += len(piece)
-            context.moved(size)
+            context.on_progress(size)
     if running.hexdigest() != expected:
         words = f"the content has the digest {algorithm}:{running.hexdigest()}"
         raise RegistryError(_blob_fault(task, "DIGEST_MISMATCH", words))
@@ -82,21 +82,23 @@ def _hashed(task: CopyBlob, client: ImageStore, context: StageContext, *, fresh:
 
 
 def _blob_fault(task: CopyBlob, code: str, words: str, *, status: int | None = None) -> Fault:
-    return _fault(
+    return fault_at(
         task.destination,
-        f"find the blob {task.blob.digest}",
+        "destination",
+        operation=f"find the blob {task.blob.digest}",
         status=status,
         code=code,
         words=words,
-        hint=AGAIN if code == "BLOB_UNKNOWN" else DAMAGED,
+        hint=FORCE_HINT if code == "BLOB_UNKNOWN" else DAMAGED_HINT,
     )
 
 
 def push_manifest(task: PushManifest, context: StageContext) -> ManifestPushed:
-    """See that a reference names the manifest.
+    """Check that a reference points to the manifest.
 
     Raises:
-        RegistryError: it names nothing, or something else; ThrottledError: the registry asks for a pause.
+        RegistryError: it is missing, or points to another manifest; ThrottledError: the registry limits the
+            rate.
     """
     client = context.clients.at(task.destination.repository.registry, push=True)
     try:
@@ -105,20 +107,21 @@ def push_manifest(task: PushManifest, context: StageContext) -> ManifestPushed:
         raise error.on("destination") from error
     if found != task.digest:
         raise RegistryError(
-            _fault(
+            fault_at(
                 task.destination.repository,
-                f"find the manifest {task.destination.name}",
+                "destination",
+                operation=f"find the manifest {task.destination.name}",
                 status=None if found else _NOT_FOUND,
                 code="DIGEST_MISMATCH" if found else "MANIFEST_UNKNOWN",
                 words=f"it is {found}, not {task.digest}" if found else "it is not there",
-                hint=AGAIN,
+                hint=FORCE_HINT,
             )
         )
     return ManifestPushed(key=task.key)
 
 
 def _digest(task: PushManifest, client: ImageStore, context: StageContext) -> str:
-    """The digest that the registry has there; empty: it has nothing."""
+    """The digest of the reference; empty: missing."""
     if not context.settings.deep:
         there = client.head_manifest(task.destination)
         return there.digest if there else ""
@@ -126,28 +129,17 @@ def _digest(task: PushManifest, client: ImageStore, context: StageContext) -> st
         content, media_type = client.get_manifest(task.destination, limit=MAX_MANIFEST)
         return compute_digest(content, media_type, task.digest.partition(":")[0])
     except ManifestError as error:
-        words = str(error)
-        place = task.destination.repository
         raise RegistryError(
-            _fault(
-                place, f"read the manifest {task.digest}", code="MANIFEST_INVALID", words=words, hint=AGAIN
+            fault_at(
+                task.destination.repository,
+                "destination",
+                operation=f"read the manifest {task.digest}",
+                code="MANIFEST_INVALID",
+                words=str(error),
+                hint=FORCE_HINT,
             )
         ) from error
     except RegistryError as error:
         if error.fault.status == _NOT_FOUND:
             return ""
         raise
-
-
-def _fault(
-    place: Repository, operation: str, *, code: str, words: str, hint: str, status: int | None = None
-) -> Fault:
-    return fault_at(
-        place,
-        "destination",
-        operation=operation,
-        status=status,
-        code=code,
-        words=words,
-        hint=hint,
-    )

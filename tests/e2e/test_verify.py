@@ -104,7 +104,7 @@ def test_lost_from_storage(
     failed = {event["destination"]: event["msg"] for event in result.events("image.failed")}
     assert f"{mirror.address}/copy/app:multi" in failed
     assert all(digest in words for words in failed.values())
-    assert "what to do: a run with --force brings it there" in result.output
+    assert "what to do: run again with --force to copy it" in result.output
     assert command.run("--force").code == 0
     assert command.run("verify").code == 0
 

@@ -158,9 +158,9 @@ class TestFloods:
             context = StageContext(
                 clients=clients(address),
                 settings=SETTINGS,
-                together=ParallelRequests(),
-                moved=lambda _: None,
-                kept=lambda _: None,
+                parallel=ParallelRequests(),
+                on_progress=lambda _: None,
+                on_checkpoint=lambda _: None,
             )
             place, digest = Repository(address, "a/b"), digest_of(content)
             with pytest.raises(RegistryError) as caught:

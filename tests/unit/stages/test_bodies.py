@@ -37,7 +37,7 @@ def test_one_buffer(size: int) -> None:
         size=len(BLOB),
         begin=Checkpoint.start(blob.digest),
         source=Repository("source.example", "team/app"),
-        moved=lambda _: None,
+        on_progress=lambda _: None,
     )
 
-    assert b"".join(map(bytes, checked.take(len(BLOB)))) == BLOB
+    assert b"".join(map(bytes, checked.read(len(BLOB)))) == BLOB

@@ -42,9 +42,13 @@ def test_pays_where_answers_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry whose answers take 10 ms and more is not waited for in line; one that is near is."""
     ticks = iter([0.0, 0.001, 1.0, 1.05])
     monkeypatch.setattr("pipeline.stages.parallel.time.monotonic", lambda: next(ticks))
-    together = ParallelRequests()
+    parallel = ParallelRequests()
 
-    together.timed("near", lambda: None)
-    together.timed("far", lambda: None)
+    parallel.timed("near", lambda: None)
+    parallel.timed("far", lambda: None)
 
-    assert (False, True, False) == (together.pays("near"), together.pays("far"), together.pays("unknown"))
+    assert (False, True, False) == (
+        parallel.is_slow("near"),
+        parallel.is_slow("far"),
+        parallel.is_slow("unknown"),
+    )

@@ -51,9 +51,9 @@ def figures(
     context = StageContext(
         clients=process,
         settings=SETTINGS,
-        together=ParallelRequests(),
-        moved=lambda _: None,
-        kept=lambda _: None,
+        parallel=ParallelRequests(),
+        on_progress=lambda _: None,
+        on_checkpoint=lambda _: None,
     )
     with metering(timed=True) as meter:
         outcome = stage(context)
@@ -140,7 +140,7 @@ def test_goes_on(scripted: Scripted) -> None:
     mirror.fault(throttle(method="PATCH", skip=2))
     kept: list[UploadCheckpoint | None] = []
     with pytest.raises(ThrottledError):
-        figures(lambda context: copy.copy_blob(task, replace(context, kept=kept.append)))
+        figures(lambda context: copy.copy_blob(task, replace(context, on_checkpoint=kept.append)))
     task = replace(task, session=kept[-1])
     before = len(mirror.requests())
 

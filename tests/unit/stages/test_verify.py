@@ -33,9 +33,9 @@ def context(*, deep: bool = False) -> StageContext:
     return StageContext(
         clients=Clients(settings, lambda _: ANONYMOUS),
         settings=settings,
-        together=ParallelRequests(),
-        moved=lambda _: None,
-        kept=lambda _: None,
+        parallel=ParallelRequests(),
+        on_progress=lambda _: None,
+        on_checkpoint=lambda _: None,
     )
 
 

@@ -55,9 +55,9 @@ class Way:
         context = StageContext(
             clients=process,
             settings=SETTINGS,
-            together=ParallelRequests(),
-            moved=lambda _: None,
-            kept=self.said.append,
+            parallel=ParallelRequests(),
+            on_progress=lambda _: None,
+            on_checkpoint=self.said.append,
         )
         task = CopyBlob(
             source=repository(self.source),
