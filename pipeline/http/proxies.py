@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from urllib3 import PoolManager
 
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_ENTRY = re.compile(r"(?P<host>\[.*\]|[^:\[\]]*):(?P<port>[0-9]+)")
+
 
 def find_proxy(url: str) -> str:
-    """URL of the environment's proxy for `url`; empty: none. Loopback is never proxied, as in Go."""
-    named = any(name.lower().endswith("_proxy") for name in os.environ)
-    if not named or is_local(urlsplit(url).hostname or ""):
+    """URL of the environment's proxy for `url`; empty: none. This machine is never proxied, as in Go."""
+    target = urlsplit(url)
+    proxy = _variable(f"{target.scheme}_proxy") or _variable("all_proxy")
+    host = target.hostname or ""
+    if not proxy or is_local(host):
         return ""
-    from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy  # noqa: PLC0415 - 20 ms, for those who have a proxy
-
-    chosen = select_proxy(url, get_environ_proxies(url))
-    return prepend_scheme_if_needed(chosen, "http") if chosen else ""
+    port = target.port or (443 if target.scheme == "https" else 80)
+    if any(_spares(entry.strip().lower(), host, port) for entry in _variable("no_proxy").split(",")):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def is_local(host: str) -> bool:
@@ -31,6 +37,49 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _variable(name: str) -> str:
+    """An environment variable in capitals or, where that is empty, in small letters."""
+    return os.environ.get(name.upper(), "").strip() or os.environ.get(name, "").strip()
+
+
+def _spares(entry: str, host: str, port: int) -> bool:
+    """Whether an entry of NO_PROXY, in small letters, is about `host` and `port`.
+
+    As golang.org/x/net/http/httpproxy: `*`, an address, a CIDR block, `name` with all below it, `.name` and
+    `*.name` for what is below it alone; each but the blocks with `:port` where it is about one port.
+    """
+    address = _address(host)
+    if entry == "*":
+        return True
+    if "/" in entry:
+        return address is not None and _is_within(address, entry)
+    named = _ENTRY.fullmatch(entry)
+    name, ports = (named["host"], named["port"]) if named else (entry, None)
+    if ports is not None and int(ports) != port:
+        return False
+    name = name.strip("[]").removeprefix("*" if name.startswith("*.") else "")
+    if not name:
+        return False
+    if address is not None:
+        return address == _address(name)
+    return host.endswith(name) if name.startswith(".") else host == name or host.endswith(f".{name}")
+
+
+def _is_within(address: _Address, block: str) -> bool:
+    try:
+        return address in ipaddress.ip_network(block, strict=False)
+    except ValueError:
+        return False
+
+
+def _address(host: str) -> _Address | None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
 
 
 def make_manager(proxy: str, **options: Any) -> PoolManager:
