@@ -6,6 +6,7 @@ holds up neither the start nor another worker, and a secret crosses no more pipe
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
 _SHAPE = "write registry: {username: ..., password: ..., insecure: false}"
+_REALM = 'write realm: ["10.0.0.5:8443"]'
+_HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _NONE = Credential(origin="none")
 _NOBODY: Mapping[Repository, Credential] = {}
 _GOOGLE = ("gcr.io", "pkg.dev")
@@ -53,6 +56,8 @@ class Flaw:
 
 class Keyring:
     """Who we are at each repository: our file, then docker's and containers' logins, then nobody.
+
+    An entry of our file without username and password is there for what it says beside them.
 
     Pickled with its secrets, without what helper programs have answered; find() is safe on many threads.
     """
@@ -91,7 +96,7 @@ class Keyring:
         for login in self._logins:
             credential = login.find(repository, self._helpers)
             if credential is not None:
-                return replace(credential, insecure=entry.insecure)
+                return replace(credential, insecure=entry.insecure, realms=entry.realms)
         return entry
 
     def require(self, repositories: Iterable[Repository]) -> None:
@@ -113,11 +118,11 @@ class Keyring:
         if isinstance(entry, Flaw):
             return entry if given.anonymous else given
         chosen = entry if given.anonymous else given
-        return replace(chosen, insecure=given.insecure or entry.insecure)
+        return replace(chosen, insecure=given.insecure or entry.insecure, realms=entry.realms)
 
     def forget(self, credential: Credential) -> None:
         """A registry says that the credential has run out: a helper program that gave it is asked again."""
-        self._helpers.forget(replace(credential, insecure=False))
+        self._helpers.forget(replace(credential, insecure=False, realms=()))
 
 
 def read_credentials(
@@ -198,13 +203,15 @@ class _Entry:
             what = f"{field.text} of {self.key.text!r}"
             if name == "insecure":
                 credential = replace(credential, insecure=self.document.flag(word, what))
+            elif name == "realm":
+                credential = replace(credential, realms=self._realms(word, what))
             elif name in words:
                 secret = self._secret(word, what)
                 if isinstance(secret, Flaw):
                     return secret
                 words[name] = secret
             else:
-                hint = f"the fields of {self.key.text!r} are username, password, insecure"
+                hint = f"the fields of {self.key.text!r} are username, password, insecure, realm"
                 self.warnings.append(
                     warn_of_unknown(self.document.path, field.text, line=field.line, hint=hint)
                 )
@@ -223,6 +230,15 @@ class _Entry:
 
     def _flaw(self, node: Node, message: str, *, hint: str) -> Flaw:
         return Flaw(path=self.document.path, line=node.line, column=node.column, message=message, hint=hint)
+
+    def _realms(self, node: Node, what: str) -> tuple[str, ...]:
+        """Hosts of token servers, one or a list of them."""
+        items = node.items if isinstance(node, nodes.Sequence) else () if is_null(node) else (node,)
+        hosts = tuple(self.document.text(item, what, hint=_REALM).text.strip().lower() for item in items)
+        for item, host in zip(items, hosts, strict=True):
+            if not _HOST.fullmatch(host):
+                raise self.document.error(item, f"{host!r} in {what} is not a host or host:port", hint=_REALM)
+        return hosts
 
     def _secret(self, node: Node, what: str) -> str | Flaw:
         """A username or password, its variables replaced; never shown."""

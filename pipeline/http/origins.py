@@ -9,7 +9,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from urllib.parse import SplitResult
 
 PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 SENDABLE = re.compile(r"[!-~]+")
@@ -21,7 +26,17 @@ _METADATA = frozenset({"100.100.100.200", "168.63.129.16", "fd00:ec2::254", "met
 
 
 class StrayError(ValueError):
-    """A URL is refused; the message says why, and holds no query."""
+    """A URL is refused; the message says why, and holds no query.
+
+    Args:
+        words: why.
+        hint: how to allow it; empty: that cannot be allowed.
+    """
+
+    def __init__(self, words: str, *, hint: str = "") -> None:
+        """See the class."""
+        super().__init__(words)
+        self.hint = hint
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
@@ -30,10 +45,11 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def resolve(base: str, location: str, *, insecure: bool) -> str:
+def resolve(base: str, location: str, *, insecure: bool, redirect: bool = False) -> str:
     """The absolute URL that `location`, handed out in the answer to a request to `base`, stands for.
 
-    http on the same host under https is the mistake of a proxy in between: our own origin is kept.
+    http on the same host under https is the mistake of a proxy in between: our own origin is kept. Only a
+    `redirect` to another port is what it says: storage beside a registry, to which no credential goes.
 
     Raises:
         StrayError: the URL is broken, leaves https although not `insecure`, or aims at this machine or at a
@@ -52,7 +68,8 @@ def resolve(base: str, location: str, *, insecure: bool) -> str:
     if target.scheme not in {"http", "https"} or not _NETLOC.fullmatch(target.netloc):
         raise StrayError("the registry names a URL that cannot be used")
     if ours.scheme == "https" and target.scheme == "http":
-        if host == ours.hostname:
+        beside = redirect and target.port not in {None, 80, ours.port or 443}
+        if host == ours.hostname and not beside:
             return target._replace(scheme="https", netloc=ours.netloc).geturl()
         if not insecure:
             raise StrayError(f"the registry leads away from https, to {host}")
@@ -61,17 +78,40 @@ def resolve(base: str, location: str, *, insecure: bool) -> str:
     return target.scheme + url[len(target.scheme) :]  # urljoin leaves another one than ours as it is written
 
 
-def resolve_realm(base: str, realm: str, *, insecure: bool) -> str:
+def resolve_realm(base: str, realm: str, *, insecure: bool, allowed: Iterable[str] = ()) -> str:
     """The URL of the token server that a challenge in the answer to `base` names: credentials go there.
 
+    Args:
+        base: of the registry.
+        realm: as the challenge names it.
+        insecure: whether plain HTTP is allowed.
+        allowed: private addresses, as host or host:port, that the user knows as token servers.
+
     Raises:
-        StrayError: as `resolve`, or a private address on another host, unless the registry is such itself.
+        StrayError: as `resolve`, or plain HTTP on another host, or a private address there that is not
+            `allowed`, unless the registry is written as such itself.
     """
     url = resolve(base, realm, insecure=insecure)
-    host, ours = urlsplit(url).hostname or "", urlsplit(base).hostname or ""
-    if host != ours and _is_private(host) and not _is_private(ours):
-        raise StrayError(f"the registry names a token server at the private address {host}")
+    target = urlsplit(url)
+    host, ours = target.hostname or "", urlsplit(base).hostname or ""
+    if host == ours:
+        return url
+    if target.scheme == "http" and not insecure and not _nearness(host):
+        raise StrayError(f"the registry names a token server without TLS, at {host}")
+    known = _is_private(ours) or any(_is_at(target, place) for place in allowed)
+    if _is_private(host) and not known:
+        words = f"the registry names a token server at the private address {host}"
+        raise StrayError(words, hint=f'if it is the right one, allow it by "realm": ["{target.netloc}"]')
     return url
+
+
+def _is_at(target: SplitResult, place: str) -> bool:
+    """Whether a URL leads to `place`, a host with one port or any."""
+    named = urlsplit(f"//{place}")
+    host, known = target.hostname or "", named.hostname or ""
+    default = 443 if target.scheme == "https" else 80
+    same = host == known or (_address(host) is not None and _address(host) == _address(known))
+    return same and named.port in {None, target.port or default}
 
 
 def _nearness(host: str) -> int:

@@ -20,6 +20,8 @@ class Credential:
     """A ready bearer token."""
     insecure: bool = False
     """Plain HTTP is allowed, and certificates are not verified."""
+    realms: tuple[str, ...] = ()
+    """Token servers at private addresses, `host` or `host:port`, that the registry may name."""
 
     @property
     def anonymous(self) -> bool:

@@ -356,6 +356,31 @@ def test_what_the_command_line_gives_is_for_its_repositories(tmp_path: Path) -> 
     assert [False, True, False] == [credential.insecure for credential in credentials]
 
 
+@pytest.mark.parametrize(
+    ("written", "realms"),
+    [
+        ("auth.corp", ("auth.corp",)),
+        (["10.0.0.5:8443", "[fd12::1]:443", " Auth.Corp "], ("10.0.0.5:8443", "[fd12::1]:443", "auth.corp")),
+        (None, ()),
+        ([], ()),
+    ],
+)
+def test_realms(tmp_path: Path, written: object, realms: tuple[str, ...]) -> None:
+    """Token servers that are allowed are one host or a list, each with its port or for all of them."""
+    assert realms == found(tmp_path, {"quay.io": {"realm": written}}, "quay.io/x").realms
+
+
+@pytest.mark.parametrize(
+    "written", ["https://auth.corp/token", "auth.corp/token", "user@auth.corp", "", ["a b"]]
+)
+def test_a_realm_is_a_host(tmp_path: Path, written: object) -> None:
+    """A URL, which no challenge would ever equal, is an error that shows how to write it."""
+    with pytest.raises(FileError, match="realm") as caught:
+        read(tmp_path, {"quay.io": {"realm": written}})
+
+    assert '"10.0.0.5:8443"' in str(caught.value) + caught.value.hint
+
+
 def test_a_keyring_is_pickled_and_shows_no_secret(tmp_path: Path) -> None:
     """A keyring answers the same in a worker, and prints nothing that is secret."""
     keyring, _ = read(tmp_path, KEYS)

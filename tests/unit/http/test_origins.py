@@ -71,6 +71,56 @@ class TestRealms:
             == "https://10.0.0.1/t"
         )
 
+    @pytest.mark.parametrize("allowed", ["10.0.0.1", "10.0.0.1:443"])
+    def test_allowed(self, allowed: str) -> None:
+        """It may where the user knows the token server there, by host or by host and port."""
+        realm = "https://10.0.0.1/token"
+        assert resolve_realm(BASE, realm, insecure=False, allowed=["a.test", allowed]) == realm
+
+    def test_another_port(self) -> None:
+        """A token server that is allowed at one port is not at another; the refusal says what to write."""
+        with pytest.raises(StrayError) as caught:
+            resolve_realm(BASE, "https://10.0.0.1:8443/token", insecure=False, allowed=["10.0.0.1:443"])
+
+        assert '"realm": ["10.0.0.1:8443"]' in caught.value.hint
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "metadata.google.internal"])
+    def test_never(self, host: str) -> None:
+        """This machine, and its cloud's place for secrets, are no token servers even if they are allowed."""
+        with pytest.raises(StrayError):
+            resolve_realm(BASE, f"https://{host}/token", insecure=True, allowed=[host])
+
+    def test_plain_registry(self) -> None:
+        """A registry on this machine that speaks plain HTTP sends no login to another host that does."""
+        with pytest.raises(StrayError, match="without TLS"):
+            resolve_realm("http://localhost:5000/v2/", "http://a.test/token", insecure=False)
+
+
+class TestOtherPort:
+    """http on an https registry's own host."""
+
+    STORAGE = "http://registry.test:9000/bucket/x?sig=1"
+
+    def test_storage(self) -> None:
+        """A redirect to another port is what it says, where plain HTTP is allowed."""
+        base = "https://registry.test/v2/"
+        assert resolve(base, self.STORAGE, insecure=True, redirect=True) == self.STORAGE
+        with pytest.raises(StrayError, match="away from https"):
+            resolve(base, self.STORAGE, insecure=False, redirect=True)
+
+    @pytest.mark.parametrize("port", ["", ":80", ":5000"])
+    @pytest.mark.parametrize("redirect", [True, False])
+    def test_proxy(self, port: str, redirect: bool) -> None:  # noqa: FBT001 - a parameter
+        """With the same port or none it is the mistake of a proxy: the registry's own origin is kept."""
+        base = "https://registry.test:5000/v2/"
+        url = resolve(base, f"http://registry.test{port}/x", insecure=True, redirect=redirect)
+        assert url == "https://registry.test:5000/x"
+
+    def test_upload(self) -> None:
+        """An upload's Location keeps the registry's own origin always."""
+        url = resolve("https://registry.test/v2/", self.STORAGE, insecure=True)
+        assert url.startswith("https://registry.test/bucket/")
+
 
 def test_origin() -> None:
     """The default port is part of an origin."""
