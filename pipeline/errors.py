@@ -36,6 +36,9 @@ class Fault:
     registry: str = ""
     repository: str = ""
     """Path of the repository within the registry."""
+    host: str = ""
+    """Host, and port where it is no usual one, that the registry named and that failed in its place: storage,
+    a token server, an upload host. Such a fault says nothing about the registry."""
     status: int | None = None
     """HTTP status; None: no response."""
     code: str = ""
@@ -171,6 +174,8 @@ class RegistryError(SyncError):
         """Whether the registry rejects the credential itself, not only what it was used for."""
         self.unasked = False
         """Whether there is a credential that the registry never asked for."""
+        self.plain = False
+        """Whether the peer's answer to the start of TLS shows that it does not speak TLS."""
 
     def on(self, side: Side) -> RegistryError:
         """Set the side of the copy unless it is set, and return this error."""

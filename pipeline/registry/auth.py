@@ -14,13 +14,13 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.errors import RegistryError
+from pipeline.errors import RegistryError, ThrottledError
 from pipeline.http.origins import StrayError, resolve_realm
 from pipeline.log import Event
+from pipeline.registry.calls import Call
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
 from pipeline.registry.responses import clean, parse_challenges
-from pipeline.registry.session import RegistrySession, Request, finish
 from pipeline.registry.token_cache import TokenCache
 from pipeline.registry.tokens import TokenServer, basic
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.model.credential import Credential
     from pipeline.registry.request_info import RequestInfo
     from pipeline.registry.responses import Challenge
+    from pipeline.registry.session import RegistrySession
     from pipeline.registry.tokens import Scopes
 
 _MAX_WARNINGS = 20
@@ -54,6 +55,10 @@ class Auth:
         self._session = session
         self._lock = threading.Lock()
         self._challenges: dict[bool, tuple[str, Challenge]] = {}
+        self._asking = threading.Lock()
+        """Held while one thread asks for the challenge."""
+        self._asked: set[bool] = set()
+        """Whether /v2/ was asked for it, by `insecure`."""
         self._tokens = TokenCache()
         self._named: set[str] = set()
         self._accepted: set[str] = set()
@@ -155,7 +160,7 @@ class Auth:
         token, fresh = self._token(info, credential, scopes, url=url, challenge=challenge, body=body)
         return self._encode(info, token), fresh
 
-    def learn(self, call: Request, response: Answer) -> Lesson:
+    def learn(self, call: Call, response: Answer) -> Lesson:
         """Take in the challenge of a 401.
 
         Harbor offers Basic alone where a request carried any Authorization: a Bearer challenge stays known.
@@ -165,21 +170,39 @@ class Auth:
         challenge = _choose(response)
         known = self._challenges.get(call.insecure)
         if challenge is None and known is None:
-            challenge = self._ping(call)
+            return self.introduce(call)
         if challenge is None:
             return Lesson()
         changed = known is None or (challenge.scheme == "bearer" and not _same_server(known[1], challenge))
         if changed:
             self._challenges[call.insecure] = (response.url, challenge)
-        scopes = challenge.parameters.get("scope", "").split(" ")
-        return Lesson(changed=changed, scopes=tuple(scope for scope in scopes if scope.count(":") > 1))
+        return Lesson(changed=changed, scopes=_scopes(challenge))
 
-    def _ping(self, call: Request) -> Challenge | None:
-        """Ask for the challenge where a 401 brought none (old gcr.io, Harbor for what does not exist)."""
-        ping = Request(info=call.info, method="GET", url="/v2/", insecure=call.insecure)
-        response = self._session.send(ping)
-        finish(response)
-        return _choose(response)
+    def introduce(self, call: Call) -> Lesson:
+        """Ask /v2/ for the challenge, once, where a refusal brought none.
+
+        Old gcr.io, and Harbor for what does not exist, send 401 without one. Others hide with 403 or 404 what
+        needs a login. What another host says to it, by a redirect, is no challenge of the registry.
+
+        Raises:
+            RegistryError: no answer came; ThrottledError: a pause is asked for.
+        """
+        with self._asking:
+            if call.insecure not in self._asked and call.insecure not in self._challenges:
+                ping = Call(info=call.info, method="GET", url="/v2/", insecure=call.insecure, stay=True)
+                response = self._session.send(ping)
+                challenge = _choose(response)
+                error = self._session.error(call.info, response)
+                if isinstance(error, ThrottledError):
+                    raise error
+                if challenge is not None:
+                    self._challenges[call.insecure] = (response.url, challenge)
+                if not error.fault.retryable:  # else it is asked again at the next refusal
+                    self._asked.add(call.insecure)
+        known = self._challenges.get(call.insecure)
+        if known is None:
+            return Lesson()
+        return Lesson(changed=True, scopes=_scopes(known[1]))
 
     def _encode(self, info: RequestInfo, token: str) -> bytes:
         if not token.isprintable():
@@ -204,10 +227,7 @@ class Auth:
             origin=credential.origin,
             sent="nothing" if credential.anonymous else "login",
         )
-        try:
-            realm = resolve_realm(url, challenge.parameters["realm"], insecure=credential.insecure)
-        except StrayError as error:
-            raise RegistryError(fault_for(info, words=str(error), code="UNAUTHORIZED")) from None
+        realm = self._realm(info, credential, url=url, challenge=challenge)
         service = challenge.parameters.get("service", "")
         key = (realm, service, credential, scopes[0].rpartition(":")[0])
         with self._tokens.hold(key, now=time.monotonic()) as slot:
@@ -228,6 +248,21 @@ class Auth:
             slot.add(token)
             return token.value, True
 
+    def _realm(self, info: RequestInfo, credential: Credential, *, url: str, challenge: Challenge) -> str:
+        """The URL of the token server that a challenge in the answer to `url` names.
+
+        Raises:
+            RegistryError: no credentials go there.
+        """
+        named, insecure = challenge.parameters["realm"], credential.insecure
+        try:
+            return resolve_realm(url, named, insecure=insecure, allowed=credential.realms)
+        except StrayError as error:
+            place = f" in the entry of {self._session.registry} in the auth file"
+            hint = f"{error.hint}{place}" if error.hint else ""
+            fault = fault_for(info, words=str(error), code="UNAUTHORIZED", hint=hint)
+            raise RegistryError(fault) from None
+
 
 def _choose(response: Answer) -> Challenge | None:
     """The challenge that we answer: Bearer before Basic; Negotiate and the like are none of ours."""
@@ -235,6 +270,12 @@ def _choose(response: Answer) -> Challenge | None:
     bearer = (each for each in challenges if each.scheme == "bearer" and each.parameters.get("realm"))
     basic = (each for each in challenges if each.scheme == "basic")
     return next(bearer, None) or next(basic, None)
+
+
+def _scopes(challenge: Challenge) -> Scopes:
+    """What the registry says that it needs."""
+    scopes = challenge.parameters.get("scope", "").split(" ")
+    return tuple(scope for scope in scopes if scope.count(":") > 1)
 
 
 def _same_server(one: Challenge, other: Challenge) -> bool:

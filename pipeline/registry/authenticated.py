@@ -14,10 +14,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import LackingError, LoginError, RegistryError, ThrottledError
+from pipeline.registry.calls import Body, Call
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
 from pipeline.registry.responses import is_html, is_page
-from pipeline.registry.session import Body, RegistrySession, Request, finish
+from pipeline.registry.session import RegistrySession, finish
 from pipeline.registry.tokens import basic, scopes_for, within
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
-    from pipeline.registry.auth import Auth
+    from pipeline.registry.auth import Auth, Lesson
     from pipeline.registry.request_info import Sent
     from pipeline.registry.tokens import Scopes
     from pipeline.settings import Retry, Settings
@@ -37,6 +38,7 @@ _MAX_ROUNDS = 4
 _MAX_SCOPES = 5
 _REDIRECTING = 300
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_HIDING = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _SHORTEST_SECRET = 4
 """Characters: a shorter one hides nothing, and would be found in every word."""
 _NOTHING: frozenset[int] = frozenset()
@@ -70,7 +72,7 @@ class AuthenticatedClient:
         return _persist(self.settings.retry, attempt)
 
     def ask(
-        self, call: Request, *, mount: str = "", also: frozenset[int] = _NOTHING, once: bool = False
+        self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING, once: bool = False
     ) -> Answer:
         """The answer to `call`; its body is not read yet.
 
@@ -84,7 +86,7 @@ class AuthenticatedClient:
             return self._try(call, mount=mount, also=also)
         return self.persist(lambda: self._try(call, mount=mount, also=also))
 
-    def locate(self, call: Request, response: Answer) -> str:
+    def locate(self, call: Call, response: Answer) -> str:
         """The absolute URL in the Location of `response`; empty: it has none.
 
         Raises:
@@ -96,7 +98,7 @@ class AuthenticatedClient:
         insecure = self._credential(call).insecure
         return self.session.resolve(call, response.url, location, insecure=insecure)
 
-    def _try(self, call: Request, *, mount: str = "", also: frozenset[int] = _NOTHING) -> Answer:
+    def _try(self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING) -> Answer:
         credential = self._credential(call)
         try:
             return self._try_as(credential, call, mount=mount, also=also)
@@ -114,7 +116,7 @@ class AuthenticatedClient:
                 raise
         return self._try_as(renewed, call, mount=mount, also=also)
 
-    def _try_as(self, credential: Credential, call: Request, *, mount: str, also: frozenset[int]) -> Answer:
+    def _try_as(self, credential: Credential, call: Call, *, mount: str, also: frozenset[int]) -> Answer:
         self._auth.name_origin(credential)
         if call.insecure != credential.insecure:
             call = replace(call, insecure=credential.insecure)
@@ -139,7 +141,7 @@ class AuthenticatedClient:
             error.fault = replace(error.fault, words=_hide(error.fault.words, credential, header))
             raise
 
-    def misread(self, call: Request, response: Answer, body: bytes, *, words: str) -> RegistryError:
+    def misread(self, call: Call, response: Answer, body: bytes, *, words: str) -> RegistryError:
         """The error that a good answer with another body than asked for is; see Session.misread."""
         error = self.session.misread(call.info, response, body, words=words)
         hidden = _hide(error.fault.words, self._credential(call), b"", *self._auth.tokens)
@@ -150,7 +152,7 @@ class AuthenticatedClient:
         if error.rejected:
             self._auth.tell_rejected(credential, error.fault, push=self.push)
 
-    def _credential(self, call: Request) -> Credential:
+    def _credential(self, call: Call) -> Credential:
         """Who we are there; a helper program that fails is a fault of this operation."""
         try:
             return self._find(call.info.repository)
@@ -165,7 +167,7 @@ class AuthenticatedClient:
                 )
             ) from None
 
-    def _authorized(self, call: Request, credential: Credential, scopes: Scopes) -> tuple[Answer, bytes]:
+    def _authorized(self, call: Call, credential: Credential, scopes: Scopes) -> tuple[Answer, bytes]:
         """Send with authorization, learn from a refusal, and repeat while there is something new to say.
 
         Returns:
@@ -176,9 +178,9 @@ class AuthenticatedClient:
             if header != call.authorization:
                 call = replace(call, authorization=header)
             response = self.session.send(call)
-            if not self._is_challenge(call, response):
+            lesson = self._lesson(call, credential, response)
+            if lesson is None:
                 break
-            lesson = self._auth.learn(call, response)
             wider = tuple(scope for scope in lesson.scopes if not within(scope, scopes))
             # Without a header, another thread may have learned what this request did not know yet.
             new = wider or lesson.changed or not fresh or not header
@@ -195,14 +197,32 @@ class AuthenticatedClient:
             finish(response)
         return response, call.authorization
 
-    def _header(self, call: Request, credential: Credential, scopes: Scopes) -> tuple[bytes, bool]:
+    def _header(self, call: Call, credential: Credential, scopes: Scopes) -> tuple[bytes, bool]:
         """What opens the registry, only for its own origin; and whether it is the best there is."""
         if not (call.url.startswith("/") or self.session.is_own(call.url, insecure=call.insecure)):
             return b"", True
         body = isinstance(call.body, Body)
         return self._auth.header(call.info, credential, scopes, body=body)
 
-    def _is_challenge(self, call: Request, response: Answer) -> bool:
+    def _lesson(self, call: Call, credential: Credential, response: Answer) -> Lesson | None:
+        """What an answer teaches of who may come in; None: nothing.
+
+        403 and 404 teach something where there is a login that was never asked for: some registries hide what
+        needs one, and say at /v2/ alone that they take one.
+        """
+        try:
+            if self._is_challenge(call, response):
+                return self._auth.learn(call, response)
+            silent = not (call.authorization or credential.anonymous or isinstance(call.body, Body))
+            own = self.session.is_own(response.url, insecure=call.insecure)
+            if silent and own and response.status_code in _HIDING:
+                return self._auth.introduce(call)
+        except RegistryError:
+            response.close()
+            raise
+        return None
+
+    def _is_challenge(self, call: Call, response: Answer) -> bool:
         """Whether the registry itself, not a host that it sent us to, wants to know who we are."""
         if response.status_code not in _REFUSED:
             return False
@@ -211,7 +231,7 @@ class AuthenticatedClient:
         return told and self.session.is_own(response.url, insecure=call.insecure)
 
 
-def _page(call: Request, response: Answer) -> bytes:
+def _page(call: Call, response: Answer) -> bytes:
     """The web page that came as if all were well: a login page, a captive portal; empty: none did.
 
     What GET brings, and that HEAD has no body, is judged by whoever asked.

@@ -36,6 +36,10 @@ STACK_ERRORS = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError
 """What the HTTP stack raises; errors of sockets, ssl and requests are OSErrors."""
 
 _NO_TLS = 'does it speak plain HTTP? then set "insecure": true for this registry in the auth file'
+_NO_ANSWER_OF_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL"})
+"""OpenSSL's words for an answer that is no TLS, plain HTTP mostly."""
+_ELSEWHERE = frozenset({"UNREACHABLE", "TIMEOUT", "CONNECTION_LOST"})
+"""Codes of hosts that are down: the hint says who named them."""
 _NEITHER = "check host and port: neither HTTPS nor plain HTTP comes about there"
 _NO_PAUSE_GIVEN = 5.0
 _MAX_PAUSE = 900.0
@@ -62,8 +66,12 @@ def fault_at(
     status: int | None = None,
     retryable: bool = False,
     hint: str = "",
+    host: str = "",
 ) -> Fault:
-    """A fault at a repository; side "" if only the caller knows the side."""
+    """A fault at a repository; side "" if only the caller knows the side.
+
+    `host` is the one asked, if it is not the registry.
+    """
     return Fault(
         operation=operation,
         words=words,
@@ -74,16 +82,20 @@ def fault_at(
         code=code,
         retryable=retryable,
         hint=hint,
+        host=host,
     )
 
 
-def fault_for(info: RequestInfo, *, words: str, code: str, retryable: bool = False, hint: str = "") -> Fault:
-    """A fault without an answer of the registry."""
+def fault_for(
+    info: RequestInfo, *, words: str, code: str, retryable: bool = False, hint: str = "", host: str = ""
+) -> Fault:
+    """A fault without an answer of the registry; `host` is the one asked, if it is not the registry."""
     return fault_at(
         info.repository,
         "",
         operation=info.operation,
-        words=clean(words),
+        host=host,
+        words=clean(f"{host}: {words}" if host else words),
         code=code,
         retryable=retryable,
         hint=hint,
@@ -98,6 +110,7 @@ def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
         info.repository,
         "",
         operation=info.operation,
+        host=refusal.host,
         status=status,
         code=complaint.code or ("NOT_A_REGISTRY" if page else ""),
         words=_words(refusal),
@@ -105,6 +118,8 @@ def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
         hint=hint_for(info, refusal),
     )
     if verdict == "later":
+        if info.kind == "token":
+            fault = replace(fault, host="")  # all that the registry is asked needs a token: all of it waits
         asked = parse_retry_after(
             refusal.headers.get("Retry-After", ""), date=refusal.headers.get("Date", "")
         )
@@ -167,10 +182,17 @@ def fault_of(info: RequestInfo, error: BaseException, *, host: str = "", insecur
     """
     chain = tuple(_chain(error))
     code, words, retryable, hint = _diagnose(chain)
-    if hint == _NO_TLS and insecure:
+    if host and code in _ELSEWHERE:
+        what = "token server" if info.kind == "token" else "host"
+        hint = f"{info.repository.registry} names {host} as the {what} to ask: see that it can be reached"
+    elif hint == _NO_TLS and insecure:
         hint = _NEITHER
-    place = f"{host}: " if host else ""
-    return fault_for(info, words=place + words, code=code, retryable=retryable, hint=hint)
+    return fault_for(info, words=words, code=code, retryable=retryable, hint=hint, host=host)
+
+
+def shows_no_tls(error: BaseException) -> bool:
+    """Whether the answer to the start of TLS shows that the peer does not speak it; silence shows nothing."""
+    return any(isinstance(each, ssl.SSLError) and each.reason in _NO_ANSWER_OF_TLS for each in _chain(error))
 
 
 def is_stale(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,11 +16,21 @@ from pipeline import __version__
 from pipeline.errors import FileError, RegistryError
 from pipeline.http import tls
 from pipeline.http.origins import StrayError, origin_of, resolve
+from pipeline.http.proxies import is_local
 from pipeline.http.transport import Transport
 from pipeline.model.messages import RequestRecord
 from pipeline.model.reference import DOCKER_HUB
+from pipeline.registry.calls import Body, BodyError, Call
 from pipeline.registry.error_policy import Refusal
-from pipeline.registry.faults import STACK_ERRORS, error_for, fault_for, fault_of, is_stale, misread
+from pipeline.registry.faults import (
+    STACK_ERRORS,
+    error_for,
+    fault_for,
+    fault_of,
+    is_stale,
+    misread,
+    shows_no_tls,
+)
 from pipeline.registry.hints import speaks_tls
 from pipeline.registry.meter import current_meter, what_of
 from pipeline.registry.responses import parse_complaint, parse_pulls
@@ -28,10 +38,8 @@ from pipeline.settings import MIB
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping
 
-    from pipeline.http.connection import Piece
-    from pipeline.http.transport import Answer, Pieces
+    from pipeline.http.transport import Answer
     from pipeline.registry.request_info import RequestInfo
     from pipeline.settings import Timeouts
 
@@ -42,80 +50,12 @@ _MAX_BEGIN = 1 << 10
 _USER_AGENT = f"image-syncer/{__version__}"
 _HUB_HOST = "registry-1.docker.io"
 """docker.io itself answers API requests with its marketing site."""
-_TRAVELLING = ("Range", "If-Range")
-"""Headers that go along to another origin: storage refuses requests that carry more than it signed."""
-_NO_TLS = "WRONG_VERSION_NUMBER"
-"""OpenSSL's word for an answer that is no TLS: the server is there, and speaks plain HTTP."""
+_DEFAULT_PORTS = {None, 80, 443}
 _OTHERS_FIND_OUT = 1.0
 """Seconds to wait for another thread that finds out whether a registry speaks HTTPS."""
 _OK = 200
-_SEE_OTHER = 303
 _BAD_REQUEST = 400
 _RANGE_NOT_SATISFIABLE = 416
-
-
-class BodyError(Exception):
-    """What the caller's iterable raised (the cause), on its way through a stack that swallows some errors."""
-
-    def __init__(self, what: Exception) -> None:
-        """Carry `what`."""
-        super().__init__()
-        self.what = what
-
-
-class Body:
-    """A body that is streamed; sent once, in full, or its connection does not survive."""
-
-    def __init__(self, pieces: Pieces, info: RequestInfo) -> None:
-        """Wrap `pieces`."""
-        self._pieces, self._info = pieces, info
-        self._size = len(pieces)
-        self.complete = False
-        """Whether all was handed to the connection."""
-
-    def __len__(self) -> int:
-        """Bytes in all."""
-        return self._size
-
-    def __iter__(self) -> Iterator[Piece]:
-        """The pieces, never more bytes than announced: the server would read them as the next request."""
-        meter, sent = current_meter(), 0
-        try:
-            for piece in self._pieces:
-                sent += len(piece)
-                self._check(sent <= self._size, sent)
-                yield piece
-                meter.written += len(piece)
-            self._check(sent == self._size, sent)
-        except Exception as error:
-            raise BodyError(error) from error
-        self.complete = True
-
-    def _check(self, right: bool, sent: int) -> None:  # noqa: FBT001 - private, two calls
-        if not right:
-            words = f"the body has {sent} bytes or more, {self._size} were announced"
-            raise RegistryError(fault_for(self._info, words=words, code="SIZE_MISMATCH"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request."""
-
-    info: RequestInfo
-    method: str
-    url: str
-    """Path and query at the registry, or an absolute URL that a registry handed out."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | Body = b""
-    authorization: bytes = field(default=b"", repr=False)
-    """For the origin of `url`; it never goes along with a redirect to another one."""
-    insecure: bool = False
-    follow: bool = True
-    """Whether redirects are followed; those of a streamed body never are."""
-    patience: float = 0.0
-    """Seconds until the answer must begin; 0: the usual time."""
-    fresh: bool = False
-    """Whether it goes out on a new connection: behind one address may be servers that differ."""
 
 
 class RegistrySession:
@@ -130,11 +70,12 @@ class RegistrySession:
         self.registry = registry
         self._host = _HUB_HOST if registry == DOCKER_HUB else registry
         self._timeouts = timeouts
-        self._schemes = {False: "https"}
+        self._schemes = {} if is_local(urlsplit(f"//{registry}").hostname or "") else {False: "https"}
+        """By `insecure`, as far as known. On this machine plain HTTP is tried too, as docker does."""
         self._contexts: dict[bool, ssl.SSLContext] = {}
         self._lock = threading.Lock()
         self._first = threading.Lock()
-        """Held while one thread finds out the scheme of an insecure registry."""
+        """Held while one thread finds out the scheme."""
         self._transport = transport or Transport(dial=timeouts.connect)
 
     def base(self, *, insecure: bool) -> str:
@@ -153,7 +94,7 @@ class RegistrySession:
             Exception: what the iterable of a streamed body raised, as it is.
         """
         if not call.url.startswith("/"):
-            return self._follow(call, call.url)
+            return self._follow(call, self._transmit(call, call.url))
         if call.insecure not in self._schemes:
             mine = self._first.acquire(timeout=_OTHERS_FIND_OUT)
             try:
@@ -162,66 +103,81 @@ class RegistrySession:
             finally:
                 if mine:
                     self._first.release()
-        return self._follow(call, self.base(insecure=call.insecure) + call.url)
+        return self._follow(call, self._transmit(call, self.base(insecure=call.insecure) + call.url))
 
     def _find_scheme(self, call: Request) -> Answer:
-        """The first insecure request: HTTPS, then HTTP; what answers is the scheme from then on."""
+        """The first request where HTTP is allowed: HTTPS, then HTTP; what answers is the scheme from then on.
+
+        Without `insecure`, plain HTTP takes an answer that shows that there is no TLS: never a certificate.
+        """
         try:
-            response = self._follow(call, f"https://{self._host}{call.url}")
+            response = self._transmit(call, f"https://{self._host}{call.url}")
         except RegistryError as error:
             first = error
         else:
-            self._schemes[True] = "https"
-            return response
+            self._schemes[call.insecure] = "https"
+            return self._follow(call, response)
         # Not while `first` is handled: Python would name it as the context of what comes now.
+        if not (call.insecure or first.plain):
+            raise first
         current_meter().unask(self.registry)
         try:
-            response = self._follow(call, f"http://{self._host}{call.url}")
+            response = self._transmit(call, f"http://{self._host}{call.url}")
         except RegistryError as second:
-            raise (second if _NO_TLS in first.fault.words else first) from None
+            raise (second if first.plain else first) from None
         if response.status_code == _BAD_REQUEST and self._is_tls_port(call):
             finish(response)
             raise first from None
-        self._schemes[True] = "http"
-        return response
+        self._schemes[call.insecure] = "http"
+        return self._follow(call, response)
 
     def _is_tls_port(self, call: Request) -> bool:
         """Whether plain HTTP is refused for being plain: an answer to HEAD has no words, so GET is asked."""
         try:
             asking = replace(call, method="GET", headers={}, body=b"")
-            response = self._follow(asking, f"http://{self._host}/v2/")
+            response = self._transmit(asking, f"http://{self._host}/v2/")
         except RegistryError:
             return False
         return speaks_tls(self._refusal(response))
 
-    def resolve(self, call: Request, url: str, location: str, *, insecure: bool) -> str:
+    def resolve(
+        self, call: Request, url: str, location: str, *, insecure: bool, redirect: bool = False
+    ) -> str:
         """The absolute URL that `location`, handed out in the answer to `call` from `url`, stands for.
 
         Raises:
             RegistryError: the URL is refused (see origins.py).
         """
         try:
-            return resolve(url, location, insecure=insecure)
+            return resolve(url, location, insecure=insecure, redirect=redirect)
         except StrayError as error:
             raise self._refuse_url(call, str(error)) from None
 
     def _refuse_url(self, call: Request, words: str) -> RegistryError:
         return RegistryError(fault_for(call.info, words=words, code="NOT_A_REGISTRY"))
 
-    def _follow(self, call: Request, url: str) -> Answer:
+    def _follow(self, call: Request, response: Answer) -> Answer:
+        """The answer at the end of the redirects that begin with `response`."""
+        if not call.follow or isinstance(call.body, Body):
+            return response
         for _ in range(_MAX_HOPS):
-            response = self._transmit(call, url)
-            if response.status_code not in REDIRECTS or not call.follow or isinstance(call.body, Body):
-                return response
             location = response.headers.get("Location", "")
-            if not location:
+            if response.status_code not in REDIRECTS or not location:
+                return response
+            try:
+                url = self.resolve(call, response.url, location, insecure=call.insecure, redirect=True)
+            except RegistryError:
+                if call.stay:
+                    return response
+                response.close()
+                raise
+            leaves = origin_of(url) != origin_of(response.url)
+            if leaves and call.stay:
                 return response
             finish(response)
-            url = self.resolve(call, url, location, insecure=call.insecure)
-            call = replace(call, method="GET" if response.status_code == _SEE_OTHER else call.method)
-            if origin_of(url) != origin_of(response.url):
-                headers = {name: call.headers[name] for name in _TRAVELLING if name in call.headers}
-                call = replace(call, headers=headers, authorization=b"")
+            call = call.redirected(response.status_code, leaves=leaves)
+            response = self._transmit(call, url)
+        response.close()
         raise self._refuse_url(call, f"more than {_MAX_HOPS} redirects")
 
     def _transmit(self, call: Request, url: str, *, again: bool = True) -> Answer:
@@ -245,7 +201,9 @@ class RegistrySession:
             host = self.foreign_host(url)
             fault = fault_of(call.info, error, host=host, insecure=call.insecure)
             self._note(call, url, began, code=fault.code)
-            raise RegistryError(fault) from None
+            lost = RegistryError(fault)
+            lost.plain = shows_no_tls(error)
+            raise lost from None
         self._note(call, url, began, answer=response)
         meter.waited[self.registry] += response.waited
         if isinstance(call.body, bytes):
@@ -253,7 +211,9 @@ class RegistrySession:
         if response.status_code < _OK:
             response.close()
             words = f"status {response.status_code} where a final answer was due"
-            raise RegistryError(fault_for(call.info, words=words, code="CONNECTION_LOST", retryable=True))
+            host = self.foreign_host(url)
+            fault = fault_for(call.info, words=words, code="CONNECTION_LOST", retryable=True, host=host)
+            raise RegistryError(fault)
         return response
 
     def _note(
@@ -276,11 +236,14 @@ class RegistrySession:
             meter.note(asked, url=url, code=code)
 
     def foreign_host(self, url: str) -> str:
-        """The host of `url` where it is not the registry's, for error messages; else empty."""
+        """The host of `url`, with a port that is no usual one; empty: it is the registry's."""
         if url.partition("://")[2].startswith(f"{self._host}/"):
             return ""
-        host = urlsplit(url).hostname or ""
-        return "" if host == urlsplit(f"//{self._host}").hostname else host
+        theirs, ours = urlsplit(url), urlsplit(f"//{self._host}")
+        ports = {None if port in _DEFAULT_PORTS else port for port in (theirs.port, ours.port)}
+        if theirs.hostname == ours.hostname and len(ports) == 1:
+            return ""
+        return (theirs.hostname if theirs.port in _DEFAULT_PORTS else theirs.netloc.lower()) or ""
 
     def _context(self, call: Request) -> ssl.SSLContext:
         with self._lock:

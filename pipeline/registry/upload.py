@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from pipeline.errors import RegistryError, ThrottledError
+from pipeline.registry.calls import Body, Call
 from pipeline.registry.faults import fault_for
 from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import parse_size, parse_uploaded
-from pipeline.registry.session import REDIRECTS, Body, Request, finish
+from pipeline.registry.session import REDIRECTS, finish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,12 +157,10 @@ class Upload:
     def _range(body: Pieces, offset: int) -> dict[str, str]:
         return {"Content-Range": f"{offset}-{offset + len(body) - 1}"}
 
-    def _call(
-        self, info: RequestInfo, method: str, body: bytes | Body, headers: Mapping[str, str]
-    ) -> Request:
+    def _call(self, info: RequestInfo, method: str, body: bytes | Body, headers: Mapping[str, str]) -> Call:
         content = {"Content-Type": "application/octet-stream"} if method in ("PUT", "PATCH") else {}
         patience = self._exchange.settings.timeouts.commit if content else 0.0
-        return Request(
+        return Call(
             info=info,
             method=method,
             url=self.url,
@@ -170,7 +169,7 @@ class Upload:
             patience=patience,
         )
 
-    def _ask(self, call: Request) -> Answer:
+    def _ask(self, call: Call) -> Answer:
         """Send it once, read the answer to its end, and see that it did not come too early."""
         response = self._exchange.ask(call, once=True)
         finish(response)
@@ -179,7 +178,7 @@ class Upload:
             raise RegistryError(fault_for(call.info, words=words, code="CONNECTION_LOST", retryable=True))
         return response
 
-    def _follow(self, call: Request, response: Answer) -> None:
+    def _follow(self, call: Call, response: Answer) -> None:
         """Take the session's newest address; some answers have none."""
         self.url = self._exchange.locate(call, response) or self.url
 
@@ -196,7 +195,7 @@ class Upload:
     def _await_commit(self, info: RequestInfo, digest: str) -> None:
         """A 202 means that the registry still works on it: ask until the blob is there."""
         url = f"/v2/{self._repository.path}/blobs/{digest}"
-        head = Request(
+        head = Call(
             info=RequestInfo(operation=info.operation, kind="read", repository=self._repository),
             method="HEAD",
             url=url,

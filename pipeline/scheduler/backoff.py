@@ -77,10 +77,9 @@ class Backoff:
         `demand` are the places that the task had.
         """
         self._rests.pop(task.key, None)
-        faults = [outcome.fault] if isinstance(outcome, TaskFailed) else []
-        if isinstance(outcome, ManifestsHeaded):
-            faults = [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
-        silent = {fault.registry for fault in faults if fault.status is None}
+        faults = _faults(outcome)
+        silent = {fault.registry for fault in faults if fault.status is None or fault.host}
+        faults = [fault for fault in faults if not fault.host]  # a host that it named is not the registry
         broken = {fault.registry for fault in faults if (fault.status or 0) >= _SERVERS_FAULT}
         asked = {name for name, count in outcome.cost.requests if count}
         for name, kind in demand:
@@ -147,8 +146,9 @@ class Backoff:
         """
         now, name = self._state.now, outcome.fault.registry
         registry = self._state.queue.registry(name)
-        registry.recent.refuse(now)
-        if self._is_rare(registry, outcome):
+        if not outcome.fault.host:
+            registry.recent.refuse(now)
+        if outcome.fault.host or self._is_rare(registry, outcome):
             waited = now - self._rests.setdefault(task.key, now)
             if waited >= self._patience:
                 return wording.patience_lost(outcome.fault, waited, who="this request")
@@ -249,3 +249,10 @@ class Backoff:
         if alarm is not None:
             times.append(max(now, alarm))
         return min(times) - now if times else None
+
+
+def _faults(outcome: Outcome) -> list[Fault]:
+    """All that went wrong in a task."""
+    if isinstance(outcome, ManifestsHeaded):
+        return [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
+    return [outcome.fault] if isinstance(outcome, TaskFailed) else []

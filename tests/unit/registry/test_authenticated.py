@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
+from pipeline.registry.calls import Call
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.request_info import RequestInfo
-from pipeline.registry.session import Request
 from tests.registry.content import digest_of
 from tests.registry.faults import Fault, Reply
 from tests.unit.registry.asking import QUICK, USER, Sent, client, clients, reference, repository
@@ -78,7 +78,7 @@ class TestExpiredCredentials:
 
         assert not caught.value.fault.retryable
         assert [USER] == helper.forgotten
-        assert len(registry.requests(method="GET")) == 1
+        assert len(registry.requests(path="manifests")) == 1
 
     def test_body(self, scripted: Scripted) -> None:
         """A body is not sent twice: its upload may be tried again, with the new credential."""
@@ -100,7 +100,7 @@ def test_token_that_ends_in_an_upload(scripted: Scripted) -> None:
     registry = scripted(auth="token")
     asking = clients(registry, USER).at(registry.address, push=True)
     asking.head_blob(repository(registry), DIGEST)
-    post = Request(
+    post = Call(
         info=RequestInfo(operation="upload", kind="begin", repository=repository(registry)),
         method="POST",
         url="/v2/team/app/blobs/uploads/",

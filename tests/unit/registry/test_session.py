@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from pipeline.settings import Timeouts
 from tests.registry.content import digest_of
 from tests.registry.faults import Drop, Fault, Reply, redirect, throttle
 from tests.unit.http.sending import finish, sending
-from tests.unit.registry.asking import ANONYMOUS, QUICK, USER, client, repository
+from tests.unit.registry.asking import ANONYMOUS, QUICK, USER, client, reference, repository
 from tests.unit.registry.peers import peer
 
 if TYPE_CHECKING:
@@ -77,13 +77,35 @@ class TestRedirects:
         assert ports[0] == ports[1]
 
     def test_loop(self, scripted: Scripted) -> None:
-        """Redirects without end are given up."""
+        """Redirects without end are given up after five."""
         registry = scripted()
         registry.fault(redirect("/v2/again", times=None))
         with pytest.raises(RegistryError, match="redirects"):
             client(registry).tags(repository(registry), page="", count=10)
 
-        assert len(registry.requests()) == 5
+        assert len(registry.requests()) == 6
+
+    def test_manifest(self, scripted: Scripted) -> None:
+        """Which manifest is wanted is said to another host too: registry.k8s.io sends us to one for each."""
+        registry = scripted(redirect="get")
+        registry.fault(redirect(f"http://127.0.0.2:{registry.address.rpartition(':')[2]}/v2/x"))
+        with suppress(RegistryError):
+            client(registry, USER).get_manifest(reference(registry, "v1"), limit=1000)
+
+        first, second = registry.requests()[:2]
+        assert first.headers["accept"] == second.headers["accept"]
+        assert "authorization" not in second.headers
+
+    def test_dead_storage(self, scripted: Scripted, unused_port: int) -> None:
+        """A dead host that the registry named is the fault's host, and the hint says who named it."""
+        registry = scripted()
+        registry.fault(redirect(f"http://127.0.0.2:{unused_port}/x", times=None))
+        with pytest.raises(RegistryError) as caught:
+            client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB))
+
+        fault = caught.value.fault
+        assert (fault.registry, fault.host) == (registry.address, f"127.0.0.2:{unused_port}")
+        assert f"{registry.address} names {fault.host}" in fault.hint
 
     def test_expired_url(self, scripted: Scripted) -> None:
         """A presigned URL that has expired makes us ask the registry again."""

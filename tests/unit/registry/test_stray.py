@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Origin = tuple[str, str, int]
-Where = Literal["manifest redirect", "blob redirect", "head redirect", "location", "link", "realm"]
+Where = Literal[
+    "manifest redirect", "blob redirect", "head redirect", "location", "link", "realm", "ping redirect"
+]
 
 HOST, LEGIT = "registry.example", "https://auth.example/token"
 DIGEST = f"sha256:{'1' * 64}"
@@ -43,6 +45,7 @@ WHERE: tuple[Where, ...] = (
     "location",
     "link",
     "realm",
+    "ping redirect",
 )
 CREDENTIALS = {
     "basic": Credential(origin="tests", username="user", password=PASSWORD),
@@ -119,6 +122,8 @@ class Network:
     scheme: str
     """Of the registry's challenge."""
     lure: str
+    hides: int = 401
+    """What it answers where it asks nobody who they are."""
     sent: list[tuple[Origin, str]] = field(default_factory=list)
     """Where, and all that was sent."""
 
@@ -143,10 +148,12 @@ class Network:
 
     def _registry(self, method: str, url: str, *, known: bool) -> tuple[int, Any, bytes]:
         realm = self.target if self.where == "realm" else LEGIT
+        path = urlsplit(url).path
+        if self.where == "ping redirect" and "moved" not in url and not known:
+            return (307, {"Location": self.target}, b"") if path == "/v2/" else (self.hides, {}, b"")
         if not known:
             challenge = f'Bearer realm="{realm}"' if self.scheme == "bearer" else 'Basic realm="x"'
             return 401, {"WWW-Authenticate": challenge}, b""
-        path = urlsplit(url).path
         if method == "POST":
             return 202, {"Location": self.target if self.where == "location" else "/v2/a/b/up"}, b""
         if path.endswith("/tags/list"):
@@ -183,6 +190,7 @@ def use(clients: Clients, where: Where) -> None:
         "head redirect": lambda: asking.head_manifest(reference),
         "location": upload,
         "realm": lambda: asking.head_blob(repository, DIGEST),
+        "ping redirect": lambda: asking.head_blob(repository, DIGEST),
     }
     with suppress(RegistryError):
         steps[where]()
@@ -233,7 +241,8 @@ def test_credentials_stay(monkeypatch: pytest.MonkeyPatch, where: Where, kind: s
                     reached.add(secret)
                     assert there in may_have(secret, network), f"{secret} went to {there} by {network.target}"
 
-    assert reached == set(secrets[kind])
+    # Over plain HTTP no redirect of /v2/ in the list stays at the registry.
+    assert reached == set(secrets[kind]) or (insecure and where == "ping redirect" and not reached)
 
 
 @pytest.mark.parametrize("where", WHERE)

@@ -17,6 +17,7 @@ from pipeline.http.tls import make_context
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
 from pipeline.registry.client import Clients
+from pipeline.settings import Retry
 from tests.registry.content import digest_of
 from tests.unit.records.stores import python
 from tests.unit.registry.asking import QUICK, repository
@@ -67,6 +68,76 @@ class TestHome:
         said, _ = process.communicate(timeout=30)
 
         assert process.returncode == 0, said
+
+
+class TestThisMachine:
+    """Registries that are written as ones on this machine, with no entry that allows plain HTTP."""
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
+    def test_plain(self, host: str) -> None:
+        """One that speaks plain HTTP is asked so, after its answer to TLS has shown it."""
+        with plain(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, asked):
+            assert look_at(f"{host}:{port}") == len(BLOB)
+
+        assert [head[:4] for head in asked[1:]] == [b"HEAD"]
+
+    def test_certificate(self, tls_registry: Registry) -> None:
+        """One whose certificate is refused is never asked over plain HTTP."""
+        with pytest.raises(RegistryError) as caught:
+            look(tls_registry)
+
+        assert caught.value.fault.code == "CERTIFICATE"
+        assert not tls_registry.requests()
+
+    def test_silence(self) -> None:
+        """One that hangs up at the start of TLS has not shown that it speaks none."""
+        with plain(b"") as (port, asked), pytest.raises(RegistryError, match="start of TLS"):
+            look_at(f"127.0.0.1:{port}")
+
+        assert not any(head.startswith(b"HEAD") for head in asked)
+
+    def test_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A registry with a name elsewhere is asked over TLS alone, wherever the name leads."""
+        connect = socket.create_connection
+        with plain(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, asked):
+            monkeypatch.setattr(
+                "urllib3.util.connection.create_connection", lambda *_, **__: connect(("127.0.0.1", port))
+            )
+            with pytest.raises(RegistryError, match="WRONG_VERSION_NUMBER"):
+                look_at("registry.test")
+
+        assert not any(head.startswith(b"HEAD") for head in asked)
+
+
+def look_at(registry: str) -> int | None:
+    """Look for a blob where no entry allows plain HTTP."""
+    asking = Clients(replace(QUICK, retry=Retry(tries=1)), lambda _: Credential(origin="none")).at(registry)
+    return asking.head_blob(Repository(registry, "team/app"), DIGEST)
+
+
+@contextmanager
+def plain(to_tls: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """A server on all addresses of this machine that has every blob, and answers so to the start of TLS.
+
+    Yields its port, and the list of what it was sent.
+    """
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = server.accept()
+                with sock:
+                    asked.append(sock.recv(1 << 16))
+                    found = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BLOB)
+                    sock.sendall(found if asked[-1].startswith(b"HEAD") else to_tls)
+
+    with socket.create_server(("", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1], asked
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
 
 
 class TestTrust:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.errors import Fault
-from pipeline.model.messages import CopyBlob, HeadManifests, PushManifest, Throttled
+from pipeline.model.messages import CopyBlob, Cost, HeadManifests, PushManifest, TaskFailed, Throttled
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, rule
 
 if TYPE_CHECKING:
@@ -63,6 +64,42 @@ def test_long_pause(delay: float, asked: float) -> None:
     scheduler.settle(Throttled(key=tasks[0].key, fault=SLOW, delay=delay, asked=asked), world.now)
 
     assert {MIRROR} == pauses(scheduler, world)
+
+
+@pytest.mark.parametrize("code", ["UNREACHABLE", "CERTIFICATE", "TIMEOUT"])
+@pytest.mark.parametrize("tags", [2, 60])
+def test_dead_host(code: str, tags: int) -> None:
+    """A dead host that a registry named fails the tasks that it led there, and holds up no other."""
+    world, scheduler, tasks = busy(tags=tags)
+    bad = next(task for task in tasks if isinstance(task, CopyBlob))
+    dead = replace(SLOW, status=None, code=code, host="storage.test")
+    scheduler.settle(TaskFailed(key=bad.key, fault=dead, cost=Cost(requests=((MIRROR, 3),))), world.now)
+
+    assert set() == pauses(scheduler, world)
+    tasks.remove(bad)
+    while tasks:
+        scheduler.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(scheduler)
+    assert (scheduler.counts.failed, scheduler.counts.copied) == (1, tags - 1)
+
+
+def test_storage_that_pushes_back() -> None:
+    """Storage that asks for a pause lets the requests wait that were sent there, and no other."""
+    world, scheduler, tasks = busy()
+    moves = [task for task in tasks if isinstance(task, CopyBlob)][:5]
+    assert len(moves) > 3
+    fault = replace(SLOW, host="storage.test")
+    for task in moves:
+        tasks.remove(task)
+        scheduler.settle(Throttled(key=task.key, fault=fault, delay=60.0, asked=60.0), world.now)
+
+    assert set() == pauses(scheduler, world)
+    while tasks:
+        scheduler.settle(world.answer(tasks.pop(0)), world.now)
+        tasks += world.take_all(scheduler)
+    assert 0 < scheduler.counts.copied < 60
+    world.go(scheduler)
+    assert 60 == scheduler.counts.copied
 
 
 def test_refusals_in_a_row() -> None:

@@ -1,0 +1,70 @@
+"""Registries that say at /v2/ alone that they take a login, and hide with 401, 403 or 404 what needs one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RegistryError
+from tests.registry.content import digest_of
+from tests.registry.faults import Fault, Reply, redirect
+from tests.unit.registry.asking import USER, client, repository
+
+if TYPE_CHECKING:
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+BLOB = b"content"
+DIGEST = digest_of(BLOB)
+
+
+def filled(registry: Registry) -> Registry:
+    """The same with a blob."""
+    registry.add_blob("team/app", BLOB)
+    return registry
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("auth", ["basic", "token"])
+def test_hidden(scripted: Scripted, auth: str, status: int) -> None:
+    """Who hides what needs a login is asked at /v2/ for a challenge, once, and then asked again."""
+    registry = filled(scripted(auth=auth))
+    registry.fault(Fault(action=Reply(status=status), method="HEAD", times=1))
+    asking = client(registry, USER)
+
+    assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
+    assert asking.head_blob(repository(registry), digest_of(b"none")) is None
+    assert len(registry.requests(path="^/v2/$")) == 1
+
+
+def test_absent(scripted: Scripted) -> None:
+    """What an open registry does not have costs one question at /v2/, however much it is."""
+    registry = filled(scripted())
+    asking = client(registry, USER)
+    for number in range(5):
+        assert asking.head_blob(repository(registry), digest_of(b"%d" % number)) is None
+
+    assert len(registry.requests(path="^/v2/$")) == 1
+    assert not any("authorization" in entry.headers for entry in registry.requests())
+
+
+def test_hidden_from_nobody(scripted: Scripted) -> None:
+    """Who has no login asks for no challenge where nobody asks who they are."""
+    registry = filled(scripted())
+
+    assert client(registry).head_blob(repository(registry), digest_of(b"none")) is None
+    assert not registry.requests(path="^/v2/$")
+
+
+def test_ping_elsewhere(scripted: Scripted) -> None:
+    """A redirect of /v2/ to another host is not followed: its challenge would be answered."""
+    registry = filled(scripted())
+    other = f"http://127.0.0.2:{registry.address.rpartition(':')[2]}/v2/"
+    registry.fault(Fault(action=Reply(status=401), method="HEAD", times=None))
+    registry.fault(redirect(other, path="^/v2/$", times=None))
+    with pytest.raises(RegistryError):
+        client(registry, USER).head_blob(repository(registry), DIGEST)
+
+    assert not registry.requests(elsewhere=True)
+    assert not any("authorization" in entry.headers for entry in registry.requests())
