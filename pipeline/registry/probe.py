@@ -33,6 +33,8 @@ class Probe:
 
     scheme: str
     """`https` or `http`."""
+    insecure: bool = False
+    """Whether plain HTTP is allowed."""
     proxy: str = ""
     """`host:port` of the proxy in between; empty: there is none."""
     expires: datetime | None = None
@@ -58,6 +60,7 @@ def probe(session: RegistrySession, repository: Repository, *, insecure: bool) -
         raise session.error(info, response, body)
     return Probe(
         scheme=urlsplit(response.url).scheme,
+        insecure=insecure,
         proxy=_proxy(response.url),
         expires=expires,
         ahead=_ahead(response, before, after),

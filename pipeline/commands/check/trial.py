@@ -55,7 +55,7 @@ def judge_greeting(registry: str, greeting: Probe, now: dt.datetime) -> Finding:
     """What is to be said of how a registry presents itself."""
     words, advice = "https, certificate not verified (insecure: true)", []
     if greeting.scheme == "http":
-        words = "http, nothing is encrypted (insecure: true)"
+        words = f"http, nothing is encrypted ({'insecure: true' if greeting.insecure else 'this machine'})"
     elif greeting.expires is not None:
         words = f"https, certificate good until {greeting.expires:%Y-%m-%d}"
         if greeting.expires - now < _SOON:
