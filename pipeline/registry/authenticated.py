@@ -24,6 +24,7 @@ from pipeline.registry.tokens import basic, scopes_for, within
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.errors import Fault
     from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
@@ -173,7 +174,12 @@ class AuthenticatedClient:
         Returns:
             The answer, and the Authorization header that it answers.
         """
-        header, fresh = self._header(call, credential, scopes)
+        try:
+            header, fresh = self._header(call, credential, scopes)
+        except RegistryError as error:
+            if not _is_of_dead_host(error.fault) or isinstance(call.body, Body):
+                raise
+            header, fresh = b"", True  # the challenge may be that of another repository
         for left in reversed(range(_MAX_ROUNDS)):
             if header != call.authorization:
                 call = replace(call, authorization=header)
@@ -229,6 +235,10 @@ class AuthenticatedClient:
         wider = "insufficient_scope" in response.headers.get("WWW-Authenticate", "")
         told = wider or response.status_code == HTTPStatus.UNAUTHORIZED
         return told and self.session.is_own(response.url, insecure=call.insecure)
+
+
+def _is_of_dead_host(fault: Fault) -> bool:
+    return bool(fault.host) and fault.status is None
 
 
 def _page(call: Call, response: Answer) -> bytes:

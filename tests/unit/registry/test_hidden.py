@@ -68,3 +68,17 @@ def test_ping_elsewhere(scripted: Scripted) -> None:
 
     assert not registry.requests(elsewhere=True)
     assert not any("authorization" in entry.headers for entry in registry.requests())
+
+
+def test_dead_token_server(scripted: Scripted, unused_port: int) -> None:
+    """A dead token server that one repository names shuts no other, which needs no token."""
+    registry = filled(scripted())
+    challenge = {"WWW-Authenticate": f'Bearer realm="http://127.0.0.2:{unused_port}/token"'}
+    registry.fault(Fault(action=Reply(status=401, headers=challenge), path="/team/shut/", times=None))
+    asking = client(registry, USER)
+    for _ in range(2):
+        with pytest.raises(RegistryError) as caught:
+            asking.head_blob(repository(registry, "team/shut"), DIGEST)
+        assert f"127.0.0.2:{unused_port}" == caught.value.fault.host
+
+    assert asking.head_blob(repository(registry), DIGEST) == len(BLOB)
