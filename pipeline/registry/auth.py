@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.http.origins import StrayError, resolve_realm
 from pipeline.log import Event
-from pipeline.registry.calls import Call
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
+from pipeline.registry.request import Request
 from pipeline.registry.responses import clean, parse_challenges
 from pipeline.registry.token_cache import TokenCache
 from pipeline.registry.tokens import TokenServer, basic
@@ -160,7 +160,7 @@ class Auth:
         token, fresh = self._token(info, credential, scopes, url=url, challenge=challenge, body=body)
         return self._encode(info, token), fresh
 
-    def learn(self, call: Call, response: Answer) -> Lesson:
+    def learn(self, call: Request, response: Answer) -> Lesson:
         """Take in the challenge of a 401.
 
         Harbor offers Basic alone where a request carried any Authorization: a Bearer challenge stays known.
@@ -178,7 +178,7 @@ class Auth:
             self._challenges[call.insecure] = (response.url, challenge)
         return Lesson(changed=changed, scopes=_scopes(challenge))
 
-    def introduce(self, call: Call) -> Lesson:
+    def introduce(self, call: Request) -> Lesson:
         """Ask /v2/ for the challenge, once, where a refusal brought none.
 
         Old gcr.io, and Harbor for what does not exist, send 401 without one. Others hide with 403 or 404 what
@@ -189,7 +189,7 @@ class Auth:
         """
         with self._asking:
             if call.insecure not in self._asked and call.insecure not in self._challenges:
-                ping = Call(info=call.info, method="GET", url="/v2/", insecure=call.insecure, stay=True)
+                ping = Request(info=call.info, method="GET", url="/v2/", insecure=call.insecure, stay=True)
                 response = self._session.send(ping)
                 challenge = _choose(response)
                 error = self._session.error(call.info, response)

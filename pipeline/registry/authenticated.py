@@ -14,9 +14,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import LackingError, LoginError, RegistryError, ThrottledError
-from pipeline.registry.calls import Body, Call
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
+from pipeline.registry.request import Body, Request
 from pipeline.registry.responses import is_html, is_page
 from pipeline.registry.session import RegistrySession, finish
 from pipeline.registry.tokens import basic, scopes_for, within
@@ -73,7 +73,7 @@ class AuthenticatedClient:
         return _persist(self.settings.retry, attempt)
 
     def ask(
-        self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING, once: bool = False
+        self, call: Request, *, mount: str = "", also: frozenset[int] = _NOTHING, once: bool = False
     ) -> Answer:
         """The answer to `call`; its body is not read yet.
 
@@ -87,7 +87,7 @@ class AuthenticatedClient:
             return self._try(call, mount=mount, also=also)
         return self.persist(lambda: self._try(call, mount=mount, also=also))
 
-    def locate(self, call: Call, response: Answer) -> str:
+    def locate(self, call: Request, response: Answer) -> str:
         """The absolute URL in the Location of `response`; empty: it has none.
 
         Raises:
@@ -99,7 +99,7 @@ class AuthenticatedClient:
         insecure = self._credential(call).insecure
         return self.session.resolve(call, response.url, location, insecure=insecure)
 
-    def _try(self, call: Call, *, mount: str = "", also: frozenset[int] = _NOTHING) -> Answer:
+    def _try(self, call: Request, *, mount: str = "", also: frozenset[int] = _NOTHING) -> Answer:
         credential = self._credential(call)
         try:
             return self._try_as(credential, call, mount=mount, also=also)
@@ -117,7 +117,7 @@ class AuthenticatedClient:
                 raise
         return self._try_as(renewed, call, mount=mount, also=also)
 
-    def _try_as(self, credential: Credential, call: Call, *, mount: str, also: frozenset[int]) -> Answer:
+    def _try_as(self, credential: Credential, call: Request, *, mount: str, also: frozenset[int]) -> Answer:
         self._auth.name_origin(credential)
         if call.insecure != credential.insecure:
             call = replace(call, insecure=credential.insecure)
@@ -142,7 +142,7 @@ class AuthenticatedClient:
             error.fault = replace(error.fault, words=_hide(error.fault.words, credential, header))
             raise
 
-    def misread(self, call: Call, response: Answer, body: bytes, *, words: str) -> RegistryError:
+    def misread(self, call: Request, response: Answer, body: bytes, *, words: str) -> RegistryError:
         """The error that a good answer with another body than asked for is; see Session.misread."""
         error = self.session.misread(call.info, response, body, words=words)
         hidden = _hide(error.fault.words, self._credential(call), b"", *self._auth.tokens)
@@ -153,7 +153,7 @@ class AuthenticatedClient:
         if error.rejected:
             self._auth.tell_rejected(credential, error.fault, push=self.push)
 
-    def _credential(self, call: Call) -> Credential:
+    def _credential(self, call: Request) -> Credential:
         """Who we are there; a helper program that fails is a fault of this operation."""
         try:
             return self._find(call.info.repository)
@@ -168,7 +168,7 @@ class AuthenticatedClient:
                 )
             ) from None
 
-    def _authorized(self, call: Call, credential: Credential, scopes: Scopes) -> tuple[Answer, bytes]:
+    def _authorized(self, call: Request, credential: Credential, scopes: Scopes) -> tuple[Answer, bytes]:
         """Send with authorization, learn from a refusal, and repeat while there is something new to say.
 
         Returns:
@@ -203,14 +203,14 @@ class AuthenticatedClient:
             finish(response)
         return response, call.authorization
 
-    def _header(self, call: Call, credential: Credential, scopes: Scopes) -> tuple[bytes, bool]:
+    def _header(self, call: Request, credential: Credential, scopes: Scopes) -> tuple[bytes, bool]:
         """What opens the registry, only for its own origin; and whether it is the best there is."""
         if not (call.url.startswith("/") or self.session.is_own(call.url, insecure=call.insecure)):
             return b"", True
         body = isinstance(call.body, Body)
         return self._auth.header(call.info, credential, scopes, body=body)
 
-    def _lesson(self, call: Call, credential: Credential, response: Answer) -> Lesson | None:
+    def _lesson(self, call: Request, credential: Credential, response: Answer) -> Lesson | None:
         """What an answer teaches of who may come in; None: nothing.
 
         403 and 404 teach something where there is a login that was never asked for: some registries hide what
@@ -228,7 +228,7 @@ class AuthenticatedClient:
             raise
         return None
 
-    def _is_challenge(self, call: Call, response: Answer) -> bool:
+    def _is_challenge(self, call: Request, response: Answer) -> bool:
         """Whether the registry itself, not a host that it sent us to, wants to know who we are."""
         if response.status_code not in _REFUSED:
             return False
@@ -241,7 +241,7 @@ def _is_of_dead_host(fault: Fault) -> bool:
     return bool(fault.host) and fault.status is None
 
 
-def _page(call: Call, response: Answer) -> bytes:
+def _page(call: Request, response: Answer) -> bytes:
     """The web page that came as if all were well: a login page, a captive portal; empty: none did.
 
     What GET brings, and that HEAD has no body, is judged by whoever asked.

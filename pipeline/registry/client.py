@@ -21,10 +21,10 @@ from pipeline.model.reference import is_digest
 from pipeline.registry.auth import Auth
 from pipeline.registry.authenticated import AuthenticatedClient
 from pipeline.registry.blobs import BlobBody
-from pipeline.registry.calls import Call
 from pipeline.registry.faults import fault_for
 from pipeline.registry.listing import MAX_ENTRIES, TagPage, parse_tags, turn
 from pipeline.registry.probe import probe
+from pipeline.registry.request import Request
 from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import is_html, is_page, parse_json, parse_size
 from pipeline.registry.session import REDIRECTS, RegistrySession, finish
@@ -122,7 +122,7 @@ class Client:
         query = page or f"n={count}"
 
         def attempt() -> TagPage:
-            call, asked = Call(info=info, method="GET", url=f"{url}?{query}"), query
+            call, asked = Request(info=info, method="GET", url=f"{url}?{query}"), query
             response = self._exchange.ask(call, also=frozenset({400}), once=True)
             if response.status_code == HTTPStatus.BAD_REQUEST:
                 refused = self._session.error(info, response)
@@ -135,7 +135,7 @@ class Client:
 
         return self._exchange.persist(attempt)
 
-    def _tag_page(self, call: Call, response: Answer, *, asked: str, count: int) -> TagPage:
+    def _tag_page(self, call: Request, response: Answer, *, asked: str, count: int) -> TagPage:
         body = self._session.read(call.info, response, limit=MAX_TAG_PAGE)
         if body.count(b",") > MAX_ENTRIES:
             words = f"a page of the list has more than {MAX_ENTRIES:,} entries"
@@ -252,7 +252,7 @@ class Client:
             sure: whether one byte is asked for after a 404 too, for pull-through caches.
         """
         info = RequestInfo(operation=f"look for the blob {digest}", kind="read", repository=repository)
-        call = Call(info=info, method="HEAD", url=f"/v2/{repository.path}/blobs/{digest}", follow=False)
+        call = Request(info=info, method="HEAD", url=f"/v2/{repository.path}/blobs/{digest}", follow=False)
         response = self._exchange.ask(call, also=REDIRECTS | {403, 404, 405})
         finish(response)
         if response.status_code == HTTPStatus.NOT_FOUND and not sure:
@@ -265,7 +265,7 @@ class Client:
             return said
         return self._ask_for_byte(call, said=said, size=size)
 
-    def _ask_for_byte(self, head: Call, *, said: int, size: int) -> int | None:
+    def _ask_for_byte(self, head: Request, *, said: int, size: int) -> int | None:
         """As `head_blob`, where HEAD `said` what proves nothing; presigned URLs refuse HEAD, and take GET."""
         call = replace(head, method="GET", headers={"Range": "bytes=0-0"}, follow=True)
 
@@ -310,7 +310,7 @@ class Client:
         if fresh:
             headers["Cache-Control"] = "no-cache"
         url = f"/v2/{repository.path}/blobs/{digest}"
-        call = Call(info=info, method="GET", url=url, headers=headers, fresh=fresh)
+        call = Request(info=info, method="GET", url=url, headers=headers, fresh=fresh)
         response = self._exchange.ask(call)
         host = self._session.foreign_host(response.url)
         body = BlobBody(info, response, stall=self._exchange.settings.timeouts.stall, host=host)
@@ -352,7 +352,7 @@ class Client:
         if not mount and not digest.startswith("sha256:"):
             fields["digest-algorithm"] = digest.partition(":")[0]
         query = f"?{urlencode(fields)}" if fields else ""
-        call = Call(info=info, method="POST", url=f"/v2/{repository.path}/blobs/uploads/{query}")
+        call = Request(info=info, method="POST", url=f"/v2/{repository.path}/blobs/uploads/{query}")
         response = self._exchange.ask(call, mount=mount)
         finish(response)
         if response.status_code == HTTPStatus.CREATED:
@@ -371,9 +371,11 @@ class Client:
         """The session at `url`, which was begun before; nothing is asked."""
         return Upload(self._exchange, repository, url=url, digest=digest)
 
-    def _manifest_call(self, method: str, reference: Reference, *, operation: str, kind: RequestKind) -> Call:
+    def _manifest_call(
+        self, method: str, reference: Reference, *, operation: str, kind: RequestKind
+    ) -> Request:
         repository = reference.repository
-        return Call(
+        return Request(
             info=RequestInfo(
                 operation=f"{operation} the manifest {reference.name}", kind=kind, repository=repository
             ),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.http.proxies import find_proxy
-from pipeline.registry.calls import Call
+from pipeline.registry.request import Request
 from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import is_page, parse_date, parse_size
 from pipeline.registry.session import RegistrySession, finish
@@ -50,7 +50,7 @@ def probe(session: RegistrySession, repository: Repository, *, insecure: bool) -
         RegistryError: no answer came, or a web page did.
     """
     info = RequestInfo(operation="reach the registry", kind="read", repository=repository)
-    call = Call(info=info, method="GET", url="/v2/", insecure=insecure, follow=False)
+    call = Request(info=info, method="GET", url="/v2/", insecure=insecure, follow=False)
     before = time.time()
     response = session.send(call)
     after = time.time()

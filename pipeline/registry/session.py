@@ -20,7 +20,6 @@ from pipeline.http.proxies import is_local
 from pipeline.http.transport import Transport
 from pipeline.model.messages import RequestRecord
 from pipeline.model.reference import DOCKER_HUB
-from pipeline.registry.calls import Body, BodyError, Call
 from pipeline.registry.error_policy import Refusal
 from pipeline.registry.faults import (
     STACK_ERRORS,
@@ -33,6 +32,7 @@ from pipeline.registry.faults import (
 )
 from pipeline.registry.hints import speaks_tls
 from pipeline.registry.meter import current_meter, what_of
+from pipeline.registry.request import Body, BodyError, Request
 from pipeline.registry.responses import parse_complaint, parse_pulls
 from pipeline.settings import MIB
 

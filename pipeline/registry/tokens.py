@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from pipeline.registry.calls import Call
+from pipeline.registry.request import Request
 from pipeline.registry.responses import is_html, parse_json
 from pipeline.registry.session import finish
 from pipeline.settings import MIB
@@ -148,7 +148,7 @@ class TokenServer:
 
     def _send(self, method: str, url: str, *, authorization: bytes = b"", body: bytes = b"") -> Answer:
         return self._session.send(
-            Call(
+            Request(
                 info=self._info,
                 method=method,
                 url=url,

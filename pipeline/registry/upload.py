@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from pipeline.errors import RegistryError, ThrottledError
-from pipeline.registry.calls import Body, Call
 from pipeline.registry.faults import fault_for
+from pipeline.registry.request import Body, Request
 from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import parse_size, parse_uploaded
 from pipeline.registry.session import REDIRECTS, finish
@@ -157,10 +157,12 @@ class Upload:
     def _range(body: Pieces, offset: int) -> dict[str, str]:
         return {"Content-Range": f"{offset}-{offset + len(body) - 1}"}
 
-    def _call(self, info: RequestInfo, method: str, body: bytes | Body, headers: Mapping[str, str]) -> Call:
+    def _call(
+        self, info: RequestInfo, method: str, body: bytes | Body, headers: Mapping[str, str]
+    ) -> Request:
         content = {"Content-Type": "application/octet-stream"} if method in ("PUT", "PATCH") else {}
         patience = self._exchange.settings.timeouts.commit if content else 0.0
-        return Call(
+        return Request(
             info=info,
             method=method,
             url=self.url,
@@ -169,7 +171,7 @@ class Upload:
             patience=patience,
         )
 
-    def _ask(self, call: Call) -> Answer:
+    def _ask(self, call: Request) -> Answer:
         """Send it once, read the answer to its end, and see that it did not come too early."""
         response = self._exchange.ask(call, once=True)
         finish(response)
@@ -178,7 +180,7 @@ class Upload:
             raise RegistryError(fault_for(call.info, words=words, code="CONNECTION_LOST", retryable=True))
         return response
 
-    def _follow(self, call: Call, response: Answer) -> None:
+    def _follow(self, call: Request, response: Answer) -> None:
         """Take the session's newest address; some answers have none."""
         self.url = self._exchange.locate(call, response) or self.url
 
@@ -195,7 +197,7 @@ class Upload:
     def _await_commit(self, info: RequestInfo, digest: str) -> None:
         """A 202 means that the registry still works on it: ask until the blob is there."""
         url = f"/v2/{self._repository.path}/blobs/{digest}"
-        head = Call(
+        head = Request(
             info=RequestInfo(operation=info.operation, kind="read", repository=self._repository),
             method="HEAD",
             url=url,

@@ -25,7 +25,7 @@ _STORAGE = re.compile(rf"/storage/{_NAME}/([^/]+)")
 
 
 @dataclass(slots=True, kw_only=True)
-class Call:
+class Request:
     """One request on its way, with what it may need."""
 
     entry: Entry
@@ -55,7 +55,7 @@ class Call:
             raise Refusal(404, "NAME_UNKNOWN", message)
 
 
-def answer(call: Call) -> Response:
+def answer(call: Request) -> Response:
     """Perform the request; a refusal becomes its response."""
     try:
         return _compress(call, _route(call))
@@ -63,7 +63,7 @@ def answer(call: Call) -> Response:
         return refusal.response
 
 
-def _route(call: Call) -> Response:
+def _route(call: Request) -> Response:
     path = call.entry.path
     if path == "/token":
         return call.access.token(call.entry, call.body.content, call.options)
@@ -86,7 +86,7 @@ def _route(call: Call) -> Response:
     return _perform(call, match)
 
 
-def _perform(call: Call, match: re.Match[str]) -> Response:
+def _perform(call: Request, match: re.Match[str]) -> Response:
     name, kind, reference, uploads, session, _ = match.groups()
     reading = call.entry.method in ("GET", "HEAD")
     match uploads or kind or "tags", call.entry.method:
@@ -107,7 +107,7 @@ def _perform(call: Call, match: re.Match[str]) -> Response:
     raise Refusal(405, "UNSUPPORTED", "the operation is unsupported")
 
 
-def _route_elsewhere(call: Call) -> Response:
+def _route_elsewhere(call: Request) -> Response:
     """The second host: presigned storage, and upload sessions without Authorization."""
     storage = _STORAGE.fullmatch(call.entry.path)
     if storage:
@@ -124,7 +124,7 @@ def _no_page() -> Response:
     return Response(status=404, headers={"Content-Type": "text/plain"}, body=b"404 page not found\n")
 
 
-def _compress(call: Call, response: Response) -> Response:
+def _compress(call: Request, response: Response) -> Response:
     accepted = call.entry.headers.get("accept-encoding", "")
     if not call.options.gzip or "gzip" not in accepted or response.status != 200:
         return response

@@ -15,7 +15,7 @@ from tests.registry.store import Blob, Repository, Upload
 from tests.registry.wire import Refusal, Response
 
 if TYPE_CHECKING:
-    from tests.registry.api import Call
+    from tests.registry.api import Request
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _CONTENT_RANGE = re.compile(r"(\d+)-(\d+)")
@@ -28,7 +28,7 @@ _REFUSED_MOUNTS = {
 }
 
 
-def read(call: Call, name: str, digest: str) -> Response:
+def read(call: Request, name: str, digest: str) -> Response:
     """GET and HEAD of a blob, or the redirect to the second host."""
     repository = call.store.get(name)
     blob = repository.blobs.get(digest) if repository else None
@@ -41,7 +41,7 @@ def read(call: Call, name: str, digest: str) -> Response:
     return _answer(call, blob, digest)
 
 
-def read_storage(call: Call, name: str, digest: str) -> Response:
+def read_storage(call: Request, name: str, digest: str) -> Response:
     """The second host's side of a redirect: presigned, so GET only and no Authorization, as S3 has it."""
     if "authorization" in call.entry.headers:
         body = (
@@ -54,7 +54,7 @@ def read_storage(call: Call, name: str, digest: str) -> Response:
     return read(call, name, digest)
 
 
-def _answer(call: Call, blob: Blob, digest: str) -> Response:
+def _answer(call: Request, blob: Blob, digest: str) -> Response:
     headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", "ETag": f'"{digest}"'}
     if call.options.digest_header:
         headers["Docker-Content-Digest"] = digest
@@ -76,7 +76,7 @@ def _answer(call: Call, blob: Blob, digest: str) -> Response:
     return Response(status=206, headers=headers, stream=blob.pieces(start, stop), length=stop - start)
 
 
-def begin(call: Call, name: str) -> Response:
+def begin(call: Request, name: str) -> Response:
     """POST: mount, or open a session."""
     call.refuse_writes(name)
     digest, origin = call.parameter("mount"), call.parameter("from")
@@ -94,7 +94,7 @@ def begin(call: Call, name: str) -> Response:
     return _progress(call, name, session, status=202)
 
 
-def _mount(call: Call, repository: Repository, digest: str, origin: str) -> bool:
+def _mount(call: Request, repository: Repository, digest: str, origin: str) -> bool:
     how = call.options.mount
     if how in _REFUSED_MOUNTS:
         raise Refusal(*_REFUSED_MOUNTS[how])
@@ -107,7 +107,7 @@ def _mount(call: Call, repository: Repository, digest: str, origin: str) -> bool
     return True
 
 
-def session(call: Call, name: str, session: str) -> Response:
+def session(call: Request, name: str, session: str) -> Response:
     """GET, PATCH, PUT and DELETE of a session."""
     repository = call.store.get(name)
     upload = repository.uploads.get(session) if repository else None
@@ -132,7 +132,7 @@ def session(call: Call, name: str, session: str) -> Response:
     raise Refusal(405, "UNSUPPORTED")
 
 
-def broke_off(call: Call, name: str, session: str) -> None:
+def broke_off(call: Request, name: str, session: str) -> None:
     """A session whose body did not come whole: what came is kept, and distribution ends the session."""
     repository = call.store.get(name)
     upload = repository.uploads.get(session) if repository else None
@@ -141,7 +141,7 @@ def broke_off(call: Call, name: str, session: str) -> None:
         upload.dead = call.options.session_dies
 
 
-def _append(call: Call, upload: Upload, *, most: int = 0) -> None:
+def _append(call: Request, upload: Upload, *, most: int = 0) -> None:
     content, length = call.body.content, call.body.length
     if most:
         content, length = content[:most], min(length, most)
@@ -151,13 +151,13 @@ def _append(call: Call, upload: Upload, *, most: int = 0) -> None:
     upload.first = upload.first or upload.size
 
 
-def _check_range(call: Call, upload: Upload) -> None:
+def _check_range(call: Request, upload: Upload) -> None:
     match = _CONTENT_RANGE.fullmatch(call.entry.headers.get("content-range", ""))
     if call.options.check_content_range and match and int(match[1]) != upload.size:
         raise Refusal(416, "RANGE_INVALID", "invalid content range")
 
 
-def _finish(call: Call, name: str, session: str, digest: str) -> Response:
+def _finish(call: Request, name: str, session: str, digest: str) -> Response:
     repository = call.store.create(name)
     upload = repository.uploads[session]
     algorithm, _, wanted = digest.partition(":")
@@ -176,14 +176,14 @@ def _finish(call: Call, name: str, session: str, digest: str) -> Response:
     return _created(call, name, digest)
 
 
-def _created(call: Call, name: str, digest: str) -> Response:
+def _created(call: Request, name: str, digest: str) -> Response:
     headers = {"Location": f"/v2/{name}/blobs/{digest}"}
     if call.options.digest_header:
         headers["Docker-Content-Digest"] = digest
     return Response(status=201, headers=headers)
 
 
-def _progress(call: Call, name: str, session: str, *, status: int) -> Response:
+def _progress(call: Request, name: str, session: str, *, status: int) -> Response:
     upload = call.store.create(name).uploads[session]
     upload.state += 1
     headers = {"Docker-Upload-UUID": session, "Range": f"0-{max(0, upload.size - 1)}"}

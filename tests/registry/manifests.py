@@ -16,7 +16,7 @@ from tests.registry.store import Stored
 from tests.registry.wire import Refusal, Response, json_response
 
 if TYPE_CHECKING:
-    from tests.registry.api import Call
+    from tests.registry.api import Request
     from tests.registry.store import Repository
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -24,7 +24,7 @@ _SCHEMA1_TYPES = (SCHEMA1, SCHEMA1_SIGNED)
 _ENDLESS = "zzzz-"
 
 
-def read(call: Call, name: str, reference: str) -> Response:
+def read(call: Request, name: str, reference: str) -> Response:
     """GET and HEAD of a manifest."""
     if call.entry.method == "HEAD" and not call.options.head:
         raise Refusal(405, "UNSUPPORTED")
@@ -47,7 +47,7 @@ def read(call: Call, name: str, reference: str) -> Response:
     return Response(status=200, headers=headers, body=stored.content)
 
 
-def _pulls(call: Call) -> dict[str, str]:
+def _pulls(call: Request) -> dict[str, str]:
     """What is said of the rate limit."""
     if not call.options.pulls:
         return {}
@@ -57,7 +57,7 @@ def _pulls(call: Call) -> dict[str, str]:
     return {"RateLimit-Limit": f"{call.options.pulls};w=21600", "RateLimit-Remaining": f"{left};w=21600"}
 
 
-def write(call: Call, name: str, reference: str) -> Response:
+def write(call: Request, name: str, reference: str) -> Response:
     """PUT of a manifest by tag or digest."""
     call.refuse_writes(name)
     stored = Stored(call.body.content, call.entry.headers.get("content-type", ""))
@@ -82,7 +82,7 @@ def write(call: Call, name: str, reference: str) -> Response:
     return Response(status=201, headers=headers)
 
 
-def delete(call: Call, name: str, reference: str) -> Response:
+def delete(call: Request, name: str, reference: str) -> Response:
     """DELETE of a manifest with its tags, or of one tag."""
     repository = call.store.get(name)
     digest = repository.resolve(reference) if repository else None
@@ -99,7 +99,7 @@ def delete(call: Call, name: str, reference: str) -> Response:
     return Response(status=202)
 
 
-def _check_type(call: Call, stored: Stored) -> None:
+def _check_type(call: Request, stored: Stored) -> None:
     if stored.media_type not in ALL_TYPES:
         raise Refusal(400, "MANIFEST_INVALID", f"unsupported manifest type {stored.media_type!r}")
     if stored.media_type in _SCHEMA1_TYPES and not call.options.schema1:
@@ -112,7 +112,7 @@ def _check_type(call: Call, stored: Stored) -> None:
         raise Refusal(400, "MANIFEST_INVALID", f"mediaType is {stated!r}, Content-Type {stored.media_type!r}")
 
 
-def _check_references(call: Call, name: str, content: bytes) -> None:
+def _check_references(call: Request, name: str, content: bytes) -> None:
     try:
         missing = call.store.missing(name, content)
     except ValueError as error:
@@ -121,7 +121,7 @@ def _check_references(call: Call, name: str, content: bytes) -> None:
         raise Refusal(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", detail=missing)
 
 
-def _check_immutable(call: Call, repository: Repository, *, tag: str, name: str) -> None:
+def _check_immutable(call: Request, repository: Repository, *, tag: str, name: str) -> None:
     how = call.options.immutable
     if how == "no" or repository.resolve(tag) is None:
         return
@@ -135,7 +135,7 @@ def _check_immutable(call: Call, repository: Repository, *, tag: str, name: str)
     raise Refusal(*answers[how])
 
 
-def list_tags(call: Call, name: str) -> Response:
+def list_tags(call: Request, name: str) -> Response:
     """GET of a tag list, or of one page."""
     repository = call.store.get(name)
     if repository is None or not (repository.manifests or repository.tags):
@@ -156,7 +156,7 @@ def list_tags(call: Call, name: str) -> Response:
     return response
 
 
-def _page_size(call: Call) -> int | None:
+def _page_size(call: Request) -> int | None:
     if not call.options.honour_n:
         return None
     asked = call.parameter("n")
@@ -169,7 +169,7 @@ def _page_size(call: Call) -> int | None:
     return int(asked) if call.options.page is None else min(int(asked), call.options.page)
 
 
-def _listing(call: Call, name: str, page: list[str]) -> dict[str, object]:
+def _listing(call: Request, name: str, page: list[str]) -> dict[str, object]:
     match call.options.tags:
         case "unsorted":
             return {"name": name, "tags": page[::-1]}
@@ -183,7 +183,7 @@ def _listing(call: Call, name: str, page: list[str]) -> dict[str, object]:
             return {"name": name, "tags": page}
 
 
-def _link(call: Call, name: str, *, last: str, size: int | None, more: bool) -> str:
+def _link(call: Request, name: str, *, last: str, size: int | None, more: bool) -> str:
     how = call.options.link
     path, query = f"/v2/{name}/tags/list", f"last={quote(last)}&n={size}"
     if how == "repeat":

@@ -223,9 +223,9 @@ class Server:
             raise _Hangup
         return body
 
-    def _call(self, entry: Entry, body: Body) -> api.Call:
+    def _call(self, entry: Entry, body: Body) -> api.Request:
         registry = self._registry
-        return api.Call(
+        return api.Request(
             entry=entry,
             body=body,
             options=registry.options,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
-from pipeline.registry.calls import Call
 from pipeline.registry.client import Clients
 from pipeline.registry.meter import metering
+from pipeline.registry.request import Request
 from pipeline.registry.request_info import RequestInfo
 from tests.registry.content import digest_of
 from tests.registry.faults import Fault, Reply
@@ -100,7 +100,7 @@ def test_token_that_ends_in_an_upload(scripted: Scripted) -> None:
     registry = scripted(auth="token")
     asking = clients(registry, USER).at(registry.address, push=True)
     asking.head_blob(repository(registry), DIGEST)
-    post = Call(
+    post = Request(
         info=RequestInfo(operation="upload", kind="begin", repository=repository(registry)),
         method="POST",
         url="/v2/team/app/blobs/uploads/",

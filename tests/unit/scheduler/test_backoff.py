@@ -80,7 +80,7 @@ def test_dead_host(code: str, tags: int) -> None:
     while tasks:
         scheduler.settle(world.answer(tasks.pop(0)), world.now)
         tasks += world.take_all(scheduler)
-    assert (scheduler.counts.failed, scheduler.counts.copied) == (1, tags - 1)
+    assert (scheduler.figures.failed, scheduler.counts.copied) == (1, tags - 1)
 
 
 def test_storage_that_pushes_back() -> None:
@@ -97,9 +97,9 @@ def test_storage_that_pushes_back() -> None:
     while tasks:
         scheduler.settle(world.answer(tasks.pop(0)), world.now)
         tasks += world.take_all(scheduler)
-    assert 0 < scheduler.counts.copied < 60
+    assert 0 < scheduler.figures.copied < 60
     world.go(scheduler)
-    assert 60 == scheduler.counts.copied
+    assert 60 == scheduler.figures.copied
 
 
 def test_refusals_in_a_row() -> None:

@@ -66,7 +66,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Request:
     """One request."""
 
     info: RequestInfo
@@ -87,7 +87,7 @@ class Call:
     fresh: bool = False
     """Whether it goes out on a new connection: behind one address may be servers that differ."""
 
-    def redirected(self, status: int, *, leaves: bool) -> Call:
+    def redirected(self, status: int, *, leaves: bool) -> Request:
         """The request after a redirect; `leaves`: to another origin, where nobody may learn who we are."""
         call = self
         if status == _SEE_OTHER and call.method != "HEAD":
