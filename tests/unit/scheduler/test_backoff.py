@@ -80,7 +80,7 @@ def test_dead_host(code: str, tags: int) -> None:
     while tasks:
         scheduler.settle(world.answer(tasks.pop(0)), world.now)
         tasks += world.take_all(scheduler)
-    assert (scheduler.figures.failed, scheduler.counts.copied) == (1, tags - 1)
+    assert (scheduler.figures.failed, scheduler.figures.copied) == (1, tags - 1)
 
 
 def test_storage_that_pushes_back() -> None:
