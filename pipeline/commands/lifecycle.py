@@ -20,7 +20,7 @@ from pipeline.commands.finished_run import FinishedRun
 from pipeline.commands.job import invalid_rules, prepare
 from pipeline.engine.local.forking import warm_up
 from pipeline.engine.local.pool import LocalPool
-from pipeline.engine.signals import StoppedError, one_press_late, raised
+from pipeline.engine.signals import StoppedError, ignore_one_stop, raise_on_stop
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
 from pipeline.log import Event, Log, open_log
@@ -88,7 +88,7 @@ def run(verb: Verb, options: Options, environ: Mapping[str, str], *, say: Printe
         if job.rules.rules:
             warm_up()
         try:
-            with raised() if verb.stops_at_once else nullcontext():
+            with raise_on_stop() if verb.stops_at_once else nullcontext():
                 return _run_logged(verb, job, options, environ, say=say, exporter=exporter)
         except StoppedError as stopped:
             return 128 + stopped.number
@@ -224,7 +224,7 @@ def _supervise(
             observers=(*watchers, heartbeat),
             tell_progress=heartbeat.tell,
         )
-        after.enter_context(one_press_late())
+        after.enter_context(ignore_one_stop())
         return supervisor.run()
 
 

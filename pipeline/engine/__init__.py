@@ -1,1 +1,1 @@
-"""The supervisor, and the interface to the workers that run its tasks."""
+"""The supervisor, signals, and the interface to workers."""

@@ -1,17 +1,17 @@
-"""The interface between the supervisor and those who run its tasks; `local` implements it with processes.
+"""The interface between the supervisor and a pool of workers; `local` implements it with processes.
 
-Every implementation passes the same suite (tests/engine/test_pool.py). All of them guarantee:
+Every implementation passes the same suite (tests/engine/test_pool.py) and guarantees:
 
-- Nothing blocks but `dismiss`, and nothing raises: a pool that cannot go on says so with Broken.
-- A task that was given ends exactly once: with one Outcome, or with its key in one Gone. Nothing is heard of
-  a worker after its Gone. A pool never gives a task to a second worker by itself: the scheduler decides that.
-  Only Broken ends this promise: what has not ended by then stays open.
-- A task given with `alone` has nothing beside it in its process.
-- Secrets travel inside tasks and setups only: no repr, reason or name holds one. `now` is the caller's
-  monotonic clock, and only differences of it count: no time of one machine means anything to another.
+- Only `dismiss` blocks, and no method raises: a pool that cannot continue reports Broken.
+- A given task ends exactly once: with one Outcome, or with its key in one Gone. No message of a worker
+  follows its Gone. A pool never gives a task to a second worker: the scheduler decides that. After Broken,
+  unfinished tasks stay open.
+- A task given with `alone` is the only one in its process.
+- Only tasks and setups hold secrets: no repr, reason or name does. `now` is the caller's monotonic clock, and
+  only its differences count, because clocks of different machines cannot be compared.
 
-One thread uses a pool. It does not know what a task is for: it reads a task's key, its stage and, to choose
-among several workers, the repository that it writes to.
+One thread uses a pool. The pool reads only a task's key, its stage and, to choose a worker, the repository
+that it writes to.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerView:
-    """Who a worker is; host, pid and name together are unique in a run."""
+    """The identity of a worker; host, pid and name together are unique in a run."""
 
     name: str
     """For people: "transfer-2"."""
     pid: int
     stage: Stage
-    """Whose tasks it runs."""
+    """The stage whose tasks it runs."""
     host: str = ""
     """Empty: this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What a worker says of a task that it has: any number of Progress and Kept, then one Outcome."""
+    """A worker's message about a task: any number of BytesMoved and UploadProgress, then one Outcome."""
 
     worker: WorkerView
     answer: Outcome | BytesMoved | UploadProgress
@@ -49,31 +49,31 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """A worker is ready: from now on it runs what it has been given."""
+    """A worker is ready and runs its tasks from now on."""
 
     worker: WorkerView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gone:
-    """A worker has ended, and so have its tasks; the pool starts another worker where it needs one."""
+    """A worker died, and with it its tasks; the pool starts another worker if it needs one."""
 
     worker: WorkerView
     reason: str
-    """How it ended, in words."""
+    """Its exit status in words."""
     tasks: tuple[tuple[str, bool], ...]
-    """Key of each task that it had, and whether the task may have caused the end. Not charged: tasks that had
-    not begun, and ends with a known other cause, such as a worker that was told to leave."""
+    """The key of each of its tasks, and whether the task may have caused the death. Not so: tasks that had
+    not started, and deaths with a known other cause, such as a worker that was told to exit."""
     alone: bool = False
-    """Whether its task ran with nothing beside it: then no other task can have caused the end."""
+    """Whether its task ran alone: then no other task can have caused the death."""
     fence: float = 0.0
-    """Seconds until it is certain that the worker runs no more. Until then it may still write: its tasks are
-    held back so long, and a Move that is given again asks first."""
+    """Seconds until the worker certainly runs no more. Until then it may still write: its tasks wait so long,
+    and a CopyBlob that is given again sends a HEAD first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """No worker can be had, and trying again would not help: the pool is to be dismissed."""
+    """No worker can be started, and a retry would not help: dismiss the pool."""
 
     error: MachineError
 
@@ -82,7 +82,7 @@ Message = Said | Joined | Gone | Broken
 
 
 class WorkerPool(Protocol):
-    """Those who run tasks: ask for room, give, flush, and hear whenever `fileno` is readable."""
+    """Workers: check for room, give, flush, and call `hear` whenever `fileno` is readable."""
 
     def fileno(self) -> int:
         """One descriptor that is readable while `hear` has something to do; the same one until `dismiss`."""
@@ -93,53 +93,51 @@ class WorkerPool(Protocol):
 
         Args:
             stage: the task's.
-            alone: it has to have nothing beside it.
+            alone: whether it has to run alone.
         """
         ...
 
     def keep_free(self, stage: Stage, *, wanted: bool) -> None:
-        """Let one worker of the stage run empty for a task that has to run alone, or stop doing so.
+        """Let one worker of the stage become idle for a task that has to run alone, or stop doing so.
 
-        May be repeated: it changes nothing as long as `wanted` is the same.
+        Idempotent.
         """
         ...
 
     def give(self, task: Task, now: float, *, alone: bool = False) -> None:
-        """Choose a worker for a task; the pool owns the task from here on, even if no worker can be started.
+        """Give a task to a worker; the pool owns it from here on, even if no worker can be started.
 
-        What the task relies on has to be on disk before. Call it only while `has_room` holds, and never for
-        a task that has not ended: keys tell tasks apart.
+        The facts that the task relies on have to be on disk. Call it only while `has_room` is true, and never
+        for a key that is still running.
         """
         ...
 
     def flush(self, now: float) -> None:
-        """Send what was given. What a worker cannot take yet follows by itself from `hear`."""
+        """Send the given tasks. What does not fit into a worker's pipe is sent later by `hear`."""
         ...
 
     def hear(self, now: float) -> Sequence[Message]:
-        """What has happened since the last call; empty where nothing has.
+        """The messages since the last call; may be empty.
 
-        Each worker's messages are in the order in which it sent them. The answers that a dead worker had
-        sent come before its Gone.
+        Messages of one worker keep their order. The answers that a dead worker had sent come before its Gone.
         """
         ...
 
     def tick(self, now: float) -> None:
-        """Look after workers that have fallen silent; to be called about once a second, or more often.
+        """End silent workers; call it about once a second or more often.
 
-        A worker that has tasks and has said nothing for `Settings.silence` is ended, and Gone follows. A
-        caller that was itself suspended blames nobody.
+        A worker that has tasks and sends nothing for `Settings.silence` is killed, and Gone follows. No
+        worker is blamed if the caller itself was suspended.
         """
         ...
 
     def roster(self) -> Sequence[WorkerView]:
-        """The workers that there are, ready or not."""
+        """All workers, ready or not."""
         ...
 
     def dismiss(self, *, timeout: float) -> None:
-        """End all workers; those that have not left after `timeout` seconds are killed.
+        """End all workers; those that still run after `timeout` seconds are killed.
 
-        Tasks that they still have end without a word. Nothing may be called afterwards, but this may be
-        called twice.
+        No message follows for their tasks. Only this method may be called afterwards.
         """
         ...

@@ -1,8 +1,8 @@
-"""Signals as numbers in a pipe: the supervisor's loop reads them when it is ready to.
+"""Signals as numbers in a pipe: the supervisor's loop reads them when it is ready.
 
-A handler that does work interrupts the loop anywhere. These handlers do nothing but be there, so that Python
-writes the number into the wakeup pipe; the pipe wakes the selector. One press of Ctrl-C may come twice (from
-the terminal, and from a parent that forwards it: timeout, make, docker run), hence the debouncing.
+A handler that does work would interrupt the loop anywhere. These handlers are empty: Python writes the number
+into the wakeup pipe, and the pipe wakes the selector. One Ctrl-C may arrive twice (from the terminal, and
+from a parent that forwards it: timeout, make, docker run), so signals are debounced.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 SAME_PRESS = 0.3
-"""Seconds within which a further signal to stop belongs to the one before."""
+"""Seconds within which a repeated stop signal counts as the same key press."""
 _STOP = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _HANDLED = (*sorted(_STOP), signal.SIGUSR1)
 
 
 def _stay(_number: int, _frame: FrameType | None) -> None:
-    """Be a handler: Python writes to the wakeup pipe only for signals that have one."""
+    """Do nothing: Python writes to the wakeup pipe only for signals with a handler."""
 
 
 @contextmanager
-def one_press_late(clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
-    """Let one press of a signal to stop pass by while the context lasts; main thread only.
+def ignore_one_stop(clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+    """Ignore one stop signal within the context; main thread only.
 
-    For when all is done and is only to be written down: whoever stops a run at that moment wants that too.
-    The next press does what it did before.
+    Used while a finished run writes its results: a user who stops it then still wants them. The next signal
+    has its normal effect.
     """
     first = float("-inf")
 
-    def pass_by(number: int, _frame: FrameType | None) -> None:
+    def ignore(number: int, _frame: FrameType | None) -> None:
         nonlocal first
         now = clock()
         if first == float("-inf"):
@@ -49,13 +49,13 @@ def one_press_late(clock: Callable[[], float] = time.monotonic) -> Iterator[None
         for number in sorted(_STOP):
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN:
-                signal.signal(number, pass_by)
+                signal.signal(number, ignore)
                 undo.callback(signal.signal, number, signal.SIG_DFL if before is None else before)
         yield
 
 
 class StoppedError(BaseException):
-    """A signal to stop came; no Exception, as KeyboardInterrupt is none: nothing takes it for a failure."""
+    """A stop signal arrived; a BaseException like KeyboardInterrupt, so nothing handles it as a failure."""
 
     def __init__(self, number: int) -> None:
         """`number`: the signal's."""
@@ -64,11 +64,11 @@ class StoppedError(BaseException):
 
 
 @contextmanager
-def raised() -> Iterator[None]:
-    """Have signals to stop raise StoppedError while the context lasts, so that folders are removed.
+def raise_on_stop() -> Iterator[None]:
+    """Let stop signals raise StoppedError within the context, so that temporary folders are removed.
 
-    For what comes before and after Signals; main thread only. The first one counts: what follows must not
-    break off what it has begun to remove.
+    Used before and after Signals; main thread only. Only the first signal raises: later ones must not
+    interrupt the cleanup.
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -86,23 +86,23 @@ def raised() -> Iterator[None]:
 
 
 class Signals:
-    """INT, TERM, HUP and USR1 as numbers to read, while the context lasts; main thread only.
+    """INT, TERM, HUP and USR1 as numbers to read, within the context; main thread only.
 
-    HUP stays ignored where it was ignored at the start: nohup means it.
+    HUP stays ignored if it was ignored at the start, as by nohup.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Args: clock: seconds from any beginning, never backwards."""
+        """Args: clock: monotonic, in seconds."""
         self._clock = clock
         self._last_press = float("-inf")
         self._undo = ExitStack()
         self._reader = -1
 
     def __enter__(self) -> Self:
-        """Put the handlers in place.
+        """Install the handlers.
 
         Raises:
-            ValueError: this is not the main thread; nothing has changed then.
+            ValueError: this is not the main thread; nothing has changed.
         """
         with ExitStack() as undo:
             self._reader, writer = os.pipe()
@@ -122,15 +122,15 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Restore handlers and wakeup descriptor, close the pipe."""
+        """Restore handlers and wakeup descriptor, and close the pipe."""
         self._undo.close()
 
     def fileno(self) -> int:
-        """Readable when a signal has come; for a selector."""
+        """For a selector: readable when a signal has arrived."""
         return self._reader
 
     def read(self) -> list[int]:
-        """The signals since the last call, in order, one for each press; never blocks."""
+        """The signals since the last call, in order and debounced; never blocks."""
         try:
             numbers = os.read(self._reader, 4096)
         except BlockingIOError:
@@ -138,7 +138,7 @@ class Signals:
         return [number for number in numbers if number in _HANDLED and self._counts(number)]
 
     def _counts(self, number: int) -> bool:
-        """Whether this is a new press."""
+        """Whether this is a new key press."""
         if number not in _STOP:
             return True
         now = self._clock()

@@ -1,7 +1,6 @@
-"""The supervisor: one single-threaded loop over Flow that routes, counts, writes records and log lines.
+"""The supervisor: a single-threaded loop that connects the scheduler, the workers, the records and the log.
 
-It never blocks on a worker: who runs the tasks is behind the interface of WorkerPool, and may be processes
-here or elsewhere.
+It never blocks on a worker. Workers are behind the interface WorkerPool and may run on other machines.
 """
 
 from __future__ import annotations
@@ -28,31 +27,31 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 _FLUSH_EVERY = 0.05
-"""Seconds between two transactions of the records; log lines follow the records, never go before them."""
-_LOOK_EVERY = 1.0
-"""Seconds between two looks at the clock where nothing happens."""
+"""Seconds between two transactions of the records; log lines are written after the records, never before."""
+_MAX_WAIT = 1.0
+"""Seconds to wait at most if nothing happens."""
 _SHOW_EVERY = 0.25
-"""Seconds between two looks of the observers."""
+"""Seconds between two calls of the observers."""
 
 
 class Store(Protocol):
-    """What the supervisor needs of the records."""
+    """The part of the records that the supervisor uses."""
 
     @property
     def pending(self) -> int:
-        """Rows that wait to be written."""
+        """Number of rows to flush."""
         ...
 
     def flush(self) -> None:
-        """Write what is buffered; MachineError where that cannot be done."""
+        """Write the buffer; MachineError if that fails."""
         ...
 
 
 class Observer(Protocol):
-    """Somebody who watches a run: a display, metrics, a report's memory."""
+    """A watcher of a run: a display, metrics, the history for a report."""
 
     def tick(self, view: RunView) -> None:
-        """Look at the run as it is now; called every quarter of a second, and once at the end."""
+        """Get the state of the run; called every quarter of a second, and once at the end."""
         ...
 
 
@@ -61,23 +60,23 @@ class Ending:
     """How a run ended."""
 
     signal: int = 0
-    """The signal that stopped it before its end; 0: none did."""
+    """The signal that stopped it; 0: none."""
     trouble: MachineError | None = None
-    """What this machine refused."""
+    """The problem of this machine that stopped it."""
 
 
 class Supervisor:
-    """Runs a Flow to its end on the workers of a pool.
+    """Runs a scheduler's tasks on the workers of a pool until the end.
 
     Args:
-        flow: the ledger.
+        scheduler: decides what to do next.
         settings: the run's.
-        pool: who runs the tasks; dismissed at the end.
-        store: the records, flushed here and nowhere else.
+        pool: runs the tasks; dismissed at the end.
+        store: the records; only the supervisor flushes them.
         say: writes an event to the log.
-        reopen_log: what SIGHUP asks for where there is a log file; None: SIGHUP stops the run.
-        observers: look at the run now and then.
-        tell_progress: says how far the run is, as the observers saw it last: what SIGUSR1 asks for.
+        reopen_log: called at SIGHUP; None: there is no log file, so SIGHUP stops the run.
+        observers: get the state of the run regularly.
+        tell_progress: called at SIGUSR1 to log the progress that the observers saw last.
     """
 
     def __init__(
@@ -102,27 +101,27 @@ class Supervisor:
         self._pool = pool
         self._selector = selectors.DefaultSelector()
         self._said: set[str] = set()
-        """What every process would say again: which credentials, what registries warn of."""
+        """Messages that every worker sends, logged once: credentials, registries' warnings."""
         self._observers = observers
         self._moving: dict[str, tuple[int, float]] = {}
-        """By key of a running task: bytes so far, and when it was given out."""
+        """Running tasks by key: bytes so far, and the time when it was given."""
         self._fenced: list[tuple[float, TaskLost]] = []
-        """Lost tasks whose worker may still be running, and when that is over."""
+        """Lost tasks whose worker may still run, with the time when that ends."""
         self._stopped_by = 0
         self._drain_until: float | None = None
         self._trouble: MachineError | None = None
         self._began = self._flushed = self._shown = time.monotonic()
 
     def run(self) -> Ending:
-        """Run until all is over, or a signal or this machine ends it."""
+        """Run until all is done, or a signal or a problem of this machine ends it."""
         with Signals() as signals:
             self._selector.register(signals, selectors.EVENT_READ, signals)
             self._selector.register(self._pool, selectors.EVENT_READ)
             try:
                 while not self._is_over():
-                    self._give_out()
+                    self._dispatch()
                     self._wait(signals)
-                    self._keep_time()
+                    self._run_timers()
             finally:
                 patient = self._scheduler.done and self._trouble is None
                 self._pool.dismiss(timeout=1.0 if patient else 0.0)
@@ -136,8 +135,8 @@ class Supervisor:
             return True
         return self._drain_until is not None and time.monotonic() >= self._drain_until
 
-    def _give_out(self) -> None:
-        """Hand ready tasks to workers with room; a task that is suspected of killing workers runs alone."""
+    def _dispatch(self) -> None:
+        """Give ready tasks to workers with room; a task that may have killed a worker runs alone."""
         now = time.monotonic()
         for stage in STAGES:
             self._pool.keep_free(stage, wanted=self._scheduler.has_suspects(stage, now))
@@ -150,7 +149,7 @@ class Supervisor:
         self._pool.flush(now)
 
     def _give(self, task: Task, *, alone: bool = False) -> None:
-        """Give a task to the pool; before a repository is entered, the records say so on disk."""
+        """Give a task to the pool; the records are flushed before the first write to a repository."""
         if task.enters:
             self._write_out()
         now = time.monotonic()
@@ -158,9 +157,9 @@ class Supervisor:
         self._pool.give(task, now, alone=alone)
 
     def _wait(self, signals: Signals) -> None:
-        """Sleep until a worker or a signal says something, or until time itself changes something."""
+        """Wait for a worker, a signal, or the next timer."""
         now = time.monotonic()
-        until = [_SHOW_EVERY if self._observers else _LOOK_EVERY]
+        until = [_SHOW_EVERY if self._observers else _MAX_WAIT]
         wake = self._scheduler.wake(now)
         if wake is not None:
             until.append(wake)
@@ -172,12 +171,12 @@ class Supervisor:
         for key, _ in self._selector.select(max(0.0, min(until))):
             if key.data is signals:
                 for number in signals.read():
-                    self._signalled(number)
+                    self._on_signal(number)
             else:
                 for message in self._pool.hear(time.monotonic()):
-                    self._take_in(message)
+                    self._handle(message)
 
-    def _take_in(self, message: Message) -> None:
+    def _handle(self, message: Message) -> None:
         match message:
             case Said(answer=BytesMoved() as word) if word.key in self._moving:
                 self._moving[word.key] = (word.sent, self._moving[word.key][1])
@@ -186,25 +185,25 @@ class Supervisor:
                 self._write_out()
             case Said(answer=Outcome() as outcome):
                 self._moving.pop(outcome.key, None)
-                self._scheduler.settle(_signed(outcome, message.worker), time.monotonic())
+                self._scheduler.settle(_with_origin(outcome, message.worker), time.monotonic())
             case Gone():
-                self._lost(message)
+                self._on_gone(message)
             case Broken():
                 self._trouble = message.error
                 self._drain_until = time.monotonic()
             case _:
                 pass
 
-    def _lost(self, gone: Gone) -> None:
-        """A worker is gone: its tasks go back to Flow, those that may be to blame with a mark."""
+    def _on_gone(self, gone: Gone) -> None:
+        """Return a dead worker's tasks to the scheduler; those that may have killed it are marked."""
         worker = gone.worker
         self._write_out()
         self._say(
             Event(
                 name="worker.lost",
                 level="warning",
-                message=f"the worker {worker.name} (pid {worker.pid}) is gone: {gone.reason};"
-                f" its {len(gone.tasks)} tasks go to another one",
+                message=f"the worker {worker.name} (pid {worker.pid}) died: {gone.reason};"
+                f" its {len(gone.tasks)} tasks go to another worker",
                 fields={"reason": gone.reason, "tasks": len(gone.tasks)},
                 stage=worker.stage,
                 pid=worker.pid,
@@ -215,17 +214,17 @@ class Supervisor:
             fenced = gone.fence > 0
             lost = TaskLost(key=key, reason=gone.reason, begun=charged, alone=gone.alone, fenced=fenced)
             self._fenced.append((time.monotonic() + gone.fence, lost))
-        self._settle_lost()
+        self._return_lost()
 
-    def _settle_lost(self) -> None:
-        """Give back the lost tasks whose worker is certain to be gone."""
+    def _return_lost(self) -> None:
+        """Return the lost tasks whose worker certainly runs no more."""
         now = time.monotonic()
         due = [lost for until, lost in self._fenced if until <= now]
         self._fenced = [(until, lost) for until, lost in self._fenced if until > now]
         for lost in due:
             self._scheduler.settle(lost, now)
 
-    def _signalled(self, number: int) -> None:
+    def _on_signal(self, number: int) -> None:
         if number == signal.SIGUSR1:
             self._show()
             self._tell_progress()
@@ -236,21 +235,23 @@ class Supervisor:
             self._drain_until = time.monotonic()
         else:
             self._stopped_by = number
-            self._drain(f"{signal.Signals(number).name}: stopping; what is under way finishes", number)
+            name = signal.Signals(number).name
+            self._drain("Interrupted" if number == signal.SIGINT else f"Stopped by {name}", number)
 
     def _drain(self, message: str, number: int) -> None:
         if self._drain_until is None:
             self._drain_until = time.monotonic() + self._settings.drain
             self._scheduler.drain(time.monotonic())
             self._write_out()
-            seconds = f"{self._settings.drain:.0f}s at most; once more: stop now"
-            fields = {"signal": number, "in_flight": len(self._moving)}
-            self._say(
-                Event(name="run.drain", level="warning", message=f"{message} ({seconds})", fields=fields)
+            again = {0: "", signal.SIGINT: ". Press Ctrl-C again to stop now"}.get(
+                number, ". Signal again to stop now"
             )
+            message += f": finishing current transfers ({self._settings.drain:.0f}s at most){again}"
+            fields = {"signal": number, "in_flight": len(self._moving)}
+            self._say(Event(name="run.drain", level="warning", message=message, fields=fields))
 
-    def _keep_time(self) -> None:
-        """What the clock alone brings about: records, observers, patience, the watch over workers."""
+    def _run_timers(self) -> None:
+        """Do what is due by the clock: records, observers, patience, silent workers."""
         now = time.monotonic()
         if self._unwritten and now - self._flushed >= _FLUSH_EVERY:
             self._write_out()
@@ -258,11 +259,11 @@ class Supervisor:
             self._show()
         self._pool.tick(now)
         if self._fenced:
-            self._settle_lost()
+            self._return_lost()
         self._scheduler.tick(now)
 
     def _show(self) -> None:
-        """Let the observers look."""
+        """Call the observers."""
         self._shown = time.monotonic()
         if self._observers:
             view = self._scheduler.view(
@@ -273,11 +274,11 @@ class Supervisor:
 
     @property
     def _unwritten(self) -> bool:
-        """Whether there is anything for the records or the log."""
+        """Whether the records or the log have something to write."""
         return self._scheduler.has_events or (self._store.pending > 0 and self._trouble is None)
 
     def _write_out(self, *, last: bool = False) -> None:
-        """Records first, then the lines that tell of them; on a full disk the run drains."""
+        """Flush the records, then log the events; on a full disk the run drains."""
         self._flushed = time.monotonic()
         if self._trouble is None:
             try:
@@ -285,7 +286,7 @@ class Supervisor:
             except MachineError as error:
                 self._trouble = error
                 if not last:
-                    self._drain("the records cannot be written", 0)
+                    self._drain("The records cannot be written", 0)
         self._say_all()
 
     def _say_all(self) -> None:
@@ -297,8 +298,8 @@ class Supervisor:
             self._say(event)
 
 
-def _signed(outcome: Outcome, worker: WorkerView) -> Outcome:
-    """The outcome, its events with the stage and the process that they happened in."""
+def _with_origin(outcome: Outcome, worker: WorkerView) -> Outcome:
+    """The outcome with the worker's stage and pid in its events."""
     if not outcome.events:
         return outcome
     events = tuple(replace(event, stage=worker.stage, pid=worker.pid) for event in outcome.events)

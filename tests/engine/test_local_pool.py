@@ -51,7 +51,7 @@ def workers(count: int) -> list[WorkerHandle]:
 def test_worker_dies_with_a_full_inbox(pool: LocalPool) -> None:
     """A worker that dies while its inbox waits for room is gone once: its pipes' ends come together."""
     task = put("a", content=bytes(MIB))
-    handle = pool._pick(task, 0.0, alone=False)
+    handle = pool._choose(task, 0.0, alone=False)
     os.kill(handle.process.pid, signal.SIGSTOP)
     handle.give(task, 0.0, alone=False)
     pool._write(handle)
@@ -71,14 +71,14 @@ def test_worker_that_knows_the_repository(pool: LocalPool, monkeypatch: pytest.M
     """A task goes to the worker that has served its repository, unless that one is much busier."""
     idle = workers(4)
     monkeypatch.setitem(pool._stages, "transfer", idle)
-    first = pool._pick(put("a"), 0.0, alone=False)
+    first = pool._choose(put("a"), 0.0, alone=False)
     first.give(put("a", "v1"), 0.0, alone=False)
 
-    again = pool._pick(put("a"), 0.0, alone=False)
-    other = pool._pick(put("b"), 0.0, alone=False)
+    again = pool._choose(put("a"), 0.0, alone=False)
+    other = pool._choose(put("b"), 0.0, alone=False)
     for tag in ("v2", "v3"):
         first.give(put("a", tag), 0.0, alone=False)
-    busy = pool._pick(put("a"), 0.0, alone=False)
+    busy = pool._choose(put("a"), 0.0, alone=False)
 
     assert [True, False, False] == [first is each for each in (again, other, busy)]
 

@@ -116,7 +116,7 @@ class TestLeaving:
         listen(workers[1], bool)
         os.kill(workers[1].pid, signal.SIGSTOP)
         ends = stop_all(workers, timeout=1.0)
-        assert ends == ["exit status 0", "did not leave; killed", "exit status 0"]
+        assert ends == ["exit status 0", "did not exit; killed", "exit status 0"]
         assert (before, []) == (descriptors(), wait_until_gone([w.pid for w in workers]))
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
@@ -154,7 +154,7 @@ class TestStatus:
         worker = begin()
         listen(worker, bool)
         worker.outbox.at_end, worker.outbox.error = True, "UnpicklingError: oops"
-        assert worker.reap(0.0) == "sent what is no message (UnpicklingError: oops); killed"
+        assert worker.reap(0.0) == "sent an invalid message (UnpicklingError: oops); killed"
         assert wait_until_gone([worker.pid]) == []
 
     def test_fork_server_killed(self, begin: Begin) -> None:

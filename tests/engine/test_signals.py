@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pipeline.engine.signals import Signals, StoppedError, one_press_late, raised
+from pipeline.engine.signals import Signals, StoppedError, ignore_one_stop, raise_on_stop
 from tests.engine.harness import descriptors
 
 
@@ -117,7 +117,7 @@ class TestOnePressLate:
     def test_passes_by(self) -> None:
         """One press, which may come as several signals, does nothing, and the next does what it did."""
         clock, before = Clock(), handlers()
-        with one_press_late(clock):
+        with ignore_one_stop(clock):
             send(signal.SIGINT, signal.SIGTERM, signal.SIGINT)
             clock.now += 0.4
             with pytest.raises(KeyboardInterrupt):
@@ -127,7 +127,7 @@ class TestOnePressLate:
     def test_restores(self) -> None:
         """The handlers of before are in place afterwards."""
         before = handlers()
-        with one_press_late():
+        with ignore_one_stop():
             send(signal.SIGTERM)
         assert before == handlers()
 
@@ -135,7 +135,7 @@ class TestOnePressLate:
         """What was ignored stays so: nohup means it."""
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
-            with one_press_late():
+            with ignore_one_stop():
                 assert signal.SIG_IGN is signal.getsignal(signal.SIGHUP)
         finally:
             signal.signal(signal.SIGHUP, before)
@@ -148,7 +148,7 @@ class TestRaised:
         before, cleaned = handlers(), []
 
         def work() -> None:
-            with raised():
+            with raise_on_stop():
                 try:
                     send(number)
                 finally:
@@ -162,7 +162,7 @@ class TestRaised:
 
     def test_around_the_others(self) -> None:
         """Within it Signals and one late press work as ever, and leave it as it was."""
-        with raised(), one_press_late():
+        with raise_on_stop(), ignore_one_stop():
             with Signals() as signals:
                 send(signal.SIGTERM)
                 assert [signal.SIGTERM] == signals.read()

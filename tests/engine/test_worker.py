@@ -158,14 +158,14 @@ class TestTelling:
         said: list[Answer] = []
         run = Blocked()
         worker, task = Worker(said.append, run, threads=1), ask("echo")
-        thread = threading.Thread(target=worker.answer, args=(task,))
+        thread = threading.Thread(target=worker.run_task, args=(task,))
         thread.start()
         run.begun.wait(30.0)
         ticks = []
         for now, total in ((100.0, 0), (100.25, 8), (100.5, 8), (104.75, 3), (105.0, 3)):
             del said[:]
             run.moved(total)
-            worker.tell(now)
+            worker.report_progress(now)
             ticks.append(list(said))
         run.let.set()
         thread.join(30.0)
@@ -187,7 +187,7 @@ class TestTelling:
             return ManifestPushed(key=task.key)
 
         task = ask("echo")
-        Worker(said.append, run, threads=1).answer(task)
+        Worker(said.append, run, threads=1).run_task(task)
         assert [UploadProgress(key=task.key, session=session), ManifestPushed(key=task.key)] == said
         assert "registry.test/session" not in repr(said)
 
@@ -197,7 +197,7 @@ class TestTelling:
         run = Blocked()
         run.let.set()
         worker, task = Worker(said.append, run, threads=1), ask("echo")
-        worker.answer(task)
+        worker.run_task(task)
         run.moved(9)
-        worker.tell(100.0)
+        worker.report_progress(100.0)
         assert [ManifestPushed(key=task.key)] == said

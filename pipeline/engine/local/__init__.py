@@ -1,1 +1,1 @@
-"""Workers on this machine: processes, and the pipes and signals between them and the supervisor."""
+"""Workers on this machine: processes, and their pipes and signals."""

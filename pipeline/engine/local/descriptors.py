@@ -1,7 +1,7 @@
-"""Open files: as many as this account may have, and no more threads than they carry.
+"""The limit of open files: raise it, and derive the number of threads from it.
 
-A worker's threads have connections to every registry that they have asked. Without a limit of our own the
-thread that meets the machine's would take it for a registry that cannot be reached.
+A worker's threads have connections to all registries that they use. Without this limit, a thread that runs
+out of descriptors would report an unreachable registry.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import resource
 from pipeline.errors import MachineError
 
 _LEAST = 48
-"""Without which the records, the pipes of the workers and one connection for each of them do not fit."""
+"""Minimum for the records, the workers' pipes and one connection for each worker."""
 _MOST = 1 << 16
-"""More serve nobody, and make programs slow that close all that they might have been handed."""
+"""More is useless, and slows down programs that close all possible descriptors."""
 _OWN = 32
-"""What a process has open beside its connections."""
+"""Open files of a process other than connections."""
 _PER_THREAD = 6
-"""Both registries of a copy, their storage and their token servers."""
+"""Connections: both registries of a copy, their storage and token servers."""
 
 
 def claim_descriptors() -> None:
-    """Raise this process's limit as far as it may; what is started from here on inherits it.
+    """Raise this process's limit as far as allowed; child processes inherit it.
 
     Raises:
-        MachineError: it may have too few.
+        MachineError: the limit is too low.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
@@ -36,6 +36,6 @@ def claim_descriptors() -> None:
 
 
 def affordable_threads() -> int:
-    """How many threads of one worker the limit carries; one at least."""
+    """The threads of one worker that the limit allows; at least one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST if soft == resource.RLIM_INFINITY else max(1, (soft - _OWN) // _PER_THREAD)

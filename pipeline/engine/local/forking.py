@@ -1,8 +1,8 @@
-"""How worker processes are started here; imports little, so that the fork server can begin at once.
+"""The start method of worker processes; imports little, so that the fork server can start at once.
 
-Never forked: a forked worker would inherit the supervisor's ends of its siblings' pipes, and none of them
-would see end-of-file when the supervisor is killed. With the fork server, which has imported everything, a
-worker starts in 8 ms (spawned: 244 ms).
+Workers are never forked from the supervisor: they would inherit its ends of other workers' pipes, and no
+worker would see end-of-file when the supervisor is killed. From the fork server, which has imported
+everything, a worker starts in 8 ms (spawned: 244 ms).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     Context = ForkServerContext | SpawnContext
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-"""Signals that are the supervisor's business, though the terminal sends them to all."""
+"""Signals for the supervisor, which a terminal sends to all processes."""
 _PRELOAD = ["pipeline.engine.local.preload"]
 
 
 def context() -> Context:
-    """How workers are started here: by a fork server on Linux, else spawned."""
+    """The start method: a fork server on Linux, else spawn."""
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
@@ -39,9 +39,9 @@ def context() -> Context:
 
 
 def warm_up() -> None:
-    """Have the fork server begin to import what workers need, while this process reads its records.
+    """Start the fork server, which imports what workers need while this process reads its records.
 
-    It starts no worker, does not wait, and its server leaves with this process.
+    Does not wait for it. The server ends with this process.
 
     Raises:
         MachineError: this process may have too few files open, or TMPDIR has no room for the server's socket,
@@ -62,10 +62,10 @@ def warm_up() -> None:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Hold signals back in this thread: the mask is inherited by what is started, down to the workers.
+    """Block signals in this thread: child processes inherit the mask, down to the workers.
 
-    The resource tracker is started first, and the signals are blocked again after it: its start unblocks INT
-    and TERM when it is done (`multiprocessing/resource_tracker.py`, ensure_running).
+    The resource tracker is started first and the signals are blocked again, because starting it unblocks INT
+    and TERM (`multiprocessing/resource_tracker.py`, ensure_running).
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
     try:

@@ -1,4 +1,4 @@
-"""What the pool knows of one worker process: its pipes, its tasks, and when it last said anything."""
+"""The pool's state of one worker process: pipes, tasks, and the time of its last message."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
 _REMEMBERED = 64
-"""Repositories that a worker is known to have served."""
+"""Repositories remembered for each worker."""
 _ABORT_TAKES = 2.0
-"""Seconds that an aborted worker gets to print its stacks."""
+"""Seconds for an aborted worker to print its stacks."""
 
 
 @dataclass(slots=True, eq=False)
 class WorkerHandle:
-    """One worker process, and what it has been given."""
+    """One worker process and its tasks."""
 
     process: WorkerProcess
     stage: Stage
     last_word: float
     tasks: dict[str, None] = field(default_factory=dict)
-    """Keys of the tasks that it has, in the order in which they were given."""
+    """Keys of its tasks, in the order in which they were given."""
     ready: bool = False
-    """Whether it has said anything yet: until then it runs none of its tasks, from then on all of them."""
+    """Whether it has sent a message: before that it runs no task, after that it runs all its tasks."""
     alone: bool = False
-    """Whether it runs a task that must have nothing beside it."""
+    """Whether it runs a task that must run alone."""
     kept_free: bool = False
-    """Whether it is given nothing more until it is idle, for a task that must have nothing beside it."""
+    """Whether it gets no more tasks until it is idle, for a task that must run alone."""
     aborted_at: float | None = None
-    """When it was told to print its stacks and die."""
+    """When SIGABRT was sent."""
     served: dict[Repository, None] = field(default_factory=dict)
-    """Destination repositories of its last tasks, the latest at the end: it may hold tokens for them."""
+    """Destination repositories of its last tasks, the latest last: it may hold tokens for them."""
     view: WorkerView = field(init=False)
 
     def __post_init__(self) -> None:
-        """Say who it is, once for all that it says."""
+        """Build the view once."""
         self.view = WorkerView(name=self.process.name, pid=self.process.pid, stage=self.stage)
 
     def can_take(self, *, fewer_than: int, alone: bool) -> bool:
-        """Whether it takes one more task, having fewer than so many."""
+        """Whether it has fewer tasks than that and may get one more."""
         if len(self.tasks) >= fewer_than or self.alone or self.process.inbox.broken:
             return False
         return alone or not self.kept_free
 
     def give(self, task: Task, now: float, *, alone: bool) -> None:
-        """Queue a task for it."""
+        """Queue a task."""
         if not self.tasks:
             self.last_word = now
         self.tasks[task.key] = None
@@ -58,7 +58,7 @@ class WorkerHandle:
         self.process.inbox.put(task)
 
     def ended(self, key: str) -> bool:
-        """Take a task off it; False: it has no such task."""
+        """Remove a finished task; False: it has no such task."""
         if key not in self.tasks:
             return False
         del self.tasks[key]
@@ -66,14 +66,14 @@ class WorkerHandle:
         return True
 
     def serve(self, repository: Repository) -> None:
-        """Note where its next task goes."""
+        """Record the destination of its next task."""
         self.served.pop(repository, None)
         self.served[repository] = None
         if len(self.served) > _REMEMBERED:
             del self.served[next(iter(self.served))]
 
     def watch(self, now: float, *, silence: float) -> None:
-        """Abort a worker that has tasks and says nothing, so that it prints its stacks; then kill it."""
+        """Abort a silent worker that has tasks, so that it prints its stacks; then kill it."""
         if self.aborted_at is not None and now - self.aborted_at >= _ABORT_TAKES:
             self.process.kill()
         if self.tasks and now - self.last_word >= silence and self.aborted_at is None:
@@ -81,6 +81,6 @@ class WorkerHandle:
             self.aborted_at = now
 
     def gone(self, reason: str) -> Gone:
-        """How it ended, and with what: all that it had was running, unless it had never begun."""
+        """The message of its end: all its tasks were running if it was ready, else none."""
         tasks = tuple((key, self.ready) for key in self.tasks)
         return Gone(worker=self.view, reason=reason, tasks=tasks, alone=self.ready and self.alone)

@@ -1,7 +1,7 @@
-"""The pool of local workers: the processes of each stage, what each of them has been given, and who is free.
+"""The pool of local workers: the processes of each stage and their tasks.
 
-Processes start with the first task of their stage. As many as cores where bytes move; one where only short
-requests go out, since one process with threads keeps a registry's places filled.
+A stage's processes start with its first task. The transfer stage has a process for each core; the others have
+one, because one process with threads is enough for short requests.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Stage, Task
     from pipeline.settings import Settings
 
-_MOVERS = min(os.cpu_count() or 1, 4)
-_PROCESSES: dict[Stage, int] = {"expand": 1, "resolve": 1, "transfer": _MOVERS}
-"""Processes of a stage at most."""
+_TRANSFER_PROCESSES = min(os.cpu_count() or 1, 4)
+_PROCESSES: dict[Stage, int] = {"expand": 1, "resolve": 1, "transfer": _TRANSFER_PROCESSES}
+"""Maximum processes of a stage."""
 _THREADS: dict[Stage, int] = {"expand": 16, "resolve": 128, "transfer": 48}
-"""Tasks that one process runs at a time at most; threads are started as they are needed."""
+"""Maximum parallel tasks of a process; threads are started as needed."""
 _FOLLOWS: dict[Stage, Stage] = {"expand": "resolve"}
-"""The stage that has work as soon as this one has an answer. What is resolved is often up to date."""
-_WORTH = 2
-"""Tasks more that a worker may have for having served a task's repository."""
-_STILLBORN = 3
-"""Workers that may die in a row before their first word."""
-_LOOK_EVERY = 1.0
-"""Seconds between two looks at silent workers."""
+"""The stage that has work as soon as this one has a result; resolved images are often up to date."""
+_AFFINITY = 2
+"""Tasks that a worker may have more than others if it has served the task's repository."""
+_MAX_FAILED_STARTS = 3
+"""Workers in a row that may die before they are ready."""
+_CHECK_EVERY = 1.0
+"""Seconds between two checks for silent workers."""
 _SUSPENDED = 10.0
-"""A supervisor that took longer than this between two looks was stopped itself: it blames no worker."""
+"""Seconds between two checks after which the supervisor itself was stopped, so no worker is blamed."""
 
 
 class LocalPool:
-    """A WorkerPool of processes on this machine, each with an inbox and an outbox of its own."""
+    """A WorkerPool of processes on this machine, each with its own inbox and outbox."""
 
     def __init__(self, settings: Settings, keyring: object, *, runner: str = "") -> None:
-        """`keyring`: credentials, handed to the workers unseen; `runner`: see Setup, empty for the stages."""
+        """`keyring`: credentials for the workers; `runner`: see Setup, empty for the stages."""
         self._runner = {"runner": runner} if runner else {}
         self._settings = settings
         self._keyring = keyring
@@ -53,16 +53,16 @@ class LocalPool:
         self._most_threads = affordable_threads()
         self._stages: dict[Stage, list[WorkerHandle]] = {stage: [] for stage in STAGES}
         self._given: dict[WorkerHandle, None] = {}
-        """Workers whose inboxes are to be flushed."""
+        """Workers whose inboxes need a flush."""
         self._selector = selectors.DefaultSelector()
-        self._news: list[Message] = []
-        """What `hear` says next."""
+        self._messages: list[Message] = []
+        """What `hear` returns next."""
         self._broken = False
-        self._bell = list(os.pipe())
-        """Rung by closing its write end: `hear` has something to say that no worker said."""
-        self._selector.register(self._bell[0], selectors.EVENT_READ)
-        self._started = self._stillborn = 0
-        self._looked: float | None = None
+        self._wakeup = list(os.pipe())
+        """A pipe; closing its write end wakes the supervisor for a message that no worker sent."""
+        self._selector.register(self._wakeup[0], selectors.EVENT_READ)
+        self._started = self._failed_starts = 0
+        self._checked: float | None = None
 
     def fileno(self) -> int:
         """See WorkerPool."""
@@ -72,7 +72,7 @@ class LocalPool:
         """See WorkerPool."""
         if self._broken:
             return False
-        return len(self._stages[stage]) < _PROCESSES[stage] or bool(self._able(stage, alone=alone))
+        return len(self._stages[stage]) < _PROCESSES[stage] or bool(self._available(stage, alone=alone))
 
     def keep_free(self, stage: Stage, *, wanted: bool) -> None:
         """See WorkerPool: the least busy worker is kept free."""
@@ -86,18 +86,18 @@ class LocalPool:
     def give(self, task: Task, now: float, *, alone: bool = False) -> None:
         """See WorkerPool."""
         try:
-            handle = self._pick(task, now, alone=alone)
+            handle = self._choose(task, now, alone=alone)
         except MachineError as error:
             self._break(error)
             return
         handle.give(task, now, alone=alone)
         self._given[handle] = None
 
-    def _pick(self, task: Task, now: float, *, alone: bool) -> WorkerHandle:
-        """The least busy worker that has room, started where that makes one less busy.
+    def _choose(self, task: Task, now: float, *, alone: bool) -> WorkerHandle:
+        """The least busy worker with room; a new one if all are busy and another may be started.
 
-        One that has served the task's repository is preferred where it is hardly busier: tokens and
-        connections are its own.
+        A worker that has served the task's repository is preferred unless it is much busier: tokens and
+        connections belong to a process.
 
         Raises:
             MachineError: no worker can be started.
@@ -105,18 +105,18 @@ class LocalPool:
         place = task.writes_to
 
         def burden(handle: WorkerHandle) -> int:
-            return len(handle.tasks) - (_WORTH if place in handle.served else 0)
+            return len(handle.tasks) - (_AFFINITY if place in handle.served else 0)
 
         stage = task.stage
-        best = min(self._able(stage, alone=alone), key=burden, default=None)
+        best = min(self._available(stage, alone=alone), key=burden, default=None)
         if best is None or (best.tasks and len(self._stages[stage]) < _PROCESSES[stage]):
             best = self._start(stage, now)
         if place is not None:
             best.serve(place)
         return best
 
-    def _able(self, stage: Stage, *, alone: bool) -> list[WorkerHandle]:
-        """The workers of a stage that can take a task."""
+    def _available(self, stage: Stage, *, alone: bool) -> list[WorkerHandle]:
+        """The workers of a stage that may get a task."""
         most = 1 if alone else self._threads(stage)
         return [handle for handle in self._stages[stage] if handle.can_take(fewer_than=most, alone=alone)]
 
@@ -138,14 +138,14 @@ class LocalPool:
         return handle
 
     def _break(self, error: MachineError) -> None:
-        """Be of no more use, and have `hear` say why."""
+        """Stop working and have `hear` return Broken."""
         if not self._broken:
             self._broken = True
-            self._news.append(Broken(error=error))
-            os.close(self._bell.pop())
+            self._messages.append(Broken(error=error))
+            os.close(self._wakeup.pop())
 
     def flush(self, now: float) -> None:
-        """See WorkerPool. The worker to whom the answers will lead is started while this one asks."""
+        """See WorkerPool. The next stage's worker is started while this one waits for responses."""
         given, self._given = self._given, {}
         for handle in given:
             self._write(handle)
@@ -157,7 +157,7 @@ class LocalPool:
                     self._break(error)
 
     def _write(self, handle: WorkerHandle) -> None:
-        """Write what a worker's inbox takes, and watch the inbox as long as it is full."""
+        """Write to a worker's inbox what fits; while it is full, wait until it is writable."""
         inbox = handle.process.inbox
         inbox.flush()
         is_watched = inbox.fileno() in self._selector.get_map()
@@ -171,54 +171,54 @@ class LocalPool:
         for key, events in self._selector.select(0.0):
             handle = key.data
             if handle is None:
-                self._selector.unregister(self._bell[0])
+                self._selector.unregister(self._wakeup[0])
             elif handle not in self._stages[handle.stage]:
-                # Both its pipes were reported at once, and the first was its end.
+                # Both its pipes were reported at once, and the first was at end-of-file.
                 continue
             elif events & selectors.EVENT_WRITE:
                 self._write(handle)
             else:
                 self._read(handle, now)
-        news, self._news = self._news, []
-        return news
+        messages, self._messages = self._messages, []
+        return messages
 
     def _read(self, handle: WorkerHandle, now: float) -> None:
-        """Take in what a worker has said; end-of-file means that it is dead."""
+        """Read a worker's messages; end-of-file means that it is dead."""
         for answer in handle.process.outbox.read():
             handle.last_word = now
             if isinstance(answer, BootFailed):
                 self._break(MachineError(answer.reason))
                 continue
             if not handle.ready:
-                self._stillborn, handle.ready = 0, True
-                self._news.append(Joined(worker=handle.view))
+                self._failed_starts, handle.ready = 0, True
+                self._messages.append(Joined(worker=handle.view))
             if isinstance(answer, Outcome) and not handle.ended(answer.key):
                 continue
             if not isinstance(answer, Alive):
-                self._news.append(Said(worker=handle.view, answer=answer))
+                self._messages.append(Said(worker=handle.view, answer=answer))
         if handle.process.outbox.at_end:
-            self._bury(handle)
+            self._remove_dead(handle)
 
-    def _bury(self, handle: WorkerHandle) -> None:
-        """Let a dead worker go, and say so."""
+    def _remove_dead(self, handle: WorkerHandle) -> None:
+        """Remove a dead worker and report it."""
         self._stages[handle.stage].remove(handle)
         self._given.pop(handle, None)
         for end in (handle.process.outbox, handle.process.inbox):
             if end.fileno() in self._selector.get_map():
                 self._selector.unregister(end)
         reason = handle.process.reap(1.0)
-        self._news.append(handle.gone(reason))
+        self._messages.append(handle.gone(reason))
         if not handle.ready:
-            self._stillborn += 1
-            if self._stillborn >= _STILLBORN:
-                self._break(MachineError(f"workers die before they begin: {reason}"))
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_FAILED_STARTS:
+                self._break(MachineError(f"workers die before they are ready: {reason}"))
 
     def tick(self, now: float) -> None:
-        """See WorkerPool: a silent worker prints its stacks where it can, then it is killed."""
-        since = 0.0 if self._looked is None else now - self._looked
-        if self._looked is not None and since < _LOOK_EVERY:
+        """See WorkerPool: a silent worker prints its stacks if it can, then it is killed."""
+        since = 0.0 if self._checked is None else now - self._checked
+        if self._checked is not None and since < _CHECK_EVERY:
             return
-        self._looked = now
+        self._checked = now
         for handle in self._handles():
             if since >= _SUSPENDED:
                 handle.last_word = now
@@ -236,6 +236,6 @@ class LocalPool:
         handles = self._handles()
         self._stages = {stage: [] for stage in STAGES}
         self._selector.close()
-        while self._bell:
-            os.close(self._bell.pop())
+        while self._wakeup:
+            os.close(self._wakeup.pop())
         stop_all([handle.process for handle in handles], timeout=timeout)

@@ -1,7 +1,7 @@
-"""What the fork server imports, and no other process: what workers need, and how the server itself ends.
+"""Imported by the fork server only: it imports what workers need, and sets how the server exits.
 
-It ends with the supervisor, and whoever reads the run's output through a pipe waits for it: taking its
-interpreter apart would keep them for 25 ms more.
+The server exits without the interpreter's shutdown: a reader of the run's output through a pipe would wait 25
+ms longer.
 """
 
 import atexit
@@ -11,7 +11,7 @@ try:
     import pipeline.engine.local.worker
     import pipeline.stages.run  # noqa: F401 - for the workers that are forked from here
 except (MemoryError, SystemError):
-    # The supervisor says what is missing; SystemError: the importer itself had no memory for its error.
+    # The supervisor reports it. SystemError: the importer had no memory for its own error.
     os._exit(1)
 
 atexit.register(os._exit, 0)

@@ -1,4 +1,4 @@
-"""Worker processes: started so that signals and foreign pipe ends stay out, ended so that nothing is left."""
+"""Start worker processes with signals blocked and only their own pipe ends, and end them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pipeline.engine.local.forking import Context
 
 _FORK_SERVER_DIED = 255
-"""What multiprocessing says of a worker whose exit status died with the fork server."""
+"""multiprocessing's exit code of a worker if the fork server died, so the real one is unknown."""
 _KILL_TAKES = 1.0
-"""Seconds that a killed process gets to be gone; only one that hangs in the kernel needs more."""
+"""Seconds to wait for a killed process; only one that hangs in the kernel needs more."""
 
 
 class WorkerProcess:
-    """The supervisor's hold on one worker."""
+    """The supervisor's side of one worker."""
 
     def __init__(self, process: ForkServerProcess | SpawnProcess, inbox: Inbox, outbox: Outbox) -> None:
         """Own all three; the process has been started."""
@@ -36,22 +36,22 @@ class WorkerProcess:
         self.inbox = inbox
         self.outbox = outbox
         self._process = process
-        self._told_to_die = False
+        self._killed_by_us = False
         self._status = ""
 
     def kill(self) -> None:
-        """SIGKILL: the end of its outbox will say that it is gone. Never sent to one that is gone."""
+        """Send SIGKILL, if it still runs; end-of-file of the outbox follows."""
         self._signal(signal.SIGKILL)
 
     def abort(self) -> None:
-        """SIGABRT: the worker prints its threads' stacks on stderr and dies, unless it is stopped."""
+        """Send SIGABRT: the worker prints its threads' stacks to stderr and dies, unless it is stopped."""
         self._signal(signal.SIGABRT)
 
     def reap(self, timeout: float) -> str:
-        """Let the worker go and say in words how it ended; its outbox should have been read to its end.
+        """End the worker and return its exit status in words; its outbox should have been read to the end.
 
-        The inbox is closed, which a live worker takes as leave to go; one that is not gone after `timeout`
-        seconds is killed. Blocks for `timeout` and one second at most. May be called twice.
+        Closing the inbox tells a live worker to exit; after `timeout` seconds it is killed. Blocks for at
+        most `timeout` and one second. May be called twice.
         """
         if not self._status:
             self.inbox.close()
@@ -62,35 +62,35 @@ class WorkerProcess:
         return self._status
 
     def _end(self, timeout: float) -> str:
-        """Wait for the end or bring it about."""
+        """Wait for the exit, or kill it."""
         if self.outbox.error:
             self.kill()
             self._process.join(_KILL_TAKES)
-            return f"sent what is no message ({self.outbox.error}); killed"
+            return f"sent an invalid message ({self.outbox.error}); killed"
         self._process.join(timeout)
         if self._process.exitcode is None:
             self.kill()
             self._process.join(_KILL_TAKES)
-            return "did not leave; killed"
+            return "did not exit; killed"
         if self._process.exitcode == _FORK_SERVER_DIED:
             self.kill()
             return "unknown: the fork server died; killed"
-        return _describe(self._process.exitcode, told_to_die=self._told_to_die)
+        return _describe(self._process.exitcode, killed_by_us=self._killed_by_us)
 
     def _signal(self, number: signal.Signals) -> None:
-        """Send `number` unless the process is known to be gone: its pid may be another's by now."""
+        """Send `number` unless the process has exited: its pid may be reused."""
         if not self._status and self._process.exitcode in (None, _FORK_SERVER_DIED):
-            self._told_to_die = True
+            self._killed_by_us = True
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
 
-def _describe(code: int, *, told_to_die: bool) -> str:
+def _describe(code: int, *, killed_by_us: bool) -> str:
     """An exit status in words."""
     if code >= 0:
         return f"exit status {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    guess = "; perhaps out of memory" if name == "SIGKILL" and not told_to_die else ""
+    guess = "; perhaps out of memory" if name == "SIGKILL" and not killed_by_us else ""
     return f"killed by {name}{guess}"
 
 
@@ -100,15 +100,15 @@ def start_worker(ctx: Context, name: str, setup: Setup) -> WorkerProcess:
     Args:
         ctx: from `context`.
         name: for logs: "transfer-2".
-        setup: what the worker is told.
+        setup: the worker's settings.
 
     Raises:
-        MachineError: no process can be had here.
+        MachineError: no process can be started.
     """
     with suppress(OSError, EOFError):
         return _start(ctx, name, setup)
     try:
-        # A fork server that died is replaced by the start after the one that met its death.
+        # The first start after the fork server's death fails; the next one starts a new server.
         return _start(ctx, name, setup)
     except (OSError, EOFError) as error:
         raise MachineError(f"cannot start the worker {name}: {error!r}") from error
@@ -132,10 +132,10 @@ def _start(ctx: Context, name: str, setup: Setup) -> WorkerProcess:
 
 
 def stop_all(workers: Sequence[WorkerProcess], *, timeout: float) -> list[str]:
-    """Let all go at once; those that are not gone after `timeout` seconds in all are killed.
+    """End all workers; those that still run after `timeout` seconds in total are killed.
 
     Returns:
-        How each ended, in words, in order.
+        The exit status of each in words, in order.
     """
     for worker in workers:
         worker.inbox.close()

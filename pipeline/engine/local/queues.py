@@ -1,9 +1,9 @@
-"""Queues with one reader and one writer that say end-of-file when the other side dies.
+"""Queues with one reader and one writer that give end-of-file when the other side dies.
 
-The queues of multiprocessing do neither: a killed reader takes their lock along, and the parent holds their
-write end, so that nobody sees end-of-file. These are one-way pipes with a frame around each message: four
-bytes of length, big-endian, then the pickle. The supervisor's ends never block, since a worker may be stopped
-in the middle of a message of megabytes; a worker's ends do nothing but block.
+multiprocessing's queues do not: a killed reader keeps their lock, and the parent holds their write end, so
+there is no end-of-file. These are one-way pipes with framed messages: four bytes of length, big-endian, then
+the pickle. The supervisor's ends never block, because a worker may be stopped in the middle of a message of
+megabytes; a worker's ends always block.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Answer, Task
 
 MAX_MESSAGE = MAX_TAG_PAGE + 8 * MIB
-"""Bytes of one pickled message: names take 2 % more than in the JSON of a page of tags at most."""
+"""Bytes of one pickled message: a page of tags takes at most 2 % more than in JSON."""
 _HEADER = 4
 _READ = MIB
 _AT_ONCE = 64
-"""Messages written in one call; the system allows some 1,000."""
+"""Messages written in one call; the system allows about 1,000."""
 
 
 def frame(message: object) -> bytes:
-    """One message as it goes through a pipe.
+    """The framed message.
 
     Raises:
         ValueError: it is larger than MAX_MESSAGE.
-        Exception: whatever pickle raises for what it cannot carry; nothing has been sent then.
+        Exception: of pickle, for an object that it does not support.
     """
     body = pickle.dumps(message, protocol=5)
     if len(body) > MAX_MESSAGE:
@@ -44,18 +44,18 @@ def frame(message: object) -> bytes:
 
 
 class Unframer:
-    """Turns pieces of a stream, however they were cut, into messages."""
+    """Splits a stream, which arrives in arbitrary pieces, into messages."""
 
     def __init__(self) -> None:
-        """Begin at the start of a frame."""
+        """Start at the beginning of a frame."""
         self._buffer = bytearray()
 
     def feed(self, piece: bytes) -> list[Any]:
-        """The messages that `piece` completes, in order; half a message waits for the next piece.
+        """The messages that `piece` completes, in order; an incomplete message waits for the next piece.
 
         Raises:
             ValueError: the stream announces a message larger than MAX_MESSAGE.
-            Exception: whatever pickle raises for what is no message.
+            Exception: of pickle, for an invalid message.
         """
         self._buffer += piece
         messages = []
@@ -75,19 +75,19 @@ class Unframer:
 
 
 class Inbox:
-    """The supervisor's end of a worker's inbox: writes, and never blocks."""
+    """The supervisor's end of a worker's inbox: writes without blocking."""
 
     def __init__(self, connection: Connection) -> None:
         """Own `connection`, the write end of a one-way pipe."""
         self._connection = connection
         self._unsent: deque[memoryview] = deque()
         self.broken = False
-        """Whether the reader is gone; death is judged by the outbox's end, which comes after the answers."""
+        """Whether the reader is gone; the end of the outbox decides about death, after the last answers."""
         os.set_blocking(connection.fileno(), False)
 
     @property
     def pending(self) -> bool:
-        """Whether something waits until the pipe has room: then `flush` is due when `fileno` is writable."""
+        """Whether tasks wait for room in the pipe: call `flush` when `fileno` is writable."""
         return bool(self._unsent)
 
     def put(self, task: Task) -> None:
@@ -99,7 +99,7 @@ class Inbox:
         self._unsent.append(memoryview(frame(task)))
 
     def send(self, task: Task) -> None:
-        """Append `task` and write what the pipe takes at once.
+        """Append `task` and write what fits.
 
         Raises:
             ValueError: it is larger than MAX_MESSAGE.
@@ -108,7 +108,7 @@ class Inbox:
         self.flush()
 
     def flush(self) -> None:
-        """Write what the pipe takes now, all in one call; what a dead reader would get is dropped."""
+        """Write what fits into the pipe; for a dead reader drop everything."""
         try:
             while self._unsent:
                 written = os.writev(self._connection.fileno(), list(islice(self._unsent, _AT_ONCE)))
@@ -127,26 +127,26 @@ class Inbox:
         return self._connection.fileno()
 
     def close(self) -> None:
-        """Say end-of-file: the worker leaves, whatever it is doing. May be called twice."""
+        """Send end-of-file: the worker exits at once. May be called twice."""
         self._unsent.clear()
         self._connection.close()
 
 
 class Outbox:
-    """The supervisor's end of a worker's outbox: reads, and never blocks."""
+    """The supervisor's end of a worker's outbox: reads without blocking."""
 
     def __init__(self, connection: Connection) -> None:
         """Own `connection`, the read end of a one-way pipe."""
         self._connection = connection
         self._unframer = Unframer()
         self.at_end = False
-        """Whether the worker is gone and all that it said has been read."""
+        """Whether the worker is gone and all its messages have been read."""
         self.error = ""
-        """Why the stream could not be read on; it is at its end then, and the worker is of no more use."""
+        """Why the stream is invalid; `at_end` is set then, and the worker is useless."""
         os.set_blocking(connection.fileno(), False)
 
     def read(self) -> list[Answer]:
-        """The messages that one read completes, at most 1 MiB of them; none where the pipe holds nothing."""
+        """The messages that one read of at most 1 MiB completes; none if the pipe is empty."""
         if self.at_end:
             return []
         try:
@@ -156,7 +156,7 @@ class Outbox:
         self.at_end = not piece
         try:
             return self._unframer.feed(piece)
-        except Exception as error:  # noqa: BLE001 - unpickling what is no message raises anything
+        except Exception as error:  # noqa: BLE001 - unpickling an invalid message may raise anything
             self.error = f"{type(error).__name__}: {error}"
             self.at_end = True
             return []
@@ -166,7 +166,7 @@ class Outbox:
         return self._connection.fileno()
 
     def close(self) -> None:
-        """Let go of the pipe; what was not read is lost. May be called twice."""
+        """Close the pipe; unread messages are lost. May be called twice."""
         self._connection.close()
 
 
@@ -183,7 +183,7 @@ class TaskReader:
         """Wait for the next task.
 
         Raises:
-            EOFError: the supervisor has closed the inbox, or is gone.
+            EOFError: the supervisor closed the inbox, or is gone.
         """
         while not self._tasks:
             piece = os.read(self._connection.fileno(), _READ)
@@ -202,12 +202,12 @@ class AnswerWriter:
         self._lock = threading.Lock()
 
     def send(self, answer: Answer) -> None:
-        """Write `answer` whole, waiting for room.
+        """Write the whole `answer`; blocks while the pipe is full.
 
         Raises:
             ValueError: it is larger than MAX_MESSAGE.
             BrokenPipeError: the supervisor is gone.
-            Exception: whatever pickle raises for what it cannot carry; nothing has been sent then.
+            Exception: of pickle, for an object that it does not support; nothing has been sent.
         """
         rest = memoryview(frame(answer))
         with self._lock:

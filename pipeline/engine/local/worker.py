@@ -1,9 +1,9 @@
-"""One worker process: reads tasks, runs several at a time on threads, answers.
+"""One worker process: reads tasks, runs several at a time on threads, sends outcomes.
 
-It owns nothing but its connections and may be killed at any moment. The main thread does nothing but read the
-inbox: at end-of-file it leaves at once, whatever the other threads are doing, so that no worker survives a
-supervisor that was killed. It holds no end of another worker's pipes: neither the fork server nor a spawned
-interpreter hands on what was not passed by name.
+It owns only its connections and may be killed at any moment. The main thread only reads the inbox: at
+end-of-file it exits at once, whatever the other threads do, so no worker survives a killed supervisor. It has
+no end of another worker's pipes: neither the fork server nor a spawned interpreter passes on descriptors that
+were not named.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
     Runner = Callable[[Task, Callable[[int], None], Callable[[UploadCheckpoint | None], None]], Outcome]
-    """Runs one task to its outcome; calls the first function with the bytes moved so far as they move, the
-    second with what a registry has confirmed of an upload."""
+    """Runs one task and returns its outcome; the callbacks get the bytes moved so far, and the confirmed part
+    of an upload."""
 
 _PROGRESS_EVERY = 0.25
 _NO_THREAD = "can't start new thread"
-"""What Python says where the system has none to give."""
+"""Python's message if the system refuses a thread."""
 _ALIVE_EVERY = 5.0
 _MAX_WORDS = 500
 _MAX_TRACE = 8_000
@@ -53,20 +53,20 @@ _SECRETS = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What a worker is told when it starts; it travels through a pipe, never on a command line."""
+    """A worker's settings; sent through a pipe, never on a command line."""
 
     stage: Stage
     threads: int
-    """Tasks that run at a time."""
+    """Maximum parallel tasks."""
     settings: Settings
     keyring: object = field(repr=False)
-    """Credentials; handed to the runner's maker unseen."""
+    """Credentials for the runner."""
     runner: str = "pipeline.stages.run:make_runner"
-    """`module:function`, imported in the worker and called once with settings and keyring: the Runner."""
+    """`module:function`, imported in the worker and called with settings and keyring to make the Runner."""
 
 
 def main(inbox: Connection, outbox: Connection, setup: Setup) -> NoReturn:
-    """Be a worker until the inbox ends or nobody reads the outbox."""
+    """Run a worker until the inbox ends or the outbox has no reader."""
     _prepare_process()
     with suppress(EOFError, BrokenPipeError, MemoryError):
         _work(TaskReader(inbox), AnswerWriter(outbox), setup)
@@ -77,7 +77,7 @@ def _work(tasks: TaskReader, answers: AnswerWriter, setup: Setup) -> NoReturn:
     try:
         worker = Worker(answers.send, _make_runner(setup), threads=setup.threads)
         worker.start()
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor has to learn of it
+    except BaseException as error:  # noqa: BLE001 - the supervisor reports it, whatever it is
         answers.send(BootFailed(reason=f"the {setup.stage} worker cannot start: {_describe(error)}"))
         os._exit(1)
     answers.send(Alive())
@@ -86,7 +86,7 @@ def _work(tasks: TaskReader, answers: AnswerWriter, setup: Setup) -> NoReturn:
 
 
 def _prepare_process() -> None:
-    """Leave signals to the supervisor, print stacks on a crash, never write a core: it holds credentials."""
+    """Ignore signals, print stacks on a crash, and never write a core dump: it would hold credentials."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -102,25 +102,25 @@ def _make_runner(setup: Setup) -> Runner:
 
 @dataclass(slots=True, kw_only=True)
 class _Moving:
-    """Bytes of one running task."""
+    """Progress of one running task in bytes."""
 
     bytes: int = 0
-    told: int = 0
+    reported: int = 0
 
-    def move(self, total: int) -> None:
-        """Take note; the ticker tells it."""
+    def update(self, total: int) -> None:
+        """Store the bytes; the progress thread reports them."""
         self.bytes = total
 
 
 class Worker:
-    """The threads of one worker, and what is said of the tasks that run on them.
+    """The threads of one worker, and the progress of their tasks.
 
-    A thread has connections of its own, so none is started before a task needs it. Where this machine has
-    none to give, those that run do all the work, or else the one that takes tasks in.
+    A thread is started when a task needs it. If this machine refuses one, the existing threads do the work,
+    or else the thread that calls `take`.
     """
 
     def __init__(self, send: Callable[[Answer], None], runner: Runner, *, threads: int) -> None:
-        """Args: send: may be called by any thread; runner: likewise; threads: at most."""
+        """Args: send and runner are thread-safe; threads: maximum."""
         self._send = send
         self._runner = runner
         self._most = threads
@@ -131,11 +131,11 @@ class Worker:
         self._last_alive = float("-inf")
 
     def start(self) -> None:
-        """Begin to tell, for ever, what has moved."""
+        """Start the thread that reports progress."""
         threading.Thread(target=self._tick, daemon=True).start()
 
     def take(self, task: Task) -> None:
-        """Have a task run on the next thread that is free; for one thread only."""
+        """Queue a task for the next free thread; for one thread only."""
         self._taken += 1
         self._feed.put(task)
         if self._threads < min(self._taken - self._answered, self._most):
@@ -144,12 +144,12 @@ class Worker:
                 self._threads += 1
             except RuntimeError:
                 if not self._threads:
-                    self.answer(self._feed.get())
+                    self.run_task(self._feed.get())
 
-    def answer(self, task: Task) -> None:
-        """Run one task: its outcome when it ends, nothing about it afterwards.
+    def run_task(self, task: Task) -> None:
+        """Run one task and send its outcome; no message about it follows.
 
-        That it begins is not said: a word of each task would cost as much as a request.
+        There is no message for its start: that would cost as much as a request.
         """
         moving = _Moving()
         with self._changed:
@@ -157,9 +157,9 @@ class Worker:
             self._changed.notify()
         try:
             outcome = self._runner(
-                task, moving.move, lambda to: self._send(UploadProgress(key=task.key, session=to))
+                task, moving.update, lambda to: self._send(UploadProgress(key=task.key, session=to))
             )
-        except BaseException as error:  # noqa: BLE001 - a task that is not answered would wait for ever
+        except BaseException as error:  # noqa: BLE001 - every task needs an outcome
             outcome = _failed(task, error)
         with self._changed:
             del self._running[task.key]
@@ -168,22 +168,22 @@ class Worker:
             self._send(outcome)
         except BrokenPipeError:
             raise
-        except Exception as error:  # noqa: BLE001 - too large, or pickle cannot carry it: nothing was sent
+        except Exception as error:  # noqa: BLE001 - too large, or not picklable: nothing was sent
             self._send(_failed(task, error))
 
-    def tell(self, now: float) -> None:
-        """Send a Progress for each task whose bytes have changed, and Alive every 5 s while any runs.
+    def report_progress(self, now: float) -> None:
+        """Send BytesMoved for each task with new bytes, and Alive every 5 s while any task runs.
 
-        Sending holds the lock, so that no Progress follows its task's outcome.
+        Sending holds the lock, so no BytesMoved follows its task's outcome.
 
         Args:
-            now: seconds, of the monotonic clock.
+            now: seconds of the monotonic clock.
         """
         with self._changed:
             for key, moving in self._running.items():
                 sent = moving.bytes
-                if sent != moving.told:
-                    moving.told = sent
+                if sent != moving.reported:
+                    moving.reported = sent
                     self._send(BytesMoved(key=key, sent=sent))
             if self._running and now - self._last_alive >= _ALIVE_EVERY:
                 self._last_alive = now
@@ -192,7 +192,7 @@ class Worker:
     def _serve(self) -> None:
         try:
             while True:
-                self.answer(self._feed.get())
+                self.run_task(self._feed.get())
         except BrokenPipeError:
             os._exit(0)
 
@@ -202,16 +202,16 @@ class Worker:
                 with self._changed:
                     self._changed.wait_for(lambda: self._running)
                 time.sleep(_PROGRESS_EVERY)
-                self.tell(time.monotonic())
+                self.report_progress(time.monotonic())
         except BrokenPipeError:
             os._exit(0)
 
 
 def _failed(task: Task, error: BaseException) -> TaskFailed:
-    """The outcome of a task that ended in an exception: of memory, or one nobody foresaw, a defect."""
+    """The outcome of a task that raised: a lack of memory or threads, or a bug."""
     if isinstance(error, MemoryError) or str(error) == _NO_THREAD:
-        hint = "a smaller --proc needs less; see ulimit -v and -u, and the limits of the container"
-        words = "this machine has too little memory, or too few threads"
+        hint = "lower --proc, or raise ulimit -v and -u or the limits of the container"
+        words = "this machine has not enough memory or threads"
         fault = Fault(operation="finish the task", words=words, code="NO_MEMORY", hint=hint, retryable=True)
         return TaskFailed(key=task.key, fault=fault)
     trace = _redact("".join(traceback.format_exception(error)))[-_MAX_TRACE:]
@@ -219,7 +219,7 @@ def _failed(task: Task, error: BaseException) -> TaskFailed:
         operation="finish the task",
         words=_describe(error),
         code="INTERNAL",
-        hint="a defect of this program; run again with --log-level debug and report the traceback",
+        hint="a bug in this program; run again with --log-level debug and report the traceback",
     )
     event = Event(name="task.broken", message=trace, level="debug", fields={"key": task.key})
     return TaskFailed(key=task.key, fault=fault, events=(event,))
@@ -231,5 +231,5 @@ def _describe(error: BaseException) -> str:
 
 
 def _redact(text: str) -> str:
-    """Replace what an exception's text may hold of credentials: userinfo and queries of URLs, headers."""
+    """Replace credentials in an exception's text: userinfo and queries of URLs, headers."""
     return _SECRETS.sub("***", text)
