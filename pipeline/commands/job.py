@@ -121,7 +121,7 @@ def _read_files(
         except RuleError as error:
             raise UsageError(f"{options.verb} {' '.join(options.words)}: {error}") from error
         given, shown = given_credentials(rule, options, environ)
-        keyring, warnings = keyring.lend(given), (*warnings, *shown)
+        keyring, warnings = keyring.with_logins(given), (*warnings, *shown)
         rules = RulesFile(path="", rules=(rule,), bad=())
     elif files.images is not None:
         rules = read_rules(files.images, defaults=defaults, environ=environ)

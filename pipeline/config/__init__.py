@@ -1,1 +1,1 @@
-"""The files that users write: rules and credentials, ours and docker's."""
+"""The files that users write: rules and credentials, including docker's login files."""

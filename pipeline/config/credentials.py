@@ -1,7 +1,7 @@
-"""Credentials: the file that users write, and the keyring that answers for one repository.
+"""Credentials: the file that users write, and the keyring that finds a repository's credential.
 
-The keyring travels to every worker. Helper programs run where their answer is needed, so that a slow one
-holds up neither the start nor another worker, and a secret crosses no more pipes than it must.
+The keyring is sent to every worker. A helper program runs in the worker that needs it, so a slow one delays
+neither the start nor other workers, and its secret crosses no pipe.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _GOOGLE = ("gcr.io", "pkg.dev")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flaw:
-    """Why an entry is of no use, which matters to who needs it: one file may serve many jobs."""
+class BadEntry:
+    """An invalid entry; an error only if it is needed, because one file may serve many jobs."""
 
     path: str
     line: int
@@ -50,46 +50,46 @@ class Flaw:
 
     @property
     def error(self) -> FileError:
-        """The error of who needs the entry."""
+        """The error to raise if the entry is needed."""
         return FileError(self.path, self.message, line=self.line, column=self.column, hint=self.hint)
 
 
 class Keyring:
-    """Who we are at each repository: our file, then docker's and containers' logins, then nobody.
+    """Finds a repository's credential: in our file, else in docker's and podman's login files.
 
-    An entry of our file without username and password is there for what it says beside them.
+    An entry of our file without username and password only sets its other fields.
 
-    Pickled with its secrets, without what helper programs have answered; find() is safe on many threads.
+    Pickled with its secrets, but without helper programs' answers; thread-safe.
     """
 
     def __init__(
         self,
-        keys: Mapping[Key, Credential | Flaw],
+        keys: Mapping[Key, Credential | BadEntry],
         logins: tuple[Login, ...] = (),
         given: Mapping[Repository, Credential] = _NOBODY,
     ) -> None:
-        """Answer from `given`, for just these repositories, from `keys`, from `logins`, each in its turn."""
+        """Search `given` (for exactly these repositories), then `keys`, then `logins`."""
         self._keys, self._logins, self._given = keys, logins, given
         self._helpers = Helpers()
 
     def __reduce__(self) -> tuple[type[Keyring], tuple[object, ...]]:
-        """What a worker is sent."""
+        """Pickle for a worker."""
         return Keyring, (self._keys, self._logins, self._given)
 
-    def lend(self, given: Mapping[Repository, Credential]) -> Keyring:
-        """The same keyring, with what the command line gives for some repositories beside it."""
+    def with_logins(self, given: Mapping[Repository, Credential]) -> Keyring:
+        """A copy of this keyring with the command line's logins for some repositories."""
         return Keyring(self._keys, self._logins, given)
 
     def find(self, repository: Repository) -> Credential:
-        """The credential of the longest key that is a whole-segment prefix of `repository`; never None.
+        """The credential of the longest key that is a prefix of `repository` by whole segments; never None.
 
-        An entry without a login, which is often there for `insecure` alone, leaves that to the login files.
+        If the entry has no login (often it only sets `insecure`), the login files are searched.
 
         Raises:
-            LoginError: the entry is of no use, or a helper program is missing, fails, or does not answer.
+            LoginError: the entry is invalid, or a helper program is missing, fails, or does not answer.
         """
         entry = self._entry(repository)
-        if isinstance(entry, Flaw):
+        if isinstance(entry, BadEntry):
             raise LoginError(str(entry.error), transient=False)
         if not entry.anonymous:
             return entry
@@ -100,28 +100,28 @@ class Keyring:
         return entry
 
     def require(self, repositories: Iterable[Repository]) -> None:
-        """Make sure that the entries of these repositories are of use; others may wait for other jobs.
+        """Check that the entries of these repositories are valid; others may belong to other jobs.
 
         Raises:
-            FileError: one is not.
+            FileError: one is invalid.
         """
         for repository in repositories:
             entry = self._entry(repository)
-            if isinstance(entry, Flaw):
+            if isinstance(entry, BadEntry):
                 raise entry.error
 
-    def _entry(self, repository: Repository) -> Credential | Flaw:
-        """What the command line gives, else what the longest key has that matches."""
+    def _entry(self, repository: Repository) -> Credential | BadEntry:
+        """The command line's login, else the entry of the longest matching key."""
         given = self._given.get(repository, _NONE)
         found = (self._keys[key] for key in matching_keys(repository) if key in self._keys)
         entry = next(found, _NONE)
-        if isinstance(entry, Flaw):
+        if isinstance(entry, BadEntry):
             return entry if given.anonymous else given
         chosen = entry if given.anonymous else given
         return replace(chosen, insecure=given.insecure or entry.insecure, realms=entry.realms)
 
     def forget(self, credential: Credential) -> None:
-        """A registry says that the credential has run out: a helper program that gave it is asked again."""
+        """Discard an expired credential, so that its helper program is run again."""
         self._helpers.forget(replace(credential, insecure=False, realms=()))
 
 
@@ -139,35 +139,35 @@ def read_credentials(
         FileError: the file cannot be read or parsed, or has the wrong shape.
     """
     if path is None:
-        return keyring_of(None, None, environ=environ)
+        return keyring_from_node(None, None, environ=environ)
     document = read_document(path)
-    keyring, warnings = keyring_of(document, document.root, environ=environ)
+    keyring, warnings = keyring_from_node(document, document.root, environ=environ)
     return keyring, (*document.warnings, *warnings)
 
 
-def keyring_of(
+def keyring_from_node(
     document: Document | None,
     node: Node | None,
     *,
     environ: Mapping[str, str],
 ) -> tuple[Keyring, tuple[Event, ...]]:
-    """The keyring of what `node` of `document` maps; None: there is no such map.
+    """The keyring of the map `node` of `document`; None: there is no such map.
 
     Raises:
         FileError: it has the wrong shape.
     """
     logins, warnings = read_logins(environ)
     if document is None or node is None:
-        message = "no credentials file: docker's logins are used where there are any, else none"
+        message = "no credentials file: using docker's logins if there are any"
         missing = Event(name="config.no_credentials", message=message, level="warning")
         return Keyring({}, logins), (missing, *warnings)
-    found: dict[Key, tuple[Scalar, Credential | Flaw]] = {}
+    found: dict[Key, tuple[Scalar, Credential | BadEntry]] = {}
     mapping = document.mapping(node, "the credentials", hint=_SHAPE)
     for key, value in mapping.entries:
         try:
             place = split_key(key.text)
         except RuleError as error:
-            message = f"the key {key.text!r} is no registry or namespace: {error}"
+            message = f"the key {key.text!r} is not a registry or namespace: {error}"
             raise document.error(key, message, hint=_SHAPE) from None
         if place in found:
             first = found[place][0].line
@@ -178,15 +178,15 @@ def keyring_of(
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One entry of the file being read."""
+    """Reads one entry of the file."""
 
     document: Document
     key: Scalar
     environ: Mapping[str, str]
     warnings: list[Event]
 
-    def read(self, value: Node, *, registry: str) -> Credential | Flaw:
-        """The credential of the entry; a list of one is what the original's README shows."""
+    def read(self, value: Node, *, registry: str) -> Credential | BadEntry:
+        """The credential of the entry; a list with one map is accepted, as in the original tool."""
         if isinstance(value, nodes.Sequence):
             if len(value.items) != 1:
                 message = f"the value of {self.key.text!r} must be one map, not a list of {len(value.items)}"
@@ -196,8 +196,8 @@ class _Entry:
         if is_null(value):
             return credential
         mapping = self.document.mapping(value, f"the value of {self.key.text!r}", hint=_SHAPE)
-        fields, doubled = self.document.fields(mapping)
-        self.warnings.extend(doubled)
+        fields, duplicates = self.document.fields(mapping)
+        self.warnings.extend(duplicates)
         words = {"username": "", "password": ""}
         for name, (field, word) in fields.items():
             what = f"{field.text} of {self.key.text!r}"
@@ -207,7 +207,7 @@ class _Entry:
                 credential = replace(credential, realms=self._realms(word, what))
             elif name in words:
                 secret = self._secret(word, what)
-                if isinstance(secret, Flaw):
+                if isinstance(secret, BadEntry):
                     return secret
                 words[name] = secret
             else:
@@ -218,18 +218,20 @@ class _Entry:
         credential = replace(credential, username=words["username"], password=words["password"])
         return self._login(credential, registry)
 
-    def _login(self, credential: Credential, registry: str) -> Credential | Flaw:
-        """The credential, unless one half of its login is missing."""
+    def _login(self, credential: Credential, registry: str) -> Credential | BadEntry:
+        """The credential, if its login is complete."""
         if bool(credential.username) != bool(credential.password):
             given, lacking = ("username", "password") if credential.username else ("password", "username")
             message = f"{self.key.text!r} has a {given} and no {lacking}"
-            return self._flaw(self.key, message, hint=f"add the {lacking}, or leave both to docker login")
+            return self._bad(self.key, message, hint=f"add the {lacking}, or leave both to docker login")
         if credential.username == "_oauth2_" and _is_google(registry):
             return replace(credential, username="_json_key_base64")
         return credential
 
-    def _flaw(self, node: Node, message: str, *, hint: str) -> Flaw:
-        return Flaw(path=self.document.path, line=node.line, column=node.column, message=message, hint=hint)
+    def _bad(self, node: Node, message: str, *, hint: str) -> BadEntry:
+        return BadEntry(
+            path=self.document.path, line=node.line, column=node.column, message=message, hint=hint
+        )
 
     def _realms(self, node: Node, what: str) -> tuple[str, ...]:
         """Hosts of token servers, one or a list of them."""
@@ -240,20 +242,20 @@ class _Entry:
                 raise self.document.error(item, f"{host!r} in {what} is not a host or host:port", hint=_REALM)
         return hosts
 
-    def _secret(self, node: Node, what: str) -> str | Flaw:
-        """A username or password, its variables replaced; never shown."""
+    def _secret(self, node: Node, what: str) -> str | BadEntry:
+        """A username or password with its variables replaced; never shown."""
         if is_null(node):
             return ""
         word = self.document.text(node, what, hint="put it in quotes").text
         name = sole_variable(word)
         if name and name not in self.environ:
             hint = f"set {name}; a text that only looks like a variable is written with $$"
-            return self._flaw(node, f"{what} is the variable {name}, which is not set", hint=hint)
+            return self._bad(node, f"{what} is the variable {name}, which is not set", hint=hint)
         expanded, _ = expand(word, self.environ)
         try:
             expanded.encode()
         except UnicodeEncodeError:
-            return self._flaw(node, f"{what} has a variable that is not UTF-8", hint="set it to text")
+            return self._bad(node, f"{what} has a variable that is not UTF-8", hint="set it to text")
         return expanded
 
 

@@ -1,9 +1,8 @@
-"""What `docker login` and `podman login` left behind: login files, and the helper programs that they name.
+"""Login files of `docker login` and `podman login`, and the helper programs named in them.
 
 Sources: docker/cli's config file (auths, credHelpers, credsStore), the protocol of docker-credential-helpers,
-and containers-auth.json(5). These files are not written for us: one that is broken is warned about and passed
-over, and so is a broken entry of one, while a helper program that fails is an error, since going on as nobody
-would hide it.
+and containers-auth.json(5). These files are not written for us: a broken file or entry is skipped with a
+warning. A failing helper program is an error, because continuing anonymously would hide it.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ class Login:
     """One login file."""
 
     origin: str
-    """The file as people name it."""
+    """The file's name for people."""
     auths: Mapping[Key, tuple[str, Credential | None]]
-    """By registry and path: the key as written, and the credential; None: the secret is in the store."""
+    """By registry and path: the key as written, and the credential; None: the store has the secret."""
     helpers: Mapping[str, str] = field(default_factory=dict)
-    """By registry: the suffix of its helper program."""
+    """The suffix of the helper program by registry."""
     store: str = ""
     """The suffix of the helper program for all other registries."""
 
     def find(self, repository: Repository, helpers: Helpers) -> Credential | None:
-        """What the file has for the repository: credHelpers, then credsStore, then auths; None: nothing.
+        """The file's credential for the repository: from credHelpers, credsStore, or auths; None: none.
 
         Raises:
             LoginError: a helper program is missing, fails, or does not answer.
@@ -62,7 +61,7 @@ class Login:
         return next((credential for credential in found if credential is not None), None)
 
     def _server(self, registry: str) -> str:
-        """The name under which the helper stored the registry: that of the marker, if there is one."""
+        """The registry's name for the helper: as in `auths`, if it is there."""
         if registry == DOCKER_HUB:
             return _HUB_KEY
         for name in registry_names(registry):
@@ -72,10 +71,10 @@ class Login:
 
 
 def read_logins(environ: Mapping[str, str]) -> tuple[tuple[Login, ...], list[Event]]:
-    """Read all login files that there are, in the order in which they are asked.
+    """Read all existing login files, in order of precedence.
 
     Returns:
-        The logins, and a warning for each file, and each entry of one, that cannot be used.
+        The logins, and a warning for each file or entry that cannot be used.
     """
     logins, warnings = [], []
     for origin, content in _contents(environ):
@@ -89,7 +88,7 @@ def read_logins(environ: Mapping[str, str]) -> tuple[tuple[Login, ...], list[Eve
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError, RecursionError) as error:
-            words = getattr(error, "strerror", None) or f"it is no login file ({error})"
+            words = getattr(error, "strerror", None) or f"it is not a login file ({error})"
             warnings.append(_unreadable(origin, f"{origin} is not used: {words}"))
     return tuple(logins), warnings
 
@@ -100,7 +99,7 @@ def _unreadable(origin: str, message: str) -> Event:
 
 
 def _contents(environ: Mapping[str, str]) -> Iterator[tuple[str, Path | str]]:
-    """Name and place of each login file (of the first one: its text)."""
+    """The name and path of each login file; the first one's content comes from the environment."""
     if environ.get("DOCKER_AUTH_CONFIG"):
         yield "$DOCKER_AUTH_CONFIG", environ["DOCKER_AUTH_CONFIG"]
     if environ.get("REGISTRY_AUTH_FILE"):
@@ -127,16 +126,16 @@ def _home(environ: Mapping[str, str]) -> Path:
 
 
 def _read_login(origin: str, config: Any) -> tuple[Login, list[str]]:
-    """Read what a login file holds.
+    """Read the content of a login file.
 
     Returns:
-        The login, and what is wrong with entries that were left out, in words without a secret.
+        The login, and messages about skipped entries, without secrets.
 
     Raises:
-        ValueError: the file as a whole has another shape; likewise.
+        ValueError: the file has another shape; without secrets too.
     """
     if not isinstance(config, dict):
-        raise ValueError("it holds no JSON object")  # noqa: TRY004 - one error for all that is wrong with the file
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - one error for all that is wrong with the file
     is_old = "auths" not in config and origin.endswith(".dockercfg")
     auths, helpers, broken = {}, {}, []
     for text, entry in _object(config if is_old else config.get("auths"), "auths").items():
@@ -161,7 +160,7 @@ def _read_login(origin: str, config: Any) -> tuple[Login, list[str]]:
 
 
 def _split_login_key(text: str) -> tuple[Key, ...]:
-    """The key that `text` is; none where it is no reference, since these files are not written for us."""
+    """The key, or nothing if `text` is not a reference: these files are not written for us."""
     try:
         registry, path = split_key(text)
     except RuleError:
@@ -170,7 +169,7 @@ def _split_login_key(text: str) -> tuple[Key, ...]:
 
 
 def _read_entry(origin: str, key: str, entry: Mapping[str, Any]) -> Credential | None:
-    """One entry of `auths`; None where it is only the mark that the secret is in the store."""
+    """One entry of `auths`; None: the store has the secret."""
     username = _string(entry.get("username"), f"username of {key}")
     password = _string(entry.get("password"), f"password of {key}")
     auth = _string(entry.get("auth"), f"auth of {key}")
@@ -187,12 +186,12 @@ def _read_entry(origin: str, key: str, entry: Mapping[str, Any]) -> Credential |
 
 
 def _decode_auth(auth: str, key: str) -> tuple[str, str]:
-    """User and password of `auth`: base64 of either alphabet, padded or not."""
+    """User and password of `auth`: base64 in either alphabet, padded or not."""
     plain = auth.strip().rstrip("=").replace("-", "+").replace("_", "/")
     try:
         text = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise ValueError(f"the auth of {key} is no base64 text") from None
+        raise ValueError(f"the auth of {key} is not base64") from None
     username, colon, password = text.partition(":")
     if not colon:
         raise ValueError(f"the auth of {key} is not user:password")
@@ -203,7 +202,7 @@ def _object(value: Any, what: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ValueError(f"{what} is no JSON object")  # noqa: TRY004 - one error for all that is wrong
+        raise ValueError(f"{what} is not a JSON object")  # noqa: TRY004 - one error for all that is wrong
     return value
 
 
@@ -211,5 +210,5 @@ def _string(value: Any, what: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ValueError(f"{what} is no text")  # noqa: TRY004 - one error for all that is wrong
+        raise ValueError(f"{what} is not text")  # noqa: TRY004 - one error for all that is wrong
     return value

@@ -1,4 +1,4 @@
-"""Logins that the command line gives for one copy: they hold for its own repositories and for no other."""
+"""Logins from the command line; they apply only to the repositories of the one copy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MAX_PASSWORD = 64 * KIB
 def given_credentials(
     rule: Rule, options: Options, environ: Mapping[str, str]
 ) -> tuple[Mapping[Repository, Credential], tuple[Event, ...]]:
-    """What --insecure, --src-creds and --dest-creds say, by repository, and what there is to warn of.
+    """The credentials of --insecure, --src-creds and --dest-creds by repository, and warnings.
 
     Raises:
-        UsageError: a password cannot be had, or one repository would have two logins.
+        UsageError: a password is missing, or one repository would have two logins.
     """
     source, destination = options.src_creds, options.dest_creds
     if source and destination and source.from_input and destination.from_input:
@@ -35,7 +35,7 @@ def given_credentials(
         )
     targets = {target.repository for target in rule.targets}
     if source and destination and source != destination and rule.source in targets:
-        raise UsageError(f"{rule.source} is source and destination: give it one login")
+        raise UsageError(f"{rule.source} is both source and destination: give it one login")
     found: dict[Repository, Credential] = {}
     if options.insecure:
         found = dict.fromkeys((rule.source, *targets), Credential(origin="none", insecure=True))
@@ -70,7 +70,7 @@ def _password(login: GivenLogin, flag: str, environ: Mapping[str, str]) -> str:
 
 
 def _read_input(flag: str) -> str:
-    """The password on standard input, without the line end that `echo` adds."""
+    """The password from standard input, without a final newline."""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError(f"{flag}: pipe the password in, or name a variable: USER:$NAME")
     try:
@@ -78,16 +78,18 @@ def _read_input(flag: str) -> str:
     except OSError as error:
         raise UsageError(f"{flag}: standard input cannot be read: {error.strerror}") from error
     if len(content) > _MAX_PASSWORD:
-        raise UsageError(f"{flag}: standard input holds more than {_MAX_PASSWORD // KIB} KiB: no password")
+        raise UsageError(
+            f"{flag}: standard input holds more than {_MAX_PASSWORD // KIB} KiB, which is not a password"
+        )
     return content.decode(errors="surrogateescape").removesuffix("\n").removesuffix("\r")
 
 
 def _shown(flag: str) -> Event:
-    """The warning that a password on a command line is there for everybody on the machine."""
+    """The warning about a password on the command line."""
     return Event(
         name="config.password_shown",
-        message=f"{flag} holds the password itself, which every user of this machine can read in the list of"
-        " processes; write USER:- and pipe it in, or USER:$NAME",
+        message=f"{flag} contains the password, which every user of this machine can see in the process list;"
+        " write USER:- and pipe it in, or USER:$NAME",
         level="warning",
         fields={"flag": flag},
     )

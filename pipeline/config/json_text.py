@@ -1,8 +1,8 @@
-"""Reads JSON text (RFC 8259) into nodes.
+"""A JSON parser (RFC 8259) that builds nodes.
 
-The standard library's reader gives no positions, drops duplicate keys without a word, accepts NaN and ends in
-RecursionError on `[[[[...`. PyYAML is no way around it: it refuses keys of more than 1,024 characters (a long
-list of tags) and escaped surrogate pairs. Strings, the only hard part, are left to the standard library.
+The standard library's parser gives no positions, drops duplicate keys silently, accepts NaN and raises
+RecursionError for `[[[[...`. PyYAML is not an alternative: it rejects keys of more than 1,024 characters (a
+long list of tags) and escaped surrogate pairs. The standard library still parses strings, the only hard part.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.config.nodes import MAX_DEPTH, MAX_NODES, Mapping, Scalar, Sequence, unite
+from pipeline.config.nodes import MAX_DEPTH, MAX_NODES, Mapping, Scalar, Sequence, drop_duplicates
 from pipeline.errors import FileError
 
 if TYPE_CHECKING:
@@ -39,20 +39,18 @@ def read_json(path: str, text: str) -> tuple[Node, list[Event]]:
         Its root, and a warning for each duplicate key.
 
     Raises:
-        FileError: the text is no JSON; with line and column.
+        FileError: the text is not JSON; with line and column.
     """
     reader = _Reader(path, text)
     node, at = reader.value(reader.skip(0), 0)
     at = reader.skip(at)
     if at < len(text):
-        reader.fail(
-            at, "something stands after the end of the document", hint="one document, one closing brace"
-        )
+        reader.fail(at, "there is text after the end of the document", hint="one document, one closing brace")
     return node, reader.warnings
 
 
 class _Reader:
-    """One document being read; `at` is an offset into its text."""
+    """Parses one document; `at` is an offset into its text."""
 
     def __init__(self, path: str, text: str) -> None:
         self.warnings: list[Event] = []
@@ -73,12 +71,12 @@ class _Reader:
         raise FileError(self._path, message, line=line, column=column, hint=hint)
 
     def skip(self, at: int) -> int:
-        """The offset of what follows white space."""
+        """The offset after white space."""
         match = _SPACE.match(self._text, at)
         return match.end() if match else at
 
     def value(self, at: int, depth: int) -> tuple[Node, int]:
-        """Read the value at `at`; the node, and the offset behind it."""
+        """Parse the value at `at`: the node, and the offset after it."""
         self._count += 1
         if self._count > MAX_NODES:
             self.fail(at, f"more than {MAX_NODES:,} values in one file", hint="split it")
@@ -93,7 +91,7 @@ class _Reader:
                 return self._sequence(at, depth)
         word = _WORD.match(self._text, at)
         if word is None:
-            self.fail(at, "no JSON: a value is expected here")
+            self.fail(at, "invalid JSON: a value is expected here")
         kind: ScalarKind = "number" if word["number"] else "null" if word["null"] else "boolean"
         return Scalar(*self.place(at), word[0], kind), word.end()
 
@@ -102,9 +100,9 @@ class _Reader:
             text, end = self._decode(self._text, at)
         except json.JSONDecodeError as error:
             hint = 'write a backslash twice; a line break is \\n; a quote within is \\"'
-            self.fail(error.pos, f"no JSON: {error.msg[:1].lower()}{error.msg[1:]}", hint=hint)
+            self.fail(error.pos, f"invalid JSON: {error.msg[:1].lower()}{error.msg[1:]}", hint=hint)
         if _SURROGATE.search(text):
-            self.fail(at, "half of a surrogate pair is no character", hint="write the character itself")
+            self.fail(at, "half of a surrogate pair is not a character", hint="write the character itself")
         return Scalar(*self.place(at), text, "text"), end
 
     def _sequence(self, opening: int, depth: int) -> tuple[Sequence, int]:
@@ -123,27 +121,27 @@ class _Reader:
         more = self._text[at : at + 1] != "}"
         while more:
             if self._text[at : at + 1] != '"':
-                self.fail(at, "no JSON: a key in double quotes is expected here")
+                self.fail(at, "invalid JSON: a key in double quotes is expected here")
             key, at = self._string(at)
             at = self.skip(at)
             if self._text[at : at + 1] != ":":
-                self.fail(at, "no JSON: a colon is expected after a key")
+                self.fail(at, "invalid JSON: a colon is expected after a key")
             value, at = self.value(self.skip(at + 1), depth + 1)
             pairs.append((key, value))
             at, more = self._next(at, "}")
-        entries, warnings = unite(self._path, pairs)
+        entries, warnings = drop_duplicates(self._path, pairs)
         self.warnings += warnings
         return Mapping(*self.place(opening), entries), at + 1
 
     def _next(self, at: int, closing: str) -> tuple[int, bool]:
-        """Go past a comma; where the next element or the closing sign stands, and whether more follows."""
+        """Skip a comma: the offset of the next element or closing bracket, and whether an element follows."""
         at = self.skip(at)
         sign = self._text[at : at + 1]
         if sign == closing:
             return at, False
         if sign != ",":
-            self.fail(at, f"no JSON: a comma or {closing!r} is expected here")
+            self.fail(at, f"invalid JSON: a comma or {closing!r} is expected here")
         after = self.skip(at + 1)
         if self._text[after : after + 1] == closing:
-            self.fail(at, "no JSON: a comma stands after the last element", hint="leave it out")
+            self.fail(at, "invalid JSON: a comma follows the last element", hint="leave it out")
         return after, True

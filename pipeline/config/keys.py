@@ -1,6 +1,6 @@
-"""Keys of credentials: `registry` or `registry/namespace[/...]`, and which of them match a repository.
+"""Keys of credentials: `registry` or `registry/namespace[/...]`, and how they match a repository.
 
-A key matches by whole segments of the path, and the longest one wins. Names are normalised on both sides:
+A key matches by whole segments of the path, and the longest key wins. Names are normalised on both sides:
 Docker Hub is one registry under all its names.
 """
 
@@ -24,12 +24,12 @@ _API_PATHS = frozenset({"v1", "v2"})
 
 
 def split_key(text: str) -> Key:
-    """Read a key, with or without a slash at its end.
+    """Parse a key, with or without a final slash.
 
-    `docker login` writes `https://registry/v1/`; there scheme and version are taken off.
+    `docker login` writes `https://registry/v1/`; scheme and version are removed.
 
     Raises:
-        RuleError: it is neither registry nor namespace by the grammar of references.
+        RuleError: it is neither a registry nor a namespace.
     """
     rest = text.strip()
     scheme, found, behind = rest.partition("://")
@@ -41,9 +41,9 @@ def split_key(text: str) -> Key:
 
 
 def matching_keys(repository: Repository) -> Iterator[Key]:
-    """Each key that would match the repository, the longest path first.
+    """All keys that match the repository, the longest path first.
 
-    `docker.io/nginx` names the official image too, as `docker pull` reads it.
+    `docker.io/nginx` also matches the official image, as in `docker pull`.
     """
     parts = repository.path.split("/")
     paths = ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
@@ -55,6 +55,6 @@ def matching_keys(repository: Repository) -> Iterator[Key]:
 
 
 def registry_names(registry: str) -> tuple[str, ...]:
-    """The names under which a registry may stand in a file: as it is, and without a default port."""
+    """The names that a file may use for a registry: as it is, and without a default port."""
     bare = _DEFAULT_PORT.sub("", registry)
     return (registry,) if bare == registry else (registry, canonical_registry(bare))

@@ -1,13 +1,13 @@
-"""The single file with the keys `auth` and `images` that older set-ups have."""
+"""The single file with the keys `auth` and `images`, as in older set-ups."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.config.credentials import keyring_of
+from pipeline.config.credentials import keyring_from_node
 from pipeline.config.nodes import Mapping as MappingNode
 from pipeline.config.nodes import is_null, warn_of_unknown
-from pipeline.config.rules import rules_of
+from pipeline.config.rules import rules_from_node
 from pipeline.config.text import read_document
 
 if TYPE_CHECKING:
@@ -31,16 +31,16 @@ def read_legacy(
     """Read the file at `path`, JSON or YAML; a key that is null counts as an empty map.
 
     Returns:
-        The keyring, the rules, and all warnings (those of the rules' own field too).
+        The keyring, the rules, and all warnings (with those of the rules).
 
     Raises:
-        FileError: it cannot be read or parsed, has the wrong shape, or names no images.
+        FileError: it cannot be read or parsed, has the wrong shape, or has no images.
     """
     document = read_document(path)
     parts: dict[str, Node] = {}
     warnings = list(document.warnings)
-    fields, doubled = document.fields(document.mapping(document.root, "the file", hint=_SHAPE))
-    warnings += doubled
+    fields, duplicates = document.fields(document.mapping(document.root, "the file", hint=_SHAPE))
+    warnings += duplicates
     for name, (key, value) in fields.items():
         if name in {"auth", "images"}:
             parts[name] = MappingNode(value.line, value.column, ()) if is_null(value) else value
@@ -49,7 +49,7 @@ def read_legacy(
             warnings.append(warn_of_unknown(document.path, key.text, line=key.line, hint=hint))
     if fields and "images" not in parts:
         raise document.error(document.root, "the key images is missing", hint=_SHAPE)
-    keyring, more = keyring_of(document, parts.get("auth"), environ=environ)
+    keyring, more = keyring_from_node(document, parts.get("auth"), environ=environ)
     images = parts.get("images", document.root)
-    rules = rules_of(document, images, defaults=defaults, environ=environ)
+    rules = rules_from_node(document, images, defaults=defaults, environ=environ)
     return keyring, rules, (*warnings, *more)

@@ -1,8 +1,8 @@
-"""Nodes: what a file says, with the place of every word.
+"""Nodes: the content of a file with positions.
 
-JSON and YAML are read to the same few types, so that rules and credentials know neither format. Scalars stay
-text (`1.10`, `yes`, `5` are never turned into numbers or booleans), and everything knows its line and column,
-since an error without a place sends a person searching through thousands of rules.
+JSON and YAML are parsed to the same types, so rules and credentials do not depend on the format. Scalars stay
+text (`1.10`, `yes`, `5` are not converted), and every node has its line and column, because in a file with
+thousands of rules an error needs a position.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 ScalarKind = Literal["text", "plain", "number", "boolean", "null"]
-"""text: in quotes; plain: an unquoted word of YAML, which may be meant as text or as a boolean."""
+"""text: quoted; plain: an unquoted YAML word, which may be text or a boolean."""
 
 MAX_DEPTH = 64
-"""Collections within collections; the files need three."""
+"""Nesting depth; the files need three."""
 MAX_NODES = 2_000_000
-"""Scalars and collections of one file, aliases counted with all that they stand for."""
+"""Scalars and collections of one file, with aliases expanded."""
 
 _YAML_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One word."""
+    """One scalar value."""
 
     line: int
-    """1-based, as is the column."""
+    """1-based, like the column."""
     column: int
     text: str
-    """As written, quotes and escapes taken off; a JSON number or literal as it stands in the file."""
+    """Without quotes and escapes; JSON numbers and literals as written."""
     kind: ScalarKind
 
 
@@ -50,7 +50,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A map; each key once, in the order of the places that count."""
+    """A map; each key once, in the order of the entries that count."""
 
     line: int
     column: int
@@ -62,7 +62,7 @@ Node = Scalar | Sequence | Mapping
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One file that was read."""
+    """A parsed file."""
 
     path: str
     """As the user named it."""
@@ -70,46 +70,46 @@ class Document:
     warnings: tuple[Event, ...] = ()
 
     def error(self, node: Node, message: str, *, hint: str) -> FileError:
-        """The error that points at `node`."""
+        """An error at the position of `node`."""
         return FileError(self.path, message, line=node.line, column=node.column, hint=hint)
 
     def mapping(self, node: Node, what: str, *, hint: str) -> Mapping:
         """`node` as a map.
 
         Raises:
-            FileError: it is none.
+            FileError: it is not.
         """
         if isinstance(node, Mapping):
             return node
-        raise self.error(node, f"{what} must be a map, not {describe(node)}", hint=hint)
+        raise self.error(node, f"{what} {_not(node, 'a map')}", hint=hint)
 
     def fields(self, mapping: Mapping) -> tuple[dict[str, tuple[Scalar, Node]], list[Event]]:
-        """The pairs of a map whose keys are names of ours, by name.
+        """The entries of a map with fixed names, by name.
 
-        Existing files were read by Go, which takes names in JSON in any letter case, in YAML not.
+        As in Go, which read existing files, names in JSON match in any letter case, but not in YAML.
 
         Returns:
-            The pairs, and a warning for each one that is lost to a later one of the same name.
+            The entries, and a warning for each one that a later one with the same name replaces.
         """
         name = str.casefold if self.path.lower().endswith(".json") else str
-        pairs, warnings = unite(self.path, mapping.entries, name=name)
+        pairs, warnings = drop_duplicates(self.path, mapping.entries, name=name)
         return {name(key.text): (key, value) for key, value in pairs}, warnings
 
     def text(self, node: Node, what: str, *, hint: str) -> Scalar:
-        """`node` as a string, or an unquoted word of YAML.
+        """`node` as a string, or an unquoted YAML word.
 
         Raises:
-            FileError: it is none.
+            FileError: it is not.
         """
         if isinstance(node, Scalar) and node.kind in {"text", "plain"}:
             return node
-        raise self.error(node, f"{what} must be text, not {describe(node)}", hint=hint)
+        raise self.error(node, f"{what} {_not(node, 'text')}", hint=hint)
 
     def flag(self, node: Node, what: str) -> bool:
-        """`node` as a boolean: `true` or `false`, in YAML any of its words for these; null is false.
+        """`node` as a boolean: `true` or `false`, or YAML's other words for them; null is false.
 
         Raises:
-            FileError: it is none.
+            FileError: it is not.
         """
         if is_null(node):
             return False
@@ -117,16 +117,20 @@ class Document:
             value = _YAML_BOOLEANS.get(node.text.lower())
             if value is not None:
                 return value
-        raise self.error(node, f"{what} must be true or false, not {describe(node)}", hint="without quotes")
+        raise self.error(node, f"{what} {_not(node, 'true or false')}", hint="without quotes")
+
+
+def _not(node: Node, expected: str) -> str:
+    return "is empty" if is_null(node) else f"must be {expected}, not {describe(node)}"
 
 
 def is_null(node: Node) -> bool:
-    """Whether `node` says that there is nothing."""
+    """Whether `node` is null."""
     return isinstance(node, Scalar) and node.kind == "null"
 
 
 def describe(node: Node) -> str:
-    """What `node` is, in words; never its text, which may be a secret."""
+    """The kind of `node` in words; never its text, which may be a secret."""
     if isinstance(node, Mapping):
         return "a map"
     if isinstance(node, Sequence):
@@ -135,7 +139,7 @@ def describe(node: Node) -> str:
     return words.get(node.kind, "text")
 
 
-def unite(
+def drop_duplicates(
     path: str, pairs: Iterable[tuple[Scalar, Node]], *, name: Callable[[str], str] = str
 ) -> tuple[tuple[tuple[Scalar, Node], ...], list[Event]]:
     """Keep the last pair of every key.
@@ -143,10 +147,10 @@ def unite(
     Args:
         path: the file.
         pairs: keys with their values.
-        name: what two keys have in common that are the same.
+        name: keys with the same result are duplicates.
 
     Returns:
-        The pairs, and a warning for each one that is lost.
+        The pairs, and a warning for each dropped one.
     """
     kept: dict[str, tuple[Scalar, Node]] = {}
     warnings = []
@@ -159,20 +163,20 @@ def unite(
 
 
 def warn_of_duplicate(path: str, key: str, *, line: int, first_line: int) -> Event:
-    """The warning that the key on `first_line` is lost to the one on `line`."""
+    """The warning that the key on `line` replaces the one on `first_line`."""
     return Event(
         name="config.duplicate_key",
-        message=f"{path}:{line}: the key {key!r} stands on line {first_line} already; the last one counts",
+        message=f"{path}:{line}: the key {key!r} is already on line {first_line}; the last one counts",
         level="warning",
         fields={"file.path": path, "key": key, "line": line, "first_line": first_line},
     )
 
 
 def warn_of_unknown(path: str, key: str, *, line: int, hint: str) -> Event:
-    """The warning that nothing is made of a key."""
+    """The warning about an unknown key."""
     return Event(
         name="config.unknown_key",
-        message=f"{path}:{line}: the key {key!r} is not read; {hint}",
+        message=f"{path}:{line}: the key {key!r} is unknown and ignored; {hint}",
         level="warning",
         fields={"file.path": path, "key": key, "line": line},
     )

@@ -1,8 +1,8 @@
-"""Reads one source and one destination as people write them.
+"""Parse one source and one destination of a rule.
 
 A source is `repository`, `repository:tag`, `repository:a,b`, `repository@digest` or `repository:/REGEX/`; a
-destination is the same without the regular expression, and may be empty. Whatever is read wrongly here would
-copy the wrong image without a word, so everything that is not understood is an error.
+destination is the same without a regular expression, and may be empty. A lenient parser could copy the wrong
+image silently, so everything that is not understood is an error.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pipeline.config.variables import expand
 from pipeline.errors import RuleError, UsageError
 from pipeline.model.reference import Repository, canonical_registry, is_digest, is_tag, parse_repository
 from pipeline.model.selection import AllTags, Matching, Named, Target, compile_pattern, read_name
+from pipeline.model.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ _SCHEMES = ("https://", "http://", "docker://", "oci://")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """Where a rule with an empty destination goes; one without the other leads nowhere."""
+    """The destination of rules without one; both fields are needed."""
 
     registry: str
     namespace: str
@@ -35,7 +36,7 @@ def make_defaults(registry: str, namespace: str) -> Defaults:
     """Check the default registry and namespace; either may be empty.
 
     Raises:
-        UsageError: they do not make a repository.
+        UsageError: together they are not a valid repository.
     """
     namespace = namespace.strip("/")
     if registry and namespace:
@@ -58,9 +59,7 @@ def parse_source(text: str) -> tuple[Repository, Selection]:
     """
     text = text.strip()
     if not text:
-        raise RuleError(
-            "the source is empty", hint="write registry/repository, with :tag if it is to be one tag"
-        )
+        raise RuleError("the source is empty", hint="write registry/repository, with :tag for a single tag")
     _refuse_scheme(text)
     head, colon, pattern = text.partition(":/")
     if colon:
@@ -85,12 +84,12 @@ def parse_target(
     Args:
         text: as written, variables included.
         source: the rule's.
-        selection: the rule's; the names on both sides must fit.
-        defaults: what an empty destination means.
+        selection: the rule's; both sides must name the same number of tags.
+        defaults: the meaning of an empty destination.
         environ: the variables.
 
     Raises:
-        RuleError: it cannot be read, or does not fit the source.
+        RuleError: it is invalid, or does not match the source.
     """
     destination = _expand_destination(text.strip(), environ)
     if not destination:
@@ -102,7 +101,7 @@ def parse_target(
         )
     repository, names = _parse_names(destination)
     if names is not None:
-        _fit(selection, names)
+        _check_names(selection, names)
     return Target(repository=repository, names=names)
 
 
@@ -111,8 +110,8 @@ def _expand_destination(text: str, environ: Mapping[str, str]) -> str:
     if unset:
         raise RuleError(f"the variable {unset[0]} is not set", hint="set it, or write the destination out")
     if text and not expanded.strip():
-        hint = 'write "" where the default registry is meant'
-        raise RuleError("the destination is empty once its variables are replaced", hint=hint)
+        hint = 'write "" for the default registry'
+        raise RuleError("the destination is empty after replacing its variables", hint=hint)
     return expanded.strip()
 
 
@@ -144,11 +143,11 @@ def _parse_names(text: str) -> tuple[Repository, tuple[str, ...] | None]:
     if at:
         names = tuple(_parse_name(item.strip()) for item in text[len(front) + 1 :].split(","))
         if not is_digest(names[0]):
-            raise RuleError(f"{names[0]!r} is no digest", hint="a tag follows a colon, a digest an @")
+            raise RuleError(f"{names[0]!r} is not a digest", hint="a tag follows a colon, a digest an @")
         return parse_repository(front), names
     if comma:
         hint = f"write {front.strip()}:tag,... with a tag in front of the first comma"
-        raise RuleError("the list begins without a tag", hint=hint)
+        raise RuleError("the list starts without a tag", hint=hint)
     return parse_repository(text), None
 
 
@@ -156,33 +155,32 @@ def _parse_name(item: str) -> str:
     """Read a tag, a digest, or `tag@digest`."""
     tag, at, digest = item.partition("@")
     if at and not is_tag(tag):
-        raise RuleError(f"{tag!r} is no tag", hint="write repository:tag@digest or repository@digest")
+        raise RuleError(f"{tag!r} is not a tag", hint="write repository:tag@digest or repository@digest")
     name = digest if at else item
     if is_digest(name) or (not at and is_tag(name)):
         return item
     if not name:
-        raise RuleError(
-            "a tag is missing: nothing stands after a colon, a comma or an @", hint="write it there"
-        )
+        raise RuleError("a tag is missing after a colon, a comma or an @", hint="write it there")
     if at or ":" in name:
         hint = "expected sha256: and 64 digits 0-9a-f, or sha512: and 128"
-        raise RuleError(f"{name!r} is no digest", hint=hint)
+        raise RuleError(f"{name!r} is not a digest", hint=hint)
     hint = "a tag has at most 128 of the characters A-Z a-z 0-9 _ . - and begins with none of . -"
-    raise RuleError(f"{name!r} is no tag", hint=hint)
+    raise RuleError(f"{name!r} is not a tag", hint=hint)
 
 
-def _fit(selection: Selection, names: tuple[str, ...]) -> None:
+def _check_names(selection: Selection, names: tuple[str, ...]) -> None:
     """Check the names of a destination against those of the source."""
     if not isinstance(selection, Named):
-        hint = "name the tags on the left too, or none on the right to keep them"
-        raise RuleError(f"any number of tags on the left, {len(names)} on the right", hint=hint)
+        named = format_count(len(names), "tag")
+        hint = "name the tags of the source too, or none at the destination to keep them"
+        raise RuleError(f"the destination names {named}, but the source does not", hint=hint)
     if len(selection.names) != len(names):
-        hint = f"name {len(selection.names)} on the right, or none to keep them"
+        hint = f"name {len(selection.names)}, or none to keep the names"
         raise RuleError(
-            f"the left names {len(selection.names)} of its tags or digests, the right {len(names)}",
+            f"the source names {format_count(len(selection.names), 'tag')} but the destination {len(names)}",
             hint=hint,
         )
     for left, right in zip(map(read_name, selection.names), map(read_name, names), strict=True):
         if is_digest(left) and is_digest(right) and left != right:
-            hint = "repeat the digest of the left, give a tag, or leave it out"
-            raise RuleError(f"content {left} cannot be stored as {right}", hint=hint)
+            hint = "repeat the source's digest, give a tag, or leave it out"
+            raise RuleError(f"the content {left} cannot be stored as {right}", hint=hint)

@@ -1,7 +1,7 @@
-"""Rules: the file that maps sources to destinations, and one rule given as words.
+"""Rules: the file that maps sources to destinations, and a rule from the command line.
 
-What is wrong inside one rule fails that rule alone and is kept, so that thousands of others go on and a file
-of what failed can be written; a file of the wrong shape fails as a whole, before any request.
+An invalid rule fails alone and is kept, so that the other rules continue and a file of failures can be
+written. A file of the wrong shape fails as a whole, before any request.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
     "make_defaults",
     "read_rules",
     "rule_from_words",
-    "rules_of",
+    "rules_from_node",
 ]
 
 _SHAPE = "write source: destination, or source: [destination, ...]"
@@ -38,12 +38,12 @@ _SHAPE = "write source: destination, or source: [destination, ...]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadRule:
-    """A rule that fails alone."""
+    """An invalid rule."""
 
     number: int
-    """Place in the file, from 0; good and bad rules share the count."""
+    """Position in the file, from 0; valid and invalid rules are counted together."""
     line: int
-    """1-based; of the source, or of the destination that is wrong. The same holds for the column."""
+    """1-based, like the column: of the source, or of the invalid destination."""
     column: int
     text: str
     """The source as written."""
@@ -51,12 +51,12 @@ class BadRule:
     """As written, variables included."""
     reason: str
     hint: str
-    """What to write instead; may be empty."""
+    """How to correct it; may be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesFile:
-    """What a rules file says."""
+    """The content of a rules file."""
 
     path: str
     rules: tuple[Rule, ...]
@@ -72,17 +72,17 @@ def read_rules(path: Path, *, defaults: Defaults, environ: Mapping[str, str]) ->
         FileError: it cannot be read or parsed, or has the wrong shape.
     """
     document = read_document(path)
-    return rules_of(document, document.root, defaults=defaults, environ=environ)
+    return rules_from_node(document, document.root, defaults=defaults, environ=environ)
 
 
-def rules_of(
+def rules_from_node(
     document: Document,
     node: Node,
     *,
     defaults: Defaults,
     environ: Mapping[str, str],
 ) -> RulesFile:
-    """Read the rules that `node` of `document` maps.
+    """Read the rules in the map `node` of `document`.
 
     Raises:
         FileError: it has the wrong shape.
@@ -107,12 +107,12 @@ def rule_from_words(
     environ: Mapping[str, str],
     all_tags: bool = False,
 ) -> Rule:
-    """The rule that the words of a command line make; its line is 0.
+    """The rule given on the command line; its line is 0.
 
-    A source without a tag is one image there, `latest`, as docker, skopeo and crane read it.
+    A source without a tag means the tag `latest`, as in docker, skopeo and crane.
 
     Raises:
-        RuleError: something is wrong with it.
+        RuleError: it is invalid.
     """
     is_bare = isinstance(parse_source(source)[1], AllTags)
     if all_tags and not is_bare:
@@ -127,7 +127,7 @@ def rule_from_words(
 
 
 def _destinations(document: Document, source: Scalar, value: Node) -> list[Scalar]:
-    """The destinations as written; nothing at all, as after `source:`, is the empty one."""
+    """The destinations as written; null, as after `source:`, is the empty destination."""
     items: tuple[Node, ...] = (value,)
     what = f"the destination of {source.text!r}"
     if isinstance(value, nodes.Sequence):

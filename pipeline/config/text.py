@@ -1,7 +1,7 @@
-"""Reads one file that a user wrote, JSON or YAML by its extension, into positioned nodes.
+"""Read a user's file, JSON or YAML by its extension, into nodes with positions.
 
-Whatever is wrong with the file ends in one FileError that says what, where and what to write instead; no
-other exception leaves this module.
+Every problem with the file raises one FileError with its position and a hint; no other exception leaves this
+module.
 """
 
 from __future__ import annotations
@@ -24,22 +24,24 @@ if TYPE_CHECKING:
     from pipeline.log import Event
 
 MAX_FILE = 64 * MIB
-"""Bytes of one file; a million rules take fewer."""
+"""Bytes of one file; a million rules need less."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_EMPTY_HINT = "write {} where nothing is meant"
+_EMPTY_HINT = "write {} if it should be empty"
 
 
 def read_document(path: Path) -> Document:
     """Read the file at `path`, whose name ends in .json, .yaml or .yml.
 
     Raises:
-        FileError: it cannot be read, is empty, too large, no UTF-8 text, or not in its format.
+        FileError: it cannot be read, is empty, too large, not UTF-8, or invalid.
     """
     name = str(path)
     if path.suffix.lower() not in {".json", ".yaml", ".yml"}:
-        raise FileError(name, "the name must end in .json, .yaml or .yml", hint="the ending says the format")
+        raise FileError(
+            name, "the name must end in .json, .yaml or .yml", hint="the extension selects the format"
+        )
     text = _decode(name, _read_bytes(path))
     if not text.strip():
         raise FileError(name, "the file is empty", hint=_EMPTY_HINT)
@@ -50,15 +52,15 @@ def read_document(path: Path) -> Document:
         raise FileError(name, message, line=line, column=column, hint="is this a text file?")
     root, warnings = _reader(path)(name, text)
     if root is None or is_null(root):
-        raise FileError(name, "the file says nothing", hint=_EMPTY_HINT)
+        raise FileError(name, "the file has no content", hint=_EMPTY_HINT)
     return Document(path=name, root=root, warnings=tuple(warnings))
 
 
 def _reader(path: Path) -> Callable[[str, str], tuple[Node | None, list[Event]]]:
-    """What takes the text of a file apart."""
+    """The parser for a file."""
     if path.suffix.lower() == ".json":
         return read_json
-    from pipeline.config.yaml_text import read_yaml  # noqa: PLC0415 - 8 ms that who writes JSON does not need
+    from pipeline.config.yaml_text import read_yaml  # noqa: PLC0415 - takes 8 ms, not needed for JSON
 
     return read_yaml
 
@@ -66,17 +68,19 @@ def _reader(path: Path) -> Callable[[str, str], tuple[Node | None, list[Event]]]
 def _read_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            # Not in one piece: that takes so much memory at once, however small the file is.
+            # In pieces: read(MAX_FILE) would allocate MAX_FILE bytes for any file.
             content = b"".join(islice(iter(partial(file.read, MIB), b""), MAX_FILE // MIB + 1))
     except FileNotFoundError:
-        raise FileError(str(path), "there is no such file", hint="is the path right?") from None
+        raise FileError(str(path), "the file does not exist", hint="check the path") from None
     except PermissionError:
-        raise FileError(str(path), "the file may not be read", hint="see its owner and mode") from None
+        raise FileError(
+            str(path), "no permission to read the file", hint="check its owner and mode"
+        ) from None
     except IsADirectoryError:
         raise FileError(str(path), "this is a directory, not a file", hint="name a file in it") from None
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or str(error)
-        raise FileError(str(path), f"the file cannot be read: {words}", hint="is the path right?") from None
+        raise FileError(str(path), f"the file cannot be read: {words}", hint="check the path") from None
     if len(content) > MAX_FILE:
         raise FileError(str(path), f"the file is larger than {MAX_FILE // MIB} MiB", hint="split it")
     return content

@@ -1,7 +1,7 @@
-"""Replaces `$VAR` and `${VAR}` in what users write.
+"""Expand `$VAR` and `${VAR}` in users' files.
 
-Where a variable is not set the text stays as it is: Harbor's robot accounts are called `robot$name`, and
-passwords hold `$`. What an unset variable means is the caller's to say. A value is never expanded again.
+Unset variables stay as they are: Harbor's robot accounts are named `robot$name`, and passwords may contain
+`$`. The caller decides what an unset variable means. Values are not expanded again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Reads YAML text into nodes, from the parser's events.
+"""Build nodes from the events of PyYAML's parser.
 
-No constructor is ever called, so a tag is only something to refuse; building from events instead of
-yaml.compose() keeps depth and size in our hands: composing recurses in C, and an alias bomb is nine lines
-long. Keys and values stay the text that they are. No error shows a tag, an anchor or an alias: an unquoted
-password that begins with `!`, `&` or `*` is one.
+No constructor is ever called, so tags are simply rejected. Building from events instead of yaml.compose()
+limits depth and size: composing recurses in C, and an alias bomb needs only nine lines. Keys and values stay
+text. No error shows a tag, an anchor or an alias, because an unquoted password that begins with `!`, `&` or
+`*` is one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from pipeline.config.nodes import MAX_DEPTH, MAX_NODES, Mapping, Scalar, Sequence, is_null, unite
+from pipeline.config.nodes import MAX_DEPTH, MAX_NODES, Mapping, Scalar, Sequence, drop_duplicates, is_null
 from pipeline.errors import FileError
 from pipeline.log import Event
 
@@ -34,7 +34,7 @@ def read_yaml(path: str, text: str) -> tuple[Node | None, list[Event]]:
         Its root (None: there is no document), and warnings of duplicate keys and of a second document.
 
     Raises:
-        FileError: the text is no YAML, or has tags or aliases that blow up; with line and column.
+        FileError: the text is not YAML, has tags, or expands too much; with line and column.
     """
     try:
         reader = _Reader(path, yaml.parse(text, Loader=_LOADER))
@@ -59,9 +59,9 @@ def _explain(path: str, text: str, error: yaml.MarkedYAMLError) -> FileError:
     elif "mapping values" in (error.problem or ""):
         hint = "one key on a line; a value that holds ': ' needs quotes"
     else:
-        hint = "put what holds special characters in quotes"
+        hint = "put text with special characters in quotes"
     message = ", ".join(part for part in (error.problem, error.context) if part)
-    return FileError(path, f"no YAML: {message}", line=line + 1, column=column + 1, hint=hint)
+    return FileError(path, f"invalid YAML: {message}", line=line + 1, column=column + 1, hint=hint)
 
 
 def _place(event: yaml.Event) -> tuple[int, int]:
@@ -71,7 +71,7 @@ def _place(event: yaml.Event) -> tuple[int, int]:
 
 
 class _Reader:
-    """One document being built."""
+    """Builds one document."""
 
     def __init__(self, path: str, events: Iterator[yaml.Event]) -> None:
         self.warnings: list[Event] = []
@@ -80,7 +80,7 @@ class _Reader:
         self._count = 0
 
     def document(self) -> Node | None:
-        """The first document; a second one is only warned about."""
+        """The first document, with a warning about a second one."""
         next(self._events)
         if isinstance(next(self._events), yaml.StreamEndEvent):
             return None
@@ -110,7 +110,9 @@ class _Reader:
         self._charge(event, 1)
         tag = getattr(event, "tag", None)
         if tag is not None:
-            raise self._error(event, "tags are not read", hint="a value that begins with ! needs quotes")
+            raise self._error(
+                event, "YAML tags are not supported", hint="a value that begins with ! needs quotes"
+            )
         if depth > MAX_DEPTH:
             raise self._error(event, f"more than {MAX_DEPTH} levels", hint="the files need three")
         node: Node
@@ -126,7 +128,7 @@ class _Reader:
         anchor = getattr(event, "anchor", None)
         if anchor is not None and is_null(node):
             hint = "a value that begins with & needs quotes"
-            raise self._error(event, "an anchor stands before nothing", hint=hint)
+            raise self._error(event, "the anchor has no value", hint=hint)
         if anchor is not None:
             self._anchors[anchor] = (node, self._count - before)
         return node
@@ -136,7 +138,7 @@ class _Reader:
         found = self._anchors.get(anchor)
         if found is None:
             hint = "a value that begins with * needs quotes"
-            raise self._error(event, "an alias names nothing that ends before it", hint=hint)
+            raise self._error(event, "the alias has no anchor before it", hint=hint)
         node, size = found
         self._charge(event, size)
         return node
@@ -165,7 +167,7 @@ class _Reader:
                 merged += self._merged(event, value)
             else:
                 pairs.append((key, value))
-        entries, warnings = unite(self._path, pairs)
+        entries, warnings = drop_duplicates(self._path, pairs)
         self.warnings += warnings
         known = {key.text: (key, value) for key, value in entries}
         for key, value in merged:
@@ -173,7 +175,7 @@ class _Reader:
         return tuple(known.values())
 
     def _merged(self, event: yaml.Event, value: Node) -> list[tuple[Scalar, Node]]:
-        """What a merge key brings, the pairs that win first (yaml.org/type/merge.html)."""
+        """The pairs of a merge key, those that take precedence first (yaml.org/type/merge.html)."""
         maps = value.items if isinstance(value, Sequence) else (value,)
         found: list[tuple[Scalar, Node]] = []
         for each in maps:

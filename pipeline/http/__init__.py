@@ -1,1 +1,1 @@
-"""Transport: connections and their pools, TLS, proxies, deadlines, and which URL may follow which."""
+"""HTTP transport: connections and pools, TLS, proxies, deadlines, and checks of redirect URLs."""

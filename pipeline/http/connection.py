@@ -1,11 +1,11 @@
-"""One connection that is open: a request goes out on it, and its answer is read.
+"""An open connection: send a request and read its response.
 
-The socket blocks, and the thread of deadlines.py alone looks at the clock: a timeout of Python's costs a call
-of the system before each send and recv.
+The socket blocks, and only the thread of deadlines.py checks the time: a Python timeout costs a system call
+before each send and recv.
 
-A server may refuse in the middle of a body (401, 413, 429) and close. Over TLS that answer would be lost
-behind an SSLEOFError, so before each piece we look whether something lies there. After a body that was not
-sent in full the connection is closed, else the server would take the next request for the rest of the body.
+A server may reject a request before its body is complete (401, 413, 429) and close. Over TLS that response
+would be lost behind an SSLEOFError, so the socket is checked before each piece. After an incomplete body the
+connection is closed, because the server would read the next request as the rest of the body.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
 
 _MAX_IDLE = 30.0
-"""Seconds: servers drop idle connections after 60, and some balancers do it without a word."""
+"""Seconds: servers close idle connections after 60, and some load balancers drop them silently."""
 _SMALL = 64 << 10
-"""Bytes of a body that are worth copying, so that they go out together with the head."""
+"""Bytes of a body that are copied, to send them together with the head."""
 
 Piece = bytes | memoryview
-"""Some bytes of a body; good until the next ones are asked for."""
+"""A piece of a body; valid until the next one is read."""
 
 
 class Connection:
-    """A connection of which one thread at a time has the use."""
+    """A connection; one thread at a time may use it."""
 
     def __init__(self, opened: HTTPConnection) -> None:
-        """Own what urllib3 has connected."""
+        """Own a connection that urllib3 opened."""
         self.sock: socket.socket = opened.sock
         self.sock.settimeout(None)
         self.close = weakref.finalize(self, opened.close)
-        """Close it: at the latest when nobody comes back to its answer."""
+        """Close it; at the latest when the response is garbage."""
         self.idle_since = time.monotonic()
         self._reader = Reader(self.sock)
         self._arrivals = select.poll()
         self._arrivals.register(self.sock, select.POLLIN)
         self._is_nested = isinstance(self.sock, SSLTransport)
-        self._remembered = False
+        self._session_saved = False
 
     def request(
         self, method: str, head: bytes, body: bytes | Iterable[Piece], *, timeout: tuple[float, float]
     ) -> tuple[Response, float]:
-        """Send a request; its answer, and the seconds until it came.
+        """Send a request: the response, and the seconds until it began.
 
         Args:
             method: of the request.
             head: of the request.
             body: as many bytes as the head announces.
-            timeout: seconds for sending a piece, and then until the head of the answer is there.
+            timeout: seconds to send a piece, and then to receive the head of the response.
 
         Raises:
             OverdueError: either took longer.
@@ -82,11 +82,11 @@ class Connection:
         return response, time.monotonic() - began
 
     def _send(self, pieces: Iterable[Piece], deadline: Deadline) -> bool:
-        """Send the pieces; whether all went: the peer may have hung up, and may have said why."""
+        """Send the pieces; False: the peer stopped reading, maybe after an early response."""
         first = True
-        deadline.pause()  # each piece may have to come from far away
+        deadline.pause()  # the pieces come from another connection
         for piece in pieces:
-            if not first and self._has_arrivals() and not self._reader.skip_interim():
+            if not first and self._has_unread() and not self._reader.skip_interim():
                 return False
             deadline.restart()
             try:
@@ -97,44 +97,44 @@ class Connection:
             first = False
         return True
 
-    def _has_arrivals(self) -> bool:
-        """Whether the peer has said something that nobody has read, or closed; session tickets apart."""
+    def _has_unread(self) -> bool:
+        """Whether there are unread bytes or EOF; session tickets do not count."""
         if self._reader.holds_bytes():
             return True
-        # What TLS has decrypted already is seen in no poll, and TLS within TLS does not tell that it has.
+        # poll() does not see bytes that TLS has decrypted, and TLS within TLS has no pending().
         silent = not self._is_nested and not self._arrivals.poll(0)
         if silent and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
             return False
         self.sock.settimeout(0)
         try:
-            return self._reader.is_done()
+            return self._reader.has_bytes_or_eof()
         except OSError:
             return True
         finally:
             self.sock.settimeout(None)
 
-    def remember(self) -> None:
-        """Keep what a later connection to the same peer can take up; once, after its first answer."""
-        if not self._remembered:
-            self._remembered = True
+    def save_session(self) -> None:
+        """Save the TLS session for later connections to this peer; once, after the first response."""
+        if not self._session_saved:
+            self._session_saved = True
             if isinstance(self.sock, ssl.SSLSocket) and isinstance(self.sock.context, PeerContext):
-                self.sock.context.keep(self.sock)
+                self.sock.context.save(self.sock)
 
     def is_clean(self) -> bool:
-        """Whether nothing was received behind the answer."""
+        """Whether nothing was received after the response."""
         return not self._reader.holds_bytes()
 
-    def is_old(self, now: float) -> bool:
+    def is_expired(self, now: float) -> bool:
         """Whether it has been idle for too long."""
         return now - self.idle_since > _MAX_IDLE
 
-    def is_fit(self) -> bool:
-        """Whether a request may go out: it was not idle for long, and nothing came since the last answer."""
-        return not self.is_old(time.monotonic()) and not self._has_arrivals()
+    def is_reusable(self) -> bool:
+        """Whether the connection can be reused: idle under 30 s, no unread bytes or EOF."""
+        return not self.is_expired(time.monotonic()) and not self._has_unread()
 
 
 def _joined(head: bytes, body: Iterable[Piece]) -> Iterable[Piece]:
-    """The head with a small first piece of the body, then the others."""
+    """The head joined with a small first piece of the body, then the other pieces."""
     pieces = iter(body)
     first = next(pieces, b"")
     if len(first) <= _SMALL:

@@ -1,8 +1,8 @@
-"""Deadlines for what a peer takes and sends: when the time is over, the socket is shut down.
+"""Deadlines for reading from and writing to a peer: when the time is over, the socket is shut down.
 
-A timeout of Python's covers one recv, which a peer passes for ever that sends a byte a minute, and costs a
-call of the system before each. So sockets block, and one thread per process looks at the clock for all
-requests: each of them pays for an entry in a set.
+A Python timeout covers one recv, so a peer that sends a byte a minute never exceeds it, and it costs a system
+call for each recv. So sockets block, and one thread of the process checks the time for all requests, each of
+which costs an entry in a set.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _TICK = 0.25
-"""Seconds between two looks at the clock."""
-_STOPPED = 5.0
-"""Seconds: a look that took longer was held up by this machine (SIGSTOP), which no peer pays for."""
+"""Seconds between two checks."""
+_SUSPENDED = 5.0
+"""Seconds: if a check took longer, this process was stopped (SIGSTOP), so deadlines are extended."""
 
 
 class OverdueError(TimeoutError):
-    """A peer that took too long."""
+    """The peer took too long."""
 
 
 class Deadline:
-    """While the block runs, the socket has so many seconds; then it is shut down.
+    """A context manager that shuts the socket down after some seconds.
 
     Args:
-        sock: of the connection; None: nothing is watched, for there is no socket any more.
-        seconds: from the beginning of the block.
+        sock: of the connection; None: there is no socket any more.
+        seconds: from the start of the block.
 
     Raises:
-        OverdueError: in place of whatever the block raised or returned after its time.
+        OverdueError: after the deadline, instead of the block's result or exception.
     """
 
     __slots__ = ("_seconds", "_sock", "ends", "passed")
@@ -48,62 +48,62 @@ class Deadline:
         """Whether the socket was shut down."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start."""
         if self._sock is not None:
             self.ends = time.monotonic() + self._seconds
             _watch.add(self)
         return self
 
     def restart(self, seconds: float | None = None) -> None:
-        """Count from now on, and to `seconds`; None: to as many as before."""
+        """Restart the time, with `seconds`; None: with the same seconds as before."""
         if seconds is not None:
             self._seconds = seconds
         self.ends = time.monotonic() + self._seconds
 
     def pause(self) -> None:
-        """Let it take as long as it takes until `restart`."""
+        """Suspend the deadline until `restart`."""
         self.ends = math.inf
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End; an answer that was cut off by us is no answer, even where http.client took it for one."""
+        """End; a response that we cut off is an error even if http.client accepted it."""
         if self._sock is not None:
             _watch.remove(self)
         if self.passed:
-            raise OverdueError(f"no complete answer within {self._seconds:g} s") from None
+            raise OverdueError(f"no complete response within {self._seconds:g} s") from None
 
     def expire(self) -> None:
-        """Wake who waits: past TLS, whose own shutdown would take its state away from the reading thread."""
+        """Wake the reading thread: shut down below TLS, whose own shutdown would remove its state."""
         self.passed = True
         if self._sock is not None:
-            outer = getattr(self._sock, "socket", self._sock)  # what urllib3's TLS within a proxy's is on
+            outer = getattr(self._sock, "socket", self._sock)  # of urllib3's TLS within TLS
             with suppress(OSError):
                 socket.socket.shutdown(outer, socket.SHUT_RDWR)
 
 
 class _Watch:
-    """The deadlines of this process, and the thread that keeps them."""
+    """The deadlines of this process, and the thread that checks them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle = False
-        """Whether the thread waits for something to look after."""
+        """Whether the thread waits for a deadline."""
         self._open: set[Deadline] = set()
         self._thread: threading.Thread | None = None
 
     def add(self, deadline: Deadline) -> None:
         with self._lock:
             self._open.add(deadline)
-            if self._thread is None or not self._thread.is_alive():  # a forked process has no such thread
+            if self._thread is None or not self._thread.is_alive():  # a fork has no such thread
                 self._thread = threading.Thread(target=self._run, daemon=True, name="deadlines")
                 self._thread.start()
             elif self._idle:
                 self._changed.notify()
 
     def remove(self, deadline: Deadline) -> None:
-        with self._lock:  # the socket may be closed after this, and its number be another's
+        with self._lock:  # after this the socket may be closed and its descriptor reused
             self._open.discard(deadline)
 
     def _run(self) -> None:
@@ -116,13 +116,13 @@ class _Watch:
             looked = time.monotonic()
             time.sleep(_TICK)
             now = time.monotonic()
-            held_up = now - looked if now - looked > _STOPPED else 0.0
+            held_up = now - looked if now - looked > _SUSPENDED else 0.0
             with self._lock:
                 for deadline in tuple(self._open):
                     deadline.ends += held_up
                     if deadline.ends < now:
                         self._open.discard(deadline)
-                        with suppress(Exception):  # nobody else would end the others' waiting
+                        with suppress(Exception):  # the thread must survive
                             deadline.expire()
 
 

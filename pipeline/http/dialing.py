@@ -1,7 +1,6 @@
-"""Connections as urllib3 opens them, directly and behind proxies: sockets, TLS, CONNECT and SOCKS.
+"""Open connections with urllib3, directly and through proxies: sockets, TLS, CONNECT and SOCKS.
 
-requests and urllib3 say how a host is reached, and see that it is the right one; what is then said on the
-socket is for connection.py.
+requests and urllib3 decide how to reach a host and verify it; connection.py uses the socket.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ _KEEP_ALIVE = [
 
 
 class HandshakeError(ConnectionError):
-    """Whoever answers there hung up, or said nothing, when a TLS connection was asked for."""
+    """The peer closed the connection or did not answer during the TLS handshake."""
 
 
 class _PlainConnection(HTTPConnection):
     """A plain connection."""
 
     def _tunnel(self) -> None:
-        """Have a proxy connect us, within the time for connecting, however its answer trickles in."""
+        """Open a tunnel within the connect timeout, even if the proxy's response arrives slowly."""
         assert isinstance(self.timeout, int | float)
         with Deadline(self.sock, self.timeout):
             super()._tunnel()
@@ -52,19 +51,19 @@ class _TLSConnection(_PlainConnection, HTTPSConnection):
     """The same over TLS."""
 
     def connect(self) -> None:
-        """Connect, and tell an end in the handshake from all later ones: mostly there is no TLS at all."""
+        """Connect; an end during the handshake has its own error: usually the peer does not speak TLS."""
         try:
             super().connect()
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, TimeoutError) as error:
             if self._tunnel_host:
                 raise  # it may have been the proxy
             silent = isinstance(error, TimeoutError)
-            words = "no answer to" if silent else "the server closed the connection at"
-            raise HandshakeError(f"{words} the start of TLS") from error
+            words = "no response to" if silent else "the server closed the connection during"
+            raise HandshakeError(f"{words} the TLS handshake") from error
 
 
 class _PlainPool(HTTPConnectionPool):
-    """Makes connections of ours; those that are open are kept by transport.py."""
+    """Makes our connections; transport.py keeps the open ones."""
 
     ConnectionCls = _PlainConnection
 
@@ -76,22 +75,22 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 _PORTS = {"http": ":80", "https": ":443"}
-"""That are not said, as http.client, curl and those who sign URLs have it."""
+"""Default ports, omitted in Host as by http.client and curl, because they are not in signed URLs."""
 _POOLS: dict[str, Any] = {"http": _PlainPool, "https": _TLSPool}
 
 
 class Dialer:
-    """How connections to one origin are opened.
+    """Opens connections to one origin.
 
     Args:
         scheme: `http` or `https`.
-        netloc: host, and port where it is not the scheme's own.
+        netloc: host, and port if it is not the default.
         context: for TLS.
-        seconds: for connecting, for a proxy's part in it, and for the TLS handshake.
+        seconds: timeout to connect, for the proxy, and for the TLS handshake.
     """
 
     def __init__(self, scheme: str, netloc: str, *, context: ssl.SSLContext, seconds: float) -> None:
-        """Connect to nothing yet."""
+        """Find the proxy, but do not connect yet."""
         self._seconds = seconds
         origin = f"{scheme}://{netloc}"
         proxy = find_proxy(origin)
@@ -103,22 +102,22 @@ class Dialer:
         self._tunnels = connection_requires_http_tunnel(self._pool.proxy, self._pool.proxy_config, scheme)
         forwarded = self._pool.proxy is not None and not self._tunnels
         self.prefix = origin if forwarded else ""
-        """What stands before a path in the request line: a proxy that forwards wants to know the host."""
+        """Precedes the path in the request line, for a proxy that forwards requests."""
         host = netloc.removesuffix(_PORTS[scheme]).removesuffix(":")
         self.fields: Mapping[str, str] = {"Host": host, **(self._pool.proxy_headers if forwarded else {})}
         """Headers of every request."""
 
     def dial(self) -> HTTPConnection:
-        """A new connection, connected.
+        """Open a new connection.
 
         Raises:
-            HTTPError, OSError: none comes about; HandshakeError among them.
+            HTTPError, OSError: it failed; HandshakeError is one of them.
         """
-        connection: HTTPConnection = self._pool._new_conn()  # noqa: SLF001 - alone knows a TLS connection's options
+        connection: HTTPConnection = self._pool._new_conn()  # noqa: SLF001 - it has the options for TLS
         connection.timeout = self._seconds
         try:
             if self._tunnels:
-                self._pool._prepare_proxy(connection)  # noqa: SLF001 - alone knows how a tunnel is asked for
+                self._pool._prepare_proxy(connection)  # noqa: SLF001 - it sets up the tunnel
             else:
                 connection.connect()
         except (OSError, HTTPError, http.client.HTTPException, CertificateError) as error:
@@ -129,7 +128,7 @@ class Dialer:
             if isinstance(error, CertificateError):
                 raise SSLError(error) from error
             if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
-                raise ProxyError("No tunnel.", OSError("no answer of HTTP from the proxy")) from error
+                raise ProxyError("No tunnel.", OSError("no HTTP response from the proxy")) from error
             raise
         except BaseException:
             connection.close()

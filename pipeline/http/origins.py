@@ -1,7 +1,7 @@
-"""URLs that a registry hands out: what they stand for, and which of them are refused.
+"""URLs from a registry: resolve them, and refuse dangerous ones.
 
-Redirects, upload locations and token realms are opaque, but where they lead decides what may be sent there:
-credentials stay at their origin (CVE-2020-15157 is what happens else).
+Redirects, upload locations and token realms are opaque, but their host decides what may be sent there:
+credentials are only sent to their origin (otherwise: CVE-2020-15157).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 SENDABLE = re.compile(r"[!-~]+")
-"""What a request line can hold as it is."""
+"""Text that needs no quoting in a request line."""
 _NETLOC = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-"""Host and port as all parsers read them alike: no user, no escapes."""
+"""Host and port that all parsers read alike: no user, no escapes."""
 _METADATA = frozenset({"100.100.100.200", "168.63.129.16", "fd00:ec2::254", "metadata.google.internal"})
-"""Alibaba's, Azure's, Amazon's and Google's, beside the link-local address that most have."""
+"""Metadata services of Alibaba, Azure, Amazon and Google, apart from the common link-local address."""
 
 
-class StrayError(ValueError):
-    """A URL is refused; the message says why, and holds no query.
+class RefusedURLError(ValueError):
+    """A URL is refused; the message does not contain its query.
 
     Args:
-        words: why.
-        hint: how to allow it; empty: that cannot be allowed.
+        words: the reason.
+        hint: how to allow it; empty: impossible.
     """
 
     def __init__(self, words: str, *, hint: str = "") -> None:
@@ -40,20 +40,20 @@ class StrayError(ValueError):
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: what credentials belong to (RFC 6454)."""
+    """Scheme, host and port: the scope of credentials (RFC 6454)."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def resolve(base: str, location: str, *, insecure: bool, redirect: bool = False) -> str:
-    """The absolute URL that `location`, handed out in the answer to a request to `base`, stands for.
+    """The absolute URL of `location` in the response to a request to `base`.
 
-    http on the same host under https is the mistake of a proxy in between: our own origin is kept. Only a
-    `redirect` to another port is what it says: storage beside a registry, to which no credential goes.
+    http on the same host, after https, is a proxy's mistake: the origin of `base` is kept. Only a `redirect`
+    to another port is followed as it is: to storage beside a registry, which gets no credentials.
 
     Raises:
-        StrayError: the URL is broken, leaves https although not `insecure`, or aims at this machine or at a
-            link-local address, where clouds keep the credentials of their machines.
+        RefusedURLError: the URL is broken, leaves https although not `insecure`, or aims at this machine or
+            at a link-local address, where clouds keep the credentials of their machines.
     """
     origin = base[: base.find("/", len("https://")) + 1]
     if origin and location.startswith(origin) and SENDABLE.fullmatch(location):
@@ -61,25 +61,27 @@ def resolve(base: str, location: str, *, insecure: bool, redirect: bool = False)
     try:
         url = urljoin(base, quote(location.encode("latin-1", "replace"), safe=PRINTABLE))
         ours, target = urlsplit(base), urlsplit(url)
-        host, _ = target.hostname or "", target.port  # the port is checked where it is read
+        host, _ = target.hostname or "", target.port  # .port raises if it is invalid
     except ValueError:
-        raise StrayError("the registry names a URL that cannot be used") from None
-    # urllib3 would take `https://evil\@registry/` to another host than urlsplit does.
+        raise RefusedURLError("the registry returned an unusable URL") from None
+    # urllib3 and urlsplit disagree about the host of `https://evil\@registry/`.
     if target.scheme not in {"http", "https"} or not _NETLOC.fullmatch(target.netloc):
-        raise StrayError("the registry names a URL that cannot be used")
+        raise RefusedURLError("the registry returned an unusable URL")
     if ours.scheme == "https" and target.scheme == "http":
         beside = redirect and target.port not in {None, 80, ours.port or 443}
         if host == ours.hostname and not beside:
             return target._replace(scheme="https", netloc=ours.netloc).geturl()
         if not insecure:
-            raise StrayError(f"the registry leads away from https, to {host}")
-    if host != ours.hostname and _nearness(host) > _nearness(ours.hostname or ""):
-        raise StrayError(f"the registry leads to {host}, which is of this machine or its cloud")
-    return target.scheme + url[len(target.scheme) :]  # urljoin leaves another one than ours as it is written
+            raise RefusedURLError(f"the registry returned a plain HTTP URL on {host}")
+    if host != ours.hostname and _locality(host) > _locality(ours.hostname or ""):
+        raise RefusedURLError(
+            f"the registry returned a URL on {host}, an address of this machine or its cloud"
+        )
+    return target.scheme + url[len(target.scheme) :]  # urljoin keeps the case of another scheme
 
 
 def resolve_realm(base: str, realm: str, *, insecure: bool, allowed: Iterable[str] = ()) -> str:
-    """The URL of the token server that a challenge in the answer to `base` names: credentials go there.
+    """The URL of the token server in a challenge of `base`; it gets credentials.
 
     Args:
         base: of the registry.
@@ -88,7 +90,7 @@ def resolve_realm(base: str, realm: str, *, insecure: bool, allowed: Iterable[st
         allowed: private addresses, as host or host:port, that the user knows as token servers.
 
     Raises:
-        StrayError: as `resolve`, or plain HTTP on another host, or a private address there that is not
+        RefusedURLError: as `resolve`, or plain HTTP on another host, or a private address there that is not
             `allowed`, unless the registry is written as such itself.
     """
     url = resolve(base, realm, insecure=insecure)
@@ -96,12 +98,12 @@ def resolve_realm(base: str, realm: str, *, insecure: bool, allowed: Iterable[st
     host, ours = target.hostname or "", urlsplit(base).hostname or ""
     if host == ours:
         return url
-    if target.scheme == "http" and not insecure and not _nearness(host):
-        raise StrayError(f"the registry names a token server without TLS, at {host}")
+    if target.scheme == "http" and not insecure and not _locality(host):
+        raise RefusedURLError(f"the registry names a token server without TLS, at {host}")
     known = _is_private(ours) or any(_is_at(target, place) for place in allowed)
     if _is_private(host) and not known:
         words = f"the registry names a token server at the private address {host}"
-        raise StrayError(words, hint=f'if it is the right one, allow it by "realm": ["{target.netloc}"]')
+        raise RefusedURLError(words, hint=f'if it is the right one, allow it by "realm": ["{target.netloc}"]')
     return url
 
 
@@ -114,8 +116,8 @@ def _is_at(target: SplitResult, place: str) -> bool:
     return same and named.port in {None, target.port or default}
 
 
-def _nearness(host: str) -> int:
-    """2: link-local, or a cloud's own place for secrets; 1: this machine; 0: anywhere else."""
+def _locality(host: str) -> int:
+    """2: link-local, or a cloud's metadata service; 1: this machine; 0: anywhere else."""
     address = _address(host)
     if host.rstrip(".") in _METADATA or (address and (address.is_link_local or str(address) in _METADATA)):
         return 2
@@ -134,7 +136,7 @@ def _is_local(host: str) -> bool:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a host is, in any way of writing that connecting understands: 127.1, 0x7f000001."""
+    """The IP address of a host in any notation that connect() accepts: 127.1, 0x7f000001."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Which proxy leads where, by the environment variables of Go, curl and requests, and of which kind it is.
+"""Proxies from the environment variables of Go, curl and requests.
 
-requests' own reading of the environment is off: it would also let a netrc entry replace our Authorization
-header.
+requests itself must not read the environment: it would also replace our Authorization header by a netrc
+entry.
 """
 
 from __future__ import annotations
@@ -83,13 +83,13 @@ def _address(host: str) -> _Address | None:
 
 
 def make_manager(proxy: str, **options: Any) -> PoolManager:
-    """What opens connections through a proxy, by its URL, or directly where that is empty.
+    """A pool manager for connections through a proxy; empty URL: direct connections.
 
     requests knows the kinds of proxies and their credentials.
     """
     if not proxy:
         return PoolManager(**options)
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - 20 ms, for those who have a proxy
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - takes 20 ms, needed only with a proxy
 
     manager = HTTPAdapter().proxy_manager_for(proxy, **options)
     assert isinstance(manager, PoolManager)

@@ -1,7 +1,7 @@
-"""Whom we trust and what we present: TLS contexts, per registry.
+"""TLS contexts: trusted CAs and client certificates for each registry.
 
-The places are those of docker and of containers/image, and the environment variables those of Go, curl and
-requests, since people bring working set-ups from there.
+Paths are those of docker and containers/image, environment variables those of Go, curl and requests, so that
+existing set-ups work.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pipeline.errors import FileError
 if TYPE_CHECKING:
     import socket
 
-_making = threading.Lock()
+_context_lock = threading.Lock()
 
 
 def make_context(registry: str, *, insecure: bool) -> PeerContext:
-    """The TLS context for everything that is asked on behalf of `registry` (`host[:port]`).
+    """The TLS context for all requests for `registry` (`host[:port]`).
 
-    Registries without files of their own share one: to load a CA bundle takes as long as some requests.
+    Registries without their own files share one: loading a CA bundle takes as long as some requests.
 
     Raises:
         FileError: a certificate file cannot be used.
     """
     bundles = {os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")} - {""}
-    with _making:
+    with _context_lock:
         return _make_context(
             tuple(sorted(bundles)),
             os.environ.get("SSL_CERT_DIR", ""),
@@ -40,26 +40,26 @@ def make_context(registry: str, *, insecure: bool) -> PeerContext:
 
 
 class PeerContext(ssl.SSLContext):
-    """A TLS context whose connections take up where an earlier one with the same peer left off.
+    """A TLS context that resumes the sessions of earlier connections to the same peer.
 
-    Neither side then signs or checks a certificate again (RFC 8446, 2.2).
+    Then neither side signs or checks a certificate again (RFC 8446, 2.2).
     """
 
     _MOST = 64
-    """Peers of which a session is kept."""
+    """Maximum saved sessions."""
 
     def __init__(self, _protocol: int) -> None:
-        """Keep nothing yet; `_protocol` is for SSLContext's __new__."""
+        """`_protocol` is for SSLContext's __new__."""
         self._lock = threading.Lock()
         self._sessions: dict[tuple[object, ...], ssl.SSLSession] = {}
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
-        """As SSLContext has it."""
+        """See SSLContext; resumes a saved session."""
         options.setdefault("session", self._sessions.get(_peer(sock, options.get("server_hostname"))))
         return super().wrap_socket(sock, *args, **options)
 
-    def keep(self, sock: ssl.SSLSocket) -> None:
-        """Keep the session of a connection on which something was received: that is when it can be kept."""
+    def save(self, sock: ssl.SSLSocket) -> None:
+        """Save the session of a connection; the ticket arrives with the first response."""
         peer, session = _peer(sock, sock.server_hostname), sock.session
         if session is not None and session.has_ticket:
             with self._lock:
@@ -70,7 +70,7 @@ class PeerContext(ssl.SSLContext):
 
 
 def _peer(sock: socket.socket, name: str | None) -> tuple[object, ...]:
-    """Whom a connection leads to: certificates are for names, and tickets for one server."""
+    """The identity of a peer: certificates are for names, tickets for one server."""
     try:
         return name, *sock.getpeername()[:2]
     except OSError:
@@ -101,20 +101,20 @@ def _trust_environment(context: ssl.SSLContext, bundles: tuple[str, ...], places
         if paths.cafile or paths.capath:
             context.load_default_certs()
         else:
-            from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - 20 ms, where OpenSSL knows of none
+            from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - takes 20 ms, needed if OpenSSL has no default
 
             context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)
     for path in bundles:
         try:
             context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
         except OSError as error:
-            raise FileError(path, f"no usable CA bundle: {error.strerror or error}") from error
+            raise FileError(path, f"unusable CA bundle: {error.strerror or error}") from error
     for folder in folders:
         _trust_folder(context, Path(folder))
 
 
 def _trust_folder(context: ssl.SSLContext, folder: Path) -> None:
-    """Trust every certificate in `folder`: as Go does, without the hashed names that OpenSSL wants."""
+    """Trust every certificate in `folder`, as Go does; OpenSSL would require hashed names."""
     context.load_verify_locations(capath=str(folder))
     for file in sorted(folder.glob("*")) if folder.is_dir() else ():
         if file.suffix in {".pem", ".crt", ".cer"}:
@@ -125,18 +125,18 @@ def _trust_folder(context: ssl.SSLContext, folder: Path) -> None:
 
 
 def _certs_d(registry: str) -> list[Path]:
-    # In a container there may be no home, or another user's: neither is worth an error.
+    # In a container the home may be missing or another user's: that is not an error.
     home = os.path.expanduser("~/.config/containers/certs.d")  # noqa: PTH111 - Path's raises without a home
     roots = (Path(home), Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
     return [root / registry for root in roots if os.path.isdir(root / registry)]  # noqa: PTH112 - Path's raises without rights
 
 
 def _use(context: ssl.SSLContext, file: Path) -> None:
-    """`*.crt` is a CA, `*.cert` with the `*.key` beside it is ours (docker's certs.d)."""
+    """`*.crt` is a CA; `*.cert` and `*.key` are a client certificate (docker's certs.d)."""
     try:
         if file.suffix == ".crt" and context.verify_mode is not ssl.CERT_NONE:
             context.load_verify_locations(cafile=str(file))
         elif file.suffix == ".cert":
             context.load_cert_chain(str(file), str(file.with_suffix(".key")))
     except OSError as error:
-        raise FileError(str(file), f"no usable certificate: {error.strerror or error}") from error
+        raise FileError(str(file), f"unusable certificate: {error.strerror or error}") from error

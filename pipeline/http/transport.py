@@ -1,6 +1,6 @@
-"""From one request to the head of its answer, on connections that all threads of a process share.
+"""Send requests on connections that all threads of a process share.
 
-There is one pool for each origin and TLS context. Nothing is repeated, redirected or decoded here.
+There is one pool for each origin and TLS context. Nothing is retried, redirected or decoded here.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_ORIGINS = 32
-"""That connections are kept for: some storage has a host name for each of its servers."""
+"""Maximum pools: some storage has a host name for each of its servers."""
 _MOST_IDLE = 64
-"""Connections that are kept for one origin: as many as threads may have had."""
+"""Idle connections kept for one origin: as many as threads may have used."""
 _ANNOUNCED = frozenset({"POST", "PUT", "PATCH"})
-"""Methods that usually have a body: that there is none is said (RFC 9110, 8.6)."""
+"""Methods that usually have a body: `Content-Length: 0` is sent (RFC 9110, 8.6)."""
 _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]+)?")
-"""Scheme, host with port, path, query; a fragment is nobody's business but the reader's (RFC 3986, 3.5)."""
+"""Scheme, host with port, path, query; a fragment is not sent (RFC 3986, 3.5)."""
 
 
 class Pieces(Protocol):
-    """A body to stream: the bytes in pieces, and how many there are in all."""
+    """A body to stream: the bytes in pieces, and their total number."""
 
     def __iter__(self) -> Iterator[Piece]:
         """The pieces."""
 
     def __len__(self) -> int:
-        """Bytes in all, not pieces."""
+        """The number of bytes, not of pieces."""
 
 
 class _Pool:
@@ -54,17 +54,17 @@ class _Pool:
         self.dialer = dialer
         self._lock = threading.Lock()
         self._idle: deque[Connection] = deque()
-        """Those used last at the end."""
+        """The most recently used last."""
         self._closed = False
 
     def take(self, *, fresh: bool) -> Connection:
-        """A connection on which a request may go out; `fresh`: one that was never used."""
+        """A reusable or new connection; `fresh`: a new one."""
         while not fresh:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
                 break
-            if connection.is_fit():
+            if connection.is_reusable():
                 return connection
             connection.close()
         return Connection(self.dialer.dial())
@@ -77,9 +77,11 @@ class _Pool:
         self.prune(connection.idle_since)
 
     def prune(self, now: float) -> None:
-        """Close those that are idle for too long, or too many."""
+        """Close connections that were idle too long, or are too many."""
         with self._lock:
-            while self._idle and (self._closed or len(self._idle) > _MOST_IDLE or self._idle[0].is_old(now)):
+            while self._idle and (
+                self._closed or len(self._idle) > _MOST_IDLE or self._idle[0].is_expired(now)
+            ):
                 self._idle.popleft().close()
 
     def close(self) -> None:
@@ -89,15 +91,15 @@ class _Pool:
 
 
 class Answer:
-    """A status, headers, and a body that is still to be read, as it comes over the wire: never decoded.
+    """A response with an unread body, which is never decoded.
 
     Args:
-        response: the head, and where the body is read.
+        response: the parsed response.
         url: of the request.
-        connection: on which it comes.
-        pool: takes the connection back.
-        patience: seconds for one `read`.
-        waited: seconds from the request to this answer.
+        connection: of the response.
+        pool: of the connection.
+        read_timeout: seconds for one `read`.
+        waited: seconds from the request to this response.
     """
 
     def __init__(
@@ -107,39 +109,39 @@ class Answer:
         *,
         connection: Connection,
         pool: _Pool,
-        patience: float,
+        read_timeout: float,
         waited: float,
     ) -> None:
         """See the class."""
-        self._response, self._pool, self._patience = response, pool, patience
+        self._response, self._pool, self._read_timeout = response, pool, read_timeout
         self._connection: Connection | None = connection
         self._failed: Exception | None = None
         self.sock: socket.socket = connection.sock
-        """Where it comes from."""
+        """The connection's socket."""
         self.url, self.waited = url, waited
         self.status_code: int = response.status
         self.headers: Mapping[str, str] = response.fields
 
     def read(self, most: int) -> bytes:
-        """The next `most` bytes, fewer where the body is over, however they trickle in.
+        """The next `most` bytes; fewer at the end of the body.
 
         Raises:
-            Exception: of STACK_ERRORS; OverdueError among them where time ran out.
+            Exception: of STACK_ERRORS; OverdueError if it takes too long in total.
         """
         if self._response.is_over and not self._failed:
             return b""
-        return self._watched(lambda: self._response.take(most), self._patience)
+        return self._watched(lambda: self._response.take(most), self._read_timeout)
 
     def readinto(self, view: memoryview, *, whole: bool, seconds: float) -> int:
-        """Fill `view` with the next bytes; how many there were, 0: it is over.
+        """Fill `view` with the next bytes: their number; 0: the body is complete.
 
         Args:
             view: of bytes.
-            whole: wait until it is full, or the body is over; else take what one recv brings.
-            seconds: allowed for it.
+            whole: read until it is full or the body is complete; else do one recv.
+            seconds: the deadline.
 
         Raises:
-            Exception: of STACK_ERRORS; OverdueError among them where time ran out.
+            Exception: of STACK_ERRORS; OverdueError after the deadline.
         """
         if self._response.is_over and not self._failed:
             return 0
@@ -147,9 +149,9 @@ class Answer:
 
     def _watched(self, read: Callable[[], T], seconds: float) -> T:
         if self._failed:
-            raise self._failed  # http.client takes a body for complete after some errors
+            raise self._failed  # http.client treats a body as complete after some errors
         if self._connection is None:
-            raise ValueError("the answer is closed, and its connection may be another's")
+            raise ValueError("the response is closed, and its connection may be in use again")
         try:
             with Deadline(self.sock, seconds):
                 return read()
@@ -158,11 +160,11 @@ class Answer:
             raise
 
     def close(self) -> None:
-        """Be done, once: the connection goes back where all was read, else it is closed."""
+        """Return the connection to the pool if the body was read completely, else close it. Idempotent."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        connection.remember()
+        connection.save_session()
         whole = self._response.is_over and not self._failed and not self._response.will_close
         if whole and connection.is_clean():
             self._pool.give_back(connection)
@@ -178,11 +180,11 @@ class Transport:
     """
 
     def __init__(self, *, dial: float) -> None:
-        """Connect to nothing yet."""
+        """Start without connections."""
         self._dial = dial
         self._lock = threading.Lock()
         self._pools: dict[tuple[str, str, ssl.SSLContext], _Pool] = {}
-        """By scheme, host with port, and whom one trusts there; those used last at the end."""
+        """By scheme, host with port, and TLS context; the most recently used last."""
 
     def send(
         self,
@@ -195,7 +197,7 @@ class Transport:
         timeout: tuple[float, float],
         fresh: bool = False,
     ) -> Answer:
-        """Send a request and read the head of its answer.
+        """Send a request and read the head of its response.
 
         Args:
             method: of the request.
@@ -203,8 +205,8 @@ class Transport:
             context: for TLS.
             headers: all but Host and Content-Length.
             body: as many bytes as `len` gives.
-            timeout: seconds for sending a piece of the body, and until the head of the answer is there.
-            fresh: on a new connection.
+            timeout: seconds to send a piece of the body, and to receive the head of the response.
+            fresh: use a new connection.
 
         Raises:
             Exception: of STACK_ERRORS, or what the iterable raises.
@@ -223,7 +225,7 @@ class Transport:
         except BaseException:
             connection.close()
             raise
-        return Answer(response, url, connection=connection, pool=pool, patience=timeout[1], waited=waited)
+        return Answer(response, url, connection=connection, pool=pool, read_timeout=timeout[1], waited=waited)
 
     def _pool(self, scheme: str, netloc: str, context: ssl.SSLContext) -> _Pool:
         key = (scheme, netloc, context)
@@ -240,16 +242,16 @@ class Transport:
 
 
 def compose(method: str, target: str, fields: Mapping[str, str | bytes], *, length: int) -> bytes:
-    """The head of a request, in one piece: line by line http.client takes three times as long.
+    """The head of a request in one piece; http.client's line-by-line code takes three times as long.
 
     Args:
         method: of the request.
-        target: what stands in the request line, all of it printable ASCII.
-        fields: the header fields, Host among them and Content-Length not.
-        length: bytes of its body.
+        target: of the request line, printable ASCII.
+        fields: the header fields with Host, without Content-Length.
+        length: bytes of the body.
 
     Raises:
-        ValueError: a value has characters that would end its line, or that no header has.
+        ValueError: a value contains characters that are not allowed in a header.
     """
     lines = [f"{method} {target} HTTP/1.1".encode("ascii")]
     for name, value in fields.items():

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError, ThrottledError
-from pipeline.http.origins import StrayError, resolve_realm
+from pipeline.http.origins import RefusedURLError, resolve_realm
 from pipeline.log import Event
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
@@ -257,7 +257,7 @@ class Auth:
         named, insecure = challenge.parameters["realm"], credential.insecure
         try:
             return resolve_realm(url, named, insecure=insecure, allowed=credential.realms)
-        except StrayError as error:
+        except RefusedURLError as error:
             place = f" in the entry of {self._session.registry} in the auth file"
             hint = f"{error.hint}{place}" if error.hint else ""
             fault = fault_for(info, words=str(error), code="UNAUTHORIZED", hint=hint)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pipeline import __version__
 from pipeline.errors import FileError, RegistryError
 from pipeline.http import tls
-from pipeline.http.origins import StrayError, origin_of, resolve
+from pipeline.http.origins import RefusedURLError, origin_of, resolve
 from pipeline.http.proxies import is_local
 from pipeline.http.transport import Transport
 from pipeline.model.messages import RequestRecord
@@ -150,7 +150,7 @@ class RegistrySession:
         """
         try:
             return resolve(url, location, insecure=insecure, redirect=redirect)
-        except StrayError as error:
+        except RefusedURLError as error:
             raise self._refuse_url(call, str(error)) from None
 
     def _refuse_url(self, call: Request, words: str) -> RegistryError:

@@ -141,7 +141,7 @@ def test_copy_beside_a_single_file(command: Command, pair: tuple[Registry, Regis
 
     (warning,) = result.events("config.file_ignored")
     assert result.code == 0, result.text
-    assert warning["msg"].startswith("the rules of config.json are not read, its credentials are")
+    assert warning["msg"].startswith("the rules in config.json are ignored, only its credentials")
     assert mirror.tags("other") == source.tags("team/app")
 
 

@@ -235,9 +235,9 @@ def test_the_google_user_elsewhere_is_any_user(tmp_path: Path, registry: str) ->
         ('{"quay.io": {"username": ["a"]}}', ":1:26: username of 'quay.io' must be text, not a list"),
         ('{"quay.io": {"insecure": "true"}}', ":1:26: insecure of 'quay.io' must be true or false, not text"),
         ('{"quay.io": {"insecure": 1}}', ":1:26: insecure of 'quay.io' must be true or false, not a number"),
-        ('{"": {}}', ":1:2: the key '' is no registry or namespace"),
-        ('{"quay.io/Team": {}}', ":1:2: the key 'quay.io/Team' is no registry or namespace"),
-        ('{"quay.io/a:v1": {}}', ":1:2: the key 'quay.io/a:v1' is no registry or namespace"),
+        ('{"": {}}', ":1:2: the key '' is not a registry or namespace"),
+        ('{"quay.io/Team": {}}', ":1:2: the key 'quay.io/Team' is not a registry or namespace"),
+        ('{"quay.io/a:v1": {}}', ":1:2: the key 'quay.io/a:v1' is not a registry or namespace"),
     ],
 )
 def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, content: str, words: str) -> None:
@@ -348,7 +348,7 @@ def test_what_the_command_line_gives_is_for_its_repositories(tmp_path: Path) -> 
         parse_repository("quay.io/b"): Credential(origin="none", insecure=True),
         parse_repository("ghcr.io/c"): Credential(origin="--dest-creds", username="u", password="p"),
     }
-    lent = pickle.loads(pickle.dumps(keyring.lend(given)))
+    lent = pickle.loads(pickle.dumps(keyring.with_logins(given)))
 
     lent.require(given)
     credentials = [lent.find(parse_repository(f"quay.io/{name}")) for name in ("a", "b", "a/b")]

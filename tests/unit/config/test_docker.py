@@ -297,9 +297,9 @@ def test_a_helper_may_answer_with_a_token(tmp_path: Path, programs: Programs, us
     ("suffix", "script", "words"),
     [
         ("missing", None, "docker-credential-missing, which is not on the PATH (install it"),
-        ("../evil", None, "which is no name of a program"),
+        ("../evil", None, "which is not a program name"),
         ("all", "echo no session; echo log in >&2; exit 3", "with exit status 3: no session log in"),
-        ("all", "exit 3", "with exit status 3: no words"),
+        ("all", "exit 3", "with exit status 3: no output"),
         ("all", f"{answer('u', 'hunter2')}; exit 1", "it printed a secret, which is not shown"),
         ("all", "echo hunter2", "but not with JSON of Username and Secret"),
         ("all", 'echo \'{"Username": "hunter2"}\'', "but not with JSON of Username and Secret"),
@@ -335,7 +335,7 @@ def test_a_helper_that_may_not_be_run_is_an_error(tmp_path: Path, programs: Prog
 
 @pytest.mark.parametrize(
     ("script", "words"),
-    [("sleep 100", "has not answered for"), ("yes", "more than 256 KiB"), ("yes >&2", "more than 256 KiB")],
+    [("sleep 100", "did not answer for"), ("yes", "more than 256 KiB"), ("yes >&2", "more than 256 KiB")],
 )
 def test_a_helper_that_does_not_end_is_ended(
     tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch, script: str, words: str

@@ -58,9 +58,9 @@ def test_braces_say_that_nothing_is_meant(tmp_path: Path, name: str) -> None:
         ("a", "{}", ": the name must end in .json, .yaml or .yml"),
         ("a.json", "", ": the file is empty (write {}"),
         ("a.yaml", " \n\t\n", ": the file is empty (write {}"),
-        ("a.yaml", "# nothing\n", ": the file says nothing (write {}"),
-        ("a.yaml", "---\n", ": the file says nothing (write {}"),
-        ("a.json", "null", ": the file says nothing (write {}"),
+        ("a.yaml", "# nothing\n", ": the file has no content (write {}"),
+        ("a.yaml", "---\n", ": the file has no content (write {}"),
+        ("a.json", "null", ": the file has no content (write {}"),
         ("a.json", b'{"a":\n "\xff"}', ":2:3: the byte 0xff is not UTF-8"),
         ("a.yaml", "a: é\nb: ü".encode("latin-1"), ":1:4: the byte 0xe9 is not UTF-8"),
         ("a.json", '{"a": 1}'.encode("utf-16"), ": the file is UTF-16 (save it as UTF-8)"),
@@ -89,7 +89,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     write(tmp_path, "file", "")
 
     for path in (tmp_path / "no.json", tmp_path / "file" / "no.json", Path("a\0b.json")):
-        with pytest.raises(FileError, match=r"there is no such file|cannot be read") as caught:
+        with pytest.raises(FileError, match=r"does not exist|cannot be read") as caught:
             read_document(path)
         assert str(path) == caught.value.path
 
@@ -128,7 +128,7 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
         cwd=Path(__file__).parents[3],
     )
 
-    assert f"{path}: the file may not be read (see its owner and mode)" == run.stdout
+    assert f"{path}: no permission to read the file (check its owner and mode)" == run.stdout
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

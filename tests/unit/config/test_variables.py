@@ -44,5 +44,5 @@ def test_finds_a_sole_variable(text: str, name: str) -> None:
 
 @given(st.text())
 def test_doubled_dollars_are_any_text(text: str) -> None:
-    """Any text comes through unchanged with its dollars doubled."""
+    """Any text comes through unchanged with its dollars duplicates."""
     assert (text, ()) == expand(text.replace("$", "$$"), ENVIRON)

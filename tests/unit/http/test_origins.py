@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.http.origins import StrayError, origin_of, resolve, resolve_realm
+from pipeline.http.origins import RefusedURLError, origin_of, resolve, resolve_realm
 
 BASE = "https://registry.example/v2/a/blobs/uploads/"
 
@@ -44,15 +44,15 @@ class TestResolve:
     )
     def test_refused(self, location: str) -> None:
         """What leaves https, is broken, or aims at a machine's metadata is refused."""
-        with pytest.raises(StrayError):
+        with pytest.raises(RefusedURLError):
             resolve(BASE, location, insecure=False)
 
     @given(st.text(alphabet=st.characters(max_codepoint=255), max_size=60))
     def test_anything(self, location: str) -> None:
-        """A location is an http URL or a StrayError, nothing else."""
+        """A location is an http URL or a RefusedURLError, nothing else."""
         try:
             url = resolve(BASE, location, insecure=False)
-        except StrayError:
+        except RefusedURLError:
             return
         assert url.isascii()
         assert origin_of(url)[0] == "https"
@@ -61,7 +61,7 @@ class TestResolve:
 class TestRealms:
     def test_private(self) -> None:
         """A public registry may not send credentials to a private address."""
-        with pytest.raises(StrayError, match="private address"):
+        with pytest.raises(RefusedURLError, match="private address"):
             resolve_realm(BASE, "https://10.0.0.1/token", insecure=False)
 
     def test_private_registry(self) -> None:
@@ -79,7 +79,7 @@ class TestRealms:
 
     def test_another_port(self) -> None:
         """A token server that is allowed at one port is not at another; the refusal says what to write."""
-        with pytest.raises(StrayError) as caught:
+        with pytest.raises(RefusedURLError) as caught:
             resolve_realm(BASE, "https://10.0.0.1:8443/token", insecure=False, allowed=["10.0.0.1:443"])
 
         assert '"realm": ["10.0.0.1:8443"]' in caught.value.hint
@@ -87,12 +87,12 @@ class TestRealms:
     @pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "metadata.google.internal"])
     def test_never(self, host: str) -> None:
         """This machine, and its cloud's place for secrets, are no token servers even if they are allowed."""
-        with pytest.raises(StrayError):
+        with pytest.raises(RefusedURLError):
             resolve_realm(BASE, f"https://{host}/token", insecure=True, allowed=[host])
 
     def test_plain_registry(self) -> None:
         """A registry on this machine that speaks plain HTTP sends no login to another host that does."""
-        with pytest.raises(StrayError, match="without TLS"):
+        with pytest.raises(RefusedURLError, match="without TLS"):
             resolve_realm("http://localhost:5000/v2/", "http://a.test/token", insecure=False)
 
 
@@ -105,7 +105,7 @@ class TestOtherPort:
         """A redirect to another port is what it says, where plain HTTP is allowed."""
         base = "https://registry.test/v2/"
         assert resolve(base, self.STORAGE, insecure=True, redirect=True) == self.STORAGE
-        with pytest.raises(StrayError, match="away from https"):
+        with pytest.raises(RefusedURLError, match="a plain HTTP URL"):
             resolve(base, self.STORAGE, insecure=False, redirect=True)
 
     @pytest.mark.parametrize("port", ["", ":80", ":5000"])

@@ -51,8 +51,8 @@ def look(asking: Client, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "407", False),
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "503", True),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "no answer of HTTP", True),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "no answer of HTTP", True),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "no HTTP response", True),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "no HTTP response", True),
     ],
 )
 def test_no_tunnel(

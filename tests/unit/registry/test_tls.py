@@ -90,8 +90,8 @@ class TestThisMachine:
         assert not tls_registry.requests()
 
     def test_silence(self) -> None:
-        """One that hangs up at the start of TLS has not shown that it speaks none."""
-        with plain(b"") as (port, asked), pytest.raises(RegistryError, match="start of TLS"):
+        """One that hangs up at the TLS handshake has not shown that it speaks none."""
+        with plain(b"") as (port, asked), pytest.raises(RegistryError, match="TLS handshake"):
             look_at(f"127.0.0.1:{port}")
 
         assert not any(head.startswith(b"HEAD") for head in asked)
@@ -117,7 +117,7 @@ def look_at(registry: str) -> int | None:
 
 @contextmanager
 def plain(to_tls: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """A server on all addresses of this machine that has every blob, and answers so to the start of TLS.
+    """A server on all addresses of this machine that has every blob, and answers so to the TLS handshake.
 
     Yields its port, and the list of what it was sent.
     """
