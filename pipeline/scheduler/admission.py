@@ -1,4 +1,4 @@
-"""The window: rules become images page by page, and only while there is room for them.
+"""Admission: rules become images page by page, and only while there is room for them.
 
 Which rule begins after which is the order's to say (order.py). A later pass takes its images from the
 records, page by page.

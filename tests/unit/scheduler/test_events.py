@@ -1,4 +1,4 @@
-"""What Flow says of a run: to the log, and to whoever counts."""
+"""What the scheduler says of a run: to the log, and to whoever counts."""
 
 from __future__ import annotations
 

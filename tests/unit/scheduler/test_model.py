@@ -1,4 +1,4 @@
-"""Flow against a model: whatever the order of outcomes, deaths, refusals, pauses and retries.
+"""The scheduler against a model: whatever the order of outcomes, deaths, refusals, pauses and retries.
 
 A world that loses nothing by itself answers the tasks; hypothesis chooses the corpus, the rules, who answers
 next, and which answers are replaced by trouble.

@@ -1,4 +1,4 @@
-"""Flow, walked by hand: claims, retries and passes, pauses, stopping, memory."""
+"""The scheduler, walked by hand: claims, retries and passes, pauses, stopping, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flow, walked by hand: each test is a world, rules, and what became of it."""
+"""The scheduler, walked by hand: each test is a world, rules, and what became of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flow where things go wrong beside each other: who is blamed, who waits, who is asked again."""
+"""The scheduler where things go wrong beside each other: who is blamed, who waits, who is asked again."""
 
 from __future__ import annotations
 

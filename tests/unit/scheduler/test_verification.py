@@ -1,4 +1,4 @@
-"""Verifying in Flow: what is asked, and what is found to be missing."""
+"""Verifying in the scheduler: what is asked, and what is found to be missing."""
 
 from __future__ import annotations
 

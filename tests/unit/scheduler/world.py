@@ -1,4 +1,4 @@
-"""A world of registries in memory that answers Flow's tasks: what the workers would do, without any of it.
+"""A world of registries in memory that answers the tasks of the scheduler, as workers would.
 
 The world checks at every put what a real registry may not: that all blobs and children are there.
 """
@@ -149,7 +149,7 @@ class World:
         return digest(content)
 
     def scheduler(self, rules: Sequence[Rule], run: str = "run") -> Scheduler:
-        """A Flow over this world's records."""
+        """A scheduler over this world's records."""
         self.facts.run = run
         return Scheduler(
             rules, run=run, facts=self.facts, settings=self.settings, platforms=self.filter, now=self.now
@@ -158,7 +158,7 @@ class World:
     def run(
         self, rules: Sequence[Rule], run: str = "run", *, pick: Callable[[int], int] = lambda _: 0
     ) -> Scheduler:
-        """Run a Flow to its end; `pick` chooses which of n running tasks answers next."""
+        """Run a scheduler to its end; `pick` chooses which of n running tasks answers next."""
         scheduler = self.scheduler(rules, run)
         self.go(scheduler, pick=pick)
         return scheduler
