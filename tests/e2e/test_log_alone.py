@@ -125,7 +125,7 @@ TROUBLES = (
         side="source",
         at="busy",
         answer="429",
-        why="it has let nothing through for 2s: Too Many Requests",
+        why="it has let nothing through for",
         todo="repeat the command later, or with a longer --patience",
     ),
     Trouble(
