@@ -35,7 +35,7 @@ def hurry(**given: Any) -> settings.Settings:
 if __name__ == "__main__":
     replace_in(job, Settings=hurry)
     replace_in(backoff, _ASKED_AGAIN=1.0)
-    replace_in(supervisor, _LOOK_EVERY=0.3)
-    replace_in(pool, _LOOK_EVERY=0.3, _SUSPENDED=2.0)
+    replace_in(supervisor, _MAX_WAIT=0.3)
+    replace_in(pool, _CHECK_EVERY=0.3, _SUSPENDED=2.0)
     replace_in(handle, _ABORT_TAKES=0.3)
     main.run()
