@@ -1,0 +1,19 @@
+"""Where a request goes on after a redirect: what it takes along."""
+
+from __future__ import annotations
+
+from pipeline.model.reference import Repository
+from pipeline.registry.request import Request
+from pipeline.registry.request_info import RequestInfo
+
+
+def test_headers_on_a_redirect() -> None:
+    """What says which manifest is wanted goes along to another origin, a login does not."""
+    info = RequestInfo(kind="read", operation="read", repository=Repository("r.test", "a"))
+    headers = {"Accept": "application/json", "Content-Type": "text/plain", "X-Own": "1"}
+    call = Request(info=info, method="GET", url="/", headers=headers, authorization=b"Basic x")
+
+    moved = call.redirected(307, leaves=True)
+
+    assert {"Accept": "application/json", "Content-Type": "text/plain"} == moved.headers
+    assert b"" == moved.authorization
