@@ -3,9 +3,9 @@
 Every implementation passes the same suite (tests/engine/test_pool.py) and guarantees:
 
 - Only `dismiss` blocks, and no method raises: a pool that cannot continue reports Broken.
-- A given task ends exactly once: with one Outcome, or with its key in one Gone. No message of a worker
-  follows its Gone. A pool never gives a task to a second worker: the scheduler decides that. After Broken,
-  unfinished tasks stay open.
+- A given task ends exactly once: with one Outcome, or with its key in one Gone. A task that cannot be sent
+  fails. No message of a worker follows its Gone. A pool never gives a task to a second worker: the scheduler
+  decides that. After Broken, unfinished tasks stay open.
 - A task given with `alone` is the only one in its process.
 - Only tasks and setups hold secrets: no repr, reason or name does. `now` is the caller's monotonic clock, and
   only its differences count, because clocks of different machines cannot be compared.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipeline.engine.local.queues import frame
+from pipeline.engine.local.worker import task_failed
 from pipeline.engine.pool import Broken, Gone, Joined, Said, WorkerView
 from pipeline.errors import MachineError
 from pipeline.model.messages import Outcome
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     Answer = Callable[[Task], list[Outcome | BytesMoved | UploadProgress]]
     """What a worker says of a task as soon as it has it; without an Outcome the task runs on."""
+
+_MAX_FAILED_STARTS = 3
 
 
 class Worker:
@@ -39,6 +43,7 @@ class FakePool:
         silence: seconds after which a worker that hangs is ended.
         fence: seconds until a death is certain.
         unable: why no worker can be started; empty: they can.
+        stillborn: how many workers die before they are ready.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class FakePool:
         silence: float = 300.0,
         fence: float = 0.0,
         unable: str = "",
+        stillborn: int = 0,
     ) -> None:
         """See the class."""
         self._answer = answer
@@ -57,6 +63,7 @@ class FakePool:
         self._given: list[tuple[Worker, Task]] = []
         self._news: list[Message] = []
         self._started = 0
+        self._stillborn = stillborn
         self._broken = False
         self._ends = list(os.pipe())
 
@@ -83,16 +90,29 @@ class FakePool:
         worker = self._workers.get(task.stage)
         if worker is None:
             if self._unable:
-                self._broken = True
-                self._tell(Broken(error=MachineError(self._unable)))
+                self._break(self._unable)
                 return
             self._started += 1
             view = WorkerView(name=f"{task.stage}-{self._started}", pid=self._started, stage=task.stage)
+            if self._started <= self._stillborn:
+                self._tell(Gone(worker=view, reason="exit status 3", tasks=((task.key, False),)))
+                if self._started == _MAX_FAILED_STARTS:
+                    self._break("workers die before they are ready")
+                return
             worker = self._workers[task.stage] = Worker(view, now)
             self._tell(Joined(worker=view))
+        try:
+            frame(task)
+        except ValueError as error:
+            self._tell(Said(worker=worker.view, answer=task_failed(task, error)))
+            return
         worker.tasks[task.key] = None
         worker.alone = alone
         self._given.append((worker, task))
+
+    def _break(self, reason: str) -> None:
+        self._broken = True
+        self._tell(Broken(error=MachineError(reason)))
 
     def flush(self, now: float) -> None:
         """See WorkerPool."""

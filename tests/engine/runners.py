@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.engine.local.queues import MAX_MESSAGE
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 PLAIN = "tests.engine.runners:make_plain"
 BROKEN = "tests.engine.runners:make_nothing"
+STILLBORN = "tests.engine.runners:make_after_deaths"
 BIG = "sha256:big"
 
 
@@ -40,8 +42,8 @@ def make_plain(_settings: Settings, _keyring: object) -> Runner:
     pair = threading.Barrier(2)
 
     def run(task: Task, moved: Callable[[int], None], _kept: object) -> Outcome:
-        assert isinstance(task, FetchManifest)
-        match task.digest.partition(" ")[0]:
+        word = task.digest if isinstance(task, FetchManifest) else ""
+        match word.partition(" ")[0]:
             case "big":
                 return ManifestFetched(key=task.key, manifest=manifest(MAX_MANIFEST))
             case "huge":
@@ -74,3 +76,11 @@ def make_plain(_settings: Settings, _keyring: object) -> Runner:
 def make_nothing(_settings: Settings, _keyring: object) -> Runner:
     """A maker that fails."""
     raise OSError("the keyring\nis locked")
+
+
+def make_after_deaths(settings: Settings, folder: object) -> Runner:
+    """Each file of the folder is the death of one worker."""
+    for file in Path(str(folder)).iterdir():
+        file.unlink()
+        os._exit(3)
+    return make_plain(settings, folder)

@@ -18,8 +18,8 @@ from pipeline.errors import MachineError
 from pipeline.model.messages import ListTags, PushManifest
 from pipeline.model.reference import Reference, parse_repository
 from pipeline.settings import MIB, Settings
+from tests.engine.rigs import gone, hear
 from tests.engine.runners import PLAIN
-from tests.engine.test_pool import gone, hear
 from tests.unit.scheduler.world import MIRROR
 
 if TYPE_CHECKING:

@@ -2,106 +2,40 @@
 
 from __future__ import annotations
 
-import os
 import select
-import signal
-import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.engine.local.pool import LocalPool
+from pipeline.engine.local.queues import MAX_MESSAGE
 from pipeline.engine.pool import Broken, Gone, Joined, Said
-from pipeline.model.messages import BytesMoved, ManifestPushed, Outcome
-from pipeline.settings import Settings
-from tests.engine.fake_pool import FakePool
-from tests.engine.harness import PATIENCE, descriptors, wait_until_gone
-from tests.engine.runners import BROKEN, PLAIN, ask
+from pipeline.model.manifest import Descriptor
+from pipeline.model.messages import (
+    BytesMoved,
+    CopyBlob,
+    ManifestPushed,
+    Outcome,
+    TaskFailed,
+    UploadCheckpoint,
+)
+from pipeline.model.reference import Repository
+from pipeline.settings import MIB
+from tests.engine.harness import PATIENCE, descriptors
+from tests.engine.rigs import FakeRig, LocalRig, ends, give, gone, hear, progress
+from tests.engine.runners import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from pipeline.engine.pool import Message, WorkerPool, WorkerView
-    from pipeline.model.messages import Task, UploadProgress
-
-SILENCE = 4.0
-
-
-class Rig(Protocol):
-    """An implementation, and what the suite does to its workers."""
-
-    def make(self, *, unable: bool = False) -> WorkerPool:
-        """A pool whose workers understand the words of runners.py; `unable`: none can begin."""
-        ...
-
-    def kill(self, worker: WorkerView) -> None:
-        """End a worker at once."""
-        ...
-
-    def hang(self, worker: WorkerView) -> None:
-        """Have a worker run on and say nothing."""
-        ...
-
-    def left(self, workers: list[WorkerView]) -> list[int]:
-        """Those that are still there after a while."""
-        ...
-
-
-class LocalRig:
-    """Processes of this machine."""
-
-    def make(self, *, unable: bool = False) -> WorkerPool:
-        """See Rig."""
-        return LocalPool(Settings(silence=SILENCE), None, runner=BROKEN if unable else PLAIN)
-
-    def kill(self, worker: WorkerView) -> None:
-        """See Rig."""
-        os.kill(worker.pid, signal.SIGKILL)
-
-    def hang(self, worker: WorkerView) -> None:
-        """See Rig."""
-        os.kill(worker.pid, signal.SIGSTOP)
-
-    def left(self, workers: list[WorkerView]) -> list[int]:
-        """See Rig."""
-        return wait_until_gone([worker.pid for worker in workers])
-
-
-class FakeRig:
-    """No processes."""
-
-    def make(self, *, unable: bool = False) -> WorkerPool:
-        """See Rig."""
-        self.pool = FakePool(_answer, silence=SILENCE, unable="the keyring is locked" if unable else "")
-        return self.pool
-
-    def kill(self, worker: WorkerView) -> None:
-        """See Rig."""
-        self.pool.kill(worker)
-
-    def hang(self, worker: WorkerView) -> None:
-        """See Rig."""
-        self.pool.hang(worker)
-
-    def left(self, workers: list[WorkerView]) -> list[int]:
-        """See Rig."""
-        return [worker.pid for worker in workers if worker in self.pool.roster()]
-
-
-def _answer(task: Task) -> list[Outcome | BytesMoved | UploadProgress]:  # type: ignore[return] # the words are those of runners.py
-    match task.key.rpartition("@")[2].partition(" ")[0]:
-        case "echo" | "big":
-            return [ManifestPushed(key=task.key)]
-        case "move":
-            return [BytesMoved(key=task.key, sent=7)]
-        case "wait":
-            return []
+    from tests.engine.rigs import Rig
 
 
 @pytest.fixture(params=[LocalRig, FakeRig])
-def rig(request: pytest.FixtureRequest) -> Rig:
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
     """Each implementation."""
-    return request.param()  # type: ignore[no-any-return] # pytest types it Any
+    return request.param(tmp_path)  # type: ignore[no-any-return] # pytest types it Any
 
 
 @pytest.fixture
@@ -110,47 +44,6 @@ def pool(rig: Rig) -> Iterator[WorkerPool]:
     made = rig.make()
     yield made
     made.dismiss(timeout=0.0)
-
-
-def give(pool: WorkerPool, *words: str, alone: bool = False, now: float = 0.0) -> list[str]:
-    """Give a task for each word; returns their keys."""
-    tasks = [ask(word) for word in words]
-    for task in tasks:
-        assert pool.has_room(task.stage, alone=alone)
-        pool.give(task, now, alone=alone)
-    pool.flush(now)
-    return [task.key for task in tasks]
-
-
-def hear(pool: WorkerPool, until: Callable[[list[Message]], object], *, now: float = 0.0) -> list[Message]:
-    """What the pool says until `until` holds of it, asking only when its descriptor is readable."""
-    heard: list[Message] = []
-    end = time.monotonic() + PATIENCE
-    while not until(heard):
-        assert time.monotonic() < end, f"the pool said only {heard}"
-        if select.select([pool], [], [], 1.0)[0]:
-            heard += pool.hear(now)
-    return heard
-
-
-def ends(heard: list[Message]) -> list[str]:
-    """Keys of the tasks that ended with an outcome."""
-    return [
-        message.answer.key
-        for message in heard
-        if isinstance(message, Said) and isinstance(message.answer, Outcome)
-    ]
-
-
-def gone(heard: list[Message]) -> list[Gone]:
-    """The workers that ended."""
-    return [message for message in heard if isinstance(message, Gone)]
-
-
-def progress(heard: list[Message]) -> list[BytesMoved]:
-    """What was said of running tasks."""
-    said = [message.answer for message in heard if isinstance(message, Said)]
-    return [answer for answer in said if isinstance(answer, BytesMoved)]
 
 
 def test_each_task_ends_once(pool: WorkerPool) -> None:
@@ -227,6 +120,114 @@ def test_kept_free(pool: WorkerPool) -> None:
     assert not busy[0]
 
 
+def test_answers_before_the_end(rig: Rig, pool: WorkerPool) -> None:
+    """What a worker had answered before it died is heard before its end, in its order, and nothing after."""
+    give(pool, "echo")
+    hear(pool, ends)
+    (worker,) = pool.roster()
+    keys = give(pool, *(f"echo {number}" for number in range(4)))
+    assert select.select([pool], [], [], PATIENCE)[0]
+    rig.kill(worker)
+
+    *heard, last = hear(pool, gone)
+
+    assert isinstance(last, Gone)
+    lost = [key for key, _ in last.tasks]
+    assert sorted(keys) == sorted(ends(heard) + lost)
+    assert ends(heard)
+    assert pool.hear(0.0) == []
+
+
+def test_nothing_waits_for_a_worker(rig: Rig, pool: WorkerPool) -> None:
+    """A worker that reads nothing holds up no call, however much it is given."""
+    give(pool, "move")
+    hear(pool, progress)
+    (worker,) = pool.roster()
+    rig.hang(worker)
+
+    keys = give(pool, *(f"wait {number} {'x' * MIB}" for number in range(4)))
+    pool.tick(0.0)
+    assert pool.hear(0.0) == []
+
+    rig.kill(worker)
+    (end,) = gone(hear(pool, gone))
+    assert [ask("move").key, *keys] == [key for key, _ in end.tasks]
+
+
+def test_descriptor(rig: Rig, pool: WorkerPool) -> None:
+    """The descriptor to wait for stays the same, whatever becomes of the workers."""
+    before = pool.fileno()
+    give(pool, "move")
+    hear(pool, progress)
+    rig.kill(pool.roster()[0])
+    hear(pool, gone)
+    give(pool, "echo")
+    hear(pool, ends)
+
+    assert before == pool.fileno()
+
+
+def test_task_that_cannot_be_sent(pool: WorkerPool) -> None:
+    """A task that cannot be sent does not raise: it fails, and the worker takes others."""
+    large, small = give(pool, "x" * (MAX_MESSAGE + 1), "echo")
+
+    heard = hear(pool, lambda heard: len(ends(heard)) == 2)
+
+    said = {message.answer.key: message.answer for message in heard if isinstance(message, Said)}
+    assert isinstance(said[large], TaskFailed)
+    assert said[small] == ManifestPushed(key=small)
+
+
+def test_death_before_a_task_began(rig: Rig) -> None:
+    """A worker that dies before it is ready ends its tasks uncharged; the next one runs them."""
+    pool = rig.make(stillborn=1)
+    try:
+        (key,) = give(pool, "echo")
+        heard = hear(pool, gone)
+        give(pool, "echo")
+        heard += hear(pool, ends)
+
+        (end,) = gone(heard)
+        assert (((key, False),), False) == (end.tasks, end.alone)
+        (joined,) = [message for message in heard if isinstance(message, Joined)]
+        assert (heard[0], heard[1]) == (end, joined)
+        assert joined.worker != end.worker
+    finally:
+        pool.dismiss(timeout=0.0)
+
+
+def test_workers_that_never_begin(rig: Rig) -> None:
+    """After several workers in a row that died before they were ready, the pool says that it is broken."""
+    pool = rig.make(stillborn=5)
+    try:
+        heard: list[Message] = []
+        while not any(isinstance(message, Broken) for message in heard):
+            assert len(gone(heard)) < 5
+            keys = give(pool, "echo")
+            heard += hear(pool, gone)
+
+        assert all(end.tasks == ((keys[0], False),) for end in gone(heard))
+        assert not pool.has_room("resolve")
+    finally:
+        pool.dismiss(timeout=0.0)
+
+
+def test_no_secret_is_shown(rig: Rig, pool: WorkerPool) -> None:
+    """Neither the pool nor what it says of a task shows the secrets that the task carries."""
+    there = Repository("registry.test", "a")
+    session = UploadCheckpoint(url="https://registry.test/upload?state=hidden", offset=1)
+    blob = Descriptor(digest=f"sha256:{'0' * 64}", size=1, media_type="m")
+    task = CopyBlob(source=there, blob=blob, destination=there, ask=False, session=session)
+    pool.give(task, 0.0)
+    pool.flush(0.0)
+    heard = hear(pool, ends)
+    (worker,) = pool.roster()
+    rig.kill(worker)
+    heard += hear(pool, gone)
+
+    assert "hidden" not in repr((pool, task, heard, worker))
+
+
 def test_no_worker_can_be_had(rig: Rig) -> None:
     """Where no worker can begin, giving does not raise: the pool says so once, and has no room any more."""
     pool = rig.make(unable=True)
@@ -238,20 +239,26 @@ def test_no_worker_can_be_had(rig: Rig) -> None:
         assert "the keyring is locked" in str(broken.error)
         assert not pool.has_room("transfer")
         assert ends(heard) == []
+
+        pool.keep_free("resolve", wanted=True)
+        pool.tick(0.0)
+        pool.flush(0.0)
+        assert not any(isinstance(message, Broken | Said) for message in pool.hear(0.0))
     finally:
         pool.dismiss(timeout=0.0)
 
 
-def test_silent_worker(rig: Rig, pool: WorkerPool) -> None:
-    """A worker that has tasks and says nothing for too long is ended."""
-    (key,) = give(pool, "move")
-    hear(pool, progress)
+@pytest.mark.parametrize("began", [-1e6, 0.0, 1e6])
+def test_silent_worker(rig: Rig, pool: WorkerPool, began: float) -> None:
+    """A worker that has tasks and says nothing for too long is ended, whatever the caller's clock says."""
+    (key,) = give(pool, "move", now=began)
+    hear(pool, progress, now=began)
     (worker,) = pool.roster()
     rig.hang(worker)
-    for now in (0.0, 3.0, 6.0, 9.0):
-        pool.tick(now)
+    for seconds in (0.0, 3.0, 6.0, 9.0):
+        pool.tick(began + seconds)
 
-    (end,) = gone(hear(pool, gone, now=9.0))
+    (end,) = gone(hear(pool, gone, now=began + 9.0))
 
     assert (worker, ((key, True),)) == (end.worker, end.tasks)
 
@@ -302,14 +309,16 @@ def test_dismissed(rig: Rig) -> None:
 def test_deaths_at_any_time(rig: Rig, pool: WorkerPool) -> None:
     """Whenever workers die, each giving of a task has one end: an outcome, or its key in a Gone."""
     words = {ask(word).key: word for word in (f"{'big' if n % 20 == 0 else 'echo'} {n}" for n in range(100))}
-    todo, done, deaths = list(words), list[str](), 0
+    todo, done = list(words), list[str]()
     open_: set[str] = set()
+    dead: list[WorkerView] = []
     while len(done) < len(words):
         while todo and len(open_) < 8 and pool.has_room("resolve"):
             open_.add(todo[-1])
             give(pool, words[todo.pop()])
         heard = hear(pool, bool)
         for message in heard:
+            assert isinstance(message, Broken) or message.worker not in dead
             match message:
                 case Said(answer=Outcome() as outcome):
                     open_.remove(outcome.key)
@@ -317,10 +326,10 @@ def test_deaths_at_any_time(rig: Rig, pool: WorkerPool) -> None:
                     if len(done) % 10 == 0 and message.worker in pool.roster():
                         rig.kill(message.worker)
                 case Gone():
-                    deaths += 1
+                    dead.append(message.worker)
                     for key, _ in message.tasks:
                         open_.remove(key)
                         todo.append(key)
 
     assert (sorted(words), set()) == (sorted(done), open_)
-    assert deaths > 5
+    assert len(dead) > 5

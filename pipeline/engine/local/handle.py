@@ -50,12 +50,16 @@ class WorkerHandle:
         return alone or not self.kept_free
 
     def give(self, task: Task, now: float, *, alone: bool) -> None:
-        """Queue a task."""
+        """Queue a task.
+
+        Raises:
+            Exception: it cannot be sent, and the worker does not have it.
+        """
+        self.process.inbox.put(task)
         if not self.tasks:
             self.last_word = now
         self.tasks[task.key] = None
         self.alone = alone
-        self.process.inbox.put(task)
 
     def ended(self, key: str) -> bool:
         """Remove a finished task; False: it has no such task."""

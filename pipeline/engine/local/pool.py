@@ -14,7 +14,7 @@ from pipeline.engine.local.descriptors import affordable_threads
 from pipeline.engine.local.forking import context
 from pipeline.engine.local.handle import WorkerHandle
 from pipeline.engine.local.process import start_worker, stop_all
-from pipeline.engine.local.worker import Setup
+from pipeline.engine.local.worker import Setup, task_failed
 from pipeline.engine.pool import Broken, Joined, Said
 from pipeline.errors import MachineError
 from pipeline.model.messages import STAGES, Alive, BootFailed, Outcome
@@ -59,7 +59,7 @@ class LocalPool:
         """What `hear` returns next."""
         self._broken = False
         self._wakeup = list(os.pipe())
-        """A pipe; closing its write end wakes the supervisor for a message that no worker sent."""
+        """A pipe; a byte in it wakes the supervisor for messages that no worker sent."""
         self._selector.register(self._wakeup[0], selectors.EVENT_READ)
         self._started = self._failed_starts = 0
         self._checked: float | None = None
@@ -90,7 +90,11 @@ class LocalPool:
         except MachineError as error:
             self._break(error)
             return
-        handle.give(task, now, alone=alone)
+        try:
+            handle.give(task, now, alone=alone)
+        except Exception as error:  # noqa: BLE001 - too large, or not picklable: the task fails, as in a worker
+            self._tell(Said(worker=handle.view, answer=task_failed(task, error)))
+            return
         self._given[handle] = None
 
     def _choose(self, task: Task, now: float, *, alone: bool) -> WorkerHandle:
@@ -141,8 +145,13 @@ class LocalPool:
         """Stop working and have `hear` return Broken."""
         if not self._broken:
             self._broken = True
-            self._messages.append(Broken(error=error))
-            os.close(self._wakeup.pop())
+            self._tell(Broken(error=error))
+
+    def _tell(self, message: Message) -> None:
+        """Have `hear` return a message that no worker sent."""
+        if not self._messages:
+            os.write(self._wakeup[1], b".")
+        self._messages.append(message)
 
     def flush(self, now: float) -> None:
         """See WorkerPool. The next stage's worker is started while this one waits for responses."""
@@ -171,7 +180,7 @@ class LocalPool:
         for key, events in self._selector.select(0.0):
             handle = key.data
             if handle is None:
-                self._selector.unregister(self._wakeup[0])
+                os.read(self._wakeup[0], 1)
             elif handle not in self._stages[handle.stage]:
                 # Both its pipes were reported at once, and the first was at end-of-file.
                 continue

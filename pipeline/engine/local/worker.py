@@ -160,7 +160,7 @@ class Worker:
                 task, moving.update, lambda to: self._send(UploadProgress(key=task.key, session=to))
             )
         except BaseException as error:  # noqa: BLE001 - every task needs an outcome
-            outcome = _failed(task, error)
+            outcome = task_failed(task, error)
         with self._changed:
             del self._running[task.key]
             self._answered += 1
@@ -169,7 +169,7 @@ class Worker:
         except BrokenPipeError:
             raise
         except Exception as error:  # noqa: BLE001 - too large, or not picklable: nothing was sent
-            self._send(_failed(task, error))
+            self._send(task_failed(task, error))
 
     def report_progress(self, now: float) -> None:
         """Send BytesMoved for each task with new bytes, and Alive every 5 s while any task runs.
@@ -207,8 +207,8 @@ class Worker:
             os._exit(0)
 
 
-def _failed(task: Task, error: BaseException) -> TaskFailed:
-    """The outcome of a task that raised: a lack of memory or threads, or a bug."""
+def task_failed(task: Task, error: BaseException) -> TaskFailed:
+    """The outcome of a task that raised or cannot be sent: a lack of memory or threads, or a bug."""
     if isinstance(error, MemoryError) or str(error) == _NO_THREAD:
         hint = "lower --proc, or raise ulimit -v and -u or the limits of the container"
         words = "this machine has not enough memory or threads"

@@ -1,0 +1,154 @@
+"""The WorkerPools of the suite, what it does to their workers, and how it listens to them."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.engine.local.pool import LocalPool
+from pipeline.engine.pool import Gone, Said
+from pipeline.model.messages import BytesMoved, ManifestPushed, Outcome
+from pipeline.settings import Settings
+from tests.engine.fake_pool import FakePool
+from tests.engine.harness import PATIENCE, wait_until_gone
+from tests.engine.runners import BROKEN, PLAIN, STILLBORN, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pipeline.engine.pool import Message, WorkerPool, WorkerView
+    from pipeline.model.messages import Task, UploadProgress
+
+SILENCE = 4.0
+
+
+class Rig(Protocol):
+    """An implementation, and what the suite does to its workers."""
+
+    def make(self, *, unable: bool = False, stillborn: int = 0) -> WorkerPool:
+        """A pool whose workers understand the words of runners.py.
+
+        Args:
+            unable: no worker can start, and says why.
+            stillborn: how many workers die before they are ready.
+        """
+        ...
+
+    def kill(self, worker: WorkerView) -> None:
+        """End a worker at once."""
+        ...
+
+    def hang(self, worker: WorkerView) -> None:
+        """Have a worker run on and say nothing."""
+        ...
+
+    def left(self, workers: list[WorkerView]) -> list[int]:
+        """Those that are still there after a while."""
+        ...
+
+
+class LocalRig:
+    """Processes of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        """Args: folder: an empty one."""
+        self._folder = folder
+
+    def make(self, *, unable: bool = False, stillborn: int = 0) -> WorkerPool:
+        """See Rig."""
+        for number in range(stillborn):
+            (self._folder / f"{number}").touch()
+        runner = BROKEN if unable else STILLBORN if stillborn else PLAIN
+        return LocalPool(Settings(silence=SILENCE), str(self._folder), runner=runner)
+
+    def kill(self, worker: WorkerView) -> None:
+        """See Rig."""
+        os.kill(worker.pid, signal.SIGKILL)
+
+    def hang(self, worker: WorkerView) -> None:
+        """See Rig."""
+        os.kill(worker.pid, signal.SIGSTOP)
+
+    def left(self, workers: list[WorkerView]) -> list[int]:
+        """See Rig."""
+        return wait_until_gone([worker.pid for worker in workers])
+
+
+class FakeRig:
+    """No processes."""
+
+    def __init__(self, _folder: Path) -> None:
+        """No folder is needed."""
+
+    def make(self, *, unable: bool = False, stillborn: int = 0) -> WorkerPool:
+        """See Rig."""
+        reason = "the keyring is locked" if unable else ""
+        self.pool = FakePool(_answer, silence=SILENCE, unable=reason, stillborn=stillborn)
+        return self.pool
+
+    def kill(self, worker: WorkerView) -> None:
+        """See Rig."""
+        self.pool.kill(worker)
+
+    def hang(self, worker: WorkerView) -> None:
+        """See Rig."""
+        self.pool.hang(worker)
+
+    def left(self, workers: list[WorkerView]) -> list[int]:
+        """See Rig."""
+        return [worker.pid for worker in workers if worker in self.pool.roster()]
+
+
+def _answer(task: Task) -> list[Outcome | BytesMoved | UploadProgress]:
+    """The words are those of runners.py."""
+    match task.key.rpartition("@")[2].partition(" ")[0]:
+        case "move":
+            return [BytesMoved(key=task.key, sent=7)]
+        case "wait":
+            return []
+    return [ManifestPushed(key=task.key)]
+
+
+def give(pool: WorkerPool, *words: str, alone: bool = False, now: float = 0.0) -> list[str]:
+    """Give a task for each word; returns their keys."""
+    tasks = [ask(word) for word in words]
+    for task in tasks:
+        assert pool.has_room(task.stage, alone=alone)
+        pool.give(task, now, alone=alone)
+    pool.flush(now)
+    return [task.key for task in tasks]
+
+
+def hear(pool: WorkerPool, until: Callable[[list[Message]], object], *, now: float = 0.0) -> list[Message]:
+    """What the pool says until `until` holds of it, asking only when its descriptor is readable."""
+    heard: list[Message] = []
+    end = time.monotonic() + PATIENCE
+    while not until(heard):
+        assert time.monotonic() < end, f"the pool said only {heard}"
+        if select.select([pool], [], [], 1.0)[0]:
+            heard += pool.hear(now)
+    return heard
+
+
+def ends(heard: list[Message]) -> list[str]:
+    """Keys of the tasks that ended with an outcome."""
+    return [
+        message.answer.key
+        for message in heard
+        if isinstance(message, Said) and isinstance(message.answer, Outcome)
+    ]
+
+
+def gone(heard: list[Message]) -> list[Gone]:
+    """The workers that ended."""
+    return [message for message in heard if isinstance(message, Gone)]
+
+
+def progress(heard: list[Message]) -> list[BytesMoved]:
+    """What was said of running tasks."""
+    said = [message.answer for message in heard if isinstance(message, Said)]
+    return [answer for answer in said if isinstance(answer, BytesMoved)]
