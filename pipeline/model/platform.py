@@ -1,4 +1,4 @@
-"""Platforms: normal forms, and the --os/--arch filter.
+"""Platforms: normal forms, and the filter of --os and --arch or of a rule's platforms.
 
 Source: containerd/platforms for the normal forms; image-spec (image-index.md, "platform"). The fallback
 chains of runtimes (arm64 runs arm/v8, amd64/v3 runs amd64) do not apply to a filter.
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import UsageError
+from pipeline.errors import RuleError, UsageError
 from pipeline.model.fast_pickle import fast_pickle
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9])?"
 _CLAUSE = re.compile(rf"({_WORD})(?::({_WORD}))?")
+_PLATFORM = re.compile(rf"({_WORD})(?::({_WORD}))?/({_WORD})(?:/({_WORD}))?")
 _OS = {"macos": "darwin"}
 _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 _IMPLIED = {"i386": ("386", ""), "armhf": ("arm", "v7"), "armel": ("arm", "v6")}
@@ -78,20 +79,32 @@ def normalise(*, os: str = "", os_version: str = "", architecture: str = "", var
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """The wanted platforms, sorted and normalised by `parse_filter`."""
+    """The wanted platforms, sorted and normalised by `parse_filter` or `parse_platforms`."""
 
     os: tuple[tuple[str, str], ...] = ()
     """(os, version): a version also matches as a dotted prefix; empty: any."""
     arch: tuple[tuple[str, str], ...] = ()
     """(architecture, variant): with the variant spelled out, also v8 of arm64 and v1 of amd64; empty: any."""
+    any_of: tuple[Platform, ...] = ()
+    """Alternatives, each with os and architecture, instead of the product of the above; empty: none."""
 
     @property
     def active(self) -> bool:
         """Whether the filter can drop anything."""
-        return bool(self.os or self.arch)
+        return bool(self.os or self.arch or self.any_of)
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """`any_of` as a rules file has it."""
+        return tuple(_alternative(platform) for platform in self.any_of)
 
     def __str__(self) -> str:
-        """`--os linux --arch amd64,arm64:v8`: canonical, a key in the records; empty: inactive."""
+        """`--os linux --arch amd64,arm64:v8` or `linux/amd64,linux/arm64/v8`; empty: inactive.
+
+        Canonical: it is a key in the records.
+        """
+        if self.any_of:
+            return ",".join(self.alternatives)
         flags = (("--os", self.os), ("--arch", self.arch))
         return " ".join(
             f"{flag} {','.join(':'.join(filter(None, clause)) for clause in clauses)}"
@@ -103,15 +116,26 @@ class Filter:
         """Whether the platform is wanted; a field that is not stated matches everything."""
         if platform is None:
             return True
-        variant = platform.variant or _LEFT_OUT.get(platform.architecture, "")
-        os_fits = not (self.os and platform.os) or any(
-            platform.os == os and _is_version(platform.os_version, version) for os, version in self.os
-        )
-        arch_fits = not (self.arch and platform.architecture) or any(
-            platform.architecture == architecture and wanted in ("", variant)
-            for architecture, wanted in self.arch
-        )
-        return os_fits and arch_fits
+        if self.any_of:
+            return any(
+                _os_fits(platform, [(each.os, each.os_version)])
+                and _arch_fits(platform, [(each.architecture, each.variant)])
+                for each in self.any_of
+            )
+        return _os_fits(platform, self.os) and _arch_fits(platform, self.arch)
+
+
+def _os_fits(platform: Platform, wanted: Sequence[tuple[str, str]]) -> bool:
+    return not (wanted and platform.os) or any(
+        platform.os == os and _is_version(platform.os_version, version) for os, version in wanted
+    )
+
+
+def _arch_fits(platform: Platform, wanted: Sequence[tuple[str, str]]) -> bool:
+    variant = platform.variant or _LEFT_OUT.get(platform.architecture, "")
+    return not (wanted and platform.architecture) or any(
+        platform.architecture == architecture and asked in ("", variant) for architecture, asked in wanted
+    )
 
 
 def _is_version(version: str, wanted: str) -> bool:
@@ -135,6 +159,39 @@ def parse_filter(os: Sequence[str], arch: Sequence[str]) -> Filter:
         os=tuple(sorted({_system(name, version) for name, version in systems})),
         arch=tuple(sorted({_machine(name, variant) for name, variant in machines})),
     )
+
+
+def parse_platforms(texts: Sequence[str]) -> Filter:
+    """Read a rule's platforms; `all` alone is the filter that drops nothing.
+
+    Args:
+        texts: `linux/amd64`, `linux/arm64/v8`, `windows:10.0.17763/amd64`.
+
+    Raises:
+        RuleError: one has another form; the message says what to write.
+    """
+    if tuple(texts) == ("all",):
+        return Filter()
+    if not texts:
+        raise RuleError("the list of platforms is empty", hint="write all for every platform")
+    return Filter(any_of=tuple(sorted({_parse_platform(text) for text in texts}, key=str)))
+
+
+def _parse_platform(text: str) -> Platform:
+    found = _PLATFORM.fullmatch(text.strip())
+    if found is None:
+        hint = "expected linux/amd64, linux/arm64/v8, windows:10.0.17763/amd64, or all alone"
+        raise RuleError(f"{text!r} is not a platform", hint=hint)
+    name, version, machine, variant = (part or "" for part in found.groups())
+    os, version = _system(name, version)
+    architecture, variant = _machine(machine, variant)
+    return Platform(os=os, os_version=version, architecture=architecture, variant=variant)
+
+
+def _alternative(platform: Platform) -> str:
+    version = f":{platform.os_version}" if platform.os_version else ""
+    variant = f"/{platform.variant}" if platform.variant else ""
+    return f"{platform.os}{version}/{platform.architecture}{variant}"
 
 
 def _split(values: Sequence[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import RuleError
 from pipeline.model.reference import Reference, is_digest, is_tag
+from pipeline.model.rule_options import NO_OPTIONS, RuleOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,6 +61,8 @@ class Target:
 
     `tag@digest` is written under the tag, and only if the content has that digest.
     """
+    tag: str = ""
+    """The tag to write, with {tag} for the source's; empty: as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,8 @@ class Rule:
     source: Repository
     selection: Selection
     targets: tuple[Target, ...]
+    options: RuleOptions = NO_OPTIONS
+    """What the rule and the file's `.defaults` say; None in it is left to the flags."""
 
     @property
     def place(self) -> str:

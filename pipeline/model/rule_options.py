@@ -1,0 +1,200 @@
+"""Options of a rule as data: what a rules file may say of one source, or of all of them in `.defaults`.
+
+Each field carries its kind and its description, which the reader of files and the schema for editors share.
+None is what nobody has written: the nearer wins, field by field, so a rule lies over `.defaults`, and both
+lie over the flags.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.model.platform import Filter
+
+OptionKind = Literal[
+    "text",
+    "texts",
+    "literals",
+    "patterns",
+    "versions",
+    "count",
+    "switch",
+    "choice",
+    "platforms",
+    "time",
+    "map",
+]
+"""How a value is written; texts, literals, patterns, versions and platforms are one text or a list."""
+
+Per = Literal["series", "minor", "major", "repository"]
+By = Literal["numbers", "pushed", "seen"]
+_Options = TypeVar("_Options", "RuleOptions", "TagOptions", "RepositoryOptions")
+
+_METADATA = "option"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionField:
+    """What there is to know of an option beside its name."""
+
+    kind: OptionKind
+    about: str
+    """For people: editors show it."""
+    choices: tuple[str, ...] = ()
+    """Words that are a value; for a list, words that stand for it."""
+    least: int = 0
+    """Of a count."""
+    owner: type | None = None
+    """Of a map: the class of its fields."""
+
+
+def _option(kind: OptionKind, about: str, **more: Any) -> Any:
+    """A field that nobody has written yet."""
+    return field(default=None, metadata={_METADATA: OptionField(kind=kind, about=about, **more)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagOptions:
+    """Which tags of a source; the stages apply in this order."""
+
+    include: tuple[str, ...] | None = _option(
+        "patterns",
+        "Tags that are wanted: a tag, a glob (* ? [a-z]) of the whole tag, or /RE2/ anywhere in it.",
+    )
+    exclude: tuple[str, ...] | None = _option(
+        "patterns", "Tags that are not wanted, in the same forms; it wins over include."
+    )
+    versions: tuple[str, ...] | None = _option(
+        "versions",
+        "Ranges of the version in front of a tag: >=1.25 <2, 1.25.x, ~1.25, ^1.25. A space or a comma is"
+        " an and, a list an or. A tag without a version is out.",
+    )
+    prereleases: bool | None = _option(
+        "switch",
+        "Whether tags with a word such as rc, alpha, beta or nightly pass. Not written: only without"
+        " versions and newest.",
+    )
+    since: str | None = _option("text", "Tags that were pushed since then: 90d, or 2026-01-01.")
+    newest: int | None = _option(
+        "count",
+        "How many of the newest tags of each series: of the tags that differ only in their numbers.",
+        least=1,
+    )
+    per: Per | None = _option(
+        "choice", "What newest counts in.", choices=("series", "minor", "major", "repository")
+    )
+    by: By | None = _option(
+        "choice",
+        "What is new: the greater numbers, or the later time.",
+        choices=("numbers", "pushed", "seen"),
+    )
+    always: tuple[str, ...] | None = _option(
+        "literals", "Tags that are taken whatever the other options say; one that is missing fails alone."
+    )
+    at_least: int | None = _option(
+        "count",
+        "With fewer tags the rule fails before anything is copied. Not written: 1 with include, versions"
+        " or newest, else 0.",
+    )
+
+    def over(self, farther: TagOptions) -> TagOptions:
+        """These, and of the others what these do not say."""
+        return _over(self, farther)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryOptions:
+    """Which repositories of a source with `*`."""
+
+    include: tuple[str, ...] | None = _option("texts", "Repositories that are wanted, below the fixed part.")
+    exclude: tuple[str, ...] | None = _option("texts", "Repositories that are not wanted; it wins.")
+
+    def over(self, farther: RepositoryOptions) -> RepositoryOptions:
+        """These, and of the others what these do not say."""
+        return _over(self, farther)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleOptions:
+    """What a rule says beside its source."""
+
+    to: tuple[str, ...] | None = _option(
+        "texts",
+        "Destinations. {registry} {path} {namespace} {name} {rest} {flat} {tag} stand for parts of the"
+        " source; a / at the end appends {rest}.",
+    )
+    tags: TagOptions | None = _option(
+        "map", "Which tags, where the source names none: patterns, or stages.", owner=TagOptions
+    )
+    platforms: Filter | None = _option(
+        "platforms",
+        "Entries of an index that are kept: os/arch, os/arch/variant, os:version/arch; or all.",
+        choices=("all",),
+    )
+    index: Literal["trim", "single", "sparse"] | None = _option(
+        "choice",
+        "What is written where entries are left out: a new index, the one child, or the original index.",
+        choices=("trim", "single", "sparse"),
+    )
+    attestations: Literal["keep", "drop"] | None = _option(
+        "choice", "What becomes of BuildKit's attestations in an index.", choices=("keep", "drop")
+    )
+    referrers: tuple[str, ...] | None = _option(
+        "texts",
+        "Signatures and SBOMs that come along: none, those of copied images, also those of unchanged ones, or"
+        " artifact types.",
+        choices=("no", "copied", "always"),
+    )
+    repositories: RepositoryOptions | None = _option(
+        "map", "Which repositories of a source with *.", owner=RepositoryOptions
+    )
+    keep: tuple[str, ...] | None = _option(
+        "patterns", "Tags of the destination that are never moved once they are there."
+    )
+    min_age: float | None = _option(
+        "time", "How long ago a digest must have been seen first before it is copied: 72h, 3d."
+    )
+    optional: bool | None = _option("switch", "Whether a failure leaves the exit code as it is.")
+    retries: int | None = _option("count", "Further passes in which failed images are tried again.")
+    force: bool | None = _option("switch", "Whether images are pushed that the destination has already.")
+
+    def over(self, farther: RuleOptions) -> RuleOptions:
+        """These, and of the others what these do not say; inside `tags` and `repositories` too."""
+        return _over(self, farther)
+
+
+NO_OPTIONS = RuleOptions()
+
+NOT_BUILT: Mapping[str, frozenset[str]] = {
+    "attestations": frozenset({"drop"}),
+    "by": frozenset({"pushed", "seen"}),
+    "delete": frozenset(),
+    "every": frozenset(),
+    "index": frozenset({"single", "sparse"}),
+    "keep": frozenset(),
+    "min_age": frozenset(),
+    "referrers": frozenset(),
+    "repositories": frozenset(),
+    "since": frozenset(),
+}
+"""Options that are known and do nothing yet, by name: the values that are refused; empty: every value."""
+
+
+def option_fields(owner: type) -> Mapping[str, OptionField]:
+    """The options that a class holds, by name."""
+    return {each.name: each.metadata[_METADATA] for each in fields(owner)}
+
+
+def _over(nearer: _Options, farther: _Options) -> _Options:
+    changed = {}
+    for name in (each.name for each in fields(nearer)):
+        mine, other = getattr(nearer, name), getattr(farther, name)
+        if mine is None or other is None:
+            changed[name] = other if mine is None else mine
+        else:
+            changed[name] = mine.over(other) if isinstance(mine, TagOptions | RepositoryOptions) else mine
+    return replace(nearer, **changed)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pipeline.model.platform import Filter, parse_platforms
+from pipeline.model.rule_options import NO_OPTIONS, NOT_BUILT, RuleOptions, TagOptions, option_fields
+
+
+def test_nearer_options_win() -> None:
+    """What a rule says wins over what the file says, field by field, inside tags too; lists replace lists."""
+    near = RuleOptions(to=("a",), tags=TagOptions(include=("1.*",), newest=2), platforms=Filter())
+    far = RuleOptions(
+        to=("b", "c"),
+        tags=TagOptions(include=("2.*",), exclude=("*-debug",)),
+        platforms=parse_platforms(["linux/amd64"]),
+        force=True,
+    )
+
+    expected = RuleOptions(
+        to=("a",),
+        tags=TagOptions(include=("1.*",), exclude=("*-debug",), newest=2),
+        platforms=Filter(),
+        force=True,
+    )
+    assert expected == near.over(far)
+    assert far == NO_OPTIONS.over(far) == far.over(NO_OPTIONS)
+
+
+def test_false_is_written() -> None:
+    """False and 0 are values that somebody has written, and win too."""
+    near = RuleOptions(force=False, retries=0)
+
+    assert near == near.over(RuleOptions(force=True, retries=3))
+
+
+def test_every_option_is_described() -> None:
+    """Each field tells its kind and what it is for; what is not built is a known name."""
+    known = {**option_fields(RuleOptions), **option_fields(TagOptions)}
+
+    assert all(each.about.endswith(".") for each in known.values())
+    assert {"delete", "every"} == NOT_BUILT.keys() - known.keys()
