@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from pipeline.model.manifest import Manifest
     from pipeline.model.reference import Reference
 
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_.-]")
 _SHARED = re.compile(r"(?:sha256|sha512)-[0-9a-f]{64}(?:\.(sig|att|sbom))?")
+
+
+def fallback_tag(digest: str) -> str:
+    """The tag whose index lists the referrers of `digest` where a registry has no referrers API."""
+    algorithm, _, encoded = digest.partition(":")
+    return _NOT_IN_TAGS.sub("-", f"{algorithm[:32]}-{encoded[:64]}")
 
 
 def is_shared(reference: Reference) -> bool:

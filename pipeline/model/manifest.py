@@ -26,7 +26,7 @@ ManifestKind = Literal["index", "image", "schema1"]
 """index: names other manifests; image: config and layers, artifacts too; schema1: layers, with a platform."""
 
 _DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest."
-_OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 _OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
 _OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 _DOCKER_LIST = f"{_DOCKER_MANIFEST}list.v2+json"
@@ -37,7 +37,7 @@ _DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 _OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 
 KINDS: Mapping[str, ManifestKind] = {
-    _OCI_INDEX: "index",
+    OCI_INDEX: "index",
     _DOCKER_LIST: "index",
     _OCI_IMAGE: "image",
     _DOCKER_IMAGE: "image",
@@ -243,7 +243,7 @@ def _guess(document: dict[str, Any]) -> str:
             isinstance(entry, dict) and str(entry.get("mediaType")).startswith(_DOCKER_MANIFEST)
             for entry in entries
         ]
-        return _DOCKER_LIST if docker and all(docker) else _OCI_INDEX
+        return _DOCKER_LIST if docker and all(docker) else OCI_INDEX
     if version is None and config is None and isinstance(document.get("blobs"), list):
         return _OCI_ARTIFACT
     names = ", ".join(map(_shown, list(document)[:8]))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Reference, Repository
 
 Stage = Literal["expand", "resolve", "transfer"]
-RequestTopic = Literal["", "tags", "manifest", "blob", "upload"]
+RequestTopic = Literal["", "tags", "manifest", "blob", "upload", "referrers"]
 """The object of a request; empty: a token, or a request to a host that a registry redirected to."""
 BlobOrigin = Literal["present", "mounted", "uploaded", "left"]
 """How a blob got into its repository; left: not copied, its `urls` serve it."""

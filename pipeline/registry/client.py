@@ -11,47 +11,39 @@ import threading
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
 from pipeline.errors import LackingError, ManifestError, RegistryError, ThrottledError
 from pipeline.http.transport import Transport
-from pipeline.model.manifest import compute_digest
+from pipeline.model.companions import fallback_tag
+from pipeline.model.manifest import ACCEPT, compute_digest
 from pipeline.model.messages import ManifestHead
-from pipeline.model.reference import is_digest
+from pipeline.model.reference import Reference, is_digest
 from pipeline.registry.auth import Auth
 from pipeline.registry.authenticated import AuthenticatedClient
 from pipeline.registry.blobs import BlobBody
 from pipeline.registry.faults import fault_for
-from pipeline.registry.listing import MAX_ENTRIES, TagPage, parse_tags, turn
+from pipeline.registry.listing import parse_referrers, read_referrers, read_tags
 from pipeline.registry.probe import probe
 from pipeline.registry.request import Request
 from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import is_html, is_page, parse_json, parse_size
 from pipeline.registry.session import REDIRECTS, RegistrySession, finish
 from pipeline.registry.upload import Upload, confirms
-from pipeline.registry.upload_strategy import UploadStrategies
-from pipeline.settings import MAX_MANIFEST, MAX_TAG_PAGE
+from pipeline.registry.upload_strategy import FormPlan, UploadStrategy
+from pipeline.settings import MAX_MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.errors import Fault
-    from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
-    from pipeline.model.reference import Reference, Repository
+    from pipeline.model.reference import Repository
     from pipeline.registry.error_policy import RequestKind
+    from pipeline.registry.listing import Referrer, ReferrerPage, TagPage
     from pipeline.registry.probe import Probe
     from pipeline.settings import Settings
 
-ACCEPT = (
-    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
-    "application/vnd.docker.distribution.manifest.list.v2+json, "
-    "application/vnd.docker.distribution.manifest.v2+json, "
-    "application/vnd.docker.distribution.manifest.v1+prettyjws, "
-    "application/vnd.docker.distribution.manifest.v1+json, application/vnd.oci.artifact.manifest.v1+json"
-)
-"""All types: distribution 2.8 answers 404 for an OCI manifest whose exact type is not accepted."""
-_ABSENT = frozenset({404})
 _NO_HEAD = frozenset({403, 404, 405, 500, 501, 502, 503, 504})
 """Answers to a HEAD that say nothing of a GET (404 apart): old registries, proxies, Artifactory."""
 _IMMUTABLE = frozenset({400, 403, 405, 409, 412})
@@ -79,7 +71,7 @@ class Clients:
         self._settings, self._find, self._forget = settings, find, forget
         self._transport = Transport(dial=settings.timeouts.connect)
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[RegistrySession, Auth, UploadStrategies]] = {}
+        self._known: dict[str, tuple[RegistrySession, Auth, UploadStrategy]] = {}
 
     def at(self, registry: str, *, push: bool = False) -> Client:
         """The client for `registry`, by its canonical name; `push` where it is a destination.
@@ -89,23 +81,23 @@ class Clients:
         with self._lock:
             if registry not in self._known:
                 session = RegistrySession(registry, self._settings.timeouts, self._transport)
-                forms = UploadStrategies(registry, self._settings.uploads)
-                self._known[registry] = session, Auth(session), forms
-            session, auth, forms = self._known[registry]
+                strategy = UploadStrategy(registry, self._settings.uploads)
+                self._known[registry] = session, Auth(session), strategy
+            session, auth, strategy = self._known[registry]
         writes = push and self._settings.aim != "verify"
         exchange = AuthenticatedClient(
             session, auth, self._settings, find=self._find, forget=self._forget, push=writes
         )
-        return Client(exchange, forms)
+        return Client(exchange, strategy)
 
 
 class Client:
     """One registry; thread-safe. Every method raises RegistryError, and ThrottledError for a pause."""
 
-    def __init__(self, exchange: AuthenticatedClient, forms: UploadStrategies) -> None:
-        """`forms`: of upload, that the registry takes."""
+    def __init__(self, exchange: AuthenticatedClient, strategy: UploadStrategy) -> None:
+        """`strategy`: of uploads to this registry."""
         self._exchange = exchange
-        self.forms = forms
+        self.strategy = strategy
         self._session = exchange.session
 
     def probe(self, repository: Repository, *, insecure: bool) -> Probe:
@@ -113,41 +105,30 @@ class Client:
         return probe(self._session, repository, insecure=insecure)
 
     def tags(self, repository: Repository, *, page: str, count: int) -> TagPage:
-        """One page of the tag list; no such repository is an error with status 404.
+        """See ImageStore."""
+        return read_tags(self._exchange, repository, page=page, count=count)
 
-        `page` is the query that an earlier page gave as `next`, or empty for the first page.
-        """
-        info = RequestInfo(operation="list the tags", kind="read", repository=repository)
-        url = f"/v2/{repository.path}/tags/list"
-        query = page or f"n={count}"
+    def referrers(
+        self, repository: Repository, digest: str, *, page: str = "", artifact_type: str = ""
+    ) -> ReferrerPage | None:
+        """See ImageStore."""
+        return read_referrers(self._exchange, repository, digest, page=page, artifact_type=artifact_type)
 
-        def attempt() -> TagPage:
-            call, asked = Request(info=info, method="GET", url=f"{url}?{query}"), query
-            response = self._exchange.ask(call, also=frozenset({400}), once=True)
-            if response.status_code == HTTPStatus.BAD_REQUEST:
-                refused = self._session.error(info, response)
-                if isinstance(refused, ThrottledError):
-                    raise refused  # ECR says so with 400
-                asked = urlencode([pair for pair in parse_qsl(query) if pair[0] != "n"])
-                call = replace(call, url=f"{url}?{asked}".rstrip("?"))
-                response = self._exchange.ask(call, once=True)
-            return self._tag_page(call, response, asked=asked, count=count)
-
-        return self._exchange.persist(attempt)
-
-    def _tag_page(self, call: Request, response: Answer, *, asked: str, count: int) -> TagPage:
-        body = self._session.read(call.info, response, limit=MAX_TAG_PAGE)
-        if body.count(b",") > MAX_ENTRIES:
-            words = f"a page of the list has more than {MAX_ENTRIES:,} entries"
-            raise RegistryError(fault_for(call.info, words=words, code="TOO_LARGE"))
-        tags = parse_tags(body) if response.status_code == HTTPStatus.OK else None
-        if tags is None:
-            raise self._exchange.misread(call, response, body, words="the answer is no list of tags")
-        page = turn(tags, response.headers.get("Link", ""), asked=asked, count=count)
-        if page is None:
-            words = "the list's link to its next page cannot be followed: it has no query"
-            raise RegistryError(fault_for(call.info, words=words, code="PAGINATION_INVALID"))
-        return page
+    def tagged_referrers(self, repository: Repository, digest: str) -> tuple[Referrer, ...]:
+        """See ImageStore."""
+        tag = Reference(repository, fallback_tag(digest))
+        try:
+            content, _ = self.get_manifest(tag, limit=MAX_MANIFEST)
+        except RegistryError as error:
+            if error.fault.status == HTTPStatus.NOT_FOUND:
+                return ()
+            raise
+        found, document = parse_referrers(content), parse_json(content)
+        if found is None and isinstance(document, dict) and "manifests" in document:
+            info = RequestInfo(operation=f"read the manifest {tag.name}", kind="read", repository=repository)
+            words = "the index lists an entry without a media type or a digest"
+            raise RegistryError(fault_for(info, words=words, code="MANIFEST_INVALID"))
+        return found or ()
 
     def head_manifest(self, reference: Reference, *, sure: bool = False) -> ManifestHead | None:
         """Digest and type of a manifest; None: it is not there (404).
@@ -366,6 +347,10 @@ class Client:
         upload = Upload(self._exchange, repository, url=url, digest=digest, refused=bool(mount))
         upload.take_limits(response.headers)
         return upload
+
+    def plan_upload(self) -> FormPlan:
+        """How to upload one blob, by what this process knows of the registry."""
+        return FormPlan(self.strategy)
 
     def resume_upload(self, repository: Repository, digest: str, *, url: str) -> Upload:
         """The session at `url`, which was begun before; nothing is asked."""

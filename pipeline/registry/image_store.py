@@ -1,43 +1,44 @@
-"""What the stages ask of a place that holds images; the client of a registry implements it.
+"""The interface of a place that holds images: all that the stages know of a registry.
 
-The conformance suite (tests/registry/test_conformance*.py) proves it, against the scripted registry and real
+The conformance suite (tests/registry/test_conformance_*.py) tests it, against the scripted registry and real
 ones. For every method:
 
-- One call is one operation. What a short request can cure by repeating it (a lost connection, 500, 503) is
-  repeated inside, so a caller never repeats these. Bodies of blobs are the exception: whoever reads the
-  source repeats them, since only he can open it again.
-- RegistryError is final for the task; ThrottledError is a pause that the scheduler waits for before the task
-  is given out again. Both name the side, the host that caused them, and its words.
-- "Not there" is None, and only where the store says so: an answer that is not understood is an error.
-- Any thread may call it. Nothing is remembered of one call that changes the meaning of another.
-- Everything that only reads may be called any number of times. Content is addressed by digest: writing the
-  same bytes a second time changes nothing, so a task whose worker died may always be run again.
+- One call is one operation. Failures that a second request can cure (a lost connection, 500, 503) are retried
+  inside, so a caller never retries them. The exception is the upload of a blob's body: the caller retries,
+  since only it can open the source again.
+- RegistryError is final for the task. ThrottledError asks for a pause: the scheduler waits, then gives the
+  task out again. Both name the side, the host that failed, and its words.
+- None means "not there", and only if the store says so: an answer that is not understood is an error.
+- Any thread may call it. No call changes what a later call means.
+- Reading may be repeated at will. Content is addressed by digest, so writing the same bytes again changes
+  nothing: a task whose worker died may always run again.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from pipeline.errors import Fault
     from pipeline.http.transport import Pieces
     from pipeline.model.messages import ManifestHead
     from pipeline.model.reference import Reference, Repository
-    from pipeline.registry.listing import TagPage
-    from pipeline.registry.upload_strategy import UploadStrategies
+    from pipeline.registry.listing import Referrer, ReferrerPage, TagPage
 
 
 class BlobReader(Protocol):
-    """A blob that is being read, once, from `offset` to its end; used by one thread, and to be closed."""
+    """An open blob, read once from `offset` to its end by one thread. The caller closes it."""
 
     offset: int
-    """Where it begins: the place that was asked for, or 0 where the store begins anew."""
+    """Where it begins: the requested offset, or 0 if the store ignores it."""
     total: int
-    """Bytes of the whole blob as the store states it; -1: it does not."""
+    """Bytes of the whole blob as the store states it; -1: not stated."""
     etag: str
-    """What tells whether a later opening reads the same bytes; empty: nothing does."""
+    """For `open_blob`, to resume only if the content is the same; empty: the store gave none."""
 
     def __enter__(self) -> Self:
         """Use it."""
@@ -46,119 +47,180 @@ class BlobReader(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it; what was not read is not read."""
+        """Close it, whether or not it was read to its end."""
         ...
 
     def __iter__(self) -> Iterator[memoryview]:
         """Its bytes, not checked against the digest; each piece is valid until the next one.
 
         Raises:
-            RegistryError: it breaks off, or stalls. The caller may open it again at where it stopped.
+            RegistryError: it broke off, or stalls. The caller may open it again at that offset.
         """
         ...
 
     def skip(self, count: int) -> None:
-        """Read over so many bytes."""
+        """Read and discard that many bytes."""
         ...
 
 
 class UploadSession(Protocol):
-    """A blob that is being written; used by one thread. Until it is committed, the blob is not there.
+    """A blob that is being written by one thread. It does not exist until it is committed.
 
-    Nothing is repeated in here. After an error of `put` or `patch` the upload may have taken all, some or
-    none of the bytes: `ask_offset` tells where the store kept them, or a new upload begins.
+    Nothing is retried here. After an error of `put` or `patch` the store may have all, some or none of the
+    bytes: ask with `ask_offset`, or begin a new upload.
     """
 
     url: str
-    """What `resume_upload` takes, in another process too; a secret, and another one after each answer."""
+    """What `resume_upload` takes, in any process; a secret, and new after each answer."""
     refused: bool
-    """Whether a mount was asked for and not given."""
+    """Whether the store refused a mount."""
     least: int
-    """Bytes of a part, but for the last, at least; 0: any number."""
+    """Minimum bytes of a part except the last; 0: none. For `UploadPlan.parts`."""
     most: int
-    """Bytes of a part at most; 0: any number."""
+    """Maximum bytes of a part; 0: none."""
 
     def put(self, body: Pieces, *, offset: int = 0) -> bool:
-        """Send all that is left and commit; whether the store confirmed the digest. Not to be called again.
+        """Send all that is left and commit; whether the store confirmed the digest. Call it once.
 
-        An exception that reading `body` raises comes out as it is, and nothing is committed.
+        An exception from reading `body` passes through unchanged, and nothing is committed.
         """
         ...
 
     def patch(self, body: Pieces, *, offset: int | None) -> int:
-        """Send a part; returns how many bytes of the blob the store has. None: the whole blob in one part."""
+        """Send a part; how many bytes of the blob the store has now.
+
+        `offset` None: it is the whole blob, sent without a range.
+        """
         ...
 
     def commit(self) -> bool:
-        """End an upload all of whose bytes were sent in parts; as `put`."""
+        """Commit an upload whose bytes were all sent in parts; returns as `put` does."""
         ...
 
     def ask_offset(self, *, least: int, most: int) -> int | None:
-        """How many bytes the store has, between `least` and `most`; None: it has to begin anew."""
+        """How many bytes the store has, between `least` and `most`; None: the upload must start over."""
         ...
 
     def cancel(self) -> bool:
-        """Give the upload up; whether the store agreed. May be left out: unfinished uploads expire."""
+        """Discard the upload; whether the store agreed. Optional: unfinished uploads expire."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadPart:
+    """One request of an upload."""
+
+    count: int
+    """Bytes."""
+    last: bool = False
+    """Whether it commits too (`put`). If no part does, `commit` follows."""
+    ranged: bool = True
+    """Whether it states its offset, so that the upload can resume after it."""
+
+
+class UploadPlan(Protocol):
+    """How one blob is uploaded, over all attempts of one thread. Makes no request."""
+
+    def parts(self, size: int, *, offset: int = 0, least: int = 0, most: int = 0) -> Iterator[UploadPart]:
+        """The parts of the next attempt; ask for one when the store has accepted the one before.
+
+        Args:
+            size: bytes of the whole blob.
+            offset: where a session resumes; 0: a new session.
+            least: of the new session.
+            most: of the new session.
+        """
+        ...
+
+    def fail(self, fault: Fault, *, size: int, offset: int, resumed: bool) -> bool:
+        """The last attempt failed at the destination; whether it is worth another one in other parts.
+
+        Args:
+            fault: why.
+            size: bytes of the whole blob.
+            offset: bytes that the session has; 0: there is none to resume.
+            resumed: whether the attempt resumed a session.
+        """
+        ...
+
+    def succeed(self) -> None:
+        """The blob is uploaded: plans of other blobs avoid what failed before."""
         ...
 
 
 class ImageStore(Protocol):
-    """One place with repositories of manifests, tags and blobs."""
-
-    @property
-    def forms(self) -> UploadStrategies:
-        """Which forms of upload it takes, as learnt so far."""
-        ...
+    """A place with repositories of manifests, tags and blobs."""
 
     def tags(self, repository: Repository, *, page: str, count: int) -> TagPage:
-        """One page of the tags. No such repository is an error with status 404.
+        """One page of the tags. A missing repository is an error with status 404.
 
-        Pages of one list may be read at different times: tags that come or go in between may be missed or
-        come twice.
+        Pages may be read at different times: tags that change in between may be missing or appear twice.
 
         Args:
             repository: whose tags.
-            page: what an earlier page gave as `next`; empty: the first one.
-            count: tags wanted; a page may hold more or fewer.
+            page: `next` of the page before; empty: the first page.
+            count: tags wanted; a page may have more or fewer.
         """
         ...
 
-    def head_manifest(self, reference: Reference, *, sure: bool = False) -> ManifestHead | None:
-        """Digest and type of a manifest; None: it is not there.
+    def referrers(
+        self, repository: Repository, digest: str, *, page: str = "", artifact_type: str = ""
+    ) -> ReferrerPage | None:
+        """One page of the artifacts whose subject is `digest`; None: the store cannot list them.
 
-        `sure`: the content is asked for where the short question has None for an answer, since a cache may
-        not have fetched it yet.
+        An empty page says that there are none, also if nothing has this digest. After None, the fallback tag
+        (`tagged_referrers`) decides. Stores differ as a whole, rarely by repository; the caller remembers
+        None, not the store. A store that learned to list referrers later may miss older ones, which only the
+        fallback tag has. A referrer that was just pushed may appear seconds later.
+
+        Args:
+            repository: where; referrers in other repositories do not count.
+            digest: the subject's.
+            page: `next` of the page before; empty: the first page.
+            artifact_type: only these; empty: all. A referrer of unknown type is always listed.
+        """
+        ...
+
+    def tagged_referrers(self, repository: Repository, digest: str) -> tuple[Referrer, ...]:
+        """The artifacts that the fallback tag of `digest` lists; empty: no such tag, or not an index."""
+        ...
+
+    def head_manifest(self, reference: Reference, *, sure: bool = False) -> ManifestHead | None:
+        """Digest and type of a manifest; None: not there.
+
+        `sure`: a "not there" is confirmed by reading, since a cache may not have fetched it yet.
         """
         ...
 
     def get_manifest(self, reference: Reference, *, limit: int, fresh: bool = False) -> tuple[bytes, str]:
-        """The exact bytes of a manifest, and its type; not there is an error with status 404.
+        """The exact bytes of a manifest, and its type. A missing one is an error with status 404.
 
-        The bytes are not checked: a caller that finds a wrong digest may ask once more with `fresh`, which
-        goes past caches. More than `limit` bytes are an error.
+        The bytes are not checked: after a wrong digest the caller may ask once more with `fresh`, which
+        bypasses caches. More than `limit` bytes are an error (TOO_LARGE).
         """
         ...
 
     def put_manifest(self, reference: Reference, content: bytes, *, media_type: str, digest: str) -> bool:
         """Store exactly these bytes under a tag or their digest; whether the store confirmed the digest.
 
-        Idempotent, and repeated inside: a lost answer counts as success where the very manifest is there.
-        A tag that pointed to another manifest is moved; what belongs to the manifest has to be there.
+        Idempotent, and retried inside: if the answer is lost and this very manifest is there, that is a
+        success. A tag that points to another manifest moves. Blobs and children must be there before; a
+        subject need not.
 
         Raises:
-            LackingError: the store does not know a blob or manifest that it names.
+            LackingError: the store does not have a blob or manifest that it names.
         """
         ...
 
     def head_blob(
         self, repository: Repository, digest: str, *, size: int = -1, sure: bool = False
     ) -> int | None:
-        """Size of a blob, -1: not told; None: it is not there.
+        """Size of a blob, -1: not stated; None: not there.
 
         Args:
-            repository: where it is looked for; other repositories do not count.
+            repository: where; other repositories do not count.
             digest: the blob's.
-            size: what it should be, -1: not known; another answer is looked at twice.
+            size: its size by the manifest, -1: unknown; another answer is checked by reading one byte.
             sure: as for `head_manifest`.
         """
         ...
@@ -173,28 +235,32 @@ class ImageStore(Protocol):
         etag: str = "",
         fresh: bool = False,
     ) -> BlobReader:
-        """Open a blob; another size than `size` (-1: not known) is an error.
+        """Open a blob. Another size than `size` (-1: unknown) is an error.
 
-        `offset` is a wish: `BlobReader.offset` says where it begins. With `etag` a blob that has changed
-        since begins at 0. `fresh` goes past caches.
+        The store may ignore `offset`: `BlobReader.offset` says where it begins. With `etag`, a blob that has
+        changed begins at 0. `fresh` bypasses caches.
         """
         ...
 
-    def begin_upload(self, repository: Repository, digest: str, *, mount: str = "") -> UploadSession | None:
-        """Begin to write a blob; None: it is there without that, since it was mounted.
+    def plan_upload(self) -> UploadPlan:
+        """How to upload one blob, by what the store is known to support."""
+        ...
 
-        May be repeated: each call begins an upload of its own, and one that nobody ends expires. A blob that
-        is there already may be written again.
+    def begin_upload(self, repository: Repository, digest: str, *, mount: str = "") -> UploadSession | None:
+        """Begin to write a blob; None: it is there now, because it was mounted.
+
+        May be repeated: each call begins an upload of its own; abandoned ones expire. A blob that is there
+        may be written again.
 
         Args:
-            repository: where it is wanted.
+            repository: where to write it.
             digest: the blob's.
-            mount: a repository of this store that may hold it; a refusal is no error, but begins an upload.
+            mount: path of a repository of this store that may have it; a refusal begins an upload.
         """
         ...
 
     def resume_upload(self, repository: Repository, digest: str, *, url: str) -> UploadSession:
-        """Go on with an upload that this or another process began; asks nothing, so it may be gone."""
+        """An upload that any process began, by its `url`. Makes no request, so it may be gone."""
         ...
 
 
@@ -202,5 +268,5 @@ class ImageStores(Protocol):
     """The stores that a worker knows; any thread may ask."""
 
     def at(self, registry: str, *, push: bool = False) -> ImageStore:
-        """The store of that canonical name; `push`: it is to be written to. Costs no request."""
+        """The store with that canonical name; `push`: it is written to. Makes no request."""
         ...

@@ -28,6 +28,7 @@ _WHAT: tuple[tuple[str, RequestTopic], ...] = (
     ("/manifests/", "manifest"),
     ("/blobs/uploads/", "upload"),
     ("/blobs/", "blob"),
+    ("/referrers/", "referrers"),
 )
 _SESSION = re.compile(r"(/blobs/uploads/).+")
 """Where an upload goes on is known to whoever began it, and to nobody who reads logs."""

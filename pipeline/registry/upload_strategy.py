@@ -1,88 +1,91 @@
-"""The forms in which a blob can go up, and which of them a registry takes.
+"""In which form a blob is uploaded: one request, a stream, or chunks.
 
-One PUT with the whole body works nearly everywhere and costs least, but what broke is lost. Chunks can go on
-from the last one that was confirmed, which pays for large blobs. Where one form is refused the next one is
-tried, and the process remembers what led to success: registries do not say what they take.
+One PUT with the whole body works nearly everywhere and costs least, but after a failure it starts over.
+Chunks resume after the last confirmed one, which pays off for large blobs. Registries do not say which forms
+they support: if one fails, the next one is tried, and the process remembers what succeeded.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.registry.image_store import UploadPart
 from pipeline.settings import KIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from pipeline.errors import Fault
     from pipeline.settings import Uploads
 
 UploadForm = Literal["whole", "stream", "chunks"]
 """whole: one PUT. stream: one PATCH without a range. chunks: PATCHes with ranges; both end with a PUT."""
 
 _REFUSING = frozenset({404, 405, 413, 415, 416, 501})
-"""Answers to a first body that say that another form may be taken."""
+"""Answers to a first body after which another form may succeed."""
 _OF_ANY_SIZE = frozenset({405, 415, 501})
-"""Those that do not depend on how large the body was."""
+"""Those that do not depend on the body's size."""
 _LEAST_CHUNK = 64 * KIB
-"""Bytes of a chunk at least, whatever a registry says: each one is noted in the records."""
+"""Minimum bytes of a chunk, whatever a registry announces: each chunk is a row in the records."""
 _HALVED_TO = MIB
-"""Bytes of a chunk down to which a 413 halves chunks: what every proxy lets through by default (nginx)."""
+"""A 413 halves chunks down to this many bytes: nginx accepts them by default."""
 _TROUBLES = 2
-"""Connections that break without a word, or 5xx, after which the form itself is suspected."""
-_SERVERS_FAULT = 500
+"""Lost connections or 5xx at one offset, after which the form counts as unsupported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirks:
-    """What is known of a registry by its name."""
+    """What is known of a registry from its name."""
 
     forms: tuple[UploadForm, ...] = ("whole", "chunks")
-    """That are to be tried, for a blob that is not large; the first one is the best."""
+    """The forms for a blob that is not large, best first."""
     chunk: int = 0
-    """Bytes of a chunk; 0: as the settings say."""
+    """Bytes of a chunk; 0: by the settings."""
     parts: int = 0
-    """Chunks of one blob at most; 0: no limit is known."""
+    """Maximum chunks of one blob; 0: no known limit."""
     ends_with_bytes: bool = False
-    """Whether the last chunk has to come with the PUT that ends the upload."""
+    """Whether the last chunk must be the body of the PUT that ends the upload."""
 
 
 _USUAL = Quirks()
-_HABITS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
+_QUIRKS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
     # 416 above 4 MiB for a PATCH with a range (ocx-sh/ocx#237); of several PATCHes only the last one counts.
     (re.compile(r"(.+\.)?ghcr\.io"), Quirks(forms=("whole", "stream"))),
-    # No chunks at all (containers/skopeo#1101); gcr.io takes them.
+    # No chunks at all (containers/skopeo#1101); gcr.io supports them.
     (re.compile(r".+-docker\.pkg\.dev"), Quirks(forms=("whole",))),
     # Parts of 5 to 10 MiB, 4,200 at most (Amazon ECR service quotas); an empty last PUT got a 500.
     (
         re.compile(r".+\.dkr[.-]ecr[.-].+|public\.ecr\.aws"),
         Quirks(chunk=10 * MIB, parts=4_200, ends_with_bytes=True),
     ),
-    # Long PUTs are cut; chunks of up to 4 MiB are never.
+    # Long PUTs are cut off; chunks of up to 4 MiB are not.
     (re.compile(r".+\.azurecr\.[a-z]+"), Quirks(chunk=4 * MIB)),
 )
 
 
-class UploadStrategies:
-    """The forms of one registry, as this process knows them; any thread may ask and teach."""
+class UploadStrategy:
+    """Which forms one registry supports, as far as this process knows; thread-safe."""
 
     def __init__(self, registry: str, uploads: Uploads) -> None:
         """`registry`: its canonical name."""
-        self.habit = next((habit for name, habit in _HABITS if name.fullmatch(registry)), _USUAL)
+        self.quirks = next((quirks for name, quirks in _QUIRKS if name.fullmatch(registry)), _USUAL)
         self._uploads = uploads
         self._refused: dict[UploadForm, int] = {}
-        """By form: bytes from which on it is of no use."""
+        """By form: it fails for blobs of this many bytes or more."""
         self._halved = 0
-        """Bytes of a chunk at most, after the registry refused larger ones; 0: it refused none."""
+        """Maximum bytes of a chunk after a 413; 0: there was none."""
 
     def choose(self, size: int, *, failed: Mapping[UploadForm, int], most: int) -> UploadForm:
-        """The form for a blob.
+        """The form for a blob of `size` bytes.
 
         Args:
             size: bytes of the blob.
-            failed: forms that this very blob has failed in; the best one again where no other is left.
-            most: bytes of a body that the registry says it takes; 0: it does not say.
+            failed: forms that failed for this blob; the best one is repeated if no other is left.
+            most: maximum bytes of a body that the registry announced; 0: none.
         """
         order = self._order(size, most)
         left = [form for form in order if form not in failed]
@@ -90,47 +93,105 @@ class UploadStrategies:
         return (fit or left or order)[0]
 
     def has_other(self, size: int, *, failed: Mapping[UploadForm, int], most: int) -> bool:
-        """Whether there is a form that the blob has not failed in."""
+        """Whether a form is left that has not failed for this blob."""
         return any(form not in failed for form in self._order(size, most))
 
     def learn(self, failed: Mapping[UploadForm, int]) -> None:
-        """A blob went up after other forms had failed: those are not tried again from such sizes on."""
+        """A blob was uploaded after `failed` forms: do not try those again from these sizes on."""
         for form, size in failed.items():
             self._refused[form] = min(size, self._refused.get(form, size))
 
     def step(self, size: int, *, least: int, most: int) -> int:
-        """Bytes of one chunk of a blob of `size` bytes; `least`, `most` as the registry says, 0: nothing."""
+        """Bytes of a chunk of a blob of `size` bytes; `least` and `most`: announced limits, 0: none."""
         least_chunk = self._uploads.chunk
-        step = self.habit.chunk or max(least_chunk, min(4 * least_chunk, size // 64))
+        step = self.quirks.chunk or max(least_chunk, min(4 * least_chunk, size // 64))
         step = max(min(step, self._halved or step), least)
         return min(step, max(most, _LEAST_CHUNK)) if most else step
 
     def halve(self, chunk: int) -> bool:
-        """A chunk of so many bytes was too large; whether smaller ones are worth a try."""
+        """The registry refused a chunk of that many bytes as too large; whether to try smaller ones."""
         if chunk <= _HALVED_TO:
             return False
         self._halved = min(max(_HALVED_TO, chunk // 2), self._halved or chunk)
         return True
 
     def _order(self, size: int, most: int) -> tuple[UploadForm, ...]:
-        habit = self.habit
+        quirks = self.quirks
         large = size > self._uploads.above or 0 < most < size
-        if "chunks" not in habit.forms or not large or (habit.parts and size > habit.parts * habit.chunk):
-            return habit.forms
+        if "chunks" not in quirks.forms or not large or (quirks.parts and size > quirks.parts * quirks.chunk):
+            return quirks.forms
         return ("chunks", "whole")
 
 
+class FormPlan:
+    """An UploadPlan by what is known of the registry, and by what failed for the blob."""
+
+    def __init__(self, strategy: UploadStrategy) -> None:
+        """Nothing has failed yet."""
+        self._strategy = strategy
+        self._form: UploadForm = "whole"
+        self._least = self._most = 0
+        self._first = 0
+        """Bytes of the session's first chunk until the registry has accepted it; 0: accepted."""
+        self._failed: dict[UploadForm, int] = {}
+        self._troubles: Counter[tuple[UploadForm, int]] = Counter()
+        """Failures by form and offset."""
+
+    def parts(self, size: int, *, offset: int = 0, least: int = 0, most: int = 0) -> Iterator[UploadPart]:
+        """See UploadPlan; only chunks can resume, so an offset means chunks."""
+        self._first = 0
+        if offset:
+            self._form = "chunks"
+        else:
+            self._least, self._most = least, most
+            self._form = self._strategy.choose(size, failed=self._failed, most=most)
+        if self._form == "chunks":
+            return self._chunks(size, offset=offset)
+        return iter([UploadPart(count=size, last=self._form == "whole", ranged=False)])
+
+    def _chunks(self, size: int, *, offset: int) -> Iterator[UploadPart]:
+        step = self._strategy.step(size, least=self._least, most=self._most)
+        last = step if self._strategy.quirks.ends_with_bytes else 0
+        self._first = min(step, size - offset)
+        while size - offset > last:
+            count = min(step, size - offset)
+            yield UploadPart(count=count)
+            self._first, offset = 0, offset + count
+        if offset < size:
+            yield UploadPart(count=size - offset, last=True)
+
+    def fail(self, fault: Fault, *, size: int, offset: int, resumed: bool) -> bool:
+        """See UploadPlan."""
+        form = self._form = "chunks" if offset else self._form
+        self._troubles[form, offset] += 1
+        troubles = self._troubles[form, offset]
+        refused = refused_from(fault.status, fault.code, troubles=troubles, size=size)
+        if refused is None:
+            return False
+        too_large = fault.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not self._most
+        if too_large and self._strategy.halve(self._first):
+            return True
+        if resumed and fault.status is not None and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return True  # registries announce limits of chunks only when a session begins
+        self._failed[form] = refused
+        return self._strategy.has_other(size, failed=self._failed, most=self._most)
+
+    def succeed(self) -> None:
+        """See UploadPlan."""
+        self._strategy.learn(self._failed)
+
+
 def refused_from(status: int | None, code: str, *, troubles: int, size: int) -> int | None:
-    """Bytes from which on a form is of no use, after it failed for a blob of `size`; None: it still may be.
+    """From how many bytes on a form counts as unsupported after it failed; None: it may still succeed.
 
     Args:
-        status: of the answer to the first body; None: none came.
+        status: of the answer to the first body; None: there was none.
         code: of the fault.
-        troubles: how often this form failed for the blob at the same place, this time included.
+        troubles: failures of this form at this offset of the blob, including this one.
         size: bytes of the blob.
     """
     if status in _REFUSING:
         return 0 if status in _OF_ANY_SIZE else size
     lost = status is None and code in ("CONNECTION_LOST", "TIMEOUT")
-    broken = status is not None and status >= _SERVERS_FAULT
+    broken = status is not None and status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return size if (lost or broken) and troubles >= _TROUBLES else None

@@ -7,8 +7,6 @@ digest check decides. The registry has to confirm the offset again before an upl
 
 from __future__ import annotations
 
-from collections import Counter
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError, ThrottledError
@@ -17,7 +15,6 @@ from pipeline.model.messages import UploadCheckpoint
 from pipeline.registry.faults import fault_at
 from pipeline.registry.meter import current_meter
 from pipeline.registry.resume import ResumingBody
-from pipeline.registry.upload_strategy import refused_from
 from pipeline.stages.bodies import CheckedBlob, Checkpoint
 
 if TYPE_CHECKING:
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from pipeline.log import Value
     from pipeline.model.messages import BlobOrigin, CopyBlob
     from pipeline.registry.image_store import ImageStore, UploadSession
-    from pipeline.registry.upload_strategy import UploadForm
     from pipeline.stages.context import StageContext
 
 _NOT_RESUMABLE = frozenset({"DIGEST_INVALID", "DIGEST_MISMATCH", "SIZE_MISMATCH"})
@@ -56,16 +52,10 @@ class BlobUpload:
             Checkpoint(task.session.offset, None) if task.session else Checkpoint.start(task.blob.digest)
         )
         """Where to read the source from: the session's offset or earlier."""
-        self._form: UploadForm = "whole"
-        self._least = self._most = 0
-        self._failed: dict[UploadForm, int] = {}
-        self._troubles: Counter[tuple[UploadForm, int]] = Counter()
-        """Failures by form and offset."""
+        self._plan = destination.plan_upload()
         self._resumed_at = 0
         self._unanswered = 0
         """Failed status requests of the session."""
-        self._chunk = 0
-        """Size of the first chunk until the registry has accepted it; 0: accepted."""
         self.refused = False
         """Whether the registry refused a mount."""
         self.resumed = False
@@ -91,9 +81,9 @@ class BlobUpload:
             RegistryError: with its side.
         """
         self.resumed = self.has_other_form = False
-        self.began, self._chunk = True, 0
+        self.began = True
         try:
-            upload = self._resume() if self._session and not mount else None
+            upload = None if mount else self._resume()
             if upload is None:
                 self.began = False
                 upload = self._destination.begin_upload(
@@ -111,7 +101,7 @@ class BlobUpload:
 
     def _resume(self) -> UploadSession | None:
         """The saved session, if it exists and has more bytes than when it was resumed last."""
-        session, self._form = self._session, "chunks"
+        session = self._session
         if session is None:
             return None
         blob, place = self._task.blob.digest, self._task.destination
@@ -165,7 +155,7 @@ class BlobUpload:
                 offset=self._checkpoint.offset,
                 fresh=fresh,
             ) as pieces:
-                confirmed = self._send_as(upload, self._checked(pieces))
+                confirmed = self._send_parts(upload, self._checked(pieces))
         except ThrottledError as error:
             if error.fault.registry != self._task.destination.registry:  # else it gets no requests now
                 self._cancel_unless_saved(upload)
@@ -174,7 +164,7 @@ class BlobUpload:
             error.on(self._side(error.fault))
             self._plan_next_attempt(error.fault, upload)
             raise
-        self._destination.forms.learn(self._failed)
+        self._plan.succeed()
         return confirmed
 
     def _checked(self, pieces: ResumingBody) -> CheckedBlob:
@@ -194,32 +184,17 @@ class BlobUpload:
             pass
         return blob
 
-    def _send_as(self, upload: UploadSession, blob: CheckedBlob) -> bool:
-        if not self._session:
-            self._least, self._most = upload.least, upload.most
-            self._form = self._destination.forms.choose(blob.size, failed=self._failed, most=upload.most)
-        if self._form == "whole":
-            return upload.put(blob.part(blob.size))
-        if self._form == "chunks":
-            return self._send_chunks(upload, blob)
-        has = upload.patch(blob.part(blob.size), offset=None)
-        self._require_offset(has, blob)
-        return upload.commit()
-
-    def _send_chunks(self, upload: UploadSession, blob: CheckedBlob) -> bool:
-        forms = self._destination.forms
-        step = forms.step(blob.size, least=self._least, most=self._most)
-        last = step if forms.habit.ends_with_bytes else 0
-        self._chunk = min(step, blob.left)
-        while blob.left > last:
+    def _send_parts(self, upload: UploadSession, blob: CheckedBlob) -> bool:
+        for part in self._plan.parts(blob.size, offset=self.offset, least=upload.least, most=upload.most):
             checkpoint, begin = blob.checkpoint(), blob.offset
-            has = upload.patch(blob.part(min(step, blob.left)), offset=begin)
-            self._chunk = 0
-            if has > begin:
+            if part.last:
+                return upload.put(blob.part(part.count), offset=begin)
+            has = upload.patch(blob.part(part.count), offset=begin if part.ranged else None)
+            if part.ranged and has > begin:
                 self._checkpoint = blob.checkpoint() if has == blob.offset else checkpoint
                 self._save_checkpoint(upload, has)
             self._require_offset(has, blob)
-        return upload.put(blob.part(blob.left), offset=blob.offset) if blob.left else upload.commit()
+        return upload.commit()
 
     def _require_offset(self, has: int, blob: CheckedBlob) -> None:
         if has != blob.offset:
@@ -236,31 +211,15 @@ class BlobUpload:
             )
 
     def _plan_next_attempt(self, fault: Fault, upload: UploadSession) -> None:
-        """Decide whether the next attempt keeps the session, and whether it needs another form."""
+        """Decide whether the next attempt keeps the session, and whether it needs other parts."""
         if fault.code in _NOT_RESUMABLE or not fault.retryable:
             self._start_over()
         self._cancel_unless_saved(upload)
         if fault.side != "destination" or self._size < 0 or (self._session and fault.status is None):
             return
-        self._troubles[self._form, self.offset] += 1
-        troubles = self._troubles[self._form, self.offset]
-        size = refused_from(fault.status, fault.code, troubles=troubles, size=self._size)
-        if size is not None:
-            self.has_other_form = self._has_other_form(fault, size)
-
-    def _has_other_form(self, fault: Fault, size: int) -> bool:
-        """Whether the blob can be uploaded in another form, after its form failed from `size` on."""
-        forms = self._destination.forms
-        if (
-            fault.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-            and not self._most
-            and forms.halve(self._chunk)
-        ):
-            return True
-        if self.resumed and fault.status is not None and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return True  # registries state sizes of chunks only when a session begins
-        self._failed[self._form] = size
-        return forms.has_other(self._size, failed=self._failed, most=self._most)
+        self.has_other_form = self._plan.fail(
+            fault, size=self._size, offset=self.offset, resumed=self.resumed
+        )
 
     def _cancel_unless_saved(self, upload: UploadSession) -> None:
         if not self._session:

@@ -52,22 +52,11 @@ def _upload(task: CopyBlob, destination: ImageStore, meter: Meter, *, size: int)
         meter.foresee(there, "POST", status=202, what="upload")
     if not begun or offset < size:
         meter.foresee(task.source.registry, "GET", status=206 if offset else 200, what="blob")
-    parts = _parts(destination, size, offset=offset)
-    meter.foresee(there, "PATCH", status=202, what="upload", times=parts)
+    patches = sum(not part.last for part in destination.plan_upload().parts(size, offset=offset))
+    meter.foresee(there, "PATCH", status=202, what="upload", times=patches)
     meter.foresee(there, "PUT", status=201, what="upload")
     meter.read += size - offset
     meter.written += size - offset
-
-
-def _parts(destination: ImageStore, size: int, *, offset: int) -> int:
-    """The number of PATCH requests."""
-    forms = destination.forms
-    form = "chunks" if offset else forms.choose(size, failed={}, most=0)
-    if form != "chunks":
-        return 1 if form == "stream" else 0
-    step = forms.step(size, least=0, most=0)
-    last = step if forms.habit.ends_with_bytes else 0
-    return max(0, -((last + offset - size) // step))
 
 
 def _size(task: CopyBlob, context: StageContext) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from tests.registry import blobs, manifests
+from tests.registry import blobs, manifests, referrers
 from tests.registry.wire import Refusal, Response, json_response
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = rf"({_COMPONENT}(?:/{_COMPONENT})*)"
-_ROUTE = re.compile(rf"/v2/{_NAME}/(?:(manifests|blobs)/([^/]+)|(blobs/uploads)/([^/]*)|(tags/list))")
+_ROUTE = re.compile(
+    rf"/v2/{_NAME}/(?:(manifests|blobs)/([^/]+)|(blobs/uploads)/([^/]*)|(tags/list)|(referrers)/([^/]+))"
+)
 _STORAGE = re.compile(rf"/storage/{_NAME}/([^/]+)")
 
 
@@ -72,7 +74,8 @@ def _route(call: Request) -> Response:
     if path == "/v2":
         return Response(status=301, headers={"Location": "/v2/"})
     match = _ROUTE.fullmatch(path)
-    if match is None and path != "/v2/":
+    unknown = match[7] and call.options.referrers == "no" if match else path != "/v2/"
+    if unknown:
         return _no_page()
     origin = call.parameter("from") if call.entry.method == "POST" else ""
     realm = f"{call.scheme}://{call.elsewhere if call.options.token_elsewhere else call.address}/token"
@@ -87,9 +90,9 @@ def _route(call: Request) -> Response:
 
 
 def _perform(call: Request, match: re.Match[str]) -> Response:
-    name, kind, reference, uploads, session, _ = match.groups()
+    name, kind, reference, uploads, session, _, listing, subject = match.groups()
     reading = call.entry.method in ("GET", "HEAD")
-    match uploads or kind or "tags", call.entry.method:
+    match uploads or kind or listing or "tags", call.entry.method:
         case "manifests", "PUT":
             return manifests.write(call, name, reference)
         case "manifests", "DELETE":
@@ -104,6 +107,8 @@ def _perform(call: Request, match: re.Match[str]) -> Response:
             return blobs.session(call, name, session)
         case "tags", "GET":
             return manifests.list_tags(call, name)
+        case "referrers", "GET":
+            return referrers.list_referrers(call, name, subject)
     raise Refusal(405, "UNSUPPORTED", "the operation is unsupported")
 
 

@@ -47,6 +47,8 @@ class Content:
     """What an index says of it."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """What an index says of it."""
+    artifact_type: str = ""
+    """What an index says of it."""
 
     def walk(self) -> Iterator[Content]:
         """Children first, itself last: the order of a push."""
@@ -142,6 +144,7 @@ def index(*children: Content, docker: bool = False, annotations: Mapping[str, st
         }
         entry |= {"platform": dict(child.platform)} if child.platform is not None else {}
         entry |= {"annotations": dict(child.annotations)} if child.annotations else {}
+        entry |= {"artifactType": child.artifact_type} if child.artifact_type else {}
         entries.append(entry)
     media_type = DOCKER_LIST if docker else OCI_INDEX
     body: dict[str, Any] = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
@@ -198,7 +201,7 @@ def artifact(
             "digest": subject.digest,
             "size": len(subject.manifest),
         }
-    return _content(body, OCI_MANIFEST, blobs=(empty, *files))
+    return _content(body, OCI_MANIFEST, blobs=(empty, *files), artifact_type=kind)
 
 
 def schema1(*layers: bytes, signed: bool = False, name: str = "old/image", tag: str = "latest") -> Content:
@@ -236,6 +239,7 @@ def _content(
     children: tuple[Content, ...] = (),
     platform: Mapping[str, Any] | None = None,
     annotations: Mapping[str, str] | None = None,
+    artifact_type: str = "",
 ) -> Content:
     manifest = _dump(body)
     return Content(
@@ -246,6 +250,7 @@ def _content(
         children=children,
         platform=platform,
         annotations=annotations or {},
+        artifact_type=artifact_type,
     )
 
 

@@ -26,7 +26,7 @@ _CRANE: Mapping[str, str] = {
     "its upload sessions are never cancelled or over": "test_ends_a_session_once test_cancels_a_session "
     "test_cancels_an_upload",
     "it has no state of an upload session": "test_knows_the_state_of_a_session "
-    "test_begins_a_session_with_nothing",
+    "test_begins_a_session_with_nothing test_resumes_an_upload",
     "a Location that is outdated is 400": "test_refuses_an_outdated_location",
     "it reads the body of a POST": "test_discards_the_body_of_a_post_with_a_digest",
     "a range needs both ends: 416": "test_sends_a_part_of_a_blob[crane-bytes=3--bytes_3-9/10-3456789] "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tests.registry.content import ALL_TYPES, SCHEMA1, SCHEMA1_SIGNED, digest_of, manifest_digest
+from tests.registry.referrers import subject_of
 from tests.registry.store import Stored
 from tests.registry.wire import Refusal, Response, json_response
 
@@ -79,6 +80,9 @@ def write(call: Request, name: str, reference: str) -> Response:
     headers = {"Location": f"/v2/{name}/manifests/{digest}"}
     if call.options.digest_header:
         headers["Docker-Content-Digest"] = digest
+    subject = subject_of(stored.content)
+    if subject and call.options.referrers != "no":
+        headers["OCI-Subject"] = subject
     return Response(status=201, headers=headers)
 
 

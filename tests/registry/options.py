@@ -79,6 +79,12 @@ class Options:
     """What the headers of manifests say of a rate limit, as Docker Hub's do: so many GETs in six hours, HEAD
     being free; none is refused. 0: nothing is said."""
 
+    # Referrers.
+    referrers: Literal["no", "yes", "filters"] = "no"
+    """Whether the referrers API is known, and applies artifactType; OCI-Subject answers a push then."""
+    referrers_page: int = 0
+    """Referrers in a page; 0: all."""
+
     # Blobs.
     redirect: Literal["no", "get", "all"] = "no"
     """GETs (and HEADs) of blobs lead to the second host, which fails on Authorization as S3 does."""

@@ -40,7 +40,7 @@ NO_LISTS = [
     (206, '{"tags":["a"]}'),
     (204, ""),
 ]
-"""Status and body of answers that are no list of tags."""
+"""Status and body of answers that are not lists of tags."""
 
 
 def all_tags(registry: Registry, *, count: int) -> list[str]:
@@ -96,10 +96,10 @@ class TestTags:
 
     @pytest.mark.parametrize(("status", "body"), NO_LISTS)
     def test_not_understood(self, scripted: Scripted, status: int, body: str) -> None:
-        """An answer that is no list of tags is an error, never an empty list."""
+        """An answer that is not a list of tags is an error, never an empty list."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=status, body=body), times=None))
-        with pytest.raises(RegistryError, match="no list of tags") as caught:
+        with pytest.raises(RegistryError, match="not a list of tags") as caught:
             client(registry).tags(repository(registry), page="", count=10)
 
         fault = caught.value.fault

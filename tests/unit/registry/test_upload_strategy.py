@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.registry.upload_strategy import UploadForm, UploadStrategies, refused_from
+from pipeline.registry.upload_strategy import UploadForm, UploadStrategy, refused_from
 from pipeline.settings import MIB, Uploads
 
 LARGE = 300 * MIB
 
 
-def forms(registry: str = "registry.test") -> UploadStrategies:
+def forms(registry: str = "registry.test") -> UploadStrategy:
     """As a process begins."""
-    return UploadStrategies(registry, Uploads())
+    return UploadStrategy(registry, Uploads())
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def figures(
     """Run a stage's function in a process of its own, where `at` has that habit."""
     process = clients()
     if habit:
-        process.at(at).forms.habit = habit
+        process.at(at).strategy.quirks = habit
     context = StageContext(
         clients=process,
         settings=SETTINGS,

@@ -51,7 +51,7 @@ class Way:
         """Run the task in a process of its own, or in a given one."""
         process = process or clients()
         if habit:
-            process.at(self.mirror.address).forms.habit = habit
+            process.at(self.mirror.address).strategy.quirks = habit
         context = StageContext(
             clients=process,
             settings=SETTINGS,

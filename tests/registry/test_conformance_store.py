@@ -1,0 +1,358 @@
+"""The conformance suite, image stores: every kind of registry does what ImageStore promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import LackingError, RegistryError
+from pipeline.model.credential import Credential
+from pipeline.model.manifest import parse
+from pipeline.model.messages import ManifestHead
+from pipeline.model.reference import Reference, Repository
+from pipeline.registry.client import Clients
+from pipeline.settings import MAX_MANIFEST
+from tests.registry import content
+from tests.registry.asking import ABSENT, IMAGE
+from tests.registry.push import push
+from tests.unit.registry.asking import ANONYMOUS, QUICK, USER, Sent
+
+if TYPE_CHECKING:
+    from pipeline.registry.image_store import ImageStore
+    from tests.real.wire import Wire
+
+PATH = "team/app"
+BLOB = content.layer("a blob", size=300_000)
+DIGEST = content.digest_of(BLOB)
+INDEX = content.index(IMAGE, content.attestation(IMAGE))
+
+
+def connect(address: str, credential: Credential = ANONYMOUS) -> ImageStore:
+    """A destination with connections of its own."""
+    return Clients(QUICK, lambda _: credential).at(address, push=True)
+
+
+@pytest.fixture
+def store(open_registry: str) -> ImageStore:
+    """A registry of each kind."""
+    return connect(open_registry)
+
+
+@pytest.fixture
+def repository(open_registry: str) -> Repository:
+    """The repository that the tests are about."""
+    return Repository(open_registry, PATH)
+
+
+def upload(store: ImageStore, repository: Repository, body: bytes = BLOB, *, digest: str = "") -> bool:
+    """Upload a blob; whether the registry confirmed its digest."""
+    digest = digest or content.digest_of(body)
+    session = store.begin_upload(repository, digest)
+    assert session is not None
+    return session.put(Sent(body))
+
+
+def upload_tree(store: ImageStore, repository: Repository, tree: content.Content, tag: str) -> None:
+    """Upload blobs, then manifests leaves first, then the tag."""
+    for blob in tree.all_blobs.values():
+        upload(store, repository, blob)
+    for each in tree.walk():
+        for name in (each.digest, *([tag] if each is tree else [])):
+            reference = Reference(repository, name)
+            store.put_manifest(reference, each.manifest, media_type=each.media_type, digest=each.digest)
+
+
+def test_lists_tags(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """All tags come over all pages, whether or not the registry pages."""
+    names = [f"v{number}" for number in range(7)]
+    push(wire, PATH, IMAGE, *names)
+    page, found = store.tags(repository, page="", count=3), list[str]()
+    found += page.tags
+    while page.next:
+        page = store.tags(repository, page=page.next, count=3)
+        found += page.tags
+
+    assert names == sorted(found)
+
+
+def test_lists_no_tags_of_no_repository(store: ImageStore, repository: Repository) -> None:
+    """A repository that is not there is an error with status 404 and the registry's code."""
+    with pytest.raises(RegistryError) as caught:
+        store.tags(repository, page="", count=3)
+
+    assert (404, "NAME_UNKNOWN") == (caught.value.fault.status, caught.value.fault.code)
+
+
+@pytest.mark.parametrize("tree", [IMAGE, INDEX], ids=["image", "index"])
+def test_looks_for_a_manifest(
+    store: ImageStore, repository: Repository, wire: Wire, tree: content.Content
+) -> None:
+    """A manifest is found by tag and by digest, with its type."""
+    push(wire, PATH, tree, "v1")
+
+    found = [store.head_manifest(Reference(repository, name)) for name in ("v1", tree.digest)]
+
+    assert [ManifestHead(digest=tree.digest, media_type=tree.media_type)] * 2 == found
+
+
+@pytest.mark.parametrize("name", ["v1", ABSENT])
+def test_finds_no_manifest(store: ImageStore, repository: Repository, name: str) -> None:
+    """What is not there is None."""
+    assert store.head_manifest(Reference(repository, name)) is None
+
+
+def test_reads_a_manifest(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """The bytes are those that were pushed, and parse under their digest."""
+    push(wire, PATH, INDEX, "v1")
+
+    body, media_type = store.get_manifest(Reference(repository, INDEX.digest), limit=MAX_MANIFEST)
+
+    assert (INDEX.manifest, INDEX.media_type) == (body, media_type)
+    assert [each.digest for each in INDEX.children] == [
+        child.digest for child in parse(body, media_type, INDEX.digest).children
+    ]
+
+
+def test_reads_a_manifest_past_caches(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """A fresh read on a new connection gives the same bytes."""
+    push(wire, PATH, IMAGE, "v1")
+
+    body, _ = store.get_manifest(Reference(repository, IMAGE.digest), limit=MAX_MANIFEST, fresh=True)
+
+    assert IMAGE.manifest == body
+
+
+def test_reads_no_manifest_that_is_absent(store: ImageStore, repository: Repository) -> None:
+    """A manifest that is not there is a permanent fault with status 404."""
+    with pytest.raises(RegistryError) as caught:
+        store.get_manifest(Reference(repository, "v1"), limit=MAX_MANIFEST)
+
+    fault = caught.value.fault
+    assert (404, "MANIFEST_UNKNOWN", False) == (fault.status, fault.code, fault.retryable)
+
+
+@pytest.mark.parametrize("tree", [IMAGE, INDEX], ids=["image", "index"])
+def test_stores_a_tree(store: ImageStore, repository: Repository, wire: Wire, tree: content.Content) -> None:
+    """Another client reads what was pushed, byte for byte."""
+    upload_tree(store, repository, tree, "v1")
+
+    assert tree.manifest == wire.manifest(PATH, "v1").body
+    for each in tree.walk():
+        assert each.manifest == wire.manifest(PATH, each.digest).body
+    for digest, blob in tree.all_blobs.items():
+        assert blob == wire.ask("GET", f"/v2/{PATH}/blobs/{digest}").body
+
+
+def test_confirms_what_it_stored(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """Both registries return digests, so nothing needs to be read back."""
+    push(wire, PATH, IMAGE)
+    reference = Reference(repository, "v1")
+
+    assert upload(store, repository)
+    assert store.put_manifest(reference, IMAGE.manifest, media_type=IMAGE.media_type, digest=IMAGE.digest)
+
+
+def test_names_what_a_manifest_lacks(store: ImageStore, repository: Repository) -> None:
+    """A manifest without its blobs is a LackingError with every digest."""
+    upload(store, repository, IMAGE.blobs[0])
+    reference = Reference(repository, "v1")
+
+    with pytest.raises(LackingError) as caught:
+        store.put_manifest(reference, IMAGE.manifest, media_type=IMAGE.media_type, digest=IMAGE.digest)
+
+    assert sorted(map(content.digest_of, IMAGE.blobs[1:])) == sorted(caught.value.digests)
+
+
+def test_names_what_an_index_lacks(store: ImageStore, repository: Repository) -> None:
+    """An index without its children is a LackingError with every digest."""
+    reference = Reference(repository, "v1")
+
+    with pytest.raises(LackingError) as caught:
+        store.put_manifest(reference, INDEX.manifest, media_type=INDEX.media_type, digest=INDEX.digest)
+
+    assert sorted(each.digest for each in INDEX.children) == sorted(caught.value.digests)
+
+
+def test_looks_for_a_blob(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """A blob that is there has its size, one that is not is None."""
+    wire.send_blob(PATH, BLOB)
+
+    found = [store.head_blob(repository, digest) for digest in (DIGEST, ABSENT)]
+
+    assert [len(BLOB), None] == found
+
+
+@pytest.mark.parametrize("offset", [0, 1, 299_999])
+def test_reads_a_blob(store: ImageStore, repository: Repository, wire: Wire, offset: int) -> None:
+    """A blob is read from any offset, and says where it begins and how large it is."""
+    wire.send_blob(PATH, BLOB)
+
+    with store.open_blob(repository, DIGEST, size=len(BLOB), offset=offset) as body:
+        found = b"".join(map(bytes, body))
+
+    assert (offset, len(BLOB), BLOB[offset:]) == (body.offset, body.total, found)
+
+
+def test_reads_no_blob_that_is_absent(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """A blob that is not there is a permanent fault with status 404."""
+    wire.send_blob(PATH, b"something else")
+
+    with pytest.raises(RegistryError) as caught:
+        store.open_blob(repository, ABSENT, size=5)
+
+    assert (404, False) == (caught.value.fault.status, caught.value.fault.retryable)
+
+
+def test_reads_no_blob_of_another_size(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """A blob whose size is not the descriptor's is refused before it is read."""
+    wire.send_blob(PATH, BLOB)
+
+    with pytest.raises(RegistryError) as caught:
+        store.open_blob(repository, DIGEST, size=5)
+
+    assert caught.value.fault.code == "SIZE_MISMATCH"
+
+
+@pytest.mark.parametrize("body", [b"", b"x", BLOB], ids=["empty", "one byte", "many pieces"])
+def test_uploads_a_blob(store: ImageStore, repository: Repository, wire: Wire, body: bytes) -> None:
+    """A blob of any size is stored."""
+    upload(store, repository, body)
+
+    assert body == wire.ask("GET", f"/v2/{PATH}/blobs/{content.digest_of(body)}").body
+
+
+def test_uploads_no_blob_of_another_digest(store: ImageStore, repository: Repository) -> None:
+    """A body that is not what the digest says is refused, and nothing is stored under it."""
+    with pytest.raises(RegistryError) as caught:
+        upload(store, repository, BLOB, digest=ABSENT)
+
+    assert (400, "DIGEST_INVALID") == (caught.value.fault.status, caught.value.fault.code)
+    assert store.head_blob(repository, ABSENT) is None
+
+
+def test_uploads_nothing_that_broke_off(store: ImageStore, repository: Repository) -> None:
+    """An exception of the body passes through, nothing is stored, and the next upload succeeds."""
+    session = store.begin_upload(repository, DIGEST)
+    assert session is not None
+
+    with pytest.raises(ZeroDivisionError):
+        session.put(Sent(BLOB[:100], announced=len(BLOB), error=ZeroDivisionError()))
+
+    assert store.head_blob(repository, DIGEST) is None
+    upload(store, repository)
+    assert len(BLOB) == store.head_blob(repository, DIGEST)
+
+
+def test_stores_the_same_twice(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """Blobs, manifests and tags may be written again, as after a worker's death."""
+    for _ in range(2):
+        upload_tree(store, repository, INDEX, "v1")
+
+    assert INDEX.manifest == wire.manifest(PATH, "v1").body
+
+
+def test_moves_a_tag(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """A tag that points to another manifest moves; that manifest stays."""
+    upload_tree(store, repository, IMAGE, "v1")
+    upload_tree(store, repository, INDEX, "v1")
+
+    assert [INDEX.manifest, IMAGE.manifest] == [
+        wire.manifest(PATH, "v1").body,
+        wire.manifest(PATH, IMAGE.digest).body,
+    ]
+
+
+def test_uploads_one_blob_twice_at_once(store: ImageStore, repository: Repository) -> None:
+    """Each beginning is an upload of its own, and the one that ends second changes nothing."""
+    sessions = [store.begin_upload(repository, DIGEST) for _ in range(2)]
+    for session in sessions:
+        assert session is not None
+        session.put(Sent(BLOB))
+
+    assert len(BLOB) == store.head_blob(repository, DIGEST)
+
+
+def test_uploads_by_its_plan(store: ImageStore, repository: Repository) -> None:
+    """What the store's own plan says is accepted."""
+    session, at = store.begin_upload(repository, DIGEST), 0
+    assert session is not None
+    plan = store.plan_upload()
+    for part in plan.parts(len(BLOB), least=session.least, most=session.most):
+        body, at = Sent(BLOB[at : at + part.count]), at + part.count
+        if part.last:
+            session.put(body)
+        else:
+            session.patch(body, offset=at - part.count if part.ranged else None)
+    plan.succeed()
+
+    assert len(BLOB) == store.head_blob(repository, DIGEST)
+
+
+def test_resumes_an_upload(store: ImageStore, repository: Repository, open_registry: str) -> None:
+    """Another process finds the session by its URL, asks how much it has, and ends it."""
+    half = len(BLOB) // 2
+    begun = store.begin_upload(repository, DIGEST)
+    assert begun is not None
+    assert half == begun.patch(Sent(BLOB[:half]), offset=0)
+
+    session = connect(open_registry).resume_upload(repository, DIGEST, url=begun.url)
+    assert half == session.ask_offset(least=half, most=len(BLOB))
+    assert len(BLOB) == session.patch(Sent(BLOB[half:]), offset=half)
+    session.commit()
+
+    assert len(BLOB) == store.head_blob(repository, DIGEST)
+
+
+def test_cancels_an_upload(store: ImageStore, repository: Repository) -> None:
+    """A session that was given up takes no blob any more."""
+    session = store.begin_upload(repository, DIGEST)
+    assert session is not None
+    session.cancel()
+
+    with pytest.raises(RegistryError) as caught:
+        session.put(Sent(BLOB))
+
+    assert caught.value.fault.status == 404
+
+
+def test_mounts_a_blob(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """A blob of another repository is there at once, without a session."""
+    wire.send_blob("other/app", BLOB)
+
+    assert store.begin_upload(repository, DIGEST, mount="other/app") is None
+    assert len(BLOB) == store.head_blob(repository, DIGEST)
+
+
+def test_uploads_where_it_cannot_mount(store: ImageStore, repository: Repository, wire: Wire) -> None:
+    """A mount that is refused brings a session that says so, and takes the blob."""
+    wire.send_blob("other/app", b"something else")
+    session = store.begin_upload(repository, DIGEST, mount="other/app")
+
+    assert session is not None
+    assert session.refused
+    assert session.put(Sent(BLOB))
+    assert len(BLOB) == store.head_blob(repository, DIGEST)
+
+
+def test_opens_with_basic(locked: str) -> None:
+    """With credentials every verb goes through a Basic challenge."""
+    store, repository = connect(locked, USER), Repository(locked, PATH)
+    upload_tree(store, repository, IMAGE, "v1")
+
+    assert ("v1",) == store.tags(repository, page="", count=10).tags
+    with store.open_blob(repository, content.digest_of(IMAGE.blobs[0]), size=len(IMAGE.blobs[0])) as body:
+        assert IMAGE.blobs[0] == b"".join(map(bytes, body))
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+def test_stays_out_without_credentials(locked: str, password: str) -> None:
+    """No credentials, or wrong ones, are a permanent fault with status 401."""
+    credential = Credential(
+        origin="test", username="user" if password else "", password=password, insecure=True
+    )
+
+    with pytest.raises(RegistryError) as caught:
+        connect(locked, credential).head_manifest(Reference(Repository(locked, PATH), "v1"))
+
+    assert (401, False) == (caught.value.fault.status, caught.value.fault.retryable)
