@@ -3,7 +3,8 @@
 Importing this does not import structlog: the module is imported everywhere, and --help does not need it.
 """
 
-from pipeline.log.event import Event, Level, Value, fault_fields, printable
+from pipeline.log.event import Event, Level, Value, event_of, fault_fields, printable
 from pipeline.log.sink import Log, open_log
+from pipeline.log.wording import sentence
 
-__all__ = ["Event", "Level", "Log", "Value", "fault_fields", "open_log", "printable"]
+__all__ = ["Event", "Level", "Log", "Value", "event_of", "fault_fields", "open_log", "printable", "sentence"]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PREFIX = "imagesyncer."
 """Of the names of events, and of fields for which OpenTelemetry has no name."""
 
+LATER = "after all others"
+"""The field `waits`: when what failed, and may succeed, is retried."""
+
 FieldKind = Literal["text", "whole number", "number", "yes or no"]
 
 

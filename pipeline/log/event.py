@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.log.catalogue import EVENTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,18 +19,34 @@ Value = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event; `name` is stable, `message` is for people."""
+    """One event; `name` is stable, its sentence is for people."""
 
     name: str
     """One of catalogue.EVENTS: `image.done`, `blob.left`, `credentials.chosen`."""
-    message: str
+    message: str = ""
+    """Its sentence, unless it has facts."""
     level: Level = "info"
     fields: Mapping[str, Value] = field(default_factory=dict)
     """Keys are names of catalogue.FIELDS."""
+    facts: Mapping[str, object] | None = None
+    """Wording.py makes its sentence of these and its fields; None: it has a message."""
     stage: str = ""
     """The stage that it comes from; empty: none."""
     pid: int = 0
     """The worker process that it comes from; 0: the supervisor."""
+
+
+def event_of(
+    name: str,
+    fields: Mapping[str, Value],
+    *,
+    facts: Mapping[str, object] | None = None,
+    level: Level | None = None,
+    stage: str = "",
+) -> Event:
+    """An event that wording.py words; its level is the catalogue's, or the first of several."""
+    level = level or EVENTS[name].levels[0]
+    return Event(name=name, level=level, fields=fields, facts=facts or {}, stage=stage)
 
 
 def fault_fields(fault: Fault) -> dict[str, Value]:

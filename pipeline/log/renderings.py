@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline import __version__
 from pipeline.log.catalogue import FIELDS, PREFIX
 from pipeline.log.event import printable
+from pipeline.log.wording import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,15 +62,15 @@ class Renderings:
 
     def short(self, event: Event, time: float) -> bytes:
         """`14:21:10 warning message`, for a terminal."""
-        return f"{_local(time)[11:]} {event.level:7} {printable(event.message)}".encode()
+        return f"{_local(time)[11:]} {event.level:7} {printable(sentence(event))}".encode()
 
     def text(self, event: Event, time: float) -> bytes:
         """`2026-11-24 14:21:10 warning message [run=7f3a pid=4211 stage=transfer]`."""
-        return f"{_local(time)} {event.level:7} {printable(event.message)} [{self._where(event)}]".encode()
+        return f"{_local(time)} {event.level:7} {printable(sentence(event))} [{self._where(event)}]".encode()
 
     def logfmt(self, event: Event, time: float) -> bytes:
         """`time="..." level=info msg="..." event=image.done run=7f3a pid=4211 stage=resolve bytes=4821`."""
-        head = f'time="{_local(time)}" level={event.level} msg={_quoted(event.message)} event={event.name}'
+        head = f'time="{_local(time)}" level={event.level} msg={_quoted(sentence(event))} event={event.name}'
         tail = "".join(f" {key}={_value(value)}" for key, value in event.fields.items() if value is not None)
         return f"{head} {self._where(event)}{tail}".encode()
 
@@ -86,7 +87,7 @@ class Renderings:
             "severity_text": text,
             "severity_number": number,
             "event_name": PREFIX + event.name,
-            "body": event.message,
+            "body": sentence(event),
             "service.name": "image-syncer",
             "service.version": __version__,
             "service.instance.id": self._run,

@@ -120,7 +120,7 @@ class Display:
         elif event.name in ("image.failed", "image.retry", "rule.failed"):
             fields = event.fields
             parts = (fields.get("side"), fields.get("status"), fields.get("code"))
-            source = str(fields.get("source") or fields.get("rule") or event.message)
+            source = str(fields.get("source") or fields.get("rule"))
             cause = " ".join(str(part) for part in parts if part)
             self._failures.append(FailureLine(source=source, cause=cause, again=event.name == "image.retry"))
 

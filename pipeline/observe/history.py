@@ -12,6 +12,7 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.log import sentence
 from pipeline.model.figures import Figures
 
 if TYPE_CHECKING:
@@ -195,17 +196,17 @@ class RunHistory:
             (heapq.heappush if len(self.slow) < TOP else heapq.heappushpop)(self.slow, slow)
         elif event.name == "image.rewritten":
             self.changed += 1
-            _keep(self.rewritten, event.message)
+            _keep(self.rewritten, event)
         elif event.name == "image.retry":
             self.retried += 1
         elif event.level == "warning" and event.name not in _OWN_PLACE:
             self.warned += 1
-            _keep(self.warnings, event.message)
+            _keep(self.warnings, event)
 
 
-def _keep(lines: list[str], line: str) -> None:
+def _keep(lines: list[str], event: Event) -> None:
     if len(lines) < _WARNINGS:
-        lines.append(line)
+        lines.append(sentence(event))
 
 
 def _phase(view: RunView) -> Phase:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 import urllib3.exceptions
 
-from pipeline.errors import Fault, LackingError, RegistryError, ThrottledError
+from pipeline.errors import LackingError, RegistryError, ThrottledError
 from pipeline.http.deadlines import OverdueError
 from pipeline.http.dialing import HandshakeError
+from pipeline.model.faults import fault_at
 from pipeline.registry.error_policy import decide
 from pipeline.registry.hints import hint_for
 from pipeline.registry.responses import clean, parse_retry_after
@@ -27,8 +28,7 @@ from pipeline.registry.responses import clean, parse_retry_after
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.errors import Side
-    from pipeline.model.reference import Repository
+    from pipeline.errors import Fault
     from pipeline.registry.error_policy import Refusal
     from pipeline.registry.request_info import RequestInfo
 
@@ -54,36 +54,6 @@ _REQUEST_IDS = (
     "cf-ray",
 )
 """What a registry's support asks for: of most, ECR, S3, ACR, GHCR, Cloudflare."""
-
-
-def fault_at(
-    repository: Repository,
-    side: Side,
-    *,
-    operation: str,
-    words: str,
-    code: str,
-    status: int | None = None,
-    retryable: bool = False,
-    hint: str = "",
-    host: str = "",
-) -> Fault:
-    """A fault at a repository; side "" if only the caller knows the side.
-
-    `host` is the one asked, if it is not the registry.
-    """
-    return Fault(
-        operation=operation,
-        words=words,
-        side=side,
-        registry=repository.registry,
-        repository=repository.path,
-        status=status,
-        code=code,
-        retryable=retryable,
-        hint=hint,
-        host=host,
-    )
 
 
 def fault_for(

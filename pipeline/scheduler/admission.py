@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from pipeline.log import wording
+from pipeline.log import event_of, fault_fields
+from pipeline.log.catalogue import LATER
 from pipeline.model.facts import Claim
+from pipeline.model.faults import untrusted_list
 from pipeline.model.messages import ListTags
 from pipeline.model.reference import Reference, parse_reference
 from pipeline.model.selection import Named, Rule, pairs, read_name, select
@@ -21,6 +23,7 @@ from pipeline.settings import PAGE
 if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.facts import ImageRow
+    from pipeline.model.faults import ListTrouble
     from pipeline.model.figures import Figures
     from pipeline.model.messages import TagsListed
     from pipeline.scheduler.case_variants import CaseVariants
@@ -207,31 +210,28 @@ class Admission:
             cursor.selected += len(selected)
             cursor.names.extend((name, None) for name in selected)
             if trouble:
-                place = cursor.rule.source
-                cursor.fault = wording.untrusted_list(
-                    trouble, side="source", registry=place.registry, repository=place.path
-                )
+                cursor.fault = untrusted_list(cursor.rule.source, trouble, pages=len(cursor.seen))
 
-    def _turn(self, cursor: Cursor, outcome: TagsListed) -> str:
-        """Set the cursor to the next page; returns why the list cannot be trusted, or nothing."""
+    def _turn(self, cursor: Cursor, outcome: TagsListed) -> ListTrouble | None:
+        """Set the cursor to the next page; returns why the list cannot be trusted."""
         tags = frozenset(outcome.tags)
         repeats = bool(tags) and tags <= cursor.last
         cursor.page = outcome.next or None
         cursor.last = tags
         if cursor.page is None:
-            return ""
+            return None
         if outcome.guessed and repeats:
             cursor.page = None
-            return ""
+            return None
         mark = hash(cursor.page)
         if mark in cursor.seen:
-            return "loops: a page links back to one that was read before"
+            return "loops"
         if repeats:
-            return "repeats itself: a page brings nothing that the page before did not"
+            return "repeats"
         if len(cursor.seen) >= MAX_PAGES:
-            return f"does not end after {MAX_PAGES} pages"
+            return "endless"
         cursor.seen.add(mark)
-        return ""
+        return None
 
     def page_failed(self, task: ListTags, fault: Fault) -> None:
         """A page could not be had: the rule is tried again in the next pass, or fails."""
@@ -244,8 +244,18 @@ class Admission:
         self._open.remove(cursor)
         again = fault.retryable and self._state.may_retry(self._state.options[rule.number])
         self._state.events.append(
-            wording.rule_failed(
-                rule.text, rule.place, fault, line=rule.line, attempt=self._state.attempt, again=again
+            event_of(
+                "rule.retry" if again else "rule.failed",
+                {
+                    "rule": rule.text,
+                    "line": rule.line,
+                    **fault_fields(fault),
+                    "attempt": self._state.attempt,
+                    "again": again,
+                    "waits": LATER if again else None,
+                },
+                facts={"place": rule.place, "fault": fault},
+                stage="expand",
             )
         )
         if again:
@@ -261,7 +271,12 @@ class Admission:
         self._open.remove(cursor)
         if not isinstance(rule.selection, Named):
             self._state.events.append(
-                wording.rule_expanded(rule.text, tags=cursor.tags, selected=cursor.selected)
+                event_of(
+                    "rule.expanded",
+                    {"rule": rule.text, "tags": cursor.tags, "selected": cursor.selected},
+                    level="info" if cursor.selected else "warning",
+                    stage="expand",
+                )
             )
         self._order.expanded(rule.number)
 

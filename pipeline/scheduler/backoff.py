@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
-from pipeline.log import wording
+from pipeline.log import event_of, fault_fields
+from pipeline.model.faults import only_server_errors, patience_lost
 from pipeline.model.messages import HeadManifests, ManifestsHeaded, TaskFailed
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Backoff:
         self._troubles[fault.registry] = count + 1, since
         lasted = self._state.now - since
         if count + 1 >= _TROUBLES and lasted >= _TROUBLED_FOR:
-            self._lose(fault.registry, wording.trouble_lasts(fault, lasted))
+            self._lose(fault.registry, only_server_errors(fault, lasted))
             return False
         return count + 1 >= _TROUBLES
 
@@ -127,12 +128,10 @@ class Backoff:
             return
         found = registry.limits[kind].answered(type(task).__name__, waited / requests, self._state.now)
         if found is not None and (kind not in registry.told or self._state.debug):
-            event = wording.settled(
-                name,
-                kind,
-                limit=found.limit,
-                tried=found.tried,
-                gain=found.gain,
+            event = event_of(
+                "registry.settled",
+                {"registry": name, "kind": kind, "limit": found.limit, "tried": found.tried},
+                facts={"gain": found.gain},
                 level="debug" if kind in registry.told else "info",
             )
             registry.told.add(kind)
@@ -151,7 +150,7 @@ class Backoff:
         if outcome.fault.host or self._is_rare(registry, outcome):
             waited = now - self._rests.setdefault(task.key, now)
             if waited >= self._patience:
-                return wording.patience_lost(outcome.fault, waited, who="this request")
+                return patience_lost(outcome.fault, waited, one_request=True)
             self._router.returned(task)
             delay = outcome.delay if outcome.asked else min(outcome.delay, 1.0 + waited)
             self._state.queue.rest(task, now + delay)
@@ -196,13 +195,17 @@ class Backoff:
 
     def _say(self, fault: Fault, delay: float, *, left: float) -> None:
         troubled = fault.registry in self._troubles
-        event = wording.cooldown(
-            fault,
-            troubled=troubled,
-            delay=delay,
-            limit=self._state.queue.registry(fault.registry).limits["request"].limit,
-            images=len(self._images),
-            left=min(left, _TROUBLED_FOR) if troubled else left,
+        left = max(0.0, min(left, _TROUBLED_FOR) if troubled else left)
+        event = event_of(
+            "registry.cooldown",
+            {
+                **fault_fields(fault),
+                "delay": round(delay, 1),
+                "limit": self._state.queue.registry(fault.registry).limits["request"].limit,
+                "open": len(self._images),
+                "again": True,
+            },
+            facts={"words": fault.words, "hint": fault.hint, "troubled": troubled, "left": left},
         )
         self._state.events.append(event)
 
@@ -211,7 +214,10 @@ class Backoff:
         assert registry.paused_since is not None
         paused, registry.paused_since = self._state.now - registry.paused_since, None
         limit = registry.limits["request"].limit
-        self._state.events.append(wording.recovered(name, paused=paused, limit=limit))
+        event = event_of(
+            "registry.recovered", {"registry": name, "limit": limit, "duration": round(paused, 3)}
+        )
+        self._state.events.append(event)
 
     def _lose(self, name: str, fault: Fault) -> None:
         """Ask the registry nothing more in this pass: whatever needs it fails for the same reason."""
@@ -232,7 +238,7 @@ class Backoff:
         if since is None or registry.unavailable is not None or registry.cool_until <= now:
             return
         if now - since >= self._patience:
-            self._lose(name, wording.patience_lost(self._why[name], now - since))
+            self._lose(name, patience_lost(self._why[name], now - since))
 
     def wake(self, now: float) -> float | None:
         """Seconds until a pause, a rest or the patience ends; None: there is none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.log import wording
+from pipeline.log import event_of
 from pipeline.model.facts import RepositoryEntered, UnfinishedUpload
 from pipeline.model.messages import CopyBlob, ListTags, UploadCheckpoint
 from pipeline.model.reference import Repository
@@ -284,9 +284,10 @@ class Blobs:
         waited = registry.waits_for_mounts
         registry.refusals += 1
         if waited and not registry.waits_for_mounts:
-            self._state.events.append(wording.mount_refused(request.destination.registry))
-            for (name, _), placement in self._placements.items():
-                if name == request.destination.registry:
+            name = request.destination.registry
+            self._state.events.append(event_of("registry.mount_refused", {"registry": name}))
+            for (place, _), placement in self._placements.items():
+                if place == name:
                     self._start_waiting(placement)
 
     def _remove(self, placement: BlobPlacement, request: BlobRequest) -> None:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
-from pipeline.log import wording
+from pipeline.log import event_of
+from pipeline.model.faults import overwritten
 from pipeline.model.messages import HeadManifests, TaskFailed
 from pipeline.model.reference import Reference, parse_reference
 from pipeline.scheduler.image import Image
@@ -62,7 +63,8 @@ class CaseVariants:
         names = {**known, **self._capitals[small]}
         if len(names) > 1 and names != self._groups.get(small):
             self._groups[small] = names
-            self._state.events.append(wording.twins(str(small.repository), names))
+            both = {"destination": str(small.repository), "twins": ", ".join(names)}
+            self._state.events.append(event_of("tags.twins", both, stage="expand"))
 
     def begin(self) -> None:
         """Ask for twins of which this run has stored one; each is asked for once."""
@@ -98,11 +100,7 @@ class CaseVariants:
         if not isinstance(found, Fault):
             if found is not None and found.digest == row.destination_digest:
                 return
-            found = wording.overwritten(
-                destination.name,
-                stored=row.destination_digest,
-                found=found.digest if found else "",
-                **image.place("destination"),
-            )
+            now = found.digest if found else ""
+            found = overwritten(destination, stored=row.destination_digest, found=now)
         setattr(self._figures, row.result, getattr(self._figures, row.result) - 1)
         self._results.end(image, "failed", digest=row.destination_digest, reason="", fault=found)

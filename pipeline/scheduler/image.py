@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.model.companions import is_shared
 
 if TYPE_CHECKING:
-    from pipeline.log.wording import Place
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import ManifestHead
     from pipeline.model.platform import Filter
@@ -85,8 +84,3 @@ class Image:
         """Make the key, which is asked for six times and more."""
         self.is_shared = is_shared(self.destination)
         self.key = f"{self.source} -> {self.destination}"
-
-    def place(self, side: Literal["source", "destination"]) -> Place:
-        """One of its repositories, for a fault."""
-        repository = (self.source if side == "source" else self.destination).repository
-        return {"side": side, "registry": repository.registry, "repository": repository.path}

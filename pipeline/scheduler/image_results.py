@@ -5,20 +5,23 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypedDict
 
-from pipeline.log import Event, fault_fields, wording
+from pipeline.log import event_of, fault_fields
+from pipeline.log.catalogue import LATER
+from pipeline.model import faults
 from pipeline.model.facts import ImageRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.errors import Fault
-    from pipeline.log import Level, Value
+    from pipeline.log import Value
     from pipeline.model.facts import Result
     from pipeline.model.figures import Figures
     from pipeline.model.tree import Plan
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.order import Order
     from pipeline.scheduler.shared_state import SharedState
+    from pipeline.settings import Aim
 
 _UNSEEN = frozenset(
     {
@@ -34,6 +37,9 @@ _UNSEEN = frozenset(
 """Codes by which a destination says that it does not see yet what it has taken."""
 _SETTLING = 2.5
 """Seconds that such a destination gets to see it before another pass begins."""
+
+_FOUND: Mapping[Aim, str] = {"copy": "image.done", "plan": "image.to_copy", "verify": "image.verified"}
+"""By aim: the event of an image that is, or would be, at its destination by this run's doing."""
 
 
 class _Cause(TypedDict, total=False):
@@ -66,33 +72,30 @@ class ImageResults:
         """Write the row, count, and say the one canonical line of the image."""
         why = str(fault) if fault else reason
         self._state.facts.write(self._row(image, result, digest=digest, why=why, fault=fault))
-        pair = f"{image.source} to {image.destination}"
         if fault is not None and fault.retryable and self._state.may_retry(image.options):
             self._figures.to_retry += 1
             if fault.side == "destination" and (
                 fault.code in _UNSEEN or fault.status == HTTPStatus.NOT_FOUND
             ):
                 self.rests_until = self._state.now + _SETTLING
-            words = wording.image_retry(pair, fault, self._state.attempt)
-            tries: dict[str, Value] = {"attempt": self._state.attempt, "again": True, "waits": wording.LATER}
-            self._say(image, "image.retry", words, level="warning", fields={**fault_fields(fault), **tries})
+            tries: dict[str, Value] = {"attempt": self._state.attempt, "again": True, "waits": LATER}
+            self._say(image, "image.retry", {**fault_fields(fault), **tries}, fault=fault)
             return
         setattr(self._figures, result, getattr(self._figures, result) + 1)
         self._order.ended(image.rule)
-        name, level, _ = wording.LINES[self._state.aim][result]
         how = image.how if result == "unchanged" else ""
         fields: dict[str, Value] = {"digest": digest or None, "how": how or None, "reason": reason or None}
         if fault is not None:
             fields |= {**fault_fields(fault), "attempt": self._state.attempt, "again": False}
-        words = wording.image_line(
-            self._state.aim,
-            result,
-            pair=pair,
-            why=wording.given_up(fault, self._state.attempt) if fault else reason or image.how,
+        self._say(
+            image,
+            _event_name(self._state.aim, result),
+            fields,
+            fault=fault,
+            aim=self._state.aim,
             processed=self._figures.processed,
             known=self._figures.known,
         )
-        self._say(image, name, words, level=level, fields=fields)
 
     def _row(self, image: Image, result: Result, *, digest: str, why: str, fault: Fault | None) -> ImageRow:
         return ImageRow(
@@ -112,36 +115,40 @@ class ImageResults:
         """Say what an image consists of."""
         blobs = {blob.digest: blob for manifest in plan.manifests for blob in manifest.blobs}
         size = sum(max(0, blob.size) for blob in blobs.values())
-        event = wording.planned(image.key, manifests=len(plan.manifests), blobs=len(blobs), size=size)
+        event = event_of(
+            "image.planned",
+            {
+                "source": str(image.source),
+                "destination": str(image.destination),
+                "manifests": len(plan.manifests),
+                "blobs": len(blobs),
+                "bytes": size,
+            },
+            stage="resolve",
+        )
         self._state.events.append(event)
 
     def rewritten(self, image: Image, plan: Plan, digest: str) -> None:
         """Say that a filter has given the index a new digest."""
-        words = wording.rewritten(str(image.destination), dropped=plan.dropped, old=plan.original, new=digest)
         fields: dict[str, Value] = {"old_digest": plan.original, "digest": digest, "dropped": plan.dropped}
-        self._say(image, "image.rewritten", words, level="warning", fields=fields)
+        self._say(image, "image.rewritten", fields)
 
     def joined(self, image: Image, digest: str) -> None:
         """Say that a shared tag now holds both sides' entries."""
-        words = wording.joined(str(image.destination), source=image.source_digest, digest=digest)
-        fields: dict[str, Value] = {"old_digest": image.source_digest, "digest": digest}
-        self._say(image, "image.joined", words, level="info", fields=fields)
+        self._say(image, "image.joined", {"old_digest": image.source_digest, "digest": digest})
 
     def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
         """Two sources for one destination: the rule that stands first wins."""
         first = self._state.facts.claim(str(image.destination))
         line, other = self._order.rules[image.rule].line, first.line if first else 0
-        return wording.conflict(
-            str(image.destination),
-            lines=line if first is not None and first.rule == image.rule else (line, other),
+        return faults.conflict(
+            image.destination,
+            lines=(line,) if first is not None and first.rule == image.rule else (line, other),
             winner=image.rival.partition(" -> ")[0],
             retryable=retryable,
-            **image.place("destination"),
         )
 
-    def _say(
-        self, image: Image, name: str, message: str, *, level: Level, fields: Mapping[str, Value]
-    ) -> None:
+    def _say(self, image: Image, name: str, fields: Mapping[str, Value], **facts: object) -> None:
         cost: dict[str, Value] = {
             "bytes": image.bytes,
             "requests": image.requests,
@@ -150,15 +157,21 @@ class ImageResults:
         }
         both: dict[str, Value] = {"source": str(image.source), "destination": str(image.destination)}
         self._state.events.append(
-            Event(
-                name=name,
-                message=message,
-                level=level,
-                fields={**both, **fields, **cost},
+            event_of(
+                name,
+                {**both, **fields, **cost},
+                facts=facts,
                 stage="transfer" if image.state == "moving" else "resolve",
             )
         )
-        self._state.history.tell(self._state.now, image.key, message)
+        self._state.history.tell(self._state.now, image.key, name)
+
+
+def _event_name(aim: Aim, result: Result) -> str:
+    """The event of an image's result: what a verification finds has been verified, not copied."""
+    if result == "copied" or (result == "unchanged" and aim == "verify"):
+        return _FOUND[aim]
+    return f"image.{result}"
 
 
 def _cause(fault: Fault | None) -> _Cause:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, ManifestError
-from pipeline.log import wording
 from pipeline.model.facts import HoldingForgotten
+from pipeline.model.faults import filter_changes_digest, source_changed, unreadable
 from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference
 from pipeline.model.tree import Plan, Skip, prune, unread
@@ -190,8 +190,7 @@ class Images:
                     return
                 self._read(image, more)
         except ManifestError as error:
-            fault = wording.unreadable(image.source_digest, str(error), **image.place("source"))
-            self._fail(image, fault)
+            self._fail(image, unreadable(image.source.repository, image.source_digest, str(error)))
 
     def _compare_manifests(self, image: Image, there: Manifest) -> None:
         equal = self._merging.compare(image, there)
@@ -377,11 +376,7 @@ class Images:
 
 def _other_digest(image: Image, digest: str) -> Fault:
     """The destination requires a digest, and what would be stored there has another one."""
-    is_source = digest == image.source_digest
-    return wording.other_digest(
-        str(image.source) if is_source else "",
-        str(image.destination),
-        digest=digest,
-        required=image.required,
-        **image.place("source" if is_source else "destination"),
-    )
+    both = {"digest": digest, "required": image.required}
+    if digest == image.source_digest:
+        return source_changed(image.source, image.destination, **both)
+    return filter_changes_digest(image.destination, **both)

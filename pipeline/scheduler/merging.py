@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, ManifestError
-from pipeline.log import wording
 from pipeline.model.companions import join
+from pipeline.model.faults import not_joined
 from pipeline.model.manifest import same_json
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class TagMerging:
         try:
             joined = join(own, there, image.destination.name)
         except ManifestError as error:
-            return wording.unjoined(str(image.destination), str(error), **image.place("destination"))
+            return not_joined(image.destination, str(error))
         if joined is None:
             claim = self._state.facts.claim(str(image.destination))
             if claim is not None and claim.source != str(image.source):
@@ -76,8 +76,7 @@ class TagMerging:
                 return self._results.conflict(image)
             joined = own
         if image.required not in ("", joined.digest):
-            words = f"the rule requires {image.required}"
-            return wording.unjoined(str(image.destination), words, **image.place("destination"))
+            return not_joined(image.destination, f"the rule requires {image.required}")
         if joined is there:
             image.how = "it holds all entries of the source's"
         elif joined is not own and self._state.aim != "verify":

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
-from pipeline.log import wording
+from pipeline.log import event_of
 from pipeline.model.reference import is_digest
 from pipeline.model.selection import Named, read_name, written_name
 
@@ -112,15 +112,20 @@ class Order:
                 self._when_ended[number].append(rule.number)
             if before:
                 writer = self.rules[max(before)]
-                yield wording.rule_after(rule.text, rule.place, writer.place, lines=(rule.line, writer.line))
+                yield _told("rule.after", rule, writer)
             early = {readers[place].number for place in writes if place in readers}
             for reader in (self.rules[number] for number in sorted(early)):
-                lines = reader.line, rule.line
-                yield wording.rule_too_early(reader.text, reader.place, rule.place, lines=lines)
+                yield _told("rule.too_early", reader, rule)
             for place in writes:
                 # Who waits for the end of all of these stands for them.
                 writers[place] = [rule.number] if place in fetches else [*writers[place], rule.number]
             readers.update(dict.fromkeys(fetches, rule))
+
+
+def _told(name: str, reader: Rule, writer: Rule) -> Event:
+    places = {"place": reader.place, "writer": writer.place}
+    lines = {"line": reader.line, "other_line": writer.line}
+    return event_of(name, {"rule": reader.text, **lines}, facts=places, stage="expand")
 
 
 def _reads(rule: Rule) -> set[_Place]:

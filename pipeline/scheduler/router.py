@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.log import wording
+from pipeline.model.faults import wrong_answer
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
@@ -78,7 +78,7 @@ class Router:
             case PushManifest(), ReferencesMissing():
                 self._manifests.lacking(task, outcome)
             case _:
-                fault = wording.wrong_answer(task.key, type(outcome).__name__)
+                fault = wrong_answer(task.key, type(outcome).__name__)
                 self._fail(task, TaskFailed(key=task.key, fault=fault))
 
     def _fail(self, task: Task, outcome: TaskFailed) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pipeline.log import wording
+from pipeline.log import event_of
+from pipeline.model.faults import worker_died
 from pipeline.model.figures import Figures
 from pipeline.model.messages import (
     BlobCopied,
@@ -204,13 +205,17 @@ class Scheduler:
         if outcome.how in ("mounted", "present"):
             registry.saved[outcome.how] += max(0, task.blob.size)
         if self._state.debug:
-            event = wording.blob_done(
-                str(task.source),
-                str(task.destination),
-                blob=task.blob.digest,
-                how=outcome.how,
-                size=task.blob.size,
-                seconds=outcome.cost.seconds,
+            event = event_of(
+                "blob.done",
+                {
+                    "source": str(task.source),
+                    "destination": str(task.destination),
+                    "blob": task.blob.digest,
+                    "how": outcome.how,
+                    "bytes": task.blob.size if task.blob.size >= 0 else None,
+                    "duration": round(outcome.cost.seconds, 3),
+                },
+                stage="transfer",
             )
             self._state.events.append(event)
 
@@ -222,7 +227,7 @@ class Scheduler:
             self._router.returned(task)
             return
         if outcome.alone:
-            fault = wording.worker_died(task.key, outcome.reason)
+            fault = worker_died(task.key, outcome.reason)
             self._state.marks.pop(task.key, None)
             self._decide(task, TaskFailed(key=task.key, fault=fault))
             return

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.log import wording
+from pipeline.model.faults import FORCE_HINT, absent, different
 from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference
 from pipeline.scheduler.images import Images
@@ -52,7 +52,7 @@ class Verification(Images):
 
     def _miss(self, image: Image) -> None:
         """The destination has nothing, and should have."""
-        self._fail(image, _incomplete(image, "MANIFEST_UNKNOWN", "it is not there", status=_NOT_FOUND))
+        self._fail(image, absent(image.destination))
 
     def _is_same(self, image: Image) -> bool:
         """Whether the destination's digest is to be, and is, the source's."""
@@ -76,10 +76,11 @@ class Verification(Images):
         here = image.destination.repository
         *below, top = image.plan.manifests
         if not equal:
-            words = f"it is {image.found.digest}, not {top.digest}"
-            if image.is_shared:
-                words = f"it is {image.found.digest}, which lacks entries of {image.source_digest}"
-            self._fail(image, _incomplete(image, "DIGEST_MISMATCH", words))
+            expected = image.source_digest if image.is_shared else top.digest
+            fault = different(
+                image.destination, found=image.found.digest, expected=expected, is_shared=image.is_shared
+            )
+            self._fail(image, fault)
             return
         needed = [(each, Reference(here, each.digest)) for each in below]
         self._need(image, [*needed, (top, image.destination)], equal=True)
@@ -87,7 +88,7 @@ class Verification(Images):
     def _fetch_failed(self, image: Image, task: FetchManifest, fault: Fault) -> None:
         """What the destination lacks is lacking; what else cannot be read leaves the image in doubt."""
         missing = task.side == "destination" and fault.status == _NOT_FOUND
-        self._fail(image, replace(fault, hint=wording.FORCE) if missing else fault)
+        self._fail(image, replace(fault, hint=FORCE_HINT) if missing else fault)
 
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
         if self._state.holds(reference.repository, manifest.digest):
@@ -99,8 +100,3 @@ class Verification(Images):
         # An index that another tool has serialised has been read already, to be compared.
         told = is_top and (not self._deep or image.found.digest != manifest.digest)
         return "exists" if told and equal else "missing"
-
-
-def _incomplete(image: Image, code: str, words: str, *, status: int | None = None) -> Fault:
-    name = image.destination.name
-    return wording.incomplete(name, code=code, words=words, status=status, **image.place("destination"))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.log import Event
+from pipeline.model.faults import fault_at
 from pipeline.model.messages import UploadCheckpoint
-from pipeline.registry.faults import fault_at
 from pipeline.registry.meter import current_meter
 from pipeline.registry.resume import ResumingBody
 from pipeline.stages.bodies import CheckedBlob, Checkpoint

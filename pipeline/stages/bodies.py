@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from pipeline.errors import RegistryError
-from pipeline.registry.faults import fault_at
+from pipeline.model.faults import fault_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

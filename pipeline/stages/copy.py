@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import LackingError, RegistryError, ThrottledError
 from pipeline.log import Event
+from pipeline.model.faults import fault_at
 from pipeline.model.messages import BlobCopied, ManifestPushed, Outcome, ReferencesMissing
-from pipeline.registry.faults import fault_at
 from pipeline.registry.meter import current_meter
 from pipeline.stages.blob_upload import BlobUpload
 

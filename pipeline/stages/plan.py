@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError
+from pipeline.model.faults import fault_at
 from pipeline.model.messages import BlobCopied, ManifestPushed
-from pipeline.registry.faults import fault_at
 from pipeline.registry.meter import current_meter, metering
 from pipeline.stages.copy import head_size, is_missing, left_to_urls, only_at_urls
 

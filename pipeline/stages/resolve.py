@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryError, ThrottledError
+from pipeline.model.faults import fault_at
 from pipeline.model.manifest import IMAGE_CONFIG_TYPES, config_platform, parse
 from pipeline.model.messages import ManifestFetched, ManifestsHeaded
 from pipeline.model.reference import Reference
-from pipeline.registry.faults import fault_at
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST
 
 if TYPE_CHECKING:

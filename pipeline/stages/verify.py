@@ -9,9 +9,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ManifestError, RegistryError, ThrottledError
+from pipeline.model.faults import FORCE_HINT, fault_at
 from pipeline.model.manifest import compute_digest
 from pipeline.model.messages import BlobCopied, ManifestPushed
-from pipeline.registry.faults import fault_at
 from pipeline.registry.resume import ResumingBody
 from pipeline.settings import MAX_MANIFEST
 from pipeline.stages.copy import DAMAGED_HINT, RetryBudget, head_size, is_missing, left_to_urls, only_at_urls
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pipeline.stages.context import StageContext
 
 _NOT_FOUND = 404
-FORCE_HINT = "run again with --force to copy it"
-"""What to do if something is missing that the records may hold as present."""
 
 
 def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:

@@ -143,7 +143,7 @@ class TestConflicts:
 
     @pytest.mark.parametrize(
         ("source_tags", "target_tags", "words"),
-        [("v1,v2", "x,x", "the rule of line 1 gives it two sources; the first one wins")],
+        [("v1,v2", "x,x", "the rule in line 1 names two sources for it; the first one wins")],
     )
     def test_one_rule(
         self, command: Command, scripted: Scripted, source_tags: str, target_tags: str, words: str
@@ -163,7 +163,7 @@ class TestConflicts:
 
         assert json.loads(result.output)["try_again"] == []
         assert words in result.text
-        assert "the rule of the command line gives it two sources" in copied.text
+        assert "the rule on the command line names two sources for it" in copied.text
 
 
 def commands(result: Result) -> list[str]:

@@ -125,7 +125,7 @@ TROUBLES = (
         side="source",
         at="busy",
         answer="429",
-        why="it has let nothing through for",
+        why="no request accepted for",
         todo="repeat the command later, or with a longer --patience",
     ),
     Trouble(
@@ -228,8 +228,8 @@ def test_sentences(command: Command, places: Mapping[str, Registry]) -> None:
         assert trouble.why in line
         assert trouble.todo.format(**names) in line.partition("; what to do: ")[2]
     assert re.search(
-        rf"{names['busy']} asks for a pause of \ds \(429\); \d+ images are open, the others go on;"
-        r" given up in [0-2]s unless it lets something through \(--patience\)",
+        rf"{names['busy']} limits the rate \(429\); next request in \ds; \d+ images are open,"
+        r" others continue; giving up in [0-2]s unless it accepts a request \(--patience\)",
         text,
     )
     assert re.search(rf"images, \d+ failed, .*, {names['busy']} pauses for \ds \(\d+ tasks? waiting\)", text)

@@ -11,6 +11,7 @@ import pytest
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
+from pipeline.log import sentence
 from pipeline.model.platform import Filter
 from pipeline.scheduler.scheduler import Scheduler
 from pipeline.settings import Settings
@@ -105,7 +106,7 @@ def test_task_that_kills_its_worker(tmp_path: Path) -> None:
 
     assert (3, 1) == (run.scheduler.figures.copied, run.scheduler.figures.failed)
     (failure,) = run.named("image.failed")
-    assert "SIGKILL" in failure.message
+    assert "SIGKILL" in sentence(failure)
     assert "WORKER_DIED" == failure.fields["code"]
     assert 3 == len(run.named("worker.lost"))
 

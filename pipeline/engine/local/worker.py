@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.engine.local.forking import IGNORED
 from pipeline.engine.local.queues import AnswerWriter, TaskReader
-from pipeline.errors import Fault
 from pipeline.log import Event
+from pipeline.model.faults import defect, no_memory
 from pipeline.model.messages import Alive, BootFailed, BytesMoved, TaskFailed, UploadProgress
 
 if TYPE_CHECKING:
@@ -210,19 +210,10 @@ class Worker:
 def task_failed(task: Task, error: BaseException) -> TaskFailed:
     """The outcome of a task that raised or cannot be sent: a lack of memory or threads, or a bug."""
     if isinstance(error, MemoryError) or str(error) == _NO_THREAD:
-        hint = "lower --proc, or raise ulimit -v and -u or the limits of the container"
-        words = "this machine has not enough memory or threads"
-        fault = Fault(operation="finish the task", words=words, code="NO_MEMORY", hint=hint, retryable=True)
-        return TaskFailed(key=task.key, fault=fault)
+        return TaskFailed(key=task.key, fault=no_memory())
     trace = _redact("".join(traceback.format_exception(error)))[-_MAX_TRACE:]
-    fault = Fault(
-        operation="finish the task",
-        words=_describe(error),
-        code="INTERNAL",
-        hint="a bug in this program; run again with --log-level debug and report the traceback",
-    )
     event = Event(name="task.broken", message=trace, level="debug", fields={"key": task.key})
-    return TaskFailed(key=task.key, fault=fault, events=(event,))
+    return TaskFailed(key=task.key, fault=defect(_describe(error)), events=(event,))
 
 
 def _describe(error: BaseException) -> str:

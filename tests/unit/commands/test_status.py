@@ -47,7 +47,7 @@ def test_running(tmp_path: Path) -> None:
     """A run under way needs no command, and says what it waits for and what it tries again."""
     waits = (
         Wait(registry="quay.io", until=NOW + 39.0, why="429", tasks=288),
-        Wait(registry="gone.io", until=0.0, why="it has let nothing through for 3600s"),
+        Wait(registry="gone.io", until=0.0, why="no request accepted for 3600s"),
         Wait(registry="over.io", until=NOW - 1.0, tasks=3),
     )
     found, said = told(
@@ -60,7 +60,7 @@ def test_running(tmp_path: Path) -> None:
         "  left: 8 images, and those that rules have still to name, about 1m0s at its pace",
         "  to be tried again after all others: 1 image",
         "  waits: quay.io is asked nothing for 39s more (429); 288 tasks wait for it",
-        "  waits: gone.io is given up (it has let nothing through for 3600s)",
+        "  waits: gone.io is given up (no request accepted for 3600s)",
     ]
     assert said[7].startswith("FAILED  ")
     assert [wait["seconds"] for wait in as_object(found)["waits"]] == [39.0, None, 0.0]

@@ -32,14 +32,16 @@ def names_in_sources() -> set[str]:
 
 
 def names_given() -> set[str]:
-    """The names that are given to Event as constants, in the catalogue or not."""
+    """The names that are given to Event and event_of as constants, in the catalogue or not."""
     found = set()
     for path in (ROOT / "pipeline").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Event":
-                for keyword in node.keywords:
-                    if keyword.arg == "name":
-                        found |= strings(keyword.value)
+            match node:
+                case ast.Call(func=ast.Name(id="Event"), keywords=keywords):
+                    for keyword in keywords:
+                        found |= strings(keyword.value) if keyword.arg == "name" else set()
+                case ast.Call(func=ast.Name(id="event_of"), args=[name, *_]):
+                    found |= strings(name)
     return found
 
 

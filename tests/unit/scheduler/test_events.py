@@ -35,12 +35,8 @@ def test_long_pause() -> None:
         [task] = world.take_all(scheduler)
         scheduler.settle(Throttled(key=task.key, fault=busy, delay=2.0), world.now)
 
-    told = [event.message for event in scheduler.events() if event.name == "registry.cooldown"]
-    assert [message.partition("; given up in ")[2].partition(" ")[0] for message in told] == [
-        "1000s",
-        "940s",
-        "880s",
-    ]
+    told = [event.facts for event in scheduler.events() if event.name == "registry.cooldown"]
+    assert [facts and facts["left"] for facts in told] == [1000.0, 940.0, 880.0]
 
 
 def test_mounts() -> None:

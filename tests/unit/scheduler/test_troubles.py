@@ -87,7 +87,7 @@ def test_only_who_was_asked_has_answered() -> None:
     scheduler.tick(10.0)
 
     views = {view.name: view for view in scheduler.view(10.0, began=0.0, moving={}, workers=1).registries}
-    assert "let nothing through for 10s" in views[MIRROR].unavailable
+    assert "no request accepted for 10s" in views[MIRROR].unavailable
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_given_up_for_what_it_was(status: int | None, words: str, code: str) -> 
     [unavailable] = [
         each for each in scheduler.view(10.0, began=0.0, moving={}, workers=1).registries if each.unavailable
     ]
-    assert f"{code}: it has let nothing through for 10s: {words}" in unavailable.unavailable
+    assert f"{code}: no request accepted for 10s: {words}" in unavailable.unavailable
     assert "repeat the command later, or with a longer --patience" in unavailable.unavailable
 
 
@@ -211,7 +211,7 @@ def test_pausing_destination_does_not_fill_the_window() -> None:
     assert 20 == scheduler.figures.copied
     for number in range(10):
         history = scheduler.history(f"{SOURCE}/a:v{number} -> {MIRROR}/a:v{number}")
-        assert history[-1].startswith("0.000 Finish")
+        assert history[-1].endswith("0.000 image.done")
 
 
 def test_what_nobody_needs_is_not_asked_again() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Fault
+from pipeline.log import sentence
 from pipeline.model.manifest import Manifest, parse
 from pipeline.model.messages import (
     STAGES,
@@ -177,6 +178,7 @@ class World:
         for _ in range(steps):
             running += self.take_all(scheduler)
             if scheduler.done:
+                assert all(map(sentence, scheduler._state.events)), "an event has no words"
                 return
             if not running:
                 wake = scheduler.wake(self.now)

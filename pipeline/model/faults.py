@@ -1,0 +1,238 @@
+"""Where faults are made: one builder, and the faults that this program finds by itself, with their words.
+
+What a registry answers, and how a connection fails, becomes a fault in registry/faults.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.errors import Fault
+
+ListTrouble = Literal["loops", "repeats", "endless"]
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.errors import Side
+    from pipeline.model.reference import Reference, Repository
+
+FORCE_HINT = "run again with --force to copy it"
+"""What to do about an image that is not as it should be, though the records may say so."""
+
+_LIST_TROUBLES: Mapping[ListTrouble, str] = {
+    "loops": "loops: a page links back to an earlier one",
+    "repeats": "repeats itself: a page has no tag that the page before did not have",
+    "endless": "does not end after {pages} pages",
+}
+
+
+def fault_at(
+    repository: Repository | None,
+    side: Side,
+    *,
+    operation: str,
+    words: str,
+    code: str,
+    status: int | None = None,
+    retryable: bool = False,
+    hint: str = "",
+    host: str = "",
+) -> Fault:
+    """A fault at a repository, or (None) of this machine; side "" if only the caller knows the side.
+
+    `host` is the one asked, if it is not the registry.
+    """
+    return Fault(
+        operation=operation,
+        words=words,
+        side=side,
+        registry=repository.registry if repository else "",
+        repository=repository.path if repository else "",
+        status=status,
+        code=code,
+        retryable=retryable,
+        hint=hint,
+        host=host,
+    )
+
+
+# Images
+
+
+def unreadable(source: Repository, digest: str, words: str) -> Fault:
+    """The source's manifests cannot be parsed, or exceed the limits of size or depth."""
+    return fault_at(
+        source, "source", operation=f"use the manifest {digest}", code="MANIFEST_INVALID", words=words
+    )
+
+
+def source_changed(source: Reference, destination: Reference, *, digest: str, required: str) -> Fault:
+    """The destination requires a digest, and the source has another."""
+    return fault_at(
+        source.repository,
+        "source",
+        operation=f"store {destination}",
+        code="DIGEST_CHANGED",
+        words=f"{source} is {digest}, the rule requires {required} at {destination}",
+        hint="name the source's present digest in the rule, or no digest at the destination",
+    )
+
+
+def filter_changes_digest(destination: Reference, *, digest: str, required: str) -> Fault:
+    """The destination requires a digest, and the platform filter makes it another."""
+    return fault_at(
+        destination.repository,
+        "destination",
+        operation=f"store {destination}",
+        code="DIGEST_CHANGED",
+        words=f"the platform filter changes the index: its digest becomes {digest}, not {required}",
+        hint="name a tag without a digest at the destination, or remove the filter",
+    )
+
+
+def conflict(destination: Reference, *, lines: tuple[int, ...], winner: str, retryable: bool) -> Fault:
+    """Two sources for one destination: of one rule (its line; 0: no file) or of two (their lines)."""
+    first, *others = lines
+    if not others:
+        where = f"the rule in line {first}" if first else "the rule on the command line"
+        words = f"{where} names two sources for it"
+    else:
+        both = f"both in line {first}" if others == [first] else f"line {first} and line {others[0]}"
+        words = f"two rules name a source for it ({both})"
+    return fault_at(
+        destination.repository,
+        "destination",
+        operation=f"write {destination}",
+        code="TAG_CONFLICT",
+        words=f"{words}; the first one wins: {winner}",
+        retryable=retryable,
+        hint="give one of them another tag",
+    )
+
+
+def not_joined(destination: Reference, words: str) -> Fault:
+    """A shared tag stays as it is."""
+    return fault_at(
+        destination.repository,
+        "destination",
+        operation=f"store {destination}",
+        code="NOT_JOINED",
+        words=f"the entries of destination and source cannot be merged: {words}",
+        hint="copy to another tag, or delete the destination's tag if nobody needs it",
+    )
+
+
+def absent(destination: Reference) -> Fault:
+    """A verification did not find the image."""
+    return fault_at(
+        destination.repository,
+        "destination",
+        operation=f"find the image {destination.name}",
+        status=404,
+        code="MANIFEST_UNKNOWN",
+        words="it is not there",
+        hint=FORCE_HINT,
+    )
+
+
+def different(destination: Reference, *, found: str, expected: str, is_shared: bool) -> Fault:
+    """A verification found another image; in a shared tag, not all of the source's entries."""
+    lacks = f"which lacks entries of {expected}" if is_shared else f"not {expected}"
+    return fault_at(
+        destination.repository,
+        "destination",
+        operation=f"find the image {destination.name}",
+        code="DIGEST_MISMATCH",
+        words=f"it is {found}, {lacks}",
+        hint=FORCE_HINT,
+    )
+
+
+def overwritten(destination: Reference, *, stored: str, found: str) -> Fault:
+    """A tag that was stored has another digest at the end of the run; `found` is empty: none."""
+    now = f"it is {found} now" if found else "it is gone"
+    return fault_at(
+        destination.repository,
+        "destination",
+        operation=f"find the image {destination.name} again",
+        code="TAG_OVERWRITTEN",
+        words=f"{now}, but was stored as {stored}: another tag differs only in case",
+        hint="the registry ignores case in tags: give one of them another tag",
+    )
+
+
+def untrusted_list(repository: Repository, trouble: ListTrouble, *, pages: int) -> Fault:
+    """A list of tags does not end as lists do; `pages` were read."""
+    return fault_at(
+        repository,
+        "source",
+        operation="list the tags",
+        code="PAGINATION_INVALID",
+        words=f"the tag list {_LIST_TROUBLES[trouble].format(pages=pages)}",
+        hint="name the tags in the rule, or ask the registry's operator about its pagination",
+    )
+
+
+# Registries
+
+
+def patience_lost(why: Fault, waited: float, *, one_request: bool = False) -> Fault:
+    """Why a wait ends: the registry's last answer, or that it cannot be reached any more."""
+    refused = "this request refused" if one_request else "no request accepted"
+    again = "repeat the command later, or with a longer --patience"
+    return replace(
+        why,
+        words=f"{refused} for {waited:.0f}s: {why.words}",
+        code=why.code or ("TOOMANYREQUESTS" if why.status else "UNREACHABLE"),
+        retryable=True,
+        hint=f"{why.hint}; {again}" if why.hint else again,
+    )
+
+
+def only_server_errors(why: Fault, seconds: float) -> Fault:
+    """Why a registry is given up that answers only with 5xx."""
+    return replace(
+        why,
+        words=f"the registry returned only server errors for {seconds:.0f}s: {why.words}",
+        hint="its operator finds the reason in its log; repeat the command when it works again",
+    )
+
+
+# Tasks
+
+
+def worker_died(task: str, reason: str) -> Fault:
+    """A worker died that was running only this task."""
+    return fault_at(None, "", operation=task, words=f"the worker died: {reason}", code="WORKER_DIED")
+
+
+def wrong_answer(task: str, outcome: str) -> Fault:
+    """A worker's answer does not fit its task."""
+    return fault_at(None, "", operation=task, words=f"the worker answered with {outcome}", code="")
+
+
+def no_memory() -> Fault:
+    """This machine could not run a task."""
+    return fault_at(
+        None,
+        "",
+        operation="finish the task",
+        words="this machine has not enough memory or threads",
+        code="NO_MEMORY",
+        hint="lower --proc, or raise ulimit -v and -u or the limits of the container",
+        retryable=True,
+    )
+
+
+def defect(words: str) -> Fault:
+    """A bug of this program."""
+    return fault_at(
+        None,
+        "",
+        operation="finish the task",
+        words=words,
+        code="INTERNAL",
+        hint="a bug in this program; run again with --log-level debug and report the traceback",
+    )
