@@ -111,6 +111,18 @@ def test_import_order(path: Path) -> None:
     assert parts_imported(path) - {part} - MAY_IMPORT[part] == set()
 
 
+def test_one_builder_of_faults() -> None:
+    """Faults are made in model/faults.py alone, so that all have a place, a side and words of one kind."""
+    makers = {
+        str(path)
+        for path in files("pipeline")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Fault"
+    }
+
+    assert makers == {"pipeline/model/faults.py"}
+
+
 def test_scheduler_is_pure() -> None:
     """The scheduler imports nothing that touches the system or the clock."""
     pure = {"os", "socket", "multiprocessing", "time", "subprocess", "threading"}
