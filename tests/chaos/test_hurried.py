@@ -1,0 +1,18 @@
+"""The short limits of chaos, which name constants of the command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_names(tmp_path: Path) -> None:
+    """Every constant and setting that chaos shortens exists under the name that it uses."""
+    words = [sys.executable, "-m", "tests.chaos.hurried", "plan", "--images", "missing.yaml"]
+    found = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (found.returncode, "missing.yaml" in found.stderr) == (2, True), found.stderr
