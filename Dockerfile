@@ -16,6 +16,7 @@ RUN python3 -m venv /build && \
     /build/bin/pip download --disable-pip-version-check --require-hashes -d /wheels -r /src/requirements.lock
 COPY LICENSE pyproject.toml README.md /src/
 COPY completions /src/completions
+COPY bin /src/bin
 COPY pipeline /src/pipeline
 RUN /build/bin/pip install --disable-pip-version-check --no-index --find-links /wheels hatchling && \
     /build/bin/pip wheel --disable-pip-version-check --no-index --no-deps --no-build-isolation -w /wheels /src && \
