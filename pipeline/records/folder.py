@@ -28,7 +28,7 @@ STORE = "store"
 DATABASE = "cache.db"
 """diskcache's name for its database."""
 _BESIDE = ("-wal", "-shm", "-journal")
-"""Files that SQLite keeps beside it."""
+"""Files that SQLite keeps beside it; the first is the write-ahead log."""
 VERSION_ROW = "version"
 """Key of the row with the version of keys and values; the same in all versions."""
 _FOREIGN = "SELECT 1 FROM Cache WHERE raw != 1 OR mode != 1 OR typeof(value) != 'text' LIMIT 1"
@@ -83,6 +83,12 @@ def require_double_quotes() -> None:
             raise MachineError(f"{message}: {error}; use a Python with another SQLite") from error
 
 
+def newer(path: Path, version: str) -> MachineError:
+    """The error for a store of a later version."""
+    words = f"records in {path} were written by a newer image-syncer (version {version})"
+    return MachineError(f"{words}; run that version, or name another folder with --records")
+
+
 def make_folder(path: Path) -> tuple[Event, ...]:
     """Create the folder that the user named; a file with that name, from the original tool, is renamed.
 
@@ -133,7 +139,7 @@ def lock(path: Path) -> int:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise OSError(errno.EINVAL, "its lock is no file of its own: remove it")
+            raise OSError(errno.EINVAL, "its lock is a link or not a regular file: remove it")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
@@ -150,7 +156,7 @@ def lock(path: Path) -> int:
 
 
 def set_links_aside(path: Path) -> tuple[Event, ...]:
-    """Set aside what stands under names of ours and is a symbolic link: what it names is not ours to change.
+    """Rename symbolic links with names of ours: their targets are not ours to change.
 
     Raises:
         OSError: it cannot be renamed.
@@ -174,14 +180,32 @@ def set_aside(path: Path, reason: str) -> Event:
     return Event(name="records.trouble", message=message, level="warning", fields=fields)
 
 
-def read_only(path: Path) -> sqlite3.Connection:
-    """A read-only connection to the store's database.
+def log_of(file: Path) -> Path:
+    """The write-ahead log of a database."""
+    return file.with_name(file.name + _BESIDE[0])
+
+
+def stamps(file: Path) -> tuple[tuple[int, int] | None, ...]:
+    """Modification time and size of the database and of its log; None: missing."""
+    found: list[tuple[int, int] | None] = []
+    for each in (file, log_of(file)):
+        try:
+            stat = each.stat()
+            found.append((stat.st_mtime_ns, stat.st_size))
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(None)
+    return tuple(found)
+
+
+def read_only(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    """A read-only connection to the store's database; waits up to 5 s for a run that opens or closes it.
 
     Raises:
         sqlite3.Error: it does not exist or cannot be opened.
     """
     file = (path / STORE / DATABASE).absolute()
-    connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    how = "immutable=1" if immutable else "mode=ro"
+    connection = sqlite3.connect(f"{file.as_uri()}?{how}", uri=True, isolation_level=None)
     connection.execute("PRAGMA cache_size = -512")
     # Otherwise one row with invalid UTF-8 would raise an error for the whole page of rows.
     connection.text_factory = lambda content: content.decode(errors="replace")

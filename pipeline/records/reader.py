@@ -1,74 +1,100 @@
-"""A read-only view of another process's records: no lock, no write, no file beside the database.
+"""Rows of the records as they are on disk: for the run that writes them, and for other processes.
 
-A store that a run has open, or that a killed run left, has a write-ahead log and is read through it. A store
-that was closed cleanly has none and is opened as `immutable`: otherwise SQLite would create a log and its
-index, which fails in a read-only folder, and in a writable one would leave files that a run of another user
-cannot use (https://www.sqlite.org/wal.html#readonly). If a run opens or closes the store meanwhile, it is
-read again.
+Another process reads without a lock, a write, or a file beside the database. A store that a run has open, or
+that a killed run left, has a write-ahead log and is read through it. A store that was closed cleanly has none
+and is opened as `immutable`: otherwise SQLite would create a log and its index, which fails in a read-only
+folder, and in a writable one would leave files that a run of another user cannot use
+(https://www.sqlite.org/wal.html#readonly). If a run opens or closes the store meanwhile, it is read again.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from pipeline.errors import MachineError
 from pipeline.model.facts import ImageRow, Result
-from pipeline.records.folder import DATABASE, STORE, VERSION_ROW
-from pipeline.records.rows import (
-    IMAGES,
-    IMAGES_END,
-    RUN,
-    VERSION,
-    built,
-    is_newer,
-    parsed,
-    stored_images,
-    tag_of,
-)
+from pipeline.records.folder import DATABASE, STORE, VERSION_ROW, newer, read_only, stamps
+from pipeline.records.rows import RUN, SEPARATOR, VERSION, built, is_newer, parsed, tag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
+IMAGES = f"image{SEPARATOR}"
+"""Keys of images are greater than this,"""
+IMAGES_END = "image\x20"
+"""and less than this."""
+PAGE = 1_000
+"""Rows read at a time."""
 _TRIES = 5
 """Attempts; another one is needed when a run opened or closed the store during the reading."""
-_WAIT = 5.0
-"""Seconds to wait for a run that is opening or closing its store."""
-_ONE = "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1 AND typeof(value) = 'text'"
+_ONE = (
+    "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1 AND typeof(value) = 'text'"
+    " AND (expire_time IS NULL OR expire_time > ?)"
+)
+_RANGE = (
+    "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
+    " AND tag IN (?, ?, ?, ?) ORDER BY key LIMIT ?"
+)
 _COUNT = (
     "SELECT tag, COUNT(*) FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
     " AND tag IN (?, ?, ?, ?) GROUP BY tag"
 )
+_RESULTS: tuple[Result, ...] = get_args(Result)
 _Taken = TypeVar("_Taken")
 
 
 class RecordsReader:
-    """A snapshot of the records; valid only within `read_records`."""
+    """The rows on disk.
+
+    Args:
+        connection: closed by who opened it.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Use `read_records`."""
+        """See the class."""
         self._connection = connection
 
     @property
     def run_state(self) -> str:
         """The state that the last run stored, as JSON; empty: none."""
-        return self._value(RUN)
+        return self.text(RUN) or ""
+
+    def text(self, key: str) -> str | None:
+        """The value of one row; None: it is missing, or not text.
+
+        Raises:
+            sqlite3.Error: of the query; likewise for the methods below.
+        """
+        row = self._connection.execute(_ONE, (key, time.time())).fetchone()
+        return row[0] if row else None
 
     def counts(self, run: str) -> dict[Result, int]:
         """The number of the run's images by result."""
-        results: tuple[Result, ...] = get_args(Result)
-        tags = {tag_of(run, result): result for result in results}
+        tags = {tag_of(run, result): result for result in _RESULTS}
         found = self._connection.execute(_COUNT, (IMAGES, IMAGES_END, *tags)).fetchall()
-        return dict.fromkeys(results, 0) | {tags[tag]: count for tag, count in found}
+        return dict.fromkeys(_RESULTS, 0) | {tags[tag]: count for tag, count in found}
 
     def images(self, run: str, result: Result) -> Iterator[ImageRow]:
         """The run's images with that result, by source, then destination; damaged rows are skipped."""
-        for _, text in stored_images(self._connection, [tag_of(run, result)]):
+        for _, text in self.texts([tag_of(run, result)]):
             row = built(ImageRow, parsed(text))
             if row is not None:
                 yield row
+
+    def texts(self, tags: Collection[str], after: str = "") -> Iterator[tuple[str, str]]:
+        """Keys and values of images with one of at most four tags, in key order, from after a key on.
+
+        They are read page by page, so no query stays open while others write.
+        """
+        wanted = (*tags, "", "", "", "")[:4]
+        page: list[tuple[str, str]] = [(after or IMAGES, "")]
+        while page:
+            page = self._connection.execute(_RANGE, (page[-1][0], IMAGES_END, *wanted, PAGE)).fetchall()
+            yield from page
 
     def check(self, path: Path) -> None:
         """Check that the store is ours and has a known version.
@@ -82,20 +108,14 @@ class RecordsReader:
             raise MachineError(f"records in {path} are empty: no run has written to them yet")
         if not {"Cache", "Settings"} <= tables:
             raise _foreign(path, f"{STORE}/{DATABASE} belongs to another program")
-        version = self._value(VERSION_ROW)
+        version = self.text(VERSION_ROW) or ""
         if is_newer(version):
-            raise MachineError(
-                f"records in {path} were written by a newer image-syncer (version {version}); use that"
-            )
+            raise newer(path, version)
         if version != str(VERSION):
             raise _foreign(path, f"{STORE}/{DATABASE} is not marked as image-syncer's")
         ((verdict,),) = self._connection.execute("PRAGMA quick_check(1)").fetchall()
         if verdict != "ok":
             raise _damaged(path, str(verdict))
-
-    def _value(self, key: str) -> str:
-        row = self._connection.execute(_ONE, (key,)).fetchone()
-        return str(row[0]) if row else ""
 
 
 def read_records(path: Path, take: Callable[[RecordsReader], _Taken]) -> _Taken:
@@ -109,40 +129,26 @@ def read_records(path: Path, take: Callable[[RecordsReader], _Taken]) -> _Taken:
         MachineError: there are none, or they are damaged, foreign, or unreadable.
     """
     file = path / STORE / DATABASE
-    _require(path, file)
-    for _ in range(_TRIES):
-        before = _stamp(file)
-        try:
-            taken = _taken(path, file, take, closed=not before[0])
-        except sqlite3.Error as error:
-            if _stamp(file)[0] == before[0]:
-                raise _judged(path, error) from error
-        else:
-            if before[0] or _stamp(file) == before:
-                return taken
-    raise MachineError(f"records in {path} are opened and closed all the time; try again")
-
-
-def _taken(path: Path, file: Path, take: Callable[[RecordsReader], _Taken], *, closed: bool) -> _Taken:
-    """Call `take` in one read transaction."""
-    how = "immutable=1" if closed else "mode=ro"
-    address = f"{file.absolute().as_uri()}?{how}"
-    with closing(sqlite3.connect(address, uri=True, timeout=_WAIT, isolation_level=None)) as connection:
-        # Otherwise one row with invalid UTF-8 would raise an error for the whole page of rows.
-        connection.text_factory = lambda content: content.decode(errors="replace")
-        connection.execute("BEGIN")
-        view = RecordsReader(connection)
-        view.check(path)
-        return take(view)
-
-
-def _stamp(file: Path) -> tuple[bool, int, int]:
-    """Whether a write-ahead log exists, and the database's modification time and size."""
     try:
-        found = file.stat()
-    except OSError:
-        return False, 0, 0
-    return file.with_name(f"{DATABASE}-wal").exists(), found.st_mtime_ns, found.st_size
+        _require(path, file)
+        for _ in range(_TRIES):
+            before = stamps(file)
+            is_open = before[1] is not None
+            try:
+                with closing(read_only(path, immutable=not is_open)) as connection:
+                    connection.execute("BEGIN")
+                    view = RecordsReader(connection)
+                    view.check(path)
+                    taken = take(view)
+            except sqlite3.Error as error:
+                if (stamps(file)[1] is not None) == is_open:
+                    raise _judged(path, error) from error
+            else:
+                if is_open or stamps(file) == before:
+                    return taken
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+    raise MachineError(f"records in {path} are opened and closed all the time; try again")
 
 
 def _require(path: Path, file: Path) -> None:
@@ -150,20 +156,18 @@ def _require(path: Path, file: Path) -> None:
 
     Raises:
         MachineError: it does not; the message says why.
+        OSError: it cannot be read.
     """
-    try:
-        if not path.exists():
-            raise MachineError(
-                f"there are no records: {path} does not exist; name a run's records with --records"
-            )
-        if not path.is_dir():
-            raise _foreign(path, "it is not a folder")
-        if not file.exists():
-            raise _foreign(path, f"there is no {STORE}/{DATABASE} in it")
-        if not file.is_file():
-            raise _foreign(path, f"{STORE}/{DATABASE} is not a file")
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+    if not path.exists():
+        raise MachineError(
+            f"there are no records: {path} does not exist; name a run's records with --records"
+        )
+    if not path.is_dir():
+        raise _foreign(path, "it is not a folder")
+    if not file.exists():
+        raise _foreign(path, f"there is no {STORE}/{DATABASE} in it")
+    if not file.is_file():
+        raise _foreign(path, f"{STORE}/{DATABASE} is not a file")
 
 
 def _foreign(path: Path, reason: str) -> MachineError:

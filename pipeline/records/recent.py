@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-import time
+from typing import TYPE_CHECKING
 
-from pipeline.records.rows import ROW
+if TYPE_CHECKING:
+    from pipeline.records.reader import RecordsReader
 
 _MOST = 1024
 """Cached rows, of about a hundred bytes each."""
@@ -15,11 +16,11 @@ class Recent:
     """Rows of a store that only this process writes.
 
     Args:
-        reader: connection to the store.
+        reader: reads the store.
         whole: whether the store is empty: until the cache is full, it holds all rows.
     """
 
-    def __init__(self, reader: sqlite3.Connection, *, whole: bool) -> None:
+    def __init__(self, reader: RecordsReader, *, whole: bool) -> None:
         """See the class."""
         self._reader = reader
         self._rows: dict[str, str | None] = {}
@@ -29,10 +30,9 @@ class Recent:
         """The row's value; None if it is missing or unreadable."""
         if not self._whole and key not in self._rows:
             try:
-                found = self._reader.execute(ROW, (key, time.time())).fetchone()
+                self.keep(key, self._reader.text(key))
             except sqlite3.Error:
                 return None
-            self.keep(key, found[0] if found and isinstance(found[0], str) else None)
         return self._rows.get(key)
 
     def keep(self, key: str, text: str | None) -> None:

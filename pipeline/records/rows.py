@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from pipeline.model.facts import Claim, ImageRow, Result, UnfinishedUpload
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Iterator
-
     from pipeline.model.reference import Repository
 
 VERSION = 1
@@ -23,22 +20,6 @@ VERSION = 1
 SEPARATOR = "\x1f"
 """Sorts before all characters of references, so keys sort by their parts: `a` before `a:b`."""
 
-IMAGES = f"image{SEPARATOR}"
-"""Keys of images are greater than this,"""
-IMAGES_END = "image\x20"
-"""and less than this."""
-ROW = (
-    "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1"
-    " AND (expire_time IS NULL OR expire_time > ?)"
-)
-"""One row, with diskcache's conditions; parameters: key, time."""
-_RANGE = (
-    "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
-    " AND tag IN (?, ?, ?, ?) ORDER BY key LIMIT ?"
-)
-"""A page of rows in key order; parameters: key before the first, end of the keys, four tags, limit."""
-PAGE = 1_000
-"""Rows read at a time."""
 RUN = "run"
 """Key of the row that holds the state of the last run."""
 
@@ -77,23 +58,6 @@ def tag_of(run: str, result: Result) -> str:
 def is_newer(version: str) -> bool:
     """Whether a store of that version was written by a later image-syncer."""
     return version.isascii() and version.isdigit() and int(version) > VERSION
-
-
-def stored_images(
-    connection: sqlite3.Connection, tags: Iterable[str], after: str = ""
-) -> Iterator[tuple[str, str]]:
-    """Keys and values of images with one of at most four tags, in key order, from after a key on.
-
-    They are read page by page, so no query stays open while others write.
-
-    Raises:
-        sqlite3.Error: of the query.
-    """
-    wanted = (*tags, "", "", "", "")[:4]
-    page: list[tuple[str, str]] = [(after or IMAGES, "")]
-    while page:
-        page = connection.execute(_RANGE, (page[-1][0], IMAGES_END, *wanted, PAGE)).fetchall()
-        yield from page
 
 
 def text_of_session(fact: UnfinishedUpload) -> str:

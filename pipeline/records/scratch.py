@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import MachineError
 from pipeline.log import Event
 from pipeline.model.facts import ImageRow
-from pipeline.records.folder import DATABASE, STORE, make_store
-from pipeline.records.reader import read_records
+from pipeline.records.folder import DATABASE, STORE, log_of, make_store, read_only, stamps
 from pipeline.records.store import Records
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ _ROOM = "set TMPDIR to a folder with more space"
 _NOTHING = (None, None)
 _TRIES = 3
 """Copies of the files before SQLite is asked to copy."""
-_WAIT = 5.0
-"""Seconds to wait for a run that is opening or closing its store."""
 
 
 class ScratchRecords(Records):
@@ -58,7 +55,7 @@ class ScratchRecords(Records):
 
 
 @contextmanager
-def scratch_records(path: Path | None, *, run: str) -> Iterator[tuple[Records, tuple[Event, ...], str]]:
+def scratch_records(path: Path | None, *, run: str) -> Iterator[tuple[Records, tuple[Event, ...]]]:
     """Open a temporary copy of the records.
 
     Args:
@@ -66,20 +63,16 @@ def scratch_records(path: Path | None, *, run: str) -> Iterator[tuple[Records, t
         run: the name of the plan or verification.
 
     Yields:
-        The records, an event for each problem in those at `path`, and the state of their last run (empty:
-        none).
+        The records, and an event for each problem in those at `path`.
 
     Raises:
         MachineError: those at `path` are unreadable or from a newer version, or there is no space.
     """
     with _folder() as place:
         events = _copied(path, place) if path is not None else ()
-        state = ""
-        with suppress(MachineError):
-            state = read_records(place, lambda view: view.run_state)
         records, found = _open(path, place, run)
         with closing(records):
-            yield records, (*events, *found), state
+            yield records, (*events, *found)
 
 
 @contextmanager
@@ -120,16 +113,16 @@ def _copied(path: Path, place: Path) -> tuple[Event, ...]:
     try:
         target = make_store(place) / DATABASE
         for _ in range(_TRIES):
-            before = _stamp(source)
+            before = stamps(source)
             if before == _NOTHING:
                 return ()
             if not source.is_file():
                 return (_unusable_event(path, f"{DATABASE} is not a file"),)
             _copy_files(source, target)
-            if _stamp(source) == before:
+            if stamps(source) == before:
                 return ()
-        _wal(target).unlink(missing_ok=True)
-        _back_up(source, target)
+        log_of(target).unlink(missing_ok=True)
+        _back_up(path, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(
@@ -142,34 +135,14 @@ def _copied(path: Path, place: Path) -> tuple[Event, ...]:
 
 def _copy_files(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
-    _wal(target).unlink(missing_ok=True)
+    log_of(target).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
-        shutil.copyfile(_wal(source), _wal(target))
+        shutil.copyfile(log_of(source), log_of(target))
 
 
-def _back_up(source: Path, target: Path) -> None:
-    address = f"{source.absolute().as_uri()}?mode=ro"
-    with (
-        closing(sqlite3.connect(address, uri=True, timeout=_WAIT)) as there,
-        closing(sqlite3.connect(target)) as here,
-    ):
+def _back_up(path: Path, target: Path) -> None:
+    with closing(read_only(path)) as there, closing(sqlite3.connect(target)) as here:
         there.backup(here)
-
-
-def _wal(file: Path) -> Path:
-    return file.with_name(f"{file.name}-wal")
-
-
-def _stamp(file: Path) -> tuple[tuple[int, int] | None, ...]:
-    """Modification time and size of the database and its log; None: missing."""
-    found: list[tuple[int, int] | None] = []
-    for each in (file, _wal(file)):
-        try:
-            stat = each.stat()
-            found.append((stat.st_mtime_ns, stat.st_size))
-        except (FileNotFoundError, NotADirectoryError):
-            found.append(None)
-    return tuple(found)
 
 
 def _unusable_event(path: Path, reason: str) -> Event:

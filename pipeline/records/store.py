@@ -33,11 +33,9 @@ from pipeline.model.facts import (
 )
 from pipeline.records import folder
 from pipeline.records.folder import DamagedError
+from pipeline.records.reader import IMAGES, IMAGES_END, PAGE, RecordsReader
 from pipeline.records.recent import Recent
 from pipeline.records.rows import (
-    IMAGES,
-    IMAGES_END,
-    PAGE,
     RUN,
     VERSION,
     built,
@@ -47,7 +45,6 @@ from pipeline.records.rows import (
     key_of_held,
     key_of_session,
     parsed,
-    stored_images,
     tag_of,
     text_of,
     text_of_session,
@@ -116,7 +113,7 @@ class Records:
     def __init__(
         self,
         cache: diskcache.Cache,
-        reader: sqlite3.Connection,
+        reader: RecordsReader,
         recent: Recent,
         *,
         place: Path,
@@ -150,19 +147,19 @@ class Records:
                 moved = (*folder.make_folder(path), *folder.set_links_aside(path))
                 resources.callback(os.close, folder.lock(path))
                 try:
-                    cache, reader, is_new = _open_store(path)
+                    cache, connection, is_new = _open_store(path)
                 except DamagedError as damage:
-                    aside = folder.set_aside(path / folder.STORE, str(damage))
-                    moved = (*moved, aside)
-                    cache, reader, is_new = _open_store(path)
+                    moved = (*moved, folder.set_aside(path / folder.STORE, str(damage)))
+                    cache, connection, is_new = _open_store(path)
             except OSError as error:
                 raise folder.unusable(path, error.strerror or str(error)) from error
             except DamagedError as error:
                 raise folder.unusable(path, str(error)) from error
             resources.callback(cache.close)
             # The reader closes first: the last connection moves the write-ahead log into the database.
-            resources.callback(reader.close)
-            recent, kept = Recent(reader, whole=is_new), resources.pop_all()
+            resources.callback(connection.close)
+            reader, kept = RecordsReader(connection), resources.pop_all()
+            recent = Recent(reader, whole=is_new)
             return cls(cache, reader, recent, place=path, run=run, resources=kept), moved
 
     def write(self, fact: Fact) -> None:
@@ -252,6 +249,11 @@ class Records:
         """See `Facts.claim`."""
         return built(Claim, self._read(key_of("claim", destination)))
 
+    @property
+    def run_state(self) -> str:
+        """The state that the last run stored, as JSON; empty: none."""
+        return self._recent.text(RUN) or ""
+
     def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
         """See `Facts.again`; a full page has a position even if no row follows.
 
@@ -328,7 +330,7 @@ class Records:
     def _stored(self, tags: set[str], after: str) -> Iterator[tuple[str, str]]:
         """Keys and values on disk."""
         try:
-            yield from stored_images(self._reader, tags, after)
+            yield from self._reader.texts(tags, after)
         except sqlite3.Error as error:
             words = f"records in {self._place} cannot be read: {error}; were they removed or damaged?"
             raise MachineError(f"{words} The same command continues without them") from error
@@ -375,8 +377,7 @@ def _refuse(version: str, path: Path) -> NoReturn:
         DamagedError: it is not a version.
     """
     if is_newer(version):
-        words = f"records in {path} were written by a newer image-syncer (version {version})"
-        raise MachineError(f"{words}; run that version, or name another folder with --records")
+        raise folder.newer(path, version)
     raise DamagedError(f"its version is {version[:40]!r}")
 
 

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.records import recent as recent_rows
+from pipeline.records.reader import RecordsReader
 from pipeline.records.recent import Recent
 
 KEYS = st.sampled_from("abcdef")
@@ -43,7 +44,7 @@ def test_as_the_store(before: dict[str, str], steps: list[tuple[str, str, str]],
         with closing(store.database):
             for key, text in before.items():
                 store.put(key, text)
-            recent = Recent(store.database, whole=not before)
+            recent = Recent(RecordsReader(store.database), whole=not before)
             rows: dict[str, str | None] = dict(before)
             for key, step, text in steps:
                 if step != "ask":
@@ -60,7 +61,7 @@ def test_new_store() -> None:
     """A store that was empty when the run began is asked for nothing, until too much is remembered."""
     store = Store()
     with closing(store.database):
-        recent = Recent(store.database, whole=True)
+        recent = Recent(RecordsReader(store.database), whole=True)
         recent.keep("a", "1")
         known = [recent.text("a"), recent.text("b")]
 
@@ -72,7 +73,7 @@ def test_asked_once() -> None:
     store = Store()
     with closing(store.database):
         store.put("a", "1")
-        recent = Recent(store.database, whole=False)
+        recent = Recent(RecordsReader(store.database), whole=False)
         known = [recent.text(key) for key in "aabb"]
 
         assert known == ["1", "1", None, None]

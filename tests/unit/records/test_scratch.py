@@ -49,15 +49,15 @@ def test_beside_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: boo
     """What a run has written is known, though it goes on all the time, and what it writes later is not."""
     if busy:
         ticks = count()
-        monkeypatch.setattr(scratch, "_stamp", lambda _: ((next(ticks), 1), None))
+        monkeypatch.setattr(scratch, "stamps", lambda _: ((next(ticks), 1), None))
     records, _ = Records.open(tmp_path / "records", run="old")
     with closing(records):
         fill(records)
-        with scratch_records(tmp_path / "records", run="plan") as (passing, events, noted):
+        with scratch_records(tmp_path / "records", run="plan") as (passing, events):
             records.write(row(2))
             records.flush()
             assert (passing.held(PLACE, DIGEST), passing.image(*_pair(1)), events) == ("old", row(1), ())
-            assert (passing.image(*_pair(2)), noted) == (None, '{"run": "old"}')
+            assert (passing.image(*_pair(2)), passing.run_state) == (None, '{"run": "old"}')
             passing.write(row(3, run="plan"))
             passing.flush()
         assert records.image(*_pair(3)) is None
@@ -70,11 +70,11 @@ def _pair(number: int) -> tuple[str, str, str]:
 def test_rows_are_dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row says when it was written, and the folder that held it is gone afterwards."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with scratch_records(None, run="proof") as (passing, events, noted):
+    with scratch_records(None, run="proof") as (passing, events):
         passing.write(row(1, run="proof"))
         passing.flush()
         (found,) = passing.images(run="proof", results={"copied"})
-        assert (found.when[:2], found.when[10], events, noted) == ("20", "T", (), "")
+        assert (found.when[:2], found.when[10], events, passing.run_state) == ("20", "T", (), "")
         assert len(list(tmp_path.iterdir())) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -85,7 +85,7 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: Records) -> None:
         raise MachineError("records cannot be written: database or disk is full; check /x or name another")
 
-    with scratch_records(tmp_path / "none", run="plan") as (passing, _, _noted):
+    with scratch_records(tmp_path / "none", run="plan") as (passing, _):
         monkeypatch.setattr(Records, "flush", full)
         with pytest.raises(MachineError) as caught:
             passing.flush()
