@@ -1,6 +1,6 @@
-"""From the command line to a verb's code and an exit code.
+"""From the command line to a verb, and from its result to an exit code.
 
-What a verb needs is imported when it begins: --help and wrong flags do not wait for it.
+Each verb's modules are imported when it starts, so --help and wrong flags do not wait for them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from pipeline.errors import MachineError, SyncError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pipeline.settings import Options
+
 _SIGNALLED = 128
-"""Exit codes above it tell of a signal."""
+"""Exit codes above are 128 + the number of a signal."""
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -48,34 +50,33 @@ def _act(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[s
             from pipeline.commands.check.command import check  # noqa: PLC0415 - as below
 
             return check(options, environ, tell=tell, show=show)
-        from pipeline.commands.finished_run import Printer  # noqa: PLC0415 - as below
-
-        say = Printer(tell=tell, show=show)
-        if options.verb == "plan":
-            from pipeline.commands.plan import plan  # noqa: PLC0415 - as below
-
-            return plan(options, environ, say=say)
-        if options.verb == "verify":
-            from pipeline.commands.verify import verify  # noqa: PLC0415 - as below
-
-            return verify(options, environ, say=say)
-        from pipeline.engine.local.forking import warm_up  # noqa: PLC0415 - as below
-
-        # The fork server has as much to import as we do: it begins first.
-        warm_up()
-        from pipeline.commands.sync import sync  # noqa: PLC0415 - half a second that --help and wrong flags do not need
-
-        return sync(options, environ, say=say)
+        return _run(options, environ, show)
     except SyncError as error:
         tell(f"image-syncer: error: {error}")
         return error.exit_code
 
 
+def _run(options: Options, environ: Mapping[str, str], show: Callable[[str], None]) -> int:
+    """Run a verb with workers; the fork server has as much to import as this process, so it starts first."""
+    if options.verb in ("sync", "copy"):
+        from pipeline.engine.local.forking import warm_up  # noqa: PLC0415 - see above
+
+        warm_up()
+    from pipeline.commands.finish import Printer  # noqa: PLC0415 - half a second that --help does not need
+    from pipeline.commands.lifecycle import run as run_verb  # noqa: PLC0415 - as above
+    from pipeline.commands.plan import PLAN  # noqa: PLC0415 - as above
+    from pipeline.commands.sync import SYNC  # noqa: PLC0415 - as above
+    from pipeline.commands.verify import VERIFY  # noqa: PLC0415 - as above
+
+    verb = {"plan": PLAN, "verify": VERIFY}.get(options.verb, SYNC)
+    return run_verb(verb, options, environ, say=Printer(tell=tell, show=show))
+
+
 def _leave(codes: list[int]) -> None:
-    """Go, without taking the interpreter apart: nothing is left to be put in order, and it takes 30 ms.
+    """Exit without Python's cleanup, which takes 30 ms and has nothing left to do.
 
     Args:
-        codes: the exit code; none after an exception that Python has shown.
+        codes: the exit code; empty after an exception that Python has printed.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -87,13 +88,13 @@ def _leave(codes: list[int]) -> None:
 def run() -> NoReturn:
     """The command's entry point."""
     codes: list[int] = []
-    atexit.register(_leave, codes)  # the first that is registered is the last that is called
+    atexit.register(_leave, codes)  # registered first, so called last
     try:
         code = main(sys.argv[1:], os.environ)
     except KeyboardInterrupt:
         code = 130
     codes.append(code)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # How it ended is said; Python's own end takes a moment, in which nothing is to change that.
+        # The result is printed; no signal may change the exit code while Python ends.
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)

@@ -1,55 +1,127 @@
-"""How any run ends, and a plan or verification too: its exit code, its summary, its report."""
+"""How a run, a plan or a verification ends: files, report, metrics, exit code, then what is told.
+
+The Verb's Finish tells what differs. Nothing here may hide how the run ended: a file that cannot be written
+is reported and the rest is done.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline import __version__
 from pipeline.commands.leftovers import destinations_of
 from pipeline.errors import MachineError
+from pipeline.model.units import format_count
 from pipeline.observe.latency import latencies
 from pipeline.outputs.writing import write_text
 from pipeline.report.causes import Failure, from_row, from_rule, group
 from pipeline.report.summary import Pause, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Iterator
 
-    from pipeline.commands.finished_run import FinishedRun
     from pipeline.commands.job import Job
     from pipeline.config.rules import BadRule
+    from pipeline.engine.supervisor import Ending
+    from pipeline.log import Log
+    from pipeline.observe.history import RunHistory
+    from pipeline.observe.metrics.export import Exporter
+    from pipeline.records.store import Records
     from pipeline.report.causes import CauseGroup
     from pipeline.scheduler.scheduler import Scheduler
+    from pipeline.settings import Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printer:
+    """Where lines are printed."""
+
+    tell: Callable[[str], None]
+    """Prints a line for a person."""
+    show: Callable[[str], None]
+    """Prints what was asked for on standard output."""
+
+    def error(self, error: MachineError) -> None:
+        """Report a file that cannot be written or rows that cannot be read."""
+        self.tell(f"image-syncer: error: {error}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRun:
+    """All that is known of a run, plan or verification when it is over."""
+
+    name: str
+    job: Job
+    options: Options
+    scheduler: Scheduler
+    records: Records
+    history: RunHistory
+    ending: Ending
+    began: dt.datetime
+    ended: dt.datetime
+    seconds: float
+    log: Log
+    say: Printer
+    exporter: Exporter | None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether work is left because a signal or this machine stopped the run."""
+        return not self.scheduler.finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """What differs in how a run, a plan and a verification end."""
+
+    summarize: Callable[[FinishedRun], Summary]
+    """Writes the lists of images, if any; returns the summary with its exit code."""
+    page: Callable[[FinishedRun, Summary], Iterable[str]]
+    """The report, in pieces."""
+    tell: Callable[[FinishedRun, Summary], None]
+    """Writes the last events, prints the summary."""
+
+
+def finish(run: FinishedRun, how: Finish) -> Summary:
+    """Write all files, then report; returns what was reported."""
+    summary, complete = how.summarize(run), True
+    if run.options.report is not None:
+        try:
+            write_text(run.options.report, how.page(run, summary))
+            summary = replace(summary, report=str(run.options.report))
+        except MachineError as error:
+            run.say.error(error)
+            complete = False
+    if run.exporter is not None:
+        complete = run.exporter.end(succeeded=summary.exit_code == 0 and complete) and complete
+    if not complete:
+        summary = replace(summary, exit_code=summary.exit_code or MachineError.exit_code)
+    how.tell(run, summary)
+    return summary
 
 
 def summary_of(run: FinishedRun) -> Summary:
-    """The summary, but for its notes, the command that continues, and the report."""
+    """The summary without the command that continues and the report."""
     held = run.history.held.items()
-    return Summary(
+    summary = Summary(
         run=run.name,
         version=__version__,
         exit_code=_exit_code(run),
         figures=run.scheduler.figures,
         unexpanded=len(run.scheduler.unexpanded),
-        is_stopped=not run.scheduler.finished,
+        is_stopped=run.is_stopped,
         latency=latencies(run.history.registries),
         seconds=run.seconds,
         rewritten=run.history.changed,
         pauses=tuple(Pause(registry=name, times=p.times, seconds=p.seconds) for name, p in held if p.times),
         causes=_causes(run),
     )
-
-
-def write_report(run: FinishedRun, path: Path, pieces: Iterable[str]) -> bool:
-    """Write the report; returns whether it is there. A failure is told and hides nothing else."""
-    try:
-        write_text(path, pieces)
-    except MachineError as error:
-        run.say.tell(f"image-syncer: error: {error}")
-        return False
-    return True
+    foreign = summary.figures.foreign
+    notes = (f"{format_count(foreign, 'layer')} not copied: the manifests name urls for them",)
+    return replace(summary, notes=notes if foreign else ())
 
 
 def lost_rules(job: Job, scheduler: Scheduler) -> Iterator[Failure]:
@@ -61,16 +133,16 @@ def lost_rules(job: Job, scheduler: Scheduler) -> Iterator[Failure]:
 
 
 def _exit_code(run: FinishedRun) -> int:
-    figures, stopped = run.scheduler.figures, not run.scheduler.finished
+    figures = run.scheduler.figures
     if run.ending.trouble is not None:
         return run.ending.trouble.exit_code
-    if run.ending.signal and stopped:
+    if run.ending.signal and run.is_stopped:
         return 128 + run.ending.signal
-    return 1 if figures.failures or figures.rules_failed or stopped else 0
+    return 1 if figures.failures or figures.rules_failed or run.is_stopped else 0
 
 
 def _causes(run: FinishedRun) -> tuple[CauseGroup, ...]:
-    """Why images and rules failed, from the rows on disk; if these cannot be read, that is told."""
+    """Why images and rules failed, from the rows on disk; if these cannot be read, that is reported."""
     figures = run.scheduler.figures
     if not (figures.failures or figures.rules_failed):
         return ()
@@ -78,7 +150,7 @@ def _causes(run: FinishedRun) -> tuple[CauseGroup, ...]:
     try:
         return group(chain(lost, map(from_row, run.records.images(run=run.name, results={"failed"}))))
     except MachineError as error:
-        run.say.tell(f"image-syncer: error: {error}")
+        run.say.error(error)
         return ()
 
 

@@ -1,20 +1,15 @@
-"""How a run that copies ends: its lists of images, its report, its summary, its last lines in the log.
-
-Nothing here may hide how the run ended: a file that cannot be written is told, and the rest is done.
-"""
+"""How a run that copies ends: lists of images, report, summary, last events in the log."""
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.commands.finish import summary_of, write_report
+from pipeline.commands.finish import Finish, FinishedRun, summary_of
 from pipeline.commands.leftovers import command_again, what_is_left, write_files
 from pipeline.errors import MachineError
 from pipeline.log import Event
-from pipeline.model.units import format_count
 from pipeline.report.summary import (
     Summary,
     as_object,
@@ -27,28 +22,45 @@ from pipeline.report.summary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pipeline.commands.finished_run import FinishedRun
     from pipeline.commands.leftovers import Leftovers
     from pipeline.report.causes import CauseGroup
 
 
-def finish(run: FinishedRun) -> Summary:
-    """Write and say what is to be left of a run; returns what was said."""
-    log, summary = run.log, _write(run)
+def _summarize(run: FinishedRun) -> Summary:
+    left, summary = write_files(run), summary_of(run)
+    notes = (*summary.notes, *_notes(run, left))
+    again = command_again(run, left) if summary.is_stopped or left.any_to_retry else ()
+    if not left.complete and summary.exit_code <= 1:
+        # Exit codes 0 and 1 promise that the lists of images are complete.
+        summary = replace(summary, exit_code=MachineError.exit_code)
+    return replace(summary, notes=notes, again=again)
+
+
+def _notes(run: FinishedRun, left: Leftovers) -> Iterator[str]:
+    if run.is_stopped:
+        yield what_is_left(run)
+    if left.beaten:
+        yield left.remark
+    if run.ending.trouble is not None:
+        yield f"stopped by a problem of this machine: {run.ending.trouble}"
+        yield "what the records lack costs requests in the next run, nothing else"
+
+
+def _tell(run: FinishedRun, summary: Summary) -> None:
+    log = run.log
     *lines, last = summary_lines(summary)
-    for_person = log.is_for_people or run.options.log is not None
     speaks = not run.options.quiet or summary.exit_code > 0
-    if for_person and speaks:
+    if speaks and (log.is_for_people or run.options.log is not None):
         for line in lines:
             run.say.tell(line)
     if not (log.is_for_people and speaks):
         for cause in summary.causes:
             log.write(_cause_event(cause))
-        if summary.again and run.scheduler.finished:
+        if summary.again and not run.is_stopped:
             log.write(_again_event(command(summary)))
-        if summary.is_stopped:
+        if run.is_stopped:
             log.write(_left_event(run, summary))
     finished = _finished(last, summary)
     log.write(finished)
@@ -56,48 +68,6 @@ def finish(run: FinishedRun) -> Summary:
         run.say.tell(last)
     if run.options.json:
         run.say.show(json.dumps(as_object(summary), ensure_ascii=True))
-    return summary
-
-
-def _write(run: FinishedRun) -> Summary:
-    """Write all files; where one of results is missing, that is the run's failure (exit code 3)."""
-    left = write_files(run)
-    summary, complete = _summary(run, left), left.complete
-    if run.options.report is not None:
-        if _write_report(run, summary):
-            summary = replace(summary, report=str(run.options.report))
-        else:
-            complete = False
-    if run.exporter is not None:
-        complete = run.exporter.end(succeeded=summary.exit_code == 0 and complete) and complete
-    lacks_lists = summary.exit_code == 1 and not left.complete  # 1 comes with the list of what is not there
-    if lacks_lists or (summary.exit_code == 0 and not complete):
-        return replace(summary, exit_code=MachineError.exit_code)
-    return summary
-
-
-def _summary(run: FinishedRun, left: Leftovers) -> Summary:
-    figures = run.scheduler.figures
-    again = figures.failures > left.beaten or figures.rules_failed or not run.scheduler.finished
-    return replace(
-        summary_of(run),
-        notes=tuple(_notes(run, left)),
-        again=command_again(run, left) if again else (),
-    )
-
-
-def _notes(run: FinishedRun, left: Leftovers) -> Iterator[str]:
-    foreign = run.scheduler.figures.foreign
-    if foreign:
-        yield f"{foreign} layers were left to the urls that their manifests name"
-    if not run.scheduler.finished:
-        yield what_is_left(run)
-    if left.beaten:
-        images = format_count(left.beaten, "image")
-        yield f"{images} lost the destination tag to a rule that stands first; trying again leaves them out"
-    if run.ending.trouble is not None:
-        yield f"this machine stopped the run: {run.ending.trouble}"
-        yield "what is not in the records is only asked for again"
 
 
 def _cause_event(cause: CauseGroup) -> Event:
@@ -124,7 +94,7 @@ def _cause_event(cause: CauseGroup) -> Event:
 
 
 def _again_event(words: str) -> Event:
-    message = f"to try these again, once what is above is done: {words}"
+    message = f"to retry, after resolving the failures above: {words}"
     return Event(name="run.again", message=message, fields={"command": words})
 
 
@@ -132,7 +102,7 @@ def _left_event(run: FinishedRun, summary: Summary) -> Event:
     return Event(
         name="run.left",
         level="warning",
-        message=f"{what_is_left(run)}; go on with: {command(summary)}",
+        message=f"{what_is_left(run)}; to resume: {command(summary)}",
         fields={"signal": run.ending.signal, "left": summary.figures.unfinished, "rules": summary.unexpanded},
     )
 
@@ -150,30 +120,23 @@ def _finished(message: str, summary: Summary) -> Event:
     )
 
 
-def _write_report(run: FinishedRun, summary: Summary) -> bool:
-    """Write the page; whether it is there."""
-    from pipeline.report.page import RuleCounts, count_rules, page  # noqa: PLC0415 - only where it is asked for
+def _page(run: FinishedRun, summary: Summary) -> Iterable[str]:
+    from pipeline.report.page import RuleCounts, count_rules, page  # noqa: PLC0415 - only if a report is requested
 
-    assert run.options.report is not None
     rules = {
         rule.number: RuleCounts(rule.line, rule.text, rule.number in run.scheduler.failed_rules)
         for rule in run.job.rules.rules
     }
     rules |= {bad.number: RuleCounts(bad.line, bad.text, failed_whole=True) for bad in run.job.rules.bad}
-    try:
-        every = run.records.images(run=run.name, results={"copied", "unchanged", "skipped", "failed"})
-        count_rules(rules, every)
-    except MachineError as error:
-        run.say.tell(f"image-syncer: error: {error}")
-        return False
-    pieces = page(
+    every = run.records.images(run=run.name, results={"copied", "unchanged", "skipped", "failed"})
+    count_rules(rules, every)
+    return page(
         summary,
         run.history,
         rules=[rules[number] for number in sorted(rules)],
         settings=_settings(run),
-        ended=dt.datetime.now().astimezone().isoformat(" ", "seconds"),
+        ended=run.ended.isoformat(" ", "seconds"),
     )
-    return write_report(run, run.options.report, pieces)
 
 
 def _settings(run: FinishedRun) -> Sequence[tuple[str, str]]:
@@ -185,7 +148,10 @@ def _settings(run: FinishedRun) -> Sequence[tuple[str, str]]:
         ("records", str(options.records)),
         ("platforms", str(run.job.platforms) if run.job.platforms.active else "all"),
         ("--force", "yes" if options.force else "no"),
-        ("--proc", str(options.proc or "as many as the registries' limits let")),
+        ("--proc", str(options.proc or "only the registries' limits")),
         ("--retries", str(options.retries)),
         ("--patience", f"{options.patience:g}s"),
     ]
+
+
+FINISH = Finish(summarize=_summarize, page=_page, tell=_tell)

@@ -1,4 +1,4 @@
-"""What a run is about: all that the user wrote, read and checked before anything is asked or written."""
+"""The job of a run: everything that the user wrote, read and checked before any request or write."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 _FAILED_FILE = "failed.yaml"
 _AIMS: Mapping[str, Aim] = {"plan": "plan", "verify": "verify"}
-"""Of verbs that write nothing."""
+"""The aims of verbs that copy nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a run is about: all that was read before it begins."""
+    """The input of a run, read and checked."""
 
     keyring: Keyring
     rules: RulesFile
@@ -41,14 +41,19 @@ class Job:
     settings: Settings
     warnings: tuple[Event, ...]
     has_rules_file: bool
-    """Whether the rules stand in a file of their own, which --images may replace by another."""
+    """Whether the rules are in a file of their own, so that --images may name another one."""
+
+    @property
+    def only(self) -> str:
+        """The platform filter as the end of a sentence; empty: none."""
+        return f", only {self.platforms}" if self.platforms.active else ""
 
 
 def prepare(options: Options, environ: Mapping[str, str]) -> Job:
     """Read and check everything that the user wrote.
 
     Raises:
-        UsageError, FileError: something is wrong; nothing has been asked or written.
+        UsageError, FileError: something is wrong; nothing was requested or written.
     """
     platforms = parse_filter(options.os, options.arch)
     check_outputs(options)
@@ -79,13 +84,13 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
 
 
 def _surveying(settings: Settings, aim: Aim, *, deep: bool) -> Settings:
-    """As a run's, where blobs are asked for and not moved: nothing that was begun is worth waiting for."""
+    """The settings of a plan or verification: blobs are checked, not copied, so a stop waits for nothing."""
     limits = settings.limits if deep else replace(settings.limits, bodies=settings.limits.requests)
     return replace(settings, aim=aim, deep=deep, timed=True, drain=0.0, limits=limits)
 
 
 def _is_timed(options: Options) -> bool:
-    """Whether anybody wants to know how long requests take."""
+    """Whether metrics, report or JSON need the duration of requests."""
     metrics = options.metrics_listen is not None or options.metrics_file is not None
     return metrics or options.report is not None or options.json
 
@@ -93,7 +98,7 @@ def _is_timed(options: Options) -> bool:
 def _read_files(
     options: Options, environ: Mapping[str, str]
 ) -> tuple[Keyring, RulesFile, tuple[Event, ...], bool]:
-    """Credentials, rules, what there is to warn of, and whether the rules have a file of their own."""
+    """Credentials, rules, warnings, and whether the rules have a file of their own."""
     defaults = make_defaults(options.registry, options.namespace)
     files = choose_files(
         auth=options.auth,
@@ -110,7 +115,9 @@ def _read_files(
     warnings = (*files.warnings, *more)
     if options.words:
         if options.images is not None:
-            raise UsageError(f"{options.verb} has its rule here: leave out --images {options.images}")
+            raise UsageError(
+                f"{options.verb} has its rule on the command line: omit --images {options.images}"
+            )
         if rules.path:
             warnings += (rules_ignored(rules.path, options.verb),)
         source, *destinations = options.words
@@ -130,23 +137,25 @@ def _read_files(
 
 
 def _repositories(rules: RulesFile) -> Iterator[Repository]:
-    """Every repository that a rule names, each once."""
+    """Every repository in the rules, each once."""
     named = (
-        each for rule in rules.rules for each in (rule.source, *(aim.repository for aim in rule.targets))
+        each
+        for rule in rules.rules
+        for each in (rule.source, *(target.repository for target in rule.targets))
     )
     return iter(dict.fromkeys(named))
 
 
 def own_failed_file(options: Options) -> Path:
-    """Where failures go unless the user says so: there is always a command that tries them again."""
+    """The default list of failures, so that there is always a command to retry them."""
     return options.records / _FAILED_FILE
 
 
 def check_outputs(options: Options) -> None:
-    """Make sure, before anything begins, that what is asked for can be written when all is over.
+    """Check at the start that the requested files can be written at the end.
 
     Raises:
-        FileError: it cannot, or its name does not say its format.
+        FileError: one cannot, or its name has no known ending.
     """
     for path in (options.success_file, options.failed_file, options.report, options.metrics_file):
         if path is not None:
@@ -158,7 +167,7 @@ def check_outputs(options: Options) -> None:
 
 
 def refuse_shared_files(files: Files, options: Options) -> None:
-    """Refuse output files that are read, or written twice; a retry may replace the list that it is about.
+    """Reject output files that are read, or written twice; a retry may replace the list that it reads.
 
     Raises:
         UsageError: there is one.
@@ -186,7 +195,7 @@ def _given(files: Mapping[str, Path | None]) -> Iterator[tuple[str, Path]]:
 
 
 def invalid_rules(job: Job) -> Iterator[Event]:
-    """What is wrong with rules, to be logged."""
+    """An event for each invalid rule."""
     return (_invalid(job.rules.path, bad) for bad in job.rules.bad)
 
 
@@ -195,7 +204,7 @@ def _invalid(path: str, bad: BadRule) -> Event:
     return Event(
         name="config.rule_invalid",
         level="error",
-        message=f"{path}:{bad.line}:{bad.column}: rule {bad.text!r}: {bad.reason}{hint}; the others go on",
+        message=f"{path}:{bad.line}:{bad.column}: rule {bad.text!r}: {bad.reason}{hint}; the other rules run",
         fields={
             "file.path": path,
             "line": bad.line,

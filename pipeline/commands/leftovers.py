@@ -1,12 +1,13 @@
-"""What a run leaves for the next one: files of what is there and what is not, and the command that goes on.
+"""What a run leaves for the next one: lists of images, and the command that resumes.
 
-The command alone is enough: it does what is left, and only that. The file of failures spares it the rest, so
-it names everything that is left: images that failed or were begun, rules that were not expanded to their end.
+The same command copies what is missing, and only that. With the list of failures it does not check the other
+images again; so that list names all that is missing: failed and unfinished images, rules not fully expanded.
 """
 
 from __future__ import annotations
 
 import signal
+from collections import deque
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -24,36 +25,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pipeline.commands.finished_run import FinishedRun
+    from pipeline.commands.finish import FinishedRun
     from pipeline.model.facts import ImageRow
     from pipeline.model.selection import Rule, Target
 
 _SHOWN = 8
-"""Rules that a line names."""
+"""Maximum rules in one line."""
 _REPLACED = frozenset({"--images", "--output-failed-images", "--output-success-images"})
-"""Flags, each with a value, that trying again is not to repeat: the lists of this run stay as they are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leftovers:
-    """What was written."""
-
-    failed: str = ""
-    """The file of failures, where --images may name it; empty: there is none."""
-    beaten: int = 0
-    """Failed images that no file names: a rule that stands first gives their destination another source."""
-    complete: bool = True
-    """Whether everything that was asked for could be written."""
+"""Flags with a value that the retry command omits, so that it does not overwrite the lists of this run."""
 
 
 @dataclass(slots=True)
-class _Rows:
-    """The failed images that may be tried by themselves: the others would win without what beat them."""
+class Leftovers:
+    """What was written; the counts are complete when the list of failures is."""
 
     run: FinishedRun
+    failed: str = ""
+    """The list of failures, if --images may name it; empty: there is none."""
     beaten: int = 0
+    """Failed images in no list: alone they would overwrite the tag that an earlier rule has written."""
+    complete: bool = True
+    """Whether all requested lists could be written."""
 
-    def __iter__(self) -> Iterator[ImageRow]:
+    @property
+    def any_to_retry(self) -> bool:
+        """Whether a retry may copy something."""
+        figures = self.run.scheduler.figures
+        return figures.failures > self.beaten or figures.rules_failed > 0
+
+    @property
+    def remark(self) -> str:
+        """What the list of failures lacks, for people; empty: nothing."""
+        images = format_count(self.beaten, "image")
+        reason = "an earlier rule writes the same destination tag"
+        return f"{images} skipped: {reason}; not in the retry list" if self.beaten else ""
+
+    def rows(self) -> Iterator[ImageRow]:
+        """The failed images to retry; counts the beaten ones."""
         run = self.run
         rules = {rule.number: rule for rule in run.job.rules.rules}
         for row in run.records.images(run=run.name, results={"failed"}):
@@ -64,62 +72,46 @@ class _Rows:
             else:
                 yield replace(row, destination=_as_required(rules[row.rule], row.destination))
 
-    def count(self) -> int:
-        """How many were beaten, where nothing is written."""
-        for _ in self:
-            pass
-        return self.beaten
-
-    def remark(self) -> str:
-        """What is left out, for people."""
-        images = format_count(self.beaten, "image")
-        return (
-            f"left out: {images} that lost the destination tag to a rule that stands first"
-            if self.beaten
-            else ""
-        )
-
 
 def write_files(run: FinishedRun) -> Leftovers:
-    """Write the files of successes and failures; one that cannot be written is said, the other goes on."""
-    success = _write_success(run)
-    path, rows = _failed_path(run), _Rows(run)
-    try:
-        if path is None:
-            return Leftovers(beaten=rows.count(), complete=success)
-        more = chain(run.scheduler.unfinished, _lost(run))
-        write_failed(path, rows, more, fmt=format_of(path), remark=rows.remark)
-    except MachineError as error:
-        run.say.tell(f"image-syncer: error: {error}")
-        return Leftovers(complete=False)
-    failed = str(path) if run.job.has_rules_file else ""
-    return Leftovers(failed=failed, beaten=rows.beaten, complete=success)
+    """Write the lists of successes and failures; if one cannot be written, the other still is."""
+    left = Leftovers(run)
+    for write in (_write_success, _write_failed):
+        try:
+            write(run, left)
+        except MachineError as error:
+            run.say.error(error)
+            left.beaten, left.complete = 0, False
+    return left
 
 
-def _write_success(run: FinishedRun) -> bool:
-    options = run.options
-    if options.success_file is None:
-        return True
-    try:
+def _write_success(run: FinishedRun, _: Leftovers) -> None:
+    if run.options.success_file is not None:
         rows = run.records.images(run=run.name, results={"copied", "unchanged"})
-        write_success(options.success_file, rows, fmt=options.success_format)
-    except MachineError as error:
-        run.say.tell(f"image-syncer: error: {error}")
-        return False
-    return True
+        write_success(run.options.success_file, rows, fmt=run.options.success_format)
+
+
+def _write_failed(run: FinishedRun, left: Leftovers) -> None:
+    path = _failed_path(run)
+    if path is None:
+        deque(left.rows(), maxlen=0)
+        return
+    more = chain(run.scheduler.unfinished, _lost(run))
+    write_failed(path, left.rows(), more, fmt=format_of(path), remark=lambda: left.remark)
+    left.failed = str(path) if run.job.has_rules_file else ""
 
 
 def _failed_path(run: FinishedRun) -> Path | None:
-    """Where the failures are to be written; None: nowhere."""
+    """The path of the list of failures; None: do not write it."""
     if run.options.failed_file is not None or not run.job.has_rules_file:
         return run.options.failed_file
     own, figures = own_failed_file(run.options), run.scheduler.figures
-    failed = figures.failed or figures.rules_failed or not run.scheduler.finished
+    failed = figures.failed or figures.rules_failed or run.is_stopped
     return own if failed or own.exists() else None
 
 
 def _lost(run: FinishedRun) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Rules of which some images may never have been named: as written, in file order."""
+    """Rules with images that the run may not know, as written, in file order."""
     scheduler, rules = run.scheduler, run.job.rules
     lost = {*scheduler.failed_rules, *(scheduler.unexpanded if not scheduler.finished else ())}
     yield from ((rule.text, rule.destinations) for rule in rules.bad)
@@ -127,7 +119,7 @@ def _lost(run: FinishedRun) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def destinations_of(rule: Rule) -> tuple[str, ...]:
-    """The destinations of a rule as a rules file has them."""
+    """The destinations of a rule as a rules file writes them."""
     return tuple(_target(target) for target in rule.targets)
 
 
@@ -136,21 +128,21 @@ def _target(target: Target) -> str:
 
 
 def _as_required(rule: Rule, destination: str) -> str:
-    """A destination of a row with the digest that its rule requires there: the next run requires it too."""
+    """A row's destination with the digest that its rule requires, so that the next run requires it too."""
     reference = parse_reference(destination)
     return with_digest(reference, rule.required_digest(reference))
 
 
 def command_again(run: FinishedRun, left: Leftovers) -> tuple[str, ...]:
-    """The command line that does what is left, word by word."""
+    """The command that copies what is missing, word by word."""
     given = run.options.arguments
-    if left.failed and run.scheduler.finished:
+    if left.failed and not run.is_stopped:
         given = _with_rules(given, left.failed)
     return ("image-syncer", *given)
 
 
 def _with_rules(given: Sequence[str], path: str) -> tuple[str, ...]:
-    """The words with another rules file."""
+    """The command line with another rules file."""
     kept: list[str] = []
     words = iter(given)
     for word in words:
@@ -164,12 +156,12 @@ def _with_rules(given: Sequence[str], path: str) -> tuple[str, ...]:
 
 
 def what_is_left(run: FinishedRun) -> str:
-    """How a run was stopped before its end, and what it leaves."""
+    """What stopped the run, and what is missing."""
     lost = set(run.scheduler.unexpanded)
     rules = [rule for rule in run.job.rules.rules if rule.number in lost]
     named = ", ".join(f"{rule.text} ({rule.place})" for rule in rules[:_SHOWN])
     more = f" and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else ""
     by = signal.Signals(run.ending.signal).name if run.ending.signal else "this machine"
-    images = f"{format_count(run.scheduler.figures.unfinished, 'image')} begun and not finished"
+    images = f"{format_count(run.scheduler.figures.unfinished, 'image')} not finished"
     left = f"{images}, {format_count(len(rules), 'rule')} not fully expanded"
     return f"stopped by {by}: {left}" + (f": {named}{more}" if named else "")

@@ -1,7 +1,7 @@
-"""The life of a run, a plan or a verification: the same code for all three, which a Verb tells what it is.
+"""How a run, a plan and a verification start, are observed and end: the same code; a Verb is what differs.
 
-It begins: a log under a new name, records, the start event. It is watched: by history, display, metrics, the
-run state and the heartbeat. It ends: the verb's own finish writes files and summary.
+Start: a log with a new run name, records, the start event. Observers: history, display, metrics, run state
+and heartbeat. End: commands/finish.py writes files and summary.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.commands.finish import lost_rules
-from pipeline.commands.finished_run import FinishedRun
+from pipeline.commands.finish import FinishedRun, finish, lost_rules
 from pipeline.commands.job import invalid_rules, prepare
 from pipeline.engine.local.forking import warm_up
 from pipeline.engine.local.pool import LocalPool
@@ -36,52 +35,50 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from pipeline.commands.finished_run import Printer
+    from pipeline.commands.finish import Finish, Printer
     from pipeline.commands.job import Job
     from pipeline.engine.supervisor import Ending
     from pipeline.observe.display import Display
     from pipeline.observe.metrics.export import Exporter
     from pipeline.records.store import Records
-    from pipeline.report.summary import Summary
     from pipeline.settings import Options
 
-    OpenedRecords = tuple[Records, tuple[Event, ...], str]
-    """Records, an event for each thing that is wrong with them, and the state of the run before as text."""
+    OpenedRecords = tuple[Records, tuple[Event, ...]]
+    """Records, and an event for each problem in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """What makes a run, a plan and a verification differ."""
+    """What differs between a run, a plan and a verification."""
 
     records: Callable[[Options, str], AbstractContextManager[OpenedRecords]]
-    """Opens the records, for the options and the name of the run."""
+    """Opens the records; arguments: the options, the run's name."""
     keeps_state: bool
-    """Whether the records keep the state of the run, for `status`."""
+    """Whether the run state is written to the records, for `status`."""
     stops_at_once: bool
-    """Whether a signal that comes before or after the supervisor handles them ends it there."""
+    """Whether a signal outside the supervisor's loop ends it at once, with its temporary folder removed."""
     start_event: Callable[[Job], Event]
-    finish: Callable[[FinishedRun], Summary]
-    """Writes and tells what is found; returns what was told."""
+    finish: Finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Watch:
-    """Who watches."""
+    """The log and the observers."""
 
     log: Log
     how: Literal["live", "plain", "none"]
-    """What is shown beside the log: see observe/choice.py."""
+    """The display beside the log: see observe/choice.py."""
     history: RunHistory
     exporter: Exporter | None
-    """Metrics, where they were asked for."""
+    """Metrics; None: not requested."""
 
 
 def run(verb: Verb, options: Options, environ: Mapping[str, str], *, say: Printer) -> int:
     """Run to the end; returns the exit code.
 
     Raises:
-        UsageError, FileError: before anything was asked.
-        MachineError: the records cannot be used, workers cannot be started, or a defect of image-syncer.
+        UsageError, FileError: before any request.
+        MachineError: the records cannot be used, workers cannot be started, or image-syncer has a bug.
     """
     with _exporter(options) as exporter:
         job = prepare(options, environ)
@@ -103,16 +100,16 @@ def _run_logged(
     say: Printer,
     exporter: Exporter | None,
 ) -> int:
-    """Run under a new name with a log; a defect of ours is logged with its traceback.
+    """Run with a new name and a log; an unexpected exception is logged with its traceback.
 
     Raises:
-        MachineError: of the run, or the defect.
+        MachineError: of the run, or for the exception.
     """
     name = secrets.token_hex(4)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     how = choose(options.progress, is_terminal=on_terminal, is_quiet=options.quiet, environ=environ)
     if how == "live" and job.settings.aim != "copy":
-        # The live view shows bytes that move; a plan and a verification have a line for each image.
+        # The live view shows transfers; a plan and a verification print a line for each image.
         how = "plain"
     terse = options.log is None and (how == "live" or options.quiet)
     level = options.log_level or ("warning" if terse else "info")
@@ -123,21 +120,19 @@ def _run_logged(
         except MachineError:
             raise
         except MemoryError as error:
-            raise MachineError(
-                "there is too little memory; see ulimit -v, and the limits of the container"
-            ) from error
+            raise MachineError("out of memory; see ulimit -v and the limits of the container") from error
         except Exception as error:
             trace = "".join(traceback.format_exception(error))
             log.write(Event(name="run.broken", message=trace, level="error"))
             raise MachineError(
-                f"a defect of image-syncer ended the run: {type(error).__name__}: {error};"
-                " please report it with the traceback from the log. Repeat the command to go on"
+                f"a bug in image-syncer ended the run: {type(error).__name__}: {error}; please report it"
+                " with the traceback from the log, and repeat the command to resume"
             ) from error
 
 
 def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, say: Printer) -> int:
-    began, clock = dt.datetime.now().astimezone().isoformat(timespec="seconds"), time.monotonic()
-    with ExitStack() as after, verb.records(options, name) as (records, found, previous):
+    began, clock = dt.datetime.now().astimezone(), time.monotonic()
+    with ExitStack() as after, verb.records(options, name) as (records, found):
         for event in (*job.warnings, *found, *invalid_rules(job), verb.start_event(job)):
             watch.history.hear(event)
             watch.log.write(event)
@@ -154,20 +149,20 @@ def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, sa
             options=options,
             scheduler=scheduler,
             records=records,
-            previous=previous,
             history=watch.history,
             ending=ending,
             began=began,
+            ended=dt.datetime.now().astimezone(),
             seconds=time.monotonic() - clock,
             log=watch.log,
             say=say,
             exporter=watch.exporter,
         )
-        summary = verb.finish(finished)
+        summary = finish(finished, verb.finish)
         if recorder is not None:
             recorder.end(summary, trouble=str(ending.trouble or ""))
             with suppress(MachineError):
-                # What the images need is on disk; this row alone is no reason for another exit code.
+                # All images are on disk; the lack of this row does not change the exit code.
                 records.flush()
     if ending.trouble is not None:
         raise ending.trouble
@@ -185,7 +180,7 @@ def _scheduler(job: Job, records: Records, *, run: str, now: float) -> Scheduler
 def _recorder(
     scheduler: Scheduler, job: Job, options: Options, *, run: str, records: Records
 ) -> RunStateRecorder:
-    """The observer that writes the state of the run to its records."""
+    """The observer that writes the run state to the records."""
     return RunStateRecorder(
         lambda run_state: records.write(RunRow(text=text_of(run_state))),
         run=run,
@@ -205,13 +200,13 @@ def _supervise(
     store: Records,
     after: ExitStack,
 ) -> Ending:
-    """Let the supervisor run it, with everybody who wants to watching.
+    """Run the supervisor with all observers.
 
-    Until `after` ends, one signal to stop that comes after the supervisor's end is ignored.
+    From the supervisor's end until `after` ends, one stop signal is ignored.
     """
     log = watch.log
     with _display(job, log) if watch.how == "live" else nullcontext() as display:
-        watchers = [each for each in (watch.history, display, watch.exporter, recorder) if each is not None]
+        observers = [each for each in (watch.history, display, watch.exporter, recorder) if each is not None]
         every = options.progress_interval if watch.how != "none" else 0.0
         heartbeat = Heartbeat(log.write, every=every, aim=job.settings.aim)
         supervisor = Supervisor(
@@ -219,9 +214,9 @@ def _supervise(
             settings=job.settings,
             pool=LocalPool(job.settings, job.keyring),
             store=store,
-            say=_to_all(*(watcher.hear for watcher in watchers), log.write),
+            say=_to_all(*(each.hear for each in observers), log.write),
             reopen_log=log.reopen if options.log is not None else None,
-            observers=(*watchers, heartbeat),
+            observers=(*observers, heartbeat),
             tell_progress=heartbeat.tell,
         )
         after.enter_context(ignore_one_stop())
@@ -230,11 +225,11 @@ def _supervise(
 
 @contextmanager
 def _exporter(options: Options) -> Iterator[Exporter | None]:
-    """Metrics, where they are asked for."""
+    """Metrics, if requested."""
     if options.metrics_listen is None and options.metrics_file is None:
         yield None
         return
-    from pipeline.observe.metrics.export import Exporter  # noqa: PLC0415 - prometheus-client, which few runs need
+    from pipeline.observe.metrics.export import Exporter  # noqa: PLC0415 - prometheus-client: few runs need it
 
     with closing(Exporter(listen=options.metrics_listen, path=options.metrics_file)) as exporter:
         yield exporter
@@ -242,8 +237,8 @@ def _exporter(options: Options) -> Iterator[Exporter | None]:
 
 @contextmanager
 def _display(job: Job, log: Log) -> Iterator[Display]:
-    """A live view on standard error, above which the log writes its lines where they go there too."""
-    from pipeline.observe.display import Display  # noqa: PLC0415 - rich, which only a terminal needs
+    """A live view on standard error; a log to the same terminal writes its lines above it."""
+    from pipeline.observe.display import Display  # noqa: PLC0415 - rich: only a terminal needs it
 
     display = Display(sys.stderr.fileno(), title=f"{job.rules.path or 'copy'}  {len(job.rules.rules)} rules")
     if log.is_terminal:
@@ -256,7 +251,7 @@ def _display(job: Job, log: Log) -> Iterator[Display]:
 
 
 def _to_all(*hear: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Hand each event to all of them, in order."""
+    """A function that passes each event to all of them, in order."""
 
     def say(event: Event) -> None:
         for each in hear:

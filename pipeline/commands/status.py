@@ -1,14 +1,13 @@
-"""`image-syncer status`: how far the last run is, or how it ended, read from its records and nothing else.
+"""`image-syncer status`: the progress or the end of the last run, read from its records alone.
 
-Figures of images are counted from their rows, which are on disk before the log tells of them; the rest is
-what the run noted of itself, at most two seconds before it was killed.
+Images are counted from their rows, which are on disk before the log reports them; everything else is the run
+state, which the run wrote at most two seconds before it was killed.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import shlex
 import time
 from dataclasses import dataclass, replace
@@ -17,10 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline.errors import MachineError
 from pipeline.log import printable
 from pipeline.model.units import format_count, format_duration
-from pipeline.observe.run_state import RUNNING, is_gone, run_state_of
+from pipeline.observe.run_state import RUNNING, current_folder, is_gone, run_state_of
 from pipeline.records.reader import read_records
 from pipeline.report.causes import from_row, group
-from pipeline.report.summary import Summary, cause_lines, cause_object, cost, traffic_object, verdict
+from pipeline.report.summary import (
+    Summary,
+    cause_lines,
+    cause_object,
+    continuation,
+    cost,
+    traffic_object,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,16 +41,16 @@ if TYPE_CHECKING:
     from pipeline.settings import Options
 
 StatusState = Literal["running", "stopping", "done", "failed", "stopped", "lost"]
-"""lost: it is not running and has not said how it ended."""
+"""lost: it is not running and did not store an exit code."""
 SCHEMA = 1
 """Version of the JSON object: fields may be added under it, none changes its meaning."""
 _SILENT = 30.0
-"""Seconds without a note after which something is wrong; where the process is not to be seen, it is lost."""
+"""Seconds without an update after which something is wrong; a process on another machine is lost then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What is known of the last run."""
+    """The last run."""
 
     state: StatusState
     run_state: RunState
@@ -53,7 +60,7 @@ class Status:
 
     @property
     def figures(self) -> Figures:
-        """The run's figures, those of images counted from their rows; an image to be retried has none."""
+        """The run's figures, with images counted from their rows; an image to be retried has none."""
         known = max(self.run_state.figures.known, sum(self.counts.values()))
         figures = replace(self.run_state.figures, known=known, to_retry=0)
         for result, count in self.counts.items():
@@ -72,19 +79,19 @@ class Status:
 
     @property
     def go_on(self) -> tuple[str, ...]:
-        """The command that brings what is not there, word by word; empty: nothing is to be done."""
+        """The command that copies what is missing, word by word; empty: nothing to do."""
         if self.state in ("running", "stopping", "done"):
             return ()
         return self.run_state.again or self.run_state.command
 
     @property
     def exit_code(self) -> int:
-        """0: it is running, or all is there; 1: it ended otherwise."""
+        """0: it is running, or all images are at their destination; 1: it ended otherwise."""
         return 0 if self.state in ("running", "stopping", "done") else 1
 
 
 def status(options: Options, *, show: Callable[[str], None]) -> int:
-    """Say how the last run of the records stands; returns the exit code.
+    """Print the status of the last run; returns the exit code.
 
     Args:
         options: the command line.
@@ -103,7 +110,7 @@ def status(options: Options, *, show: Callable[[str], None]) -> int:
 
 
 def read_status(path: Path, *, now: float) -> Status:
-    """How the last run of the records stands.
+    """The status of the last run in the records.
 
     Raises:
         MachineError: there are no records, or none that can be read.
@@ -114,10 +121,10 @@ def read_status(path: Path, *, now: float) -> Status:
 def _status(view: RecordsReader, path: Path, now: float) -> Status:
     text = view.run_state
     if not text:
-        raise MachineError(f"records in {path} tell of no run: the version that wrote them noted none")
+        raise MachineError(f"records in {path} have no run state: an older version wrote them")
     run_state = run_state_of(text)
     if run_state is None:
-        raise MachineError(f"records in {path} are damaged: what the run noted of itself cannot be read")
+        raise MachineError(f"records in {path} are damaged: the run state cannot be read")
     failures = (from_row(row) for row in view.images(run_state.run, "failed"))
     return Status(
         state=_state(run_state, now),
@@ -141,7 +148,7 @@ def _state(run_state: RunState, now: float) -> StatusState:
 
 
 def lines(found: Status) -> Iterator[str]:
-    """What is known, for a person."""
+    """The status for a person."""
     run_state = found.run_state
     yield _head(found)
     summary = _summary(found)
@@ -150,10 +157,10 @@ def lines(found: Status) -> Iterator[str]:
     yield from (f"  {line}" for line in _left(found))
     yield from cause_lines(found.causes)
     command = shlex.join(found.go_on)
-    if command and run_state.folder and run_state.folder != _here():
+    if command and run_state.folder and run_state.folder != current_folder():
         command = f"cd {shlex.quote(run_state.folder)} && {command}"
     if command:
-        yield f"{'Try these again' if found.state == 'failed' else 'Go on'}:  {command}"
+        yield continuation(command, is_stopped=found.state != "failed")
 
 
 def _head(found: Status) -> str:
@@ -162,49 +169,47 @@ def _head(found: Status) -> str:
     ended = f"at {_clock(run_state.seen)}, exit code {run_state.exit_code}"
     words = {
         "running": f"is running: {process}, since {_clock(run_state.began)}",
-        "stopping": f"was told to stop, and finishes what is under way: {process}",
-        "done": f"ended {ended}: everything is at its destination",
-        "failed": f"ended {ended}: not everything is at its destination",
-        "stopped": f"was stopped {ended}, with work left",
-        "lost": f"ended without a word: killed, or its machine went down; last seen {_clock(run_state.seen)}"
-        f" as {process}",
+        "stopping": f"is stopping, current transfers are finishing: {process}",
+        "done": f"ended {ended}: all images are at their destination",
+        "failed": f"ended {ended}: some images are not at their destination",
+        "stopped": f"was stopped {ended}: work is left",
+        "lost": f"was killed or its machine failed: last seen {_clock(run_state.seen)}, {process}",
     }
     return f"run {run_state.run} {words[state]}"
 
 
 def _left(found: Status) -> Iterator[str]:
-    """What is left, and what it waits for."""
+    """What is missing, and what the run waits for."""
     run_state = found.run_state
     if run_state.trouble:
-        yield f"this machine stopped the run: {run_state.trouble}"
+        yield f"stopped by a problem of this machine: {run_state.trouble}"
     if found.exit_code == 0 and run_state.exit_code == RUNNING and found.now - run_state.seen > _SILENT:
         silence = format_duration(round(found.now - run_state.seen))
-        yield f"it has noted nothing for {silence}: it was suspended, or its disk hangs"
+        yield f"no update for {silence}: the run is suspended, or its disk hangs"
     if found.left or not found.is_final:
-        more = "" if found.is_final else ", and those that rules have still to name"
+        more = "" if found.is_final else ", more when all rules are expanded"
         yield f"left: {format_count(found.left, 'image')}{more}{_eta(found)}"
     to_retry = run_state.figures.to_retry
     if to_retry and found.exit_code == 0:
-        yield f"to be tried again after all others: {format_count(to_retry, 'image')}"
+        yield f"to retry at the end of the run: {format_count(to_retry, 'image')}"
     for wait in run_state.waits if found.exit_code == 0 else ():
-        tasks = f"{format_count(wait.tasks, 'task')} wait{'s' if wait.tasks == 1 else ''} for it"
         why = f" ({wait.why})" if wait.why else ""
         if not wait.until:
-            yield f"waits: {wait.registry} is given up{why}"
+            yield f"unavailable: {wait.registry}{why}"
         elif wait.until > found.now:
-            pause = format_duration(round(wait.until - found.now))
-            yield f"waits: {wait.registry} is asked nothing for {pause} more{why}; {tasks}"
+            pause, tasks = format_duration(round(wait.until - found.now)), format_count(wait.tasks, "task")
+            yield f"rate limited: {wait.registry}{why}, next try in {pause}; {tasks} waiting"
 
 
 def _eta(found: Status) -> str:
     seconds = found.run_state.left - (found.now - found.run_state.seen)
     if found.state != "running" or found.run_state.left < 0:
         return ""
-    return f", about {format_duration(round(max(1.0, seconds)))} at its pace"
+    return f", about {format_duration(round(max(1.0, seconds)))} at the current rate"
 
 
 def _summary(found: Status) -> Summary:
-    """The figures as the run's own summary has them."""
+    """As the run's own summary."""
     run_state = found.run_state
     runs = found.state in ("running", "stopping")
     return Summary(
@@ -218,7 +223,7 @@ def _summary(found: Status) -> Summary:
 
 
 def as_object(found: Status) -> dict[str, Any]:
-    """What is known, for a program: sizes in bytes, lengths of time in seconds."""
+    """The status for a program: sizes in bytes, durations in seconds."""
     run_state, figures = found.run_state, found.run_state.figures
     ended = run_state.exit_code != RUNNING
     return {
@@ -265,10 +270,3 @@ def _stamp(when: float) -> str:
 
 def _clock(when: float) -> str:
     return dt.datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _here() -> str:
-    try:
-        return os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
-    except OSError:
-        return ""

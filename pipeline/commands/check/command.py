@@ -1,4 +1,4 @@
-"""The verb: reads what a run would read, has everything tried, says what was found, and writes nothing."""
+"""The verb: reads what a run would read, tries every target, reports, and writes nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check(
     tell: Callable[[str], None],
     show: Callable[[str], None],
 ) -> int:
-    """Find out whether a run with these files could start; returns the exit code.
+    """Check whether a run with these files could start; returns the exit code.
 
     Args:
         options: the command line.
@@ -35,7 +35,7 @@ def check(
         show: prints a line on standard output.
 
     Raises:
-        UsageError, FileError: before anything was asked.
+        UsageError, FileError: before any request.
     """
     began = time.monotonic()
     job = prepare(options, environ)
@@ -44,7 +44,7 @@ def check(
     registries = targets_by_registry(job.rules.rules)
     wrong = tuple(_wrong_rules(job.rules))
     places = [finding.place for finding in wrong] + list(registries)
-    wanted = [str(aim.repository) for aims in registries.values() for aim in aims]
+    wanted = [str(each.repository) for targets in registries.values() for each in targets]
     width = width_of(places + wanted)
     if not (options.quiet or options.json):
         many = format_count(len(set(wanted)), "repository", "repositories")
@@ -70,7 +70,7 @@ def check(
 
 
 def _wrong_rules(rules: RulesFile) -> Iterator[Finding]:
-    """Rules that a run would fail before any request."""
+    """The invalid rules, which fail in a run before any request."""
     for bad in rules.bad:
         yield Finding(
             state="failed",

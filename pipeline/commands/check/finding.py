@@ -1,4 +1,4 @@
-"""What was found out of one thing, as a line for a person and as an object for a program."""
+"""The result of one check, as a line for a person and as an object for a program."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from pipeline.model.credential import Credential
 
 SCHEMA = 1
-"""Version of the JSON object: fields may be added under it, none changes its meaning."""
+"""Version of the JSON object: fields may be added, none changes its meaning."""
 FindingState = Literal["ok", "warning", "failed"]
 _MARKS: dict[FindingState, str] = {"ok": "ok", "warning": "warn", "failed": "FAIL"}
 _WIDEST = 50
-"""Characters up to which places are lined up."""
+"""Maximum width of the column of places."""
 _NAMED = 3
-"""Repositories that a line names."""
+"""Maximum repositories in one line."""
 _NO_PASSWORDS = frozenset({"", "x-oauth-basic"})
-"""Beside these the user's name is the secret itself (GitHub's and Azure's tokens)."""
+"""With these the username is the secret itself (GitHub's and Azure's tokens)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found out of one thing."""
+    """The result of one check."""
 
     state: FindingState
     what: Literal["rule", "registry", "source", "destination"]
@@ -37,22 +37,22 @@ class Finding:
     words: str
     """One line."""
     advice: str = ""
-    """What to do; empty: nothing."""
+    """What the user can do; empty: nothing."""
     credential: Credential | None = None
-    """What was used; None: nothing had to be."""
+    """The credential that was used; None: none was needed."""
     status: int | None = None
     code: str = ""
     untried: tuple[str, ...] = ()
-    """Repositories that were not asked because of it."""
+    """Repositories that were not tried because of it."""
 
     def line(self, width: int) -> str:
-        """For a person; places take `width` characters."""
+        """One line for a person; places take `width` characters."""
         end = f"; what to do: {self.advice}" if self.advice else ""
         text = f"{_MARKS[self.state]:<4}  {self.what:<11}  {self.place:<{width}}  {self.words}{end}"
         return printable(text)
 
     def as_object(self) -> dict[str, Any]:
-        """For a program; what is not known is null."""
+        """For a program; unknown values are null."""
         held = self.credential
         return {
             "state": self.state,
@@ -69,13 +69,13 @@ class Finding:
 
 
 def user_of(credential: Credential) -> str | None:
-    """The user's name, where there is one that is no secret."""
+    """The username, unless it is missing or a secret."""
     is_name = credential.username and credential.password not in _NO_PASSWORDS
     return credential.username if is_name else None
 
 
 def describe(credential: Credential, registry: str) -> str:
-    """Who we are: `as "bob" (auth.json key registry.example.com)`."""
+    """The login and its origin: `as "bob" (auth.json key registry.example.com)`."""
     if credential.anonymous:
         none = f"no credentials for {registry}"
         return (
@@ -92,17 +92,17 @@ def some_of(places: Sequence[str]) -> str:
 
 
 def width_of(places: Sequence[str]) -> int:
-    """Characters that places take in lines."""
+    """The width of the column of places."""
     return min(max(map(len, places), default=0), _WIDEST)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """0: a run could start; 1: something of it would fail."""
+    """0: a run could start; 1: part of it would fail."""
     return 1 if any(finding.state == "failed" for finding in findings) else 0
 
 
 def last_line(findings: Sequence[Finding], *, seconds: float) -> str:
-    """Whether a run could start, and how much was found."""
+    """Whether a run could start, and the counts of findings."""
     states = [finding.state for finding in findings]
     failed, warned = states.count("failed"), states.count("warning")
     untried = sum(len(finding.untried) for finding in findings)
@@ -110,12 +110,12 @@ def last_line(findings: Sequence[Finding], *, seconds: float) -> str:
     parts += [format_count(warned, "warning")] if warned else []
     parts += [f"{failed} FAILED"] if failed else []
     parts += [f"{format_count(untried, 'repository', 'repositories')} not tried"] if untried else []
-    verdict = "not ready: mend what FAILED" if failed else "ready: a run could start"
+    verdict = "not ready: fix what FAILED" if failed else "ready: a run could start"
     return f"{verdict} ({', '.join(parts)}; {format_duration(seconds)})"
 
 
 def as_object(findings: Sequence[Finding], *, warnings: Sequence[str], seconds: float) -> dict[str, Any]:
-    """All of it for a program."""
+    """All findings for a program."""
     states = [finding.state for finding in findings]
     return {
         "schema": SCHEMA,

@@ -1,8 +1,7 @@
-"""Many repositories tried at a time, and none that need not be: bounded threads, and doors that fall shut.
+"""Try many repositories at a time, without useless requests: bounded threads, and a gate for each login.
 
-A thousand rules name a handful of registries and logins. A registry that cannot be reached is asked once; a
-login is tried on one repository until it has opened one, so that a wrong password is not sent a thousand
-times, which locks accounts.
+A thousand rules name a few registries and logins. An unreachable registry is asked once. A login is tried on
+one repository at a time until it has worked, because sending a wrong password many times locks accounts.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.commands.check.finding import Finding, describe, some_of
-from pipeline.commands.check.trial import attempt, judge_greeting, judge_silence
+from pipeline.commands.check.trial import attempt, judge_probe, judge_silence
 from pipeline.errors import MachineError, RegistryError
 from pipeline.registry.client import Clients
 
@@ -32,45 +31,45 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _THREADS = 256
-"""At work in all; those for registries that cannot be reached only wait."""
+"""Maximum threads; those for unreachable registries only wait."""
 _PER_REGISTRY = 8
 _STRIKES = 3
-"""Troubles in a row after which a login is left alone: each of them is three tries already."""
-_AFTERWARDS = 3.0
-"""Seconds in which trials that have begun may cancel their uploads when the user has enough."""
+"""Failures in a row after which a login is not used again; each of them is three attempts."""
+_CLEANUP = 3.0
+"""Seconds for running trials to cancel their uploads after an interrupt."""
 
 
 def find_all(
     registries: Mapping[str, Sequence[CheckTarget]], settings: Settings, keyring: Keyring
 ) -> Iterator[Finding]:
-    """What is found out, as it comes, in the order of `registries`: each with its repositories.
+    """Yield findings as they come, in the order of `registries`: each with its repositories.
 
     Args:
-        registries: what is wanted, by registry.
-        settings: the run's: timeouts and tries are the same.
-        keyring: who we are at each registry.
+        registries: the targets, by registry.
+        settings: the run's, so timeouts and attempts are the same.
+        keyring: the credentials.
     """
     share = max(1, _THREADS // max(1, len(registries)))
     share = min(share, _PER_REGISTRY, settings.limits.proc or _PER_REGISTRY)
-    rounds = [
-        RegistryCheck(name, aims, settings, keyring, threads=share) for name, aims in registries.items()
+    checks = [
+        RegistryCheck(name, targets, settings, keyring, threads=share) for name, targets in registries.items()
     ]
-    waiting = deque(rounds)
+    waiting = deque(checks)
 
     def work() -> None:
         while (each := _next(waiting)) is not None:
             each.run()
 
-    threads = [_start(work) for _ in range(min(len(rounds), _THREADS))]
+    threads = [_start(work) for _ in range(min(len(checks), _THREADS))]
     try:
-        for each in rounds:
+        for each in checks:
             yield from each.findings()
     finally:
         waiting.clear()
-        for each in rounds:
+        for each in checks:
             each.stop()
-        end = time.monotonic() + _AFTERWARDS
-        for thread in (*threads, *(thread for each in rounds for thread in each.threads)):
+        end = time.monotonic() + _CLEANUP
+        for thread in (*threads, *(thread for each in checks for thread in each.threads)):
             thread.join(max(0.0, end - time.monotonic()))
 
 
@@ -82,7 +81,7 @@ def _next(waiting: deque[T]) -> T | None:
 
 
 def _start(work: Callable[[], None]) -> threading.Thread:
-    """A thread that does not keep the program alive."""
+    """Start a thread that does not keep the program alive."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
@@ -92,68 +91,70 @@ class LoginGate:
     """One login at one registry."""
 
     def __init__(self) -> None:
-        """Not tried yet."""
+        """The login is not tried yet."""
         self._lock = threading.Lock()
-        self._proved = False
+        self._works = False
         self._strikes = 0
-        self.shut: Finding | None = None
-        """What shut it."""
+        self.closed_by: Finding | None = None
+        """The finding that closed the gate."""
 
     def enter(self, trial: Callable[[], TrialOutcome]) -> TrialOutcome | None:
-        """Try, one at a time until it is known to open; None: it is shut."""
+        """Try, one at a time until the login has worked; None: the gate is closed."""
         with self._lock:
-            if self.shut is not None:
+            if self.closed_by is not None:
                 return None
-            if not self._proved:
+            if not self._works:
                 return self._judge(trial())
         return self._judge(trial())
 
     def _judge(self, outcome: TrialOutcome) -> TrialOutcome:
-        self._strikes = self._strikes + 1 if outcome.effect == "trouble" else 0
-        self._proved = self._proved or outcome.effect == "open"
-        if outcome.effect == "shut" or self._strikes >= _STRIKES:
-            self.shut = self.shut or outcome.finding
+        self._strikes = self._strikes + 1 if outcome.effect == "failed" else 0
+        self._works = self._works or outcome.effect == "works"
+        if outcome.effect == "stop" or self._strikes >= _STRIKES:
+            self.closed_by = self.closed_by or outcome.finding
         return outcome
 
 
 class RegistryCheck:
-    """One registry, with all that is wanted there; `run` is for one thread, `findings` for another."""
+    """One registry with its targets; one thread calls `run`, another `findings`."""
 
     def __init__(
         self,
         registry: str,
-        aims: Sequence[CheckTarget],
+        targets: Sequence[CheckTarget],
         settings: Settings,
         keyring: Keyring,
         *,
         threads: int,
     ) -> None:
-        """Ask nothing yet; `threads`: repositories that are tried at a time."""
+        """Send nothing yet; `threads`: repositories to try at a time."""
         self._registry, self._settings, self._keyring = registry, settings, keyring
-        self._slots: list[tuple[CheckTarget, Future[TrialOutcome | None]]] = [(aim, Future()) for aim in aims]
+        self._slots: list[tuple[CheckTarget, Future[TrialOutcome | None]]] = [
+            (target, Future()) for target in targets
+        ]
         self._waiting = deque(self._slots)
         self._credentials: dict[CheckTarget, Credential | None] = {}
-        self._doors: dict[Credential | None, LoginGate] = {}
-        self._most = min(threads, len(aims))
+        self._gates: dict[Credential | None, LoginGate] = {}
+        self._most = min(threads, len(targets))
         self._found: SimpleQueue[Finding | BaseException | None] = SimpleQueue()
         self.threads: list[threading.Thread] = []
-        """Those that try repositories."""
+        """The threads that try repositories."""
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start no further trials."""
         self._waiting.clear()
         for _, future in self._slots:
             future.cancel()
 
     def findings(self) -> Iterator[Finding]:
-        """What `run` finds out, as it comes."""
+        """What `run` finds, as it comes."""
         while (found := self._found.get()) is not None:
             if isinstance(found, BaseException):
                 raise found
             yield found
 
     def run(self) -> None:
-        """Reach the registry, then try everything."""
+        """Probe the registry, then try its targets."""
         try:
             for finding in self._run():
                 self._found.put(finding)
@@ -162,73 +163,75 @@ class RegistryCheck:
             self._found.put(error)
 
     def _run(self) -> Iterator[Finding]:
-        self._credentials = {aim: self._credential(aim) for aim, _ in self._slots}
-        self._doors = {credential: LoginGate() for credential in self._credentials.values()}
+        self._credentials = {target: self._credential(target) for target, _ in self._slots}
+        self._gates = {credential: LoginGate() for credential in self._credentials.values()}
         clients = Clients(self._settings, self._keyring.find, self._keyring.forget)
-        silent: set[bool] = set()
+        unreachable: set[bool] = set()
         for insecure in dict.fromkeys(map(self._is_insecure, self._credentials)):
-            finding, reached = self._greet(clients, insecure=insecure)
-            silent |= set() if reached else {insecure}
+            finding, reached = self._probe(clients, insecure=insecure)
+            unreachable |= set() if reached else {insecure}
             yield finding
-        self._waiting = deque(slot for slot in self._slots if self._is_insecure(slot[0]) not in silent)
+        self._waiting = deque(slot for slot in self._slots if self._is_insecure(slot[0]) not in unreachable)
         for _ in range(min(self._most, len(self._waiting))):
             self.threads.append(_start(lambda: self._work(clients)))
         untried: dict[Credential | None, list[str]] = {}
-        for aim, future in self._slots:
-            if self._is_insecure(aim) in silent:
+        for target, future in self._slots:
+            if self._is_insecure(target) in unreachable:
                 continue
             outcome = future.result()
             if outcome is not None:
                 yield outcome.finding
             else:
-                untried.setdefault(self._credentials[aim], []).append(str(aim.repository))
+                untried.setdefault(self._credentials[target], []).append(str(target.repository))
         for credential, places in untried.items():
-            yield self._leave(credential, tuple(places))
+            yield self._untried(credential, tuple(places))
 
-    def _credential(self, aim: CheckTarget) -> Credential | None:
+    def _credential(self, target: CheckTarget) -> Credential | None:
         try:
-            return self._keyring.find(aim.repository)
+            return self._keyring.find(target.repository)
         except MachineError:
-            return None  # the trial meets it again, and says it
+            return None  # the trial fails with the same error and reports it
 
-    def _is_insecure(self, aim: CheckTarget) -> bool:
-        credential = self._credentials[aim]
+    def _is_insecure(self, target: CheckTarget) -> bool:
+        credential = self._credentials[target]
         return credential is not None and credential.insecure
 
-    def _greet(self, clients: Clients, *, insecure: bool) -> tuple[Finding, bool]:
-        """What is to be said of the registry itself, and whether it was reached."""
-        aims = [aim for aim in self._credentials if self._is_insecure(aim) == insecure]
+    def _probe(self, clients: Clients, *, insecure: bool) -> tuple[Finding, bool]:
+        """The finding about the registry itself, and whether it was reached."""
+        targets = [target for target in self._credentials if self._is_insecure(target) == insecure]
         try:
-            greeting = clients.at(self._registry).probe(aims[0].repository, insecure=insecure)
+            probe = clients.at(self._registry).probe(targets[0].repository, insecure=insecure)
         except RegistryError as error:
-            untried = tuple(dict.fromkeys(str(aim.repository) for aim in aims))
-            held = dict.fromkeys(self._credentials[aim] for aim in aims)
+            untried = tuple(dict.fromkeys(str(target.repository) for target in targets))
+            held = dict.fromkeys(self._credentials[target] for target in targets)
             credentials = tuple(credential for credential in held if credential is not None)
             return judge_silence(self._registry, error.fault, untried, credentials), False
-        return judge_greeting(self._registry, greeting, dt.datetime.now(dt.UTC)), True
+        return judge_probe(self._registry, probe, dt.datetime.now(dt.UTC)), True
 
     def _work(self, clients: Clients) -> None:
         while (slot := _next(self._waiting)) is not None:
-            aim, future = slot
+            target, future = slot
             if future.set_running_or_notify_cancel():
                 try:
-                    future.set_result(self._try(clients, aim))
+                    future.set_result(self._try(clients, target))
                 except BaseException as error:  # noqa: BLE001 - raised where the result is read
                     future.set_exception(error)
 
-    def _try(self, clients: Clients, aim: CheckTarget) -> TrialOutcome | None:
-        credential = self._credentials[aim]
-        client = clients.at(self._registry, push=aim.side == "destination")
+    def _try(self, clients: Clients, target: CheckTarget) -> TrialOutcome | None:
+        credential = self._credentials[target]
+        client = clients.at(self._registry, push=target.side == "destination")
         patience = self._settings.patience
-        outcome = self._doors[credential].enter(lambda: attempt(client, aim, credential, patience=patience))
+        outcome = self._gates[credential].enter(
+            lambda: attempt(client, target, credential, patience=patience)
+        )
         if outcome is not None and outcome.paused:
-            for door in self._doors.values():
-                door.shut = door.shut or outcome.finding
+            for gate in self._gates.values():
+                gate.closed_by = gate.closed_by or outcome.finding
         return outcome
 
-    def _leave(self, credential: Credential | None, untried: tuple[str, ...]) -> Finding:
-        """What is to be said of repositories that a shut door stands before."""
-        cause = self._doors[credential].shut
+    def _untried(self, credential: Credential | None, untried: tuple[str, ...]) -> Finding:
+        """The finding about repositories behind a closed gate."""
+        cause = self._gates[credential].closed_by
         assert cause is not None
         who = f" {describe(credential, self._registry)}" if credential else ""
         return Finding(

@@ -1,4 +1,4 @@
-"""What a run would want of whom: each repository once for each side, by registry, in the rules' order."""
+"""What a run needs from each registry: each repository once for each side, in the order of the rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.model.selection import Rule
 
 _ANY_TAG = "latest"
-"""Asked for at a destination where the rule does not say which tags there will be."""
+"""Requested at a destination if the rule does not name its tags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,26 +25,26 @@ class CheckTarget:
     side: Side
     repository: Repository
     name: str
-    """A tag or digest that the rules name there; empty at a source whose rules name none."""
+    """A tag or digest that the rules name; empty at a source whose rules name none."""
     lists: bool = False
     """Whether its tag list is needed too."""
 
 
 def targets_by_registry(rules: Iterable[Rule]) -> dict[str, tuple[CheckTarget, ...]]:
-    """What the rules ask for; rules for the same repository make one aim."""
+    """What the rules need; rules for the same repository share one target."""
     found: dict[tuple[Side, Repository], CheckTarget] = {}
-    for aim in (aim for rule in rules for aim in _aims(rule)):
-        key = (aim.side, aim.repository)
-        known = found.get(key, aim)
-        found[key] = replace(known, name=known.name or aim.name, lists=known.lists or aim.lists)
+    for each in (each for rule in rules for each in _targets(rule)):
+        key = (each.side, each.repository)
+        known = found.get(key, each)
+        found[key] = replace(known, name=known.name or each.name, lists=known.lists or each.lists)
     registries: dict[str, tuple[CheckTarget, ...]] = {}
-    for aim in found.values():
-        registry = aim.repository.registry
-        registries[registry] = (*registries.get(registry, ()), aim)
+    for each in found.values():
+        registry = each.repository.registry
+        registries[registry] = (*registries.get(registry, ()), each)
     return registries
 
 
-def _aims(rule: Rule) -> Iterator[CheckTarget]:
+def _targets(rule: Rule) -> Iterator[CheckTarget]:
     names = rule.selection.names if isinstance(rule.selection, Named) else ()
     first = names[0] if names else ""
     if rule.targets:

@@ -1,7 +1,7 @@
-"""One repository tried with the very requests of a run: what it reads at a source, writes at a destination.
+"""Try one repository with the requests of a run: reading at a source, writing at a destination.
 
-A HEAD of a manifest and a page of tags need the right to pull, an upload that is opened the right to push.
-The upload is cancelled; where the registry does not let us, it cleans up by itself, as after any lost push.
+A HEAD of a manifest and a page of tags need the right to pull; opening an upload needs the right to push. The
+upload is cancelled; if the registry refuses that, it removes the upload later, as after any lost push.
 """
 
 from __future__ import annotations
@@ -26,47 +26,47 @@ if TYPE_CHECKING:
     from pipeline.registry.probe import Probe
 
 _NOTHING = f"sha256:{hashlib.sha256().hexdigest()}"
-"""The blob whose upload is opened; not a byte of it is sent."""
+"""The blob whose upload is opened; no content is sent."""
 _HUB_HOSTS = " (Docker Hub's are registry-1.docker.io and auth.docker.io)"
 _SOON = dt.timedelta(days=14)
-"""Before a certificate's end: who renews by a program has done it by then."""
+"""Time before a certificate's expiry; automatic renewal happens earlier."""
 _SKEW = 60.0
-"""Seconds: tokens that live for a minute or five are refused not much later."""
+"""Seconds: some tokens are valid for only one to five minutes."""
 
 _DAY = 86_400.0
 _LONGEST = 366 * _DAY
 
-Effect = Literal["open", "shut", "trouble"]
-"""open: the registry knows who we are. shut: asking on is useless, or does harm: a login that is refused is
-locked after a few times, a registry that asks for a pause lengthens it. trouble: it may be over soon."""
+Effect = Literal["works", "stop", "failed"]
+"""works: the registry accepts the login. stop: further requests are useless or harmful: a rejected login gets
+locked, a rate limit gets longer. failed: it may be temporary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOutcome:
-    """What a trial brought."""
+    """The result of one trial."""
 
     finding: Finding
-    effect: Effect = "open"
+    effect: Effect = "works"
     paused: bool = False
-    """Whether the registry asks everybody for a pause, whoever they are."""
+    """Whether the registry limits the rate, for all logins."""
 
 
-def judge_greeting(registry: str, greeting: Probe, now: dt.datetime) -> Finding:
-    """What is to be said of how a registry presents itself."""
+def judge_probe(registry: str, probe: Probe, now: dt.datetime) -> Finding:
+    """The finding about a registry that was reached: scheme, certificate, proxy, clock."""
     words, advice = "https, certificate not verified (insecure: true)", []
-    if greeting.scheme == "http":
-        words = f"http, nothing is encrypted ({'insecure: true' if greeting.insecure else 'this machine'})"
-    elif greeting.expires is not None:
-        words = f"https, certificate good until {greeting.expires:%Y-%m-%d}"
-        if greeting.expires - now < _SOON:
-            left = format_count((greeting.expires - now).days, "day")
-            advice.append(f"have the certificate renewed: it ends in {left}")
-    if greeting.proxy:
-        words += f", through the proxy {greeting.proxy}"
-    if abs(greeting.ahead) > _SKEW:
-        way = "ahead of" if greeting.ahead > 0 else "behind"
-        words += f"; this machine's clock is {format_duration(abs(greeting.ahead))} {way} the registry's"
-        advice.append("set the clock (NTP): tokens and signed URLs are refused when clocks differ")
+    if probe.scheme == "http":
+        words = f"http, nothing is encrypted ({'insecure: true' if probe.insecure else 'this machine'})"
+    elif probe.expires is not None:
+        words = f"https, certificate valid until {probe.expires:%Y-%m-%d}"
+        if probe.expires - now < _SOON:
+            left = format_count((probe.expires - now).days, "day")
+            advice.append(f"renew the certificate: it expires in {left}")
+    if probe.proxy:
+        words += f", through the proxy {probe.proxy}"
+    if abs(probe.ahead) > _SKEW:
+        way = "ahead of" if probe.ahead > 0 else "behind"
+        words += f"; this machine's clock is {format_duration(abs(probe.ahead))} {way} the registry's"
+        advice.append("set the clock (NTP): registries refuse tokens and signed URLs if clocks differ")
     state: Literal["ok", "warning"] = "warning" if advice else "ok"
     return Finding(state=state, what="registry", place=registry, words=words, advice="; ".join(advice))
 
@@ -74,7 +74,7 @@ def judge_greeting(registry: str, greeting: Probe, now: dt.datetime) -> Finding:
 def judge_silence(
     registry: str, fault: Fault, untried: tuple[str, ...], credentials: tuple[Credential, ...]
 ) -> Finding:
-    """What is to be said of a registry that cannot be reached; `credentials`: that would have been used."""
+    """The finding about an unreachable registry; `credentials`: those of its untried repositories."""
     who = ", ".join(dict.fromkeys(describe(each, registry) for each in credentials)) or "with a login"
     return Finding(
         state="failed",
@@ -90,69 +90,69 @@ def judge_silence(
 
 
 def attempt(
-    client: Client, aim: CheckTarget, credential: Credential | None, *, patience: float
+    client: Client, target: CheckTarget, credential: Credential | None, *, patience: float
 ) -> TrialOutcome:
-    """Pull or push, as the aim says; what goes wrong is part of the answer.
+    """Pull or push, as the target needs; a failure is part of the result.
 
     Args:
-        client: of the registry, for that side.
-        aim: what is wanted.
-        credential: what will be used; None: it cannot be had, and the trial will say why.
-        patience: seconds that a run waits for a registry that lets nothing through.
+        client: the registry's client for that side.
+        target: what to try.
+        credential: the one that will be used; None: it cannot be read, and the trial reports why.
+        patience: seconds that a run waits for a registry that accepts no request.
     """
-    verb = "push" if aim.side == "destination" else "list and pull" if aim.lists else "pull"
-    who = describe(credential, aim.repository.registry) if credential else "with a login"
+    verb = "push" if target.side == "destination" else "list and pull" if target.lists else "pull"
+    who = describe(credential, target.repository.registry) if credential else "with a login"
     found = Finding(
         state="ok",
-        what="source" if aim.side == "source" else "destination",
-        place=str(aim.repository),
+        what="source" if target.side == "source" else "destination",
+        place=str(target.repository),
         words=f"{verb} {who}",
         credential=credential,
     )
     try:
-        found = _pull(client, aim, found) if aim.side == "source" else _push(client, aim, found)
+        found = _pull(client, target, found) if target.side == "source" else _push(client, target, found)
     except ThrottledError as error:
-        return TrialOutcome(finding=_pause(found, error, patience), effect="shut", paused=True)
+        return TrialOutcome(finding=_pause(found, error, patience), effect="stop", paused=True)
     except RegistryError as error:
         fault = error.fault
-        without = f"{verb} without a login, for none was asked for,"
+        without = f"{verb} without a login, because the registry requested none,"
         words = f"{without if error.unasked else found.words} failed: {_answer(fault)}"
         advice = _advice(fault)
         found = replace(
             found, state="failed", words=words, advice=advice, status=fault.status, code=fault.code
         )
-        effect: Effect = "shut" if error.rejected else "trouble" if fault.retryable else "open"
+        effect: Effect = "stop" if error.rejected else "failed" if fault.retryable else "works"
         return TrialOutcome(finding=found, effect=effect)
     return TrialOutcome(finding=found)
 
 
-def _pull(client: Client, aim: CheckTarget, found: Finding) -> Finding:
-    repository = aim.repository
-    name = aim.name
-    if aim.lists:
+def _pull(client: Client, target: CheckTarget, found: Finding) -> Finding:
+    repository = target.repository
+    name = target.name
+    if target.lists:
         tags = client.tags(repository, page="", count=1).tags
         listed = next((tag for tag in tags if is_tag(tag)), "")
         name = name or listed
         if not listed:
-            return _warn(found, "there are no tags yet", "nothing will be copied from there")
+            return _warn(found, "it has no tags", "a run copies nothing from it")
     if client.head_manifest(Reference(repository, name), sure=True) is None:
         return _missing(client, repository, name, found)
     return found
 
 
 def _missing(client: Client, repository: Repository, name: str, found: Finding) -> Finding:
-    """A HEAD says no more than 404: the list tells a missing tag from a missing repository, which raises."""
+    """Tell a missing tag from a missing repository, which raises: HEAD answers 404 for both."""
     client.tags(repository, page="", count=1)
     kind = "digest" if ":" in name else "tag"
-    advice = f"correct the {kind} in the rule, or take it out: its image will fail"
-    return _warn(found, f"there is no {kind} {name}", advice)
+    advice = f"correct the {kind} in the rule or remove it: its image will fail"
+    return _warn(found, f"{kind} {name} does not exist", advice)
 
 
-def _push(client: Client, aim: CheckTarget, found: Finding) -> Finding:
-    client.head_manifest(Reference(aim.repository, aim.name))
-    upload = client.begin_upload(aim.repository, _NOTHING)
+def _push(client: Client, target: CheckTarget, found: Finding) -> Finding:
+    client.head_manifest(Reference(target.repository, target.name))
+    upload = client.begin_upload(target.repository, _NOTHING)
     if upload is not None and not upload.cancel():
-        words = f"{found.words}; the registry will drop the upload that tried it by itself"
+        words = f"{found.words}; the test upload cannot be cancelled; the registry will remove it later"
         return replace(found, words=words)
     return found
 
@@ -162,25 +162,25 @@ def _warn(found: Finding, words: str, advice: str) -> Finding:
 
 
 def _pause(found: Finding, error: ThrottledError, patience: float) -> Finding:
-    """A run waits for the end of a pause, and gives up if it is too long."""
+    """The finding about a rate limit, which a run waits for unless it lasts longer than its patience."""
     wait = min(error.asked or error.delay, _LONGEST)
     now = dt.datetime.now().astimezone()
     until = (now + dt.timedelta(seconds=wait)).strftime("%H:%M:%S" if wait < _DAY else "%Y-%m-%d %H:%M:%S")
     hint = f" ({error.fault.hint})" if error.fault.hint else ""
-    asks = f"it asks for a pause until {until}" if error.asked else "it does not say until when"
+    asks = f"next try at {until}" if error.asked else "it does not state for how long"
     patient = wait <= patience
     return replace(
         found,
         state="warning" if patient else "failed",
-        words=f"{found.words} not tried to the end: {_answer(error.fault)}{hint}; {asks}",
-        advice=f"check again after {until}" + (", or begin: a run waits for it" if patient else ""),
+        words=f"{found.words} incomplete: rate limited: {_answer(error.fault)}{hint}; {asks}",
+        advice=f"check again after {until}" + (", or start: a run waits for it" if patient else ""),
         status=error.fault.status,
         code=error.fault.code,
     )
 
 
 def _answer(fault: Fault) -> str:
-    """`403 DENIED: push is not allowed`, and what it was that failed, where that is not the trial itself."""
+    """`403 DENIED: push is not allowed`, marked if it is the answer of the token server."""
     status = " ".join(str(part) for part in (fault.status, fault.code) if part)
     answer = ": ".join(part for part in (status, fault.words) if part)
     return f"no token: {answer}" if fault.operation.startswith("get a token") else answer
