@@ -1,8 +1,8 @@
-"""`python -m pipeline` is `image-syncer`, and so is the command that is installed.
+"""The entry point of `python -m pipeline` and of the installed command.
 
-What to do with signals is settled before anything of weight is imported: that takes a tenth of a second,
-in which Ctrl-C would end in a traceback, and another signal without a word. Nothing has to be put in order
-then, nor when all is written down: so the process leaves at once, from wherever it is.
+It sets signal handlers before it imports larger modules: that takes a tenth of a second, in which Ctrl-C
+would print a traceback, and another signal would end the process silently. Neither then nor after the last
+write is there anything to clean up, so the handlers end the process at once.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 _NAMES = {_signal.SIGINT: "SIGINT", _signal.SIGTERM: "SIGTERM", _signal.SIGHUP: "SIGHUP"}
 _MACHINE = 3
-"""The exit code where this machine stands in the way."""
+"""The exit code for a problem of this machine."""
 
 
 def start() -> NoReturn:
-    """Run the command line; a signal that stops it before or after its work ends it with one line."""
+    """Run the command line; a stop signal before or after its work ends it with one line."""
     for number in _NAMES:
         if _signal.getsignal(number) is not _signal.SIG_IGN:
             _signal.signal(number, _leave)
-    # A parent may have left its own ways: a signal that it blocks never comes, and a worker whose end is
-    # ignored or blocked never ends for who waits for it.
+    # Undo what the parent may have set: a blocked signal never arrives, and with SIGCHLD ignored or blocked
+    # nobody learns that a worker has ended.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     try:
@@ -34,13 +34,13 @@ def start() -> NoReturn:
 
         run()
     except MemoryError:
-        _end(_MACHINE, "error: there is too little memory; see ulimit -v, and the limits of the container")
+        _end(_MACHINE, "error: out of memory; see ulimit -v and the limits of the container")
     except ImportError as error:
-        _end(_MACHINE, f"error: it cannot be loaded: {error}; is it all installed, is there memory?")
+        _end(_MACHINE, f"error: a module cannot be loaded: {error}; check the installation and free memory")
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    _end(128 + number, f"stopped by {_NAMES[number]}; repeat the command to go on")
+    _end(128 + number, f"stopped by {_NAMES[number]}; repeat the command to resume")
 
 
 def _end(code: int, words: str) -> NoReturn:

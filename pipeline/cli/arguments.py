@@ -1,6 +1,6 @@
-"""The command line: verbs, flags, their help, and what goes with what.
+"""The command line: verbs, flags, their help, and which flag goes with which verb.
 
-It imports argparse and nothing else of weight: --help answers at once.
+Of the larger modules it imports only argparse, so --help answers at once.
 """
 
 from __future__ import annotations
@@ -18,63 +18,63 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 VERBS = {
-    "sync": "copy what the rules file names (no verb means this)",
+    "sync": "copy what the rules file names (the default)",
     "copy": "copy SOURCE to each DESTINATION: one rule, given here",
-    "check": "whether a run could start: tries every registry and login",
-    "plan": "what a run would do, and cost; nothing is written",
-    "verify": "compare both sides down to every blob; nothing is changed",
-    "status": "how far a run is, or how it ended: reads --records",
+    "check": "try every registry and login that a run needs",
+    "plan": "show what a run would do and cost; writes nothing",
+    "verify": "compare both sides, down to every blob; changes nothing",
+    "status": "show the progress or the end of the last run in --records",
 }
 _TAKES: Mapping[str, frozenset[str]] = {"status": frozenset({"--records", "--json"})}
-"""Verbs that do not take every flag: those that they take."""
-_NOTHING_LISTED = "it leaves no lists of images: see --json and --report"
+"""Verbs with few flags, and these."""
+_NOTHING_LISTED = "it writes no lists of images; use --json or --report"
 _RUNS_ONLY = {
     "--drain": "it can be stopped at any moment",
-    "--metrics-listen": "metrics are those of runs",
-    "--metrics-file": "metrics are those of runs",
+    "--metrics-listen": "only runs have metrics",
+    "--metrics-file": "only runs have metrics",
     "--output-success-images": _NOTHING_LISTED,
     "--output-images-format": _NOTHING_LISTED,
 }
-_SENSELESS: Mapping[str, Mapping[str, str]] = {
-    "sync": {"--deep": "it is for verify"},
-    "copy": {"--deep": "it is for verify"},
+_REJECTED: Mapping[str, Mapping[str, str]] = {
+    "sync": {"--deep": "it is a flag of verify"},
+    "copy": {"--deep": "it is a flag of verify"},
     "check": _RUNS_ONLY
     | dict.fromkeys(("--log", "--log-level", "--log-format"), "it writes no log")
     | {
-        "--report": "it says all on standard output: see --json",
+        "--report": "it prints everything on standard output; use --json",
         "--output-failed-images": _NOTHING_LISTED,
         "--dry-run": "it changes nothing anyway",
-        "--deep": "it is for verify",
+        "--deep": "it is a flag of verify",
     },
-    "plan": _RUNS_ONLY | {"--output-failed-images": _NOTHING_LISTED, "--deep": "it is for verify"},
+    "plan": _RUNS_ONLY | {"--output-failed-images": _NOTHING_LISTED, "--deep": "it is a flag of verify"},
     "verify": _RUNS_ONLY
     | {
         "--force": "it pushes nothing",
-        "--records": "it believes no records",
+        "--records": "it does not use records",
         "--dry-run": "it changes nothing anyway",
     },
 }
-"""By verb: flags that make no sense for it, and why."""
+"""By verb: flags that it rejects, and why."""
 _WITH_WORDS = ("copy", "check", "plan", "verify")
-"""Verbs that may be given one rule in place of a file of them."""
+"""Verbs that take one rule as words instead of a rules file."""
 _FORMATS = ("text", "logfmt", "json")
 _PROGRESS = ("auto", "live", "plain", "none")
 
 _USAGE = """\
-image-syncer: copy container images between registries. Run it again to go on.
+image-syncer: copy container images between registries. Run it again to resume.
 
   image-syncer --auth auth.yaml --images images.yaml
   image-syncer copy nginx:1.27 registry.example.com/mirror/nginx
 """
 _EPILOG = """\
-Exit codes: 0 all there, 1 some failed, 2 usage or files, 3 this machine (disk
-full, records in use), 129/130/143 interrupted: repeat the command to go on.
-status: 0 it runs, or all is there, 1 it ended otherwise, 3 no records there
+Exit codes: 0 all present, 1 some failed, 2 usage or files, 3 this machine (disk
+full, records in use), 129/130/143 interrupted: repeat the command to resume.
+status: 0 running, or all present; 1 failed or stopped; 3 no records
 """
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises UsageError where argparse prints and exits."""
+    """Raises UsageError instead of printing and exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; image-syncer --help lists the flags")
@@ -109,9 +109,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("words", nargs="*", metavar="VERB", help=verbs)
     _add_what(parser.add_argument_group("What to copy"))
     _add_how(parser.add_argument_group("How"))
-    seeing = parser.add_argument_group("Seeing it")
-    _add_seeing(seeing)
-    _add_files(seeing)
+    output = parser.add_argument_group("Output")
+    _add_output(output)
+    _add_files(output)
     return parser
 
 
@@ -131,51 +131,51 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--arch", action=_Commas, default=(), metavar="LIST", help="only these: amd64,arm64:v8")
     add("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
     add("--namespace", metavar="NS", help='for rules to "" [$DEFAULT_NAMESPACE]')
-    add("--force", action="store_true", help="push even what is there")
+    add("--force", action="store_true", help="copy again even if present")
     add("--all-tags", action="store_true", help="copy REPOSITORY: every tag [latest]")
     add("--insecure", action="store_true", help="copy: plain HTTP, any certificate")
     login = "copy: USER:- (password on standard input), USER:$NAME"
     add("--src-creds", type=flag_values.login, metavar="LOGIN", help=login)
     add("--dest-creds", type=flag_values.login, metavar="LOGIN", help="likewise, for the destinations")
-    add("--dry-run", action="store_true", help="the same as the verb plan")
-    add("--deep", action="store_true", help="verify: read and hash all that is there")
+    add("--dry-run", action="store_true", help="same as the verb plan")
+    add("--deep", action="store_true", help="verify: read and hash all content")
 
 
 def _add_how(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("-p", "--proc", type=flag_values.whole(1), metavar="N", help="images and blobs at a time, at most")
+    add("-p", "--proc", type=flag_values.whole(1), metavar="N", help="maximum images and blobs at a time")
     add(
         "-r",
         "--retries",
         type=flag_values.whole(0),
         default=2,
         metavar="N",
-        help="rounds for what failed [2]",
+        help="retry rounds for failed images [2]",
     )
     add(
         "--records",
         type=flag_values.path,
         default=Path("records"),
         metavar="PATH",
-        help="what is done, for the next run [./records]",
+        help="folder of records for the next run [./records]",
     )
     add(
         "--patience",
         type=flag_values.seconds,
         default=3600.0,
         metavar="TIME",
-        help="wait for a registry that lets nothing through [1h]",
+        help="give up a registry that accepts nothing [1h]",
     )
     add(
         "--drain",
         type=flag_values.seconds,
         default=25.0,
         metavar="TIME",
-        help="to finish what runs when stopped [25s]",
+        help="let current transfers finish when stopped [25s]",
     )
 
 
-def _add_seeing(group: argparse._ArgumentGroup) -> None:
+def _add_output(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--progress",
@@ -183,9 +183,9 @@ def _add_seeing(group: argparse._ArgumentGroup) -> None:
         metavar="HOW",
         help=f"{', '.join(_PROGRESS)} [$IMAGE_SYNCER_PROGRESS, auto: live on a terminal]",
     )
-    add("-q", "--quiet", action="store_true", help="only warnings, errors and what failed")
-    add("--json", action="store_true", help="the summary as one object on standard output")
-    add("--report", type=flag_values.path, metavar="FILE", help="write a report to look at (.html)")
+    add("-q", "--quiet", action="store_true", help="only warnings, errors and failures")
+    add("--json", action="store_true", help="print the summary as one object")
+    add("--report", type=flag_values.path, metavar="FILE", help="write a report (.html)")
     add("--log", type=flag_values.path, metavar="FILE", help="log file [standard error]")
     levels = ("debug", "info", "warning", "error")
     add("--log-level", choices=levels, metavar="LEVEL", help=f"{', '.join(levels)} [info]")
@@ -195,7 +195,7 @@ def _add_seeing(group: argparse._ArgumentGroup) -> None:
         type=flag_values.seconds,
         default=30.0,
         metavar="TIME",
-        help="between lines on how far it is; 0: none [30s]",
+        help="between progress lines; 0: none [30s]",
     )
     add(
         "--metrics-listen",
@@ -218,31 +218,31 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         dest="success_file",
         type=flag_values.path,
         metavar="FILE",
-        help="write what is at its destination, as rules",
+        help="list of images at their destination, as rules",
     )
     add(
         "--output-images-format",
         dest="success_format",
         choices=("yaml", "json"),
-        help="of that file [by its ending, else yaml]",
+        help="format of that file [by its ending, or yaml]",
     )
     add(
         "--output-failed-images",
         dest="failed_file",
         type=flag_values.path,
         metavar="FILE",
-        help="write what is not, as rules (.yaml, .json)",
+        help="list of missing images, as rules (.yaml, .json)",
     )
-    add("-h", "--help", action="help", help="show this")
-    add("--version", action="version", version=f"image-syncer {__version__}", help="show it")
+    add("-h", "--help", action="help", help="show this help")
+    add("--version", action="version", version=f"image-syncer {__version__}", help="show the version")
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
-    """Take the command line apart.
+    """Parse the command line.
 
     Raises:
         UsageError: it is wrong; the message says how.
-        SystemExit: --help and --version have been answered.
+        SystemExit: --help or --version was printed.
     """
     parser = build_parser()
     tidied = flag_values.tidied(arguments)
@@ -250,13 +250,13 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no public list
         name = unknown[0].partition("=")[0]  # its value may be a password
-        raise UsageError(f"there is no flag {name}{flag_values.meant(name, known)}")
+        raise UsageError(f"unknown flag {name}{flag_values.meant(name, known)}")
     verb, words = _verb(found.words)
     verb = "plan" if found.dry_run and verb in ("sync", "copy") else verb
-    _refuse(verb, parser, tidied)
+    _reject(verb, parser, tidied)
     values = vars(found) | {"verb": verb, "words": words}
     if not words:
-        _refuse_without_words(found)
+        _reject_without_words(found)
     values["arguments"] = flag_values.without_secrets(arguments)
     values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
     values["success_format"] = found.success_format or flag_values.format_by_name(found.success_file)
@@ -271,12 +271,12 @@ def _given(flag: str | None, variable: str | None) -> str:
 
 def _progress(variable: str) -> str:
     if variable not in ("", *_PROGRESS):
-        raise UsageError(f"IMAGE_SYNCER_PROGRESS={variable}: there are {', '.join(_PROGRESS)}")
+        raise UsageError(f"IMAGE_SYNCER_PROGRESS={variable}: invalid; use one of {', '.join(_PROGRESS)}")
     return variable or "auto"
 
 
-def _refuse_without_words(found: argparse.Namespace) -> None:
-    """Refuse flags of a rule given in words where the rules stand in a file.
+def _reject_without_words(found: argparse.Namespace) -> None:
+    """Reject flags of a rule given as words if the rules come from a file.
 
     Raises:
         UsageError: there is one.
@@ -284,25 +284,23 @@ def _refuse_without_words(found: argparse.Namespace) -> None:
     for name in ("all_tags", "insecure", "src_creds", "dest_creds"):
         if getattr(found, name):
             where = (
-                "a file of rules means every tag anyway"
-                if name == "all_tags"
-                else "write it into --auth FILE"
+                "a rules file copies every tag anyway" if name == "all_tags" else "write it into --auth FILE"
             )
             raise UsageError(f"--{name.replace('_', '-')} goes with copy SOURCE DESTINATION; {where}")
 
 
 def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
-    """The verb, and its words.
+    """The verb and its words.
 
     Raises:
-        UsageError: a stray word, or words that are missing.
+        UsageError: a word is unknown, superfluous or missing.
     """
     if not words:
         return "sync", ()
     verb, *rest = words
     if verb not in VERBS:
         raise UsageError(
-            f"{verb!r} is no verb{flag_values.meant_verb(words, VERBS)} (verbs: {', '.join(VERBS)})"
+            f"unknown command {verb!r}{flag_values.meant_verb(words, VERBS)} (commands: {', '.join(VERBS)})"
         )
     if verb in _WITH_WORDS and len(rest) < 2 and (rest or verb == "copy"):  # noqa: PLR2004 - a source and a destination
         raise UsageError(
@@ -310,21 +308,21 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
             + flag_values.meant_verb(rest, ())
         )
     if verb not in _WITH_WORDS and rest:
-        raise UsageError(f"{rest[0]!r} is one word too many{flag_values.meant_verb(rest, VERBS)}")
+        raise UsageError(f"unexpected word {rest[0]!r}{flag_values.meant_verb(rest, VERBS)}")
     return verb, tuple(rest)
 
 
-def _refuse(verb: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """Refuse flags that make no sense for the verb, values that are their defaults too.
+def _reject(verb: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Reject flags that have no meaning for the verb, even with their default values.
 
     Raises:
         UsageError: there is one.
     """
-    takes, senseless = _TAKES.get(verb), _SENSELESS.get(verb, {})
+    takes, rejected = _TAKES.get(verb), _REJECTED.get(verb, {})
     known = {name: action for action in parser._actions for name in action.option_strings}  # noqa: SLF001 - argparse has no public list
     for argument in arguments:
         name = argument.partition("=")[0] if argument.startswith("--") else argument[:2]
         if name in known and takes is not None and not takes.intersection(known[name].option_strings):
-            raise UsageError(f"{verb} takes no {name}; it takes {', '.join(sorted(takes))}")
-        if name in senseless:
-            raise UsageError(f"{verb} takes no {name}: {senseless[name]}")
+            raise UsageError(f"{verb} does not take {name}; it takes {', '.join(sorted(takes))}")
+        if name in rejected:
+            raise UsageError(f"{verb} does not take {name}: {rejected[name]}")

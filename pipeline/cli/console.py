@@ -1,4 +1,4 @@
-"""Standard output and standard error, as the command writes to them."""
+"""Standard output and standard error of the command."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 def tell(line: str) -> None:
-    """One line on standard error; what steers a terminal is shown, not done."""
+    """Print one line on standard error; terminal controls are escaped."""
     from pipeline.log import printable  # noqa: PLC0415 - --help needs none of it
 
     try:
         print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - this is where it prints
     except OSError:
-        # A reader that went away is no reason to end otherwise than the run did.
+        # A closed reader does not change how the run ended.
         return
 
 
 class Output:
-    """Standard output: what was asked for, line by line.
+    """Standard output: requested results, line by line.
 
-    A reader that went away has what it wanted. Lines that are lost otherwise, on a full disk, are said once.
+    A reader that closed its end has what it wanted. Other lost lines, as on a full disk, are reported once.
     """
 
     def __init__(self) -> None:
-        """Nothing has been said."""
+        """Nothing is printed yet."""
         self._trouble = ""
 
     def show(self, line: str) -> None:
-        """One line."""
+        """Print one line."""
         if sys.stdout is None:
             self._trouble = "it is closed"
             return
@@ -41,7 +41,7 @@ class Output:
             print(line, flush=True)  # noqa: T201 - this is where it prints
 
     def end(self) -> str:
-        """Write out what argparse has said; returns why something was lost, or nothing."""
+        """Flush what argparse has printed; returns why something was lost, or an empty string."""
         if sys.stdout is not None:
             with self._watched():
                 sys.stdout.flush()
@@ -58,5 +58,5 @@ class Output:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Python is not to try again, and complain, when it ends."""
+        """Keep Python from another attempt, and a complaint, at its end."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,4 +1,4 @@
-"""What stands behind flags: values taken apart, and what was probably meant where something is wrong."""
+"""Values of flags: their parsing, and suggestions for wrong words."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _DIGITS = 18
-"""Of a number: more are a slip of the hand, and Python refuses thousands of them in its own words."""
+"""Maximum digits of a number: more are a typing error, and int() fails at 4,300."""
 _LONGEST = 10_000 * 3600.0
-"""Seconds, more than a year: what the kernel waits for has a bound somewhere above it."""
+"""Seconds, more than a year: the kernel limits timeouts somewhere above."""
 _FILES = (".json", ".yaml", ".yml")
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 _SWITCHES = frozenset({"--force", "--quiet", "--json", "--dry-run", "--deep", "--insecure", "--all-tags"})
 _INPUT = "-"
-"""In place of a password: it comes on standard input."""
+"""In place of a password: read it from standard input."""
 _LOGINS = frozenset({"--src-creds", "--dest-creds"})
-_OF_THE_ORIGINAL = frozenset(
+_MAY_BE_EMPTY = frozenset(
     (
         *("--auth", "--images", "--config", "--log", "--namespace", "--registry", "--os", "--arch"),
         *("--proc", "-p", "--records", "--retries", "-r"),
         *("--output-success-images", "--output-images-format"),
     )
 )
-"""Flags with a value that scripts of the original pass without one, where nothing is set."""
+"""Flags to which scripts for the original tool may pass an empty value."""
 
 
 def tidied(arguments: Sequence[str]) -> list[str]:
-    """Take out what argparse refuses and the original accepts: empty values, `--force=true`, `--force=false`.
+    """Convert what the original accepts and argparse rejects: empty values, `--force=true`, `--force=false`.
 
     Raises:
         UsageError: `--force=perhaps`.
@@ -43,9 +43,9 @@ def tidied(arguments: Sequence[str]) -> list[str]:
     kept: list[str] = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if argument == "" and kept and kept[-1] in _OF_THE_ORIGINAL:
+        if argument == "" and kept and kept[-1] in _MAY_BE_EMPTY:
             kept.pop()
-        elif equals and name in _OF_THE_ORIGINAL and not value:
+        elif equals and name in _MAY_BE_EMPTY and not value:
             continue
         elif not (equals and name in _SWITCHES):
             kept.append(argument)
@@ -57,7 +57,7 @@ def tidied(arguments: Sequence[str]) -> list[str]:
 
 
 def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The command line as it may be kept, logged and printed: a password in it becomes `-`."""
+    """The command line for records, log and output: a password in it becomes `-`."""
 
     def hidden(words: Iterator[str]) -> Iterator[str]:
         for word in words:
@@ -81,7 +81,7 @@ def login(text: str) -> GivenLogin:
     """`USER:-`, `USER:$NAME`, `USER:TEXT`; the text is never shown."""
     user, _, password = text.partition(":")
     if not (user and password):
-        raise ArgumentTypeError("write USER:- (the password comes on standard input) or USER:$NAME")
+        raise ArgumentTypeError("write USER:- (the password is read from standard input) or USER:$NAME")
     name = sole_variable(password)
     if name:
         return GivenLogin(username=user, variable=name)
@@ -93,9 +93,9 @@ def login(text: str) -> GivenLogin:
 
 
 def path(text: str) -> Path:
-    """A path; an empty one, as an unset variable leaves it, would be the working directory."""
+    """A path; an empty one, from an unset variable, would mean the working directory."""
     if not text:
-        raise ArgumentTypeError("it is empty: name a path (is a variable not set?)")
+        raise ArgumentTypeError("is empty: name a path (is a variable unset?)")
     return Path(text)
 
 
@@ -106,7 +106,7 @@ def whole(least: int) -> Callable[[str], int]:
         digits = text.lstrip("+-")
         number = int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else None
         if number is None or number < least:
-            raise ArgumentTypeError(f"{text[:40]!r} is no whole number of at least {least}")
+            raise ArgumentTypeError(f"{text[:40]!r} is not a whole number of at least {least}")
         return number
 
     return convert
@@ -117,7 +117,7 @@ def seconds(text: str) -> float:
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
     if not (number.isascii() and number.replace(".", "", 1).isdigit()):
-        raise ArgumentTypeError(f"{text[:40]!r} is no time: write 90s, 15m or 1h")
+        raise ArgumentTypeError(f"{text[:40]!r} is not a time: write 90s, 15m or 1h")
     found = float(number) * units[unit]
     if found > _LONGEST:
         raise ArgumentTypeError(f"{text[:40]!r} is too long: at most {_LONGEST / 3600:.0f}h")
@@ -128,23 +128,23 @@ def address(text: str) -> tuple[str, int]:
     """`9090`, `:9090` (both on loopback), `0.0.0.0:9090`, `[::]:9090` as host and port."""
     host, _, port = text.rpartition(":")
     if not (port.isascii() and port.isdigit() and len(port) <= _DIGITS and int(port) < 1 << 16):
-        raise ArgumentTypeError(f"{text!r} is no address: write 127.0.0.1:9090")
+        raise ArgumentTypeError(f"{text!r} is not an address: write 127.0.0.1:9090")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def format_by_name(file: Path | None) -> Literal["yaml", "json"]:
-    """The format of the file of successes where no flag says it: by its ending, else YAML."""
+    """The format of the list of successes without a flag: by its ending, or YAML."""
     return "json" if file is not None and file.suffix.lower() == ".json" else "yaml"
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """What was probably meant, as the end of a sentence; empty: nobody knows."""
+    """A suggestion as the end of a sentence; empty: none."""
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def meant_verb(words: Sequence[str], verbs: Iterable[str]) -> str:
-    """What was probably meant by words that are no verb, or too many or too few behind one."""
+    """A suggestion for an unknown verb, or for too many or too few words after one."""
     first, *rest = words or ("",)
     if first.lower().endswith(_FILES) and not rest:
         return f"; did you mean --images {first}?"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from itertools import islice
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import __version__
 from pipeline.observe.rates import RateEstimator
-from pipeline.observe.run_state import RunState, Wait, this_process
+from pipeline.observe.run_state import RunState, Wait, current_folder, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -61,7 +60,7 @@ class RunStateRecorder:
             version=__version__,
             process=this_process(),
             command=command,
-            folder=_folder(),
+            folder=current_folder(),
             began=now,
             seen=now,
             figures=figures,
@@ -126,11 +125,3 @@ class RunStateRecorder:
             elif each.cooldown > 0:
                 why = self._why.get(each.name, "")
                 yield Wait(registry=each.name, until=now + each.cooldown, why=why, tasks=each.waiting)
-
-
-def _folder() -> str:
-    """Where the command was given; empty where that was removed."""
-    try:
-        return os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
-    except OSError:
-        return ""

@@ -139,6 +139,13 @@ def this_process() -> Process:
     return Process(host=socket.gethostname(), pid=os.getpid(), space=_space(), start=_start(os.getpid()))
 
 
+def current_folder() -> str:
+    """The working directory; empty: it was removed."""
+    with suppress(OSError):
+        return os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
+    return ""
+
+
 def is_gone(process: Process) -> bool | None:
     """Whether the process has ended; None: that cannot be seen from here."""
     if not process.space or process.space != _space():

@@ -76,7 +76,7 @@ def last_line(summary: Summary) -> str:
     took = f"cost {format_duration(summary.seconds)}."
     if not summary.is_stopped:
         return f"Synchronization finished, {tasks}, {took}"
-    left = f"{format_count(summary.figures.unfinished, 'image')} begun and not finished"
+    left = f"{format_count(summary.figures.unfinished, 'image')} not finished"
     rules = f"{format_count(summary.unexpanded, 'rule')} not fully expanded"
     return f"Synchronization stopped, {tasks}, {left}, {rules}, {took}"
 
@@ -87,7 +87,7 @@ def summary_lines(summary: Summary) -> list[str]:
     lines += [f"  {line}" for line in (*_waits(summary), *summary.notes)]
     lines += cause_lines(summary.causes)
     if summary.again:
-        lines.append(f"{'Go on' if summary.is_stopped else 'Try these again'}:  {command(summary)}")
+        lines.append(continuation(command(summary), is_stopped=summary.is_stopped))
     if summary.report:
         lines.append(f"Report:  {summary.report}")
     return [printable(line) for line in (*lines, last_line(summary))]
@@ -100,6 +100,11 @@ def command(summary: Summary) -> str:
     return shlex.join(summary.again)
 
 
+def continuation(words: str, *, is_stopped: bool) -> str:
+    """The line with the command that copies what is missing."""
+    return f"{'To resume' if is_stopped else 'To retry'}:  {words}"
+
+
 def cause_lines(causes: tuple[CauseGroup, ...]) -> list[str]:
     """Why images and rules failed, for a person."""
     lines = [line for cause in causes[:_SHOWN] for line in _cause(cause)]
@@ -108,10 +113,10 @@ def cause_lines(causes: tuple[CauseGroup, ...]) -> list[str]:
 
 
 def cost(summary: Summary) -> str:
-    """`84.2GB sent (149MB/s), 61GB spared: 12,944 blobs mounted; 53,120 requests, 17.7 an image`."""
+    """`84.2GB sent (149MB/s), 61GB saved: 12,944 blobs mounted; 53,120 requests, 17.7 an image`."""
     figures, seconds = summary.figures, summary.seconds
     rate = f" ({format_size(figures.sent / seconds)}/s)" if seconds and figures.sent else ""
-    saved = f", {format_size(figures.saved)} spared:" if figures.saved else ","
+    saved = f", {format_size(figures.saved)} saved:" if figures.saved else ","
     blobs = f"{format_count(figures.mounted, 'blob')} mounted"
     blobs += f", {figures.present:,} found there" if figures.present else ""
     return f"{format_size(figures.sent)} sent{rate}{saved} {blobs}; {request_count(figures)}"
@@ -152,8 +157,8 @@ def traffic_object(figures: Figures) -> dict[str, Any]:
 def _waits(summary: Summary) -> list[str]:
     times = {1: "once", 2: "twice"}
     lines = [
-        f"{pause.registry} cooled down {times.get(pause.times, f'{pause.times:,} times')}"
-        f" ({format_duration(round(pause.seconds))})"
+        f"{pause.registry} rate-limited {times.get(pause.times, f'{pause.times:,} times')},"
+        f" waited {format_duration(round(pause.seconds))}"
         for pause in summary.pauses
     ]
     lines += map(str, summary.latency[:_SHOWN])

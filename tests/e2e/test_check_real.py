@@ -112,7 +112,7 @@ def test_own_ca(command: Command, docker_registry: StartRegistry) -> None:
 
     found = findings(result)
     assert (result.code, found["destination"]["state"]) == (0, "ok")
-    assert found["registry"]["message"].startswith("https, certificate good until ")
+    assert found["registry"]["message"].startswith("https, certificate valid until ")
     assert (found["registry"]["state"], "renew" in found["registry"]["what_to_do"]) == ("warning", True)
 
 

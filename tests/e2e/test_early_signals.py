@@ -63,7 +63,7 @@ def test_each_moment(command: Command, event: str, name: str, number: signal.Sig
 
     assert (result.code, result.text) == (
         128 + number,
-        f"image-syncer: stopped by {number.name}; repeat the command to go on\n",
+        f"image-syncer: stopped by {number.name}; repeat the command to resume\n",
     )
 
 

@@ -81,14 +81,11 @@ class TestStopped:
         (finish,) = result.events("run.finish")
         assert (event["signal"], event["left"], event["rules"]) == ("15", "1", "1")
         assert (
-            "stopped by SIGTERM: 1 image begun and not finished, 1 rule not fully expanded:"
+            "stopped by SIGTERM: 1 image not finished, 1 rule not fully expanded:"
             f" {source.address}/team/whole (line 1);"
-            " go on with: image-syncer --drain 0 --images images.json" in event["msg"]
+            " to resume: image-syncer --drain 0 --images images.json" in event["msg"]
         )
-        assert (
-            "Synchronization stopped, 0 tasks failed, 1 image begun and not finished, 1 rule not"
-            in finish["msg"]
-        )
+        assert "Synchronization stopped, 0 tasks failed, 1 image not finished, 1 rule not" in finish["msg"]
 
     def test_object(self, command: Command, both: tuple[Registry, Registry]) -> None:
         """A program reads the command that goes on, and what is left."""
@@ -138,7 +135,7 @@ class TestConflicts:
         assert yaml.safe_load(text) == {
             f"{source.address}/team/first:none": [f"{mirror.address}/copy/app:none"]
         }
-        assert text.splitlines()[-1].startswith("# left out: 1 image ")
+        assert text.splitlines()[-1].startswith("# 1 image skipped: an earlier rule ")
         assert mirror.tags("copy/app") == source.tags("team/second")
 
     @pytest.mark.parametrize(
@@ -148,7 +145,7 @@ class TestConflicts:
     def test_one_rule(
         self, command: Command, scripted: Scripted, source_tags: str, target_tags: str, words: str
     ) -> None:
-        """One rule that gives a tag two sources is named, and nothing is offered to be tried again."""
+        """One rule that gives a tag two sources is named, and no retry is offered."""
         source, mirror = scripted(), scripted()
         for tag in source_tags.split(","):
             source.add("team/app", image(layer(tag)), tag)

@@ -165,10 +165,10 @@ class TestWrongUse:
         [
             ("--metrics-file", "none/run.prom", "none/run.prom: it cannot be written: No such file"),
             ("--metrics-file", "run.txt", "run.txt: the textfile collector reads only files"),
-            ("--metrics-listen", "localhost", "'localhost' is no address: write 127.0.0.1:9090"),
-            ("--metrics-listen", "127.0.0.1:70000", "'127.0.0.1:70000' is no address"),
+            ("--metrics-listen", "localhost", "'localhost' is not an address: write 127.0.0.1:9090"),
+            ("--metrics-listen", "127.0.0.1:70000", "'127.0.0.1:70000' is not an address"),
             ("--log-format", "xml", "invalid choice: 'xml'"),
-            ("--progress-interval", "often", "'often' is no time"),
+            ("--progress-interval", "often", "'often' is not a time"),
         ],
     )
     def test_value(self, command: Command, scripted: Scripted, flag: str, value: str, words: str) -> None:

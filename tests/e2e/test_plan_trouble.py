@@ -148,12 +148,12 @@ runpy.run_module("pipeline", run_name="__main__")
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("plan", "--drain", "5s"), "plan takes no --drain"),
-        (("plan", "--metrics-file", "m.prom"), "plan takes no --metrics-file"),
-        (("plan", "--output-failed-images=f.yaml"), "plan takes no --output-failed-images"),
-        (("plan", "--deep"), "plan takes no --deep"),
-        (("--dry-run", "--drain", "1s"), "plan takes no --drain"),
-        (("--deep",), "sync takes no --deep"),
+        (("plan", "--drain", "5s"), "plan does not take --drain"),
+        (("plan", "--metrics-file", "m.prom"), "plan does not take --metrics-file"),
+        (("plan", "--output-failed-images=f.yaml"), "plan does not take --output-failed-images"),
+        (("plan", "--deep"), "plan does not take --deep"),
+        (("--dry-run", "--drain", "1s"), "plan does not take --drain"),
+        (("--deep",), "sync does not take --deep"),
         (("plan", "one"), "plan needs a source and at least one destination"),
     ],
     ids=" ".join,
@@ -225,4 +225,4 @@ def test_interrupted(
     source.release()
     assert result.code == 128 + number
     assert list(passing.glob("image-syncer-*")) == []
-    assert "stopped: this is a part only" in result.output
+    assert "stopped, so incomplete" in result.output

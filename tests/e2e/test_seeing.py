@@ -164,7 +164,7 @@ def test_live(command: Command, scripted: Scripted) -> None:
     assert "Ctrl-C" not in text
     assert "FAILED  destination" in text
     assert "info" not in text
-    assert "Try these again:  image-syncer --retries=0 --images records/failed.yaml" in text
+    assert "To retry:  image-syncer --retries=0 --images records/failed.yaml" in text
     assert screen.text[-1].endswith("s.")
     assert "Synchronization finished, 3 tasks failed" in screen.text[-1]
     assert b"\x1b[2J" not in data

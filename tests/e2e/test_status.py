@@ -103,7 +103,7 @@ def test_waits(command: Command, two: tuple[Registry, Registry]) -> None:
     [waits] = found["waits"]
     assert (waits["registry"], waits["reason"].split()[0]) == (mirror.address, "429")
     assert 300 < waits["seconds"] <= 900
-    assert f"waits: {mirror.address} is asked nothing for " in text
+    assert f"rate limited: {mirror.address} (" in text
 
 
 def ask_quietly(command: Command) -> dict[str, Any]:
@@ -128,8 +128,8 @@ def test_killed(command: Command, two: tuple[Registry, Registry]) -> None:
 
     assert (code, text.code, found["state"]) == (1, 1, "lost")
     assert (found["images"]["copied"], found["images"]["left"]) == (12, 4)
-    assert "ended without a word" in text.output
-    assert text.output.endswith("Go on:  image-syncer\n")
+    assert "was killed or its machine failed" in text.output
+    assert text.output.endswith("To resume:  image-syncer\n")
     assert found["go_on"] == ["image-syncer"]
     assert frozen(command.folder) == before
     source.clear_faults()
@@ -171,7 +171,7 @@ def test_failed(command: Command, two: tuple[Registry, Registry]) -> None:
     assert sorted((each["images"], each["rules"]) for each in found["failures"]) == [(0, 1), (4, 0)]
     assert found["go_on"] == json.loads(ran.output)["try_again"]
     assert "FAILED  destination " in text
-    assert "Try these again:  image-syncer --retries 0 --json --images records/failed.yaml\n" in text
+    assert "To retry:  image-syncer --retries 0 --json --images records/failed.yaml\n" in text
 
 
 def test_done(command: Command, two: tuple[Registry, Registry]) -> None:
@@ -186,8 +186,8 @@ def test_done(command: Command, two: tuple[Registry, Registry]) -> None:
         "to_retry": 0, "left": 0,
     }  # fmt: skip
     assert (found["requests"], found["bytes"]["sent"]) == (ran.finish["requests"], ran.finish["bytes"])
-    assert "everything is at its destination" in text
-    assert "Go on" not in text
+    assert "all images are at their destination" in text
+    assert "To resume" not in text
 
 
 def test_other_folder(command: Command, two: tuple[Registry, Registry]) -> None:
@@ -200,7 +200,7 @@ def test_other_folder(command: Command, two: tuple[Registry, Registry]) -> None:
     elsewhere.folder.mkdir()
     text = elsewhere.run("status", "--records", "../records").output
 
-    assert text.endswith(f"Go on:  cd {command.folder} && image-syncer\n")
+    assert text.endswith(f"To resume:  cd {command.folder} && image-syncer\n")
 
 
 class TestUnwritable:

@@ -92,8 +92,8 @@ class TestNoRecords:
                 "records is not a folder of records",
             ),
             ("UPDATE Cache SET value = '{\"run\": 7}' WHERE key = 'run'", "records in records are damaged"),
-            ("UPDATE Cache SET value = x'80ff' WHERE key = 'run'", "records in records tell of no run"),
-            ("DELETE FROM Cache WHERE key = 'run'", "records in records tell of no run"),
+            ("UPDATE Cache SET value = x'80ff' WHERE key = 'run'", "records in records have no run state"),
+            ("DELETE FROM Cache WHERE key = 'run'", "records in records have no run state"),
         ],
     )
     def test_altered(
@@ -110,10 +110,10 @@ class TestWrongUse:
     @pytest.mark.parametrize(
         ("words", "told"),
         [
-            (("--images", "images.json"), "status takes no --images; it takes --json, --records"),
-            (("-p6",), "status takes no -p"),
-            (("--retries=2",), "status takes no --retries"),
-            (("records",), "'records' is one word too many"),
+            (("--images", "images.json"), "status does not take --images; it takes --json, --records"),
+            (("-p6",), "status does not take -p"),
+            (("--retries=2",), "status does not take --retries"),
+            (("records",), "unexpected word 'records'"),
         ],
     )
     def test_flags(self, command: Command, words: tuple[str, ...], told: str) -> None:

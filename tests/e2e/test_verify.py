@@ -277,7 +277,7 @@ def test_push_back(command: Command, scripted: Scripted) -> None:
     result = command.run("verify")
 
     assert result.code == 0, result.text
-    assert "asked for pauses" in result.output
+    assert " rate-limited, waited " in result.output
 
 
 def test_copy_words(command: Command, scripted: Scripted) -> None:
@@ -294,10 +294,10 @@ def test_copy_words(command: Command, scripted: Scripted) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--force",), "verify takes no --force: it pushes nothing"),
-        (("--records", "r"), "verify takes no --records: it believes no records"),
-        (("--dry-run",), "verify takes no --dry-run"),
-        (("--drain", "5s"), "verify takes no --drain"),
+        (("--force",), "verify does not take --force: it pushes nothing"),
+        (("--records", "r"), "verify does not take --records: it does not use records"),
+        (("--dry-run",), "verify does not take --dry-run"),
+        (("--drain", "5s"), "verify does not take --drain"),
     ],
     ids=" ".join,
 )

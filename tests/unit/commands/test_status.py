@@ -57,10 +57,10 @@ def test_running(tmp_path: Path) -> None:
     assert (found.state, found.exit_code, found.go_on) == ("running", 0, ())
     assert said[1].startswith("10 images in 1m40s: 1 copied, 0 up to date, 8 not finished, 1 FAILED")
     assert said[3:7] == [
-        "  left: 8 images, and those that rules have still to name, about 1m0s at its pace",
-        "  to be tried again after all others: 1 image",
-        "  waits: quay.io is asked nothing for 39s more (429); 288 tasks wait for it",
-        "  waits: gone.io is given up (no request accepted for 3600s)",
+        "  left: 8 images, more when all rules are expanded, about 1m0s at the current rate",
+        "  to retry at the end of the run: 1 image",
+        "  rate limited: quay.io (429), next try in 39s; 288 tasks waiting",
+        "  unavailable: gone.io (no request accepted for 3600s)",
     ]
     assert said[7].startswith("FAILED  ")
     assert [wait["seconds"] for wait in as_object(found)["waits"]] == [39.0, None, 0.0]
@@ -71,7 +71,7 @@ def test_silent(tmp_path: Path) -> None:
     found, said = told(tmp_path, replace(STANDING, seen=NOW - 90.0))
 
     assert found.state == "running"
-    assert "  it has noted nothing for 1m30s: it was suspended, or its disk hangs" in said
+    assert "  no update for 1m30s: the run is suspended, or its disk hangs" in said
 
 
 def test_stopping(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_stopping(tmp_path: Path) -> None:
     found, said = told(tmp_path, replace(STANDING, stopping=True))
 
     assert (found.state, found.exit_code) == ("stopping", 0)
-    assert "was told to stop, and finishes what is under way" in said[0]
+    assert "is stopping, current transfers are finishing" in said[0]
 
 
 @pytest.mark.parametrize(("silence", "state"), [(29.0, "running"), (31.0, "lost")])
@@ -94,10 +94,10 @@ def test_elsewhere(tmp_path: Path, silence: float, state: str) -> None:
 @pytest.mark.parametrize(
     ("code", "state", "words", "command"),
     [
-        (0, "done", "exit code 0: everything is at its destination", ""),
-        (1, "failed", "exit code 1: not everything is at its destination", "image-syncer --again"),
-        (3, "stopped", "exit code 3, with work left", "image-syncer --images 'a b.yaml'"),
-        (143, "stopped", "exit code 143, with work left", "image-syncer --images 'a b.yaml'"),
+        (0, "done", "exit code 0: all images are at their destination", ""),
+        (1, "failed", "exit code 1: some images are not at their destination", "image-syncer --again"),
+        (3, "stopped", "exit code 3: work is left", "image-syncer --images 'a b.yaml'"),
+        (143, "stopped", "exit code 143: work is left", "image-syncer --images 'a b.yaml'"),
     ],
 )
 def test_ended(tmp_path: Path, code: int, state: str, words: str, command: str) -> None:
@@ -109,7 +109,7 @@ def test_ended(tmp_path: Path, code: int, state: str, words: str, command: str) 
     assert (found.state, found.exit_code) == (state, int(code > 0))
     assert words in said[0]
     assert said[-1].endswith(f"cd /srv && {command}") == bool(command)
-    assert ("  this machine stopped the run: no space left" in said) == bool(trouble)
+    assert ("  stopped by a problem of this machine: no space left" in said) == bool(trouble)
     assert as_object(found)["exit_code"] == code
 
 

@@ -44,12 +44,12 @@ SUMMARY = Summary(
 def test_lines() -> None:
     """The summary says what became of the images, what it cost, why and what failed, and what to do."""
     first = "3,006 images in 9m24s: 2,741 copied, 257 up to date, 1 skipped, 4 not finished"
-    sent = "84.2GB sent (149.3MB/s), 61GB spared: 12,944 blobs mounted, 3 found there;"
+    sent = "84.2GB sent (149.3MB/s), 61GB saved: 12,944 blobs mounted, 3 found there;"
     assert summary_lines(SUMMARY) == [
         f"{first}, 3 FAILED, 1 rule FAILED as a whole",
         f"  {sent} 53,120 requests, 17.7 an image",
-        "  docker.io cooled down once (1m0s)",
-        "  q cooled down 3 times (9s)",
+        "  docker.io rate-limited once, waited 1m0s",
+        "  q rate-limited 3 times, waited 9s",
         "  quay.io answers within 84ms, 95 of 100 times within 1.3s",
         "  1 digest changed by --os or --arch: the log names them",
         r"  a note\x1b",
@@ -61,7 +61,7 @@ def test_lines() -> None:
         "        quay.io/team/api:v3.1 -> harbor.corp/team/api:v3.1",
         "        destination: cannot push: 403 DENIED: no",
         "        what to do: ask for rights",
-        "Try these again:  image-syncer --images 'my failed.yaml'",
+        "To retry:  image-syncer --images 'my failed.yaml'",
         "Report:  report.html",
         "Synchronization finished, 4 tasks failed, cost 9m24s.",
     ]
@@ -80,9 +80,9 @@ def test_stopped() -> None:
     """A run with work left does not say that it has finished, but what is left, and how to go on."""
     lines = summary_lines(replace(SUMMARY, is_stopped=True, unexpanded=2))
 
-    assert "Go on:  image-syncer --images 'my failed.yaml'" in lines
+    assert "To resume:  image-syncer --images 'my failed.yaml'" in lines
     assert lines[-1] == (
-        "Synchronization stopped, 4 tasks failed, 4 images begun and not finished,"
+        "Synchronization stopped, 4 tasks failed, 4 images not finished,"
         " 2 rules not fully expanded, cost 9m24s."
     )
 

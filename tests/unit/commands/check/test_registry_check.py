@@ -31,7 +31,7 @@ EVE = Credential(origin="key eve", username="eve", password="word", insecure=Tru
 class Trials:
     """What takes the place of trials: counts them, and answers by the repository's path."""
 
-    def __init__(self, effect: Callable[[str], Effect] = lambda _: "open") -> None:
+    def __init__(self, effect: Callable[[str], Effect] = lambda _: "works") -> None:
         """`effect` of a path."""
         self.effect = effect
         self.paths: list[str] = []
@@ -43,12 +43,12 @@ class Trials:
         self._lock = threading.Lock()
 
     def __call__(
-        self, _client: object, aim: CheckTarget, credential: Credential | None, *, patience: float
+        self, _client: object, target: CheckTarget, credential: Credential | None, *, patience: float
     ) -> TrialOutcome:
         """One trial."""
         assert patience > 0
         with self._lock:
-            self.paths.append(aim.repository.path)
+            self.paths.append(target.repository.path)
             is_first = len(self.paths) == 1
             self._now += 1
             self.most = max(self.most, self._now)
@@ -56,15 +56,15 @@ class Trials:
             self.meeting.wait(30)
         with self._lock:
             self._now -= 1
-        effect = self.effect(aim.repository.path)
+        effect = self.effect(target.repository.path)
         finding = Finding(
-            state="ok" if effect == "open" else "failed",
+            state="ok" if effect == "works" else "failed",
             what="source",
-            place=str(aim.repository),
+            place=str(target.repository),
             words="",
             credential=credential,
         )
-        return TrialOutcome(finding=finding, effect=effect, paused=self.paused and effect == "shut")
+        return TrialOutcome(finding=finding, effect=effect, paused=self.paused and effect == "stop")
 
 
 @pytest.fixture
@@ -77,12 +77,12 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> Trials:
 
 def find(registry: Registry, paths: list[str], *, proc: int | None = None) -> list[Finding]:
     """What is found out of these repositories, of which eve has those below eve/."""
-    aims = [
+    targets = [
         CheckTarget(side="source", repository=Repository(registry.address, path), name="v1") for path in paths
     ]
     keyring = Keyring({(registry.address, ""): BOB, (registry.address, "eve"): EVE})
     settings = Settings(limits=Limits(proc=proc))
-    return list(find_all({registry.address: aims}, settings, keyring))
+    return list(find_all({registry.address: targets}, settings, keyring))
 
 
 @pytest.mark.parametrize(("proc", "most"), [(None, 8), (3, 3), (100, 8)])
@@ -99,7 +99,7 @@ def test_at_a_time(scripted: Scripted, trials: Trials, proc: int | None, most: i
 
 def test_login_that_is_refused(scripted: Scripted, trials: Trials) -> None:
     """A login that is refused at its first repository is not tried again, and another login goes on."""
-    trials.effect = lambda path: "open" if path.startswith("eve/") else "shut"
+    trials.effect = lambda path: "works" if path.startswith("eve/") else "stop"
     registry = scripted()
 
     _, *found, left = find(registry, ["team/1", "eve/1", "team/2", "eve/2", "team/3"])
@@ -113,7 +113,7 @@ def test_login_that_is_refused(scripted: Scripted, trials: Trials) -> None:
 
 def test_pause(scripted: Scripted, trials: Trials) -> None:
     """A registry that asks for a pause is not asked on by anybody."""
-    trials.effect, trials.paused = lambda _: "shut", True
+    trials.effect, trials.paused = lambda _: "stop", True
 
     found = find(scripted(), ["team/1", "eve/1", "team/2", "eve/2"], proc=1)
 
@@ -123,7 +123,7 @@ def test_pause(scripted: Scripted, trials: Trials) -> None:
 
 def test_trouble(scripted: Scripted, trials: Trials) -> None:
     """Three troubles in a row are enough, and a success in between makes them count anew."""
-    trials.effect = lambda path: "open" if path == "team/2" else "trouble"
+    trials.effect = lambda path: "works" if path == "team/2" else "failed"
 
     find(scripted(), [f"team/{number}" for number in range(20)], proc=1)
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.commands.check.finding import Finding, as_object, describe, exit_code, last_line
 from pipeline.commands.check.targets import CheckTarget
-from pipeline.commands.check.trial import attempt, judge_greeting, judge_silence
+from pipeline.commands.check.trial import attempt, judge_probe, judge_silence
 from pipeline.errors import Fault, ThrottledError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
@@ -31,9 +31,9 @@ def test_certificate(days: int, state: FindingState) -> None:
     """A certificate that ends within two weeks is a warning that says when."""
     ends = NOW + dt.timedelta(days=days)
 
-    found = judge_greeting("r.io", Probe(scheme="https", expires=ends), NOW)
+    found = judge_probe("r.io", Probe(scheme="https", expires=ends), NOW)
 
-    assert (found.state, f"ends in {days} day" in found.advice) == (state, state == "warning")
+    assert (found.state, f"expires in {days} day" in found.advice) == (state, state == "warning")
     assert f"{ends:%Y-%m-%d}" in found.words
 
 
@@ -42,14 +42,14 @@ def test_certificate(days: int, state: FindingState) -> None:
 )
 def test_clock(ahead: float, state: FindingState) -> None:
     """A clock that is off by more than a minute is a warning, in both directions."""
-    found = judge_greeting("r.io", Probe(scheme="http", ahead=ahead), NOW)
+    found = judge_probe("r.io", Probe(scheme="http", ahead=ahead), NOW)
 
     assert (found.state, "clock" in found.words) == (state, state == "warning")
 
 
 def test_proxy() -> None:
     """The proxy in between is named."""
-    found = judge_greeting("r.io", Probe(scheme="https", expires=NOW, proxy="proxy:3128"), NOW)
+    found = judge_probe("r.io", Probe(scheme="https", expires=NOW, proxy="proxy:3128"), NOW)
 
     assert "through the proxy proxy:3128" in found.words
 
@@ -78,22 +78,22 @@ class Throttled:
 
 
 PAUSES = [
-    (30.0, 37.0, "warning", r"it asks for a pause until \d\d:\d\d:\d\d"),
-    (7200.0, 900.0, "failed", r"it asks for a pause until \d\d:\d\d:\d\d"),
-    (1e12, 900.0, "failed", r"it asks for a pause until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"),
-    (0.0, 5.0, "warning", r"it does not say until when"),
+    (30.0, 37.0, "warning", r"next try at \d\d:\d\d:\d\d"),
+    (7200.0, 900.0, "failed", r"next try at \d\d:\d\d:\d\d"),
+    (1e12, 900.0, "failed", r"next try at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"),
+    (0.0, 5.0, "warning", r"it does not state for how long"),
 ]
 
 
 @pytest.mark.parametrize(("asked", "delay", "state", "words"), PAUSES)
 def test_pause(asked: float, delay: float, state: FindingState, words: str) -> None:
     """A pause is told as the registry asks for it, and is a failure where a run would not wait so long."""
-    aim = CheckTarget(side="source", repository=Repository("r.io", "a"), name="v1")
+    target = CheckTarget(side="source", repository=Repository("r.io", "a"), name="v1")
     client: Any = Throttled(asked=asked, delay=delay)
 
-    outcome = attempt(client, aim, Credential(origin="none"), patience=3600)
+    outcome = attempt(client, target, Credential(origin="none"), patience=3600)
 
-    assert (outcome.finding.state, outcome.effect, outcome.paused) == (state, "shut", True)
+    assert (outcome.finding.state, outcome.effect, outcome.paused) == (state, "stop", True)
     assert re.search(rf"429: slow down \(remaining 0\); {words}$", outcome.finding.words)
 
 
@@ -137,7 +137,7 @@ def test_verdict() -> None:
         "ready: a run could start (1 ok, 1 warning, 1 repository not tried; 1s)"
     )
     assert last_line([failed, ok], seconds=1) == (
-        "not ready: mend what FAILED (1 ok, 1 FAILED, 2 repositories not tried; 1s)"
+        "not ready: fix what FAILED (1 ok, 1 FAILED, 2 repositories not tried; 1s)"
     )
     whole = as_object([ok, warning, failed], warnings=["a note"], seconds=1.0)
     assert (whole["ok"], whole["warnings"], whole["failed"], whole["notes"]) == (1, 1, 1, ["a note"])
