@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pipeline import __version__
 from pipeline.cli import values as flag_values
 from pipeline.errors import UsageError
+from pipeline.model.units import meant
 from pipeline.settings import Options
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no public list
         name = unknown[0].partition("=")[0]  # its value may be a password
-        raise UsageError(f"unknown flag {name}{flag_values.meant(name, known)}")
+        raise UsageError(f"unknown flag {name}{meant(name, known)}")
     verb, words = _verb(found.words)
     verb = "plan" if found.dry_run and verb in ("sync", "copy") else verb
     _reject(verb, parser, tidied)

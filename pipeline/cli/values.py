@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.config.variables import sole_variable
 from pipeline.errors import UsageError
+from pipeline.model.units import meant
 from pipeline.settings import GivenLogin
 
 if TYPE_CHECKING:
@@ -135,12 +135,6 @@ def address(text: str) -> tuple[str, int]:
 def format_by_name(file: Path | None) -> Literal["yaml", "json"]:
     """The format of the list of successes without a flag: by its ending, or YAML."""
     return "json" if file is not None and file.suffix.lower() == ".json" else "yaml"
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """A suggestion as the end of a sentence; empty: none."""
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def meant_verb(words: Sequence[str], verbs: Iterable[str]) -> str:

@@ -124,7 +124,8 @@ def destinations_of(rule: Rule) -> tuple[str, ...]:
 
 
 def _target(target: Target) -> str:
-    return str(target.repository) + (":" + ",".join(target.names) if target.names else "")
+    names = target.tag or ",".join(target.names or ())
+    return f"{target.repository}:{names}" if names else str(target.repository)
 
 
 def _as_required(rule: Rule, destination: str) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.config.variables import expand
+from pipeline.config.variables import expanded_pieces
 from pipeline.errors import RuleError, UsageError
+from pipeline.model.patterns import compile_pattern
 from pipeline.model.reference import Repository, canonical_registry, is_digest, is_tag, parse_repository
-from pipeline.model.selection import AllTags, Matching, Named, Target, compile_pattern, read_name
+from pipeline.model.selection import AllTags, Matching, Named, Target, read_name
+from pipeline.model.template import REST, TAG, fill
 from pipeline.model.units import format_count
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.model.selection import Selection
 
 _SCHEMES = ("https://", "http://", "docker://", "oci://")
+_FOLDER = "ocidir://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,8 @@ def parse_source(text: str) -> tuple[Repository, Selection]:
         raise RuleError("the source is empty", hint="write registry/repository, with :tag for a single tag")
     _refuse_scheme(text)
     head, colon, pattern = text.partition(":/")
+    if "*" in head[: head.rfind("/") + 1] + head[head.rfind("/") + 1 :].partition(":")[0]:
+        raise RuleError("this version cannot list repositories: a source with *", hint="name the repository")
     if colon:
         if not pattern.endswith("/"):
             raise RuleError("the regular expression is not closed", hint="write repository:/REGEX/")
@@ -91,7 +96,7 @@ def parse_target(
     Raises:
         RuleError: it is invalid, or does not match the source.
     """
-    destination = _expand_destination(text.strip(), environ)
+    destination = _expand_destination(text.strip(), source, environ)
     if not destination:
         return Target(repository=_default_repository(source, defaults))
     _refuse_scheme(destination)
@@ -99,20 +104,38 @@ def parse_target(
         raise RuleError(
             "a regular expression cannot be a destination", hint="leave it out: the tags are kept"
         )
+    if TAG in destination:
+        return _parse_tag_template(destination, selection)
     repository, names = _parse_names(destination)
     if names is not None:
         _check_names(selection, names)
     return Target(repository=repository, names=names)
 
 
-def _expand_destination(text: str, environ: Mapping[str, str]) -> str:
-    expanded, unset = expand(text, environ)
+def _expand_destination(text: str, source: Repository, environ: Mapping[str, str]) -> str:
+    """Put in variables and parts of the source."""
+    pieces, unset = expanded_pieces(text + REST if text.endswith("/") else text, environ)
     if unset:
         raise RuleError(f"the variable {unset[0]} is not set", hint="set it, or write the destination out")
-    if text and not expanded.strip():
+    filled = fill(pieces, source).strip()
+    if text and not filled:
         hint = 'write "" for the default registry'
         raise RuleError("the destination is empty after replacing its variables", hint=hint)
-    return expanded.strip()
+    return filled
+
+
+def _parse_tag_template(text: str, selection: Selection) -> Target:
+    """Read `repository:...{tag}...`."""
+    front, _, tag = text.rpartition(":")
+    target = Target(repository=parse_repository(front), tag=tag)
+    for name in selection.names if isinstance(selection, Named) else ("x",):
+        if is_digest(name):
+            raise RuleError("{tag} stands for a tag, but the source names a digest", hint="write a tag")
+        if not is_tag(target.written(name, None)):
+            raise RuleError(
+                f"{target.written(name, None)!r} is not a tag", hint="see {tag} in the destination"
+            )
+    return target
 
 
 def _default_repository(source: Repository, defaults: Defaults) -> Repository:
@@ -127,6 +150,8 @@ def _default_repository(source: Repository, defaults: Defaults) -> Repository:
 
 
 def _refuse_scheme(text: str) -> None:
+    if text.lower().startswith(_FOLDER):
+        raise RuleError(f"this version cannot read or write {_FOLDER} folders", hint="name a registry")
     for scheme in _SCHEMES:
         if text.lower().startswith(scheme):
             raise RuleError(f"a reference has no {scheme}", hint="leave it out: registry/repository")

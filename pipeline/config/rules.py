@@ -6,22 +6,26 @@ written. A file of the wrong shape fails as a whole, before any request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.config import nodes
+from pipeline.config.nodes import Mapping as MappingNode
 from pipeline.config.nodes import Scalar, is_null
+from pipeline.config.rule_options import check_tags, destinations_in, entry, read_rule_options
 from pipeline.config.rule_text import Defaults, make_defaults, parse_source, parse_target
 from pipeline.config.text import read_document
-from pipeline.errors import RuleError
-from pipeline.model.selection import AllTags, Rule
+from pipeline.errors import FileError, RuleError
+from pipeline.model.rule_options import NO_OPTIONS, RuleOptions
+from pipeline.model.selection import AllTags, Matching, Named, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pipeline.config.nodes import Document, Node
     from pipeline.log import Event
+    from pipeline.model.selection import Selection
 
 __all__ = [
     "BadRule",
@@ -33,7 +37,9 @@ __all__ = [
     "rules_from_node",
 ]
 
-_SHAPE = "write source: destination, or source: [destination, ...]"
+_SHAPE = "write source: destination, source: [destination, ...], or source: {to: destination, ...}"
+_DEFAULTS, _ANCHORS = ".defaults", ".anchors"
+"""Keys that are no sources: options for all rules of the file, and a place for YAML anchors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,8 @@ class BadRule:
     reason: str
     hint: str
     """How to correct it; may be empty."""
+    options: MappingNode | None = None
+    """As written; None: the rule has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,18 +93,23 @@ def rules_from_node(
     """Read the rules in the map `node` of `document`.
 
     Raises:
-        FileError: it has the wrong shape.
+        FileError: it has the wrong shape, or `.defaults` is invalid.
     """
     mapping = document.mapping(node, "the rules", hint=_SHAPE)
+    special = {key.text: value for key, value in mapping.entries if key.text in {_DEFAULTS, _ANCHORS}}
+    base = _read_base(document, special.get(_DEFAULTS))
+    context = _Context(base=base, defaults=defaults, environ=environ)
     rules, bad = [], []
-    for number, (source, value) in enumerate(mapping.entries):
-        destinations = _destinations(document, source, value)
-        rule = _build(number, source, destinations, defaults=defaults, environ=environ)
+    sources = ((key, value) for key, value in mapping.entries if key.text not in special)
+    forms = ((key, form, line) for key, value in sources for form, line in _forms(key, value))
+    for number, (source, value, line) in enumerate(forms):
+        rule = _read_rule(document, _Written(number, line, source), value, context)
         if isinstance(rule, Rule):
             rules.append(rule)
         else:
             bad.append(rule)
-    return RulesFile(path=document.path, rules=tuple(rules), bad=tuple(bad), warnings=document.warnings)
+    warnings = tuple(_with_advice(document, mapping))
+    return RulesFile(path=document.path, rules=tuple(rules), bad=tuple(bad), warnings=warnings)
 
 
 def rule_from_words(
@@ -120,10 +133,96 @@ def rule_from_words(
     if is_bare and not all_tags:
         source = f"{source.strip()}:latest"
     words = [Scalar(0, 0, word, "text") for word in (source, *destinations)]
-    rule = _build(0, words[0], words[1:], defaults=defaults, environ=environ)
+    context = _Context(base=_Base(), defaults=defaults, environ=environ)
+    rule = _build(_Written(0, 0, words[0]), words[1:], context)
     if isinstance(rule, BadRule):
         raise RuleError(rule.reason, hint=rule.hint)
     return rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """What `.defaults` says."""
+
+    options: RuleOptions = NO_OPTIONS
+    to: tuple[Scalar, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Context:
+    """What all rules of a file have in common."""
+
+    base: _Base
+    defaults: Defaults
+    environ: Mapping[str, str]
+
+
+class _Written(NamedTuple):
+    """Where a rule stands, and what it says beside its destinations."""
+
+    number: int
+    line: int
+    source: Scalar
+    node: MappingNode | None = None
+    options: RuleOptions = NO_OPTIONS
+
+    def bad(
+        self, place: Node | FileError, error: RuleError | FileError, words: Iterable[str] = ()
+    ) -> BadRule:
+        """The rule with an error at a place."""
+        return BadRule(
+            number=self.number,
+            line=place.line,
+            column=place.column,
+            text=self.source.text,
+            destinations=tuple(words),
+            reason=error.message,
+            hint=error.hint,
+            options=self.node,
+        )
+
+
+def _read_base(document: Document, node: Node | None) -> _Base:
+    """Read `.defaults`.
+
+    Raises:
+        FileError: it is invalid; no rule of the file means what it says then.
+    """
+    if node is None:
+        return _Base()
+    mapping = document.mapping(node, _DEFAULTS, hint="write a map of options")
+    options = read_rule_options(document, mapping)
+    return _Base(options=options, to=destinations_in(document, mapping) or ())
+
+
+def _forms(source: Scalar, value: Node) -> tuple[tuple[Node, int], ...]:
+    """The values of the rules that one source has, each with its line: one, or one for each map of a list."""
+    items = value.items if isinstance(value, nodes.Sequence) else ()
+    if items and all(isinstance(item, MappingNode) for item in items):
+        return tuple((item, item.line) for item in items)
+    return ((value, source.line),)
+
+
+def _read_rule(document: Document, written: _Written, value: Node, context: _Context) -> Rule | BadRule:
+    """Read one rule.
+
+    Raises:
+        FileError: its value has a type that no rule has.
+    """
+    items = value.items if isinstance(value, nodes.Sequence) else ()
+    mixed = next((item for item in items if isinstance(item, MappingNode)), None)
+    if mixed is None and not isinstance(value, MappingNode):
+        return _build(written, _destinations(document, written.source, value), context)
+    try:
+        if mixed is not None or not isinstance(value, MappingNode):
+            hint = "give each map its own to, or write destinations only"
+            raise document.error(mixed or value, "a list is all of one kind", hint=hint)
+        written = written._replace(node=value)
+        written = written._replace(options=read_rule_options(document, value))
+        to = destinations_in(document, value) or context.base.to
+    except FileError as error:
+        return written.bad(error, error)
+    return _build(written, to, context)
 
 
 def _destinations(document: Document, source: Scalar, value: Node) -> list[Scalar]:
@@ -140,56 +239,75 @@ def _destinations(document: Document, source: Scalar, value: Node) -> list[Scala
     ]
 
 
-def _build(
-    number: int,
-    source: Scalar,
-    destinations: Sequence[Scalar],
-    *,
-    defaults: Defaults,
-    environ: Mapping[str, str],
-) -> Rule | BadRule:
-    place = source
+def _build(written: _Written, destinations: Sequence[Scalar], context: _Context) -> Rule | BadRule:
+    place: Node = written.source
+    base, targets = context.base, []
     try:
-        repository, selection = parse_source(source.text)
-        targets = []
-        for place in destinations:
+        repository, selection = parse_source(written.source.text)
+        if written.node is not None:
+            place = entry(written.node, "tags") or written.node
+        options = _effective(written.options, base.options, selection)
+        for place in _filled(destinations, base.to):
             target = parse_target(
                 place.text,
                 source=repository,
                 selection=selection,
-                defaults=defaults,
-                environ=environ,
+                defaults=context.defaults,
+                environ=context.environ,
             )
             targets.append(target)
         if not targets:
+            if written.node is not None:
+                raise RuleError("the option 'to' is missing", hint="write to: registry/repository")
             raise RuleError("the list of destinations is empty", hint="write at least one")
     except RuleError as error:
-        words = tuple(destination.text for destination in destinations)
-        return _bad(number, source.text, words, place=place, error=error)
+        return written.bad(place, error, (destination.text for destination in destinations))
     return Rule(
-        number=number,
-        line=source.line,
-        text=source.text,
+        number=written.number,
+        line=written.line,
+        text=written.source.text,
         source=repository,
         selection=selection,
         targets=tuple(dict.fromkeys(targets)),
+        options=options,
     )
 
 
-def _bad(
-    number: int,
-    text: str,
-    destinations: tuple[str, ...],
-    *,
-    place: Scalar,
-    error: RuleError,
-) -> BadRule:
-    return BadRule(
-        number=number,
-        line=place.line,
-        column=place.column,
-        text=text,
-        destinations=destinations,
-        reason=error.message,
-        hint=error.hint,
-    )
+def _filled(destinations: Sequence[Scalar], base: Sequence[Scalar]) -> Iterator[Scalar]:
+    """The destinations; an empty one is those of `.defaults`, where there are any."""
+    for destination in destinations:
+        yield from (destination,) if destination.text.strip() or not base else base
+
+
+def _effective(options: RuleOptions, base: RuleOptions, selection: Selection) -> RuleOptions:
+    """The options of a rule over those of its file; tags that the source names are taken as they are.
+
+    Raises:
+        RuleError: they contradict the source, or each other.
+    """
+    tags, base_tags = options.tags, base.tags
+    if isinstance(selection, Named):
+        if tags is not None:
+            raise RuleError(
+                "the tags are named twice", hint="name them in the source or in tags, not in both"
+            )
+        base_tags = None
+    elif isinstance(selection, Matching):
+        if tags is not None and tags.include is not None:
+            hint = "the source's regular expression is the include: leave one of them out"
+            raise RuleError("the tags are named twice", hint=hint)
+        base_tags = base_tags and replace(base_tags, include=None)
+    found = options.over(replace(base, tags=base_tags))
+    check_tags(found.tags)
+    return found
+
+
+def _with_advice(document: Document, mapping: MappingNode) -> Iterator[Event]:
+    """The file's warnings; about a source that stands twice, with what to write instead."""
+    sources = {(key.text, key.line) for key, _ in mapping.entries}
+    for event in document.warnings:
+        fields = event.fields
+        if event.name == "config.duplicate_key" and (fields["key"], fields["line"]) in sources:
+            yield replace(event, message=f"{event.message}; for two rules write one list of maps")
+        else:
+            yield event

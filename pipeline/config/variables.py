@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pipeline.model.template import Piece
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,18 +24,20 @@ def expand(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]
     Returns:
         The text, and the names of the variables that are not set.
     """
-    unset = []
+    pieces, unset = expanded_pieces(text, environ)
+    return "".join(piece.text for piece in pieces), unset
 
-    def replace(match: re.Match[str]) -> str:
-        if match["dollar"]:
-            return "$"
-        name = match["braced"] or match["bare"]
-        if name not in environ:
+
+def expanded_pieces(text: str, environ: Mapping[str, str]) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
+    """As `expand`, with what was written apart from what variables put in."""
+    pieces, unset, end = [], [], 0
+    for match in _VARIABLE.finditer(text):
+        pieces.append(Piece(text[end : match.start()], written=True))
+        name, end = match["braced"] or match["bare"], match.end()
+        if name and name not in environ:
             unset.append(name)
-            return match[0]
-        return environ[name]
-
-    return _VARIABLE.sub(replace, text), tuple(unset)
+        pieces.append(Piece("$" if match["dollar"] else environ.get(name, match[0]), written=False))
+    return (*pieces, Piece(text[end:], written=True)), tuple(unset)
 
 
 def sole_variable(text: str) -> str:

@@ -95,6 +95,11 @@ _SENTENCES: Mapping[str, str | Callable[[Facts], str]] = {
     "rule.expanded": lambda facts: (
         "rule {rule}: {selected} of {tags} tags".format_map(facts)
         + ("" if facts["selected"] else ": nothing to copy")
+        + (
+            "; {unordered} have no number to order them by".format_map(facts)
+            if facts.get("unordered")
+            else ""
+        )
     ),
     "rule.failed": _rule_failed,
     "rule.retry": _rule_failed,

@@ -175,6 +175,30 @@ def untrusted_list(repository: Repository, trouble: ListTrouble, *, pages: int) 
     )
 
 
+def too_few_tags(repository: Repository, selected: int, *, least: int, listed: int) -> Fault:
+    """A rule selects fewer tags than it has to."""
+    return fault_at(
+        repository,
+        "source",
+        operation="select the tags",
+        code="TOO_FEW_TAGS",
+        words=f"{selected} of {listed} tags are selected, but at_least is {least}: nothing is copied",
+        hint="correct the rule's tags; at_least: 0 allows an empty selection",
+    )
+
+
+def wrong_tag(repository: Repository, tag: str) -> Fault:
+    """The template of a destination makes what is not a tag."""
+    return fault_at(
+        repository,
+        "destination",
+        operation="name the destination's tag",
+        code="TAG_INVALID",
+        words=f"{tag!r} is not a tag: it has {len(tag)} characters, the limit is 128",
+        hint="shorten the text around {tag}",
+    )
+
+
 # Registries
 
 

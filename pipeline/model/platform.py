@@ -165,19 +165,22 @@ def parse_platforms(texts: Sequence[str]) -> Filter:
     """Read a rule's platforms; `all` alone is the filter that drops nothing.
 
     Args:
-        texts: `linux/amd64`, `linux/arm64/v8`, `windows:10.0.17763/amd64`.
+        texts: one or more; `linux/amd64`, `linux/arm64/v8`, `windows:10.0.17763/amd64`.
 
     Raises:
         RuleError: one has another form; the message says what to write.
     """
     if tuple(texts) == ("all",):
         return Filter()
-    if not texts:
-        raise RuleError("the list of platforms is empty", hint="write all for every platform")
-    return Filter(any_of=tuple(sorted({_parse_platform(text) for text in texts}, key=str)))
+    return Filter(any_of=tuple(sorted({parse_platform(text) for text in texts}, key=str)))
 
 
-def _parse_platform(text: str) -> Platform:
+def parse_platform(text: str) -> Platform:
+    """Read one of a rule's platforms.
+
+    Raises:
+        RuleError: as `parse_platforms`.
+    """
     found = _PLATFORM.fullmatch(text.strip())
     if found is None:
         hint = "expected linux/amd64, linux/arm64/v8, windows:10.0.17763/amd64, or all alone"

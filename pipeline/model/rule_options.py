@@ -47,7 +47,7 @@ class OptionField:
     choices: tuple[str, ...] = ()
     """Words that are a value; for a list, words that stand for it."""
     least: int = 0
-    """Of a count."""
+    """Of a count, or of the length of a list."""
     owner: type | None = None
     """Of a map: the class of its fields."""
 
@@ -64,6 +64,7 @@ class TagOptions:
     include: tuple[str, ...] | None = _option(
         "patterns",
         "Tags that are wanted: a tag, a glob (* ? [a-z]) of the whole tag, or /RE2/ anywhere in it.",
+        least=1,
     )
     exclude: tuple[str, ...] | None = _option(
         "patterns", "Tags that are not wanted, in the same forms; it wins over include."
@@ -72,6 +73,7 @@ class TagOptions:
         "versions",
         "Ranges of the version in front of a tag: >=1.25 <2, 1.25.x, ~1.25, ^1.25. A space or a comma is"
         " an and, a list an or. A tag without a version is out.",
+        least=1,
     )
     prereleases: bool | None = _option(
         "switch",
@@ -126,6 +128,7 @@ class RuleOptions:
         "texts",
         "Destinations. {registry} {path} {namespace} {name} {rest} {flat} {tag} stand for parts of the"
         " source; a / at the end appends {rest}.",
+        least=1,
     )
     tags: TagOptions | None = _option(
         "map", "Which tags, where the source names none: patterns, or stages.", owner=TagOptions
@@ -134,6 +137,7 @@ class RuleOptions:
         "platforms",
         "Entries of an index that are kept: os/arch, os/arch/variant, os:version/arch; or all.",
         choices=("all",),
+        least=1,
     )
     index: Literal["trim", "single", "sparse"] | None = _option(
         "choice",
@@ -177,6 +181,7 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
     "index": frozenset({"single", "sparse"}),
     "keep": frozenset(),
     "min_age": frozenset(),
+    "optional": frozenset(),
     "referrers": frozenset(),
     "repositories": frozenset(),
     "since": frozenset(),

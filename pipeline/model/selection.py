@@ -1,31 +1,19 @@
-"""Rules as data: a source, the selected tags or digests, and the destinations.
-
-Expressions are RE2, as in existing rules files: Python's `re` reads some of them differently (`[[:alpha:]]`),
-rejects others (`(?<name>x)`), and takes exponential time for a few.
-"""
+"""Rules as data: a source, the selected tags or digests, and the destinations."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.errors import RuleError
-from pipeline.model.reference import Reference, is_digest, is_tag
-from pipeline.model.rule_options import NO_OPTIONS, RuleOptions
+from pipeline.model.reference import Reference, is_digest
+from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, TagOptions
+from pipeline.model.tag_selection import TagSelection
+from pipeline.model.template import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable
 
     from pipeline.model.reference import Repository
-
-Matcher = Callable[[str], bool]
-"""Whether an expression matches anywhere in a tag."""
-
-_ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
-"""Quoted text, or one escape sequence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +50,21 @@ class Target:
     `tag@digest` is written under the tag, and only if the content has that digest.
     """
     tag: str = ""
-    """The tag to write, with {tag} for the source's; empty: as it is."""
+    """The tag to write, where it is made from the source's, which TAG stands for; empty: as above."""
+
+    def written(self, name: str, position: int | None) -> str:
+        """The tag or digest to write for the source's tag, digest, or `tag@digest`.
+
+        Args:
+            name: from the rule or a tag list.
+            position: index of the name in the rule's Named; None: it comes from a tag list.
+        """
+        if self.tag:
+            return self.tag.replace(TAG, written_name(name))
+        if self.names is None:
+            return written_name(name)
+        assert position is not None
+        return written_name(self.names[position])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,50 +115,22 @@ def with_digest(destination: Reference, digest: str) -> str:
     return f"{destination}@{digest}" if digest and not destination.is_digest else str(destination)
 
 
-@lru_cache(maxsize=256)
-def compile_pattern(pattern: str) -> Matcher:
-    """Compile an RE2 expression as Go's regexp reads it; linear in time on any input.
-
-    Raises:
-        RuleError: the expression is invalid (with RE2's message), or google-re2 is not installed.
-    """
-    try:
-        import re2  # noqa: PLC0415 - only rules with an expression need it
-    except ImportError:
-        raise RuleError("regular expressions need the package google-re2, which is not installed") from None
-    if not hasattr(re2, "Options"):
-        raise RuleError("regular expressions need google-re2, but another package provides the module re2")
-    options = re2.Options()
-    # Otherwise RE2 writes errors to standard error.
-    options.log_errors = False
-    try:
-        expression = re2.compile(pattern, options)
-    except re2.error as error:
-        words = error.args[0] if error.args else "not understood"
-        words = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-        raise RuleError(f"invalid regular expression /{pattern}/: {words}") from None
-    except UnicodeEncodeError:
-        raise RuleError(
-            f"invalid regular expression {pattern!r}: it holds half of a surrogate pair"
-        ) from None
-    if any(found[1] == "C" for found in _ESCAPES.finditer(pattern)):
-        raise RuleError(f"invalid regular expression /{pattern}/: \\C, a single byte, is not supported")
-    return lambda tag: expression.search(tag) is not None
-
-
-def select(rule: Rule, tags: Iterable[str]) -> Iterator[str]:
-    """Select a rule's tags from one page of a tag list, in the page's order, each once.
+def select(rule: Rule, *, seen: Callable[[str], float] | None = None) -> TagSelection:
+    """The selection of a rule's tags from a list that begins.
 
     Args:
         rule: a rule with AllTags or Matching; Named needs no list.
-        tags: as the registry sent them; invalid tags are dropped.
+        seen: when a tag was first seen, for `by: seen`.
 
     Raises:
-        RuleError: as `compile_pattern`.
+        RuleError: as `TagSelection`.
     """
     assert not isinstance(rule.selection, Named)
-    wanted = compile_pattern(rule.selection.pattern) if isinstance(rule.selection, Matching) else is_tag
-    return (tag for tag in dict.fromkeys(tags) if is_tag(tag) and wanted(tag))
+    options = rule.options.tags or TagOptions()
+    if isinstance(rule.selection, Matching):
+        options = replace(options, include=(f"/{rule.selection.pattern}/",))
+    plain, whole = rule.options.tags is None, rule.options.keep is not None
+    return TagSelection(options, plain=plain, whole=whole, seen=seen)
 
 
 def pairs(rule: Rule, name: str, position: int | None) -> tuple[Reference, ...]:
@@ -167,11 +141,5 @@ def pairs(rule: Rule, name: str, position: int | None) -> tuple[Reference, ...]:
         name: the source's tag, digest, or `tag@digest`, from the rule or the tag list.
         position: index of the name in the rule's Named; None: the name comes from a tag list.
     """
-    found = []
-    for target in rule.targets:
-        new = name
-        if target.names is not None:
-            assert position is not None
-            new = target.names[position]
-        found.append(Reference(target.repository, written_name(new)))
+    found = (Reference(target.repository, target.written(name, position)) for target in rule.targets)
     return tuple(dict.fromkeys(found))

@@ -1,6 +1,12 @@
-"""Sizes, durations and counts for people: one format each in log, display and report."""
+"""Sizes, durations, counts and slips for people: one format each in log, display and report."""
 
 from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def format_size(count: float) -> str:
@@ -28,3 +34,9 @@ def format_duration(seconds: float) -> str:
 def format_count(count: int, noun: str, nouns: str = "") -> str:
     """`1 blob`, `12,944 blobs`; `nouns` where the plural does not just end in s."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """A suggestion as the end of a sentence; empty: none."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING
 from pipeline.log import event_of, fault_fields
 from pipeline.log.catalogue import LATER
 from pipeline.model.facts import Claim
-from pipeline.model.faults import untrusted_list
+from pipeline.model.faults import too_few_tags, untrusted_list, wrong_tag
 from pipeline.model.messages import ListTags
-from pipeline.model.reference import Reference, parse_reference
+from pipeline.model.reference import Reference, is_tag, parse_reference
 from pipeline.model.selection import Named, Rule, pairs, read_name, select
 from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.errors import Fault
     from pipeline.model.facts import ImageRow
     from pipeline.model.faults import ListTrouble
     from pipeline.model.figures import Figures
     from pipeline.model.messages import TagsListed
+    from pipeline.model.tag_selection import TagSelection
     from pipeline.scheduler.case_variants import CaseVariants
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.images import Images
@@ -57,9 +60,25 @@ class Cursor:
     last: frozenset[str] = frozenset()
     """The page before, to catch one that repeats."""
     tags: int = 0
-    selected: int = 0
+    chosen: TagSelection | None = None
+    """What the rule takes of its list; None: it names its tags."""
     fault: Fault | None = None
-    """Why the list ends here; what came before it is copied all the same."""
+    """Why the list ends here; what came before it is copied all the same, unless the rule needs all of it."""
+
+    def take(self, tags: Sequence[str]) -> None:
+        """A page of the list has come."""
+        assert self.chosen is not None
+        self.names.extend((name, None) for name in self.chosen.add(tags))
+
+    def list_ended(self) -> None:
+        """The last page has come: what waited for it can be opened, unless it is too little."""
+        assert self.chosen is not None
+        chosen = self.chosen
+        names = chosen.end()
+        if chosen.selected < chosen.least:
+            self.fault = too_few_tags(self.rule.source, chosen.selected, least=chosen.least, listed=self.tags)
+        else:
+            self.names.extend((name, None) for name in (*names, *chosen.missing))
 
 
 class Admission:
@@ -137,7 +156,8 @@ class Admission:
         if isinstance(rule.selection, Named):
             cursor.names.extend((name, position) for position, name in enumerate(rule.selection.names))
             cursor.page = None
-            cursor.tags = cursor.selected = len(cursor.names)
+        else:
+            cursor.chosen = select(rule)
         return cursor
 
     def _advance(self) -> bool:
@@ -150,7 +170,11 @@ class Admission:
             name, position = cursor.names.popleft()
             source = Reference(cursor.rule.source, read_name(name))
             targets = pairs(cursor.rule, name, position)
-            self._claim(source, [(target, cursor.rule.number) for target in targets])
+            wrong = next((each.name for each in targets if not (each.is_digest or is_tag(each.name))), None)
+            if wrong is None:
+                self._claim(source, [(target, cursor.rule.number) for target in targets])
+            else:
+                cursor.fault = wrong_tag(targets[0].repository, wrong)
             return True
         if cursor.fault is not None:
             self._fail(cursor, cursor.fault)
@@ -205,12 +229,12 @@ class Admission:
         for cursor in self._asking.pop(task.key, ()):
             cursor.asked = False
             trouble = self._turn(cursor, outcome)
-            selected = list(select(cursor.rule, outcome.tags))
             cursor.tags += len(outcome.tags)
-            cursor.selected += len(selected)
-            cursor.names.extend((name, None) for name in selected)
+            cursor.take(outcome.tags)
             if trouble:
                 cursor.fault = untrusted_list(cursor.rule.source, trouble, pages=len(cursor.seen))
+            elif cursor.page is None:
+                cursor.list_ended()
 
     def _turn(self, cursor: Cursor, outcome: TagsListed) -> ListTrouble | None:
         """Set the cursor to the next page; returns why the list cannot be trusted."""
@@ -269,12 +293,14 @@ class Admission:
         """A rule has been expanded to its end."""
         rule = cursor.rule
         self._open.remove(cursor)
-        if not isinstance(rule.selection, Named):
+        if cursor.chosen is not None:
+            chosen = cursor.chosen
             self._state.events.append(
                 event_of(
                     "rule.expanded",
-                    {"rule": rule.text, "tags": cursor.tags, "selected": cursor.selected},
-                    level="info" if cursor.selected else "warning",
+                    {"rule": rule.text, "tags": cursor.tags, "selected": chosen.selected},
+                    facts={"unordered": chosen.unordered},
+                    level="info" if chosen.selected else "warning",
                     stage="expand",
                 )
             )

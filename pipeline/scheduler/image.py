@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import ManifestHead
     from pipeline.model.platform import Filter
     from pipeline.model.reference import Reference
+    from pipeline.model.rule_options import RuleOptions
     from pipeline.model.tree import Plan
 
 SINGLE_TYPES = frozenset(
@@ -35,6 +36,12 @@ class ImageOptions:
     """What the destination has is pushed again."""
     retries: int = 0
     """Further passes in which an image that failed is tried again."""
+
+
+def image_options(options: RuleOptions) -> ImageOptions:
+    """What a rule that lies over the flags asks for."""
+    assert options.platforms is not None
+    return ImageOptions(platforms=options.platforms, force=bool(options.force), retries=options.retries or 0)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.log import event_of
 from pipeline.model.reference import is_digest
-from pipeline.model.selection import Named, read_name, written_name
+from pipeline.model.selection import Named, read_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -139,6 +139,9 @@ def _reads(rule: Rule) -> set[_Place]:
 def _writes(rule: Rule) -> Iterator[_Place]:
     """What the rule may write."""
     for target in rule.targets:
-        names = target.names or (rule.selection.names if isinstance(rule.selection, Named) else (_ALL,))
         yield target.repository, _ANY
-        yield from ((target.repository, written_name(name)) for name in names)
+        if isinstance(rule.selection, Named):
+            for position, name in enumerate(rule.selection.names):
+                yield target.repository, target.written(name, position)
+        else:
+            yield target.repository, _ALL

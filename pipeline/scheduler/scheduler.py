@@ -20,11 +20,12 @@ from pipeline.model.messages import (
     TaskLost,
     Throttled,
 )
+from pipeline.model.rule_options import RuleOptions
 from pipeline.model.selection import with_digest
 from pipeline.scheduler.admission import Admission
 from pipeline.scheduler.backoff import Backoff
 from pipeline.scheduler.case_variants import CaseVariants
-from pipeline.scheduler.image import ImageOptions
+from pipeline.scheduler.image import image_options
 from pipeline.scheduler.image_results import ImageResults
 from pipeline.scheduler.images import Images
 from pipeline.scheduler.order import Order
@@ -73,8 +74,8 @@ class Scheduler:
         self._state.now = now
         self._state.debug, self._state.force = settings.debug, settings.force
         self._queue = self._state.queue
-        options = ImageOptions(platforms=platforms, force=settings.force, retries=settings.retries)
-        self._state.options = {rule.number: options for rule in rules}
+        flags = RuleOptions(platforms=platforms, force=settings.force, retries=settings.retries)
+        self._state.options = {rule.number: image_options(rule.options.over(flags)) for rule in rules}
         order = Order(rules)
         self._results = ImageResults(self._state, self.figures, order=order)
         images = Verification if settings.aim == "verify" else Images

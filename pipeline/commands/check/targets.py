@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.model.selection import Named, read_name, written_name
+from pipeline.model.selection import Named, read_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,5 +50,5 @@ def _targets(rule: Rule) -> Iterator[CheckTarget]:
     if rule.targets:
         yield CheckTarget(side="source", repository=rule.source, name=read_name(first), lists=not names)
     for target in rule.targets:
-        name = target.names[0] if target.names else first or _ANY_TAG
-        yield CheckTarget(side="destination", repository=target.repository, name=written_name(name))
+        name = target.written(first or _ANY_TAG, 0)
+        yield CheckTarget(side="destination", repository=target.repository, name=name)

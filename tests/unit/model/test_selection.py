@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import RuleError
+from pipeline.model.patterns import compile_pattern
 from pipeline.model.reference import Reference, Repository, is_tag
 from pipeline.model.selection import (
     AllTags,
@@ -19,7 +20,6 @@ from pipeline.model.selection import (
     Rule,
     Selection,
     Target,
-    compile_pattern,
     pairs,
     select,
 )
@@ -112,22 +112,22 @@ class TestSelect:
     def test_all_tags(self) -> None:
         """All tags of a page are taken in its order, each once; names that are no tags are left out."""
         tags = ["b", "a", "b", "", "-x", "a b", "sha256-1.sig", "é", "\ud800", "0" * 129, "latest\n"]
-        assert list(select(rule(AllTags()), tags)) == ["b", "a", "sha256-1.sig"]
+        assert select(rule(AllTags())).add(tags) == ["b", "a", "sha256-1.sig"]
 
     def test_matching(self) -> None:
         """Of a page the tags that match are taken, and only tags are tried."""
         tags = ["v2", "1", "v1", "v2", "v 3", "\ud800v"]
-        assert list(select(rule(Matching(pattern="v")), tags)) == ["v2", "v1"]
+        assert select(rule(Matching(pattern="v"))).add(tags) == ["v2", "v1"]
 
     def test_wrong_expression(self) -> None:
         """A wrong expression is said at once, not when the first tag is asked for."""
         with pytest.raises(RuleError):
-            select(rule(Matching(pattern="(wrong")), [])
+            select(rule(Matching(pattern="(wrong")))
 
     @given(st.lists(st.text(max_size=3) | st.sampled_from(["v1", "v2", "latest"])))
     def test_takes_each_tag_once(self, tags: list[str]) -> None:
         """Whatever a registry sends, each of its tags comes out once, in order."""
-        found = list(select(rule(AllTags()), tags))
+        found = select(rule(AllTags())).add(tags)
         assert set(filter(is_tag, tags)) == set(found)
         assert sorted(found, key=tags.index) == found
         assert len(set(found)) == len(found)

@@ -1,0 +1,190 @@
+"""Read the options of a rule, or of all rules of a file, from a map.
+
+The fields of the types say what each option takes, so nothing here names one of them but where a short form
+stands for a map.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.config.nodes import Mapping, Scalar, Sequence, describe, is_null
+from pipeline.errors import RuleError
+from pipeline.model.patterns import is_literal, tag_matcher
+from pipeline.model.platform import parse_platform, parse_platforms
+from pipeline.model.reference import is_tag
+from pipeline.model.rule_options import NOT_BUILT, RuleOptions, TagOptions, option_fields
+from pipeline.model.units import meant
+from pipeline.model.versions import parse_range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.config.nodes import Document, Node
+    from pipeline.model.platform import Filter
+    from pipeline.model.rule_options import OptionField, OptionKind
+
+_Options = TypeVar("_Options")
+
+_COUNT = re.compile(r"[0-9]{1,9}")
+_TIME = re.compile(r"([0-9]{1,9})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SHORT: dict[type, str] = {TagOptions: "include"}
+"""What a text or a list stands for where a map is expected."""
+
+
+def read_rule_options(document: Document, node: Mapping) -> RuleOptions:
+    """The options in a map.
+
+    Raises:
+        FileError: one is unknown, of the wrong type, not understood, or not built yet; with its position.
+    """
+    options = _read_fields(document, node, RuleOptions, "")
+    try:
+        check_tags(options.tags)
+    except RuleError as error:
+        raise document.error(entry(node, "tags") or node, error.message, hint=error.hint) from None
+    return options
+
+
+def check_tags(tags: TagOptions | None) -> None:
+    """Check what no option shows by itself.
+
+    Raises:
+        RuleError: exclude and always name the same tag.
+    """
+    both = set(tags.exclude or ()) & set(tags.always or ()) if tags else set()
+    if both:
+        hint = "name it in one of them"
+        raise RuleError(f"tags.exclude and tags.always both name {min(both)}", hint=hint)
+
+
+def destinations_in(document: Document, node: Mapping) -> tuple[Scalar, ...] | None:
+    """The values of `to` with their positions; None: there is none."""
+    value = entry(node, "to")
+    return None if value is None else _scalars(document, value, "to")
+
+
+def entry(node: Mapping, name: str) -> Node | None:
+    """The value of an option."""
+    return next((value for key, value in node.entries if key.text == name), None)
+
+
+def _read_fields(document: Document, node: Mapping, owner: type[_Options], prefix: str) -> _Options:
+    known, values = option_fields(owner), {}
+    names = {*known, *NOT_BUILT} if owner is RuleOptions else set(known)
+    for key, value in node.entries:
+        name = f"{prefix}{key.text}"
+        if key.text not in names:
+            hint = f"known are {', '.join(sorted(known))}"
+            raise document.error(key, f"unknown option {name!r}{meant(key.text, names)}", hint=hint)
+        refused = NOT_BUILT.get(key.text)
+        written = value.text if isinstance(value, Scalar) else ""
+        if refused is not None and (not refused or written in refused):
+            what = f"{name}: {written}" if refused else name
+            raise document.error(key, f"this version cannot do {what}", hint="leave it out")
+        if is_null(value):
+            raise document.error(value, f"{name} is empty", hint="give it a value, or leave it out")
+        field = known[key.text]
+        values[key.text] = _READERS[field.kind](document, value, name, field)
+    return owner(**values)
+
+
+def _read_map(document: Document, node: Node, name: str, field: OptionField) -> Any:
+    assert field.owner is not None
+    short = _SHORT.get(field.owner)
+    if short and not isinstance(node, Mapping):
+        texts = option_fields(field.owner)[short]
+        return field.owner(**{short: _READERS[texts.kind](document, node, name, texts)})
+    mapping = document.mapping(node, name, hint=f"its options are {', '.join(option_fields(field.owner))}")
+    return _read_fields(document, mapping, field.owner, f"{name}.")
+
+
+def _scalars(document: Document, node: Node, name: str) -> tuple[Scalar, ...]:
+    """One text or a list of them; a number is its text."""
+    items = node.items if isinstance(node, Sequence) else (node,)
+    for item in items:
+        if not isinstance(item, Scalar) or item.kind in {"boolean", "null"}:
+            raise document.error(
+                item, f"{name} must be text, not {describe(item)}", hint="or a list of texts"
+            )
+    return tuple(item for item in items if isinstance(item, Scalar))
+
+
+def _texts(check: Callable[[str], object]) -> Callable[[Document, Node, str, OptionField], tuple[str, ...]]:
+    """A reader of one text or a list, each of which `check` accepts."""
+
+    def read(document: Document, node: Node, name: str, field: OptionField) -> tuple[str, ...]:
+        items = _scalars(document, node, name)
+        if len(items) < field.least:
+            raise document.error(node, f"the list {name} is empty", hint="write one, or leave it out")
+        for item in items:
+            try:
+                check(item.text)
+            except RuleError as error:
+                raise document.error(item, f"{name}: {error.message}", hint=error.hint) from None
+        return tuple(item.text for item in items)
+
+    return read
+
+
+def _check_literal(text: str) -> None:
+    if not (is_literal(text) and is_tag(text)):
+        raise RuleError(f"{text!r} is not a tag", hint="patterns belong to include")
+
+
+def _read_platforms(document: Document, node: Node, name: str, field: OptionField) -> Filter:
+    texts = [item.text for item in _scalars(document, node, name)]
+    if texts not in [[word] for word in field.choices]:
+        texts = [*_texts(parse_platform)(document, node, name, field)]
+    return parse_platforms(texts)
+
+
+def _read_count(document: Document, node: Node, name: str, field: OptionField) -> int:
+    count = None
+    if isinstance(node, Scalar) and node.kind != "text" and _COUNT.fullmatch(node.text):
+        count = int(node.text)
+    if count is None or count < field.least:
+        shown = repr(node.text) if isinstance(node, Scalar) else describe(node)
+        message = f"{name} must be a number of at least {field.least}, not {shown}"
+        raise document.error(node, message, hint="write it without quotes")
+    return count
+
+
+def _read_switch(document: Document, node: Node, name: str, _: OptionField) -> bool:
+    return document.flag(node, name)
+
+
+def _read_choice(document: Document, node: Node, name: str, field: OptionField) -> str:
+    text = document.text(node, name, hint=f"write {' or '.join(field.choices)}").text
+    if text not in field.choices:
+        hint = f"write {', '.join(field.choices)}"
+        raise document.error(node, f"{name} cannot be {text!r}{meant(text, field.choices)}", hint=hint)
+    return text
+
+
+def _read_text(document: Document, node: Node, name: str, _: OptionField) -> str:
+    return document.text(node, name, hint="write one text").text
+
+
+def _read_time(document: Document, node: Node, name: str, _: OptionField) -> float:
+    found = _TIME.fullmatch(node.text) if isinstance(node, Scalar) else None
+    if found is None:
+        raise document.error(node, f"{name} is no time", hint="write 90s, 15m, 72h or 3d")
+    return float(int(found[1]) * _SECONDS[found[2]])
+
+
+_READERS: dict[OptionKind, Callable[[Document, Node, str, OptionField], Any]] = {
+    "text": _read_text,
+    "texts": _texts(str),
+    "literals": _texts(_check_literal),
+    "patterns": _texts(tag_matcher),
+    "versions": _texts(parse_range),
+    "count": _read_count,
+    "switch": _read_switch,
+    "choice": _read_choice,
+    "platforms": _read_platforms,
+    "time": _read_time,
+    "map": _read_map,
+}

@@ -1,0 +1,78 @@
+"""The newest tags of each group, kept while a list of any length goes by."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+from pipeline.model.series import series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from pipeline.model.rule_options import Per
+
+_FRONT = {"minor": 2, "major": 1}
+"""How many of the first numbers are the same in a group."""
+
+
+class NewestTags:
+    """Holds the `count` newest tags of each group, and all that equal the last of them."""
+
+    def __init__(
+        self, count: int, *, per: Per = "series", seen: Callable[[str], float] | None = None
+    ) -> None:
+        """Nothing has gone by.
+
+        Args:
+            count: 1 or more.
+            per: what is a group.
+            seen: when a tag was first seen, where that is what makes it new; None: its numbers.
+        """
+        self.unordered = 0
+        """Tags that went by without a number that could order them."""
+        self._count, self._per, self._seen = count, per, seen
+        self._groups: dict[Hashable, list[str]] = {}
+        """The newest last. Only tags are kept: their order is cheap to find again, and takes more room."""
+
+    def add(self, tag: str) -> None:
+        """A tag goes by; one that went by before changes nothing."""
+        if not self._is_ordered(tag):
+            self.unordered += 1
+            return
+        group, order = self._groups.setdefault(self._group(tag), []), self._order(tag)
+        place = bisect_left(group, order, key=self._order)
+        if tag in group[place : bisect_right(group, order, place, key=self._order)]:
+            return
+        group.insert(place, tag)
+        if len(group) > self._count:
+            least = self._order(group[-self._count])
+            del group[: bisect_left(group, least, key=self._order)]
+
+    def __iter__(self) -> Iterator[str]:
+        """The newest tags, group by group, the newest first."""
+        return (tag for group in self._groups.values() for tag in reversed(group))
+
+    def why(self, tag: str) -> tuple[bool, str]:
+        """Whether a tag is among the newest, and the reason, when all have gone by."""
+        if not self._is_ordered(tag):
+            return False, "it has no number outside of hashes; name it in always"
+        group = self._groups[self._group(tag)]
+        of = "the repository" if self._per == "repository" else series(tag)[0]
+        if tag in group:
+            return True, f"one of the {self._count} newest of {of}" + f", per {self._per}" * (
+                self._per in _FRONT
+            )
+        return False, f"newer ones of {of}: {', '.join(reversed(group))}"
+
+    def _is_ordered(self, tag: str) -> bool:
+        return self._seen is not None or bool(series(tag)[1])
+
+    def _order(self, tag: str) -> tuple[float, ...]:
+        return series(tag)[1] if self._seen is None else (self._seen(tag),)
+
+    def _group(self, tag: str) -> Hashable:
+        if self._per == "repository":
+            return ""
+        text, numbers = series(tag)
+        return text if self._per == "series" else (text, numbers[: _FRONT[self._per]])

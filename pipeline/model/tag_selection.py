@@ -1,0 +1,193 @@
+"""Which tags a rule takes: one pipeline of stages in a fixed order, page by page and in bounded memory.
+
+A tag passes a stage or is stopped by it; inside a list one match is enough. `newest` is the only stage that
+compares tags, and holds no more of a list than what it selects.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.model.newest import NewestTags
+from pipeline.model.patterns import tag_matcher
+from pipeline.model.reference import is_tag
+from pipeline.model.versions import admits, is_prerelease, parse_range, version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pipeline.model.rule_options import TagOptions
+
+_COMPANION = re.compile(r"(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})(?:\..*)?")
+"""Tags of signatures and SBOMs: they come along with their image, or not at all."""
+
+
+class Verdict(NamedTuple):
+    """What one stage says of a tag."""
+
+    stage: str
+    """The option's name; `list` comes before all options."""
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A stage that judges each tag by itself."""
+
+    name: str
+    passes: Callable[[str], bool]
+    yes: str
+    """Why a tag passes; why one does not."""
+    no: str
+
+
+class TagSelection:
+    """The tags that a rule takes of one list: each page is added, then the list ends."""
+
+    def __init__(
+        self,
+        options: TagOptions,
+        *,
+        plain: bool = False,
+        whole: bool = False,
+        seen: Callable[[str], float] | None = None,
+    ) -> None:
+        """Nothing has been added.
+
+        Args:
+            options: the stages; the expression of a rule's source is their include.
+            plain: whether the rule says nothing of tags: then companions are tags like others, and an empty
+                selection is no failure.
+            whole: whether nothing may be given out before the list has ended, whatever the stages are.
+            seen: when a tag was first seen, for `by: seen`.
+
+        Raises:
+            RuleError: a pattern or a range is invalid.
+        """
+        self._always = dict.fromkeys(options.always or ())
+        self._missing = dict(self._always)
+        self._stages = tuple(_stages(options, plain=plain))
+        self._make_newest = _newest(options, seen)
+        self._newest = self._make_newest()
+        self._held: dict[str, None] = {}
+        self.selected = 0
+        """Tags given out so far."""
+        self.whole = whole or self._newest is not None or bool(options.at_least)
+        """Whether nothing is given out before the list has ended."""
+        demanding = not plain and any((options.include, options.versions, options.newest))
+        self.least = int(demanding) if options.at_least is None else options.at_least
+        """With fewer tags the rule fails."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What `always` names and the list has not."""
+        return tuple(self._missing)
+
+    @property
+    def unordered(self) -> int:
+        """Tags that `newest` left out because they hold no number."""
+        return self._newest.unordered if self._newest is not None else 0
+
+    def add(self, tags: Iterable[str]) -> list[str]:
+        """Take in one page as the registry sent it; returns what is selected of it and need not wait."""
+        chosen = [tag for tag in dict.fromkeys(tags) if self._takes(tag)]
+        if not self.whole:
+            self.selected += len(chosen)
+            return chosen
+        for tag in chosen:
+            if self._newest is None or tag in self._always:
+                self._held[tag] = None
+            else:
+                self._newest.add(tag)
+        return []
+
+    def end(self) -> list[str]:
+        """The list has ended; returns what has waited for that."""
+        chosen = [*(self._newest or ()), *self._held]
+        self._held.clear()
+        self.selected += len(chosen)
+        return chosen
+
+    def explain(self, tag: str, tags: Iterable[str]) -> tuple[Verdict, ...]:
+        """What the stages say of a tag, in order, up to the one that decides; the last one counts.
+
+        Args:
+            tag: any tag.
+            tags: the whole list.
+        """
+        listed = dict.fromkeys(tags)
+        if tag in listed:
+            found = [Verdict("list", True, "the source has it")]
+            found += self._judged(tag, listed)
+        else:
+            found = [Verdict("list", False, "the source does not have it")]
+        if tag in self._always and not found[-1].passed:
+            found.append(Verdict("always", True, "it is named"))
+        return tuple(found)
+
+    def _judged(self, tag: str, listed: Iterable[str]) -> Iterator[Verdict]:
+        for stage in self._stages:
+            passed = stage.passes(tag)
+            yield Verdict(stage.name, passed, stage.yes if passed else stage.no)
+            if not passed:
+                return
+        newest = self._make_newest()
+        if newest is not None:
+            for each in listed:
+                if each not in self._always and self._passes(each):
+                    newest.add(each)
+            newest.add(tag)
+            yield Verdict("newest", *newest.why(tag))
+
+    def _takes(self, tag: str) -> bool:
+        if tag in self._always:
+            self._missing.pop(tag, None)
+            return True
+        return self._passes(tag)
+
+    def _passes(self, tag: str) -> bool:
+        return is_tag(tag) and all(stage.passes(tag) for stage in self._stages)
+
+
+def _newest(options: TagOptions, seen: Callable[[str], float] | None) -> Callable[[], NewestTags | None]:
+    count, per = options.newest, options.per or "series"
+    by_time = seen if options.by == "seen" else None
+    return lambda: NewestTags(count, per=per, seen=by_time) if count else None
+
+
+def _stages(options: TagOptions, *, plain: bool) -> Iterator[_Stage]:
+    """The stages that judge each tag by itself, in order."""
+    if not plain:
+        yield _Stage(
+            "tags",
+            lambda tag: _COMPANION.fullmatch(tag) is None,
+            "it is an image's",
+            "it belongs to an image",
+        )
+    if options.include is not None:
+        text = ", ".join(options.include)
+        yield _Stage("include", _any_of(options.include), f"it matches {text}", f"it matches none of {text}")
+    if options.exclude is not None:
+        text, matches = ", ".join(options.exclude), _any_of(options.exclude)
+        yield _Stage(
+            "exclude", lambda tag: not matches(tag), f"it matches none of {text}", f"it matches {text}"
+        )
+    if options.versions is not None:
+        ranges, text = [parse_range(each) for each in options.versions], " or ".join(options.versions)
+        yield _Stage(
+            "versions",
+            lambda tag: (found := version(tag)) is not None and admits(ranges, found),
+            f"its version is in {text}",
+            f"it has no version in {text}",
+        )
+    wanted = options.prereleases
+    if not (options.versions is None and options.newest is None if wanted is None else wanted):
+        yield _Stage("prereleases", lambda tag: not is_prerelease(tag), "it is none", "it is a prerelease")
+
+
+def _any_of(patterns: Iterable[str]) -> Callable[[str], bool]:
+    matchers = [tag_matcher(pattern) for pattern in patterns]
+    return lambda tag: any(matches(tag) for matches in matchers)

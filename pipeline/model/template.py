@@ -1,0 +1,97 @@
+"""Templates of destinations: `registry.example.com/mirror/{name}:{tag}`.
+
+Placeholders stand for parts of the source's repository, and for a tag behind the last colon. They never
+supply the registry, but for {registry} in front: the path of a source would decide which host gets its
+content.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.errors import RuleError
+from pipeline.model.units import meant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipeline.model.reference import Repository
+
+TAG = "{tag}"
+"""Stays in a filled template: tags are known later."""
+REST = "{rest}"
+
+_LONGEST = 255
+_PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}|[{}]")
+
+
+class Piece(NamedTuple):
+    """A piece of text, and whether somebody wrote it there: placeholders are found in nothing else."""
+
+    text: str
+    written: bool
+
+
+def fill(pieces: Sequence[Piece], source: Repository) -> str:
+    """Put the parts of a source's repository in.
+
+    Returns:
+        The destination; {tag} is left, and stands in its tag only.
+
+    Raises:
+        RuleError: a placeholder is unknown, or does not belong where it stands.
+    """
+    if not any(piece.written and _PLACEHOLDER.search(piece.text) for piece in pieces):
+        return "".join(piece.text for piece in pieces)
+    values, text = _values(source), ""
+    places: list[tuple[int, str]] = []
+    for piece in pieces:
+        if not piece.written and _PLACEHOLDER.search(piece.text):
+            raise RuleError("a variable puts a brace into the destination", hint="write placeholders out")
+        end = 0
+        for found in _PLACEHOLDER.finditer(piece.text):
+            text += piece.text[end : found.start()]
+            end, place = found.end(), len(text)
+            places.append((place, found[0]))
+            text += _value(found[0], values, source, in_front=not place)
+        text += piece.text[end:]
+    _check_places(text, places, source)
+    if len(text) > _LONGEST:
+        raise RuleError(f"the destination {text} has {len(text)} characters, the limit is {_LONGEST}")
+    return text
+
+
+def _values(source: Repository) -> dict[str, str]:
+    namespace, _, name = source.path.rpartition("/")
+    return {
+        "registry": source.registry,
+        "path": source.path,
+        "namespace": namespace,
+        "name": name,
+        "rest": name,
+        "flat": source.path.replace("/", "-"),
+        "tag": TAG,
+    }
+
+
+def _value(placeholder: str, values: dict[str, str], source: Repository, *, in_front: bool) -> str:
+    name = placeholder[1:-1]
+    if name not in values:
+        hint = f"known are {', '.join(f'{{{known}}}' for known in values)}"
+        raise RuleError(f"{placeholder} is no placeholder{meant(name, values)}", hint=hint)
+    if not values[name]:
+        raise RuleError(f"{placeholder} is empty: {source} has no namespace", hint="write {path}")
+    return values[name].replace(":", "-") if name == "registry" and not in_front else values[name]
+
+
+def _check_places(text: str, places: Iterable[tuple[int, str]], source: Repository) -> None:
+    front, slash, _ = text.partition("/")
+    tag_begins = text.rfind(":") if text.rfind(":") > text.rfind("/") else len(text)
+    for place, placeholder in places:
+        if placeholder == TAG and place < tag_begins:
+            raise RuleError("{tag} stands in front of the tag", hint="write it behind the last colon")
+        is_registry = placeholder == "{registry}" and front == source.registry
+        if (place < len(front) or not slash) and not (slash and is_registry):
+            hint = "write the registry out, or {registry}/ in front"
+            raise RuleError(f"{placeholder} cannot name the registry", hint=hint)

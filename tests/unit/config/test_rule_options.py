@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.config.rules import Defaults, read_rules
+from pipeline.errors import FileError
+from pipeline.model.platform import Filter, parse_platforms
+from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, TagOptions
+from tests.unit.config.words import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.config.rules import BadRule, RulesFile
+    from pipeline.model.selection import Rule
+
+ENVIRON = {"REG": "mirror.corp", "BRACE": "{name}", "NS": "team"}
+
+
+def read(folder: Path, text: str, name: str = "images.yaml") -> RulesFile:
+    """The rules of a file."""
+    return read_rules(
+        write(folder, name, text), defaults=Defaults(registry="r.io", namespace="n"), environ=ENVIRON
+    )
+
+
+def only(folder: Path, text: str) -> Rule:
+    """The rule of a file that holds nothing else."""
+    rules = read(folder, text)
+    assert () == rules.bad
+    (rule,) = rules.rules
+    return rule
+
+
+def wrong(folder: Path, text: str) -> BadRule:
+    """The invalid rule of a file that holds nothing else."""
+    (bad,) = read(folder, text).bad
+    return bad
+
+
+def targets(rule: Rule) -> list[str]:
+    """Where a rule writes, in words."""
+    return [f"{each.repository}" + (f":{each.tag}" if each.tag else "") for each in rule.targets]
+
+
+class TestForms:
+    def test_options(self, tmp_path: Path) -> None:
+        """A map as a value says destinations and options; a text or a list of tags is what to include."""
+        rule = only(
+            tmp_path,
+            "quay.io/a/b:\n  to: [r.io/x, r.io/y]\n  tags: [1.10, v*]\n  platforms: linux/arm64/v8\n"
+            "  retries: 5\n  force: yes\n",
+        )
+
+        assert ["r.io/x", "r.io/y"] == targets(rule)
+        assert (
+            RuleOptions(
+                to=("r.io/x", "r.io/y"),
+                tags=TagOptions(include=("1.10", "v*")),
+                platforms=parse_platforms(["linux/arm64/v8"]),
+                retries=5,
+                force=True,
+            )
+            == rule.options
+        )
+
+    def test_json_is_the_same_tree(self, tmp_path: Path) -> None:
+        """A JSON file says the same; a number in a list of tags is its text."""
+        text = '{"quay.io/a/b": {"to": "r.io/x", "tags": {"include": [1.10, "v*"], "newest": 3}}}'
+
+        (rule,) = read(tmp_path, text, "images.json").rules
+
+        assert TagOptions(include=("1.10", "v*"), newest=3) == rule.options.tags
+
+    def test_list_of_maps(self, tmp_path: Path) -> None:
+        """A list of maps is several rules with one source, each with its own line."""
+        rules = read(
+            tmp_path,
+            "quay.io/a/b:\n- {to: r.io/x, tags: {newest: 1}}\n- {to: r.io/y, force: true}\nnginx: r.io/z\n",
+        )
+
+        assert [(0, 2, ["r.io/x"]), (1, 3, ["r.io/y"]), (2, 4, ["r.io/z"])] == [
+            (rule.number, rule.line, targets(rule)) for rule in rules.rules
+        ]
+
+    def test_mixed_list(self, tmp_path: Path) -> None:
+        """A list of destinations and of maps fails its rule, and says where the first map is."""
+        bad = wrong(tmp_path, "quay.io/a/b:\n- r.io/x\n- {to: r.io/y}\n")
+
+        assert (3, 3, "a list is all of one kind") == (bad.line, bad.column, bad.reason)
+
+    def test_defaults_reach_old_values(self, tmp_path: Path) -> None:
+        """Options of the file apply to every rule, also to one without options; the rule's own win."""
+        rules = read(
+            tmp_path,
+            "nginx: r.io/x\n.defaults: {platforms: linux/amd64, tags: {exclude: '*-debug', newest: 2}}\n"
+            "redis: {to: r.io/y, platforms: all, tags: {newest: 5}}\n",
+        )
+
+        assert [
+            (0, 1, parse_platforms(["linux/amd64"]), TagOptions(exclude=("*-debug",), newest=2)),
+            (1, 3, Filter(), TagOptions(exclude=("*-debug",), newest=5)),
+        ] == [(rule.number, rule.line, rule.options.platforms, rule.options.tags) for rule in rules.rules]
+
+    def test_without_defaults(self, tmp_path: Path) -> None:
+        """A rule of a file without options has none."""
+        assert NO_OPTIONS == only(tmp_path, "nginx: r.io/x\n").options
+
+    def test_destination_of_defaults(self, tmp_path: Path) -> None:
+        """The destination of .defaults is that of rules which say none."""
+        rules = read(
+            tmp_path,
+            ".defaults: {to: mirror.corp/all/}\nnginx:\nredis: ''\nbusybox: {force: true}\nhttpd: r.io/h\n",
+        )
+
+        assert [
+            ["mirror.corp/all/nginx"],
+            ["mirror.corp/all/redis"],
+            ["mirror.corp/all/busybox"],
+            ["r.io/h"],
+        ] == [targets(rule) for rule in rules.rules]
+
+    def test_defaults_leave_named_tags_alone(self, tmp_path: Path) -> None:
+        """Tags and digests that a source names are taken as they are; an expression keeps its own include."""
+        rules = read(
+            tmp_path,
+            ".defaults: {tags: {include: 'v*', exclude: '*-rc', newest: 1}}\n"
+            "nginx:1,2: r.io/x\nredis:/^7/: r.io/y\n",
+        )
+
+        assert [None, TagOptions(exclude=("*-rc",), newest=1)] == [rule.options.tags for rule in rules.rules]
+
+    def test_anchors(self, tmp_path: Path) -> None:
+        """.anchors is a place for YAML anchors, which a rule merges into its options."""
+        rule = only(
+            tmp_path,
+            ".anchors:\n  - &small {platforms: linux/amd64, retries: 1}\n  - anything: {goes: [here]}\n"
+            "nginx: {<<: *small, to: r.io/x, retries: 2}\n",
+        )
+
+        assert (parse_platforms(["linux/amd64"]), 2) == (rule.options.platforms, rule.options.retries)
+
+    def test_same_source_twice(self, tmp_path: Path) -> None:
+        """The last of two equal sources counts, and the warning says how to write two rules."""
+        (warning,) = read(tmp_path, "nginx: r.io/x\nnginx: {to: r.io/y}\n").warnings
+
+        assert "the last one counts; for two rules write one list of maps" in warning.message
+
+
+WRONG = [
+    ("{too: r.io/x}", "too", "unknown option 'too'; did you mean to?"),
+    ("{to: r.io/x, tags: {newst: 3}}", "newst", "unknown option 'tags.newst'; did you mean newest?"),
+    ("{to: r.io/x, newest: 3}", "newest", "unknown option 'newest'"),
+    ("{to: r.io/x, tags: {newest: 0}}", "0", "tags.newest must be a number of at least 1, not '0'"),
+    ("{to: r.io/x, tags: {newest: '3'}}", "'3'", "tags.newest must be a number"),
+    ("{to: r.io/x, tags: {newest: [3]}}", "[3", "tags.newest must be a number of at least 1, not a list"),
+    ("{to: r.io/x, tags: {per: week}}", "week", "tags.per cannot be 'week'"),
+    ("{to: r.io/x, force: maybe}", "maybe", "force must be true or false"),
+    ("{to: r.io/x, force: }", "}", "force is empty"),
+    ("{to: {a: b}}", "{a", "to must be text, not a map"),
+    ("{to: []}", "[", "the list to is empty"),
+    ("{tags: v1}", "v1", "the option 'to' is missing"),
+    ("{to: r.io/x, tags: {include: []}}", "[", "the list tags.include is empty"),
+    ("{to: r.io/x, tags: a/b*}", "a/b*", "no tag matches 'a/b*': tags hold no /"),
+    ("{to: r.io/x, tags: '-*'}", "'-*'", "no tag matches '-*': tags begin with no -"),
+    ("{to: r.io/x, tags: 'v[1'}", "'v[1'", "is not closed"),
+    ("{to: r.io/x, tags: [v1, 'r.io/x:v1']}", "'r.io/x", "no tag can be 'r.io/x:v1'"),
+    ("{to: r.io/x, tags: {exclude: ['/(/']}}", "'/(/'", "invalid regular expression /(/: missing )"),
+    ("{to: r.io/x, tags: {include: /v1}}", "/v1", "is not closed"),
+    ("{to: r.io/x, tags: {versions: latest}}", "latest", "'latest' is not a range of versions"),
+    (
+        "{to: r.io/x, tags: {versions: ['>=1', '>=1.0-rc1']}}",
+        "'>=1.0-rc1'",
+        "'>=1.0-rc1' is not a range of versions",
+    ),
+    ("{to: r.io/x, tags: {always: 'v*'}}", "'v*'", "'v*' is not a tag"),
+    ("{to: r.io/x, tags: {exclude: [a, b], always: b}}", "{exclude", "tags.always both name b"),
+    ("{to: r.io/x, platforms: amd64}", "amd64", "'amd64' is not a platform"),
+    ("{to: r.io/x, platforms: [linux/amd64, all]}", "all", "'all' is not a platform"),
+    ("{to: r.io/x, platforms: []}", "[", "the list platforms is empty"),
+    ("{to: r.io/x, repositories: x}", "repositories", "this version cannot do repositories"),
+    ("{to: r.io/x, delete: {extra: true}}", "delete", "this version cannot do delete"),
+    ("{to: r.io/x, every: 5m}", "every", "this version cannot do every"),
+    ("{to: r.io/x, referrers: always}", "referrers", "this version cannot do referrers"),
+    ("{to: r.io/x, tags: {since: 90d}}", "since", "this version cannot do tags.since"),
+    ("{to: r.io/x, tags: {newest: 1, by: pushed}}", "by", "this version cannot do tags.by: pushed"),
+    ("{to: 'r.io/{nmae}'}", "'r.io/{nmae", "{nmae} is no placeholder; did you mean name?"),
+    ("{to: 'ocidir:///srv/x'}", "'ocidir", "this version cannot read or write ocidir:// folders"),
+]
+
+
+@pytest.mark.parametrize(("value", "at", "words"), WRONG)
+def test_wrong_option(tmp_path: Path, value: str, at: str, words: str) -> None:
+    """What is wrong with an option is said in one line, at its place, and fails its rule alone."""
+    line = f"nginx: {value}"
+
+    rules = read(tmp_path, f"{line}\nredis: r.io/y\n")
+
+    (bad,) = rules.bad
+    assert words in bad.reason
+    assert bad.line == 1
+    assert line[bad.column - 1 :].startswith(at)
+    assert ["redis"] == [rule.text for rule in rules.rules]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("{platfroms: linux/amd64}", ":2:13: unknown option 'platfroms'; did you mean platforms?"),
+        ("[linux/amd64]", ":2:12: .defaults must be a map, not a list"),
+        ("{tags: {newest: 0}}", ":2:28: tags.newest must be a number"),
+        ("{tags: {exclude: a, always: a}}", ":2:19: tags.exclude and tags.always both name a"),
+        ("{keep: 'v*'}", ":2:13: this version cannot do keep"),
+    ],
+)
+def test_wrong_defaults(tmp_path: Path, value: str, words: str) -> None:
+    """A slip in .defaults fails the file: no rule means what it says."""
+    with pytest.raises(FileError) as caught:
+        read(tmp_path, f"nginx: r.io/x\n.defaults: {value}\n")
+
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "words"),
+    [
+        ("nginx:1", "{to: r.io/x, tags: v*}", "the tags are named twice"),
+        ("nginx:/1/", "{to: r.io/x, tags: v*}", "the tags are named twice"),
+        ("quay.io/a/*", "r.io/x/", "this version cannot list repositories"),
+        ("quay.io/**/b", "r.io/x/", "this version cannot list repositories"),
+        ("ocidir:///srv/x", "r.io/x/", "this version cannot read or write ocidir://"),
+        ("nginx:1.*", "r.io/x", "'1.*' is not a tag"),
+    ],
+)
+def test_wrong_source(tmp_path: Path, source: str, value: str, words: str) -> None:
+    """A source that names its tags takes no include, and a source of many repositories is not built."""
+    assert words in wrong(tmp_path, f"{source!r}: {value}\n").reason
+
+
+TEMPLATES = [
+    ("quay.io/a/b/c", "r.io/{registry}/{path}", "r.io/quay.io/a/b/c"),
+    ("h:5000/a/c", "r.io/{registry}/{path}", "r.io/h-5000/a/c"),
+    ("h:5000/a/c", "{registry}/copy/{name}", "h:5000/copy/c"),
+    ("quay.io/a/b/c", "r.io/{namespace}-x/{name}", "r.io/a/b-x/c"),
+    ("quay.io/a/b/c", "r.io/mirrored-{flat}", "r.io/mirrored-a-b-c"),
+    ("quay.io/a/b/c", "acme/{rest}", "docker.io/acme/c"),
+    ("nginx", "r.io/m/", "r.io/m/nginx"),
+    ("nginx", "r.io/", "r.io/nginx"),
+    ("nginx", "$REG/${NS}/{name}", "mirror.corp/team/nginx"),
+    ("nginx", "r.io/{name}:x-{tag}", "r.io/nginx:x-{tag}"),
+    ("quay.io/a/c", "r.io/all:{name}-{tag}", "r.io/all:c-{tag}"),
+]
+
+
+@pytest.mark.parametrize(("source", "text", "expected"), TEMPLATES)
+def test_template(tmp_path: Path, source: str, text: str, expected: str) -> None:
+    """Placeholders of a destination stand for parts of the source; a slash at the end appends the name."""
+    assert [expected] == targets(only(tmp_path, f"{source}: '{text}'\n"))
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "words"),
+    [
+        ("quay.io/a.b/c", "{path}", "{path} cannot name the registry"),
+        ("quay.io/a.b/c", "{namespace}/{name}", "{namespace} cannot name the registry"),
+        ("quay.io/a/c", "{registry}.evil/x", "{registry} cannot name the registry"),
+        ("quay.io/a/c", "r{name}.io/x", "{name} cannot name the registry"),
+        ("quay.io/a/c", "$REG{name}/x", "{name} cannot name the registry"),
+        ("quay.io/c", "r.io/{namespace}/x", "{namespace} is empty: quay.io/c has no namespace"),
+        ("quay.io/a/c", "r.io/{tag}/x", "{tag} stands in front of the tag"),
+        ("quay.io/a/c", "r.io/x/{tag}", "{tag} stands in front of the tag"),
+        ("quay.io/a/c", "r.io/{}", "{} is no placeholder"),
+        ("quay.io/a/c", "r.io/{name", "{ is no placeholder"),
+        ("quay.io/a/c", "r.io/$BRACE/{name}", "a variable puts a brace"),
+        ("quay.io/a/c", "r.io/$BRACE", "is not a repository name"),
+        ("quay.io/a/c:" + "v" * 128, "r.io/x:{tag}x", "is not a tag"),
+        ("quay.io/a/c", "r.io/" + "y" * 250 + "/{name}", "the limit is 255"),
+        ("quay.io/a/c@sha256:" + "0" * 64, "r.io/x:{tag}", "the source names a digest"),
+    ],
+)
+def test_wrong_template(tmp_path: Path, source: str, text: str, words: str) -> None:
+    """A template that would write elsewhere than it says is refused before anything is asked."""
+    assert words in wrong(tmp_path, f"{source}: '{text}'\n").reason
