@@ -87,16 +87,9 @@ class Settings:
     """The settings of one run, from flags and environment."""
 
     records: Path = Path("records")
-    os: tuple[str, ...] = ()
-    """--os as given, one each: "linux", "windows:10.0.17763.1397"."""
-    arch: tuple[str, ...] = ()
-    """--arch as given, one each: "amd64", "arm64:v8"."""
-    force: bool = False
     aim: Aim = "copy"
     deep: bool = False
     """Whether `verify` reads and hashes the destination's blobs."""
-    retries: int = 2
-    """Rounds of retries for failed images, at the end of the run."""
     patience: float = 3600.0
     """Seconds without an accepted request after which a registry counts as unavailable."""
     drain: float = 25.0

@@ -146,7 +146,7 @@ def _settings(run: FinishedRun) -> Sequence[tuple[str, str]]:
         ("command", " ".join(("image-syncer", *options.arguments))),
         ("rules", run.job.rules.path or " ".join(options.words)),
         ("records", str(options.records)),
-        ("platforms", str(run.job.platforms) if run.job.platforms.active else "all"),
+        ("platforms", str(run.job.options.platforms) if run.job.options.platforms.active else "all"),
         ("--force", "yes" if options.force else "no"),
         ("--proc", str(options.proc or "only the registries' limits")),
         ("--retries", str(options.retries)),

@@ -13,7 +13,8 @@ from pipeline.config.legacy import read_legacy
 from pipeline.config.rules import BadRule, RulesFile, make_defaults, read_rules, rule_from_words
 from pipeline.errors import RuleError, UsageError
 from pipeline.log import Event
-from pipeline.model.platform import Filter, parse_filter
+from pipeline.model.options import ImageOptions
+from pipeline.model.platform import parse_filter
 from pipeline.outputs.image_lists import format_of
 from pipeline.outputs.writing import check_page, check_writable, refuse_shared
 from pipeline.settings import Limits, Options, Settings
@@ -37,7 +38,8 @@ class Job:
 
     keyring: Keyring
     rules: RulesFile
-    platforms: Filter
+    options: ImageOptions
+    """Of images whose rule does not say otherwise."""
     settings: Settings
     warnings: tuple[Event, ...]
     has_rules_file: bool
@@ -46,7 +48,8 @@ class Job:
     @property
     def only(self) -> str:
         """The platform filter as the end of a sentence; empty: none."""
-        return f", only {self.platforms}" if self.platforms.active else ""
+        only = self.options.platforms
+        return f", only {only}" if only.active else ""
 
 
 def prepare(options: Options, environ: Mapping[str, str]) -> Job:
@@ -55,14 +58,12 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
     Raises:
         UsageError, FileError: something is wrong; nothing was requested or written.
     """
-    platforms = parse_filter(options.os, options.arch)
+    of_images = ImageOptions(
+        platforms=parse_filter(options.os, options.arch), force=options.force, retries=options.retries
+    )
     check_outputs(options)
     settings = Settings(
         records=options.records,
-        os=options.os,
-        arch=options.arch,
-        force=options.force,
-        retries=options.retries,
         patience=options.patience,
         drain=options.drain,
         debug=options.log_level == "debug",
@@ -76,7 +77,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
     return Job(
         keyring=keyring,
         rules=rules,
-        platforms=platforms,
+        options=of_images,
         settings=settings,
         warnings=warnings,
         has_rules_file=has_rules_file,

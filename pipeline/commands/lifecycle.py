@@ -171,7 +171,7 @@ def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, sa
 
 def _scheduler(job: Job, records: Records, *, run: str, now: float) -> Scheduler:
     scheduler = Scheduler(
-        job.rules.rules, run=run, facts=records, settings=job.settings, platforms=job.platforms, now=now
+        job.rules.rules, run=run, facts=records, settings=job.settings, options=job.options, now=now
     )
     scheduler.figures.reject_rules(len(job.rules.bad))
     return scheduler

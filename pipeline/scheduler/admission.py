@@ -335,7 +335,8 @@ class Admission:
 
     def _turn_again(self, mark: str) -> None:
         """Read a page of what failed: first all that claimed its destination, then what follows those."""
-        rows, then = self._state.facts.again(self._state.run, mark)
+        failed, then = self._state.facts.again(self._state.run, mark)
+        rows = [row for row in failed if self._state.takes_part(self._state.options[row.rule])]
         chosen = [row for row in rows if self._follows(row) == self._followers_now]
         for source, group in groupby(chosen, key=lambda row: row.source):
             targets = [(parse_reference(row.destination), row.rule) for row in group]

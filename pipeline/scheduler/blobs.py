@@ -43,6 +43,8 @@ class BlobRequest:
     """Whether an earlier run has seen it there: to be confirmed by asking."""
     doubted: bool = False
     """The registry has said that it lacks what was believed to be there: ask, and mount nothing."""
+    anew: bool = False
+    """Whether a forced image needs it: no upload of an earlier run is continued."""
     task: CopyBlob | None = None
     """Its move, while it is moving."""
     fresh_mount: bool = False
@@ -76,7 +78,7 @@ class Blobs:
         self._unfinished: set[str] = set()
         """Keys of running moves that have an upload in the records."""
         self._own: set[str] = set()
-        """Keys of moves whose upload in the records is this run's; with --force no other is gone on from."""
+        """Keys of moves for forced images whose upload in the records is this run's."""
 
     def request(
         self,
@@ -86,6 +88,7 @@ class Blobs:
         sources: Sequence[Repository],
         destination: Repository,
         doubted: bool = False,
+        anew: bool = False,
     ) -> bool:
         """Have the blob brought to the repository, for the need `key`; True: it is there, nothing follows."""
         placement = self._placements.setdefault((destination.registry, blob.digest), BlobPlacement())
@@ -102,6 +105,7 @@ class Blobs:
         request.sources.extend(source for source in sources if source not in request.sources)
         request.needed_by.add(key)
         request.doubted = request.doubted or doubted
+        request.anew = request.anew or anew
         if doubted and destination.path in placement.there:
             placement.there.remove(destination.path)
         self._start(placement, request)
@@ -125,13 +129,13 @@ class Blobs:
 
         Mounts are read back until one was found: those that are given out together, not all that wait.
         """
+        begun = self._state.facts.unfinished(task.destination, task.blob.digest)
+        if begun and self._is_anew(task) and task.key not in self._own:
+            self.keep(task, None)
+            begun = None
         unknown = task.destination.registry not in self._mounts
         if unknown if task.mount else self._state.read_back.due(task):
             task = replace(task, check=True)
-        begun = self._state.facts.unfinished(task.destination, task.blob.digest)
-        if begun and self._state.force and task.key not in self._own:
-            self.keep(task, None)
-            return task
         if begun is None:
             return task
         self._unfinished.add(task.key)
@@ -143,8 +147,12 @@ class Blobs:
         fact = UnfinishedUpload(repository=task.destination, digest=task.blob.digest, url=url, offset=offset)
         self._state.facts.write(fact)
         (self._unfinished.add if session else self._unfinished.discard)(task.key)
-        if self._state.force:
+        if self._is_anew(task):
             self._own.add(task.key)
+
+    def _is_anew(self, task: CopyBlob) -> bool:
+        _, request = self._find(task)
+        return request is not None and request.anew
 
     def moved(self, task: CopyBlob, outcome: BlobCopied) -> None:
         """A move ended well."""

@@ -10,9 +10,8 @@ from pipeline.model.companions import is_shared
 if TYPE_CHECKING:
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import ManifestHead
-    from pipeline.model.platform import Filter
+    from pipeline.model.options import ImageOptions
     from pipeline.model.reference import Reference
-    from pipeline.model.rule_options import RuleOptions
     from pipeline.model.tree import Plan
 
 SINGLE_TYPES = frozenset(
@@ -25,23 +24,6 @@ SINGLE_TYPES = frozenset(
     }
 )
 """Media types of manifests that have no child manifests."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageOptions:
-    """What a rule asks for its images."""
-
-    platforms: Filter
-    force: bool = False
-    """What the destination has is pushed again."""
-    retries: int = 0
-    """Further passes in which an image that failed is tried again."""
-
-
-def image_options(options: RuleOptions) -> ImageOptions:
-    """What a rule that lies over the flags asks for."""
-    assert options.platforms is not None
-    return ImageOptions(platforms=options.platforms, force=bool(options.force), retries=options.retries or 0)
 
 
 @dataclass(slots=True)

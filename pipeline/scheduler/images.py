@@ -266,6 +266,7 @@ class Images:
                 source=image.source.repository,
                 destination=reference,
                 presence=self._presence(image, manifest, reference, equal=equal),
+                force=image.options.force,
             )
             for manifest, reference in needed
         ]

@@ -41,6 +41,8 @@ class ManifestNeed:
     """Where its blobs can be read, first choice first."""
     presence: Presence
     state: NeedState = "gathering"
+    force: bool = False
+    """Whether a forced image needs it."""
     images: set[str] = field(default_factory=set)
     """Keys of the open images that need it, the first of which pays."""
     lacks_blobs: set[str] = field(default_factory=set)
@@ -91,18 +93,20 @@ class Manifests:
         source: Repository,
         destination: Reference,
         presence: Presence,
+        force: bool = False,
     ) -> ManifestNeed:
         """Say that an image needs a manifest at a reference; its children have been needed before it."""
         need = self._needs.get(str(destination))
         if need is None or need.manifest.digest != manifest.digest:
-            need = ManifestNeed(destination, manifest, [source], presence)
+            need = ManifestNeed(destination, manifest, [source], presence, force=force)
             self._needs[need.key] = need
             need.images.add(image)
             self._begin(need)
         else:
             need.images.add(image)
-            if source not in need.sources:
-                need.sources.append(source)
+            if source not in need.sources or force > need.force:
+                need.sources += [source] * (source not in need.sources)
+                need.force = need.force or force
                 self._request(need, doubted=False)
         return need
 
@@ -160,7 +164,7 @@ class Manifests:
         place = need.destination.repository
         for blob in need.manifest.blobs:
             if blob.digest in need.lacks_blobs and self.blobs.request(
-                need.key, blob, sources=need.sources, destination=place, doubted=doubted
+                need.key, blob, sources=need.sources, destination=place, doubted=doubted, anew=need.force
             ):
                 need.lacks_blobs.discard(blob.digest)
 

@@ -20,12 +20,10 @@ from pipeline.model.messages import (
     TaskLost,
     Throttled,
 )
-from pipeline.model.rule_options import RuleOptions
 from pipeline.model.selection import with_digest
 from pipeline.scheduler.admission import Admission
 from pipeline.scheduler.backoff import Backoff
 from pipeline.scheduler.case_variants import CaseVariants
-from pipeline.scheduler.image import image_options
 from pipeline.scheduler.image_results import ImageResults
 from pipeline.scheduler.images import Images
 from pipeline.scheduler.order import Order
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from pipeline.log import Event
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Cost, Outcome, Stage, Task, UploadProgress
-    from pipeline.model.platform import Filter
+    from pipeline.model.options import ImageOptions
     from pipeline.model.selection import Rule
     from pipeline.settings import Settings
 
@@ -53,8 +51,8 @@ class Scheduler:
         rules: in file order.
         run: the run's name in the records.
         facts: the records.
-        settings: limits, retries, force, patience.
-        platforms: the platform filter.
+        settings: limits, patience, and what the run is for.
+        options: of images whose rule does not say otherwise.
         now: seconds on a clock that never goes back; the same clock in every call.
     """
 
@@ -65,17 +63,16 @@ class Scheduler:
         run: str,
         facts: Facts,
         settings: Settings,
-        platforms: Filter,
+        options: ImageOptions,
         now: float,
     ) -> None:
         """See the class."""
         self.figures = Figures()
         self._state = SharedState(run=run, facts=facts, limits=settings.limits, aim=settings.aim)
         self._state.now = now
-        self._state.debug, self._state.force = settings.debug, settings.force
+        self._state.debug = settings.debug
         self._queue = self._state.queue
-        flags = RuleOptions(platforms=platforms, force=settings.force, retries=settings.retries)
-        self._state.options = {rule.number: image_options(rule.options.over(flags)) for rule in rules}
+        self._state.options = {rule.number: options.under(rule.options) for rule in rules}
         order = Order(rules)
         self._results = ImageResults(self._state, self.figures, order=order)
         images = Verification if settings.aim == "verify" else Images
@@ -263,10 +260,7 @@ class Scheduler:
 
     def _pass_is_over(self) -> bool:
         """Whether another pass follows, at once or when registries have had time to see what they hold."""
-        more = self.figures.to_retry or self._admission.deferred
-        if not (more and self._is_empty()):
-            return False
-        return any(self._state.may_retry(options) for options in self._state.options.values())
+        return bool(self.figures.to_retry or self._admission.deferred) and self._is_empty()
 
     def _is_empty(self) -> bool:
         idle = not (self._images or self._queue.in_flight or self._queue.waiting or self._state.notices)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pipeline.log import Event
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Task
+    from pipeline.model.options import ImageOptions
     from pipeline.model.reference import Repository
-    from pipeline.scheduler.image import ImageOptions
     from pipeline.scheduler.notices import Notice
     from pipeline.settings import Aim, Limits
 
@@ -49,14 +49,16 @@ class SharedState:
         """Which pass over the images this is."""
         self.debug = False
         """Whether events of level debug are wanted."""
-        self.force = False
-        """Settings.force: nothing that an earlier run has left is gone on from."""
         self.may_put: Callable[[PushManifest], bool] | None = None
         """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
 
     def may_retry(self, options: ImageOptions) -> bool:
-        """Whether another pass follows for what has these options."""
+        """Whether what has these options, and fails in this pass, takes part in the next one."""
         return self.attempt <= options.retries
+
+    def takes_part(self, options: ImageOptions) -> bool:
+        """Whether what has these options, and failed in the pass before, takes part in this one."""
+        return self.attempt <= options.retries + 1
 
     def ready(self, task: Task) -> bool:
         """Queue a task; at an unavailable registry it is doomed at once.

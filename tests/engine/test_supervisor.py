@@ -6,13 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
 from pipeline.log import sentence
-from pipeline.model.platform import Filter
+from pipeline.model.options import ImageOptions
 from pipeline.scheduler.scheduler import Scheduler
 from pipeline.settings import Settings
 from tests.engine.answers import BROKEN, RUNNER, TAGS
@@ -61,7 +59,7 @@ class Run:
             run="run",
             facts=facts,
             settings=self.settings,
-            platforms=Filter(),
+            options=ImageOptions(),
             now=time.monotonic(),
         )
         self.supervisor = Supervisor(
@@ -138,13 +136,12 @@ def test_full_disk(tmp_path: Path) -> None:
     assert run.named("run.drain")
 
 
-@pytest.mark.parametrize("retries", [0, 1])
-def test_nothing_to_do(tmp_path: Path, retries: int) -> None:
+def test_nothing_to_do(tmp_path: Path) -> None:
     """A run without rules ends at once, and starts no worker."""
     facts = MemoryFacts()
-    settings = Settings(retries=retries)
+    settings = Settings()
     scheduler = Scheduler(
-        [], run="run", facts=facts, settings=settings, platforms=Filter(), now=time.monotonic()
+        [], run="run", facts=facts, settings=settings, options=ImageOptions(), now=time.monotonic()
     )
     events: list[Event] = []
     supervisor = Supervisor(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.engine.supervisor import Supervisor
 from pipeline.model.messages import CopyBlob
-from pipeline.model.platform import Filter
+from pipeline.model.options import ImageOptions
 from pipeline.scheduler.scheduler import Scheduler
 from pipeline.settings import Settings
 from tests.engine.answers import answer
@@ -39,7 +39,7 @@ class Run:
             run="run",
             facts=facts,
             settings=settings,
-            platforms=Filter(),
+            options=ImageOptions(),
             now=time.monotonic(),
         )
         supervisor = Supervisor(

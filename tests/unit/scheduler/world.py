@@ -33,8 +33,10 @@ from pipeline.model.messages import (
     TaskLost,
     Throttled,
 )
+from pipeline.model.options import ImageOptions
 from pipeline.model.platform import Filter
 from pipeline.model.reference import Reference, parse_repository
+from pipeline.model.rule_options import NO_OPTIONS, RuleOptions
 from pipeline.model.selection import AllTags, Named, Rule, Target
 from pipeline.scheduler.scheduler import Scheduler
 from pipeline.settings import Limits, Settings
@@ -120,6 +122,9 @@ class World:
         self.stores: dict[str, Store] = {}
         self.mounts = mounts
         self.facts = MemoryFacts()
+        of_images = {name: settings.pop(name) for name in ("force", "retries") if name in settings}
+        self.options = ImageOptions(**of_images)
+        """Of rules that do not say otherwise; their platforms are `filter`."""
         self.settings = Settings(limits=limits or Limits(), **settings)
         self.filter = Filter()
         self.page_size = 1_000
@@ -152,8 +157,9 @@ class World:
     def scheduler(self, rules: Sequence[Rule], run: str = "run") -> Scheduler:
         """A scheduler over this world's records."""
         self.facts.run = run
+        options = replace(self.options, platforms=self.filter)
         return Scheduler(
-            rules, run=run, facts=self.facts, settings=self.settings, platforms=self.filter, now=self.now
+            rules, run=run, facts=self.facts, settings=self.settings, options=options, now=self.now
         )
 
     def run(
@@ -366,7 +372,7 @@ def _cost(asked: set[str]) -> Cost:
     )
 
 
-def rule(source: str, *destinations: str, number: int = 0) -> Rule:
+def rule(source: str, *destinations: str, number: int = 0, options: RuleOptions = NO_OPTIONS) -> Rule:
     """A rule: `registry/path` for all tags or `registry/path:a,b`; destinations likewise."""
     path, names = _split(source)
     targets = [_split(each) for each in destinations]
@@ -377,6 +383,7 @@ def rule(source: str, *destinations: str, number: int = 0) -> Rule:
         source=parse_repository(path),
         selection=Named(names=names) if names else AllTags(),
         targets=tuple(Target(repository=parse_repository(where), names=to or None) for where, to in targets),
+        options=options,
     )
 
 

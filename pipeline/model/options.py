@@ -1,0 +1,32 @@
+"""The options of an image: what its rule says, and the command line where the rule says nothing.
+
+A new option is a field here, of the same name as in RuleOptions; commands/job.py gives its default, and the
+scheduler finds it at each image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
+
+from pipeline.model.platform import Filter
+
+if TYPE_CHECKING:
+    from pipeline.model.rule_options import RuleOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOptions:
+    """How an image is copied."""
+
+    platforms: Filter = field(default_factory=Filter)
+    """Which entries of an index are copied."""
+    force: bool = False
+    """Whether to push again what the destination has, and to begin unfinished uploads anew."""
+    retries: int = 2
+    """Further passes in which it is tried again where it has failed."""
+
+    def under(self, rule: RuleOptions) -> ImageOptions:
+        """What the rule says, and these where it says nothing."""
+        said = {each.name: getattr(rule, each.name) for each in fields(self)}
+        return replace(self, **{name: value for name, value in said.items() if value is not None})

@@ -1,0 +1,145 @@
+"""Options belong to the images of a rule: another rule of the same run has its own."""
+
+from __future__ import annotations
+
+from pipeline.model.facts import UnfinishedUpload
+from pipeline.model.messages import CopyBlob, HeadManifests, PushManifest, UploadCheckpoint
+from pipeline.model.platform import parse_filter
+from pipeline.model.reference import parse_repository
+from pipeline.model.rule_options import NO_OPTIONS, RuleOptions
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, index, rule
+
+FORCED = RuleOptions(force=True)
+
+
+def test_retries_of_each_rule() -> None:
+    """There are as many passes as the most patient rule wants, and a rule takes part in its own only."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
+    world.fail("look", side="source", status=500, retryable=True, times=20)
+
+    scheduler = world.run(
+        [
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=RuleOptions(retries=0)),
+            rule(f"{SOURCE}/a:v2", f"{MIRROR}/b", number=1, options=RuleOptions(retries=3)),
+        ]
+    )
+
+    asked = [task.source.name for task in world.done if isinstance(task, HeadManifests) and task.source]
+    assert ["v1", "v2", "v2", "v2", "v2"] == sorted(asked)
+    assert (2, 0) == (scheduler.figures.failed, scheduler.figures.to_retry)
+
+
+def test_list_of_tags_is_retried_by_its_rule() -> None:
+    """A list of tags that fails is asked for again only where its rule may be retried."""
+    world = World()
+    for name in ("a", "b"):
+        world.push(f"{SOURCE}/{name}", image("one"), "v1")
+    world.fail("expand", side="source", status=500, retryable=True, times=2)
+
+    scheduler = world.run(
+        [
+            rule(f"{SOURCE}/a", f"{MIRROR}/a", options=RuleOptions(retries=0)),
+            rule(f"{SOURCE}/b", f"{MIRROR}/b", number=1, options=RuleOptions(retries=3)),
+        ]
+    )
+
+    assert [0] == list(scheduler.failed_rules)
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.rules_failed)
+
+
+def test_platforms_of_each_rule() -> None:
+    """Two rules copy different platforms of one index."""
+    world = World()
+    amd, arm = image("amd"), image("arm")
+    world.push(f"{SOURCE}/a", index((amd, "amd64"), (arm, "arm64")), "v1", children=[amd, arm])
+
+    world.run(
+        [
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/{name}", number=number, options=options)
+            for number, (name, options) in enumerate(
+                {
+                    "amd": RuleOptions(platforms=parse_filter([], ["amd64"])),
+                    "arm": RuleOptions(platforms=parse_filter([], ["arm64"])),
+                    "all": NO_OPTIONS,
+                }.items()
+            )
+        ]
+    )
+
+    assert digest(arm) not in world.store(f"{MIRROR}/amd").manifests
+    assert digest(amd) not in world.store(f"{MIRROR}/arm").manifests
+    assert {digest(amd), digest(arm)} <= world.store(f"{MIRROR}/all").manifests.keys()
+
+
+def test_force_of_each_rule() -> None:
+    """Only the rule with `force` pushes what the destination has."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    rules = [
+        rule(f"{SOURCE}/a:v1", f"{MIRROR}/plain", options=NO_OPTIONS),
+        rule(f"{SOURCE}/a:v1", f"{MIRROR}/forced", number=1, options=FORCED),
+    ]
+    world.run(rules, "first")
+    world.done.clear()
+
+    world.run(rules, "second")
+
+    pushed = [task.destination.repository.path for task in world.done if isinstance(task, PushManifest)]
+    assert ["forced"] == pushed
+
+
+def test_unfinished_uploads_of_each_rule() -> None:
+    """Only the rule with `force` begins an upload anew that an earlier run has left."""
+    world = World(mounts=False)
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    for name in ("plain", "forced"):
+        left = UnfinishedUpload(
+            repository=parse_repository(f"{MIRROR}/{name}"),
+            digest=digest(b"one"),
+            url=f"https://dst.example.org/upload/{name}",
+            offset=3,
+        )
+        world.facts.write(left)
+
+    world.run(
+        [
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/plain", options=NO_OPTIONS),
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/forced", number=1, options=FORCED),
+        ]
+    )
+
+    moves = [task for task in world.done if isinstance(task, CopyBlob) and task.blob.digest == digest(b"one")]
+    assert {
+        "plain": UploadCheckpoint(url="https://dst.example.org/upload/plain", offset=3),
+        "forced": None,
+    } == {move.destination.path: move.session for move in moves}
+
+
+def test_forced_image_shares_a_blob() -> None:
+    """A blob that a forced image shares with another one is uploaded anew, whichever asked for it first."""
+    for first in (NO_OPTIONS, FORCED):
+        world = World()
+        world.push(f"{SOURCE}/a", image("one", salt="x"), "v1")
+        world.push(f"{SOURCE}/a", image("one", salt="y"), "v2")
+        left = UnfinishedUpload(
+            repository=parse_repository(f"{MIRROR}/a"), digest=digest(b"one"), url="https://x/", offset=3
+        )
+        world.facts.write(left)
+        second = FORCED if first == NO_OPTIONS else NO_OPTIONS
+        scheduler = world.scheduler(
+            [
+                rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=first),
+                rule(f"{SOURCE}/a:v2", f"{MIRROR}/a", number=1, options=second),
+            ]
+        )
+        held = []
+
+        while not scheduler.done:
+            held += world.take_all(scheduler)
+            task = next((task for task in held if not isinstance(task, CopyBlob)), held[0])
+            held.remove(task)
+            scheduler.settle(world.answer(task), world.now)
+
+        moves = [task for task in world.done if isinstance(task, CopyBlob) and task.blob.size == 3]
+        assert [None] == [move.session for move in moves]
