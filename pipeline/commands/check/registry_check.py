@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-import time
-from collections import deque
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,13 +29,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_THREADS = 256
-"""Maximum threads; those for unreachable registries only wait."""
+_REGISTRIES = 256
+"""Registries at a time; unreachable ones only wait."""
 _PER_REGISTRY = 8
+"""Repositories at a time."""
 _STRIKES = 3
 """Failures in a row after which a login is not used again; each of them is three attempts."""
-_CLEANUP = 3.0
-"""Seconds for running trials to cancel their uploads after an interrupt."""
 
 
 def find_all(
@@ -49,42 +47,59 @@ def find_all(
         settings: the run's, so timeouts and attempts are the same.
         keyring: the credentials.
     """
-    share = max(1, _THREADS // max(1, len(registries)))
+    share = max(1, _REGISTRIES // max(1, len(registries)))
     share = min(share, _PER_REGISTRY, settings.limits.proc or _PER_REGISTRY)
     checks = [
         RegistryCheck(name, targets, settings, keyring, threads=share) for name, targets in registries.items()
     ]
-    waiting = deque(checks)
-
-    def work() -> None:
-        while (each := _next(waiting)) is not None:
-            each.run()
-
-    threads = [_start(work) for _ in range(min(len(checks), _THREADS))]
+    pool = DaemonPool(_REGISTRIES)
     try:
-        for each in checks:
-            yield from each.findings()
+        for check, probe in [(check, pool.submit(check.probe)) for check in checks]:
+            yield from probe.result()
+            yield from check.results()
     finally:
-        waiting.clear()
-        for each in checks:
+        for each in (pool, *(check.pool for check in checks)):
             each.stop()
-        end = time.monotonic() + _CLEANUP
-        for thread in (*threads, *(thread for each in checks for thread in each.threads)):
-            thread.join(max(0.0, end - time.monotonic()))
 
 
-def _next(waiting: deque[T]) -> T | None:
-    try:
-        return waiting.popleft()
-    except IndexError:
-        return None
+class DaemonPool:
+    """Runs functions in threads that do not keep an interrupted program alive, unlike an Executor's."""
 
+    def __init__(self, most: int) -> None:
+        """`most`: threads."""
+        self._most = most
+        self._threads = 0
+        self._stopped = False
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
-def _start(work: Callable[[], None]) -> threading.Thread:
-    """Start a thread that does not keep the program alive."""
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Run `work` in a thread; its result or exception comes from the future."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if self._stopped:
+                future.cancel()
+                return
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - raised where the result is read
+                future.set_exception(error)
+
+        self._tasks.put(run)
+        if self._threads < self._most:
+            self._threads += 1
+            threading.Thread(target=self._work, daemon=True).start()
+        return future
+
+    def stop(self) -> None:
+        """Start nothing more, and end the threads."""
+        self._stopped = True
+        for _ in range(self._threads):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
 
 
 class LoginGate:
@@ -116,7 +131,7 @@ class LoginGate:
 
 
 class RegistryCheck:
-    """One registry with its targets; one thread calls `run`, another `findings`."""
+    """One registry with its targets: `probe` in any thread, then `results`."""
 
     def __init__(
         self,
@@ -128,57 +143,35 @@ class RegistryCheck:
         threads: int,
     ) -> None:
         """Send nothing yet; `threads`: repositories to try at a time."""
-        self._registry, self._settings, self._keyring = registry, settings, keyring
-        self._slots: list[tuple[CheckTarget, Future[TrialOutcome | None]]] = [
-            (target, Future()) for target in targets
-        ]
-        self._waiting = deque(self._slots)
+        self._registry, self._targets, self._settings = registry, targets, settings
+        self._keyring = keyring
+        self._clients = Clients(settings, keyring.find, keyring.forget)
         self._credentials: dict[CheckTarget, Credential | None] = {}
         self._gates: dict[Credential | None, LoginGate] = {}
-        self._most = min(threads, len(targets))
-        self._found: SimpleQueue[Finding | BaseException | None] = SimpleQueue()
-        self.threads: list[threading.Thread] = []
-        """The threads that try repositories."""
+        self._trials: list[tuple[CheckTarget, Future[TrialOutcome | None]]] = []
+        self.pool = DaemonPool(threads)
 
-    def stop(self) -> None:
-        """Start no further trials."""
-        self._waiting.clear()
-        for _, future in self._slots:
-            future.cancel()
-
-    def findings(self) -> Iterator[Finding]:
-        """What `run` finds, as it comes."""
-        while (found := self._found.get()) is not None:
-            if isinstance(found, BaseException):
-                raise found
-            yield found
-
-    def run(self) -> None:
-        """Probe the registry, then try its targets."""
-        try:
-            for finding in self._run():
-                self._found.put(finding)
-            self._found.put(None)
-        except BaseException as error:  # noqa: BLE001 - raised where the findings are read
-            self._found.put(error)
-
-    def _run(self) -> Iterator[Finding]:
-        self._credentials = {target: self._credential(target) for target, _ in self._slots}
+    def probe(self) -> list[Finding]:
+        """Probe the registry and start to try its targets; returns the findings about the registry."""
+        self._credentials = {target: self._credential(target) for target in self._targets}
         self._gates = {credential: LoginGate() for credential in self._credentials.values()}
-        clients = Clients(self._settings, self._keyring.find, self._keyring.forget)
-        unreachable: set[bool] = set()
-        for insecure in dict.fromkeys(map(self._is_insecure, self._credentials)):
-            finding, reached = self._probe(clients, insecure=insecure)
-            unreachable |= set() if reached else {insecure}
-            yield finding
-        self._waiting = deque(slot for slot in self._slots if self._is_insecure(slot[0]) not in unreachable)
-        for _ in range(min(self._most, len(self._waiting))):
-            self.threads.append(_start(lambda: self._work(clients)))
+        findings, reached = [], set()
+        for insecure in dict.fromkeys(map(self._is_insecure, self._targets)):
+            finding, answers = self._probe(insecure=insecure)
+            findings.append(finding)
+            reached |= {insecure} if answers else set()
+        self._trials = [
+            (target, self.pool.submit(partial(self._try, target)))
+            for target in self._targets
+            if self._is_insecure(target) in reached
+        ]
+        return findings
+
+    def results(self) -> Iterator[Finding]:
+        """The findings about the targets, as they come."""
         untried: dict[Credential | None, list[str]] = {}
-        for target, future in self._slots:
-            if self._is_insecure(target) in unreachable:
-                continue
-            outcome = future.result()
+        for target, trial in self._trials:
+            outcome = trial.result()
             if outcome is not None:
                 yield outcome.finding
             else:
@@ -196,11 +189,11 @@ class RegistryCheck:
         credential = self._credentials[target]
         return credential is not None and credential.insecure
 
-    def _probe(self, clients: Clients, *, insecure: bool) -> tuple[Finding, bool]:
+    def _probe(self, *, insecure: bool) -> tuple[Finding, bool]:
         """The finding about the registry itself, and whether it was reached."""
         targets = [target for target in self._credentials if self._is_insecure(target) == insecure]
         try:
-            probe = clients.at(self._registry).probe(targets[0].repository, insecure=insecure)
+            probe = self._clients.at(self._registry).probe(targets[0].repository, insecure=insecure)
         except RegistryError as error:
             untried = tuple(dict.fromkeys(str(target.repository) for target in targets))
             held = dict.fromkeys(self._credentials[target] for target in targets)
@@ -208,18 +201,9 @@ class RegistryCheck:
             return judge_silence(self._registry, error.fault, untried, credentials), False
         return judge_probe(self._registry, probe, dt.datetime.now(dt.UTC)), True
 
-    def _work(self, clients: Clients) -> None:
-        while (slot := _next(self._waiting)) is not None:
-            target, future = slot
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(self._try(clients, target))
-                except BaseException as error:  # noqa: BLE001 - raised where the result is read
-                    future.set_exception(error)
-
-    def _try(self, clients: Clients, target: CheckTarget) -> TrialOutcome | None:
+    def _try(self, target: CheckTarget) -> TrialOutcome | None:
         credential = self._credentials[target]
-        client = clients.at(self._registry, push=target.side == "destination")
+        client = self._clients.at(self._registry, push=target.side == "destination")
         patience = self._settings.patience
         outcome = self._gates[credential].enter(
             lambda: attempt(client, target, credential, patience=patience)
