@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NOW = 1_790_000_100.0
 ELSEWHERE = Process(host="pod-1", pid=7, space="another boot pid:[1]", start="5")
-STANDING = RunState(
+RUN_STATE = RunState(
     run="one",
     version="1.0",
     process=this_process(),
@@ -51,7 +51,7 @@ def test_running(tmp_path: Path) -> None:
         Wait(registry="over.io", until=NOW - 1.0, tasks=3),
     )
     found, said = told(
-        tmp_path, replace(STANDING, waits=waits, figures=Figures(known=10, to_retry=1), left=61.0, planned=4)
+        tmp_path, replace(RUN_STATE, waits=waits, figures=Figures(known=10, to_retry=1), left=61.0, planned=4)
     )
 
     assert (found.state, found.exit_code, found.go_on) == ("running", 0, ())
@@ -68,7 +68,7 @@ def test_running(tmp_path: Path) -> None:
 
 def test_silent(tmp_path: Path) -> None:
     """A run whose process lives and that notes nothing is said to be suspended, not to be gone."""
-    found, said = told(tmp_path, replace(STANDING, seen=NOW - 90.0))
+    found, said = told(tmp_path, replace(RUN_STATE, seen=NOW - 90.0))
 
     assert found.state == "running"
     assert "  no update for 1m30s: the run is suspended, or its disk hangs" in said
@@ -76,7 +76,7 @@ def test_silent(tmp_path: Path) -> None:
 
 def test_stopping(tmp_path: Path) -> None:
     """A run that was told to stop is under way until it has."""
-    found, said = told(tmp_path, replace(STANDING, stopping=True))
+    found, said = told(tmp_path, replace(RUN_STATE, stopping=True))
 
     assert (found.state, found.exit_code) == ("stopping", 0)
     assert "is stopping, current transfers are finishing" in said[0]
@@ -85,7 +85,7 @@ def test_stopping(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("silence", "state"), [(29.0, "running"), (31.0, "lost")])
 def test_elsewhere(tmp_path: Path, silence: float, state: str) -> None:
     """Of a run on another machine, or in another container, it counts when it was last heard of."""
-    found, said = told(tmp_path, replace(STANDING, process=ELSEWHERE, seen=NOW - silence))
+    found, said = told(tmp_path, replace(RUN_STATE, process=ELSEWHERE, seen=NOW - silence))
 
     assert (found.state, found.exit_code) == (state, int(state == "lost"))
     assert "process 7 on pod-1" in said[0]
@@ -104,7 +104,7 @@ def test_ended(tmp_path: Path, code: int, state: str, words: str, command: str) 
     """A run that ended says how, and which command goes on from where."""
     again = ("image-syncer", "--again") if code == 1 else ()
     trouble = "no space left" if code == 3 else ""
-    found, said = told(tmp_path, replace(STANDING, exit_code=code, again=again, trouble=trouble))
+    found, said = told(tmp_path, replace(RUN_STATE, exit_code=code, again=again, trouble=trouble))
 
     assert (found.state, found.exit_code) == (state, int(code > 0))
     assert words in said[0]
@@ -115,7 +115,7 @@ def test_ended(tmp_path: Path, code: int, state: str, words: str, command: str) 
 
 def test_words_of_registries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What steers a terminal in what was noted is shown and not done."""
-    told(tmp_path, replace(STANDING, exit_code=3, trouble="\x1b[2J"))
+    told(tmp_path, replace(RUN_STATE, exit_code=3, trouble="\x1b[2J"))
     code = main(["status", "--records", str(tmp_path)], {})
     output = capsys.readouterr().out
 

@@ -16,7 +16,7 @@ from pipeline.model.figures import Figures
 from pipeline.observe.run_state import Process, RunState, Wait, is_gone, run_state_of, text_of, this_process
 from pipeline.report.causes import Failure
 
-STANDING = RunState(
+RUN_STATE = RunState(
     run="7f3a21c0",
     version="1.0",
     process=Process(host="build-3", pid=4211, space="boot pid:[1]", start="17"),
@@ -40,18 +40,18 @@ def test_text(run_state: RunState) -> None:
 
 def test_later_fields() -> None:
     """Fields that a later version has added are passed over, and missing ones have their defaults."""
-    value = json.loads(text_of(STANDING))
+    value = json.loads(text_of(RUN_STATE))
     del value["rate"], value["waits"]
     value |= {"mood": "good", "began": 5, "process": value["process"] | {"cores": 2}}
 
-    assert run_state_of(json.dumps(value)) == replace(STANDING, waits=(), began=5.0)
+    assert run_state_of(json.dumps(value)) == replace(RUN_STATE, waits=(), began=5.0)
 
 
 def test_names_of_figures() -> None:
     """Figures have the names in the row that other versions write and read."""
     figures = Figures(known=9, to_retry=1, sent=5, received=6, saved=7, uploaded=2, requests=40, rules=3)
     names = {"known": 9, "to_retry": 1, "bytes": 5, "read": 6, "spared": 7, "uploaded": 2, "requests": 40}
-    row = json.loads(text_of(replace(STANDING, figures=figures)))
+    row = json.loads(text_of(replace(RUN_STATE, figures=figures)))
 
     assert names.items() <= row.items()
     found = run_state_of(json.dumps(row))
@@ -73,7 +73,7 @@ WRONG: list[dict[str, object]] = [
 @pytest.mark.parametrize(
     "text",
     ["", "no JSON", "[]", "7", "null", "{}", "[" * 100_000]
-    + [json.dumps(json.loads(text_of(STANDING)) | wrong) for wrong in WRONG],
+    + [json.dumps(json.loads(text_of(RUN_STATE)) | wrong) for wrong in WRONG],
 )
 def test_wrong(text: str) -> None:
     """What has another shape is no standing."""

@@ -32,18 +32,18 @@ def test_certificate(
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     said = run("openssl", "x509", "-noout", "-enddate", "-in", str(certificates / "server.crt"))
 
-    greeting = client(tls_registry).probe(repository(tls_registry), insecure=False)
+    found = client(tls_registry).probe(repository(tls_registry), insecure=False)
 
-    assert greeting.scheme == "https"
-    assert greeting.expires is not None
-    assert said.strip() == f"notAfter={greeting.expires:%b %e %H:%M:%S %Y} GMT"
+    assert found.scheme == "https"
+    assert found.expires is not None
+    assert said.strip() == f"notAfter={found.expires:%b %e %H:%M:%S %Y} GMT"
 
 
 def test_unverified(tls_registry: Registry) -> None:
     """Of a certificate that is not verified nothing is said."""
-    greeting = client(tls_registry).probe(repository(tls_registry), insecure=True)
+    found = client(tls_registry).probe(repository(tls_registry), insecure=True)
 
-    assert (greeting.scheme, greeting.expires) == ("https", None)
+    assert (found.scheme, found.expires) == ("https", None)
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 503])
@@ -52,9 +52,9 @@ def test_any_status(scripted: Scripted, status: int) -> None:
     registry = scripted()
     registry.fault(Fault(action=Reply(status=status), path="^/v2/$", times=None))
 
-    greeting = client(registry).probe(repository(registry), insecure=True)
+    found = client(registry).probe(repository(registry), insecure=True)
 
-    assert (greeting.scheme, greeting.proxy) == ("http", "")
+    assert (found.scheme, found.proxy) == ("http", "")
     (asked,) = registry.requests()
     assert "authorization" not in asked.headers
 
@@ -90,9 +90,9 @@ def test_clock(scripted: Scripted, skew: int, age: int, ahead: int) -> None:
     headers = {"Date": formatdate(time() + skew, usegmt=True), "Age": str(age)}
     registry.fault(Fault(action=Reply(status=200, headers=headers), path="^/v2/$"))
 
-    greeting = client(registry).probe(repository(registry), insecure=True)
+    found = client(registry).probe(repository(registry), insecure=True)
 
-    assert abs(greeting.ahead - ahead) < 5
+    assert abs(found.ahead - ahead) < 5
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Nov 2026 00:00:00 GMT"])
@@ -112,9 +112,9 @@ def test_proxy(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     at = made.at("registry.invalid")
     at._session._schemes[True] = "http"
 
-    greeting = at.probe(repository(proxy), insecure=True)
+    found = at.probe(repository(proxy), insecure=True)
 
-    assert greeting.proxy == proxy.address
+    assert found.proxy == proxy.address
 
 
 def test_asked_once(scripted: Scripted) -> None:
@@ -161,7 +161,7 @@ def test_certificate_behind_a_proxy(
     with tunnel(tls_registry.address) as proxy:
         monkeypatch.setenv("https_proxy", f"http://bob:pw-word@{proxy}")
 
-        greeting = client(tls_registry).probe(repository(tls_registry), insecure=False)
+        found = client(tls_registry).probe(repository(tls_registry), insecure=False)
 
-    assert greeting.proxy == proxy
-    assert greeting.expires is not None
+    assert found.proxy == proxy
+    assert found.expires is not None

@@ -260,8 +260,8 @@ NGINX = b"<html><title>400 The plain HTTP request was sent to HTTPS port</title>
 
 
 @contextmanager
-def greeting(probe: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
-    """A server that follows `probe` with each connection and what came first; yields its address."""
+def tls_refused(probe: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
+    """A server that hands each connection and its first bytes to `probe`; yields its address."""
 
     def accept() -> None:
         with suppress(OSError):
@@ -316,7 +316,7 @@ class TestWrongScheme:
     @pytest.mark.parametrize("probe", [hang_up, reset, wait])
     def test_no_tls(self, probe: Callable[[socket.socket, bytes], None]) -> None:
         """Who hangs up or keeps silent when TLS begins may speak plain HTTP: the error says what to write."""
-        with greeting(probe) as address, pytest.raises(RegistryError) as caught:
+        with tls_refused(probe) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=False)
 
         assert caught.value.fault.retryable
@@ -325,14 +325,14 @@ class TestWrongScheme:
     @pytest.mark.parametrize("probe", [hang_up, reset, wait])
     def test_nothing_at_all(self, probe: Callable[[socket.socket, bytes], None]) -> None:
         """Where plain HTTP is allowed already, nobody is told to allow it."""
-        with greeting(probe) as address, pytest.raises(RegistryError) as caught:
+        with tls_refused(probe) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
         assert "neither HTTPS nor plain HTTP" in caught.value.fault.hint
 
     def test_plain_and_gone(self) -> None:
         """A server for plain HTTP that is lost just then has no wrong certificate: it is tried again."""
-        with greeting(die) as address, pytest.raises(RegistryError) as caught:
+        with tls_refused(die) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
@@ -340,14 +340,14 @@ class TestWrongScheme:
     @pytest.mark.parametrize("words", [GO, NGINX])
     def test_tls_port(self, words: bytes) -> None:
         """A port for TLS whose handshake fails once is not taken for plain HTTP: it may be tried again."""
-        with greeting(complain(words)) as address, pytest.raises(RegistryError) as caught:
+        with tls_refused(complain(words)) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
 
     def test_bad_request(self) -> None:
         """Any other 400 over plain HTTP is the answer of a registry that speaks it."""
-        with greeting(complain(b"no such blob")) as address, pytest.raises(RegistryError) as caught:
+        with tls_refused(complain(b"no such blob")) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
         assert (caught.value.fault.status, caught.value.fault.retryable) == (400, False)

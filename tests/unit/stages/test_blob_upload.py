@@ -1,4 +1,4 @@
-"""One blob on its way: in chunks where it is large, and from where it stopped."""
+"""One blob: in chunks if it is large, and resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.errors import RegistryError, ThrottledError
 from pipeline.registry.upload_strategy import Quirks
 from tests.registry.faults import Corrupt, Drop, Fault, Reply, throttle
 from tests.registry.store import Blob
-from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, DIGEST, way
+from tests.unit.stages.blob_copy import BLOB, CHUNK, CHUNKS, DIGEST, start_copy
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class TestChunks:
     def test_large(self, scripted: Scripted) -> None:
         """A large blob goes up in chunks and an empty PUT, and each chunk that was confirmed is told."""
-        made = way(scripted, check_content_range=True)
+        made = start_copy(scripted, check_content_range=True)
 
-        assert made.move().how == "uploaded"
+        assert made.run().how == "uploaded"
 
         assert CHUNKS == made.patched()
         assert made.arrived()
@@ -45,38 +45,38 @@ class TestChunks:
     )
     def test_peculiar(self, scripted: Scripted, options: dict[str, Any]) -> None:
         """Whatever registries say of a chunk that they took, nothing is sent twice."""
-        made = way(scripted, **options)
+        made = start_copy(scripted, **options)
 
-        assert made.move().how == "uploaded"
+        assert made.run().how == "uploaded"
 
         assert CHUNKS == made.patched()
         assert made.arrived()
 
     def test_limits(self, scripted: Scripted) -> None:
         """A registry that announces how large a body may be gets such chunks, also of a blob not large."""
-        made = way(scripted, chunk_max=150_000, chunk_min=120_000)
+        made = start_copy(scripted, chunk_max=150_000, chunk_min=120_000)
 
-        made.move()
+        made.run()
 
         begins = range(0, len(BLOB), 120_000)
         assert [f"{begin}-{min(begin + 120_000, len(BLOB)) - 1}" for begin in begins] == made.patched()
 
     def test_ends_with_bytes(self, scripted: Scripted) -> None:
         """Where the last chunk has to come with the PUT, it does."""
-        made = way(scripted, check_content_range=True)
+        made = start_copy(scripted, check_content_range=True)
 
-        made.move(habit=Quirks(chunk=CHUNK, ends_with_bytes=True))
+        made.run(quirks=Quirks(chunk=CHUNK, ends_with_bytes=True))
 
         assert CHUNKS[:-1] == made.patched()
         assert made.arrived()
 
     def test_wrong_source(self, scripted: Scripted) -> None:
         """A blob whose bytes are wrong is read once more, and then its upload is given up unfinished."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.source.fault(Fault(action=Corrupt(offset=len(BLOB) - 5), method="GET", times=None))
 
         with pytest.raises(RegistryError, match="DIGEST_MISMATCH"):
-            made.move()
+            made.run()
 
         assert not made.sent("PUT")
         assert made.said[-1] is None
@@ -87,10 +87,10 @@ class TestChunks:
 class TestSameRun:
     def test_broken_chunk(self, scripted: Scripted) -> None:
         """A chunk that broke off is sent again, those before it are not, and the digest is checked here."""
-        made = way(scripted, broken_bodies=False)
+        made = start_copy(scripted, broken_bodies=False)
         made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
 
-        assert made.move().how == "uploaded"
+        assert made.run().how == "uploaded"
 
         assert [*CHUNKS[:4], *CHUNKS[3:]] == made.patched()
         assert made.arrived()
@@ -100,42 +100,42 @@ class TestSameRun:
 
     def test_limits_hold(self, scripted: Scripted) -> None:
         """What a registry said of the size of parts where the session began holds where it goes on."""
-        made = way(scripted, chunk_max=90_000)
+        made = start_copy(scripted, chunk_max=90_000)
         made.mirror.fault(Fault(action=Reply(status=401), method="PATCH", skip=2))
 
-        assert made.move().how == "uploaded"
+        assert made.run().how == "uploaded"
 
         assert {"90000", "50001"} >= {entry.headers["content-length"] for entry in made.sent("PATCH")}
         assert made.arrived()
 
     def test_uncharged(self, scripted: Scripted) -> None:
         """Chunks that break again and again are no failed tries as long as each brings it farther."""
-        made = way(scripted, broken_bodies=False)
+        made = start_copy(scripted, broken_bodies=False)
         for number in range(5):
             made.mirror.fault(
                 Fault(action=Drop(read=10), method="PATCH", path="uploads", skip=2 * number + 1)
             )
 
-        made.move()
+        made.run()
 
         assert made.arrived()
 
     def test_no_progress(self, scripted: Scripted) -> None:
         """A session in which nothing gets on is gone on from once; then all begins anew."""
-        made = way(scripted, broken_bodies=False)
+        made = start_copy(scripted, broken_bodies=False)
         made.mirror.fault(Fault(action=Drop(read=10), method="PATCH", skip=2, times=2))
 
-        made.move()
+        made.run()
 
         assert [*CHUNKS[:3], CHUNKS[2], *CHUNKS] == made.patched()
         assert made.arrived()
 
     def test_dead_session(self, scripted: Scripted) -> None:
         """A session that died of a broken chunk, as distribution's do, is begun anew."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
 
-        made.move()
+        made.run()
 
         assert [*CHUNKS[:4], *CHUNKS] == made.patched()
         assert None in made.said
@@ -143,9 +143,9 @@ class TestSameRun:
 
     def test_taken_in_part(self, scripted: Scripted) -> None:
         """A registry that took only a part of a chunk gets what follows that part."""
-        made = way(scripted, patch_takes=90_000, check_content_range=True)
+        made = start_copy(scripted, patch_takes=90_000, check_content_range=True)
 
-        made.move()
+        made.run()
 
         begins = [int(each.partition("-")[0]) for each in made.patched()]
         assert list(range(0, len(BLOB), 90_000)) == begins
@@ -153,22 +153,22 @@ class TestSameRun:
 
     def test_answer_lost(self, scripted: Scripted) -> None:
         """A last PUT whose answer was lost has succeeded, which one HEAD shows."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.mirror.fault(Fault(action=Drop(perform=True), method="PUT", times=2))
 
-        assert made.move().how == "uploaded"
+        assert made.run().how == "uploaded"
 
         assert len(made.mirror.requests(method="HEAD")) == 1
         assert CHUNKS == made.patched()
 
     def test_pause(self, scripted: Scripted) -> None:
         """A registry that asks for a pause between two chunks is gone on from when the task comes again."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.mirror.fault(throttle(method="PATCH", skip=2))
         with pytest.raises(ThrottledError):
-            made.move()
+            made.run()
 
-        made.move(session=made.kept())
+        made.run(session=made.kept())
 
         assert [*CHUNKS[:3], *CHUNKS[2:]] == made.patched()
         assert made.arrived()
@@ -176,28 +176,28 @@ class TestSameRun:
     @pytest.mark.parametrize("method", ["PUT", "PATCH"])
     def test_nothing_in_a_pause(self, scripted: Scripted, method: str) -> None:
         """A registry that has asked for a pause is asked nothing more, not even to give the upload up."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.mirror.fault(throttle(method=method, times=None))
         with pytest.raises(ThrottledError):
-            made.move(habit=Quirks(forms=("whole",)) if method == "PUT" else None)
+            made.run(quirks=Quirks(forms=("whole",)) if method == "PUT" else None)
 
         assert made.mirror.requests()[-1].method == method
 
     def test_pause_of_the_source(self, scripted: Scripted) -> None:
         """An upload that waits for its source is given up: the pause may take longer than it lives."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.source.fault(throttle(times=None))
         with pytest.raises(ThrottledError):
-            made.move()
+            made.run()
 
         assert made.mirror.requests()[-1].method == "DELETE"
 
     def test_committed_later(self, scripted: Scripted) -> None:
         """All chunks taken and the PUT refused for a moment: only the PUT is repeated."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=500), method="PUT"))
 
-        made.move()
+        made.run()
 
         assert CHUNKS == made.patched()
         assert len(made.source.requests(method="GET")) == 1
@@ -207,11 +207,11 @@ class TestSameRun:
 class TestReadBack:
     def test_other_size(self, scripted: Scripted) -> None:
         """A registry that has another size of what it confirmed has not got the blob, however often asked."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=200, body="cut"), path="/blobs/sha256", times=None))
 
         with pytest.raises(RegistryError) as caught:
-            made.move(check=True)
+            made.run(check=True)
 
         assert "it has 3 bytes" in caught.value.fault.words
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("SIZE_MISMATCH", False)
@@ -220,62 +220,62 @@ class TestReadBack:
     @pytest.mark.parametrize("length", ["0", "7"])
     def test_wrong_length(self, scripted: Scripted, length: str) -> None:
         """A length that HEAD gets wrong, as 0 by many proxies, is put right by asking for a byte."""
-        made = way(scripted)
+        made = start_copy(scripted)
         answer = Reply(status=200, headers={"Content-Length": length})
         made.mirror.fault(Fault(action=answer, method="HEAD", times=None))
 
-        assert made.move(check=True).how == "uploaded"
+        assert made.run(check=True).how == "uploaded"
         assert len(made.sent("PUT")) == 1
 
     def test_still_working(self, scripted: Scripted) -> None:
         """An upload that is only accepted, and then turns out to be of another size, has failed."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=202), method="PUT", times=None))
         made.mirror.fault(Fault(action=Reply(status=200, body="cut"), path="/blobs/sha256", times=None))
 
         with pytest.raises(RegistryError, match="it has 3 bytes"):
-            made.move()
+            made.run()
 
 
 class TestPresent:
     @pytest.mark.parametrize("overwrites", [True, False])
     def test_other_size(self, scripted: Scripted, overwrites: bool) -> None:  # noqa: FBT001 - pytest hands it over
         """A blob of another size than the manifest says is sent anew, and looked at afterwards."""
-        made = way(scripted)
+        made = start_copy(scripted)
         cut = Blob(BLOB[:10], 10)
         made.mirror.store.create("copy/app").blobs[DIGEST] = cut
         if not overwrites:
             made.mirror.fault(Fault(action=Reply(status=201), method="PUT", times=None))
 
         if overwrites:
-            assert made.move(ask=True).how == "uploaded"
+            assert made.run(ask=True).how == "uploaded"
             assert made.arrived()
         else:
             with pytest.raises(RegistryError, match=f"it has 10 bytes, the manifest says {len(BLOB)}"):
-                made.move(ask=True)
+                made.run(ask=True)
         assert len(made.sent("PUT")) == 1
 
     def test_lost_by_storage(self, scripted: Scripted) -> None:
         """A redirect to storage that has lost the blob does not stand for it."""
-        made = way(scripted, redirect="all")
+        made = start_copy(scripted, redirect="all")
         made.mirror.add_blob("copy/app", BLOB)
         made.mirror.fault(Fault(action=Reply(status=404), path="/storage/"))
 
-        assert made.move(ask=True).how == "uploaded"
+        assert made.run(ask=True).how == "uploaded"
 
     def test_there(self, scripted: Scripted) -> None:
         """A blob whose size is right costs one request."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.mirror.add_blob("copy/app", BLOB)
 
-        assert made.move(ask=True).how == "present"
+        assert made.run(ask=True).how == "present"
         assert [entry.method for entry in made.mirror.requests()] == ["HEAD"]
 
     def test_created_at_once(self, scripted: Scripted) -> None:
         """A registry that has a blob before any of it was sent is not believed."""
-        made = way(scripted)
+        made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=201), method="POST"))
 
-        assert made.move().how == "uploaded"
+        assert made.run().how == "uploaded"
 
         assert made.arrived()

@@ -1,4 +1,4 @@
-"""A blob's bytes on their way are those that were read, though all of them pass through one buffer."""
+"""A blob's bytes are sent as they were read, although all of them pass through one buffer."""
 
 from __future__ import annotations
 

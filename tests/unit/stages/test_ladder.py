@@ -11,7 +11,7 @@ from pipeline.registry import upload_strategy
 from pipeline.registry.upload_strategy import Quirks
 from pipeline.settings import Uploads
 from tests.registry.faults import Drop, Fault, Reply
-from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, DIGEST, clients, way
+from tests.unit.stages.blob_copy import BLOB, CHUNK, CHUNKS, DIGEST, clients, start_copy
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("status", [404, 405, 413, 415, 416, 501])
 def test_climbed(scripted: Scripted, status: int) -> None:
     """Chunks that are refused at once lead to one PUT, which the process then begins with."""
-    made = way(scripted)
+    made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=status), method="PATCH", times=None))
     process = clients()
-    made.move(process=process)
+    made.run(process=process)
     assert CHUNKS[:1] == made.patched()
     made.mirror.forget_blob("copy/app", DIGEST)
 
-    made.move(process=process)
+    made.run(process=process)
 
     assert CHUNKS[:1] == made.patched()
     assert made.arrived()
@@ -35,10 +35,10 @@ def test_climbed(scripted: Scripted, status: int) -> None:
 
 def test_whole_refused(scripted: Scripted) -> None:
     """A PUT with a body that is refused leads to chunks."""
-    made = way(scripted, chunk_min=CHUNK)
+    made = start_copy(scripted, chunk_min=CHUNK)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT"))
 
-    made.move(habit=Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK))
+    made.run(quirks=Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK))
 
     assert CHUNKS == made.patched()
     assert made.arrived()
@@ -46,10 +46,10 @@ def test_whole_refused(scripted: Scripted) -> None:
 
 def test_lost_twice(scripted: Scripted) -> None:
     """Two PUTs that were lost without a word lead to chunks."""
-    made = way(scripted)
+    made = start_copy(scripted)
     made.mirror.fault(Fault(action=Drop(read=1_000), method="PUT", times=2))
 
-    made.move(habit=Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK))
+    made.run(quirks=Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK))
 
     assert len(made.sent("PUT")) == 3
     assert CHUNKS == made.patched()
@@ -57,10 +57,10 @@ def test_lost_twice(scripted: Scripted) -> None:
 
 def test_without_range(scripted: Scripted) -> None:
     """Where chunks are known to be lost, one PATCH without a range comes after the PUT."""
-    made = way(scripted)
+    made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT"))
 
-    made.move(habit=Quirks(forms=("whole", "stream")))
+    made.run(quirks=Quirks(forms=("whole", "stream")))
 
     assert ["none"] == made.patched()
     assert made.arrived()
@@ -68,11 +68,11 @@ def test_without_range(scripted: Scripted) -> None:
 
 def test_no_ladder(scripted: Scripted) -> None:
     """Where one PUT is all that there is, its refusal is the answer."""
-    made = way(scripted)
+    made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT", times=None))
 
     with pytest.raises(RegistryError) as caught:
-        made.move(habit=Quirks(forms=("whole",)))
+        made.run(quirks=Quirks(forms=("whole",)))
 
     assert caught.value.fault.status == 413
     assert len(made.sent("PUT")) == 1
@@ -82,19 +82,19 @@ def test_no_ladder(scripted: Scripted) -> None:
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 def test_broken_twice(scripted: Scripted, method: str, status: int) -> None:
     """A form that meets an error of the server twice leads to the other one, which is then begun with."""
-    made = way(scripted)
+    made = start_copy(scripted)
     path = r"digest=" if method == "PUT" else "."
-    habit = Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK) if method == "PUT" else None
+    quirks = Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK) if method == "PUT" else None
     process = clients()
     made.mirror.fault(Fault(action=Reply(status=status), method=method, path=path, times=2))
-    made.move(process=process, habit=habit)
+    made.run(process=process, quirks=quirks)
     assert made.arrived()
     other = "PATCH" if method == "PUT" else "PUT"
     assert len(made.sent(method)) == 2 + (method == "PUT")
     made.mirror.forget_blob("copy/app", DIGEST)
     made.mirror.reset()
 
-    made.move(process=process, habit=habit)
+    made.run(process=process, quirks=quirks)
 
     assert made.sent(other)
     assert len(made.sent("POST")) == 1
@@ -102,10 +102,10 @@ def test_broken_twice(scripted: Scripted, method: str, status: int) -> None:
 
 def test_commit_broken(scripted: Scripted) -> None:
     """Chunks whose last, empty PUT fails twice lead to one PUT with the whole body."""
-    made = way(scripted)
+    made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method="PUT", times=2))
 
-    made.move()
+    made.run()
 
     assert [entry.headers["content-length"] for entry in made.sent("PUT")] == ["0", "0", str(len(BLOB))]
     assert CHUNKS == made.patched()
@@ -114,11 +114,11 @@ def test_commit_broken(scripted: Scripted) -> None:
 
 def test_never_begun(scripted: Scripted) -> None:
     """Opening an upload is tried three times in all, not three times three, and nothing is asked after it."""
-    made = way(scripted)
+    made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method="POST", times=None))
 
     with pytest.raises(RegistryError):
-        made.move()
+        made.run()
 
     assert ["POST"] * 3 == [entry.method for entry in made.mirror.requests()]
 
@@ -129,13 +129,13 @@ def test_never_begun(scripted: Scripted) -> None:
 def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, sizes: list[int]) -> None:
     """Chunks that are too large are halved where no size is named, down to a limit; then one PUT is tried."""
     monkeypatch.setattr(upload_strategy, "_HALVED_TO", 10_000)
-    made = way(scripted)
+    made = start_copy(scripted)
     large = "uploads"
     process = clients(Uploads(above=2 * CHUNK, chunk=96_000))
     for size in sizes:
         if size > most:
             made.mirror.fault(Fault(action=Reply(status=413), method="PATCH", path=large))
-    made.move(process=process)
+    made.run(process=process)
 
     assert made.arrived()
     firsts = [int(each.partition("-")[2]) + 1 for each in made.patched() if each.startswith("0-")]
@@ -144,7 +144,7 @@ def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, 
     made.mirror.forget_blob("copy/app", DIGEST)
     made.mirror.reset()
 
-    made.move(process=process)
+    made.run(process=process)
 
     assert len(made.sent("POST")) == 1
 
@@ -152,10 +152,10 @@ def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, 
 def test_too_large_in_the_middle(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk that is refused after others of its size were taken is not halved: the blob is too large."""
     monkeypatch.setattr(upload_strategy, "_HALVED_TO", 10)
-    made = way(scripted)
+    made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PATCH", skip=2, times=None))
 
-    made.move()
+    made.run()
 
     assert {str(CHUNK)} == {entry.headers["content-length"] for entry in made.sent("PATCH")}
     assert made.arrived()

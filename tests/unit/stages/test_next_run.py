@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import RegistryError, ThrottledError
 from tests.registry.faults import Drop, Fault, Reply, throttle
-from tests.unit.stages.way import BLOB, CHUNK, CHUNKS, Way, way
+from tests.unit.stages.blob_copy import BLOB, CHUNK, CHUNKS, BlobCopy, start_copy
 
 if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 INVALID = '{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match"}]}'
 
 
-def interrupted(scripted: Scripted, **options: Any) -> Way:
-    """A way on which a process has died after three chunks."""
-    made = way(scripted, **options)
+def interrupted(scripted: Scripted, **options: Any) -> BlobCopy:
+    """A copy whose process died after three chunks."""
+    made = start_copy(scripted, **options)
     made.mirror.fault(throttle(method="PATCH", skip=3))
     with pytest.raises(ThrottledError):
-        made.move()
+        made.run()
     made.mirror.clear_faults()
     made.mirror.reset()
     return made
@@ -31,7 +31,7 @@ def test_goes_on(scripted: Scripted) -> None:
     """Another process asks the session, and reads and sends only what it has not."""
     made = interrupted(scripted)
 
-    made.move(session=made.kept())
+    made.run(session=made.kept())
 
     assert CHUNKS[3:] == made.patched()
     assert made.source.requests(method="GET")[-1].headers["range"] == f"bytes={3 * CHUNK}-"
@@ -43,7 +43,7 @@ def test_limits_unknown(scripted: Scripted) -> None:
     """A session that refuses a part as too large is begun anew, where the registry says what it takes."""
     made = interrupted(scripted, chunk_max=90_000)
 
-    assert made.move(session=made.kept()).how == "uploaded"
+    assert made.run(session=made.kept()).how == "uploaded"
 
     assert made.arrived()
 
@@ -53,7 +53,7 @@ def test_gone(scripted: Scripted) -> None:
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=404), method="GET", path="uploads"))
 
-    made.move(session=made.kept())
+    made.run(session=made.kept())
 
     assert None in made.said
     assert CHUNKS == made.patched()
@@ -67,7 +67,7 @@ def test_other_offset(scripted: Scripted, answer: str) -> None:
     headers = {"Range": answer} if answer else {}
     made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
 
-    made.move(session=made.kept())
+    made.run(session=made.kept())
 
     assert CHUNKS == made.patched()
     assert made.arrived()
@@ -75,16 +75,16 @@ def test_other_offset(scripted: Scripted, answer: str) -> None:
 
 def test_more_than_recorded(scripted: Scripted) -> None:
     """What a registry kept of a chunk in which the process died is not sent again."""
-    made = way(scripted, session_dies=False, session_state=False, check_content_range=True)
+    made = start_copy(scripted, session_dies=False, session_state=False, check_content_range=True)
     made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
     made.mirror.fault(throttle(method="GET", path="uploads"))
     with pytest.raises(ThrottledError):
-        made.move()
+        made.run()
 
     assert made.kept().offset == 3 * CHUNK
     made.mirror.reset()
 
-    made.move(session=made.kept())
+    made.run(session=made.kept())
 
     begins = int(made.patched()[0].partition("-")[0])
     assert 3 * CHUNK < begins < 4 * CHUNK
@@ -97,7 +97,7 @@ def test_more_than_there_is(scripted: Scripted) -> None:
     headers = {"Range": f"0-{4 * CHUNK - 1}"}
     made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
 
-    made.move(session=made.kept())
+    made.run(session=made.kept())
 
     assert [*CHUNKS[4:], *CHUNKS] == made.patched()
     assert made.arrived()
@@ -109,7 +109,7 @@ def test_silent_session(scripted: Scripted, action: Reply | Drop) -> None:
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=action, method="GET", path="uploads", times=None))
 
-    assert made.move(session=made.kept()).how == "uploaded"
+    assert made.run(session=made.kept()).how == "uploaded"
 
     assert len(made.sent("GET")) == (3 if isinstance(action, Reply) else 6)  # a lost one is repeated at once
     assert CHUNKS == made.patched()
@@ -123,7 +123,7 @@ def test_session_takes_nothing(scripted: Scripted, method: str) -> None:
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method=method, path=made.session, times=None))
 
-    assert made.move(session=made.kept()).how == "uploaded"
+    assert made.run(session=made.kept()).how == "uploaded"
 
     assert len(made.sent("POST")) == 1
     assert made.arrived()
@@ -137,7 +137,7 @@ def test_kept_until_another_begins(scripted: Scripted) -> None:
     made.mirror.fault(Fault(action=Reply(status=500), times=None))
 
     with pytest.raises(RegistryError):
-        made.move(session=kept)
+        made.run(session=kept)
 
     assert made.said == []
 
@@ -148,7 +148,7 @@ def test_quay(scripted: Scripted) -> None:
     headers = {"Range": f"0-{3 * CHUNK}"}
     made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
 
-    made.move(session=made.kept())
+    made.run(session=made.kept())
 
     assert CHUNKS[3:] == made.patched()
     assert made.arrived()
@@ -159,7 +159,7 @@ def test_unreachable(scripted: Scripted) -> None:
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=502), method="GET", path="uploads"))
 
-    made.move(session=made.kept())
+    made.run(session=made.kept())
 
     assert CHUNKS[3:] == made.patched()
 
@@ -169,7 +169,7 @@ def test_spoilt_once(scripted: Scripted) -> None:
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT"))
 
-    made.move(session=made.kept())
+    made.run(session=made.kept())
 
     assert [*CHUNKS[3:], *CHUNKS] == made.patched()
     assert made.arrived()
@@ -181,7 +181,7 @@ def test_spoilt_always(scripted: Scripted) -> None:
     made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT", times=None))
 
     with pytest.raises(RegistryError, match="DIGEST_INVALID"):
-        made.move(session=made.kept())
+        made.run(session=made.kept())
 
     assert len(made.sent("PUT")) == 2
     assert made.said[-1] is None

@@ -20,7 +20,7 @@ from pipeline.stages.parallel import ParallelRequests
 from tests.registry.content import digest_of, image, layer
 from tests.registry.faults import throttle
 from tests.unit.registry.asking import repository
-from tests.unit.stages.way import CHUNK, SETTINGS, clients
+from tests.unit.stages.blob_copy import CHUNK, SETTINGS, clients
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,12 +42,12 @@ class Figures:
 
 
 def figures(
-    stage: Callable[[StageContext], Outcome], *, at: str = "", habit: Quirks | None = None
+    stage: Callable[[StageContext], Outcome], *, at: str = "", quirks: Quirks | None = None
 ) -> Figures:
-    """Run a stage's function in a process of its own, where `at` has that habit."""
+    """Run a stage's function in a process of its own, where `at` has that quirks."""
     process = clients()
-    if habit:
-        process.at(at).strategy.quirks = habit
+    if quirks:
+        process.at(at).strategy.quirks = quirks
     context = StageContext(
         clients=process,
         settings=SETTINGS,
@@ -64,8 +64,8 @@ def _counted(meter: Meter) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
     return dict(meter.requests), dict(Counter((asked.method, asked.what) for asked in meter.asked))
 
 
-def blob_move(source: Registry, mirror: Registry, size: int) -> CopyBlob:
-    """A blob of that many bytes at the source, and its way."""
+def blob_task(source: Registry, mirror: Registry, size: int) -> CopyBlob:
+    """A blob of that many bytes at the source, and its task."""
     content = layer("blob", size=size) if size else b""
     source.add_blob(repository(source).path, content)
     return CopyBlob(
@@ -76,12 +76,12 @@ def blob_move(source: Registry, mirror: Registry, size: int) -> CopyBlob:
     )
 
 
-def compare(task: CopyBlob, mirror: Registry, *, habit: Quirks | None = None) -> Figures:
-    """Foresee, see that nothing was written, move, and see that the figures are the same."""
-    planned = figures(lambda context: plan.copy_blob(task, context), at=mirror.address, habit=habit)
+def compare(task: CopyBlob, mirror: Registry, *, quirks: Quirks | None = None) -> Figures:
+    """Plan, check that nothing was written, copy, and check that the figures are the same."""
+    planned = figures(lambda context: plan.copy_blob(task, context), at=mirror.address, quirks=quirks)
     assert {entry.method for entry in mirror.requests()} <= {"GET", "HEAD"}
 
-    moved = figures(lambda context: copy.copy_blob(task, context), at=mirror.address, habit=habit)
+    moved = figures(lambda context: copy.copy_blob(task, context), at=mirror.address, quirks=quirks)
 
     assert planned == moved
     return moved
@@ -89,21 +89,21 @@ def compare(task: CopyBlob, mirror: Registry, *, habit: Quirks | None = None) ->
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK, 2 * CHUNK, 2 * CHUNK + 1, 5 * CHUNK - 1, 5 * CHUNK])
 @pytest.mark.parametrize(
-    "habit",
+    "quirks",
     [Quirks(), Quirks(ends_with_bytes=True), Quirks(forms=("whole", "stream")), Quirks(chunk=30_000)],
     ids=["usual", "ends-with-bytes", "no-chunks", "small-chunks"],
 )
-def test_uploads(scripted: Scripted, size: int, habit: Quirks) -> None:
+def test_uploads(scripted: Scripted, size: int, quirks: Quirks) -> None:
     """Of every size and form of upload the requests and bytes are those that are then made."""
     source, mirror = scripted(), scripted()
 
-    assert compare(blob_move(source, mirror, size), mirror, habit=habit).how == "uploaded"
+    assert compare(blob_task(source, mirror, size), mirror, quirks=quirks).how == "uploaded"
 
 
 def test_present(scripted: Scripted) -> None:
     """A blob that is there costs the one HEAD, which is really made."""
     source, mirror = scripted(), scripted()
-    task = replace(blob_move(source, mirror, 10), ask=True)
+    task = replace(blob_task(source, mirror, 10), ask=True)
     mirror.add_blob("copy/app", layer("blob", size=10))
 
     assert compare(task, mirror).how == "present"
@@ -113,14 +113,14 @@ def test_asked_and_not_there(scripted: Scripted) -> None:
     """A blob that is asked for and not there costs the HEAD and its upload."""
     source, mirror = scripted(), scripted()
 
-    assert compare(replace(blob_move(source, mirror, 10), ask=True), mirror).how == "uploaded"
+    assert compare(replace(blob_task(source, mirror, 10), ask=True), mirror).how == "uploaded"
 
 
 @pytest.mark.parametrize("check", [False, True])
 def test_mounts(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A mount costs one POST, and a HEAD where it is read back."""
     source, mirror = scripted(), scripted()
-    task = replace(blob_move(source, mirror, 10), mount="other/app", check=check)
+    task = replace(blob_task(source, mirror, 10), mount="other/app", check=check)
     mirror.add_blob("other/app", layer("blob", size=10))
 
     assert compare(task, mirror).how == "mounted"
@@ -130,13 +130,13 @@ def test_read_back(scripted: Scripted) -> None:
     """An upload that is read back costs a HEAD more."""
     source, mirror = scripted(), scripted()
 
-    assert compare(replace(blob_move(source, mirror, 10), check=True), mirror).how == "uploaded"
+    assert compare(replace(blob_task(source, mirror, 10), check=True), mirror).how == "uploaded"
 
 
 def test_goes_on(scripted: Scripted) -> None:
     """An upload that an earlier run began goes on there, and its address is not asked before the run."""
     source, mirror = scripted(), scripted()
-    task = blob_move(source, mirror, 5 * CHUNK)
+    task = blob_task(source, mirror, 5 * CHUNK)
     mirror.fault(throttle(method="PATCH", skip=2))
     kept: list[UploadCheckpoint | None] = []
     with pytest.raises(ThrottledError):
@@ -154,7 +154,7 @@ def test_goes_on(scripted: Scripted) -> None:
 def test_unknown_size(scripted: Scripted) -> None:
     """Where the manifest does not tell a blob's size, the source does, by a request that no run makes."""
     source, mirror = scripted(), scripted()
-    task = blob_move(source, mirror, 77)
+    task = blob_task(source, mirror, 77)
     task = replace(task, blob=replace(task.blob, size=-1))
 
     assert compare(task, mirror).read == 77
@@ -163,7 +163,7 @@ def test_unknown_size(scripted: Scripted) -> None:
 def test_unknown_size_and_missing(scripted: Scripted) -> None:
     """A blob of unknown size that the source does not hold fails in the plan as it would in the run."""
     source, mirror = scripted(), scripted()
-    task = blob_move(source, mirror, 77)
+    task = blob_task(source, mirror, 77)
     task = replace(task, blob=replace(task.blob, size=-1))
     source.forget_blob(task.source.path, task.blob.digest)
 
@@ -177,7 +177,7 @@ def test_unknown_size_and_missing(scripted: Scripted) -> None:
 def test_foreign_layers(scripted: Scripted, there: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A layer with urls is left to them where the source does not hold it, which is really asked."""
     source, mirror = scripted(), scripted()
-    task = blob_move(source, mirror, 10)
+    task = blob_task(source, mirror, 10)
     task = replace(task, blob=replace(task.blob, has_urls=True))
     if not there:
         source.forget_blob(task.source.path, task.blob.digest)

@@ -99,7 +99,7 @@ def test_other_bytes(scripted: Scripted) -> None:
 
 
 def test_bytes_that_were_wrong_once(scripted: Scripted) -> None:
-    """Bytes that were damaged on their way only are read again, and fine."""
+    """Bytes that were damaged in transit are read again and accepted."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
     mirror.fault(Fault(action=Corrupt(offset=9), method="GET", path="/blobs/"))

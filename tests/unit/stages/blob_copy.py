@@ -1,4 +1,4 @@
-"""A blob between two scripted registries, moved by a stage alone."""
+"""A blob copied between two scripted registries by the stage alone, without an engine."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ CHUNKS = [f"{begin}-{min(begin + CHUNK, len(BLOB)) - 1}" for begin in range(0, l
 
 
 @dataclass
-class Way:
-    """A source that holds the blob, a destination, and what a worker would say on the way."""
+class BlobCopy:
+    """A source with the blob, a destination, and the messages of the worker."""
 
     source: Registry
     mirror: Registry
     said: list[UploadCheckpoint | None] = field(default_factory=list)
     meter: Meter = field(default_factory=Meter)
 
-    def move(
+    def run(
         self,
         *,
         session: UploadCheckpoint | None = None,
-        habit: Quirks | None = None,
+        quirks: Quirks | None = None,
         process: Clients | None = None,
         check: bool = False,
         ask: bool = False,
     ) -> BlobCopied:
-        """Run the task in a process of its own, or in a given one."""
+        """Run the task with the clients of a new process, or with the given ones."""
         process = process or clients()
-        if habit:
-            process.at(self.mirror.address).strategy.quirks = habit
+        if quirks:
+            process.at(self.mirror.address).strategy.quirks = quirks
         context = StageContext(
             clients=process,
             settings=SETTINGS,
@@ -71,36 +71,36 @@ class Way:
             return copy_blob(task, context)
 
     def kept(self) -> UploadCheckpoint:
-        """What the records hold."""
+        """The last checkpoint, which the records hold."""
         assert self.said
         assert self.said[-1]
         return self.said[-1]
 
     @property
     def session(self) -> str:
-        """The path of the session that the records hold."""
+        """The path of the upload in that checkpoint."""
         return urlsplit(self.kept().url).path
 
     def sent(self, method: str) -> list[Entry]:
-        """Requests to sessions."""
+        """Requests to uploads."""
         return self.mirror.requests(method=method, path="/blobs/uploads/")
 
     def patched(self) -> list[str]:
-        """Ranges of the parts that were sent."""
+        """Ranges of the chunks that were sent."""
         return [entry.headers.get("content-range", "none") for entry in self.sent("PATCH")]
 
     def arrived(self) -> bool:
-        """Whether the blob is there, byte for byte."""
+        """Whether the destination has the blob, byte for byte."""
         return self.mirror.blob("copy/app", DIGEST) == BLOB
 
 
 def clients(uploads: Uploads | None = None) -> Clients:
-    """The clients of a process of its own."""
+    """The clients of a new process."""
     return Clients(replace(SETTINGS, uploads=uploads or SETTINGS.uploads), lambda _: ANONYMOUS)
 
 
-def way(scripted: Scripted, **options: Any) -> Way:
-    """A destination with these options."""
+def start_copy(scripted: Scripted, **options: Any) -> BlobCopy:
+    """A source with the blob, and a destination with these options."""
     source, mirror = scripted(), scripted(**options)
     source.add_blob(repository(source).path, BLOB)
-    return Way(source, mirror)
+    return BlobCopy(source, mirror)
