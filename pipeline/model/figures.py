@@ -71,7 +71,7 @@ class Figures:
         """Add what one task cost."""
         self.received += cost.read
         self.sent += cost.written
-        self.planned_requests += cost.foreseen
+        self.planned_requests += cost.planned
         for registry, count in cost.requests:
             self.requests += count
             self.requests_by_registry[registry] = self.requests_by_registry.get(registry, 0) + count

@@ -237,7 +237,7 @@ class Cost:
     """Registry and status (or our own error code) of each attempt that was repeated."""
     asked: tuple[RequestRecord, ...] = ()
     """Each request, where Settings.timed asks for it."""
-    foreseen: int = 0
+    planned: int = 0
     """Requests that a plan only predicts; the bytes of their bodies are predicted too."""
 
 

@@ -54,13 +54,13 @@ class Meter:
     timed: bool = False
     debug: bool = False
     """Whether events of level debug are wanted."""
-    foreseen: int = 0
+    planned: int = 0
     """Of the requests: those that were not made."""
 
-    def foresee(self, registry: str, method: str, *, status: int, what: RequestTopic, times: int = 1) -> None:
+    def plan(self, registry: str, method: str, *, status: int, what: RequestTopic, times: int = 1) -> None:
         """Count requests that would be made, and the answer that they would get."""
         self.requests[registry] += times
-        self.foreseen += times
+        self.planned += times
         asked = RequestRecord(registry, method, status=status, seconds=-1.0, pulls_left=-1, what=what)
         self.asked.extend([asked] * (times if self.timed else 0))
 

@@ -1,4 +1,4 @@
-"""The story of one key: what happened to a task, an image or a rule, in order, for tests and bug reports."""
+"""The history of one key: the events of a task, an image or a rule in order, for tests and bug reports."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class RegistryState:
     retries: Counter[str] = field(default_factory=Counter)
     """Tries that were to be repeated, by status or word of ours."""
     asked: Counter[tuple[str, RequestTopic]] = field(default_factory=Counter)
-    """By method and what they were about: requests that were timed, or only foreseen."""
+    """By method and what they were about: requests that were timed, or only planned."""
     pulls_left: int | None = None
     """What the registry's rate limit said last; None: nothing, or nobody asks for it."""
     pulls_limit: tuple[int, int] | None = None
@@ -107,7 +107,7 @@ class RegistryState:
         return sum(limit.running for limit in self.limits.values())
 
     def time(self, asked: RequestRecord) -> None:
-        """Take in one request that was timed, or only foreseen."""
+        """Take in one request that was timed, or only planned."""
         self.asked[asked.method, asked.what] += 1
         if asked.seconds < 0:
             return

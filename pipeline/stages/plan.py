@@ -35,11 +35,11 @@ def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
         return left_to_urls(task)
     meter, there = current_meter(), task.destination.registry
     if task.mount:
-        meter.foresee(there, "POST", status=201, what="upload")
+        meter.plan(there, "POST", status=201, what="upload")
     else:
         _upload(task, destination, meter, size=_size(task, context))
     if task.check:
-        meter.foresee(there, "HEAD", status=200, what="blob")
+        meter.plan(there, "HEAD", status=200, what="blob")
     return BlobCopied(key=task.key, how="mounted" if task.mount else "uploaded")
 
 
@@ -47,14 +47,14 @@ def _upload(task: CopyBlob, destination: ImageStore, meter: Meter, *, size: int)
     there, begun = task.destination.registry, task.session
     offset = begun.offset if begun else 0
     if begun:
-        meter.foresee(there, "GET", status=204, what="upload")
+        meter.plan(there, "GET", status=204, what="upload")
     else:
-        meter.foresee(there, "POST", status=202, what="upload")
+        meter.plan(there, "POST", status=202, what="upload")
     if not begun or offset < size:
-        meter.foresee(task.source.registry, "GET", status=206 if offset else 200, what="blob")
+        meter.plan(task.source.registry, "GET", status=206 if offset else 200, what="blob")
     patches = sum(not part.last for part in destination.plan_upload().parts(size, offset=offset))
-    meter.foresee(there, "PATCH", status=202, what="upload", times=patches)
-    meter.foresee(there, "PUT", status=201, what="upload")
+    meter.plan(there, "PATCH", status=202, what="upload", times=patches)
+    meter.plan(there, "PUT", status=201, what="upload")
     meter.read += size - offset
     meter.written += size - offset
 
@@ -90,8 +90,8 @@ def _size(task: CopyBlob, context: StageContext) -> int:
 def push_manifest(task: PushManifest, _context: StageContext) -> ManifestPushed:
     """Predict the cost of a push."""
     meter, there = current_meter(), task.destination.repository.registry
-    meter.foresee(there, "PUT", status=201, what="manifest")
+    meter.plan(there, "PUT", status=201, what="manifest")
     meter.written += len(task.content)
     if task.check:
-        meter.foresee(there, "HEAD", status=200, what="manifest")
+        meter.plan(there, "HEAD", status=200, what="manifest")
     return ManifestPushed(key=task.key)

@@ -81,7 +81,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
             seconds=time.monotonic() - began,
             retries=tuple(meter.retries),
             asked=tuple(meter.asked),
-            foreseen=meter.foreseen,
+            planned=meter.planned,
         )
         return replace(outcome, cost=cost, events=(*meter.events, *outcome.events))
 

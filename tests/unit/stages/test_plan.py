@@ -1,4 +1,4 @@
-"""What a plan foresees of blobs and manifests, held against what a run then does."""
+"""The figures that a plan predicts for blobs and manifests, compared with those of the run."""
 
 from __future__ import annotations
 

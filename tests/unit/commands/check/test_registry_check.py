@@ -1,4 +1,4 @@
-"""Many trials at a time: bounds, doors that fall shut, order."""
+"""Many trials at a time: limits, login gates, order."""
 
 from __future__ import annotations
 
