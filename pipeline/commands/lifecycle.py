@@ -139,7 +139,9 @@ def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, sa
         if watch.exporter is not None:
             watch.exporter.begin(watch.log.write)
         scheduler = _scheduler(job, records, run=name, now=clock)
-        recorder = _recorder(scheduler, job, options, run=name, records=records) if verb.keeps_state else None
+        recorder = None
+        if verb.keeps_state:
+            recorder = _recorder(scheduler, job, options, watch=watch, run=name, records=records)
         ending = _supervise(
             scheduler, job, options, watch=watch, recorder=recorder, store=records, after=after
         )
@@ -178,10 +180,11 @@ def _scheduler(job: Job, records: Records, *, run: str, now: float) -> Scheduler
 
 
 def _recorder(
-    scheduler: Scheduler, job: Job, options: Options, *, run: str, records: Records
+    scheduler: Scheduler, job: Job, options: Options, *, watch: _Watch, run: str, records: Records
 ) -> RunStateRecorder:
     """The observer that writes the run state to the records."""
     return RunStateRecorder(
+        watch.history,
         lambda run_state: records.write(RunRow(text=text_of(run_state))),
         run=run,
         command=("image-syncer", *options.arguments),
@@ -205,10 +208,10 @@ def _supervise(
     From the supervisor's end until `after` ends, one stop signal is ignored.
     """
     log = watch.log
-    with _display(job, log) if watch.how == "live" else nullcontext() as display:
+    with _display(job, watch) if watch.how == "live" else nullcontext() as display:
         observers = [each for each in (watch.history, display, watch.exporter, recorder) if each is not None]
         every = options.progress_interval if watch.how != "none" else 0.0
-        heartbeat = Heartbeat(log.write, every=every, aim=job.settings.aim)
+        heartbeat = Heartbeat(watch.history, log.write, every=every, aim=job.settings.aim)
         supervisor = Supervisor(
             scheduler,
             settings=job.settings,
@@ -236,11 +239,12 @@ def _exporter(options: Options) -> Iterator[Exporter | None]:
 
 
 @contextmanager
-def _display(job: Job, log: Log) -> Iterator[Display]:
+def _display(job: Job, watch: _Watch) -> Iterator[Display]:
     """A live view on standard error; a log to the same terminal writes its lines above it."""
     from pipeline.observe.display import Display  # noqa: PLC0415 - rich: only a terminal needs it
 
-    display = Display(sys.stderr.fileno(), title=f"{job.rules.path or 'copy'}  {len(job.rules.rules)} rules")
+    log, title = watch.log, f"{job.rules.path or 'copy'}  {len(job.rules.rules)} rules"
+    display = Display(watch.history, sys.stderr.fileno(), title=title)
     if log.is_terminal:
         log.share(display.above)
     try:

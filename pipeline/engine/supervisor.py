@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.engine.pool import Broken, Gone, Said
 from pipeline.engine.signals import Signals
 from pipeline.errors import MachineError
-from pipeline.log import Event
+from pipeline.log import Event, Once
 from pipeline.model.messages import STAGES, BytesMoved, Outcome, TaskLost, UploadProgress
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _MAX_WAIT = 1.0
 """Seconds to wait at most if nothing happens."""
 _SHOW_EVERY = 0.25
 """Seconds between two calls of the observers."""
+_SAID_ONCE = frozenset({"credentials.chosen", "credentials.rejected", "registry.warning"})
 
 
 class Store(Protocol):
@@ -100,8 +101,8 @@ class Supervisor:
         self._tell_progress = tell_progress
         self._pool = pool
         self._selector = selectors.DefaultSelector()
-        self._said: set[str] = set()
-        """Messages that every worker sends, logged once: credentials, registries' warnings."""
+        self._once = Once()
+        """For what every worker sends: credentials, registries' warnings."""
         self._observers = observers
         self._moving: dict[str, tuple[int, float]] = {}
         """Running tasks by key: bytes so far, and the time when it was given."""
@@ -291,11 +292,8 @@ class Supervisor:
 
     def _say_all(self) -> None:
         for event in self._scheduler.events():
-            if event.name in ("credentials.chosen", "credentials.rejected", "registry.warning"):
-                if event.message in self._said:
-                    continue
-                self._said.add(event.message)
-            self._say(event)
+            if event.name not in _SAID_ONCE or self._once.first(event.message):
+                self._say(event)
 
 
 def _with_origin(outcome: Outcome, worker: WorkerView) -> Outcome:

@@ -4,7 +4,19 @@ Importing this does not import structlog: the module is imported everywhere, and
 """
 
 from pipeline.log.event import Event, Level, Value, event_of, fault_fields, printable
+from pipeline.log.once import Once
 from pipeline.log.sink import Log, open_log
 from pipeline.log.wording import sentence
 
-__all__ = ["Event", "Level", "Log", "Value", "event_of", "fault_fields", "open_log", "printable", "sentence"]
+__all__ = [
+    "Event",
+    "Level",
+    "Log",
+    "Once",
+    "Value",
+    "event_of",
+    "fault_fields",
+    "open_log",
+    "printable",
+    "sentence",
+]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import FileError, UsageError
 from pipeline.log.event import printable
+from pipeline.log.once import Once
 from pipeline.log.renderings import Renderings
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Log:
         structlog = _structlog()
         self._sink = sink
         self._path = path
-        self._reported = False
+        self._once = Once()
         self._severity = severity
         self._descriptor = _Descriptor(sink)
         on_terminal = os.isatty(sink)
@@ -110,7 +111,7 @@ class Log:
             return
         os.dup2(fresh, self._sink, inheritable=False)
         os.close(fresh)
-        self._reported = False
+        self._once = Once()
 
     def close(self) -> None:
         """Close the file, but not standard error."""
@@ -123,11 +124,10 @@ class Log:
 
     def _report_loss(self, error: OSError) -> None:
         """Report once, on standard error, that lines are lost."""
-        if not self._reported and self._path is not None and sys.stderr is not None:
+        if self._path is not None and sys.stderr is not None and self._once.first():
             words = f"image-syncer: the log {self._path} cannot be written: {error.strerror or error}"
             with suppress(OSError):
                 print(printable(f"{words}; the run continues"), file=sys.stderr, flush=True)  # noqa: T201 - the log itself is what fails
-        self._reported = True
 
 
 class _Descriptor:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from pipeline.observe.frame import FailureLine, FrameInput, frame
-from pipeline.observe.rates import RateEstimator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pipeline.log import Event
+    from pipeline.observe.history import RunHistory
     from pipeline.scheduler.view import RunView
 
 _EVERY = 0.24
@@ -52,6 +52,7 @@ class Display:
     """An observer that draws.
 
     Args:
+        history: what is known of the run.
         sink: the descriptor of the terminal.
         title: what the run is about.
         size: tells columns and rows.
@@ -60,6 +61,7 @@ class Display:
 
     def __init__(
         self,
+        history: RunHistory,
         sink: int,
         *,
         title: str,
@@ -67,13 +69,12 @@ class Display:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """See the class."""
+        self._history = history
         self._sink = sink
         self._title = title
         self._size = size
         self._clock = clock
-        self._pace = RateEstimator()
         self._failures: deque[FailureLine] = deque(maxlen=3)
-        self._stopping = False
         encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
         self._fancy = encoding.replace("-", "") == "utf8"
         self._buffer = io.StringIO()
@@ -94,7 +95,6 @@ class Display:
 
     def tick(self, view: RunView) -> None:
         """Draw how the run stands, unless that was done just now."""
-        self._pace.look(view)
         now = self._clock()
         if now - self._drawn < _EVERY and self._widths:
             return
@@ -102,11 +102,10 @@ class Display:
             self._widths = ()
         width, height = self._size(self._sink)
         scene = FrameInput(
+            history=self._history,
             view=view,
-            pace=self._pace,
             title=self._title,
             failures=self._failures,
-            stopping=self._stopping,
             fancy=self._fancy,
         )
         lines = frame(scene, width=width - 1, height=height)
@@ -114,10 +113,8 @@ class Display:
         self._draw(self._rendered(lines, width), tuple(line.cell_len for line in lines))
 
     def hear(self, event: Event) -> None:
-        """Keep what failed last; notice that the run is stopping."""
-        if event.name == "run.drain":
-            self._stopping = True
-        elif event.name in ("image.failed", "image.retry", "rule.failed"):
+        """Keep what failed last."""
+        if event.name in ("image.failed", "image.retry", "rule.failed"):
             fields = event.fields
             parts = (fields.get("side"), fields.get("status"), fields.get("code"))
             source = str(fields.get("source") or fields.get("rule"))

@@ -1,7 +1,7 @@
-"""The live view as lines of text: a fixed number of rows, of which each says one thing, cut to the width.
+"""The live view as lines of text: a fixed number of rows, one statement each, cut to the width.
 
-Everything from a registry is shown as it is written and never as markup: only Text objects are made, of
-text without control characters. Rows are laid out by hand: rich's Table would cost more than all the rest.
+Text from a registry is never taken for markup: only Text objects without control characters are made. Rows
+are laid out by hand: rich's Table would cost more than all the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.model.units import format_duration, format_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.observe.rates import RateEstimator
+    from pipeline.observe.history import RunHistory
     from pipeline.scheduler.view import RegistryView, RunView, TransferView
 
 ROWS = 16
@@ -27,7 +27,7 @@ _REGISTRIES, _FAILURES = 5, 3
 _NARROW, _WIDE = 60, 96
 _HEAD = 8
 """Columns of the first word of a row."""
-_SHORT = {"time left not known yet": "left: ?", "still listing tags": "listing tags"}
+_SHORT = {"time left unknown": "left: ?", "still listing tags": "listing tags"}
 _FULL, _EMPTY = ("\u2588", "\u00b7"), ("#", ".")
 
 
@@ -38,25 +38,24 @@ class FailureLine:
     source: str
     cause: str
     again: bool
-    """Whether it is tried again in this run."""
+    """Whether it is retried in this run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameInput:
-    """What a frame is made of."""
+    """What a frame shows."""
 
+    history: RunHistory
     view: RunView
-    pace: RateEstimator
     title: str
     failures: Sequence[FailureLine]
     """Oldest first."""
-    stopping: bool
     fancy: bool
     """Whether the terminal shows more than ASCII."""
 
 
 def frame(scene: FrameInput, *, width: int, height: int) -> list[Text]:
-    """The rows; never more than the screen has but one, always as many for one size of screen."""
+    """The rows: one fewer than the screen has at most, and always as many for a screen of one size."""
     rows = min(ROWS, height - 1)
     if rows < 1 or width < _HEAD:
         return []
@@ -73,7 +72,7 @@ def frame(scene: FrameInput, *, width: int, height: int) -> list[Text]:
 
 
 def _body(scene: FrameInput, width: int, rows: int) -> list[Text]:
-    """Registries first, failures last, transfers between with what room there is."""
+    """Registries first, failures last, transfers in the room between."""
     registries = _registries(scene, width, min(_REGISTRIES, rows // 3 + 1))
     failures = _failures(scene, width, min(_FAILURES, rows // 4))
     moves = _moves(scene, width, rows - len(registries) - len(failures))
@@ -84,14 +83,14 @@ def _body(scene: FrameInput, width: int, rows: int) -> list[Text]:
 def _title(scene: FrameInput, width: int) -> Text:
     view = scene.view
     gone = format_duration(round(view.seconds))
-    left = scene.pace.left(view)
+    left = scene.history.left
     if view.expanded and view.figures.processed == view.figures.known:
         rest = "ending"
     elif left is not None:
         rest = f"about {format_duration(round(left))} left"
     else:
-        rest = "time left not known yet" if view.expanded else "still listing tags"
-    times = f"{gone} gone, {rest}" if width >= _NARROW else f"{gone}, {_SHORT.get(rest, rest)}"
+        rest = "time left unknown" if view.expanded else "still listing tags"
+    times = f"{gone} elapsed, {rest}" if width >= _NARROW else f"{gone}, {_SHORT.get(rest, rest)}"
     line = Text("image-syncer  ", style="bold") if width >= _WIDE else Text()
     name = printable(scene.title)
     room = width - len(line) - len(times) - 2
@@ -111,7 +110,7 @@ def _images(scene: FrameInput, width: int) -> Text:
         (figures.copied, f"  {figures.copied:,} copied", ""),
         (figures.unchanged, f"  {figures.unchanged:,} up to date", ""),
         (figures.skipped, f"  {figures.skipped:,} skipped", ""),
-        (figures.to_retry, f"  {figures.to_retry:,} to try again", "yellow"),
+        (figures.to_retry, f"  {figures.to_retry:,} to retry", "yellow"),
         (figures.failed, f"  {figures.failed:,} failed", "bold red"),
     ]
     for count, words, style in parts if width >= _NARROW else reversed(parts):
@@ -126,18 +125,17 @@ def _bar(part: float, width: int, scene: FrameInput) -> Text:
 
 
 def _data(scene: FrameInput, width: int) -> Text:
-    figures = scene.view.figures
-    sent = sum(registry.written for registry in scene.view.registries)
+    figures = scene.history.figures
     line = Text("data".ljust(_HEAD))
-    line.append(f"{format_size(sent)} sent", style="bold").append(f"  {_rate(scene.pace.rate())}")
+    line.append(f"{format_size(figures.sent)} sent", style="bold").append(f"  {_rate(scene.history.rate)}")
     if width >= _NARROW:
-        spared = f"{figures.mounted:,} blobs mounted, {format_size(figures.saved)} spared"
-        line.append(f"  {spared}  {figures.requests:,} requests")
+        saved = f"{figures.mounted:,} blobs mounted, {format_size(figures.saved)} saved"
+        line.append(f"  {saved}  {figures.requests:,} requests")
     return line
 
 
 def _registries(scene: FrameInput, width: int, rows: int) -> list[Text]:
-    """Those that hold things up first, then the busiest."""
+    """Unavailable and paused ones first, then the busiest."""
 
     def weight(registry: RegistryView) -> tuple[bool, bool, int]:
         return not registry.unavailable, registry.cooldown <= 0, -registry.in_flight
@@ -156,11 +154,11 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
     line = Text(_cut(registry.name, room).ljust(room) + "  ")
     if registry.unavailable:
         return line.append(f"given up: {printable(registry.unavailable)}", style="red")
-    waiting = f"  {registry.waiting:,} wait" if registry.waiting else ""
+    waiting = f"  {registry.waiting:,} waiting" if registry.waiting else ""
     if registry.cooldown > 0:
         left = format_duration(round(registry.cooldown))
-        return line.append(f"cools down, {left} left{waiting}", style="yellow")
-    read, written = scene.pace.rates(registry.name)
+        return line.append(f"paused, next request in {left}{waiting}", style="yellow")
+    read, written = scene.history.registry_rates(registry.name)
     if width >= _NARROW:
         way, rate = ("reading", read) if read > written else ("writing", written)
         moves = f"{way} {_rate(rate):>10}" if rate else "no blobs now".ljust(18)
@@ -171,7 +169,7 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
 
 
 def _moves(scene: FrameInput, width: int, rows: int) -> list[Text]:
-    """The largest transfers, and in how many smaller ones the rest is."""
+    """The largest transfers, and how many smaller ones there are."""
     moving = scene.view.moving
     shown = moving if len(moving) <= rows else moving[: max(0, rows - 1)]
     lines = [_move(each, width) for each in shown]
@@ -198,7 +196,7 @@ def _failures(scene: FrameInput, width: int, rows: int) -> list[Text]:
     lines = []
     for failure in list(scene.failures)[-rows:] if rows > 0 else ():
         line = Text("failed".ljust(_HEAD), style="yellow" if failure.again else "red")
-        again = "  tried again later" if failure.again else ""
+        again = "  retried later" if failure.again else ""
         source, cause = printable(failure.source), printable(failure.cause)
         room = width - _HEAD - 2 - len(cause) - len(again)
         line.append(_cut(source, max(room, width // 3)), style="default")
@@ -207,15 +205,15 @@ def _failures(scene: FrameInput, width: int, rows: int) -> list[Text]:
 
 
 def _foot(scene: FrameInput, width: int) -> Text:
-    if scene.stopping:
-        words = "Stopping: what is under way finishes.  Ctrl-C: stop now.  The next run goes on from there."
+    if scene.history.stopping:
+        words = "Stopping: finishing current transfers.  Ctrl-C: stop now.  The next run resumes from there."
         return Text(words if width >= _WIDE else "Stopping.  Ctrl-C: stop now", style="bold yellow")
-    words = "Ctrl-C: finish what is under way and stop.  Twice: stop now.  The next run goes on from there."
-    return Text(words if width >= _WIDE else "Ctrl-C: stop; the next run goes on", style="dim")
+    words = "Ctrl-C: finish current transfers and stop.  Twice: stop now.  The next run resumes from there."
+    return Text(words if width >= _WIDE else "Ctrl-C: stop; the next run resumes", style="dim")
 
 
 def _cut(text: str, room: int) -> str:
-    """The text in that many columns: its end tells more than its beginning."""
+    """The end of the text, in that many columns: it tells more than the beginning."""
     text = printable(text)
     return text if len(text) <= room else f"..{text[len(text) - max(0, room - 2) :]}"
 

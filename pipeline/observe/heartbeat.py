@@ -1,64 +1,55 @@
-"""The line on how far the run is, now and then and when asked: for logs that somebody watches for days."""
+"""The progress line: at intervals, and when asked, for logs that somebody watches for days."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from pipeline.log import Event
 from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.observe.latency import latencies
-from pipeline.observe.rates import RateEstimator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pipeline.log import Value
+    from pipeline.observe.history import RunHistory
     from pipeline.observe.latency import Latency
     from pipeline.scheduler.view import RunView
     from pipeline.settings import Aim
 
-_TICKS = 120
-"""Looks that the rate is taken over: about half a minute."""
-
 
 class Heartbeat:
-    """An observer that says `run.progress`.
+    """An observer that logs `run.progress`.
 
     Args:
+        history: what is known of the run.
         say: takes the event.
         every: seconds between two lines; 0: only when asked.
         aim: what the run is for: a plan sends nothing.
     """
 
-    def __init__(self, say: Callable[[Event], None], *, every: float, aim: Aim = "copy") -> None:
+    def __init__(
+        self, history: RunHistory, say: Callable[[Event], None], *, every: float, aim: Aim = "copy"
+    ) -> None:
         """See the class."""
+        self._history = history
         self._say = say
         self._every = every
         self._aim = aim
         self._due = every
-        self._pace = RateEstimator()
-        self._sent: deque[tuple[float, int]] = deque([(0.0, 0)], maxlen=_TICKS)
-        self._view: RunView | None = None
 
     def tick(self, view: RunView) -> None:
-        """Look at the run, and tell of it where it is time."""
-        self._view = view
-        self._pace.look(view)
-        self._sent.append((view.seconds, view.sent))
+        """Log the progress if it is time."""
         if self._every and view.seconds >= self._due:
             self._due = view.seconds + self._every
             self.tell()
 
     def tell(self) -> None:
-        """Say how far the run is, as it was last seen; nothing where nothing was seen yet."""
-        view = self._view
+        """Log the progress as it was last seen; nothing if nothing was seen yet."""
+        view, figures = self._history.view, self._history.figures
         if view is None:
             return
-        (before, old), (now, sent) = self._sent[0], self._sent[-1]
-        rate = max(0, sent - old) / (now - before) if now > before else 0.0
-        left = self._pace.left(view)
-        figures = view.figures
+        sent, rate, left = figures.sent, self._history.rate, self._history.left
         fields: dict[str, Value] = {
             "done": figures.processed,
             "total": figures.known,
@@ -104,10 +95,10 @@ def _words(view: RunView, bodies: str, left: float | None) -> Iterator[str]:
     yield f"{figures.processed}/{figures.known}{'' if view.expanded else ' or more'} images"
     yield f"{figures.failed} failed"
     if figures.to_retry:
-        yield f"{figures.to_retry} to be tried again"
+        yield f"{figures.to_retry} to retry"
     yield bodies
-    yield f"about {format_duration(round(left))} left" if left is not None else "no telling yet how long"
+    yield f"about {format_duration(round(left))} left" if left is not None else "time left unknown"
     for registry in view.registries:
         if registry.cooldown:
             waiting = f" ({format_count(registry.waiting, 'task')} waiting)" if registry.waiting else ""
-            yield f"{registry.name} pauses for {max(1.0, registry.cooldown):.0f}s{waiting}"
+            yield f"{registry.name} paused for {max(1.0, registry.cooldown):.0f}s{waiting}"

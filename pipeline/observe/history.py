@@ -1,13 +1,15 @@
-"""What a run looked like over time, in memory that does not grow with it: for summary, report, estimates.
+"""What a run looks like now and looked like over time: what summary, report, view and log lines share.
 
-Samples hold totals, not differences: when samples are thinned out, only resolution is lost.
+Memory does not grow with the run. Samples hold totals, not differences: when samples are thinned out, only
+resolution is lost.
 """
 
 from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
@@ -36,6 +38,14 @@ _MOVED_LATELY = 2.0
 _WARNINGS = 100
 _BANDS = 100
 """Pauses of one registry that are told apart."""
+_LOOKS = 24
+"""Looks that a registry's rates are taken over: about six seconds."""
+_RATE_WINDOW = 30.0
+"""Seconds that the run's rate is taken over, at least."""
+_ESTIMATE_WINDOW = 60.0
+"""Seconds that an estimate looks back, at least; it looks back over a quarter of the run."""
+_LEAST_DONE = 5
+"""Images after which an estimate is more than a guess."""
 _OWN_PLACE = frozenset({"image.retry", "registry.cooldown", "image.rewritten", "run.drain"})
 """Warnings that the report tells elsewhere, or in a figure."""
 
@@ -47,7 +57,7 @@ class Sample:
     seconds: float
     """Since the run began."""
     figures: Figures = field(default_factory=Figures)
-    """A copy."""
+    """A copy; `sent` includes running transfers."""
     read: int = 0
     """Bytes of blobs received, those under way included."""
     written: int = 0
@@ -57,7 +67,7 @@ def sample(view: RunView) -> Sample:
     """The figures as they are now."""
     return Sample(
         seconds=view.seconds,
-        figures=view.figures.copy(),
+        figures=replace(view.figures.copy(), sent=view.sent),
         read=sum(registry.read for registry in view.registries),
         written=sum(registry.written for registry in view.registries),
     )
@@ -138,15 +148,19 @@ class SlowImage:
 
 
 class RunHistory:
-    """An observer that remembers."""
+    """The first observer: it remembers, and the others show or write what it remembers."""
 
     def __init__(self) -> None:
         """Begin with nothing seen."""
         self.curve = Curve()
+        self.view: RunView | None = None
+        """The run as it was last seen."""
+        self.stopping = False
+        """Whether it was told to stop, and finishes running transfers."""
+        self._looks: deque[tuple[float, dict[str, tuple[int, int]]]] = deque(maxlen=_LOOKS)
+        """Seconds, and bytes read and written by registry."""
         self.phases: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
         self.held: dict[str, PauseRecord] = {}
-        self.registries: tuple[RegistryView, ...] = ()
-        """As they were last seen."""
         self.slow: list[SlowImage] = []
         """A heap; at most 20."""
         self.warnings: list[str] = []
@@ -164,11 +178,12 @@ class RunHistory:
     def tick(self, view: RunView) -> None:
         """Take in how the run stands."""
         took, self._last = view.seconds - self._last, view.seconds
+        self.view = view
+        self._looks.append((view.seconds, {each.name: (each.read, each.written) for each in view.registries}))
         newest, taken = self.curve.samples[-1], sample(view)
         if (taken.read, taken.written) != (newest.read, newest.written):
             self._moved_at = view.seconds
         self.curve.add(taken)
-        self.registries = view.registries
         for registry in view.registries:
             held = self.held.setdefault(registry.name, PauseRecord())
             held.look(registry, now=view.seconds, took=took)
@@ -179,6 +194,54 @@ class RunHistory:
             self._blobs[move.digest, move.destination] = big
         if len(self._blobs) > 4 * TOP:
             self._blobs = {(each.digest, each.destination): each for each in self.blobs}
+
+    @property
+    def registries(self) -> tuple[RegistryView, ...]:
+        """As they were last seen."""
+        return self.view.registries if self.view else ()
+
+    @property
+    def figures(self) -> Figures:
+        """As they were last seen; `sent` includes running transfers."""
+        return self.curve.samples[-1].figures
+
+    @property
+    def rate(self) -> float:
+        """Bytes sent per second, recently."""
+        newest = self.curve.samples[-1]
+        before = self.curve.since(newest.seconds - _RATE_WINDOW)
+        took = newest.seconds - before.seconds
+        return max(0, newest.figures.sent - before.figures.sent) / took if took > 0 else 0.0
+
+    def registry_rates(self, name: str) -> tuple[float, float]:
+        """Bytes per second read from the registry, and written to it, in the last seconds."""
+        (before, old), (now, new) = self._looks[0], self._looks[-1]
+        took = now - before
+        if took <= 0:
+            return 0.0, 0.0
+        read, written = new.get(name, (0, 0))
+        read_before, written_before = old.get(name, (0, 0))
+        return max(0.0, (read - read_before) / took), max(0.0, (written - written_before) / took)
+
+    @property
+    def left(self) -> float | None:
+        """Estimated seconds until the end of the run, by how many images finished recently; None: unknown.
+
+        Images are counted and not bytes: an image's size is unknown until it is resolved. If all that is
+        left waits for pausing registries, nobody knows what follows the pause.
+        """
+        view = self.view
+        if view is None or not view.expanded:
+            return None
+        pauses = [each.cooldown for each in view.registries if each.cooldown > 0 and each.waiting]
+        if pauses and not any(view.running.values()):
+            return None
+        before = self.curve.since(view.seconds - max(_ESTIMATE_WINDOW, view.seconds / 4))
+        took = view.seconds - before.seconds
+        done = self.figures.processed - before.figures.processed
+        if done < _LEAST_DONE or took <= 0:
+            return None
+        return max((self.figures.known - self.figures.processed) * took / done, *pauses, 0.0)
 
     @property
     def blobs(self) -> list[LargeBlob]:
@@ -199,6 +262,8 @@ class RunHistory:
             _keep(self.rewritten, event)
         elif event.name == "image.retry":
             self.retried += 1
+        elif event.name == "run.drain":
+            self.stopping = True
         elif event.level == "warning" and event.name not in _OWN_PLACE:
             self.warned += 1
             _keep(self.warnings, event)

@@ -1,7 +1,7 @@
-"""How fast registries answer: median and 95th percentile, from the classes into which requests are sorted.
+"""Response times of registries: median and 95th percentile, from the buckets into which requests are sorted.
 
-Exact enough to tell 20 ms from 200 ms, in memory that does not grow with the run. Requests that carry a body
-are left out, for they take as long as the body; so are those that got no answer.
+Exact enough to tell 20 ms from 200 ms, in memory that does not grow with the run. Requests with a body are
+left out, because they take as long as the body; so are those without an answer.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Latency:
     """Seconds within which 95 of 100 did."""
 
     def __str__(self) -> str:
-        """`quay.io answers within 84ms, 95 of 100 times within 310ms`."""
-        times = f"{_shown(self.p50)}, 95 of 100 times within {_shown(self.p95)}"
-        return f"{self.registry} answers within {times}"
+        """`quay.io response time: median 84ms, 95th percentile 310ms`."""
+        times = f"median {_shown(self.p50)}, 95th percentile {_shown(self.p95)}"
+        return f"{self.registry} response time: {times}"
 
     @property
     def shown(self) -> str:
@@ -60,7 +60,7 @@ def latencies(registries: Iterable[RegistryView]) -> tuple[Latency, ...]:
 
 
 def quantile(counts: Sequence[int], part: float) -> float:
-    """Seconds within which that part of requests was answered, evenly spread within each class of BOUNDS.
+    """Seconds within which that part of requests was answered, evenly spread within each bucket of BOUNDS.
 
     `counts` holds one request at least; those beyond the last bound count as that bound.
     """

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline import __version__
-from pipeline.observe.rates import RateEstimator
 from pipeline.observe.run_state import RunState, Wait, current_folder, this_process
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.log import Event
     from pipeline.model.figures import Figures
+    from pipeline.observe.history import RunHistory
     from pipeline.report.causes import Failure
     from pipeline.report.summary import Summary
     from pipeline.scheduler.view import RunView
@@ -30,6 +30,7 @@ class RunStateRecorder:
     """Notes where a run stands: when it begins, every other second, and when it is over.
 
     Args:
+        history: what is known of the run.
         keep: takes what is to be written.
         run: the run's name.
         command: the command line, word by word.
@@ -39,6 +40,7 @@ class RunStateRecorder:
 
     def __init__(
         self,
+        history: RunHistory,
         keep: Callable[[RunState], None],
         *,
         run: str,
@@ -49,9 +51,8 @@ class RunStateRecorder:
         """See the class."""
         self._keep = keep
         self._lost = lost
-        self._pace = RateEstimator()
+        self._history = history
         self._noted = 0.0
-        self._view: RunView | None = None
         self._why: dict[str, str] = {}
         """By registry: what its last pause was for."""
         now = time.time()
@@ -68,17 +69,13 @@ class RunStateRecorder:
         keep(self._run_state)
 
     def hear(self, event: Event) -> None:
-        """Take in that the run is stopping, and what registries pause for."""
-        if event.name == "run.drain":
-            self._run_state = replace(self._run_state, stopping=True)
-        elif event.name == "registry.cooldown":
+        """Take in what registries pause for."""
+        if event.name == "registry.cooldown":
             parts = (event.fields.get("status"), event.fields.get("code"))
             self._why[str(event.fields.get("registry"))] = " ".join(str(part) for part in parts if part)
 
     def tick(self, view: RunView) -> None:
         """Look at the run, and note how it stands where it is time."""
-        self._view = view
-        self._pace.look(view)
         if view.seconds - self._noted >= EVERY:
             self._noted = view.seconds
             self._look(view)
@@ -86,8 +83,8 @@ class RunStateRecorder:
 
     def end(self, summary: Summary, *, trouble: str) -> None:
         """Note how it ended."""
-        if self._view is not None:
-            self._look(self._view)
+        if self._history.view is not None:
+            self._look(self._history.view)
         self._run_state = replace(
             self._run_state,
             seen=time.time(),
@@ -104,16 +101,17 @@ class RunStateRecorder:
 
     def _look(self, view: RunView) -> None:
         now = time.time()
-        left = self._pace.left(view)
+        left = self._history.left
         self._run_state = replace(
             self._run_state,
             seen=now,
             seconds=view.seconds,
-            figures=replace(view.figures, sent=view.sent),
+            stopping=self._history.stopping,
+            figures=self._history.figures,
             final=view.expanded,
             planned=view.planned,
             left=-1.0 if left is None else left,
-            rate=self._pace.rate(),
+            rate=self._history.rate,
             waits=tuple(islice(self._waits(view, now), _MOST)),
             lost=tuple(islice(self._lost(), _MOST)),
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.http.origins import RefusedURLError, resolve_realm
-from pipeline.log import Event
+from pipeline.log import Event, Once
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
 from pipeline.registry.request import Request
@@ -60,10 +60,9 @@ class Auth:
         self._asked: set[bool] = set()
         """Whether /v2/ was asked for it, by `insecure`."""
         self._tokens = TokenCache()
-        self._named: set[str] = set()
+        self._told = Once()
+        self._warned = Once(most=_MAX_WARNINGS)
         self._accepted: set[str] = set()
-        self._rejected: set[str] = set()
-        self._warned: set[str] = set()
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -72,12 +71,8 @@ class Auth:
 
     def name_origin(self, credential: Credential) -> None:
         """Say once per process which credential a registry gets; never its values."""
-        if credential.origin in self._named:
+        if not self._told.first(("chosen", credential.origin)):
             return
-        with self._lock:
-            if credential.origin in self._named:
-                return
-            self._named.add(credential.origin)
         registry, named = self._session.registry, not credential.anonymous
         current_meter().events.append(
             Event(
@@ -102,10 +97,8 @@ class Auth:
 
     def tell_rejected(self, credential: Credential, fault: Fault, *, push: bool) -> None:
         """Say once per process that the registry refuses a credential; `push`: as a destination."""
-        with self._lock:
-            if credential.origin in self._rejected:
-                return
-            self._rejected.add(credential.origin)
+        if not self._told.first(("rejected", credential.origin)):
+            return
         registry = self._session.registry
         words = f"{registry} refuses the credentials of {credential.origin} ({fault.status})"
         current_meter().events.append(
@@ -125,10 +118,8 @@ class Auth:
     def pass_on(self, warning: str) -> None:
         """Say once per process and text what a registry warns of (RFC 7234, 5.5): deprecations, moves."""
         registry, words = self._session.registry, clean(warning)
-        with self._lock:
-            if words in self._warned or len(self._warned) >= _MAX_WARNINGS:
-                return
-            self._warned.add(words)
+        if not self._warned.first(words):
+            return
         current_meter().events.append(
             Event(
                 name="registry.warning",

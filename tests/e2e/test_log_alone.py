@@ -232,7 +232,7 @@ def test_sentences(command: Command, places: Mapping[str, Registry]) -> None:
         r" others continue; giving up in [0-2]s unless it accepts a request \(--patience\)",
         text,
     )
-    assert re.search(rf"images, \d+ failed, .*, {names['busy']} pauses for \ds \(\d+ tasks? waiting\)", text)
+    assert re.search(rf"images, \d+ failed, .*, {names['busy']} paused for \ds \(\d+ tasks? waiting\)", text)
 
 
 def test_done_as_it_says(command: Command, places: Mapping[str, Registry], scripted: Scripted) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from pipeline.errors import FileError, MachineError, UsageError
-from pipeline.log import Event
+from pipeline.log import Event, Once
 from pipeline.observe.metrics.run_metrics import RunMetrics
 from pipeline.outputs.writing import write_text
 
@@ -61,7 +61,7 @@ class Exporter:
         self._registry.register(self._gauge)
         self._say: Callable[[Event], None] = lambda _event: None
         self._written = time.monotonic()
-        self._told = False
+        self._once = Once()
         self._server = None if listen is None else _Server(listen, self._registry, self._gauge)
 
     def begin(self, say: Callable[[Event], None]) -> None:
@@ -104,8 +104,7 @@ class Exporter:
         try:
             write_text(self._path, [generate_latest(self._registry).decode()])
         except MachineError as error:
-            if not self._told:
-                self._told = True
+            if self._once.first():
                 fields = {"file.path": str(self._path), "reason": str(error)}
                 message = f"metrics: {error}; the run goes on"
                 self._say(Event(name="metrics.trouble", level="warning", message=message, fields=fields))

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from pipeline.log import Event
 from pipeline.observe.display import Display, terminal_size
+from pipeline.observe.history import RunHistory
 from tests.unit.observe.screen import Screen
 from tests.unit.views import HARBOR, QUAY, view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pipeline.scheduler.view import RunView
 
 
 class Terminal:
@@ -26,9 +29,24 @@ class Terminal:
         self.writes = 0
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
+        self.history = RunHistory()
         self.display = Display(
-            self.writer, title="images.yaml", size=lambda _: (self.columns, self.rows), clock=lambda: self.now
+            self.history,
+            self.writer,
+            title="images.yaml",
+            size=lambda _: (self.columns, self.rows),
+            clock=lambda: self.now,
         )
+
+    def tick(self, seen: RunView) -> None:
+        """History and display look."""
+        self.history.tick(seen)
+        self.display.tick(seen)
+
+    def hear(self, event: Event) -> None:
+        """History and display hear."""
+        self.history.hear(event)
+        self.display.hear(event)
 
     def read(self) -> list[str]:
         """What is on the screen now."""
@@ -55,7 +73,7 @@ def terminal() -> Iterator[Terminal]:
 
 def test_frame(terminal: Terminal) -> None:
     """A frame says how far the run is, how each registry stands, what moves and what failed."""
-    terminal.display.hear(
+    terminal.hear(
         Event(
             name="image.failed",
             message="",
@@ -63,14 +81,14 @@ def test_frame(terminal: Terminal) -> None:
         )
     )
     cooling = replace(QUAY, name="docker.io", cooldown=39.0, waiting=288)
-    terminal.display.tick(view(271.0, registries=(cooling, HARBOR, replace(QUAY, unavailable="no answer"))))
+    terminal.tick(view(271.0, registries=(cooling, HARBOR, replace(QUAY, unavailable="no answer"))))
     rows = terminal.read()
 
     assert rows[0].split("  ")[:2] == ["image-syncer", "images.yaml"]
-    assert rows[0].endswith("4m31s gone, about 6m30s left")
+    assert rows[0].endswith("4m31s elapsed, about 6m30s left")
     assert rows[1].endswith("41/100  40 copied  1 failed")
-    assert rows[2].startswith("data    40MB sent  0B/s  0 blobs mounted")
-    assert rows[3] == "docker.io    cools down, 39s left  288 wait"
+    assert rows[2].startswith("data    232.5MB sent  858kB/s  0 blobs mounted")
+    assert rows[3] == "docker.io    paused, next request in 39s  288 waiting"
     assert rows[4] == "harbor.corp  no blobs now         12 in flight (limit 24)"
     assert rows[5] == "quay.io      given up: no answer"
     assert rows[6].split() == [
@@ -97,7 +115,7 @@ def test_size(columns: int, rows: int) -> None:
     few = view(20.0, registries=(), moving=(), known=0, copied=0, failed=0)
     for each in (view(), few, view(30.0, moving=()), view(40.0, registries=(HARBOR,) * 30)):
         terminal.now += 1
-        terminal.display.tick(each)
+        terminal.tick(each)
         terminal.read()
         heights.add(len(terminal.screen.rows) - 1)
         assert all(len(row) < max(2, columns) for row in terminal.screen.rows)
@@ -110,7 +128,7 @@ def test_few_frames(terminal: Terminal) -> None:
     """No more than four frames are drawn in a second, however often the display looks."""
     for _ in range(1_000):
         terminal.now += 0.001
-        terminal.display.tick(view())
+        terminal.tick(view())
         terminal.read()
 
     assert terminal.writes == 5
@@ -123,11 +141,11 @@ def test_few_frames(terminal: Terminal) -> None:
 def test_lines_above(steps: list[str | None], pause: float) -> None:
     """Whatever comes when, lines stand above the view, whole and in order, and at the end nothing else."""
     terminal = Terminal()
-    terminal.display.tick(view())
+    terminal.tick(view())
     for step in steps:
         terminal.now += pause if pause < 10 else 0.3
         if step is None:
-            terminal.display.tick(view())
+            terminal.tick(view())
         else:
             terminal.display.above(f"{step}\n".encode())
         assert terminal.read()[-1].startswith("Ctrl-C: ")
@@ -143,14 +161,14 @@ def test_lines_above(steps: list[str | None], pause: float) -> None:
 def test_narrower(terminal: Terminal) -> None:
     """A terminal that was made narrower has broken the rows of the view, which is still overwritten whole."""
     terminal.display.above(b"a line\n")
-    terminal.display.tick(view())
+    terminal.tick(view())
     terminal.read()
     broken = Screen(50)
     for row in terminal.screen.rows[:-1]:
         broken.write(f"{row}\n".encode())
     terminal.screen, terminal.columns = broken, 50
     terminal.now += 1
-    terminal.display.tick(view())
+    terminal.tick(view())
 
     assert terminal.read()[0] == "a line"
     assert len(terminal.read()) == 17
@@ -160,18 +178,18 @@ def test_narrower(terminal: Terminal) -> None:
 def test_few_columns(terminal: Terminal, *, expanded: bool, rest: str) -> None:
     """On forty columns the rules file is still named beside the time."""
     terminal.columns = 40
-    terminal.display.tick(view(6.0, expanded=expanded, copied=0))
+    terminal.tick(view(6.0, expanded=expanded, copied=0))
 
     assert terminal.read()[0].split() == ["images.yaml", "6s,", *rest.split()]
 
 
 def test_resumed(terminal: Terminal) -> None:
     """After a long pause others have written to the terminal: the view begins anew below."""
-    terminal.display.tick(view())
+    terminal.tick(view())
     terminal.read()
     terminal.screen.write(b"[1]+ Stopped\n")
     terminal.now += 60
-    terminal.display.tick(view())
+    terminal.tick(view())
 
     assert terminal.read()[16] == "[1]+ Stopped"
     assert len(terminal.read()) == 16 + 1 + 16
@@ -179,8 +197,8 @@ def test_resumed(terminal: Terminal) -> None:
 
 def test_stopping(terminal: Terminal) -> None:
     """After a signal the last row says what happens now."""
-    terminal.display.hear(Event(name="run.drain", message=""))
-    terminal.display.tick(view())
+    terminal.hear(Event(name="run.drain", message=""))
+    terminal.tick(view())
 
     assert terminal.read()[-1].startswith("Stopping")
 
@@ -191,7 +209,7 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch, *, variable: str, expected: b
     monkeypatch.setenv("NO_COLOR", variable)
     monkeypatch.setenv("TERM", "xterm-256color")
     terminal = Terminal()
-    terminal.display.tick(view())
+    terminal.tick(view())
     data = os.read(terminal.reader, 1 << 16)
     terminal.close()
 
@@ -200,14 +218,14 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch, *, variable: str, expected: b
 
 def test_hostile(terminal: Terminal) -> None:
     """What steers a terminal is shown as an escape, and brackets are no markup."""
-    terminal.display.hear(
+    terminal.hear(
         Event(
             name="image.failed",
             message="",
             fields={"source": "[red]q.io/a\x1b[2J\n\u202e", "side": "source", "code": "[/]"},
         )
     )
-    terminal.display.tick(view())
+    terminal.tick(view())
 
     assert r"failed  [red]q.io/a\x1b[2J\n\u202e  source [/]" in terminal.read()
 
@@ -215,7 +233,7 @@ def test_hostile(terminal: Terminal) -> None:
 def test_gone(terminal: Terminal) -> None:
     """A terminal that went away does not end the run."""
     os.close(terminal.writer)
-    terminal.display.tick(view())
+    terminal.tick(view())
     terminal.display.above(b"x\n")
     terminal.display.close()
 

@@ -4,21 +4,36 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.log import Event
 from pipeline.model.figures import Timing
 from pipeline.observe.heartbeat import Heartbeat
+from pipeline.observe.history import RunHistory
 from tests.unit.views import HARBOR, QUAY, moving, view
 
 if TYPE_CHECKING:
-    from pipeline.log import Event
+    from pipeline.scheduler.view import RunView
+
+
+class Watched:
+    """A heartbeat behind the history that it reads."""
+
+    def __init__(self, *, every: float = 0.0) -> None:
+        self.history, self.said = RunHistory(), list[Event]()
+        self.heartbeat = Heartbeat(self.history, self.said.append, every=every)
+        self.tell = self.heartbeat.tell
+
+    def tick(self, seen: RunView) -> None:
+        """Both look."""
+        self.history.tick(seen)
+        self.heartbeat.tick(seen)
 
 
 def beat(*seconds: float, every: float = 30.0) -> list[Event]:
     """What is said of a run that is looked at then; a tenth of an image ends in each second."""
-    said: list[Event] = []
-    heartbeat = Heartbeat(said.append, every=every)
+    heartbeat = Watched(every=every)
     for now in seconds:
         heartbeat.tick(view(now, copied=int(now // 10), sent=int(now * 1_000_000), moving=()))
-    return said
+    return heartbeat.said
 
 
 def test_interval() -> None:
@@ -42,17 +57,16 @@ def test_what_it_says() -> None:
 
 def test_when_asked() -> None:
     """When asked it tells what it saw last: what is under way, who pauses, what nobody can tell yet."""
-    said: list[Event] = []
-    heartbeat = Heartbeat(said.append, every=0.0)
+    heartbeat = Watched()
     heartbeat.tell()
     registries = (replace(QUAY, cooldown=39.4),)
     heartbeat.tick(view(2.0, expanded=False, to_retry=3, moving=(moving(8),), registries=registries))
     heartbeat.tell()
 
-    [event] = said
+    [event] = heartbeat.said
     assert event.message == (
-        "41/100 or more images, 1 failed, 3 to be tried again, 4MB sent, 2MB/s, no telling yet how long,"
-        " quay.io pauses for 39s"
+        "41/100 or more images, 1 failed, 3 to retry, 4MB sent, 2MB/s, time left unknown,"
+        " quay.io paused for 39s"
     )
     assert event.fields["eta"] is None
 
@@ -63,37 +77,34 @@ def test_latency() -> None:
     for _ in range(100):
         timing.add(0.03)
     registries = (replace(QUAY, calls={("GET", 200): timing}), HARBOR)
-    said: list[Event] = []
-    heartbeat = Heartbeat(said.append, every=0.0)
+    heartbeat = Watched()
     heartbeat.tick(view(2.0, registries=registries))
     heartbeat.tell()
 
-    assert [event.name for event in said] == ["run.progress", "registry.latency"]
-    assert said[-1].message == "quay.io answers within 38ms, 95 of 100 times within 49ms"
-    assert said[-1].fields == {"registry": "quay.io", "requests": 100, "p50": 0.0375, "p95": 0.0488}
+    assert [event.name for event in heartbeat.said] == ["run.progress", "registry.latency"]
+    assert heartbeat.said[-1].message == "quay.io response time: median 38ms, 95th percentile 49ms"
+    assert heartbeat.said[-1].fields == {"registry": "quay.io", "requests": 100, "p50": 0.0375, "p95": 0.0488}
 
 
 def test_all_wait() -> None:
     """Where all that is left waits for a registry that pauses, no time is made up from what went before."""
-    said: list[Event] = []
-    heartbeat = Heartbeat(said.append, every=0.0)
+    heartbeat = Watched()
     registries = (replace(QUAY, cooldown=39.4, waiting=2),)
     for now in range(100):
         heartbeat.tick(view(float(now), copied=min(now, 50), moving=()))
     heartbeat.tick(view(100.0, copied=50, moving=(), registries=registries, running=Counter()))
     heartbeat.tell()
 
-    assert said[-1].fields["eta"] is None
-    assert said[-1].message.endswith("no telling yet how long, quay.io pauses for 39s (2 tasks waiting)")
+    assert heartbeat.said[-1].fields["eta"] is None
+    assert heartbeat.said[-1].message.endswith("time left unknown, quay.io paused for 39s (2 tasks waiting)")
 
 
 def test_not_before_the_pause() -> None:
     """A run does not end before the pause of a registry that tasks wait for."""
-    said: list[Event] = []
-    heartbeat = Heartbeat(said.append, every=0.0)
+    heartbeat = Watched()
     registries = (replace(QUAY, cooldown=900.0, waiting=2),)
     for now in range(100):
         heartbeat.tick(view(float(now), copied=min(now, 98), moving=(), registries=registries))
     heartbeat.tell()
 
-    assert said[-1].fields["eta"] == 900
+    assert heartbeat.said[-1].fields["eta"] == 900

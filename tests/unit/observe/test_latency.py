@@ -56,4 +56,4 @@ def test_words(seconds: float, words: str) -> None:
     """Times are shown as short as they can be."""
     shown = str(Latency(registry="q", requests=1, p50=seconds, p95=seconds))
 
-    assert shown == f"q answers within {words}, 95 of 100 times within {words}"
+    assert shown == f"q response time: median {words}, 95th percentile {words}"

@@ -50,7 +50,7 @@ def test_lines() -> None:
         f"  {sent} 53,120 requests, 17.7 an image",
         "  docker.io rate-limited once, waited 1m0s",
         "  q rate-limited 3 times, waited 9s",
-        "  quay.io answers within 84ms, 95 of 100 times within 1.3s",
+        "  quay.io response time: median 84ms, 95th percentile 1.3s",
         "  1 digest changed by --os or --arch: the log names them",
         r"  a note\x1b",
         "FAILED  source quay.io: 404 MANIFEST_UNKNOWN, no such tag or digest (2 images)",
