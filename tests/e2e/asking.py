@@ -1,4 +1,4 @@
-"""Asking for the status of a run, for the tests of what is told and of what is refused."""
+"""Helpers that run `status`, for its tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sixteen(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 def ask(command: Command, *flags: str) -> tuple[int, dict[str, Any]]:
-    """What status says to a program."""
+    """The JSON output of status."""
     result = command.run("status", "--json", *flags)
     assert result.text == ""
     assert result.output.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The command as its users run it: a process of its own, files in a folder, and what it left and said."""
+"""The command as users run it: a process, files in a folder, its output and results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST = 100.0
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended and what it said."""
+    """The exit code and output of a run."""
 
     code: int
     text: str
@@ -42,7 +42,7 @@ class Result:
 
 
 class Command:
-    """image-syncer in a folder of its own, with an environment that holds nothing of this account."""
+    """image-syncer in its own folder, with an environment without this account's settings."""
 
     def __init__(self, folder: Path) -> None:
         """Args: folder: the working directory; also HOME."""

@@ -28,13 +28,13 @@ def kinds(requests: Iterable[Request | Entry]) -> dict[str, int]:
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """What was said with --json."""
+    """The JSON output."""
     found: dict[str, Any] = json.loads(result.output)
     return found
 
 
 def by_kind(plan: dict[str, Any], registry: str) -> dict[str, int]:
-    """What a plan says of a registry."""
+    """A registry in a plan's JSON output."""
     found: dict[str, int] = plan["registries"][registry]["by_kind"]
     return found
 

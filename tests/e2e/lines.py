@@ -30,7 +30,7 @@ _SCHEMA = jsonschema.Draft202012Validator(schema())
 
 
 def read_logfmt(text: str) -> list[dict[str, str]]:
-    """The pairs of every line that a run has logged; what else stands on standard error is left out."""
+    """The key-value pairs of each log line; other lines on standard error are skipped."""
     return [
         {key: value.strip('"') for key, value in PAIR.findall(line)}
         for line in text.splitlines()
@@ -39,7 +39,7 @@ def read_logfmt(text: str) -> list[dict[str, str]]:
 
 
 def wrong_logfmt(text: str) -> list[str]:
-    """What of those lines is not as the catalogue says."""
+    """The differences between those lines and the catalogue."""
     return [f"{words}: {line}" for line in read_logfmt(text) for words in _complaints(line)]
 
 
@@ -60,7 +60,7 @@ def _complaints(line: Mapping[str, str]) -> Iterable[str]:
 
 
 def wrong_json(text: str) -> list[str]:
-    """What of these lines is not as the schema says; every line must be one object."""
+    """The differences between these lines and the schema; every line must be one object."""
     return [
         f"{error.json_path} {error.message}: {line}"
         for line in text.splitlines()

@@ -49,7 +49,7 @@ class Proxy:
         self._server.server_close()
 
     def take(self, count: int) -> None:
-        """Note bytes that came; ConnectionError where it breaks off."""
+        """Count received bytes; ConnectionError at the position where the body is cut."""
         self.received += count
         if 0 <= self.halt_at <= self.received:
             self.halt_at = -1
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def _pieces(self, length: int) -> Iterator[bytes]:
-        """The body; ConnectionError where it breaks off."""
+        """The body; ConnectionError at the position where it is cut."""
         while length:
             piece = self.rfile.read1(min(length, _PIECE))
             if not piece:

@@ -16,7 +16,7 @@ ABOVE, CHUNK = 400_000, 100_000
 
 
 def replace_in(module: ModuleType, **values: Any) -> None:
-    """Replace names of a module of the command; AssertionError where it has none of that name any more."""
+    """Replace names in a module of the command; AssertionError if it does not have one of them."""
     assert values.keys() <= vars(module).keys(), f"{module.__name__} lacks one of {[*values]}"
     vars(module).update(values)
 

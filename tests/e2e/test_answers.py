@@ -40,7 +40,7 @@ def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 def test_lists_that_are_none(
     command: Command, pair: tuple[Registry, Registry], status: int, body: str
 ) -> None:
-    """What is no list of tags fails its rule."""
+    """A response that is not a tag list fails its rule."""
     pair[0].fault(Fault(action=Reply(status=status, body=body), path="/tags/list", times=None))
 
     result = command.run("--retries", "0")
@@ -80,7 +80,7 @@ def test_everything_as_a_web_page(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("name", [":v1", f"@{IMAGE.digest}"])
 def test_pull_through_cache(command: Command, pair: tuple[Registry, Registry], name: str) -> None:
-    """A cache that answers HEAD with 404 until it has fetched an image is asked by GET."""
+    """If a cache answers HEAD with 404 until it has fetched an image, a GET finds the image."""
     source, mirror = pair
     source.fault(Fault(action=Reply(status=404), method="HEAD", path="/manifests/", times=None))
     command.rules({f"{source.address}/team/app{name}": f"{mirror.address}/copy/app"})

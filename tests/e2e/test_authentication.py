@@ -1,4 +1,4 @@
-"""Who we are, end to end: tokens, scopes, helper programs, login files, and what never leaves its origin."""
+"""Authentication end to end: tokens, scopes, helper programs, login files, and where credentials go."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_tokens_that_expire(command: Command, scripted: Scripted) -> None:
 
 
 def test_token_server_that_narrows(command: Command, scripted: Scripted) -> None:
-    """Where a token holds only its first scope, a mount is not given, and the blob is sent."""
+    """If a token holds only its first scope, the mount is refused and the blob is sent."""
     source = scripted()
     mirror = scripted(auth="token", password=SECRET, token_grants="first")
     fill(source)
@@ -105,7 +105,7 @@ def test_harbor(command: Command, scripted: Scripted) -> None:
 
 
 def test_anonymous_token(command: Command, scripted: Scripted) -> None:
-    """Without credentials an anonymous token is asked for, and pulls."""
+    """Without credentials an anonymous token is requested and pulls."""
     source, mirror = scripted(auth="token", anonymous=True), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -117,7 +117,7 @@ def test_anonymous_token(command: Command, scripted: Scripted) -> None:
 
 
 def test_docker_login(command: Command, scripted: Scripted) -> None:
-    """What `docker login` left is used where the credentials file says nothing, and the log says so."""
+    """The login of `docker login` is used if the credentials file has none, and the log says so."""
     source, mirror = scripted(auth="basic", password=SECRET), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -158,7 +158,7 @@ def test_missing_helper_program(command: Command, scripted: Scripted) -> None:
 
 
 def test_helper_program(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real helper program is asked once, by the registry's name on standard input."""
+    """A real helper program runs once and gets the registry's name on standard input."""
     program = tmp_path / "docker-credential-made"
     program.write_text(
         '#!/bin/sh\nread server\necho "$1 $server" >> "$0.log"\n'
@@ -193,7 +193,7 @@ def test_redirects_carry_no_credentials(command: Command, scripted: Scripted) ->
 
 
 def test_denied_push(command: Command, scripted: Scripted) -> None:
-    """403 at the destination is not tried again, fails its repository alone, and names what was used."""
+    """403 at the destination is not retried, fails only its repository, and names the login."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)

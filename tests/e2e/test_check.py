@@ -1,4 +1,4 @@
-"""`image-syncer check` against scripted registries: what is tried, what is said, and what is left behind."""
+"""`image-syncer check` against scripted registries: requests, output, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def prepare(command: Command, source: Registry, mirror: Registry, *, tag: str = 
 
 
 def findings(result: Result, what: str = "") -> list[dict[str, Any]]:
-    """What --json lists, of one kind."""
+    """The findings of one kind in the JSON output."""
     (line,) = result.output.splitlines()
     return [each for each in json.loads(line)["checks"] if what in ("", each["what"])]
 
@@ -48,7 +48,7 @@ def states(result: Result, what: str = "") -> list[str]:
 
 
 def test_ready(command: Command, scripted: Scripted) -> None:
-    """Where all is well, each registry and repository has a line that names the login, and the code is 0."""
+    """If everything works, each registry and repository has a line with its login, and the exit code is 0."""
     source, mirror = scripted(auth="basic", password=SECRET), scripted(auth="token", password=SECRET)
     fill(source)
     prepare(command, source, mirror, username="user", password=SECRET)
@@ -103,7 +103,7 @@ def test_writes_nothing(command: Command, scripted: Scripted) -> None:
 
 
 def test_upload_that_stays(command: Command, scripted: Scripted) -> None:
-    """Where an upload may not be cancelled all is well still, and the line says that it stays for a while."""
+    """An upload that cannot be cancelled is no failure, and the line says that it stays for a while."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -171,7 +171,7 @@ def test_wrong_password(command: Command, scripted: Scripted, auth: str) -> None
 
 
 def test_pull_only_token(command: Command, scripted: Scripted) -> None:
-    """A destination whose token only pulls fails at each repository, and says that it may not write."""
+    """A destination whose token only pulls fails for each repository, with the missing right to write."""
     source, mirror = scripted(), scripted(auth="token", password=SECRET, token_grants="pull")
     fill(source)
     prepare(command, source, mirror, username="user", password=SECRET)
@@ -197,7 +197,7 @@ def test_read_only(command: Command, scripted: Scripted) -> None:
 
 
 def test_anonymous(command: Command, scripted: Scripted) -> None:
-    """Nobody pulls where tokens are free, does not push there, and the lines say that there is no login."""
+    """Anonymous users can pull but not push if tokens are free, and the lines say that there is no login."""
     source = scripted(auth="token", anonymous=True)
     mirror = scripted(auth="token", anonymous=True)
     fill(source)
@@ -211,7 +211,7 @@ def test_anonymous(command: Command, scripted: Scripted) -> None:
 
 
 def test_create_first(command: Command, scripted: Scripted) -> None:
-    """A destination that must be created before a push says so and fails; one that exists is fine."""
+    """A destination that must be created before a push fails with that advice; an existing one is ok."""
     source, mirror = scripted(), scripted(create_first=True)
     fill(source)
     mirror.create("team/b")
@@ -225,7 +225,7 @@ def test_create_first(command: Command, scripted: Scripted) -> None:
 
 
 def test_unreachable(command: Command, scripted: Scripted) -> None:
-    """A registry that cannot be reached is asked once for all its repositories; the others are checked."""
+    """An unreachable registry is asked once for all its repositories; the others are checked."""
     mirror = scripted()
     with closing(socket.create_server(("127.0.0.1", 0))) as closed:
         gone = f"127.0.0.1:{closed.getsockname()[1]}"
@@ -289,7 +289,7 @@ def test_trouble(command: Command, scripted: Scripted) -> None:
 
 
 def test_rules_that_are_wrong(command: Command, scripted: Scripted) -> None:
-    """A rule that a run would fail alone is a line of its own, with its place, and fails the check."""
+    """An invalid rule has its own line with its position, and fails the check."""
     source, mirror = scripted(), scripted()
     fill(source)
     command.rules({f"{source.address}/team/a": f"{mirror.address}/a", f"{source.address}/Upper": "x/y"})
@@ -305,7 +305,7 @@ def test_rules_that_are_wrong(command: Command, scripted: Scripted) -> None:
 
 
 def test_quiet(command: Command, scripted: Scripted) -> None:
-    """-q leaves what is not well, and says nothing where all is."""
+    """With -q only problems are printed, and nothing if there are none."""
     source, mirror = scripted(), scripted(create_first=True)
     fill(source)
     mirror.create("team/a")
@@ -349,7 +349,7 @@ def test_words(command: Command, scripted: Scripted) -> None:
 
 
 def test_interrupted(command: Command, scripted: Scripted) -> None:
-    """Ctrl-C ends it with 130 and one line, even where a registry does not answer."""
+    """Ctrl-C ends it with 130 and one line, even if a registry does not answer."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -365,7 +365,7 @@ def test_interrupted(command: Command, scripted: Scripted) -> None:
 
 
 def test_nothing_to_check(command: Command) -> None:
-    """A file without rules is ready, and nobody is asked."""
+    """A file without rules is ready without any request."""
     command.rules({})
 
     result = command.run("check")

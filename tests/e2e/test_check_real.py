@@ -41,7 +41,7 @@ def account(word: str) -> dict[str, Any]:
 
 
 def findings(result: Result) -> dict[str, dict[str, Any]]:
-    """What was found, by what it is about; of two registries the second one."""
+    """The findings by kind; for two registries the second one."""
     return {each["what"]: each for each in json.loads(result.output)["checks"]}
 
 
@@ -55,7 +55,7 @@ def files(folder: Path) -> list[str]:
 
 
 def test_right_password(command: Command, docker_registry: StartRegistry) -> None:
-    """A login that may pull and push is fine on both sides, and no upload or repository is left behind."""
+    """A login with the rights to pull and push is ok on both sides, and leaves no upload or repository."""
     source, mirror = docker_registry(users=USERS), docker_registry(users=USERS, delete=True)
     fill(source)
     command.write("auth.json", {source.address: account(SECRET), mirror.address: account(SECRET)})
@@ -90,7 +90,7 @@ def test_wrong_password(command: Command, docker_registry: StartRegistry) -> Non
 
 
 def test_no_login(command: Command, docker_registry: StartRegistry) -> None:
-    """A registry that wants a login where there is none fails, and the line says that there is none."""
+    """A registry that requires a login fails without one, and the line says that there is none."""
     source, mirror = docker_registry(), docker_registry(users=USERS)
     fill(source)
     command.insecure(source.address, mirror.address)
@@ -103,7 +103,7 @@ def test_no_login(command: Command, docker_registry: StartRegistry) -> None:
 
 
 def test_own_ca(command: Command, docker_registry: StartRegistry) -> None:
-    """A certificate of a CA of one's own is fine where that is trusted, with its end, which is near here."""
+    """A certificate of a private CA is ok if the CA is trusted, with a warning for its near expiry."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     fill(source)
     command.insecure(source.address)
@@ -117,7 +117,7 @@ def test_own_ca(command: Command, docker_registry: StartRegistry) -> None:
 
 
 def test_unknown_ca(command: Command, docker_registry: StartRegistry) -> None:
-    """A certificate that nobody vouches for fails the registry, which is asked nothing further."""
+    """An untrusted certificate fails the registry, which gets no further requests."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     fill(source)
     command.insecure(source.address)
@@ -132,7 +132,7 @@ def test_unknown_ca(command: Command, docker_registry: StartRegistry) -> None:
 
 
 def test_unverified(command: Command, docker_registry: StartRegistry) -> None:
-    """A certificate that is not to be verified is fine, and the line says that it was not."""
+    """A certificate that is not to be verified is ok, and the line says so."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     fill(source)
     command.insecure(source.address, mirror.address)
@@ -158,7 +158,7 @@ def test_plain_http_on_this_machine(command: Command, docker_registry: StartRegi
 
 
 def test_docker_login(command: Command, docker_registry: StartRegistry) -> None:
-    """A login that docker left is used over TLS where the file has none, and the login file is named."""
+    """The login of docker is used over TLS if the credentials file has none, and its file is named."""
     source, mirror = docker_registry(), docker_registry(users=USERS, tls=True)
     fill(source)
     command.insecure(source.address)
@@ -182,7 +182,7 @@ FAILS = "echo no cloud today; exit 1"
 def test_helper(
     command: Command, docker_registry: StartRegistry, tmp_path: Path, script: str, words: str
 ) -> None:
-    """A helper program is named where it gives the login, and its own words are said where it fails."""
+    """The line names a helper program that gives the login, or repeats its words if it fails."""
     source, mirror = docker_registry(), docker_registry(users=USERS, tls=True)
     fill(source)
     command.insecure(source.address)

@@ -1,4 +1,4 @@
-"""The queries of dashboard and alerts, asked of a real Prometheus that has scraped a real run."""
+"""The queries of dashboard and alerts, run by a real Prometheus that has scraped a real run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RARE = (
 
 @needs_prometheus
 def test_queries(command: Command, scripted: Scripted) -> None:
-    """Of a run under way all queries have an answer but for what never happened, and no alert fires."""
+    """During a run all queries but those for events that did not happen have a result, and no alert fires."""
     source, _ = prepare(command, scripted)
     source.fault(Fault(action=Stall(seconds=60.0), method="HEAD", path="team/app1/manifests"))
     process = command.start("--metrics-listen", "127.0.0.1:0", "--log", "log", "--retries", "0")

@@ -1,4 +1,4 @@
-"""Kills, signals and second runs: whatever ends a run, the next one brings the rest and nothing twice."""
+"""Kills, signals and second runs: whatever ends a run, the next one copies the rest and nothing twice."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def complete(source: Registry, mirror: Registry, *, repositories: int = 4) -> bo
 
 @pytest.mark.parametrize("seed", range(6))
 def test_everything_killed(command: Command, scripted: Scripted, seed: int) -> None:
-    """After SIGKILL of the whole run, what it said was done costs two HEADs, and no blob is sent again."""
+    """After SIGKILL of the whole run, a reported image costs two HEADs, and no blob is sent again."""
     source, mirror = scripted(), scripted()
     total = fill(source)
     prepare(command, source, mirror)
@@ -128,7 +128,7 @@ def test_worker_killed(command: Command, scripted: Scripted) -> None:
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_first_signal_drains(command: Command, scripted: Scripted, number: signal.Signals, code: int) -> None:
-    """The first signal lets finish what is under way and ends with 128 + its number; the next run goes on."""
+    """The first signal lets current transfers finish and ends with 128 + its number; the next run resumes."""
     source, mirror = scripted(), scripted()
     total = fill(source)
     prepare(command, source, mirror)
@@ -205,7 +205,7 @@ def test_signal_after_the_end(command: Command, scripted: Scripted, number: sign
 
 
 def test_hangup_reopens_the_log(command: Command, scripted: Scripted) -> None:
-    """With --log, SIGHUP opens the file anew under its name, and the run goes on."""
+    """With --log, SIGHUP reopens the file by its name, and the run continues."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)

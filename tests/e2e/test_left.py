@@ -1,4 +1,4 @@
-"""What a run leaves for the next one: the file of failures, the command that goes on, and how it is said."""
+"""What a run leaves for the next one: the list of failures, and the command that resumes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def failed(command: Command, name: str = "records/failed.yaml") -> Any:
-    """What the file of failures holds."""
+    """The content of the list of failures."""
     return yaml.safe_load((command.folder / name).read_text())
 
 
 def stop(command: Command, source: Registry, *arguments: str) -> Result:
-    """Start a run, stop it while it reads a blob, and let it drain for no time."""
+    """Start a run and stop it while it reads a blob, without time to drain."""
     before = len(source.requests(path="/blobs/"))
     source.fault(Fault(action=Stall(), method="GET", path="/blobs/", times=None))
     process = command.start("--drain", "0", *arguments)
@@ -72,7 +72,7 @@ class TestStopped:
             assert mirror.tags(f"copy/{name}") == source.tags(f"team/{name}") != {}
 
     def test_words(self, command: Command, both: tuple[Registry, Registry]) -> None:
-        """Off a terminal a stopped run says how many images are begun, which rules are open, how to go on."""
+        """Without a terminal a stopped run logs its unfinished images, open rules and the resuming command."""
         source, _ = both
         source.fault(Fault(action=Stall(), path="/team/whole/tags/list"))
         result = stop(command, source, "--images", "images.json")
@@ -88,7 +88,7 @@ class TestStopped:
         assert "Synchronization stopped, 0 tasks failed, 1 image not finished, 1 rule not" in finish["msg"]
 
     def test_object(self, command: Command, both: tuple[Registry, Registry]) -> None:
-        """A program reads the command that goes on, and what is left."""
+        """The JSON output has the command that resumes and the counts of what is left."""
         source, _ = both
         found = json.loads(stop(command, source, "--json").output)
 
@@ -98,7 +98,7 @@ class TestStopped:
 
 class TestConflicts:
     def test_judged_late(self, command: Command, scripted: Scripted) -> None:
-        """Neither does one that could not be compared with what the first rule brought."""
+        """An image that could not be compared with that of the first rule is not retried either."""
         source, other, mirror = scripted(), scripted(), scripted()
         source.add("team/app", image(layer("first")), "v1")
         other.fault(Fault(method="HEAD", action=Reply(status=403), times=None))
@@ -204,7 +204,7 @@ class TestTryAgain:
         "given", ["--json", "--json --config config.json --output-failed-images bad.yaml"]
     )
     def test_single_file(self, command: Command, source: str, given: str) -> None:
-        """Of a file with rules and credentials it is the same command, since --images would not be read."""
+        """With rules and credentials in one file the retry command is the same: --images would not be read."""
         rules = {f"{source}/a:v1": f"{source}/b"}
         command.write("config.json", {"auth": {source: {"insecure": True}}, "images": rules})
         for name in ("auth.json", "images.json"):
@@ -213,7 +213,7 @@ class TestTryAgain:
         assert shlex.join(commands(command.run(*given.split()))) == f"image-syncer {given}"
 
     def test_copy(self, command: Command, source: str) -> None:
-        """Of `copy` it is the same command."""
+        """For `copy` the retry command is the same."""
         given = ["copy", f"{source}/a:v1", f"{source}/b", "--json", "--retries", "0"]
 
         assert commands(command.run(*given)) == ["image-syncer", *given]

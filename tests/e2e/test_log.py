@@ -113,7 +113,7 @@ def test_text(command: Command, scripted: Scripted) -> None:
 
 
 def test_failures(command: Command, scripted: Scripted) -> None:
-    """A failure says whose it is, what was answered, which try it was, and that it was the last."""
+    """A failure states side, registry and response, the attempt, and that it was the last one."""
     text = log_of(command, scripted, "json")
     failures = {
         (
@@ -136,7 +136,7 @@ def test_failures(command: Command, scripted: Scripted) -> None:
 
 
 def test_debug_is_not_made(command: Command, scripted: Scripted) -> None:
-    """Nothing of level debug stands in a log of level info."""
+    """A log of level info has no events of level debug."""
     assert "level=debug" not in log_of(command, scripted, "logfmt")
 
 
@@ -163,7 +163,7 @@ class TestProgress:
         assert (first["total"], first["failed"]) == ("2", "0") or first["final"] == "false"
 
     def test_signal(self, command: Command, stalled: Registry) -> None:
-        """Without an interval SIGUSR1 alone brings the line, and the run goes on."""
+        """Without an interval only SIGUSR1 prints the line, and the run continues."""
         process = command.start("--log", "log", "--progress-interval", "0")
         log = command.folder / "log"
         wait_for(lambda: _said(log, "image.done") > 0)
@@ -178,5 +178,5 @@ class TestProgress:
 
 
 def _said(log: Path, event: str) -> int:
-    """How often an event stands in the log so far."""
+    """The number of lines with an event in the log so far."""
     return log.read_text().count(f"event={event} ") if log.exists() else 0

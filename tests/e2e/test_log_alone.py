@@ -37,7 +37,7 @@ def said(message: str) -> Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """What goes wrong, and what the log has to say of it."""
+    """One fault and the log lines that it must cause."""
 
     source: str
     """`place/repository:tag`, as a rule."""
@@ -236,7 +236,7 @@ def test_sentences(command: Command, places: Mapping[str, Registry]) -> None:
 
 
 def test_done_as_it_says(command: Command, places: Mapping[str, Registry], scripted: Scripted) -> None:
-    """What the log says is done, and its command given: all is there then but for the rule that is wrong."""
+    """After following the log's advice and running its command, all but the invalid rule is copied."""
     lines = read_logfmt(run(command, places, "logfmt"))
     [again] = [line["command"] for line in lines if line["event"] == "run.again"]
 

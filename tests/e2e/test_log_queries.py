@@ -95,7 +95,7 @@ def test_every_question_has_both_answers() -> None:
 
 @pytest.mark.parametrize("query", queries("jq"))
 def test_names_in_jq(query: str) -> None:
-    """What jq asks for are fields and events that there are."""
+    """The jq queries use existing fields and events."""
     words = set(re.findall(r'\."([a-z_.]+)"', query)) | set(
         re.findall(r"\.(timestamp|event_name|body)\b", query)
     )
@@ -107,7 +107,7 @@ def test_names_in_jq(query: str) -> None:
 
 @pytest.mark.parametrize("query", queries("logql"))
 def test_names_in_logql(query: str) -> None:
-    """What Loki is asked for are fields, their dots as underscores, and events that there are."""
+    """The Loki queries use existing fields, with underscores for dots, and existing events."""
     known = {re.sub(r"\W", "_", name) for name in OF_JSON}
     used = set(re.findall(r"{{\.(\w+)}}|unwrap (\w+)|by \(([\w, ]+)\)", query))
     labels = {label for found in used for part in found for label in part.split(", ") if label}

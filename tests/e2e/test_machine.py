@@ -43,7 +43,7 @@ def held(command: Command, scripted: Scripted) -> tuple[Registry, Registry, int]
 
 
 def meet(command: Command, source: Registry, trouble: Callable[[int], object], *flags: str) -> Result:
-    """Run into the trouble when blobs are on their way, then let them come."""
+    """Cause the trouble while blobs are being read, then release them."""
     process = command.start(*flags)
     source.wait_for(3, method="GET", path="/blobs/")
     trouble(process.pid)
@@ -62,7 +62,7 @@ def assert_clear(result: Result, *words: str, code: int) -> None:
 
 
 def assert_goes_on(command: Command, source: Registry, mirror: Registry, total: int) -> None:
-    """The next run brings what is left, sends no blob twice, and the one after has nothing to do."""
+    """The next run copies the rest without sending a blob twice, and the one after has nothing to do."""
     again = command.run()
     assert again.code == 0, again.text
     assert complete(source, mirror)
@@ -85,7 +85,7 @@ class TestRecords:
         assert_goes_on(command, source, mirror, total)
 
     def test_removed_with_failures(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """Where the records are gone and failures cannot be listed any more, the run ends with 3."""
+        """If the records are gone and failures cannot be listed, the run ends with 3."""
         source, _, _ = held
         source.fault(Fault(action=Reply(status=404), method="HEAD", path="/manifests/v0", times=None))
         result = meet(
@@ -124,7 +124,7 @@ class TestRecords:
         assert_goes_on(command, source, mirror, total)
 
     def test_damaged(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """Records that are damaged in mid-run cost requests: this run or the next one brings everything."""
+        """Records that are damaged during a run cost requests: this run or the next one copies everything."""
         source, mirror, total = held
 
         def damage(_: int) -> None:
@@ -143,7 +143,7 @@ class TestRecords:
         assert command.run().finish["unchanged"] == total
 
     def test_pickle(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A pickle that somebody plants in the records is never read, nor in mid-run, and the run goes on."""
+        """A pickle that is planted in the records before or during a run is never loaded."""
         source, mirror, total = held
         mark = command.folder / "executed"
         pickled = b"cos\nsystem\n(S'touch %s'\ntR." % os.fsencode(mark)
@@ -185,7 +185,7 @@ def small_disk(path: Path, *, size: int) -> Iterator[Path]:
 
 class TestDiskFull:
     def test_records(self, command: Command, held: tuple[Registry, Registry, int], tmp_path: Path) -> None:
-        """A disk that fills up under the records drains the run, which ends with 3; room lets it go on."""
+        """A disk that is full drains the run, which ends with 3; with space again the next run resumes."""
         source, mirror, total = held
         with small_disk(tmp_path / "disk", size=1024) as disk:
             ballast = disk / "ballast"
@@ -210,7 +210,7 @@ class TestDiskFull:
             assert max(uploads(mirror).values()) == 1
 
     def test_log(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A log that cannot be written is said once, and the run goes on to its end."""
+        """A log that cannot be written is reported once, and the run continues to its end."""
         source, mirror, total = held
         result = meet(command, source, lambda _: None, "--log", "/dev/full")
 
@@ -221,7 +221,7 @@ class TestDiskFull:
         assert_goes_on(command, source, mirror, total)
 
     def test_files_to_go_on_from(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A file of successes that cannot be written is said, and ends a complete run with 3."""
+        """A list of successes that cannot be written is reported, and ends a complete run with 3."""
         source, mirror, _ = held
         folder = command.folder / "out"
         folder.mkdir()
@@ -253,7 +253,7 @@ class TestProcesses:
         assert_goes_on(command, source, mirror, total)
 
     def test_long_tmpdir(self, command: Command, scripted: Scripted) -> None:
-        """Where TMPDIR's name is too long for the workers' socket, one clear line names the variable."""
+        """If TMPDIR's name is too long for the workers' socket, one clear line names the variable."""
         source, mirror = scripted(), scripted()
         fill(source)
         prepare(command, source, mirror)
@@ -306,7 +306,7 @@ class TestProcesses:
         assert complete(source, mirror)
 
     def test_stopped_and_continued(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A run that is stopped and continued goes on as if nothing had been."""
+        """A run that is stopped and continued (SIGSTOP, SIGCONT) finishes normally."""
         source, mirror, total = held
 
         def suspend(pid: int) -> None:
@@ -323,7 +323,7 @@ class TestProcesses:
         assert complete(source, mirror)
 
     def test_terminal_closed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A terminal that is closed drains the run, though nobody reads its words any more."""
+        """A terminal that is closed drains the run, although nobody reads its output."""
         source, mirror, total = held
         process = command.start()
         source.wait_for(3, method="GET", path="/blobs/")

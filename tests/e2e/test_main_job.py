@@ -73,7 +73,7 @@ def test_docker_types(command: Command, docker_registry: StartRegistry, layout: 
 
 
 def _unsigned(manifest: bytes) -> dict[str, object]:
-    """What is signed: docker-registry signs schema 1 anew at every GET."""
+    """The signed content: docker-registry signs schema 1 again at every GET."""
     return {key: value for key, value in json.loads(manifest).items() if key != "signatures"}
 
 
@@ -91,7 +91,7 @@ def test_zstd_layers(command: Command, docker_registry: StartRegistry, layout: L
 
 
 def test_accounts_and_certificates(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """From a registry with a password in UTF-8 to one with TLS of its own CA, nothing is insecure."""
+    """A copy from a registry with a UTF-8 password to one with TLS of a private CA needs no `insecure`."""
     source = docker_registry(users={"jürgen": "pä$$wörd"})
     mirror = docker_registry(tls=True)
     layout.send(layout.tagged("multi"), source.endpoint, "team/app:v1")
@@ -111,7 +111,7 @@ def test_accounts_and_certificates(command: Command, docker_registry: StartRegis
 
 
 def test_untrusted_certificate(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """A certificate that nobody vouches for fails the image, and the error says so."""
+    """An untrusted certificate fails the image with that reason."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     layout.send(layout.tagged("single"), source.endpoint, "team/app:v1")
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/team/app"})
@@ -126,7 +126,7 @@ def test_untrusted_certificate(command: Command, docker_registry: StartRegistry,
 
 
 def test_wrong_password(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """A wrong password is asked once an image, never tried again, and never shown."""
+    """A wrong password is sent once for each image, never retried, and never shown."""
     source, mirror = docker_registry(users={"user": "right"}), docker_registry()
     layout.send(layout.tagged("single"), source.endpoint, "team/app:v1")
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/team/app"})
@@ -159,7 +159,7 @@ def test_wrong_password(command: Command, docker_registry: StartRegistry, layout
 def test_filters(
     command: Command, docker_registry: StartRegistry, layout: Layout, flags: list[str], kept: list[str]
 ) -> None:
-    """A filter keeps the matching entries with their attestations; where it keeps all, the digest stays."""
+    """A filter keeps the matching entries with their attestations; if it keeps all, the digest stays."""
     source, mirror = docker_registry(), docker_registry()
     layout.send(layout.tagged("multi"), source.endpoint, "team/app:v1")
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/team/app"})
@@ -239,7 +239,7 @@ def test_copies_within_one_registry(command: Command, docker_registry: StartRegi
 
 
 def test_damaged_source_blob(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """A blob whose bytes are not its digest's is never stored, and its image fails with both digests."""
+    """A blob whose content does not match is never stored, and its image fails with both digests."""
     source, mirror = docker_registry(), docker_registry()
     layout.send(layout.tagged("single"), source.endpoint, "team/app:v1")
     manifest = json.loads(manifest_of(source.endpoint, "team/app:v1"))
@@ -297,7 +297,7 @@ def test_what_is_missing_at_the_source(
 
 
 def test_force(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """--force puts manifests again and sends no blob that is there."""
+    """--force pushes manifests again and sends no blob that is present."""
     source, mirror = docker_registry(), docker_registry()
     layout.send(layout.tagged("multi"), source.endpoint, "team/app:v1")
     command.rules({f"{source.address}/team/app": f"{mirror.address}/team/app"})
@@ -310,7 +310,7 @@ def test_force(command: Command, docker_registry: StartRegistry, layout: Layout)
 
 
 def test_lost_blob_is_sent_again(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """A new image whose blobs the records believe to be there, and are not, is made complete."""
+    """A new image with blobs that only the records believe to be present is completed."""
     source, mirror = docker_registry(), docker_registry(delete=True)
     layout.send(layout.tagged("single"), source.endpoint, "team/app:v1")
     command.rules({f"{source.address}/team/app": f"{mirror.address}/team/app"})

@@ -51,7 +51,7 @@ def read(path: Path) -> dict[str, float]:
 
 
 def total(found: dict[str, float], start: str, *parts: str) -> float:
-    """The sum of all series whose text begins so and holds the parts."""
+    """The sum of all series that start with the name and contain the parts."""
     return sum(
         value
         for series, value in found.items()
@@ -95,7 +95,7 @@ def test_promtool(command: Command, scripted: Scripted) -> None:
 
 @needs_prometheus
 def test_scrape(command: Command, scripted: Scripted) -> None:
-    """A real Prometheus scrapes a run under way, and knows its requests by registry, method and code."""
+    """A real Prometheus scrapes a running run, and has its requests by registry, method and code."""
     source, _ = prepare(command, scripted)
     source.fault(Fault(action=Stall(seconds=60.0), method="HEAD", path="team/app1/manifests"))
     process = command.start("--metrics-listen", "127.0.0.1:0", "--log", "log", "--retries", "0")

@@ -1,4 +1,4 @@
-"""What pipelines of the original pass and have: its flags and files, and logins for one copy."""
+"""Flags and files of the original's pipelines, and logins for one copy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_values(command: Command, scripted: Scripted) -> None:
 
 
 def test_namespace_alone(command: Command, scripted: Scripted) -> None:
-    """Half a default fails the rules that need it; the others go on."""
+    """An incomplete default fails the rules that need it; the other rules run."""
     source, mirror = two(scripted)
     command.insecure(source.address, mirror.address)
     command.rules(
@@ -95,7 +95,7 @@ def test_yaml_is_found(command: Command, scripted: Scripted) -> None:
 
 
 def test_one_file_of_logins_for_many_jobs(command: Command, scripted: Scripted) -> None:
-    """An entry may lack its variable where this job does not need it; else exit 2, and no request."""
+    """An entry with an unset variable is accepted if this job does not need it, and else ends with exit 2."""
     source, mirror = two(scripted)
     plain = {host: {"insecure": True} for host in (source.address, mirror.address)}
     other = {"username": "bot", "password": "$OF_ANOTHER_JOB"}
@@ -113,7 +113,7 @@ def test_one_file_of_logins_for_many_jobs(command: Command, scripted: Scripted) 
 
 
 def test_docker_login_beside_insecure(command: Command, scripted: Scripted) -> None:
-    """An entry that is there for `insecure` alone leaves the login to docker's file."""
+    """An entry with `insecure` alone leaves the login to docker's file."""
     source, mirror = two(scripted, auth="basic", password=PASSWORD)
     command.insecure(source.address, mirror.address)
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/x"})
@@ -139,7 +139,7 @@ def test_copy_without_a_tag(command: Command, scripted: Scripted, flags: tuple[s
 
 
 def test_rules_that_feed_each_other(command: Command, scripted: Scripted) -> None:
-    """A to B and B to C in one file: one run brings every tag to C."""
+    """With A to B and B to C in one file, one run copies every tag to C."""
     source, mirror = two(scripted)
     command.insecure(source.address, mirror.address)
     command.rules(
@@ -186,7 +186,7 @@ def test_logins_for_one_copy(
 
 
 def left_in_files(command: Command, result: Result) -> list[str]:
-    """Where the password is found after a run."""
+    """The places where the password is found after a run."""
     found = [str(path) for path in command.folder.rglob("*") if path.is_file()]
     where = [path for path in found if PASSWORD.encode() in Path(path).read_bytes()]
     return where + [PASSWORD for text in (result.text, result.output) if PASSWORD in text]

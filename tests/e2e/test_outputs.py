@@ -1,4 +1,4 @@
-"""Output files: their formats, where they may go, and what is said where they cannot be written."""
+"""Output files: formats, allowed places, and errors if they cannot be written."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_format(
 
 
 def test_capital_ending(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A rules file whose name ends in capitals is read like any other."""
+    """A rules file with an ending in capitals is read like any other."""
     (command.folder / "images.json").rename(command.folder / "RULES.JSON")
 
     assert command.run("--images", "RULES.JSON").code == 0
@@ -146,7 +146,7 @@ def test_copy_beside_a_single_file(command: Command, pair: tuple[Registry, Regis
 
 
 def test_huge_proc(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """However many images and blobs at a time are allowed, the registries' limits stand."""
+    """--proc does not raise the registries' limits."""
     result = command.run("-p", "1000000", "--json")
 
     assert (result.code, json.loads(result.output)["images"]["copied"]) == (0, 1), result.text

@@ -1,4 +1,4 @@
-"""What registries do that no specification says, end to end on the scripted registry."""
+"""Registries' deviations from the specification, end to end on the scripted registry."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def same(source: Registry, mirror: Registry) -> bool:
     "content_type", ["none", "application/json", "text/plain", "application/octet-stream"]
 )
 def test_wrong_content_type(command: Command, scripted: Scripted, content_type: str) -> None:
-    """Manifests whose Content-Type is wrong or missing are recognised by their content."""
+    """Manifests with a wrong or missing Content-Type are recognised by their content."""
     source, mirror = scripted(content_type=content_type, schema1=True), scripted(schema1=True)
     fill(source)
     prepare(command, source, mirror)
@@ -82,7 +82,7 @@ def test_no_digest_headers(command: Command, scripted: Scripted) -> None:
 
 
 def test_no_head(command: Command, scripted: Scripted) -> None:
-    """A registry that refuses HEAD of manifests is asked by GET."""
+    """If a registry refuses HEAD of manifests, GET is used."""
     source, mirror = scripted(head=False, schema1=True), scripted(schema1=True)
     fill(source)
     prepare(command, source, mirror)
@@ -123,7 +123,7 @@ def test_lists_that_do_not_end(command: Command, scripted: Scripted, link: str) 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("mount", ["refused", "unauthorized", "denied", "unsupported", "broken", "lie"])
 def test_mounts(command: Command, scripted: Scripted, mount: str, *, strict: bool) -> None:
-    """Whatever is answered to a mount, the blob is there in the end, also where no manifest is checked."""
+    """Whatever the answer to a mount, the blob is present in the end, even if no manifest is checked."""
     source, mirror = scripted(), scripted(mount=mount, check_references=strict)
     base = layer("base", size=10_000)
     for name in "abcd":
@@ -151,7 +151,7 @@ def test_foreign_layers(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("kind", ["ecr", "harbor", "quay", "acr"])
 def test_immutable_tags(command: Command, scripted: Scripted, kind: str) -> None:
-    """A tag that exists and may not be changed: fine where it is the same, else permanent and said so."""
+    """An immutable tag with the same digest is up to date; with another one it is a permanent failure."""
     source, mirror = scripted(), scripted(immutable=kind)
     source.add("team/app", image(layer("one")), "v1")
     prepare(command, source, mirror)
@@ -168,7 +168,7 @@ def test_immutable_tags(command: Command, scripted: Scripted, kind: str) -> None
 
 
 def test_broken_download(command: Command, scripted: Scripted) -> None:
-    """A download that breaks off, and one that comes corrupt once, are tried again at once."""
+    """A download that breaks off, and one that is corrupt once, are retried at once."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one", size=300_000), layer("two", size=300_000)), "v1")
     source.fault(Fault(action=Drop(after=1_000), method="GET", path="/blobs/"))
@@ -182,7 +182,7 @@ def test_broken_download(command: Command, scripted: Scripted) -> None:
 
 
 def test_lost_answer(command: Command, scripted: Scripted) -> None:
-    """An upload whose answer was lost is found there, and not sent again."""
+    """An upload whose response was lost is found at the destination and not sent again."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one", size=300_000)), "v1")
     mirror.fault(Fault(action=Drop(perform=True), method="PUT", path="/blobs/uploads/"))
@@ -209,7 +209,7 @@ def test_pause(command: Command, scripted: Scripted) -> None:
 
 
 def test_pause_longer_than_patience(command: Command, scripted: Scripted) -> None:
-    """A registry that asks for a longer pause than --patience allows is asked once, in all passes."""
+    """A registry with a rate limit longer than --patience gets one request in all passes."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     source.fault(throttle(retry_after="70", method="HEAD", path="/manifests/", times=9))
@@ -223,7 +223,7 @@ def test_pause_longer_than_patience(command: Command, scripted: Scripted) -> Non
 
 
 def test_blob_that_is_seen_later(command: Command, scripted: Scripted) -> None:
-    """A manifest whose blobs its registry does not see yet arrives in the next pass."""
+    """A manifest whose blobs its registry does not see yet is pushed in the next pass."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     unknown = '{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown to registry"}]}'
@@ -252,7 +252,7 @@ def test_every_rule_one_registry_down(command: Command, scripted: Scripted) -> N
 
 
 def test_reserialised_mirror(command: Command, scripted: Scripted) -> None:
-    """A mirror whose index another tool serialised anew is up to date; --force puts the exact bytes."""
+    """A mirror whose index another tool serialised again is up to date; --force pushes the exact bytes."""
     source, mirror = scripted(), scripted()
     child = image(layer("one"))
     content = index(child)

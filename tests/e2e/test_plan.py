@@ -26,7 +26,7 @@ READING = {"GET", "HEAD"}
 
 
 def prepare(command: Command, source: Registry, mirror: Registry, *, names: str = "v1") -> None:
-    """One of every kind, three repositories that share a layer, a tag that is there with something else."""
+    """One image of every kind, three repositories that share a layer, and a tag with other content."""
     fill(source)
     rules = {f"{source.address}/team/app": f"{mirror.address}/copy/app"}
     rules |= prepare_indexes(command, source, mirror)
@@ -38,7 +38,7 @@ def prepare(command: Command, source: Registry, mirror: Registry, *, names: str 
 
 
 def prepare_indexes(command: Command, source: Registry, mirror: Registry) -> dict[str, str]:
-    """Three repositories that share a layer, each with an index of its own; returns the rules."""
+    """Three repositories that share a layer, each with its own index; returns the rules."""
     base, rules = layer("base", size=10_000), {}
     for number in range(3):
         made = [image(base, layer(f"{arch} {number}"), architecture=arch) for arch in ("amd64", "arm64")]
@@ -108,7 +108,7 @@ def test_plan_and_run(command: Command, scripted: Scripted) -> None:
 
 
 def test_plan_of_what_is_partly_there(command: Command, scripted: Scripted) -> None:
-    """Where an earlier run has brought a part, plan and run believe the same records."""
+    """After an earlier run copied a part, plan and run use the same records."""
     source, mirror = scripted(), scripted()
     prepare_indexes(command, source, mirror)
     assert command.run().code == 0
@@ -130,7 +130,7 @@ def test_plan_with_flags(command: Command, scripted: Scripted, flags: tuple[str,
 
 
 def test_much_sharing(command: Command, scripted: Scripted) -> None:
-    """Where images share manifests, and many are under way, images, blobs and bytes sent are as planned."""
+    """If many images in flight share manifests, images, blobs and bytes sent are as planned."""
     source, mirror = scripted(schema1=True), scripted(schema1=True)
     prepare(command, source, mirror)
 
@@ -153,7 +153,7 @@ def test_plan_of_chunks(command: Command, scripted: Scripted) -> None:
 
 
 def test_real_registries(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """Between real registries the run does what the plan has said, many at a time."""
+    """Between real registries, with many images at a time, the run does what the plan predicted."""
     source, mirror = docker_registry(), docker_registry()
     rules = {}
     for name in ("one", "two", "three"):
@@ -233,7 +233,7 @@ def test_dry_run(command: Command, scripted: Scripted) -> None:
 
 
 def test_pulls(command: Command, scripted: Scripted) -> None:
-    """Where a registry limits what may be read, the plan says how many pulls it is and how long it lasts."""
+    """If a registry limits pulls, the plan states their number and how long they take."""
     source, mirror = scripted(pulls=4), scripted()
     for number in range(7):
         source.add("team/app", image(layer(f"{number}")), f"v{number}")
@@ -278,7 +278,7 @@ def test_report(command: Command, scripted: Scripted) -> None:
 
 
 def test_bad_rule(command: Command, scripted: Scripted) -> None:
-    """A rule that is wrong fails as a whole, and is told with the others planned."""
+    """An invalid rule fails as a whole and is reported, and the others are planned."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     good, bad = f"{source.address}/team/app:v1", f"{source.address}/TEAM//x"

@@ -1,4 +1,4 @@
-"""`plan` where something is in its way: records that are no good, flags, signals, registries out of reach."""
+"""`plan` in trouble: bad records, flags, signals, unreachable registries."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_beside_a_run(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("damage", ["garbage", "newer", "empty", "file", "folder"])
 def test_records_that_are_no_good(command: Command, scripted: Scripted, damage: str) -> None:
-    """Records that a run would set aside are told of and left; those of a newer version end it with 3."""
+    """Records that a run would rename are reported and kept; those of a newer version end it with 3."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
@@ -97,7 +97,7 @@ def test_unreadable_records(command: Command, scripted: Scripted) -> None:
 
 
 def test_records_of_a_killed_run(command: Command, scripted: Scripted) -> None:
-    """What a killed run has left is believed as the next run would, and not a byte of it changes."""
+    """The records of a killed run are used as by the next run, and not changed."""
     source, mirror = scripted(), scripted()
     for number in range(3):
         source.add(f"team/app{number}", image(layer(f"{number}")), "v1")
@@ -122,7 +122,7 @@ def test_records_of_a_killed_run(command: Command, scripted: Scripted) -> None:
 
 
 def test_no_room(command: Command, scripted: Scripted) -> None:
-    """Where there is no folder for what passes, one line says so and names the variable."""
+    """If no temporary folder can be created, one line says so and names TMPDIR."""
     source, mirror = scripted(), scripted()
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
     command.insecure(source.address, mirror.address)
@@ -186,7 +186,7 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
 def test_interrupted_at_once(
     command: Command, scripted: Scripted, number: signal.Signals, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A signal that comes as soon as the folder is there ends a plan too, and the folder goes with it."""
+    """A signal right after the temporary folder is created ends the plan and removes the folder."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     source.fault(Fault(action=Stall(), times=None))

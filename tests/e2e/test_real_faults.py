@@ -74,7 +74,7 @@ class Copy:
         return result
 
     def lacking(self) -> list[str]:
-        """What is wrong at the destination."""
+        """The differences at the destination."""
         here, there = (self.registries[side].endpoint for side in ("source", "mirror"))
         found = [f"{each}: {flaw}" for each in IMAGES for flaw in flaws(there, f"copy/{each}")]
         changed = (
@@ -172,7 +172,7 @@ def test_killed_and_restarted(copy: Callable[..., Copy], side: Side, part: int) 
 
 
 def test_stays_away(copy: Callable[..., Copy]) -> None:
-    """A destination that does not come back ends the run with 1 and a list; the next one brings the rest."""
+    """A destination that stays down ends the run with 1 and a list; the next run copies the rest."""
 
     def kill() -> None:
         made.registries["mirror"].kill()
@@ -211,7 +211,7 @@ def _blobs(registry: DockerRegistry) -> list[Path]:
 
 
 def test_repository_lost(copy: Callable[..., Copy]) -> None:
-    """A repository that is gone from a destination's storage between runs is brought anew, no other one."""
+    """A repository that is removed from a destination's storage between runs is copied again."""
     source, mirror = relays("mirror")
     with source, mirror:
         made = copy(source, mirror)
@@ -227,7 +227,7 @@ def test_repository_lost(copy: Callable[..., Copy]) -> None:
 
 @pytest.mark.parametrize("which", ["links", "data", "manifests"])
 def test_parts_lost(copy: Callable[..., Copy], which: str) -> None:
-    """Of what was lost below the tags, --force brings everything back that can be seen to be missing."""
+    """Of content lost below the tags, --force copies everything that is visibly missing."""
     source, mirror = relays("mirror")
     with source, mirror:
         made = copy(source, mirror)
@@ -267,7 +267,7 @@ def test_layers_cut_short(copy: Callable[..., Copy]) -> None:
 
 @pytest.mark.parametrize("part", [3, 6, 9])
 def test_storage_lost_in_mid_run(copy: Callable[..., Copy], part: int) -> None:
-    """What a destination loses in mid-run is brought by that run or by the next one with --force."""
+    """Content that a destination loses during a run is copied by it or by the next one with --force."""
 
     def lose() -> None:
         for path in _blobs(made.registries["mirror"])[::2]:
@@ -287,7 +287,7 @@ def test_storage_lost_in_mid_run(copy: Callable[..., Copy], part: int) -> None:
 
 @pytest.mark.parametrize("side", ["source", "mirror"])
 def test_password_changed(copy: Callable[..., Copy], side: Side) -> None:
-    """What a changed password shuts out fails and names it; with the new one it comes."""
+    """After a password change the images fail with that login named; with the new password they are copied."""
 
     def change() -> None:
         made.registries[side].set_users({"user": "second word"})

@@ -65,7 +65,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("buffers", [True, False])
 def test_killed_in_a_large_layer(command: Command, docker_registry: StartRegistry, *, buffers: bool) -> None:
-    """After SIGKILL in the middle of 300 MiB, one chunk at most is sent twice where the session lives on."""
+    """After SIGKILL in the middle of 300 MiB, at most one chunk is sent twice if the upload still exists."""
     source, mirror = docker_registry(), docker_registry()
     push_large(source.endpoint)
     with Proxy(mirror.address, buffers=buffers) as proxy:
@@ -110,7 +110,7 @@ def stored(folder: Path) -> bytes:
 
 @pytest.mark.parametrize("victims", ["worker", "everything"])
 def test_killed(command: Command, scripted: Scripted, victims: str) -> None:
-    """Whoever is killed, the upload goes on after what was confirmed; its address is kept no longer."""
+    """Whichever process is killed, the upload resumes after the confirmed bytes, and its URL is removed."""
     source, mirror = scripted(), scripted()
     with Proxy(mirror.address, buffers=True) as proxy:
         blob = small(command, source, proxy.address)
@@ -139,7 +139,7 @@ def test_killed(command: Command, scripted: Scripted, victims: str) -> None:
 
 
 def test_later_round(command: Command, scripted: Scripted) -> None:
-    """A layer whose tries were all used up goes on in the next round of the same run."""
+    """A layer that used all its attempts resumes in the next retry round of the same run."""
     source, mirror = scripted(), scripted(broken_bodies=False)
     blob = small(command, source, mirror.address)
     mirror.fault(Fault(action=Reply(status=502), method="PATCH", skip=4, times=1))
@@ -180,7 +180,7 @@ def killed_in_a_chunk(command: Command, proxy: Proxy) -> None:
 
 
 def test_partial_chunk(command: Command, scripted: Scripted) -> None:
-    """What a registry has kept of a chunk in which everything was killed is not sent again."""
+    """The part of a chunk that a registry kept before a kill is not sent again."""
     source, mirror = scripted(), scripted(session_dies=False, session_state=False, check_content_range=True)
     with Proxy(mirror.address, buffers=False) as proxy:
         blob = small(command, source, proxy.address)
@@ -196,7 +196,7 @@ def test_partial_chunk(command: Command, scripted: Scripted) -> None:
 
 
 def test_dead_session(command: Command, scripted: Scripted) -> None:
-    """A session that answers 500 for ever is gone on from no more: the next run begins the layer anew."""
+    """An upload that always answers 500 is not resumed: the next run starts the layer from zero."""
     source, mirror = scripted(), scripted()
     with Proxy(mirror.address, buffers=True) as proxy:
         small(command, source, proxy.address)
@@ -211,7 +211,7 @@ def test_dead_session(command: Command, scripted: Scripted) -> None:
 
 
 def test_forced(command: Command, scripted: Scripted) -> None:
-    """A run with --force asks for no session that an earlier one has left, and begins the layer anew."""
+    """A run with --force ignores an earlier upload and starts the layer from zero."""
     source, mirror = scripted(), scripted()
     with Proxy(mirror.address, buffers=True) as proxy:
         small(command, source, proxy.address)

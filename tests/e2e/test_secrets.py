@@ -1,4 +1,4 @@
-"""What a run leaves behind holds no secret, and nothing that steers a terminal, whatever registries say."""
+"""Whatever registries say, a run's files and output hold no secret and no terminal controls."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def secrets_of(*registries: Registry) -> set[str]:
 
 
 def unfinished(*registries: Registry) -> set[str]:
-    """What names uploads that no registry has finished: the records alone may hold it, to resume them."""
+    """The URLs of unfinished uploads, which only the records may hold."""
     states = {"finished": {"_state="}, "unfinished": {"_state="}}
     for registry in registries:
         for entry in registry.requests():
@@ -130,7 +130,7 @@ def test_nothing_is_left(command: Command, scripted: Scripted, auth: str) -> Non
 @pytest.mark.parametrize("auth", ["basic", "token"])
 @pytest.mark.parametrize("flag", ["--json", "--retries=2"])
 def test_check(command: Command, scripted: Scripted, auth: str, flag: str) -> None:
-    """What a check says holds no secret, whatever the registries repeat of what it sent."""
+    """A check's output holds no secret, whatever the registries repeat of its requests."""
     source = scripted(auth=auth, password=PASSWORD)
     mirror = scripted(auth=auth, password=PASSWORD)
     fill(source)
@@ -148,7 +148,7 @@ def test_check(command: Command, scripted: Scripted, auth: str, flag: str) -> No
 
 
 def test_unfinished_uploads(command: Command, scripted: Scripted) -> None:
-    """Where a run is killed, what it leaves of uploads is for its user's eyes only."""
+    """The upload URLs that a killed run leaves are readable by its user only."""
     source, mirror = scripted(), scripted()
     fill(source)
     command.rules({f"{source.address}/team/a": f"{mirror.address}/copy/a"})
@@ -172,7 +172,7 @@ STEERING = "\x1b]0;owned\x07\x1b[2J\x1b[31m\u202eevil\u2066\x9b5m\r\n\u2028time=
 
 
 def test_nothing_steers(command: Command, scripted: Scripted) -> None:
-    """What registries say in errors, warnings and names is shown on one line, and steers no terminal."""
+    """Registries' errors, warnings and names are printed on one line without terminal controls."""
     source, mirror = scripted(), scripted()
     fill(source)
     command.rules({f"{source.address}/team/{n}": f"{mirror.address}/copy/{n}" for n in "abc"})

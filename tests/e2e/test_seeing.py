@@ -1,4 +1,4 @@
-"""What a run shows: the live view on a terminal, the summary for people and programs, the report."""
+"""The output of a run: live view on a terminal, summary for people and programs, report."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _asked(registry: Registry) -> list[tuple[str, str]]:
 
 
 def test_causes_in_the_log(command: Command, scripted: Scripted) -> None:
-    """Where no person looks, the log says each cause, how many failed by it, and what to do."""
+    """Without a terminal the log has each cause, its number of failures, and what to do."""
     prepare(command, scripted)
     result = command.run("--retries=0")
 
@@ -126,7 +126,7 @@ def test_report(command: Command, scripted: Scripted) -> None:
 
 
 def test_report_lost(command: Command, scripted: Scripted) -> None:
-    """A report that cannot be written at the end is said, and makes a good end this machine's failure."""
+    """A report that cannot be written is reported, and turns exit code 0 into 3."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     source.fault(Fault(method="GET", path="/blobs/", action=Stall(seconds=60)))
@@ -150,7 +150,7 @@ def test_report_lost(command: Command, scripted: Scripted) -> None:
 
 
 def test_live(command: Command, scripted: Scripted) -> None:
-    """On a terminal the view is drawn while the run goes on, and the summary alone is left of it."""
+    """On a terminal the view is drawn during the run, and only the summary stays."""
     source, _ = prepare(command, scripted)
     slow = Drip(size=8, pause=0.02)
     source.fault(Fault(method="GET", path="/blobs/", action=slow, times=4))
@@ -172,7 +172,7 @@ def test_live(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"CI": "true"}, {"IMAGE_SYNCER_PROGRESS": "plain"}])
 def test_not_live(command: Command, scripted: Scripted, environ: dict[str, str]) -> None:
-    """Where a view is of no use, or not wanted, a terminal gets lines, and no sequence that steers it."""
+    """If the live view is unsuitable or switched off, a terminal gets lines without control sequences."""
     prepare(command, scripted)
     _, data = on_terminal(command, "--retries=0", **environ)
 

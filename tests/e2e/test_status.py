@@ -1,4 +1,4 @@
-"""How a run stands, asked from elsewhere: while it runs, when it was killed, stopped, or has ended."""
+"""The status of a run from another process: while it runs, after a kill, a stop, or its end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def frozen(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def test_running(command: Command, two: tuple[Registry, Registry]) -> None:
-    """Of a run under way it tells what is done and left, twice the same, and the run ends as if not asked."""
+    """During a run the status has what is done and left, twice the same, and does not disturb the run."""
     source, mirror = two
     process = held_back(command, source)
     found = until(command, copied=12)
@@ -88,7 +88,7 @@ def test_running(command: Command, two: tuple[Registry, Registry]) -> None:
 
 
 def test_waits(command: Command, two: tuple[Registry, Registry]) -> None:
-    """It says which registry asked for a pause, why, and how long that still takes."""
+    """The status names a rate-limited registry, the reason, and the time left."""
     _, mirror = two
     wait = {"Retry-After": "600"}
     mirror.fault(Fault(action=Reply(status=429, headers=wait), method="POST", times=None))
@@ -107,13 +107,13 @@ def test_waits(command: Command, two: tuple[Registry, Registry]) -> None:
 
 
 def ask_quietly(command: Command) -> dict[str, Any]:
-    """What status says, or nothing while there are no records yet."""
+    """The output of status; empty while there are no records yet."""
     output = command.run("status", "--json").output
     return json.loads(output) if output else {}
 
 
 def test_killed(command: Command, two: tuple[Registry, Registry]) -> None:
-    """Of a run that was killed it says so, what is left, and the command that goes on, which does."""
+    """The status of a killed run says so, with what is left and the command that resumes it."""
     source, mirror = two
     process = held_back(command, source)
     until(command, copied=12)
@@ -140,7 +140,7 @@ def test_killed(command: Command, two: tuple[Registry, Registry]) -> None:
 
 
 def test_stopped(command: Command, two: tuple[Registry, Registry]) -> None:
-    """Of a run that a signal stopped it says so, with the exit code, and how to go on."""
+    """The status of a run that a signal stopped has the exit code and the command that resumes it."""
     source, mirror = two
     process = held_back(command, source, "--drain", "0s")
     until(command, copied=12)
@@ -157,7 +157,7 @@ def test_stopped(command: Command, two: tuple[Registry, Registry]) -> None:
 
 
 def test_failed(command: Command, two: tuple[Registry, Registry]) -> None:
-    """What failed stands under its causes as in the summary, and the command tries it again."""
+    """The status has failures by cause like the summary, and the command that retries them."""
     source, mirror = two
     mirror.fault(Fault(action=Reply(status=403), method="PUT", path="copy/app3/manifests", times=None))
     rules = json.loads((command.folder / "images.json").read_text())
@@ -175,7 +175,7 @@ def test_failed(command: Command, two: tuple[Registry, Registry]) -> None:
 
 
 def test_done(command: Command, two: tuple[Registry, Registry]) -> None:
-    """Of a run that ended well it gives the figures of its last line."""
+    """The status of a successful run has the figures of its last line."""
     ran = command.run()
     code, found = ask(command)
     text = command.run("status").output
@@ -191,7 +191,7 @@ def test_done(command: Command, two: tuple[Registry, Registry]) -> None:
 
 
 def test_other_folder(command: Command, two: tuple[Registry, Registry]) -> None:
-    """Asked from another folder, it names the one where the command was given."""
+    """From another folder, the status names the one in which the command was run."""
     source, _ = two
     process = held_back(command, source)
     process.kill()
@@ -232,7 +232,7 @@ class TestUnwritable:
         assert list(before) == ["cache.db"]
 
     def test_running(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
-        """Records of a run under way are read there as well."""
+        """The records of a running run can be read there as well."""
         source, _ = two
         process = held_back(command, source)
         until(command, copied=12)
@@ -268,7 +268,7 @@ class TestUnwritable:
 
 
 def test_run_is_not_disturbed(command: Command, two: tuple[Registry, Registry]) -> None:
-    """A run that is asked all the time writes and ends as ever, and the next one finds its records whole."""
+    """Reading the status all the time disturbs neither the run nor its records."""
     source, mirror = two
     process = command.start()
     asked = time.monotonic()

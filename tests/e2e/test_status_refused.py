@@ -1,4 +1,4 @@
-"""Records of which no status can be told, and flags that make no sense for it."""
+"""Records without a readable status, and flags that status rejects."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class TestNoRecords:
         ],
     )
     def test_no_database(self, command: Command, content: bytes, words: str) -> None:
-        """A file that is no database is said to be none."""
+        """A file that is not a database is reported as such."""
         (command.folder / "records/store").mkdir(parents=True)
         (command.folder / "records/store/cache.db").write_bytes(content)
         assert_refused(command.run("status"), words)
 
     def test_foreign_database(self, command: Command) -> None:
-        """Another program's database is said to be that."""
+        """Another program's database is reported as such."""
         (command.folder / "records/store").mkdir(parents=True)
         with closing(sqlite3.connect(command.folder / "records/store/cache.db")) as connection, connection:
             connection.execute("CREATE TABLE mine (a)")
@@ -69,7 +69,7 @@ class TestNoRecords:
 
     @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
     def test_damaged(self, command: Command, two: tuple[Registry, Registry], part: float) -> None:
-        """A database that was overwritten in part is one line and exit 3, and the next run goes on."""
+        """A database that was partly overwritten causes one line and exit 3, and the next run works."""
         command.run()
         file = command.folder / "records/store/cache.db"
         data = bytearray(file.read_bytes())

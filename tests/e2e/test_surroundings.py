@@ -1,4 +1,4 @@
-"""What a run is started with: signals that its parent blocks, little memory, odd streams and files."""
+"""The surroundings of a run: signals blocked by its parent, little memory, unusual streams and files."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ LOST = [
 def test_standard_output_that_takes_nothing(
     command: Command, scripted: Scripted, words: tuple[str, ...], *, closed: bool
 ) -> None:
-    """What was asked for and is lost, on a full disk or a closed output, is one line and exit code 3."""
+    """Requested output that is lost, on a full disk or a closed output, causes one line and exit code 3."""
     fill(command, scripted)
     to = ">&-" if closed else ">/dev/full"
     command.prefix = ("sh", "-c", f'exec "$@" {to}', "sh")
@@ -98,7 +98,7 @@ def test_standard_output_that_takes_nothing(
 
 
 def test_a_reader_that_went_away(command: Command, scripted: Scripted) -> None:
-    """Who closes the pipe behind --json has what it wanted."""
+    """A reader that closes the pipe of --json does not change the exit code."""
     fill(command, scripted)
     command.prefix = ("sh", "-c", '{ "$@"; echo "code $?" >&2; } | true', "sh")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def copied(command: Command, source: Registry, mirror: Registry, *flags: str) -> None:
-    """Bring everything there, and forget what was asked for it."""
+    """Copy everything, and clear the log of requests."""
     result = command.run(*flags)
     assert result.code == 0, result.text
     source.reset()
@@ -92,7 +92,7 @@ def send(command: Command, source: DockerRegistry, mirror: DockerRegistry, layou
 def test_lost_from_storage(
     command: Command, docker_registry: StartRegistry, layout: Layout, lost: str
 ) -> None:
-    """What a real registry has lost below a tag that records vouch for, a run does not see, a proof does."""
+    """Content that a real registry lost below a recorded tag is found by verify and not by a run."""
     source, mirror = docker_registry(), docker_registry()
     send(command, source, mirror, layout)
     digest = lose(mirror, layout, lost)

@@ -118,7 +118,7 @@ def test_files(command: Command, name: str, text: str, words: str) -> None:
 
 
 def test_wrong_rules_fail_alone(command: Command, scripted: Scripted) -> None:
-    """Each rule that is wrong is reported before any request; the others go on, and the exit code is 1."""
+    """Each invalid rule is reported before any request; the other rules run, and the exit code is 1."""
     source, mirror = scripted(), scripted()
     source.add("a", image(layer("one")), "v1")
     command.insecure(source.address, mirror.address)
@@ -143,7 +143,7 @@ def test_wrong_rules_fail_alone(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("text", ["{}", '{"a/b": []}'])
 def test_nothing_to_do(command: Command, text: str) -> None:
-    """A rules file without rules is fine."""
+    """A rules file without rules is valid."""
     command.write("images.json", text)
 
     assert command.run().code == (0 if text == "{}" else 1)
@@ -158,7 +158,7 @@ def test_no_rules_file(command: Command) -> None:
 
 
 def test_duplicate_keys(command: Command, scripted: Scripted) -> None:
-    """Of two equal keys the last one wins, with a warning that names both lines."""
+    """The last of two equal keys wins, with a warning that names both lines."""
     mirror = scripted()
     command.write("images.json", f'{{"r.invalid/a:v1": "{mirror.address}/a",\n"r.invalid/a:v1": "bad tag"}}')
 

@@ -34,7 +34,7 @@ RUN_STATE = RunState(
 
 
 def told(path: Path, run_state: RunState) -> tuple[Status, list[str]]:
-    """What is said of records that hold one image that was copied and one that failed."""
+    """The status of records with one copied and one failed image."""
     with opened(path) as store:
         for row in (image(), failed("quay.io/team/app:v2")):
             store.write(row)
@@ -44,7 +44,7 @@ def told(path: Path, run_state: RunState) -> tuple[Status, list[str]]:
 
 
 def test_running(tmp_path: Path) -> None:
-    """A run under way needs no command, and says what it waits for and what it tries again."""
+    """The status of a running run has no command, and names its rate limits and retries."""
     waits = (
         Wait(registry="quay.io", until=NOW + 39.0, why="429", tasks=288),
         Wait(registry="gone.io", until=0.0, why="no request accepted for 3600s"),
@@ -67,7 +67,7 @@ def test_running(tmp_path: Path) -> None:
 
 
 def test_silent(tmp_path: Path) -> None:
-    """A run whose process lives and that notes nothing is said to be suspended, not to be gone."""
+    """A run whose process exists but that stores no updates counts as suspended, not as lost."""
     found, said = told(tmp_path, replace(RUN_STATE, seen=NOW - 90.0))
 
     assert found.state == "running"
@@ -75,7 +75,7 @@ def test_silent(tmp_path: Path) -> None:
 
 
 def test_stopping(tmp_path: Path) -> None:
-    """A run that was told to stop is under way until it has."""
+    """A run that is stopping still counts as running."""
     found, said = told(tmp_path, replace(RUN_STATE, stopping=True))
 
     assert (found.state, found.exit_code) == ("stopping", 0)
@@ -84,7 +84,7 @@ def test_stopping(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("silence", "state"), [(29.0, "running"), (31.0, "lost")])
 def test_elsewhere(tmp_path: Path, silence: float, state: str) -> None:
-    """Of a run on another machine, or in another container, it counts when it was last heard of."""
+    """For a run on another machine or in another container, the time of its last update decides."""
     found, said = told(tmp_path, replace(RUN_STATE, process=ELSEWHERE, seen=NOW - silence))
 
     assert (found.state, found.exit_code) == (state, int(state == "lost"))
@@ -101,7 +101,7 @@ def test_elsewhere(tmp_path: Path, silence: float, state: str) -> None:
     ],
 )
 def test_ended(tmp_path: Path, code: int, state: str, words: str, command: str) -> None:
-    """A run that ended says how, and which command goes on from where."""
+    """The status of an ended run states the result, the command that resumes, and its folder."""
     again = ("image-syncer", "--again") if code == 1 else ()
     trouble = "no space left" if code == 3 else ""
     found, said = told(tmp_path, replace(RUN_STATE, exit_code=code, again=again, trouble=trouble))
@@ -114,7 +114,7 @@ def test_ended(tmp_path: Path, code: int, state: str, words: str, command: str) 
 
 
 def test_words_of_registries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What steers a terminal in what was noted is shown and not done."""
+    """Terminal controls in the run state are printed escaped."""
     told(tmp_path, replace(RUN_STATE, exit_code=3, trouble="\x1b[2J"))
     code = main(["status", "--records", str(tmp_path)], {})
     output = capsys.readouterr().out

@@ -29,7 +29,7 @@ def rows(*pairs: tuple[str, str]) -> list[ImageRow]:
 
 
 def read(path: Path, fmt: ListFormat) -> object:
-    """The file as every reader of its format has it."""
+    """The file as a reader of its format parses it."""
     text = path.read_text(encoding="utf-8")
     if fmt == "json":
         return json.loads(text)
@@ -48,7 +48,7 @@ PAIRS = (
 @pytest.mark.parametrize("fmt", FORMATS)
 class TestFiles:
     def test_success(self, tmp_path: Path, fmt: ListFormat) -> None:
-        """Each source has the list of its destinations, each once, in the order of the rows."""
+        """Each source has its list of destinations, each once, in the order of the rows."""
         path = tmp_path / "out"
         write_success(path, rows(*PAIRS[:2], PAIRS[1], PAIRS[2]), fmt=fmt)
         expected = {PAIRS[0][0]: [PAIRS[0][1], PAIRS[1][1]], PAIRS[2][0]: [PAIRS[2][1]]}
@@ -57,13 +57,13 @@ class TestFiles:
         assert list(tmp_path.iterdir()) == [path]
 
     def test_nothing(self, tmp_path: Path, fmt: ListFormat) -> None:
-        """A file of nothing is an empty map, which is a rules file too."""
+        """An empty list is an empty map, which is a valid rules file."""
         write_success(tmp_path / "out", [], fmt=fmt)
 
         assert read(tmp_path / "out", fmt) == {}
 
     def test_failed(self, tmp_path: Path, fmt: ListFormat) -> None:
-        """Failed images and rules that failed as a whole share a file, and equal sources share an entry."""
+        """Failed images and failed rules are in one file, and equal sources share an entry."""
         rules: list[ListEntry] = [
             ("q.io/a:/(/", ("$HOME/a", "")),
             (PAIRS[2][0], ("r.io/b:no", "r.io/b:yes")),
@@ -80,7 +80,7 @@ class TestFiles:
         }
 
     def test_old_file_stays(self, tmp_path: Path, fmt: ListFormat) -> None:
-        """A file that cannot be completed leaves the old one, and nothing else."""
+        """If a file cannot be completed, the old one stays, and no temporary file is left."""
 
         def broken() -> Iterator[ImageRow]:
             yield from rows(*PAIRS)
@@ -95,7 +95,7 @@ class TestFiles:
         assert list(tmp_path.iterdir()) == [path]
 
     def test_unwritable(self, tmp_path: Path, fmt: ListFormat) -> None:
-        """A file that cannot be written at the end of a run is this machine's fault."""
+        """A file that cannot be written at the end of a run is a MachineError."""
         with pytest.raises(MachineError, match="out cannot be written: No such file"):
             write_success(tmp_path / "missing" / "out", [], fmt=fmt)
 
@@ -106,7 +106,7 @@ class TestFiles:
     def test_any_text(
         self, tmp_path_factory: pytest.TempPathFactory, fmt: ListFormat, entries: dict[str, list[str]]
     ) -> None:
-        """Whatever stands in a rule is read back as it was."""
+        """Any text of a rule is read back unchanged."""
         path = tmp_path_factory.mktemp("out") / "out"
         write_failed(path, [], [(source, tuple(values)) for source, values in entries.items()], fmt=fmt)
 
@@ -114,7 +114,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("length", range(1_015, 1_032))
     def test_long_keys(self, tmp_path: Path, fmt: ListFormat, length: int) -> None:
-        """Keys of any length about YAML's limit of 1,024 characters are read back."""
+        """Keys of any length around YAML's limit of 1,024 characters are read back."""
         entries = {"q.io/" + "a" * (length - 5): ["r.io/a"], "(" * length: ["r.io/a"]}
         write_failed(
             tmp_path / "out", [], [(source, tuple(values)) for source, values in entries.items()], fmt=fmt
@@ -123,7 +123,7 @@ class TestFiles:
         assert read(tmp_path / "out", fmt) == entries
 
     def test_rows_are_not_held(self, tmp_path: Path, fmt: ListFormat) -> None:
-        """Sources are written as they come: no more than one is held at a time."""
+        """Sources are written as they come, and only one is held at a time."""
         alive: list[int] = []
 
         class Source(str):
@@ -144,7 +144,7 @@ class TestFiles:
 
 
 def test_yaml_is_plain(tmp_path: Path) -> None:
-    """References stand in YAML without quotes, as people write them."""
+    """References in YAML have no quotes, as people write them."""
     write_success(tmp_path / "out", rows(*PAIRS), fmt="yaml")
 
     assert (tmp_path / "out").read_text().splitlines()[:3] == [
@@ -155,7 +155,7 @@ def test_yaml_is_plain(tmp_path: Path) -> None:
 
 
 def test_half_surrogate(tmp_path: Path) -> None:
-    """Half a surrogate pair, which YAML cannot say, becomes a replacement character; JSON keeps it."""
+    """A lone surrogate, which YAML cannot express, becomes a replacement character; JSON keeps it."""
     write_failed(tmp_path / "out", [], [("\ud800", ("\ud800",))], fmt="yaml")
     assert read(tmp_path / "out", "yaml") == {"\ufffd": ["\ufffd"]}
     write_failed(tmp_path / "out", [], [("\ud800", ("\ud800",))], fmt="json")
@@ -166,12 +166,12 @@ def test_half_surrogate(tmp_path: Path) -> None:
     ("name", "expected"), [("a.json", "json"), ("a.yaml", "yaml"), ("a.b.yml", "yaml"), ("A.JSON", "json")]
 )
 def test_format_of(name: str, expected: ListFormat) -> None:
-    """The end of a file's name says its format."""
+    """The ending of a file's name determines its format."""
     assert format_of(Path(name)) == expected
 
 
 @pytest.mark.parametrize("name", ["a", "a.txt", ".json", "json"])
 def test_format_unknown(name: str) -> None:
-    """Any other name is an error that lists the ends that are known."""
+    """Any other name is an error that lists the known endings."""
     with pytest.raises(FileError, match=r"\.json, \.yaml or \.yml"):
         format_of(Path(name))

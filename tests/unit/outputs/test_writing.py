@@ -17,7 +17,7 @@ from pipeline.outputs.writing import check_writable, is_stream, write_text
 
 class TestCheckWritable:
     def test_writable(self, tmp_path: Path) -> None:
-        """Checking leaves nothing behind, and an old file as it is."""
+        """The check leaves no file behind and does not change an existing one."""
         check_writable(tmp_path / "new.yaml")
         assert list(tmp_path.iterdir()) == []
         (tmp_path / "old.yaml").write_text("old")
@@ -26,7 +26,7 @@ class TestCheckWritable:
 
     @pytest.mark.parametrize(("name", "words"), [(".", "folder"), ("missing/a.yaml", "No such file")])
     def test_unwritable(self, tmp_path: Path, name: str, words: str) -> None:
-        """A folder, or a path in none, is an error of usage."""
+        """A folder, or a path in a missing folder, is an error."""
         with pytest.raises(FileError, match=words) as caught:
             check_writable(tmp_path / name)
 
@@ -34,7 +34,7 @@ class TestCheckWritable:
 
     @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes from root what modes forbid")
     def test_read_only_folder(self, tmp_path: Path) -> None:
-        """A folder that does not let us write is found before the run."""
+        """A folder that is not writable is found before the run."""
         script = (
             "import sys, pathlib, pipeline.outputs.writing as r; r.check_writable(pathlib.Path(sys.argv[1]))"
         )
@@ -53,7 +53,7 @@ class TestCheckWritable:
         assert found.stderr.splitlines()[-1].endswith("a.yaml: it cannot be written: Permission denied")
 
     def test_streams(self, tmp_path: Path) -> None:
-        """Devices and pipes are looked at without being opened, and nothing is made beside them."""
+        """Devices and pipes are checked without opening them or creating a file beside them."""
         os.mkfifo(tmp_path / "pipe")
         check_writable(tmp_path / "pipe")
         check_writable(Path("/dev/null"))
@@ -63,7 +63,7 @@ class TestCheckWritable:
 
 class TestWriteText:
     def test_device(self, tmp_path: Path) -> None:
-        """A device is written to and stays one, behind a link too."""
+        """A device is written to and stays a device, also through a link."""
         link = tmp_path / "null"
         link.symlink_to("/dev/null")
         write_text(Path("/dev/null"), ["one"])
@@ -74,7 +74,7 @@ class TestWriteText:
         assert [path.name for path in tmp_path.iterdir()] == ["null"]
 
     def test_link(self, tmp_path: Path) -> None:
-        """A link stays, and what it leads to is replaced, or made where it is not there."""
+        """A link stays, and its target is replaced or created."""
         (tmp_path / "there").mkdir()
         old, new = tmp_path / "there" / "old", tmp_path / "there" / "new"
         old.write_text("old")
@@ -87,7 +87,7 @@ class TestWriteText:
         assert [path.read_text() for path in (old, new)] == ["one", "one"]
 
     def test_pipe(self, tmp_path: Path) -> None:
-        """Who reads a named pipe gets all, however much it is."""
+        """The reader of a named pipe gets everything, whatever the size."""
         path = tmp_path / "pipe"
         os.mkfifo(path)
         # Both ends: so the pipe has a reader before anything is written.
@@ -110,19 +110,19 @@ class TestWriteText:
         assert stat.S_ISFIFO(path.stat().st_mode)
 
     def test_pipe_without_reader(self, tmp_path: Path) -> None:
-        """A named pipe that nobody reads is an error, and nothing waits for it."""
+        """A named pipe without a reader is an error, without waiting."""
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(MachineError, match="pipe cannot be written: no process reads from it"):
             write_text(tmp_path / "pipe", ["one"])
 
     def test_full_device(self) -> None:
-        """A device that takes nothing is this machine's fault."""
+        """A device that is full is a MachineError."""
         with pytest.raises(MachineError, match="/dev/full cannot be written: No space left on device"):
             write_text(Path("/dev/full"), ["one"])
 
     @pytest.mark.parametrize("name", ["/dev/stdout", "here"])
     def test_own_output(self, tmp_path: Path, name: str) -> None:
-        """Where standard output goes is written to in its place, and not replaced."""
+        """The file behind standard output is written at its position, and not replaced."""
         script = (
             "import sys, pathlib; from pipeline.outputs.writing import write_text\n"
             "print('before', flush=True); write_text(pathlib.Path(sys.argv[1]), ['between\\n'])\n"
@@ -142,5 +142,5 @@ class TestWriteText:
 
 @pytest.mark.parametrize(("name", "expected"), [("/dev/null", True), ("/", False), ("/no/such", False)])
 def test_is_stream(name: str, expected: bool) -> None:  # noqa: FBT001 - pytest's parameters
-    """A folder, and what is not there, is no stream."""
+    """Neither a folder nor a missing path is a stream."""
     assert is_stream(Path(name)) == expected

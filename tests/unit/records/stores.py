@@ -27,7 +27,7 @@ NO_OVERRIDE = "-dac_override,-dac_read_search"
 
 @contextmanager
 def opened(path: Path, *, run: str = "one") -> Iterator[Records]:
-    """Records in which nothing had to be set aside."""
+    """Opened records without any renamed part."""
     store, events = Records.open(path, run=run)
     assert events == ()
     with closing(store):
@@ -53,13 +53,13 @@ def database(path: Path) -> Path:
 
 
 def alter(path: Path, statement: str, *values: object) -> None:
-    """Change closed records behind their back."""
+    """Change closed records with plain SQLite."""
     with closing(sqlite3.connect(database(path))) as connection, connection:
         connection.execute(statement, values)
 
 
 def python(script: str, *arguments: object, without_override: bool = False) -> subprocess.Popen[str]:
-    """A Python process of the project, which may be unable to write where modes forbid it."""
+    """A Python process of the project, without root's right to ignore file modes if requested."""
     limits = (
         ["setpriv", f"--bounding-set={NO_OVERRIDE}", f"--inh-caps={NO_OVERRIDE}"] if without_override else []
     )

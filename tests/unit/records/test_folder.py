@@ -20,7 +20,7 @@ from tests.unit.records.stores import APP, DIGEST, alter, database, image, opene
 
 class TestOpening:
     def test_settings(self, tmp_path: Path) -> None:
-        """Nothing is ever evicted, whatever an earlier opening left in the database."""
+        """Nothing is evicted, whatever settings an earlier opening left in the database."""
         with opened(tmp_path):
             pass
         alter(tmp_path, "UPDATE Settings SET value = 'least-recently-used' WHERE key = 'eviction_policy'")
@@ -29,7 +29,7 @@ class TestOpening:
             assert (store._cache.eviction_policy, store._cache.cull_limit) == ("none", 0)
 
     def test_mode_of_files(self, tmp_path: Path) -> None:
-        """The database and the files beside it are their owner's only, also where one was made by others."""
+        """Only the owner can read the database and the files beside it, also if another user created one."""
         for _ in range(2):
             with opened(tmp_path) as store:
                 store.write(RepositoryEntered(repository=APP))
@@ -40,7 +40,7 @@ class TestOpening:
             database(tmp_path).chmod(0o644)
 
     def test_mode(self, tmp_path: Path) -> None:
-        """Only the owner may enter the store, whoever made its folder."""
+        """Only the owner can enter the store, whoever created its folder."""
         (tmp_path / "new").mkdir(mode=0o777)
         (tmp_path / "new" / "store").mkdir(mode=0o777)
         with opened(tmp_path / "new"), opened(tmp_path / "made"):
@@ -49,7 +49,7 @@ class TestOpening:
         assert modes == [0o700, 0o700, 0o700]
 
     def test_held_by_another_run(self, tmp_path: Path) -> None:
-        """A second run is told which process holds the records, and gets them when they are closed."""
+        """A second run gets an error with the process that uses the records, until these are closed."""
         with (
             opened(tmp_path),
             pytest.raises(MachineError, match=f"are in use by process {os.getpid()} on .*--records"),
@@ -59,7 +59,7 @@ class TestOpening:
             pass
 
     def test_newer_version(self, tmp_path: Path) -> None:
-        """Records of a newer version are refused and stay as they are."""
+        """Records of a newer version are rejected and not changed."""
         with opened(tmp_path) as store:
             store.write(image())
         alter(tmp_path, "UPDATE Cache SET value = '2' WHERE key = 'version'")
@@ -71,7 +71,7 @@ class TestOpening:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "store"]
 
     def test_file_of_the_original(self, tmp_path: Path) -> None:
-        """A file of the records' name is kept under a new one, and reported."""
+        """A file with the name of the records is renamed and reported."""
         path = tmp_path / "records"
         (tmp_path / "records.aside-1").write_text("older")
         path.write_text("old")
@@ -85,7 +85,7 @@ class TestOpening:
 
     @pytest.mark.parametrize("done", ["PRAGMA user_version", "CREATE TABLE Settings (key UNIQUE, value)"])
     def test_interrupted_opening(self, tmp_path: Path, done: str) -> None:
-        """A store whose making was interrupted before the first row is simply made."""
+        """A store that was interrupted before its first row is created anew without a report."""
         (tmp_path / "store").mkdir()
         database(tmp_path).touch()
         alter(tmp_path, done)
@@ -94,7 +94,7 @@ class TestOpening:
             assert list(store.images(run="one", results=["copied"])) == [image()]
 
     def test_double_quotes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An SQLite that takes double-quoted text for a column is named, before anything is made."""
+        """An SQLite that reads double-quoted text as a column is an error before anything is created."""
 
         class Strict(sqlite3.Connection):
             def executescript(self, script: str, /) -> sqlite3.Cursor:
@@ -110,7 +110,7 @@ class TestOpening:
         assert not (tmp_path / "new").exists()
 
     def test_variable_in_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A folder that diskcache would look for elsewhere is refused."""
+        """A folder whose name diskcache would expand is rejected."""
         monkeypatch.setenv("PLACE", "elsewhere")
         with pytest.raises(MachineError, match="replaces"):
             Records.open(tmp_path / "$PLACE", run="one")
@@ -131,7 +131,7 @@ OPEN = """if True:
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes from root what modes forbid")
 class TestNotWritable:
     def test_folder_cannot_be_made(self, tmp_path: Path) -> None:
-        """A parent that is not writable is one clear error."""
+        """A parent folder that is not writable causes one clear error."""
         tmp_path.chmod(0o500)
         output, _ = python(OPEN, tmp_path / "records", without_override=True).communicate()
         tmp_path.chmod(0o700)
@@ -141,7 +141,7 @@ class TestNotWritable:
 
     @pytest.mark.parametrize("part", [".", "store", "store/cache.db", "lock"])
     def test_part_is_read_only(self, tmp_path: Path, part: str) -> None:
-        """Records of which a part cannot be written are one clear error, and stay where they are."""
+        """Records with a part that cannot be written cause one clear error, and are not renamed."""
         path = tmp_path / "records"
         with opened(path) as store:
             store.write(image())
@@ -157,10 +157,10 @@ class TestNotWritable:
 
 
 class Bomb:
-    """A pickle that leaves a file behind when it is read."""
+    """A pickle that creates a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
-        """The file is not made yet."""
+        """The file does not exist yet."""
         self.path = path
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
@@ -186,7 +186,7 @@ def holed(path: Path) -> None:
 
 
 def holed_index(path: Path) -> None:
-    """A database in which only an index that is rarely read is zeros."""
+    """A database with zeros in place of a rarely used index."""
     with closing(sqlite3.connect(database(path))) as connection:
         query = "SELECT rootpage FROM sqlite_master WHERE name = 'Cache_expire_time'"
         [(page,)] = connection.execute(query)
@@ -203,7 +203,7 @@ def folder(path: Path) -> None:
 
 
 def another_database(path: Path) -> None:
-    """Somebody else's database."""
+    """A database of another program."""
     database(path).unlink()
     alter(path, "CREATE TABLE bookmarks (url TEXT)")
 
@@ -214,17 +214,17 @@ def no_version(path: Path) -> None:
 
 
 def odd_version(path: Path) -> None:
-    """A version that is no number."""
+    """A version that is not a number."""
     alter(path, "UPDATE Cache SET value = 'new' WHERE key = 'version'")
 
 
 def odd_setting(path: Path) -> None:
-    """A setting that diskcache hands to its Disk."""
+    """A setting that diskcache passes to its Disk."""
     alter(path, "INSERT INTO Settings VALUES ('disk_colour', 1)")
 
 
 def odd_pragma(path: Path) -> None:
-    """A setting that diskcache makes a PRAGMA of."""
+    """A setting that diskcache turns into a PRAGMA."""
     alter(path, "INSERT INTO Settings VALUES ('sqlite_ = ', 1)")
 
 
@@ -241,7 +241,7 @@ def planted_pickle_key(path: Path) -> None:
 
 
 def planted_file(path: Path) -> None:
-    """A value that stands in some file."""
+    """A value that refers to a file."""
     alter(path, "UPDATE Cache SET mode = 3, filename = '/etc/hostname', value = NULL WHERE tag != ''")
 
 
@@ -265,7 +265,7 @@ class TestDamage:
         ],
     )
     def test_store_is_set_aside(self, tmp_path: Path, damage: object) -> None:
-        """A damaged store is kept under a new name and reported, and a fresh one takes its place."""
+        """A damaged store is renamed and reported, and replaced by a new one."""
         assert callable(damage)
         with opened(tmp_path) as store:
             for number in range(500):
@@ -287,7 +287,7 @@ class TestDamage:
         ids=lambda value: repr(value[:16]),
     )
     def test_row_is_unknown(self, tmp_path: Path, value: str | bytes) -> None:
-        """A row that makes no sense is not known, the others are, and writing it again heals it."""
+        """An invalid row counts as missing, the others are read, and writing it again repairs it."""
         with opened(tmp_path) as store:
             store.write(image("q.io/a:1"))
             store.write(image("q.io/a:2"))
@@ -307,14 +307,14 @@ class TestDamage:
         "change", [{"result": "eaten"}, {"rule": "1"}, {"retryable": 1}, {"fault": None}]
     )
     def test_wrong_shape(self, change: dict[str, object]) -> None:
-        """A row with a field of another type or with an unknown result is not known."""
+        """A row with a field of another type or with an unknown result counts as missing."""
         value = asdict(image())
 
         assert rows.built(ImageRow, value) == image()
         assert rows.built(ImageRow, {**value, **change}) is None
 
     def test_older_row(self) -> None:
-        """A row without a field that has a default is known, and has the default."""
+        """A row without a field that has a default is read with the default."""
         value = asdict(image())
         del value["hint"]
 
@@ -322,7 +322,7 @@ class TestDamage:
         assert rows.built(ImageRow, json.loads(rows.text_of(image()))) == image()
 
     def test_pickle_planted_in_a_run(self, tmp_path: Path) -> None:
-        """A pickle that comes into the store during a run is never read: its row is not known."""
+        """A pickle that is planted during a run is never loaded: its row counts as missing."""
         with opened(tmp_path) as store:
             store.write(image())
         with opened(tmp_path) as store:
@@ -333,7 +333,7 @@ class TestDamage:
         assert not (tmp_path / "boom").exists()
 
     def test_disk_refuses_all_but_text(self) -> None:
-        """The Disk neither writes nor reads anything but text that stands in its row."""
+        """The Disk writes and reads only text in the row itself."""
         disk = store.TextDisk("unused")
         content = pickle.dumps(Bomb(Path("boom")))
         for call in (
@@ -348,7 +348,7 @@ class TestDamage:
                 call()
 
     def test_lost_database(self, tmp_path: Path) -> None:
-        """Pages that cannot be read in mid-run are an error, never an end of the list."""
+        """Pages that become unreadable during a run are an error, never the end of the list."""
         with opened(tmp_path) as store:
             store.write(image())
             store.flush()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def take(view: RecordsReader) -> tuple[str, dict[Result, int], list[ImageRow]]:
-    """All that can be asked of run `one`."""
+    """Everything that a reader can tell about run `one`."""
     return view.run_state, view.counts("one"), list(view.images("one", "failed"))
 
 
@@ -28,7 +28,7 @@ def names(path: Path) -> set[str]:
 
 
 def test_closed(tmp_path: Path) -> None:
-    """Records that are closed are read as they are, and no file is made beside them."""
+    """Closed records are read without creating a file beside them."""
     with opened(tmp_path) as store:
         for row in (image("q.io/a:1"), failed("q.io/a:2"), image("q.io/a:3", run="two")):
             store.write(row)
@@ -42,7 +42,7 @@ def test_closed(tmp_path: Path) -> None:
 
 
 def test_open(tmp_path: Path) -> None:
-    """Of records that a run has open, what it has written is seen at once, and what it holds back is not."""
+    """A reader of records that a run has open sees what is flushed, and not what is buffered."""
     with opened(tmp_path) as store:
         store.write(RunRow(text="first"))
         store.flush()
@@ -53,7 +53,7 @@ def test_open(tmp_path: Path) -> None:
 
 
 def test_many(tmp_path: Path) -> None:
-    """More rows than are read at a time come in order, each once."""
+    """More rows than one page are read in order, each once."""
     rows = [failed(f"q.io/a:{number:05}") for number in range(2_500)]
     with opened(tmp_path) as store:
         for row in rows:
@@ -63,7 +63,7 @@ def test_many(tmp_path: Path) -> None:
 
 
 def test_begun_meanwhile(tmp_path: Path) -> None:
-    """Where a run opens the records while they are read as closed, they are read again."""
+    """If a run opens the records while they are read as closed, they are read again."""
     with opened(tmp_path) as store:
         store.write(RunRow(text="old"))
     seen = []
@@ -80,7 +80,7 @@ def test_begun_meanwhile(tmp_path: Path) -> None:
 
 
 def test_never_still(tmp_path: Path) -> None:
-    """Records that are opened and closed within every reading are given up with one line."""
+    """Records that are opened and closed during every attempt cause one clear error."""
     with opened(tmp_path):
         pass
 
@@ -93,7 +93,7 @@ def test_never_still(tmp_path: Path) -> None:
 
 
 def test_damaged_rows(tmp_path: Path) -> None:
-    """A row that is no image, and bytes that are no text, are left out."""
+    """Rows that are not images, and bytes that are not text, are skipped."""
     with opened(tmp_path) as store:
         for number in range(4):
             store.write(failed(f"q.io/a:{number}"))

@@ -17,7 +17,7 @@ STEPS = st.lists(
 
 
 class Store:
-    """A database as diskcache makes it, and how often it was asked."""
+    """A database like diskcache's that counts its queries."""
 
     def __init__(self) -> None:
         """Empty."""
@@ -37,7 +37,7 @@ class Store:
 @example({}, [("a", "write", "1"), ("a", "remove", ""), ("b", "write", "2"), ("c", "write", "3")], 1)
 @given(st.dictionaries(KEYS, st.text(max_size=2), max_size=4), STEPS, st.integers(1, 4))
 def test_as_the_store(before: dict[str, str], steps: list[tuple[str, str, str]], most: int) -> None:
-    """What is remembered says what the store would say, however little of it is remembered."""
+    """The cache answers like the store, whatever its size."""
     store, usual = Store(), recent_rows._MOST
     recent_rows._MOST = most
     try:
@@ -58,7 +58,7 @@ def test_as_the_store(before: dict[str, str], steps: list[tuple[str, str, str]],
 
 
 def test_new_store() -> None:
-    """A store that was empty when the run began is asked for nothing, until too much is remembered."""
+    """A store that was empty at the start of the run is not queried until the cache is full."""
     store = Store()
     with closing(store.database):
         recent = Recent(RecordsReader(store.database), whole=True)
@@ -69,7 +69,7 @@ def test_new_store() -> None:
 
 
 def test_asked_once() -> None:
-    """A row of an older run is asked for once, be it there or not."""
+    """A row of an older run is queried once, whether it exists or not."""
     store = Store()
     with closing(store.database):
         store.put("a", "1")

@@ -37,7 +37,7 @@ def row(number: int, *, run: str = "old") -> ImageRow:
 
 
 def fill(records: Records) -> None:
-    """What an earlier run has left."""
+    """Write the records of an earlier run."""
     records.write(Holding(repository=PLACE, digest=DIGEST, is_blob=True))
     records.write(row(1))
     records.write(RunRow(text='{"run": "old"}'))
@@ -46,7 +46,7 @@ def fill(records: Records) -> None:
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_beside_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """What a run has written is known, though it goes on all the time, and what it writes later is not."""
+    """A copy has what a running run has flushed, and not what the run writes later."""
     if busy:
         ticks = count()
         monkeypatch.setattr(scratch, "stamps", lambda _: ((next(ticks), 1), None))
@@ -68,7 +68,7 @@ def _pair(number: int) -> tuple[str, str, str]:
 
 
 def test_rows_are_dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row says when it was written, and the folder that held it is gone afterwards."""
+    """A row has the time of its writing, and the temporary folder is removed at the end."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with scratch_records(None, run="proof") as (passing, events):
         passing.write(row(1, run="proof"))
@@ -80,7 +80,7 @@ def test_rows_are_dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be written for want of room names the variable that helps, not the user's records."""
+    """If there is no space for the copy, the error names TMPDIR instead of the user's records."""
 
     def full(_: Records) -> None:
         raise MachineError("records cannot be written: database or disk is full; check /x or name another")

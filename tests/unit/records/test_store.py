@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 class TestFacts:
     def test_held(self, tmp_path: Path) -> None:
-        """What a repository holds is known with the run that confirmed it, in the next run too."""
+        """The content of a repository is known with the run that confirmed it, also in the next run."""
         with opened(tmp_path, run="one") as store:
             store.write(Holding(repository=APP, digest=DIGEST, is_blob=True))
             assert store.held(APP, DIGEST) == "one"
@@ -41,7 +41,7 @@ class TestFacts:
             assert (store.held(APP, DIGEST), store.held(BASE, DIGEST)) == ("one", "")
 
     def test_mount_sources(self, tmp_path: Path) -> None:
-        """A blob may be mounted from the three repositories that confirmed it last, the newest first."""
+        """Mount sources of a blob are the last three repositories that confirmed it, newest first."""
         with opened(tmp_path) as store:
             for path in ("a", "b", "c", "d", "b"):
                 store.write(Holding(repository=Repository("r.io", path), digest=DIGEST, is_blob=True))
@@ -51,7 +51,7 @@ class TestFacts:
             assert store.mount_sources("q.io", DIGEST) == ()
 
     def test_forgotten(self, tmp_path: Path) -> None:
-        """What was found missing is neither held nor a mount source any more."""
+        """Content that was found missing is no longer held, nor a mount source."""
         with opened(tmp_path) as store:
             store.write(Holding(repository=APP, digest=DIGEST, is_blob=True))
             store.write(Holding(repository=BASE, digest=DIGEST, is_blob=True))
@@ -64,7 +64,7 @@ class TestFacts:
             assert store.mount_sources("harbor.corp", DIGEST) == ("team/app",)
 
     def test_unfinished(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An upload is known until it ends, or is too old to live, and then leaves no trace."""
+        """An unfinished upload is known until it ends or expires, and then leaves no trace."""
         begun = UnfinishedUpload(repository=APP, digest=DIGEST, url="https://r.io/up?_state=s3cret", offset=7)
         with opened(tmp_path) as store:
             store.write(begun)
@@ -84,7 +84,7 @@ class TestFacts:
 
     @pytest.mark.parametrize("value", ['["u"]', '["", 7]', '["u", "7"]', '["u", 0]', "{}", "7", "no JSON"])
     def test_unfinished_damaged(self, tmp_path: Path, value: str) -> None:
-        """A row that is no upload is none."""
+        """A row that is not an upload counts as missing."""
         with opened(tmp_path) as store:
             store.write(UnfinishedUpload(repository=APP, digest=DIGEST, url="https://r.io/up", offset=7))
         alter(tmp_path, "UPDATE Cache SET value = ? WHERE key LIKE 'session%'", value)
@@ -92,7 +92,7 @@ class TestFacts:
             assert store.unfinished(APP, DIGEST) is None
 
     def test_claim_and_image(self, tmp_path: Path) -> None:
-        """Claims and images come back field by field, and the last one written counts."""
+        """Claims and images are read back field by field, and the last one written counts."""
         claim = Claim(destination="r.io/a:1", run="one", rule=3, line=14, source="q.io/a:1")
         row = image(filter="linux/amd64", fault='"\n\x00\ud800é', source_digest=DIGEST)
         with opened(tmp_path) as store:
@@ -104,7 +104,7 @@ class TestFacts:
             assert (store.claim("r.io/b:1"), store.image(row.source, row.destination, "")) == (None, None)
 
     def test_images(self, tmp_path: Path) -> None:
-        """Images come by source, then destination, those of other runs and results left out."""
+        """Images are sorted by source, then destination, without those of other runs and results."""
         rows = [
             image("q.io/a-b:1"),
             image("q.io/a.b:1"),
@@ -126,7 +126,7 @@ class TestFacts:
             assert list(store.images(run="one", results=results)) == rows[1:]
 
     def test_images_while_writing(self, tmp_path: Path) -> None:
-        """Rows come once and complete while others are written and reach the disk."""
+        """Rows are read once and complete while others are written and flushed."""
         rows = [image(f"q.io/a:{number:04}") for number in range(2_500)]
         with opened(tmp_path) as store:
             for row in rows:
@@ -139,7 +139,7 @@ class TestFacts:
             assert found == rows
 
     def test_again(self, tmp_path: Path) -> None:
-        """Images that may succeed come in pages of 1,000 in key order, and what succeeded is gone."""
+        """Retryable images come in pages of 1,000 in key order, without those that have succeeded since."""
         rows = [failed(f"q.io/a:{number:04}") for number in range(2_300)]
         with opened(tmp_path) as store:
             for row in rows:
@@ -157,7 +157,7 @@ class TestFacts:
             assert store.again("one", "") == ((), "")
 
     def test_again_full_page(self, tmp_path: Path) -> None:
-        """After a page of just 1,000 an empty one ends the pass."""
+        """After a page of exactly 1,000 rows an empty one ends the pass."""
         with opened(tmp_path) as store:
             for number in range(1_000):
                 store.write(failed(f"q.io/a:{number:04}"))
@@ -202,7 +202,7 @@ FACTS = st.one_of(
 
 
 class Model:
-    """What the records should say, in dicts."""
+    """The expected answers of the records, in dicts."""
 
     def __init__(self) -> None:
         """Nothing is known yet."""
@@ -212,7 +212,7 @@ class Model:
         self.images: dict[tuple[str, str, str], ImageRow] = {}
 
     def write(self, fact: Fact) -> None:
-        """Note a fact."""
+        """Keep a fact."""
         match fact:
             case Holding() | HoldingForgotten():
                 paths = self.mounts.setdefault((fact.repository.registry, fact.digest), [])
@@ -234,7 +234,7 @@ class Model:
 @settings(max_examples=40, deadline=None)
 @given(facts=st.lists(st.one_of(FACTS, st.sampled_from(["flush", "reopen"])), max_size=40))
 def test_records_are_a_dict(tmp_path_factory: pytest.TempPathFactory, facts: list[Fact | str]) -> None:
-    """Any facts, flushed and reopened at any time, are answered as plain dicts would answer."""
+    """After any facts, flushes and reopenings, the records answer like plain dicts."""
     path, model = tmp_path_factory.mktemp("records"), Model()
     store, _ = Records.open(path, run="now")
     for fact in facts:
@@ -288,7 +288,7 @@ FULL_DISK = """if True:
 
 class TestDurability:
     def test_nothing_is_dropped(self, tmp_path: Path) -> None:
-        """Rows that diskcache's defaults would drop are all there after reopening."""
+        """Rows that diskcache's defaults would drop are present after reopening."""
         count = 60_000
         with opened(tmp_path) as store:
             # A mark that any eviction policy would cull at: the settings have to hold with it.
@@ -301,7 +301,7 @@ class TestDurability:
         assert found == [f"q.io/a:{number:05}" for number in range(count)]
 
     def test_killed_writer(self, tmp_path: Path) -> None:
-        """All that was flushed is there after the writer was killed, and the folder is free at once."""
+        """After the writer is killed, everything flushed is present, and the folder is unlocked at once."""
         script = """if True:
             import sys
             from pathlib import Path
@@ -329,7 +329,7 @@ class TestDurability:
         assert found == [f"q.io/a:{number:09}" for number in range(len(found))]
 
     def test_full_disk(self, tmp_path: Path) -> None:
-        """A full disk fails the flush, what was written stays known, and closing is quiet."""
+        """With a full disk the flush fails, the buffered facts stay known, and closing raises nothing."""
         output, _ = python(FULL_DISK, tmp_path, 300_000).communicate()
 
         assert output.splitlines() == ["5000", "records cannot be written: disk I/O error"]
@@ -339,7 +339,7 @@ class TestDurability:
         assert found == [f"q.io/a:{number:05}" for number in range(len(found))]
 
     def test_full_disk_is_cleared(self, tmp_path: Path) -> None:
-        """What a full disk held up is written at the end where there is room again."""
+        """Facts that a full disk held up are written at the end if there is space again."""
         output, _ = python(FULL_DISK, tmp_path, -1).communicate()
 
         assert output.splitlines() == ["5000", "records cannot be written: disk I/O error"]
@@ -347,7 +347,7 @@ class TestDurability:
             assert sum(1 for _ in store.images(run="one", results=["copied"])) == 5_000
 
     def test_locked_database(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A database that another program locks is named as the cause, and is written when it is free."""
+        """A database that another program locked is named as the cause, and written when unlocked."""
         monkeypatch.setattr(store_module, "_PAUSES", ())
         with opened(tmp_path) as store, closing(sqlite3.connect(database(tmp_path))) as other:
             store.write(image())
@@ -360,7 +360,7 @@ class TestDurability:
             assert list(store.images(run="one", results=["copied"])) == [image()]
 
     def test_commit_that_failed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A connection that a failed COMMIT left in its transaction is replaced for the next try."""
+        """A connection whose COMMIT failed is replaced for the next attempt."""
         monkeypatch.setattr(store_module, "_PAUSES", (0,))
         with opened(tmp_path) as store:
             store.write(image())
@@ -370,14 +370,14 @@ class TestDurability:
             assert list(store.images(run="one", results=["copied"])) == [image()]
 
     def test_entered(self, tmp_path: Path) -> None:
-        """A repository that any run has begun to write into stays known as such."""
+        """A repository that any run has started to write to stays known."""
         with opened(tmp_path) as store:
             store.write(RepositoryEntered(repository=APP))
         with opened(tmp_path, run="two") as store:
             assert (store.entered(APP), store.entered(BASE)) == (True, False)
 
     def test_flush(self, tmp_path: Path) -> None:
-        """Nothing reaches the disk before a flush, and all that is pending with it."""
+        """Nothing is written to disk before a flush, and all that is pending by it."""
         count = "SELECT count(*) FROM Cache WHERE tag != ''"
         with opened(tmp_path) as store, closing(folder.read_only(tmp_path)) as other:
             for number in range(300):

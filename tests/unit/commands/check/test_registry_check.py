@@ -29,7 +29,7 @@ EVE = Credential(origin="key eve", username="eve", password="word", insecure=Tru
 
 
 class Trials:
-    """What takes the place of trials: counts them, and answers by the repository's path."""
+    """Replaces trials: counts them, and answers by the repository's path."""
 
     def __init__(self, effect: Callable[[str], Effect] = lambda _: "works") -> None:
         """`effect` of a path."""
@@ -39,7 +39,7 @@ class Trials:
         self.most = self._now = 0
         """Trials at a time."""
         self.meeting: threading.Barrier | None = None
-        """At which trials after the first one wait for each other."""
+        """All trials but the first wait here for each other."""
         self._lock = threading.Lock()
 
     def __call__(
@@ -69,14 +69,14 @@ class Trials:
 
 @pytest.fixture
 def trials(monkeypatch: pytest.MonkeyPatch) -> Trials:
-    """In place of real ones."""
+    """Fake trials instead of real ones."""
     made = Trials()
     monkeypatch.setattr(registry_check, "attempt", made)
     return made
 
 
 def find(registry: Registry, paths: list[str], *, proc: int | None = None) -> list[Finding]:
-    """What is found out of these repositories, of which eve has those below eve/."""
+    """The findings for these repositories; those below eve/ use eve's login."""
     targets = [
         CheckTarget(side="source", repository=Repository(registry.address, path), name="v1") for path in paths
     ]
@@ -87,7 +87,7 @@ def find(registry: Registry, paths: list[str], *, proc: int | None = None) -> li
 
 @pytest.mark.parametrize(("proc", "most"), [(None, 8), (3, 3), (100, 8)])
 def test_at_a_time(scripted: Scripted, trials: Trials, proc: int | None, most: int) -> None:
-    """As many repositories of one registry as allowed are tried at a time, never more, and told in order."""
+    """Repositories of one registry are tried in parallel up to the limit, and reported in order."""
     trials.meeting = threading.Barrier(most)
     paths = [f"team/{number}" for number in range(1 + 5 * most)]
 
@@ -98,7 +98,7 @@ def test_at_a_time(scripted: Scripted, trials: Trials, proc: int | None, most: i
 
 
 def test_login_that_is_refused(scripted: Scripted, trials: Trials) -> None:
-    """A login that is refused at its first repository is not tried again, and another login goes on."""
+    """A login that is rejected once is not used again, while another login continues."""
     trials.effect = lambda path: "works" if path.startswith("eve/") else "stop"
     registry = scripted()
 
@@ -112,7 +112,7 @@ def test_login_that_is_refused(scripted: Scripted, trials: Trials) -> None:
 
 
 def test_pause(scripted: Scripted, trials: Trials) -> None:
-    """A registry that asks for a pause is not asked on by anybody."""
+    """After a rate limit no login sends further requests to the registry."""
     trials.effect, trials.paused = lambda _: "stop", True
 
     found = find(scripted(), ["team/1", "eve/1", "team/2", "eve/2"], proc=1)
@@ -122,7 +122,7 @@ def test_pause(scripted: Scripted, trials: Trials) -> None:
 
 
 def test_trouble(scripted: Scripted, trials: Trials) -> None:
-    """Three troubles in a row are enough, and a success in between makes them count anew."""
+    """Three failures in a row stop a login, and a success resets the count."""
     trials.effect = lambda path: "works" if path == "team/2" else "failed"
 
     find(scripted(), [f"team/{number}" for number in range(20)], proc=1)
@@ -131,7 +131,7 @@ def test_trouble(scripted: Scripted, trials: Trials) -> None:
 
 
 def test_nobody_home(scripted: Scripted, trials: Trials) -> None:
-    """Where nobody answers nothing is tried, and one finding names everything that was not."""
+    """If a registry is unreachable, nothing is tried, and one finding names all its repositories."""
     registry = scripted()
     registry.stop()
 
@@ -143,7 +143,7 @@ def test_nobody_home(scripted: Scripted, trials: Trials) -> None:
 
 
 def test_defect(scripted: Scripted, trials: Trials) -> None:
-    """An error that nobody expects comes out where the findings are read."""
+    """An unexpected exception is raised where the findings are read."""
 
     def fail(_: str) -> Effect:
         raise ZeroDivisionError

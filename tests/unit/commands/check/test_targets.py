@@ -28,7 +28,7 @@ def aims(*rules: tuple[str, ...]) -> list[tuple[str, str, str, bool]]:
 
 
 def test_names() -> None:
-    """The first tag or digest that a rule names is asked for on both sides, renamed where it renames."""
+    """The first tag or digest of a rule is checked on both sides, renamed if the rule renames it."""
     assert aims(
         ("s.io/a:v1,v2", "d.io/a"), ("s.io/b:v1,v2", "d.io/b:w1,w2"), (f"s.io/c@{DIGEST}", "d.io/c")
     ) == [
@@ -42,7 +42,7 @@ def test_names() -> None:
 
 
 def test_lists() -> None:
-    """All tags and expressions need the list at the source, and at the destination any tag will do."""
+    """Rules for all tags or an expression need the tag list at the source, and any tag at the destination."""
     assert aims(("s.io/a", "d.io/a"), ("s.io/b:/^v/", "d.io/b")) == [
         ("source", "s.io/a", "", True),
         ("source", "s.io/b", "", True),
@@ -52,7 +52,7 @@ def test_lists() -> None:
 
 
 def test_once() -> None:
-    """Rules of one repository are one aim with all that they need, and both sides of one are two aims."""
+    """Rules for one repository share one target for each side."""
     assert aims(
         ("nginx", "r.io/a"), ("docker.io/library/nginx:v1", "r.io/a", "r.io/b"), ("r.io/a:v2", "r.io/b")
     ) == [
@@ -64,7 +64,7 @@ def test_once() -> None:
 
 
 def test_registries() -> None:
-    """What is wanted stands by registry, in the order in which rules name them, aliases as one."""
+    """Targets are grouped by registry in the order of the rules, with aliases merged."""
     defaults = make_defaults("", "")
     rule = rule_from_words(
         "nginx:1", ["r.io:5000/a", "r.io/a", "index.docker.io/me/a"], defaults=defaults, environ={}

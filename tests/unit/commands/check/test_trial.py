@@ -28,7 +28,7 @@ NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 
 @pytest.mark.parametrize(("days", "state"), [(1, "warning"), (13, "warning"), (15, "ok"), (400, "ok")])
 def test_certificate(days: int, state: FindingState) -> None:
-    """A certificate that ends within two weeks is a warning that says when."""
+    """A certificate that expires within two weeks causes a warning with the time left."""
     ends = NOW + dt.timedelta(days=days)
 
     found = judge_probe("r.io", Probe(scheme="https", expires=ends), NOW)
@@ -41,21 +41,21 @@ def test_certificate(days: int, state: FindingState) -> None:
     ("ahead", "state"), [(59.0, "ok"), (-59.0, "ok"), (61.0, "warning"), (-61.0, "warning")]
 )
 def test_clock(ahead: float, state: FindingState) -> None:
-    """A clock that is off by more than a minute is a warning, in both directions."""
+    """A clock difference of more than a minute causes a warning, in both directions."""
     found = judge_probe("r.io", Probe(scheme="http", ahead=ahead), NOW)
 
     assert (found.state, "clock" in found.words) == (state, state == "warning")
 
 
 def test_proxy() -> None:
-    """The proxy in between is named."""
+    """The finding names the proxy."""
     found = judge_probe("r.io", Probe(scheme="https", expires=NOW, proxy="proxy:3128"), NOW)
 
     assert "through the proxy proxy:3128" in found.words
 
 
 def test_docker_hub() -> None:
-    """Where Docker Hub cannot be reached, the hosts that a firewall has to let through are named."""
+    """If Docker Hub is unreachable, the advice names the hosts that a firewall must allow."""
     fault = Fault(operation="reach the registry", words="no connection", registry="docker.io")
 
     found = judge_silence("docker.io", fault, ("docker.io/a/b",), (Credential(origin="none"),))
@@ -65,10 +65,10 @@ def test_docker_hub() -> None:
 
 
 class Throttled:
-    """A client of a registry that wants to be left alone."""
+    """A client of a registry that limits the rate."""
 
     def __init__(self, *, asked: float, delay: float) -> None:
-        """What it says, and what is made of it."""
+        """Args: asked: the registry's delay; delay: the one that is used."""
         fault = Fault(operation="look", words="slow down", status=429, hint="remaining 0")
         self.error = ThrottledError(fault, delay=delay, asked=asked)
 
@@ -87,7 +87,7 @@ PAUSES = [
 
 @pytest.mark.parametrize(("asked", "delay", "state", "words"), PAUSES)
 def test_pause(asked: float, delay: float, state: FindingState, words: str) -> None:
-    """A pause is told as the registry asks for it, and is a failure where a run would not wait so long."""
+    """A rate limit is reported with its end, and is a failure if a run would not wait that long."""
     target = CheckTarget(side="source", repository=Repository("r.io", "a"), name="v1")
     client: Any = Throttled(asked=asked, delay=delay)
 
@@ -109,7 +109,7 @@ WHO = [
 
 @pytest.mark.parametrize(("credential", "words"), WHO)
 def test_who(credential: Credential, words: str) -> None:
-    """A login is named by its user and its origin, unless the user's name may be the secret itself."""
+    """A login is described by its username and origin, unless the username may be the secret."""
     finding = Finding(state="ok", what="source", place="r.io/a", words=words, credential=credential)
 
     assert describe(credential, "r.io") == words
@@ -117,7 +117,7 @@ def test_who(credential: Credential, words: str) -> None:
 
 
 def test_line() -> None:
-    """A line is one line, whatever a registry says, and ends with what to do."""
+    """A finding is printed as one line, whatever the registry's words, and ends with what to do."""
     words = "failed: 500: \x1b[2Jlook\nhere"
     finding = Finding(state="failed", what="source", place="r.io/a", words=words, advice="call them")
 
@@ -127,7 +127,7 @@ def test_line() -> None:
 
 
 def test_verdict() -> None:
-    """Warnings let a run start, failures do not, and both are counted."""
+    """A run could start with warnings but not with failures, and both are counted."""
     ok = Finding(state="ok", what="source", place="r.io/a", words="")
     warning = replace(ok, state="warning", untried=("a",))
     failed = replace(ok, state="failed", untried=("b", "c"))
