@@ -72,7 +72,7 @@ class TestStopped:
             assert mirror.tags(f"copy/{name}") == source.tags(f"team/{name}") != {}
 
     def test_words(self, command: Command, both: tuple[Registry, Registry]) -> None:
-        """Without a terminal a stopped run logs its unfinished images, open rules and the resuming command."""
+        """Without a terminal a stopped run logs unfinished images, open rules and the resuming command."""
         source, _ = both
         source.fault(Fault(action=Stall(), path="/team/whole/tags/list"))
         result = stop(command, source, "--images", "images.json")
@@ -204,7 +204,7 @@ class TestTryAgain:
         "given", ["--json", "--json --config config.json --output-failed-images bad.yaml"]
     )
     def test_single_file(self, command: Command, source: str, given: str) -> None:
-        """With rules and credentials in one file the retry command is the same: --images would not be read."""
+        """With rules and credentials in one file the retry is the same command, without --images."""
         rules = {f"{source}/a:v1": f"{source}/b"}
         command.write("config.json", {"auth": {source: {"insecure": True}}, "images": rules})
         for name in ("auth.json", "images.json"):

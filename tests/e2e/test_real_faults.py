@@ -267,7 +267,7 @@ def test_layers_cut_short(copy: Callable[..., Copy]) -> None:
 
 @pytest.mark.parametrize("part", [3, 6, 9])
 def test_storage_lost_in_mid_run(copy: Callable[..., Copy], part: int) -> None:
-    """Content that a destination loses during a run is copied by it or by the next one with --force."""
+    """Content that a destination loses during a run is copied by it, or later with --force."""
 
     def lose() -> None:
         for path in _blobs(made.registries["mirror"])[::2]:
