@@ -287,7 +287,7 @@ def test_storage_lost_in_mid_run(copy: Callable[..., Copy], part: int) -> None:
 
 @pytest.mark.parametrize("side", ["source", "mirror"])
 def test_password_changed(copy: Callable[..., Copy], side: Side) -> None:
-    """After a password change the images fail with that login named; with the new password they are copied."""
+    """After a password change images fail with that login named; with the new password they are copied."""
 
     def change() -> None:
         made.registries[side].set_users({"user": "second word"})
