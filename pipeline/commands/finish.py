@@ -14,10 +14,9 @@ from pipeline import __version__
 from pipeline.commands.leftovers import destinations_of
 from pipeline.errors import MachineError
 from pipeline.model.units import format_count
-from pipeline.observe.latency import latencies
 from pipeline.outputs.writing import write_text
 from pipeline.report.causes import Failure, from_row, from_rule, group
-from pipeline.report.summary import Pause, Summary
+from pipeline.report.summary import Summary
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -105,7 +104,6 @@ def finish(run: FinishedRun, how: Finish) -> Summary:
 
 def summary_of(run: FinishedRun) -> Summary:
     """The summary without the command that continues and the report."""
-    held = run.history.held.items()
     summary = Summary(
         run=run.name,
         version=__version__,
@@ -113,10 +111,8 @@ def summary_of(run: FinishedRun) -> Summary:
         figures=run.scheduler.figures,
         unexpanded=len(run.scheduler.unexpanded),
         is_stopped=run.is_stopped,
-        latency=latencies(run.history.registries),
         seconds=run.seconds,
-        rewritten=run.history.changed,
-        pauses=tuple(Pause(registry=name, times=p.times, seconds=p.seconds) for name, p in held if p.times),
+        history=run.history,
         causes=_causes(run),
     )
     foreign = summary.figures.foreign

@@ -7,8 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline.commands.finish import Finish, FinishedRun, summary_of
-from pipeline.model.units import format_count, format_duration
+from pipeline.model.units import format_count
 from pipeline.observe.run_state import run_state_of
+from pipeline.report.summary import waits
 from pipeline.report.survey_result import SurveyResult, estimate, finished, json_pieces, survey_lines
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ def _summarize(run: FinishedRun) -> Summary:
 
 
 def _notes(run: FinishedRun, summary: Summary) -> Iterator[str]:
-    if summary.rewritten:
-        yield f"{format_count(summary.rewritten, 'digest')} changed by --os or --arch: the log names them"
-    for pause in summary.pauses:
-        yield f"{pause.registry} rate-limited, waited {format_duration(round(pause.seconds))}"
+    yield from waits(summary)
     if summary.is_stopped:
         images, rules = summary.figures.unfinished, summary.unexpanded
         yield (
@@ -70,7 +68,6 @@ def _result(run: FinishedRun, summary: Summary) -> SurveyResult:
         began=run.began.isoformat(timespec="seconds"),
         ended=run.ended.isoformat(timespec="seconds"),
         own=own,
-        registries=run.history.registries,
         estimate=estimate(figures, own=own, seconds=run.seconds, last=last) if is_plan else None,
         skipped=tuple(islice(skipped, _EXAMPLES)),
     )

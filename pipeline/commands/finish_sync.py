@@ -132,7 +132,6 @@ def _page(run: FinishedRun, summary: Summary) -> Iterable[str]:
     count_rules(rules, every)
     return page(
         summary,
-        run.history,
         rules=[rules[number] for number in sorted(rules)],
         settings=_settings(run),
         ended=run.ended.isoformat(" ", "seconds"),

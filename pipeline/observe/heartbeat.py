@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from pipeline.log import Value
     from pipeline.observe.history import RunHistory
-    from pipeline.observe.latency import Latency
     from pipeline.scheduler.view import RunView
     from pipeline.settings import Aim
 
@@ -70,20 +69,7 @@ class Heartbeat:
         message = ", ".join(part for part in _words(view, words, left) if part)
         self._say(Event(name="run.progress", message=message, fields=fields))
         for each in latencies(view.registries):
-            self._say(_answering(each))
-
-
-def _answering(latency: Latency) -> Event:
-    return Event(
-        name="registry.latency",
-        message=str(latency),
-        fields={
-            "registry": latency.registry,
-            "requests": latency.requests,
-            "p50": round(latency.p50, 4),
-            "p95": round(latency.p95, 4),
-        },
-    )
+            self._say(Event(name="registry.latency", message=str(each), fields=each.fields))
 
 
 def _moved(sent: int, rate: float) -> str:

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 Phase = Literal["moving", "asking", "waiting", "idle"]
 PHASES: dict[Phase, str] = {
-    "moving": "moving blobs",
-    "asking": "asking registries, writing manifests",
-    "waiting": "waiting for a registry's pause to end",
-    "idle": "none of these: starting, ending",
+    "moving": "transferring blobs",
+    "asking": "asking registries, pushing manifests",
+    "waiting": "waiting for paused registries",
+    "idle": "starting and finishing",
 }
-"""Each moment is counted for the first of these that it fits."""
+"""Each moment counts for the first of these that fits."""
 
 SAMPLES = 600
 TOP = 20
 """Largest blobs, slowest images."""
 _MOVED_LATELY = 2.0
-"""Seconds within which bytes have come if blobs are said to move; an upload that only waits does not."""
+"""Seconds within which bytes came, if blobs count as moving; an upload that waits does not."""
 _WARNINGS = 100
 _BANDS = 100
-"""Pauses of one registry that are told apart."""
+"""Pauses of one registry that are kept apart."""
 _LOOKS = 24
 """Looks that a registry's rates are taken over: about six seconds."""
 _RATE_WINDOW = 30.0
@@ -47,7 +47,7 @@ _ESTIMATE_WINDOW = 60.0
 _LEAST_DONE = 5
 """Images after which an estimate is more than a guess."""
 _OWN_PLACE = frozenset({"image.retry", "registry.cooldown", "image.rewritten", "run.drain"})
-"""Warnings that the report tells elsewhere, or in a figure."""
+"""Warnings that the report has elsewhere, or as a figure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +74,15 @@ def sample(view: RunView) -> Sample:
 
 
 class Curve:
-    """At most 600 samples of a run of any length: where they become too many, every second one goes."""
+    """At most 600 samples of a run of any length: if there are more, every second one is removed."""
 
     def __init__(self) -> None:
-        """Begin where everything is 0."""
+        """Start with zeros."""
         self.samples: list[Sample] = [Sample(seconds=0.0)]
         self._step = 0.0
 
     def add(self, taken: Sample) -> None:
-        """Take in a sample; the newest one always stands."""
+        """Add a sample; the newest one is always kept."""
         if len(self.samples) > 1 and self.samples[-1].seconds - self.samples[-2].seconds < self._step:
             self.samples.pop()
         self.samples.append(taken)
@@ -100,7 +100,7 @@ class PauseRecord:
     """The pauses of one registry."""
 
     bands: list[tuple[float, float]] = field(default_factory=list)
-    """From and to, in seconds since the run began; near ones are put together where they are many."""
+    """From and to, in seconds since the start; if there are many, near ones are merged."""
     times: int = 0
     seconds: float = 0.0
     most: int = 0
@@ -110,7 +110,7 @@ class PauseRecord:
     open: bool = False
 
     def look(self, registry: RegistryView, *, now: float, took: float) -> None:
-        """Take in how the registry stands."""
+        """Take in the state of the registry."""
         self.most = max(self.most, registry.in_flight)
         self.least = min(self.least, registry.limit) if self.least else registry.limit
         pauses = registry.cooldown > 0
@@ -171,12 +171,12 @@ class RunHistory:
         self.changed = 0
         """Digests that the platform filter changed."""
         self.retried = 0
-        """Tries of images that failed and were to be repeated."""
+        """Failed attempts of images that were retried."""
         self._blobs: dict[tuple[str, str], LargeBlob] = {}
         self._last = self._moved_at = 0.0
 
     def tick(self, view: RunView) -> None:
-        """Take in how the run stands."""
+        """Take in the state of the run."""
         took, self._last = view.seconds - self._last, view.seconds
         self.view = view
         self._looks.append((view.seconds, {each.name: (each.read, each.written) for each in view.registries}))

@@ -6,7 +6,7 @@ left out, because they take as long as the body; so are those without an answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from pipeline.model.units import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pipeline.log import Value
     from pipeline.scheduler.view import RegistryView
 
 _WITH_BODY = frozenset({"PUT", "PATCH"})
@@ -38,6 +39,11 @@ class Latency:
         """`quay.io response time: median 84ms, 95th percentile 310ms`."""
         times = f"median {_shown(self.p50)}, 95th percentile {_shown(self.p95)}"
         return f"{self.registry} response time: {times}"
+
+    @property
+    def fields(self) -> dict[str, Value]:
+        """For the log and for programs."""
+        return {**asdict(self), "p50": round(self.p50, 4), "p95": round(self.p95, 4)}
 
     @property
     def shown(self) -> str:

@@ -1,7 +1,7 @@
-"""Failures by cause: thousands of failed images have a handful of causes, and each asks for one thing to do.
+"""Failures by cause: thousands of failed images have a handful of causes, each with one remedy.
 
-A cause is a side, a registry, a status, a code and what to do about it, never the registry's words: those
-differ from image to image. Registries choose codes too, so causes beyond a number are put together.
+A cause is a side, a registry, a status, a code and a hint, never the registry's words, which differ from
+image to image. Registries choose codes too, so causes beyond a number are grouped as "other".
 """
 
 from __future__ import annotations
@@ -10,71 +10,71 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pipeline.errors import Fault
     from pipeline.model.facts import ImageRow
     from pipeline.model.selection import Rule
 
 _MOST = 40
-"""Causes told apart."""
+"""Causes kept apart."""
 EXAMPLES = 20
 """Failures that a cause keeps."""
 
 CONFLICT = "TAG_CONFLICT"
-"""The code of images that lost their destination tag: only the rules file can be mended."""
+"""The code of images whose destination tag another rule writes: only the rules file can be corrected."""
 
-_MEANINGS = {
-    "MANIFEST_UNKNOWN": "no such tag or digest",
-    "NAME_UNKNOWN": "no such repository",
-    "MANIFEST_BLOB_UNKNOWN": "a part of the image is missing",
-    "BLOB_UNKNOWN": "a part of the image is missing",
-    "MANIFEST_INVALID": "the manifest is refused",
-    "UNAUTHORIZED": "a login is missing, refused, or not enough",
-    "DENIED": "not allowed",
-    "UNSUPPORTED": "the registry does not support it",
-    "TOOMANYREQUESTS": "its limit lets nothing through",
-    "UNREACHABLE": "it cannot be reached",
-    "CERTIFICATE": "no trusted TLS connection",
-    "TIMEOUT": "it does not answer in time",
-    "CONNECTION_LOST": "it breaks connections off",
-    "DIGEST_MISMATCH": "the content is not what its digest names",
-    "DIGEST_CHANGED": "the image has another digest than the rule requires at its destination",
-    "NOT_JOINED": "the destination's tag holds entries of its own",
-    "SIZE_MISMATCH": "the content is not as long as announced",
-    "NOT_A_REGISTRY": "a web page came instead of a registry's answer",
-    "TOO_LARGE": "larger than is read",
-    "TAG_IMMUTABLE": "the tag is there with another content, and may not be changed",
-    "TAG_OVERWRITTEN": "the registry does not tell tags apart that differ in case only",
-    CONFLICT: "two rules give one destination tag a source",
-    "WORKER_DIED": "the work on it kills its process",
-    "CREDENTIALS": "no login is to be had",
-    "INTERNAL": "a defect of image-syncer",
-    "RULE_INVALID": "the rule is wrong",
-    "OTHER": "other causes",
-    "401": "a login is missing, refused, or not enough",
-    "403": "not allowed",
-    "404": "it is not there",
-    "405": "the registry does not accept this",
-    "413": "larger than the registry takes",
-    "415": "the registry does not take this media type",
-    "429": "its limit lets nothing through",
-    "507": "the registry's storage is full",
+_LOGIN = "login missing, rejected, or without this right"
+_BROKEN = ("part of the image is missing", "the image is broken at its source: push it there again")
+_DAMAGED = (
+    "repeat the command; if it fails again, the image is damaged where it is stored: push it there again"
+)
+_THROTTLED = "its rate limit is used up"
+
+_CAUSES: Mapping[str, tuple[str, str]] = {
+    "MANIFEST_UNKNOWN": ("no such tag or digest", "correct the tag in the rule, or remove the rule"),
+    "NAME_UNKNOWN": ("no such repository", "correct the repository's name in the rule, or remove the rule"),
+    "MANIFEST_BLOB_UNKNOWN": _BROKEN,
+    "BLOB_UNKNOWN": _BROKEN,
+    "MANIFEST_INVALID": ("the manifest is invalid", ""),
+    "UNAUTHORIZED": (_LOGIN, ""),
+    "DENIED": ("not allowed", ""),
+    "UNSUPPORTED": ("the registry does not support it", ""),
+    "TOOMANYREQUESTS": (_THROTTLED, ""),
+    "UNREACHABLE": (
+        "cannot be reached",
+        "check its name and port, DNS, firewall and proxy; then repeat the command",
+    ),
+    "CERTIFICATE": ("no trusted TLS connection", ""),
+    "TIMEOUT": ("no answer in time", ""),
+    "CONNECTION_LOST": ("connections break off", ""),
+    "DIGEST_MISMATCH": ("the content does not match its digest", _DAMAGED),
+    "DIGEST_CHANGED": ("the image does not have the digest that the rule requires", ""),
+    "NOT_JOINED": ("the destination's tag has entries of its own", ""),
+    "SIZE_MISMATCH": ("the content does not have the stated size", _DAMAGED),
+    "NOT_A_REGISTRY": ("a web page instead of a registry's answer", ""),
+    "TOO_LARGE": ("larger than the limit", ""),
+    "TAG_IMMUTABLE": ("the tag exists with other content and cannot be changed", ""),
+    "TAG_OVERWRITTEN": ("the registry ignores case in tags", ""),
+    CONFLICT: ("two rules write one destination tag", ""),
+    "WORKER_DIED": (
+        "the task kills its worker process",
+        "the log says how the process died (memory?); repeat the command with a smaller --proc",
+    ),
+    "CREDENTIALS": ("no login available", ""),
+    "INTERNAL": ("a bug in image-syncer", "report it with the log of --log-level debug"),
+    "RULE_INVALID": ("the rule is invalid", "correct the rules file"),
+    "OTHER": ("other causes", ""),
+    "401": (_LOGIN, ""),
+    "403": ("not allowed", ""),
+    "404": ("not found", "correct the name in the rule, or remove the rule"),
+    "405": ("the registry does not accept this request", ""),
+    "413": ("larger than the registry accepts", ""),
+    "415": ("the registry does not accept this media type", ""),
+    "429": (_THROTTLED, ""),
+    "507": ("the registry's storage is full", ""),
 }
-_DAMAGED = "repeat the command; if it stays, the image is damaged where it is stored: push it there again"
-_ADVICE = {
-    "MANIFEST_UNKNOWN": "correct the tag in the rule, or take the rule out",
-    "NAME_UNKNOWN": "correct the repository's name in the rule, or take the rule out",
-    "404": "correct the name in the rule, or take the rule out",
-    "MANIFEST_BLOB_UNKNOWN": "the image is broken at its source: push it there again",
-    "BLOB_UNKNOWN": "the image is broken at its source: push it there again",
-    "DIGEST_MISMATCH": _DAMAGED,
-    "SIZE_MISMATCH": _DAMAGED,
-    "UNREACHABLE": "check its name and port, DNS, firewall and proxy; then repeat the command",
-    "INTERNAL": "report it with the log of --log-level debug",
-    "WORKER_DIED": "the log says how the process died (memory?); repeat the command with a smaller --proc",
-    "RULE_INVALID": "correct the rules file",
-}
+"""By code, else by status: what it means, and what to do if the fault has no hint."""
 _SERVER_ERRORS = 500
 
 
@@ -126,10 +126,8 @@ class CauseGroup:
     @property
     def meaning(self) -> str:
         """The cause in words."""
-        known = _MEANINGS.get(self.code) or _MEANINGS.get(str(self.status))
-        if not known and self.status >= _SERVER_ERRORS:
-            return "the registry is in trouble"
-        return known or "it did not work"
+        known, _ = self._known
+        return known or ("server error" if self.status >= _SERVER_ERRORS else "request failed")
 
     @property
     def title(self) -> str:
@@ -141,15 +139,19 @@ class CauseGroup:
 
     @property
     def may_be_tried(self) -> bool:
-        """Whether rules of these failures alone do what the whole file would."""
+        """Whether rules of these failures alone do what the whole file does."""
         return self.code != CONFLICT
 
     @property
     def advice(self) -> str:
-        """What the reader can do."""
-        general = _ADVICE.get(self.code) or _ADVICE.get(str(self.status)) if not self.hint else self.hint
-        again = "repeat the command: this may pass by itself" if self.retryable else ""
-        return general or again or "the registry's words above are all that is known; ask its operator"
+        """What to do."""
+        again = "repeat the command: the problem may be temporary" if self.retryable else ""
+        return self.hint or self._known[1] or again or "ask the registry's operator about the message above"
+
+    @property
+    def _known(self) -> tuple[str, str]:
+        by_code, by_status = _CAUSES.get(self.code, ("", "")), _CAUSES.get(str(self.status), ("", ""))
+        return by_code[0] or by_status[0], by_code[1] or by_status[1]
 
 
 def from_row(row: ImageRow) -> Failure:
@@ -184,7 +186,7 @@ def from_rule(rule: Rule, destinations: tuple[str, ...], fault: Fault) -> Failur
 
 
 def group(failures: Iterable[Failure]) -> tuple[CauseGroup, ...]:
-    """The causes, most failures first; what is held does not grow with the number of failures."""
+    """The causes, most failures first; memory does not grow with the number of failures."""
     found: dict[tuple[str, str, int, str, str], CauseGroup] = {}
     for failure in failures:
         key = (failure.side, failure.registry, failure.status, failure.code, failure.hint)

@@ -1,6 +1,6 @@
-"""The report's pictures as numbers: what a template draws as SVG, without a script and without a library.
+"""The report's charts as numbers, which a template draws as SVG without scripts or libraries.
 
-Shapes stand in a box of 1000 x 200 that the page stretches to its width; words stand beside it as HTML, so
+Shapes are drawn in a box of 1000 x 200 that the page stretches to its width; labels are HTML beside it, so
 that they keep their size on a narrow screen.
 """
 
@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 1000, 200
 _POINTS = 150
 """Points of a line of rates: more only shows noise."""
 _LEAST = 3
-"""Samples that make a picture."""
+"""Samples that a chart needs."""
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -50,7 +50,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A picture over the time of the run."""
+    """A chart over the time of the run."""
 
     title: str
     shapes: tuple[Shape, ...]
@@ -64,7 +64,7 @@ class Chart:
 
 
 def images_over_time(history: RunHistory) -> Chart | None:
-    """How many images had come to their end, stacked by how; None: the run was too short for a picture."""
+    """Finished images, stacked by result; None: the run was too short for a chart."""
     samples = history.curve.samples
     if len(samples) < _LEAST:
         return None
@@ -84,7 +84,7 @@ def images_over_time(history: RunHistory) -> Chart | None:
             shapes.append(Shape(kind=kind, label=label, points=" ".join(outline)))
         lower = upper
     return Chart(
-        title="Images that have come to their end, over the time of the run",
+        title="Finished images over time",
         shapes=tuple(shapes),
         bands=_bands(history.held, samples[-1].seconds),
         high=f"{top:,.0f}",
@@ -95,7 +95,7 @@ def images_over_time(history: RunHistory) -> Chart | None:
 
 
 def bytes_over_time(history: RunHistory) -> Chart | None:
-    """Bytes read and written a second; None: the run was too short for a picture, or moved nothing."""
+    """Bytes read and written per second; None: the run was too short for a chart, or sent nothing."""
     every = max(1, len(history.curve.samples) // _POINTS)
     samples = [*history.curve.samples[:-1:every], history.curve.samples[-1]]
     if len(samples) < _LEAST or not (samples[-1].read or samples[-1].written):
@@ -103,7 +103,7 @@ def bytes_over_time(history: RunHistory) -> Chart | None:
     read, written = _rates(samples, lambda s: s.read), _rates(samples, lambda s: s.written)
     top = nice(max(1.0, *read, *written))
     return Chart(
-        title="Bytes read and written a second, over the time of the run",
+        title="Bytes read and written per second",
         shapes=(
             Shape(kind="written", label="written", points=" ".join(_scaled(samples, written, top))),
             Shape(kind="read", label="read", points=" ".join(_scaled(samples, read, top))),
@@ -117,7 +117,7 @@ def bytes_over_time(history: RunHistory) -> Chart | None:
 
 
 def time_spent(history: RunHistory) -> tuple[Band, ...]:
-    """One bar: what each moment of the run went into."""
+    """One bar: what the run spent its time on."""
     total = sum(history.phases.values())
     found = []
     x = 0.0
@@ -132,7 +132,7 @@ def time_spent(history: RunHistory) -> tuple[Band, ...]:
 
 
 def nice(value: float) -> float:
-    """The next number upwards that is good to read: 1, 2, 2.5 or 5 times a power of ten."""
+    """The next higher number that is easy to read: 1, 2, 2.5 or 5 times a power of ten."""
     power = 1.0
     while power * 10 < value:
         power *= 10
@@ -140,7 +140,7 @@ def nice(value: float) -> float:
 
 
 def _rates(samples: Sequence[Sample], count: Callable[[Sample], int]) -> list[float]:
-    """Bytes a second up to each sample; a try that broke off, which takes its bytes back, counts as 0."""
+    """Bytes per second up to each sample; a failed attempt, which takes its bytes back, counts as 0."""
     rates = [0.0]
     for before, after in pairwise(samples):
         took = after.seconds - before.seconds
@@ -157,13 +157,13 @@ def _scaled(samples: Sequence[Sample], values: Sequence[float], top: float) -> l
 
 
 def _bands(held: Mapping[str, PauseRecord], total: float) -> tuple[Band, ...]:
-    """The pauses of all registries; a short one is still to be seen."""
+    """The pauses of all registries; a short one stays visible."""
     return tuple(
         Band(
             x=round(WIDTH * begin / total, 1),
             width=round(max(2.0, WIDTH * (end - begin) / total), 1),
             kind="pause",
-            label=f"{name} cooled down from {format_duration(begin)} to {format_duration(end)}",
+            label=f"{name} paused from {format_duration(begin)} to {format_duration(end)}",
         )
         for name, each in held.items()
         for begin, end in each.bands

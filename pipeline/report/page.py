@@ -1,8 +1,8 @@
-"""The report as one HTML page: self-contained, without scripts and outside links, for reading and printing.
+"""The report as one HTML page: self-contained, without scripts and external links, for reading and printing.
 
 Registries choose many of its words. The template engine escapes all of them (a forgotten `html.escape` would
-be a hole), what steers a terminal or a text's direction is shown as an escape, and the page itself forbids
-scripts and loading anything, should both fail.
+be a hole), control characters and direction marks are shown as escapes, and the page's own policy forbids
+scripts and loading, should both fail.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import jinja2
 
     from pipeline.model.facts import ImageRow
-    from pipeline.observe.history import RunHistory
     from pipeline.report.summary import Summary
 
 _TEMPLATE = "page.html.jinja"
@@ -37,7 +36,7 @@ _PACKAGES = ("requests", "urllib3", "diskcache", "PyYAML")
 
 @dataclass(slots=True)
 class RuleCounts:
-    """What became of a rule's images."""
+    """A rule's images by result."""
 
     line: int
     text: str
@@ -61,7 +60,6 @@ def count_rules(rules: Mapping[int, RuleCounts], rows: Iterable[ImageRow]) -> No
 
 def page(
     summary: Summary,
-    history: RunHistory,
     *,
     rules: Sequence[RuleCounts],
     settings: Sequence[tuple[str, str]],
@@ -71,12 +69,11 @@ def page(
 
     Args:
         summary: how the run ended.
-        history: what was seen of it.
         rules: in file order, with their counts.
-        settings: what the run was told, as name and value; no secrets.
+        settings: names and values; no secrets.
         ended: date and time.
     """
-    environment = make_environment()
+    environment, history = make_environment(), summary.history
     ranked = sorted(rules, key=lambda rule: not rule.is_bad)
     return environment.get_template(_TEMPLATE).generate(
         summary=summary,
@@ -126,23 +123,23 @@ def _number(value: int) -> str:
 
 
 def _numbers(summary: Summary) -> list[tuple[str, str, str]]:
-    """Six figures: what, how much, in other words."""
+    """Six figures: name, value, explanation."""
     figures, seconds = summary.figures, summary.seconds
     there = figures.copied + figures.unchanged
     rate = f"{format_size(figures.sent / seconds)}/s" if seconds and figures.sent else "nothing to send"
     lost = figures.failures + figures.rules_failed
-    each = f"{figures.requests / figures.known:.1f} an image" if figures.known else ""
-    mounted = f"{format_count(figures.mounted, 'blob')} mounted, {figures.present:,} found there"
+    each = f"{figures.requests / figures.known:.1f} per image" if figures.known else ""
+    mounted = f"{format_count(figures.mounted, 'blob')} mounted, {figures.present:,} already there"
     return [
         ("At their destination", f"{there:,}", f"of {format_count(figures.known, 'image')}"),
-        ("Failed", f"{lost:,}", f"{format_count(len(summary.causes), 'cause')}" if lost else "all is well"),
+        ("Failed", f"{lost:,}", f"{format_count(len(summary.causes), 'cause')}" if lost else "none"),
         (
             "Time",
             format_duration(round(seconds, 1)),
-            f"{figures.known / seconds:.1f} images a second" if seconds else "",
+            f"{figures.known / seconds:.1f} images per second" if seconds else "",
         ),
         ("Sent", format_size(figures.sent), rate),
-        ("Spared", format_size(figures.saved), mounted),
+        ("Saved", format_size(figures.saved), mounted),
         ("Requests", f"{figures.requests:,}", each),
     ]
 

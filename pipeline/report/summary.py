@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.log import printable
 from pipeline.model.figures import Figures
 from pipeline.model.units import format_count, format_duration, format_size
+from pipeline.observe.history import RunHistory
+from pipeline.observe.latency import latencies
 
 if TYPE_CHECKING:
+    from pipeline.observe.history import PauseRecord
     from pipeline.observe.latency import Latency
     from pipeline.report.causes import CauseGroup
 
@@ -24,17 +27,8 @@ _DIGEST = re.compile(r"\b(sha(?:256|512):[0-9a-f]{12})[0-9a-f]{52,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
-    """What a registry made a run wait."""
-
-    registry: str
-    times: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What became of a run."""
+    """How a run, a plan or a verification ended: what lines, JSON and pages are made of."""
 
     run: str = ""
     version: str = ""
@@ -44,19 +38,26 @@ class Summary:
     """Rules of which an interrupted run does not know all images."""
     is_stopped: bool = False
     """Whether the run was interrupted with work left."""
-    latency: tuple[Latency, ...] = ()
-    """How fast registries answered, where requests were timed."""
     seconds: float = 0.0
-    rewritten: int = 0
-    """Indexes that the platform filter gave a new digest."""
-    pauses: tuple[Pause, ...] = ()
+    history: RunHistory = field(default_factory=RunHistory)
+    """Its registries, pauses, warnings and samples."""
     causes: tuple[CauseGroup, ...] = ()
     notes: tuple[str, ...] = ()
-    """Further lines: what else is to be known."""
+    """Further lines."""
     again: tuple[str, ...] = ()
     """The command that does what is left, word by word; empty: there is none."""
     report: str = ""
     """The HTML report's path; empty: none was written."""
+
+    @property
+    def pauses(self) -> dict[str, PauseRecord]:
+        """By registry: the pauses of those that had any."""
+        return {name: pauses for name, pauses in self.history.held.items() if pauses.times}
+
+    @property
+    def latency(self) -> tuple[Latency, ...]:
+        """Response times of registries, if requests were timed."""
+        return latencies(self.history.registries)
 
 
 def verdict(summary: Summary) -> str:
@@ -71,7 +72,7 @@ def verdict(summary: Summary) -> str:
 
 
 def last_line(summary: Summary) -> str:
-    """The line that users of the original tool search logs for; a run with work left has not finished."""
+    """The line that users of the original tool search for; a run with work left has not finished."""
     tasks = f"{summary.figures.failures + summary.figures.rules_failed} tasks failed"
     took = f"cost {format_duration(summary.seconds)}."
     if not summary.is_stopped:
@@ -84,7 +85,8 @@ def last_line(summary: Summary) -> str:
 def summary_lines(summary: Summary) -> list[str]:
     """The summary for a person, in the order in which it is needed; the last line is the original tool's."""
     lines = [verdict(summary), f"  {cost(summary)}"]
-    lines += [f"  {line}" for line in (*_waits(summary), *summary.notes)]
+    shown = (*waits(summary), *map(str, summary.latency[:_SHOWN]), *summary.notes)
+    lines += [f"  {line}" for line in shown]
     lines += cause_lines(summary.causes)
     if summary.again:
         lines.append(continuation(command(summary), is_stopped=summary.is_stopped))
@@ -109,22 +111,22 @@ def cause_lines(causes: tuple[CauseGroup, ...]) -> list[str]:
     """Why images and rules failed, for a person."""
     lines = [line for cause in causes[:_SHOWN] for line in _cause(cause)]
     more = sum(cause.count for cause in causes[_SHOWN:])
-    return lines + [f"FAILED  {more:,} more for other causes: the log names them"] * bool(more)
+    return lines + [f"FAILED  {more:,} more for other causes: see the log"] * bool(more)
 
 
 def cost(summary: Summary) -> str:
-    """`84.2GB sent (149MB/s), 61GB saved: 12,944 blobs mounted; 53,120 requests, 17.7 an image`."""
+    """`84.2GB sent (149MB/s), 61GB saved: 12,944 blobs mounted; 53,120 requests, 17.7 per image`."""
     figures, seconds = summary.figures, summary.seconds
     rate = f" ({format_size(figures.sent / seconds)}/s)" if seconds and figures.sent else ""
     saved = f", {format_size(figures.saved)} saved:" if figures.saved else ","
     blobs = f"{format_count(figures.mounted, 'blob')} mounted"
-    blobs += f", {figures.present:,} found there" if figures.present else ""
+    blobs += f", {figures.present:,} already there" if figures.present else ""
     return f"{format_size(figures.sent)} sent{rate}{saved} {blobs}; {request_count(figures)}"
 
 
 def request_count(figures: Figures) -> str:
-    """`53,120 requests, 17.7 an image`."""
-    each = f", {figures.requests / figures.known:.1f} an image" if figures.known else ""
+    """`53,120 requests, 17.7 per image`."""
+    each = f", {figures.requests / figures.known:.1f} per image" if figures.known else ""
     return format_count(figures.requests, "request") + each
 
 
@@ -147,26 +149,23 @@ def figure_fields(figures: Figures) -> dict[str, int]:
 
 
 def traffic_object(figures: Figures) -> dict[str, Any]:
-    """What went over the network and what did not have to, for a program."""
+    """What was sent and what was saved, for a program."""
     return {
         "bytes": {"received": figures.received, "sent": figures.sent, "spared": figures.saved},
         "blobs": {"uploaded": figures.uploaded, "mounted": figures.mounted, "present": figures.present},
     }
 
 
-def _waits(summary: Summary) -> list[str]:
+def waits(summary: Summary) -> list[str]:
+    """For whom the run waited, and how many digests the platform filter changed."""
     times = {1: "once", 2: "twice"}
     lines = [
-        f"{pause.registry} rate-limited {times.get(pause.times, f'{pause.times:,} times')},"
-        f" waited {format_duration(round(pause.seconds))}"
-        for pause in summary.pauses
+        f"{name} rate-limited {times.get(pauses.times, f'{pauses.times:,} times')},"
+        f" waited {format_duration(round(pauses.seconds))}"
+        for name, pauses in summary.pauses.items()
     ]
-    lines += map(str, summary.latency[:_SHOWN])
-    if summary.rewritten:
-        lines.append(
-            f"{format_count(summary.rewritten, 'digest')} changed by --os or --arch: the log names them"
-        )
-    return lines
+    changed = format_count(summary.history.changed, "digest")
+    return lines + [f"{changed} changed by --os or --arch: see the log"] * bool(summary.history.changed)
 
 
 def _cause(cause: CauseGroup) -> list[str]:
@@ -187,12 +186,12 @@ def cause_counts(cause: CauseGroup) -> list[str]:
 
 
 def such_as(cause: CauseGroup) -> str:
-    """What goes before its example: nothing where there is no other."""
-    return "such as " if cause.count > 1 else ""
+    """The words before its example; empty if it is the only failure."""
+    return "for example " if cause.count > 1 else ""
 
 
 def shortened(words: str) -> str:
-    """As much of a registry's words as a person wants to read; digests leave room for the reason behind."""
+    """A registry's words, cut to what a person reads; digests are cut first, to leave room for the reason."""
     words = _DIGEST.sub(r"\1", words)
     return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
 
@@ -217,19 +216,11 @@ def as_object(summary: Summary) -> dict[str, Any]:
         "rules": {"total": figures.rules, "failed": figures.rules_failed, "unexpanded": summary.unexpanded},
         **traffic_object(figures),
         "requests": {"total": figures.requests, "by_registry": dict(figures.requests_by_registry)},
-        "latency": [
-            {
-                "registry": each.registry,
-                "requests": each.requests,
-                "p50": round(each.p50, 4),
-                "p95": round(each.p95, 4),
-            }
-            for each in summary.latency
-        ],
-        "digests_changed": summary.rewritten,
+        "latency": [each.fields for each in summary.latency],
+        "digests_changed": summary.history.changed,
         "pauses": [
-            {"registry": pause.registry, "times": pause.times, "seconds": round(pause.seconds, 1)}
-            for pause in summary.pauses
+            {"registry": name, "times": pauses.times, "seconds": round(pauses.seconds, 1)}
+            for name, pauses in summary.pauses.items()
         ],
         "failures": [cause_object(cause) for cause in summary.causes],
         "notes": list(summary.notes),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.log import Event, printable
@@ -23,7 +23,7 @@ from pipeline.report.summary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pipeline.model.facts import ImageRow, Result
     from pipeline.model.figures import Figures
@@ -59,7 +59,7 @@ _KEYS: Mapping[Aim, Mapping[Result, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulls:
-    """Manifests that are read at a registry which limits that."""
+    """Manifests to read at a registry that limits such pulls."""
 
     registry: str
     pulls: int
@@ -67,22 +67,22 @@ class Pulls:
     window: int
     """Seconds."""
     left: int
-    """What it lets through now."""
+    """How many it still allows now."""
 
     @property
     def seconds(self) -> float:
-        """How long the limit makes it last at least: what is too much waits for the next windows."""
+        """The least time that the limit makes it take: what exceeds it waits for the next windows."""
         over = self.pulls - self.left
         return math.ceil(over / max(1, self.limit)) * self.window if over > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """How long a run would take, beside all limits on pulls."""
+    """How long a run would take without the limits on pulls."""
 
     seconds: float
     basis: str
-    """What it is judged by."""
+    """What it is based on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +98,18 @@ class SurveyResult:
     """Date and time as in ISO 8601."""
     own: int
     """Requests that were really made."""
-    registries: Sequence[RegistryView]
     estimate: Estimate | None = None
     skipped: tuple[ImageRow, ...] = ()
     """The first ones."""
 
     @property
+    def registries(self) -> tuple[RegistryView, ...]:
+        """As they were last seen."""
+        return self.summary.history.registries
+
+    @property
     def pulls(self) -> tuple[Pulls, ...]:
-        """Where a limit on pulls was told of."""
+        """Of registries that state a limit."""
         return tuple(
             Pulls(
                 registry=each.name,
@@ -120,13 +124,13 @@ class SurveyResult:
 
     @property
     def seconds(self) -> float:
-        """How long a run would take, pulls included; 0: there is no telling."""
+        """How long a run would take, with pulls; 0: unknown."""
         estimated = self.estimate.seconds if self.estimate else 0.0
         return max(estimated, *(each.seconds for each in self.pulls), 0.0)
 
     @property
     def results(self) -> dict[str, int]:
-        """Images by what the verb calls what would become, or became, of them."""
+        """Numbers of images by the verb's words for their results."""
         figures = self.summary.figures
         counts: dict[Result, int] = {
             "copied": figures.copied,
@@ -142,7 +146,7 @@ class SurveyResult:
 
 
 def estimate(figures: Figures, *, own: int, seconds: float, last: RunState | None) -> Estimate | None:
-    """How long a run would take by what was measured; None: nothing was.
+    """How long a run would take, by measured rates; None: nothing was measured.
 
     Args:
         figures: what a run would do.
@@ -159,7 +163,7 @@ def estimate(figures: Figures, *, own: int, seconds: float, last: RunState | Non
     if not own or seconds <= 0:
         return None
     requests = own / seconds
-    basis = f"the plan's own {requests:.3g} requests/s: no run has measured yet how fast blobs move"
+    basis = f"the plan's own {requests:.3g} requests/s: no run has measured yet how fast blobs are sent"
     return Estimate(seconds=figures.requests / requests, basis=basis)
 
 
@@ -171,7 +175,7 @@ def verdict(found: SurveyResult) -> str:
         for words, count in found.results.items()
         if count or words not in ("skipped", RESULTS[found.aim]["failed"])
     ]
-    parts += [f"{figures.unfinished:,} not looked at to the end"] * bool(figures.unfinished)
+    parts += [f"{figures.unfinished:,} not checked to the end"] * bool(figures.unfinished)
     wrong = "would FAIL" if found.aim == "plan" else "FAILED"
     parts += [f"{format_count(figures.rules_failed, 'rule')} {wrong} as a whole"] * bool(figures.rules_failed)
     return f"{found.aim}: {format_count(figures.known, 'image')}: {', '.join(parts)}"
@@ -183,19 +187,19 @@ def survey_lines(found: SurveyResult) -> list[str]:
     lines += [f"  {line}" for line in (*cost_lines(found), *found.summary.notes)]
     lines += [f"  skipped: {row.source} -> {row.destination}: {row.fault}" for row in found.skipped[:_SHOWN]]
     more = found.summary.figures.skipped - len(found.skipped[:_SHOWN])
-    lines += [f"  skipped: {more:,} more: the log names them"] * (more > 0)
+    lines += [f"  skipped: {more:,} more: see the log"] * (more > 0)
     lines += cause_lines(found.summary.causes)
     lines += [f"Report:  {found.summary.report}"] * bool(found.summary.report)
     return [printable(line) for line in lines]
 
 
 def cost_lines(found: SurveyResult) -> Iterator[str]:
-    """What it would cost, or has cost, and how long it lasts."""
+    """What it would cost, or has cost, and how long it would take."""
     summary, figures = found.summary, found.summary.figures
     requests = request_count(figures)
     took = f"{format_count(found.own, 'request')} in {format_duration(summary.seconds)}"
     if found.aim == "verify":
-        how = "read and hashed" if found.deep else "asked for"
+        how = "read and hashed" if found.deep else "checked"
         read = f", {format_size(figures.received)} read" if found.deep else ""
         yield f"{format_count(figures.present, 'blob')} {how}{read}; {requests}; {summary.seconds:.1f}s"
         return
@@ -204,18 +208,20 @@ def cost_lines(found: SurveyResult) -> Iterator[str]:
         yield f"{registry.name}: {_kinds(registry)}"
     yield from map(_pulls_line, found.pulls)
     if found.estimate is not None:
-        yield f"time: about {format_duration(round(found.seconds, 1))}, by {found.estimate.basis}"
+        yield f"time: about {format_duration(round(found.seconds, 1))}, based on {found.estimate.basis}"
     yield f"the plan itself took {took}"
 
 
 def _blobs(found: SurveyResult) -> str:
-    """What blobs there are to bring, by how they come."""
+    """The blobs that a run would send, mount, or find."""
     figures = found.summary.figures
     mounted = sum(each.saved.get("mounted", 0) for each in found.registries)
     sent = f"{format_size(figures.sent)} to send in {format_count(figures.uploaded, 'blob')}"
     parts = [sent if figures.sent else "nothing to send"]
     parts += [f"{figures.mounted:,} to mount ({format_size(mounted)})"] * bool(figures.mounted)
-    parts += [f"{figures.present:,} there ({format_size(figures.saved - mounted)})"] * bool(figures.present)
+    parts += [f"{figures.present:,} already there ({format_size(figures.saved - mounted)})"] * bool(
+        figures.present
+    )
     return ", ".join(parts)
 
 
@@ -227,10 +233,10 @@ def _kinds(registry: RegistryView) -> str:
 
 def _pulls_line(each: Pulls) -> str:
     window = format_duration(each.window)
-    told = f"{each.registry}: {format_count(each.pulls, 'pull')}; it lets {each.limit:,} through in {window}"
+    told = f"{each.registry}: {format_count(each.pulls, 'pull')}; its limit is {each.limit:,} in {window}"
     if not each.seconds:
-        return f"{told}, {each.left:,} now: enough"
-    return f"{told}, {each.left:,} now: a run waits {format_duration(each.seconds)} for it in all"
+        return f"{told}, {each.left:,} left now: enough"
+    return f"{told}, {each.left:,} left now: a run waits {format_duration(each.seconds)} for it"
 
 
 def as_object(found: SurveyResult) -> dict[str, Any]:
@@ -255,17 +261,7 @@ def as_object(found: SurveyResult) -> dict[str, Any]:
         **traffic_object(figures),
         "requests": {"total": figures.requests, "made": found.own},
         "registries": {each.name: _registry_object(each) for each in found.registries},
-        "pulls": [
-            {
-                "registry": each.registry,
-                "pulls": each.pulls,
-                "limit": each.limit,
-                "window": each.window,
-                "left": each.left,
-                "seconds": each.seconds,
-            }
-            for each in found.pulls
-        ],
+        "pulls": [{**asdict(each), "seconds": each.seconds} for each in found.pulls],
         "estimate": {"seconds": round(found.estimate.seconds, 1), "basis": found.estimate.basis}
         if found.estimate
         else None,

@@ -58,7 +58,7 @@ TROUBLES = (
         at="source",
         answer="404 MANIFEST_UNKNOWN",
         why="no such tag",
-        todo="correct the tag in the rule, or take the rule out",
+        todo="correct the tag in the rule, or remove the rule",
     ),
     Trouble(
         source="login/team/app:v1",

@@ -246,7 +246,7 @@ def test_pulls(command: Command, scripted: Scripted) -> None:
     (pulls,) = summary(result)["pulls"]
     expected = {"pulls": 7, "limit": 4, "window": 21_600, "left": 4, "seconds": 21_600}
     assert pulls == {"registry": source.address, **expected}
-    assert "7 pulls; it lets 4 through in 6h" in command.run("plan").output
+    assert "7 pulls; its limit is 4 in 6h" in command.run("plan").output
 
 
 def test_estimate(command: Command, scripted: Scripted) -> None:

@@ -179,7 +179,7 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
     result = command.run("plan", "--retries", "0")
 
     assert result.code == 1
-    assert "destination 127.0.0.1:1: UNREACHABLE, it cannot be reached" in result.output
+    assert "destination 127.0.0.1:1: UNREACHABLE, cannot be reached" in result.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

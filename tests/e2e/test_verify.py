@@ -277,7 +277,7 @@ def test_push_back(command: Command, scripted: Scripted) -> None:
     result = command.run("verify")
 
     assert result.code == 0, result.text
-    assert " rate-limited, waited " in result.output
+    assert " rate-limited once, waited " in result.output
 
 
 def test_copy_words(command: Command, scripted: Scripted) -> None:
@@ -321,7 +321,7 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
     result = command.run("verify", "--retries", "0")
 
     assert result.code == 1
-    assert "source 127.0.0.1:1: UNREACHABLE, it cannot be reached" in result.output
+    assert "source 127.0.0.1:1: UNREACHABLE, cannot be reached" in result.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -80,10 +80,10 @@ def test_phases() -> None:
 
     assert history.phases == {"moving": 2.0, "asking": 4.0, "waiting": 2.0, "idle": 1.0}
     assert [band.label for band in time_spent(history)] == [
-        "moving blobs: 2s, 22%",
-        "asking registries, writing manifests: 4s, 44%",
-        "waiting for a registry's pause to end: 2s, 22%",
-        "none of these: starting, ending: 1s, 11%",
+        "transferring blobs: 2s, 22%",
+        "asking registries, pushing manifests: 4s, 44%",
+        "waiting for paused registries: 2s, 22%",
+        "starting and finishing: 1s, 11%",
     ]
 
 

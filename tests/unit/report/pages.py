@@ -61,8 +61,7 @@ def report() -> str:
         rules, [replace(ROW, rule=7), replace(ROW, rule=7, result="copied"), replace(ROW, rule=9_999)]
     )
     pieces = page(
-        summary(),
-        history(),
+        replace(summary(), history=history()),
         rules=list(rules.values()),
         settings=[("command", EVIL)],
         ended="2026-11-24 14:30:34+01:00",

@@ -43,12 +43,12 @@ def test_groups() -> None:
         (
             "source quay.io: 404 MANIFEST_UNKNOWN, no such tag or digest",
             2,
-            "correct the tag in the rule, or take the rule out",
+            "correct the tag in the rule, or remove the rule",
         ),
         (
             "source ghcr.io: 404 MANIFEST_UNKNOWN, no such tag or digest",
             1,
-            "correct the tag in the rule, or take the rule out",
+            "correct the tag in the rule, or remove the rule",
         ),
         ("destination harbor.corp: 403 DENIED, not allowed", 1, "ask for rights"),
     ]
@@ -74,8 +74,8 @@ def test_rules() -> None:
     (found,) = group([from_rule(rule, ("harbor.corp/team/api",), fault)])
 
     assert (found.images, found.rules, found.side) == (0, 1, "source")
-    assert found.title == "source quay.io: 502, the registry is in trouble"
-    assert found.advice == "repeat the command: this may pass by itself"
+    assert found.title == "source quay.io: 502, server error"
+    assert found.advice == "repeat the command: the problem may be temporary"
     assert list(entries(found)) == [("quay.io/team/api", ("harbor.corp/team/api",))]
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.observe.history import RunHistory
 from pipeline.report.page import page
 from pipeline.report.summary import Summary
 from tests.unit.report.pages import EVIL, report
@@ -84,12 +83,12 @@ def test_alone() -> None:
 def test_order(found: Reader) -> None:
     """Failures stand before everything else, with what to do and the rules that repeat them."""
     text = "".join(found.texts)
-    heads = ["FAILED", "What failed", "What to do:", "as rules", "Over time", "Where the time went"]
+    heads = ["FAILED", "Failures", "What to do:", "as rules", "Over time", "Where the time went"]
     heads += [
         "Registries",
-        "Largest blobs",
+        "Largest transfers",
         "Slowest images",
-        "What was spared",
+        "What was saved",
         "Rules",
         "Warnings",
         "Settings",
@@ -103,7 +102,7 @@ def test_order(found: Reader) -> None:
 
 def test_empty() -> None:
     """A run in which nothing happened has a page too."""
-    pieces = page(Summary(version="2"), RunHistory(), rules=[], settings=[], ended="now")
+    pieces = page(Summary(version="2"), rules=[], settings=[], ended="now")
     text = "".join(Reader("".join(pieces)).texts)
 
     assert "0 images in 0s" in text

@@ -3,11 +3,24 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from pipeline.model.figures import Figures
-from pipeline.observe.latency import Latency
+from pipeline.model.figures import Figures, Timing
+from pipeline.observe.history import PauseRecord, RunHistory
 from pipeline.report.causes import from_row, group
-from pipeline.report.summary import Pause, Summary, as_object, summary_lines
+from pipeline.report.summary import Summary, as_object, summary_lines
 from tests.unit.report.test_causes import DENIED, ROW
+from tests.unit.views import QUAY, view
+
+
+def seen() -> RunHistory:
+    """What was seen of it: response times of a registry, two that paused, a changed digest."""
+    made, timing = RunHistory(), Timing()
+    for _ in range(9):
+        timing.add(0.03)
+    made.tick(view(registries=(replace(QUAY, calls={("GET", 200): timing}),)))
+    made.held |= {"docker.io": PauseRecord(times=1, seconds=60.2), "q": PauseRecord(times=3, seconds=9)}
+    made.changed = 1
+    return made
+
 
 SUMMARY = Summary(
     run="7f3a",
@@ -30,10 +43,8 @@ SUMMARY = Summary(
         requests=53_120,
         requests_by_registry={"quay.io": 53_120},
     ),
-    latency=(Latency(registry="quay.io", requests=9, p50=0.0841, p95=1.26),),
     seconds=564.04,
-    rewritten=1,
-    pauses=(Pause(registry="docker.io", times=1, seconds=60.2), Pause(registry="q", times=3, seconds=9)),
+    history=seen(),
     causes=group(map(from_row, [ROW, replace(ROW, source="quay.io/b:1"), DENIED])),
     notes=("a note\x1b",),
     again=("image-syncer", "--images", "my failed.yaml"),
@@ -44,19 +55,19 @@ SUMMARY = Summary(
 def test_lines() -> None:
     """The summary says what became of the images, what it cost, why and what failed, and what to do."""
     first = "3,006 images in 9m24s: 2,741 copied, 257 up to date, 1 skipped, 4 not finished"
-    sent = "84.2GB sent (149.3MB/s), 61GB saved: 12,944 blobs mounted, 3 found there;"
+    sent = "84.2GB sent (149.3MB/s), 61GB saved: 12,944 blobs mounted, 3 already there;"
     assert summary_lines(SUMMARY) == [
         f"{first}, 3 FAILED, 1 rule FAILED as a whole",
-        f"  {sent} 53,120 requests, 17.7 an image",
+        f"  {sent} 53,120 requests, 17.7 per image",
         "  docker.io rate-limited once, waited 1m0s",
         "  q rate-limited 3 times, waited 9s",
-        "  quay.io response time: median 84ms, 95th percentile 1.3s",
-        "  1 digest changed by --os or --arch: the log names them",
+        "  1 digest changed by --os or --arch: see the log",
+        "  quay.io response time: median 38ms, 95th percentile 49ms",
         r"  a note\x1b",
         "FAILED  source quay.io: 404 MANIFEST_UNKNOWN, no such tag or digest (2 images)",
-        "        such as quay.io/team/api:v3.1 -> harbor.corp/team/api:v3.1",
+        "        for example quay.io/team/api:v3.1 -> harbor.corp/team/api:v3.1",
         "        source: cannot read: 404 MANIFEST_UNKNOWN: no such tag",
-        "        what to do: correct the tag in the rule, or take the rule out",
+        "        what to do: correct the tag in the rule, or remove the rule",
         "FAILED  destination harbor.corp: 403 DENIED, not allowed (1 image)",
         "        quay.io/team/api:v3.1 -> harbor.corp/team/api:v3.1",
         "        destination: cannot push: 403 DENIED: no",
@@ -93,8 +104,8 @@ def test_many_causes() -> None:
     lines = summary_lines(replace(SUMMARY, causes=group(map(from_row, rows))))
 
     assert len([line for line in lines if line.startswith("FAILED  source")]) == 12
-    assert "FAILED  8 mores for other causes: the log names them" not in lines
-    assert "FAILED  8 more for other causes: the log names them" in lines
+    assert "FAILED  8 mores for other causes: see the log" not in lines
+    assert "FAILED  8 more for other causes: see the log" in lines
 
 
 def test_long_words() -> None:
