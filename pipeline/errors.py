@@ -135,7 +135,7 @@ class DigestMismatchError(ManifestError):
 
 
 class MachineError(SyncError):
-    """A problem of this machine: disk full, records in use or unwritable, no processes."""
+    """A problem of this machine: disk full, records in use, an output file not writable, no processes."""
 
     exit_code = 3
 
