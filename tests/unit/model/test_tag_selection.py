@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import tracemalloc
+from collections import defaultdict
+from itertools import product
+from string import ascii_lowercase
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.model.rule_options import TagOptions
+from pipeline.model.series import series
+from pipeline.model.tag_selection import TagSelection
+from tests.unit.model.tags import EVERY, LISTS
+
+PYTHON, NGINX = LISTS["docker.io/library/python"], LISTS["docker.io/library/nginx"]
+SIGNATURE = f"sha256-{'0' * 64}.sig"
+
+
+def chosen(tags: list[str], *, page: int = 7, **options: Any) -> list[str]:
+    """What is selected of a list that comes in pages."""
+    selection = TagSelection(TagOptions(**options))
+    found = [tag for at in range(0, len(tags), page) for tag in selection.add(tags[at : at + page])]
+    return [*found, *selection.end()]
+
+
+class TestStages:
+    def test_include(self) -> None:
+        """One of the patterns is enough, in the order of the list."""
+        assert ["1.13.3", "main", "1.12.7"] == chosen(
+            ["1.13.3", "1.13.3-chroot", "main", "1.12.7", "v2"], include=("1.??.?", "main")
+        )
+
+    def test_exclude_wins(self) -> None:
+        """A tag that include and exclude both match is out."""
+        assert ["3.14"] == chosen(["3.14", "3.14-slim"], include=("3.*",), exclude=("/slim/",))
+
+    def test_versions_drop_prereleases(self) -> None:
+        """Where a range is given, prereleases are out unless they are asked for."""
+        tags = ["v3.6.5", "v3.6.0-rc.5", "v3.5.24", "latest", "5ca3b1a"]
+
+        assert ["v3.6.5"] == chosen(tags, versions=(">=3.6",))
+        assert ["v3.6.5", "v3.6.0-rc.5"] == chosen(tags, versions=(">=3.6",), prereleases=True)
+        assert ["v3.6.5", "v3.5.24", "latest", "5ca3b1a"] == chosen(tags, prereleases=False)
+
+    def test_a_moving_tag_is_its_zeros(self) -> None:
+        """1.2 is 1.2.0: it is below 1.2.5, and always brings it."""
+        tags = ["1.2", "1.2.4", "1.2.5", "1.3"]
+
+        assert ["1.2.5", "1.3"] == chosen(tags, versions=(">=1.2.5",))
+        assert {"1.2", "1.2.5", "1.3"} == set(chosen(tags, versions=(">=1.2.5",), always=("1.2",)))
+
+    def test_always_wins(self) -> None:
+        """Always brings a tag that include leaves out, exclude matches, and newest does not reach."""
+        found = chosen(PYTHON, include=("3.14.*",), exclude=("*",), newest=1, always=("latest", "3.11.14"))
+
+        assert {"latest", "3.11.14"} == set(found)
+
+    def test_missing_always(self) -> None:
+        """What always names and the list lacks is told, and does not count as selected."""
+        selection = TagSelection(TagOptions(always=("gone", "latest")))
+
+        assert ["latest"] == selection.add(["latest"])
+        assert ([], ("gone",), 1) == (selection.end(), selection.missing, selection.selected)
+
+    def test_companions_are_no_tags(self) -> None:
+        """Signatures pass no stage, unless a rule says nothing of tags."""
+        tags = [SIGNATURE, "1.0"]
+        plain = TagSelection(TagOptions(), plain=True)
+
+        assert ["1.0"] == chosen(tags, exclude=("x",))
+        assert ["1.0"] == chosen(tags, include=("*",))
+        assert tags == plain.add(tags)
+
+
+class TestNewest:
+    def test_each_series(self) -> None:
+        """The newest of each series, not of all: moving tags and variants take no places of others."""
+        found = chosen(PYTHON, include=("*.*.*", "?.??"), exclude=("*-*",), versions=(">=3.12",), newest=3)
+
+        assert ["3.14.0", "3.13.9", "3.13.8", "3.14", "3.13", "3.12"] == found
+
+    def test_per_minor(self) -> None:
+        """Per minor counts within each minor version of a series."""
+        found = chosen(PYTHON, include=("*.*.*-alpine",), versions=(">=3.12",), newest=1, per="minor")
+
+        assert ["3.14.0-alpine", "3.13.9-alpine", "3.12.12-alpine"] == found
+
+    def test_per_major(self) -> None:
+        """Per major counts within each major version of a series."""
+        tags = LISTS["quay.io/prometheus/prometheus"]
+
+        assert ["v3.7.3", "v3.7.2", "v2.55.1", "v2.53.5"] == chosen(tags, newest=2, per="major")
+
+    def test_per_repository(self) -> None:
+        """Per repository counts across all series."""
+        tags = LISTS["docker.io/rancher/mirrored-coredns-coredns"]
+
+        assert {"1.12.3", "v1.12.3"} == set(chosen(tags, newest=2, per="repository"))
+
+    def test_dates_and_other_words(self) -> None:
+        """Dates are numbers too, and a suffix is another series."""
+        found = chosen(LISTS["docker.io/minio/minio"], include=("RELEASE.*Z", "RELEASE.*-cpuv1"), newest=2)
+
+        assert [
+            "RELEASE.2025-09-07T16-13-09Z",
+            "RELEASE.2025-07-23T15-54-02Z",
+            "RELEASE.2025-09-07T16-13-09Z-cpuv1",
+            "RELEASE.2024-12-18T13-15-44Z-cpuv1",
+        ] == found
+
+    def test_ties_are_kept(self) -> None:
+        """Tags with equal numbers are all among the newest, whatever their hashes."""
+        tags = ["1.2-5ca3b1a", "1.1-5ca3b1a", "1.2-0ff1ce5", "1.2-5ca3b1a", "1.0-0ff1ce5"]
+
+        assert {"1.2-5ca3b1a", "1.2-0ff1ce5"} == set(chosen(tags, newest=1, page=2))
+
+    def test_tags_without_numbers_are_out(self) -> None:
+        """Tags without digits, and with digits in hashes only, have no order; they are counted."""
+        selection = TagSelection(TagOptions(newest=3))
+        selection.add(["latest", "main-5ca3b1a", "1.0"])
+
+        assert (["1.0"], 2) == (selection.end(), selection.unordered)
+
+    def test_by_time(self) -> None:
+        """By seen the later tag is the newer one, also where it has no number."""
+        seen = {"main-5ca3b1a": 3.0, "main-0ff1ce5": 1.0, "main-c0ffee1": 2.0}
+        selection = TagSelection(TagOptions(newest=2, by="seen"), seen=seen.__getitem__)
+        selection.add(list(seen))
+
+        assert ["main-5ca3b1a", "main-c0ffee1"] == selection.end()
+
+    @pytest.mark.parametrize(
+        ("form", "most"), [("{0}.{1}-x{2}", 4_000_000), ("branch-{3}-{0}", 10_000_000)], ids=["few", "many"]
+    )
+    def test_memory_of_a_long_list(self, form: str, most: int) -> None:
+        """30,000 tags of few series take next to nothing, each in a series of its own 300 bytes a tag."""
+        words = ["".join(each) for each in product(ascii_lowercase, repeat=4)]
+        selection = TagSelection(TagOptions(newest=3))
+        tracemalloc.start()
+        for page in range(30):
+            names = range(1000 * page, 1000 * (page + 1))
+            selection.add([form.format(page, name, name % 7, words[name]) for name in names])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+        assert peak < most
+
+    @given(st.lists(st.sampled_from(EVERY), max_size=60), st.integers(1, 4), st.integers(1, 20))
+    def test_is_what_sorting_says(self, tags: list[str], count: int, page: int) -> None:
+        """In any order and in pages of any size, the newest are those that no `count` others surpass."""
+        groups = defaultdict(set)
+        for tag in tags:
+            if series(tag)[1]:
+                groups[series(tag)[0]].add(tag)
+        expected = {
+            tag
+            for group in groups.values()
+            for tag in group
+            if sum(series(other)[1] > series(tag)[1] for other in group) < count
+        }
+
+        found = chosen(tags, newest=count, prereleases=True, page=page)
+
+        assert expected == set(found)
+        assert len(found) == len(set(found))
+
+
+class TestWhole:
+    def test_page_by_page(self) -> None:
+        """Stages that judge a tag by itself give out what they take at once."""
+        selection = TagSelection(TagOptions(include=("1.*",), versions=("^1",)))
+
+        assert ["1.1"] == selection.add(["1.1", "2.0"])
+        assert not selection.whole
+
+    @pytest.mark.parametrize("options", [{"newest": 1}, {"at_least": 1}])
+    def test_nothing_before_the_end(self, options: dict[str, Any]) -> None:
+        """Newest and at_least give out nothing before the list has ended."""
+        selection = TagSelection(TagOptions(**options))
+
+        assert [] == selection.add(["1.1", "1.0"])
+        assert selection.end()
+        assert selection.whole
+
+    @pytest.mark.parametrize(
+        ("options", "least"),
+        [
+            ({}, 0),
+            ({"exclude": ("x",)}, 0),
+            ({"include": ("x",)}, 1),
+            ({"versions": (">1",)}, 1),
+            ({"newest": 2}, 1),
+            ({"include": ("x",), "at_least": 0}, 0),
+            ({"at_least": 5}, 5),
+        ],
+    )
+    def test_at_least(self, options: dict[str, Any], least: int) -> None:
+        """A selection that includes something is meant to find something."""
+        assert least == TagSelection(TagOptions(**options)).least
+
+
+class TestExplain:
+    OPTIONS = TagOptions(
+        include=("*.*.*", "latest"), exclude=("*-perl",), versions=(">=1.28",), newest=1, always=("alpine",)
+    )
+
+    @pytest.mark.parametrize(
+        ("tag", "stages"),
+        [
+            ("1.29.3", "list+ tags+ include+ exclude+ versions+ prereleases+ newest+"),
+            ("1.29.2", "list+ tags+ include+ exclude+ versions+ prereleases+ newest-"),
+            ("1.27.5", "list+ tags+ include+ exclude+ versions-"),
+            ("latest", "list+ tags+ include+ exclude+ versions-"),
+            ("1.29.3-perl", "list+ tags+ include+ exclude-"),
+            ("stable", "list+ tags+ include-"),
+            ("alpine", "list+ tags+ include- always+"),
+            ("9.9.9", "list-"),
+        ],
+    )
+    def test_says_which_stage(self, tag: str, stages: str) -> None:
+        """The stages are told in order, up to the one that stops the tag."""
+        found = TagSelection(self.OPTIONS).explain(tag, NGINX)
+
+        assert stages == " ".join(f"{each.stage}{'+' if each.passed else '-'}" for each in found)
+        assert all(each.reason for each in found)
+
+    def test_newest_names_what_is_newer(self) -> None:
+        """Newest says which tags take the places."""
+        found = TagSelection(self.OPTIONS).explain("1.29.2", NGINX)
+
+        assert found[-1].reason == "newer ones of #.#.#: 1.29.3"
+
+    @given(st.sampled_from(NGINX))
+    def test_agrees_with_the_selection(self, tag: str) -> None:
+        """What is explained as taken is taken, and nothing else."""
+        selection = TagSelection(self.OPTIONS)
+        selection.add(NGINX)
+
+        assert (tag in selection.end()) == selection.explain(tag, NGINX)[-1].passed
