@@ -66,7 +66,11 @@ class Leftovers:
         rules = {rule.number: rule for rule in run.job.rules.rules}
         for row in run.records.images(run=run.name, results={"failed"}):
             claim = run.records.claim(row.destination)
-            beaten = claim is not None and claim.run == run.name and claim.source != row.source
+            beaten = (
+                claim is not None
+                and claim.run == run.name
+                and (claim.source != row.source or _filter(run, rules[claim.rule]) != row.filter)
+            )
             if beaten and (row.code == CONFLICT or not is_shared(parse_reference(row.destination))):
                 self.beaten += 1
             else:
@@ -126,6 +130,11 @@ def destinations_of(rule: Rule) -> tuple[str, ...]:
 def _target(target: Target) -> str:
     names = target.tag or ",".join(target.names or ())
     return f"{target.repository}:{names}" if names else str(target.repository)
+
+
+def _filter(run: FinishedRun, rule: Rule) -> str:
+    """The text of the filter that a rule's images had."""
+    return str(run.job.options.under(rule.options).platforms)
 
 
 def _as_required(rule: Rule, destination: str) -> str:

@@ -18,6 +18,7 @@ from pipeline.model.faults import too_few_tags, untrusted_list, wrong_tag
 from pipeline.model.messages import ListTags
 from pipeline.model.reference import Reference, is_tag, parse_reference
 from pipeline.model.selection import Named, Rule, pairs, read_name, select
+from pipeline.scheduler.image import image_key
 from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
@@ -208,9 +209,11 @@ class Admission:
                     )
                 )
                 opened.append(self._open_new(source, destination, number))
-            elif claim.source != str(source) and not self._images.knows(source, destination, number):
+            elif self._differs(claim, str(source), number) and not self._images.knows(
+                source, destination, number
+            ):
                 image = self._open_new(source, destination, number)
-                self._images.follow(image, f"{claim.source} -> {destination}")
+                self._images.follow(image, self._claimant(claim))
         if opened:
             self._images.look(source, opened)
 
@@ -325,8 +328,8 @@ class Admission:
         for destination, number in targets:
             image = self._open_image(source, destination, number)
             claim = self._state.facts.claim(str(destination))
-            if claim is not None and claim.source != str(source):
-                self._images.follow(image, f"{claim.source} -> {destination}")
+            if claim is not None and self._differs(claim, str(source), number):
+                self._images.follow(image, self._claimant(claim))
             else:
                 opened.append(image)
         if opened:
@@ -350,7 +353,16 @@ class Admission:
     def _follows(self, row: ImageRow) -> bool:
         """Whether another source has claimed the image's destination."""
         claim = self._state.facts.claim(row.destination)
-        return claim is not None and claim.source != row.source
+        return claim is not None and self._differs(claim, row.source, row.rule)
+
+    def _differs(self, claim: Claim, source: str, rule: int) -> bool:
+        """Whether a destination was claimed for other content than this source with the rule's filter."""
+        options = self._state.options
+        return claim.source != source or options[claim.rule].platforms != options[rule].platforms
+
+    def _claimant(self, claim: Claim) -> str:
+        """The key of the image that has claimed a destination."""
+        return image_key(claim.source, claim.destination, self._state.options[claim.rule])
 
     def stop(self) -> None:
         """Open nothing any more; what has not been expanded stays named in `unexpanded`."""

@@ -26,6 +26,12 @@ SINGLE_TYPES = frozenset(
 """Media types of manifests that have no child manifests."""
 
 
+def image_key(source: str, destination: str, options: ImageOptions) -> str:
+    """An image's identity: both references, and the filter that decides on its content."""
+    platforms = f" ({options.platforms})" if options.platforms.active else ""
+    return f"{source} -> {destination}{platforms}"
+
+
 @dataclass(slots=True)
 class Image:
     """One open image."""
@@ -67,9 +73,9 @@ class Image:
     is_shared: bool = field(init=False)
     """Whether its destination's tag has several writers: what is there is joined with, not replaced."""
     key: str = field(init=False)
-    """Identity: both references."""
+    """See image_key."""
 
     def __post_init__(self) -> None:
         """Make the key, which is asked for six times and more."""
         self.is_shared = is_shared(self.destination)
-        self.key = f"{self.source} -> {self.destination}"
+        self.key = image_key(str(self.source), str(self.destination), self.options)

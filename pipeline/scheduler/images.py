@@ -15,7 +15,7 @@ from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference
 from pipeline.model.tree import Plan, Skip, prune, unread
 from pipeline.scheduler.fetches import Fetches
-from pipeline.scheduler.image import Image
+from pipeline.scheduler.image import Image, image_key
 from pipeline.scheduler.lookups import Lookups
 from pipeline.scheduler.manifests import MAX_HEALS, Manifests
 from pipeline.scheduler.merging import TagMerging
@@ -64,7 +64,7 @@ class Images:
     def knows(self, source: Reference, destination: Reference, rule: int) -> bool:
         """Whether the image is open, or has come to an end in this run."""
         row = self._previous.row(source, destination, rule)
-        key = f"{source} -> {destination}"
+        key = image_key(str(source), str(destination), self._state.options[rule])
         return key in self._open or (row is not None and row.run == self._state.run)
 
     def open(self, source: Reference, destination: Reference, rule: int, *, required: str = "") -> Image:
@@ -131,11 +131,7 @@ class Images:
             self._fail(image, _other_digest(image, source.digest))
             return
         if image.rival:
-            rival = self._previous.rival(image)
-            if rival is not None and rival.source_digest == source.digest:
-                self._unchanged(image, "another rule puts the same digest there", rival.destination_digest)
-            else:
-                self._fail(image, self._results.conflict(image))
+            self._compare_with_rival(image)
             return
         if isinstance(there, Fault):
             self._fail(image, there)
@@ -145,6 +141,21 @@ class Images:
             return
         image.found = there
         self._compare(image, source)
+
+    def _compare_with_rival(self, image: Image) -> None:
+        """An earlier rule has brought its image: what this one would put there is equal, or in conflict."""
+        rival = self._previous.rival(image)
+        assert rival is not None
+        same_filter = rival.filter == str(image.options.platforms)
+        wanted = image.plan.manifests[-1].digest if image.plan else image.source_digest
+        if image.plan is None and image.options.platforms.active and not same_filter:
+            self._begin_to_read(image)
+        elif (
+            same_filter and rival.source_digest == image.source_digest
+        ) or wanted == rival.destination_digest:
+            self._unchanged(image, "another rule puts the same digest there", rival.destination_digest)
+        else:
+            self._fail(image, self._results.conflict(image))
 
     def _compare(self, image: Image, source: ManifestHead) -> None:
         """Both sides are known: read where they do not say that all is there."""
@@ -222,6 +233,9 @@ class Images:
         top = plan.manifests[-1]
         if image.required not in ("", top.digest):
             self._fail(image, _other_digest(image, top.digest))
+            return
+        if image.rival:
+            self._compare_with_rival(image)
             return
         there = image.found
         if there is None or there.digest == top.digest:

@@ -1,0 +1,243 @@
+"""Choosing what to copy: tags by stages, platforms and names of a rule, as a user sees it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.registry.content import image, index, layer
+from tests.registry.faults import Fault, Reply
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command, Result
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+TAGS = [
+    "1.9.0",
+    "1.10.0",
+    "1.10.0-alpine",
+    "1.10.1",
+    "1.11.0-rc1",
+    "1.11.0",
+    "2.0.0-debug",
+    "2.0.0",
+    "latest",
+]
+
+
+@pytest.fixture
+def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+    """A source whose list comes in pages of three, and an empty mirror."""
+    source, mirror = scripted(page=3), scripted()
+    for tag in TAGS:
+        source.add("team/app", image(layer(tag)), tag)
+    command.insecure(source.address, mirror.address)
+    return source, mirror
+
+
+def asked(registry: Registry) -> set[str]:
+    """Names of all manifests that were asked for by tag."""
+    names = (entry.path.rpartition("/")[2] for entry in registry.requests(path="/manifests/"))
+    return {name for name in names if ":" not in name}
+
+
+def choose(command: Command, pair: tuple[Registry, Registry], *flags: str, **options: Any) -> Result:
+    """Copy with one rule that has these options."""
+    source, mirror = pair
+    command.write("images.json", {f"{source.address}/team/app": {"to": f"{mirror.address}/copy", **options}})
+    return command.run(*flags)
+
+
+def architectures(registry: Registry, repository: str, tag: str) -> set[str]:
+    """What the index of a tag lists."""
+    found = json.loads(registry.manifest(repository, tag) or b"")
+    return {entry["platform"]["architecture"] for entry in found["manifests"]}
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ("1.*.0", {"1.9.0", "1.10.0", "1.11.0"}),
+        (["/^latest$/", "2.0.0"], {"latest", "2.0.0"}),
+        ({"versions": "^1.10"}, {"1.10.0", "1.10.0-alpine", "1.10.1", "1.11.0"}),
+        ({"newest": 2, "exclude": "*-*"}, {"2.0.0", "1.11.0"}),
+        ({"newest": 1, "per": "minor", "include": "?.*.?"}, {"1.9.0", "1.10.1", "1.11.0", "2.0.0"}),
+        ({"include": "9*", "at_least": 0}, set()),
+        ({"include": "1.9.0", "always": "latest"}, {"1.9.0", "latest"}),
+        ({"at_least": 9}, set(TAGS)),
+    ],
+)
+def test_copies_what_is_selected(
+    command: Command, pair: tuple[Registry, Registry], tags: Any, expected: set[str]
+) -> None:
+    """What the stages let pass is copied, and nothing else is asked for."""
+    result = choose(command, pair, tags=tags)
+
+    assert (result.code, expected) == (0, set(pair[1].tags("copy"))), result.text
+    assert expected == asked(pair[0])
+
+
+def test_tells_what_has_no_order(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """A line says how many tags newest left out because they have no number."""
+    result = choose(command, pair, tags={"newest": 1})
+
+    assert "1 have no number to order them by" in result.text
+
+
+@pytest.mark.parametrize("tags", [{"include": "9*"}, {"newest": 3, "at_least": 5, "exclude": "*-*"}])
+def test_too_few_tags_fail_the_rule(command: Command, pair: tuple[Registry, Registry], tags: Any) -> None:
+    """A rule that selects fewer tags than it should fails before anything is copied."""
+    result = choose(command, pair, tags=tags)
+
+    (line,) = result.events("rule.failed")
+    assert (result.code, line["code"], asked(pair[0])) == (1, "TOO_FEW_TAGS", set())
+
+
+@pytest.mark.parametrize(
+    ("tags", "copied"),
+    [
+        ({"newest": 9}, set()),
+        ({"at_least": 1}, set()),
+        ({"include": "1.*"}, {"1.10.0", "1.10.0-alpine", "1.10.1"}),
+    ],
+)
+def test_a_list_that_breaks_off(
+    command: Command, pair: tuple[Registry, Registry], tags: Any, copied: set[str]
+) -> None:
+    """A rule that needs its whole list opens no image before it has ended; others copy page by page."""
+    fault = Fault(action=Reply(status=403), path=r"/tags/list.*last=1\.10\.1", times=None)
+    pair[0].fault(fault)
+
+    result = choose(command, pair, tags=tags)
+
+    assert (result.code, copied) == (1, asked(pair[0])), result.text
+
+
+def test_a_missing_always_fails_alone(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """A tag that always names and the source lacks is one failed image; the rest is copied."""
+    result = choose(command, pair, "--retries", "0", tags={"include": "2.0.0", "always": ["gone"]})
+
+    assert (result.code, result.finish["failed"]) == (1, 1)
+    assert {"2.0.0"} == set(pair[1].tags("copy"))
+
+
+def test_templates(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """A destination is made of parts of the source, and a tag keeps a part of its name."""
+    source, mirror = pair
+    command.write(
+        "images.yaml",
+        f"{source.address}/team/app:latest,2.0.0:\n"
+        f"- {mirror.address}/all/\n- {mirror.address}/{{flat}}:mirror-{{tag}}\n- {mirror.address}/{{path}}\n",
+    )
+
+    result = command.run()
+
+    assert result.code == 0, result.text
+    assert {"all/app", "team-app", "team/app"} == set(mirror.repositories())
+    assert {"mirror-latest", "mirror-2.0.0"} == set(mirror.tags("team-app"))
+
+
+def test_a_tag_that_becomes_too_long(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """A tag that a template makes too long fails its rule and is never asked for."""
+    source, mirror = pair
+    text = "x" * 121
+    command.write("images.json", {f"{source.address}/team/app": f"{mirror.address}/copy:{text}-{{tag}}"})
+
+    result = command.run()
+
+    (line,) = result.events("rule.failed")
+    assert (result.code, line["code"]) == (1, "TAG_INVALID"), result.text
+
+
+class TestPlatforms:
+    @pytest.fixture(autouse=True)
+    def platforms(self, pair: tuple[Registry, Registry]) -> None:
+        """An index of two platforms."""
+        children = [image(layer(arch), architecture=arch) for arch in ("amd64", "arm64")]
+        pair[0].add("team/multi", index(*children), "1")
+
+    def test_of_a_rule(self, command: Command, pair: tuple[Registry, Registry]) -> None:
+        """Each rule has its own platforms: over those of the file, and these over the flags."""
+        source, mirror = pair
+        to = f"{mirror.address}/{{rest}}"
+        command.write(
+            "images.yaml",
+            f".defaults: {{platforms: linux/arm64}}\n"
+            f"{source.address}/team/multi:1:\n- {{to: '{to}:all', platforms: all}}\n- {{to: '{to}:arm'}}\n"
+            f"- {{to: '{to}:amd', platforms: [linux/amd64, windows/amd64]}}\n",
+        )
+
+        result = command.run("--arch", "s390x")
+
+        assert result.code == 0, result.text
+        kept = {tag: architectures(mirror, "multi", tag) for tag in ("all", "arm", "amd")}
+        assert {"all": {"amd64", "arm64"}, "arm": {"arm64"}, "amd": {"amd64"}} == kept
+
+    def test_other_content_for_one_tag_is_a_conflict(
+        self, command: Command, pair: tuple[Registry, Registry]
+    ) -> None:
+        """Two rules of one source with other platforms cannot both have a destination tag: the first wins."""
+        source, mirror = pair
+        to = f"{mirror.address}/multi"
+        value = [{"to": to, "platforms": "linux/arm64"}, {"to": to, "platforms": "linux/amd64"}]
+        command.write("images.json", {f"{source.address}/team/multi:1": value})
+
+        planned, result = command.run("plan"), command.run()
+
+        assert (1, 1) == (planned.code, result.code), planned.text
+        assert (1, 1) == (result.finish["copied"], result.finish["failed"]), result.text
+        (line,) = result.events("image.failed")
+        assert line["code"] == "TAG_CONFLICT"
+        assert {"arm64"} == architectures(mirror, "multi", "1")
+
+    def test_equal_content_is_no_conflict(self, command: Command, pair: tuple[Registry, Registry]) -> None:
+        """Two filters that keep the same of an image put the same digest there."""
+        source, mirror = pair
+        to = f"{mirror.address}/multi"
+        value = [{"to": to}, {"to": to, "platforms": ["linux/amd64", "linux/arm64"]}]
+        command.write("images.json", {f"{source.address}/team/multi:1": value})
+
+        result = command.run()
+
+        assert (0, 1, 1) == (result.code, result.finish["copied"], result.finish["unchanged"]), result.text
+
+    def test_filter_is_part_of_the_records(self, command: Command, pair: tuple[Registry, Registry]) -> None:
+        """Another run with the same platforms reads nothing again; with others it does."""
+        source, mirror = pair
+        rule = {"to": f"{mirror.address}/multi", "platforms": "linux/arm64"}
+        command.write("images.json", {f"{source.address}/team/multi:1": rule})
+        command.run()
+
+        source.reset()
+        again = command.run()
+        reads = [entry.method for entry in source.requests(path="/manifests/")]
+        command.write("images.json", {f"{source.address}/team/multi:1": {**rule, "platforms": "linux/amd64"}})
+        other = command.run()
+
+        assert (["HEAD"], 1, 1) == (reads, again.finish["unchanged"], other.finish["copied"])
+
+
+def test_force_and_retries_of_a_rule(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """A rule's force and retries are its own: another rule keeps those of the flags."""
+    source, mirror = pair
+    command.write(
+        "images.json",
+        {
+            f"{source.address}/team/app:2.0.0": {"to": f"{mirror.address}/forced", "force": True},
+            f"{source.address}/team/app:1.9.0": f"{mirror.address}/plain",
+            f"{source.address}/team/gone:1": {"to": f"{mirror.address}/gone", "retries": 0},
+        },
+    )
+    command.run()
+    mirror.reset()
+    source.fault(Fault(action=Reply(status=500), path="/team/gone/", times=None))
+
+    result = command.run()
+
+    assert {"/v2/forced/manifests/2.0.0"} == {
+        entry.path for entry in mirror.requests() if entry.method == "PUT"
+    }
+    assert (result.finish["failed"], result.events("image.retry")) == (1, [])
