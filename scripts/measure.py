@@ -3,7 +3,8 @@
 CPU is what the kernel charged each process when it was waited for. Processes that outlive their parent (the
 workers of a fork server) are handed to this process (PR_SET_CHILD_SUBREAPER), so none is missed. Peaks are
 the kernel's own high-water marks (VmHWM), read 20 times a second: only a process that lives for less than
-that is missed, or the last growth of one that ends. Pages that processes share count in each of them.
+that is missed, or the last growth of one that ends. Pages that processes share count in each of them there;
+together (PSS, also read 20 times a second) they count once.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Cost:
     """Seconds, user and system, of all its processes."""
     peaks: list[tuple[str, int]]
     """(what the process is, peak of its resident memory in bytes), in the order of their start."""
-    together: int
-    """Peak of the resident memory of all its processes at a time, in bytes."""
+    pss: int
+    """Peak of the memory of all its processes at a time, in bytes; shared pages count once."""
 
 
 def measure(command: Sequence[str], *, output: Path, folder: Path | None = None) -> Cost:
@@ -65,9 +66,7 @@ def measure(command: Sequence[str], *, output: Path, folder: Path | None = None)
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - began
         cpu = usage.ru_utime + usage.ru_stime + _wait_for_orphans(process.pid)
-    return Cost(
-        status=process.returncode, wall=wall, cpu=cpu, peaks=sampler.peaks(), together=sampler.together
-    )
+    return Cost(status=process.returncode, wall=wall, cpu=cpu, peaks=sampler.peaks(), pss=sampler.pss)
 
 
 def _wait_for_orphans(group: int) -> float:
@@ -87,7 +86,7 @@ class _Sampler:
     def __init__(self, session: int) -> None:
         self._session = session
         self._found: dict[int, tuple[str, int]] = {}
-        self.together = 0
+        self.pss = 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -104,28 +103,27 @@ class _Sampler:
 
     def _run(self) -> None:
         while not self._end.wait(_PERIOD):
-            together = 0
+            pss = 0
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
-                    together += self._look(folder)
+                    pss += self._look(folder)
                 except (OSError, ValueError):  # it ended while it was being read
                     continue
-            self.together = max(self.together, together)
+            self.pss = max(self.pss, pss)
 
     def _look(self, folder: Path) -> int:
-        """The resident memory of a process now; 0 where it is another session's."""
+        """A process's share of memory now; 0 where it is another session's."""
         # What follows the name (which may hold spaces and brackets): state, parent, group, session.
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
         if int(fields[3]) != self._session:
             return 0
-        sizes = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-        peak, now = (int(sizes.get(name, "0").split()[0]) * 1024 for name in ("VmHWM", "VmRSS"))
+        peak = _kilobytes(folder / "status", "VmHWM:")
         if peak:
             pid = int(folder.name)
             # The first look tells the role: who loses its parent is handed to another one.
             role = self._found[pid][0] if pid in self._found else self._role(folder, int(fields[1]))
             self._found[pid] = (role, peak)
-        return now
+        return _kilobytes(folder / "smaps_rollup", "Pss:")
 
     def _role(self, folder: Path, parent: int) -> str:
         command = (folder / "cmdline").read_bytes()
@@ -137,3 +135,9 @@ class _Sampler:
             if b"spawn_main" in command:
                 return "worker"
         return Path(os.fsdecode(command.partition(b"\0")[0])).name
+
+
+def _kilobytes(file: Path, name: str) -> int:
+    """A figure of a file of /proc, in bytes; 0 where it is not there, as of a process that ends."""
+    words = next((line.split() for line in file.read_text().splitlines() if line.startswith(name)), ["", "0"])
+    return int(words[1]) * 1024

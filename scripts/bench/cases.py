@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from scripts.bench.clients import BARE, CRANE, REGSYNC, SKOPEO
+from scripts.bench.delay import Way
 from scripts.corpus import Corpus
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ class Case:
     states: tuple[State, ...] = ("cold", "unchanged")
     destinations: int = 1
     tls: bool = False
-    round_trip: float = 0.0
-    """Seconds between any client and any registry."""
+    way: Way | None = None
+    """What lies between any client and any registry."""
     bare: bool = False
     """Whether the bare loop runs too."""
+    without: tuple[str, ...] = ()
+    """Clients that would take many minutes."""
     once: bool = False
     """One round is enough: waiting decides, and that repeats itself."""
     goals: tuple[Goal, ...] = ()
@@ -70,7 +73,7 @@ def _far(milliseconds: int) -> Case:
         Goal(state="unchanged", figure="wall", at_most=1 / 15, against=SKOPEO),
     )
     about = f"{milliseconds} ms away"
-    return Case(about=about, corpus=_FAR, round_trip=milliseconds / 1000, once=True, goals=goals)
+    return Case(about=about, corpus=_FAR, way=Way(round_trip=milliseconds / 1000), once=True, goals=goals)
 
 
 CASES: Mapping[str, Case] = {
@@ -109,6 +112,28 @@ CASES: Mapping[str, Case] = {
         about="2,000 tags",
         corpus=Corpus(repos=20, tags=100, layer_kb=1, platforms=("amd64",), common=1, own=0, per_tag=0),
         goals=(Goal(state="unchanged", figure="wall", at_most=1.25, against=REGSYNC),),
+    ),
+    "image": Case(about="one small image", corpus=Corpus(repos=1, tags=1)),
+    "large1": Case(
+        about="one layer of 2 GiB",
+        corpus=replace(_LARGE, layer_kb=2_147_480, common=1),
+        states=("cold",),
+        bare=True,
+    ),
+    "latency": Case(
+        about="answers 50 ms late",
+        corpus=Corpus(repos=20, tags=20, layer_kb=10),
+        way=Way(answer=0.05),
+        without=(SKOPEO, CRANE),
+        once=True,
+        goals=(Goal(figure="wall", at_most=0.1, against=REGSYNC),),
+    ),
+    "slots": Case(
+        about="8 requests served at a time, each in 10 ms",
+        corpus=Corpus(repos=10, tags=10, layer_kb=10),
+        way=Way(slots=8, service=0.01),
+        once=True,
+        goals=(Goal(figure="wall", at_most=1.1, against=REGSYNC),),
     ),
     "far50": _far(50),
     "far150": _far(150),

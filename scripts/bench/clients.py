@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from tests.real.wire import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS, SKOPEO, CRANE, REGSYNC, PEER, BARE = "image-syncer", "skopeo", "crane", "regsync", "peer", "bare loop"
+OURS, SKOPEO, CRANE, REGSYNC, ORAS = "image-syncer", "skopeo", "crane", "regsync", "oras"
+PEER, BARE = "peer", "bare loop"
 _REGSYNC_AT_A_TIME = 8
+_TAG = "v1.0"
+"""The one tag of a corpus of one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class Client:
     name: str
     command: Callable[[Job], list[str]]
     """Writes what files the client needs into the job's folder; returns the command line."""
+    images: int | None = None
+    """How many images it can copy; None: any number."""
 
 
 def _write(job: Job, name: str, content: object) -> str:
@@ -112,15 +117,24 @@ def _regsync(job: Job) -> list[str]:
     return [_found(REGSYNC), "once", "--config", _write(job, "regsync.yaml", config)]
 
 
+def _oras(job: Job) -> list[str]:
+    plain = "plain-http" if job.source.ca is None else "insecure"
+    image = f"{job.repositories[0]}:{_TAG}"
+    copy = [_found(ORAS), "cp", "--recursive", f"--from-{plain}", f"--to-{plain}"]
+    return _in_turn(
+        [[*copy, f"{job.source.address}/{image}", f"{each.address}/{image}"] for each in job.destinations]
+    )
+
+
 def _bare(job: Job) -> list[str]:
     scheme = "http" if job.source.ca is None else "https"
     addresses = [job.source.address, job.destinations[0].address]
-    return [sys.executable, "-m", "scripts.bench.bare", scheme, *addresses, job.repositories[0], "v1.0"]
+    return [sys.executable, "-m", "scripts.bench.bare", scheme, *addresses, job.repositories[0], _TAG]
 
 
 def bare() -> Client:
-    """The bare loop; it copies one image."""
-    return Client(name=BARE, command=lambda job: ["env", f"PYTHONPATH={ROOT}", *_bare(job)])
+    """The bare loop."""
+    return Client(name=BARE, command=lambda job: ["env", f"PYTHONPATH={ROOT}", *_bare(job)], images=1)
 
 
 def clients(*, peer: str, alone: bool) -> list[Client]:
@@ -133,11 +147,12 @@ def clients(*, peer: str, alone: bool) -> list[Client]:
     found = [Client(name=OURS, command=_ours)]
     if not alone:
         found.append(Client(name=SKOPEO, command=_skopeo))
-        found += [
-            Client(name=name, command=command)
-            for name, command in ((CRANE, _crane), (REGSYNC, _regsync))
-            if _install(name)
-        ]
+        built_by_go = (
+            Client(name=CRANE, command=_crane),
+            Client(name=REGSYNC, command=_regsync),
+            Client(name=ORAS, command=_oras, images=1),
+        )
+        found += [client for client in built_by_go if _install(client.name)]
     if peer:
         found.append(Client(name=PEER, command=lambda job: [*shlex.split(peer), *_flags(job)]))
     return found
@@ -155,6 +170,6 @@ def _install(name: str) -> bool:
     try:
         build(name)
     except ToolError as error:
-        print(f"{name} is left out: {error}", file=sys.stderr)
+        print(f"{name} is missing: {error}", flush=True)
         return False
     return True

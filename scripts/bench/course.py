@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from scripts.bench.clients import Job, bare
 from scripts.bench.counting import State, bytes_sent, bytes_stored, count
-from scripts.bench.delay import ceiling, far
+from scripts.bench.delay import behind, reached
 from scripts.bench.judging import faults
 from scripts.corpus import Filler
 from scripts.measure import Cost, measure
@@ -49,7 +49,7 @@ class Run:
         return {
             "wall": self.cost.wall,
             "cpu": self.cost.cpu,
-            "memory": self.cost.together / 1e6,
+            "memory": self.cost.pss / 1e6,
             "requests": float(self.source.total() + self.destination.total()),
             "read": self.read / 1e6,
             "written": self.written / 1e6,
@@ -70,7 +70,7 @@ class _Side:
             resources.enter_context(DockerRegistry(**kind, tls=case.tls)) for _ in range(number)
         ]
         self.endpoints: list[Endpoint] = [
-            resources.enter_context(far(each.endpoint, case.round_trip)) if case.round_trip else each.endpoint
+            resources.enter_context(behind(each.endpoint, case.way)) if case.way else each.endpoint
             for each in self.registries
         ]
 
@@ -88,18 +88,23 @@ class Course:
 
     def ceiling(self) -> str:
         """What the way to the registries can carry at most, in words; empty: nothing is in the way."""
-        trip = self.case.round_trip
-        if not trip:
+        way = self.case.way
+        if way is None:
             return ""
-        reached = ceiling(self._source.endpoints[0])
+        done = reached(self._source.endpoints[0])
         return (
-            f"a proxy {trip * 1000:.0f} ms away lets 64 connections do {reached:,.0f} requests a second, of"
-            f" {64 / trip:,.0f} that the distance allows"
+            f"the proxy lets 64 connections do {done:,.0f} requests a second, of {way.ceiling:,.0f} that"
+            f" {self.case.about} allows"
         )
 
     def run(self, clients: Sequence[Client], *, rounds: int) -> list[Run]:
         """All clients in turn, `rounds` times, each time into new destinations."""
-        taking_part = [*clients, *([bare()] if self.case.bare else [])]
+        taking_part = [
+            client
+            for client in (*clients, *([bare()] if self.case.bare else []))
+            if client.name not in self.case.without
+            and (client.images is None or self.case.corpus.images <= client.images)
+        ]
         return [
             run
             for _ in range(1 if self.case.once else rounds)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ROWS = {
     "wall": "wall seconds",
     "cpu": "CPU seconds",
-    "memory": "peak MB, all processes",
+    "memory": "peak MB (PSS), all together",
     "read": "MB read at the source",
     "written": "MB uploaded",
     "requests": "requests",

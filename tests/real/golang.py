@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MODULES: Mapping[str, str] = {
     "crane": "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
     "regsync": "github.com/regclient/regclient/cmd/regsync@v0.11.7",
+    "oras": "oras.land/oras/cmd/oras@v1.3.6",
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.0.0",
 }
 """Program -> what `go install` makes it of."""
