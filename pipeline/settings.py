@@ -60,8 +60,9 @@ class Retry:
 class Uploads:
     """Chunked uploads: confirmed chunks are not sent again after a failure."""
 
-    above: int = 256 * MIB
-    """Bytes: larger blobs are uploaded in chunks if the registry supports it."""
+    above: int = 320 * MIB
+    """Bytes: larger blobs are uploaded in chunks if the registry supports it. More than 256 MiB, because a
+    file of that size makes a blob that is a little larger."""
     chunk: int = 16 * MIB
     """Minimum bytes of a chunk except the last; four times as many for the largest blobs."""
 

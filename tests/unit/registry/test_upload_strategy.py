@@ -7,7 +7,7 @@ import pytest
 from pipeline.registry.upload_strategy import UploadForm, UploadStrategy, refused_from
 from pipeline.settings import MIB, Uploads
 
-LARGE = 300 * MIB
+LARGE = 400 * MIB
 
 
 def forms(registry: str = "registry.test") -> UploadStrategy:
@@ -18,7 +18,7 @@ def forms(registry: str = "registry.test") -> UploadStrategy:
 @pytest.mark.parametrize(
     ("registry", "size", "form", "then"),
     [
-        ("registry.test", 256 * MIB, "whole", "chunks"),
+        ("registry.test", 320 * MIB, "whole", "chunks"),
         ("registry.test", LARGE, "chunks", "whole"),
         ("docker.io", LARGE, "chunks", "whole"),
         ("gcr.io", LARGE, "chunks", "whole"),
