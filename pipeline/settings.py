@@ -72,9 +72,9 @@ class Limits:
     """Limits of parallelism."""
 
     requests: int = 64
-    """Maximum short requests in flight per registry; the actual limit adapts."""
+    """Maximum short requests in flight per registry, and as many small blobs; the actual limits adapt."""
     bodies: int = 16
-    """Maximum blobs in flight per registry."""
+    """Maximum large blobs in flight per registry."""
     proc: int | None = None
     """--proc: maximum images resolved, and blobs copied, at a time; None: only the registries' limits."""
     window_images: int = 256

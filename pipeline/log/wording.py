@@ -73,7 +73,7 @@ def _cooldown(facts: Facts) -> str:
 
 
 def _settled(facts: Facts) -> str:
-    what = "short requests" if facts["kind"] == "request" else "blobs"
+    what = {"request": "short requests", "blob": "small blobs", "body": "large blobs"}[facts["kind"]]
     limit, tried = facts["limit"], facts["tried"]
     why = "the maximum" if tried == limit else f"{tried} were {facts['gain']:.1f} times as fast"
     return f"{facts['registry']}: {limit} {what} at a time; {why}"

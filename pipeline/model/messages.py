@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pipeline.model.fast_pickle import fast_pickle
-from pipeline.model.task import Ask, TaskFacts
+from pipeline.model.task import LARGE_BLOB, Ask, TaskFacts
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault, Side
     from pipeline.log import Event
     from pipeline.model.manifest import Descriptor, Manifest
     from pipeline.model.reference import Reference, Repository
+    from pipeline.model.task import SlotKind
 
 Stage = Literal["expand", "resolve", "transfer"]
 RequestTopic = Literal["", "tags", "manifest", "blob", "upload", "referrers"]
@@ -153,8 +154,9 @@ class CopyBlob(TaskFacts):
 
     @property
     def asks(self) -> tuple[Ask, ...]:
-        """Both sides, for a body."""
-        return Ask(self.destination, "destination", "body"), Ask(self.source, "source", "body")
+        """Both sides."""
+        kind: SlotKind = "blob" if 0 <= self.blob.size < LARGE_BLOB else "body"
+        return Ask(self.destination, "destination", kind), Ask(self.source, "source", kind)
 
     @property
     def asks_to_mount(self) -> tuple[Ask, ...]:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from pipeline.settings import MIB
+
 if TYPE_CHECKING:
     from pipeline.errors import Side
     from pipeline.model.messages import Stage
     from pipeline.model.reference import Repository
 
-SlotKind = Literal["request", "body"]
-"""The load on a registry: a short request, or the transfer of a body."""
+SlotKind = Literal["request", "blob", "body"]
+"""The load on a registry: a short request; a small blob, which costs hardly more; the body of a large one."""
+LARGE_BLOB = 4 * MIB
+"""Bytes from which a blob takes one of the few slots for bodies."""
 
 
 class Ask(NamedTuple):

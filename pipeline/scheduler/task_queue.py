@@ -55,6 +55,7 @@ class TaskQueue:
         if found is None:
             limits: dict[SlotKind, AdaptiveLimit] = {
                 "request": AdaptiveLimit(most=self._limits.requests),
+                "blob": AdaptiveLimit(most=self._limits.requests),
                 "body": AdaptiveLimit(most=self._limits.bodies),
             }
             found = self._registries[name] = RegistryState(limits=limits)

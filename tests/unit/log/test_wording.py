@@ -105,7 +105,7 @@ LINES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "registry.settled",
         {"registry": "quay.io", "kind": "body", "limit": 8, "tried": 16},
         {"gain": 1.02},
-        "quay.io: 8 blobs at a time; 16 were 1.0 times as fast",
+        "quay.io: 8 large blobs at a time; 16 were 1.0 times as fast",
     ),
     (
         "registry.settled",

@@ -123,7 +123,7 @@ def test_only_the_kind_that_was_refused() -> None:
         scheduler.settle(Throttled(key=task.key, fault=SLOW, delay=60.0, asked=60.0), world.now)
 
     assert before["request"] == limits["request"].limit
-    assert before["body"] > limits["body"].limit
+    assert before["blob"] > limits["blob"].limit
 
 
 def test_one_request_refused_for_ever() -> None:

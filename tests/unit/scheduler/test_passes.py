@@ -100,7 +100,7 @@ def test_retries_end() -> None:
 
 def test_failed_image_asks_for_none_of_its_other_blobs() -> None:
     """When one blob cannot be had, the moves of the image that have not begun are taken back."""
-    world = World(limits=Limits(bodies=1))
+    world = World(limits=Limits(requests=1))
     layers = [f"layer {number}" for number in range(20)]
     world.push(f"{SOURCE}/a", image(*layers), "v1")
     world.store(f"{SOURCE}/a").blobs.discard(digest(b"layer 0"))

@@ -29,19 +29,27 @@ def given(queue: TaskQueue) -> list[int]:
     return sizes
 
 
+def take_all(queue: TaskQueue) -> list[CopyBlob]:
+    """All that may run beside each other."""
+    taken = []
+    while isinstance(task := queue.take("transfer", 0.0), CopyBlob):
+        taken.append(task)
+    return taken
+
+
 def test_large_blobs_first() -> None:
-    """Large blobs go before all others, the largest first, and small ones in the order in which they came."""
+    """Large blobs go before all others, the largest first, and others in the order in which they came."""
     queue = TaskQueue(Limits())
-    for number, size in enumerate([3, 20 * MIB, 1, 500 * MIB, 2, 20 * MIB]):
+    for number, size in enumerate([7 * MIB, 20 * MIB, 5 * MIB, 500 * MIB, 6 * MIB, 20 * MIB]):
         queue.add(move(str(number), size))
 
-    assert [500 * MIB, 20 * MIB, 20 * MIB, 3, 1, 2] == given(queue)
+    assert [500 * MIB, 20 * MIB, 20 * MIB, 7 * MIB, 5 * MIB, 6 * MIB] == given(queue)
 
 
 def test_dropped_blob() -> None:
     """A large blob that nobody wants any more, or that comes back, is given out as often as it is ready."""
     queue = TaskQueue(Limits())
-    gone, back, small = move("gone", 30 * MIB), move("back", 20 * MIB), move("small", 1)
+    gone, back, small = move("gone", 30 * MIB), move("back", 20 * MIB), move("small", 5 * MIB)
     for task in (gone, back, small):
         queue.add(task)
 
@@ -49,6 +57,28 @@ def test_dropped_blob() -> None:
     queue.drop(back.key)
     queue.add(back)
 
-    assert [20 * MIB, 1] == given(queue)
+    assert [20 * MIB, 5 * MIB] == given(queue)
     queue.add(back)
     assert [20 * MIB] == given(queue)
+
+
+def test_small_blobs_take_no_place_of_large_ones() -> None:
+    """As many small blobs as short requests may run beside the large ones, of which few may."""
+    limits = Limits(requests=4, bodies=2)
+    queue = TaskQueue(limits)
+    for number in range(6):
+        queue.add(move(f"large {number}", 4 * MIB))
+        queue.add(move(f"small {number}", 4 * MIB - 1))
+
+    sizes = [task.blob.size for task in take_all(queue)]
+
+    assert (2, 4) == (sizes.count(4 * MIB), sizes.count(4 * MIB - 1))
+
+
+def test_blob_of_unknown_size() -> None:
+    """A blob of unknown size takes a place of the large ones."""
+    queue = TaskQueue(Limits(requests=4, bodies=1))
+    for number in range(3):
+        queue.add(move(str(number), -1))
+
+    assert 1 == len(take_all(queue))

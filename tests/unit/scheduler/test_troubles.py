@@ -238,7 +238,7 @@ def test_what_nobody_needs_is_not_asked_again() -> None:
 
 def test_read_back_is_made_up_for() -> None:
     """The read-back of a registry's first blob is not lost with a task that was put off or lost."""
-    world = World(retries=0, limits=Limits(bodies=1))
+    world = World(retries=0, limits=Limits(requests=1))
     world.push(f"{SOURCE}/a", image("one", "two"), "v1")
     world.throttle("move", MIRROR, delay=5)
     world.lose("move")
