@@ -18,7 +18,7 @@ the Fault.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 Side = Literal["source", "destination", ""]
@@ -176,12 +176,6 @@ class RegistryError(SyncError):
         """Whether there is a credential that the registry never asked for."""
         self.plain = False
         """Whether the peer's answer to the start of TLS shows that it does not speak TLS."""
-
-    def on(self, side: Side) -> RegistryError:
-        """Set the side of the copy unless it is set, and return this error."""
-        if not self.fault.side:
-            self.fault = replace(self.fault, side=side)
-        return self
 
     def __str__(self) -> str:
         """The fault's line."""

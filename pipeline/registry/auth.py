@@ -1,8 +1,8 @@
-"""Who we are at one registry: challenges, tokens, and what is sent in Authorization.
+"""Authorization at one registry: challenges, tokens, and the Authorization header.
 
-The challenge of the first 401 is remembered, so no request is spent on asking for it. Tokens are shared by
-the threads of a process and fetched by one of them at a time: token servers limit rates too. A token serves
-only the scopes that it was asked for, in their order: servers differ in what they make of a wider one.
+The challenge of the first 401 is remembered, so that no request is needed to get it. The threads of a process
+share tokens, and one at a time fetches them: token servers limit rates too. A token is only used for the
+scopes that it was requested for, in the same order: servers differ in how they treat wider ones.
 
 Sources: distribution's "Token Authentication Specification" and "OAuth2 Token Authentication".
 """
@@ -34,31 +34,30 @@ if TYPE_CHECKING:
     from pipeline.registry.tokens import Scopes
 
 _MAX_WARNINGS = 20
-"""Texts per registry and process; a peer that thinks up ever new ones is not worth more lines."""
+"""Warnings of one registry that a process reports: a peer may send new ones without end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """What a 401 taught."""
+    """What a 401 said."""
 
     changed: bool = False
-    """Whether the registry is to be approached in another way than before."""
+    """Whether the challenge is new."""
     scopes: Scopes = ()
-    """What the registry says that it needs."""
+    """What the registry requires."""
 
 
 class Auth:
     """Authorization at one registry, shared by the threads of a process."""
 
     def __init__(self, session: RegistrySession) -> None:
-        """Know nothing yet."""
+        """Nothing is known yet."""
         self._session = session
-        self._lock = threading.Lock()
         self._challenges: dict[bool, tuple[str, Challenge]] = {}
         self._asking = threading.Lock()
         """Held while one thread asks for the challenge."""
         self._asked: set[bool] = set()
-        """Whether /v2/ was asked for it, by `insecure`."""
+        """The values of `insecure` for which /v2/ was asked."""
         self._tokens = TokenCache()
         self._told = Once()
         self._warned = Once(most=_MAX_WARNINGS)
@@ -66,11 +65,11 @@ class Auth:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """The tokens that are held, to be hidden in what a registry repeats."""
+        """The current tokens, to hide them in answers that repeat them."""
         return self._tokens.values()
 
     def name_origin(self, credential: Credential) -> None:
-        """Say once per process which credential a registry gets; never its values."""
+        """Report once per process which credential a registry gets, without its values."""
         if not self._told.first(("chosen", credential.origin)):
             return
         registry, named = self._session.registry, not credential.anonymous
@@ -83,40 +82,40 @@ class Auth:
         )
 
     def accept(self, credential: Credential) -> None:
-        """Note that the registry has done something for who has this credential."""
+        """Note that the registry accepted this credential once."""
         if credential.origin not in self._accepted:
             self._accepted.add(credential.origin)
 
     def is_doubtful(self, credential: Credential, header: bytes) -> bool:
-        """Whether a refusal of `header` may be meant for the credential itself, and not for what it may do.
+        """Whether a 401 to `header` may mean a wrong credential rather than a missing right.
 
-        Nexus answers a missing right with 401, so one that was good for something is not doubted.
+        Nexus answers 401 for missing rights too, so a credential that was accepted before is not doubted.
         """
         sent = header.startswith(b"Basic ") or bool(credential.registry_token)
         return sent and credential.origin not in self._accepted
 
-    def tell_rejected(self, credential: Credential, fault: Fault, *, push: bool) -> None:
-        """Say once per process that the registry refuses a credential; `push`: as a destination."""
+    def tell_rejected(self, credential: Credential, fault: Fault) -> None:
+        """Report once per process that the registry rejects a credential."""
         if not self._told.first(("rejected", credential.origin)):
             return
         registry = self._session.registry
-        words = f"{registry} refuses the credentials of {credential.origin} ({fault.status})"
+        words = f"{registry} rejects the credentials from {credential.origin} ({fault.status})"
         current_meter().events.append(
             Event(
                 name="credentials.rejected",
-                message=f"{words}: correct them there, or log in again",
+                message=f"{words}: correct them, or log in again",
                 level="warning",
                 fields={
                     "registry": registry,
                     "origin": credential.origin,
-                    "side": "destination" if push else "source",
+                    "side": fault.side,
                     "status": fault.status,
                 },
             )
         )
 
     def pass_on(self, warning: str) -> None:
-        """Say once per process and text what a registry warns of (RFC 7234, 5.5): deprecations, moves."""
+        """Report each warning of a registry once per process (RFC 7234, 5.5): deprecations, moves."""
         registry, words = self._session.registry, clean(warning)
         if not self._warned.first(words):
             return
@@ -132,13 +131,13 @@ class Auth:
     def header(
         self, info: RequestInfo, credential: Credential, scopes: Scopes, *, body: bool = False
     ) -> tuple[bytes, bool]:
-        """The Authorization header as far as the registry is known, and whether it is the best there is.
+        """The Authorization header by what is known so far (empty: none), and whether it is the best one.
 
-        The header is empty where none is to be sent. It is not the best where a token came from the cache:
-        the registry may have forgotten it. `body` says that a large body follows: the token should last.
+        A cached token is not: the registry may have revoked it. `body`: a large body follows, so the token
+        must last longer.
 
         Raises:
-            RegistryError: the token server refused, or cannot be reached.
+            RegistryError: the token server refused, or is unreachable.
         """
         if credential.registry_token:
             return self._encode(info, credential.registry_token), True
@@ -152,9 +151,9 @@ class Auth:
         return self._encode(info, token), fresh
 
     def learn(self, call: Request, response: Answer) -> Lesson:
-        """Take in the challenge of a 401.
+        """Read the challenge of a 401.
 
-        Harbor offers Basic alone where a request carried any Authorization: a Bearer challenge stays known.
+        A Bearer challenge is kept: Harbor offers only Basic to a request that had any Authorization.
         """
         if call.authorization.startswith(b"Bearer "):
             self._tokens.discard(call.authorization.removeprefix(b"Bearer ").decode())
@@ -170,13 +169,13 @@ class Auth:
         return Lesson(changed=changed, scopes=_scopes(challenge))
 
     def introduce(self, call: Request) -> Lesson:
-        """Ask /v2/ for the challenge, once, where a refusal brought none.
+        """Ask /v2/ for a challenge, once, after a refusal without one.
 
-        Old gcr.io, and Harbor for what does not exist, send 401 without one. Others hide with 403 or 404 what
-        needs a login. What another host says to it, by a redirect, is no challenge of the registry.
+        Old gcr.io, and Harbor for a missing repository, send 401 without a challenge; other registries answer
+        403 or 404 to anonymous requests. A challenge from the target of a redirect does not count.
 
         Raises:
-            RegistryError: no answer came; ThrottledError: a pause is asked for.
+            RegistryError: no answer; ThrottledError: the registry asks for a pause.
         """
         with self._asking:
             if call.insecure not in self._asked and call.insecure not in self._challenges:
@@ -188,7 +187,7 @@ class Auth:
                     raise error
                 if challenge is not None:
                     self._challenges[call.insecure] = (response.url, challenge)
-                if not error.fault.retryable:  # else it is asked again at the next refusal
+                if not error.fault.retryable:  # else ask again after the next refusal
                     self._asked.add(call.insecure)
         known = self._challenges.get(call.insecure)
         if known is None:
@@ -197,7 +196,7 @@ class Auth:
 
     def _encode(self, info: RequestInfo, token: str) -> bytes:
         if not token.isprintable():
-            words = "the token holds characters that cannot be sent"
+            words = "the token has characters that cannot be sent"
             raise RegistryError(fault_for(info, words=words, code="UNAUTHORIZED"))
         return f"Bearer {token}".encode()
 
@@ -226,7 +225,7 @@ class Auth:
                 if token.covers(scopes) and token.lasts(time.monotonic(), body=body):
                     return token.value, False
             if known := slot.refusal(scopes):
-                again = RegistryError(replace(known, operation=info.operation))
+                again = RegistryError(replace(known, operation=info.operation, side=info.side))
                 again.rejected = True
                 raise again
             server = TokenServer(self._session, info, credential, realm=realm, service=service)
@@ -240,10 +239,10 @@ class Auth:
             return token.value, True
 
     def _realm(self, info: RequestInfo, credential: Credential, *, url: str, challenge: Challenge) -> str:
-        """The URL of the token server that a challenge in the answer to `url` names.
+        """The URL of the token server in a challenge of `url`.
 
         Raises:
-            RegistryError: no credentials go there.
+            RegistryError: credentials must not be sent there.
         """
         named, insecure = challenge.parameters["realm"], credential.insecure
         try:
@@ -256,7 +255,7 @@ class Auth:
 
 
 def _choose(response: Answer) -> Challenge | None:
-    """The challenge that we answer: Bearer before Basic; Negotiate and the like are none of ours."""
+    """The challenge to answer: Bearer, else Basic; others are not supported."""
     challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
     bearer = (each for each in challenges if each.scheme == "bearer" and each.parameters.get("realm"))
     basic = (each for each in challenges if each.scheme == "basic")
@@ -264,7 +263,7 @@ def _choose(response: Answer) -> Challenge | None:
 
 
 def _scopes(challenge: Challenge) -> Scopes:
-    """What the registry says that it needs."""
+    """The scopes that a challenge requires."""
     scopes = challenge.parameters.get("scope", "").split(" ")
     return tuple(scope for scope in scopes if scope.count(":") > 1)
 

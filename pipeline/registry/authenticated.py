@@ -1,37 +1,36 @@
-"""Requests with what opens the registry: authorization, what a 401 teaches, and the retry layer.
+"""Requests with authorization and retries.
 
-A 401 to a token that was just fetched for the very scopes is the answer (Docker Hub says so of what does not
-exist); a 401 to anything else is a lesson, and the request is repeated at once.
+A 401 to a token that was just fetched for the same scopes is final: Docker Hub answers so for a repository
+that does not exist. Any other 401 tells how to authorize, and the request is repeated at once.
 """
 
 from __future__ import annotations
 
-import itertools
-import random
-import time
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.errors import LackingError, LoginError, RegistryError, ThrottledError
+from pipeline.errors import LoginError, RegistryError
 from pipeline.registry.faults import fault_for
-from pipeline.registry.meter import current_meter
 from pipeline.registry.request import Body, Request
+from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import is_html, is_page
+from pipeline.registry.retries import persist
 from pipeline.registry.session import RegistrySession, finish
 from pipeline.registry.tokens import basic, scopes_for, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.errors import Fault
+    from pipeline.errors import Fault, Side
     from pipeline.http.transport import Answer
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
     from pipeline.registry.auth import Auth, Lesson
+    from pipeline.registry.error_policy import RequestKind
     from pipeline.registry.request_info import Sent
     from pipeline.registry.tokens import Scopes
-    from pipeline.settings import Retry, Settings
+    from pipeline.settings import Settings
 
 T = TypeVar("T")
 
@@ -41,17 +40,21 @@ _REDIRECTING = 300
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _HIDING = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _SHORTEST_SECRET = 4
-"""Characters: a shorter one hides nothing, and would be found in every word."""
+"""Characters: a shorter text would be found in every word, so it is not hidden."""
 _NOTHING: frozenset[int] = frozenset()
 
 
 class AuthenticatedClient:
-    """One registry as one side of a copy uses it; thread-safe.
+    """One registry as one side of a copy; thread-safe.
 
     Args:
-        push: whether requests ask for the right to write too, so that one token serves HEAD and PUT.
-        find: the credential for a repository.
-        forget: is told of a credential that has run out, before `find` is asked for another.
+        session: of the registry.
+        auth: of the registry.
+        settings: of the run.
+        find: returns the credential for a repository.
+        forget: is called with an expired credential before `find` is called again.
+        side: in faults.
+        push: whether to ask for the right to write in every token, so that one token serves HEAD and PUT.
     """
 
     def __init__(
@@ -62,23 +65,33 @@ class AuthenticatedClient:
         *,
         find: Callable[[Repository], Credential],
         forget: Callable[[Credential], None],
+        side: Side,
         push: bool,
     ) -> None:
         """See the class."""
-        self.session, self.settings, self.push = session, settings, push
+        self.session, self.settings = session, settings
         self._auth, self._find, self._forget = auth, find, forget
+        self._side: Side = side
+        self._push = push
+
+    def info(self, operation: str, kind: RequestKind, repository: Repository) -> RequestInfo:
+        """What a request is for."""
+        return RequestInfo(operation=operation, kind=kind, repository=repository, side=self._side)
 
     def persist(self, attempt: Callable[[], T]) -> T:
-        """Try `attempt` as often as one operation may be tried."""
-        return _persist(self.settings.retry, attempt)
+        """Try `attempt` as often as an operation may be tried."""
+        return persist(self.settings.retry, attempt)
 
     def ask(
         self, call: Request, *, mount: str = "", also: frozenset[int] = _NOTHING, once: bool = False
     ) -> Answer:
-        """The answer to `call`; its body is not read yet.
+        """Send a request: the answer, with its body unread.
 
-        `mount` is the path of a repository that is to be read as well, `also` the statuses beside 2xx that
-        the caller wants to see (one that asks for a pause is an error still), `once` forbids a second try.
+        Args:
+            call: the request.
+            mount: path of a repository to be read as well.
+            also: statuses besides 2xx that are not errors, unless they ask for a pause.
+            once: do not retry.
 
         Raises:
             RegistryError: any other answer, or none.
@@ -88,7 +101,7 @@ class AuthenticatedClient:
         return self.persist(lambda: self._try(call, mount=mount, also=also))
 
     def locate(self, call: Request, response: Answer) -> str:
-        """The absolute URL in the Location of `response`; empty: it has none.
+        """The absolute URL in the Location of `response`; empty: there is none.
 
         Raises:
             RegistryError: the URL is refused.
@@ -113,7 +126,7 @@ class AuthenticatedClient:
                 self._tell(credential, error)
                 raise
             if isinstance(call.body, Body):
-                error.fault = replace(error.fault, retryable=True)  # with a body that is read anew
+                error.fault = replace(error.fault, retryable=True)  # the caller reads the body again
                 raise
         return self._try_as(renewed, call, mount=mount, also=also)
 
@@ -121,7 +134,7 @@ class AuthenticatedClient:
         self._auth.name_origin(credential)
         if call.insecure != credential.insecure:
             call = replace(call, insecure=credential.insecure)
-        scopes = scopes_for(call.info.repository, push=self.push, mount=mount)
+        scopes = scopes_for(call.info.repository, push=self._push, mount=mount)
         header = b""
         try:
             response, header = self._authorized(call, credential, scopes)
@@ -143,7 +156,7 @@ class AuthenticatedClient:
             raise
 
     def misread(self, call: Request, response: Answer, body: bytes, *, words: str) -> RegistryError:
-        """The error that a good answer with another body than asked for is; see Session.misread."""
+        """The error for an answer that is not what was asked for; see RegistrySession.misread."""
         error = self.session.misread(call.info, response, body, words=words)
         hidden = _hide(error.fault.words, self._credential(call), b"", *self._auth.tokens)
         error.fault = replace(error.fault, words=hidden)
@@ -151,10 +164,10 @@ class AuthenticatedClient:
 
     def _tell(self, credential: Credential, error: RegistryError) -> None:
         if error.rejected:
-            self._auth.tell_rejected(credential, error.fault, push=self.push)
+            self._auth.tell_rejected(credential, error.fault)
 
     def _credential(self, call: Request) -> Credential:
-        """Who we are there; a helper program that fails is a fault of this operation."""
+        """The credential; a failing helper program is a fault of this operation."""
         try:
             return self._find(call.info.repository)
         except LoginError as error:
@@ -169,17 +182,17 @@ class AuthenticatedClient:
             ) from None
 
     def _authorized(self, call: Request, credential: Credential, scopes: Scopes) -> tuple[Answer, bytes]:
-        """Send with authorization, learn from a refusal, and repeat while there is something new to say.
+        """Send with authorization, and repeat as long as a refusal tells how to do better.
 
         Returns:
-            The answer, and the Authorization header that it answers.
+            The last answer, and the Authorization header of its request.
         """
         try:
             header, fresh = self._header(call, credential, scopes)
         except RegistryError as error:
             if not _is_of_dead_host(error.fault) or isinstance(call.body, Body):
                 raise
-            header, fresh = b"", True  # the challenge may be that of another repository
+            header, fresh = b"", True  # this repository's token server may be another one
         for left in reversed(range(_MAX_ROUNDS)):
             if header != call.authorization:
                 call = replace(call, authorization=header)
@@ -188,7 +201,7 @@ class AuthenticatedClient:
             if lesson is None:
                 break
             wider = tuple(scope for scope in lesson.scopes if not within(scope, scopes))
-            # Without a header, another thread may have learned what this request did not know yet.
+            # If there was no header, another thread may have learned the challenge meanwhile.
             new = wider or lesson.changed or not fresh or not header
             if isinstance(call.body, Body) or not new or not left or len(scopes + wider) > _MAX_SCOPES:
                 break
@@ -204,17 +217,17 @@ class AuthenticatedClient:
         return response, call.authorization
 
     def _header(self, call: Request, credential: Credential, scopes: Scopes) -> tuple[bytes, bool]:
-        """What opens the registry, only for its own origin; and whether it is the best there is."""
+        """The Authorization header, for the registry's own origin only; whether it is the best one."""
         if not (call.url.startswith("/") or self.session.is_own(call.url, insecure=call.insecure)):
             return b"", True
         body = isinstance(call.body, Body)
         return self._auth.header(call.info, credential, scopes, body=body)
 
     def _lesson(self, call: Request, credential: Credential, response: Answer) -> Lesson | None:
-        """What an answer teaches of who may come in; None: nothing.
+        """What an answer tells about authorization; None: nothing.
 
-        403 and 404 teach something where there is a login that was never asked for: some registries hide what
-        needs one, and say at /v2/ alone that they take one.
+        Some registries answer 403 or 404 to anonymous requests and have a challenge only at /v2/, so with a
+        login that was never asked for, /v2/ is asked once.
         """
         try:
             if self._is_challenge(call, response):
@@ -229,7 +242,7 @@ class AuthenticatedClient:
         return None
 
     def _is_challenge(self, call: Request, response: Answer) -> bool:
-        """Whether the registry itself, not a host that it sent us to, wants to know who we are."""
+        """Whether the registry itself, not the target of a redirect, asks for authorization."""
         if response.status_code not in _REFUSED:
             return False
         wider = "insufficient_scope" in response.headers.get("WWW-Authenticate", "")
@@ -242,9 +255,9 @@ def _is_of_dead_host(fault: Fault) -> bool:
 
 
 def _page(call: Request, response: Answer) -> bytes:
-    """The web page that came as if all were well: a login page, a captive portal; empty: none did.
+    """A web page with status 200, such as a login page or captive portal; empty: it is not one.
 
-    What GET brings, and that HEAD has no body, is judged by whoever asked.
+    Answers to GET and HEAD are judged by the caller.
     """
     content_type = response.headers.get("Content-Type", "")
     if call.method in {"GET", "HEAD"} or response.status_code != HTTPStatus.OK or not is_html(content_type):
@@ -254,7 +267,7 @@ def _page(call: Request, response: Answer) -> bytes:
 
 
 def _hide(words: str, credential: Credential, header: bytes, *tokens: str) -> str:
-    """The words without what we said ourselves: some servers, and all debugging proxies, repeat it."""
+    """The words without our own secrets: some servers and debugging proxies repeat them."""
     sent = header.partition(b" ")[2].decode()
     pair = basic(credential).partition(b" ")[2].decode()
     said = (sent, pair, credential.password, credential.identity_token, credential.registry_token)
@@ -262,27 +275,3 @@ def _hide(words: str, credential: Credential, header: bytes, *tokens: str) -> st
         if len(secret) >= _SHORTEST_SECRET:
             words = words.replace(secret, "[hidden]")
     return words
-
-
-def _persist(retry: Retry, attempt: Callable[[], T]) -> T:
-    """The one retry layer of short requests: try `attempt` until it succeeds or cannot any more.
-
-    Raises:
-        ThrottledError, LackingError: at once: a pause and a remedy are the supervisor's to give.
-        RegistryError: of the last try.
-    """
-    left = retry.waiting
-    for tried in itertools.count(1):
-        try:
-            return attempt()
-        except (ThrottledError, LackingError):
-            raise
-        except RegistryError as error:
-            wait = random.uniform(0, retry.base * 2**tried)  # noqa: S311 - jitter is no secret
-            if not error.fault.retryable or tried >= retry.tries or wait > left:
-                raise
-            words = f"{error.fault}; try {tried}, repeated after {wait:.1f}s"
-            current_meter().repeat("request.retry", error.fault, words, attempt=tried, delay=round(wait, 3))
-        left -= wait
-        time.sleep(wait)
-    raise AssertionError("count() does not end")

@@ -1,7 +1,6 @@
-"""From an answer or a broken connection to a fault: what it means, and whether trying again can help.
+"""Faults from answers and from exceptions of requests, urllib3, http.client, ssl and socket.
 
-Whether it can is for the table of verdicts.py, what to do for hints.py; here are the words. Exceptions of
-requests, urllib3, http.client, ssl and socket end here.
+error_policy.py decides what an answer means, hints.py what to do; this module has the words.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ if TYPE_CHECKING:
 STACK_ERRORS = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What the HTTP stack raises; errors of sockets, ssl and requests are OSErrors."""
 
-_NO_TLS = 'does it speak plain HTTP? then set "insecure": true for this registry in the auth file'
+_NO_TLS = 'if it uses plain HTTP, set "insecure": true for this registry in the auth file'
 _NO_ANSWER_OF_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL"})
-"""OpenSSL's words for an answer that is no TLS, plain HTTP mostly."""
+"""OpenSSL's reasons for an answer that is not TLS, usually plain HTTP."""
 _ELSEWHERE = frozenset({"UNREACHABLE", "TIMEOUT", "CONNECTION_LOST"})
-"""Codes of hosts that are down: the hint says who named them."""
-_NEITHER = "check host and port: neither HTTPS nor plain HTTP comes about there"
+"""Codes of hosts that are down: the hint says which registry named them."""
+_NEITHER = "check host and port: neither HTTPS nor plain HTTP works there"
 _NO_PAUSE_GIVEN = 5.0
 _MAX_PAUSE = 900.0
 _OF_GATEWAYS = frozenset({407, 413, 415, 429})
-"""Statuses that mean the same in a web page: a proxy before the registry says them; so do 5xx."""
+"""Statuses of a proxy before the registry, whose web page does not change their meaning; so do 5xx."""
 _REQUEST_IDS = (
     "X-Request-Id",
     "x-amzn-requestid",
@@ -53,16 +52,16 @@ _REQUEST_IDS = (
     "x-github-request-id",
     "cf-ray",
 )
-"""What a registry's support asks for: of most, ECR, S3, ACR, GHCR, Cloudflare."""
+"""Request IDs, which a registry's support asks for: of most, ECR, S3, ACR, GHCR, Cloudflare."""
 
 
 def fault_for(
     info: RequestInfo, *, words: str, code: str, retryable: bool = False, hint: str = "", host: str = ""
 ) -> Fault:
-    """A fault without an answer of the registry; `host` is the one asked, if it is not the registry."""
+    """A fault without an answer; `host`: the one that was asked, if it is not the registry."""
     return fault_at(
         info.repository,
-        "",
+        info.side,
         operation=info.operation,
         host=host,
         words=clean(f"{host}: {words}" if host else words),
@@ -73,12 +72,12 @@ def fault_for(
 
 
 def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
-    """The error that a refusal is: throttled, lacking, or plain; never raised here."""
+    """The error for an unsuccessful answer: ThrottledError, LackingError or RegistryError."""
     complaint, status, verdict = refusal.complaint, refusal.status, decide(info.kind, refusal)
     page = complaint.html and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _OF_GATEWAYS
     fault = fault_at(
         info.repository,
-        "",
+        info.side,
         operation=info.operation,
         host=refusal.host,
         status=status,
@@ -89,7 +88,7 @@ def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
     )
     if verdict == "later":
         if info.kind == "token":
-            fault = replace(fault, host="")  # all that the registry is asked needs a token: all of it waits
+            fault = replace(fault, host="")  # every request to the registry needs a token, so all wait
         asked = parse_retry_after(
             refusal.headers.get("Retry-After", ""), date=refusal.headers.get("Date", "")
         )
@@ -104,13 +103,7 @@ def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
 
 
 def misread(info: RequestInfo, refusal: Refusal, *, words: str) -> RegistryError:
-    """The error that an answer with a good status is whose body is not what was asked for.
-
-    Args:
-        info: of the request.
-        refusal: the answer.
-        words: what its body is not.
-    """
+    """The error for an answer with a good status and a wrong body; `words`: what it is not."""
     error, complaint = error_for(info, refusal), refusal.complaint
     if not complaint.html:
         legible = complaint.words and "\ufffd" not in complaint.words
@@ -119,15 +112,15 @@ def misread(info: RequestInfo, refusal: Refusal, *, words: str) -> RegistryError
             error.fault,
             code=complaint.code or "NOT_A_REGISTRY",
             words=clean(f"{words}: {said}"),
-            hint=error.fault.hint or "is a proxy or login page in between?",
+            hint=error.fault.hint or "check for a proxy or a login page in between",
         )
     return error
 
 
 def _pause(refusal: Refusal, asked: float | None) -> float:
-    """Seconds, 1 to 900, with jitter upwards so that many clients do not come back at once."""
+    """Seconds, 1 to 900, with jitter upwards so that not all clients return at once."""
     if asked is None:
-        # Docker Hub's pull limit is counted over hours: seconds of waiting are useless.
+        # Docker Hub counts its pull limit over hours: a few seconds do not help.
         asked = _MAX_PAUSE if "pull rate limit" in refusal.complaint.words.lower() else _NO_PAUSE_GIVEN
     jittered = max(1.0, asked) * random.uniform(1.0, 1.25)  # noqa: S311 - no secret depends on it
     return min(_MAX_PAUSE, jittered)
@@ -142,34 +135,34 @@ def _words(refusal: Refusal) -> str:
 
 
 def fault_of(info: RequestInfo, error: BaseException, *, host: str = "", insecure: bool = False) -> Fault:
-    """The fault that an exception of the HTTP stack is.
+    """The fault for an exception of the HTTP stack.
 
     Args:
         info: of the request.
         error: the exception.
-        host: the one asked, if it is not the registry.
-        insecure: whether plain HTTP is allowed, and was tried as well.
+        host: the one that was asked, if it is not the registry.
+        insecure: whether plain HTTP is allowed, and was tried too.
     """
     chain = tuple(_chain(error))
     code, words, retryable, hint = _diagnose(chain)
     if host and code in _ELSEWHERE:
-        what = "token server" if info.kind == "token" else "host"
-        hint = f"{info.repository.registry} names {host} as the {what} to ask: see that it can be reached"
+        what = "as its token server" if info.kind == "token" else "for this request"
+        hint = f"{info.repository.registry} names {host} {what}: make it reachable from here"
     elif hint == _NO_TLS and insecure:
         hint = _NEITHER
     return fault_for(info, words=words, code=code, retryable=retryable, hint=hint, host=host)
 
 
 def shows_no_tls(error: BaseException) -> bool:
-    """Whether the answer to the start of TLS shows that the peer does not speak it; silence shows nothing."""
+    """Whether the peer answered the TLS handshake with something else; no answer does not count."""
     return any(isinstance(each, ssl.SSLError) and each.reason in _NO_ANSWER_OF_TLS for each in _chain(error))
 
 
 def is_stale(error: BaseException) -> bool:
-    """Whether the server had closed the connection before it saw the request: repeat it at once."""
+    """Whether the server closed the connection before the request: repeat it at once."""
     chain = tuple(_chain(error))
     if any(isinstance(cause, OverdueError | HandshakeError) for cause in chain):
-        return False  # it was we who closed, or the connection was new
+        return False  # we closed it, or it was new
     return any(
         isinstance(cause, ConnectionResetError | BrokenPipeError) and not isinstance(cause, ssl.SSLError)
         for cause in chain
@@ -177,7 +170,7 @@ def is_stale(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception and everything that it wraps, in any of the ways of requests and urllib3."""
+    """The exception and all that it wraps, in any way that requests and urllib3 do."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -191,13 +184,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _diagnose(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, str]:
-    """Code, words, whether to try again, and a hint."""
+    """Code, words, whether to retry, and a hint."""
     for cause in chain:
         if isinstance(cause, OverdueError):
             return "TIMEOUT", str(cause), True, ""
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            hint = "trust its CA by SSL_CERT_FILE or certs.d, or set insecure: true for this registry"
+            hint = "trust its CA with SSL_CERT_FILE or certs.d, or set insecure: true for this registry"
             return "CERTIFICATE", f"certificate refused: {_text(cause, 'verify_message')}", False, hint
         if isinstance(cause, HandshakeError):
             silent = isinstance(cause.__cause__, TimeoutError)
@@ -217,7 +210,7 @@ def _diagnose(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, str]:
 
 
 def _text(error: ssl.SSLError, name: str) -> str:
-    """An attribute that only errors of OpenSSL itself have."""
+    """An attribute that only OpenSSL's own errors have."""
     return str(getattr(error, name, None) or error)
 
 
@@ -232,9 +225,9 @@ def _diagnose_plain(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, s
         if isinstance(cause, http.client.IncompleteRead):
             return "CONNECTION_LOST", "the body broke off", True, ""
         if isinstance(cause, http.client.HTTPException) and not isinstance(cause, ConnectionError):
-            return "CONNECTION_LOST", f"no sound answer of HTTP: {cause}", True, ""
+            return "CONNECTION_LOST", f"invalid HTTP response: {cause}", True, ""
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
-            return "OPEN_FILES", f"{cause.strerror} on this machine", True, "raise ulimit -n, or lower --proc"
+            return "OPEN_FILES", f"{cause.strerror} on this machine", True, "raise ulimit -n or lower --proc"
         if isinstance(cause, OSError) and cause.errno is not None:
             lost = isinstance(cause, ConnectionResetError | BrokenPipeError | ConnectionAbortedError)
             return (

@@ -1,7 +1,7 @@
-"""What a person can do about a refusal, in one line: which credential it was, whose clock, what to create.
+"""What to do about an unsuccessful answer, in one line.
 
-A hint that is wrong costs more than none: so a password that is refused is told from rights that are missing,
-and both from nobody being logged in, which registries answer alike with 401.
+A wrong hint is worse than none. Registries answer 401 to a wrong password, to missing rights and to anonymous
+requests, so these are told apart here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _HOUR = 3600
 _SKEW = 300.0
-"""Seconds by which clocks may differ: what S3 and most token servers allow."""
+"""Seconds by which clocks may differ, for S3 and most token servers."""
 _REFUSED = frozenset({401, 403})
 _CREATED_BY_PUSH = frozenset({"begin", "store"})
 _DOCKER = "application/vnd.docker."
@@ -27,11 +27,11 @@ _TLS_PORT = (
     "plain http request was sent to https port",
     "speaking plain http to an ssl-enabled",
 )
-"""What Go's server, nginx and Apache say to plain HTTP at a port for TLS, in lower case."""
+"""The words of Go's server, nginx and Apache for plain HTTP at a TLS port, in lower case."""
 
 
 def hint_for(info: RequestInfo, refusal: Refusal) -> str:
-    """What to do about that answer; empty: nothing useful is known."""
+    """What to do about an answer; empty: unknown."""
     status, complaint = refusal.status, refusal.complaint
     text = complaint.words.lower()
     if complaint.code.upper() in {"REQUESTTIMETOOSKEWED", "REQUEST_TIME_TOO_SKEWED"}:
@@ -39,51 +39,51 @@ def hint_for(info: RequestInfo, refusal: Refusal) -> str:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return _pulls(info, *parse_pulls(refusal.headers))
     if speaks_tls(refusal):
-        return "that port speaks HTTPS: check the port, and the addresses that the registry hands out"
+        return "that port requires HTTPS: check the port, and the URLs that the registry returns"
     if "authorization token has expired" in text:
         return f"log in again: the token of {info.origin or 'the login'} has expired"
     if complaint.html and status in {200, 401, 403, 404}:
-        return "a web page came instead of a registry's answer: a proxy, a firewall or a wrong address"
+        return "a web page instead of a registry's answer: check for a proxy, a firewall or a wrong address"
     if status in _REFUSED:
         return _access(info, refusal)
     if status == HTTPStatus.NOT_FOUND and info.kind in _CREATED_BY_PUSH:
-        return f"create {_place_to_create(info.repository.registry)} first, it is not made by a push"
+        return f"create {_place_to_create(info.repository.registry)} first: a push does not create it"
     if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE and info.media_type:
         return _type(info.media_type)
     return _BY_STATUS.get(status, "")
 
 
 def _type(media_type: str) -> str:
-    """Which manifests the registry takes: copies are exact, so their type is the source's to change."""
+    """Which manifests the registry accepts; copies are exact, so only the source can change the type."""
     if media_type.startswith(_DOCKER):
         return (
-            "the registry takes OCI media types only, and this one is docker's: push it to its source in"
-            " OCI format (skopeo copy --format oci), or have docker's types allowed at the destination"
+            "the registry accepts only OCI media types, and this is docker's: push it to the source in OCI"
+            " format (skopeo copy --format oci), or allow docker's types at the destination"
         )
-    return f"the registry does not take manifests of the type {media_type}"
+    return f"the registry does not accept manifests of the type {media_type}"
 
 
 _BY_STATUS = {
-    407: "the proxy wants a name and a password: https_proxy=http://NAME:PASSWORD@HOST:PORT",
-    413: "a limit on bodies at the registry or at a proxy before it (nginx: client_max_body_size)",
+    407: "the proxy requires a login: https_proxy=http://NAME:PASSWORD@HOST:PORT",
+    413: "raise the body limit of the registry or of a proxy before it (nginx: client_max_body_size)",
     507: "the registry's storage is full",
 }
 
 
 def speaks_tls(refusal: Refusal) -> bool:
-    """Whether a server says that its port is for TLS and the request was plain HTTP."""
+    """Whether a server says that its port requires TLS."""
     said = refusal.complaint.words.lower()
     return refusal.status == HTTPStatus.BAD_REQUEST and any(words in said for words in _TLS_PORT)
 
 
 def _access(info: RequestInfo, refusal: Refusal) -> str:
-    """Nobody is logged in, the login is refused, or it has not the right."""
+    """There is no login, it is rejected, or it lacks the right."""
     if "rate limit" in refusal.complaint.words.lower():
-        return ""  # GitHub's way of asking for a pause
+        return ""  # GitHub asks for a pause
     if "quota" in refusal.complaint.words.lower():
-        return "have the quota there raised, or remove what is no longer needed there"
+        return "raise the quota there, or delete what is not needed"
     if info.kind != "token" and refusal.host:
-        return ""  # storage, which never sees a credential of ours: its link is refused
+        return ""  # storage, which gets no credentials: it refuses its own link
     registry, origin = info.repository.registry, info.origin
     missing = "" if info.kind == "token" else ", or the repository does not exist"
     if info.sent == "nothing":
@@ -93,18 +93,18 @@ def _access(info: RequestInfo, refusal: Refusal) -> str:
         return f"{origin} has no username and password: add them there{missing}"
     if info.sent == "unasked":
         return (
-            f"the login ({origin}) was not sent, the registry did not ask for it{missing}:"
-            " check the name, and whether a proxy or firewall answers"
+            f"the login ({origin}) was not sent because the registry did not ask for it{missing}:"
+            " check the name, and whether a proxy or firewall answered"
         )
     if info.sent == "login" and refusal.status == HTTPStatus.UNAUTHORIZED:
-        return f"{registry} refuses the username or password of {origin}: correct them there, or log in again"
+        return f"{registry} rejects the username or password from {origin}: correct them, or log in again"
     aim = "read" if info.kind == "read" else "write"
     doing = "get no token" if info.kind == "token" else f"may not {aim} there"
     return f"the credentials ({origin}) {doing}{missing}"
 
 
 def _pulls(info: RequestInfo, left: int, limit: int, window: int) -> str:
-    """`0 of 100 pulls in 6h are left`, and who gets more; empty: nothing is said of it."""
+    """`0 of 100 pulls in 6h are left`, and how to get more; empty: not stated."""
     if left < 0:
         return ""
     most = f" of {limit}" if limit >= 0 else ""
@@ -114,13 +114,13 @@ def _pulls(info: RequestInfo, left: int, limit: int, window: int) -> str:
 
 
 def _skew(refusal: Refusal) -> str:
-    """Whose clock is wrong, by the Date of the answer: it is the registry that signs, not we."""
+    """Whose clock is wrong, by the Date of the answer: the registry signs URLs, not we."""
     theirs = parse_date(refusal.headers.get("Date", ""))
     ahead = (datetime.now(UTC) - theirs).total_seconds() if theirs else 0.0
     if abs(ahead) > _SKEW:
         way = "ahead" if ahead > 0 else "behind"
         return f"set the clock of this machine: it is {abs(ahead) / 60:.0f} minutes {way}"
-    return "the clocks of the registry and of its storage differ: its operator has to set them"
+    return "the clocks of the registry and its storage differ: its operator must set them"
 
 
 def _place_to_create(registry: str) -> str:

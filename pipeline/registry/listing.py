@@ -18,7 +18,6 @@ from pipeline.model.manifest import OCI_INDEX
 from pipeline.model.reference import is_digest
 from pipeline.registry.faults import fault_for
 from pipeline.registry.request import Request
-from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import is_page, next_link, parse_json, parse_size
 from pipeline.settings import MAX_TAG_PAGE
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.http.transport import Answer
     from pipeline.model.reference import Repository
     from pipeline.registry.authenticated import AuthenticatedClient
+    from pipeline.registry.request_info import RequestInfo
 
 MAX_ENTRIES = 1_000_000
 """Of one page, including the manifests that GCR adds: short ones take twenty times their bytes in memory."""
@@ -72,7 +72,7 @@ class ReferrerPage:
 
 def read_tags(client: AuthenticatedClient, repository: Repository, *, page: str, count: int) -> TagPage:
     """See ImageStore.tags."""
-    info = RequestInfo(operation="list the tags", kind="read", repository=repository)
+    info = client.info("list the tags", "read", repository)
     url = f"/v2/{repository.path}/tags/list"
     query = page or f"n={count}"
 
@@ -99,7 +99,7 @@ def read_referrers(
     client: AuthenticatedClient, repository: Repository, digest: str, *, page: str, artifact_type: str
 ) -> ReferrerPage | None:
     """See ImageStore.referrers. Only the answer to the first page can say that there is no API."""
-    info = RequestInfo(operation=f"list the referrers of {digest}", kind="read", repository=repository)
+    info = client.info(f"list the referrers of {digest}", "read", repository)
     query = page or urlencode({"artifactType": artifact_type} if artifact_type else {})
     url = f"/v2/{repository.path}/referrers/{digest}{'?' if query else ''}{query}"
     call = Request(info=info, method="GET", url=url, headers={"Accept": OCI_INDEX})

@@ -1,6 +1,6 @@
-"""What one task costs: requests and bytes, counted where they happen, on the thread that runs the task.
+"""The cost of one task: requests and bytes, counted on the thread that runs it.
 
-Single requests are noted only where somebody wants it: metrics their time, the log at level debug a line.
+Single requests are only noted for metrics (their time) and for the log at level debug (a line).
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ _WHAT: tuple[tuple[str, RequestTopic], ...] = (
     ("/referrers/", "referrers"),
 )
 _SESSION = re.compile(r"(/blobs/uploads/).+")
-"""Where an upload goes on is known to whoever began it, and to nobody who reads logs."""
+"""The URL of an upload session is a secret."""
 
 
 @dataclass(slots=True)
 class Meter:
-    """What one task costs; filled by all requests of its thread."""
+    """The cost of one task."""
 
     requests: Counter[str] = field(default_factory=Counter)
-    """By registry; those to token servers and storage count for the registry that sent us there."""
+    """By registry, including those to its token server and storage."""
     waited: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Seconds from requests to the heads of their answers, by registry; connecting is no part of it."""
+    """Seconds from requests to the heads of their answers, by registry, without connecting."""
     read: int = 0
     """Bytes of bodies received."""
     written: int = 0
     """Bytes of bodies sent."""
     events: list[Event] = field(default_factory=list)
     retries: list[tuple[str, str]] = field(default_factory=list)
-    """Registry, and status or word of ours, of each try that was repeated."""
+    """Registry and status, or our code, of each failed attempt that was repeated."""
     asked: list[RequestRecord] = field(default_factory=list)
-    """Requests one by one, if `timed`."""
+    """Single requests, if `timed`."""
     timed: bool = False
     debug: bool = False
-    """Whether events of level debug are wanted."""
+    """Whether to make events of level debug."""
     planned: int = 0
-    """Of the requests: those that were not made."""
+    """Planned requests among `requests`."""
 
     def plan(self, registry: str, method: str, *, status: int, what: RequestTopic, times: int = 1) -> None:
-        """Count requests that would be made, and the answer that they would get."""
+        """Count requests that a run would make, with their expected answer."""
         self.requests[registry] += times
         self.planned += times
         asked = RequestRecord(registry, method, status=status, seconds=-1.0, pulls_left=-1, what=what)
         self.asked.extend([asked] * (times if self.timed else 0))
 
     def note(self, asked: RequestRecord, *, url: str, code: str = "") -> None:
-        """Take down one request, where somebody wants it; `code`: why no answer came."""
+        """Note one request if wanted; `code`: why there was no answer."""
         if self.timed:
             self.asked.append(asked)
         if self.debug:
@@ -85,7 +85,7 @@ class Meter:
             self.events.append(Event(name="http.request", message=message, level="debug", fields=fields))
 
     def add(self, other: Meter) -> None:
-        """Take in what a part of the task cost that ran on another thread."""
+        """Add the cost of a part of the task that ran on another thread."""
         self.requests.update(other.requests)
         for registry, seconds in other.waited.items():
             self.waited[registry] += seconds
@@ -96,19 +96,19 @@ class Meter:
         self.asked += other.asked
 
     def unask(self, registry: str) -> None:
-        """Uncount the last request: it only found out which scheme the registry speaks."""
+        """Uncount the last request: it only showed that the registry has no TLS."""
         self.requests[registry] -= 1
         del self.asked[-1:]
 
     def repeat(self, name: str, fault: Fault, words: str, **fields: Value) -> None:
-        """Count, and say in an event of that name, that what met the fault is tried again."""
+        """Count a retry after `fault`, and report it as an event of that name."""
         self.retries.append((fault.registry, str(fault.status or fault.code)))
         fields = {**fault_fields(fault), "again": True, **fields}
         self.events.append(Event(name=name, message=words, fields=fields))
 
 
 def what_of(url: str) -> RequestTopic:
-    """What a request is about, by its address at a registry."""
+    """What a request is about, by its URL."""
     path = urlsplit(url).path
     return next((what for part, what in _WHAT if path.startswith("/v2/") and part in path), "")
 
@@ -118,7 +118,7 @@ _meter: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 @contextmanager
 def metering(*, timed: bool = False, debug: bool = False) -> Iterator[Meter]:
-    """Count all requests of this thread within the block; `timed`, `debug`: note each one."""
+    """Count the requests of this thread within the block; `timed`, `debug`: note each one."""
     meter = Meter(timed=timed, debug=debug)
     token = _meter.set(meter)
     try:
@@ -128,5 +128,5 @@ def metering(*, timed: bool = False, debug: bool = False) -> Iterator[Meter]:
 
 
 def current_meter() -> Meter:
-    """The meter of the running task; one that nobody reads outside of `metering`."""
+    """The meter of the running task; outside of `metering` one that is discarded."""
     return _meter.get() or Meter()

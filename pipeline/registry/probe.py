@@ -1,7 +1,6 @@
-"""How a registry presents itself to whom it does not know: by which certificate, at what time of day.
+"""The certificate and the clock of a registry, for `check`.
 
-No run needs this. It is asked before one, since a certificate that ends, or a clock that is off, fails every
-request of a night in words that name neither.
+An expiring certificate or a wrong clock would fail every request of a night, in words that name neither.
 Source: OCI distribution specification, "Determining Support".
 """
 
@@ -29,25 +28,25 @@ _OK = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What the first answer of a registry shows, whatever its status is."""
+    """What the first answer of a registry shows, whatever its status."""
 
     scheme: str
     """`https` or `http`."""
     insecure: bool = False
     """Whether plain HTTP is allowed."""
     proxy: str = ""
-    """`host:port` of the proxy in between; empty: there is none."""
+    """`host:port` of the proxy; empty: none."""
     expires: datetime | None = None
-    """When its certificate ends; None: plain HTTP, or the certificate is not looked at."""
+    """Of its certificate; None: plain HTTP, or the certificate is not verified."""
     ahead: float = 0.0
-    """Seconds by which this machine's clock is ahead of the registry's, at least; negative: behind."""
+    """Minimum seconds by which this machine's clock is ahead of the registry's; negative: behind."""
 
 
 def probe(session: RegistrySession, repository: Repository, *, insecure: bool) -> Probe:
-    """Ask once, without credentials and without a second try.
+    """Ask once, without credentials and retries.
 
     Raises:
-        RegistryError: no answer came, or a web page did.
+        RegistryError: there was no answer, or a web page.
     """
     info = RequestInfo(operation="reach the registry", kind="read", repository=repository)
     call = Request(info=info, method="GET", url="/v2/", insecure=insecure, follow=False)
@@ -68,7 +67,7 @@ def probe(session: RegistrySession, repository: Repository, *, insecure: bool) -
 
 
 def _expiry(response: Answer) -> datetime | None:
-    """When the certificate ends; one that was not verified is not taken apart by the ssl module."""
+    """When the certificate expires; the ssl module does not parse one that it did not verify."""
     sock = response.sock
     certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
     ends = (certificate or {}).get("notAfter")
@@ -76,14 +75,14 @@ def _expiry(response: Answer) -> datetime | None:
 
 
 def _proxy(url: str) -> str:
-    """Where the environment's proxy for `url` listens; its name and password stay out of it."""
+    """Host and port of the environment's proxy for `url`, without its login."""
     return urlsplit(find_proxy(url)).netloc.rpartition("@")[2]
 
 
 def _ahead(response: Answer, before: float, after: float) -> float:
-    """How far apart the clocks are for sure: the answer was made between `before` and `after`.
+    """The minimum difference of the clocks: the answer was made between `before` and `after`.
 
-    A cache's answer is as old as its Age says; a Date has no fractions of a second.
+    A cache's answer is as old as its Age; a Date has no fractions of a second.
     """
     date = parse_date(response.headers.get("Date", ""))
     if date is None:

@@ -1,4 +1,4 @@
-"""What is sent to a registry: a request, and the body that it streams."""
+"""A request to a registry, and a streamed body."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
 
 _SEE_OTHER = 303
 _TRAVELLING = ("Accept", "Content-Type", "Range", "If-Range")
-"""Headers that go along to another origin: registry.k8s.io redirects each request for a manifest, and storage
-refuses requests that carry more than it signed."""
+"""Headers that are sent to another origin too: registry.k8s.io redirects each request for a manifest, and
+storage refuses headers that it did not sign."""
 
 
 class BodyError(Exception):
-    """What the caller's iterable raised (the cause), on its way through a stack that swallows some errors."""
+    """Wraps an exception of the caller's iterable: the HTTP stack would swallow some."""
 
     def __init__(self, what: Exception) -> None:
-        """Carry `what`."""
+        """`what`: the exception."""
         super().__init__()
         self.what = what
 
 
 class Body:
-    """A body that is streamed; sent once, in full, or its connection does not survive."""
+    """A streamed body. It is sent once; if it is incomplete, its connection is closed."""
 
     def __init__(self, pieces: Pieces, info: RequestInfo) -> None:
-        """Wrap `pieces`."""
+        """`info`: of the request."""
         self._pieces, self._info = pieces, info
         self._size = len(pieces)
         self.complete = False
-        """Whether all was handed to the connection."""
+        """Whether the connection has all of it."""
 
     def __len__(self) -> int:
-        """Bytes in all."""
+        """The number of bytes."""
         return self._size
 
     def __iter__(self) -> Iterator[Piece]:
-        """The pieces, never more bytes than announced: the server would read them as the next request."""
+        """The pieces; never too many bytes: the server would read them as the next request."""
         meter, sent = current_meter(), 0
         try:
             for piece in self._pieces:
@@ -61,7 +61,7 @@ class Body:
 
     def _check(self, right: bool, sent: int) -> None:  # noqa: FBT001 - private, two calls
         if not right:
-            words = f"the body has {sent} bytes or more, {self._size} were announced"
+            words = f"the body has {sent} bytes or more, but {self._size} were announced"
             raise RegistryError(fault_for(self._info, words=words, code="SIZE_MISMATCH"))
 
 
@@ -72,23 +72,23 @@ class Request:
     info: RequestInfo
     method: str
     url: str
-    """Path and query at the registry, or an absolute URL that a registry handed out."""
+    """Path and query at the registry, or an absolute URL from a registry."""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Body = b""
     authorization: bytes = field(default=b"", repr=False)
-    """For the origin of `url`; it never goes along with a redirect to another one."""
+    """For the origin of `url` only."""
     insecure: bool = False
     follow: bool = True
-    """Whether redirects are followed; those of a streamed body never are."""
+    """Whether to follow redirects; never with a streamed body."""
     stay: bool = False
-    """Whether a redirect to another origin is not followed, but the answer."""
+    """Whether a redirect to another origin is the answer."""
     patience: float = 0.0
-    """Seconds until the answer must begin; 0: the usual time."""
+    """Seconds until the answer must begin; 0: the default."""
     fresh: bool = False
-    """Whether it goes out on a new connection: behind one address may be servers that differ."""
+    """Whether to use a new connection: one address may have several servers that differ."""
 
     def redirected(self, status: int, *, leaves: bool) -> Request:
-        """The request after a redirect; `leaves`: to another origin, where nobody may learn who we are."""
+        """The request after a redirect; `leaves`: to another origin, which gets no credentials."""
         call = self
         if status == _SEE_OTHER and call.method != "HEAD":
             kept = {name: value for name, value in call.headers.items() if name != "Content-Type"}

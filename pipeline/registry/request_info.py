@@ -1,4 +1,4 @@
-"""What a request is for: said by whoever makes it, used by whoever has to tell of its failure."""
+"""What a request is for: stated by its caller, used to describe its failure."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from pipeline.errors import Side
     from pipeline.model.reference import Repository
     from pipeline.registry.error_policy import RequestKind
 
 Sent = Literal["nothing", "unasked", "login", "token"]
-"""nothing: nobody is logged in there. unasked: somebody is, and the registry never asked who we are. login:
-what the user has given, a password mostly. token: what a token server has given for it."""
+"""nothing: there is no login. unasked: there is one, but the registry never asked for it. login: the user's
+own, usually a password. token: a token server's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestInfo:
-    """What a request is for, in the words that its fault will use."""
+    """What a request is for, in the words of its fault."""
 
     operation: str
     """A verb phrase: "read the manifest v1"."""
     kind: RequestKind
     repository: Repository
+    side: Side = ""
+    """Of the copy."""
     origin: str = ""
-    """Where the credential came from; names it in hints."""
+    """Where the credential comes from; for hints."""
     sent: Sent = "token"
-    """What was said of who we are."""
+    """What was sent as authorization."""
     media_type: str = ""
     """Of the manifest that is stored."""

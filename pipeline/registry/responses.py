@@ -1,7 +1,7 @@
-"""What registries answer beside content: error bodies, challenges, links, pauses.
+"""Parse answers other than content: error bodies, challenges, links, pauses.
 
-Everything here is pure and never raises: a peer's text is taken apart as far as it makes sense, and the rest
-is dropped. Whatever goes on to people is stripped of control characters, tokens and the queries of URLs.
+Everything here is pure and never raises: what cannot be parsed is dropped. Text for people has no control
+characters, tokens or queries of URLs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_WORDS = 500
 _MAX_HEADER = 16 << 10
 _MAX_TITLE = 4 << 10
-"""Characters of a web page in which its title is looked for: the search is quadratic on a hostile page."""
+"""Characters of a web page to search for its title: the search is quadratic on a hostile page."""
 _HIDDEN = "[hidden]"
 
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
@@ -58,7 +58,7 @@ class Challenge:
     """One challenge of a WWW-Authenticate header."""
 
     scheme: str
-    """Lower case: `basic`, `bearer`, and others that are to be ignored."""
+    """In lower case: `basic`, `bearer`, or another one."""
     parameters: Mapping[str, str]
     """Names in lower case."""
 
@@ -68,17 +68,17 @@ class Complaint:
     """What an error body says."""
 
     code: str = ""
-    """The first error code; empty where none is given."""
+    """The first error code; empty: none."""
     words: str = ""
-    """One line for people, clean of secrets, at most 500 characters."""
+    """One line for people without secrets, at most 500 characters."""
     digests: tuple[str, ...] = ()
-    """Digests that the body names, each once, in order."""
+    """The digests in the body, each once, in order."""
     html: bool = False
-    """Whether a web page came: a proxy or a firewall spoke, not a registry."""
+    """Whether it is a web page, so that a proxy or firewall answered."""
 
 
 def clean(text: str) -> str:
-    """Make a peer's text fit for a log line: one line, no control characters, no secrets, 500 characters."""
+    """A peer's text for a log line: one line, no control characters or secrets, 500 characters."""
     shown = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(shown.split())
     for pattern, replacement in _SECRETS:
@@ -87,7 +87,7 @@ def clean(text: str) -> str:
 
 
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
-    """Take a WWW-Authenticate header apart; several lines are joined by commas before (RFC 9110, 11.6.1)."""
+    """Parse a WWW-Authenticate header; repeated ones were joined by commas (RFC 9110, 11.6.1)."""
     challenges: list[tuple[str, dict[str, str]]] = []
     text, at = header[:_MAX_HEADER], 0
     while at < len(text):
@@ -106,10 +106,10 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
 
 
 def next_link(header: str) -> str | None:
-    """The target of the link to the next page, as it stands there (RFC 8288); None: there is none.
+    """The target of the link to the next page, as sent (RFC 8288); None: there is none.
 
-    A target without angle brackets counts too: Cloudflare's registry sends such. So does a link with a query
-    that states no relation, unless another one is `next`: a tag list links to nothing else.
+    A target without angle brackets counts too (Cloudflare), and a link with a query but no relation, unless
+    another one is `next`: a list has no other links.
     """
     unrelated = None
     for link in _LINK.finditer(re.sub(r"\s+", " ", header[:_MAX_HEADER])):
@@ -124,11 +124,11 @@ def next_link(header: str) -> str | None:
 
 
 def parse_retry_after(value: str, *, date: str = "") -> float | None:
-    """Seconds to wait by a Retry-After header, not yet bounded; None where it says nothing.
+    """Seconds to wait, unbounded; None: neither seconds nor an HTTP-date.
 
     Args:
-        value: seconds or an HTTP-date.
-        date: the Date header of the same answer: the peer's clock, which need not be ours.
+        value: of the Retry-After header.
+        date: the Date header of the same answer, because the peer's clock may differ.
     """
     text = value.strip()
     if re.fullmatch(r"-?[0-9]{1,300}(?:\.[0-9]{1,9})?", text):
@@ -140,7 +140,7 @@ def parse_retry_after(value: str, *, date: str = "") -> float | None:
 
 
 def parse_date(text: str) -> datetime | None:
-    """The moment that an HTTP-date names; None: it is none."""
+    """The time of an HTTP-date; None: it is not one."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -155,9 +155,9 @@ def parse_size(text: str) -> int:
 
 
 def parse_pulls(headers: Mapping[str, str]) -> tuple[int, int, int]:
-    """What is left of a rate limit, the limit, and its window in seconds; -1 each where nothing is said.
+    """Pulls left, the limit, and its window in seconds; -1: not stated.
 
-    Docker Hub says `RateLimit-Limit: 100;w=21600` and `RateLimit-Remaining: 76;w=21600`, to HEAD too, which
+    Docker Hub sends `RateLimit-Limit: 100;w=21600` and `RateLimit-Remaining: 76;w=21600`, also to HEAD, which
     it does not count (docs.docker.com/docker-hub/usage/pulls).
     """
     left = _PULLS.fullmatch(headers.get("RateLimit-Remaining", "").strip())
@@ -167,13 +167,13 @@ def parse_pulls(headers: Mapping[str, str]) -> tuple[int, int, int]:
 
 
 def parse_uploaded(text: str) -> int | None:
-    """Bytes that an upload has by its Range, `0-<last>`; None for anything else. `0--1`: none."""
+    """Bytes that an upload has by its Range `0-<last>` (`0--1`: none); None: anything else."""
     match = _UPLOADED.fullmatch(text.strip())
     return int(match[1]) + 1 if match else None
 
 
 def parse_json(body: bytes) -> object:
-    """The JSON value in `body`; None for anything else, endless nesting included."""
+    """The JSON value of `body`; None: it is not JSON, or nested too deeply."""
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError):
@@ -182,17 +182,17 @@ def parse_json(body: bytes) -> object:
 
 
 def is_html(content_type: str) -> bool:
-    """Whether an answer calls itself a web page: a reason to look, since some frameworks call all so."""
+    """Whether the Content-Type is that of a web page; some frameworks send it for everything."""
     return "html" in content_type.lower()
 
 
 def is_page(body: bytes, content_type: str) -> bool:
-    """Whether an answer is a web page: it says so, and its body is not empty and no JSON."""
+    """Whether an answer is a web page: by its Content-Type, and neither empty nor JSON."""
     return is_html(content_type) and bool(body.strip()) and parse_json(body) is None
 
 
 def parse_complaint(body: bytes, *, content_type: str = "") -> Complaint:
-    """Read an error body in any of the shapes that registries, token servers, storage and proxies send."""
+    """Parse an error body of a registry, token server, storage or proxy."""
     text = body.decode("utf-8", errors="replace")
     digests = tuple(dict.fromkeys(_DIGEST.findall(text)))
     value = parse_json(body)
@@ -213,7 +213,7 @@ def parse_complaint(body: bytes, *, content_type: str = "") -> Complaint:
 
 
 def _errors_in(value: object, *, depth: int) -> Iterator[tuple[str, str]]:
-    """Pairs of code and words: `{"errors": [...]}`, a bare object, and what else has been seen."""
+    """Pairs of code and words, from `{"errors": [...]}`, a single object, and other forms in use."""
     if isinstance(value, list) and depth:
         for item in value[:20]:
             yield from _errors_in(item, depth=depth - 1)

@@ -1,8 +1,7 @@
-"""A blob that goes on where it broke: over bad networks a large layer would else never arrive.
+"""A blob that resumes after a failure, so that large layers arrive over bad networks.
 
-The reader sees one body and a pause. What comes after a break is asked of the registry anew, never of the
-address that a redirect led to: those live for minutes. Size and digest of the whole are the caller's to
-check, so a resumption that went wrong cannot do harm.
+The rest is requested from the registry again, never from the target of its redirect, which is valid for
+minutes. The caller checks size and digest of the whole, so a wrong resumption does no harm.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
     from pipeline.registry.image_store import BlobReader, ImageStore
 
 _FRUITLESS = 3
-"""Resumptions in a row that bring nothing, after which the body is given up."""
+"""Resumptions in a row without a byte, after which reading fails."""
 
 
 class ResumingBody:
-    """An open blob, as BlobReader: a context manager that iterates over its bytes, once.
+    """An open blob that is read once; a context manager.
 
     Args:
-        client: of the registry that holds the blob.
-        repository: that holds it.
-        digest: of the blob.
-        size: bytes by its descriptor; -1: not known.
+        store: that has the blob.
+        repository: of the blob.
+        digest: the blob's.
+        size: its bytes by the descriptor; -1: unknown.
         offset: where to begin.
-        fresh: past all caches, on a new connection.
+        fresh: bypass caches.
 
     Raises:
         RegistryError: the blob cannot be opened.
@@ -41,7 +40,7 @@ class ResumingBody:
 
     def __init__(
         self,
-        client: ImageStore,
+        store: ImageStore,
         repository: Repository,
         digest: str,
         *,
@@ -50,14 +49,14 @@ class ResumingBody:
         fresh: bool = False,
     ) -> None:
         """See the class."""
-        self._client, self._repository, self._digest, self._size = client, repository, digest, size
+        self._store, self._repository, self._digest, self._size = store, repository, digest, size
         self._open = ExitStack()
         self._offset = offset
-        self._body = self._open.enter_context(
-            client.open_blob(repository, digest, size=size, offset=offset, fresh=fresh)
+        self._body: BlobReader = self._open.enter_context(
+            store.open_blob(repository, digest, size=size, offset=offset, fresh=fresh)
         )
         self.total = self._body.total
-        """Size of the whole blob as the server states it, -1 where it does not."""
+        """Bytes of the whole blob as the store states it; -1: not stated."""
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -66,20 +65,20 @@ class ResumingBody:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close; a connection whose body was not read to its end is gone."""
+        """Close."""
         self._open.close()
 
     def __iter__(self) -> Iterator[memoryview]:
-        """The bytes in pieces, each of them good until the next one is asked for.
+        """The bytes in pieces, each valid until the next one.
 
         Raises:
-            RegistryError: of the last break, after resumptions that brought nothing.
-            ThrottledError: the registry asks for a pause where the body was to go on.
+            RegistryError: of the last failure, after resumptions without progress.
+            ThrottledError: the registry asks for a pause before it resumes.
         """
         have, fruitless = self._offset, 0
         while True:
             try:
-                if self._body.offset != have:  # the server begins anew
+                if self._body.offset != have:  # the store ignored the offset
                     self._body.skip(have)
                 for piece in self._body:
                     have, fruitless = have + len(piece), 0
@@ -92,31 +91,24 @@ class ResumingBody:
             else:
                 return
 
-    def _resume(self, broke: RegistryError, have: int) -> None:
+    def _resume(self, broken: RegistryError, have: int) -> None:
         """Open the rest.
 
         Raises:
-            RegistryError: what `broke`, where the rest cannot be had.
+            RegistryError: `broken`, if the rest cannot be opened.
         """
-        self._say(broke, have)
+        fault = broken.fault
+        words = (
+            f"{self._repository}: the blob {self._digest} broke off at {have} bytes ({fault.words}); resuming"
+        )
+        current_meter().repeat("blob.retry", fault, words, blob=self._digest, offset=have)
         etag = self._body.etag
         self._open.close()
         try:
-            body: BlobReader = self._open.enter_context(
-                self._client.open_blob(
-                    self._repository, self._digest, size=self._size, offset=have, etag=etag
-                )
+            self._body = self._open.enter_context(
+                self._store.open_blob(self._repository, self._digest, size=self._size, offset=have, etag=etag)
             )
         except ThrottledError:
             raise
         except RegistryError:
-            raise broke from None
-        self._body = body
-
-    def _say(self, broke: RegistryError, have: int) -> None:
-        fault = broke.fault
-        words = (
-            f"{self._repository}: the blob {self._digest} broke off after {have} bytes ({fault.words});"
-            " going on there"
-        )
-        current_meter().repeat("blob.retry", fault, words, blob=self._digest, offset=have)
+            raise broken from None

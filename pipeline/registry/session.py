@@ -1,6 +1,6 @@
-"""One registry: every request of this program passes through `RegistrySession.send`.
+"""Requests to one registry, with their redirects and faults.
 
-Redirects are followed by hand, for credentials must stay at their origin and bodies cannot be sent twice.
+Redirects are followed here, because credentials must stay at their origin and bodies cannot be sent twice.
 """
 
 from __future__ import annotations
@@ -49,29 +49,31 @@ _MAX_ERROR_BODY = 64 << 10
 _MAX_BEGIN = 1 << 10
 _USER_AGENT = f"image-syncer/{__version__}"
 _HUB_HOST = "registry-1.docker.io"
-"""docker.io itself answers API requests with its marketing site."""
+"""docker.io itself redirects API requests to its web site."""
 _DEFAULT_PORTS = {None, 80, 443}
 _OTHERS_FIND_OUT = 1.0
-"""Seconds to wait for another thread that finds out whether a registry speaks HTTPS."""
+"""Seconds to wait while another thread finds out whether a registry supports HTTPS."""
 _OK = 200
 _BAD_REQUEST = 400
 _RANGE_NOT_SATISFIABLE = 416
 
 
 class RegistrySession:
-    """What a process asks of one registry; thread-safe.
+    """Requests of a process to one registry; thread-safe.
 
     Args:
-        transport: the connections of this process; None: of its own.
+        registry: its canonical name.
+        timeouts: of requests.
+        transport: the connections of this process; None: new ones.
     """
 
     def __init__(self, registry: str, timeouts: Timeouts, transport: Transport | None = None) -> None:
-        """Connect to nothing yet."""
+        """Do not connect yet."""
         self.registry = registry
         self._host = _HUB_HOST if registry == DOCKER_HUB else registry
         self._timeouts = timeouts
         self._schemes = {} if is_local(urlsplit(f"//{registry}").hostname or "") else {False: "https"}
-        """By `insecure`, as far as known. On this machine plain HTTP is tried too, as docker does."""
+        """By `insecure`, if known. On this machine plain HTTP is tried too, as docker does."""
         self._contexts: dict[bool, ssl.SSLContext] = {}
         self._lock = threading.Lock()
         self._first = threading.Lock()
@@ -79,19 +81,19 @@ class RegistrySession:
         self._transport = transport or Transport(dial=timeouts.connect)
 
     def base(self, *, insecure: bool) -> str:
-        """Scheme and host, as far as it is known."""
+        """Scheme (https until known) and host."""
         return f"{self._schemes.get(insecure, 'https')}://{self._host}"
 
     def is_own(self, url: str, *, insecure: bool) -> bool:
-        """Whether `url` has the registry's own origin, to which its credentials may be sent."""
+        """Whether `url` has the registry's origin, which may get its credentials."""
         return origin_of(url) == origin_of(self.base(insecure=insecure))
 
     def send(self, call: Request) -> Answer:
-        """Send `call` and follow its redirects; any status is an answer, its body is not read yet.
+        """Send `call` and follow redirects: the answer with any status, its body unread.
 
         Raises:
-            RegistryError: no answer came, or a redirect is refused.
-            Exception: what the iterable of a streamed body raised, as it is.
+            RegistryError: no answer, or a refused redirect.
+            Exception: of a streamed body's iterable, unchanged.
         """
         if not call.url.startswith("/"):
             return self._follow(call, self._transmit(call, call.url))
@@ -106,9 +108,9 @@ class RegistrySession:
         return self._follow(call, self._transmit(call, self.base(insecure=call.insecure) + call.url))
 
     def _find_scheme(self, call: Request) -> Answer:
-        """The first request where HTTP is allowed: HTTPS, then HTTP; what answers is the scheme from then on.
+        """Send the first request by HTTPS, then by HTTP; the scheme that is answered is used from then on.
 
-        Without `insecure`, plain HTTP takes an answer that shows that there is no TLS: never a certificate.
+        Without `insecure`, HTTP is tried only if the answer is not TLS, never after a certificate error.
         """
         try:
             response = self._transmit(call, f"https://{self._host}{call.url}")
@@ -117,7 +119,7 @@ class RegistrySession:
         else:
             self._schemes[call.insecure] = "https"
             return self._follow(call, response)
-        # Not while `first` is handled: Python would name it as the context of what comes now.
+        # Outside of the except block: `first` must not become the context of later errors.
         if not (call.insecure or first.plain):
             raise first
         current_meter().unask(self.registry)
@@ -132,7 +134,7 @@ class RegistrySession:
         return self._follow(call, response)
 
     def _is_tls_port(self, call: Request) -> bool:
-        """Whether plain HTTP is refused for being plain: an answer to HEAD has no words, so GET is asked."""
+        """Whether the port requires TLS: GET tells, because an answer to HEAD has no words."""
         try:
             asking = replace(call, method="GET", headers={}, body=b"")
             response = self._transmit(asking, f"http://{self._host}/v2/")
@@ -143,10 +145,10 @@ class RegistrySession:
     def resolve(
         self, call: Request, url: str, location: str, *, insecure: bool, redirect: bool = False
     ) -> str:
-        """The absolute URL that `location`, handed out in the answer to `call` from `url`, stands for.
+        """The absolute URL of `location` in the answer to `call` from `url`; see origins.resolve.
 
         Raises:
-            RegistryError: the URL is refused (see origins.py).
+            RegistryError: the URL is refused.
         """
         try:
             return resolve(url, location, insecure=insecure, redirect=redirect)
@@ -157,7 +159,7 @@ class RegistrySession:
         return RegistryError(fault_for(call.info, words=words, code="NOT_A_REGISTRY"))
 
     def _follow(self, call: Request, response: Answer) -> Answer:
-        """The answer at the end of the redirects that begin with `response`."""
+        """The answer after all redirects, beginning with `response`."""
         if not call.follow or isinstance(call.body, Body):
             return response
         for _ in range(_MAX_HOPS):
@@ -210,7 +212,7 @@ class RegistrySession:
             meter.written += len(call.body)
         if response.status_code < _OK:
             response.close()
-            words = f"status {response.status_code} where a final answer was due"
+            words = f"status {response.status_code} instead of a final answer"
             host = self.foreign_host(url)
             fault = fault_for(call.info, words=words, code="CONNECTION_LOST", retryable=True, host=host)
             raise RegistryError(fault)
@@ -219,7 +221,7 @@ class RegistrySession:
     def _note(
         self, call: Request, url: str, began: float, *, answer: Answer | None = None, code: str = ""
     ) -> None:
-        """Take down one request where wanted."""
+        """Note one request if wanted."""
         meter = current_meter()
         if meter.timed or meter.debug:
             left, limit, window = parse_pulls(answer.headers) if answer else (-1, -1, -1)
@@ -236,7 +238,7 @@ class RegistrySession:
             meter.note(asked, url=url, code=code)
 
     def foreign_host(self, url: str) -> str:
-        """The host of `url`, with a port that is no usual one; empty: it is the registry's."""
+        """The host of `url`, with its port unless it is a default; empty: the registry's."""
         if url.partition("://")[2].startswith(f"{self._host}/"):
             return ""
         theirs, ours = urlsplit(url), urlsplit(f"//{self._host}")
@@ -257,17 +259,11 @@ class RegistrySession:
         return context
 
     def error(self, info: RequestInfo, response: Answer, body: bytes | None = None) -> RegistryError:
-        """The error that an unwelcome answer is.
-
-        Args:
-            info: of the request.
-            response: the answer.
-            body: what it says; None: it is read now, and the connection given back.
-        """
+        """The error for an unsuccessful answer; `body`: None: it is read now, and the answer closed."""
         return error_for(info, self._refusal(response, body))
 
     def misread(self, info: RequestInfo, response: Answer, body: bytes, *, words: str) -> RegistryError:
-        """The error that a good answer with another body than asked for is; `words` say what it is not."""
+        """The error for an answer with a good status and a wrong body; `words`: what it is not."""
         return misread(info, self._refusal(response, body[:_MAX_ERROR_BODY]), words=words)
 
     def _refusal(self, response: Answer, body: bytes | None = None) -> Refusal:
@@ -280,10 +276,10 @@ class RegistrySession:
         )
 
     def read_begin(self, info: RequestInfo, response: Answer) -> bytes:
-        """The first bytes of a body; the connection lives on if those were all.
+        """The first bytes of a body, to reuse the connection if they are all.
 
         Raises:
-            RegistryError: none came, although there should be some.
+            RegistryError: they cannot be read.
         """
         try:
             begin = response.read(_MAX_BEGIN)
@@ -295,10 +291,10 @@ class RegistrySession:
         return begin
 
     def read(self, info: RequestInfo, response: Answer, *, limit: int) -> bytes:
-        """The whole body as it came over the wire, undecoded.
+        """The whole body, undecoded.
 
         Raises:
-            RegistryError: TOO_LARGE beyond `limit` bytes, or the body broke off.
+            RegistryError: it broke off, or has more than `limit` bytes (TOO_LARGE).
         """
         pieces: list[bytes] = []
         left = limit + 1
@@ -329,12 +325,9 @@ def _headers(call: Request) -> dict[str, str | bytes]:
 
 
 def finish(response: Answer) -> bytes:
-    """Be done with an answer: what its body says, up to 64 KiB; the connection lives on if that was all.
-
-    An answer that is closed unread takes its connection along, even where the body is empty.
-    """
+    """Read up to 64 KiB of the body and close the answer, to reuse the connection if that was all."""
     body = b""
-    # distribution 2.8 announces the blob's length on a 416: reading it would wait for the timeout.
+    # distribution 2.8 states the blob's length in a 416 without a body: reading would wait for it.
     if response.status_code != _RANGE_NOT_SATISFIABLE:
         with suppress(*STACK_ERRORS):
             body = response.read(_MAX_ERROR_BODY)

@@ -1,8 +1,8 @@
-"""The tokens that a process holds for one registry: as many as it uses, however many repositories it meets.
+"""The tokens of one registry, bounded for any number of repositories.
 
-A run over 100,000 repositories gets a token for each, of 1 to 4 KiB, and uses it for a few minutes. Tokens
-that have run out are swept out when there are twice as many as after the last sweep, so that a request pays
-nothing for it; beyond a limit those go that were not used for longest, which costs a token request at most.
+A run over 100,000 repositories gets a token of 1 to 4 KiB for each and uses it for a few minutes. Expired
+tokens are removed when there are twice as many slots as after the last sweep, so that requests do not pay for
+it. Beyond a limit the least recently used slots are removed, which costs one token request at most.
 """
 
 from __future__ import annotations
@@ -18,28 +18,27 @@ if TYPE_CHECKING:
     from pipeline.registry.tokens import Scopes, Token
 
 _LEAST = 64
-"""Slots below which nobody sweeps."""
+"""Slots below which no sweep is needed."""
 _MOST = 2_048
-"""Slots; half of them stay."""
+"""Slots at which half of them are removed."""
 _MOST_TOKENS = 8
-"""Of one slot, the youngest: each repository that a blob is mounted from makes a scope of its own."""
-
+"""Of one slot: each repository that blobs are mounted from needs a scope of its own."""
 _REFUSAL_LASTS = 30.0
-"""Seconds: a password that is put right in the meantime is found out by the next round."""
+"""Seconds, so that a corrected password takes effect soon."""
 
 
 class Slot:
-    """Tokens of one credential for one repository; whoever holds it may fetch another one."""
+    """Tokens of one credential for one repository; the thread with its lock may fetch another one."""
 
     __slots__ = ("_refusal", "_tokens", "lock", "users")
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Without tokens."""
         self.lock = threading.Lock()
         self._tokens: list[Token] = []
         self._refusal: tuple[Scopes, float, Fault] | None = None
         self.users = 0
-        """Threads that hold it or wait for it; kept by the cache."""
+        """Threads that hold it or wait for it; counted by the cache."""
 
     @property
     def tokens(self) -> tuple[Token, ...]:
@@ -47,30 +46,30 @@ class Slot:
         return tuple(self._tokens)
 
     def add(self, token: Token) -> None:
-        """Keep a token that was just fetched."""
+        """Keep a new token."""
         self._tokens.append(token)
         del self._tokens[:-_MOST_TOKENS]
 
     def drop(self, token: Token) -> None:
-        """Keep it no longer; any thread may say so, for in-place changes of a list lose nothing."""
+        """Remove a token; any thread may, since list operations are atomic."""
         with suppress(ValueError):
             self._tokens.remove(token)
 
     def refuse(self, scopes: Scopes, fault: Fault, *, now: float) -> None:
-        """Keep for a while that the login is refused: each try with a wrong password may lock the account."""
+        """Remember a rejected login for a while: repeated attempts may lock the account."""
         self._refusal = scopes, now + _REFUSAL_LASTS, fault
 
     def refusal(self, scopes: Scopes) -> Fault | None:
-        """Why there is no token for the very scopes, if that was found out just now."""
+        """The recent fault of a token request for the same scopes, if any."""
         return self._refusal[2] if self._refusal and self._refusal[0] == scopes else None
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds nothing worth keeping."""
+        """Whether it may be removed."""
         return not self._tokens and self._refusal is None
 
     def sweep(self, now: float) -> None:
-        """Drop what has run out, at `now` on the monotonic clock."""
+        """Remove what has expired; `now`: on the monotonic clock."""
         if self._refusal and self._refusal[1] <= now:
             self._refusal = None
         for token in self.tokens:
@@ -82,10 +81,10 @@ class TokenCache:
     """Slots by key; thread-safe."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Without slots."""
         self._lock = threading.Lock()
         self._slots: dict[Hashable, Slot] = {}
-        """Those used last at the end."""
+        """The most recently used last."""
         self._sweep_at = _LEAST
 
     def __len__(self) -> int:
@@ -94,9 +93,9 @@ class TokenCache:
 
     @contextmanager
     def hold(self, key: Hashable, *, now: float) -> Iterator[Slot]:
-        """The slot of `key`, for this thread alone until the block ends, swept.
+        """The slot of `key`, locked for this thread and swept.
 
-        A slot that somebody holds or waits for is never dropped: all who want its token get the same one.
+        A slot in use is never removed, so that all threads share its tokens.
         """
         with self._lock:
             slot = self._slots.pop(key, None) or Slot()
@@ -113,13 +112,13 @@ class TokenCache:
                 slot.users -= 1
 
     def values(self) -> tuple[str, ...]:
-        """All tokens that are held."""
+        """All current tokens."""
         with self._lock:
             slots = tuple(self._slots.values())
         return tuple(token.value for slot in slots for token in slot.tokens)
 
     def discard(self, value: str) -> None:
-        """Drop the token with that value, wherever it is: the registry does not take it."""
+        """Remove the token with that value: the registry rejected it."""
         with self._lock:
             slots = tuple(self._slots.values())
         for slot in slots:

@@ -1,7 +1,7 @@
-"""Tokens: what they are good for, and how a token server is asked for one.
+"""Tokens: their scopes and lifetime, and requests to a token server.
 
 Sources: distribution's "Token Authentication Specification" (GET) and "OAuth2 Token Authentication" (POST).
-The GET form is understood nearly everywhere; POST is used only where there is an identity token to spend.
+Nearly every server supports GET; POST is only used with an identity token.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from pipeline.registry.session import RegistrySession
 
 Scopes = tuple[str, ...]
-"""`repository:<path>:<actions>`, the repository that is written first."""
+"""`repository:<path>:<actions>`, beginning with the repository that is written."""
 
 _CLIENT_ID = "image-syncer"
 _NO_POST = frozenset({400, 401, 404, 405})
-"""Answers of servers that do not know the POST form."""
+"""Answers of servers without the POST form."""
 _JWT_DOTS = 2
 _SHORTEST_LIFE = 60.0
-"""Seconds: old servers say less and mean this (token specification, `expires_in`)."""
+"""Seconds: old servers state less, but mean this (token specification, `expires_in`)."""
 _LONGEST_LIFE = 86_400.0
 _FAR = 1 << 40
-"""Seconds, beyond all that is meant."""
+"""Seconds; the bound for any stated number."""
 _BODY_LIFE = 60.0
-"""Seconds that a token should last when a body is begun."""
+"""Seconds that a token should last at the start of a body."""
 
 
 def scopes_for(repository: Repository, *, push: bool, mount: str = "") -> Scopes:
-    """What a request needs; `mount` is the path of the repository that a blob is mounted from."""
+    """The scopes of a request; `mount`: path of the repository to mount a blob from."""
     scope = f"repository:{repository.path}:{'pull,push' if push else 'pull'}"
     # GitLab keeps only the last of two scopes for one repository (GoogleContainerTools/kaniko#181).
     return (scope, f"repository:{mount}:pull") if mount and mount != repository.path else (scope,)
@@ -54,28 +54,29 @@ def scopes_for(repository: Repository, *, push: bool, mount: str = "") -> Scopes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A bearer token, with its end on our own monotonic clock."""
+    """A bearer token."""
 
     value: str = field(repr=False)
     scopes: Scopes
     life: float
-    """Seconds in all."""
+    """Seconds in total."""
     ends: float
+    """On the monotonic clock."""
 
     def lasts(self, now: float, *, body: bool) -> bool:
-        """Whether it will do for a request that begins now."""
+        """Whether it lasts for a request that begins at `now`; `body`: with a large body."""
         margin = max(10.0, 0.1 * self.life)
         if body:
             margin = max(margin, min(_BODY_LIFE, self.life / 2))
         return self.ends - now > margin
 
     def covers(self, scopes: Scopes) -> bool:
-        """Whether it was asked for all of `scopes`, and for the first of them first."""
+        """Whether it was requested for all of `scopes`, and for the first of them first."""
         return within(scopes[0], self.scopes[:1]) and all(within(scope, self.scopes) for scope in scopes)
 
 
 def within(scope: str, scopes: Scopes) -> bool:
-    """Whether one of `scopes` allows all that `scope` does."""
+    """Whether one of `scopes` includes `scope`."""
     name, _, actions = scope.rpartition(":")
     wanted = set(actions.split(","))
     return any(
@@ -84,29 +85,29 @@ def within(scope: str, scopes: Scopes) -> bool:
 
 
 def basic(credential: Credential) -> bytes:
-    """The Authorization header of a user with a password; empty: there is none."""
+    """The Basic header for username and password; empty: there are none."""
     if not (credential.username or credential.password):
         return b""
-    # requests would encode in latin-1, which registries do not expect.
+    # Registries expect UTF-8; requests would use latin-1.
     pair = f"{credential.username}:{credential.password}".encode()
     return b"Basic " + base64.b64encode(pair)
 
 
 class TokenServer:
-    """One token server, for one credential and one service."""
+    """A token server, for one credential and one service."""
 
     def __init__(
         self, session: RegistrySession, info: RequestInfo, credential: Credential, *, realm: str, service: str
     ) -> None:
-        """Ask nothing yet; `realm` is an absolute URL that has been checked."""
+        """`realm`: an absolute URL that has been checked."""
         self._session, self._info, self._credential = session, info, credential
         self._realm, self._service = realm, service
 
     def fetch(self, scopes: Scopes) -> Token:
-        """Ask for a token; the server may grant less than was asked for, and does not say so.
+        """Request a token; the server may grant less without saying so.
 
         Raises:
-            RegistryError: refused, unreachable, or an answer without a token.
+            RegistryError: refused, unreachable, or the answer has no token.
         """
         begun = time.monotonic()
         if self._credential.identity_token:
@@ -123,9 +124,9 @@ class TokenServer:
         fields = answer if isinstance(answer, dict) else {}
         value = fields.get("token") or fields.get("access_token")
         if not isinstance(value, str) or not value:
-            # A body that is neither an object nor a web page may be the token itself: it is not repeated.
+            # A body that is neither an object nor a web page may be the token itself: do not show it.
             shown = body if fields or is_html(response.headers.get("Content-Type", "")) else b""
-            words = "the token server's answer holds no token"
+            words = "the token server's answer has no token"
             raise self._session.misread(self._info, response, shown, words=words)
         life = _life(fields, value)
         return Token(value=value, scopes=scopes, life=life, ends=begun + life - _age(fields, life))
@@ -156,13 +157,13 @@ class TokenServer:
                 body=body,
                 authorization=authorization,
                 insecure=self._credential.insecure,
-                follow=not body,  # the body is a secret: it goes nowhere else
+                follow=not body,  # the body is a secret
             )
         )
 
 
 def _life(fields: Mapping[str, object], value: str) -> float:
-    """Seconds that a token lives: as stated, else as a JWT says itself (ACR), else 60."""
+    """Seconds that a token lives: as stated, else by its own claims (ACR's JWT), else 60."""
     stated = _number(fields.get("expires_in"))
     if stated is None:
         ends = _number(_claims(value).get("exp"))
@@ -171,7 +172,7 @@ def _life(fields: Mapping[str, object], value: str) -> float:
 
 
 def _number(value: object) -> float | None:
-    """A number that can be reckoned with: JSON's may be too large for a float, and Python reads NaN in it."""
+    """A usable number: JSON's may be too large for a float, and Python reads NaN."""
     if not isinstance(value, int | float) or isinstance(value, bool) or value != value:  # noqa: PLR0124 - NaN
         return None
     return float(min(max(value, -_FAR), _FAR))
@@ -187,7 +188,7 @@ def _claims(value: str) -> Mapping[str, object]:
 
 
 def _age(fields: Mapping[str, object], life: float) -> float:
-    """Seconds since `issued_at`, for tokens that are handed out again; 0 where the clocks disagree."""
+    """Seconds since `issued_at`, for tokens that were issued before; 0: the clocks disagree."""
     issued = fields.get("issued_at")
     try:
         moment = datetime.fromisoformat(issued) if isinstance(issued, str) else None

@@ -1,8 +1,7 @@
-"""Upload sessions: a blob goes in by one PUT with the whole body, or in parts by PATCH and a PUT without.
+"""Upload sessions: one PUT with the whole blob, or PATCHes with its parts and a PUT.
 
-Most registries take a body that broke off for the end of its session: distribution signs the offset into the
-Location, so neither PUT nor PATCH finds it again. What can be gone on from is the end of a part whose answer
-was read. Nothing is repeated here: who has the blob's source begins anew.
+Most registries end a session whose body broke off: distribution signs the offset into the Location, so
+neither PUT nor PATCH finds it again. An upload can only resume at the end of a part whose answer was read.
 Source: OCI distribution specification, "Pushing blobs".
 """
 
@@ -18,7 +17,6 @@ from urllib.parse import quote, urlsplit
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.registry.faults import fault_for
 from pipeline.registry.request import Body, Request
-from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import parse_size, parse_uploaded
 from pipeline.registry.session import REDIRECTS, finish
 
@@ -28,26 +26,28 @@ if TYPE_CHECKING:
     from pipeline.http.transport import Answer, Pieces
     from pipeline.model.reference import Repository
     from pipeline.registry.authenticated import AuthenticatedClient
+    from pipeline.registry.request_info import RequestInfo
 
 _COMMIT_POLLS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
-"""Seconds between questions after a 202, 60 in all."""
+"""Seconds between checks after a 202, 60 in total."""
 _CANCEL_TAKES = 5.0
-"""Seconds until the answer to a DELETE."""
-_SERVERS_FAULT = 500
+"""Seconds to wait for the answer to a DELETE."""
 
 
 class Upload:
-    """One upload session; used by one thread, for one blob.
+    """See UploadSession.
 
     Args:
-        url: where the registry wants the bytes; opaque, and a secret.
-        digest: of the blob.
-        refused: whether a mount was asked for and not given.
+        client: of its registry.
+        repository: of the blob.
+        url: where the registry wants the bytes.
+        digest: the blob's.
+        refused: whether the registry refused a mount.
     """
 
     def __init__(
         self,
-        exchange: AuthenticatedClient,
+        client: AuthenticatedClient,
         repository: Repository,
         *,
         url: str,
@@ -55,48 +55,27 @@ class Upload:
         refused: bool = False,
     ) -> None:
         """See the class."""
-        self._exchange, self._repository, self._digest = exchange, repository, digest
-        self.url = url
-        """The newest address of the session: it changes with each answer."""
-        self.refused = refused
+        self._client, self._repository, self._digest = client, repository, digest
+        self.url, self.refused = url, refused
         self.least = self.most = 0
-        """Bytes of a part, but for the last, at least and at most; 0: the registry did not say."""
 
     def take_limits(self, headers: Mapping[str, str]) -> None:
-        """Note what an answer says of the size of parts."""
+        """Read the limits for parts from an answer."""
         self.least = max(0, parse_size(headers.get("OCI-Chunk-Min-Length", "")))
         self.most = max(0, parse_size(headers.get("OCI-Chunk-Max-Length", "")))
 
     def put(self, body: Pieces, *, offset: int = 0) -> bool:
-        """Send the whole blob, or what is left, and commit it; whether the registry confirmed the digest.
-
-        Args:
-            body: the bytes; `len` gives their number. An exception that it raises comes out as it is, and the
-                connection is closed, so that nothing is committed.
-            offset: bytes that were sent in parts before.
-
-        Raises:
-            RegistryError: the blob may or may not be there; `retryable` means in a new session.
-            ThrottledError: the registry asks for a pause.
-        """
+        """See UploadSession; a retryable error means a new session."""
         return self._commit(
             Body(body, self._info("upload the blob")), self._range(body, offset) if offset else {}
         )
 
     def commit(self) -> bool:
-        """End an upload whose bytes were all sent in parts; result and errors as those of `put`."""
+        """See UploadSession."""
         return self._commit(b"", {})
 
     def patch(self, body: Pieces, *, offset: int | None) -> int:
-        """Send a part; returns how many bytes of the blob the registry has.
-
-        Args:
-            body: as that of `put`.
-            offset: where in the blob it begins; None: it is the whole blob, and no range is stated.
-
-        Raises:
-            RegistryError, ThrottledError: the session may or may not live on.
-        """
+        """See UploadSession."""
         info = self._info("upload a part of the blob")
         headers = self._range(body, offset) if offset is not None else {}
         call = self._call(info, "PATCH", Body(body, info), headers)
@@ -106,30 +85,26 @@ class Upload:
         said = parse_uploaded(response.headers.get("Range", ""))
         has = _taken(said, begin=begin, end=begin + len(body))
         if has > begin + len(body):
-            words = f"the registry says that it has {has} bytes, {begin + len(body)} were sent"
+            words = f"the registry reports {has} bytes, but {begin + len(body)} were sent"
             raise RegistryError(fault_for(info, words=words, code="SIZE_INVALID", retryable=True))
         return has
 
     def ask_offset(self, *, least: int, most: int) -> int | None:
-        """How many bytes the session has, by its own word; None: it is gone, or what it says cannot be.
+        """See UploadSession. A wrong offset is detected by the digest.
 
-        It has more than it confirmed where a body broke off that distribution 3, Gitea and others keep as far
-        as it came. Quay says one byte too many here; the digest of the whole tells a wrong guess.
-
-        Args:
-            least: bytes that the registry has confirmed before.
-            most: bytes of the whole blob; -1: not known.
+        The registry may have more than it confirmed: distribution 3, Gitea and others keep what arrived of a
+        body that broke off. Quay reports one byte too many.
 
         Raises:
-            RegistryError: no answer came, or one that says nothing of the session (5xx).
+            RegistryError: no answer, or one that says nothing about the session (5xx).
         """
-        call = self._call(self._info("go on with the upload of the blob"), "GET", b"", {})
+        call = self._call(self._info("resume the upload of the blob"), "GET", b"", {})
         try:
             response = self._ask(call)
         except ThrottledError:
             raise
         except RegistryError as error:
-            if error.fault.status is None or error.fault.status >= _SERVERS_FAULT:
+            if error.fault.status is None or error.fault.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             return None
         self._follow(call, response)
@@ -140,10 +115,7 @@ class Upload:
         return has if least <= has <= max(least, most) else None
 
     def cancel(self) -> bool:
-        """Give the session up; whether the registry let us: many ask for a right to delete, all clean up.
-
-        It may take seconds, never more: nobody depends on it.
-        """
+        """See UploadSession; many registries require a right to delete. Takes 5 s at most."""
         call = self._call(self._info("cancel the upload of the blob"), "DELETE", b"", {})
         with suppress(RegistryError):
             self._ask(replace(call, patience=_CANCEL_TAKES))
@@ -151,7 +123,7 @@ class Upload:
         return False
 
     def _info(self, verb: str) -> RequestInfo:
-        return RequestInfo(operation=f"{verb} {self._digest}", kind="send", repository=self._repository)
+        return self._client.info(f"{verb} {self._digest}", "send", self._repository)
 
     @staticmethod
     def _range(body: Pieces, offset: int) -> dict[str, str]:
@@ -161,7 +133,7 @@ class Upload:
         self, info: RequestInfo, method: str, body: bytes | Body, headers: Mapping[str, str]
     ) -> Request:
         content = {"Content-Type": "application/octet-stream"} if method in ("PUT", "PATCH") else {}
-        patience = self._exchange.settings.timeouts.commit if content else 0.0
+        patience = self._client.settings.timeouts.commit if content else 0.0
         return Request(
             info=info,
             method=method,
@@ -172,17 +144,17 @@ class Upload:
         )
 
     def _ask(self, call: Request) -> Answer:
-        """Send it once, read the answer to its end, and see that it did not come too early."""
-        response = self._exchange.ask(call, once=True)
+        """Send it once and read the whole answer, which must not arrive before the body was sent."""
+        response = self._client.ask(call, once=True)
         finish(response)
         if isinstance(call.body, Body) and not call.body.complete:
-            words = "the registry said that all is well before it had all"
+            words = "the registry reported success before it had the whole body"
             raise RegistryError(fault_for(call.info, words=words, code="CONNECTION_LOST", retryable=True))
         return response
 
     def _follow(self, call: Request, response: Answer) -> None:
-        """Take the session's newest address; some answers have none."""
-        self.url = self._exchange.locate(call, response) or self.url
+        """Update the session's URL; some answers have none."""
+        self.url = self._client.locate(call, response) or self.url
 
     def _commit(self, body: bytes | Body, headers: Mapping[str, str]) -> bool:
         info = self._info("upload the blob")
@@ -195,29 +167,29 @@ class Upload:
         return confirms(info, response, digest=self._digest)
 
     def _await_commit(self, info: RequestInfo, digest: str) -> None:
-        """A 202 means that the registry still works on it: ask until the blob is there."""
+        """After a 202 the registry still processes the blob: ask until it is there."""
         url = f"/v2/{self._repository.path}/blobs/{digest}"
         head = Request(
-            info=RequestInfo(operation=info.operation, kind="read", repository=self._repository),
+            info=replace(info, kind="read"),
             method="HEAD",
             url=url,
             follow=False,
         )
         for wait in _COMMIT_POLLS:
-            response = self._exchange.ask(head, also=REDIRECTS | {404})
+            response = self._client.ask(head, also=REDIRECTS | {404})
             finish(response)
             if response.status_code != HTTPStatus.NOT_FOUND:
                 return
             time.sleep(wait)
-        words = "the registry took the blob, but does not show it after 60 s"
+        words = "the registry accepted the blob, but does not have it after 60 s"
         raise RegistryError(fault_for(info, words=words, code="TIMEOUT", retryable=True))
 
 
 def _taken(said: int | None, *, begin: int, end: int) -> int:
-    """Bytes that a registry has after a part, by its word, which is read with care.
+    """Bytes that a registry has after a part from `begin` to `end`, by its Range.
 
-    Nothing said means all of it. Quay counts one too many. ECR's word stays at the end of the first part
-    (aws/containers-roadmap#2831). distribution says `0-0` of one byte and of none.
+    No Range means all. Quay counts one too many, ECR always reports the end of the first part
+    (aws/containers-roadmap#2831), and distribution says `0-0` for one byte and for none.
     """
     if said is None or 0 < said <= begin or said == end + 1:
         return end
@@ -225,7 +197,7 @@ def _taken(said: int | None, *, begin: int, end: int) -> int:
 
 
 def confirms(info: RequestInfo, response: Answer, *, digest: str) -> bool:
-    """Whether the answer names the digest of what was stored; another algorithm's digest says nothing.
+    """Whether the answer confirms the digest; one of another algorithm neither confirms nor contradicts.
 
     Raises:
         RegistryError: DIGEST_MISMATCH: the registry stored something else.
@@ -235,6 +207,6 @@ def confirms(info: RequestInfo, response: Answer, *, digest: str) -> bool:
         return False
     if stored != digest:
         words = f"the registry stored it as {stored}"
-        hint = "a registry or proxy that rewrites content cannot hold exact copies"
+        hint = "the registry or a proxy rewrites content, so it cannot hold exact copies"
         raise RegistryError(fault_for(info, words=words, code="DIGEST_MISMATCH", hint=hint))
     return True

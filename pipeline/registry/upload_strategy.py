@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Uploads
 
 UploadForm = Literal["whole", "stream", "chunks"]
-"""whole: one PUT. stream: one PATCH without a range. chunks: PATCHes with ranges; both end with a PUT."""
+"""whole: one PUT. stream: one PATCH without a range, then a PUT. chunks: PATCHes with ranges, then a PUT."""
 
 _REFUSING = frozenset({404, 405, 413, 415, 416, 501})
 """Answers to a first body after which another form may succeed."""

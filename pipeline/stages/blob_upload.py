@@ -18,7 +18,7 @@ from pipeline.registry.resume import ResumingBody
 from pipeline.stages.bodies import CheckedBlob, Checkpoint
 
 if TYPE_CHECKING:
-    from pipeline.errors import Fault, Side
+    from pipeline.errors import Fault
     from pipeline.log import Value
     from pipeline.model.messages import BlobOrigin, CopyBlob
     from pipeline.registry.image_store import ImageStore, UploadSession
@@ -38,14 +38,14 @@ class BlobUpload:
 
     Args:
         task: the blob, its repositories, and the checkpoint of an earlier task.
-        destination: the client of the destination's registry.
+        destination: the store of the destination's registry.
         context: the worker's.
     """
 
     def __init__(self, task: CopyBlob, destination: ImageStore, context: StageContext) -> None:
         """See the class."""
         self._task, self._destination, self._context = task, destination, context
-        self._source = context.clients.at(task.source.registry)
+        self._source = context.stores.at(task.source.registry)
         self._size = task.blob.size
         self._session = task.session
         self._checkpoint = (
@@ -78,21 +78,18 @@ class BlobUpload:
             fresh: bypass all caches when reading the source.
 
         Raises:
-            RegistryError: with its side.
+            RegistryError: of the source or the destination.
         """
         self.resumed = self.has_other_form = False
         self.began = True
-        try:
-            upload = None if mount else self._resume()
-            if upload is None:
-                self.began = False
-                upload = self._destination.begin_upload(
-                    self._task.destination, self._task.blob.digest, mount=mount
-                )
-                self.began = True
-                self._start_over()
-        except RegistryError as error:
-            raise error.on("destination") from error
+        upload = None if mount else self._resume()
+        if upload is None:
+            self.began = False
+            upload = self._destination.begin_upload(
+                self._task.destination, self._task.blob.digest, mount=mount
+            )
+            self.began = True
+            self._start_over()
         if upload is None:
             # Only a mount should get 201; in other cases the blob still has to be checked.
             return ("mounted", True) if mount else ("present", False)
@@ -159,9 +156,8 @@ class BlobUpload:
         except ThrottledError as error:
             if error.fault.registry != self._task.destination.registry:  # else it gets no requests now
                 self._cancel_unless_saved(upload)
-            raise error.on(self._side(error.fault)) from error
+            raise
         except RegistryError as error:
-            error.on(self._side(error.fault))
             self._plan_next_attempt(error.fault, upload)
             raise
         self._plan.succeed()
@@ -224,15 +220,6 @@ class BlobUpload:
     def _cancel_unless_saved(self, upload: UploadSession) -> None:
         if not self._session:
             upload.cancel()
-
-    def _side(self, fault: Fault) -> Side:
-        """The side of a broken transfer: the source is read while the body is sent."""
-        source = self._task.source
-        return (
-            "source"
-            if (fault.registry, fault.repository) == (source.registry, source.path)
-            else "destination"
-        )
 
     def _size_unknown(self) -> Fault:
         return fault_at(

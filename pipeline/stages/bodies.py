@@ -74,7 +74,7 @@ class CheckedBlob:
         size: int,
         begin: Checkpoint,
         source: Repository,
-        on_progress: Callable[[int], None],
+        on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         """See the class."""
         self._pieces = iter(pieces)

@@ -1,4 +1,4 @@
-"""What the stages of one worker share: clients with their connections, settings, callbacks."""
+"""What the stages of one worker share: stores with their connections, settings, callbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class StageContext:
     """The second argument of a stage's function."""
 
-    clients: ImageStores
+    stores: ImageStores
     settings: Settings
     parallel: ParallelRequests
     on_progress: Callable[[int], None]

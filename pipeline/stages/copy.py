@@ -6,61 +6,40 @@ itself.
 
 from __future__ import annotations
 
-import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import LackingError, RegistryError, ThrottledError
 from pipeline.log import Event
-from pipeline.model.faults import fault_at
+from pipeline.model.faults import FORCE_HINT, fault_at
 from pipeline.model.messages import BlobCopied, ManifestPushed, Outcome, ReferencesMissing
 from pipeline.registry.meter import current_meter
+from pipeline.registry.retries import RetryBudget
 from pipeline.stages.blob_upload import BlobUpload
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.messages import CopyBlob, PushManifest
     from pipeline.registry.image_store import ImageStore
-    from pipeline.settings import Retry
     from pipeline.stages.context import StageContext
 
 
 DAMAGED_HINT = "the registry's copy is damaged: delete it there and copy again"
 """What to do if a registry's blob does not match its digest."""
-
-
-@dataclass(slots=True)
-class RetryBudget:
-    """The retries of a blob's transfer: limited in attempts and in waiting."""
-
-    retry: Retry
-    tried: int = 0
-    waited: float = 0.0
-
-    def another(self, fault: Fault) -> bool:
-        """Whether to retry; waits first. Wrong content gets one retry, without waiting."""
-        self.tried += 1
-        if fault.code == "DIGEST_INVALID" or (
-            fault.side == "source" and fault.code in ("DIGEST_MISMATCH", "SIZE_MISMATCH")
-        ):
-            return self.tried == 1
-        if not fault.retryable or self.tried >= self.retry.tries:
-            return False
-        pause = random.uniform(0, self.retry.base * 2**self.tried)  # noqa: S311 - jitter is no secret
-        pause = min(pause, self.retry.waiting - self.waited)
-        self.waited += pause
-        time.sleep(pause)
-        return True
+NOT_FOUND = 404
+_AGAIN = {True: " again", False: ""}
+_MISSING = {True: "the registry confirmed it, but does not have it", False: "it is not there"}
+"""By whether the registry just confirmed the content."""
 
 
 def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
     """Copy one blob into one repository: if it is missing, mount it, else GET it and upload it.
 
     Raises:
-        RegistryError: with `.fault.side` set; ThrottledError: the registry limits the rate.
+        RegistryError: it failed; ThrottledError: a registry limits the rate.
     """
-    destination = context.clients.at(task.destination.registry, push=True)
+    destination = context.stores.at(task.destination.registry, push=True)
     if task.ask:
         size = head_size(task, destination)
         if not is_missing(task, size):
@@ -74,10 +53,7 @@ def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
 
 def head_size(task: CopyBlob, destination: ImageStore) -> int | None:
     """The size of the destination's blob; -1: not stated; None: missing."""
-    try:
-        return destination.head_blob(task.destination, task.blob.digest, size=task.blob.size)
-    except RegistryError as error:
-        raise error.on("destination") from error
+    return destination.head_blob(task.destination, task.blob.digest, size=task.blob.size)
 
 
 def is_missing(task: CopyBlob, size: int | None) -> bool:
@@ -87,11 +63,8 @@ def is_missing(task: CopyBlob, size: int | None) -> bool:
 
 def only_at_urls(task: CopyBlob, context: StageContext) -> bool:
     """Whether the source does not hold a foreign layer, so that only its `urls` serve it."""
-    source = context.clients.at(task.source.registry)
-    try:
-        return source.head_blob(task.source, task.blob.digest, size=task.blob.size, sure=True) is None
-    except RegistryError as error:
-        raise error.on("source") from error
+    source = context.stores.at(task.source.registry)
+    return source.head_blob(task.source, task.blob.digest, size=task.blob.size, sure=True) is None
 
 
 def left_to_urls(task: CopyBlob) -> BlobCopied:
@@ -112,7 +85,7 @@ def left_to_urls(task: CopyBlob) -> BlobCopied:
 def _transfer(task: CopyBlob, destination: ImageStore, context: StageContext) -> BlobCopied:
     """Mount or upload with retries; confirmed bytes are not sent again."""
     upload = BlobUpload(task, destination, context)
-    tries = RetryBudget(context.settings.retry)
+    budget = RetryBudget(context.settings.retry)
     mount, fresh = task.mount, False
     while True:
         try:
@@ -121,20 +94,28 @@ def _transfer(task: CopyBlob, destination: ImageStore, context: StageContext) ->
                 mount, upload.refused = "", True
                 continue
             if how != "mounted" and (task.check or not confirmed):
-                _check(task, destination)
+                check_blob(task, head_size(task, destination), stored=True)
             return BlobCopied(key=task.key, how=how, refused=upload.refused)
         except ThrottledError:
             raise
         except RegistryError as error:
+            fault = error.fault
             if upload.resumed:
-                tries = RetryBudget(context.settings.retry)
-            if not (upload.has_other_form or (upload.began and tries.another(error.fault))):
+                budget = RetryBudget(context.settings.retry)
+            wait = 0.0 if upload.has_other_form else _next_wait(budget, fault) if upload.began else None
+            if wait is None:
                 error.refused = upload.refused
                 raise
-            _report_retry(task, error.fault, attempt=tries.tried, offset=upload.offset)
-            mount, fresh = "", error.fault.side == "source"
-            if error.fault.side == "destination" and _was_stored(task, destination):
-                return BlobCopied(key=task.key, how="uploaded", refused=upload.refused)
+        time.sleep(wait)
+        _report_retry(task, fault, attempt=budget.tried, offset=upload.offset)
+        mount, fresh = "", fault.side == "source"
+        if fault.side == "destination" and _was_stored(task, destination):
+            return BlobCopied(key=task.key, how="uploaded", refused=upload.refused)
+
+
+def _next_wait(budget: RetryBudget, fault: Fault) -> float | None:
+    wrong = fault.side == "source" and fault.code in ("DIGEST_MISMATCH", "SIZE_MISMATCH")
+    return budget.next_wait(fault, damaged=wrong or fault.code == "DIGEST_INVALID")
 
 
 def _report_retry(task: CopyBlob, fault: Fault, *, attempt: int, offset: int) -> None:
@@ -160,56 +141,75 @@ def _was_stored(task: CopyBlob, destination: ImageStore) -> bool:
         return False
 
 
-def _check(task: CopyBlob, destination: ImageStore) -> None:
-    """Read the blob back with HEAD, to detect a registry that reports success without storing it."""
-    size = head_size(task, destination)
-    if is_missing(task, size):
-        raise RegistryError(
-            fault_at(
-                task.destination,
-                "destination",
-                operation=f"find the blob {task.blob.digest} again",
-                code="BLOB_UNKNOWN" if size is None else "SIZE_MISMATCH",
-                words="the registry confirmed it, but does not have it"
-                if size is None
-                else f"it has {size} bytes, the manifest says {task.blob.size}",
-                retryable=size is None,
-                hint="" if size is None else DAMAGED_HINT,
-            )
+def check_blob(task: CopyBlob, size: int | None, *, stored: bool = False) -> None:
+    """Check that the destination has the blob with its size, by the result of `head_size`.
+
+    `stored`: the registry just confirmed it; some registries report success without storing it.
+
+    Raises:
+        RegistryError: BLOB_UNKNOWN, SIZE_MISMATCH.
+    """
+    if not is_missing(task, size):
+        return
+    if size is None:
+        code, words = "BLOB_UNKNOWN", _MISSING[stored]
+        hint = "" if stored else FORCE_HINT
+    else:
+        code, words = "SIZE_MISMATCH", f"it has {size} bytes, the manifest says {task.blob.size}"
+        hint = DAMAGED_HINT
+    raise RegistryError(
+        fault_at(
+            task.destination,
+            "destination",
+            operation=f"find the blob {task.blob.digest}{_AGAIN[stored]}",
+            status=NOT_FOUND if size is None and not stored else None,
+            code=code,
+            words=words,
+            retryable=size is None and stored,
+            hint=hint,
         )
+    )
 
 
 def push_manifest(task: PushManifest, context: StageContext) -> Outcome:
     """Push one manifest unchanged, with its media type.
 
     Raises:
-        RegistryError: with side destination.
+        RegistryError: it failed, or the registry stored something else.
     """
     repository = task.destination.repository
-    client = context.clients.at(repository.registry, push=True)
+    store = context.stores.at(repository.registry, push=True)
     try:
-        confirmed = client.put_manifest(
+        confirmed = store.put_manifest(
             task.destination, task.content, media_type=task.media_type, digest=task.digest
         )
         if task.check or not confirmed:
-            found = client.head_manifest(task.destination)
-            if found is None or found.digest != task.digest:
-                raise RegistryError(_not_stored(task, found.digest if found else ""))
+            found = store.head_manifest(task.destination)
+            check_manifest(task, found.digest if found else "", stored=True)
     except LackingError as error:
-        return ReferencesMissing(key=task.key, fault=error.on("destination").fault, digests=error.digests)
-    except RegistryError as error:
-        raise error.on("destination") from error
+        return ReferencesMissing(key=task.key, fault=error.fault, digests=error.digests)
     return ManifestPushed(key=task.key)
 
 
-def _not_stored(task: PushManifest, found: str) -> Fault:
-    return fault_at(
-        task.destination.repository,
-        "destination",
-        operation=f"find the manifest {task.digest} again",
-        code="DIGEST_MISMATCH" if found else "MANIFEST_UNKNOWN",
-        words=f"the registry answers with {found}"
-        if found
-        else "the registry confirmed it, but does not have it",
-        retryable=not found,
+def check_manifest(task: PushManifest, found: str, *, stored: bool = False) -> None:
+    """Check that the destination's digest `found` (empty: missing) is right; `stored`: as in `check_blob`.
+
+    Raises:
+        RegistryError: MANIFEST_UNKNOWN, DIGEST_MISMATCH.
+    """
+    if found == task.digest:
+        return
+    name = task.digest if stored else task.destination.name
+    wrong = f"the registry answers with {found}" if stored else f"it is {found}, not {task.digest}"
+    raise RegistryError(
+        fault_at(
+            task.destination.repository,
+            "destination",
+            operation=f"find the manifest {name}{_AGAIN[stored]}",
+            status=None if found or stored else NOT_FOUND,
+            code="DIGEST_MISMATCH" if found else "MANIFEST_UNKNOWN",
+            words=wrong if found else _MISSING[stored],
+            retryable=stored and not found,
+            hint="" if stored else FORCE_HINT,
+        )
     )

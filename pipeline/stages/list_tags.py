@@ -20,11 +20,11 @@ def list_tags(task: ListTags, context: StageContext) -> TagsListed:
     Raises:
         RegistryError: the list cannot be read; a missing destination is not an error.
     """
-    client = context.clients.at(task.repository.registry, push=task.side == "destination")
+    store = context.stores.at(task.repository.registry, push=task.side == "destination")
     try:
-        page = client.tags(task.repository, page=task.page, count=task.count)
+        page = store.tags(task.repository, page=task.page, count=task.count)
     except RegistryError as error:
         if task.side == "destination" and error.fault.status == NOT_FOUND:
             return TagsListed(key=task.key, tags=(), missing=True)
-        raise error.on(task.side) from error
+        raise
     return TagsListed(key=task.key, tags=page.tags, next=page.next, guessed=page.guessed)

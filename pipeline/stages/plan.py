@@ -26,9 +26,9 @@ def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
     """Predict how a blob would get into its repository, and the cost.
 
     Raises:
-        RegistryError: with `.fault.side` set; ThrottledError: the registry limits the rate.
+        RegistryError: it failed; ThrottledError: a registry limits the rate.
     """
-    destination = context.clients.at(task.destination.registry, push=True)
+    destination = context.stores.at(task.destination.registry, push=True)
     if task.ask and not is_missing(task, head_size(task, destination)):
         return BlobCopied(key=task.key, how="present")
     if task.blob.has_urls and only_at_urls(task, context):
@@ -67,12 +67,9 @@ def _size(task: CopyBlob, context: StageContext) -> int:
     """
     if task.blob.size >= 0:
         return task.blob.size
-    source = context.clients.at(task.source.registry)
+    source = context.stores.at(task.source.registry)
     with metering():
-        try:
-            size = source.head_blob(task.source, task.blob.digest, sure=True)
-        except RegistryError as error:
-            raise error.on("source") from error
+        size = source.head_blob(task.source, task.blob.digest, sure=True)
     if size is None:
         raise RegistryError(
             fault_at(

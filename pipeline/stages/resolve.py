@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from pipeline.model.manifest import IMAGE_CONFIG_TYPES, config_platform, parse
 from pipeline.model.messages import ManifestFetched, ManifestsHeaded
 from pipeline.model.reference import Reference
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST
+from pipeline.stages.bodies import CheckedBlob, Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,14 +63,14 @@ def _source(reference: Reference, context: StageContext) -> ManifestHead | Fault
 
 def _head(reference: Reference, side: Side, context: StageContext) -> ManifestHead | Fault | None:
     registry = reference.repository.registry
-    client = context.clients.at(registry, push=side == "destination")
+    store = context.stores.at(registry, push=side == "destination")
     sure = side == "source"
     try:
-        return context.parallel.timed(registry, lambda: client.head_manifest(reference, sure=sure))
-    except ThrottledError as error:
-        raise error.on(side) from error
+        return context.parallel.timed(registry, lambda: store.head_manifest(reference, sure=sure))
+    except ThrottledError:
+        raise
     except RegistryError as error:
-        return error.on(side).fault
+        return error.fault
 
 
 def _source_fault(source: Reference, code: str, words: str) -> Fault:
@@ -102,15 +102,13 @@ def fetch_manifest(task: FetchManifest, context: StageContext) -> ManifestFetche
     except ManifestError as error:
         wrong = "DIGEST_MISMATCH" if isinstance(error, DigestMismatchError) else "MANIFEST_INVALID"
         raise RegistryError(_fault(task, code=wrong, words=str(error))) from error
-    except RegistryError as error:
-        raise error.on(task.side) from error
     return ManifestFetched(key=task.key, manifest=manifest)
 
 
 def _get(task: FetchManifest, context: StageContext, *, fresh: bool) -> Manifest:
-    client = context.clients.at(task.repository.registry, push=task.side == "destination")
+    store = context.stores.at(task.repository.registry, push=task.side == "destination")
     reference = Reference(task.repository, task.digest)
-    content, content_type = client.get_manifest(reference, limit=MAX_MANIFEST, fresh=fresh)
+    content, content_type = store.get_manifest(reference, limit=MAX_MANIFEST, fresh=fresh)
     return parse(content, content_type, task.digest)
 
 
@@ -127,17 +125,13 @@ def _platform(task: FetchManifest, blobs: tuple[Descriptor, ...], context: Stage
     if config.size > MAX_CONFIG:
         words = f"its config has {config.size} bytes, the limit is {MAX_CONFIG}"
         raise RegistryError(_fault(task, code="TOO_LARGE", words=words))
-    client = context.clients.at(task.repository.registry)
-    content = b""
-    with client.open_blob(task.repository, config.digest, size=config.size) as body:
-        for piece in body:
-            content += piece
-            if len(content) > MAX_CONFIG:
-                words = f"its config is larger than the announced {config.size} bytes"
-                raise RegistryError(_fault(task, code="SIZE_MISMATCH", words=words))
-    algorithm, _, expected = config.digest.partition(":")
-    actual = hashlib.new(algorithm, content).hexdigest()
-    if actual != expected:
-        words = f"the content of the config {config.digest} has the digest {algorithm}:{actual}"
-        raise RegistryError(_fault(task, code="DIGEST_MISMATCH", words=words))
-    return config_platform(content)
+    store = context.stores.at(task.repository.registry)
+    with store.open_blob(task.repository, config.digest, size=config.size) as body:
+        checked = CheckedBlob(
+            body,
+            blob=config,
+            size=config.size,
+            begin=Checkpoint.start(config.digest),
+            source=task.repository,
+        )
+        return config_platform(b"".join(map(bytes, checked.read(config.size))))

@@ -55,7 +55,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
     Returns:
         A function of a task, and of two callbacks: see StageContext.
     """
-    clients = Clients(settings, keyring.find, keyring.forget)
+    stores = Clients(settings, keyring.find, keyring.forget)
     parallel = ParallelRequests()
 
     def run(
@@ -66,7 +66,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
         began = time.monotonic()
         with metering(timed=settings.timed, debug=settings.debug) as meter:
             context = StageContext(
-                clients=clients,
+                stores=stores,
                 settings=settings,
                 parallel=parallel,
                 on_progress=on_progress,

@@ -66,7 +66,7 @@ TROUBLES = (
         at="login",
         answer="401 UNAUTHORIZED",
         why="incorrect username or password",
-        todo="{login} refuses the username or password of auth.json key {login}: correct them there",
+        todo="{login} rejects the username or password from auth.json key {login}: correct them",
     ),
     Trouble(
         source="nobody/team/app:v1",
@@ -100,7 +100,7 @@ TROUBLES = (
         at="mirror",
         answer="403 DENIED",
         why="would exceed the quota",
-        todo="have the quota there raised, or remove what is no longer needed there",
+        todo="raise the quota there, or delete what is not needed",
     ),
     Trouble(
         source="source/team/kept:v1",
@@ -109,7 +109,7 @@ TROUBLES = (
         at="tags",
         answer="412 TAG_IMMUTABLE",
         why="configured as immutable",
-        todo="delete it there, have it made mutable, or write another tag in the rule",
+        todo="delete it there, make it mutable, or use another tag in the rule",
     ),
     Trouble(
         source="source/team/created:v1",
@@ -118,7 +118,7 @@ TROUBLES = (
         at="strict",
         answer="404 NAME_UNKNOWN",
         why="does not exist in the registry",
-        todo="create the repository, or its project or namespace, first, it is not made by a push",
+        todo="create the repository, or its project or namespace, first: a push does not create it",
     ),
     Trouble(
         source="busy/team/app:v1",

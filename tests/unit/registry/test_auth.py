@@ -292,7 +292,7 @@ class TestEvents:
         asking = client(registry, replace(USER, password="hunter2-wrong"), push=True)
         with metering() as meter:
             for _ in range(2):
-                with pytest.raises(RegistryError, match=r"refuses the username or password of auth\.yaml"):
+                with pytest.raises(RegistryError, match=r"rejects the username or password from auth\.yaml"):
                     asking.head_blob(repository(registry), DIGEST)
         rejected = [event for event in meter.events if event.name == "credentials.rejected"]
 

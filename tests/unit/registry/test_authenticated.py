@@ -105,13 +105,13 @@ def test_token_that_ends_in_an_upload(scripted: Scripted) -> None:
         method="POST",
         url="/v2/team/app/blobs/uploads/",
     )
-    location = asking._exchange.locate(post, asking._exchange.ask(post))
+    location = asking._client.locate(post, asking._client.ask(post))
     registry.expire_tokens()
     empty = digest_of(b"")
 
     put = replace(post, method="PUT", url=f"{location}&digest={empty}")
 
-    assert asking._exchange.ask(put).status_code == 201
+    assert asking._client.ask(put).status_code == 201
     assert [401, 201] == [entry.status for entry in registry.requests(method="PUT")]
     assert len({entry.target for entry in registry.requests(method="PUT")}) == 1
 
@@ -164,7 +164,7 @@ def test_no_token(scripted: Scripted, body: str, said: str) -> None:
     """What a token server says in place of a token is told, unless it may be a token itself."""
     registry = scripted(auth="token")
     registry.fault(Fault(action=Reply(status=200, body=body), path="/token"))
-    with pytest.raises(RegistryError, match=f"holds no token: {said}") as caught:
+    with pytest.raises(RegistryError, match=f"has no token: {said}") as caught:
         client(registry, USER).head_blob(repository(registry), DIGEST)
 
     assert "a-plain-secret" not in str(caught.value)
@@ -275,4 +275,4 @@ def test_type_refused(scripted: Scripted) -> None:
     with pytest.raises(RegistryError) as caught:
         client(registry).put_manifest(reference(registry, "v1"), b"{}", media_type=docker, digest=DIGEST)
 
-    assert "takes OCI media types only" in caught.value.fault.hint
+    assert "accepts only OCI media types" in caught.value.fault.hint

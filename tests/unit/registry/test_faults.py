@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOG_IN = "add them to the auth file, or docker login quay.io"
 ADD = "add them there"
-CORRECT = "correct them there, or log in again"
+CORRECT = "correct them, or log in again"
 OR_MISSING = ", or the repository does not exist"
 
 
@@ -167,7 +167,7 @@ class TestLacking:
 
 
 UNASKED = (
-    f"the registry did not ask for it{OR_MISSING}: check the name, and whether a proxy or firewall answers"
+    f"the registry did not ask for it{OR_MISSING}: check the name, and whether a proxy or firewall answered"
 )
 
 
@@ -175,11 +175,11 @@ class TestHints:
     @pytest.mark.parametrize(
         ("media_type", "hint"),
         [
-            ("application/vnd.docker.distribution.manifest.v2+json", "takes OCI media types only"),
-            ("application/vnd.docker.distribution.manifest.list.v2+json", "takes OCI media types only"),
+            ("application/vnd.docker.distribution.manifest.v2+json", "accepts only OCI media types"),
+            ("application/vnd.docker.distribution.manifest.list.v2+json", "accepts only OCI media types"),
             (
                 "application/vnd.oci.artifact.manifest.v1+json",
-                "not take manifests of the type application/vnd.oci.art",
+                "not accept manifests of the type application/vnd.oci.art",
             ),
         ],
     )
@@ -216,19 +216,25 @@ class TestHints:
             ("read", "nothing", "none", 401, f"no credentials for quay.io: {LOG_IN}{OR_MISSING}"),
             ("token", "nothing", "none", 401, f"no credentials for quay.io: {LOG_IN}"),
             ("begin", "nothing", "key x", 403, f"key x has no username and password: {ADD}{OR_MISSING}"),
-            ("read", "login", "key x", 401, f"quay.io refuses the username or password of key x: {CORRECT}"),
+            (
+                "read",
+                "login",
+                "key x",
+                401,
+                f"quay.io rejects the username or password from key x: {CORRECT}",
+            ),
             (
                 "token",
                 "login",
                 "helper",
                 401,
-                f"quay.io refuses the username or password of helper: {CORRECT}",
+                f"quay.io rejects the username or password from helper: {CORRECT}",
             ),
             ("store", "login", "$ENV", 403, f"the credentials ($ENV) may not write there{OR_MISSING}"),
             ("token", "login", "key x", 403, "the credentials (key x) get no token"),
             ("read", "token", "key x", 401, f"the credentials (key x) may not read there{OR_MISSING}"),
-            ("read", "unasked", "key x", 403, f"the login (key x) was not sent, {UNASKED}"),
-            ("store", "unasked", "key x", 401, f"the login (key x) was not sent, {UNASKED}"),
+            ("read", "unasked", "key x", 403, f"the login (key x) was not sent because {UNASKED}"),
+            ("store", "unasked", "key x", 401, f"the login (key x) was not sent because {UNASKED}"),
         ],
     )
     def test_access(self, kind: RequestKind, sent: Sent, origin: str, status: int, hint: str) -> None:
@@ -254,7 +260,7 @@ class TestHints:
         """A full quota is not taken for a missing right."""
         error = error_for(info("send"), refusal(403, "DENIED", "adding 9 B would exceed the quota"))
 
-        assert "quota there raised" in error.fault.hint
+        assert "raise the quota there" in error.fault.hint
 
     def test_storage(self) -> None:
         """A refusal by storage, which sees no credential of ours, blames none."""

@@ -74,10 +74,10 @@ class TestHeadManifest:
         [(200, ""), (200, "[]"), (200, '{"errors":[{"code":"X"}]}'), (202, "{}"), (204, ""), (206, "{}")],
     )
     def test_not_understood(self, scripted: Scripted, status: int, body: str) -> None:
-        """What is no manifest gets no digest."""
+        """An answer that is not a manifest gets no digest."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=status, body=body), times=None))
-        with pytest.raises(RegistryError, match="the answer is no manifest") as caught:
+        with pytest.raises(RegistryError, match="the answer is not a manifest") as caught:
             client(registry).head_manifest(reference(registry, "v1"))
 
         assert caught.value.fault.status == status

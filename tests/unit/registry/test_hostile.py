@@ -156,7 +156,7 @@ class TestFloods:
         flood = Flood(FRAMES["close"], first={b"GET": manifest})
         with peer(flood) as address:
             context = StageContext(
-                clients=clients(address),
+                stores=clients(address),
                 settings=SETTINGS,
                 parallel=ParallelRequests(),
                 on_progress=lambda _: None,

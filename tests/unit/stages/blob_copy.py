@@ -53,7 +53,7 @@ class BlobCopy:
         if quirks:
             process.at(self.mirror.address).strategy.quirks = quirks
         context = StageContext(
-            clients=process,
+            stores=process,
             settings=SETTINGS,
             parallel=ParallelRequests(),
             on_progress=lambda _: None,

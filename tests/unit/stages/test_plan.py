@@ -49,7 +49,7 @@ def figures(
     if quirks:
         process.at(at).strategy.quirks = quirks
     context = StageContext(
-        clients=process,
+        stores=process,
         settings=SETTINGS,
         parallel=ParallelRequests(),
         on_progress=lambda _: None,

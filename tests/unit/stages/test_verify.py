@@ -31,7 +31,7 @@ def context(*, deep: bool = False) -> StageContext:
     """A worker's."""
     settings = replace(QUICK, aim="verify", deep=deep)
     return StageContext(
-        clients=Clients(settings, lambda _: ANONYMOUS),
+        stores=Clients(settings, lambda _: ANONYMOUS),
         settings=settings,
         parallel=ParallelRequests(),
         on_progress=lambda _: None,
