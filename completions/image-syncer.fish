@@ -51,12 +51,13 @@ function _shtab_image_syncer_using
 end
 
 set -g _shtab_image_syncer_commands 
-set -g _shtab_image_syncer_opts_with_value --arch --auth --config --dest-creds --drain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --src-creds -p -r
+set -g _shtab_image_syncer_opts_with_value --arch --auth --config --dest-creds --drain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --src-creds --to -p -r
 
 complete -c image-syncer -e
 complete -c image-syncer -f
 
-complete -c image-syncer -n _shtab_image_syncer_using -l images -xka "(__fish_complete_path (commandline -ct))" -d 'rules [./images.json]'
+complete -c image-syncer -n _shtab_image_syncer_using -l images -xka "(__fish_complete_path (commandline -ct))" -d 'rules, lists (.txt), folders, -; repeatable [./images.json]'
+complete -c image-syncer -n _shtab_image_syncer_using -l to -x -d 'the destination of lists: reg/mirror/'
 complete -c image-syncer -n _shtab_image_syncer_using -l auth -xka "(__fish_complete_path (commandline -ct))" -d 'credentials [./auth.json, docker login]'
 complete -c image-syncer -n _shtab_image_syncer_using -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
 complete -c image-syncer -n _shtab_image_syncer_using -l os -x -d 'only these: linux'

@@ -127,7 +127,10 @@ class Options:
     words: tuple[str, ...]
     """SOURCE and DESTINATIONs of `copy`."""
     auth: Path | None
-    images: Path | None
+    images: tuple[Path, ...]
+    """Rules files, folders of them, `-` for standard input; in order."""
+    to: str | None
+    """The destination of plain lists; None: the default one."""
     config: Path | None
     log: Path | None
     log_level: str | None

@@ -125,7 +125,14 @@ class _Narrow(argparse.RawDescriptionHelpFormatter):
 
 def _add_what(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--images", type=flag_values.path, metavar="FILE", help="rules [./images.json]")
+    add(
+        "--images",
+        type=flag_values.path,
+        action="append",
+        metavar="FILE",
+        help="rules, lists (.txt), folders, -; repeatable [./images.json]",
+    )
+    add("--to", type=flag_values.text, metavar="TEMPLATE", help="the destination of lists: reg/mirror/")
     add("--auth", type=flag_values.path, metavar="FILE", help="credentials [./auth.json, docker login]")
     add("--config", type=flag_values.path, metavar="FILE", help="both in one file [./config.json]")
     add("--os", action=_Commas, default=(), metavar="LIST", help="only these: linux")
@@ -258,6 +265,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     values = vars(found) | {"verb": verb, "words": words}
     if not words:
         _reject_without_words(found)
+    values["images"] = tuple(found.images or ())
     values["arguments"] = flag_values.without_secrets(arguments)
     values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
     values["success_format"] = found.success_format or flag_values.format_by_name(found.success_file)

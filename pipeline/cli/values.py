@@ -92,6 +92,13 @@ def login(text: str) -> GivenLogin:
     )
 
 
+def text(given: str) -> str:
+    """A text; an empty one is what an unset variable leaves."""
+    if not given:
+        raise ArgumentTypeError("it is empty (is a variable not set?)")
+    return given
+
+
 def path(text: str) -> Path:
     """A path; an empty one, from an unset variable, would mean the working directory."""
     if not text:

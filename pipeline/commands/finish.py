@@ -123,7 +123,7 @@ def summary_of(run: FinishedRun) -> Summary:
 def lost_rules(job: Job, scheduler: Scheduler) -> Iterator[Failure]:
     """The rules that are invalid, then those whose tags could not be listed so far."""
     rules = {rule.number: rule for rule in job.rules.rules} if scheduler.failed_rules else {}
-    yield from (_from_bad(job.rules.path, bad) for bad in job.rules.bad)
+    yield from map(_from_bad, job.rules.bad)
     for number, fault in scheduler.failed_rules.items():
         yield from_rule(rules[number], destinations_of(rules[number]), fault)
 
@@ -150,11 +150,11 @@ def _causes(run: FinishedRun) -> tuple[CauseGroup, ...]:
         return ()
 
 
-def _from_bad(path: str, bad: BadRule) -> Failure:
+def _from_bad(bad: BadRule) -> Failure:
     return Failure(
         source=bad.text,
         destinations=bad.destinations,
-        words=f"{path}:{bad.line}:{bad.column}: {bad.reason}",
+        words=f"{bad.place}: {bad.reason}",
         is_rule=True,
         code="RULE_INVALID",
         hint=bad.hint,

@@ -124,10 +124,15 @@ def _page(run: FinishedRun, summary: Summary) -> Iterable[str]:
     from pipeline.report.page import RuleCounts, count_rules, page  # noqa: PLC0415 - only if a report is requested
 
     rules = {
-        rule.number: RuleCounts(rule.line, rule.text, rule.number in run.scheduler.failed_rules)
+        rule.number: RuleCounts(
+            _place(run, rule.file, rule.line), rule.text, rule.number in run.scheduler.failed_rules
+        )
         for rule in run.job.rules.rules
     }
-    rules |= {bad.number: RuleCounts(bad.line, bad.text, failed_whole=True) for bad in run.job.rules.bad}
+    rules |= {
+        bad.number: RuleCounts(_place(run, bad.path, bad.line), bad.text, failed_whole=True)
+        for bad in run.job.rules.bad
+    }
     every = run.records.images(run=run.name, results={"copied", "unchanged", "skipped", "failed"})
     count_rules(rules, every)
     return page(
@@ -136,6 +141,11 @@ def _page(run: FinishedRun, summary: Summary) -> Iterable[str]:
         settings=_settings(run),
         ended=run.ended.isoformat(" ", "seconds"),
     )
+
+
+def _place(run: FinishedRun, path: str, line: int) -> str:
+    """Where a rule stands; the only file needs no name."""
+    return f"{path}:{line}" if path not in ("", run.job.rules.path) else str(line or "")
 
 
 def _settings(run: FinishedRun) -> Sequence[tuple[str, str]]:

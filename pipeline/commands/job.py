@@ -7,23 +7,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.config.credentials import Keyring, read_credentials
-from pipeline.config.files import choose_files, rules_ignored
+from pipeline.config.files import STANDARD_INPUT, choose_files, is_folder, is_rules_file, rules_ignored
 from pipeline.config.given import given_credentials
 from pipeline.config.legacy import read_legacy
-from pipeline.config.rules import BadRule, RulesFile, make_defaults, read_rules, rule_from_words
+from pipeline.config.rule_files import read_rule_files
+from pipeline.config.rules import BadRule, RulesFile, make_defaults, rule_from_words
 from pipeline.errors import RuleError, UsageError
 from pipeline.log import Event
 from pipeline.model.options import ImageOptions
 from pipeline.model.platform import parse_filter
 from pipeline.outputs.image_lists import format_of
-from pipeline.outputs.writing import check_page, check_writable, refuse_shared
+from pipeline.outputs.writing import check_page, check_writable, refuse_shared, write_text
 from pipeline.settings import Limits, Options, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pipeline.config.files import Files
+    from pipeline.config.rule_files import GivenRules
+    from pipeline.config.rules import Defaults
     from pipeline.model.reference import Repository
     from pipeline.settings import Aim
 
@@ -44,6 +47,8 @@ class Job:
     warnings: tuple[Event, ...]
     has_rules_file: bool
     """Whether the rules are in a file of their own, so that --images may name another one."""
+    given: GivenRules | None = None
+    """What came from standard input."""
 
     @property
     def only(self) -> str:
@@ -72,15 +77,16 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
     )
     if options.verb in _AIMS:
         settings = _surveying(settings, _AIMS[options.verb], deep=options.deep)
-    keyring, rules, warnings, has_rules_file = _read_files(options, environ)
-    keyring.require(_repositories(rules))
+    read = _read_files(options, environ)
+    read.keyring.require(_repositories(read.rules))
     return Job(
-        keyring=keyring,
-        rules=rules,
+        keyring=read.keyring,
+        rules=read.rules,
         options=of_images,
         settings=settings,
-        warnings=warnings,
-        has_rules_file=has_rules_file,
+        warnings=read.warnings,
+        has_rules_file=read.has_rules_file,
+        given=read.given,
     )
 
 
@@ -96,10 +102,18 @@ def _is_timed(options: Options) -> bool:
     return metrics or options.report is not None or options.json
 
 
-def _read_files(
-    options: Options, environ: Mapping[str, str]
-) -> tuple[Keyring, RulesFile, tuple[Event, ...], bool]:
-    """Credentials, rules, warnings, and whether the rules have a file of their own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inputs:
+    """What was read: fields of Job."""
+
+    keyring: Keyring
+    rules: RulesFile
+    warnings: tuple[Event, ...]
+    has_rules_file: bool = False
+    given: GivenRules | None = None
+
+
+def _read_files(options: Options, environ: Mapping[str, str]) -> _Inputs:
     defaults = make_defaults(options.registry, options.namespace)
     files = choose_files(
         auth=options.auth,
@@ -108,33 +122,48 @@ def _read_files(
         rules_needed=not options.words,
     )
     refuse_shared_files(files, options)
+    if options.to is not None and not files.images:
+        raise UsageError("--to is for plain lists: name one with --images")
     if files.config is not None:
         keyring, rules, more = read_legacy(files.config, defaults=defaults, environ=environ)
     else:
         keyring, more = read_credentials(files.auth, environ=environ)
         rules = RulesFile(path="", rules=(), bad=())
-    warnings = (*files.warnings, *more)
+    read = _Inputs(keyring=keyring, rules=rules, warnings=(*files.warnings, *more))
     if options.words:
-        if options.images is not None:
-            raise UsageError(
-                f"{options.verb} has its rule on the command line: omit --images {options.images}"
-            )
-        if rules.path:
-            warnings += (rules_ignored(rules.path, options.verb),)
-        source, *destinations = options.words
-        try:
-            rule = rule_from_words(
-                source, destinations, defaults=defaults, environ=environ, all_tags=options.all_tags
-            )
-        except RuleError as error:
-            raise UsageError(f"{options.verb} {' '.join(options.words)}: {error}") from error
-        given, shown = given_credentials(rule, options, environ)
-        keyring, warnings = keyring.with_logins(given), (*warnings, *shown)
-        rules = RulesFile(path="", rules=(rule,), bad=())
-    elif files.images is not None:
-        rules = read_rules(files.images, defaults=defaults, environ=environ)
-        warnings += rules.warnings
-    return keyring, rules, warnings, not options.words and files.config is None
+        return _from_words(options, read, defaults=defaults, environ=environ)
+    if not files.images:
+        return read
+    rules, given = read_rule_files(files.images, to=options.to, defaults=defaults, environ=environ)
+    warnings = (*read.warnings, *rules.warnings)
+    return replace(read, rules=rules, warnings=warnings, has_rules_file=True, given=given)
+
+
+def _from_words(
+    options: Options, read: _Inputs, *, defaults: Defaults, environ: Mapping[str, str]
+) -> _Inputs:
+    """The rule of the command line in place of those of a file."""
+    if options.images:
+        raise UsageError(
+            f"{options.verb} has its rule on the command line: omit --images {options.images[0]}"
+        )
+    warnings = read.warnings
+    if read.rules.path:
+        warnings += (rules_ignored(read.rules.path, options.verb),)
+    source, *destinations = options.words
+    try:
+        rule = rule_from_words(
+            source, destinations, defaults=defaults, environ=environ, all_tags=options.all_tags
+        )
+    except RuleError as error:
+        raise UsageError(f"{options.verb} {' '.join(options.words)}: {error}") from error
+    given, shown = given_credentials(rule, options, environ)
+    return replace(
+        read,
+        keyring=read.keyring.with_logins(given),
+        rules=RulesFile(path="", rules=(rule,), bad=()),
+        warnings=(*warnings, *shown),
+    )
 
 
 def _repositories(rules: RulesFile) -> Iterator[Repository]:
@@ -174,7 +203,7 @@ def refuse_shared_files(files: Files, options: Options) -> None:
         UsageError: there is one.
     """
     own = os.path.realpath(own_failed_file(options))
-    read = {"--auth": files.auth, "--config": files.config}
+    read = [("--auth", files.auth), ("--config", files.config)]
     written = {
         "--output-success-images": options.success_file,
         "--output-failed-images": options.failed_file,
@@ -182,32 +211,65 @@ def refuse_shared_files(files: Files, options: Options) -> None:
         "--metrics-file": options.metrics_file,
         "--log": options.log,
     }
-    if files.images is not None and not options.words:
-        read["--images"] = files.images
-        if options.failed_file is None or os.path.realpath(options.failed_file) == own:
+    if not options.words:
+        replaces_own = options.failed_file is None or os.path.realpath(options.failed_file) == own
+        if files.images and replaces_own:
             written["--output-failed-images"] = own_failed_file(options)
-            if os.path.realpath(files.images) == own:
-                del read["--images"]
-    refuse_shared(_given(read), _given(written))
+        read += [
+            ("--images", path)
+            for path in files.images
+            if path != STANDARD_INPUT and not (replaces_own and os.path.realpath(path) == own)
+        ]
+        _refuse_in_folders(options, _given(written.items()))
+    refuse_shared(_given(read), _given(written.items()))
 
 
-def _given(files: Mapping[str, Path | None]) -> Iterator[tuple[str, Path]]:
-    return ((flag, path) for flag, path in files.items() if path is not None)
+def _refuse_in_folders(options: Options, written: Iterable[tuple[str, Path]]) -> None:
+    """Refuse output files that the next run would take for rules."""
+    folders = {os.path.realpath(path) for path in options.images if is_folder(path)}
+    for flag, path in written:
+        if os.path.realpath(path.parent) in folders and is_rules_file(path):
+            raise UsageError(
+                f"{flag} {path} lies in a folder of --images: the next run would read it as rules"
+            )
+
+
+def _given(files: Iterable[tuple[str, Path | None]]) -> Iterator[tuple[str, Path]]:
+    return ((flag, path) for flag, path in files if path is not None)
+
+
+def keep_given(options: Options, given: GivenRules | None) -> Options:
+    """Keep the rules of standard input in the records; returns options with a command that reads them there.
+
+    Raises:
+        MachineError: they cannot be written.
+    """
+    if given is None:
+        return options
+    path = options.records / f"stdin{given.ending}"
+    write_text(path, (given.text,))
+    words = list(options.arguments)
+    for place, word in enumerate(words):
+        if word == f"--images={STANDARD_INPUT}":
+            words[place] = f"--images={path}"
+        elif word == str(STANDARD_INPUT) and words[place - 1] == "--images":
+            words[place] = str(path)
+    return replace(options, arguments=tuple(words))
 
 
 def invalid_rules(job: Job) -> Iterator[Event]:
     """An event for each invalid rule."""
-    return (_invalid(job.rules.path, bad) for bad in job.rules.bad)
+    return (_invalid(bad) for bad in job.rules.bad)
 
 
-def _invalid(path: str, bad: BadRule) -> Event:
+def _invalid(bad: BadRule) -> Event:
     hint = f" ({bad.hint})" if bad.hint else ""
     return Event(
         name="config.rule_invalid",
         level="error",
-        message=f"{path}:{bad.line}:{bad.column}: rule {bad.text!r}: {bad.reason}{hint}; the other rules run",
+        message=f"{bad.place}: rule {bad.text!r}: {bad.reason}{hint}; the other rules run",
         fields={
-            "file.path": path,
+            "file.path": bad.path,
             "line": bad.line,
             "column": bad.column,
             "rule": bad.text,

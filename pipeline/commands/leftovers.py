@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 8
 """Maximum rules in one line."""
-_REPLACED = frozenset({"--images", "--output-failed-images", "--output-success-images"})
+_REPLACED = frozenset({"--images", "--to", "--output-failed-images", "--output-success-images"})
 """Flags with a value that the retry command omits, so that it does not overwrite the lists of this run."""
 
 

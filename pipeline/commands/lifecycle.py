@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.commands.finish import FinishedRun, finish, lost_rules
-from pipeline.commands.job import invalid_rules, prepare
+from pipeline.commands.job import invalid_rules, keep_given, prepare
 from pipeline.engine.local.forking import warm_up
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.signals import StoppedError, ignore_one_stop, raise_on_stop
@@ -133,6 +133,7 @@ def _run_logged(
 def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, say: Printer) -> int:
     began, clock = dt.datetime.now().astimezone(), time.monotonic()
     with ExitStack() as after, verb.records(options, name) as (records, found):
+        options = keep_given(options, job.given) if verb.keeps_state else options
         for event in (*job.warnings, *found, *invalid_rules(job), verb.start_event(job)):
             watch.history.hear(event)
             watch.log.write(event)

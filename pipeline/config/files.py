@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.errors import UsageError
+from pipeline.errors import FileError, UsageError
 from pipeline.log import Event
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+STANDARD_INPUT = Path("-")
+"""The path that means standard input."""
 _ENDINGS = (".json", ".yaml", ".yml")
+_IN_FOLDERS = (*_ENDINGS, ".txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +25,8 @@ class Files:
     """The files of a run: `config` alone, or `images` and perhaps `auth`."""
 
     auth: Path | None = None
-    images: Path | None = None
-    """None only if no rules file is needed."""
+    images: tuple[Path, ...] = ()
+    """In file order; empty only if no rules file is needed."""
     config: Path | None = None
     warnings: tuple[Event, ...] = ()
 
@@ -25,7 +34,7 @@ class Files:
 def choose_files(
     *,
     auth: Path | None,
-    images: Path | None,
+    images: Sequence[Path],
     config: Path | None,
     rules_needed: bool = True,
     directory: Path = Path(),
@@ -36,16 +45,17 @@ def choose_files(
 
     Args:
         auth: the credentials file; None: not given. The same for the next two.
-        images: the rules file.
+        images: rules files, and folders of them.
         config: the single file with both; takes precedence over the others.
         rules_needed: whether a missing rules file is an error.
         directory: where to search for files that are not given.
 
     Raises:
         UsageError: a rules file is needed and missing, or there are two candidates.
+        FileError: a folder holds no rules file.
     """
-    named = auth is not None or images is not None
-    ignored = [path for path in (auth, images) if path is not None]
+    named = auth is not None or bool(images)
+    ignored = [path for path in (auth, *images) if path is not None]
     if config is None and not named and (directory / "config.json").exists():
         config = directory / "config.json"
         ignored = _existing(directory, "images") if rules_needed else []
@@ -54,12 +64,43 @@ def choose_files(
         return Files(config=config, warnings=tuple(_ignored(path, reason) for path in ignored))
     warnings: list[Event] = []
     auth = auth or _found(directory, "auth", warnings)
-    if images is None and rules_needed:
-        images = _found(directory, "images", warnings)
-        if images is None:
+    if not images and rules_needed:
+        found = _found(directory, "images", warnings)
+        if found is None:
             hint = "use --images FILE, or create images.json or images.yaml in this directory"
             raise UsageError(f"no rules file ({hint})")
-    return Files(auth=auth, images=images, warnings=tuple(warnings))
+        images = (found,)
+    return Files(auth=auth, images=_expand_folders(images), warnings=tuple(warnings))
+
+
+def _expand_folders(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Files as they are, folders as the rules files directly in them; each file once."""
+    each = (_files_of(path) if is_folder(path) else (path,) for path in paths)
+    return tuple(dict.fromkeys(chain.from_iterable(each)))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether the path is a folder."""
+    return os.path.isdir(path)  # noqa: PTH112 - False where Path.is_dir raises: reading says why
+
+
+def is_rules_file(path: Path) -> bool:
+    """Whether a file directly in a folder of --images is read, by its name.
+
+    Names with a dot are not: a ConfigMap's files are links to `..data`, and editors keep copies so.
+    """
+    return path.suffix.lower() in _IN_FOLDERS and not path.name.startswith(".")
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The rules files directly in a folder, by name."""
+    try:
+        found = sorted(path for path in folder.iterdir() if is_rules_file(path) and not is_folder(path))
+    except OSError as error:
+        raise FileError(str(folder), f"the folder cannot be read: {error.strerror}") from None
+    if not found:
+        raise FileError(str(folder), f"the folder holds no file that ends in {', '.join(_IN_FOLDERS)}")
+    return found
 
 
 def rules_ignored(path: str, verb: str) -> Event:

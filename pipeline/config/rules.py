@@ -47,7 +47,9 @@ class BadRule:
     """An invalid rule."""
 
     number: int
-    """Position in the file, from 0; valid and invalid rules are counted together."""
+    """Position among all rules, from 0; valid and invalid rules are counted together."""
+    path: str
+    """The file; empty: the command line."""
     line: int
     """1-based, like the column: of the source, or of the invalid destination."""
     column: int
@@ -61,12 +63,18 @@ class BadRule:
     options: MappingNode | None = None
     """As written; None: the rule has none."""
 
+    @property
+    def place(self) -> str:
+        """`images.yaml:7:1`."""
+        return f"{self.path}:{self.line}:{self.column}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesFile:
-    """The content of a rules file."""
+    """The content of a rules file, or of several."""
 
     path: str
+    """As the user named it; of several, all names."""
     rules: tuple[Rule, ...]
     """In file order."""
     bad: tuple[BadRule, ...]
@@ -103,7 +111,7 @@ def rules_from_node(
     sources = ((key, value) for key, value in mapping.entries if key.text not in special)
     forms = ((key, form, line) for key, value in sources for form, line in _forms(key, value))
     for number, (source, value, line) in enumerate(forms):
-        rule = _read_rule(document, _Written(number, line, source), value, context)
+        rule = _read_rule(document, _Written(number, line, source, path=document.path), value, context)
         if isinstance(rule, Rule):
             rules.append(rule)
         else:
@@ -165,6 +173,7 @@ class _Written(NamedTuple):
     source: Scalar
     node: MappingNode | None = None
     options: RuleOptions = NO_OPTIONS
+    path: str = ""
 
     def bad(
         self, place: Node | FileError, error: RuleError | FileError, words: Iterable[str] = ()
@@ -172,6 +181,7 @@ class _Written(NamedTuple):
         """The rule with an error at a place."""
         return BadRule(
             number=self.number,
+            path=self.path,
             line=place.line,
             column=place.column,
             text=self.source.text,

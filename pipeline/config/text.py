@@ -7,9 +7,10 @@ module.
 from __future__ import annotations
 
 import re
+import sys
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from pipeline.config.json_text import read_json
 from pipeline.config.nodes import Document, is_null
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 MAX_FILE = 64 * MIB
 """Bytes of one file; a million rules need less."""
+MAX_INPUT = 32 * MIB
+"""Bytes of standard input, which stay in memory until the records keep a copy."""
+INPUT_NAME = "standard input"
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -42,34 +46,68 @@ def read_document(path: Path) -> Document:
         raise FileError(
             name, "the name must end in .json, .yaml or .yml", hint="the extension selects the format"
         )
-    text = _decode(name, _read_bytes(path))
+    text = text_of(name, read_bytes(path))
+    return parse_document(name, text, is_json=path.suffix.lower() == ".json")
+
+
+def parse_document(name: str, text: str, *, is_json: bool = False) -> Document:
+    """Parse YAML, or JSON.
+
+    Raises:
+        FileError: it has no content, or is invalid.
+    """
     if not text.strip():
         raise FileError(name, "the file is empty", hint=_EMPTY_HINT)
-    control = _CONTROL.search(text)
-    if control is not None:
-        line, column = _place(text[: control.start()])
-        message = f"a control character, U+{ord(control[0]):04X}"
-        raise FileError(name, message, line=line, column=column, hint="is this a text file?")
-    root, warnings = _reader(path)(name, text)
+    root, warnings = (read_json if is_json else _yaml_reader())(name, text)
     if root is None or is_null(root):
         raise FileError(name, "the file has no content", hint=_EMPTY_HINT)
     return Document(path=name, root=root, warnings=tuple(warnings))
 
 
-def _reader(path: Path) -> Callable[[str, str], tuple[Node | None, list[Event]]]:
-    """The parser for a file."""
-    if path.suffix.lower() == ".json":
-        return read_json
+def text_of(name: str, content: bytes) -> str:
+    """The bytes of a file as text.
+
+    Raises:
+        FileError: it is not UTF-8, or has control characters.
+    """
+    text = _decode(name, content)
+    control = _CONTROL.search(text)
+    if control is not None:
+        line, column = _place(text[: control.start()])
+        message = f"a control character, U+{ord(control[0]):04X}"
+        raise FileError(name, message, line=line, column=column, hint="is this a text file?")
+    return text
+
+
+def _yaml_reader() -> Callable[[str, str], tuple[Node | None, list[Event]]]:
     from pipeline.config.yaml_text import read_yaml  # noqa: PLC0415 - takes 8 ms, not needed for JSON
 
     return read_yaml
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_input() -> bytes:
+    """All of standard input.
+
+    Raises:
+        FileError: it cannot be read, or is too large.
+    """
+    if sys.stdin is None:
+        raise FileError(INPUT_NAME, "it is closed", hint="pipe the rules in, or name a file")
+    try:
+        return _limited(INPUT_NAME, sys.stdin.buffer, MAX_INPUT)
+    except OSError as error:
+        raise FileError(INPUT_NAME, f"it cannot be read: {error.strerror}") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of the file at `path`.
+
+    Raises:
+        FileError: it cannot be read, or is too large.
+    """
     try:
         with path.open("rb") as file:
-            # In pieces: read(MAX_FILE) would allocate MAX_FILE bytes for any file.
-            content = b"".join(islice(iter(partial(file.read, MIB), b""), MAX_FILE // MIB + 1))
+            return _limited(str(path), file, MAX_FILE)
     except FileNotFoundError:
         raise FileError(str(path), "the file does not exist", hint="check the path") from None
     except PermissionError:
@@ -81,8 +119,13 @@ def _read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or str(error)
         raise FileError(str(path), f"the file cannot be read: {words}", hint="check the path") from None
-    if len(content) > MAX_FILE:
-        raise FileError(str(path), f"the file is larger than {MAX_FILE // MIB} MiB", hint="split it")
+
+
+def _limited(name: str, file: IO[bytes], limit: int) -> bytes:
+    # In pieces: read(limit) would allocate that many bytes for any file.
+    content = b"".join(islice(iter(partial(file.read, MIB), b""), limit // MIB + 1))
+    if len(content) > limit:
+        raise FileError(name, f"the file is larger than {limit // MIB} MiB", hint="split it")
     return content
 
 

@@ -92,14 +92,13 @@ def filter_changes_digest(destination: Reference, *, digest: str, required: str)
     )
 
 
-def conflict(destination: Reference, *, lines: tuple[int, ...], winner: str, retryable: bool) -> Fault:
-    """Two sources for one destination: of one rule (its line; 0: no file) or of two (their lines)."""
-    first, *others = lines
+def conflict(destination: Reference, *, places: tuple[str, ...], winner: str, retryable: bool) -> Fault:
+    """Two sources for one destination: of one rule (its place) or of two (their places)."""
+    first, *others = places
     if not others:
-        where = f"the rule in line {first}" if first else "the rule on the command line"
-        words = f"{where} names two sources for it"
+        words = f"the rule {'in' if first.startswith('line') else 'on'} {first} names two sources for it"
     else:
-        both = f"both in line {first}" if others == [first] else f"line {first} and line {others[0]}"
+        both = f"both in {first}" if others == [first] else f"{first} and {others[0]}"
         words = f"two rules name a source for it ({both})"
     return fault_at(
         destination.repository,

@@ -72,7 +72,7 @@ class Rule:
     """One line of the rules file."""
 
     number: int
-    """Position in the file, from 0; the first rule wins a destination tag."""
+    """Position among all rules, from 0; the first rule wins a destination tag."""
     line: int
     """1-based line in the file; 0: the rule comes from the command line."""
     text: str
@@ -82,11 +82,15 @@ class Rule:
     targets: tuple[Target, ...]
     options: RuleOptions = NO_OPTIONS
     """What the rule and the file's `.defaults` say; None in it is left to the flags."""
+    file: str = ""
+    """The file, where the run reads several."""
 
     @property
     def place(self) -> str:
-        """`line 7`, or `the command line`."""
-        return f"line {self.line}" if self.line else "the command line"
+        """`line 7`, `line 7 of images.yaml`, or `the command line`."""
+        if not self.line:
+            return "the command line"
+        return f"line {self.line}" + (f" of {self.file}" if self.file else "")
 
     def required_digest(self, destination: Reference) -> str:
         """The digest that the rule requires at a destination; empty: any."""

@@ -38,7 +38,8 @@ _PACKAGES = ("requests", "urllib3", "diskcache", "PyYAML")
 class RuleCounts:
     """A rule's images by result."""
 
-    line: int
+    place: str
+    """The line, with its file where there are several; empty: the command line."""
     text: str
     failed_whole: bool = False
     counts: dict[str, int] = field(

@@ -140,10 +140,11 @@ class ImageResults:
     def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
         """Two sources for one destination: the rule that stands first wins."""
         first = self._state.facts.claim(str(image.destination))
-        line, other = self._order.rules[image.rule].line, first.line if first else 0
+        rule = self._order.rules[image.rule]
+        winner = self._order.rules.get(first.rule, rule) if first is not None else rule
         return faults.conflict(
             image.destination,
-            lines=(line,) if first is not None and first.rule == image.rule else (line, other),
+            places=(rule.place,) if winner is rule else (rule.place, winner.place),
             winner=image.rival.partition(" -> ")[0],
             retryable=retryable,
         )

@@ -75,7 +75,7 @@ def _wrong_rules(rules: RulesFile) -> Iterator[Finding]:
         yield Finding(
             state="failed",
             what="rule",
-            place=f"{rules.path}:{bad.line}:{bad.column}",
+            place=bad.place,
             words=f"{bad.text!r}: {bad.reason}",
             advice=bad.hint or "correct the rules file",
             code="RULE_INVALID",

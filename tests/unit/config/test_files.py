@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.files import choose_files
-from pipeline.errors import UsageError
+from pipeline.errors import FileError, UsageError
 
 A, I, C = Path("a.yaml"), Path("i.yaml"), Path("c.yaml")  # noqa: E741 - as in the table below
 
@@ -39,10 +39,10 @@ def test_chooses(
         (tmp_path / f"{name}.json").touch()
     auth, images, config = named
 
-    files = choose_files(auth=auth, images=images, config=config, directory=tmp_path)
+    files = choose_files(auth=auth, images=[images] if images else [], config=config, directory=tmp_path)
 
     wanted = tuple(tmp_path / f"{one}.json" if isinstance(one, str) else one for one in expected)
-    assert wanted == (files.auth, files.images, files.config)
+    assert wanted == (files.auth, *(files.images or (None,)), files.config)
     assert ["config.file_ignored"] * ignored == [warning.name for warning in files.warnings]
 
 
@@ -50,7 +50,7 @@ def test_a_rules_file_is_needed(tmp_path: Path) -> None:
     """Without any rules file the run is refused."""
     for auth in (None, A):
         with pytest.raises(UsageError, match="no rules file"):
-            choose_files(auth=auth, images=None, config=None, directory=tmp_path)
+            choose_files(auth=auth, images=[], config=None, directory=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_yaml_is_found_like_json(
     for name in there.split():
         (tmp_path / name).touch()
 
-    files = choose_files(auth=None, images=None, config=None, directory=tmp_path)
+    files = choose_files(auth=None, images=[], config=None, directory=tmp_path)
 
-    assert chosen == (files.auth and files.auth.name, files.images and files.images.name)
+    assert chosen == (files.auth and files.auth.name, *(path.name for path in files.images))
     assert [str(tmp_path / name) for name in ignored] == [each.fields["file.path"] for each in files.warnings]
 
 
@@ -82,13 +82,36 @@ def test_yaml_beside_yml_is_refused(tmp_path: Path, stem: str) -> None:
         (tmp_path / name).touch()
 
     with pytest.raises(UsageError, match=f"name one of them: --{stem}"):
-        choose_files(auth=None, images=None, config=None, directory=tmp_path)
+        choose_files(auth=None, images=[], config=None, directory=tmp_path)
 
 
 def test_a_rule_of_words_needs_no_rules_file(tmp_path: Path) -> None:
     """Where the rule comes from the command line only credentials are looked for."""
     (tmp_path / "auth.json").touch()
 
-    files = choose_files(auth=None, images=None, config=None, rules_needed=False, directory=tmp_path)
+    files = choose_files(auth=None, images=[], config=None, rules_needed=False, directory=tmp_path)
 
-    assert (tmp_path / "auth.json", None, None) == (files.auth, files.images, files.config)
+    assert (tmp_path / "auth.json", (), None) == (files.auth, files.images, files.config)
+
+
+def test_a_folder_is_its_rules_files(tmp_path: Path) -> None:
+    """A folder stands for the files of rules in it, by name, as a ConfigMap's links to them too."""
+    data = tmp_path / "..2026"
+    data.mkdir()
+    for name in ("b.yaml", "a.txt", "c.JSON", "d.yml", ".hidden.yaml", "README.md", "run.sh"):
+        (data / name).touch()
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    (tmp_path / "..data").symlink_to(data)
+    (tmp_path / "deeper.yaml").mkdir()
+
+    files = choose_files(auth=None, images=[I, tmp_path, I], config=None, directory=tmp_path)
+
+    assert (I, *(tmp_path / name for name in ("a.txt", "b.yaml", "c.JSON", "d.yml"))) == files.images
+
+
+def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
+    """A folder that holds no file of rules is a mistake."""
+    (tmp_path / "notes.md").touch()
+
+    with pytest.raises(FileError, match=r"holds no file that ends in .json, .yaml, .yml, .txt"):
+        choose_files(auth=None, images=[tmp_path], config=None)

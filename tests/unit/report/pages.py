@@ -55,8 +55,8 @@ def history() -> RunHistory:
 
 def report() -> str:
     """The page."""
-    rules = {number: RuleCounts(number + 1, f"quay.io/team/app{number}") for number in range(400)}
-    rules[399] = RuleCounts(400, EVIL, failed_whole=True)
+    rules = {number: RuleCounts(str(number + 1), f"quay.io/team/app{number}") for number in range(400)}
+    rules[399] = RuleCounts("400", EVIL, failed_whole=True)
     count_rules(
         rules, [replace(ROW, rule=7), replace(ROW, rule=7, result="copied"), replace(ROW, rule=9_999)]
     )
