@@ -171,7 +171,7 @@ def _read_text(document: Document, node: Node, name: str, _: OptionField) -> str
 def _read_time(document: Document, node: Node, name: str, _: OptionField) -> float:
     found = _TIME.fullmatch(node.text) if isinstance(node, Scalar) else None
     if found is None:
-        raise document.error(node, f"{name} is no time", hint="write 90s, 15m, 72h or 3d")
+        raise document.error(node, f"{name} is not a time", hint="write 90s, 15m, 72h or 3d")
     return float(int(found[1]) * _SECONDS[found[2]])
 
 

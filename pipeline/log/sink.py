@@ -173,7 +173,7 @@ def open_log(path: Path | None, *, level: str, run: str, form: LogFormat | None 
         try:
             sink = _opened(path)
         except OSError as error:
-            words = "nobody reads from this pipe" if error.errno == errno.ENXIO else error.strerror
+            words = "no process reads from this pipe" if error.errno == errno.ENXIO else error.strerror
             raise FileError(str(path), f"the log cannot be written: {words}") from error
     return Log(sink, path=path, severity=severity, run=run, form=form)
 

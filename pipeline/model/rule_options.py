@@ -163,7 +163,7 @@ class RuleOptions:
         "time", "How long ago a digest must have been seen first before it is copied: 72h, 3d."
     )
     optional: bool | None = _option("switch", "Whether a failure leaves the exit code as it is.")
-    retries: int | None = _option("count", "Further passes in which failed images are tried again.")
+    retries: int | None = _option("count", "Retry rounds for failed images.")
     force: bool | None = _option("switch", "Whether images are pushed that the destination has already.")
 
     def over(self, farther: RuleOptions) -> RuleOptions:

@@ -79,7 +79,7 @@ def _value(placeholder: str, values: dict[str, str], source: Repository, *, in_f
     name = placeholder[1:-1]
     if name not in values:
         hint = f"known are {', '.join(f'{{{known}}}' for known in values)}"
-        raise RuleError(f"{placeholder} is no placeholder{meant(name, values)}", hint=hint)
+        raise RuleError(f"{placeholder} is not a placeholder{meant(name, values)}", hint=hint)
     if not values[name]:
         raise RuleError(f"{placeholder} is empty: {source} has no namespace", hint="write {path}")
     return values[name].replace(":", "-") if name == "registry" and not in_front else values[name]

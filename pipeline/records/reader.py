@@ -148,7 +148,7 @@ def read_records(path: Path, take: Callable[[RecordsReader], _Taken]) -> _Taken:
                     return taken
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
-    raise MachineError(f"records in {path} are opened and closed all the time; try again")
+    raise MachineError(f"records in {path} are being opened and closed repeatedly; run it again")
 
 
 def _require(path: Path, file: Path) -> None:

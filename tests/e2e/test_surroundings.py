@@ -113,7 +113,7 @@ def test_a_log_that_nobody_reads(command: Command) -> None:
     result = command.run("--log", "log")
 
     assert (result.code, len(result.text.splitlines())) == (2, 1)
-    assert "nobody reads from this pipe" in result.text
+    assert "no process reads from this pipe" in result.text
 
 
 @pytest.mark.parametrize("name", ["lock", "store", "store/cache.db", "store/cache.db-wal"])

@@ -186,7 +186,7 @@ WRONG = [
     ("{to: r.io/x, referrers: always}", "referrers", "this version cannot do referrers"),
     ("{to: r.io/x, tags: {since: 90d}}", "since", "this version cannot do tags.since"),
     ("{to: r.io/x, tags: {newest: 1, by: pushed}}", "by", "this version cannot do tags.by: pushed"),
-    ("{to: 'r.io/{nmae}'}", "'r.io/{nmae", "{nmae} is no placeholder; did you mean name?"),
+    ("{to: 'r.io/{nmae}'}", "'r.io/{nmae", "{nmae} is not a placeholder; did you mean name?"),
     ("{to: 'ocidir:///srv/x'}", "'ocidir", "this version cannot read or write ocidir:// folders"),
 ]
 
@@ -271,8 +271,8 @@ def test_template(tmp_path: Path, source: str, text: str, expected: str) -> None
         ("quay.io/c", "r.io/{namespace}/x", "{namespace} is empty: quay.io/c has no namespace"),
         ("quay.io/a/c", "r.io/{tag}/x", "{tag} stands in front of the tag"),
         ("quay.io/a/c", "r.io/x/{tag}", "{tag} stands in front of the tag"),
-        ("quay.io/a/c", "r.io/{}", "{} is no placeholder"),
-        ("quay.io/a/c", "r.io/{name", "{ is no placeholder"),
+        ("quay.io/a/c", "r.io/{}", "{} is not a placeholder"),
+        ("quay.io/a/c", "r.io/{name", "{ is not a placeholder"),
         ("quay.io/a/c", "r.io/$BRACE/{name}", "a variable puts a brace"),
         ("quay.io/a/c", "r.io/$BRACE", "is not a repository name"),
         ("quay.io/a/c:" + "v" * 128, "r.io/x:{tag}x", "is not a tag"),

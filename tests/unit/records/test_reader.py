@@ -88,7 +88,7 @@ def test_never_still(tmp_path: Path) -> None:
         alter(tmp_path, "INSERT INTO Settings VALUES (hex(randomblob(2000)), 1)")
         return view.run_state
 
-    with pytest.raises(MachineError, match="are opened and closed all the time; try again"):
+    with pytest.raises(MachineError, match="are being opened and closed repeatedly; run it again"):
         read_records(tmp_path, meddle)
 
 
