@@ -1,7 +1,7 @@
-"""What is seen of a run while it runs: on a terminal a live view, elsewhere the log's own lines.
+"""How a run shows its progress: on a terminal a live view, elsewhere the log's lines.
 
-Whether there is a terminal is decided here and not by rich, which takes FORCE_COLOR and TTY_COMPATIBLE for
-one and then writes cursor movements into log files. Importing this module imports no rich.
+Whether there is a terminal is decided here and not by rich, which believes FORCE_COLOR and TTY_COMPATIBLE
+and then writes cursor movements into log files. Importing this module does not import rich.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def choose(
         asked: --progress.
         is_terminal: whether standard error is one.
         is_quiet: --quiet.
-        environ: TERM, and CI, where pseudo-terminals are read by nobody as they change.
+        environ: TERM, and CI, where nobody watches the pseudo-terminal.
 
     Returns:
-        `live` only where a terminal can move its cursor, whatever was asked.
+        `live` only if the terminal can move its cursor.
     """
     if asked in ("plain", "none"):
         return asked

@@ -1,9 +1,9 @@
 """The live view on a terminal, below the log's lines.
 
-One writer, one thread: a frame and a log line are each one write, so that neither tears the other. A line
-goes above the view by writing it over the view and the kept frame below it again, without rendering anew
-(rich.Live renders all of it for each line). The cursor stays visible and no mode of the terminal is changed:
-a run that is killed leaves a terminal that works.
+One writer, one thread: a frame and a log line are one write each, so neither tears the other. A log line
+overwrites the view, and the kept frame is written below it again without being rendered (rich.Live renders
+everything for each line). The cursor stays visible and no terminal mode changes: a killed run leaves a
+working terminal.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 _EVERY = 0.24
 """Seconds between two frames: at most 4 a second."""
 _STALE = 10.0
-"""Seconds after which others have written to the terminal meanwhile: the program was stopped and goes on."""
+"""Seconds after which others have written to the terminal: the program was stopped and continued."""
 _REDRAW = 0.05
-"""Seconds between two redrawings for the sake of log lines: a flood of them goes together."""
+"""Seconds between two redraws for log lines: a flood of lines is written together."""
 _MOST_HELD = 1 << 16
-"""Bytes of log lines that wait for the next redrawing."""
+"""Bytes of log lines that wait for the next redraw."""
 
 
 def terminal_size(number: int) -> tuple[int, int]:
-    """Columns and rows of the terminal; 80 and 24 where it does not know them itself."""
+    """Columns and rows of the terminal; 80 and 24 if it does not know them."""
     with suppress(OSError):
         size = os.get_terminal_size(number)
         if size.columns > 0 and size.lines > 0:
@@ -54,7 +54,7 @@ class Display:
     Args:
         history: what is known of the run.
         sink: the descriptor of the terminal.
-        title: what the run is about.
+        title: the heading.
         size: tells columns and rows.
         clock: seconds.
     """
@@ -94,7 +94,7 @@ class Display:
         self._drawn = self._redrawn = -_STALE
 
     def tick(self, view: RunView) -> None:
-        """Draw how the run stands, unless that was done just now."""
+        """Draw the run, unless that was done just now."""
         now = self._clock()
         if now - self._drawn < _EVERY and self._widths:
             return
@@ -113,7 +113,7 @@ class Display:
         self._draw(self._rendered(lines, width), tuple(line.cell_len for line in lines))
 
     def hear(self, event: Event) -> None:
-        """Keep what failed last."""
+        """Keep the last failures."""
         if event.name in ("image.failed", "image.retry", "rule.failed"):
             fields = event.fields
             parts = (fields.get("side"), fields.get("status"), fields.get("code"))
@@ -129,11 +129,11 @@ class Display:
             self._draw(self._kept, self._widths)
 
     def close(self) -> None:
-        """Take the view off the screen."""
+        """Remove the view from the screen."""
         self._draw(b"", ())
 
     def _draw(self, kept: bytes, widths: tuple[int, ...]) -> None:
-        """One write: the log's lines over the view that stands there, then the view that is to stand."""
+        """One write: the log's lines over the present view, then the new view."""
         back = self._back(self._size(self._sink)[0]) if self._widths else b""
         held, self._held = self._held, b""
         clear = b"\x1b[J" if self._widths and (held or not kept) else b""
@@ -142,7 +142,7 @@ class Display:
         self._write(back + clear + held + self._kept)
 
     def _back(self, width: int) -> bytes:
-        """The cursor to the first row of the frame on the screen; a narrower terminal has broken its rows."""
+        """Move the cursor to the first row of the frame; a narrower terminal has wrapped its rows."""
         rows = sum(max(1, -(-columns // width)) for columns in self._widths)
         return b"\r" + (f"\x1b[{rows}A".encode() if rows else b"")
 
@@ -159,7 +159,7 @@ class Display:
         return (self._buffer.getvalue() + "\x1b[J").encode(encoding, "replace")
 
     def _write(self, data: bytes) -> None:
-        """All of it; a terminal that went away is no reason to end otherwise than the run does."""
+        """Write all of it; a lost terminal does not change how the run ends."""
         with suppress(OSError):
             while data:
                 data = data[os.write(self._sink, data) :]

@@ -1,4 +1,4 @@
-"""The observer by which a run notes in its records how it stands, for who looks from another terminal."""
+"""The observer that writes the run state to the records, for `status` in another terminal."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from pipeline.scheduler.view import RunView
 
 EVERY = 2.0
-"""Seconds between two notes: one row, in a transaction that is written anyway."""
+"""Seconds between two writes: one row, in a transaction that is written anyway."""
 _MOST = 40
-"""Registries and rules that a note names."""
+"""Registries and rules that a row names, at most."""
 
 
 class RunStateRecorder:
-    """Notes where a run stands: when it begins, every other second, and when it is over.
+    """Writes the run state at the start, every other second, and at the end.
 
     Args:
         history: what is known of the run.
@@ -52,9 +52,9 @@ class RunStateRecorder:
         self._keep = keep
         self._lost = lost
         self._history = history
-        self._noted = 0.0
+        self._written = 0.0
         self._why: dict[str, str] = {}
-        """By registry: what its last pause was for."""
+        """By registry: the reason of its last pause."""
         now = time.time()
         self._run_state = RunState(
             run=run,
@@ -69,20 +69,20 @@ class RunStateRecorder:
         keep(self._run_state)
 
     def hear(self, event: Event) -> None:
-        """Take in what registries pause for."""
+        """Keep the reason of a pause."""
         if event.name == "registry.cooldown":
             parts = (event.fields.get("status"), event.fields.get("code"))
             self._why[str(event.fields.get("registry"))] = " ".join(str(part) for part in parts if part)
 
     def tick(self, view: RunView) -> None:
-        """Look at the run, and note how it stands where it is time."""
-        if view.seconds - self._noted >= EVERY:
-            self._noted = view.seconds
+        """Write the run state if it is time."""
+        if view.seconds - self._written >= EVERY:
+            self._written = view.seconds
             self._look(view)
             self._keep(self._run_state)
 
     def end(self, summary: Summary, *, trouble: str) -> None:
-        """Note how it ended."""
+        """Write how it ended."""
         if self._history.view is not None:
             self._look(self._history.view)
         self._run_state = replace(

@@ -1,8 +1,8 @@
-"""The state of a run, which it writes to its records every two seconds for `status` in another terminal.
+"""The run state, which a run writes to its records every two seconds for `status` in another terminal.
 
-Images have rows of their own and are counted there. This row has the rest: when the run began and was last
-seen, in which process, what it waits for, how it ended. A process that is killed writes no end, so the row
-identifies the process in a way that tells it from a later one with the same number.
+Images have their own rows and are counted there. This row has the rest: when the run started and was last
+seen, its process, what it waits for, how it ended. A killed process writes no end, so the row identifies the
+process in a way that distinguishes it from a later one with the same number.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.model.figures import Figures
 from pipeline.report.causes import Failure  # noqa: TC001 - get_type_hints needs it
 
 RUNNING = -1
-"""The exit code of a run that has none yet."""
+"""The exit code of a run that has not ended."""
 _PROC = Path("/proc")
 _FIGURES = {
     "known": "known",
@@ -34,37 +34,37 @@ _FIGURES = {
     "present": "present",
     "requests": "requests",
 }
-"""By name in the row: the figures that it keeps; those of images are counted from the images' own rows."""
+"""By name in the row: its figures; those of images are counted from the images' own rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One process of one machine, unlike any before or after it."""
+    """One process of one machine, distinct from all before and after it."""
 
     host: str = ""
     pid: int = 0
     space: str = ""
-    """The machine since it was started, and the space of process numbers; empty: not known."""
+    """The boot of the machine and the PID namespace; empty: unknown."""
     start: str = ""
-    """When it began, as the kernel counts; empty: not known."""
+    """Its start time as the kernel counts it; empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """A registry that is asked nothing for now."""
+    """A registry that gets no requests for now."""
 
     registry: str
     until: float
-    """Unix time; 0: it is given up in this pass."""
+    """Unix time; 0: unavailable in this pass."""
     why: str = ""
-    """`429 TOOMANYREQUESTS`, or why it was given up."""
+    """`429 TOOMANYREQUESTS`, or why it is unavailable."""
     tasks: int = 0
     """Ready tasks that need it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """What a run knew of itself when it was last seen; times are Unix times."""
+    """A run as it was last seen; times are Unix times."""
 
     run: str
     version: str
@@ -72,16 +72,16 @@ class RunState:
     command: tuple[str, ...]
     """The command line, word by word."""
     folder: str
-    """Where it was given."""
+    """Its working directory."""
     began: float
     seen: float
     seconds: float = 0.0
-    """Since it began, by a clock that nobody sets."""
+    """Since it started, by the monotonic clock."""
     exit_code: int = RUNNING
     stopping: bool = False
-    """Whether it was told to stop, and finishes what is under way."""
+    """Whether it was told to stop, and finishes running transfers."""
     trouble: str = ""
-    """What this machine refused."""
+    """The problem of this machine, if any."""
     figures: Figures = field(default_factory=Figures)
     """Of them `sent` includes running transfers."""
     final: bool = False
@@ -89,14 +89,14 @@ class RunState:
     planned: int = 0
     """Tags that wait for room; each becomes an image per destination."""
     left: float = -1.0
-    """Seconds that the run expected to need; -1: unknown."""
+    """Estimated seconds until the end; -1: unknown."""
     rate: float = 0.0
-    """Bytes sent a second, lately."""
+    """Bytes sent per second, recently."""
     waits: tuple[Wait, ...] = ()
     lost: tuple[Failure, ...] = ()
-    """Rules that failed as a whole, the first ones."""
+    """The first rules that failed."""
     again: tuple[str, ...] = ()
-    """The command that tries only the failed ones again, word by word."""
+    """The command that retries only what failed, word by word."""
 
 
 def text_of(run_state: RunState) -> str:
@@ -107,7 +107,7 @@ def text_of(run_state: RunState) -> str:
 
 
 def run_state_of(text: str) -> RunState | None:
-    """The run state; None where the text has another shape. Fields of later versions are ignored."""
+    """The run state; None if the text has another shape. Fields of later versions are ignored."""
     try:
         row = json.loads(text)
         if not isinstance(row, dict):
@@ -120,7 +120,7 @@ def run_state_of(text: str) -> RunState | None:
 
 
 def _built(kind: Any, value: Any) -> Any:
-    """The value as that kind; TypeError where it is not one."""
+    """The value as that kind; TypeError if it is not one."""
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
         known = {each.name for each in fields(kind)}
@@ -135,7 +135,7 @@ def _built(kind: Any, value: Any) -> Any:
 
 
 def this_process() -> Process:
-    """The process that asks."""
+    """The calling process."""
     return Process(host=socket.gethostname(), pid=os.getpid(), space=_space(), start=_start(os.getpid()))
 
 
@@ -147,14 +147,14 @@ def current_folder() -> str:
 
 
 def is_gone(process: Process) -> bool | None:
-    """Whether the process has ended; None: that cannot be seen from here."""
+    """Whether the process has ended; None: unknown from here."""
     if not process.space or process.space != _space():
         return None
     return _start(process.pid) != process.start
 
 
 def _space() -> str:
-    """This start of this machine, and the space in which its processes have their numbers."""
+    """The boot of this machine, and the PID namespace."""
     with suppress(OSError):
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
@@ -162,9 +162,9 @@ def _space() -> str:
 
 
 def _start(pid: int) -> str:
-    """When the process began, in ticks since the machine did (proc(5), stat, field 22); empty: there is none.
+    """When the process started, in ticks since boot (proc(5), stat, field 22); empty: there is none.
 
-    One that has ended and waits for its parent has none either.
+    A zombie has none either.
     """
     with suppress(OSError):
         after_name = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()

@@ -83,7 +83,7 @@ def last_line(summary: Summary) -> str:
 
 
 def summary_lines(summary: Summary) -> list[str]:
-    """The summary for a person, in the order in which it is needed; the last line is the original tool's."""
+    """The summary for a person, most important first; the last line is the original tool's."""
     lines = [verdict(summary), f"  {cost(summary)}"]
     shown = (*waits(summary), *map(str, summary.latency[:_SHOWN]), *summary.notes)
     lines += [f"  {line}" for line in shown]
@@ -96,7 +96,7 @@ def summary_lines(summary: Summary) -> list[str]:
 
 
 def command(summary: Summary) -> str:
-    """The command that does what is left, as one types it."""
+    """The command that does what is left, as typed."""
     import shlex  # noqa: PLC0415 - only where something failed
 
     return shlex.join(summary.again)
@@ -180,7 +180,7 @@ def _cause(cause: CauseGroup) -> list[str]:
 
 
 def cause_counts(cause: CauseGroup) -> list[str]:
-    """`2 images`, `1 rule`: those that there are."""
+    """`2 images`, `1 rule`: those that are not 0."""
     counts = [format_count(cause.images, "image")] * bool(cause.images)
     return counts + [format_count(cause.rules, "rule")] * bool(cause.rules)
 

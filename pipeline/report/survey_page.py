@@ -1,7 +1,7 @@
-"""The page of a plan or of a verification, with one row per image: the record that one can hand over.
+"""The page of a plan or a verification, with one row per image: a record to hand over.
 
-As page.py it is self-contained, without scripts and outside links. It is made piece by piece: rows are never
-held, however many there are.
+Like page.py it is self-contained, without scripts and external links. It is made piece by piece: rows are
+never held in memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a plan or a verification found: for a person, for a program, and as an event; the same figures in all.
+"""The result of a plan or verification: for a person, for a program, and as an event, with the same figures.
 
-The list of images is never held: rows come one by one from the records.
+The list of images is never held in memory: rows are read one by one from the records.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Aim
 
 _OF_COPIES = frozenset({"copied", "bytes", "spared", "uploaded", "mounted"})
-"""Fields of the last event that mean nothing where nothing is copied."""
+"""Fields of the last event that mean nothing if nothing is copied."""
 _SHOWN = 5
 """Skipped images shown to a person."""
 
@@ -87,12 +87,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurveyResult:
-    """What was found."""
+    """The result."""
 
     aim: Aim
     deep: bool
     summary: Summary
-    """Of a plan: what a run's would be, but for its time; `seconds` are those of the plan."""
+    """Of a plan: the summary that a run would have, but with the plan's `seconds`."""
     began: str
     ended: str
     """Date and time as in ISO 8601."""
@@ -182,7 +182,7 @@ def verdict(found: SurveyResult) -> str:
 
 
 def survey_lines(found: SurveyResult) -> list[str]:
-    """For a person, in the order in which it is needed."""
+    """For a person, most important first."""
     lines = [verdict(found)]
     lines += [f"  {line}" for line in (*cost_lines(found), *found.summary.notes)]
     lines += [f"  skipped: {row.source} -> {row.destination}: {row.fault}" for row in found.skipped[:_SHOWN]]

@@ -33,23 +33,23 @@ METRICS: Mapping[str, Metric] = {
         "When a run last ended with every image at its destination; kept from the file's earlier content.",
     ),
     "run_last_completion_timestamp_seconds": Metric("gauge", (), "When this run ended; absent until then."),
-    "run_duration_seconds": Metric("gauge", (), "How long this run has taken so far."),
+    "run_duration_seconds": Metric("gauge", (), "Duration of this run so far."),
     "run_failed_images": Metric(
-        "gauge", (), "Images that are not at their destination, those to be tried again included."
+        "gauge", (), "Images that are not at their destination, including those to retry."
     ),
     "images": Metric(
         "gauge",
         ("state",),
-        "Images that have not ended. planned: tags that wait for room; in_flight: begun;"
-        " waiting: failed, to be tried again after all others.",
+        "Images that are not finished. planned: tags that wait for room; in_flight: started;"
+        " waiting: failed, to be retried after all others.",
     ),
     "images_finished_total": Metric(
-        "counter", ("outcome",), "Images that have ended: copied, unchanged, skipped or failed."
+        "counter", ("outcome",), "Finished images: copied, unchanged, skipped or failed."
     ),
     "blobs_total": Metric(
         "counter",
         ("registry", "how"),
-        "Blobs in place at a destination: uploaded, mounted, present, or left to their urls.",
+        "Blobs at a destination: uploaded, mounted, present, or left to their urls.",
     ),
     "spared_bytes_total": Metric(
         "counter", ("registry", "how"), "Bytes of blobs that were mounted or present, and not sent."
@@ -60,32 +60,34 @@ METRICS: Mapping[str, Metric] = {
     "requests_total": Metric(
         "counter",
         ("registry", "method", "code"),
-        "Requests by HTTP status, code none where no answer came; those to token servers and storage count"
-        " for the registry that sent us there.",
+        "Requests by HTTP status; code none: no answer. Requests to token servers and storage count for the"
+        " registry that named these.",
     ),
     "request_duration_seconds": Metric(
         "histogram",
         ("registry", "method"),
-        "From the start of a request until its answer began; of a PUT, sending its body included.",
+        "From the start of a request until its answer began; of a PUT, including its body.",
     ),
     "retries_total": Metric(
         "counter",
         ("registry", "reason"),
-        "Requests and blobs that were tried again, by HTTP status or a word such as TIMEOUT.",
+        "Retried requests and blobs, by HTTP status or a code such as TIMEOUT.",
     ),
-    "requests_in_flight": Metric("gauge", ("registry",), "Tasks that hold a place at the registry now."),
+    "requests_in_flight": Metric("gauge", ("registry",), "Tasks that hold a slot at the registry now."),
     "requests_limit": Metric(
         "gauge",
         ("registry",),
-        "Short requests that may be in flight now; shrinks when the registry pushes back.",
+        "Short requests that may be in flight now; shrinks when the registry limits the rate.",
     ),
-    "cooldown_seconds": Metric("gauge", ("registry",), "Until the registry may be asked again; 0: now."),
+    "cooldown_seconds": Metric(
+        "gauge", ("registry",), "Time until the next request to the registry; 0: now."
+    ),
     "ratelimit_remaining": Metric(
-        "gauge", ("registry",), "Pulls left, as the registry said last; absent where it says nothing."
+        "gauge", ("registry",), "Pulls left, as the registry stated last; absent if it states none."
     ),
     "workers": Metric("gauge", (), "Worker processes."),
     "worker_deaths_total": Metric(
-        "counter", ("reason",), "Worker processes that died: of a signal, by its name, or exit."
+        "counter", ("reason",), "Worker processes that died; the reason is the signal's name, or exit."
     ),
 }
 """By name without the prefix."""

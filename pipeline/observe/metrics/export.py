@@ -1,6 +1,6 @@
-"""How metrics leave: a page that Prometheus scrapes, a file for the node exporter's textfile collector.
+"""Exports metrics: a page that Prometheus scrapes, a file for the node exporter's textfile collector.
 
-The page is served by threads of the supervisor's process, which read what the observer left and nothing else.
+Threads of the supervisor process serve the page. They read only the observer's last snapshot.
 prometheus-client's own server is not used: it answers every path, so that a probe of /healthz never fails.
 """
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 _ALIVE = 60.0
 """Seconds within which the supervisor must have looked at the clock."""
 _NOTICE = 0.05
-"""Seconds in which the server notices that it is to stop: the run's end waits for it."""
+"""Seconds in which the server notices that it must stop: the end of the run waits for it."""
 _WRITE_EVERY = 30.0
 _PATIENCE = 10.0
-"""Seconds that a client gets to say what it wants."""
+"""Seconds that a client has to send its request."""
 _SUCCESS = re.compile(r"^imagesyncer_run_last_success_timestamp_seconds ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -43,12 +43,12 @@ class Exporter:
     """An observer whose figures leave the process, by either way or both.
 
     Args:
-        listen: host and port of the page; None: there is none.
-        path: of the file; None: there is none.
+        listen: host and port of the page; None: no page.
+        path: of the file; None: no file.
 
     Raises:
-        UsageError: the address cannot be had.
-        FileError: the file's name is none that the collector reads.
+        UsageError: the address cannot be used.
+        FileError: the collector does not read files of that name.
     """
 
     def __init__(self, *, listen: tuple[str, int] | None, path: Path | None) -> None:
@@ -65,7 +65,7 @@ class Exporter:
         self._server = None if listen is None else _Server(listen, self._registry, self._gauge)
 
     def begin(self, say: Callable[[Event], None]) -> None:
-        """All files have been read: be ready, and say where to find us."""
+        """All files have been read: get ready, and log the address."""
         self._say = say
         if self._server is not None:
             self._server.ready = True
@@ -82,23 +82,23 @@ class Exporter:
         self._gauge.hear(event)
 
     def tick(self, view: RunView) -> None:
-        """Look at the run; write the file where it is time."""
+        """Look at the run; write the file if it is time."""
         self._gauge.tick(view)
         if self._path is not None and time.monotonic() - self._written >= _WRITE_EVERY:
             self._write()
 
     def end(self, *, succeeded: bool) -> bool:
-        """The run is over: the last figures; whether they are where they were asked for."""
+        """The run is over: write the last figures; returns whether they could be written."""
         self._gauge.end(succeeded=succeeded)
         return self._path is None or self._write()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop the server."""
         if self._server is not None:
             self._server.stop()
 
     def _write(self) -> bool:
-        """Write the file, or whatever the path leads to; one that cannot be written is said once."""
+        """Write the file; a failure is logged once."""
         assert self._path is not None
         self._written = time.monotonic()
         try:
@@ -143,18 +143,18 @@ class _Server(socketserver.ThreadingTCPServer):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the supervisor's loop has looked at the clock lately."""
+        """Whether the supervisor's loop ran recently."""
         look = self.gauge.look
         return time.monotonic() - (look.at if look else self._began) < _ALIVE
 
     def stop(self) -> None:
-        """Let the port go."""
+        """Release the port."""
         self.shutdown()
         self._thread.join()
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is nobody's business."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -171,11 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
             case "/metrics":
                 self._answer(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
             case "/healthz":
-                self._probe("the loop turns", holds=self.server.is_alive)
+                self._probe("the loop runs", holds=self.server.is_alive)
             case "/readyz":
                 self._probe("rules and credentials are read", holds=self.server.ready)
             case _:
-                self._answer(404, b"there are /metrics, /healthz and /readyz\n")
+                self._answer(404, b"unknown path; use /metrics, /healthz or /readyz\n")
 
     do_HEAD = do_GET  # noqa: N815 - http.server's name
 
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _last_success(path: Path | None) -> float | None:
-    """When a run last succeeded, as an earlier file says: a failed run is not to hide it."""
+    """When a run last succeeded, from the earlier file: a failed run must not hide it."""
     if path is None:
         return None
     with suppress(OSError, ValueError):

@@ -1,7 +1,7 @@
-"""What a run measures: an observer that keeps the last look, and turns it into series when asked.
+"""A run's metrics: an observer that keeps a snapshot and turns it into series when asked.
 
-Nothing is counted here: the figures are the scheduler's own, so they agree with log, summary and report.
-`tick` only copies what may change; the work of making series is done by whoever asks, on its own thread.
+Nothing is counted here: the figures are the scheduler's, so they agree with log, summary and report. `tick`
+only copies what may change; the thread that serves the page makes the series.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LE = (*map(str, BOUNDS), "+Inf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A run as it was at one moment; nothing in it changes any more."""
+    """A run at one moment; nothing in it changes any more."""
 
     at: float
     """On the monotonic clock."""
@@ -58,7 +58,7 @@ class RunMetrics(Collector):
         self._ended: float | None = None
 
     def tick(self, view: RunView) -> None:
-        """Keep how the run stands."""
+        """Keep a snapshot of the run."""
         registries = tuple(
             replace(
                 registry,
@@ -89,13 +89,13 @@ class RunMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All series, as prometheus-client asks for them."""
-        yield _gauge("build_info", [((__version__,), 1)])
+        yield _family("build_info", [((__version__,), 1)])
         for name, value in (
             ("run_last_success_timestamp_seconds", self._last_success),
             ("run_last_completion_timestamp_seconds", self._ended),
         ):
             if value is not None:
-                yield _gauge(name, [((), value)])
+                yield _family(name, [((), value)])
         look = self.look
         if look is not None:
             yield from _of_run(look)
@@ -104,23 +104,23 @@ class RunMetrics(Collector):
 
 def _of_run(look: Snapshot) -> Iterator[Metric]:
     view, figures = look.view, look.view.figures
-    yield _gauge("run_duration_seconds", [((), view.seconds)])
-    yield _gauge("run_failed_images", [((), figures.failures)])
+    yield _family("run_duration_seconds", [((), view.seconds)])
+    yield _family("run_failed_images", [((), figures.failures)])
     states = {"planned": view.planned, "in_flight": figures.unfinished, "waiting": figures.to_retry}
-    yield _gauge("images", [((state,), count) for state, count in states.items()])
+    yield _family("images", [((state,), count) for state, count in states.items()])
     outcomes = ("copied", "unchanged", "skipped", "failed")
-    yield _counter("images_finished_total", [((each,), getattr(figures, each)) for each in outcomes])
-    yield _gauge("workers", [((), view.workers)])
-    yield _counter("worker_deaths_total", [((reason,), count) for reason, count in look.deaths.items()])
+    yield _family("images_finished_total", [((each,), getattr(figures, each)) for each in outcomes])
+    yield _family("workers", [((), view.workers)])
+    yield _family("worker_deaths_total", [((reason,), count) for reason, count in look.deaths.items()])
 
 
 def _of_registries(registries: Iterable[RegistryView]) -> Iterator[Metric]:
     each = tuple(registries)
-    yield _counter("blobs_total", [((r.name, how), n) for r in each for how, n in r.blobs.items()])
-    yield _counter("spared_bytes_total", [((r.name, how), n) for r in each for how, n in r.saved.items()])
+    yield _family("blobs_total", [((r.name, how), n) for r in each for how, n in r.blobs.items()])
+    yield _family("spared_bytes_total", [((r.name, how), n) for r in each for how, n in r.saved.items()])
     moved = [((r.name, way), n) for r in each for way, n in (("read", r.read), ("written", r.written))]
-    yield _counter("transferred_bytes_total", moved)
-    yield _counter(
+    yield _family("transferred_bytes_total", moved)
+    yield _family(
         "requests_total",
         [
             ((r.name, method, str(status or "none")), sum(timing.counts))
@@ -129,23 +129,19 @@ def _of_registries(registries: Iterable[RegistryView]) -> Iterator[Metric]:
         ],
     )
     yield _durations(each)
-    yield _counter("retries_total", [((r.name, why), n) for r in each for why, n in r.retries.items()])
-    yield _gauge("requests_in_flight", [((r.name,), r.in_flight) for r in each])
-    yield _gauge("requests_limit", [((r.name,), r.limit) for r in each])
-    yield _gauge("cooldown_seconds", [((r.name,), r.cooldown) for r in each])
+    yield _family("retries_total", [((r.name, why), n) for r in each for why, n in r.retries.items()])
+    yield _family("requests_in_flight", [((r.name,), r.in_flight) for r in each])
+    yield _family("requests_limit", [((r.name,), r.limit) for r in each])
+    yield _family("cooldown_seconds", [((r.name,), r.cooldown) for r in each])
     left = [((r.name,), r.pulls_left) for r in each if r.pulls_left is not None]
-    yield _gauge("ratelimit_remaining", left)
+    yield _family("ratelimit_remaining", left)
 
 
-def _gauge(name: str, values: Iterable[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(PREFIX + name, METRICS[name].meaning, labels=METRICS[name].labels)
-    for labels, value in values:
-        family.add_metric(labels, value)
-    return family
-
-
-def _counter(name: str, values: Iterable[tuple[tuple[str, ...], float]]) -> CounterMetricFamily:
-    family = CounterMetricFamily(PREFIX + name, METRICS[name].meaning, labels=METRICS[name].labels)
+def _family(name: str, values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+    """The series of a gauge or counter."""
+    entry = METRICS[name]
+    kind = GaugeMetricFamily if entry.kind == "gauge" else CounterMetricFamily
+    family = kind(PREFIX + name, entry.meaning, labels=entry.labels)
     for labels, value in values:
         family.add_metric(labels, value)
     return family
