@@ -134,7 +134,7 @@ def _target(target: Target) -> str:
 
 def _filter(run: FinishedRun, rule: Rule) -> str:
     """The text of the filter that a rule's images had."""
-    return str(run.job.options.under(rule.options).platforms)
+    return str(run.job.options.under(rule.options).pruning)
 
 
 def _as_required(rule: Rule, destination: str) -> str:

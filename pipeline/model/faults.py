@@ -68,6 +68,13 @@ def unreadable(source: Repository, digest: str, words: str) -> Fault:
     )
 
 
+def sparse_refused(fault: Fault) -> Fault:
+    """The destination takes no index whose children it lacks."""
+    return replace(
+        fault, hint="the registry takes no index with missing children: use `index: trim` in the rule"
+    )
+
+
 def source_changed(source: Reference, destination: Reference, *, digest: str, required: str) -> Fault:
     """The destination requires a digest, and the source has another."""
     return fault_at(

@@ -82,6 +82,8 @@ class Descriptor:
     """Whether it has `urls` (foreign layers, which a registry may not hold)."""
     attests: str = ""
     """Digest of the image that this index entry attests (`vnd.docker.reference.digest`), or empty."""
+    is_attestation: bool = False
+    """Whether this index entry is BuildKit's provenance or SBOM of another (`vnd.docker.reference.type`)."""
 
 
 @fast_pickle
@@ -311,6 +313,7 @@ def _descriptor(where: str, item: dict[str, Any]) -> Descriptor:
         platform=_platform(item.get("platform")),
         has_urls=bool(item.get("urls")),
         attests=_attested(item),
+        is_attestation="vnd.docker.reference.type" in _annotations(item),
     )
 
 
@@ -328,9 +331,13 @@ def _digest(item: dict[str, Any], name: str, where: str) -> str:
 
 def _attested(item: dict[str, Any]) -> str:
     """The digest that an index entry attests, from BuildKit's annotation."""
-    annotations = item.get("annotations")
-    attested = annotations.get("vnd.docker.reference.digest") if isinstance(annotations, dict) else None
+    attested = _annotations(item).get("vnd.docker.reference.digest")
     return attested if isinstance(attested, str) and is_digest(attested) else ""
+
+
+def _annotations(item: dict[str, Any]) -> dict[str, Any]:
+    annotations = item.get("annotations")
+    return annotations if isinstance(annotations, dict) else {}
 
 
 def _platform(stated: Any) -> Platform | None:

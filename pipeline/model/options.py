@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from pipeline.model.platform import Filter
+from pipeline.model.pruning import Attestations, IndexForm, Pruning
 
 if TYPE_CHECKING:
     from pipeline.model.rule_options import RuleOptions
@@ -21,12 +22,21 @@ class ImageOptions:
 
     platforms: Filter = field(default_factory=Filter)
     """Which entries of an index are copied."""
+    index: IndexForm = "trim"
+    attestations: Attestations = "keep"
     force: bool = False
     """Whether to push again what the destination has, and to begin unfinished uploads anew."""
     retries: int = 2
     """Further passes in which it is tried again where it has failed."""
+    pruning: Pruning = field(init=False)
+    """The first three in one: it is asked for with each manifest."""
+
+    def __post_init__(self) -> None:
+        """Put together what concerns the tree of manifests."""
+        pruning = Pruning(platforms=self.platforms, index=self.index, attestations=self.attestations)
+        object.__setattr__(self, "pruning", pruning)
 
     def under(self, rule: RuleOptions) -> ImageOptions:
         """What the rule says, and these where it says nothing."""
-        said = {each.name: getattr(rule, each.name) for each in fields(self)}
+        said = {each.name: getattr(rule, each.name) for each in fields(self) if each.init}
         return replace(self, **{name: value for name, value in said.items() if value is not None})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.model.platform import Filter
+    from pipeline.model.pruning import Attestations, IndexForm
 
 OptionKind = Literal[
     "text",
@@ -139,12 +140,12 @@ class RuleOptions:
         choices=("all",),
         least=1,
     )
-    index: Literal["trim", "single", "sparse"] | None = _option(
+    index: IndexForm | None = _option(
         "choice",
         "What is written where entries are left out: a new index, the one child, or the original index.",
         choices=("trim", "single", "sparse"),
     )
-    attestations: Literal["keep", "drop"] | None = _option(
+    attestations: Attestations | None = _option(
         "choice", "What becomes of BuildKit's attestations in an index.", choices=("keep", "drop")
     )
     referrers: tuple[str, ...] | None = _option(
@@ -174,11 +175,9 @@ class RuleOptions:
 NO_OPTIONS = RuleOptions()
 
 NOT_BUILT: Mapping[str, frozenset[str]] = {
-    "attestations": frozenset({"drop"}),
     "by": frozenset({"pushed", "seen"}),
     "delete": frozenset(),
     "every": frozenset(),
-    "index": frozenset({"single", "sparse"}),
     "keep": frozenset(),
     "min_age": frozenset(),
     "optional": frozenset(),

@@ -358,7 +358,7 @@ class Admission:
     def _differs(self, claim: Claim, source: str, rule: int) -> bool:
         """Whether a destination was claimed for other content than this source with the rule's filter."""
         options = self._state.options
-        return claim.source != source or options[claim.rule].platforms != options[rule].platforms
+        return claim.source != source or options[claim.rule].pruning != options[rule].pruning
 
     def _claimant(self, claim: Claim) -> str:
         """The key of the image that has claimed a destination."""

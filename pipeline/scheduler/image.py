@@ -27,9 +27,9 @@ SINGLE_TYPES = frozenset(
 
 
 def image_key(source: str, destination: str, options: ImageOptions) -> str:
-    """An image's identity: both references, and the filter that decides on its content."""
-    platforms = f" ({options.platforms})" if options.platforms.active else ""
-    return f"{source} -> {destination}{platforms}"
+    """An image's identity: both references, and what is left out of its content."""
+    pruning = str(options.pruning)
+    return f"{source} -> {destination} ({pruning})" if pruning else f"{source} -> {destination}"
 
 
 @dataclass(slots=True)

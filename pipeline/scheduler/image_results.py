@@ -68,7 +68,9 @@ class ImageResults:
         self.rests_until = 0.0
         """Before then no further pass begins."""
 
-    def end(self, image: Image, result: Result, *, digest: str, reason: str, fault: Fault | None) -> None:
+    def end(
+        self, image: Image, result: Result, *, digest: str = "", reason: str = "", fault: Fault | None = None
+    ) -> None:
         """Write the row, count, and say the one canonical line of the image."""
         why = str(fault) if fault else reason
         self._state.facts.write(self._row(image, result, digest=digest, why=why, fault=fault))
@@ -101,7 +103,7 @@ class ImageResults:
         return ImageRow(
             source=str(image.source),
             destination=str(image.destination),
-            filter=str(image.options.platforms),
+            filter=str(image.options.pruning),
             run=self._state.run,
             rule=image.rule,
             result=result,

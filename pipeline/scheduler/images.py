@@ -127,7 +127,7 @@ class Images:
     def _looked(self, image: Image, source: ManifestHead, there: ManifestHead | Fault | None) -> None:
         """Stop where nothing changed; else read."""
         image.source_digest = source.digest
-        if image.required and image.required != source.digest and not image.options.platforms.active:
+        if image.required and image.required != source.digest and not image.options.pruning.active:
             self._fail(image, _other_digest(image, source.digest))
             return
         if image.rival:
@@ -146,13 +146,13 @@ class Images:
         """An earlier rule has brought its image: what this one would put there is equal, or in conflict."""
         rival = self._previous.rival(image)
         assert rival is not None
-        same_filter = rival.filter == str(image.options.platforms)
+        same_filter = rival.filter == str(image.options.pruning)
         wanted = image.plan.manifests[-1].digest if image.plan else image.source_digest
-        if image.plan is None and image.options.platforms.active and not same_filter:
+        if image.plan is None and image.options.pruning.active and not same_filter:
             self._begin_to_read(image)
-        elif (
-            same_filter and rival.source_digest == image.source_digest
-        ) or wanted == rival.destination_digest:
+        elif (same_filter and rival.source_digest == image.source_digest) or (
+            wanted == rival.destination_digest and self._state.options[rival.rule].index != "sparse"
+        ):
             self._unchanged(image, "another rule puts the same digest there", rival.destination_digest)
         else:
             self._fail(image, self._results.conflict(image))
@@ -195,7 +195,7 @@ class Images:
         try:
             while not self.fetches.pending(image.key):
                 complete = self._is_complete_there(image)
-                more = () if complete else unread(image.source_digest, image.tree, image.options.platforms)
+                more = () if complete else unread(image.source_digest, image.tree, image.options.pruning)
                 if not more:
                     self._planned(image)
                     return
@@ -213,7 +213,7 @@ class Images:
     def _is_complete_there(self, image: Image) -> bool:
         """Whether everything below the root is known to be in the destination repository."""
         here = image.destination.repository
-        if image.options.platforms.active or image.doubts:
+        if image.options.pruning.active or image.doubts:
             return False
         return image.source.repository == here or self._state.holds(here, image.source_digest)
 
@@ -223,7 +223,7 @@ class Images:
         if self._is_complete_there(image):
             plan: Plan | Skip = Plan(manifests=(root,), dropped=0, original=root.digest)
         else:
-            plan = prune(image.source_digest, image.tree, image.options.platforms)
+            plan = prune(image.source_digest, image.tree, image.options.pruning)
         if isinstance(plan, Skip):
             self._end(image, "skipped", reason=plan.reason)
             return
@@ -281,6 +281,7 @@ class Images:
                 destination=reference,
                 presence=self._presence(image, manifest, reference, equal=equal),
                 force=image.options.force,
+                sparse=image.plan is not None and image.plan.sparse and reference == image.destination,
             )
             for manifest, reference in needed
         ]
@@ -333,7 +334,7 @@ class Images:
         if not (image.sent or image.blobs.keys() & {"uploaded", "mounted"}):
             self._unchanged(image, image.how, image.found.digest if image.found else top)
             return
-        if image.plan.dropped:
+        if image.plan.dropped and top != image.plan.original:
             self._results.rewritten(image, image.plan, top)
         elif image.is_shared and top != image.source_digest:
             self._results.joined(image, top)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import Fault
 from pipeline.model.facts import HoldingForgotten
+from pipeline.model.faults import sparse_refused
 from pipeline.model.messages import HeadManifests, PushManifest, TaskFailed
 from pipeline.model.reference import Reference
 from pipeline.scheduler.blobs import Blobs
@@ -43,6 +44,8 @@ class ManifestNeed:
     state: NeedState = "gathering"
     force: bool = False
     """Whether a forced image needs it."""
+    sparse: bool = False
+    """Whether it is pushed without some of its children, so that nothing can be believed of it."""
     images: set[str] = field(default_factory=set)
     """Keys of the open images that need it, the first of which pays."""
     lacks_blobs: set[str] = field(default_factory=set)
@@ -94,11 +97,12 @@ class Manifests:
         destination: Reference,
         presence: Presence,
         force: bool = False,
+        sparse: bool = False,
     ) -> ManifestNeed:
         """Say that an image needs a manifest at a reference; its children have been needed before it."""
         need = self._needs.get(str(destination))
         if need is None or need.manifest.digest != manifest.digest:
-            need = ManifestNeed(destination, manifest, [source], presence, force=force)
+            need = ManifestNeed(destination, manifest, [source], presence, force=force, sparse=sparse)
             self._needs[need.key] = need
             need.images.add(image)
             self._begin(need)
@@ -228,7 +232,7 @@ class Manifests:
     def _complete(self, need: ManifestNeed, *, confirmed: bool = True) -> None:
         """It is in place; an index that was only asked for is no fact: its children are asked for."""
         need.state = "complete"
-        if confirmed:
+        if confirmed and not need.sparse:
             self._state.confirm(need.destination.repository, need.manifest.digest, is_blob=False)
         self._state.notices.extend(ChildStored(parent, need.key) for parent in need.parents)
         self._state.notices.extend(ManifestStored(image, need) for image in need.images)
@@ -242,10 +246,10 @@ class Manifests:
             return
         need.state = "gathering"
         if need.heals >= MAX_HEALS or not need.images:
-            self._fail(need, outcome.fault)
+            self._fail(need, sparse_refused(outcome.fault) if need.sparse else outcome.fault)
             return
         need.heals += 1
-        if self._names_unread(need):
+        if self._names_unread(need) and not need.sparse:
             self._state.notices.append(ChildrenUnread(tuple(need.images), outcome.fault))
         else:
             self._doubt(need)

@@ -24,8 +24,8 @@ class PreviousResults:
 
     def row(self, source: Reference | str, destination: Reference, rule: int) -> ImageRow | None:
         """What became last of an image that has the options of this rule."""
-        platforms = self._state.options[rule].platforms
-        return self._state.facts.image(str(source), str(destination), str(platforms))
+        pruning = self._state.options[rule].pruning
+        return self._state.facts.image(str(source), str(destination), str(pruning))
 
     def rival(self, image: Image) -> ImageRow | None:
         """What became of the image that has claimed the same destination."""

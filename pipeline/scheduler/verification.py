@@ -43,7 +43,7 @@ class Verification(Images):
         Under a filter what is missing may be nothing that is wanted: the source tells.
         """
         there, here = image.found, image.destination.repository
-        if there is None and not image.options.platforms.active:
+        if there is None and not image.options.pruning.active:
             self._miss(image)
         elif there is not None and self._is_same(image) and self._state.holds(here, source.digest):
             self._unchanged(image, "", there.digest)
@@ -57,10 +57,10 @@ class Verification(Images):
     def _is_same(self, image: Image) -> bool:
         """Whether the destination's digest is to be, and is, the source's."""
         same = image.found is not None and image.found.digest == image.source_digest
-        return same and not image.options.platforms.active
+        return same and not image.options.pruning.active
 
     def _task(self, image: Image, digest: str) -> FetchManifest:
-        if image.options.platforms.active or (digest == image.source_digest and not self._is_same(image)):
+        if image.options.pruning.active or (digest == image.source_digest and not self._is_same(image)):
             return super()._task(image, digest)
         return FetchManifest(repository=image.destination.repository, digest=digest, side="destination")
 
@@ -93,7 +93,7 @@ class Verification(Images):
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
         if self._state.holds(reference.repository, manifest.digest):
             return "complete"
-        if not image.options.platforms.active:
+        if not image.options.pruning.active:
             return "exists"
         assert image.found is not None
         is_top = reference == image.destination

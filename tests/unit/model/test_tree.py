@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ManifestError
 from pipeline.model.manifest import Descriptor, Manifest, ManifestKind, without
-from pipeline.model.platform import Filter, Platform, parse_filter
+from pipeline.model.platform import Platform, parse_filter
+from pipeline.model.pruning import Pruning
 from pipeline.model.tree import Plan, Skip, prune, unread
 from pipeline.settings import MAX_DEPTH, MAX_TREE_BYTES, MAX_TREE_ENTRIES
 from tests.unit.model import documents as make
@@ -20,8 +21,9 @@ from tests.unit.model import documents as make
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EVERYTHING = Filter()
-AMD64 = parse_filter([], ["amd64"])
+EVERYTHING = Pruning()
+UNKNOWN = {"os": "unknown", "architecture": "unknown"}
+AMD64 = Pruning(platforms=parse_filter([], ["amd64"]))
 Read = dict[str, Manifest]
 
 
@@ -165,7 +167,7 @@ class TestPrune:
         assert expected == prune("a", read, AMD64)
 
     @pytest.mark.parametrize("wanted", [EVERYTHING, AMD64])
-    def test_all_kept(self, wanted: Filter) -> None:
+    def test_all_kept(self, wanted: Pruning) -> None:
         """Where all is kept, with or without a filter, the original bytes are pushed, children first."""
         read: Read = {}
         one, two = image(read, "a"), image(read, "b")
@@ -209,7 +211,7 @@ class TestPrune:
         blob, other = make.blob("blob"), make.blob("other", platform={"architecture": "s390x"})
         whole = store(read, make.index(one, blob, other))
 
-        plan = prune(root_of(whole), read, parse_filter([], [architecture]))
+        plan = prune(root_of(whole), read, Pruning(platforms=parse_filter([], [architecture])))
 
         assert isinstance(plan, Plan)
         named = {"image": one["digest"], "blob": blob["digest"]}
@@ -235,7 +237,7 @@ class TestPrune:
         assert outcome.reason.endswith("linux/a7 and 2 more")
 
     @pytest.mark.parametrize("wanted", [EVERYTHING, AMD64])
-    def test_empty_index(self, wanted: Filter) -> None:
+    def test_empty_index(self, wanted: Pruning) -> None:
         """An index that names nothing is pushed as it is, since no filter drops anything of it."""
         read: Read = {}
         root = root_of(store(read, make.index()))
@@ -296,6 +298,82 @@ class TestPrune:
         assert expected == digests(prune(root, read, EVERYTHING))
 
 
+class TestForms:
+    """What is written where entries are left out, and attestations."""
+
+    def test_attestations_are_dropped(self) -> None:
+        """Dropping attestations leaves a new index of the images, and an entry of an unknown platform."""
+        read: Read = {}
+        amd, odd = on("amd64", image(read, "a")), make.entry(image(read, "o"), platform=UNKNOWN)
+        attested = make.attestation(image(read, "of amd"), amd["digest"])
+        root = root_of(store(read, make.index(amd, attested, odd)))
+
+        plan = prune(root, read, Pruning(attestations="drop"))
+
+        assert isinstance(plan, Plan)
+        assert [amd["digest"], odd["digest"]] == [entry.digest for entry in plan.manifests[-1].children]
+        assert 1 == plan.dropped
+
+    def test_nothing_but_attestations(self) -> None:
+        """An index of attestations alone is skipped where they are dropped."""
+        read: Read = {}
+        attested = make.attestation(image(read, "of amd"), make.digest_of(b"amd"))
+        root = root_of(store(read, make.index(attested)))
+
+        outcome = prune(root, read, Pruning(attestations="drop"))
+
+        assert outcome == Skip(reason="it has nothing but attestations, and attestations are dropped")
+
+    def test_single(self) -> None:
+        """The one image that is left takes the place of the index, also below a nested one."""
+        read: Read = {}
+        amd, arm = on("amd64", image(read, "a")), on("arm64", image(read, "b"))
+        attested = make.attestation(image(read, "of amd"), amd["digest"])
+        inner = store(read, make.index(amd, attested))
+        root = root_of(store(read, make.index(arm, make.entry(inner, make.OCI_INDEX))))
+
+        plan = prune(root, read, Pruning(platforms=AMD64.platforms, index="single"))
+
+        assert [amd["digest"]] == digests(plan)
+
+    def test_single_never_picks(self) -> None:
+        """With two images left nothing is chosen: the error names them."""
+        read: Read = {}
+        root = root_of(store(read, make.index(on("amd64", image(read, "a")), on("arm64", image(read, "b")))))
+
+        with pytest.raises(ManifestError, match=r"exactly one image.*left: linux/amd64, linux/arm64"):
+            prune(root, read, Pruning(index="single"))
+
+    def test_sparse(self) -> None:
+        """The original index is pushed with the children that are kept."""
+        read: Read = {}
+        amd = on("amd64", image(read, "a"))
+        root = root_of(store(read, make.index(amd, on("arm64", image(read, "b")))))
+
+        plan = prune(root, read, Pruning(platforms=AMD64.platforms, index="sparse"))
+
+        assert [amd["digest"], root] == digests(plan)
+        assert isinstance(plan, Plan)
+        assert (1, True) == (plan.dropped, plan.sparse)
+
+    def test_sparse_keeps_nested_indexes_whole(self) -> None:
+        """A nested index that would lack children fails the image: another image may believe it complete."""
+        read: Read = {}
+        inner = store(read, make.index(on("amd64", image(read, "a")), on("arm64", image(read, "b"))))
+        root = root_of(store(read, make.index(make.entry(inner, make.OCI_INDEX))))
+
+        with pytest.raises(ManifestError, match="nested index"):
+            prune(root, read, Pruning(platforms=AMD64.platforms, index="sparse"))
+
+    @pytest.mark.parametrize("pruning", [Pruning(index="sparse"), Pruning(attestations="keep"), AMD64])
+    def test_nothing_left_out(self, pruning: Pruning) -> None:
+        """An index of which all is kept is pushed as it is."""
+        read: Read = {}
+        root = root_of(store(read, make.index(on("amd64", image(read, "a")))))
+
+        assert root == digests(prune(root, read, pruning))[-1]
+
+
 @st.composite
 def trees(draw: st.DrawFn) -> tuple[str, Read]:
     """An image of up to four levels of indexes, with shared children, attestations, unstated platforms."""
@@ -325,18 +403,18 @@ def draw_entry(draw: st.DrawFn, content: bytes, media_type: str) -> dict[str, An
 
 
 filters = st.sampled_from(["", "amd64", "arm64,amd64", "386"]).map(
-    lambda arch: parse_filter([], [arch] if arch else [])
+    lambda arch: Pruning(platforms=parse_filter([], [arch] if arch else []))
 )
 
 
-def survivors(digest: str, read: Read, wanted: Filter) -> set[str] | None:
+def survivors(digest: str, read: Read, wanted: Pruning) -> set[str] | None:
     """Digests of the images that the filter leaves below a manifest; None: it goes too."""
     manifest = read[digest]
     if manifest.kind != "index":
         return {digest}
     found: dict[str, set[str]] = {}
     for child in manifest.children:
-        if not child.attests and wanted.matches(child.platform):
+        if not child.attests and wanted.platforms.matches(child.platform):
             images = survivors(child.digest, read, wanted)
             if images is not None:
                 found[child.digest] = images
@@ -361,7 +439,7 @@ def assert_push_order(plan: Plan) -> None:
 
 class TestAnyTree:
     @given(trees(), filters)
-    def test_prune(self, tree: tuple[str, Read], wanted: Filter) -> None:
+    def test_prune(self, tree: tuple[str, Read], wanted: Pruning) -> None:
         """Of any tree the right images are left, in push order, and what lost nothing keeps its bytes."""
         root, read = tree
         expected = survivors(root, read, wanted)
@@ -374,7 +452,7 @@ class TestAnyTree:
         assert (outcome.dropped == 0) == (outcome.manifests[-1] == read[root])
 
     @given(trees(), filters)
-    def test_reading_step_by_step(self, tree: tuple[str, Read], wanted: Filter) -> None:
+    def test_reading_step_by_step(self, tree: tuple[str, Read], wanted: Pruning) -> None:
         """To read what is named until nothing is missing is enough to prune."""
         root, everything = tree
         read: Read = {}
@@ -384,7 +462,7 @@ class TestAnyTree:
         assert prune(root, everything, wanted) == prune(root, read, wanted)
 
     @given(trees(), filters)
-    def test_is_deterministic(self, tree: tuple[str, Read], wanted: Filter) -> None:
+    def test_is_deterministic(self, tree: tuple[str, Read], wanted: Pruning) -> None:
         """The order in which answers came does not change a byte of the plan."""
         root, read = tree
         assert prune(root, read, wanted) == prune(root, dict(reversed(read.items())), wanted)

@@ -72,6 +72,94 @@ def test_platforms_of_each_rule() -> None:
     assert {digest(amd), digest(arm)} <= world.store(f"{MIRROR}/all").manifests.keys()
 
 
+def two_platforms(world: World) -> tuple[bytes, bytes]:
+    """Push an index of two platforms as a:v1; returns the two images."""
+    amd, arm = image("amd"), image("arm")
+    world.push(f"{SOURCE}/a", index((amd, "amd64"), (arm, "arm64")), "v1", children=[amd, arm])
+    return amd, arm
+
+
+AMD64 = parse_filter([], ["amd64"])
+SPARSE = RuleOptions(platforms=AMD64, index="sparse")
+
+
+def test_sparse_is_no_proof_of_a_whole_image() -> None:
+    """An image that is copied whole does not rely on an index that was pushed without its children."""
+    world = World()
+    world.takes_sparse = True
+    _, arm = two_platforms(world)
+
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a:some", options=SPARSE)]
+    world.run(rules)
+    assert digest(arm) not in world.store(f"{MIRROR}/a").manifests
+    scheduler = world.run([*rules, rule(f"{SOURCE}/a:v1", f"{MIRROR}/a:all", number=1)], "second")
+
+    assert (1, 1) == (scheduler.figures.unchanged, scheduler.figures.copied)
+    assert world.complete(f"{MIRROR}/a", "all")
+
+
+def test_sparse_is_refused() -> None:
+    """A registry that takes no index with missing children fails the image; the hint names the way out."""
+    world = World()
+    two_platforms(world)
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=SPARSE)])
+
+    assert 1 == scheduler.figures.failed
+    assert "index: trim" in next(iter(world.facts.rows.values())).hint
+
+
+def test_single_puts_the_image_under_the_tag() -> None:
+    """With `index: single` the tag is the image of the one platform that is wanted, and a rerun knows it."""
+    world = World()
+    amd, _ = two_platforms(world)
+    rules = [
+        rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=RuleOptions(platforms=AMD64, index="single")),
+    ]
+
+    world.run(rules)
+    requests = world.requests.total()
+    scheduler = world.run(rules, "second")
+
+    assert {"v1": digest(amd)} == world.store(f"{MIRROR}/a").tags
+    assert (1, 2) == (scheduler.figures.unchanged, world.requests.total() - requests)
+
+
+def test_one_source_with_other_options_is_a_conflict() -> None:
+    """Of two rules that write other parts of one image to one tag, the first wins and the second fails."""
+    world = World()
+    amd, arm = two_platforms(world)
+
+    scheduler = world.run(
+        [
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=RuleOptions(platforms=AMD64)),
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", number=1),
+        ]
+    )
+
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.failed)
+    assert digest(amd) in world.store(f"{MIRROR}/a").manifests
+    assert digest(arm) not in world.store(f"{MIRROR}/a").manifests
+    assert ["TAG_CONFLICT"] == [row.code for row in world.facts.rows.values() if row.result == "failed"]
+
+
+def test_sparse_is_not_the_same_content() -> None:
+    """A rule that wants the whole index is in conflict with one that put the same index without children."""
+    world = World()
+    world.takes_sparse = True
+    amd, arm = two_platforms(world)
+    world.push(f"{SOURCE}/b", index((amd, "amd64"), (arm, "arm64")), "v1", children=[amd, arm])
+
+    scheduler = world.run(
+        [
+            rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=SPARSE),
+            rule(f"{SOURCE}/b:v1", f"{MIRROR}/a", number=1),
+        ]
+    )
+
+    assert (1, 1) == (scheduler.figures.copied, scheduler.figures.failed)
+
+
 def test_force_of_each_rule() -> None:
     """Only the rule with `force` pushes what the destination has."""
     world = World()

@@ -121,6 +121,8 @@ class World:
     def __init__(self, *, mounts: bool = True, limits: Limits | None = None, **settings: Any) -> None:
         self.stores: dict[str, Store] = {}
         self.mounts = mounts
+        self.takes_sparse = False
+        """Whether an index is taken whose children are missing."""
         self.facts = MemoryFacts()
         of_images = {name: settings.pop(name) for name in ("force", "retries") if name in settings}
         self.options = ImageOptions(**of_images)
@@ -317,7 +319,8 @@ class World:
         here = self.stores.setdefault(str(task.destination.repository), Store())
         parsed = parse(task.content, task.media_type, task.digest)
         missing = [b.digest for b in parsed.blobs if b.digest not in here.blobs]
-        missing += [c.digest for c in parsed.children if c.digest not in here.manifests]
+        if not self.takes_sparse:
+            missing += [c.digest for c in parsed.children if c.digest not in here.manifests]
         if missing:
             self.early_puts.append(task.key)
             fault = Fault(
