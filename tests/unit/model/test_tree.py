@@ -17,43 +17,13 @@ from pipeline.model.pruning import Pruning
 from pipeline.model.tree import Plan, Skip, prune, unread
 from pipeline.settings import MAX_DEPTH, MAX_TREE_BYTES, MAX_TREE_ENTRIES
 from tests.unit.model import documents as make
+from tests.unit.model.trees import Read, digests, image, on, root_of, store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EVERYTHING = Pruning()
-UNKNOWN = {"os": "unknown", "architecture": "unknown"}
 AMD64 = Pruning(platforms=parse_filter([], ["amd64"]))
-Read = dict[str, Manifest]
-
-
-def store(read: Read, document: dict[str, Any]) -> bytes:
-    """Put a document among those that were read; returns its bytes."""
-    content = make.encode(document)
-    manifest = make.read(content)
-    read[manifest.digest] = manifest
-    return content
-
-
-def image(read: Read, text: str) -> bytes:
-    """Put an image of its own among those that were read."""
-    return store(read, make.image(text))
-
-
-def on(architecture: str, content: bytes, media_type: str = make.OCI_IMAGE) -> dict[str, Any]:
-    """The entry of an index for a linux image."""
-    return make.entry(content, media_type, platform={"os": "linux", "architecture": architecture})
-
-
-def root_of(content: bytes) -> str:
-    """The digest by which a tree is asked for."""
-    return make.digest_of(content)
-
-
-def digests(outcome: Plan | Skip) -> list[str]:
-    """The digests of a plan, in push order."""
-    assert isinstance(outcome, Plan)
-    return [manifest.digest for manifest in outcome.manifests]
 
 
 def fake(digest: str, *children: str, size: int = 1) -> Manifest:
@@ -296,82 +266,6 @@ class TestPrune:
         root = root_of(store(read, make.index(*entries)))
         expected = [root_of(content), root_of(inner), root_of(outer), root]
         assert expected == digests(prune(root, read, EVERYTHING))
-
-
-class TestForms:
-    """What is written where entries are left out, and attestations."""
-
-    def test_attestations_are_dropped(self) -> None:
-        """Dropping attestations leaves a new index of the images, and an entry of an unknown platform."""
-        read: Read = {}
-        amd, odd = on("amd64", image(read, "a")), make.entry(image(read, "o"), platform=UNKNOWN)
-        attested = make.attestation(image(read, "of amd"), amd["digest"])
-        root = root_of(store(read, make.index(amd, attested, odd)))
-
-        plan = prune(root, read, Pruning(attestations="drop"))
-
-        assert isinstance(plan, Plan)
-        assert [amd["digest"], odd["digest"]] == [entry.digest for entry in plan.manifests[-1].children]
-        assert 1 == plan.dropped
-
-    def test_nothing_but_attestations(self) -> None:
-        """An index of attestations alone is skipped where they are dropped."""
-        read: Read = {}
-        attested = make.attestation(image(read, "of amd"), make.digest_of(b"amd"))
-        root = root_of(store(read, make.index(attested)))
-
-        outcome = prune(root, read, Pruning(attestations="drop"))
-
-        assert outcome == Skip(reason="it has nothing but attestations, and attestations are dropped")
-
-    def test_single(self) -> None:
-        """The one image that is left takes the place of the index, also below a nested one."""
-        read: Read = {}
-        amd, arm = on("amd64", image(read, "a")), on("arm64", image(read, "b"))
-        attested = make.attestation(image(read, "of amd"), amd["digest"])
-        inner = store(read, make.index(amd, attested))
-        root = root_of(store(read, make.index(arm, make.entry(inner, make.OCI_INDEX))))
-
-        plan = prune(root, read, Pruning(platforms=AMD64.platforms, index="single"))
-
-        assert [amd["digest"]] == digests(plan)
-
-    def test_single_never_picks(self) -> None:
-        """With two images left nothing is chosen: the error names them."""
-        read: Read = {}
-        root = root_of(store(read, make.index(on("amd64", image(read, "a")), on("arm64", image(read, "b")))))
-
-        with pytest.raises(ManifestError, match=r"exactly one image.*left: linux/amd64, linux/arm64"):
-            prune(root, read, Pruning(index="single"))
-
-    def test_sparse(self) -> None:
-        """The original index is pushed with the children that are kept."""
-        read: Read = {}
-        amd = on("amd64", image(read, "a"))
-        root = root_of(store(read, make.index(amd, on("arm64", image(read, "b")))))
-
-        plan = prune(root, read, Pruning(platforms=AMD64.platforms, index="sparse"))
-
-        assert [amd["digest"], root] == digests(plan)
-        assert isinstance(plan, Plan)
-        assert (1, True) == (plan.dropped, plan.sparse)
-
-    def test_sparse_keeps_nested_indexes_whole(self) -> None:
-        """A nested index that would lack children fails the image: another image may believe it complete."""
-        read: Read = {}
-        inner = store(read, make.index(on("amd64", image(read, "a")), on("arm64", image(read, "b"))))
-        root = root_of(store(read, make.index(make.entry(inner, make.OCI_INDEX))))
-
-        with pytest.raises(ManifestError, match="nested index"):
-            prune(root, read, Pruning(platforms=AMD64.platforms, index="sparse"))
-
-    @pytest.mark.parametrize("pruning", [Pruning(index="sparse"), Pruning(attestations="keep"), AMD64])
-    def test_nothing_left_out(self, pruning: Pruning) -> None:
-        """An index of which all is kept is pushed as it is."""
-        read: Read = {}
-        root = root_of(store(read, make.index(on("amd64", image(read, "a")))))
-
-        assert root == digests(prune(root, read, pruning))[-1]
 
 
 @st.composite
