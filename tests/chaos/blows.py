@@ -1,4 +1,4 @@
-"""The command as a victim: started in a session of its own, struck at a moment, and looked for afterwards."""
+"""The command as a victim: started in its own session, killed at a moment, and searched for afterwards."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Victim:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave nobody stopped behind; what is left after that is found by `sessions_left`."""
+        """Continue all stopped processes; `sessions_left` finds those that remain."""
         for timer in self._timers:
             timer.cancel()
         _send(session(self.pid), signal.SIGCONT)
@@ -158,7 +158,7 @@ def session(pid: int) -> list[int]:
 
 
 def sessions_left(pid: int) -> list[str]:
-    """What is left of a run's processes; whoever is, is killed."""
+    """The remaining processes of a run, which are then killed."""
     end = time.monotonic() + _GONE
     while left := session(pid):
         if time.monotonic() > end:

@@ -21,7 +21,7 @@ NOTHING = Held()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What a run said when it was over."""
+    """The output of a finished run."""
 
     code: int
     done: Rules
@@ -32,7 +32,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What all runs of a round are about."""
+    """The input of all runs of a round."""
 
     rules: Rules
     sources: World
@@ -40,7 +40,7 @@ class Task:
     wanted: Wanted
 
     def pairs(self, rules: Rules | None = None) -> list[Pair]:
-        """What the rules (or those of another file) name, each once, in order."""
+        """The images that the rules (or those of another file) name, each once, in order."""
 
         def tags(registry: str, repository: str) -> Sequence[str]:
             return list(self.sources.get((registry, repository), NOTHING).tags)
@@ -79,7 +79,7 @@ class Task:
 
 
 def flaw(task: Task, pair: Pair, world: World) -> str:
-    """What is wrong at the destination of one image; empty: it is complete, or rightly left out."""
+    """The error at the destination of one image; empty: it is complete, or correctly filtered."""
     try:
         tree = task.tree(pair.source)
     except KeyError as missing:
@@ -166,7 +166,7 @@ def is_right(digest: str, content: bytes | None) -> bool:
 
 
 def dangling(held: Held, digest: str) -> str:
-    """What a manifest lacks in its own repository; empty: it is complete."""
+    """The content that a manifest lacks in its repository; empty: it is complete."""
     if digest not in held.manifests:
         return f"no manifest {digest}"
     content, _ = held.manifests[digest]

@@ -85,7 +85,7 @@ _OF_TOKENS: dict[str, tuple[Any, ...]] = {
 
 @dataclass(slots=True)
 class Round:
-    """All that a seed stands for; `fill` makes corpus and rules once the registries have addresses."""
+    """Everything drawn from a seed; `fill` makes corpus and rules when the registries have addresses."""
 
     seed: int
     random: Random
@@ -109,7 +109,7 @@ class Round:
         return any(options.get("immutable", "no") != "no" for options in self.options)
 
     def brief(self) -> str:
-        """What was drawn, in short."""
+        """A summary of what was drawn."""
         special = [
             f"{'S' if number < self.sources else 'D'}:{key}={value}"
             for number, options in enumerate(self.options)
@@ -216,7 +216,7 @@ def _draw_image(random: Random, word: str, shared: list[bytes]) -> Content:
 
 
 def damage(drawn: Round, registries: list[Watched]) -> set[str]:
-    """Now and then a source has lost a layer that nobody else holds; its digest is returned."""
+    """Sometimes remove a layer that only this source holds; returns its digest."""
     random, source = drawn.random, registries[0]
     if random.random() > 0.1:
         return set()

@@ -70,7 +70,7 @@ class Blow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What is to go wrong in one run and after it."""
+    """The faults of one run and after it."""
 
     faults: tuple[tuple[int, Fault], ...]
     """By registry."""
@@ -173,13 +173,13 @@ def _stall(random: Random) -> Action:
 
 
 def draw_blow(random: Random, registries: int) -> Blow:
-    """One kill or signal; half of them early, where everything is still being set up."""
+    """One kill or signal; half of them early, during the start of the run."""
     request = random.randint(1, random.choice((4, 40, 120)))
     return Blow(random.randrange(registries), request, random.choice(_BLOWS), random.random())
 
 
 def draw_trouble(random: Random, *, sources: int, registries: int) -> Trouble:
-    """What befalls one run."""
+    """The faults of one run."""
     faults = tuple(
         (number, draw_fault(random, is_source=number < sources and random.random() < 0.9))
         for number in random.choices(range(registries), k=random.choice((0, 1, 2, 3, 5, 8)))

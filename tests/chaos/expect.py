@@ -46,7 +46,7 @@ class Pair(NamedTuple):
 
 @dataclass(slots=True)
 class Held:
-    """What one repository holds."""
+    """The content of one repository."""
 
     tags: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, tuple[bytes, str]] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What is to be at the destination of one manifest."""
+    """The expected content at the destination of one manifest."""
 
     digest: str
     """At the source."""
@@ -196,7 +196,7 @@ def _own_platform(held: Held, body: Mapping[str, Any]) -> Mapping[str, Any] | No
 
 
 def entries_of(content: bytes) -> list[Any]:
-    """What a list names: referrers, or signatures."""
+    """The entries of a list: referrers, or signatures."""
     body = json.loads(content)
     found: list[Any] = body.get("manifests") or body.get("layers") or []
     return found

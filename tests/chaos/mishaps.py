@@ -1,4 +1,4 @@
-"""What befalls registries and records; processes are struck by blows.py. Each says whether it took place."""
+"""Faults of registries and records; blows.py has those of processes. Each returns whether it happened."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Mishaps:
     """All that goes wrong in a round apart from faults and blows; and what the checker makes of it."""
 
     def __init__(self, registries: list[Watched], sources: int, folder: Path) -> None:
-        """Args: sources: how many of the registries are sources; folder: where the command runs."""
+        """Args: sources: number of registries that are sources; folder: the command's working directory."""
         self._registries, self._sources, self._folder = registries, sources, folder
         self._waking: dict[Watched, threading.Timer] = {}
         self.lapsed: set[tuple[str, str]] = set()
@@ -68,7 +68,7 @@ class Mishaps:
         return registry.options.auth == "token"
 
     def _down(self, registry: Watched, choice: float) -> bool:
-        """It is killed, and is there again within 1.1 s, without the uploads that were under way."""
+        """Kill it and restart it within 1.1 s, without the uploads in progress."""
         if registry in self._waking:
             return False
         registry.suspend()

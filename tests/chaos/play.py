@@ -42,7 +42,7 @@ _TRACES = ("Traceback (most recent", "Exception ignored", "task.broken", "run.br
 
 @dataclass(slots=True)
 class Played:
-    """What came of a round."""
+    """The result of a round."""
 
     seed: int
     brief: str
@@ -86,7 +86,7 @@ class Stage:
         return hopeless(self.task, self._first, immutable=fixed, refused=refused, lost=self._lost)
 
     def world(self) -> World:
-        """What all registries hold."""
+        """The content of all registries."""
         return {place: held for registry in self.registries for place, held in registry.world().items()}
 
     def _takes(self, pair: Pair) -> bool:
@@ -174,12 +174,12 @@ class Stage:
         return [*drawn.flags, *force, *platforms, *files]
 
     def _lapsed(self) -> set[Pair]:
-        """What need not be there after a run that was disturbed, or that others were before it."""
+        """The images that may be missing after a disturbed run."""
         places = self.mishaps.lapsed | self.mishaps.healing
         return {pair for pair in self.task.pairs() if pair.destination[:2] in places}
 
     def _check(self, victim: Victim, code: int, *, excused: bool, hurried: bool) -> list[str]:
-        """What is wrong with how a run ended, and with what it left."""
+        """The errors in how a run ended, and in what it left."""
         number = len(self.played.codes)
         wrong = sessions_left(victim.pid)
         said = victim.text + self._logged()

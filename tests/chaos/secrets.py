@@ -1,4 +1,4 @@
-"""Searches everything that a round leaves behind for what nobody else may read."""
+"""Searches everything that a round leaves for secrets."""
 
 from __future__ import annotations
 

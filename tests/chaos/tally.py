@@ -1,4 +1,4 @@
-"""What many rounds come to: how runs ended by what befell them, and what it cost."""
+"""The totals of many rounds: how runs ended, by fault, and their cost."""
 
 from __future__ import annotations
 

@@ -56,13 +56,13 @@ class Case:
         return self.world[PLACE]
 
     def task(self) -> Task:
-        """What the run was about."""
+        """The input of the run."""
         sources = {(SOURCE, "team/app"): hold({"multi": MULTI, "nested": NESTED}),
                    (SOURCE, "team/tool"): hold({"v1": artifact(b"tool")})}  # fmt: skip
         return Task(rules=RULES, sources=sources, wanted=self.wanted)
 
     def wrong(self) -> list[str]:
-        """What the checker says."""
+        """The output of the checker."""
         return judge(self.task(), self.said, self.world, unsure=set())
 
 
@@ -96,7 +96,7 @@ def lose_child(case: Case) -> None:
 
 
 def serialise_anew(case: Case) -> None:
-    """An index was serialised anew, under its old digest."""
+    """An index is serialised again under its old digest."""
     case.here.manifests[MULTI.digest] = (
         json.dumps(json.loads(MULTI.manifest), indent=4).encode(),
         MULTI.media_type,
@@ -126,7 +126,7 @@ def drop_without_filter(case: Case) -> None:
 
 
 def keep_silent(case: Case) -> None:
-    """An image stands in no list."""
+    """An image is in no list."""
     first, *_ = case.said.done
     case.said = replace(case.said, done={key: to for key, to in case.said.done.items() if key != first})
 
@@ -160,7 +160,7 @@ def test_planted_loss(plant: Callable[[Case], None]) -> None:
 
 @pytest.mark.parametrize("plant", LOSSES[:8])
 def test_listed_success(plant: Callable[[Case], None]) -> None:
-    """What is listed as a success has to be there, whatever the exit code."""
+    """An image in the list of successes must be complete, whatever the exit code."""
     case = complete()
     plant(case)
     case.said = replace(case.said, code=143)
@@ -169,7 +169,7 @@ def test_listed_success(plant: Callable[[Case], None]) -> None:
 
 
 def test_lapsed() -> None:
-    """What a registry lost after it had confirmed it is no lie of the run, wherever it is listed."""
+    """Content that a registry lost after confirming it is no error of the run, whatever list it is in."""
     case = complete()
     lose_layer(case)
     task = case.task()
@@ -227,7 +227,7 @@ def test_filter() -> None:
 
 
 def test_skipped() -> None:
-    """Where the filter leaves nothing, nothing has to be there, in no list either."""
+    """If the filter leaves nothing, nothing must be at the destination or in a list."""
     case = complete()
     case.wanted = Wanted(os=("windows",))
     case.world.pop(PLACE)
@@ -257,7 +257,7 @@ def test_rules() -> None:
 
 
 def test_conflict() -> None:
-    """Of two sources for one destination tag the second cannot come, unless both are the same image."""
+    """The second of two sources for one destination tag is not copied, unless both are the same image."""
     sources = {(SOURCE, name): hold({"v1": top}) for name, top in (("a", AMD), ("b", ARM), ("c", AMD))}
     rules = {f"{SOURCE}/{name}": [f"{MIRROR}/copy/app"] for name in "abc"}
     task = Task(rules=rules, sources=sources, wanted=Wanted())
@@ -301,7 +301,7 @@ def test_attestations_follow() -> None:
 
 
 def test_early_tag() -> None:
-    """A tag that is pushed before what it names is seen at that moment, even where all is there later."""
+    """A tag that is pushed before its content is noticed at that moment, even if all is complete later."""
     with Watched(check_references=False) as registry:
         registry.store.watching = True
         registry.add_manifest("copy/app", AMD.manifest, AMD.media_type, ["v1"])

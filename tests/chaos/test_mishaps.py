@@ -31,7 +31,7 @@ def registry() -> Iterator[Watched]:
 
 @pytest.fixture
 def mishaps(registry: Watched, tmp_path: Path) -> Mishaps:
-    """What can befall it, and records that were written."""
+    """The possible faults, and written records."""
     records, _ = Records.open(tmp_path / "records", run="1")
     records.close()
     return Mishaps([registry], 1, tmp_path)
@@ -75,7 +75,7 @@ def test_down(registry: Watched, mishaps: Mishaps) -> None:
 
 @pytest.mark.parametrize("kind", ["expire", "password", "source moved", "pickle"])
 def test_others(registry: Watched, mishaps: Mishaps, kind: str) -> None:
-    """Whatever else can happen does so."""
+    """Each of the other faults happens."""
     assert mishaps.happen(kind, 0, 0.7)
 
     assert ("v-new" in registry.tags("team/app")) == (kind == "source moved")
@@ -85,7 +85,7 @@ def test_others(registry: Watched, mishaps: Mishaps, kind: str) -> None:
 @pytest.mark.parametrize("choice", [0.0, 0.05, 0.5, 0.99])
 @pytest.mark.parametrize("kind", ["records removed", "records damaged"])
 def test_records(tmp_path: Path, mishaps: Mishaps, kind: str, choice: float) -> None:
-    """Records are removed or damaged where there are some."""
+    """Existing records are removed or damaged."""
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     assert mishaps.happen(kind, 0, choice)

@@ -71,7 +71,7 @@ class WatchedFaults(Faults):
         self._counting = threading.Lock()
 
     def schedule(self, due: dict[int, list[Callable[[], None]]]) -> None:
-        """Count anew; call these at the requests of these numbers, from 1."""
+        """Reset the counter; call these at the requests with these numbers, from 1."""
         with self._counting:
             self._count, self._due = 0, due
 
@@ -106,7 +106,7 @@ class Watched(Registry):
             return list(self.store.repositories.items())
 
     def world(self) -> dict[tuple[str, str], Held]:
-        """What its repositories hold now."""
+        """The present content of its repositories."""
         with self.store.lock:
             return {(self.address, name): held(found) for name, found in self.store.repositories.items()}
 

@@ -34,7 +34,7 @@ def labels_of(name: str) -> set[str] | None:
 
 
 def complaints(query: str) -> Iterator[str]:
-    """What of a query is not in the catalogue: metrics, labels that they do not have."""
+    """The parts of a query that are not in the catalogue: metrics and labels."""
     known: set[str] = set(OF_PROMETHEUS)
     found = _SERIES.findall(query)
     if not found:

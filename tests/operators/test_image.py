@@ -17,7 +17,7 @@ UNREACHABLE = re.compile(r"No matching distribution|Max retries|NewConnectionErr
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Keyword and rest of each instruction, lines that go on taken together."""
+    """Keyword and rest of each instruction, with continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n", " ", text).splitlines()
     pairs = (line.partition(" ") for line in lines if line.strip())
@@ -30,7 +30,7 @@ def of(keyword: str) -> list[str]:
 
 
 def copied() -> list[tuple[list[str], str]]:
-    """What is copied from the project, and where to."""
+    """The files that are copied from the project, and their target."""
     words = [shlex.split(rest) for rest in of("COPY") if not rest.startswith("--from")]
     return [(sources, target) for *sources, target in words]
 
@@ -46,7 +46,7 @@ def test_instructions() -> None:
 
 
 def test_used_as_the_original() -> None:
-    """Entrypoint and default file are those of the original's image, and records go where a volume is."""
+    """Entrypoint and default file are those of the original's image, and the records are in a volume."""
     assert json.loads(of("ENTRYPOINT")[0]) == ["image-syncer"]
     assert json.loads(of("CMD")[0]) == ["--config", "/etc/image-syncer/image-syncer.json"]
     assert (of("WORKDIR"), of("VOLUME")) == (["/"], ["/records"])
@@ -54,7 +54,7 @@ def test_used_as_the_original() -> None:
 
 
 def test_sources() -> None:
-    """What it copies is part of the project, and not kept from it by .dockerignore."""
+    """The copied files are part of the project and not excluded by .dockerignore."""
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     let_in = {line[1:].rstrip("/") for line in ignored if line.startswith("!")}
     sources = {source.rstrip("/") for names, _ in copied() for source in names}

@@ -43,7 +43,7 @@ def test_schema(name: str, version: str) -> None:
 
 
 def test_schema_can_fail() -> None:
-    """A field that is none, and a value that is none, are found."""
+    """An invalid field and an invalid value are found."""
     [wrong] = documents("job.yaml")
     wrong["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] = ["2"]
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -56,7 +56,7 @@ def test_schema_can_fail() -> None:
 
 @JOBS
 def test_exit_codes(name: str) -> None:
-    """What no repetition mends fails the job, a stop is nobody's failure, all else is tried again."""
+    """Exit codes that no retry can change fail the job, a stop does not count, and all others are retried."""
     rules = job(name)["podFailurePolicy"]["rules"]
     codes = {rule["action"]: rule["onExitCodes"]["values"] for rule in rules if "onExitCodes" in rule}
 
@@ -85,7 +85,7 @@ def test_container(name: str) -> None:
 
 
 def test_storage() -> None:
-    """Whatever the jobs mount is among the objects that are made beside them."""
+    """All volumes of the jobs are among the objects that are created with them."""
     made = {(each["kind"], each["metadata"]["name"]) for each in documents("storage.yaml")}
     for name in ("job.yaml", "cronjob.yaml"):
         for volume in job(name)["template"]["spec"]["volumes"]:

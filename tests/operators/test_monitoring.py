@@ -48,7 +48,7 @@ def targets() -> Iterator[tuple[str, str]]:
 
 
 def promtool(*words: str, folder: Path = MONITORING) -> str:
-    """What promtool says, which must be satisfied."""
+    """The output of promtool, which must succeed."""
     done = subprocess.run(["promtool", *words], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -142,5 +142,5 @@ def test_panels() -> None:
     ],
 )
 def test_wrong_queries_are_found(query: str, words: str) -> None:
-    """The check finds metrics and labels that there are not, and counters that are read as they stand."""
+    """The check finds unknown metrics and labels, and counters without rate or increase."""
     assert words in " ".join(complaints(query))

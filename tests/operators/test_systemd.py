@@ -63,7 +63,7 @@ def test_exposure(tmp_path: Path) -> None:
 
 @needs_systemd
 def test_user() -> None:
-    """The service's user is the one that systemd is told to make."""
+    """The service's user is the one that systemd creates."""
     asked = ["systemd-sysusers", "--dry-run", str(UNITS / "image-syncer.conf")]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
 
@@ -84,6 +84,6 @@ def test_command() -> None:
 
 
 def test_time_to_stop() -> None:
-    """Systemd waits for longer than a run that was told to stop may need."""
+    """Systemd waits longer than a stopping run may need."""
     assert parse([], {}).drain + 5 < float(setting("TimeoutStopSec").removesuffix("s"))
     assert setting("RestartPreventExitStatus") == "2"

@@ -43,5 +43,5 @@ def crane() -> Iterator[Endpoint]:
 
 
 def compiled(kind: str) -> AbstractContextManager[Endpoint]:
-    """A registry of that kind, `distribution-3` or `crane`, for as long as the context lasts."""
+    """A running registry of that kind, `distribution-3` or `crane`, within the context."""
     return crane() if kind == "crane" else distribution()

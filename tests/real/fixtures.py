@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class StartRegistry(Protocol):
-    """What the fixture `docker_registry` gives: a call starts one more server, for this test alone."""
+    """The fixture `docker_registry`: each call starts another server for this test."""
 
     def __call__(self, **options: Any) -> DockerRegistry:
         """Start a server; the options are those of `DockerRegistry`."""

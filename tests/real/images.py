@@ -65,7 +65,7 @@ class Layout:
         place.write_text(json.dumps(index))
 
     def tagged(self, name: str) -> Descriptor:
-        """What `name` points to."""
+        """The digest of `name`."""
         index = json.loads((self.folder / "index.json").read_text())
         for entry in index["manifests"]:
             if entry.get("annotations", {}).get(_NAME) == name:

@@ -29,7 +29,7 @@ _OVERTAKEN_AFTER = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harm:
-    """What is done to the connection that carries a certain byte."""
+    """A fault of the connection that carries a given byte."""
 
     kind: Kind
     """cut: both ends break. stall: nothing moves any more. slow: 256 bytes at a time. call: call `act`."""
@@ -151,7 +151,7 @@ class Relay:
                 return
 
     def _count(self, way: Way, length: int) -> Kind | None:
-        """Count what comes; returns the harm that it brings about."""
+        """Count received bytes; returns the faults that they trigger."""
         with self._changed:
             self._passed[way] += length
             due = [each for each in self._waiting if each.way == way and each.at <= self._passed[way]]

@@ -1,4 +1,4 @@
-"""A machine without Debian's programs is told so, and CI does not take that for a success."""
+"""Missing Debian programs are reported, and in CI they are a failure."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def multi_platform(folder: Path) -> Layout:
 
 
 def test_layers(needs_real: None, tmp_path: Path) -> None:
-    """An image has as many gzip layers as were asked for, and images of one word share them all."""
+    """An image has the requested number of gzip layers, and images with the same word share them."""
     layout = multi_platform(tmp_path / "layout")
 
     amd, arm = (json.loads(layout.read(layout.tagged(name)["digest"])) for name in ("amd", "arm"))
@@ -70,7 +70,7 @@ def test_docker_types(docker_registry: StartRegistry, tmp_path: Path) -> None:
 
 
 def test_schema_1(docker_registry: StartRegistry, tmp_path: Path) -> None:
-    """Pushed as v2s1, an image is a signed docker schema 1 manifest whose blobs are all there."""
+    """An image pushed as v2s1 is a signed docker schema 1 manifest with all its blobs."""
     registry = docker_registry(schema1=True).endpoint
     layout = multi_platform(tmp_path / "layout")
 
@@ -128,7 +128,7 @@ def test_flaws_of_absence(docker_registry: StartRegistry, tmp_path: Path, kind: 
 
 
 def test_flaws_of_bytes(docker_registry: StartRegistry, tmp_path: Path) -> None:
-    """A blob whose stored bytes were changed is named as a flaw, with the digest of what is there."""
+    """A blob with changed bytes is reported as a flaw, with the digest of its content."""
     registry = docker_registry()
     layout = multi_platform(tmp_path / "layout")
     layout.push("amd", registry.endpoint, "app:v1")

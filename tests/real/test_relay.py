@@ -70,7 +70,7 @@ def test_passes_on(echo: str) -> None:
 
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_cuts(echo: str, way: str) -> None:
-    """A cut comes once, at its byte, and both sides lose the connection."""
+    """A cut happens once, at its byte, and both sides lose the connection."""
     harm = Harm(kind="cut", way="up" if way == "up" else "down", at=20_000)
     with Relay(echo, harm) as relay:
         assert len(talk(relay.address)) < len(DATA)
@@ -86,13 +86,13 @@ def test_stalls(echo: str) -> None:
 
 
 def test_slows(echo: str) -> None:
-    """What is slow comes through whole."""
+    """Slow data arrives complete."""
     with Relay(echo, Harm(kind="slow", way="up", at=1)) as relay:
         assert DATA[:5_000] == talk(relay.address, DATA[:5_000])
 
 
 def test_calls(echo: str) -> None:
-    """What is to be called is called once, before its byte has passed."""
+    """A callback is called once, before its byte is passed on."""
     called = []
     with Relay(echo, Harm(kind="call", way="up", at=100, act=lambda: called.append(1))) as relay:
         talk(relay.address, b"x" * 99)

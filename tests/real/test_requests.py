@@ -23,7 +23,7 @@ DESTINATIONS = 3
 
 @pytest.fixture(scope="module")
 def figures(needs_real: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the benchmark measured of small corpora."""
+    """The measurements of the benchmark with small corpora."""
     path: Path = tmp_path_factory.mktemp("bench") / "figures.json"
     sizes = ("--repos", str(REPOS), "--tags", str(TAGS), "--layer-kb", "1")
     run("-m", "scripts.bench", "many", "fan", *sizes, "--alone", "--rounds", "1", "--json", str(path))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_log_is_exact(docker_registry: StartRegistry) -> None:
-    """Every request stands in the access log once, with its query and status, and nothing else does."""
+    """The access log has every request once, with its query and status, and nothing else."""
     registry = docker_registry()
 
     with Wire(registry.endpoint) as wire:
@@ -53,7 +53,7 @@ def test_two_servers(docker_registry: StartRegistry) -> None:
 
 
 def test_users(docker_registry: StartRegistry) -> None:
-    """A server with users lets each of them in, and nobody else."""
+    """A server with users accepts each of them and no other user."""
     registry = docker_registry(users={"one": "secret one", "two": "secret:two"})
     attempts = {"one": "secret one", "two": "secret:two", "three": "x", "": ""}
 
@@ -66,7 +66,7 @@ def test_users(docker_registry: StartRegistry) -> None:
 
 
 def test_tls(docker_registry: StartRegistry) -> None:
-    """A server with TLS is trusted through its own CA, and by nobody who does not know that CA."""
+    """A server with TLS is trusted by clients with its CA only."""
     registry = docker_registry(tls=True)
     other = docker_registry(tls=True)
 
@@ -80,7 +80,7 @@ def test_tls(docker_registry: StartRegistry) -> None:
 
 
 def test_delete(docker_registry: StartRegistry) -> None:
-    """Deletion works where it was asked for, and is refused elsewhere."""
+    """Deletion works if it is enabled, and is refused otherwise."""
     statuses = []
     for delete in (True, False):
         registry = docker_registry(delete=delete)

@@ -1,4 +1,4 @@
-"""What a registry really holds, told by skopeo and by plain HTTP: the judges of every copy."""
+"""The content of a registry, read with skopeo and plain HTTP, to check every copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def skopeo_flags(registry: Endpoint, side: str = "") -> list[str]:
-    """How skopeo reaches a registry; `side` is `src-` or `dest-` where a command has two of them."""
+    """The flags of skopeo for a registry; `side` is `src-` or `dest-` if a command has two of them."""
     flags = [f"--{side}tls-verify={'true' if registry.ca else 'false'}"]
     if registry.ca:
         flags += [f"--{side}cert-dir", str(registry.ca.parent)]
@@ -55,7 +55,7 @@ def flaws(registry: Endpoint, image: str) -> list[str]:
 
 
 class _Judge:
-    """One walk from a manifest down to its blobs, each asked for once."""
+    """One walk from a manifest down to its blobs, each requested once."""
 
     def __init__(self, wire: Wire, repository: str) -> None:
         self.found: list[str] = []

@@ -1,1 +1,1 @@
-"""A scripted registry: a real HTTP server on loopback that behaves well, badly, or as it is told."""
+"""A scripted registry: a real HTTP server on loopback that behaves well, badly, or as scripted."""

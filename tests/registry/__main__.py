@@ -1,4 +1,4 @@
-"""Start a scripted registry: `python -m tests.registry --port 5000`; the first line says where it listens."""
+"""Start a scripted registry: `python -m tests.registry --port 5000`; the first line has its address."""
 
 from __future__ import annotations
 

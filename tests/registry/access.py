@@ -30,7 +30,7 @@ _REFRESH = "refresh:"
 
 @dataclass(slots=True)
 class Grant:
-    """What one token opens."""
+    """The access that one token grants."""
 
     scopes: frozenset[tuple[str, str]]
     """Pairs of (repository, action)."""

@@ -28,7 +28,7 @@ _STORAGE = re.compile(rf"/storage/{_NAME}/([^/]+)")
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """One request on its way, with what it may need."""
+    """One request that is being handled."""
 
     entry: Entry
     body: Body

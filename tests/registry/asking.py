@@ -1,4 +1,4 @@
-"""What the tests of this folder share: small requests over http.client, and readers of their answers."""
+"""Helpers of this folder's tests: small requests over http.client, and readers of their responses."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def finish(wire: Wire, session: str, digest: str, body: bytes = b"") -> Answer:
 def ask(
     address: str, method: str, path: str, *, headers: dict[str, str] | None = None, body: bytes = b""
 ) -> Answer:
-    """One request on a connection of its own."""
+    """One request on a new connection."""
     with Wire(Endpoint(address=address)) as wire:
         return wire.ask(method, path, headers=headers, body=body)

@@ -133,7 +133,7 @@ def session(call: Request, name: str, session: str) -> Response:
 
 
 def broke_off(call: Request, name: str, session: str) -> None:
-    """A session whose body did not come whole: what came is kept, and distribution ends the session."""
+    """A session with an incomplete body: the received bytes are kept, and distribution ends the session."""
     repository = call.store.get(name)
     upload = repository.uploads.get(session) if repository else None
     if upload and call.options.broken_bodies:

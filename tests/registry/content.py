@@ -120,7 +120,7 @@ def image(
 def foreign_image(
     present: bytes, foreign: bytes, *, urls: tuple[str, ...] = ("https://example.com/l",)
 ) -> Content:
-    """A docker image whose second layer is to be had elsewhere; its bytes are not among the blobs."""
+    """A docker image whose second layer is at a URL only; its bytes are not among the blobs."""
     config = _dump({"architecture": "amd64", "os": "windows", "config": {}})
     more = {"urls": list(urls)} if urls else {}
     body = {
@@ -153,7 +153,7 @@ def index(*children: Content, docker: bool = False, annotations: Mapping[str, st
 
 
 def cache(*layers: bytes) -> Content:
-    """A cache as BuildKit exports it: an index whose entries are layers and a config of its own."""
+    """A cache as BuildKit exports it: an index whose entries are layers and a config."""
     config = _dump({"layers": [{"blob": digest_of(each), "parent": -1} for each in layers], "records": []})
     entries = [descriptor(each, OCI_LAYER) for each in layers]
     entries.append(descriptor(config, "application/vnd.buildkit.cacheconfig.v0"))

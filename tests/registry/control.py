@@ -71,7 +71,7 @@ def _decode(plain: dict[str, Any]) -> Any:
 
 
 class Remote:
-    """A registry in another process; the verbs are those of Registry, where they are described."""
+    """A registry in another process; its methods are described in Registry."""
 
     def __init__(self, address: str, *, scheme: str = "http") -> None:
         """Speak to the registry at host:port."""
@@ -224,7 +224,7 @@ class Remote:
 
 
 class Holder(Protocol):
-    """What content can be put into: Registry and Remote."""
+    """A registry that content can be added to: Registry and Remote."""
 
     def add_blob(self, repository: str, content: bytes) -> str:
         """Put a blob there."""
@@ -236,7 +236,7 @@ class Holder(Protocol):
 
 
 def fill(holder: Holder, repository: str, content: Content, *tags: str) -> str:
-    """Put a whole tree there; the tags name its top, whose digest is returned."""
+    """Add a whole tree with tags for its top; returns the digest of the top."""
     for each in content.walk():
         for blob in each.blobs:
             holder.add_blob(repository, blob)

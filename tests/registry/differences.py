@@ -1,4 +1,4 @@
-"""What registries that Go builds answer otherwise than the conformance suite says; each was looked at."""
+"""The differences between Go registries and the conformance suite; each was examined."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
-    """Pause, then go on as if nothing had happened."""
+    """Pause, then continue normally."""
 
     seconds: float = 30.0
     """At most; `release` ends it earlier."""
@@ -116,7 +116,7 @@ def redirect(location: str, *, status: int = 307, **match: Any) -> Fault:
 
 
 def fault_to_json(fault: Fault) -> dict[str, Any]:
-    """The fault as JSON; the action's class stands under `kind`."""
+    """The fault as JSON; `kind` is the action's class."""
     plain = asdict(fault)
     plain["action"]["kind"] = type(fault.action).__name__
     return plain

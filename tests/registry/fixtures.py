@@ -1,4 +1,4 @@
-"""Fixtures: scripted registries for as long as a test lasts."""
+"""Fixtures: scripted registries for the duration of a test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Scripted(Protocol):
 
 
 class ScriptedProcess(Protocol):
-    """Makes a registry in a process of its own; arguments as of start_process."""
+    """Starts a registry in its own process; arguments as for start_process."""
 
     def __call__(self, **options: Any) -> Remote:
         """Start one."""
@@ -32,7 +32,7 @@ class ScriptedProcess(Protocol):
 
 @pytest.fixture
 def scripted() -> Iterator[Scripted]:
-    """Registries in threads; each must end the test without a failure of its own."""
+    """Registries in threads; an internal failure of one fails the test."""
     with ExitStack() as stack:
         made: list[Registry] = []
 
@@ -48,7 +48,7 @@ def scripted() -> Iterator[Scripted]:
 
 @pytest.fixture
 def scripted_process() -> Iterator[ScriptedProcess]:
-    """Registries in processes; each must end the test without a failure of its own."""
+    """Registries in processes; an internal failure of one fails the test."""
     with ExitStack() as stack:
         made: list[Remote] = []
 

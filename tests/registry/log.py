@@ -60,7 +60,7 @@ class Log:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def begin(self, entry: Entry) -> None:
-        """Note a request whose head was read."""
+        """Log a request whose head was read."""
         with self._changed:
             if self.keep:
                 self._entries.append(entry)

@@ -49,7 +49,7 @@ def read(call: Request, name: str, reference: str) -> Response:
 
 
 def _pulls(call: Request) -> dict[str, str]:
-    """What is said of the rate limit."""
+    """The headers about the rate limit."""
     if not call.options.pulls:
         return {}
     with call.store.lock:

@@ -1,4 +1,4 @@
-"""A scripted registry as a process of its own, for runs whose registries must not share our interpreter."""
+"""A scripted registry in its own process, for runs whose registries must not share our interpreter."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def push(wire: Wire, repository: str, content: Content, *tags: str) -> str:
-    """Push a whole tree, leaves first; the tags name its top, whose digest is returned."""
+    """Push a whole tree, leaves first, with tags for its top; returns the digest of the top."""
     for each in content.walk():
         for blob in dict.fromkeys(each.blobs):
             wire.send_blob(repository, blob)
@@ -20,6 +20,6 @@ def push(wire: Wire, repository: str, content: Content, *tags: str) -> str:
 
 
 def put_manifest(wire: Wire, repository: str, content: Content, name: str) -> None:
-    """Push one manifest under one name; WireError where it is refused."""
+    """Push one manifest under one name; WireError if it is refused."""
     headers = {"Content-Type": content.media_type}
     wire.need(201, "PUT", f"/v2/{repository}/manifests/{name}", body=content.manifest, headers=headers)

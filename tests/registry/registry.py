@@ -207,7 +207,7 @@ class Registry:
         return self.log.wait_for(count, method=method, path=path, status=status, seconds=seconds)
 
     def count(self, *, method: str = "", status: int | None = None) -> int:
-        """Finished requests that match; they are counted even where the log keeps none."""
+        """Finished requests that match; they are counted even if the log keeps none."""
         return self.log.count(method=method, status=status)
 
     @property

@@ -194,7 +194,7 @@ class Server:
             raise _Hangup
 
     def _break_early(self, connection: Connection, head: Head, entry: Entry, action: Action | None) -> None:
-        """What happens before the body is read."""
+        """The action before the body is read."""
         match action:
             case Reply(early=True, read=read):
                 _note(entry, connection.read_body(head, keep=False, limit=read))

@@ -1,4 +1,4 @@
-"""What a registry holds: repositories of blobs, manifests and tags, and upload sessions; all in memory."""
+"""The content of a registry in memory: repositories of blobs, manifests and tags, and upload sessions."""
 
 from __future__ import annotations
 

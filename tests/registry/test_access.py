@@ -28,7 +28,7 @@ def bearer(registry: Registry, *scopes: str, **headers: str) -> dict[str, str]:
 
 
 def test_challenges_with_realm_service_and_scope(scripted: Scripted) -> None:
-    """Without a token the answer says where to get one, and for what."""
+    """Without a token the response names the token server and the scope."""
     registry = scripted(auth="token")
 
     answer = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/?mount=sha256:x&from=c/d")
@@ -92,7 +92,7 @@ def test_tokens_expire_after_some_uses(scripted: Scripted) -> None:
     ("grants", "expected"), [("asked", [202, 404]), ("pull", [401, 404]), ("first", [202, 401])]
 )
 def test_tokens_may_hold_less_than_asked(scripted: Scripted, grants: str, expected: list[int]) -> None:
-    """token_grants leaves out actions or scopes, and nobody says so."""
+    """token_grants omits actions or scopes silently."""
     registry = scripted(auth="token", token_grants=grants)
     headers = bearer(registry, "repository:a/b:pull,push", "repository:c/d:pull")
 
@@ -113,7 +113,7 @@ def test_no_token_opens_a_denied_repository(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize(("anonymous", "expected"), [(False, [401, 401]), (True, [404, 401])])
 def test_anonymous_tokens(scripted: Scripted, anonymous: bool, expected: list[int]) -> None:  # noqa: FBT001  parameter
-    """A token without credentials may pull where that is allowed, and never push."""
+    """A token without credentials grants pull if that is allowed, and never push."""
     registry = scripted(auth="token", anonymous=anonymous)
     headers = bearer(registry, "repository:a/b:pull,push", Accept="*/*")
 
@@ -160,7 +160,7 @@ def test_may_not_know_the_oauth2_form(scripted: Scripted) -> None:
 
 
 def test_gives_refresh_tokens_to_whoever_asks(scripted: Scripted) -> None:
-    """offline_token=true brings a refresh token that the POST form takes."""
+    """offline_token=true returns a refresh token that the POST form accepts."""
     registry = scripted(auth="token")
 
     answer = json.loads(ask(registry.address, "GET", "/token?offline_token=true", headers=BASIC).body)

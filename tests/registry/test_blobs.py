@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(("redirect", "head"), [("get", 200), ("all", 307)])
 def test_redirects_blobs_to_storage(scripted: Scripted, redirect: str, head: int) -> None:
-    """A GET leads to the second host, which serves it, but not to whoever brings an Authorization."""
+    """A GET is redirected to the second host, which serves it unless the request has an Authorization."""
     registry = scripted(redirect=redirect)
     path = f"/v2/a/b/blobs/{registry.add_blob('a/b', b'0123456789')}"
 
@@ -74,7 +74,7 @@ def test_may_lie_about_the_length_of_a_refusal(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("method", ["PATCH", "GET"])
 def test_may_send_no_location(scripted: Scripted, method: str) -> None:
-    """With `missing` only the POST says where the session is."""
+    """With `missing` only the response to POST has a Location."""
     registry = scripted(location="missing", session_state=False)
     session = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").headers["Location"]
 
@@ -166,7 +166,7 @@ def test_patches(scripted: Scripted, options: dict[str, Any], status: int, shown
 
 @pytest.mark.parametrize(("start", "expected"), [(4, 202), (3, 416), (5, 416)])
 def test_may_check_content_range(scripted: Scripted, start: int, expected: int) -> None:
-    """With check_content_range a PATCH must begin where the session ends."""
+    """With check_content_range a PATCH must start at the end of the session."""
     registry = scripted(session_state=False, check_content_range=True)
     session = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").headers["Location"]
     ask(registry.address, "PATCH", session, body=b"1234")

@@ -37,7 +37,7 @@ def test_answers_the_ping(wire: Wire) -> None:
 
 @pytest.mark.parametrize("name", TREES)
 def test_keeps_the_bytes_of_every_type_of_manifest(wire: Wire, name: str) -> None:
-    """What was pushed under a tag comes back under the tag, byte for byte, with its type and digest."""
+    """A manifest that was pushed under a tag is returned byte for byte, with its type and digest."""
     tree = TREES[name]
     push(wire, "team/thing", tree, "v1")
 

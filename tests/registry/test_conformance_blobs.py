@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_stores_a_blob_in_two_requests(wire: Wire) -> None:
-    """POST and a PUT with the whole body store a blob, and say where and under which digest."""
+    """POST and a PUT with the whole body store a blob, and return its location and digest."""
     body = content.layer("a blob", size=300_000)
     digest = content.digest_of(body)
 
@@ -49,7 +49,7 @@ def test_stores_the_last_piece_with_the_put(wire: Wire) -> None:
 
 
 def test_knows_the_state_of_a_session(wire: Wire) -> None:
-    """GET of a session is 204 with the Range received and a Location to go on from."""
+    """GET of a session is 204 with the Range received and a Location to continue."""
     session = location(wire.need(202, "PATCH", begin(wire), body=b"12345"))
 
     answer = wire.ask("GET", session)
@@ -135,7 +135,7 @@ def test_describes_a_blob_at_head(wire: Wire) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_says_that_a_blob_is_unknown(wire: Wire, method: str) -> None:
-    """A blob that is not there is 404, and BLOB_UNKNOWN where there is a body."""
+    """A missing blob is 404, with BLOB_UNKNOWN in the body if there is one."""
     answer = wire.ask(method, f"/v2/a/b/blobs/{ABSENT}")
 
     assert 404 == answer.status
@@ -174,7 +174,7 @@ def test_opens_a_blob_anew_where_it_changed(wire: Wire) -> None:
 
 
 def test_mounts_a_blob(wire: Wire) -> None:
-    """A mount of a blob that the other repository holds is 201 and brings it here."""
+    """A mount of a blob that the other repository holds is 201 and adds it here."""
     digest = wire.send_blob("a/b", b"shared")
 
     answer = wire.ask("POST", f"/v2/a/c/blobs/uploads/?mount={quote(digest)}&from=a/b")
@@ -206,7 +206,7 @@ def test_opens_a_session_where_it_cannot_mount(wire: Wire, query: str) -> None:
 
 @pytest.mark.parametrize(("origin", "status"), [("a/b", 201), ("a/c", 202)])
 def test_mounts_from_the_repository_itself(wire: Wire, origin: str, status: int) -> None:
-    """A mount from the destination itself is 201 where the blob is there, else 202."""
+    """A mount from the destination itself is 201 if the blob exists, else 202."""
     digest = wire.send_blob("a/b", b"shared")
 
     assert status == wire.ask("POST", f"/v2/{origin}/blobs/uploads/?mount={digest}&from={origin}").status

@@ -1,4 +1,4 @@
-"""The conformance suite, referrers: by the API where there is one, and by the fallback tag everywhere."""
+"""The conformance suite, referrers: by the API if it exists, and by the fallback tag everywhere."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_stores_a_referrer_first(address: str) -> None:
 
 
 def test_has_no_referrers_api(open_registry: str) -> None:
-    """A registry without the API is told from one that lists nothing; artifacts are accepted all the same."""
+    """A registry without the API is distinguished from one that lists nothing; both accept artifacts."""
     store, repository = connect(open_registry), Repository(open_registry, PATH)
     upload_tree(store, repository, SBOM, SBOM.digest)
 

@@ -29,7 +29,7 @@ INDEX = content.index(IMAGE, content.attestation(IMAGE))
 
 
 def connect(address: str, credential: Credential = ANONYMOUS) -> ImageStore:
-    """A destination with connections of its own."""
+    """A destination with new connections."""
     return Clients(QUICK, lambda _: credential).at(address, push=True)
 
 
@@ -98,7 +98,7 @@ def test_looks_for_a_manifest(
 
 @pytest.mark.parametrize("name", ["v1", ABSENT])
 def test_finds_no_manifest(store: ImageStore, repository: Repository, name: str) -> None:
-    """What is not there is None."""
+    """Missing content is None."""
     assert store.head_manifest(Reference(repository, name)) is None
 
 
@@ -185,7 +185,7 @@ def test_looks_for_a_blob(store: ImageStore, repository: Repository, wire: Wire)
 
 @pytest.mark.parametrize("offset", [0, 1, 299_999])
 def test_reads_a_blob(store: ImageStore, repository: Repository, wire: Wire, offset: int) -> None:
-    """A blob is read from any offset, and says where it begins and how large it is."""
+    """A blob is read from any offset, with its start and size."""
     wire.send_blob(PATH, BLOB)
 
     with store.open_blob(repository, DIGEST, size=len(BLOB), offset=offset) as body:
@@ -205,7 +205,7 @@ def test_reads_no_blob_that_is_absent(store: ImageStore, repository: Repository,
 
 
 def test_reads_no_blob_of_another_size(store: ImageStore, repository: Repository, wire: Wire) -> None:
-    """A blob whose size is not the descriptor's is refused before it is read."""
+    """A blob with another size than its descriptor is refused before it is read."""
     wire.send_blob(PATH, BLOB)
 
     with pytest.raises(RegistryError) as caught:
@@ -264,7 +264,7 @@ def test_moves_a_tag(store: ImageStore, repository: Repository, wire: Wire) -> N
 
 
 def test_uploads_one_blob_twice_at_once(store: ImageStore, repository: Repository) -> None:
-    """Each beginning is an upload of its own, and the one that ends second changes nothing."""
+    """Each start is a separate upload, and the second to finish changes nothing."""
     sessions = [store.begin_upload(repository, DIGEST) for _ in range(2)]
     for session in sessions:
         assert session is not None
@@ -274,7 +274,7 @@ def test_uploads_one_blob_twice_at_once(store: ImageStore, repository: Repositor
 
 
 def test_uploads_by_its_plan(store: ImageStore, repository: Repository) -> None:
-    """What the store's own plan says is accepted."""
+    """An upload by the store's own plan is accepted."""
     session, at = store.begin_upload(repository, DIGEST), 0
     assert session is not None
     plan = store.plan_upload()
@@ -325,7 +325,7 @@ def test_mounts_a_blob(store: ImageStore, repository: Repository, wire: Wire) ->
 
 
 def test_uploads_where_it_cannot_mount(store: ImageStore, repository: Repository, wire: Wire) -> None:
-    """A mount that is refused brings a session that says so, and takes the blob."""
+    """A refused mount returns a session that says so and accepts the blob."""
     wire.send_blob("other/app", b"something else")
     session = store.begin_upload(repository, DIGEST, mount="other/app")
 

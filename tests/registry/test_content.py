@@ -13,7 +13,7 @@ LAYERS = (content.layer("one"), content.layer("two", size=1000))
 
 
 def test_an_image_names_its_blobs() -> None:
-    """Config and layers stand in the manifest with the digests and sizes of the blobs."""
+    """The manifest lists config and layers with the digests and sizes of the blobs."""
     image = content.image(*LAYERS)
     body = json.loads(image.manifest)
 
@@ -77,7 +77,7 @@ def test_a_signed_schema_1_is_json_that_holds_its_payload() -> None:
 
 
 def test_schema_1_lists_the_newest_layer_first() -> None:
-    """The layers of schema 1 stand the other way round."""
+    """The layers of schema 1 are in reverse order."""
     body = json.loads(content.schema1(*LAYERS).manifest)
 
     assert list(map(content.digest_of, LAYERS[::-1])) == [each["blobSum"] for each in body["fsLayers"]]

@@ -113,7 +113,7 @@ def test_faults_can_be_cleared(scripted: Scripted) -> None:
 
 
 def test_replies_do_not_perform(scripted: Scripted) -> None:
-    """A Reply has its status, headers and body, and what was asked for is not done."""
+    """A Reply has its status, headers and body, and the request has no effect."""
     registry = scripted()
     registry.fault(
         Fault(action=Reply(status=500, headers={"X-Request-Id": "7"}, body="<html>"), method="PUT")
@@ -127,7 +127,7 @@ def test_replies_do_not_perform(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("retry_after", ["", "7", "Wed, 21 Oct 2026 07:28:00 GMT"])
 def test_throttles(scripted: Scripted, retry_after: str) -> None:
-    """A 429 comes with Retry-After as given, or without."""
+    """A 429 has the given Retry-After, or none."""
     registry, path = fill(scripted, throttle(retry_after=retry_after, method="GET"))
 
     answer = ask(registry.address, "GET", path)
@@ -136,7 +136,7 @@ def test_throttles(scripted: Scripted, retry_after: str) -> None:
 
 
 def test_redirects(scripted: Scripted) -> None:
-    """A redirect leads where the test says."""
+    """A redirect has the location that the test sets."""
     registry, path = fill(scripted, redirect("http://127.0.0.3/elsewhere", status=302))
 
     answer = ask(registry.address, "GET", path)
@@ -203,7 +203,7 @@ def test_drops_in_the_middle_of_a_request(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("closing_", ["close", "drain", "reset"])
 def test_answers_before_the_body_is_read(scripted: Scripted, closing_: Any) -> None:
-    """An early Reply comes while the body is still being sent; with `drain` it can always be read."""
+    """An early Reply is sent during the body; with `drain` it can always be read."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=401, early=True, closing=closing_), method="PATCH"))
     body = bytes(5_000_000 if closing_ == "drain" else 10)
@@ -217,7 +217,7 @@ def test_answers_before_the_body_is_read(scripted: Scripted, closing_: Any) -> N
 
 
 def test_stalls_until_released(scripted: Scripted) -> None:
-    """A stalled request is in the log; it goes on as soon as it is released."""
+    """A stalled request is in the log, and continues when it is released."""
     registry, path = fill(scripted, Fault(action=Stall(seconds=60)))
     found: list[bytes] = []
     thread = threading.Thread(target=lambda: found.append(ask(registry.address, "GET", path).body))

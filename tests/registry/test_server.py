@@ -79,7 +79,7 @@ def test_counts_without_keeping(scripted: Scripted) -> None:
 
 
 def test_waits_for_a_request(scripted: Scripted) -> None:
-    """wait_for returns when the request has come, and says what came instead where it did not."""
+    """wait_for returns when the request has arrived, and otherwise lists what arrived."""
     registry = scripted()
     thread = threading.Thread(target=ask, args=(registry.address, "GET", "/v2/"))
     thread.start()
@@ -250,7 +250,7 @@ def test_refuses_what_it_does_not_know(scripted: Scripted, verb: str, words: str
 
 
 def test_runs_as_a_process(scripted_process: ScriptedProcess) -> None:
-    """A registry in a process of its own takes options and is scripted from here."""
+    """A registry in its own process takes options and is scripted from here."""
     registry = scripted_process(auth="basic")
     registry.add("a/b", IMAGE, "v1")
     with Wire(Endpoint(address=registry.address, user="user", password="pass")) as wire:

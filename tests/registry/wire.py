@@ -48,7 +48,7 @@ class Body:
 
 @dataclass(slots=True, kw_only=True)
 class Response:
-    """What to answer."""
+    """The response."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Response:
 
 
 class Refusal(Exception):  # noqa: N818  an answer like any other
-    """An answer with an OCI error body, raised where the trouble is found."""
+    """A response with an OCI error body, raised by the handler."""
 
     def __init__(self, status: int, code: str, message: str = "", *, detail: Any = None) -> None:
         """One error; `detail` as a list makes one error of each item."""
@@ -179,7 +179,7 @@ class Connection:
             self.socket.sendall(pending)
 
     def drain(self, seconds: float) -> None:
-        """Say that nothing more comes, and read on until the other side has closed too."""
+        """Close the sending side, and read until the other side has closed too."""
         self.socket.shutdown(socket.SHUT_WR)
         self.socket.settimeout(seconds)
         while self._reader.read1(_PIECE):
@@ -194,7 +194,7 @@ class Connection:
 
 
 def length_of(response: Response) -> int:
-    """What Content-Length says."""
+    """The value of Content-Length."""
     return len(response.body) if response.length is None else response.length
 
 
