@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline import __version__
-from pipeline.commands.leftovers import destinations_of
+from pipeline.commands.leftovers import destinations_of, options_of_images, options_of_rule
 from pipeline.errors import MachineError
 from pipeline.model.units import format_count
 from pipeline.outputs.writing import write_text
@@ -125,7 +125,8 @@ def lost_rules(job: Job, scheduler: Scheduler) -> Iterator[Failure]:
     rules = {rule.number: rule for rule in job.rules.rules} if scheduler.failed_rules else {}
     yield from map(_from_bad, job.rules.bad)
     for number, fault in scheduler.failed_rules.items():
-        yield from_rule(rules[number], destinations_of(rules[number]), fault)
+        rule = rules[number]
+        yield from_rule(rule, destinations_of(rule), fault, options=options_of_rule(rule))
 
 
 def _exit_code(run: FinishedRun) -> int:
@@ -144,7 +145,9 @@ def _causes(run: FinishedRun) -> tuple[CauseGroup, ...]:
         return ()
     lost = lost_rules(run.job, run.scheduler)
     try:
-        return group(chain(lost, map(from_row, run.records.images(run=run.name, results={"failed"}))))
+        options = options_of_images(run.job)
+        rows = run.records.images(run=run.name, results={"failed"})
+        return group(chain(lost, (from_row(row, options.get(row.rule, "")) for row in rows)))
     except MachineError as error:
         run.say.error(error)
         return ()

@@ -6,19 +6,22 @@ images again; so that list names all that is missing: failed and unfinished imag
 
 from __future__ import annotations
 
+import json
 import signal
 from collections import deque
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.job import own_failed_file
+from pipeline.config.nodes import plain
 from pipeline.errors import MachineError
 from pipeline.model.companions import is_shared
 from pipeline.model.reference import parse_reference
+from pipeline.model.rule_options import plain_options
 from pipeline.model.selection import with_digest
 from pipeline.model.units import format_count
-from pipeline.outputs.image_lists import format_of, write_failed, write_success
+from pipeline.outputs.image_lists import ListEntry, format_of, write_failed, write_success
 from pipeline.report.causes import CONFLICT
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.commands.finish import FinishedRun
+    from pipeline.commands.job import Job
     from pipeline.model.facts import ImageRow
     from pipeline.model.selection import Rule, Target
 
@@ -33,6 +37,10 @@ _SHOWN = 8
 """Maximum rules in one line."""
 _REPLACED = frozenset({"--images", "--to", "--output-failed-images", "--output-success-images"})
 """Flags with a value that the retry command omits, so that it does not overwrite the lists of this run."""
+
+
+_OF_A_RULE = dict.fromkeys(("to", "tags", "repositories", "keep", "min_age"))
+"""Options that an image does not need any more: it has its tag and its destination."""
 
 
 @dataclass(slots=True)
@@ -100,8 +108,16 @@ def _write_failed(run: FinishedRun, left: Leftovers) -> None:
     if path is None:
         deque(left.rows(), maxlen=0)
         return
-    more = chain(run.scheduler.unfinished, _lost(run))
-    write_failed(path, left.rows(), more, fmt=format_of(path), remark=lambda: left.remark)
+    known = options_of_images(run.job)
+    begun = (ListEntry(source, (to,), known.get(rule, "")) for source, to, rule in run.scheduler.unfinished)
+    write_failed(
+        path,
+        left.rows(),
+        chain(begun, _lost(run)),
+        fmt=format_of(path),
+        remark=lambda: left.remark,
+        options=lambda rule: known.get(rule, ""),
+    )
     left.failed = str(path) if run.job.has_rules_file else ""
 
 
@@ -114,12 +130,33 @@ def _failed_path(run: FinishedRun) -> Path | None:
     return own if failed or own.exists() else None
 
 
-def _lost(run: FinishedRun) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _lost(run: FinishedRun) -> Iterator[ListEntry]:
     """Rules with images that the run may not know, as written, in file order."""
     scheduler, rules = run.scheduler, run.job.rules
     lost = {*scheduler.failed_rules, *(scheduler.unexpanded if not scheduler.finished else ())}
-    yield from ((rule.text, rule.destinations) for rule in rules.bad)
-    yield from ((rule.text, destinations_of(rule)) for rule in rules.rules if rule.number in lost)
+    for bad in rules.bad:
+        yield ListEntry(bad.text, bad.destinations, _json(plain(bad.options)) if bad.options else "")
+    for rule in rules.rules:
+        if rule.number in lost:
+            yield ListEntry(rule.text, destinations_of(rule), options_of_rule(rule))
+
+
+def options_of_rule(rule: Rule) -> str:
+    """What a rule says beside its destinations, as a list of images writes it."""
+    return _json(plain_options(replace(rule.options, to=None)))
+
+
+def options_of_images(job: Job) -> dict[int, str]:
+    """By rule, what its images need beside their destinations, where the flags do not say the same."""
+    return {
+        rule.number: _json(plain_options(replace(rule.options, **_OF_A_RULE)))
+        for rule in job.rules.rules
+        if job.options.under(rule.options) != job.options
+    }
+
+
+def _json(options: dict[str, Any]) -> str:
+    return json.dumps(options) if options else ""
 
 
 def destinations_of(rule: Rule) -> tuple[str, ...]:

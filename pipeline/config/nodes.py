@@ -8,7 +8,7 @@ thousands of rules an error needs a position.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import FileError
 from pipeline.log import Event
@@ -127,6 +127,20 @@ def _not(node: Node, expected: str) -> str:
 def is_null(node: Node) -> bool:
     """Whether `node` is null."""
     return isinstance(node, Scalar) and node.kind == "null"
+
+
+def plain(node: Node) -> Any:
+    """The node as Python values; an unquoted word is a number or a boolean where it reads as one."""
+    if isinstance(node, Mapping):
+        return {key.text: plain(value) for key, value in node.entries}
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    if node.kind == "text":
+        return node.text
+    if is_null(node):
+        return None
+    number = int(node.text) if node.text.isascii() and node.text.isdigit() else node.text
+    return _YAML_BOOLEANS.get(node.text.lower(), number)
 
 
 def describe(node: Node) -> str:

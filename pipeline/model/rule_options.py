@@ -193,6 +193,22 @@ def option_fields(owner: type) -> Mapping[str, OptionField]:
     return {each.name: each.metadata[_METADATA] for each in fields(owner)}
 
 
+def plain_options(options: RuleOptions | TagOptions | RepositoryOptions) -> dict[str, Any]:
+    """What the options say, as a rules file writes it: texts, numbers, lists and maps."""
+    said = ((each.name, getattr(options, each.name)) for each in fields(options))
+    return {name: _plain(name, value) for name, value in said if value is not None}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, TagOptions | RepositoryOptions):
+        return plain_options(value)
+    if name == "platforms":
+        return [*value.alternatives] or "all"
+    if name == "min_age":
+        return f"{value:.0f}s"
+    return [*value] if isinstance(value, tuple) else value
+
+
 def _over(nearer: _Options, farther: _Options) -> _Options:
     changed = {}
     for name in (each.name for each in fields(nearer)):

@@ -10,20 +10,32 @@ import json
 import re
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pipeline.errors import FileError
 from pipeline.outputs.writing import is_stream, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pipeline.model.facts import ImageRow
 
 ListFormat = Literal["yaml", "json"]
-ListEntry = tuple[str, tuple[str, ...]]
-"""A source and its destinations."""
+
+
+class ListEntry(NamedTuple):
+    """A source and its destinations."""
+
+    source: str
+    destinations: tuple[str, ...]
+    options: str = ""
+    """What the rule says beside them, as JSON; empty: nothing."""
+
+
+_Forms = dict[str, dict[str, None]]
+"""Of one source: the destinations, each once, by options."""
+_Entry = tuple[str, _Forms]
 
 _FORMATS: dict[str, ListFormat] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
@@ -50,7 +62,7 @@ def format_of(path: Path) -> ListFormat:
 
 
 def write_success(path: Path, rows: Iterable[ImageRow], *, fmt: ListFormat) -> None:
-    """Write a rules file of the images that are at their destination.
+    """Write a rules file of the images that are at their destination, without options.
 
     Args:
         path: the file; replaced when the new one is complete.
@@ -60,7 +72,7 @@ def write_success(path: Path, rows: Iterable[ImageRow], *, fmt: ListFormat) -> N
     Raises:
         MachineError: it cannot be written.
     """
-    write_text(path, _FORMS[fmt](_grouped(rows)))
+    write_text(path, _FORMS[fmt](_grouped(rows, lambda _: "")))
 
 
 def write_failed(
@@ -70,6 +82,7 @@ def write_failed(
     *,
     fmt: ListFormat,
     remark: Callable[[], str] = lambda: "",
+    options: Callable[[int], str] = lambda _: "",
 ) -> None:
     """Write a rules file of what is not at its destination, for the next run.
 
@@ -80,66 +93,101 @@ def write_failed(
             written, and unfinished images.
         fmt: yaml or json.
         remark: a comment at the end of a YAML file, called when all rows are read; empty: none.
+        options: the options of an image by its rule's number, as in ListEntry.
 
     Raises:
         MachineError: it cannot be written.
     """
 
     def pieces() -> Iterator[str]:
-        yield from _FORMS[fmt](_with_rules(_grouped(rows), more))
+        yield from _FORMS[fmt](_with_rules(_grouped(rows, options), more))
         if fmt == "yaml" and (text := remark()):
             yield f"# {text}\n"
 
     write_text(path, pieces())
 
 
-def _grouped(rows: Iterable[ImageRow]) -> Iterator[ListEntry]:
+def _grouped(rows: Iterable[ImageRow], options: Callable[[int], str]) -> Iterator[_Entry]:
     """One entry for each source, each destination once (two filters make two rows)."""
     for source, group in groupby(rows, key=attrgetter("source")):
-        yield source, tuple(dict.fromkeys(row.destination for row in group))
+        forms: _Forms = {}
+        for row in group:
+            forms.setdefault(options(row.rule), {})[row.destination] = None
+        yield source, forms
 
 
-def _with_rules(entries: Iterable[ListEntry], more: Iterable[ListEntry]) -> Iterator[ListEntry]:
+def _with_rules(entries: Iterable[_Entry], more: Iterable[ListEntry]) -> Iterator[_Entry]:
     """Merge both, each source once: the second of two equal keys would hide the first."""
-    waiting: dict[str, dict[str, None]] = {}
-    for source, destinations in more:
-        waiting.setdefault(source, {}).update(dict.fromkeys(destinations))
-    for source, destinations in entries:
-        yield source, tuple(dict.fromkeys((*destinations, *waiting.pop(source, {}))))
-    for source, rest in waiting.items():
-        yield source, tuple(rest)
+    waiting: dict[str, _Forms] = {}
+    for entry in more:
+        forms = waiting.setdefault(entry.source, {})
+        forms.setdefault(entry.options, {}).update(dict.fromkeys(entry.destinations))
+    for source, forms in entries:
+        for options, destinations in waiting.pop(source, {}).items():
+            forms.setdefault(options, {}).update(destinations)
+        yield source, forms
+    yield from waiting.items()
 
 
 def rules_text(entries: Iterable[ListEntry]) -> str:
     """The entries as a rules file in YAML."""
-    return "".join(_yaml(entries))
+    return "".join(_yaml(_with_rules((), entries)))
 
 
-def _json(entries: Iterable[ListEntry]) -> Iterator[str]:
+def _json(entries: Iterable[_Entry]) -> Iterator[str]:
     separator = "{\n"
-    for source, destinations in entries:
-        listed = ",\n".join(f"    {_quoted(destination)}" for destination in destinations)
-        value = f"[\n{listed}\n  ]" if destinations else "[]"
+    for source, forms in entries:
+        if forms.keys() <= {""}:
+            (destinations,) = forms.values()
+            value = _json_list(destinations)
+        else:
+            maps = [_quoted(_map(options, destinations)) for options, destinations in forms.items()]
+            value = maps[0] if len(maps) == 1 else "[\n    " + ",\n    ".join(maps) + "\n  ]"
         yield f"{separator}  {_quoted(source)}: {value}"
         separator = ",\n"
     yield "{}\n" if separator == "{\n" else "\n}\n"
 
 
-def _yaml(entries: Iterable[ListEntry]) -> Iterator[str]:
+def _json_list(destinations: Iterable[str]) -> str:
+    listed = ",\n".join(f"    {_quoted(destination)}" for destination in destinations)
+    return f"[\n{listed}\n  ]" if listed else "[]"
+
+
+def _yaml(entries: Iterable[_Entry]) -> Iterator[str]:
     empty = True
-    for source, destinations in entries:
+    for source, forms in entries:
         empty = False
         key = _scalar(source)
         head = f"{key}:" if len(key) <= _SIMPLE_KEY else f"? {key}\n:"
-        items = "".join(f"\n- {_scalar(destination)}" for destination in destinations) or " []"
+        if forms.keys() <= {""}:
+            (destinations,) = forms.values()
+            items = "".join(f"\n- {_scalar(destination)}" for destination in destinations) or " []"
+        else:
+            maps = [_map(options, destinations) for options, destinations in forms.items()]
+            items = "".join(_yaml_map(each, "- " if len(maps) > 1 else "  ") for each in maps)
         yield f"{head}{items}\n"
     if empty:
         yield "{}\n"
 
 
-def _quoted(text: str) -> str:
-    """The text in double quotes, for both JSON and YAML."""
-    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+def _yaml_map(options: Mapping[str, Any], first: str) -> str:
+    """A line for each option; a value is JSON, which YAML reads too."""
+    signs = [first, *["  "] * len(options)]
+    return "".join(
+        f"\n{sign}{name if name.isidentifier() else _quoted(name)}: {_quoted(value)}"
+        for sign, (name, value) in zip(signs, options.items(), strict=False)
+    )
+
+
+def _map(options: str, destinations: Iterable[str]) -> dict[str, Any]:
+    """The options with their destinations in front; rules that failed may have neither."""
+    there = [*destinations]
+    return ({"to": there} if there else {}) | (json.loads(options) if options else {})
+
+
+def _quoted(value: Any) -> str:
+    """Text in double quotes, or another value, for both JSON and YAML."""
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def _scalar(text: str) -> str:
@@ -147,4 +195,4 @@ def _scalar(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else _quoted(_SURROGATE.sub("\ufffd", text))
 
 
-_FORMS: dict[ListFormat, Callable[[Iterable[ListEntry]], Iterator[str]]] = {"yaml": _yaml, "json": _json}
+_FORMS: dict[ListFormat, Callable[[Iterable[_Entry]], Iterator[str]]] = {"yaml": _yaml, "json": _json}

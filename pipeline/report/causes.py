@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.outputs.image_lists import ListEntry
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -95,6 +97,8 @@ class Failure:
     code: str = ""
     hint: str = ""
     retryable: bool = False
+    options: str = ""
+    """What its rule says beside the destinations, as a list of images writes it."""
 
     @property
     def pair(self) -> str:
@@ -154,9 +158,10 @@ class CauseGroup:
         return by_code[0] or by_status[0], by_code[1] or by_status[1]
 
 
-def from_row(row: ImageRow) -> Failure:
+def from_row(row: ImageRow, options: str = "") -> Failure:
     """A failed image."""
     return Failure(
+        options=options,
         source=row.source,
         destinations=(row.destination,),
         words=row.fault.removesuffix(f" ({row.hint})"),
@@ -169,9 +174,10 @@ def from_row(row: ImageRow) -> Failure:
     )
 
 
-def from_rule(rule: Rule, destinations: tuple[str, ...], fault: Fault) -> Failure:
+def from_rule(rule: Rule, destinations: tuple[str, ...], fault: Fault, *, options: str = "") -> Failure:
     """A rule whose tags could not be listed in full."""
     return Failure(
+        options=options,
         source=rule.text,
         destinations=destinations,
         words=str(fault).removesuffix(f" ({fault.hint})"),
@@ -206,9 +212,6 @@ def group(failures: Iterable[Failure]) -> tuple[CauseGroup, ...]:
     return tuple(sorted(found.values(), key=lambda each: -each.count))
 
 
-def entries(one: CauseGroup) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The examples of a cause as entries of a rules file, each source once."""
-    rules: dict[str, dict[str, None]] = {}
-    for failure in one.examples:
-        rules.setdefault(failure.source, {}).update(dict.fromkeys(failure.destinations))
-    return ((source, tuple(names)) for source, names in rules.items())
+def entries(one: CauseGroup) -> Iterator[ListEntry]:
+    """The examples of a cause as entries of a rules file."""
+    return (ListEntry(each.source, each.destinations, each.options) for each in one.examples)

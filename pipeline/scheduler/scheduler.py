@@ -313,10 +313,13 @@ class Scheduler:
         return bool(self._state.events)
 
     @property
-    def unfinished(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Source and destination of each open image, but for those whose destination another rule claims."""
+    def unfinished(self) -> list[tuple[str, str, int]]:
+        """Source, destination and rule of each open image, but for those that wait for another rule's."""
         images = (image for image in self._images.open_images if image.is_shared or not image.rival)
-        return [(str(image.source), (with_digest(image.destination, image.required),)) for image in images]
+        return [
+            (str(image.source), with_digest(image.destination, image.required), image.rule)
+            for image in images
+        ]
 
     @property
     def unexpanded(self) -> list[int]:

@@ -220,6 +220,39 @@ class TestPlatforms:
         assert (["HEAD"], 1, 1) == (reads, again.finish["unchanged"], other.finish["copied"])
 
 
+def test_failures_keep_their_options(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """The list of failures does what the rules would have done: with their platforms, tags and names."""
+    source, mirror = pair
+    children = [image(layer(arch), architecture=arch) for arch in ("amd64", "arm64")]
+    source.add("team/multi", index(*children), "1", "2")
+    to = f"{mirror.address}/multi"
+    command.write(
+        "images.yaml",
+        f".defaults: {{platforms: linux/arm64}}\n"
+        f"{source.address}/team/multi:\n"
+        f"- {{to: '{to}:arm-{{tag}}', tags: '1'}}\n"
+        f"- {{to: '{to}:all-{{tag}}', platforms: all, tags: '[12]'}}\n"
+        f"{source.address}/team/app:\n"
+        f"  {{to: {mirror.address}/copy, tags: {{include: '1.*', newest: 1}}, platforms: all}}\n"
+        f"{source.address}/team/slip: {{to: {mirror.address}/copy, tgas: '1.*'}}\n",
+    )
+    mirror.fault(Fault(action=Reply(status=403), method="PUT", path="/manifests/a", times=None))
+    source.fault(Fault(action=Reply(status=403), path="/team/app/tags/list", times=None))
+    failed = command.run("--output-failed-images", "failed.json")
+    mirror.clear_faults()
+    source.clear_faults()
+
+    result = command.run("--images", "failed.json")
+
+    assert (failed.code, failed.finish["failed"], failed.finish["rules_failed"]) == (1, 3, 2), failed.text
+    assert (result.code, result.finish["failed"], result.finish["rules_failed"]) == (1, 0, 1), result.text
+    assert "unknown option 'tgas'" in result.text
+    kept = {tag: architectures(mirror, "multi", tag) for tag in mirror.tags("multi")}
+    both = {"amd64", "arm64"}
+    assert {"arm-1": {"arm64"}, "all-1": both, "all-2": both} == kept
+    assert {"1.11.0", "1.10.0-alpine"} == set(mirror.tags("copy"))
+
+
 def test_force_and_retries_of_a_rule(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A rule's force and retries are its own: another rule keeps those of the flags."""
     source, mirror = pair

@@ -28,6 +28,11 @@ def rows(*pairs: tuple[str, str]) -> list[ImageRow]:
     return [replace(row, source=source, destination=destination) for source, destination in pairs]
 
 
+def listed(entries: dict[str, list[str]]) -> list[ListEntry]:
+    """Entries without options."""
+    return [ListEntry(source, tuple(values)) for source, values in entries.items()]
+
+
 def read(path: Path, fmt: ListFormat) -> object:
     """The file as a reader of its format parses it."""
     text = path.read_text(encoding="utf-8")
@@ -65,10 +70,10 @@ class TestFiles:
     def test_failed(self, tmp_path: Path, fmt: ListFormat) -> None:
         """Failed images and failed rules are in one file, and equal sources share an entry."""
         rules: list[ListEntry] = [
-            ("q.io/a:/(/", ("$HOME/a", "")),
-            (PAIRS[2][0], ("r.io/b:no", "r.io/b:yes")),
-            ("q.io/none", ()),
-            ("q.io/a:/(/", ("r.io/c",)),
+            ListEntry("q.io/a:/(/", ("$HOME/a", "")),
+            ListEntry(PAIRS[2][0], ("r.io/b:no", "r.io/b:yes")),
+            ListEntry("q.io/none", ()),
+            ListEntry("q.io/a:/(/", ("r.io/c",)),
         ]
         write_failed(tmp_path / "out", rows(*PAIRS), rules, fmt=fmt)
 
@@ -108,7 +113,7 @@ class TestFiles:
     ) -> None:
         """Any text of a rule is read back unchanged."""
         path = tmp_path_factory.mktemp("out") / "out"
-        write_failed(path, [], [(source, tuple(values)) for source, values in entries.items()], fmt=fmt)
+        write_failed(path, [], listed(entries), fmt=fmt)
 
         assert read(path, fmt) == entries
 
@@ -117,10 +122,37 @@ class TestFiles:
         """Keys of any length around YAML's limit of 1,024 characters are read back."""
         entries = {"q.io/" + "a" * (length - 5): ["r.io/a"], "(" * length: ["r.io/a"]}
         write_failed(
-            tmp_path / "out", [], [(source, tuple(values)) for source, values in entries.items()], fmt=fmt
+            tmp_path / "out",
+            [],
+            listed(entries),
+            fmt=fmt,
         )
 
         assert read(tmp_path / "out", fmt) == entries
+
+    def test_options(self, tmp_path: Path, fmt: ListFormat) -> None:
+        """Options stand beside the destinations; two sets of them for one source are a list of maps."""
+        first, second, third = rows(*PAIRS)
+        options = ['{"platforms": ["linux/arm64"], "retries": 5}', ""]
+        more = [
+            ListEntry("q.io/b", ("r.io/b",), '{"tags": {"include": ["v*"], "newest": 3}}'),
+            ListEntry("q.io/wrong", (), '{"to": "r.io/c", "tgas": "1.10"}'),
+        ]
+        write_failed(
+            tmp_path / "out",
+            [first, replace(second, rule=1), third],
+            more,
+            fmt=fmt,
+            options=options.__getitem__,
+        )
+
+        arm = {"platforms": ["linux/arm64"], "retries": 5}
+        assert read(tmp_path / "out", fmt) == {
+            PAIRS[0][0]: [{"to": [PAIRS[0][1]], **arm}, {"to": [PAIRS[1][1]]}],
+            PAIRS[2][0]: {"to": [PAIRS[2][1]], **arm},
+            "q.io/b": {"to": ["r.io/b"], "tags": {"include": ["v*"], "newest": 3}},
+            "q.io/wrong": {"to": "r.io/c", "tgas": "1.10"},
+        }
 
     def test_rows_are_not_held(self, tmp_path: Path, fmt: ListFormat) -> None:
         """Sources are written as they come, and only one is held at a time."""
@@ -156,9 +188,9 @@ def test_yaml_is_plain(tmp_path: Path) -> None:
 
 def test_half_surrogate(tmp_path: Path) -> None:
     """A lone surrogate, which YAML cannot express, becomes a replacement character; JSON keeps it."""
-    write_failed(tmp_path / "out", [], [("\ud800", ("\ud800",))], fmt="yaml")
+    write_failed(tmp_path / "out", [], [ListEntry("\ud800", ("\ud800",))], fmt="yaml")
     assert read(tmp_path / "out", "yaml") == {"\ufffd": ["\ufffd"]}
-    write_failed(tmp_path / "out", [], [("\ud800", ("\ud800",))], fmt="json")
+    write_failed(tmp_path / "out", [], [ListEntry("\ud800", ("\ud800",))], fmt="json")
     assert read(tmp_path / "out", "json") == {"\ud800": ["\ud800"]}
 
 

@@ -6,6 +6,7 @@ from pipeline.errors import Fault
 from pipeline.model.facts import ImageRow
 from pipeline.model.reference import Repository
 from pipeline.model.selection import AllTags, Rule
+from pipeline.outputs.image_lists import ListEntry, rules_text
 from pipeline.report.causes import EXAMPLES, entries, from_row, from_rule, group
 
 ROW = ImageRow(
@@ -76,7 +77,7 @@ def test_rules() -> None:
     assert (found.images, found.rules, found.side) == (0, 1, "source")
     assert found.title == "source quay.io: 502, server error"
     assert found.advice == "repeat the command: the problem may be temporary"
-    assert list(entries(found)) == [("quay.io/team/api", ("harbor.corp/team/api",))]
+    assert list(entries(found)) == [ListEntry("quay.io/team/api", ("harbor.corp/team/api",))]
 
 
 def test_bounded() -> None:
@@ -94,4 +95,6 @@ def test_entries() -> None:
     """Failures of one source share an entry of the rules that repeat them."""
     (found,) = group(map(from_row, [ROW, replace(ROW, destination="r.io/api:1"), ROW]))
 
-    assert list(entries(found)) == [(ROW.source, (ROW.destination, "r.io/api:1"))]
+    text = rules_text(entries(found))
+
+    assert text == f"{ROW.source}:\n- {ROW.destination}\n- r.io/api:1\n"

@@ -72,4 +72,4 @@ def test_required_digest_is_named_in_what_is_left(world: World) -> None:
     """An image that was begun and not finished is left with the digest that its destination requires."""
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a:v2@{digest(ONE)}")])
 
-    assert [(f"{SOURCE}/a:v1", (f"{MIRROR}/a:v2@{digest(ONE)}",))] == scheduler.unfinished
+    assert [(f"{SOURCE}/a:v1", f"{MIRROR}/a:v2@{digest(ONE)}", 0)] == scheduler.unfinished
