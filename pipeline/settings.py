@@ -93,6 +93,8 @@ class Settings:
     """Whether `verify` reads and hashes the destination's blobs."""
     patience: float = 3600.0
     """Seconds without an accepted request after which a registry counts as unavailable."""
+    bandwidth: float | None = None
+    """--bandwidth: maximum bytes a second of all blobs, in each direction; None: unlimited."""
     drain: float = 25.0
     """Seconds for running tasks to finish after the first signal."""
     debug: bool = False
@@ -126,7 +128,7 @@ class Options:
     verb: str
     words: tuple[str, ...]
     """SOURCE and DESTINATIONs of `copy`."""
-    auth: Path | None
+    auth: tuple[Path, ...]
     images: tuple[Path, ...]
     """Rules files, folders of them, `-` for standard input; in order."""
     to: str | None
@@ -150,6 +152,7 @@ class Options:
     os: tuple[str, ...]
     arch: tuple[str, ...]
     force: bool
+    bandwidth: float | None
     patience: float
     drain: float
     success_file: Path | None

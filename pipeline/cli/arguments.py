@@ -133,7 +133,13 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
         help="rules, lists (.txt), folders, -; repeatable [./images.json]",
     )
     add("--to", type=flag_values.text, metavar="TEMPLATE", help="the destination of lists: reg/mirror/")
-    add("--auth", type=flag_values.path, metavar="FILE", help="credentials [./auth.json, docker login]")
+    add(
+        "--auth",
+        type=flag_values.path,
+        action="append",
+        metavar="FILE",
+        help="credentials, settings of registries; repeatable [./auth.json, docker login]",
+    )
     add("--config", type=flag_values.path, metavar="FILE", help="both in one file [./config.json]")
     add("--os", action=_Commas, default=(), metavar="LIST", help="only these: linux")
     add("--arch", action=_Commas, default=(), metavar="LIST", help="only these: amd64,arm64:v8")
@@ -166,6 +172,12 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         default=Path("records"),
         metavar="PATH",
         help="folder of records for the next run [./records]",
+    )
+    add(
+        "--bandwidth",
+        type=flag_values.bandwidth,
+        metavar="RATE",
+        help="of all blobs, in each direction, at most: 20MB/s",
     )
     add(
         "--patience",
@@ -265,7 +277,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     values = vars(found) | {"verb": verb, "words": words}
     if not words:
         _reject_without_words(found)
-    values["images"] = tuple(found.images or ())
+    values["images"], values["auth"] = tuple(found.images or ()), tuple(found.auth or ())
     values["arguments"] = flag_values.without_secrets(arguments)
     values["progress"] = found.progress or _progress(environ.get("IMAGE_SYNCER_PROGRESS", ""))
     values["success_format"] = found.success_format or flag_values.format_by_name(found.success_file)

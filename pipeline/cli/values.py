@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.config.variables import sole_variable
 from pipeline.errors import UsageError
+from pipeline.model.quantities import parse_bandwidth, parse_duration
 from pipeline.model.units import meant
 from pipeline.settings import GivenLogin
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 _DIGITS = 18
 """Maximum digits of a number: more are a typing error, and int() fails at 4,300."""
-_LONGEST = 10_000 * 3600.0
-"""Seconds, more than a year: the kernel limits timeouts somewhere above."""
 _FILES = (".json", ".yaml", ".yml")
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 _SWITCHES = frozenset({"--force", "--quiet", "--json", "--dry-run", "--deep", "--insecure", "--all-tags"})
@@ -121,14 +120,19 @@ def whole(least: int) -> Callable[[str], int]:
 
 def seconds(text: str) -> float:
     """`90`, `90s`, `15m`, `1h`, as seconds."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    if not (number.isascii() and number.replace(".", "", 1).isdigit()):
-        raise ArgumentTypeError(f"{text[:40]!r} is not a time: write 90s, 15m or 1h")
-    found = float(number) * units[unit]
-    if found > _LONGEST:
-        raise ArgumentTypeError(f"{text[:40]!r} is too long: at most {_LONGEST / 3600:.0f}h")
-    return found
+    return _converted(parse_duration, text)
+
+
+def bandwidth(text: str) -> float:
+    """`20MB/s` as bytes a second."""
+    return _converted(parse_bandwidth, text)
+
+
+def _converted(parse: Callable[[str], float], text: str) -> float:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def address(text: str) -> tuple[str, int]:

@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.config.credentials import Keyring, read_credentials
+from pipeline.config.credentials import read_credentials
 from pipeline.config.files import STANDARD_INPUT, choose_files, is_folder, is_rules_file, rules_ignored
 from pipeline.config.given import given_credentials
 from pipeline.config.legacy import read_legacy
 from pipeline.config.rule_files import read_rule_files
 from pipeline.config.rules import BadRule, RulesFile, make_defaults, rule_from_words
-from pipeline.errors import RuleError, UsageError
+from pipeline.errors import FileError, RuleError, UsageError
 from pipeline.log import Event
 from pipeline.model.options import ImageOptions
 from pipeline.model.platform import parse_filter
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.config.files import Files
+    from pipeline.config.keyring import Keyring
     from pipeline.config.rule_files import GivenRules
     from pipeline.config.rules import Defaults
     from pipeline.model.reference import Repository
@@ -70,6 +71,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
     settings = Settings(
         records=options.records,
         patience=options.patience,
+        bandwidth=options.bandwidth,
         drain=options.drain,
         debug=options.log_level == "debug",
         timed=_is_timed(options),
@@ -79,6 +81,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         settings = _surveying(settings, _AIMS[options.verb], deep=options.deep)
     read = _read_files(options, environ)
     read.keyring.require(_repositories(read.rules))
+    check_mirrors(read.keyring, read.rules)
     return Job(
         keyring=read.keyring,
         rules=read.rules,
@@ -176,6 +179,24 @@ def _repositories(rules: RulesFile) -> Iterator[Repository]:
     return iter(dict.fromkeys(named))
 
 
+def check_mirrors(keyring: Keyring, rules: RulesFile) -> None:
+    """Make sure that mirrors have valid entries, and that none is written to in this run.
+
+    Raises:
+        FileError: one is.
+    """
+    targets = {aim.repository for rule in rules.rules for aim in rule.targets}
+    for source in {rule.source for rule in rules.rules}:
+        for mirror in keyring.settings(source.registry).mirrors:
+            keyring.require((mirror.repository(source),))
+            written = next((each for each in targets if mirror.covers(each)), None)
+            if written is not None:
+                path, line, column = mirror.place
+                message = f"mirrors of {source.registry!r}: {mirror} is a destination of this run: {written}"
+                hint = "take it out of mirrors, or name the part that is a cache: host/prefix"
+                raise FileError(path, message, line=line, column=column, hint=hint)
+
+
 def own_failed_file(options: Options) -> Path:
     """The default list of failures, so that there is always a command to retry them."""
     return options.records / _FAILED_FILE
@@ -203,7 +224,7 @@ def refuse_shared_files(files: Files, options: Options) -> None:
         UsageError: there is one.
     """
     own = os.path.realpath(own_failed_file(options))
-    read = [("--auth", files.auth), ("--config", files.config)]
+    read = [*(("--auth", path) for path in files.auth), ("--config", files.config)]
     written = {
         "--output-success-images": options.success_file,
         "--output-failed-images": options.failed_file,

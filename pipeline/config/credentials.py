@@ -1,169 +1,89 @@
-"""Credentials: the file that users write, and the keyring that finds a repository's credential.
-
-The keyring is sent to every worker. A helper program runs in the worker that needs it, so a slow one delays
-neither the start nor other workers, and its secret crosses no pipe.
-"""
+"""Credentials: the files that users write, with logins and the settings of registries."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.config import nodes
 from pipeline.config.docker import read_logins
-from pipeline.config.helpers import Helpers
-from pipeline.config.keys import matching_keys, split_key
+from pipeline.config.keyring import BadEntry, Keyring
+from pipeline.config.keys import registry_names, split_key
 from pipeline.config.nodes import is_null, warn_of_duplicate, warn_of_unknown
+from pipeline.config.registry_fields import (
+    FIELDS,
+    FieldReader,
+    UnusableError,
+    check_identity,
+    meant,
+    with_setting,
+)
 from pipeline.config.text import read_document
-from pipeline.config.variables import expand, sole_variable
-from pipeline.errors import FileError, LoginError, RuleError
+from pipeline.errors import RuleError
 from pipeline.log import Event
 from pipeline.model.credential import Credential
+from pipeline.model.registry_settings import RegistrySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pipeline.config.docker import Login
     from pipeline.config.keys import Key
     from pipeline.config.nodes import Document, Node, Scalar
-    from pipeline.model.reference import Repository
+
+T = TypeVar("T")
 
 _SHAPE = "write registry: {username: ..., password: ..., insecure: false}"
-_REALM = 'write realm: ["10.0.0.5:8443"]'
-_HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-_NONE = Credential(origin="none")
-_NOBODY: Mapping[Repository, Credential] = {}
 _GOOGLE = ("gcr.io", "pkg.dev")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadEntry:
-    """An invalid entry; an error only if it is needed, because one file may serve many jobs."""
-
-    path: str
-    line: int
-    column: int
-    message: str
-    hint: str
-
-    @property
-    def error(self) -> FileError:
-        """The error to raise if the entry is needed."""
-        return FileError(self.path, self.message, line=self.line, column=self.column, hint=self.hint)
-
-
-class Keyring:
-    """Finds a repository's credential: in our file, else in docker's and podman's login files.
-
-    An entry of our file without username and password only sets its other fields.
-
-    Pickled with its secrets, but without helper programs' answers; thread-safe.
-    """
-
-    def __init__(
-        self,
-        keys: Mapping[Key, Credential | BadEntry],
-        logins: tuple[Login, ...] = (),
-        given: Mapping[Repository, Credential] = _NOBODY,
-    ) -> None:
-        """Search `given` (for exactly these repositories), then `keys`, then `logins`."""
-        self._keys, self._logins, self._given = keys, logins, given
-        self._helpers = Helpers()
-
-    def __reduce__(self) -> tuple[type[Keyring], tuple[object, ...]]:
-        """Pickle for a worker."""
-        return Keyring, (self._keys, self._logins, self._given)
-
-    def with_logins(self, given: Mapping[Repository, Credential]) -> Keyring:
-        """A copy of this keyring with the command line's logins for some repositories."""
-        return Keyring(self._keys, self._logins, given)
-
-    def find(self, repository: Repository) -> Credential:
-        """The credential of the longest key that is a prefix of `repository` by whole segments; never None.
-
-        If the entry has no login (often it only sets `insecure`), the login files are searched.
-
-        Raises:
-            LoginError: the entry is invalid, or a helper program is missing, fails, or does not answer.
-        """
-        entry = self._entry(repository)
-        if isinstance(entry, BadEntry):
-            raise LoginError(str(entry.error), transient=False)
-        if not entry.anonymous:
-            return entry
-        for login in self._logins:
-            credential = login.find(repository, self._helpers)
-            if credential is not None:
-                return replace(credential, insecure=entry.insecure, realms=entry.realms)
-        return entry
-
-    def require(self, repositories: Iterable[Repository]) -> None:
-        """Check that the entries of these repositories are valid; others may belong to other jobs.
-
-        Raises:
-            FileError: one is invalid.
-        """
-        for repository in repositories:
-            entry = self._entry(repository)
-            if isinstance(entry, BadEntry):
-                raise entry.error
-
-    def _entry(self, repository: Repository) -> Credential | BadEntry:
-        """The command line's login, else the entry of the longest matching key."""
-        given = self._given.get(repository, _NONE)
-        found = (self._keys[key] for key in matching_keys(repository) if key in self._keys)
-        entry = next(found, _NONE)
-        if isinstance(entry, BadEntry):
-            return entry if given.anonymous else given
-        chosen = entry if given.anonymous else given
-        return replace(chosen, insecure=given.insecure or entry.insecure, realms=entry.realms)
-
-    def forget(self, credential: Credential) -> None:
-        """Discard an expired credential, so that its helper program is run again."""
-        self._helpers.forget(replace(credential, insecure=False, realms=()))
-
-
 def read_credentials(
-    path: Path | None,
+    paths: Sequence[Path],
     *,
     environ: Mapping[str, str],
 ) -> tuple[Keyring, tuple[Event, ...]]:
-    """Read the credentials file at `path` (None: there is none) and the login files of this account.
+    """Read the credentials files at `paths` (there may be none) and the login files of this account.
 
     Returns:
         The keyring, and warnings.
 
     Raises:
-        FileError: the file cannot be read or parsed, or has the wrong shape.
+        FileError: a file cannot be read or parsed, or has the wrong shape, or two files have the same field.
     """
-    if path is None:
-        return keyring_from_node(None, None, environ=environ)
-    document = read_document(path)
-    keyring, warnings = keyring_from_node(document, document.root, environ=environ)
-    return keyring, (*document.warnings, *warnings)
+    documents = [read_document(path) for path in paths]
+    keyring, warnings = keyring_from_nodes(
+        [(document, document.root) for document in documents], environ=environ
+    )
+    return keyring, (*(each for document in documents for each in document.warnings), *warnings)
 
 
-def keyring_from_node(
-    document: Document | None,
-    node: Node | None,
-    *,
-    environ: Mapping[str, str],
+def keyring_from_nodes(
+    maps: Sequence[tuple[Document, Node]], *, environ: Mapping[str, str]
 ) -> tuple[Keyring, tuple[Event, ...]]:
-    """The keyring of the map `node` of `document`; None: there is no such map.
+    """The keyring of the maps in these documents.
 
     Raises:
-        FileError: it has the wrong shape.
+        FileError: one has the wrong shape.
     """
     logins, warnings = read_logins(environ)
-    if document is None or node is None:
+    if not maps:
         message = "no credentials file: using docker's logins if there are any"
         missing = Event(name="config.no_credentials", message=message, level="warning")
         return Keyring({}, logins), (missing, *warnings)
-    found: dict[Key, tuple[Scalar, Credential | BadEntry]] = {}
-    mapping = document.mapping(node, "the credentials", hint=_SHAPE)
-    for key, value in mapping.entries:
+    entries: dict[Key, _Entry] = {}
+    for document, node in maps:
+        for place, (key, value) in _keys(document, node, warnings).items():
+            entry = entries.setdefault(place, _Entry(registry=place[0], is_whole=not place[1]))
+            entry.add(FieldReader(document, key, environ), value, warnings)
+    keys = {place: entry.credential(_whole(entries, place)) for place, entry in entries.items()}
+    registries = {place[0]: entry.settings() for place, entry in entries.items() if entry.is_whole}
+    return Keyring(keys, logins, registries=registries), tuple(warnings)
+
+
+def _keys(document: Document, node: Node, warnings: list[Event]) -> dict[Key, tuple[Scalar, Node]]:
+    """The keys of one file with their values; of a key that stands there twice the last one."""
+    found: dict[Key, tuple[Scalar, Node]] = {}
+    for key, value in document.mapping(node, "the credentials", hint=_SHAPE).entries:
         try:
             place = split_key(key.text)
         except RuleError as error:
@@ -172,91 +92,131 @@ def keyring_from_node(
         if place in found:
             first = found[place][0].line
             warnings.append(warn_of_duplicate(document.path, key.text, line=key.line, first_line=first))
-        found[place] = key, _Entry(document, key, environ, warnings).read(value, registry=place[0])
-    return Keyring({place: credential for place, (_, credential) in found.items()}, logins), tuple(warnings)
+        found[place] = key, value
+    return found
 
 
-@dataclass(frozen=True, slots=True)
+def _whole(entries: Mapping[Key, _Entry], place: Key) -> _Entry | None:
+    """The entry of the whole registry, where `place` is a part of it; None: there is none."""
+    names = (name for name in registry_names(place[0]) if (name, "") in entries)
+    return next((entries[name, ""] for name in names if place[1]), None)
+
+
+@dataclass(slots=True, kw_only=True)
 class _Entry:
-    """Reads one entry of the file."""
+    """What all files say under one key: each field with who reads it."""
 
-    document: Document
-    key: Scalar
-    environ: Mapping[str, str]
-    warnings: list[Event]
+    registry: str
+    is_whole: bool
+    """Whether the key names the whole registry."""
+    readers: list[FieldReader] = field(default_factory=list)
+    fields: dict[str, tuple[FieldReader, Node]] = field(default_factory=dict)
 
-    def read(self, value: Node, *, registry: str) -> Credential | BadEntry:
-        """The credential of the entry; a list with one map is accepted, as in the original tool."""
+    def add(self, reader: FieldReader, value: Node, warnings: list[Event]) -> None:
+        """Take in one file's value; a list with one map is accepted, as in the original tool."""
+        document, key = reader.document, reader.key
+        self.readers.append(reader)
         if isinstance(value, nodes.Sequence):
             if len(value.items) != 1:
-                message = f"the value of {self.key.text!r} must be one map, not a list of {len(value.items)}"
-                raise self.document.error(value, message, hint=_SHAPE)
+                message = f"the value of {key.text!r} must be one map, not a list of {len(value.items)}"
+                raise document.error(value, message, hint=_SHAPE)
             value = value.items[0]
-        credential = Credential(origin=f"{self.document.path} key {self.key.text}")
         if is_null(value):
-            return credential
-        mapping = self.document.mapping(value, f"the value of {self.key.text!r}", hint=_SHAPE)
-        fields, duplicates = self.document.fields(mapping)
-        self.warnings.extend(duplicates)
-        words = {"username": "", "password": ""}
-        for name, (field, word) in fields.items():
-            what = f"{field.text} of {self.key.text!r}"
-            if name == "insecure":
-                credential = replace(credential, insecure=self.document.flag(word, what))
-            elif name == "realm":
-                credential = replace(credential, realms=self._realms(word, what))
-            elif name in words:
-                secret = self._secret(word, what)
-                if isinstance(secret, BadEntry):
-                    return secret
-                words[name] = secret
-            else:
-                hint = f"the fields of {self.key.text!r} are username, password, insecure, realm"
-                self.warnings.append(
-                    warn_of_unknown(self.document.path, field.text, line=field.line, hint=hint)
-                )
-        credential = replace(credential, username=words["username"], password=words["password"])
-        return self._login(credential, registry)
+            return
+        mapping = document.mapping(value, f"the value of {key.text!r}", hint=_SHAPE)
+        found, duplicates = document.fields(mapping)
+        warnings.extend(duplicates)
+        for name, (written, node) in found.items():
+            if self._is_used(name, written, reader, warnings):
+                self._check_once(name, written, reader)
+                self.fields[name] = reader, node
 
-    def _login(self, credential: Credential, registry: str) -> Credential | BadEntry:
-        """The credential, if its login is complete."""
-        if bool(credential.username) != bool(credential.password):
-            given, lacking = ("username", "password") if credential.username else ("password", "username")
-            message = f"{self.key.text!r} has a {given} and no {lacking}"
-            return self._bad(self.key, message, hint=f"add the {lacking}, or leave both to docker login")
-        if credential.username == "_oauth2_" and _is_google(registry):
-            return replace(credential, username="_json_key_base64")
-        return credential
+    def _is_used(self, name: str, written: Scalar, reader: FieldReader, warnings: list[Event]) -> bool:
+        """Whether a field counts; one that is unknown, or that this version does not use, is a warning.
 
-    def _bad(self, node: Node, message: str, *, hint: str) -> BadEntry:
-        return BadEntry(
-            path=self.document.path, line=node.line, column=node.column, message=message, hint=hint
+        Raises:
+            FileError: it is probably a slip of the hand, or belongs into another key.
+        """
+        document, key = reader.document, reader.key.text
+        info = FIELDS.get(name)
+        if info is None:
+            if close := meant(name):
+                message = f"{key!r} has no field {written.text!r}; did you mean {close}?"
+                raise document.error(written, message, hint=f"write {close}: {FIELDS[close].example}")
+            hint = f"the fields of {key!r} are {', '.join(n for n, i in FIELDS.items() if i.built)}"
+            warnings.append(warn_of_unknown(document.path, written.text, line=written.line, hint=hint))
+            return False
+        if info.of_registry and not self.is_whole:
+            message = f"{name} of {key!r} is a setting of the whole registry"
+            raise document.error(written, message, hint=f"write it under the key {self.registry}")
+        if not info.built:
+            hint = f"this version cannot do this yet: {info.description}"
+            warnings.append(warn_of_unknown(document.path, written.text, line=written.line, hint=hint))
+        return info.built
+
+    def _check_once(self, name: str, written: Scalar, reader: FieldReader) -> None:
+        if name in self.fields:
+            first, node = self.fields[name]
+            message = f"{name} of {reader.key.text!r} is also in {first.document.path}, line {node.line}"
+            raise reader.document.error(written, message, hint="say it in one of the two files")
+
+    @property
+    def origin(self) -> str:
+        """For people: each file with its key."""
+        places = (f"{reader.document.path} key {reader.key.text}" for reader in self.readers)
+        return " and ".join(places)
+
+    def credential(self, whole: _Entry | None) -> Credential | BadEntry:
+        """The login; `insecure` and `realm` are those of the `whole` registry where this key has no own."""
+        shared = whole.fields if whole else {}
+        insecure, realm = (self.fields.get(name) or shared.get(name) for name in ("insecure", "realm"))
+        credential = Credential(
+            origin=self.origin,
+            insecure=insecure is not None and insecure[0].flag("insecure", insecure[1]),
+            realms=realm[0].realms(realm[1]) if realm else (),
         )
-
-    def _realms(self, node: Node, what: str) -> tuple[str, ...]:
-        """Hosts of token servers, one or a list of them."""
-        items = node.items if isinstance(node, nodes.Sequence) else () if is_null(node) else (node,)
-        hosts = tuple(self.document.text(item, what, hint=_REALM).text.strip().lower() for item in items)
-        for item, host in zip(items, hosts, strict=True):
-            if not _HOST.fullmatch(host):
-                raise self.document.error(item, f"{host!r} in {what} is not a host or host:port", hint=_REALM)
-        return hosts
-
-    def _secret(self, node: Node, what: str) -> str | BadEntry:
-        """A username or password with its variables replaced; never shown."""
-        if is_null(node):
-            return ""
-        word = self.document.text(node, what, hint="put it in quotes").text
-        name = sole_variable(word)
-        if name and name not in self.environ:
-            hint = f"set {name}; a text that only looks like a variable is written with $$"
-            return self._bad(node, f"{what} is the variable {name}, which is not set", hint=hint)
-        expanded, _ = expand(word, self.environ)
+        words = {"username": "", "password": ""}
         try:
-            expanded.encode()
-        except UnicodeEncodeError:
-            return self._bad(node, f"{what} has a variable that is not UTF-8", hint="set it to text")
-        return expanded
+            for name in words:
+                if name in self.fields:
+                    reader, node = self.fields[name]
+                    words[name] = reader.secret(name, node)
+            if bool(words["username"]) != bool(words["password"]):
+                raise self._half_login(has_user=bool(words["username"]))
+        except UnusableError as error:
+            return _bad(error)
+        if words["username"] == "_oauth2_" and _is_google(self.registry):
+            words["username"] = "_json_key_base64"
+        return replace(credential, username=words["username"], password=words["password"])
+
+    def _half_login(self, *, has_user: bool) -> UnusableError:
+        given, lacking = ("username", "password") if has_user else ("password", "username")
+        reader, _ = self.fields[given]
+        message = f"{reader.key.text!r} has a {given} and no {lacking}"
+        return reader.unusable(reader.key, message, hint=f"add the {lacking}, or leave both to docker login")
+
+    def settings(self) -> RegistrySettings | BadEntry:
+        """The settings of the registry."""
+        found = RegistrySettings()
+        try:
+            for name, (reader, node) in self.fields.items():
+                if FIELDS[name].of_registry:
+                    value = reader.setting(name, node, registry=self.registry)
+                    found = with_setting(found, name, value)
+            if trouble := check_identity(found):
+                name, _, words = trouble.partition(": ")
+                reader, node = self.fields[name]
+                message = f"{name} of {reader.key.text!r} cannot be used: {words}"
+                raise reader.unusable(node, message, hint=f"{name} is {FIELDS[name].description}")
+        except UnusableError as error:
+            return _bad(error)
+        return found
+
+
+def _bad(error: UnusableError) -> BadEntry:
+    return BadEntry(
+        path=error.path, line=error.line, column=error.column, message=error.message, hint=error.hint
+    )
 
 
 def _is_google(registry: str) -> bool:

@@ -24,7 +24,7 @@ _IN_FOLDERS = (*_ENDINGS, ".txt")
 class Files:
     """The files of a run: `config` alone, or `images` and perhaps `auth`."""
 
-    auth: Path | None = None
+    auth: tuple[Path, ...] = ()
     images: tuple[Path, ...] = ()
     """In file order; empty only if no rules file is needed."""
     config: Path | None = None
@@ -33,7 +33,7 @@ class Files:
 
 def choose_files(
     *,
-    auth: Path | None,
+    auth: Sequence[Path],
     images: Sequence[Path],
     config: Path | None,
     rules_needed: bool = True,
@@ -44,7 +44,7 @@ def choose_files(
     In `directory`, auth and images may end in .json, .yaml or .yml, config in .json.
 
     Args:
-        auth: the credentials file; None: not given. The same for the next two.
+        auth: the credentials files.
         images: rules files, and folders of them.
         config: the single file with both; takes precedence over the others.
         rules_needed: whether a missing rules file is an error.
@@ -54,8 +54,8 @@ def choose_files(
         UsageError: a rules file is needed and missing, or there are two candidates.
         FileError: a folder holds no rules file.
     """
-    named = auth is not None or bool(images)
-    ignored = [path for path in (auth, *images) if path is not None]
+    named = bool(auth or images)
+    ignored = [*auth, *images]
     if config is None and not named and (directory / "config.json").exists():
         config = directory / "config.json"
         ignored = _existing(directory, "images") if rules_needed else []
@@ -63,14 +63,15 @@ def choose_files(
         reason = f"{config} holds both rules and credentials and takes precedence"
         return Files(config=config, warnings=tuple(_ignored(path, reason) for path in ignored))
     warnings: list[Event] = []
-    auth = auth or _found(directory, "auth", warnings)
+    if not auth and (credentials := _found(directory, "auth", warnings)):
+        auth = (credentials,)
     if not images and rules_needed:
         found = _found(directory, "images", warnings)
         if found is None:
             hint = "use --images FILE, or create images.json or images.yaml in this directory"
             raise UsageError(f"no rules file ({hint})")
         images = (found,)
-    return Files(auth=auth, images=_expand_folders(images), warnings=tuple(warnings))
+    return Files(auth=tuple(auth), images=_expand_folders(images), warnings=tuple(warnings))
 
 
 def _expand_folders(paths: Iterable[Path]) -> tuple[Path, ...]:

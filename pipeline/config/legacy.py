@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.config.credentials import keyring_from_node
+from pipeline.config.credentials import keyring_from_nodes
 from pipeline.config.nodes import Mapping as MappingNode
 from pipeline.config.nodes import is_null, warn_of_unknown
 from pipeline.config.rules import rules_from_node
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pipeline.config.credentials import Keyring
+    from pipeline.config.keyring import Keyring
     from pipeline.config.nodes import Node
     from pipeline.config.rules import Defaults, RulesFile
     from pipeline.log import Event
@@ -49,7 +49,8 @@ def read_legacy(
             warnings.append(warn_of_unknown(document.path, key.text, line=key.line, hint=hint))
     if fields and "images" not in parts:
         raise document.error(document.root, "the key images is missing", hint=_SHAPE)
-    keyring, more = keyring_from_node(document, parts.get("auth"), environ=environ)
+    maps = [(document, parts["auth"])] if "auth" in parts else []
+    keyring, more = keyring_from_nodes(maps, environ=environ)
     images = parts.get("images", document.root)
     rules = rules_from_node(document, images, defaults=defaults, environ=environ)
     return keyring, rules, (*warnings, *more)

@@ -30,6 +30,7 @@ USAGE = [
     (["--os", "linux,"], "--os"),
     (["--arch", ":v8"], "--arch"),
     (["--drain", "soon"], "'soon' is not a time"),
+    (["--bandwidth", "0"], "'0' is not a bandwidth of 1KB/s or more: write 20MB/s"),
     (["--images", "images.toml"], ".json"),
     (["--images", "images.txt"], "images.txt is a list: give its destination, --to TEMPLATE"),
     (["--images", "images.txt", "--registry", "r.io"], "give its destination"),
@@ -107,6 +108,11 @@ FILES = [
     ("auth.json", '{"r.io": {"username": "x"}}', "auth.json:1:2: 'r.io' has a username and no password"),
     ("auth.json", '{"r.io": "secret-word"}', "auth.json:1:10"),
     ("auth.yaml", "r.io: {username: u, password: $UNSET_VARIABLE}", "UNSET_VARIABLE"),
+    ("auth.json", '{"r.io": {"rate": "0/s"}}', "auth.json:1:19: rate of 'r.io' is not understood"),
+    ("auth.json", '{"r.io": {"ca": "no.pem"}}', "auth.json:1:17: ca of 'r.io'"),
+    ("auth.json", '{"r.io": {"passwrod": "secret-word"}}', "auth.json:1:11: 'r.io' has no field 'passwrod'"),
+    ("auth.json", '{"docker.io": {"mirrors": ["r.io"]}}', "auth.json:1:28: mirrors of 'docker.io': r.io is"),
+    ("auth.json", '{"r.io": {"proxy": "http://u:secret-word@:1"}}', "auth.json:1:20: proxy of 'r.io'"),
     ("config.json", '{"auth": {}}', "images"),
 ]
 

@@ -74,8 +74,7 @@ def test_container(name: str) -> None:
     options = parse(container["args"], {})
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
 
-    assert options.auth is not None
-    read_only = {str(path.parent) for path in (*options.images, options.auth)}
+    read_only = {str(path.parent) for path in (*options.images, *options.auth)}
     assert {path for path, mount in mounts.items() if mount.get("readOnly")} == read_only
     assert str(options.records) in mounts
     assert {mount["name"] for mount in mounts.values()} == {volume["name"] for volume in pod["volumes"]}

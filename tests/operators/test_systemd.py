@@ -79,8 +79,7 @@ def test_command() -> None:
 
     assert path == "/usr/local/bin/image-syncer"
     assert {str(options.records.parent), str(options.metrics_file and options.metrics_file.parent)} == {state}
-    assert options.auth is not None
-    assert setting("LoadCredential").split(":")[0] == options.auth.name
+    assert setting("LoadCredential").split(":")[0] == options.auth[0].name
 
 
 def test_time_to_stop() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.config import helpers
-from pipeline.config.credentials import Keyring, read_credentials
+from pipeline.config.credentials import read_credentials
 from pipeline.errors import LoginError
 from pipeline.model.reference import parse_repository
 from tests.unit.config.words import attempt
@@ -20,6 +20,7 @@ from tests.unit.config.words import attempt
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipeline.config.keyring import Keyring
     from pipeline.log import Event
     from pipeline.model.credential import Credential
 
@@ -40,7 +41,7 @@ def place(path: Path, content: object) -> Path:
 
 def read(home: Path, **environ: str) -> tuple[Keyring, list[Event]]:
     """The keyring of a home folder without a credentials file; that warning is left out."""
-    keyring, (_, *warnings) = read_credentials(None, environ={"HOME": str(home), **environ})
+    keyring, (_, *warnings) = read_credentials((), environ={"HOME": str(home), **environ})
     return keyring, warnings
 
 
@@ -273,7 +274,7 @@ def test_a_credential_that_ran_out_is_asked_for_again(tmp_path: Path, programs: 
     """A helper is asked again once its answer is refused; an answer that came since then is kept."""
     programs.add("all", 'printf \'{"Username":"u","Secret":"%s"}\' $$')
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
-    keyring, _ = read_credentials(None, environ={"HOME": str(tmp_path)})
+    keyring, _ = read(tmp_path)
     where = parse_repository("quay.io/x")
 
     old = keyring.find(where)
@@ -396,5 +397,4 @@ def test_helpers_run_only_where_they_are_needed(tmp_path: Path, programs: Progra
     place(tmp_path / ".docker/config.json", {"credsStore": "all", "credHelpers": {"quay.io": "all"}})
 
     read(tmp_path)
-
     assert [] == programs.questions

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.credentials import Keyring, read_credentials
+from pipeline.config.credentials import read_credentials
 from pipeline.config.docker import read_logins
 from pipeline.config.helpers import Helpers
+from pipeline.config.keyring import Keyring
 from pipeline.errors import FileError, MachineError
 from pipeline.model.credential import Credential
 from tests.unit.config.words import attempt
@@ -86,6 +87,6 @@ def test_any_credentials_file(tmp_path: Path, content: object) -> None:
     path = tmp_path / "auth.json"
     path.write_text(json.dumps(content))
 
-    found = attempt(lambda: read_credentials(path, environ={"HOME": "/nonexistent"}))
+    found = attempt(lambda: read_credentials((path,), environ={"HOME": "/nonexistent"}))
 
     assert isinstance(found, FileError) or (isinstance(found, tuple) and isinstance(found[0], Keyring))

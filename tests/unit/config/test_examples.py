@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.config.credentials import Keyring, read_credentials
+from pipeline.config.credentials import read_credentials
 from pipeline.config.legacy import read_legacy
 from pipeline.config.rules import Defaults, read_rules
 from pipeline.model.reference import Repository
 
 if TYPE_CHECKING:
+    from pipeline.config.keyring import Keyring
     from pipeline.model.credential import Credential
     from pipeline.model.selection import Rule
 
@@ -60,7 +61,7 @@ def test_the_rules_are_the_same_in_every_format(environ: dict[str, str]) -> None
 
 def test_the_credentials_are_the_same_in_every_format(environ: dict[str, str]) -> None:
     """auth.json, auth.yaml and both config files hold the same credentials and need no variable."""
-    read = [read_credentials(EXAMPLE / f"auth.{ending}", environ=environ) for ending in ("yaml", "json")]
+    read = [read_credentials((EXAMPLE / f"auth.{ending}",), environ=environ) for ending in ("yaml", "json")]
     for ending in ("yaml", "json"):
         keyring, _, warnings = read_legacy(
             EXAMPLE / f"config.{ending}", defaults=NO_DEFAULTS, environ=environ
@@ -109,7 +110,7 @@ def test_the_commented_lines_are_valid(environ: dict[str, str], tmp_path: Path) 
         defaults=Defaults(registry="mirror.example.org", namespace="team"),
         environ=environ | variables,
     )
-    keyring, _ = read_credentials(tmp_path / "auth.yaml", environ=environ | variables)
+    keyring, _ = read_credentials((tmp_path / "auth.yaml",), environ=environ | variables)
 
     assert (4, ()) == (len(rules.rules), rules.bad)
     assert "x" == keyring.find(Repository("registry.example.com", "private/x")).password

@@ -39,16 +39,18 @@ def test_chooses(
         (tmp_path / f"{name}.json").touch()
     auth, images, config = named
 
-    files = choose_files(auth=auth, images=[images] if images else [], config=config, directory=tmp_path)
+    files = choose_files(
+        auth=[auth] if auth else [], images=[images] if images else [], config=config, directory=tmp_path
+    )
 
     wanted = tuple(tmp_path / f"{one}.json" if isinstance(one, str) else one for one in expected)
-    assert wanted == (files.auth, *(files.images or (None,)), files.config)
+    assert wanted == (*(files.auth or (None,)), *(files.images or (None,)), files.config)
     assert ["config.file_ignored"] * ignored == [warning.name for warning in files.warnings]
 
 
 def test_a_rules_file_is_needed(tmp_path: Path) -> None:
     """Without any rules file the run is refused."""
-    for auth in (None, A):
+    for auth in ((), (A,)):
         with pytest.raises(UsageError, match="no rules file"):
             choose_files(auth=auth, images=[], config=None, directory=tmp_path)
 
@@ -69,9 +71,9 @@ def test_yaml_is_found_like_json(
     for name in there.split():
         (tmp_path / name).touch()
 
-    files = choose_files(auth=None, images=[], config=None, directory=tmp_path)
+    files = choose_files(auth=(), images=[], config=None, directory=tmp_path)
 
-    assert chosen == (files.auth and files.auth.name, *(path.name for path in files.images))
+    assert chosen == (files.auth[0].name if files.auth else None, *(path.name for path in files.images))
     assert [str(tmp_path / name) for name in ignored] == [each.fields["file.path"] for each in files.warnings]
 
 
@@ -82,16 +84,16 @@ def test_yaml_beside_yml_is_refused(tmp_path: Path, stem: str) -> None:
         (tmp_path / name).touch()
 
     with pytest.raises(UsageError, match=f"name one of them: --{stem}"):
-        choose_files(auth=None, images=[], config=None, directory=tmp_path)
+        choose_files(auth=(), images=[], config=None, directory=tmp_path)
 
 
 def test_a_rule_of_words_needs_no_rules_file(tmp_path: Path) -> None:
     """Where the rule comes from the command line only credentials are looked for."""
     (tmp_path / "auth.json").touch()
 
-    files = choose_files(auth=None, images=[], config=None, rules_needed=False, directory=tmp_path)
+    files = choose_files(auth=(), images=[], config=None, rules_needed=False, directory=tmp_path)
 
-    assert (tmp_path / "auth.json", (), None) == (files.auth, files.images, files.config)
+    assert ((tmp_path / "auth.json",), (), None) == (files.auth, files.images, files.config)
 
 
 def test_a_folder_is_its_rules_files(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_a_folder_is_its_rules_files(tmp_path: Path) -> None:
     (tmp_path / "..data").symlink_to(data)
     (tmp_path / "deeper.yaml").mkdir()
 
-    files = choose_files(auth=None, images=[I, tmp_path, I], config=None, directory=tmp_path)
+    files = choose_files(auth=(), images=[I, tmp_path, I], config=None, directory=tmp_path)
 
     assert (I, *(tmp_path / name for name in ("a.txt", "b.yaml", "c.JSON", "d.yml"))) == files.images
 
@@ -114,4 +116,4 @@ def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.md").touch()
 
     with pytest.raises(FileError, match=r"holds no file that ends in .json, .yaml, .yml, .txt"):
-        choose_files(auth=None, images=[tmp_path], config=None)
+        choose_files(auth=(), images=[tmp_path], config=None)

@@ -13,7 +13,7 @@ from tests.unit.config.words import write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.config.credentials import Keyring
+    from pipeline.config.keyring import Keyring
     from pipeline.log import Event
 
 

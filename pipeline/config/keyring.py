@@ -1,0 +1,136 @@
+"""The keyring: finds the credential of a repository and the settings of a registry.
+
+It is sent to every worker. A helper program runs in the worker that needs it, so a slow one delays neither
+the start nor other workers, and its secret crosses no pipe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pipeline.config.helpers import Helpers
+from pipeline.config.keys import matching_keys, registry_names
+from pipeline.errors import FileError, LoginError
+from pipeline.model.credential import Credential
+from pipeline.model.registry_settings import NO_SETTINGS, RegistrySettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pipeline.config.docker import Login
+    from pipeline.config.keys import Key
+    from pipeline.model.reference import Repository
+
+_NONE = Credential(origin="none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadEntry:
+    """An invalid entry; an error only if it is needed, because one file may serve many jobs."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    hint: str
+
+    @property
+    def error(self) -> FileError:
+        """The error to raise if the entry is needed."""
+        return FileError(self.path, self.message, line=self.line, column=self.column, hint=self.hint)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keyring:
+    """Finds a repository's credential: in our files, else in docker's and podman's login files.
+
+    An entry of our files without username and password only sets its other fields.
+
+    Pickled with its secrets, but without helper programs' answers; thread-safe.
+
+    Args:
+        keys: what our files say.
+        logins: docker's and podman's login files.
+        given: the command line's logins, for exactly these repositories; they go first.
+        registries: settings by registry.
+    """
+
+    keys: Mapping[Key, Credential | BadEntry] = field(repr=False)
+    logins: tuple[Login, ...] = field(default=(), repr=False)
+    given: Mapping[Repository, Credential] = field(default_factory=dict, repr=False)
+    registries: Mapping[str, RegistrySettings | BadEntry] = field(default_factory=dict, repr=False)
+    _helpers: Helpers = field(init=False, repr=False, compare=False, default_factory=Helpers)
+
+    def __reduce__(self) -> tuple[type[Keyring], tuple[object, ...]]:
+        """Pickle for a worker."""
+        return Keyring, (self.keys, self.logins, self.given, self.registries)
+
+    def with_logins(self, given: Mapping[Repository, Credential]) -> Keyring:
+        """A copy of this keyring with the command line's logins for some repositories."""
+        return replace(self, given=given)
+
+    def settings(self, registry: str) -> RegistrySettings:
+        """The settings of a registry; those that are invalid stop each `find` there."""
+        found = self._settings(registry)
+        return NO_SETTINGS if isinstance(found, BadEntry) else found
+
+    def _settings(self, registry: str) -> RegistrySettings | BadEntry:
+        names = (name for name in registry_names(registry) if name in self.registries)
+        name = next(names, None)
+        return NO_SETTINGS if name is None else self.registries[name]
+
+    def find(self, repository: Repository) -> Credential:
+        """The credential of the longest key that is a prefix of `repository` by whole segments; never None.
+
+        If the entry has no login (often it only sets `insecure`), the login files are searched.
+
+        Raises:
+            LoginError: the entry is invalid, or a helper program is missing, fails, or does not answer.
+        """
+        bad = self._bad(repository)
+        if bad is not None:
+            raise LoginError(str(bad.error), transient=False)
+        entry = self._entry(repository)
+        if not entry.anonymous:
+            return entry
+        for login in self.logins:
+            credential = login.find(repository, self._helpers)
+            if credential is not None:
+                return replace(credential, insecure=entry.insecure, realms=entry.realms)
+        return entry
+
+    def require(self, repositories: Iterable[Repository]) -> None:
+        """Check that the entries of these repositories are valid; others may belong to other jobs.
+
+        Raises:
+            FileError: one is invalid.
+        """
+        for repository in repositories:
+            bad = self._bad(repository)
+            if bad is not None:
+                raise bad.error
+
+    def _bad(self, repository: Repository) -> BadEntry | None:
+        """What is invalid: the login, unless the command line gives another, or the registry's settings."""
+        entry, settings = self._written(repository), self._settings(repository.registry)
+        if isinstance(entry, BadEntry) and self.given.get(repository, _NONE).anonymous:
+            return entry
+        return settings if isinstance(settings, BadEntry) else None
+
+    def _written(self, repository: Repository) -> Credential | BadEntry:
+        """The entry of the longest matching key."""
+        found = (self.keys[key] for key in matching_keys(repository) if key in self.keys)
+        return next(found, _NONE)
+
+    def _entry(self, repository: Repository) -> Credential:
+        """The command line's login, else that of the longest matching key."""
+        given, entry = self.given.get(repository, _NONE), self._written(repository)
+        if isinstance(entry, BadEntry):
+            return given
+        chosen = entry if given.anonymous else given
+        return replace(chosen, insecure=given.insecure or entry.insecure, realms=entry.realms)
+
+    def forget(self, credential: Credential) -> None:
+        """Discard an expired credential, so that its helper program is run again."""
+        self._helpers.forget(replace(credential, insecure=False, realms=()))

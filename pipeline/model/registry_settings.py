@@ -1,0 +1,60 @@
+"""What a user has set for one registry, beside the logins: how to reach it, and how hard it may be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.model.reference import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A registry that may serve another one's manifests and blobs by digest."""
+
+    registry: str
+    prefix: str = ""
+    """Path that precedes the repository's own; empty: none."""
+    place: tuple[str, int, int] = field(default=("", 0, 0), compare=False)
+    """File, line and column where it is written."""
+
+    def repository(self, source: Repository) -> Repository:
+        """Where the mirror has the content of `source`."""
+        return Repository(self.registry, f"{self.prefix}/{source.path}" if self.prefix else source.path)
+
+    def covers(self, repository: Repository) -> bool:
+        """Whether a repository lies within this mirror."""
+        below = not self.prefix or f"{repository.path}/".startswith(f"{self.prefix}/")
+        return repository.registry == self.registry and below
+
+    def __str__(self) -> str:
+        """`registry` or `registry/prefix`."""
+        return f"{self.registry}/{self.prefix}" if self.prefix else self.registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrySettings:
+    """The settings of one registry; the password of a proxy is not in its repr."""
+
+    ca: str = ""
+    """File of CA certificates to trust beside the system's; empty: none. Absolute, as the next two."""
+    cert: str = ""
+    """File of the client certificate, which only the registry's own origin is shown."""
+    key: str = ""
+    """File of its private key; empty: it is in `cert`."""
+    proxy: str | None = field(default=None, repr=False)
+    """URL of the proxy; empty: none; None: as the environment says."""
+    mirrors: tuple[Mirror, ...] = ()
+    """In the order in which they are asked."""
+    patience: float | None = None
+    """Seconds without an accepted request after which it is unavailable; None: as for all."""
+    requests: int | None = None
+    """Maximum requests at a time; None: the usual limit. It adapts below that."""
+    rate: float | None = None
+    """Maximum requests a second; None: unlimited."""
+    bandwidth: float | None = None
+    """Maximum bytes a second of blobs, in each direction; None: unlimited."""
+    reserve: int | None = None
+    """Pulls to leave to others, where the registry counts them; None: nobody asks."""
+
+
+NO_SETTINGS = RegistrySettings()
