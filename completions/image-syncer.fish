@@ -51,14 +51,14 @@ function _shtab_image_syncer_using
 end
 
 set -g _shtab_image_syncer_commands 
-set -g _shtab_image_syncer_opts_with_value --arch --auth --config --dest-creds --drain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --src-creds --to -p -r
+set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --src-creds --to -p -r
 
 complete -c image-syncer -e
 complete -c image-syncer -f
 
 complete -c image-syncer -n _shtab_image_syncer_using -l images -xka "(__fish_complete_path (commandline -ct))" -d 'rules, lists (.txt), folders, -; repeatable [./images.json]'
 complete -c image-syncer -n _shtab_image_syncer_using -l to -x -d 'the destination of lists: reg/mirror/'
-complete -c image-syncer -n _shtab_image_syncer_using -l auth -xka "(__fish_complete_path (commandline -ct))" -d 'credentials [./auth.json, docker login]'
+complete -c image-syncer -n _shtab_image_syncer_using -l auth -xka "(__fish_complete_path (commandline -ct))" -d 'credentials, settings of registries; repeatable [./auth.json, docker login]'
 complete -c image-syncer -n _shtab_image_syncer_using -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
 complete -c image-syncer -n _shtab_image_syncer_using -l os -x -d 'only these: linux'
 complete -c image-syncer -n _shtab_image_syncer_using -l arch -x -d 'only these: amd64,arm64:v8'
@@ -74,6 +74,7 @@ complete -c image-syncer -n _shtab_image_syncer_using -l deep -d 'verify: read a
 complete -c image-syncer -n _shtab_image_syncer_using -s p -l proc -x -d 'maximum images and blobs at a time'
 complete -c image-syncer -n _shtab_image_syncer_using -s r -l retries -x -d 'retry rounds for failed images [2]'
 complete -c image-syncer -n _shtab_image_syncer_using -l records -xka "(__fish_complete_path (commandline -ct))" -d 'folder of records for the next run [./records]'
+complete -c image-syncer -n _shtab_image_syncer_using -l bandwidth -x -d 'of all blobs, in each direction, at most: 20MB/s'
 complete -c image-syncer -n _shtab_image_syncer_using -l patience -x -d 'give up a registry that accepts nothing [1h]'
 complete -c image-syncer -n _shtab_image_syncer_using -l drain -x -d 'let current transfers finish when stopped [25s]'
 complete -c image-syncer -n _shtab_image_syncer_using -l progress -xka "auto live plain none" -d 'auto, live, plain, none [$IMAGE_SYNCER_PROGRESS, auto: live on a terminal]'

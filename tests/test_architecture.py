@@ -154,7 +154,7 @@ def test_stages_know_the_store_only() -> None:
         path.name
         for path in files("pipeline/stages")
         if any(
-            name.startswith(("pipeline.registry.client.", "pipeline.registry.upload"))
+            name.startswith(("pipeline.registry.client", "pipeline.registry.upload"))
             for name in imported(path)
         )
     }

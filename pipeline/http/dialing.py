@@ -17,7 +17,7 @@ from urllib3.util.proxy import connection_requires_http_tunnel
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from pipeline.http.deadlines import Deadline
-from pipeline.http.proxies import find_proxy, make_manager
+from pipeline.http.proxies import choose_proxy, make_manager
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,15 +87,18 @@ class Dialer:
         netloc: host, and port if it is not the default.
         context: for TLS.
         seconds: timeout to connect, for the proxy, and for the TLS handshake.
+        proxy: URL of the proxy; empty: none; None: as the environment says.
     """
 
-    def __init__(self, scheme: str, netloc: str, *, context: ssl.SSLContext, seconds: float) -> None:
+    def __init__(
+        self, scheme: str, netloc: str, *, context: ssl.SSLContext, seconds: float, proxy: str | None = None
+    ) -> None:
         """Find the proxy, but do not connect yet."""
         self._seconds = seconds
         origin = f"{scheme}://{netloc}"
-        proxy = find_proxy(origin)
-        manager = make_manager(proxy, socket_options=_KEEP_ALIVE)
-        if not proxy.startswith("socks"):
+        through = choose_proxy(origin, proxy)
+        manager = make_manager(through, socket_options=_KEEP_ALIVE)
+        if not through.startswith("socks"):
             manager.pool_classes_by_scheme = _POOLS
         options = {"ssl_context": context} if scheme == "https" else {}
         self._pool: Any = manager.connection_from_url(origin, pool_kwargs=options)

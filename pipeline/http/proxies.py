@@ -18,6 +18,11 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _ENTRY = re.compile(r"(?P<host>\[.*\]|[^:\[\]]*):(?P<port>[0-9]+)")
 
 
+def choose_proxy(url: str, setting: str | None) -> str:
+    """URL of the proxy for `url`, empty for none: the user's for the registry, else the environment's."""
+    return find_proxy(url) if setting is None else setting
+
+
 def find_proxy(url: str) -> str:
     """URL of the environment's proxy for `url`; empty: none. This machine is never proxied, as in Go."""
     target = urlsplit(url)

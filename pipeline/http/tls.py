@@ -14,17 +14,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import FileError
+from pipeline.model.registry_settings import NO_SETTINGS
 
 if TYPE_CHECKING:
     import socket
 
+    from pipeline.model.registry_settings import RegistrySettings
+
 _context_lock = threading.Lock()
 
 
-def make_context(registry: str, *, insecure: bool) -> PeerContext:
-    """The TLS context for all requests for `registry` (`host[:port]`).
+def make_context(
+    registry: str, *, insecure: bool, settings: RegistrySettings = NO_SETTINGS, own: bool = True
+) -> PeerContext:
+    """The TLS context for requests for `registry` (`host[:port]`).
 
     Registries without their own files share one: loading a CA bundle takes as long as some requests.
+
+    Args:
+        registry: its name.
+        insecure: whether certificates are not verified.
+        settings: what the user has set for it.
+        own: whether it is for the registry itself, not for a host that it named: these see no client
+            certificate.
 
     Raises:
         FileError: a certificate file cannot be used.
@@ -35,8 +47,16 @@ def make_context(registry: str, *, insecure: bool) -> PeerContext:
             tuple(sorted(bundles)),
             os.environ.get("SSL_CERT_DIR", ""),
             tuple(_certs_d(registry)),
+            settings.ca,
+            (settings.cert, settings.key) if own and settings.cert else None,
             insecure=insecure,
+            own=own,
         )
+
+
+def has_identity(registry: str, settings: RegistrySettings) -> bool:
+    """Whether there is a client certificate for the registry."""
+    return bool(settings.cert) or any(any(folder.glob("*.cert")) for folder in _certs_d(registry))
 
 
 class PeerContext(ssl.SSLContext):
@@ -79,7 +99,14 @@ def _peer(sock: socket.socket, name: str | None) -> tuple[object, ...]:
 
 @lru_cache(maxsize=64)
 def _make_context(
-    bundles: tuple[str, ...], places: str, own: tuple[Path, ...], *, insecure: bool
+    bundles: tuple[str, ...],
+    places: str,
+    folders: tuple[Path, ...],
+    ca: str,
+    identity: tuple[str, str] | None,
+    *,
+    insecure: bool,
+    own: bool,
 ) -> PeerContext:
     context = PeerContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
@@ -88,9 +115,14 @@ def _make_context(
         context.verify_mode = ssl.CERT_NONE
     else:
         _trust_environment(context, bundles, places)
-    for folder in own:
+        if ca:
+            _trust_bundle(context, ca)
+    for folder in folders:
         for file in sorted(folder.iterdir()):
-            _use(context, file)
+            if own or file.suffix != ".cert":
+                _use(context, file)
+    if identity is not None:
+        _load_identity(context, *identity)
     return context
 
 
@@ -105,12 +137,24 @@ def _trust_environment(context: ssl.SSLContext, bundles: tuple[str, ...], places
 
             context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)
     for path in bundles:
-        try:
-            context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
-        except OSError as error:
-            raise FileError(path, f"unusable CA bundle: {error.strerror or error}") from error
+        _trust_bundle(context, path)
     for folder in folders:
         _trust_folder(context, Path(folder))
+
+
+def _trust_bundle(context: ssl.SSLContext, path: str) -> None:
+    try:
+        context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
+    except OSError as error:
+        raise FileError(path, f"unusable CA bundle: {error.strerror or error}") from error
+
+
+def _load_identity(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """Load a client certificate; a key that needs a password is refused, not asked for on the terminal."""
+    try:
+        context.load_cert_chain(cert, key or None, password=str)
+    except OSError as error:
+        raise FileError(cert, f"unusable client certificate: {error.strerror or error}") from error
 
 
 def _trust_folder(context: ssl.SSLContext, folder: Path) -> None:

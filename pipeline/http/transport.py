@@ -183,8 +183,8 @@ class Transport:
         """Start without connections."""
         self._dial = dial
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str, str, ssl.SSLContext], _Pool] = {}
-        """By scheme, host with port, and TLS context; the most recently used last."""
+        self._pools: dict[tuple[str, str, ssl.SSLContext, str | None], _Pool] = {}
+        """By scheme, host with port, TLS context, and proxy; the most recently used last."""
 
     def send(
         self,
@@ -196,6 +196,7 @@ class Transport:
         body: bytes | Pieces,
         timeout: tuple[float, float],
         fresh: bool = False,
+        proxy: str | None = None,
     ) -> Answer:
         """Send a request and read the head of its response.
 
@@ -207,6 +208,7 @@ class Transport:
             body: as many bytes as `len` gives.
             timeout: seconds to send a piece of the body, and to receive the head of the response.
             fresh: use a new connection.
+            proxy: URL of the proxy; empty: none; None: as the environment says.
 
         Raises:
             Exception: of STACK_ERRORS, or what the iterable raises.
@@ -216,7 +218,7 @@ class Transport:
         target = f"{parts[3] or '/'}{parts[4] or ''}"
         if not SENDABLE.fullmatch(target):
             target = quote(target, safe=PRINTABLE)
-        pool = self._pool(parts[1], parts[2], context)
+        pool = self._pool(parts[1], parts[2], context, proxy)
         dialer = pool.dialer
         head = compose(method, dialer.prefix + target, {**dialer.fields, **headers}, length=len(body))
         connection = pool.take(fresh=fresh)
@@ -227,14 +229,15 @@ class Transport:
             raise
         return Answer(response, url, connection=connection, pool=pool, read_timeout=timeout[1], waited=waited)
 
-    def _pool(self, scheme: str, netloc: str, context: ssl.SSLContext) -> _Pool:
-        key = (scheme, netloc, context)
+    def _pool(self, scheme: str, netloc: str, context: ssl.SSLContext, proxy: str | None) -> _Pool:
+        key = (scheme, netloc, context, proxy)
         with self._lock:
             pool = self._pools.pop(key, None)
             if pool is None:
                 for other in self._pools.values():
                     other.prune(time.monotonic())
-                pool = _Pool(Dialer(scheme, netloc, context=context, seconds=self._dial))
+                dialer = Dialer(scheme, netloc, context=context, seconds=self._dial, proxy=proxy)
+                pool = _Pool(dialer)
             self._pools[key] = pool
             if len(self._pools) > _MOST_ORIGINS:
                 self._pools.pop(next(iter(self._pools))).close()

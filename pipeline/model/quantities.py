@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _NUMBER = r"([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})"
-_DURATION = re.compile(rf"{_NUMBER}([smh])?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([smh])?")
 _RATE = re.compile(rf"{_NUMBER}(?:/([smh]))?")
 _BANDWIDTH = re.compile(rf"{_NUMBER} ?([kmgt])(i?)b?(?:/s)?")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -5,41 +5,35 @@ Source: OCI distribution specification 1.1; comments name registries that differ
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from pipeline.errors import LackingError, ManifestError, RegistryError, ThrottledError
-from pipeline.http.transport import Transport
 from pipeline.model.companions import fallback_tag
 from pipeline.model.manifest import ACCEPT, compute_digest
 from pipeline.model.messages import ManifestHead
 from pipeline.model.reference import Reference, is_digest
-from pipeline.registry.auth import Auth
-from pipeline.registry.authenticated import AuthenticatedClient
 from pipeline.registry.blobs import BlobBody
 from pipeline.registry.faults import fault_for
 from pipeline.registry.listing import parse_referrers, read_referrers, read_tags
 from pipeline.registry.probe import probe
 from pipeline.registry.request import Request
 from pipeline.registry.responses import is_html, is_page, parse_json, parse_size
-from pipeline.registry.session import REDIRECTS, RegistrySession, finish
+from pipeline.registry.session import REDIRECTS, finish
 from pipeline.registry.upload import Upload, confirms
-from pipeline.registry.upload_strategy import FormPlan, UploadStrategy
+from pipeline.registry.upload_strategy import FormPlan
 from pipeline.settings import MAX_MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.errors import Fault
-    from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
+    from pipeline.registry.authenticated import AuthenticatedClient
     from pipeline.registry.error_policy import RequestKind
     from pipeline.registry.listing import Referrer, ReferrerPage, TagPage
     from pipeline.registry.probe import Probe
-    from pipeline.settings import Settings
+    from pipeline.registry.upload_strategy import UploadStrategy
 
 _NO_HEAD = frozenset({403, 404, 405, 500, 501, 502, 503, 504})
 """Answers to HEAD after which GET may succeed: old registries, proxies, pull-through caches (404)."""
@@ -47,47 +41,6 @@ _IMMUTABLE = frozenset({400, 403, 405, 409, 412})
 """Answers to a PUT of an immutable tag: ECR 400, Harbor 412, Quay 409, ACR 405."""
 _SAYS_IMMUTABLE = ("immutable", "overwrit", "protected", "updating", "already exist")
 """Words of such an answer: ECR and Harbor, Artifactory, GitLab, Nexus, Quay."""
-
-
-class Clients:
-    """The registries of one worker process; thread-safe.
-
-    Args:
-        settings: of the run.
-        find: returns the credential for a repository; its results are not kept here.
-        forget: is called with an expired credential.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        find: Callable[[Repository], Credential],
-        forget: Callable[[Credential], None] = lambda _: None,
-    ) -> None:
-        """See the class."""
-        self._settings, self._find, self._forget = settings, find, forget
-        self._transport = Transport(dial=settings.timeouts.connect)
-        self._lock = threading.Lock()
-        self._known: dict[str, tuple[RegistrySession, Auth, UploadStrategy]] = {}
-
-    def at(self, registry: str, *, push: bool = False) -> Client:
-        """See ImageStores. A verification does not ask for the right to write: the user may not have it."""
-        with self._lock:
-            if registry not in self._known:
-                session = RegistrySession(registry, self._settings.timeouts, self._transport)
-                strategy = UploadStrategy(registry, self._settings.uploads)
-                self._known[registry] = session, Auth(session), strategy
-            session, auth, strategy = self._known[registry]
-        client = AuthenticatedClient(
-            session,
-            auth,
-            self._settings,
-            find=self._find,
-            forget=self._forget,
-            side="destination" if push else "source",
-            push=push and self._settings.aim != "verify",
-        )
-        return Client(client, strategy)
 
 
 class Client:

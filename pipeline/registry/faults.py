@@ -190,7 +190,10 @@ def _diagnose(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, str]:
             return "TIMEOUT", str(cause), True, ""
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            hint = "trust its CA with SSL_CERT_FILE or certs.d, or set insecure: true for this registry"
+            hint = (
+                "trust its CA with ca in the auth file, SSL_CERT_FILE or certs.d,"
+                " or set insecure: true for this registry"
+            )
             return "CERTIFICATE", f"certificate refused: {_text(cause, 'verify_message')}", False, hint
         if isinstance(cause, HandshakeError):
             silent = isinstance(cause.__cause__, TimeoutError)
@@ -199,7 +202,12 @@ def _diagnose(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, str]:
             words = next(
                 (str(inner) for inner in chain if type(inner) is OSError), "the proxy is unreachable"
             )
-            return "UNREACHABLE", words, "407" not in words, "check HTTPS_PROXY and NO_PROXY"
+            return (
+                "UNREACHABLE",
+                words,
+                "407" not in words,
+                "check HTTPS_PROXY and NO_PROXY, or proxy in the auth file",
+            )
         if isinstance(cause, socket.gaierror):
             return "UNREACHABLE", f"unknown host: {cause.strerror}", True, "check the name and the DNS"
         if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipeline.http.proxies import find_proxy
+from pipeline.http.proxies import choose_proxy
 from pipeline.registry.request import Request
 from pipeline.registry.request_info import RequestInfo
 from pipeline.registry.responses import is_page, parse_date, parse_size
@@ -60,7 +60,7 @@ def probe(session: RegistrySession, repository: Repository, *, insecure: bool) -
     return Probe(
         scheme=urlsplit(response.url).scheme,
         insecure=insecure,
-        proxy=_proxy(response.url),
+        proxy=_proxy(response.url, session.settings.proxy),
         expires=expires,
         ahead=_ahead(response, before, after),
     )
@@ -74,9 +74,9 @@ def _expiry(response: Answer) -> datetime | None:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if isinstance(ends, str) else None
 
 
-def _proxy(url: str) -> str:
-    """Host and port of the environment's proxy for `url`, without its login."""
-    return urlsplit(find_proxy(url)).netloc.rpartition("@")[2]
+def _proxy(url: str, setting: str | None) -> str:
+    """Where the proxy for `url` listens; its name and password stay out of it."""
+    return urlsplit(choose_proxy(url, setting)).netloc.rpartition("@")[2]
 
 
 def _ahead(response: Answer, before: float, after: float) -> float:

@@ -20,6 +20,7 @@ from pipeline.http.proxies import is_local
 from pipeline.http.transport import Transport
 from pipeline.model.messages import RequestRecord
 from pipeline.model.reference import DOCKER_HUB
+from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.registry.error_policy import Refusal
 from pipeline.registry.faults import (
     STACK_ERRORS,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import ssl
 
     from pipeline.http.transport import Answer
+    from pipeline.model.registry_settings import RegistrySettings
     from pipeline.registry.request_info import RequestInfo
     from pipeline.settings import Timeouts
 
@@ -65,16 +67,26 @@ class RegistrySession:
         registry: its canonical name.
         timeouts: of requests.
         transport: the connections of this process; None: new ones.
+        settings: what the user has set for the registry.
     """
 
-    def __init__(self, registry: str, timeouts: Timeouts, transport: Transport | None = None) -> None:
+    def __init__(
+        self,
+        registry: str,
+        timeouts: Timeouts,
+        transport: Transport | None = None,
+        *,
+        settings: RegistrySettings = NO_SETTINGS,
+    ) -> None:
         """Do not connect yet."""
         self.registry = registry
         self._host = _HUB_HOST if registry == DOCKER_HUB else registry
-        self._timeouts = timeouts
+        self._timeouts, self.settings = timeouts, settings
+        self._has_identity = tls.has_identity(registry, settings)
         self._schemes = {} if is_local(urlsplit(f"//{registry}").hostname or "") else {False: "https"}
         """By `insecure`, if known. On this machine plain HTTP is tried too, as docker does."""
-        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._contexts: dict[tuple[bool, bool], ssl.SSLContext] = {}
+        """By `insecure`, and whether it shows the client certificate if there is one."""
         self._lock = threading.Lock()
         self._first = threading.Lock()
         """Held while one thread finds out the scheme."""
@@ -189,11 +201,12 @@ class RegistrySession:
             response = self._transport.send(
                 call.method,
                 url,
-                context=self._context(call),
+                context=self._context(call, url),
                 headers=_headers(call),
                 body=call.body,
                 timeout=(self._timeouts.send, call.patience or self._timeouts.read),
                 fresh=call.fresh,
+                proxy=self.settings.proxy,
             )
         except BodyError as error:
             raise error.what from None
@@ -247,15 +260,18 @@ class RegistrySession:
             return ""
         return (theirs.hostname if theirs.port in _DEFAULT_PORTS else theirs.netloc.lower()) or ""
 
-    def _context(self, call: Request) -> ssl.SSLContext:
+    def _context(self, call: Request, url: str) -> ssl.SSLContext:
+        own = not self._has_identity or self.is_own(url, insecure=call.insecure)
         with self._lock:
-            context = self._contexts.get(call.insecure)
+            context = self._contexts.get((call.insecure, own))
             if context is None:
                 try:
-                    context = tls.make_context(self.registry, insecure=call.insecure)
+                    context = tls.make_context(
+                        self.registry, insecure=call.insecure, settings=self.settings, own=own
+                    )
                 except FileError as error:
                     raise RegistryError(fault_for(call.info, words=str(error), code="CERTIFICATE")) from None
-                self._contexts[call.insecure] = context
+                self._contexts[call.insecure, own] = context
         return context
 
     def error(self, info: RequestInfo, response: Answer, body: bytes | None = None) -> RegistryError:

@@ -17,7 +17,7 @@ from pipeline.model.messages import (
     TaskFailed,
     Throttled,
 )
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.registry.meter import metering
 from pipeline.stages import copy, plan, verify
 from pipeline.stages.context import StageContext
@@ -28,7 +28,7 @@ from pipeline.stages.resolve import fetch_manifest, head_manifests
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pipeline.config.credentials import Keyring
+    from pipeline.config.keyring import Keyring
     from pipeline.model.messages import Outcome, Task, UploadCheckpoint
 
     Runner = Callable[[Task, Callable[[int], None], Callable[[UploadCheckpoint | None], None]], Outcome]
@@ -55,7 +55,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
     Returns:
         A function of a task, and of two callbacks: see StageContext.
     """
-    stores = Clients(settings, keyring.find, keyring.forget)
+    stores = Clients(settings, keyring.find, keyring.forget, keyring.settings)
     parallel = ParallelRequests()
 
     def run(

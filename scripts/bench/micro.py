@@ -119,7 +119,7 @@ def _run_server(certificate: str) -> None:
 def _ask(port: int, scheme: str) -> tuple[Client, str]:
     """The client of a server, of the tree that this process imports, and the server's address."""
     from pipeline.model.credential import Credential  # noqa: PLC0415 - of the tree that PYTHONPATH names
-    from pipeline.registry.client import Clients  # noqa: PLC0415 - likewise
+    from pipeline.registry.clients import Clients  # noqa: PLC0415 - likewise
     from pipeline.settings import Settings  # noqa: PLC0415 - likewise
 
     address = f"127.0.0.1:{port}"

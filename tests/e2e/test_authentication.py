@@ -169,7 +169,7 @@ def test_helper_program(command: Command, tmp_path: Path, monkeypatch: pytest.Mo
     command.write(".docker/config.json", {"credHelpers": {"registry.test": "made"}})
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    keyring, _ = read_credentials(None, environ={"HOME": str(command.folder)})
+    keyring, _ = read_credentials((), environ={"HOME": str(command.folder)})
     found = [keyring.find(parse_repository(f"registry.test/{name}")) for name in ("a", "b")]
 
     assert {(each.username, each.password) for each in found} == {("user", SECRET)}

@@ -11,7 +11,7 @@ from pipeline.model.credential import Credential
 from pipeline.model.manifest import parse
 from pipeline.model.messages import ManifestHead
 from pipeline.model.reference import Reference, Repository
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.settings import MAX_MANIFEST
 from tests.registry import content
 from tests.registry.asking import ABSENT, IMAGE

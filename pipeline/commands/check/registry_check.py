@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline.commands.check.finding import Finding, describe, some_of
 from pipeline.commands.check.trial import attempt, judge_probe, judge_silence
 from pipeline.errors import MachineError, RegistryError
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipeline.commands.check.targets import CheckTarget
     from pipeline.commands.check.trial import TrialOutcome
-    from pipeline.config.credentials import Keyring
+    from pipeline.config.keyring import Keyring
     from pipeline.model.credential import Credential
     from pipeline.settings import Settings
 
@@ -145,7 +145,7 @@ class RegistryCheck:
         """Send nothing yet; `threads`: repositories to try at a time."""
         self._registry, self._targets, self._settings = registry, targets, settings
         self._keyring = keyring
-        self._clients = Clients(settings, keyring.find, keyring.forget)
+        self._clients = Clients(settings, keyring.find, keyring.forget, keyring.settings)
         self._credentials: dict[CheckTarget, Credential | None] = {}
         self._gates: dict[Credential | None, LoginGate] = {}
         self._trials: list[tuple[CheckTarget, Future[TrialOutcome | None]]] = []

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Reference, Repository
-from pipeline.registry.client import Client, Clients
+from pipeline.registry.clients import Clients
 from pipeline.settings import Retry, Settings, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pipeline.registry.client import Client
     from tests.registry.registry import Registry
 
 ANONYMOUS = Credential(origin="none", insecure=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import RegistryError
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.request import Request
 from pipeline.registry.request_info import RequestInfo

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import RegistryError
 from pipeline.http.deadlines import Deadline, OverdueError
 from pipeline.model.reference import Reference, Repository
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.settings import Retry, Settings, Timeouts
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import ANONYMOUS, USER, Sent, clients

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.model.reference import Repository
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from tests.registry.content import digest_of
 from tests.unit.records.stores import python
 from tests.unit.registry.asking import ANONYMOUS, QUICK
@@ -61,7 +61,7 @@ import sys, pipeline.stages.run
 from pipeline.errors import RegistryError
 from pipeline.model.reference import Repository
 from tests.unit.registry.asking import QUICK, ANONYMOUS
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 try:
     Clients(QUICK, lambda _: ANONYMOUS).at("r.invalid").head_blob(Repository("r.invalid", "a"), "sha256:1")
 except RegistryError:

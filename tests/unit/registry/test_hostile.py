@@ -12,7 +12,7 @@ from pipeline.errors import RegistryError
 from pipeline.model.manifest import IMAGE_CONFIG_TYPES
 from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference, Repository
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.registry.tokens import _life
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST, MAX_TAG_PAGE, MIB, Retry, Settings, Timeouts
 from pipeline.stages.context import StageContext

@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import RegistryError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Reference, Repository
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.settings import Retry
 from tests.registry.content import digest_of
 from tests.unit.registry.asking import ANONYMOUS, QUICK, Sent

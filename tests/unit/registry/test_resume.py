@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.reference import Repository
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.resume import ResumingBody
 from tests.registry.content import digest_of, layer

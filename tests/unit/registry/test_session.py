@@ -10,7 +10,7 @@ from pipeline.errors import RegistryError, ThrottledError
 from pipeline.http import connection
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.session import RegistrySession
 from pipeline.settings import Timeouts

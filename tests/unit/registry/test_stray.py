@@ -20,7 +20,7 @@ from urllib3.util import parse_url
 from pipeline.errors import RegistryError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Reference, Repository
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.settings import Retry, Settings
 from tests.unit.registry.asking import Sent
 from tests.unit.registry.names import lead_here

@@ -16,7 +16,7 @@ from pipeline.http.proxies import find_proxy
 from pipeline.http.tls import make_context
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.settings import Retry
 from tests.registry.content import digest_of
 from tests.unit.records.stores import python

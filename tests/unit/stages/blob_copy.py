@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pipeline.model.manifest import Descriptor
 from pipeline.model.messages import BlobCopied, CopyBlob, UploadCheckpoint
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.registry.meter import Meter, metering
 from pipeline.settings import Uploads
 from pipeline.stages.context import StageContext

@@ -11,7 +11,7 @@ from pipeline.errors import RegistryError
 from pipeline.model.manifest import Descriptor
 from pipeline.model.messages import CopyBlob, PushManifest
 from pipeline.model.reference import Reference
-from pipeline.registry.client import Clients
+from pipeline.registry.clients import Clients
 from pipeline.stages import verify
 from pipeline.stages.context import StageContext
 from pipeline.stages.parallel import ParallelRequests

@@ -12,7 +12,7 @@ from pipeline.commands.check.finding import Finding
 from pipeline.commands.check.registry_check import find_all
 from pipeline.commands.check.targets import CheckTarget
 from pipeline.commands.check.trial import TrialOutcome
-from pipeline.config.credentials import Keyring
+from pipeline.config.keyring import Keyring
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
 from pipeline.settings import Limits, Settings
