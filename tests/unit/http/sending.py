@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Sender:
-    """The connections of a process that verifies nobody."""
+    """The connections of a process that verifies no certificates."""
 
     def __init__(self) -> None:
         """Connect to nothing yet."""

@@ -27,7 +27,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class Told:
-    """A peer that says what it is told, and who asks it: all tests share its connections."""
+    """A scripted peer, and its client: all tests share its connections."""
 
     def __init__(self, sender: Sender, teller: Teller, address: str) -> None:
         """See the class."""
@@ -146,7 +146,7 @@ def test_sound(
     st.lists(st.integers(1, 40), min_size=1, max_size=5),
 )
 def test_any_pieces(told: Told, parts: list[bytes], framing: bytes, how: str, sizes: list[int]) -> None:
-    """However the network cuts an answer, the same comes out, and the connection may be used again."""
+    """However the network splits a response, it is read the same, and the connection is reusable."""
     content = b"".join(parts)
     if b"%d" in framing:
         sent = OK + framing % len(content) + b"\r\n\r\n" + content
@@ -164,7 +164,7 @@ def test_any_pieces(told: Told, parts: list[bytes], framing: bytes, how: str, si
 
 @given(st.binary(max_size=200), st.sampled_from([b"", OK, OK + b"\r\n", CHUNKED]))
 def test_anything(told: Told, sent: bytes, begin: bytes) -> None:
-    """Whatever a peer sends is an answer, or an error that is known, and never a part of the next answer."""
+    """Whatever a peer sends is a response or a known error, and never part of the next response."""
     with suppress(*STACK_ERRORS):
         answer = told.ask(begin + sent, ends=True)
         body_of(answer)
@@ -234,7 +234,7 @@ def test_other_protocol(told: Told, sent: bytes) -> None:
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("blank", [b"\n", b"\r\n"])
 def test_mixed_ends(told: Told, end: bytes, blank: bytes) -> None:
-    """Each line of a head may end in its own way, as where a script behind the server wrote some of them."""
+    """The lines of a head may have different endings, as if a script wrote some of them."""
     answer = told.ask(
         b"HTTP/1.1 200 OK" + end + b"ETag: a\nContent-Length: 5\r\nX: y" + end + blank + b"abcde"
     )
@@ -330,7 +330,7 @@ def test_up_to_the_end(told: Told, framing: bytes) -> None:
 
 class TestRequests:
     def head(self, method: str, path: str, *, body: bytes = b"", headers: dict[str, str | bytes]) -> bytes:
-        """What a peer receives."""
+        """The bytes that a peer receives."""
         heads: list[bytes] = []
 
         def script(sock: socket.socket) -> None:
@@ -368,7 +368,7 @@ class TestRequests:
 
     @pytest.mark.parametrize(("method", "said"), [("GET", False), ("HEAD", False), ("POST", True)])
     def test_no_body(self, method: str, said: bool) -> None:  # noqa: FBT001 - a column
-        """That there is no body is said where one is usual."""
+        """An empty body is announced with methods that usually have one."""
         assert said == bool(re.search(rb"\r\nContent-Length: 0\r\n", self.head(method, "/", headers={})))
 
     @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\rb", "\N{SNOWMAN}", b"a\r\n\r\n"])

@@ -1,4 +1,4 @@
-"""Peers that say more, less or something else than they were asked: no request gets the answer of another."""
+"""Peers that send more, less or something else: no request gets the response to another."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ STEPS = st.builds(
 
 
 def pieces(number: bytes, step: Step) -> list[bytes]:
-    """What a peer says to the request of that number; each piece is sent on its own."""
+    """The response to the request with that number; each piece is sent separately."""
     start = b"HTTP/1.1 200 OK\r\nX-For: %b\r\n" % number
     body = b"" if step.method == "HEAD" else number
     sound = start + b"Content-Length: %d\r\n\r\n" % len(number) + body
@@ -95,7 +95,7 @@ class Hostile:
         self._spoken = threading.Event()
 
     def wait(self) -> None:
-        """Until all was said to the last request: what comes later no client can tell from its answer."""
+        """Wait until the last response is sent: later bytes cannot be told from it."""
         assert self._spoken.wait(10)
         self._spoken.clear()
 
@@ -121,14 +121,14 @@ class Hostile:
 
 
 def take(sock: socket.socket, left: int) -> int:
-    """Receive so many bytes of a body, or what comes of them; returns 0."""
+    """Receive up to that many bytes of a body; returns 0."""
     while left > 0 and (piece := sock.recv(min(left, 1 << 16))):
         left -= len(piece)
     return 0
 
 
 def follow(sender: Sender, hostile: Hostile, address: str) -> None:
-    """Ask for each step, and look whose answer comes."""
+    """Send a request for each step, and check whose response arrives."""
     held: list[tuple[int, Answer]] = []
     for number, step in enumerate(hostile.steps):
         with suppress(*STACK_ERRORS):
@@ -157,7 +157,7 @@ def check(number: int, said: bytes) -> None:
 
 @contextmanager
 def hostile_peer(scheme: str, certificates: Path) -> Iterator[tuple[Hostile, str]]:
-    """A peer that does what it is told, and its address."""
+    """A scripted peer, and its address."""
     hostile, context = Hostile(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     with peer(hostile, tls=context if scheme == "https" else None, heads=hostile.heads) as address:
@@ -173,7 +173,7 @@ def peers(request: pytest.FixtureRequest, certificates: Path) -> Iterator[tuple[
 
 @given(st.lists(STEPS, min_size=1, max_size=8))
 def test_desync(peers: tuple[Hostile, str], steps: list[Step]) -> None:
-    """Whatever a peer says to one request, the next ones get their own answers, or an error."""
+    """Whatever a peer answers to one request, the next ones get their own responses, or an error."""
     hostile, address = peers
     hostile.steps = [*steps, Step("GET", "sound", 0, "goes on", "all")]
     with sending() as sender:

@@ -21,7 +21,7 @@ class TestResolve:
         ],
     )
     def test_forms(self, location: str, url: str) -> None:
-        """Locations of every form lead where they should, their escapes untouched."""
+        """Locations of every form are resolved correctly, with their escapes unchanged."""
         assert url == resolve(BASE, location, insecure=False)
 
     @pytest.mark.parametrize("base", [BASE, BASE.replace("https", "http")])
@@ -43,7 +43,7 @@ class TestResolve:
         ],
     )
     def test_refused(self, location: str) -> None:
-        """What leaves https, is broken, or aims at a machine's metadata is refused."""
+        """URLs that leave https, are malformed, or point to a machine's metadata are refused."""
         with pytest.raises(RefusedURLError):
             resolve(BASE, location, insecure=False)
 
@@ -73,7 +73,7 @@ class TestRealms:
 
     @pytest.mark.parametrize("allowed", ["10.0.0.1", "10.0.0.1:443"])
     def test_allowed(self, allowed: str) -> None:
-        """It may where the user knows the token server there, by host or by host and port."""
+        """It may if the user has named the token server there, by host or by host and port."""
         realm = "https://10.0.0.1/token"
         assert resolve_realm(BASE, realm, insecure=False, allowed=["a.test", allowed]) == realm
 
@@ -102,7 +102,7 @@ class TestOtherPort:
     STORAGE = "http://registry.test:9000/bucket/x?sig=1"
 
     def test_storage(self) -> None:
-        """A redirect to another port is what it says, where plain HTTP is allowed."""
+        """A redirect to another port is followed if plain HTTP is allowed."""
         base = "https://registry.test/v2/"
         assert resolve(base, self.STORAGE, insecure=True, redirect=True) == self.STORAGE
         with pytest.raises(RefusedURLError, match="a plain HTTP URL"):

@@ -1,4 +1,4 @@
-"""Which proxy leads where, by the environment."""
+"""The proxy for each URL, by the environment."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_no_proxy(
     "host", ["localhost:5000", "x.localhost", "127.0.0.1", "127.8.8.8:5000", "[::1]:5000"]
 )
 def test_this_machine(host: str) -> None:
-    """This machine is never asked through a proxy."""
+    """Requests to this machine never use a proxy."""
     assert not find_proxy(f"https://{host}/v2/")
 
 
 def test_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each scheme has a proxy of its own, ALL_PROXY is for those without; capitals come first."""
+    """Each scheme has its own proxy, ALL_PROXY is for those without one; capitals have priority."""
     monkeypatch.setenv("https_proxy", "http://small.test:1")
     assert find_proxy("https://a.test/") == PROXY
     assert not find_proxy("http://a.test/")

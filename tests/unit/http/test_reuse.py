@@ -24,7 +24,7 @@ FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 @pytest.fixture
 def tls(certificates: Path) -> ssl.SSLContext:
-    """What a server shows."""
+    """The certificate of a server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     return context
@@ -42,7 +42,7 @@ def test_other_protocol() -> None:
 
 
 def test_closed_twice() -> None:
-    """Who closes an answer a second time does not take away the connection from whose turn it is by then."""
+    """Closing a response twice does not take the connection from its next user."""
     with peer(lambda sock: sock.sendall(FINE)) as address, sending() as sender:
         first = sender.ask(f"http://{address}/one")
         first.close()
@@ -55,7 +55,7 @@ def test_closed_twice() -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_more_than_announced(tls: ssl.SSLContext, scheme: str) -> None:
-    """What came beyond the length of a body is not taken for the next answer, nor what TLS has decrypted."""
+    """Bytes beyond the length of a body, also decrypted ones, are not taken for the next response."""
 
     def script(sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
@@ -92,7 +92,7 @@ def test_closed_while_idle(tls: ssl.SSLContext, scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_body_left(tls: ssl.SSLContext, scheme: str) -> None:
-    """An answer whose body was not read to its end takes its connection along."""
+    """A response whose body is not read to its end closes its connection."""
     long = b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n" + FINE + b"x" * (60 - len(FINE))
     with (
         peer(lambda sock: sock.sendall(long), tls=tls if scheme == "https" else None) as address,
@@ -120,7 +120,7 @@ class Failing:
 
 
 def test_body_not_sent() -> None:
-    """Where a body was not sent in full no other request follows: it would be taken for the rest of it."""
+    """After an incomplete body no other request follows: it would be taken for the rest of it."""
     heads: list[bytes] = []
     with peer(lambda sock: sock.sendall(FINE), heads=heads) as address, sending() as sender:
         finish(sender.ask(f"http://{address}/one"))
@@ -132,7 +132,7 @@ def test_body_not_sent() -> None:
 
 
 def test_nobody_answers() -> None:
-    """A connection whose peer closed in the middle of a head is not asked again."""
+    """A connection whose peer closed in the middle of a head is not used again."""
 
     def script(sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-")
@@ -184,7 +184,7 @@ def test_early_answer_on_a_new_connection(tls: ssl.SSLContext, scheme: str) -> N
 
 
 def test_threads() -> None:
-    """What one thread is done with the next one uses: they share the connections of their process."""
+    """The threads of a process share its connections."""
     socks: list[socket.socket] = []
 
     def ask() -> None:

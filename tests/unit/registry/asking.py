@@ -38,7 +38,7 @@ def clients(
 
 
 def client(registry: Registry, credential: Credential = ANONYMOUS, *, push: bool = False) -> Client:
-    """A client of its own process, as it were."""
+    """A client as in a new process."""
     return clients(registry, credential).at(registry.address, push=push)
 
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def unused_port() -> int:
-    """A port of loopback at which nobody listens."""
+    """A loopback port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 @pytest.fixture
 def tls_registry(scripted: Scripted, certificates: Path) -> Registry:
-    """A registry that speaks TLS, by a certificate that nobody knows."""
+    """A registry over TLS with an unknown certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     return scripted(tls=context)

@@ -1,4 +1,4 @@
-"""A network in which every name leads to one place, and who connects says where it wanted to go."""
+"""A network in which every name resolves to one address, and each connection records its name."""
 
 from __future__ import annotations
 

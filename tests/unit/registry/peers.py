@@ -65,7 +65,7 @@ def _read_head(sock: socket.socket) -> bytes:
 
 
 def endlessly(begin: bytes, piece: bytes, *, pause: float = 0.01) -> Script:
-    """Send `begin`, then `piece` again and again: each comes well within a read timeout."""
+    """Send `begin`, then `piece` repeatedly: each arrives well within a read timeout."""
 
     def script(sock: socket.socket) -> None:
         sock.sendall(begin)

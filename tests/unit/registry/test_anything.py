@@ -67,7 +67,7 @@ def test_sizes(text: str) -> None:
 
 @given(st.text(max_size=30) | st.from_regex(r"\A(bytes=)?0-[0-9]{0,25}\Z") | DIGITS.map("0-{}".format))
 def test_uploaded(text: str) -> None:
-    """What an upload has is a number of bytes, or not known."""
+    """The size of an upload is a number of bytes, or unknown."""
     found = parse_uploaded(text)
 
     assert found is None or 0 <= found <= 10**18
@@ -99,7 +99,7 @@ def test_pulls(remaining: str, limit: str) -> None:
 
 @dataclass(frozen=True)
 class Told:
-    """A peer that says what it is told, and who asks it."""
+    """A scripted peer, and its client."""
 
     teller: Teller
     address: str
@@ -150,7 +150,7 @@ def test_challenges(scheme: str, parameters: dict[str, str]) -> None:
 
 @given(JSON | st.fixed_dictionaries({"errors": JSON}), st.sampled_from(["", "application/json", "text/html"]))
 def test_complaints(value: Any, content_type: str) -> None:
-    """Whatever JSON an error is, its code and words are short and on one line."""
+    """Whatever the JSON of an error, its code and words are short and on one line."""
     found = parse_complaint(json.dumps(value).encode(), content_type=content_type)
 
     assert "\n" not in found.words + found.code

@@ -87,7 +87,7 @@ class TestBearer:
         assert len(tokens(registry)) == 1
 
     def test_anonymous(self, scripted: Scripted) -> None:
-        """Without credentials an anonymous token is asked for, without Authorization."""
+        """Without credentials an anonymous token is requested, without Authorization."""
         registry = filled(scripted, auth="token", anonymous=True)
 
         assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
@@ -139,7 +139,7 @@ class TestBearer:
         assert len(tokens(registry)) == 1
 
     def test_fewer_granted(self, scripted: Scripted) -> None:
-        """A token that was granted less than was asked for is found out by the 401 to it."""
+        """A token with fewer rights than requested is detected by the 401 to it."""
         registry = filled(scripted, auth="token", token_grants="pull")
         with pytest.raises(RegistryError) as caught:
             client(registry, USER, push=True).begin_upload(repository(registry), DIGEST)
@@ -173,14 +173,14 @@ class TestBearer:
         assert len(tokens(registry)) == 1
 
     def test_server_error(self, scripted: Scripted) -> None:
-        """A token server that fails for a moment is asked again."""
+        """A request to a token server that fails once is repeated."""
         registry = filled(scripted, auth="token")
         registry.fault(Fault(action=Reply(status=502), path="token"))
 
         assert client(registry, USER).head_blob(repository(registry), DIGEST) == len(BLOB)
 
     def test_insufficient_scope(self, scripted: Scripted) -> None:
-        """What the challenge says is needed is asked for in addition, once."""
+        """A scope that the challenge names is requested in addition, once."""
         registry = filled(scripted, auth="token")
         challenge = f'Bearer realm="{registry.url}/token",service="scripted",error="insufficient_scope"'
         more = {"WWW-Authenticate": f'{challenge},scope="repository:team/base:pull"'}
@@ -210,7 +210,7 @@ class TestOtherForms:
         assert [entry.method for entry in tokens(registry)] == ["POST"]
 
     def test_no_post(self, scripted: Scripted) -> None:
-        """Where the OAuth2 form is not known, the password does it by GET."""
+        """If the OAuth2 form is unknown, the password is sent by GET."""
         registry = filled(scripted, auth="token", token_post=False)
         identity = replace(USER, identity_token="refresh:pass")
 
@@ -273,7 +273,7 @@ class TestOtherForms:
 
 class TestEvents:
     def test_named_once(self, scripted: Scripted) -> None:
-        """Once per registry and process an event says where the credential came from, and no value of it."""
+        """Once per registry and process an event names the origin of the credential, without its value."""
         registry = filled(scripted)
         asking = client(registry, USER)
         with metering() as meter:
@@ -287,7 +287,7 @@ class TestEvents:
 
     @pytest.mark.parametrize("auth", ["basic", "token"])
     def test_rejected(self, scripted: Scripted, auth: str) -> None:
-        """A login that a registry refuses is told of once, and the error says which one it was."""
+        """A rejected login is logged once, and the error names it."""
         registry = filled(scripted, auth=auth)
         asking = client(registry, replace(USER, password="hunter2-wrong"), push=True)
         with metering() as meter:
@@ -307,7 +307,7 @@ class TestEvents:
         assert "hunter2" not in str(rejected)
 
     def test_wrong_once(self, scripted: Scripted) -> None:
-        """A refused password is not tried again for every request that needs it: accounts get locked."""
+        """A rejected password is not sent again for each request, because accounts get locked."""
         registry = filled(scripted, auth="token")
         asking = client(registry, replace(USER, password="wrong"))
         with ThreadPoolExecutor(8) as pool:
@@ -336,7 +336,7 @@ class TestEvents:
 
     @pytest.mark.parametrize("auth", ["basic", "token"])
     def test_nobody(self, scripted: Scripted, auth: str) -> None:
-        """Who is not logged in is told where to log in, whatever kind of login the registry has."""
+        """Without a login the error says where to log in, whatever the registry's kind of login."""
         registry = filled(scripted, auth=auth)
         with pytest.raises(RegistryError) as caught:
             client(registry).head_blob(repository(registry), DIGEST)

@@ -1,4 +1,4 @@
-"""What a request learns on its way: expired credentials, tokens that end in mid-upload, warnings."""
+"""Requests with authentication: expired credentials, tokens that expire during an upload, warnings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PAGE = Reply(
 
 
 class Helper:
-    """Credentials as a helper program gives them: the old one until it is told."""
+    """Credentials of a helper program: the old one until it is told to forget it."""
 
     def __init__(self, *answers: Credential) -> None:
         """Give these in turn, the last one for ever."""
@@ -57,7 +57,7 @@ class Helper:
 
 class TestExpiredCredentials:
     def test_renewed(self, scripted: Scripted) -> None:
-        """Where ECR says that a login has expired, the helper is asked again and the request repeated."""
+        """If ECR reports an expired login, the helper runs again and the request is repeated."""
         registry = scripted(auth="basic")
         registry.add_blob("team/app", BLOB)
         # A HEAD has no body that could say so, and is asked again as a GET.
@@ -69,7 +69,7 @@ class TestExpiredCredentials:
         assert [OLD] == helper.forgotten
 
     def test_once(self, scripted: Scripted) -> None:
-        """A helper that has nothing better is not asked again and again."""
+        """A helper without a new credential is not run repeatedly."""
         registry = scripted()
         registry.fault(Fault(action=EXPIRED, times=None))
         helper = Helper(USER)
@@ -81,7 +81,7 @@ class TestExpiredCredentials:
         assert len(registry.requests(path="manifests")) == 1
 
     def test_body(self, scripted: Scripted) -> None:
-        """A body is not sent twice: its upload may be tried again, with the new credential."""
+        """A body is not sent twice: its upload can be retried with the new credential."""
         registry = scripted()
         registry.fault(Fault(action=EXPIRED, method="PUT"))
         helper = Helper(OLD, USER)
@@ -161,7 +161,7 @@ def test_token_by_content(scripted: Scripted, status: int) -> None:
     [('{"errors":[{"code":"DENIED","message":"no such user"}]}', "no such user"), ("a-plain-secret", "")],
 )
 def test_no_token(scripted: Scripted, body: str, said: str) -> None:
-    """What a token server says in place of a token is told, unless it may be a token itself."""
+    """A token server's words instead of a token are reported, unless they may be a token."""
     registry = scripted(auth="token")
     registry.fault(Fault(action=Reply(status=200, body=body), path="/token"))
     with pytest.raises(RegistryError, match=f"has no token: {said}") as caught:
@@ -202,7 +202,7 @@ def test_token_page(scripted: Scripted) -> None:
 
 
 def test_warnings(scripted: Scripted) -> None:
-    """What a registry warns of is said once per text, on one line, and only so often."""
+    """A registry's warning is logged once per text, on one line, up to a limit."""
     registry = scripted()
     texts = ["moved\x1b[31m", "moved\x1b[31m", *(f"number {number}" for number in range(40))]
     for text in texts:
@@ -228,7 +228,7 @@ def test_warnings(scripted: Scripted) -> None:
     ],
 )
 def test_echo(scripted: Scripted, credential: Credential, said: str) -> None:
-    """A registry that repeats what we sent as secrets does not bring them into the error."""
+    """Secrets that a registry repeats are not in the error."""
     registry = scripted(auth="basic", password="hunter22")
     registry.fault(Fault(action=Reply(status=400, body=said), method="GET", times=None))
     with pytest.raises(RegistryError) as caught:
@@ -254,7 +254,7 @@ def test_digest_that_is_none(scripted: Scripted, header: str) -> None:
 
 
 def test_never_asked(scripted: Scripted) -> None:
-    """A refusal by a registry that asked nobody who they are is no word on the login that was not sent."""
+    """A refusal without a challenge does not blame the login, which was not sent."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=403), times=None))
 
@@ -267,7 +267,7 @@ def test_never_asked(scripted: Scripted) -> None:
 
 
 def test_type_refused(scripted: Scripted) -> None:
-    """A manifest of docker's types that is refused with 415 comes with what its registry takes."""
+    """The error for a docker manifest refused with 415 names the accepted types."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=415), method="PUT", times=None))
     docker = "application/vnd.docker.distribution.manifest.v2+json"

@@ -49,7 +49,7 @@ class TestGetManifest:
         assert got == IMAGE.manifest
 
     def test_fresh(self, scripted: Scripted) -> None:
-        """A fresh read passes caches, on a connection of its own."""
+        """A fresh read bypasses caches, on a new connection."""
         registry = scripted()
         registry.add("team/app", IMAGE, "v1")
         asking = client(registry)
@@ -102,7 +102,7 @@ class TestPutManifest:
         assert caught.value.fault.code == "DIGEST_MISMATCH"
 
     def test_lacking(self, scripted: Scripted) -> None:
-        """What the registry lacks is named, after one try."""
+        """Content that the registry lacks is named after one attempt."""
         registry = scripted()
         with pytest.raises(LackingError) as caught:
             self.put(registry)
@@ -131,7 +131,7 @@ class TestPutManifest:
         assert "immutable" in caught.value.fault.hint
 
     def test_no_right(self, scripted: Scripted) -> None:
-        """Who may not write is not told of immutable tags, though the tag exists with another digest."""
+        """Without the right to write the error does not blame an immutable tag, although one exists."""
         registry = scripted()
         registry.add("team/app", OTHER, "v1")
         self.fill(registry)
@@ -144,7 +144,7 @@ class TestPutManifest:
         assert "immutable" not in caught.value.fault.hint
 
     def test_answer_lost(self, scripted: Scripted) -> None:
-        """A PUT whose answer is lost is repeated, or found to be done."""
+        """A PUT whose response is lost is repeated, or found to have succeeded."""
         registry = scripted()
         self.fill(registry)
         registry.fault(Fault(action=Drop(perform=True), method="PUT", times=None))
@@ -244,7 +244,7 @@ class TestOpenBlob:
         assert caught.value.fault.retryable
 
     def test_stall(self, scripted: Scripted) -> None:
-        """A body that drips is given up, though every single byte comes in time."""
+        """A body that drips is aborted, although each byte arrives in time."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Drip(size=1, pause=0.05), method="GET"))
@@ -269,7 +269,7 @@ class TestOpenBlob:
 
 
 def test_accept_names_all_types(scripted: Scripted) -> None:
-    """Every manifest is asked for by its exact type: distribution 2.8 has no other answer than 404."""
+    """Every manifest is requested by its exact type, because distribution 2.8 answers 404 otherwise."""
     registry = scripted(strict_accept=True)
     content = json.dumps({"mediaType": "application/vnd.oci.artifact.manifest.v1+json"}).encode()
     registry.add_manifest("team/app", content, "application/vnd.oci.artifact.manifest.v1+json", ["v1"])

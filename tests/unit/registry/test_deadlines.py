@@ -54,7 +54,7 @@ def asking(address: str, credential: Credential = ANONYMOUS, *, scheme: str = "h
 
 @pytest.mark.parametrize("where", SLOW)
 def test_slow_answer(where: str) -> None:
-    """An answer that comes byte by byte is given up when its time is over, wherever the peer is slow."""
+    """A response that arrives byte by byte is aborted at its deadline, in whatever part it is slow."""
     with peer(endlessly(*SLOW[where])) as address, pytest.raises(RegistryError) as caught:
         asking(address).get_manifest(Reference(Repository(address, "a/b"), "v1"), limit=10_000)
 
@@ -67,7 +67,7 @@ def test_slow_answer(where: str) -> None:
 
 @pytest.mark.parametrize("where", ["silence", "header", "body with a length", "trailer"])
 def test_slow_answer_over_tls(where: str, certificates: Path) -> None:
-    """Likewise over TLS, whose state belongs to the thread that reads."""
+    """The same over TLS, whose state belongs to the reading thread."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     with peer(endlessly(*SLOW[where]), tls=context) as address, pytest.raises(RegistryError) as caught:
@@ -185,7 +185,7 @@ def test_head_that_breaks_off(said: bytes) -> None:
 
 class TestDeadline:
     def test_wakes(self) -> None:
-        """Whoever reads is woken, and told that it was the time."""
+        """The reading thread is woken with a timeout error."""
         ours, theirs = socket.socketpair()
         with ours, theirs, pytest.raises(OverdueError, match=r"within 0\.1 s"), Deadline(ours, 0.1):
             ours.recv(1)

@@ -50,7 +50,7 @@ def test_host(monkeypatch: pytest.MonkeyPatch, scheme: str, netloc: str, host: s
 
 @pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:1"])
 def test_imports(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests is imported where there is a proxy alone."""
+    """Requests is imported only if there is a proxy."""
     for name in os.environ:
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

@@ -223,7 +223,7 @@ ANSWERS = (
 
 @pytest.mark.parametrize("seen", ANSWERS, ids=str)
 def test_answers(seen: Seen) -> None:
-    """What each registry answers leads to what helps there, with its code and a hint kept for people."""
+    """Each registry's refusal leads to a fitting hint, with its code."""
     complaint = parse_complaint(seen.body.encode(), content_type=seen.headers.get("Content-Type", ""))
     refusal = Refusal(status=seen.status, complaint=complaint, headers=seen.headers, host=seen.host)
     info = RequestInfo(
@@ -256,7 +256,7 @@ def test_every_row_decides() -> None:
     ["X-Request-Id", "x-amzn-requestid", "x-ms-correlation-request-id", "x-github-request-id", "cf-ray"],
 )
 def test_request_id(name: str) -> None:
-    """What a registry's support asks for is in the error."""
+    """The error has the request ID that a registry's support needs."""
     complaint = parse_complaint(b"")
     info = RequestInfo(operation="do it", kind="read", repository=Repository(ANY, "a/b"))
     error = error_for(info, Refusal(status=500, complaint=complaint, headers={name: "id-of-it"}))

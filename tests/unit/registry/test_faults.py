@@ -100,7 +100,7 @@ class TestThrottled:
         ("header", "least", "most"), [("30", 30, 37.5), ("0", 1, 1.25), ("-3", 1, 1.25), ("86400", 900, 900)]
     )
     def test_bounds(self, header: str, least: float, most: float) -> None:
-        """A pause is what was asked for, at least a second and at most 15 minutes; what was asked is kept."""
+        """A delay is the requested one within 1 s and 15 min; the requested one is kept."""
         error = error_for(info(), refusal(429, Retry_After=header))
 
         assert isinstance(error, ThrottledError)
@@ -131,7 +131,7 @@ class TestThrottled:
         ],
     )
     def test_pulls_left(self, headers: dict[str, str], hint: str) -> None:
-        """Nobody who is logged in is told to log in, and what cannot be read is left out."""
+        """A logged-in user is not told to log in, and unreadable parts are omitted."""
         error = error_for(info(origin="none", sent="nothing"), refusal(429, "", "", **headers))
 
         assert error.fault.hint == hint
@@ -143,7 +143,7 @@ class TestThrottled:
         assert "may not read there" in error.fault.hint
 
     def test_github(self) -> None:
-        """A limit that comes as 403 is not taken for a missing right."""
+        """A rate limit with status 403 is not taken for a missing right."""
         assert error_for(info(), refusal(403, "DENIED", "API rate limit exceeded")).fault.hint == ""
 
     def test_plain_unavailable(self) -> None:
@@ -153,7 +153,7 @@ class TestThrottled:
 
 class TestLacking:
     def test_store(self) -> None:
-        """A manifest that names what is not there is a matter of its own."""
+        """A manifest that references missing content is an error of its own kind."""
         digest = f"sha256:{'1' * 64}"
         complaint = Complaint(code="MANIFEST_BLOB_UNKNOWN", words="blob unknown", digests=(digest,))
         error = error_for(info("store"), Refusal(status=400, complaint=complaint))
@@ -184,7 +184,7 @@ class TestHints:
         ],
     )
     def test_type(self, media_type: str, hint: str) -> None:
-        """A registry that takes no such manifest is told from one that takes none of docker's."""
+        """A registry that rejects this manifest is distinguished from one that rejects docker's types."""
         storing = replace(info("store"), media_type=media_type)
 
         assert hint in error_for(storing, refusal(415)).fault.hint
@@ -238,7 +238,7 @@ class TestHints:
         ],
     )
     def test_access(self, kind: RequestKind, sent: Sent, origin: str, status: int, hint: str) -> None:
-        """A refused password, a missing right and a missing login are told apart, and which login it was."""
+        """A rejected password, a missing right and a missing login are distinguished and name the login."""
         assert hint == error_for(info(kind, origin=origin, sent=sent), refusal(status)).fault.hint
 
     def test_rejected(self) -> None:
@@ -294,7 +294,7 @@ class TestExceptions:
         ],
     )
     def test_table(self, error: Exception, code: str, retryable: bool) -> None:  # noqa: FBT001 - a column
-        """What the HTTP stack raises becomes a fault with a word of ours, whatever it is wrapped in."""
+        """Exceptions of the HTTP stack become faults with our own codes, however they are wrapped."""
         fault = fault_of(info(), error)
 
         assert (code, retryable) == (fault.code, fault.retryable)

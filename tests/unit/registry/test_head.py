@@ -1,4 +1,4 @@
-"""HEAD, and what is asked in its place where its answer proves nothing."""
+"""HEAD, and the requests that replace it if its response proves nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TestHeadManifest:
 
     @pytest.mark.parametrize("name", ["v1", IMAGE.digest])
     def test_not_fetched_yet(self, scripted: Scripted, name: str) -> None:
-        """A pull-through cache that answers HEAD with 404 is asked by GET where one has to be sure."""
+        """If a pull-through cache answers HEAD with 404, a GET confirms it when certainty is required."""
         registry = scripted()
         registry.add("team/app", IMAGE, "v1")
         registry.fault(Fault(action=Reply(status=404), method="HEAD"))
@@ -59,7 +59,7 @@ class TestHeadManifest:
         assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
 
     def test_another_digest(self, scripted: Scripted) -> None:
-        """A digest that is not the one that was asked for is not believed: the content tells."""
+        """A digest other than the requested one is not believed: the content decides."""
         registry = scripted()
         registry.add("team/app", IMAGE, "v1")
         headers = {"Docker-Content-Digest": OTHER.digest}
@@ -84,7 +84,7 @@ class TestHeadManifest:
 
     @pytest.mark.parametrize("content", [IMAGE, schema1(b"layer", signed=True)])
     def test_no_digest(self, scripted: Scripted, content: Content) -> None:
-        """Where HEAD has no digest it is computed from the content, that of docker schema 1 included."""
+        """If HEAD has no digest, it is computed from the content, also for docker schema 1."""
         registry = scripted(digest_header=False)
         registry.add("team/app", content, "v1")
 
@@ -94,7 +94,7 @@ class TestHeadManifest:
 
     @pytest.mark.parametrize("status", [403, 405, 500])
     def test_no_head(self, scripted: Scripted, status: int) -> None:
-        """Where HEAD fails and GET works, GET it is."""
+        """If HEAD fails and GET works, GET is used."""
         registry = scripted()
         registry.add("team/app", IMAGE, "v1")
         registry.fault(Fault(action=Reply(status=status), method="HEAD", times=None))
@@ -121,7 +121,7 @@ class TestHeadBlob:
 
     @pytest.mark.parametrize("size", [-1, len(BLOB)])
     def test_redirected(self, scripted: Scripted, size: int) -> None:
-        """A redirect proves nothing: storage is asked for one byte, by GET, for it may refuse HEAD."""
+        """A redirect proves nothing: one byte is read from storage by GET, because it may refuse HEAD."""
         registry = scripted(redirect="all")
         registry.add_blob("team/app", BLOB)
 
@@ -150,7 +150,7 @@ class TestHeadBlob:
         assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
 
     def test_broken_off(self, scripted: Scripted) -> None:
-        """A byte that does not come is asked for again: it says nothing of the blob."""
+        """A byte that does not arrive is requested again: it proves nothing about the blob."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Reply(status=200, headers={"Content-Length": "0"}), method="HEAD"))
@@ -170,7 +170,7 @@ class TestHeadBlob:
         assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
 
     def test_empty(self, scripted: Scripted) -> None:
-        """An empty blob has a length of 0, and no byte that could be asked for."""
+        """An empty blob has a length of 0, and no byte that could be requested."""
         registry = scripted()
         digest = registry.add_blob("team/app", b"")
 
@@ -179,7 +179,7 @@ class TestHeadBlob:
         assert client(registry).head_blob(repository(registry), digest) == 0
 
     def test_not_fetched_yet(self, scripted: Scripted) -> None:
-        """A 404 is confirmed by asking for one byte where it has to be known for sure."""
+        """A 404 is confirmed by a request for one byte when certainty is required."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Reply(status=404), method="HEAD"))
@@ -187,7 +187,7 @@ class TestHeadBlob:
         assert client(registry).head_blob(repository(registry), DIGEST, sure=True) == len(BLOB)
 
     def test_no_head(self, scripted: Scripted) -> None:
-        """Where HEAD is not known one byte is asked for."""
+        """If HEAD is not supported, one byte is requested."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Reply(status=405), method="HEAD"))

@@ -28,7 +28,7 @@ def filled(registry: Registry) -> Registry:
 @pytest.mark.parametrize("status", [403, 404])
 @pytest.mark.parametrize("auth", ["basic", "token"])
 def test_hidden(scripted: Scripted, auth: str, status: int) -> None:
-    """Who hides what needs a login is asked at /v2/ for a challenge, once, and then asked again."""
+    """If 404 may hide a missing login, /v2/ is asked once for a challenge and the request repeated."""
     registry = filled(scripted(auth=auth))
     registry.fault(Fault(action=Reply(status=status), method="HEAD", times=1))
     asking = client(registry, USER)
@@ -39,7 +39,7 @@ def test_hidden(scripted: Scripted, auth: str, status: int) -> None:
 
 
 def test_absent(scripted: Scripted) -> None:
-    """What an open registry does not have costs one question at /v2/, however much it is."""
+    """Missing content of an open registry costs one request to /v2/, whatever the amount."""
     registry = filled(scripted())
     asking = client(registry, USER)
     for number in range(5):
@@ -50,7 +50,7 @@ def test_absent(scripted: Scripted) -> None:
 
 
 def test_hidden_from_nobody(scripted: Scripted) -> None:
-    """Who has no login asks for no challenge where nobody asks who they are."""
+    """Without a login no challenge is requested if the registry sends none."""
     registry = filled(scripted())
 
     assert client(registry).head_blob(repository(registry), digest_of(b"none")) is None

@@ -66,7 +66,7 @@ class Flood:
 
 
 def fault_of(script: Script, ask: Callable[[Client, str], object]) -> RegistryError:
-    """The error that comes of asking such a peer."""
+    """The error of a request to such a peer."""
     with peer(script) as address, pytest.raises(RegistryError) as caught:
         ask(clients(address).at(address), address)
     assert "\n" not in str(caught.value)
@@ -121,7 +121,7 @@ class TestFloods:
         assert flood.sent < MAX_TAG_PAGE + SOCKETS
 
     def test_error(self) -> None:
-        """Of an error without end 64 KiB are read, and 500 characters shown."""
+        """An endless error is read up to 64 KiB, and shown up to 500 characters."""
         flood = Flood(b"HTTP/1.1 404 No\r\nConnection: close\r\n\r\n", piece=b"\x1b[31mno " * 1000)
         error = fault_of(flood, get)
 
@@ -173,7 +173,7 @@ class TestFloods:
 
 
 class TestCompressed:
-    """Content-Encoding where identity was asked for: nothing is ever decoded."""
+    """With a Content-Encoding although identity was requested, nothing is decoded."""
 
     BOMB = gzip.compress(b" " * (64 * MIB))
 

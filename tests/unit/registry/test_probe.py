@@ -40,7 +40,7 @@ def test_certificate(
 
 
 def test_unverified(tls_registry: Registry) -> None:
-    """Of a certificate that is not verified nothing is said."""
+    """Nothing is reported about a certificate that is not verified."""
     found = client(tls_registry).probe(repository(tls_registry), insecure=True)
 
     assert (found.scheme, found.expires) == ("https", None)
@@ -105,7 +105,7 @@ def test_no_clock(scripted: Scripted, date: str) -> None:
 
 
 def test_proxy(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What goes through a proxy names it without its password."""
+    """A finding about a registry behind a proxy names the proxy without its password."""
     proxy = scripted()
     monkeypatch.setenv("http_proxy", f"http://bob:pw-word@{proxy.address}")
     made = clients(proxy)
@@ -118,7 +118,7 @@ def test_proxy(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_asked_once(scripted: Scripted) -> None:
-    """One that cannot be reached is not asked a second time."""
+    """An unreachable registry is not asked twice."""
     registry = scripted()
     registry.stop()
 

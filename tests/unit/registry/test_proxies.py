@@ -1,4 +1,4 @@
-"""What a proxy does wrong is a fault of the proxy, whatever it is, and ends no task in another way."""
+"""Any failure of a proxy is a fault of the proxy, and never another error."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ def test_no_tunnel(
 
 
 class TestWithin:
-    """TLS within the TLS of a proxy, for which urllib3 has a socket of its own kind."""
+    """TLS within the TLS of a proxy, for which urllib3 has its own kind of socket."""
 
     @pytest.fixture
     def server(self, certificates: Path) -> ssl.SSLContext:
-        """What a server shows, and the proxy too."""
+        """The certificates of the server and the proxy."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
         return context
@@ -146,7 +146,7 @@ class TestWithin:
     def test_more_than_announced(
         self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What came there beyond an answer is not taken for the next one."""
+        """Surplus bytes after a response are not taken for the next one."""
         fine = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
 
         def script(sock: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Referrers: what says that there is no API, what is an error, and what is asked for."""
+"""Referrers: a missing API, errors, and requests."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TestReferrers:
 
     @pytest.mark.parametrize("status", [400, 429])
     def test_throttled(self, scripted: Scripted, status: int) -> None:
-        """A request for a pause is not a missing API, also where it comes with 400 as from ECR."""
+        """A rate limit is not a missing API, even with status 400 as from ECR."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=status, body='{"errors":[{"code":"TOOMANYREQUESTS"}]}')))
 
@@ -100,7 +100,7 @@ class TestReferrers:
         assert ReferrerPage(referrers=()) == client(registry).referrers(repository(registry), IMAGE.digest)
 
     def test_unknown_type(self, scripted: Scripted) -> None:
-        """A referrer whose type is not stated passes a filter that the registry does not apply."""
+        """A referrer without a type passes a filter that the registry does not apply."""
         registry = scripted(referrers="yes")
         other = ENTRY | {"digest": digest_of(b"b"), "artifactType": "other"}
         registry.fault(Fault(action=Reply(status=200, body=index(ENTRY, other))))
@@ -112,7 +112,7 @@ class TestReferrers:
         )
 
     def test_asked_for(self, scripted: Scripted) -> None:
-        """The type is sent, and later pages are asked for with the query of the link alone."""
+        """The type is sent, and later pages are requested with the link's query alone."""
         registry = scripted(referrers="yes", referrers_page=1)
         for name in (b"1", b"2"):
             registry.add("team/app", artifact(name, kind="a/b+c", subject=IMAGE))

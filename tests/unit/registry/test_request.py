@@ -1,4 +1,4 @@
-"""Where a request goes on after a redirect: what it takes along."""
+"""Requests after a redirect, and the headers that they keep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.registry.request_info import RequestInfo
 
 
 def test_headers_on_a_redirect() -> None:
-    """What says which manifest is wanted goes along to another origin, a login does not."""
+    """Accept is sent to another origin, a login is not."""
     info = RequestInfo(kind="read", operation="read", repository=Repository("r.test", "a"))
     headers = {"Accept": "application/json", "Content-Type": "text/plain", "X-Own": "1"}
     call = Request(info=info, method="GET", url="/", headers=headers, authorization=b"Basic x")

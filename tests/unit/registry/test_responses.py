@@ -69,7 +69,7 @@ class TestChallenges:
         ],
     )
     def test_several(self, header: str) -> None:
-        """Several challenges in one line are told apart, whatever their order and spelling."""
+        """Several challenges in one line are separated, whatever their order and spelling."""
         bearer = [each for each in parse_challenges(header) if each.scheme == "bearer"]
 
         assert [{"realm": "https://a/t", "service": "s"}] == [dict(each.parameters) for each in bearer]
@@ -173,7 +173,7 @@ class TestComplaints:
         assert (code, words) == (complaint.code, complaint.words)
 
     def test_digests(self) -> None:
-        """Digests are collected from wherever they stand, each once."""
+        """Digests are collected from any position, each once."""
         one, two = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
         body = {"errors": [{"detail": {"Digest": one}}, {"detail": two}, {"message": f"unknown {one}"}]}
 

@@ -1,4 +1,4 @@
-"""A blob that breaks off goes on where it stopped, within one body."""
+"""A blob that breaks off resumes where it stopped, within one body."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def filled(scripted: Scripted, **options: object) -> Registry:
 
 
 def gets(registry: Registry) -> list[str]:
-    """The ranges that were asked for."""
+    """The requested ranges."""
     return [entry.headers.get("range", "") for entry in registry.requests(method="GET", path="/blobs/")]
 
 
 def test_breaks(scripted: Scripted) -> None:
-    """A source that breaks five times costs one GET more each, and every byte is asked for once."""
+    """Each of five breaks costs one more GET, and every byte is requested once."""
     registry = filled(scripted)
     for _ in range(5):
         registry.fault(Fault(action=Drop(after=100_000), method="GET", path="/blobs/"))
@@ -60,7 +60,7 @@ def test_breaks(scripted: Scripted) -> None:
 
 
 def test_range_ignored(scripted: Scripted) -> None:
-    """Where the server begins anew, what is there already is passed over."""
+    """If the server starts from zero, the bytes that are known are skipped."""
     registry = filled(scripted, ranges="ignored")
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
 
@@ -69,7 +69,7 @@ def test_range_ignored(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("ranges", ["wrong-start"])
 def test_wrong_ranges(scripted: Scripted, ranges: str) -> None:
-    """A server that answers another range than asked for ends the body with the break's own words."""
+    """Another range than the requested one ends the body with the words of the break."""
     registry = filled(scripted, ranges=ranges)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
 
@@ -79,7 +79,7 @@ def test_wrong_ranges(scripted: Scripted, ranges: str) -> None:
 
 @pytest.mark.parametrize("stated", ["bytes 300000-899998/899999", "bytes 300000-899999/900001"])
 def test_wrong_size(scripted: Scripted, stated: str) -> None:
-    """A rest whose range speaks of another size than the blob has is not taken."""
+    """A rest whose range states another size than the blob's is refused."""
     registry = filled(scripted)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
     headers = {"Content-Range": stated}
@@ -91,7 +91,7 @@ def test_wrong_size(scripted: Scripted, stated: str) -> None:
 
 
 def test_begun_late(scripted: Scripted) -> None:
-    """A body may begin within the blob, also where the server ignores ranges, and break there."""
+    """A body may start within the blob and break there, even if the server ignores ranges."""
     for ranges in ("yes", "ignored"):
         registry = filled(scripted, ranges=ranges)
         registry.fault(Fault(action=Drop(after=100_000), method="GET", path="/blobs/", times=2))
@@ -101,7 +101,7 @@ def test_begun_late(scripted: Scripted) -> None:
 
 
 def test_no_progress(scripted: Scripted) -> None:
-    """Three resumptions in a row that bring nothing end the body."""
+    """Three resumptions in a row without a byte end the body."""
     registry = filled(scripted)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
     registry.fault(Fault(action=Drop(after=0), method="GET", path="/blobs/", times=None))
@@ -113,7 +113,7 @@ def test_no_progress(scripted: Scripted) -> None:
 
 
 def test_pause(scripted: Scripted) -> None:
-    """A registry that asks for a pause where the body was to go on gets it from whoever holds the limits."""
+    """A rate limit at a resumption is passed on to the scheduler."""
     registry = filled(scripted)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
     registry.fault(throttle(retry_after="7", method="GET", path="/blobs/"))
@@ -123,7 +123,7 @@ def test_pause(scripted: Scripted) -> None:
 
 
 def test_etag(scripted: Scripted) -> None:
-    """Where the registry names a strong validator, the rest is asked for only if it still holds."""
+    """With a strong validator the rest is requested only if it is unchanged."""
     registry = filled(scripted)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
 
@@ -136,7 +136,7 @@ def test_etag(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("etag", [b'"a\x00b"', b'"a\x85b"'])
 def test_etag_of_no_use(etag: bytes) -> None:
-    """An ETag that no header can hold is not sent back: the rest is asked for without it."""
+    """An ETag that is invalid in a header is not sent: the rest is requested without it."""
     head = b"HTTP/1.1 %b\r\nETag: %b\r\nContent-Length: %d\r\nContent-Range: bytes %d-3/4\r\n\r\n"
     answers = iter([head % (b"200 OK", etag, 4, 0) + b"ab", head % (b"206 Partial", etag, 2, 2) + b"cd"])
 

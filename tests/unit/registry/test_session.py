@@ -141,7 +141,7 @@ class TestRetries:
         assert len(registry.requests()) == 3
 
     def test_given_up(self, scripted: Scripted) -> None:
-        """After three tries the failure stands, and is known to be one that may pass."""
+        """After three attempts the failure is final and marked as retryable."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=502, body="<html><title>Bad Gateway</title>"), times=None))
         with pytest.raises(RegistryError, match="Bad Gateway") as caught:
@@ -160,7 +160,7 @@ class TestRetries:
         assert len(registry.requests()) == 1
 
     def test_throttled(self, scripted: Scripted) -> None:
-        """A 429 is not slept through: it comes out at once, with the time that was asked for."""
+        """A 429 is raised at once with the requested delay, without sleeping."""
         registry = scripted()
         registry.fault(throttle(retry_after="100"))
         with pytest.raises(ThrottledError) as caught:
@@ -193,7 +193,7 @@ class TestRetries:
         assert first == second != third
 
     def test_interim_answer(self, scripted: Scripted) -> None:
-        """A change of the protocol, which nobody asked for, is a lost connection."""
+        """An unrequested change of the protocol is a lost connection."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Reply(status=101)))
@@ -203,7 +203,7 @@ class TestRetries:
 
 class TestWire:
     def test_docker_hub(self) -> None:
-        """docker.io is asked where its API is."""
+        """Requests to docker.io go to its API host."""
         assert RegistrySession("docker.io", Timeouts()).base(insecure=False) == "https://registry-1.docker.io"
 
     def test_unreachable(self, unused_port: int) -> None:
@@ -216,7 +216,7 @@ class TestWire:
         assert caught.value.fault.registry == address
 
     def test_scheme_remembered(self, scripted: Scripted) -> None:
-        """Where plain HTTP is allowed it is found once, after https, and a handshake is no request."""
+        """Allowed plain HTTP is detected once, after https, and a handshake counts as no request."""
         registry = scripted()
         asking = Clients(QUICK, lambda _: ANONYMOUS).at(registry.address)
         with metering() as meter:

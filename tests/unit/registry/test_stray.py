@@ -105,7 +105,7 @@ TARGETS = (*itertools.product((*OWN, *PUBLIC), LURES), *((host, "") for host in 
 
 
 def origin(url: str) -> Origin:
-    """Where a request goes."""
+    """The target of a request."""
     parts = urlsplit(url)
     target = parse_url(f"{parts.scheme}://{parts.netloc}")
     default = 443 if target.scheme == "https" else 80
@@ -114,7 +114,7 @@ def origin(url: str) -> Origin:
 
 @dataclass
 class Network:
-    """A registry, its token server, and whatever else is asked."""
+    """A registry, its token server, and other hosts."""
 
     base: str
     where: Where
@@ -165,7 +165,7 @@ class Network:
 
 
 def use(clients: Clients, where: Where) -> None:
-    """What makes a registry name its URL."""
+    """The request whose response names the URL."""
     repository = Repository(HOST, "a/b")
     asking = clients.at(HOST, push=True)
     reference = Reference(repository, "v1")
@@ -213,7 +213,7 @@ def may_have(secret: str, network: Network) -> set[Origin]:
 @pytest.mark.parametrize("kind", CREDENTIALS)
 @pytest.mark.parametrize("where", WHERE)
 def test_credentials_stay(monkeypatch: pytest.MonkeyPatch, where: Where, kind: str, base: str) -> None:
-    """Whatever a registry names, passwords and tokens reach itself and its token server alone."""
+    """Whatever URLs a registry names, passwords and tokens reach only it and its token server."""
     insecure = base.startswith("http:")
     credential = CREDENTIALS[kind]
     given = Credential(

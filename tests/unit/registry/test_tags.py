@@ -72,7 +72,7 @@ class TestTags:
         assert page == TagPage(tags=("a", "b"), next="last=b&n=2", guessed=True)
 
     def test_ignored_count(self, scripted: Scripted) -> None:
-        """A registry that sends all tags at once is asked once."""
+        """A registry that sends all tags at once gets one request."""
         registry = scripted(honour_n=False, page=None)
         registry.add("team/app", IMAGE, *"abcdefg")
 
@@ -106,7 +106,7 @@ class TestTags:
         assert (fault.status, fault.code, fault.retryable) == (status, "NOT_A_REGISTRY", False)
 
     def test_error_with_a_good_status(self, scripted: Scripted) -> None:
-        """An error that comes with status 200 is told in the registry's own words."""
+        """An error with status 200 is reported in the registry's words."""
         registry = scripted()
         body = '{"tags":[],"errors":[{"code":"DENIED","message":"no access to team/app"}]}'
         registry.fault(Fault(action=Reply(status=200, body=body)))
@@ -126,7 +126,7 @@ class TestTags:
     def test_secret_in_what_is_not_understood(
         self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, auth: str
     ) -> None:
-        """A good answer that repeats what we said of ourselves does not bring it into the error."""
+        """Credentials that a valid response repeats are not in the error."""
         monkeypatch.setattr(Tokens, "tokens", ("opaque-token",))
         registry = scripted(auth=auth, password="hunter22")
         body = '{"errors":[{"code":"DENIED","message":"not for opaque-token, nor hunter22"}]}'
@@ -155,7 +155,7 @@ class TestTags:
         assert page == TagPage(tags=("a",), next="last=a&n=1")
 
     def test_link_without_a_query(self, scripted: Scripted) -> None:
-        """A next page that cannot be asked for is an error: the list has not come to its end."""
+        """A next page that cannot be requested is an error: the list is incomplete."""
         registry = scripted()
         link = {"Link": '</v2/team/app/tags/list/2>; rel="next"'}
         registry.fault(Fault(action=Reply(status=200, headers=link, body='{"tags":["a"]}')))
@@ -165,7 +165,7 @@ class TestTags:
         assert caught.value.fault.code == "PAGINATION_INVALID"
 
     def test_count_refused(self, scripted: Scripted) -> None:
-        """A registry that does not like the count is asked without one."""
+        """If a registry refuses the count, it is omitted."""
         registry = scripted()
         registry.add("team/app", IMAGE, "a")
         body = '{"errors":[{"code":"PAGINATION_NUMBER_INVALID"}]}'
@@ -196,7 +196,7 @@ class TestTags:
         assert len(frame(TagsListed(key="page", tags=page.tags))) <= MAX_MESSAGE
 
     def test_throttled_by_400(self, scripted: Scripted) -> None:
-        """A 400 that asks for a pause (ECR) is not taken for one about the count: nothing more is asked."""
+        """A 400 that means a rate limit (ECR) is not taken for one about the count."""
         registry = scripted()
         body = '{"errors":[{"code":"","message":"ThrottlingException: Rate exceeded"}]}'
         registry.fault(Fault(action=Reply(status=400, body=body), times=None))

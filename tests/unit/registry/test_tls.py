@@ -46,7 +46,7 @@ def look(registry: Registry, *, insecure: bool = False) -> int | None:
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An environment that trusts nobody in particular, and a home of its own."""
+    """An environment without trusted CAs, and a new home directory."""
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -54,14 +54,14 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 class TestHome:
     def test_none(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Who has no home, as a container's user of whom the image knows nothing, asks as anybody does."""
+        """Without a home directory, as for a container's unknown user, requests work."""
         monkeypatch.delenv("HOME")
         monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
 
         assert look(scripted(), insecure=True) == len(BLOB)
 
     def test_closed(self, tmp_path: Path) -> None:
-        """So does one whose home is another user's."""
+        """The same with another user's home directory."""
         (tmp_path / "home").mkdir(mode=0)
         script = "from pipeline.http.tls import make_context; print(make_context('r.io', insecure=False))"
         process = python(script, without_override=True)
@@ -75,14 +75,14 @@ class TestThisMachine:
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
     def test_plain(self, host: str) -> None:
-        """One that speaks plain HTTP is asked so, after its answer to TLS has shown it."""
+        """A plain HTTP registry is asked over HTTP after its response to TLS showed it."""
         with plain(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, asked):
             assert look_at(f"{host}:{port}") == len(BLOB)
 
         assert [head[:4] for head in asked[1:]] == [b"HEAD"]
 
     def test_certificate(self, tls_registry: Registry) -> None:
-        """One whose certificate is refused is never asked over plain HTTP."""
+        """A registry with a refused certificate is never asked over plain HTTP."""
         with pytest.raises(RegistryError) as caught:
             look(tls_registry)
 
@@ -97,7 +97,7 @@ class TestThisMachine:
         assert not any(head.startswith(b"HEAD") for head in asked)
 
     def test_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A registry with a name elsewhere is asked over TLS alone, wherever the name leads."""
+        """A registry with another name is asked over TLS only, whatever its address."""
         connect = socket.create_connection
         with plain(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, asked):
             monkeypatch.setattr(
@@ -110,7 +110,7 @@ class TestThisMachine:
 
 
 def look_at(registry: str) -> int | None:
-    """Look for a blob where no entry allows plain HTTP."""
+    """HEAD of a blob without an entry that allows plain HTTP."""
     asking = Clients(replace(QUICK, retry=Retry(tries=1)), lambda _: Credential(origin="none")).at(registry)
     return asking.head_blob(Repository(registry, "team/app"), DIGEST)
 
@@ -142,7 +142,7 @@ def plain(to_tls: bytes) -> Iterator[tuple[int, list[bytes]]]:
 
 class TestTrust:
     def test_unknown(self, tls_registry: Registry) -> None:
-        """A certificate that nobody vouches for is refused, once, with what to do."""
+        """An untrusted certificate is refused once, with what to do."""
         with pytest.raises(RegistryError, match=r"certs\.d") as caught:
             look(tls_registry)
 
@@ -189,7 +189,7 @@ class TestTrust:
     def test_broken_file(
         self, tls_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A CA bundle that is none is named."""
+        """An invalid CA bundle is named."""
         bundle = tmp_path / "bundle.pem"
         bundle.write_text("nothing")
         monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -229,7 +229,7 @@ class TestSessions:
     def test_taken_up(
         self, resuming: Resuming, ca: Path, monkeypatch: pytest.MonkeyPatch, trust: str
     ) -> None:
-        """A connection takes up the TLS session of one before it, so that nobody signs or verifies again."""
+        """A connection resumes the TLS session of an earlier one, without another signature."""
         server, reused = resuming
         monkeypatch.setenv("SSL_CERT_FILE", str(ca))
         with server() as address:
@@ -307,7 +307,7 @@ def complain(words: bytes) -> Callable[[socket.socket, bytes], None]:
 
 
 def die(sock: socket.socket, first: bytes) -> None:
-    """A server for plain HTTP that ends after it was asked whether it speaks TLS."""
+    """A plain HTTP server that ends after the start of TLS."""
     if first.startswith(_HELLO):
         sock.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
@@ -315,7 +315,7 @@ def die(sock: socket.socket, first: bytes) -> None:
 class TestWrongScheme:
     @pytest.mark.parametrize("probe", [hang_up, reset, wait])
     def test_no_tls(self, probe: Callable[[socket.socket, bytes], None]) -> None:
-        """Who hangs up or keeps silent when TLS begins may speak plain HTTP: the error says what to write."""
+        """If a peer hangs up or is silent at the start of TLS, the error says how to allow plain HTTP."""
         with tls_refused(probe) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=False)
 
@@ -324,14 +324,14 @@ class TestWrongScheme:
 
     @pytest.mark.parametrize("probe", [hang_up, reset, wait])
     def test_nothing_at_all(self, probe: Callable[[socket.socket, bytes], None]) -> None:
-        """Where plain HTTP is allowed already, nobody is told to allow it."""
+        """If plain HTTP is allowed, the error does not advise to allow it."""
         with tls_refused(probe) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
         assert "neither HTTPS nor plain HTTP" in caught.value.fault.hint
 
     def test_plain_and_gone(self) -> None:
-        """A server for plain HTTP that is lost just then has no wrong certificate: it is tried again."""
+        """A plain HTTP server that is lost at that moment has no wrong certificate: it is retried."""
         with tls_refused(die) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
@@ -339,7 +339,7 @@ class TestWrongScheme:
 
     @pytest.mark.parametrize("words", [GO, NGINX])
     def test_tls_port(self, words: bytes) -> None:
-        """A port for TLS whose handshake fails once is not taken for plain HTTP: it may be tried again."""
+        """A TLS port whose handshake fails once is not taken for plain HTTP and may be retried."""
         with tls_refused(complain(words)) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 

@@ -29,7 +29,7 @@ def fill(cache: TokenCache, numbers: range, *, life: float = 1e9) -> int:
 
 
 def test_many_repositories() -> None:
-    """What is held does not grow with the number of repositories, be their tokens ever so long-lived."""
+    """The cache does not grow with the number of repositories, whatever their tokens' lifetime."""
     assert fill(TokenCache(), range(100_000)) <= _MOST
 
 

@@ -52,7 +52,7 @@ class TestPut:
         assert "authorization" not in entry.headers
 
     def test_framing(self, scripted: Scripted) -> None:
-        """The body has a length, an empty one too, and comes on the connection that answered the POST."""
+        """The body has a length, also if empty, and is sent on the connection of the POST."""
         registry = scripted()
         empty = digest_of(b"")
         begin(registry, digest=empty).put(Sent(b""))
@@ -78,7 +78,7 @@ class TestPut:
         assert caught.value.fault.retryable
 
     def test_committing(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A 202 to the PUT means that the registry still works on it: it is asked until the blob is there."""
+        """After a 202 to the PUT the blob is polled until it is present."""
         monkeypatch.setattr(uploads, "_COMMIT_POLLS", (0.0,) * 5)
         registry = scripted()
         registry.fault(Fault(action=Reply(status=202), method="PUT"))
@@ -99,7 +99,7 @@ class TestPut:
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("TIMEOUT", True)
 
     def test_not_repeated(self, scripted: Scripted) -> None:
-        """A body is sent once: who has the source begins anew."""
+        """A body is sent once: the caller reopens the source."""
         registry = scripted()
         registry.fault(Fault(action=Drop(perform=True), method="PUT", times=None))
         with pytest.raises(RegistryError) as caught:
@@ -109,7 +109,7 @@ class TestPut:
         assert len(registry.requests(method="PUT")) == 1
 
     def test_cancel(self, scripted: Scripted) -> None:
-        """A session can be given up, and whatever the registry says to that is fine."""
+        """An upload can be cancelled, whatever the registry answers."""
         registry = scripted()
         upload = begin(registry)
         upload.cancel()
@@ -120,7 +120,7 @@ class TestPut:
 
 class TestBrokenBody:
     def test_error_passes(self, scripted: Scripted) -> None:
-        """What the body's iterable raises comes out as it is, and nothing is committed."""
+        """Exceptions of the body's iterable are raised unchanged, and nothing is committed."""
         registry = scripted()
         upload = begin(registry)
         mine = BrokenPipeError("of the source")
@@ -145,7 +145,7 @@ class TestBrokenBody:
 
     @pytest.mark.parametrize("announced", [len(BLOB) - 1, len(BLOB) + 1])
     def test_wrong_length(self, scripted: Scripted, announced: int) -> None:
-        """A body that is not as long as announced is never complete at the registry."""
+        """A body shorter than announced is never complete at the registry."""
         registry = scripted()
         with pytest.raises(RegistryError) as caught:
             begin(registry).put(Sent(BLOB, announced=announced))
@@ -169,7 +169,7 @@ class TestEarlyAnswer:
     LARGE = b"x" * (16 << 20)
 
     def put(self, registry: Registry, status: int, closing: Closing) -> RegistryError:
-        """Send a large body into an early answer; the error that comes of it."""
+        """Send a large body to a peer that answers early; returns the error."""
         reply = Reply(status=status, body="no more", early=True, read=1 << 16, closing=closing)
         registry.fault(Fault(action=reply, method="PUT"))
         asking = client(registry, USER, push=True)
@@ -182,13 +182,13 @@ class TestEarlyAnswer:
         return caught.value
 
     def test_plain(self, scripted: Scripted, closing: Closing) -> None:
-        """Over plain HTTP the answer is read, the rest is not sent, and the next request is fine."""
+        """Over plain HTTP the response is read, the rest is not sent, and the next request works."""
         error = self.put(scripted(), 413, closing)
 
         assert (error.fault.status, error.fault.words) == (413, "no more")
 
     def test_tls(self, tls_registry: Registry, closing: Closing) -> None:
-        """Likewise over TLS, where the stock stack sees nothing but an end of file."""
+        """The same over TLS, where the standard stack only sees an end of file."""
         error = self.put(tls_registry, 413, closing)
 
         assert (error.fault.status, error.fault.words) == (413, "no more")
@@ -211,7 +211,7 @@ class TestMount:
         assert scopes == ["repository:team/app:pull,push", "repository:team/base:pull"]
 
     def test_not_given(self, scripted: Scripted) -> None:
-        """A mount that is not given comes with a session, which is used."""
+        """A refused mount opens an upload, which is used."""
         registry = scripted(mount="refused")
         registry.add_blob("team/base", BLOB)
         upload = begin(registry, mount="team/base")
@@ -241,7 +241,7 @@ class TestMount:
         assert registry.requests(path="token")[-1].parameters["scope"] == ["repository:team/app:pull,push"]
 
     def test_throttled(self, scripted: Scripted) -> None:
-        """A pause is a pause, also when a mount was asked for."""
+        """A rate limit at a mount is a rate limit."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=429), method="POST"))
         with pytest.raises(ThrottledError):
@@ -250,7 +250,7 @@ class TestMount:
 
 class TestBegin:
     def test_repeated(self, scripted: Scripted) -> None:
-        """A POST has no body, and is tried again."""
+        """A POST has no body and is retried."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=500), method="POST"))
 

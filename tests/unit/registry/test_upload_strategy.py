@@ -56,7 +56,7 @@ def test_step(registry: str, size: int, step: int) -> None:
 
 
 def test_announced() -> None:
-    """What a registry announces of the size of chunks holds."""
+    """A registry's announced chunk sizes are respected."""
     assert 20 * MIB == forms().step(LARGE, least=20 * MIB, most=0)
     assert 5 * MIB == forms().step(LARGE, least=0, most=5 * MIB)
     assert forms().choose(6 * MIB, failed={}, most=5 * MIB) == "chunks"
@@ -93,5 +93,5 @@ def test_remembered() -> None:
     ],
 )
 def test_refused(status: int | None, code: str, losses: int, size: int | None) -> None:
-    """What says that a form is refused, and for which sizes."""
+    """Responses that refuse a form of upload, and for which sizes."""
     assert size == refused_from(status, code, troubles=losses, size=7)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 class TestChunks:
     def test_large(self, scripted: Scripted) -> None:
-        """A large blob goes up in chunks and an empty PUT, and each chunk that was confirmed is told."""
+        """A large blob is uploaded in chunks and an empty PUT, and each confirmed chunk is reported."""
         made = start_copy(scripted, check_content_range=True)
 
         assert made.run().how == "uploaded"
@@ -44,7 +44,7 @@ class TestChunks:
         ids=str,
     )
     def test_peculiar(self, scripted: Scripted, options: dict[str, Any]) -> None:
-        """Whatever registries say of a chunk that they took, nothing is sent twice."""
+        """Whatever registries answer to a chunk that they accepted, nothing is sent twice."""
         made = start_copy(scripted, **options)
 
         assert made.run().how == "uploaded"
@@ -62,7 +62,7 @@ class TestChunks:
         assert [f"{begin}-{min(begin + 120_000, len(BLOB)) - 1}" for begin in begins] == made.patched()
 
     def test_ends_with_bytes(self, scripted: Scripted) -> None:
-        """Where the last chunk has to come with the PUT, it does."""
+        """If the last chunk must come with the PUT, it does."""
         made = start_copy(scripted, check_content_range=True)
 
         made.run(quirks=Quirks(chunk=CHUNK, ends_with_bytes=True))
@@ -71,7 +71,7 @@ class TestChunks:
         assert made.arrived()
 
     def test_wrong_source(self, scripted: Scripted) -> None:
-        """A blob whose bytes are wrong is read once more, and then its upload is given up unfinished."""
+        """A blob with wrong bytes is read once more, and then its upload is cancelled."""
         made = start_copy(scripted)
         made.source.fault(Fault(action=Corrupt(offset=len(BLOB) - 5), method="GET", times=None))
 
@@ -99,7 +99,7 @@ class TestSameRun:
         ]
 
     def test_limits_hold(self, scripted: Scripted) -> None:
-        """What a registry said of the size of parts where the session began holds where it goes on."""
+        """Chunk sizes announced at the start of an upload also apply when it is resumed."""
         made = start_copy(scripted, chunk_max=90_000)
         made.mirror.fault(Fault(action=Reply(status=401), method="PATCH", skip=2))
 
@@ -109,7 +109,7 @@ class TestSameRun:
         assert made.arrived()
 
     def test_uncharged(self, scripted: Scripted) -> None:
-        """Chunks that break again and again are no failed tries as long as each brings it farther."""
+        """Chunks that break repeatedly do not count as failed attempts while each makes progress."""
         made = start_copy(scripted, broken_bodies=False)
         for number in range(5):
             made.mirror.fault(
@@ -121,7 +121,7 @@ class TestSameRun:
         assert made.arrived()
 
     def test_no_progress(self, scripted: Scripted) -> None:
-        """A session in which nothing gets on is gone on from once; then all begins anew."""
+        """An upload without progress is resumed once; then the blob starts from zero."""
         made = start_copy(scripted, broken_bodies=False)
         made.mirror.fault(Fault(action=Drop(read=10), method="PATCH", skip=2, times=2))
 
@@ -131,7 +131,7 @@ class TestSameRun:
         assert made.arrived()
 
     def test_dead_session(self, scripted: Scripted) -> None:
-        """A session that died of a broken chunk, as distribution's do, is begun anew."""
+        """An upload that a broken chunk ended, as with distribution, starts from zero."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
 
@@ -152,7 +152,7 @@ class TestSameRun:
         assert made.arrived()
 
     def test_answer_lost(self, scripted: Scripted) -> None:
-        """A last PUT whose answer was lost has succeeded, which one HEAD shows."""
+        """A last PUT whose response was lost is found to have succeeded by one HEAD."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Drop(perform=True), method="PUT", times=2))
 
@@ -162,7 +162,7 @@ class TestSameRun:
         assert CHUNKS == made.patched()
 
     def test_pause(self, scripted: Scripted) -> None:
-        """A registry that asks for a pause between two chunks is gone on from when the task comes again."""
+        """After a rate limit between two chunks the upload resumes when the task is given again."""
         made = start_copy(scripted)
         made.mirror.fault(throttle(method="PATCH", skip=2))
         with pytest.raises(ThrottledError):
@@ -175,7 +175,7 @@ class TestSameRun:
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH"])
     def test_nothing_in_a_pause(self, scripted: Scripted, method: str) -> None:
-        """A registry that has asked for a pause is asked nothing more, not even to give the upload up."""
+        """After a rate limit nothing more is sent, not even a cancellation of the upload."""
         made = start_copy(scripted)
         made.mirror.fault(throttle(method=method, times=None))
         with pytest.raises(ThrottledError):
@@ -206,7 +206,7 @@ class TestSameRun:
 
 class TestReadBack:
     def test_other_size(self, scripted: Scripted) -> None:
-        """A registry that has another size of what it confirmed has not got the blob, however often asked."""
+        """A registry that has another size than it confirmed does not have the blob."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=200, body="cut"), path="/blobs/sha256", times=None))
 
@@ -240,7 +240,7 @@ class TestReadBack:
 class TestPresent:
     @pytest.mark.parametrize("overwrites", [True, False])
     def test_other_size(self, scripted: Scripted, overwrites: bool) -> None:  # noqa: FBT001 - pytest hands it over
-        """A blob of another size than the manifest says is sent anew, and looked at afterwards."""
+        """A blob with another size than in the manifest is sent again, and checked afterwards."""
         made = start_copy(scripted)
         cut = Blob(BLOB[:10], 10)
         made.mirror.store.create("copy/app").blobs[DIGEST] = cut
@@ -256,7 +256,7 @@ class TestPresent:
         assert len(made.sent("PUT")) == 1
 
     def test_lost_by_storage(self, scripted: Scripted) -> None:
-        """A redirect to storage that has lost the blob does not stand for it."""
+        """A redirect to storage that has lost the blob proves nothing."""
         made = start_copy(scripted, redirect="all")
         made.mirror.add_blob("copy/app", BLOB)
         made.mirror.fault(Fault(action=Reply(status=404), path="/storage/"))
@@ -264,7 +264,7 @@ class TestPresent:
         assert made.run(ask=True).how == "uploaded"
 
     def test_there(self, scripted: Scripted) -> None:
-        """A blob whose size is right costs one request."""
+        """A blob with the right size costs one request."""
         made = start_copy(scripted)
         made.mirror.add_blob("copy/app", BLOB)
 

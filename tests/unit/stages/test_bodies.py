@@ -18,7 +18,7 @@ BLOB = b"ten bytes." * 3
 
 
 def pieces(size: int) -> Iterator[memoryview]:
-    """The blob through one buffer, in which something else lies as soon as more is asked for."""
+    """The blob through one buffer that is overwritten with each read."""
     buffer = bytearray(size)
     for begin in range(0, len(BLOB), size):
         piece = BLOB[begin : begin + size]
@@ -29,7 +29,7 @@ def pieces(size: int) -> Iterator[memoryview]:
 
 @pytest.mark.parametrize("size", [4, 10, 30])
 def test_one_buffer(size: int) -> None:
-    """What was hashed is what is handed out, the last piece too, behind which the end is looked for first."""
+    """The hashed bytes are those handed out, also the last piece, which is held until the end is seen."""
     blob = Descriptor(media_type="", digest=digest_of(BLOB), size=len(BLOB))
     checked = CheckedBlob(
         pieces(size),

@@ -1,4 +1,4 @@
-"""The forms of upload that follow one another where one is refused."""
+"""The forms of upload that are tried in turn if one is refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_lost_twice(scripted: Scripted) -> None:
 
 
 def test_without_range(scripted: Scripted) -> None:
-    """Where chunks are known to be lost, one PATCH without a range comes after the PUT."""
+    """If chunks are known to be lost, one PATCH without a range follows the PUT."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT"))
 
@@ -67,7 +67,7 @@ def test_without_range(scripted: Scripted) -> None:
 
 
 def test_no_ladder(scripted: Scripted) -> None:
-    """Where one PUT is all that there is, its refusal is the answer."""
+    """If one PUT is the only form, its refusal is the result."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT", times=None))
 
@@ -101,7 +101,7 @@ def test_broken_twice(scripted: Scripted, method: str, status: int) -> None:
 
 
 def test_commit_broken(scripted: Scripted) -> None:
-    """Chunks whose last, empty PUT fails twice lead to one PUT with the whole body."""
+    """If the last, empty PUT after chunks fails twice, one PUT with the whole body follows."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method="PUT", times=2))
 
@@ -113,7 +113,7 @@ def test_commit_broken(scripted: Scripted) -> None:
 
 
 def test_never_begun(scripted: Scripted) -> None:
-    """Opening an upload is tried three times in all, not three times three, and nothing is asked after it."""
+    """Opening an upload is attempted three times in all, not nine, and no request follows."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method="POST", times=None))
 
@@ -127,7 +127,7 @@ def test_never_begun(scripted: Scripted) -> None:
     ("most", "sizes"), [(30_000, [96_000, 48_000, 24_000]), (10, [96_000, 48_000, 24_000, 12_000, 10_000])]
 )
 def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, sizes: list[int]) -> None:
-    """Chunks that are too large are halved where no size is named, down to a limit; then one PUT is tried."""
+    """Chunks that are too large are halved down to a limit if no size is named; then one PUT is tried."""
     monkeypatch.setattr(upload_strategy, "_HALVED_TO", 10_000)
     made = start_copy(scripted)
     large = "uploads"

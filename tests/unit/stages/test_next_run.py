@@ -1,4 +1,4 @@
-"""An upload that another process has begun: gone on from where the registry says, or begun anew."""
+"""An upload that another process started: resumed where the registry says, or restarted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_goes_on(scripted: Scripted) -> None:
 
 
 def test_limits_unknown(scripted: Scripted) -> None:
-    """A session that refuses a part as too large is begun anew, where the registry says what it takes."""
+    """An upload that refuses a chunk as too large restarts with the size that the registry names."""
     made = interrupted(scripted, chunk_max=90_000)
 
     assert made.run(session=made.kept()).how == "uploaded"
@@ -74,7 +74,7 @@ def test_other_offset(scripted: Scripted, answer: str) -> None:
 
 
 def test_more_than_recorded(scripted: Scripted) -> None:
-    """What a registry kept of a chunk in which the process died is not sent again."""
+    """The part of a chunk that a registry kept when the process died is not sent again."""
     made = start_copy(scripted, session_dies=False, session_state=False, check_content_range=True)
     made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
     made.mirror.fault(throttle(method="GET", path="uploads"))
@@ -92,7 +92,7 @@ def test_more_than_recorded(scripted: Scripted) -> None:
 
 
 def test_more_than_there_is(scripted: Scripted) -> None:
-    """A registry that says that it has more than it has finds the wrong digest, and gets all anew."""
+    """If a registry claims more bytes than it has, its digest check fails and the blob restarts."""
     made = interrupted(scripted)
     headers = {"Range": f"0-{4 * CHUNK - 1}"}
     made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
@@ -105,7 +105,7 @@ def test_more_than_there_is(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("action", [Reply(status=500), Reply(status=503), Drop()], ids=str)
 def test_silent_session(scripted: Scripted, action: Reply | Drop) -> None:
-    """A session that gives no answer three times is gone: the blob is begun anew in the same task."""
+    """After three attempts without a response the blob restarts in the same task."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=action, method="GET", path="uploads", times=None))
 
@@ -119,7 +119,7 @@ def test_silent_session(scripted: Scripted, action: Reply | Drop) -> None:
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 def test_session_takes_nothing(scripted: Scripted, method: str) -> None:
-    """A session that says what it has, and then takes nothing more, is begun anew."""
+    """An upload that states its offset and then accepts nothing is restarted."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method=method, path=made.session, times=None))
 
@@ -155,7 +155,7 @@ def test_quay(scripted: Scripted) -> None:
 
 
 def test_unreachable(scripted: Scripted) -> None:
-    """A registry that cannot be asked now keeps its session for later."""
+    """If a registry is unreachable, its upload is kept for later."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=502), method="GET", path="uploads"))
 
@@ -165,7 +165,7 @@ def test_unreachable(scripted: Scripted) -> None:
 
 
 def test_spoilt_once(scripted: Scripted) -> None:
-    """What does not have the digest in the end is sent from the beginning, once."""
+    """A blob whose final digest is wrong is sent from the start once."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT"))
 
@@ -176,7 +176,7 @@ def test_spoilt_once(scripted: Scripted) -> None:
 
 
 def test_spoilt_always(scripted: Scripted) -> None:
-    """A registry that finds the wrong digest of the right bytes twice is not asked all night."""
+    """A registry that rejects the right bytes twice for their digest gets no third attempt."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=400, body=INVALID), method="PUT", times=None))
 

@@ -1,4 +1,4 @@
-"""Requests at once: who is asked so, in which order the answers come, and who pays."""
+"""Parallel requests: when they are used, the order of results, and their costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.stages.parallel import ParallelRequests
 
 
 def test_calls_run_at_once() -> None:
-    """Calls that wait for each other all end, and their answers stand in the order of the calls."""
+    """Calls that wait for each other all finish, and their results are in the order of the calls."""
     barrier = threading.Barrier(3, timeout=10)
 
     def call(number: int) -> int:
@@ -23,7 +23,7 @@ def test_calls_run_at_once() -> None:
 
 
 def test_costs_are_the_tasks() -> None:
-    """What each call costs is counted for the task that made it, a failed one's too."""
+    """The cost of each call is counted for its task, also if it fails."""
 
     def ask(registry: str) -> None:
         current_meter().requests[registry] += 1
@@ -39,7 +39,7 @@ def test_costs_are_the_tasks() -> None:
 
 
 def test_pays_where_answers_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry whose answers take 10 ms and more is not waited for in line; one that is near is."""
+    """Requests to registries of 10 ms and more run in parallel, to near ones in sequence."""
     ticks = iter([0.0, 0.001, 1.0, 1.05])
     monkeypatch.setattr("pipeline.stages.parallel.time.monotonic", lambda: next(ticks))
     parallel = ParallelRequests()

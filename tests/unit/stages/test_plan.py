@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a task cost."""
+    """The cost of a task."""
 
     how: str
     requests: dict[str, int]
@@ -44,7 +44,7 @@ class Figures:
 def figures(
     stage: Callable[[StageContext], Outcome], *, at: str = "", quirks: Quirks | None = None
 ) -> Figures:
-    """Run a stage's function in a process of its own, where `at` has that quirks."""
+    """Run a stage's function as in a new process, in which `at` has those quirks."""
     process = clients()
     if quirks:
         process.at(at).strategy.quirks = quirks
@@ -94,7 +94,7 @@ def compare(task: CopyBlob, mirror: Registry, *, quirks: Quirks | None = None) -
     ids=["usual", "ends-with-bytes", "no-chunks", "small-chunks"],
 )
 def test_uploads(scripted: Scripted, size: int, quirks: Quirks) -> None:
-    """Of every size and form of upload the requests and bytes are those that are then made."""
+    """For every size and form of upload the planned requests and bytes are those of the run."""
     source, mirror = scripted(), scripted()
 
     assert compare(blob_task(source, mirror, size), mirror, quirks=quirks).how == "uploaded"
@@ -110,7 +110,7 @@ def test_present(scripted: Scripted) -> None:
 
 
 def test_asked_and_not_there(scripted: Scripted) -> None:
-    """A blob that is asked for and not there costs the HEAD and its upload."""
+    """A blob that is checked and missing costs the HEAD and its upload."""
     source, mirror = scripted(), scripted()
 
     assert compare(replace(blob_task(source, mirror, 10), ask=True), mirror).how == "uploaded"
@@ -118,7 +118,7 @@ def test_asked_and_not_there(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("check", [False, True])
 def test_mounts(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A mount costs one POST, and a HEAD where it is read back."""
+    """A mount costs one POST, and a HEAD if it is read back."""
     source, mirror = scripted(), scripted()
     task = replace(blob_task(source, mirror, 10), mount="other/app", check=check)
     mirror.add_blob("other/app", layer("blob", size=10))
@@ -134,7 +134,7 @@ def test_read_back(scripted: Scripted) -> None:
 
 
 def test_goes_on(scripted: Scripted) -> None:
-    """An upload that an earlier run began goes on there, and its address is not asked before the run."""
+    """An upload of an earlier run is planned to resume, without a request to its URL."""
     source, mirror = scripted(), scripted()
     task = blob_task(source, mirror, 5 * CHUNK)
     mirror.fault(throttle(method="PATCH", skip=2))
@@ -152,7 +152,7 @@ def test_goes_on(scripted: Scripted) -> None:
 
 
 def test_unknown_size(scripted: Scripted) -> None:
-    """Where the manifest does not tell a blob's size, the source does, by a request that no run makes."""
+    """If the manifest does not state a blob's size, the plan asks the source, which a run does not."""
     source, mirror = scripted(), scripted()
     task = blob_task(source, mirror, 77)
     task = replace(task, blob=replace(task.blob, size=-1))
@@ -175,7 +175,7 @@ def test_unknown_size_and_missing(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("there", [False, True])
 def test_foreign_layers(scripted: Scripted, there: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A layer with urls is left to them where the source does not hold it, which is really asked."""
+    """A layer with urls is not copied if the source does not hold it, which is really checked."""
     source, mirror = scripted(), scripted()
     task = blob_task(source, mirror, 10)
     task = replace(task, blob=replace(task.blob, has_urls=True))
@@ -187,7 +187,7 @@ def test_foreign_layers(scripted: Scripted, there: bool) -> None:  # noqa: FBT00
 
 @pytest.mark.parametrize("check", [False, True])
 def test_manifests(scripted: Scripted, check: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A manifest costs its PUT and its bytes, and a HEAD where it is read back."""
+    """A manifest costs its PUT and its bytes, and a HEAD if it is read back."""
     mirror = scripted(check_references=False)
     made = image(layer("one"))
     task = PushManifest(

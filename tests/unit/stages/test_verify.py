@@ -1,4 +1,4 @@
-"""What a verification's workers say of one blob, and of one manifest."""
+"""The results of a verification for one blob and one manifest."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_blob_is_missing(scripted: Scripted, deep: bool) -> None:  # noqa: FBT00
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_blob_of_another_size(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A blob whose size is not that of the manifest is found."""
+    """A blob with another size than in the manifest is reported."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
 
@@ -108,7 +108,7 @@ def test_bytes_that_were_wrong_once(scripted: Scripted) -> None:
 
 
 def test_body_that_breaks(scripted: Scripted) -> None:
-    """A body that breaks off goes on where it broke."""
+    """A body that breaks off resumes where it broke."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
     mirror.fault(Fault(action=Drop(after=20_000), method="GET", path="/blobs/"))
@@ -118,7 +118,7 @@ def test_body_that_breaks(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("at_source", [False, True])
 def test_foreign_layer(scripted: Scripted, at_source: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A layer with urls may be missing where the source does not hold it either, and nowhere else."""
+    """A layer with urls may be missing only if the source does not hold it either."""
     source, mirror = scripted(), scripted()
     if at_source:
         source.add_blob(repository(source).path, BLOB)
@@ -129,7 +129,7 @@ def test_foreign_layer(scripted: Scripted, at_source: bool) -> None:  # noqa: FB
 
 
 def manifest_at(mirror: Registry, name: str) -> PushManifest:
-    """The question whether a name stands for the manifest."""
+    """A task that checks whether a name points to the manifest."""
     return PushManifest(
         destination=Reference(repository(mirror, "copy/app"), name),
         media_type=MADE.media_type,
@@ -164,7 +164,7 @@ def test_tag_of_another(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001
 
 
 def test_manifest_of_other_bytes(scripted: Scripted) -> None:
-    """A manifest whose bytes are not those of its digest is found with --deep only."""
+    """A manifest with content that does not match its digest is found with --deep only."""
     mirror = scripted()
     mirror.add_manifest("copy/app", MADE.manifest + b" ", OCI_MANIFEST, digest=MADE.digest)
     task = manifest_at(mirror, MADE.digest)
