@@ -19,7 +19,7 @@ from pipeline.model.figures import Figures
 
 if TYPE_CHECKING:
     from pipeline.log import Event
-    from pipeline.scheduler.view import RegistryView, RunView
+    from pipeline.scheduler.view import RegistryView, RunView, TransferView
 
 Phase = Literal["moving", "asking", "waiting", "idle"]
 PHASES: dict[Phase, str] = {
@@ -128,16 +128,6 @@ class PauseRecord:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class LargeBlob:
-    """A blob that was seen moving."""
-
-    size: int
-    digest: str
-    destination: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, order=True)
 class SlowImage:
     """An image that was copied."""
 
@@ -172,7 +162,7 @@ class RunHistory:
         """Digests that the platform filter changed."""
         self.retried = 0
         """Failed attempts of images that were retried."""
-        self._blobs: dict[tuple[str, str], LargeBlob] = {}
+        self._blobs: dict[tuple[str, str], TransferView] = {}
         self._last = self._moved_at = 0.0
 
     def tick(self, view: RunView) -> None:
@@ -190,8 +180,7 @@ class RunHistory:
         moves = bool(view.moving) and view.seconds - self._moved_at < _MOVED_LATELY
         self.phases["moving" if moves else _phase(view)] += took
         for move in view.moving[:TOP]:
-            big = LargeBlob(move.size, move.digest, move.destination, move.seconds)
-            self._blobs[move.digest, move.destination] = big
+            self._blobs[move.digest, move.destination] = move
         if len(self._blobs) > 4 * TOP:
             self._blobs = {(each.digest, each.destination): each for each in self.blobs}
 
@@ -244,9 +233,9 @@ class RunHistory:
         return max((self.figures.known - self.figures.processed) * took / done, *pauses, 0.0)
 
     @property
-    def blobs(self) -> list[LargeBlob]:
+    def blobs(self) -> list[TransferView]:
         """The largest blobs that were seen moving, largest first."""
-        return heapq.nlargest(TOP, self._blobs.values())
+        return heapq.nlargest(TOP, self._blobs.values(), key=attrgetter("size"))
 
     def hear(self, event: Event) -> None:
         """Take in what is logged."""

@@ -18,7 +18,7 @@ from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.outputs.image_lists import rules_text
 from pipeline.report.causes import entries
 from pipeline.report.charts import HEIGHT, WIDTH, bytes_over_time, images_over_time, time_spent
-from pipeline.report.summary import command, verdict
+from pipeline.report.summary import cause_counts, command, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -110,6 +110,7 @@ def make_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["counts"] = cause_counts
     environment.filters |= {"size": format_size, "duration": format_duration, "number": _number}
     return environment
 

@@ -106,7 +106,7 @@ class Exporter:
         except MachineError as error:
             if self._once.first():
                 fields = {"file.path": str(self._path), "reason": str(error)}
-                message = f"metrics: {error}; the run goes on"
+                message = f"metrics: {error}; the run continues"
                 self._say(Event(name="metrics.trouble", level="warning", message=message, fields=fields))
             return False
         return True
