@@ -135,7 +135,7 @@ def _exit_code(run: FinishedRun) -> int:
         return run.ending.trouble.exit_code
     if run.ending.signal and run.is_stopped:
         return 128 + run.ending.signal
-    return 1 if figures.failures or figures.rules_failed or run.is_stopped else 0
+    return 1 if figures.lost or run.is_stopped else 0
 
 
 def _causes(run: FinishedRun) -> tuple[CauseGroup, ...]:

@@ -85,6 +85,9 @@ FIELDS: Mapping[str, Field] = {
     "offset": Field("bytes of the blob already transferred", _WHOLE),
     "old_digest": Field("digest of the whole index at the source"),
     "open": Field("images started and not finished", _WHOLE),
+    "optional": Field(
+        "failed images and rules, part of failed and rules_failed, whose rule is optional", _WHOLE
+    ),
     "origin": Field("where the credentials come from: file and key, or helper program"),
     "present": Field("blobs that were already in their repository", _WHOLE),
     "p50": Field(
@@ -174,6 +177,7 @@ EVENTS: Mapping[str, EventEntry] = {
         "info error",
         "copied unchanged skipped failed rules_failed left bytes spared uploaded mounted present requests"
         " duration exit_code",
+        "optional",
     ),
     "plan.start": _entry("a plan started", "info", "rules records"),
     "plan.finish": _entry(
@@ -181,13 +185,14 @@ EVENTS: Mapping[str, EventEntry] = {
         "info error",
         "copied unchanged skipped failed rules_failed left bytes spared uploaded mounted present requests"
         " duration exit_code",
-        "eta",
+        "eta optional",
     ),
     "verify.start": _entry("a verification started", "info", "rules"),
     "verify.finish": _entry(
         "a verification finished; an error if the exit code is not 0",
         "info error",
         "unchanged skipped failed rules_failed left present requests duration exit_code",
+        "optional",
     ),
     "run.broken": _entry("a bug in this program ended the run: its traceback", "error"),
     "config.duplicate_key": _entry(

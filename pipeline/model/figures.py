@@ -51,6 +51,8 @@ class Figures:
     """Rules of the rules file, invalid ones included."""
     rules_failed: int = 0
     """Rules that failed as a whole."""
+    optional: int = 0
+    """Of the failed images and rules, those whose rule is optional."""
     uploaded: int = 0
     mounted: int = 0
     present: int = 0
@@ -97,6 +99,11 @@ class Figures:
     def failures(self) -> int:
         """Images that have failed, those that wait for another attempt included."""
         return self.failed + self.to_retry
+
+    @property
+    def lost(self) -> int:
+        """Images and rules that have failed and are not optional: a run without them has done its work."""
+        return self.failures + self.rules_failed - self.optional
 
     @property
     def unfinished(self) -> int:

@@ -28,6 +28,8 @@ class ImageOptions:
     """Whether to push again what the destination has, and to begin unfinished uploads anew."""
     retries: int = 2
     """Further passes in which it is tried again where it has failed."""
+    optional: bool = False
+    """Whether its failure leaves the exit code as it is."""
     pruning: Pruning = field(init=False)
     """The first three in one: it is asked for with each manifest."""
 

@@ -180,7 +180,6 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
     "every": frozenset(),
     "keep": frozenset(),
     "min_age": frozenset(),
-    "optional": frozenset(),
     "referrers": frozenset(),
     "repositories": frozenset(),
     "since": frozenset(),

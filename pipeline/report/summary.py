@@ -68,18 +68,25 @@ def verdict(summary: Summary) -> str:
     parts += [f"{figures.unfinished:,} not finished"] * bool(figures.unfinished)
     parts += [f"{figures.failures:,} FAILED"] * bool(figures.failures)
     parts += [f"{format_count(figures.rules_failed, 'rule')} FAILED as a whole"] * bool(figures.rules_failed)
+    parts += [optional(figures)] * bool(figures.optional)
     return f"{format_count(figures.known, 'image')} in {format_duration(summary.seconds)}: {', '.join(parts)}"
 
 
 def last_line(summary: Summary) -> str:
     """The line that users of the original tool search for; a run with work left has not finished."""
-    tasks = f"{summary.figures.failures + summary.figures.rules_failed} tasks failed"
+    figures = summary.figures
+    tasks = f"{figures.lost} tasks failed" + (f", {optional(figures)}" if figures.optional else "")
     took = f"cost {format_duration(summary.seconds)}."
     if not summary.is_stopped:
         return f"Synchronization finished, {tasks}, {took}"
     left = f"{format_count(summary.figures.unfinished, 'image')} not finished"
     rules = f"{format_count(summary.unexpanded, 'rule')} not fully expanded"
     return f"Synchronization stopped, {tasks}, {left}, {rules}, {took}"
+
+
+def optional(figures: Figures) -> str:
+    """`2 failures are optional`."""
+    return f"{format_count(figures.optional, 'failure')} {'is' if figures.optional == 1 else 'are'} optional"
 
 
 def summary_lines(summary: Summary) -> list[str]:
@@ -145,6 +152,7 @@ def figure_fields(figures: Figures) -> dict[str, int]:
         "mounted": figures.mounted,
         "present": figures.present,
         "requests": figures.requests,
+        **({"optional": figures.optional} if figures.optional else {}),
     }
 
 
@@ -213,6 +221,7 @@ def as_object(summary: Summary) -> dict[str, Any]:
             "failed": figures.failures,
             "unfinished": figures.unfinished,
         },
+        "optional_failures": figures.optional,
         "rules": {"total": figures.rules, "failed": figures.rules_failed, "unexpanded": summary.unexpanded},
         **traffic_object(figures),
         "requests": {"total": figures.requests, "by_registry": dict(figures.requests_by_registry)},

@@ -18,6 +18,7 @@ from pipeline.report.summary import (
     cause_lines,
     cause_object,
     figure_fields,
+    optional,
     request_count,
     traffic_object,
 )
@@ -178,6 +179,7 @@ def verdict(found: SurveyResult) -> str:
     parts += [f"{figures.unfinished:,} not checked to the end"] * bool(figures.unfinished)
     wrong = "would FAIL" if found.aim == "plan" else "FAILED"
     parts += [f"{format_count(figures.rules_failed, 'rule')} {wrong} as a whole"] * bool(figures.rules_failed)
+    parts += [optional(figures)] * bool(figures.optional)
     return f"{found.aim}: {format_count(figures.known, 'image')}: {', '.join(parts)}"
 
 
@@ -310,7 +312,7 @@ def row_object(aim: Aim, row: ImageRow) -> dict[str, Any]:
 def finished(found: SurveyResult) -> Event:
     """The log's last line."""
     summary, figures = found.summary, found.summary.figures
-    lost = figures.failures + figures.rules_failed
+    lost = figures.lost
     words = {
         "plan": f"Plan finished, {lost} tasks would fail",
         "verify": f"Verification finished, {lost} failed",

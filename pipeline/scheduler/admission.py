@@ -289,6 +289,7 @@ class Admission:
             self._deferred.append(rule.number)
         else:
             self._figures.rules_failed += 1
+            self._figures.optional += self._state.options[rule.number].optional
             self.failed_rules[rule.number] = fault
             self._order.expanded(rule.number)
 

@@ -84,6 +84,7 @@ class ImageResults:
             self._say(image, "image.retry", {**fault_fields(fault), **tries}, fault=fault)
             return
         setattr(self._figures, result, getattr(self._figures, result) + 1)
+        self._figures.optional += result == "failed" and image.options.optional
         self._order.ended(image.rule)
         how = image.how if result == "unchanged" else ""
         fields: dict[str, Value] = {"digest": digest or None, "how": how or None, "reason": reason or None}

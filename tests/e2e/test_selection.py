@@ -220,6 +220,29 @@ class TestPlatforms:
         assert (["HEAD"], 1, 1) == (reads, again.finish["unchanged"], other.finish["copied"])
 
 
+def test_optional_rules(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """Failures of optional rules are reported and listed, and the exit code is that of all others."""
+    source, mirror = pair
+    to = {"to": f"{mirror.address}/copy", "optional": True}
+    rules = {
+        f"{source.address}/team/app:2.0.0": f"{mirror.address}/copy",
+        f"{source.address}/team/app:gone": to,
+        f"{source.address}/team/nothing": {**to, "tags": "1.*"},
+    }
+    command.write("images.json", rules)
+
+    planned, result = command.run("plan"), command.run("--output-failed-images", "failed.json", "--json")
+
+    assert (planned.code, result.code, result.finish["optional"]) == (0, 0, 2), result.text
+    assert "Synchronization finished, 0 tasks failed, 2 failures are optional, cost" in result.text
+    assert json.loads(result.output)["optional_failures"] == 2
+    failed = json.loads((command.folder / "failed.json").read_text())
+    assert {f"{source.address}/team/app:gone", f"{source.address}/team/nothing"} == failed.keys()
+    assert all(rule["optional"] for rule in failed.values())
+    command.write("images.json", {**rules, f"{source.address}/team/app:lost": f"{mirror.address}/copy"})
+    assert command.run().code == 1
+
+
 def test_failures_keep_their_options(command: Command, pair: tuple[Registry, Registry]) -> None:
     """The list of failures does what the rules would have done: with their platforms, tags and names."""
     source, mirror = pair

@@ -240,3 +240,64 @@ def test_version(command: Command, module: str) -> None:
     result = command.run(module)
 
     assert (result.code, result.output.split()[0]) == (0, "image-syncer")
+
+
+OPTIONS = [
+    ("{too: r.io/b}", "2:7: rule 'a/b': unknown option 'too'; did you mean to?"),
+    (
+        "{to: r.io/b, tags: {newest: 0}}",
+        "2:34: rule 'a/b': tags.newest must be a number of at least 1",
+    ),
+    ("{to: r.io/b, tags: {newest: many}}", "2:34: rule 'a/b': tags.newest must be a number"),
+    ("{to: r.io/b, force: 3}", "2:26: rule 'a/b': force must be true or false"),
+    ("{to: r.io/b, tags: 'b:1*'}", "2:25: rule 'a/b': tags: no tag matches 'b:1*'"),
+    (
+        "{to: r.io/b, tags: '/a(?=b)/'}",
+        "2:25: rule 'a/b': tags: invalid regular expression /a(?=b)/",
+    ),
+    ("'r.io/{nmae}'", "2:6: rule 'a/b': {nmae} is not a placeholder; did you mean name?"),
+    ("{to: r.io/b, delete: {extra: true}}", "2:19: rule 'a/b': this version cannot do delete"),
+    ("ocidir:///srv/b", "2:6: rule 'a/b': this version cannot read or write ocidir:// folders"),
+    ("[r.io/b, {to: r.io/c}]", "2:15: rule 'a/b': a list is all of one kind"),
+]
+
+
+@pytest.mark.parametrize(("value", "words"), OPTIONS)
+def test_options_of_a_rule(command: Command, value: str, words: str) -> None:
+    """A wrong option is one line with file, line and column, and fails its rule before any request."""
+    command.write("images.yaml", f"# rules\na/b: {value}\n")
+
+    result = command.run()
+
+    (event,) = result.events("config.rule_invalid")
+    assert (result.code, result.finish["rules_failed"]) == (1, 1), result.text
+    assert event["msg"].startswith(f"images.yaml:{words}")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("a/b:1", "images.yaml:1:27: rule 'a/b:1': the tags are named twice"),
+        ("a/b:/1/", "images.yaml:1:29: rule 'a/b:/1/': the tags are named twice"),
+        ("a/*/c", "images.yaml:1:1: rule 'a/*/c': this version cannot list repositories"),
+    ],
+)
+def test_options_against_the_source(command: Command, source: str, words: str) -> None:
+    """Tags that the source and the options both name, and a source of many repositories, fail the rule."""
+    command.write("images.yaml", f"{source}: {{to: r.io/b, tags: v*}}\n")
+
+    result = command.run()
+
+    (event,) = result.events("config.rule_invalid")
+    assert result.code == 1
+    assert event["msg"].startswith(words)
+
+
+def test_defaults_of_a_file(command: Command) -> None:
+    """A slip in .defaults fails the whole file with exit 2: no rule means what it says."""
+    command.write("images.yaml", "a/b: r.io/b\n.defaults:\n  tags: {newst: 3}\n")
+
+    result = command.run()
+
+    assert (result.code, len(result.text.splitlines())) == (2, 1), result.text
+    assert "images.yaml:3:10: unknown option 'tags.newst'; did you mean newest?" in result.text
