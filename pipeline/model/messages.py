@@ -1,8 +1,7 @@
 """Messages between the supervisor and its workers: tasks, outcomes and progress.
 
-All are small frozen records that can be sent over a network; the largest part is a manifest of at most 4 MiB.
-Their one secret is the URL of an unfinished upload. A task's key is its identity in the scheduler and in the
-history of images.
+All are small frozen records; the largest part is a manifest of at most 4 MiB, the one secret is the URL of an
+unfinished upload. A task's key is its identity in the scheduler and in the history of images.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pipeline.model.fast_pickle import fast_pickle
-from pipeline.model.task import LARGE_BLOB, Ask, TaskFacts
+from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault, Side
@@ -67,7 +66,7 @@ class HeadManifests(TaskFacts):
     """HEAD one source and each of its destinations."""
 
     stage: ClassVar[Stage] = "resolve"
-    bound: ClassVar[Literal["", "resolve", "move"]] = "resolve"
+    bound: ClassVar[ProcLimit] = "resolve"
     source: Reference | None
     """None: only the destinations are asked, to confirm that child manifests are present."""
     destinations: tuple[Reference, ...]
@@ -93,7 +92,7 @@ class FetchManifest(TaskFacts):
     """GET one manifest by digest."""
 
     stage: ClassVar[Stage] = "resolve"
-    bound: ClassVar[Literal["", "resolve", "move"]] = "resolve"
+    bound: ClassVar[ProcLimit] = "resolve"
     repository: Repository
     digest: str
     side: Side = "source"
@@ -131,7 +130,7 @@ class CopyBlob(TaskFacts):
     """Copy one blob into one repository."""
 
     stage: ClassVar[Stage] = "transfer"
-    bound: ClassVar[Literal["", "resolve", "move"]] = "move"
+    bound: ClassVar[ProcLimit] = "copy"
     source: Repository
     blob: Descriptor
     destination: Repository
@@ -140,8 +139,7 @@ class CopyBlob(TaskFacts):
     mount: str = ""
     """Path of a repository in the destination's registry to mount from; empty: none is known."""
     check: bool = False
-    """Read the blob back with HEAD when done: a registry's first blob in a run, and mounts until one is
-    found."""
+    """Read it back with HEAD when done: a registry's first blob, and mounts until one is found."""
     session: UploadCheckpoint | None = None
     """Where an earlier attempt, of this run or another, stopped; added when the task is dispatched."""
 
@@ -159,9 +157,14 @@ class CopyBlob(TaskFacts):
         return Ask(self.destination, "destination", kind), Ask(self.source, "source", kind)
 
     @property
-    def asks_to_mount(self) -> tuple[Ask, ...]:
-        """The destination alone: enough where the registry mounts the blob."""
-        return (Ask(self.destination, "destination"),)
+    def asks_at_best(self) -> tuple[Ask, ...]:
+        """The destination alone, for a short request, where the registry mounts the blob."""
+        return (Ask(self.destination, "destination"),) if self.mount else ()
+
+    @property
+    def size(self) -> int:
+        """The blob's."""
+        return self.blob.size
 
     @property
     def writes_to(self) -> Repository:
@@ -356,8 +359,7 @@ class TaskLost(Outcome):
     alone: bool = False
     """Whether no other task ran beside it: then the task itself killed the worker."""
     fenced: bool = False
-    """Whether the worker may have run on unseen for a while, and may have written its result to the
-    registry."""
+    """Whether the worker may have run on unseen, and written its result to the registry."""
 
 
 @fast_pickle

@@ -19,6 +19,9 @@ SlotKind = Literal["request", "blob", "body"]
 LARGE_BLOB = 4 * MIB
 """Bytes from which a blob takes one of the few slots for bodies."""
 
+ProcLimit = Literal["", "resolve", "copy"]
+"""The two limits of --proc: on images that are resolved, and on blobs that are copied; empty: neither."""
+
 
 class Ask(NamedTuple):
     """A repository that a task sends requests to, and the kind of slot it takes at the registry."""
@@ -34,8 +37,8 @@ class TaskFacts:
     __slots__ = ()
     stage: ClassVar[Stage]
     """The stage whose workers run it."""
-    bound: ClassVar[Literal["", "resolve", "move"]] = ""
-    """Which of the two --proc limits it counts towards."""
+    bound: ClassVar[ProcLimit] = ""
+    """The --proc limit that it counts towards."""
     ends_images: ClassVar[bool] = False
     """Whether it precedes other tasks of its stage: it finishes images, so others can start."""
 
@@ -43,6 +46,16 @@ class TaskFacts:
     def asks(self) -> tuple[Ask, ...]:
         """Where it sends requests; of two repositories in one registry, errors name the first."""
         raise NotImplementedError
+
+    @property
+    def asks_at_best(self) -> tuple[Ask, ...]:
+        """What it asks if a shorter way succeeds, tried at one registry; empty: there is none."""
+        return ()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it transfers: large transfers begin first."""
+        return 0
 
     @property
     def writes_to(self) -> Repository | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.log import event_of, fault_fields
 from pipeline.log.catalogue import LATER
@@ -53,9 +53,11 @@ class Cursor:
     rule: Rule
     names: deque[tuple[str, int | None]] = field(default_factory=deque)
     """Tags and digests that are not images yet, with their position where the rule names them."""
-    page: str | None = ""
-    """The query of the page to ask for; None: there is none."""
-    asked: bool = False
+    state: Literal["ready", "asked", "listed", "failed"] = "ready"
+    """A page is to be asked for when names run out; one is being asked for; there is none any more; the list
+    ends with a fault."""
+    page: str = ""
+    """The query of the page to ask for; empty: the first one."""
     seen: set[int] = field(default_factory=set)
     """Hashes of the pages' queries, to catch a list that loops."""
     last: frozenset[str] = frozenset()
@@ -65,6 +67,10 @@ class Cursor:
     """What the rule takes of its list; None: it names its tags."""
     fault: Fault | None = None
     """Why the list ends here; what came before it is copied all the same, unless the rule needs all of it."""
+
+    def fail(self, fault: Fault) -> None:
+        """End the list here."""
+        self.state, self.fault = "failed", fault
 
     def take(self, tags: Sequence[str]) -> None:
         """A page of the list has come."""
@@ -77,7 +83,7 @@ class Cursor:
         chosen = self.chosen
         names = chosen.end()
         if chosen.selected < chosen.least:
-            self.fault = too_few_tags(self.rule.source, chosen.selected, least=chosen.least, listed=self.tags)
+            self.fail(too_few_tags(self.rule.source, chosen.selected, least=chosen.least, listed=self.tags))
         else:
             self.names.extend((name, None) for name in (*names, *chosen.missing))
 
@@ -156,7 +162,7 @@ class Admission:
         cursor = Cursor(rule)
         if isinstance(rule.selection, Named):
             cursor.names.extend((name, position) for position, name in enumerate(rule.selection.names))
-            cursor.page = None
+            cursor.state = "listed"
         else:
             cursor.chosen = select(rule)
         return cursor
@@ -165,8 +171,8 @@ class Admission:
         """Let the next open rule make a step; True: it opened images, or was closed."""
         cursor = self._open[0]
         self._open.rotate(-1)
-        if cursor.page is not None and not (cursor.asked or cursor.fault) and len(cursor.names) < AHEAD:
-            self._ask(cursor, cursor.page)
+        if cursor.state == "ready" and len(cursor.names) < AHEAD:
+            self._ask(cursor)
         if cursor.names:
             name, position = cursor.names.popleft()
             source = Reference(cursor.rule.source, read_name(name))
@@ -175,20 +181,20 @@ class Admission:
             if wrong is None:
                 self._claim(source, [(target, cursor.rule.number) for target in targets])
             else:
-                cursor.fault = wrong_tag(targets[0].repository, wrong)
+                cursor.fail(wrong_tag(targets[0].repository, wrong))
             return True
         if cursor.fault is not None:
             self._fail(cursor, cursor.fault)
             return True
-        if not cursor.asked:
+        if cursor.state == "listed":
             self._close(cursor)
             return True
         return False
 
-    def _ask(self, cursor: Cursor, page: str) -> None:
+    def _ask(self, cursor: Cursor) -> None:
         """Ask for a page, while the names of the one before are not used up yet."""
-        cursor.asked = True
-        task = ListTags(repository=cursor.rule.source, page=page, count=PAGE)
+        cursor.state = "asked"
+        task = ListTags(repository=cursor.rule.source, page=cursor.page, count=PAGE)
         self._asking.setdefault(task.key, []).append(cursor)
         self._state.ready(task)
 
@@ -230,25 +236,25 @@ class Admission:
     def page(self, task: ListTags, outcome: TagsListed) -> None:
         """A page of tags has come."""
         for cursor in self._asking.pop(task.key, ()):
-            cursor.asked = False
             trouble = self._turn(cursor, outcome)
             cursor.tags += len(outcome.tags)
             cursor.take(outcome.tags)
             if trouble:
-                cursor.fault = untrusted_list(cursor.rule.source, trouble, pages=len(cursor.seen))
-            elif cursor.page is None:
+                cursor.fail(untrusted_list(cursor.rule.source, trouble, pages=len(cursor.seen)))
+            elif cursor.state == "asked" and cursor.page:
+                cursor.state = "ready"
+            elif cursor.state == "asked":
+                cursor.state = "listed"
                 cursor.list_ended()
 
     def _turn(self, cursor: Cursor, outcome: TagsListed) -> ListTrouble | None:
         """Set the cursor to the next page; returns why the list cannot be trusted."""
         tags = frozenset(outcome.tags)
         repeats = bool(tags) and tags <= cursor.last
-        cursor.page = outcome.next or None
-        cursor.last = tags
-        if cursor.page is None:
-            return None
+        cursor.page, cursor.last = outcome.next, tags
         if outcome.guessed and repeats:
-            cursor.page = None
+            cursor.page = ""
+        if not cursor.page:
             return None
         mark = hash(cursor.page)
         if mark in cursor.seen:
@@ -263,7 +269,7 @@ class Admission:
     def page_failed(self, task: ListTags, fault: Fault) -> None:
         """A page could not be had: the rule is tried again in the next pass, or fails."""
         for cursor in self._asking.pop(task.key, ()):
-            cursor.fault = fault
+            cursor.fail(fault)
 
     def _fail(self, cursor: Cursor, fault: Fault) -> None:
         """End the rule's expansion with a fault; rules that it goes before wait while it may be retried."""
@@ -309,6 +315,17 @@ class Admission:
                 )
             )
         self._order.expanded(rule.number)
+
+    def validate(self) -> None:
+        """Check that lists that are asked for have their task, and failed ones say why.
+
+        Raises:
+            AssertionError: one has not.
+        """
+        asking = {id(cursor) for cursors in self._asking.values() for cursor in cursors}
+        for cursor in self._open:
+            assert (cursor.state == "failed") == (cursor.fault is not None), f"{cursor.rule.text} has failed"
+            assert cursor.state != "asked" or id(cursor) in asking, f"nobody lists {cursor.rule.text}"
 
     def next_pass(self) -> None:
         """Begin a pass over what failed and may succeed: images of the records first, then rules."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault
 from pipeline.log import event_of, fault_fields
 from pipeline.model.faults import only_server_errors, patience_lost
-from pipeline.model.messages import HeadManifests, ManifestsHeaded, TaskFailed
+from pipeline.model.messages import ManifestsHeaded, TaskFailed
 
 if TYPE_CHECKING:
     from pipeline.model.messages import Cost, Outcome, Task, Throttled
@@ -185,10 +185,7 @@ class Backoff:
         if registry.paused_since is None:
             registry.paused_since = self._state.now
         registry.cool_until = max(registry.cool_until, self._state.now + delay)
-        if isinstance(task, HeadManifests) and task.source and name != task.source.repository.registry:
-            self._images.lookups.part(task, name)
-        else:
-            self._router.returned(task)
+        self._router.put_off(task, name)
         if begins:
             self._images.lookups.pause(name)
         self._judge(name, registry)

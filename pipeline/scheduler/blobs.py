@@ -13,6 +13,7 @@ from pipeline.log import event_of
 from pipeline.model.facts import RepositoryEntered, UnfinishedUpload
 from pipeline.model.messages import CopyBlob, ListTags, UploadCheckpoint
 from pipeline.model.reference import Repository
+from pipeline.scheduler.need import Need
 from pipeline.scheduler.notices import BlobArrived, BlobFailed
 
 if TYPE_CHECKING:
@@ -29,15 +30,13 @@ ready or runs."""
 
 
 @dataclass(slots=True)
-class BlobRequest:
-    """One blob that is needed in one repository."""
+class BlobRequest(Need):
+    """One blob that manifests need in one repository; a manifest pays through its own payer."""
 
     destination: Repository
     blob: Descriptor
     sources: list[Repository]
     """Where it can be read, first choice first."""
-    needed_by: set[str] = field(default_factory=set)
-    """Keys of the manifests that wait for it; empty: only its move still runs."""
     state: RequestState = "waiting"
     held_before: bool = False
     """Whether an earlier run has seen it there: to be confirmed by asking."""
@@ -103,7 +102,7 @@ class Blobs:
                 destination, blob, [], held_before=held != ""
             )
         request.sources.extend(source for source in sources if source not in request.sources)
-        request.needed_by.add(key)
+        request.join(key)
         request.doubted = request.doubted or doubted
         request.anew = request.anew or anew
         if doubted and destination.path in placement.there:
@@ -117,7 +116,7 @@ class Blobs:
         request = placement.requests.get(destination.path) if placement else None
         if placement is None or request is None:
             return
-        request.needed_by.discard(key)
+        request.leave(key)
         if request.needed_by or (request.task and self._state.queue.running(request.task.key)):
             return
         if request.task:
@@ -315,10 +314,10 @@ class Blobs:
         if placement is not None and not placement.requests:
             del self._placements[registry, digest]
 
-    def first_key(self, task: CopyBlob) -> str:
-        """One of the keys that wait for a move; empty: none does."""
+    def payer(self, task: CopyBlob) -> str:
+        """Key of the manifest that pays for a move; empty: none."""
         _, request = self._find(task)
-        return next(iter(request.needed_by), "") if request else ""
+        return request.payer if request else ""
 
     def validate(self) -> None:
         """Check that requests are moved, or wait for something that will come.
@@ -335,6 +334,7 @@ class Blobs:
 
     def _validate(self, request: BlobRequest, leader: str) -> None:
         key, queue = f"{request.destination}@{request.blob.digest}", self._state.queue
+        request.validate()
         assert (request.state == "moving") == (request.task is not None), (
             f"{key} has no move, or one too many"
         )

@@ -6,9 +6,10 @@ let go of what it holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.scheduler.need import Need
 from pipeline.scheduler.notices import Fetched, FetchFailed
 from pipeline.settings import MIB
 
@@ -24,12 +25,10 @@ _GUESS = MIB
 
 
 @dataclass(slots=True)
-class Fetch:
+class Fetch(Need):
     """One manifest that open images want."""
 
     task: FetchManifest
-    images: dict[str, None] = field(default_factory=dict)
-    """Keys, in the order in which they came."""
     state: Literal["waiting", "asked", "read"] = "waiting"
     """It waits for room; its task is ready or runs; the manifest is held."""
     manifest: Manifest | None = None
@@ -59,8 +58,8 @@ class Fetches:
         if fetch is None:
             fetch = self._fetches[task.key] = Fetch(task)
             self._waiting[task.key] = None
-        if image not in fetch.images:
-            fetch.images[image] = None
+        if image not in fetch.needed_by:
+            fetch.join(image)
             self._of_image.setdefault(image, set()).add(task.key)
             if fetch.state != "read":
                 self._pending[image] = self._pending.get(image, 0) + 1
@@ -89,7 +88,7 @@ class Fetches:
         fetch = self._fetches.get(task.key)
         if fetch is None:
             return False
-        if not fetch.images:
+        if not fetch.needed_by:
             self._forget(task.key)
             return False
         return self._state.ready(task)
@@ -110,14 +109,14 @@ class Fetches:
         fetch = self._fetches.get(task.key)
         if fetch is None or fetch.state != "asked":
             return
-        if not fetch.images:
+        if not fetch.needed_by:
             self._forget(task.key)
             return
         self._asked -= 1
         fetch.state, fetch.manifest = "read", manifest
         self._largest = max(self._largest, len(manifest.content))
         self.bytes_held += len(manifest.content)
-        for image in fetch.images:
+        for image in fetch.needed_by:
             self._pending[image] -= 1
             self._state.notices.append(Fetched(image, manifest))
         self._ask()
@@ -128,7 +127,7 @@ class Fetches:
         if fetch is None:
             return
         self._forget(task.key)
-        for image in fetch.images:
+        for image in fetch.needed_by:
             self._pending[image] -= 1
             self._of_image[image].discard(task.key)
             self._state.notices.append(FetchFailed(image, task, fault))
@@ -139,14 +138,28 @@ class Fetches:
         self._pending.pop(image, None)
         for key in self._of_image.pop(image, ()):
             fetch = self._fetches[key]
-            del fetch.images[image]
-            if fetch.images or self._state.queue.running(key):
+            fetch.leave(image)
+            if fetch.needed_by or self._state.queue.running(key):
                 continue
             self._state.queue.drop(key)
             self._forget(key)
         self._ask()
 
-    def first_image(self, key: str) -> str:
-        """An open image that waits for the read; empty: none."""
-        fetch = self._fetches.get(key)
-        return next(iter(fetch.images), "") if fetch else ""
+    def payer(self, task: FetchManifest) -> str:
+        """The image that pays for a fetch; empty: none."""
+        fetch = self._fetches.get(task.key)
+        return fetch.payer if fetch else ""
+
+    def validate(self) -> None:
+        """Check that fetches are what their states say.
+
+        Raises:
+            AssertionError: one is not.
+        """
+        assert self._asked == sum(fetch.state == "asked" for fetch in self._fetches.values())
+        for key, fetch in self._fetches.items():
+            fetch.validate()
+            assert (fetch.state == "waiting") == (key in self._waiting), f"{key} waits, or does not"
+            assert (fetch.state == "read") == (fetch.manifest is not None), f"{key} has not been read"
+            if fetch.state == "asked" and self._state.may_put is None:
+                assert self._state.queue.knows(key), f"nobody fetches {key}"

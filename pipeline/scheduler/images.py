@@ -321,7 +321,7 @@ class Images:
                 self._read_on(image)
 
     def _stored(self, image: Image, need: ManifestNeed) -> None:
-        if need.state != "complete" or image.key not in need.images:
+        if need.state != "complete" or image.key not in need.needed_by:
             return
         image.waits.discard(need.key)
         image.sent = image.sent or need.pushed

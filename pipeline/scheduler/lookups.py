@@ -5,11 +5,12 @@ A destination at a registry that pauses is asked by itself, so that it holds up 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import Fault
 from pipeline.model.messages import HeadManifests, TaskFailed
+from pipeline.scheduler.need import Need
 from pipeline.scheduler.notices import ImageFailed, Looked
 
 if TYPE_CHECKING:
@@ -23,13 +24,24 @@ if TYPE_CHECKING:
     """Destinations by image key; None: only the source is asked."""
 
 
+@dataclass(slots=True)
+class Lookup(Need):
+    """The digests of one source and of some of its images' destinations."""
+
+    task: HeadManifests
+    destinations: dict[str, Reference | None]
+    """By image; None: only the source is asked."""
+    state: Literal["asked"] = "asked"
+    """Its task is ready or runs: a lookup waits for nothing else."""
+
+
 class Lookups:
     """The ledger of lookups; answers are told to images."""
 
     def __init__(self, state: SharedState) -> None:
         """Nothing is asked."""
         self._state = state
-        self._asked: dict[str, dict[str, Reference | None]] = {}
+        self._lookups: dict[str, Lookup] = {}
 
     def look(self, source: Reference, images: LookupGroup) -> None:
         """Ask for the digests of one source and of its images' destinations."""
@@ -46,8 +58,16 @@ class Lookups:
     def _ask(self, source: Reference, group: LookupGroup) -> None:
         destinations = tuple(destination for destination in group.values() if destination)
         task = HeadManifests(source=source, destinations=destinations)
-        self._asked.setdefault(task.key, {}).update(group)
+        lookup = self._lookups.setdefault(task.key, Lookup(task, {}))
+        lookup.destinations.update(group)
+        for image in group:
+            lookup.join(image)
         self._state.ready(task)
+
+    def _end(self, task: HeadManifests) -> LookupGroup:
+        """Forget a lookup; returns what it was for."""
+        lookup = self._lookups.pop(task.key, None)
+        return lookup.destinations if lookup else {}
 
     def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
         """Both sides have answered."""
@@ -56,7 +76,7 @@ class Lookups:
             return
         answers = () if isinstance(outcome, TaskFailed) else outcome.destinations
         heads = dict(zip(task.destinations, answers, strict=False))
-        for key, destination in self._asked.pop(task.key, {}).items():
+        for key, destination in self._end(task).items():
             source = outcome.fault if isinstance(outcome, TaskFailed) else outcome.source
             if isinstance(source, Fault):
                 self._state.notices.append(ImageFailed(key, source))
@@ -71,7 +91,7 @@ class Lookups:
         With `fault` their images fail, else they are looked at by themselves.
         """
         assert task.source is not None
-        group = self._asked.pop(task.key, {})
+        group = self._end(task)
         there = {
             key: place for key, place in group.items() if place and place.repository.registry == registry
         }
@@ -88,20 +108,18 @@ class Lookups:
 
     def pause(self, registry: str) -> None:
         """A registry begins to pause: looks that wait for it and for others are taken apart."""
-        for task in self._state.queue.tasks():
-            if (
-                isinstance(task, HeadManifests)
-                and task.source
-                and task.source.repository.registry != registry
-            ):
-                places = {place.repository.registry for place in task.destinations}
-                if registry in places and places != {registry}:
-                    self._state.queue.drop(task.key)
-                    self.part(task, registry)
+        queue = self._state.queue
+        for task in [lookup.task for lookup in self._lookups.values()]:
+            assert task.source is not None
+            asked = {place.repository.registry for place in task.destinations}
+            apart = registry in asked and asked != {registry} and task.source.repository.registry != registry
+            if apart and queue.knows(task.key) and not queue.running(task.key):
+                queue.drop(task.key)
+                self.part(task, registry)
 
     def returned(self, task: HeadManifests) -> bool:
         """A look came back undone; False: nobody needs it any more."""
-        return task.key in self._asked and self._state.ready(task)
+        return task.key in self._lookups and self._state.ready(task)
 
     def held_up(self) -> int:
         """Images whose look waits for a registry that pauses."""
@@ -109,14 +127,26 @@ class Lookups:
         if not pausing:
             return 0
         return sum(
-            any(place is not None and place.repository.registry in pausing for place in group.values())
-            * len(group)
-            for group in self._asked.values()
+            len(lookup.needed_by)
+            for lookup in self._lookups.values()
+            if any(place.repository.registry in pausing for place in lookup.task.destinations)
         )
 
-    def first_image(self, key: str) -> str:
-        """An image that waits for the look; empty: none."""
-        return next(iter(self._asked.get(key, ())), "")
+    def payer(self, task: HeadManifests) -> str:
+        """The image that pays for a lookup; empty: none."""
+        lookup = self._lookups.get(task.key)
+        return lookup.payer if lookup else ""
+
+    def validate(self) -> None:
+        """Check that each lookup is asked, and what for.
+
+        Raises:
+            AssertionError: one is not.
+        """
+        for key, lookup in self._lookups.items():
+            lookup.validate()
+            assert lookup.needed_by.keys() == lookup.destinations.keys(), f"{key} is for others"
+            assert self._state.may_put is not None or self._state.queue.knows(key), f"nobody asks {key}"
 
 
 def _is_of_destination(task: HeadManifests, fault: Fault) -> bool:

@@ -14,6 +14,7 @@ from pipeline.model.faults import sparse_refused
 from pipeline.model.messages import HeadManifests, PushManifest, TaskFailed
 from pipeline.model.reference import Reference
 from pipeline.scheduler.blobs import Blobs
+from pipeline.scheduler.need import Need
 from pipeline.scheduler.notices import ChildrenUnread, ChildStored, ImageFailed, ManifestStored
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ MAX_HEALS = 2
 
 
 @dataclass(slots=True)
-class ManifestNeed:
+class ManifestNeed(Need):
     """One manifest at one destination reference."""
 
     destination: Reference
@@ -46,8 +47,6 @@ class ManifestNeed:
     """Whether a forced image needs it."""
     sparse: bool = False
     """Whether it is pushed without some of its children, so that nothing can be believed of it."""
-    images: set[str] = field(default_factory=set)
-    """Keys of the open images that need it, the first of which pays."""
     lacks_blobs: set[str] = field(default_factory=set)
     """Digests that are not in the repository yet."""
     lacks_children: set[str] = field(default_factory=set)
@@ -104,10 +103,10 @@ class Manifests:
         if need is None or need.manifest.digest != manifest.digest:
             need = ManifestNeed(destination, manifest, [source], presence, force=force, sparse=sparse)
             self._needs[need.key] = need
-            need.images.add(image)
+            need.join(image)
             self._begin(need)
         else:
-            need.images.add(image)
+            need.join(image)
             if source not in need.sources or force > need.force:
                 need.sources += [source] * (source not in need.sources)
                 need.force = need.force or force
@@ -128,8 +127,8 @@ class Manifests:
         need = self._needs.get(key)
         if need is None:
             return
-        need.images.discard(image)
-        if need.images or (need.state == "pushing" and self._state.queue.running(need.push().key)):
+        need.leave(image)
+        if need.needed_by or (need.state == "pushing" and self._state.queue.running(need.push().key)):
             return
         self._drop(need)
 
@@ -194,7 +193,7 @@ class Manifests:
         if need is None:
             return False
         need.state = "gathering"
-        if need.images:
+        if need.needed_by:
             return self._push_when_ready(need)
         self._drop(need)
         return False
@@ -235,8 +234,8 @@ class Manifests:
         if confirmed and not need.sparse:
             self._state.confirm(need.destination.repository, need.manifest.digest, is_blob=False)
         self._state.notices.extend(ChildStored(parent, need.key) for parent in need.parents)
-        self._state.notices.extend(ManifestStored(image, need) for image in need.images)
-        if not need.images:
+        self._state.notices.extend(ManifestStored(image, need) for image in need.needed_by)
+        if not need.needed_by:
             self._drop(need)
 
     def lacking(self, task: PushManifest, outcome: ReferencesMissing) -> None:
@@ -245,18 +244,18 @@ class Manifests:
         if need is None:
             return
         need.state = "gathering"
-        if need.heals >= MAX_HEALS or not need.images:
+        if need.heals >= MAX_HEALS or not need.needed_by:
             self._fail(need, sparse_refused(outcome.fault) if need.sparse else outcome.fault)
             return
         need.heals += 1
         if self._names_unread(need) and not need.sparse:
-            self._state.notices.append(ChildrenUnread(tuple(need.images), outcome.fault))
+            self._state.notices.append(ChildrenUnread(tuple(need.needed_by), outcome.fault))
         else:
             self._doubt(need)
 
     def _names_unread(self, need: ManifestNeed) -> bool:
         """Whether an image needs it that took its children to be there, and has read none of them."""
-        known = [child for child in self._children(need) if need.images <= child.images]
+        known = [child for child in self._children(need) if need.needed_by.keys() <= child.needed_by.keys()]
         return len(known) < len(need.manifest.children)
 
     def _doubt(self, need: ManifestNeed) -> None:
@@ -299,7 +298,7 @@ class Manifests:
 
     def _fail(self, need: ManifestNeed, fault: Fault) -> None:
         """Give it up, for every image that needs it and every manifest that waits for it."""
-        self._state.notices.extend(ImageFailed(image, fault) for image in need.images)
+        self._state.notices.extend(ImageFailed(image, fault) for image in need.needed_by)
         waiting = [self._needs[key] for key in need.parents if key in self._needs]
         self._drop(need)
         for parent in waiting:
@@ -318,12 +317,12 @@ class Manifests:
     def images_of(self, task: PushManifest) -> set[str]:
         """Keys of the open images that a push is for."""
         need = self._needs.get(str(task.destination))
-        return need.images if need and need.manifest.digest == task.digest else set()
+        return set(need.needed_by) if need and need.manifest.digest == task.digest else set()
 
-    def first_image(self, key: str) -> str:
-        """An open image that needs the manifest; empty: none."""
+    def payer(self, key: str) -> str:
+        """The image that pays for a manifest and its blobs; empty: none."""
         need = self._needs.get(key)
-        return next(iter(need.images), "") if need else ""
+        return need.payer if need else ""
 
     @property
     def held(self) -> int:
@@ -339,6 +338,7 @@ class Manifests:
         self.blobs.validate()
         queue, stopping = self._state.queue, self._state.may_put is not None
         for need in self._needs.values():
+            need.validate()
             assert need.lacks_children <= self._needs.keys(), f"{need.key} waits for a lost child"
             match need.state:
                 case "pushing" | "complete":

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.model.messages import BlobCopied, CopyBlob, ManifestPushed, PushManifest
+from pipeline.model.messages import BlobCopied, ManifestPushed
 
 if TYPE_CHECKING:
-    from pipeline.model.messages import Outcome, Task
+    from pipeline.model.messages import CopyBlob, Outcome, PushManifest, Task
 
 
 class ReadBack:
@@ -18,8 +18,8 @@ class ReadBack:
 
     def __init__(self) -> None:
         """Nothing is proven."""
-        self._proven: set[tuple[str, bool]] = set()
-        self._proving: dict[tuple[str, bool], str] = {}
+        self._proven: set[tuple[str, type]] = set()
+        self._proving: dict[tuple[str, type], str] = {}
 
     def due(self, task: CopyBlob | PushManifest) -> bool:
         """Whether the task, which is given out now, is to be read back."""
@@ -31,17 +31,15 @@ class ReadBack:
 
     def settled(self, task: Task, outcome: Outcome) -> None:
         """A task has come back: if it was to be read back and was not, the next one is."""
-        if not isinstance(task, CopyBlob | PushManifest) or self._proving.get(_place(task)) != task.key:
+        if task.writes_to is None or self._proving.get(_place(task)) != task.key:
             return
         del self._proving[_place(task)]
-        if isinstance(outcome, ManifestPushed) or (
-            isinstance(outcome, BlobCopied) and outcome.how == "uploaded"
-        ):
+        uploaded = isinstance(outcome, BlobCopied) and outcome.how == "uploaded"
+        if uploaded or isinstance(outcome, ManifestPushed):
             self._proven.add(_place(task))
 
 
-def _place(task: CopyBlob | PushManifest) -> tuple[str, bool]:
-    """The registry, and whether it is a blob."""
-    if isinstance(task, CopyBlob):
-        return task.destination.registry, True
-    return task.destination.repository.registry, False
+def _place(task: Task) -> tuple[str, type]:
+    """The registry, and what kind of content is written."""
+    assert task.writes_to is not None
+    return task.writes_to.registry, type(task)

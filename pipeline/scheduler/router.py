@@ -25,7 +25,7 @@ from pipeline.model.messages import (
 from pipeline.scheduler.notices import BlobArrived, BlobFailed, ChildrenUnread, ChildStored, TaskDoomed
 
 if TYPE_CHECKING:
-    from pipeline.model.messages import Outcome, Task
+    from pipeline.model.messages import Outcome, Task, UploadCheckpoint
     from pipeline.scheduler.admission import Admission
     from pipeline.scheduler.case_variants import CaseVariants
     from pipeline.scheduler.images import Images
@@ -120,6 +120,22 @@ class Router:
             case _:
                 self._images.learn(notice)
 
+    def put_off(self, task: Task, registry: str) -> None:
+        """A task came back undone since a registry pauses: what can go on without it does."""
+        if isinstance(task, HeadManifests) and task.source and registry != task.source.repository.registry:
+            self._lookups.part(task, registry)
+        else:
+            self.returned(task)
+
+    def doubt(self, task: Task) -> Task:
+        """The task as it is repeated after a worker that may have run on unseen, and may have done it."""
+        return self._blobs.ask_first(task) if isinstance(task, CopyBlob) else task
+
+    def keep(self, task: Task, session: UploadCheckpoint | None) -> None:
+        """Note how far a running task's upload has got."""
+        if isinstance(task, CopyBlob):
+            self._blobs.keep(task, session)
+
     def returned(self, task: Task) -> None:
         """A task came back undone: it is ready again if anything still needs it."""
         match task:
@@ -137,16 +153,17 @@ class Router:
             self._state.marks.pop(task.key, None)
 
     def payer(self, task: Task) -> str:
-        """Key of the image that a task's cost is put on: one of those that it was for; empty: none."""
+        """Key of the image that pays for a task (need.py has the rule); empty: none."""
         match task:
+            case HeadManifests(source=None):
+                return self._manifests.payer(str(task.destinations[0]))
             case HeadManifests():
-                below = str(task.destinations[0]) if task.destinations and task.source is None else ""
-                return self._lookups.first_image(task.key) or self._manifests.first_image(below)
+                return self._lookups.payer(task)
             case FetchManifest():
-                return self._fetches.first_image(task.key)
+                return self._fetches.payer(task)
             case PushManifest():
-                return self._manifests.first_image(str(task.destination))
+                return self._manifests.payer(str(task.destination))
             case CopyBlob():
-                return self._manifests.first_image(self._blobs.first_key(task))
+                return self._manifests.payer(self._blobs.payer(task))
             case ListTags():
                 return ""

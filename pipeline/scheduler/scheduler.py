@@ -15,7 +15,6 @@ from pipeline.model.figures import Figures
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
-    PushManifest,
     TaskFailed,
     TaskLost,
     Throttled,
@@ -112,8 +111,8 @@ class Scheduler:
     def keep(self, word: UploadProgress) -> None:
         """Take down how far a running move's upload has got; what is said of another task is passed over."""
         task = self._queue.task(word.key)
-        if isinstance(task, CopyBlob):
-            self._images.manifests.blobs.keep(task, word.session)
+        if task is not None:
+            self._router.keep(task, word.session)
 
     def settle(self, outcome: Outcome, now: float) -> None:
         """Take in what became of a task; one that is not running (any more) is passed over."""
@@ -219,8 +218,8 @@ class Scheduler:
 
     def _lost(self, task: Task, outcome: TaskLost) -> None:
         """The worker died: what it was running gets a mark; one that died alone was killed by its task."""
-        if outcome.fenced and isinstance(task, CopyBlob):
-            task = self._images.manifests.blobs.ask_first(task)
+        if outcome.fenced:
+            task = self._router.doubt(task)
         if not outcome.begun:
             self._router.returned(task)
             return
@@ -290,7 +289,7 @@ class Scheduler:
         self._admission.stop()
         self._state.may_put = self._images.may_put
         for task in self._queue.tasks():
-            if not (isinstance(task, PushManifest) and self._images.may_put(task)):
+            if not self._state.allows(task):
                 self._queue.drop(task.key)
                 self._router.returned(task)
 
@@ -349,3 +348,6 @@ class Scheduler:
             assert not stuck, f"nothing is under way, but these images are open: {stuck}"
         assert not self._state.notices, "something that was learned has not been told"
         self._images.manifests.validate()
+        self._images.fetches.validate()
+        self._images.lookups.validate()
+        self._admission.validate()

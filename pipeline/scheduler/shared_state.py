@@ -60,6 +60,10 @@ class SharedState:
         """Whether what has these options, and failed in the pass before, takes part in this one."""
         return self.attempt <= options.retries + 1
 
+    def allows(self, task: Task) -> bool:
+        """Whether the task may be given out: a run that is stopping has only the puts that it allows."""
+        return self.may_put is None or (isinstance(task, PushManifest) and self.may_put(task))
+
     def ready(self, task: Task) -> bool:
         """Queue a task; at an unavailable registry it is doomed at once.
 
@@ -71,7 +75,7 @@ class SharedState:
         """
         if self.queue.running(task.key):
             return True
-        if self.may_put is not None and not (isinstance(task, PushManifest) and self.may_put(task)):
+        if not self.allows(task):
             return False
         demand = self.queue.demand(task)
         for name, _ in demand:

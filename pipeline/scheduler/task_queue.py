@@ -10,7 +10,6 @@ from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from pipeline.model.messages import CopyBlob
 from pipeline.scheduler.adaptive_limit import AdaptiveLimit
 from pipeline.scheduler.registry_state import RegistryState
 from pipeline.scheduler.view import RegistryView
@@ -47,7 +46,7 @@ class TaskQueue:
         """By key: until when a task rests, and whether it may only run with nothing beside it."""
         self._alarms: list[tuple[float, str]] = []
         """A heap of when tasks have rested, and their keys; those that were dropped are passed over."""
-        self._running = {"resolve": 0, "move": 0}
+        self._running = {"resolve": 0, "copy": 0}
 
     def registry(self, name: str) -> RegistryState:
         """The state of a registry, made at its first mention."""
@@ -64,16 +63,11 @@ class TaskQueue:
     def demand(self, task: Task) -> Demand:
         """The places that the task takes.
 
-        A move that mounts is a short request at its destination, until that registry has refused a mount:
-        then it is likely to become a body.
+        A shorter way, a mount, counts until its registry has refused one: then a body is likely.
         """
-        asks = task.asks
-        if (
-            isinstance(task, CopyBlob)
-            and task.mount
-            and not self.registry(task.destination.registry).refusals
-        ):
-            asks = task.asks_to_mount
+        asks = task.asks_at_best
+        if not asks or self.registry(asks[0].repository.registry).refusals:
+            asks = task.asks
         if len(asks) == 1:
             [(repository, _, kind)] = asks
             return ((repository.registry, kind),)
@@ -94,10 +88,10 @@ class TaskQueue:
         demand = demand or self.demand(task)
         queue = (task.stage, task.ends_images)
         self._queues.setdefault(queue, {}).setdefault(demand, {})[task.key] = task
-        if isinstance(task, CopyBlob) and task.blob.size >= _LARGE:
+        if task.size >= _LARGE:
             self._added += 1
             large = self._large.setdefault((queue, demand), [])
-            heappush(large, (-task.blob.size, self._added, task.key))
+            heappush(large, (-task.size, self._added, task.key))
         self._where[task.key] = (queue, demand)
 
     def drop(self, key: str) -> None:
@@ -153,7 +147,7 @@ class TaskQueue:
         if found:
             _, demand = self._where.get(found.key, (None, ()))
             self.drop(found.key)
-            self._hold(found, () if _mounts(found) else demand)
+            self._hold(found, () if found.asks_at_best else demand)
         return found
 
     def suspect(self, stage: Stage, now: float) -> Task | None:
@@ -167,7 +161,7 @@ class TaskQueue:
         for demand in list(sets):
             task = self._first(queue, demand)
             # A move that was to mount may have become a body since it was queued.
-            if self._free(task, now, () if _mounts(task) else demand):
+            if self._free(task, now, () if task.asks_at_best else demand):
                 sets[demand] = sets.pop(demand)
                 return task
         return None
@@ -274,9 +268,9 @@ class TaskQueue:
         read: Counter[str] = Counter()
         written: Counter[str] = Counter()
         for task, _ in self._held.values():
-            if isinstance(task, CopyBlob):
-                read[task.source.registry] += moving.get(task.key, 0)
-                written[task.destination.registry] += moving.get(task.key, 0)
+            for place, side, kind in task.asks if task.key in moving else ():
+                if kind != "request":
+                    (read if side == "source" else written)[place.registry] += moving[task.key]
         return [
             RegistryView(
                 name=name,
@@ -322,8 +316,3 @@ class TaskQueue:
             for kind, each in registry.limits.items():
                 assert each.running == places.count((name, kind)), f"places of {name} are miscounted"
                 assert each.running <= each.most, f"{each.running} tasks at {name}, the limit is {each.most}"
-
-
-def _mounts(task: Task) -> bool:
-    """Whether its places may change while it waits: a mount may turn out to need a body."""
-    return isinstance(task, CopyBlob) and task.mount != ""

@@ -170,7 +170,7 @@ def test_second_source_of_a_shared_child() -> None:
     )
     tasks = until(world, scheduler, CopyBlob, 2)
     lacking = next(t for t in tasks if isinstance(t, CopyBlob) and t.blob.digest == digest(b"base"))
-    while len(scheduler._images.manifests._needs[f"{MIRROR}/y@{digest(child)}"].images) < 2:
+    while len(scheduler._images.manifests._needs[f"{MIRROR}/y@{digest(child)}"].needed_by) < 2:
         task = next(each for each in tasks if each is not lacking)
         tasks.remove(task)
         scheduler.settle(world.answer(task), world.now)
