@@ -51,7 +51,7 @@ function _shtab_image_syncer_using
 end
 
 set -g _shtab_image_syncer_commands 
-set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --src-creds --to -p -r
+set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --explain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --src-creds --to -p -r
 
 complete -c image-syncer -e
 complete -c image-syncer -f
@@ -70,6 +70,7 @@ complete -c image-syncer -n _shtab_image_syncer_using -l insecure -d 'copy: plai
 complete -c image-syncer -n _shtab_image_syncer_using -l src-creds -x -d 'copy: USER:- (password on standard input), USER:$NAME'
 complete -c image-syncer -n _shtab_image_syncer_using -l dest-creds -x -d 'likewise, for the destinations'
 complete -c image-syncer -n _shtab_image_syncer_using -l dry-run -d 'same as the verb plan'
+complete -c image-syncer -n _shtab_image_syncer_using -l explain -x -d 'plan: why rules take a tag, or do not'
 complete -c image-syncer -n _shtab_image_syncer_using -l deep -d 'verify: read and hash all content'
 complete -c image-syncer -n _shtab_image_syncer_using -s p -l proc -x -d 'maximum images and blobs at a time'
 complete -c image-syncer -n _shtab_image_syncer_using -s r -l retries -x -d 'retry rounds for failed images [2]'

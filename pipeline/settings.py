@@ -165,6 +165,8 @@ class Options:
     report: Path | None
     dry_run: bool
     """--dry-run: `plan` under another name."""
+    explain: str | None
+    """The image, or repository, that `plan` explains."""
     deep: bool
     all_tags: bool
     """Whether a source without a tag means every tag, in a rule that is given in words."""

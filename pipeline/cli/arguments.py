@@ -29,6 +29,7 @@ VERBS = {
 _TAKES: Mapping[str, frozenset[str]] = {"status": frozenset({"--records", "--json"})}
 """Verbs with few flags, and these."""
 _NOTHING_LISTED = "it writes no lists of images; use --json or --report"
+_PLANS_ONLY = "it is a flag of plan"
 _RUNS_ONLY = {
     "--drain": "it can be stopped at any moment",
     "--metrics-listen": "only runs have metrics",
@@ -37,8 +38,8 @@ _RUNS_ONLY = {
     "--output-images-format": _NOTHING_LISTED,
 }
 _REJECTED: Mapping[str, Mapping[str, str]] = {
-    "sync": {"--deep": "it is a flag of verify"},
-    "copy": {"--deep": "it is a flag of verify"},
+    "sync": {"--deep": "it is a flag of verify", "--explain": _PLANS_ONLY},
+    "copy": {"--deep": "it is a flag of verify", "--explain": _PLANS_ONLY},
     "check": _RUNS_ONLY
     | dict.fromkeys(("--log", "--log-level", "--log-format"), "it writes no log")
     | {
@@ -46,12 +47,14 @@ _REJECTED: Mapping[str, Mapping[str, str]] = {
         "--output-failed-images": _NOTHING_LISTED,
         "--dry-run": "it changes nothing anyway",
         "--deep": "it is a flag of verify",
+        "--explain": _PLANS_ONLY,
     },
     "plan": _RUNS_ONLY | {"--output-failed-images": _NOTHING_LISTED, "--deep": "it is a flag of verify"},
     "verify": _RUNS_ONLY
     | {
         "--force": "it pushes nothing",
         "--records": "it does not use records",
+        "--explain": _PLANS_ONLY,
         "--dry-run": "it changes nothing anyway",
     },
 }
@@ -152,6 +155,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--src-creds", type=flag_values.login, metavar="LOGIN", help=login)
     add("--dest-creds", type=flag_values.login, metavar="LOGIN", help="likewise, for the destinations")
     add("--dry-run", action="store_true", help="same as the verb plan")
+    add("--explain", metavar="IMAGE", help="plan: why rules take a tag, or do not")
     add("--deep", action="store_true", help="verify: read and hash all content")
 
 

@@ -50,6 +50,10 @@ def _act(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[s
             from pipeline.commands.check.command import check  # noqa: PLC0415 - as below
 
             return check(options, environ, tell=tell, show=show)
+        if options.explain is not None:
+            from pipeline.commands.explain import explain  # noqa: PLC0415 - as below
+
+            return explain(options, environ, show=show)
         return _run(options, environ, show)
     except SyncError as error:
         tell(f"image-syncer: error: {error}")

@@ -141,7 +141,7 @@ def _levels(root: str, read: Mapping[str, Manifest], wanted: Pruning) -> Sequenc
             return levels
         if len(levels) > MAX_DEPTH:
             raise ManifestError(f"indexes are nested more than {MAX_DEPTH} deep, or form a cycle")
-        entries = [entry for index in indexes for entry in _kept(index, wanted)]
+        entries = [entry for index in indexes for entry in kept_entries(index, wanted)]
         sizes.update((index.digest, len(index.content)) for index in indexes)
         for entry in entries:
             sizes[entry.digest] = len(read[entry.digest].content) if entry.digest in read else entry.size
@@ -152,7 +152,7 @@ def _levels(root: str, read: Mapping[str, Manifest], wanted: Pruning) -> Sequenc
         levels.append(tuple(dict.fromkeys(entry.digest for entry in entries)))
 
 
-def _kept(index: Manifest, wanted: Pruning) -> Sequence[Descriptor]:
+def kept_entries(index: Manifest, wanted: Pruning) -> Sequence[Descriptor]:
     """The entries that are kept by what the index states; attestations follow their image.
 
     Entries that share a digest (one image for arm/v6 and arm/v7) stay together.
@@ -176,7 +176,9 @@ def _pruned(manifest: Manifest, pruned: Mapping[str, Manifest | None], wanted: P
     entries = {entry.digest for entry in (*manifest.children, *manifest.blobs)}
     if manifest.kind != "index" or not (wanted.active and entries):
         return manifest
-    there = [(entry, new) for entry in _kept(manifest, wanted) if (new := pruned[entry.digest]) is not None]
+    there = [
+        (entry, new) for entry in kept_entries(manifest, wanted) if (new := pruned[entry.digest]) is not None
+    ]
     present = {entry.digest for entry, _ in there}
     left = {entry.digest: new for entry, new in there if not entry.attests or entry.attests in present}
     keep = left.keys() | _kept_blobs(manifest, wanted)

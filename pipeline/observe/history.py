@@ -162,6 +162,8 @@ class RunHistory:
         """Digests that the platform filter changed."""
         self.retried = 0
         """Failed attempts of images that were retried."""
+        self.listed = self.selected = 0
+        """Tags of all lists that were read, and of these the ones that rules take."""
         self._blobs: dict[tuple[str, str], TransferView] = {}
         self._last = self._moved_at = 0.0
 
@@ -251,6 +253,9 @@ class RunHistory:
             _keep(self.rewritten, event)
         elif event.name == "image.retry":
             self.retried += 1
+        elif event.name == "rule.expanded":
+            self.listed += int(fields.get("tags") or 0)
+            self.selected += int(fields.get("selected") or 0)
         elif event.name == "run.drain":
             self.stopping = True
         elif event.level == "warning" and event.name not in _OWN_PLACE:

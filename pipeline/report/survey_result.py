@@ -206,6 +206,8 @@ def cost_lines(found: SurveyResult) -> Iterator[str]:
         yield f"{format_count(figures.present, 'blob')} {how}{read}; {requests}; {summary.seconds:.1f}s"
         return
     yield f"{_blobs(found)}; {requests}"
+    if listed := summary.history.listed:
+        yield f"rules take {summary.history.selected:,} of {format_count(listed, 'listed tag')}"
     for registry in found.registries:
         yield f"{registry.name}: {_kinds(registry)}"
     yield from map(_pulls_line, found.pulls)
@@ -260,6 +262,7 @@ def as_object(found: SurveyResult) -> dict[str, Any]:
             "unfinished": figures.unfinished,
         },
         "rules": {"total": figures.rules, "failed": figures.rules_failed},
+        "tags": {"listed": summary.history.listed, "selected": summary.history.selected},
         **traffic_object(figures),
         "requests": {"total": figures.requests, "made": found.own},
         "registries": {each.name: _registry_object(each) for each in found.registries},

@@ -1,0 +1,135 @@
+"""`plan --explain`: why a rule takes a tag, or does not."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.registry.content import image, index, layer
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command, Result
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+
+@pytest.fixture
+def source(command: Command, scripted: Scripted) -> Registry:
+    """A repository of versions, two rules for it, and rules of other repositories."""
+    registry = scripted()
+    for tag in ("1.0.0", "1.1.0", "1.2.0", "1.2.0-rc1", "1.2.0-debug", "latest"):
+        registry.add("app", image(layer(tag)), tag)
+    linux = image(layer("linux"))
+    registry.add("multi", index(linux, image(layer("arm"), architecture="arm64")), "v1")
+    command.insecure(registry.address)
+    tags = {"include": "1.*", "exclude": "*-debug", "newest": 2}
+    command.write(
+        "images.yaml",
+        f"{registry.address}/app: {json.dumps({'to': 'mirror.io/all', 'tags': tags})}\n"
+        f"{registry.address}/app:latest,1.0.0: mirror.io/named:newest,oldest\n"
+        f"{registry.address}/multi: {{to: 'mirror.io/', platforms: linux/amd64}}\n"
+        f"{registry.address}/gone: mirror.io/gone\n",
+    )
+    return registry
+
+
+def ask(command: Command, image: str) -> Result:
+    """What is said of an image."""
+    return command.run("plan", "--explain", image)
+
+
+def found(command: Command, image: str) -> Any:
+    """What a program is told of each rule."""
+    return json.loads(command.run("plan", "--json", "--explain", image).output)["rules"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "stages"),
+    [
+        ("1.2.0", "list+ tags+ include+ exclude+ prereleases+ newest+"),
+        ("1.0.0", "list+ tags+ include+ exclude+ prereleases+ newest-"),
+        ("1.2.0-rc1", "list+ tags+ include+ exclude+ prereleases-"),
+        ("1.2.0-debug", "list+ tags+ include+ exclude-"),
+        ("latest", "list+ tags+ include-"),
+        ("2.0", "list-"),
+    ],
+)
+def test_stages(command: Command, source: Registry, tag: str, stages: str) -> None:
+    """Each stage is named in order, up to the one that decides."""
+    rule, _ = found(command, f"{source.address}/app:{tag}")
+
+    assert stages.split() == [f"{each['stage']}{'+' if each['passed'] else '-'}" for each in rule["stages"]]
+    assert rule["copied"] is stages.endswith("newest+")
+
+
+def test_text(command: Command, source: Registry) -> None:
+    """A person reads which rules take a tag, where it goes, and which stage stops it; nothing is written."""
+    result = ask(command, f"{source.address}/app:1.0.0")
+
+    assert result.code == 0, result.text
+    assert "(line 1): not copied" in result.output
+    assert "newest       STOPS   newer ones of #.#.#: 1.2.0, 1.1.0" in result.output
+    assert "(line 2): copied to mirror.io/named:oldest" in result.output
+    assert "named        passes  the source names it" in result.output
+    assert not (command.folder / "records").exists()
+
+
+def test_list(command: Command, source: Registry) -> None:
+    """Without a tag it says what a rule takes of the list, and how many tags each stage stops."""
+    rule, named = found(command, f"{source.address}/app")
+
+    assert (6, {"1.1.0", "1.2.0"}) == (rule["listed"], set(rule["selected"]))
+    assert {"newest": 1, "prereleases": 1, "exclude": 1, "include": 1} == rule["stopped"]
+    assert ["latest", "1.0.0"] == named["selected"]
+
+
+def test_platforms(command: Command, source: Registry) -> None:
+    """It says which entries of an index a rule keeps, and by which filter."""
+    (rule,) = found(command, f"{source.address}/multi:v1")
+    text = ask(command, f"{source.address}/multi:v1").output
+
+    assert [("linux/amd64", True), ("linux/arm64", False)] == [
+        (entry["platform"], entry["kept"]) for entry in rule["platforms"]
+    ]
+    assert "linux/arm64  LEFT OUT  linux/amd64" in text
+
+
+@pytest.mark.parametrize(
+    ("image", "code", "words"),
+    [
+        ("{}/apq:1", 1, "no rule has this source; did you mean {}/app?"),
+        ("{}/gone:v1", 1, "404"),
+        ("{}/app:1.0.0,1.1.0", 2, "name one tag"),
+        ("{}/app:/1/", 2, "name one tag"),
+        ("UPPER", 2, "--explain UPPER"),
+        ("{}/app:latest", 0, "copied to mirror.io/named:newest"),
+        ("{}/app:2.0", 1, "the source does not have it"),
+    ],
+)
+def test_what_it_cannot_explain(
+    command: Command, source: Registry, image: str, code: int, words: str
+) -> None:
+    """An image that no rule names, a source that does not answer, and a wrong flag end with a clear line."""
+    result = ask(command, image.format(source.address))
+
+    assert (result.code, words.format(source.address) in result.output + result.text) == (code, True)
+    assert "Traceback" not in result.text
+
+
+def test_only_plan_explains(command: Command, source: Registry) -> None:
+    """Other verbs refuse the flag."""
+    for verb in ("sync", "verify", "check", "status"):
+        assert command.run(verb, "--explain", "a/b").code == 2
+    assert command.run("sync", "--dry-run", "--explain", f"{source.address}/app").code == 0
+
+
+def test_plan_says_how_much_a_selection_is(command: Command, source: Registry) -> None:
+    """A plan counts the tags that rules take of those that lists hold."""
+    command.write("one.yaml", f"{source.address}/app: {{to: {source.address}/new, tags: 1.*}}")
+    text = command.run("plan", "--images", "one.yaml")
+    value = json.loads(command.run("plan", "--images", "one.yaml", "--json").output)
+
+    assert "rules take 5 of 6 listed tags" in text.output
+    assert {"listed": 6, "selected": 5} == value["tags"]
