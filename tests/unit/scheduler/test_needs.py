@@ -1,0 +1,51 @@
+"""Who needs something, who pays for it, and that the bill does not depend on chance."""
+
+from __future__ import annotations
+
+from pipeline.model.messages import CopyBlob, ListTags, PushManifest
+from pipeline.scheduler.need import Need
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, index, rule
+
+
+def test_first_one_pays() -> None:
+    """Who needs it first pays, and who leaves hands the bill to the next in order."""
+    need = Need()
+    assert need.payer == ""
+    for key in ("c", "a", "b"):
+        need.join(key)
+    assert need.payer == "c"
+
+    need.leave("a")
+    assert need.payer == "c"
+    need.leave("c")
+    assert need.payer == "b"
+    need.leave("b")
+    assert need.payer == ""
+
+
+def test_costs_of_what_is_shared() -> None:
+    """Of images that share a child, the first one pays for the child, its blobs and its push."""
+    world = World()
+    child = image("base", "app")
+    tags = [f"v{number}" for number in range(6)]
+    for number, tag in enumerate(tags):
+        own = image("own", salt=str(number))
+        world.push(f"{SOURCE}/a", index((child, "amd64"), (own, "arm64")), tag, children=[child, own])
+    scheduler = world.scheduler([rule(f"{SOURCE}/a:{','.join(tags)}", f"{MIRROR}/a")])
+    held, paid = [], []
+
+    while not scheduler.done:
+        held += world.take_all(scheduler)
+        # All images are looked at and read before anything is brought.
+        task = next((each for each in held if not isinstance(each, CopyBlob | PushManifest)), held[0])
+        held.remove(task)
+        given = scheduler._queue.task(task.key)
+        assert given is not None
+        payer = scheduler._router.payer(given)
+        if isinstance(task, CopyBlob) and task.blob.digest in child.decode():
+            paid.append(payer)
+        assert payer or isinstance(task, ListTags)
+        scheduler.settle(world.answer(task), world.now)
+        scheduler.validate()
+
+    assert {f"{SOURCE}/a:v0 -> {MIRROR}/a:v0"} == set(paid)
