@@ -72,7 +72,7 @@ class Options:
     read_only: bool = False
     """Every push is answered with 405."""
     create_first: bool = False
-    """Pushes go only into repositories that were created (`create`) before."""
+    """Only repositories that were created (`create`) accept pushes."""
     max_manifest: int = 4 << 20
     """Bytes."""
     pulls: int = 0
@@ -90,7 +90,7 @@ class Options:
     """GETs (and HEADs) of blobs lead to the second host, which fails on Authorization as S3 does."""
     ranges: Ranges = "yes"
     gzip: bool = False
-    """Answers are compressed for whoever accepts it."""
+    """Answers are compressed if the client accepts it."""
     mount: Mount = "yes"
     location: Location = "relative"
     """Of an upload session."""

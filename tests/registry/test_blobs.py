@@ -84,7 +84,7 @@ def test_may_send_no_location(scripted: Scripted, method: str) -> None:
 
 
 def test_may_compress(scripted: Scripted) -> None:
-    """With gzip an answer is compressed for whoever accepts it, and only then."""
+    """With gzip an answer is compressed only if the client accepts it."""
     registry = scripted(gzip=True)
     path = f"/v2/a/b/blobs/{registry.add_blob('a/b', b'0' * 1000)}"
 

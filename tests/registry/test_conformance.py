@@ -185,14 +185,14 @@ def test_refuses_a_manifest_under_another_type(wire: Wire, media_type: str) -> N
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]"])
 def test_refuses_what_is_no_manifest(wire: Wire, body: bytes) -> None:
-    """Bytes that are no JSON object are 400 MANIFEST_INVALID."""
+    """Bytes that are not a JSON object are 400 MANIFEST_INVALID."""
     answer = put(wire, "a/b", "v1", body, content.OCI_MANIFEST)
 
     assert (400, "MANIFEST_INVALID") == (answer.status, code(answer))
 
 
 def test_accepts_an_empty_index(wire: Wire) -> None:
-    """An index without entries is stored: whoever filters must not push one."""
+    """An index without entries is stored, so a filter must not push one."""
     empty = content.index()
 
     assert 201 == put(wire, "a/b", "v1", empty.manifest, empty.media_type).status
@@ -227,7 +227,7 @@ def test_says_that_a_repository_is_unknown(wire: Wire) -> None:
 
 
 def test_knows_no_referrers(wire: Wire) -> None:
-    """The referrers API is 404 with a page that is no JSON."""
+    """The referrers API is 404 with a page that is not JSON."""
     push(wire, "a/b", IMAGE, "v1")
 
     answer = wire.ask("GET", f"/v2/a/b/referrers/{IMAGE.digest}")
@@ -256,7 +256,7 @@ def test_asks_for_basic(locked: str, path: str) -> None:
 
 
 def test_opens_with_basic(locked: str) -> None:
-    """With the right credentials everything goes."""
+    """With the right credentials every request succeeds."""
     with Wire(Endpoint(address=locked, user="user", password="pass")) as wire:
         push(wire, "a/b", IMAGE, "v1")
 

@@ -195,7 +195,7 @@ def test_mounts_a_blob(wire: Wire) -> None:
     ],
 )
 def test_opens_a_session_where_it_cannot_mount(wire: Wire, query: str) -> None:
-    """A mount that cannot be is 202 with a session that takes the blob."""
+    """An impossible mount is 202 with a session that accepts the blob."""
     wire.send_blob("a/b", b"shared")
 
     answer = wire.ask("POST", f"/v2/a/c/blobs/uploads/?{query}")
@@ -213,7 +213,7 @@ def test_mounts_from_the_repository_itself(wire: Wire, origin: str, status: int)
 
 
 def test_discards_the_body_of_a_post_with_a_digest(wire: Wire) -> None:
-    """POST with digest and body is 202 and stores nothing: the form that is not to be used."""
+    """POST with digest and body is 202 and stores nothing."""
     digest = content.digest_of(b"body")
 
     answer = wire.ask("POST", f"/v2/a/b/blobs/uploads/?digest={digest}", body=b"body")

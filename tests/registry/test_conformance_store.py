@@ -64,7 +64,7 @@ def upload_tree(store: ImageStore, repository: Repository, tree: content.Content
 
 
 def test_lists_tags(store: ImageStore, repository: Repository, wire: Wire) -> None:
-    """All tags come over all pages, whether or not the registry pages."""
+    """All tags are listed, whether or not the registry pages."""
     names = [f"v{number}" for number in range(7)]
     push(wire, PATH, IMAGE, *names)
     page, found = store.tags(repository, page="", count=3), list[str]()
@@ -305,7 +305,7 @@ def test_resumes_an_upload(store: ImageStore, repository: Repository, open_regis
 
 
 def test_cancels_an_upload(store: ImageStore, repository: Repository) -> None:
-    """A session that was given up takes no blob any more."""
+    """A cancelled session accepts no blob."""
     session = store.begin_upload(repository, DIGEST)
     assert session is not None
     session.cancel()

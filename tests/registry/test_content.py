@@ -48,7 +48,7 @@ def test_an_index_states_platforms_and_attestations() -> None:
 
 
 def test_a_tree_is_walked_leaves_first() -> None:
-    """Children come before whoever names them."""
+    """Children come before the index that names them."""
     image = content.image(*LAYERS)
     inner = content.index(image)
     outer = content.index(inner)

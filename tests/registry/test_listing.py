@@ -120,7 +120,7 @@ def test_bounds_pages(scripted: Scripted, query: str, expected: int) -> None:
 
 
 def test_refuses_a_bad_n(scripted: Scripted) -> None:
-    """An n that is no number is 400 PAGINATION_NUMBER_INVALID."""
+    """An n that is not a number is 400 PAGINATION_NUMBER_INVALID."""
     registry = scripted()
     registry.add("a/b", IMAGE, "v1")
 

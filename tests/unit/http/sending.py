@@ -55,7 +55,7 @@ def sending() -> Iterator[Sender]:
 
 
 def finish(answer: Answer) -> bytes:
-    """Be done with an answer; its body."""
+    """Close an answer: its body."""
     body = answer.read(1 << 20)
     answer.close()
     return body

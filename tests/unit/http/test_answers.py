@@ -39,7 +39,7 @@ class Told:
         return self._sender.ask(self._url, method)
 
     def is_kept(self, answer: Answer) -> bool:
-        """Whether the next request goes out on the connection of a finished answer, and is answered."""
+        """Whether the next request reuses the connection of a finished answer."""
         following = self.ask(OK + b"Content-Length: 4\r\n\r\nnext")
         assert (following.status_code, finish(following)) == (200, b"next")
         return following.sock is answer.sock
@@ -115,7 +115,7 @@ def test_sound(
     parts: list[bytes],
     manner: tuple[int, str, str, str],
 ) -> None:
-    """Any sound answer is read as it was meant, whatever says how long its body is."""
+    """Any valid answer is read correctly, however its length is stated."""
     status, method, version, end = manner
     content = b"".join(parts)
     said = {
@@ -176,7 +176,7 @@ def test_anything(told: Told, sent: bytes, begin: bytes) -> None:
 
 @pytest.mark.parametrize("statuses", [(100,), (102,), (103, 103), (199, 100, 103)])
 def test_interim(told: Told, statuses: tuple[int, ...]) -> None:
-    """Interim answers are passed over, however many and whatever their status."""
+    """Interim answers are skipped, however many and whatever their status."""
     interim = b"".join(b"HTTP/1.1 %d Wait\r\nA: b\r\n\r\n" % status for status in statuses)
     answer = told.ask(interim + b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", method="PUT")
 
@@ -185,7 +185,7 @@ def test_interim(told: Told, statuses: tuple[int, ...]) -> None:
 
 
 def test_many_interim(told: Told) -> None:
-    """A thousand interim answers are passed over, and a flood of them is an error."""
+    """A thousand interim answers are skipped, a flood of them is an error."""
     interim, final = b"HTTP/1.1 103 Early Hints\r\n\r\n", OK + b"Content-Length: 5\r\n\r\nabcde"
 
     assert finish(told.ask(interim * 1000 + final)) == b"abcde"
@@ -224,7 +224,7 @@ def test_unsound(told: Told, sent: bytes, error: type[Exception]) -> None:
 
 @pytest.mark.parametrize("sent", [b"220 mail.example ESMTP\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x15\x03\x01"])
 def test_other_protocol(told: Told, sent: bytes) -> None:
-    """Whoever speaks something else is known by the first bytes: there may be no more of them."""
+    """Another protocol is detected by the first bytes, since there may be no others."""
     with pytest.raises(STACK_ERRORS) as caught:
         told.ask(sent)
 
@@ -246,7 +246,7 @@ def test_mixed_ends(told: Told, end: bytes, blank: bytes) -> None:
 
 @pytest.mark.parametrize("said", [b"5\r\nContent-Length: 5", b"5, 5"])
 def test_said_twice(told: Told, said: bytes) -> None:
-    """A length that is said twice is that length."""
+    """A repeated length is that length."""
     answer = told.ask(OK + b"Content-Length: " + said + b"\r\n\r\nabcde")
 
     assert finish(answer) == b"abcde"
@@ -269,7 +269,7 @@ def test_said_twice(told: Told, said: bytes) -> None:
     ],
 )
 def test_broken_chunks(told: Told, body: bytes, into: bool) -> None:  # noqa: FBT001 - a column
-    """Chunks that break off, or are none, are an error whenever one asks, and not the end of the body."""
+    """Incomplete or invalid chunks are an error at every read, not the end of the body."""
     answer = told.ask(CHUNKED + body, ends=True)
     for _ in range(2):
         with pytest.raises(STACK_ERRORS):
@@ -304,7 +304,7 @@ def test_broken_off(told: Told) -> None:
     ],
 )
 def test_not_again(told: Told, sent: bytes) -> None:
-    """A connection is not used again that says so, or on which more lies than the answer."""
+    """A connection is not reused after `close`, or with bytes after the answer."""
     answer = told.ask(sent)
     finish(answer)
 
@@ -321,7 +321,7 @@ def test_not_again(told: Told, sent: bytes) -> None:
     ],
 )
 def test_up_to_the_end(told: Told, framing: bytes) -> None:
-    """A body that is framed in no way that we know ends with its connection."""
+    """A body with unknown framing ends with its connection."""
     answer = told.ask(OK + framing + b"\r\nabc", ends=True)
 
     assert finish(answer) == b"abc"
@@ -361,7 +361,7 @@ class TestRequests:
         "target", ["/v2/%7e%2F//../a;b,c?x=%&y=[]{}|^`\"<>\\'", "/?", "/v2/?_state=a==&b=%2f+c"]
     )
     def test_target(self, target: str) -> None:
-        """Path and query go out byte for byte as they were handed out."""
+        """Path and query are sent byte for byte as they were returned."""
         expected = target.encode() if target != "/?" else b"/"
 
         assert self.head("GET", target, headers={}).split(b" ")[1] == expected
@@ -373,6 +373,6 @@ class TestRequests:
 
     @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\rb", "\N{SNOWMAN}", b"a\r\n\r\n"])
     def test_injection(self, value: str | bytes) -> None:
-        """No value can end its line."""
+        """No header value can contain a line end."""
         with pytest.raises(ValueError, match=r"line|codec"):
             self.head("GET", "/", headers={"Accept": value})

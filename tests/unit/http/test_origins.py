@@ -86,7 +86,7 @@ class TestRealms:
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "metadata.google.internal"])
     def test_never(self, host: str) -> None:
-        """This machine, and its cloud's place for secrets, are no token servers even if they are allowed."""
+        """This machine and its cloud's metadata service are never token servers, even if allowed."""
         with pytest.raises(RefusedURLError):
             resolve_realm(BASE, f"https://{host}/token", insecure=True, allowed=[host])
 

@@ -59,7 +59,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 @given(st.text(max_size=30) | DIGITS)
 @example("0\x1f")
 def test_sizes(text: str) -> None:
-    """A size is the number that the text is, or -1."""
+    """A size is the number in the text, or -1."""
     found = parse_size(text)
 
     assert found == -1 or (found >= 0 and found == int(text.strip()))
@@ -75,7 +75,7 @@ def test_uploaded(text: str) -> None:
 
 @given(DATES | SPOILT | st.text(max_size=40))
 def test_dates(text: str) -> None:
-    """A date has a time zone, or is none."""
+    """A date has a time zone, or is None."""
     found = parse_date(text)
 
     assert found is None or found.tzinfo is not None
@@ -83,7 +83,7 @@ def test_dates(text: str) -> None:
 
 @given(DATES | SPOILT | DIGITS | st.text(max_size=40), DATES | SPOILT | st.just(""))
 def test_pauses(value: str, date: str) -> None:
-    """A pause is a number of seconds that can be reckoned with, or not known."""
+    """A pause is a finite number of seconds, or None."""
     found = parse_retry_after(value, date=date)
 
     assert found is None or math.isfinite(found)
@@ -91,7 +91,7 @@ def test_pauses(value: str, date: str) -> None:
 
 @given(st.text(max_size=20) | DIGITS, st.tuples(DIGITS, DIGITS).map(lambda two: f"{two[0]};w={two[1]}"))
 def test_pulls(remaining: str, limit: str) -> None:
-    """A rate limit is three numbers, -1 for what is not said."""
+    """A rate limit is three numbers; -1: not stated."""
     found = parse_pulls({"RateLimit-Remaining": remaining, "RateLimit-Limit": limit})
 
     assert all(number >= -1 for number in found)

@@ -35,7 +35,7 @@ def filled(scripted: Scripted, **options: object) -> Registry:
 
 
 def status_of(asking: Client, registry: Registry) -> int | None:
-    """How asking for the blob fails."""
+    """The error of a request for the blob."""
     with pytest.raises(RegistryError) as caught:
         asking.head_blob(repository(registry), DIGEST)
     return caught.value.fault.status
@@ -115,7 +115,7 @@ class TestBearer:
         assert len(tokens(registry)) == 2
 
     def test_denied(self, scripted: Scripted) -> None:
-        """A 401 to a fresh token for the very scopes is final, after one try and with a hint."""
+        """A 401 to a new token for the same scopes is final after one attempt, and has a hint."""
         registry = filled(scripted, auth="token", denied="team/app")
         with pytest.raises(RegistryError) as caught:
             client(registry, USER).head_blob(repository(registry), DIGEST)
@@ -126,7 +126,7 @@ class TestBearer:
         assert len(registry.requests(method="HEAD")) == 2
 
     def test_wrong_password(self, scripted: Scripted) -> None:
-        """A token server that refuses is final, and the error names the credential but not its values."""
+        """A refusal by the token server is final, and the error names the credential without its values."""
         registry = filled(scripted, auth="token")
         wrong = replace(USER, password="hunter2-wrong")
         with pytest.raises(RegistryError) as caught:
@@ -147,13 +147,13 @@ class TestBearer:
         assert caught.value.fault.status == 401
 
     def test_without_expiry(self, scripted: Scripted) -> None:
-        """A token server that says nothing but an access_token is understood."""
+        """A token server may send only an access_token."""
         registry = filled(scripted, auth="token", token_field="access_token", token_expires_in=None)
 
         assert client(registry, USER).head_blob(repository(registry), DIGEST) == len(BLOB)
 
     def test_one_at_a_time(self, scripted: Scripted) -> None:
-        """Many threads that need the same token ask for it once."""
+        """Threads that need the same token request it once."""
         registry = filled(scripted, auth="token")
         asking = client(registry, USER)
         asking.head_blob(repository(registry, "team/other"), DIGEST)
@@ -164,7 +164,7 @@ class TestBearer:
         assert len(tokens(registry)) == 2
 
     def test_throttled(self, scripted: Scripted) -> None:
-        """A token server that asks for a pause gets it from whoever holds the registry's limits."""
+        """A token server's request for a pause becomes a ThrottledError of its registry."""
         registry = filled(scripted, auth="token")
         registry.fault(throttle(retry_after="9", path="token"))
         with pytest.raises(ThrottledError):
@@ -193,7 +193,7 @@ class TestBearer:
 
 class TestOtherForms:
     def test_basic(self, scripted: Scripted) -> None:
-        """A Basic challenge is answered with user and password in UTF-8, from then on unasked."""
+        """A Basic challenge is answered with user and password in UTF-8; later requests send them at once."""
         registry = filled(scripted, auth="basic", username="pä", password="€")
         asking = client(registry, replace(USER, username="pä", password="€"))
         for _ in range(2):
@@ -202,7 +202,7 @@ class TestOtherForms:
         assert len(registry.requests(status=401)) == 1
 
     def test_identity_token(self, scripted: Scripted) -> None:
-        """An identity token is spent by the OAuth2 form."""
+        """An identity token uses the OAuth2 form."""
         registry = filled(scripted, auth="token")
         identity = Credential(origin="helper", identity_token="refresh:pass", insecure=True)
 
@@ -226,7 +226,7 @@ class TestOtherForms:
         assert [entry.headers["authorization"] for entry in registry.requests()] == ["Bearer ready"]
 
     def test_unsendable(self, scripted: Scripted) -> None:
-        """A token that would break out of its header is refused, and not shown."""
+        """A token that is not a valid header value is refused, and not shown."""
         registry = filled(scripted)
         ready = Credential(origin="config", registry_token="hunter2\r\nX: y", insecure=True)
         with pytest.raises(RegistryError) as caught:
@@ -245,7 +245,7 @@ class TestOtherForms:
 
     @pytest.mark.parametrize("realm", ["null://host/v2/token", "", "http://[::1"])
     def test_broken_realm(self, scripted: Scripted, realm: str) -> None:
-        """A realm that is no URL gives a fault, not a traceback."""
+        """A realm that is not a URL is a fault, not a traceback."""
         registry = filled(scripted)
         challenge = {"WWW-Authenticate": f'Bearer realm="{realm}"'}
         registry.fault(Fault(action=Reply(status=401, headers=challenge), times=None))
@@ -261,7 +261,7 @@ class TestOtherForms:
         assert len(registry.requests(path="^/v2/$")) == 1
 
     def test_storage_challenge(self, scripted: Scripted) -> None:
-        """A challenge of the storage host is none of the registry's: it teaches nothing and gets nothing."""
+        """A challenge of the storage host is ignored, and it gets no credentials."""
         registry = filled(scripted, redirect="get")
         evil = {"WWW-Authenticate": f'Bearer realm="{registry.url}/steal",service="x"'}
         registry.fault(Fault(action=Reply(status=401, headers=evil), path="storage", times=None))
@@ -316,7 +316,7 @@ class TestEvents:
         assert (statuses, len(tokens(registry))) == ({401}, 1)
 
     def test_not_rejected(self, scripted: Scripted) -> None:
-        """A good login without a right is not called a bad one."""
+        """A valid login without a right is not reported as rejected."""
         registry = filled(scripted, auth="token", denied="team/app")
         with metering() as meter, pytest.raises(RegistryError, match="may not read there"):
             client(registry, USER).head_blob(repository(registry), DIGEST)
@@ -324,7 +324,7 @@ class TestEvents:
         assert "credentials.rejected" not in {event.name for event in meter.events}
 
     def test_right_by_401(self, scripted: Scripted) -> None:
-        """A 401 to a password that was good for something else is a missing right (Nexus says so)."""
+        """A 401 to a password that was accepted before is a missing right (Nexus)."""
         registry = filled(scripted, auth="basic")
         registry.fault(Fault(action=Reply(status=401), path="team/other", times=None))
         asking = client(registry, USER)

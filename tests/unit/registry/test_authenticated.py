@@ -118,7 +118,7 @@ def test_token_that_ends_in_an_upload(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("verb", ["head", "manifest", "blob", "blob head", "tags", "begin"])
 def test_web_page(scripted: Scripted, verb: str) -> None:
-    """A login page with status 200 is nowhere taken for an answer, and the error has its title."""
+    """A login page with status 200 is never an answer; the error has its title."""
     registry = scripted()
     registry.fault(Fault(action=PAGE, times=None))
     asking, place = client(registry, push=True), repository(registry)
@@ -140,7 +140,7 @@ def test_web_page(scripted: Scripted, verb: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 201])
 def test_token_by_content(scripted: Scripted, status: int) -> None:
-    """A token that calls itself a web page, as frameworks do by default, is a token."""
+    """A token with the Content-Type of a web page, a default of frameworks, is a token."""
     registry = scripted(auth="token")
     registry.add_blob("team/app", BLOB)
     answer = Reply(
@@ -172,7 +172,7 @@ def test_no_token(scripted: Scripted, body: str, said: str) -> None:
 
 @pytest.mark.parametrize("verb", ["begin", "upload", "manifest"])
 def test_writing_by_content(scripted: Scripted, verb: str) -> None:
-    """An answer to a write that calls itself a web page and is none is judged by its status and headers."""
+    """An answer to a write with the Content-Type of a web page is judged by status and headers."""
     registry = scripted()
     headers = {"Content-Type": "text/html", "Location": "/v2/team/app/blobs/uploads/here"}
     asking, place = client(registry, push=True), repository(registry)
@@ -192,7 +192,7 @@ def test_writing_by_content(scripted: Scripted, verb: str) -> None:
 
 
 def test_token_page(scripted: Scripted) -> None:
-    """A login page in place of a token is said to be one."""
+    """A login page instead of a token is reported as one."""
     registry = scripted(auth="token")
     registry.fault(Fault(action=PAGE, path="/token"))
     with pytest.raises(RegistryError, match="web page") as caught:
@@ -240,7 +240,7 @@ def test_echo(scripted: Scripted, credential: Credential, said: str) -> None:
 
 @pytest.mark.parametrize("header", ["sha256:short", f"sha256:{'1' * 64}\x1b[2J", "md5:x", "x" * 60_000, ""])
 def test_digest_that_is_none(scripted: Scripted, header: str) -> None:
-    """A digest header that is no digest is not believed: the manifest itself is read."""
+    """An invalid digest header is ignored: the manifest is read."""
     registry = scripted()
     content = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
     registry.add_manifest("team/app", content, "application/vnd.oci.image.index.v1+json", ["v1"])

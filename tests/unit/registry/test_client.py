@@ -75,7 +75,7 @@ class TestPutManifest:
             registry.add_blob("team/app", blob)
 
     def test_stored(self, scripted: Scripted) -> None:
-        """The exact bytes arrive under their type, and the registry's word is passed on."""
+        """The exact bytes arrive with their type, and the registry's confirmation is returned."""
         registry = scripted()
         self.fill(registry)
 
@@ -92,7 +92,7 @@ class TestPutManifest:
         assert self.put(registry) is False
 
     def test_other_digest(self, scripted: Scripted) -> None:
-        """A registry that stored something else is caught."""
+        """A registry that stored something else is detected."""
         registry = scripted()
         answer = Reply(status=201, headers={"Docker-Content-Digest": OTHER.digest})
         registry.fault(Fault(action=answer))
@@ -112,7 +112,7 @@ class TestPutManifest:
 
     @pytest.mark.parametrize("kind", ["ecr", "harbor", "quay", "acr"])
     def test_immutable_same(self, scripted: Scripted, kind: str) -> None:
-        """An immutable tag that is already what it should be is a success."""
+        """An immutable tag with the same digest is a success."""
         registry = scripted(immutable=kind)
         registry.add("team/app", IMAGE, "v1")
 
@@ -120,7 +120,7 @@ class TestPutManifest:
 
     @pytest.mark.parametrize("kind", ["ecr", "harbor", "quay", "acr"])
     def test_immutable_other(self, scripted: Scripted, kind: str) -> None:
-        """An immutable tag that is something else is a failure that cannot pass, and says why."""
+        """An immutable tag with another digest is a final failure with the reason."""
         registry = scripted(immutable=kind)
         registry.add("team/app", OTHER, "v1")
         self.fill(registry)
@@ -152,7 +152,7 @@ class TestPutManifest:
         assert self.put(registry) is True
 
     def test_repository_missing(self, scripted: Scripted) -> None:
-        """A repository that has to be made first is a failure that says so."""
+        """A repository that must be created first is a failure with that hint."""
         registry = scripted(create_first=True)
         with pytest.raises(RegistryError, match="create the repository"):
             self.put(registry)
@@ -168,7 +168,7 @@ class TestOpenBlob:
             assert b"".join(map(bytes, body)) == BLOB
 
     def test_connection_kept(self, scripted: Scripted) -> None:
-        """A blob that was read to its end leaves a connection behind, one that was not does not."""
+        """A completely read blob leaves a reusable connection, an incomplete one does not."""
         registry = scripted()
         blob = b"x" * 1_000_000
         digest = registry.add_blob("team/app", blob)
@@ -183,7 +183,7 @@ class TestOpenBlob:
         assert first.connection == second.connection != third.connection
 
     def test_range(self, scripted: Scripted) -> None:
-        """The rest of a blob can be had."""
+        """The rest of a blob can be read."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB), offset=100) as body:
@@ -214,7 +214,7 @@ class TestOpenBlob:
         assert caught.value.fault.code == "SIZE_MISMATCH"
 
     def test_by_size(self, scripted: Scripted) -> None:
-        """A layer that calls itself a web page and has the right size is read: its digest will tell."""
+        """A layer with the Content-Type of a web page and the right size is read: its digest decides."""
         registry = scripted()
         headers = {"Content-Type": "text/html"}
         registry.fault(Fault(action=Reply(status=200, headers=headers, body="content")))
@@ -222,7 +222,7 @@ class TestOpenBlob:
             assert b"".join(map(bytes, body)) == b"content"
 
     def test_web_page(self, scripted: Scripted) -> None:
-        """A web page is not taken for a layer."""
+        """A web page is not a layer."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=200, headers={"Content-Type": "text/html"}, body="<html>")))
         with pytest.raises(RegistryError, match="NOT_A_REGISTRY"):
@@ -260,7 +260,7 @@ class TestOpenBlob:
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("TIMEOUT", True)
 
     def test_corrupt(self, scripted: Scripted) -> None:
-        """Damaged bytes pass: size and digest are the caller's to check."""
+        """Damaged bytes pass: the caller checks size and digest."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Corrupt(), method="GET"))

@@ -46,7 +46,7 @@ SLOW = {
 
 
 def asking(address: str, credential: Credential = ANONYMOUS, *, scheme: str = "http") -> Client:
-    """A client in a hurry."""
+    """A client with short timeouts."""
     made = Clients(SHORT, lambda _: credential)
     made.at(address)._session._schemes[True] = scheme
     return made.at(address)
@@ -80,7 +80,7 @@ def test_slow_answer_over_tls(where: str, certificates: Path) -> None:
 
 @pytest.mark.parametrize("where", ["header", "body with a length", "body up to the end", "trailer"])
 def test_slow_token(where: str) -> None:
-    """A token server that drips is given up as well."""
+    """A dripping token server fails too."""
     with peer(endlessly(*SLOW[where])) as server:
         challenge = f'Bearer realm="http://{server}/token"'
         answer = f"HTTP/1.1 401 No\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n".encode()
@@ -93,7 +93,7 @@ def test_slow_token(where: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_body_that_nobody_takes(scheme: str, certificates: Path) -> None:
-    """A body that the peer does not take is given up when the time for sending a piece is over."""
+    """A body that the peer does not read fails after the timeout for sending a piece."""
     done = threading.Event()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
@@ -119,7 +119,7 @@ def test_body_that_nobody_takes(scheme: str, certificates: Path) -> None:
 
 
 def test_source_that_is_slow(scripted: Scripted) -> None:
-    """How long a piece of a body takes to come is not charged to whom it is sent."""
+    """The time to produce a piece of a body does not count against the peer."""
 
     class Slow:
         def __len__(self) -> int:
@@ -143,7 +143,7 @@ def test_source_that_is_slow(scripted: Scripted) -> None:
 
 
 def test_fast_then_slow() -> None:
-    """A blob that came fast, so that whole pieces are waited for, and then drips, is given up."""
+    """A blob that is fast, so that whole pieces are read, and then drips, fails."""
     begin = HEAD + b"Content-Length: 100000000\r\n\r\n" + b"x" * (4 << 20)
     with peer(endlessly(begin, b"x")) as address:
         repository, digest = Repository(address, "a/b"), f"sha256:{'1' * 64}"
@@ -157,7 +157,7 @@ def test_fast_then_slow() -> None:
 
 
 def test_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that drips the answer to CONNECT is given up within the time for connecting."""
+    """A proxy that drips the answer to CONNECT fails within the connect timeout."""
     timeouts = Timeouts(connect=0.5, read=5, send=5, commit=5, stall=5)
     with peer(endlessly(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n")) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy}")
@@ -191,7 +191,7 @@ class TestDeadline:
             ours.recv(1)
 
     def test_after_short_ones(self) -> None:
-        """Deadlines that end before anybody has looked at them do not hide those that follow."""
+        """Deadlines that end before the first check do not hide later ones."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             for _ in range(4):
@@ -228,7 +228,7 @@ class TestDeadline:
             ours.recv(1)
 
     def test_one_thread(self) -> None:
-        """All deadlines of a process are kept by one thread."""
+        """One thread checks all deadlines of a process."""
         pairs = [socket.socketpair() for _ in range(20)]
         for ours, _ in pairs:
             with Deadline(ours, 60.0):

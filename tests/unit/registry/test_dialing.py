@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_host(monkeypatch: pytest.MonkeyPatch, scheme: str, netloc: str, host: str) -> None:
-    """The port of the scheme itself is not said: who signs a URL with it leaves it out (boto, AWS's SDKs)."""
+    """The default port is omitted: signed URLs do not have it (boto, AWS's SDKs)."""
     heads: list[bytes] = []
 
     def serve(there: Origin, head: bytes, _body: bytes) -> bytes:

@@ -33,7 +33,7 @@ def said(code: str, message: str = "", detail: object = None) -> str:
 
 @dataclass(frozen=True)
 class Seen:
-    """One answer that a registry gives, and what is to follow."""
+    """One answer of a registry, and what follows."""
 
     registry: str
     kind: RequestKind
@@ -241,7 +241,7 @@ def test_answers(seen: Seen) -> None:
 
 
 def test_every_row_decides() -> None:
-    """No row of the table is there for nothing: each is the first that fits one of the answers above."""
+    """Each row of the table is the first that fits one of the answers above."""
     deciding = set()
     for seen in ANSWERS:
         complaint = parse_complaint(seen.body.encode(), content_type=seen.headers.get("Content-Type", ""))

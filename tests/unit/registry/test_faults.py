@@ -66,11 +66,11 @@ class TestRetryable:
         ],
     )
     def test_table(self, kind: RequestKind, status: int, code: str, retryable: bool) -> None:  # noqa: FBT001 - a column
-        """Status and code say whether trying again can help."""
+        """Status and code decide whether a retry can help."""
         assert retryable is error_for(info(kind), refusal(status, code)).fault.retryable
 
     def test_presigned(self) -> None:
-        """A presigned URL that ran out is worth another question to the registry."""
+        """After an expired presigned URL the registry is asked again."""
         answer = Refusal(status=403, complaint=Complaint(words="Expired"), host="storage.example")
         error = error_for(info(), answer)
 
@@ -137,7 +137,7 @@ class TestThrottled:
         assert error.fault.hint == hint
 
     def test_pulls_left_of_success(self) -> None:
-        """Docker Hub says with every answer how many pulls are left: that is no advice on other failures."""
+        """Docker Hub states the pulls left with every answer; other failures do not have it as a hint."""
         error = error_for(info(), refusal(403, "DENIED", RateLimit_Remaining="76;w=21600"))
 
         assert "may not read there" in error.fault.hint
@@ -147,7 +147,7 @@ class TestThrottled:
         assert error_for(info(), refusal(403, "DENIED", "API rate limit exceeded")).fault.hint == ""
 
     def test_plain_unavailable(self) -> None:
-        """A 503 that names no time is an ordinary failure."""
+        """A 503 without Retry-After is an ordinary failure."""
         assert not isinstance(error_for(info(), refusal(503)), ThrottledError)
 
 
@@ -162,7 +162,7 @@ class TestLacking:
         assert error.digests == (digest,)
 
     def test_read(self) -> None:
-        """A blob that is not there when read is an ordinary fault."""
+        """A missing blob is an ordinary fault."""
         assert not isinstance(error_for(info(), refusal(404, "BLOB_UNKNOWN")), LackingError)
 
 
@@ -191,7 +191,7 @@ class TestHints:
 
     @pytest.mark.parametrize("status", [413, 429, 502])
     def test_page_of_a_gateway(self, status: int) -> None:
-        """A limit that a proxy states in a web page is a limit, and no sign of a wrong address."""
+        """A limit in a proxy's web page is a limit, not a sign of a wrong address."""
         page = Refusal(status=status, complaint=Complaint(words="nginx", html=True))
 
         assert error_for(info("send"), page).fault.code == ""
@@ -242,7 +242,7 @@ class TestHints:
         assert hint == error_for(info(kind, origin=origin, sent=sent), refusal(status)).fault.hint
 
     def test_rejected(self) -> None:
-        """Only a refused login is a rejected credential: missing rights are not its fault."""
+        """Only a refused login is a rejected credential, not a missing right."""
         answers: tuple[tuple[RequestKind, Sent, int], ...] = (
             ("read", "login", 401),
             ("token", "login", 401),
@@ -257,13 +257,13 @@ class TestHints:
         assert errors == [True, True, False, False, False]
 
     def test_quota(self) -> None:
-        """A full quota is not taken for a missing right."""
+        """A full quota is not a missing right."""
         error = error_for(info("send"), refusal(403, "DENIED", "adding 9 B would exceed the quota"))
 
         assert "raise the quota there" in error.fault.hint
 
     def test_storage(self) -> None:
-        """A refusal by storage, which sees no credential of ours, blames none."""
+        """A refusal by storage, which gets no credentials, blames none."""
         answer = Refusal(status=403, complaint=Complaint(words="Expired"), host="storage.example")
 
         assert error_for(info(), answer).fault.hint == ""
@@ -300,7 +300,7 @@ class TestExceptions:
         assert (code, retryable) == (fault.code, fault.retryable)
 
     def test_ring(self) -> None:
-        """Exceptions that name each other in a ring do not hold us."""
+        """Exceptions that refer to each other in a circle do not hang."""
         one, two = OSError("one"), OSError("two")
         one.__context__, two.__context__ = two, one
 

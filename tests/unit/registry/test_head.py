@@ -33,7 +33,7 @@ class TestHeadManifest:
         assert [entry.method for entry in registry.requests()] == ["HEAD"]
 
     def test_absent(self, scripted: Scripted) -> None:
-        """A plain 404 is an answer, and no reason to ask again."""
+        """A plain 404 is final."""
         registry = scripted()
 
         assert client(registry).head_manifest(reference(registry, "v1")) is None
@@ -52,7 +52,7 @@ class TestHeadManifest:
         assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
 
     def test_absent_for_sure(self, scripted: Scripted) -> None:
-        """A manifest that is not there by GET either is not there."""
+        """A manifest that GET does not find either is missing."""
         registry = scripted()
 
         assert client(registry).head_manifest(reference(registry, "v1"), sure=True) is None
@@ -130,7 +130,7 @@ class TestHeadBlob:
         assert (asked.method, asked.headers["range"]) == ("GET", "bytes=0-0")
 
     def test_redirected_to_nothing(self, scripted: Scripted) -> None:
-        """A blob that storage has lost is not there."""
+        """A blob that storage has lost is missing."""
         registry = scripted(redirect="all")
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Reply(status=404), path="/storage/"))
@@ -140,7 +140,7 @@ class TestHeadBlob:
     @pytest.mark.parametrize("length", ["", "0", "12", "many"])
     @pytest.mark.parametrize("ranges", ["yes", "ignored"])
     def test_doubtful_length(self, scripted: Scripted, ranges: str, length: str) -> None:
-        """A length that says nothing, or is not the manifest's, is settled by asking for one byte."""
+        """If the length is missing, or not the manifest's, one byte is read."""
         registry = scripted(ranges=ranges)
         registry.add_blob("team/app", BLOB)
         headers = {"Content-Length": length} if length else {"Transfer-Encoding": "chunked"}
@@ -160,7 +160,7 @@ class TestHeadBlob:
         assert [entry.method for entry in registry.requests()] == ["HEAD", "GET", "GET"]
 
     def test_by_content(self, scripted: Scripted) -> None:
-        """A blob that calls itself a web page is looked at."""
+        """A blob with the Content-Type of a web page is checked by its first bytes."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         headers = {"Content-Type": "text/html", "Content-Length": str(len(BLOB))}

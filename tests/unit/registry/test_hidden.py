@@ -58,7 +58,7 @@ def test_hidden_from_nobody(scripted: Scripted) -> None:
 
 
 def test_ping_elsewhere(scripted: Scripted) -> None:
-    """A redirect of /v2/ to another host is not followed: its challenge would be answered."""
+    """A redirect of /v2/ to another host is not followed, since its challenge would be answered."""
     registry = filled(scripted())
     other = f"http://127.0.0.2:{registry.address.rpartition(':')[2]}/v2/"
     registry.fault(Fault(action=Reply(status=401), method="HEAD", times=None))
@@ -71,7 +71,7 @@ def test_ping_elsewhere(scripted: Scripted) -> None:
 
 
 def test_dead_token_server(scripted: Scripted, unused_port: int) -> None:
-    """A dead token server that one repository names shuts no other, which needs no token."""
+    """A dead token server of one repository does not affect others that need no token."""
     registry = filled(scripted())
     challenge = {"WWW-Authenticate": f'Bearer realm="http://127.0.0.2:{unused_port}/token"'}
     registry.fault(Fault(action=Reply(status=401, headers=challenge), path="/team/shut/", times=None))

@@ -98,7 +98,7 @@ FRAMES = {
 class TestFloods:
     @pytest.mark.parametrize("frame", FRAMES)
     def test_manifest(self, frame: str) -> None:
-        """A manifest without end is left after 4 MiB, however it is framed."""
+        """An endless manifest is abandoned after 4 MiB, however it is framed."""
         flood = Flood(FRAMES[frame])
         error = fault_of(flood, get)
 
@@ -106,14 +106,14 @@ class TestFloods:
         assert flood.sent < MAX_MANIFEST + SOCKETS
 
     def test_headers(self) -> None:
-        """Headers without end are left after a hundred."""
+        """Endless headers are abandoned after a hundred."""
         flood = Flood(b"HTTP/1.1 200 OK\r\n", piece=b"X-More: x\r\n" * 1000)
         fault_of(flood, get)
 
         assert flood.sent < SOCKETS
 
     def test_tags(self) -> None:
-        """A tag list without end is left after 32 MiB."""
+        """An endless tag list is abandoned after 32 MiB."""
         flood = Flood(FRAMES["close"] + b'{"tags": [')
         error = fault_of(flood, lambda asking, at: asking.tags(Repository(at, "a/b"), page="", count=10))
 
@@ -130,7 +130,7 @@ class TestFloods:
         assert flood.sent < SOCKETS
 
     def test_token(self) -> None:
-        """A token without end is left after a MiB."""
+        """An endless token is abandoned after 1 MiB."""
         flood = Flood(FRAMES["close"] + b'{"token": "')
         with peer(flood) as server:
             answer = f'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer realm="http://{server}/"\r\n'
@@ -142,7 +142,7 @@ class TestFloods:
         assert flood.sent < MIB + SOCKETS
 
     def test_config(self) -> None:
-        """An image's config without end, that a platform filter has to read, is left after its size."""
+        """An endless config that a platform filter reads is abandoned after its stated size."""
         config = {"mediaType": min(IMAGE_CONFIG_TYPES), "digest": DIGEST, "size": 100}
         content = json.dumps(
             {
@@ -183,20 +183,20 @@ class TestCompressed:
         return lambda sock: sock.sendall(head + body)
 
     def test_manifest(self) -> None:
-        """A compressed manifest is no manifest."""
+        """A compressed manifest is not a manifest."""
         error = fault_of(self.answer(self.BOMB), get)
 
         assert error.fault.code == "NOT_A_REGISTRY"
 
     def test_blob(self) -> None:
-        """A blob's too."""
+        """A compressed blob is not decoded."""
         with peer(self.answer(self.BOMB)) as address:
             asking = clients(address).at(address)
             with asking.open_blob(Repository(address, "a/b"), DIGEST, size=len(self.BOMB)) as body:
                 assert self.BOMB == b"".join(map(bytes, body))
 
     def test_tags(self) -> None:
-        """A compressed tag list is no list."""
+        """A compressed tag list is not a list."""
         packed = gzip.compress(b'{"tags": ["v1"]}')
         error = fault_of(
             self.answer(packed), lambda asking, at: asking.tags(Repository(at, "a/b"), page="", count=10)
@@ -231,7 +231,7 @@ def test_life_of_a_token(said: object, life: float) -> None:
     "pattern", ["<title", "<h1", "<", "<a;", "https://x?", '"', "basic ", "eyJ", "<Code>"]
 )
 def test_repetitive_error(pattern: str) -> None:
-    """An error body that is made to hold up our expressions becomes words like any other."""
+    """An error body that is made to slow down regular expressions is parsed like any other."""
     body = pattern.encode() * (60_000 // len(pattern))
     head = b"HTTP/1.1 404 No\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(body)
     header = ('WWW-Authenticate: x="' + "\\" * 15_000).encode()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def test_certificate(
     tls_registry: Registry, certificates: Path, ca: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end of a certificate that was verified is the one in the certificate."""
+    """The expiry of a verified certificate is reported."""
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     said = run("openssl", "x509", "-noout", "-enddate", "-in", str(certificates / "server.crt"))
 
@@ -48,7 +48,7 @@ def test_unverified(tls_registry: Registry) -> None:
 
 @pytest.mark.parametrize("status", [200, 401, 404, 503])
 def test_any_status(scripted: Scripted, status: int) -> None:
-    """Any answer means that it was reached, and no login is sent for it."""
+    """Any answer counts as reached, and no login is sent."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=status), path="^/v2/$", times=None))
 
@@ -61,7 +61,7 @@ def test_any_status(scripted: Scripted, status: int) -> None:
 
 @pytest.mark.parametrize("body", ["", "{}"])
 def test_by_content(scripted: Scripted, body: str) -> None:
-    """An answer that calls itself a web page and is none is a registry's."""
+    """JSON with the Content-Type of a web page is a registry's answer."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=200, headers={"Content-Type": "text/html"}, body=body)))
 
@@ -69,7 +69,7 @@ def test_by_content(scripted: Scripted, body: str) -> None:
 
 
 def test_web_page(scripted: Scripted) -> None:
-    """A web page in place of a registry's answer is an error that has the page's title."""
+    """A web page instead of a registry's answer is an error with its title."""
     registry = scripted()
     headers = {"Content-Type": "text/html; charset=utf-8"}
     body = "<html><title>Welcome to our wifi</title></html>"
@@ -85,7 +85,7 @@ def test_web_page(scripted: Scripted) -> None:
     ("skew", "age", "ahead"), [(0, 0, 0), (7200, 0, -7200), (-7200, 0, 7200), (-7200, 7200, 0)]
 )
 def test_clock(scripted: Scripted, skew: int, age: int, ahead: int) -> None:
-    """The Date of an answer tells how far apart the clocks are, but for the age of one from a cache."""
+    """The Date of an answer shows how far the clocks differ; a cached answer's Age counts."""
     registry = scripted()
     headers = {"Date": formatdate(time() + skew, usegmt=True), "Age": str(age)}
     registry.fault(Fault(action=Reply(status=200, headers=headers), path="^/v2/$"))
@@ -97,7 +97,7 @@ def test_clock(scripted: Scripted, skew: int, age: int, ahead: int) -> None:
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Nov 2026 00:00:00 GMT"])
 def test_no_clock(scripted: Scripted, date: str) -> None:
-    """Without a Date that can be read nothing is said of clocks."""
+    """Without a valid Date the clocks are not compared."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=200, headers={"Date": date}), path="^/v2/$"))
 
@@ -130,7 +130,7 @@ def test_asked_once(scripted: Scripted) -> None:
 
 @contextmanager
 def tunnel(target: str) -> Iterator[str]:
-    """The address of a proxy that connects whoever asks, for anything, with `target`."""
+    """The address of a proxy that connects every request with `target`."""
     host, _, port = target.rpartition(":")
 
     def pump(read: socket.socket, write: socket.socket) -> None:
@@ -155,7 +155,7 @@ def tunnel(target: str) -> Iterator[str]:
 def test_certificate_behind_a_proxy(
     tls_registry: Registry, ca: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through a proxy that connects, the certificate is still the registry's."""
+    """Through a tunnelling proxy the certificate is the registry's."""
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     monkeypatch.setattr(proxies, "is_local", lambda _: False)
     with tunnel(tls_registry.address) as proxy:

@@ -61,7 +61,7 @@ def test_no_tunnel(
     words: str,
     retryable: bool,  # noqa: FBT001 - a column
 ) -> None:
-    """A proxy that makes no connection, or answers what is no HTTP, is named as what to look after."""
+    """A proxy that does not connect, or does not answer HTTP, is named in the hint."""
 
     def script(sock: socket.socket) -> None:
         sock.sendall(said)
@@ -94,7 +94,7 @@ class TestWithin:
         return made.at(REGISTRY)
 
     def test_asked(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Requests are answered there, and large bodies come and go, all on one connection."""
+        """Requests and large bodies in both directions work on one connection."""
         content, heads, received = b"content" * 100_000, list[bytes](), list[int]()
 
         def script(sock: socket.socket) -> None:
@@ -118,7 +118,7 @@ class TestWithin:
         assert (sum(received), len(tunnels)) == (len(content), 1)
 
     def test_truncated(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A body that breaks off there is one that broke off."""
+        """A body that breaks off there is a lost connection."""
 
         def script(sock: socket.socket) -> None:
             sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
@@ -134,7 +134,7 @@ class TestWithin:
         )
 
     def test_overdue(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Who drips there has no more time than elsewhere, and all others are looked after as before."""
+        """A dripping peer there has the same deadline, and other deadlines still work."""
         drip = endlessly(b"HTTP/1.1 200 OK\r\nX: ", b"x")
         with within(drip, server, monkeypatch):
             for _ in range(2):
@@ -181,7 +181,7 @@ def within(
 
 
 def relay(outer: socket.socket, inner: socket.socket) -> None:
-    """Pass on what either side says, until one of them ends."""
+    """Forward bytes in both directions until one side closes."""
     while True:
         pending = outer.pending() if isinstance(outer, ssl.SSLSocket) else 0
         for sock in [outer] if pending else select.select([outer, inner], [], [])[0]:

@@ -75,7 +75,7 @@ class TestChallenges:
         assert [{"realm": "https://a/t", "service": "s"}] == [dict(each.parameters) for each in bearer]
 
     def test_escapes(self) -> None:
-        """A backslash within quotes stands for the character behind it."""
+        """A backslash within quotes escapes the next character."""
         (challenge,) = parse_challenges(r'Basic realm="a \"b\" \\c"')
 
         assert challenge.parameters["realm"] == r'a "b" \c'
@@ -110,12 +110,12 @@ class TestLinks:
         ],
     )
     def test_next(self, header: str, target: str | None) -> None:
-        """The link with the relation next is found in every form that registries send."""
+        """The link with the relation `next` is found in every form in use."""
         assert target == next_link(header)
 
     @given(HEADERISH)
     def test_anything(self, header: str) -> None:
-        """Any header has a link that stands in it, or none."""
+        """Any header has a link that it contains, or none."""
         target = next_link(header)
         assert target is None or target in re.sub(r"\s+", " ", header)
 
@@ -133,7 +133,7 @@ class TestPauses:
         ],
     )
     def test_seconds(self, value: str, seconds: float | None) -> None:
-        """Seconds are read, and what is no number says nothing."""
+        """Seconds are parsed; anything else is None."""
         assert seconds == parse_retry_after(value)
 
     def test_date(self) -> None:
@@ -167,7 +167,7 @@ class TestComplaints:
         ],
     )
     def test_shapes(self, body: str, code: str, words: str) -> None:
-        """Code and words are found in every shape of error body that is known."""
+        """Code and words are found in every known form of error body."""
         complaint = parse_complaint(body.encode())
 
         assert (code, words) == (complaint.code, complaint.words)
@@ -190,14 +190,14 @@ class TestComplaints:
         ).map(lambda value: json.dumps(value).encode())
     )
     def test_anything(self, body: bytes) -> None:
-        """No body makes the parser raise, and what people see is one bounded line."""
+        """The parser never raises, and its words are one bounded line."""
         complaint = parse_complaint(body)
 
         assert len(complaint.words) <= MAX_WORDS
         assert "\n" not in complaint.words
 
     def test_depth(self) -> None:
-        """A body that nests without end is no reason to fail."""
+        """An endlessly nested body does not raise."""
         assert parse_complaint(b'{"errors":' * 50_000).code == ""
 
 

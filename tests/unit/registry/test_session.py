@@ -36,7 +36,7 @@ def open_files() -> int:
 
 class TestRedirects:
     def test_storage(self, scripted: Scripted) -> None:
-        """Authorization stays with the registry when a blob is had from another host."""
+        """Authorization is not sent to another host that serves a blob."""
         registry = scripted(auth="basic", redirect="get")
         registry.add_blob("team/app", BLOB)
         with client(registry, USER).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
@@ -46,7 +46,7 @@ class TestRedirects:
         assert set(entry.headers) <= {"host", "user-agent", "accept-encoding", "connection"}
 
     def test_same_origin(self, scripted: Scripted) -> None:
-        """Authorization goes along within the registry's own origin."""
+        """Authorization is sent after a redirect within the registry's origin."""
         registry = scripted(auth="basic")
         registry.add_blob("team/app", BLOB)
         registry.fault(redirect(f"/v2/team/app/blobs/{DIGEST}?moved", path="^[^?]*$", skip=1))
@@ -54,7 +54,7 @@ class TestRedirects:
             assert b"".join(map(bytes, body)) == BLOB
 
     def test_storage_of_several(self) -> None:
-        """Registries that send us to the same storage share the connections there."""
+        """Registries that redirect to the same storage share its connections."""
         said = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nblob"
         ports: list[int] = []
 
@@ -77,7 +77,7 @@ class TestRedirects:
         assert ports[0] == ports[1]
 
     def test_loop(self, scripted: Scripted) -> None:
-        """Redirects without end are given up after five."""
+        """Endless redirects fail after five."""
         registry = scripted()
         registry.fault(redirect("/v2/again", times=None))
         with pytest.raises(RegistryError, match="redirects"):
@@ -86,7 +86,7 @@ class TestRedirects:
         assert len(registry.requests()) == 6
 
     def test_manifest(self, scripted: Scripted) -> None:
-        """Which manifest is wanted is said to another host too: registry.k8s.io sends us to one for each."""
+        """Accept is sent to another host too: registry.k8s.io redirects each request for a manifest."""
         registry = scripted(redirect="get")
         registry.fault(redirect(f"http://127.0.0.2:{registry.address.rpartition(':')[2]}/v2/x"))
         with suppress(RegistryError):
@@ -97,7 +97,7 @@ class TestRedirects:
         assert "authorization" not in second.headers
 
     def test_dead_storage(self, scripted: Scripted, unused_port: int) -> None:
-        """A dead host that the registry named is the fault's host, and the hint says who named it."""
+        """A dead host that the registry named is the fault's host; the hint says who named it."""
         registry = scripted()
         registry.fault(redirect(f"http://127.0.0.2:{unused_port}/x", times=None))
         with pytest.raises(RegistryError) as caught:
@@ -108,7 +108,7 @@ class TestRedirects:
         assert f"{registry.address} names {fault.host}" in fault.hint
 
     def test_expired_url(self, scripted: Scripted) -> None:
-        """A presigned URL that has expired makes us ask the registry again."""
+        """After an expired presigned URL the registry is asked again."""
         registry = scripted(redirect="get")
         registry.add_blob("team/app", BLOB)
         expired = Reply(status=403, body="<Error><Code>AccessDenied</Code><Message>Expired</Message></Error>")
@@ -119,7 +119,7 @@ class TestRedirects:
         assert len(registry.requests(elsewhere=True)) == 2
 
     def test_no_query_in_error(self, scripted: Scripted) -> None:
-        """The signature of a storage URL is in no error."""
+        """No error has the signature of a storage URL."""
         registry = scripted(redirect="get")
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Drop(), path="storage", times=None))
@@ -132,7 +132,7 @@ class TestRedirects:
 
 class TestRetries:
     def test_passing(self, scripted: Scripted) -> None:
-        """A failure that may pass is tried three times in all."""
+        """A retryable failure is tried three times in total."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Reply(status=500), times=2))
@@ -228,7 +228,7 @@ class TestWire:
         assert (first, meter.requests[registry.address]) == (1, 1)
 
     def test_plain_http_refused(self, scripted: Scripted) -> None:
-        """Without `insecure` nothing is said over plain HTTP."""
+        """Without `insecure` nothing is sent over plain HTTP."""
         registry = scripted()
         secure = Clients(QUICK, lambda _: Credential(origin="none")).at(registry.address)
         with pytest.raises(RegistryError):
@@ -256,7 +256,7 @@ class TestWire:
         assert "cookie" not in registry.requests()[-1].headers
 
     def test_many_hosts(self) -> None:
-        """Storage that has ever new host names does not take up ever more open files."""
+        """Storage with many host names does not use more and more open files."""
         count, fine = 60, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
         with ExitStack() as stack:
             sender = stack.enter_context(sending())

@@ -123,7 +123,7 @@ class Network:
     """Of the registry's challenge."""
     lure: str
     hides: int = 401
-    """What it answers where it asks nobody who they are."""
+    """Its answer without authentication."""
     sent: list[tuple[Origin, str]] = field(default_factory=list)
     """Where, and all that was sent."""
 
@@ -197,7 +197,7 @@ def use(clients: Clients, where: Where) -> None:
 
 
 def may_have(secret: str, network: Network) -> set[Origin]:
-    """The origins that may see a secret; said here in other words than in the code."""
+    """The origins that may get a secret, computed independently of the code."""
     registry = origin(network.base)
     if secret in {TOKEN, READY}:
         return {registry}
@@ -247,7 +247,7 @@ def test_credentials_stay(monkeypatch: pytest.MonkeyPatch, where: Where, kind: s
 
 @pytest.mark.parametrize("where", WHERE)
 def test_nobody_near_is_asked(monkeypatch: pytest.MonkeyPatch, where: Where) -> None:
-    """A registry elsewhere cannot make us ask this machine, or its cloud's place for secrets, anything."""
+    """A remote registry cannot cause a request to this machine or its cloud's metadata service."""
     allowed = {origin(f"{scheme}{HOST}:{port}") for scheme in SCHEMES[:2] for port in (80, 443)}
     allowed |= {origin(LEGIT)}
     for scheme, host in itertools.product(SCHEMES, (*NEAR, *TRICKS)):

@@ -57,14 +57,14 @@ def all_tags(registry: Registry, *, count: int) -> list[str]:
 class TestTags:
     @pytest.mark.parametrize("link", ["relative", "absolute", "http", "bare", "lost-prefix", "none"])
     def test_pages(self, scripted: Scripted, link: str) -> None:
-        """All tags come, in pages, whatever form the link has, and without links too."""
+        """All tags are listed over all pages, for every form of link and without links."""
         registry = scripted(link=link)
         registry.add("team/app", IMAGE, *"abcdefg")
 
         assert list("abcdefg") == all_tags(registry, count=3)
 
     def test_guessed(self, scripted: Scripted) -> None:
-        """A page that is exactly full and has no link may have a next one, and says that this is a guess."""
+        """A full page without a link may have a next one, and says that this is a guess."""
         registry = scripted(link="none")
         registry.add("team/app", IMAGE, "a", "b")
 
@@ -80,7 +80,7 @@ class TestTags:
         assert len(registry.requests()) == 1
 
     def test_ignored_last(self, scripted: Scripted) -> None:
-        """A registry that ignores `last` and happens to send a full page does not hold us."""
+        """A registry that ignores `last` and sends a full page does not cause a loop."""
         registry = scripted(honour_n=False, page=None)
         registry.add("team/app", IMAGE, "a", "b")
 
@@ -137,7 +137,7 @@ class TestTags:
         assert caught.value.fault.words.endswith("not for [hidden], nor [hidden]")
 
     def test_by_content(self, scripted: Scripted) -> None:
-        """A list that calls itself a web page, as frameworks do by default, is a list."""
+        """A list with the Content-Type of a web page, a default of frameworks, is a list."""
         registry = scripted()
         headers = {"Content-Type": "text/html; charset=utf-8"}
         registry.fault(Fault(action=Reply(status=200, headers=headers, body='{"tags":["a"]}')))
@@ -146,7 +146,7 @@ class TestTags:
 
     @pytest.mark.parametrize("form", ["<{}>", "<{}>; rel='next'", "{}", "<{}>; rel=''", "<{}>; foo=bar"])
     def test_unusual_links(self, scripted: Scripted, form: str) -> None:
-        """A link that states no relation, or between single quotes, leads to the next page."""
+        """A link without a relation, or with single quotes, leads to the next page."""
         registry = scripted()
         link = {"Link": form.format("/v2/team/app/tags/list?last=a&n=1")}
         registry.fault(Fault(action=Reply(status=200, headers=link, body='{"tags":["a"]}')))
@@ -175,7 +175,7 @@ class TestTags:
         assert [entry.query for entry in registry.requests()] == ["n=10", ""]
 
     def test_too_many(self, scripted: Scripted) -> None:
-        """A page of ever so many short tags is refused before it takes twenty times its size in memory."""
+        """A page with too many short tags is refused before it takes twenty times its size in memory."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=200, body='{"tags":["aa"%s]}' % (',"aa"' * 1_000_001))))
         with pytest.raises(RegistryError, match="more than 1,000,000 entries") as caught:
@@ -185,7 +185,7 @@ class TestTags:
 
     @pytest.mark.parametrize("tag", ["ab", "v1.2.3", "\u00e9" * 60, "x" * 300])
     def test_largest(self, scripted: Scripted, tag: str) -> None:
-        """The largest page that is taken goes through a worker's pipe."""
+        """The largest accepted page fits through a worker's pipe."""
         registry = scripted()
         each = f',"{tag}"'
         count = min(MAX_ENTRIES, (MAX_TAG_PAGE - 100) // len(each.encode()))
@@ -206,7 +206,7 @@ class TestTags:
         assert len(registry.requests()) == 1
 
     def test_empty_page_asked_for(self, scripted: Scripted) -> None:
-        """A link that asks for pages of nothing (GHCR) is followed with our count."""
+        """A link that asks for empty pages (GHCR) is followed with our count."""
         registry = scripted()
         link = {"Link": '</v2/team/app/tags/list?last=a&n=0>; rel="next"'}
         registry.fault(Fault(action=Reply(status=200, headers=link, body='{"tags":["a"]}')))
@@ -222,7 +222,7 @@ class TestTags:
         assert caught.value.fault.status == 404
 
     def test_web_page(self, scripted: Scripted) -> None:
-        """A login page is not taken for a list."""
+        """A login page is not a list."""
         registry = scripted()
         page = Reply(status=200, headers={"Content-Type": "text/html"}, body="<html>Sign in</html>")
         registry.fault(Fault(action=page))

@@ -38,7 +38,7 @@ DIGEST = digest_of(BLOB)
 
 
 def look(registry: Registry, *, insecure: bool = False) -> int | None:
-    """Ask for a blob, as a process that begins now."""
+    """Look for a blob, as a new process."""
     asking = Clients(QUICK, lambda _: Credential(origin="none", insecure=insecure)).at(registry.address)
     registry.add_blob("team/app", BLOB)
     return asking.head_blob(repository(registry), DIGEST)
@@ -71,7 +71,7 @@ class TestHome:
 
 
 class TestThisMachine:
-    """Registries that are written as ones on this machine, with no entry that allows plain HTTP."""
+    """Registries written as local ones, without an entry that allows plain HTTP."""
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
     def test_plain(self, host: str) -> None:
@@ -90,7 +90,7 @@ class TestThisMachine:
         assert not tls_registry.requests()
 
     def test_silence(self) -> None:
-        """One that hangs up at the TLS handshake has not shown that it speaks none."""
+        """One that closes during the TLS handshake is not asked by plain HTTP."""
         with plain(b"") as (port, asked), pytest.raises(RegistryError, match="TLS handshake"):
             look_at(f"127.0.0.1:{port}")
 
@@ -170,7 +170,7 @@ class TestTrust:
         assert look(tls_registry) == len(BLOB)
 
     def test_shared(self, ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """One context serves all registries of which the same is known, and no others."""
+        """Registries with the same files share one context, others do not."""
         plain = make_context("one.test", insecure=False)
         own = tmp_path / "home/.config/containers/certs.d/own.test"
         own.mkdir(parents=True)
@@ -183,7 +183,7 @@ class TestTrust:
         assert make_context("one.test", insecure=False) is not plain
 
     def test_insecure(self, tls_registry: Registry) -> None:
-        """With `insecure` the certificate is not looked at."""
+        """With `insecure` the certificate is not verified."""
         assert look(tls_registry, insecure=True) == len(BLOB)
 
     def test_broken_file(
@@ -199,7 +199,7 @@ class TestTrust:
 
 class TestProxies:
     def test_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Proxies come from the environment, exceptions too, and loopback is always one."""
+        """Proxies and exceptions are taken from the environment; loopback is always an exception."""
         monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
         monkeypatch.setenv("NO_PROXY", "inside.example")
 
@@ -211,7 +211,7 @@ class TestProxies:
 
 @pytest.fixture
 def resuming(certificates: Path) -> Resuming:
-    """Makes servers that close after each answer; and whether each connection took up a TLS session."""
+    """Servers that close after each answer, and whether each connection resumed a TLS session."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     reused: list[bool | None] = []
@@ -240,7 +240,7 @@ class TestSessions:
         assert (sizes, reused) == ([7, 7, 7], [False, True, True])
 
     def test_not_elsewhere(self, resuming: Resuming) -> None:
-        """A session is offered to its own server alone, and never in place of a look at the certificate."""
+        """A session is only offered to its own server, and never replaces verification."""
         server, reused = resuming
         with server() as one, server() as other:
             careless = Clients(QUICK, lambda _: Credential(origin="none", insecure=True))
@@ -281,22 +281,22 @@ def tls_refused(probe: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
 
 
 def hang_up(_sock: socket.socket, _first: bytes) -> None:
-    """Close without a word."""
+    """Close."""
 
 
 def reset(sock: socket.socket, _first: bytes) -> None:
-    """Close so that the other side sees a reset."""
+    """Close with a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def wait(sock: socket.socket, _first: bytes) -> None:
-    """Say nothing until the other side has had enough."""
+    """Send nothing until the other side closes."""
     while sock.recv(4096):
         pass
 
 
 def complain(words: bytes) -> Callable[[socket.socket, bytes], None]:
-    """A server for TLS whose handshake fails: it answers plain HTTP alone, with `words`."""
+    """A TLS server whose handshake fails: it only answers plain HTTP, with `words`."""
 
     def probe(sock: socket.socket, first: bytes) -> None:
         if not first.startswith(_HELLO):
@@ -346,7 +346,7 @@ class TestWrongScheme:
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("CONNECTION_LOST", True)
 
     def test_bad_request(self) -> None:
-        """Any other 400 over plain HTTP is the answer of a registry that speaks it."""
+        """Any other 400 by plain HTTP is a registry's answer."""
         with tls_refused(complain(b"no such blob")) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
@@ -354,7 +354,7 @@ class TestWrongScheme:
 
 
 def ask(address: str, *, insecure: bool) -> None:
-    """Ask for a blob there, with little patience."""
+    """Look for a blob there, with short timeouts."""
     settings = replace(QUICK, timeouts=replace(QUICK.timeouts, connect=0.3, read=0.3))
     asking = Clients(settings, lambda _: Credential(origin="none", insecure=insecure)).at(address)
     asking.head_blob(Repository(address, "team/app"), DIGEST)

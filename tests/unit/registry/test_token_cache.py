@@ -34,14 +34,14 @@ def test_many_repositories() -> None:
 
 
 def test_expired() -> None:
-    """Tokens that have run out go: a process holds twice as many as it got in the life of one, at most."""
+    """Expired tokens are removed: at most twice as many are held as were fetched in the lifetime of one."""
     usable = 0.2
 
     assert fill(TokenCache(), range(20_000), life=30 + usable) <= 2 * 1000 * usable + 1
 
 
 def test_sweeps_are_rare() -> None:
-    """Sweeping costs a constant number of looks for each slot that was made."""
+    """Sweeping costs a constant number of steps for each new slot."""
     looks = 0
     sweep = Slot.sweep
 
@@ -57,7 +57,7 @@ def test_sweeps_are_rare() -> None:
 
 
 def test_recently_used() -> None:
-    """The slot that is used all the time stays, however many others come."""
+    """A slot in constant use stays, however many others are added."""
     cache = TokenCache()
     for begin in range(0, 10 * _MOST, 100):
         fill(cache, range(begin + 1, begin + 100))
@@ -70,7 +70,7 @@ def test_recently_used() -> None:
 
 
 def test_many_scopes() -> None:
-    """One repository holds a handful of tokens, the youngest ones."""
+    """One repository keeps a few tokens, the newest."""
     slot = Slot()
     for number in range(100):
         slot.add(token(str(number), ends=1e9))
@@ -79,7 +79,7 @@ def test_many_scopes() -> None:
 
 
 def test_waiting_threads() -> None:
-    """Those who wait for a slot get its token, though the cache is swept and flooded meanwhile."""
+    """Threads that wait for a slot get its token, even if the cache is swept and flooded meanwhile."""
     cache = TokenCache()
     fetched = []
     begun, flooded = threading.Event(), threading.Event()
@@ -104,7 +104,7 @@ def test_waiting_threads() -> None:
 
 
 def test_failure() -> None:
-    """A token that could not be had leaves nothing behind that stays."""
+    """A failed token request leaves nothing in the cache."""
     cache = TokenCache()
     for number in range(10_000):
         try:
@@ -117,7 +117,7 @@ def test_failure() -> None:
 
 
 def test_refusal() -> None:
-    """That a login is refused is known for half a minute, for the very scopes."""
+    """A rejected login is remembered for half a minute, for the same scopes."""
     cache, fault = TokenCache(), Fault(operation="get a token", words="wrong password", status=401)
     app, other = ("repository:app:pull",), ("repository:app:pull,push",)
     with cache.hold("app", now=0) as slot:
@@ -131,7 +131,7 @@ def test_refusal() -> None:
 
 
 def test_discard() -> None:
-    """A token that a registry does not take is dropped, and no other."""
+    """A token that a registry rejects is removed, and no other."""
     cache = TokenCache()
     fill(cache, range(3))
     cache.discard("1")

@@ -31,7 +31,7 @@ def begin(registry: Registry, *, digest: str = DIGEST, mount: str = "", path: st
 class TestPut:
     @pytest.mark.parametrize("location", ["relative", "absolute", "http", "other-host"])
     def test_stored(self, scripted: Scripted, location: str) -> None:
-        """A blob goes in by POST and PUT, wherever the session is, and the registry's word is passed on."""
+        """A blob is stored by POST and PUT, wherever the session is, and the digest confirmed."""
         registry = scripted(location=location, auth="token")
         with metering() as meter:
             assert begin(registry).put(Sent(BLOB)) is True
@@ -70,7 +70,7 @@ class TestPut:
         assert begin(registry).put(Sent(BLOB)) is False
 
     def test_other_digest(self, scripted: Scripted) -> None:
-        """A registry that checks the digest and finds another is worth a new session."""
+        """After a registry found another digest, a new session may succeed."""
         registry = scripted()
         with pytest.raises(RegistryError, match="DIGEST_INVALID") as caught:
             begin(registry).put(Sent(BLOB[:-1] + b"x"))
@@ -89,7 +89,7 @@ class TestPut:
         assert len(registry.requests(method="HEAD")) == 3
 
     def test_never_committed(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A blob that does not show up after a 202 is a failure that may pass."""
+        """A blob that is missing after a 202 is a retryable failure."""
         monkeypatch.setattr(uploads, "_COMMIT_POLLS", (0.0,) * 5)
         registry = scripted()
         registry.fault(Fault(action=Reply(status=202), method="PUT"))
@@ -131,7 +131,7 @@ class TestBrokenBody:
         assert registry.blobs("team/app") == []
 
     def test_connection_closed(self, scripted: Scripted) -> None:
-        """The connection of a body that was not sent in full is never used again."""
+        """The connection of an incomplete body is never reused."""
         registry = scripted()
         asking = client(registry, push=True)
         upload = asking.begin_upload(repository(registry), DIGEST)
@@ -154,7 +154,7 @@ class TestBrokenBody:
         assert registry.blobs("team/app") == []
 
     def test_empty_body_has_its_say(self, scripted: Scripted) -> None:
-        """A body of no bytes may raise as well."""
+        """An empty body may raise too."""
         registry = scripted()
         with pytest.raises(KeyError):
             begin(registry).put(Sent(b"", error=KeyError()))
@@ -164,7 +164,7 @@ class TestBrokenBody:
 
 @pytest.mark.parametrize("closing", ["close", "drain"])
 class TestEarlyAnswer:
-    """The registry answers in the middle of a body, and closes at once or reads the rest."""
+    """The registry answers during the body, and closes at once or reads the rest."""
 
     LARGE = b"x" * (16 << 20)
 
@@ -194,13 +194,13 @@ class TestEarlyAnswer:
         assert (error.fault.status, error.fault.words) == (413, "no more")
 
     def test_throttled(self, tls_registry: Registry, closing: Closing) -> None:
-        """A request for a pause in the middle of a body is one."""
+        """A request for a pause during a body is a ThrottledError."""
         assert isinstance(self.put(tls_registry, 429, closing), ThrottledError)
 
 
 class TestMount:
     def test_given(self, scripted: Scripted) -> None:
-        """A mount that is given leaves nothing to upload."""
+        """A granted mount leaves nothing to upload."""
         registry = scripted(auth="token")
         registry.add_blob("team/base", BLOB)
         asking = client(registry, USER, push=True)
@@ -222,7 +222,7 @@ class TestMount:
 
     @pytest.mark.parametrize("mount", ["unauthorized", "denied", "unsupported"])
     def test_error(self, scripted: Scripted, mount: str) -> None:
-        """A mount that is answered by an error is followed by a plain upload, once."""
+        """A mount that fails is followed by one plain upload."""
         registry = scripted(mount=mount, auth="token")
         registry.add_blob("team/base", BLOB)
         upload = begin(registry, mount="team/base")
@@ -232,7 +232,7 @@ class TestMount:
         assert upload.put(Sent(BLOB))
 
     def test_token_refused(self, scripted: Scripted) -> None:
-        """A token server that refuses the second scope does not keep us from uploading."""
+        """A token server that refuses the second scope does not prevent the upload."""
         registry = scripted(auth="token")
         registry.fault(Fault(action=Reply(status=403), path="token.*base", times=None))
         upload = begin(registry, mount="team/base")
@@ -257,7 +257,7 @@ class TestBegin:
         assert begin(registry).put(Sent(BLOB))
 
     def test_repository_missing(self, scripted: Scripted) -> None:
-        """A repository that has to be made first is a failure that says so."""
+        """A repository that must be created first is a failure with that hint."""
         registry = scripted(create_first=True)
         with pytest.raises(RegistryError, match="create the repository") as caught:
             begin(registry)
@@ -265,14 +265,14 @@ class TestBegin:
         assert not caught.value.fault.retryable
 
     def test_no_location(self, scripted: Scripted) -> None:
-        """A session without a Location is none."""
+        """A session without a Location is an error."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=202), method="POST"))
         with pytest.raises(RegistryError, match="without a Location"):
             begin(registry)
 
     def test_secret_location(self, scripted: Scripted) -> None:
-        """The session's URL is in no error."""
+        """No error has the session's URL."""
         registry = scripted()
         registry.fault(Fault(action=Drop(read=0), method="PUT"))
         with pytest.raises(RegistryError) as caught:
@@ -282,7 +282,7 @@ class TestBegin:
         assert "uploads" not in str(caught.value)
 
     def test_other_algorithm(self, scripted: Scripted) -> None:
-        """A digest by another algorithm is announced when the session begins."""
+        """A digest of another algorithm is announced when the session begins."""
         registry = scripted()
         begin(registry, digest=digest_of(BLOB, "sha512"))
 

@@ -11,7 +11,7 @@ LARGE = 400 * MIB
 
 
 def forms(registry: str = "registry.test") -> UploadStrategy:
-    """As a process begins."""
+    """As in a new process."""
     return UploadStrategy(registry, Uploads())
 
 
@@ -31,7 +31,7 @@ def forms(registry: str = "registry.test") -> UploadStrategy:
     ],
 )
 def test_order(registry: str, size: int, form: UploadForm, then: UploadForm | None) -> None:
-    """The first form, and the one that follows its refusal, by registry and size."""
+    """The first form, and the one after its failure, by registry and size."""
     made = forms(registry)
 
     assert form == made.choose(size, failed={}, most=0)
@@ -51,7 +51,7 @@ def test_order(registry: str, size: int, form: UploadForm, then: UploadForm | No
     ],
 )
 def test_step(registry: str, size: int, step: int) -> None:
-    """A chunk is as large as the registry likes it, and grows with the blob elsewhere."""
+    """The size of a chunk follows the registry's quirks, else the blob's size."""
     assert step == forms(registry).step(size, least=0, most=0)
 
 
@@ -64,7 +64,7 @@ def test_announced() -> None:
 
 
 def test_remembered() -> None:
-    """A form that failed before another one went well is left out from that size on."""
+    """A form that failed before another one succeeded is not used from that size on."""
     made = forms()
     made.learn({"whole": 50 * MIB})
     made.learn({"whole": 60 * MIB})

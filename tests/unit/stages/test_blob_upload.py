@@ -184,7 +184,7 @@ class TestSameRun:
         assert made.mirror.requests()[-1].method == method
 
     def test_pause_of_the_source(self, scripted: Scripted) -> None:
-        """An upload that waits for its source is given up: the pause may take longer than it lives."""
+        """An upload whose source asks for a pause is cancelled: the pause may outlast the session."""
         made = start_copy(scripted)
         made.source.fault(throttle(times=None))
         with pytest.raises(ThrottledError):
@@ -219,7 +219,7 @@ class TestReadBack:
 
     @pytest.mark.parametrize("length", ["0", "7"])
     def test_wrong_length(self, scripted: Scripted, length: str) -> None:
-        """A length that HEAD gets wrong, as 0 by many proxies, is put right by asking for a byte."""
+        """A wrong length by HEAD, such as 0 from many proxies, is corrected by reading one byte."""
         made = start_copy(scripted)
         answer = Reply(status=200, headers={"Content-Length": length})
         made.mirror.fault(Fault(action=answer, method="HEAD", times=None))
@@ -228,7 +228,7 @@ class TestReadBack:
         assert len(made.sent("PUT")) == 1
 
     def test_still_working(self, scripted: Scripted) -> None:
-        """An upload that is only accepted, and then turns out to be of another size, has failed."""
+        """An upload that is accepted (202) and then has another size has failed."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=202), method="PUT", times=None))
         made.mirror.fault(Fault(action=Reply(status=200, body="cut"), path="/blobs/sha256", times=None))
@@ -272,7 +272,7 @@ class TestPresent:
         assert [entry.method for entry in made.mirror.requests()] == ["HEAD"]
 
     def test_created_at_once(self, scripted: Scripted) -> None:
-        """A registry that has a blob before any of it was sent is not believed."""
+        """A registry that has a blob before any of it was sent is checked."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=201), method="POST"))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("status", [404, 405, 413, 415, 416, 501])
 def test_climbed(scripted: Scripted, status: int) -> None:
-    """Chunks that are refused at once lead to one PUT, which the process then begins with."""
+    """Chunks that are refused at once lead to one PUT, which the process uses first from then on."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=status), method="PATCH", times=None))
     process = clients()
@@ -34,7 +34,7 @@ def test_climbed(scripted: Scripted, status: int) -> None:
 
 
 def test_whole_refused(scripted: Scripted) -> None:
-    """A PUT with a body that is refused leads to chunks."""
+    """A refused PUT leads to chunks."""
     made = start_copy(scripted, chunk_min=CHUNK)
     made.mirror.fault(Fault(action=Reply(status=413), method="PUT"))
 
@@ -45,7 +45,7 @@ def test_whole_refused(scripted: Scripted) -> None:
 
 
 def test_lost_twice(scripted: Scripted) -> None:
-    """Two PUTs that were lost without a word lead to chunks."""
+    """Two lost PUTs lead to chunks."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Drop(read=1_000), method="PUT", times=2))
 
@@ -81,7 +81,7 @@ def test_no_ladder(scripted: Scripted) -> None:
 @pytest.mark.parametrize("status", [500, 502, 504])
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 def test_broken_twice(scripted: Scripted, method: str, status: int) -> None:
-    """A form that meets an error of the server twice leads to the other one, which is then begun with."""
+    """A form with two server errors leads to the other one, which is used first from then on."""
     made = start_copy(scripted)
     path = r"digest=" if method == "PUT" else "."
     quirks = Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK) if method == "PUT" else None
@@ -150,7 +150,7 @@ def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, 
 
 
 def test_too_large_in_the_middle(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chunk that is refused after others of its size were taken is not halved: the blob is too large."""
+    """A chunk that is refused after others of its size were accepted is not halved: the blob is too large."""
     monkeypatch.setattr(upload_strategy, "_HALVED_TO", 10)
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=413), method="PATCH", skip=2, times=None))

@@ -28,7 +28,7 @@ def interrupted(scripted: Scripted, **options: Any) -> BlobCopy:
 
 
 def test_goes_on(scripted: Scripted) -> None:
-    """Another process asks the session, and reads and sends only what it has not."""
+    """Another process asks the session for its offset, and reads and sends only the rest."""
     made = interrupted(scripted)
 
     made.run(session=made.kept())
@@ -49,7 +49,7 @@ def test_limits_unknown(scripted: Scripted) -> None:
 
 
 def test_gone(scripted: Scripted) -> None:
-    """A session that is gone is forgotten, and another one begun."""
+    """A lost session is replaced by a new one."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=404), method="GET", path="uploads"))
 
@@ -62,7 +62,7 @@ def test_gone(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("answer", ["0-0", "0-299998", f"0-{len(BLOB) + 1}", "", "nonsense"])
 def test_other_offset(scripted: Scripted, answer: str) -> None:
-    """A session that says less than it said before, or more than the blob has, is not trusted."""
+    """A session that reports less than before, or more than the blob, is not resumed."""
     made = interrupted(scripted)
     headers = {"Range": answer} if answer else {}
     made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))
@@ -130,7 +130,7 @@ def test_session_takes_nothing(scripted: Scripted, method: str) -> None:
 
 
 def test_kept_until_another_begins(scripted: Scripted) -> None:
-    """A session is not forgotten while the registry opens no other one."""
+    """A session is kept until the registry opens another one."""
     made = interrupted(scripted)
     kept = made.kept()
     made.said.clear()
@@ -143,7 +143,7 @@ def test_kept_until_another_begins(scripted: Scripted) -> None:
 
 
 def test_quay(scripted: Scripted) -> None:
-    """A status of one byte too many, which is Quay's, is the right one."""
+    """A status of one byte too many (Quay) is accepted."""
     made = interrupted(scripted, session_state=False)
     headers = {"Range": f"0-{3 * CHUNK}"}
     made.mirror.fault(Fault(action=Reply(status=204, headers=headers), method="GET", path="uploads"))

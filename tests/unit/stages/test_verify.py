@@ -40,7 +40,7 @@ def context(*, deep: bool = False) -> StageContext:
 
 
 def blob_at(source: Registry, mirror: Registry, *, size: int = len(BLOB)) -> CopyBlob:
-    """The question whether the mirror has the blob."""
+    """The check that the mirror has the blob."""
     return CopyBlob(
         source=repository(source),
         blob=Descriptor(media_type="m", digest=digest_of(BLOB), size=size),
@@ -50,7 +50,7 @@ def blob_at(source: Registry, mirror: Registry, *, size: int = len(BLOB)) -> Cop
 
 
 def complaint(task: CopyBlob | PushManifest, *, deep: bool = False) -> tuple[str, str]:
-    """Side and code of what is found to be wrong; empty: nothing."""
+    """Side and code of what is wrong; empty: nothing."""
     try:
         if isinstance(task, CopyBlob):
             verify.copy_blob(task, context(deep=deep))
@@ -89,7 +89,7 @@ def test_blob_of_another_size(scripted: Scripted, deep: bool) -> None:  # noqa: 
 
 
 def test_other_bytes(scripted: Scripted) -> None:
-    """Bytes that are not those of the digest are read twice, and found."""
+    """Bytes with a wrong digest are read twice and reported."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
     mirror.fault(Fault(action=Corrupt(offset=9), method="GET", path="/blobs/", times=None))
@@ -174,7 +174,7 @@ def test_manifest_of_other_bytes(scripted: Scripted) -> None:
 
 
 def test_nobody_asks_for_the_right_to_write(scripted: Scripted) -> None:
-    """The token is one that only reads: who verifies may have no other."""
+    """The token only allows reading: the user may have no other."""
     source, mirror = scripted(), scripted(auth="token")
     mirror.add_blob("copy/app", BLOB)
 
