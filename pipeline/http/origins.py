@@ -12,9 +12,13 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
+from pipeline.http.proxies import address_of, is_local
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from urllib.parse import SplitResult
+
+    from pipeline.http.proxies import Address
 
 PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 SENDABLE = re.compile(r"[!-~]+")
@@ -121,27 +125,18 @@ def _locality(host: str) -> int:
     address = _address(host)
     if host.rstrip(".") in _METADATA or (address and (address.is_link_local or str(address) in _METADATA)):
         return 2
-    near = address.is_loopback or address.is_unspecified if address else _is_local(host)
+    near = address.is_loopback or address.is_unspecified if address else is_local(host.rstrip("."))
     return 1 if near else 0
 
 
 def _is_private(host: str) -> bool:
     address = _address(host)
-    return _is_local(host) if address is None else not address.is_global
+    return is_local(host.rstrip(".")) if address is None else not address.is_global
 
 
-def _is_local(host: str) -> bool:
-    name = host.rstrip(".")
-    return name == "localhost" or name.endswith(".localhost")
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(host: str) -> Address | None:
     """The IP address of a host in any notation that connect() accepts: 127.1, 0x7f000001."""
     try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        try:
-            return ipaddress.IPv4Address(socket.inet_aton(host)) if host.isascii() else None
-        except OSError:
-            return None
-    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
+        return address_of(host) or (ipaddress.IPv4Address(socket.inet_aton(host)) if host.isascii() else None)
+    except OSError:
+        return None

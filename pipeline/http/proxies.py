@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from urllib3 import PoolManager
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _ENTRY = re.compile(r"(?P<host>\[.*\]|[^:\[\]]*):(?P<port>[0-9]+)")
 
 
@@ -31,31 +31,38 @@ def find_proxy(url: str) -> str:
     if not proxy or is_local(host):
         return ""
     port = target.port or (443 if target.scheme == "https" else 80)
-    if any(_spares(entry.strip().lower(), host, port) for entry in _variable("no_proxy").split(",")):
+    if any(_excludes(entry.strip().lower(), host, port) for entry in _variable("no_proxy").split(",")):
         return ""
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def is_local(host: str) -> bool:
     """Whether `host` names this machine: `localhost` or a loopback address."""
+    address = address_of(host)
+    return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
+
+
+def address_of(host: str) -> Address | None:
+    """The IP address that `host` is; one in IPv6 notation of IPv4 counts as that."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return None
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
 
 
 def _variable(name: str) -> str:
-    """An environment variable in capitals or, where that is empty, in small letters."""
+    """An environment variable in upper case or, if that is empty, in lower case."""
     return os.environ.get(name.upper(), "").strip() or os.environ.get(name, "").strip()
 
 
-def _spares(entry: str, host: str, port: int) -> bool:
-    """Whether an entry of NO_PROXY, in small letters, is about `host` and `port`.
+def _excludes(entry: str, host: str, port: int) -> bool:
+    """Whether an entry of NO_PROXY, in lower case, matches `host` and `port`.
 
-    As golang.org/x/net/http/httpproxy: `*`, an address, a CIDR block, `name` with all below it, `.name` and
-    `*.name` for what is below it alone; each but the blocks with `:port` where it is about one port.
+    As in golang.org/x/net/http/httpproxy: `*`, an address, a CIDR block, `name` with its subdomains, `.name`
+    and `*.name` for subdomains only; all but blocks may have a `:port`.
     """
-    address = _address(host)
+    address = address_of(host)
     if entry == "*":
         return True
     if "/" in entry:
@@ -68,23 +75,15 @@ def _spares(entry: str, host: str, port: int) -> bool:
     if not name:
         return False
     if address is not None:
-        return address == _address(name)
+        return address == address_of(name)
     return host.endswith(name) if name.startswith(".") else host == name or host.endswith(f".{name}")
 
 
-def _is_within(address: _Address, block: str) -> bool:
+def _is_within(address: Address, block: str) -> bool:
     try:
         return address in ipaddress.ip_network(block, strict=False)
     except ValueError:
         return False
-
-
-def _address(host: str) -> _Address | None:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
 
 
 def make_manager(proxy: str, **options: Any) -> PoolManager:

@@ -275,6 +275,6 @@ def _length(said: str) -> int | None:
     """Bytes by Content-Length; None: it says nothing that can be understood."""
     lengths = {part.strip() for part in said.split(",")}
     if len(lengths) > 1 or len(said) > _MAX_LENGTH:
-        raise http.client.HTTPException("the answer has several lengths, or one that is no number of bytes")
+        raise http.client.HTTPException("the response has several lengths, or an invalid one")
     (length,) = lengths
     return int(length) if length.isascii() and length.isdigit() else None
