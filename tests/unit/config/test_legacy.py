@@ -71,3 +71,14 @@ def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, text: str, words: str
         read(tmp_path, "config.json", text)
 
     assert str(caught.value).startswith(f"{tmp_path}/config.json{words}")
+
+
+def test_options(tmp_path: Path) -> None:
+    """The rules of a single file may have options and .defaults, as in a file of their own."""
+    text = "images:\n  .defaults: {platforms: linux/amd64}\n  nginx: {to: r.io/x, tags: {newest: 3}}\n"
+
+    _, rules, _ = read(tmp_path, "config.yaml", text)
+
+    assert () == rules.bad
+    (rule,) = rules.rules
+    assert ("linux/amd64", 3) == (str(rule.options.platforms), rule.options.tags and rule.options.tags.newest)
