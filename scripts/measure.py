@@ -127,13 +127,8 @@ class _Sampler:
 
     def _role(self, folder: Path, parent: int) -> str:
         command = (folder / "cmdline").read_bytes()
-        if int(folder.name) != self._session:
-            if b"resource_tracker" in command:
-                return "resource tracker"
-            if b"forkserver" in command:
-                return "fork server" if parent == self._session else "worker"
-            if b"spawn_main" in command:
-                return "worker"
+        if int(folder.name) != self._session and b"fork_server" in command:
+            return "fork server" if parent == self._session else "worker"
         return Path(os.fsdecode(command.partition(b"\0")[0])).name
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.commands.finish import FinishedRun, finish, lost_rules
 from pipeline.commands.job import invalid_rules, keep_given, prepare
-from pipeline.engine.local.forking import warm_up
+from pipeline.engine.local.fork_server import warm_up
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.signals import StoppedError, ignore_one_stop, raise_on_stop
 from pipeline.engine.supervisor import Supervisor

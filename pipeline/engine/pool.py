@@ -6,7 +6,7 @@ Every implementation passes the same suite (tests/engine/test_pool.py) and guara
 - A given task ends exactly once: with one Outcome, or with its key in one Gone. A task that cannot be sent
   fails. No message of a worker follows its Gone. A pool never gives a task to a second worker: the scheduler
   decides that. After Broken, unfinished tasks stay open.
-- A task given with `alone` is the only one in its process.
+- A task given with `alone` is the only one in its process, whatever the stages of others.
 - Only tasks and setups hold secrets: no repr, reason or name does. `now` is the caller's monotonic clock, and
   only its differences count, because clocks of different machines cannot be compared.
 
@@ -34,7 +34,7 @@ class WorkerView:
     """For people: "transfer-2"."""
     pid: int
     stage: Stage
-    """The stage whose tasks it runs."""
+    """One of the stages whose tasks it runs."""
     host: str = ""
     """Empty: this machine."""
 
@@ -132,7 +132,7 @@ class WorkerPool(Protocol):
         ...
 
     def roster(self) -> Sequence[WorkerView]:
-        """All workers, ready or not."""
+        """All workers that have been started, ready or not."""
         ...
 
     def dismiss(self, *, timeout: float) -> None:

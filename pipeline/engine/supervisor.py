@@ -8,7 +8,7 @@ from __future__ import annotations
 import selectors
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.engine.pool import Broken, Gone, Said
@@ -20,7 +20,7 @@ from pipeline.model.messages import STAGES, BytesMoved, Outcome, TaskLost, Uploa
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pipeline.engine.pool import Message, WorkerPool, WorkerView
+    from pipeline.engine.pool import Message, WorkerPool
     from pipeline.model.messages import Task
     from pipeline.scheduler.scheduler import Scheduler
     from pipeline.scheduler.view import RunView
@@ -186,7 +186,7 @@ class Supervisor:
                 self._write_out()
             case Said(answer=Outcome() as outcome):
                 self._moving.pop(outcome.key, None)
-                self._scheduler.settle(_with_origin(outcome, message.worker), time.monotonic())
+                self._scheduler.settle(outcome, time.monotonic())
             case Gone():
                 self._on_gone(message)
             case Broken():
@@ -294,11 +294,3 @@ class Supervisor:
         for event in self._scheduler.events():
             if event.name not in _SAID_ONCE or self._once.first(event.message):
                 self._say(event)
-
-
-def _with_origin(outcome: Outcome, worker: WorkerView) -> Outcome:
-    """The outcome with the worker's stage and pid in its events."""
-    if not outcome.events:
-        return outcome
-    events = tuple(replace(event, stage=worker.stage, pid=worker.pid) for event in outcome.events)
-    return replace(outcome, events=events)

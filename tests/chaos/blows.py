@@ -143,7 +143,7 @@ def _is_fork_server(pid: int, above: int) -> bool:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return False
-    return b"forkserver" in words and int(fields[1]) == above
+    return b"fork_server" in words and int(fields[1]) == above
 
 
 def session(pid: int) -> list[int]:

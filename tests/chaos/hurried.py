@@ -5,18 +5,20 @@ Waiting out real limits would make a round last minutes. Nothing else is changed
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from pipeline import settings
 from pipeline.cli import main
 from pipeline.commands import job
 from pipeline.engine import supervisor
-from pipeline.engine.local import handle, pool
+from pipeline.engine.local import handle, pool, worker
 from pipeline.registry import faults, upload
 from pipeline.scheduler import backoff
+from pipeline.stages.run import make_runner  # noqa: F401 - for workers
 from tests.e2e.small import replace_in
 
-# Here and not below, since workers import this module under another name.
+# Here and not below, since workers import this module for its make_runner.
 replace_in(faults, _NO_PAUSE_GIVEN=1.0)
 replace_in(upload, _COMMIT_POLLS=(0.1, 0.3, 0.6))
 
@@ -36,6 +38,7 @@ if __name__ == "__main__":
     replace_in(job, Settings=hurry)
     replace_in(backoff, _ASKED_AGAIN=1.0)
     replace_in(supervisor, _MAX_WAIT=0.3)
-    replace_in(pool, _CHECK_EVERY=0.3, _SUSPENDED=2.0)
+    setup = partial(worker.Setup, runner="tests.chaos.hurried:make_runner")
+    replace_in(pool, _CHECK_EVERY=0.3, _SUSPENDED=2.0, Setup=setup)
     replace_in(handle, _ABORT_TAKES=0.3)
     main.run()

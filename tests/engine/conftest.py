@@ -1,27 +1,33 @@
 from __future__ import annotations
 
-import multiprocessing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.engine.local.forking import context
+from pipeline.engine.local.fork_server import ForkServer
 from tests.engine.harness import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pipeline.engine.local.forking import Context
     from pipeline.engine.local.process import WorkerProcess
 
 
 @pytest.fixture
-def begin() -> Iterator[Callable[..., WorkerProcess]]:
+def server() -> Iterator[ForkServer]:
+    """One that forks."""
+    made = ForkServer("fork")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def begin(server: ForkServer) -> Iterator[Callable[..., WorkerProcess]]:
     """Starts workers, and leaves none behind."""
     workers = []
 
-    def begin_one(ctx: Context | None = None, **keywords: str | int) -> WorkerProcess:
-        worker = start(ctx or context(), **keywords)  # type: ignore[arg-type] # the keywords of start
+    def begin_one(other: ForkServer | None = None, **keywords: str | int) -> WorkerProcess:
+        worker = start(other or server, **keywords)  # type: ignore[arg-type] # the keywords of start
         workers.append(worker)
         return worker
 
@@ -31,9 +37,9 @@ def begin() -> Iterator[Callable[..., WorkerProcess]]:
         worker.reap(10.0)
 
 
-@pytest.fixture(params=["forkserver", "spawn"])
-def any_context(request: pytest.FixtureRequest) -> Context:
+@pytest.fixture(params=["fork", "spawn"])
+def any_server(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
     """Each way in which workers are started."""
-    if request.param == "spawn":
-        return multiprocessing.get_context("spawn")
-    return context()
+    made = ForkServer(request.param)
+    yield made
+    made.stop()

@@ -15,7 +15,7 @@ from tests.engine.runners import PLAIN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.engine.local.forking import Context
+    from pipeline.engine.local.fork_server import ForkServer
     from pipeline.engine.local.process import WorkerProcess
     from pipeline.model.messages import Answer
 
@@ -25,10 +25,15 @@ PATIENCE = 30.0
 """Seconds after which a test gives up; nothing is expected to take a tenth of it."""
 
 
-def start(ctx: Context, *, name: str = "resolve-1", threads: int = 2, runner: str = PLAIN) -> WorkerProcess:
-    """One worker with the plain runner."""
+def start(
+    server: ForkServer, *, name: str = "resolve-1", threads: int = 2, runner: str = PLAIN
+) -> WorkerProcess:
+    """One worker with the plain runner; its process exists."""
     setup = Setup(stage="resolve", threads=threads, settings=Settings(), keyring=None, runner=runner)
-    return start_worker(ctx, name, setup)
+    worker = start_worker(server, name, setup)
+    server.wait(lambda: worker.pid, PATIENCE)
+    assert worker.pid, worker.status
+    return worker
 
 
 def listen(worker: WorkerProcess, until: Callable[[list[Answer]], bool]) -> list[Answer]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing.connection
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -18,7 +17,8 @@ from pipeline.errors import MachineError
 from pipeline.model.messages import ListTags, PushManifest
 from pipeline.model.reference import Reference, parse_repository
 from pipeline.settings import MIB, Settings
-from tests.engine.rigs import gone, hear
+from tests.engine.harness import wait_until_gone
+from tests.engine.rigs import ends, give, gone, hear
 from tests.engine.runners import PLAIN
 from tests.unit.scheduler.world import MIRROR
 
@@ -52,13 +52,13 @@ def test_worker_dies_with_a_full_inbox(pool: LocalPool) -> None:
     """A worker that dies while its inbox waits for room is gone once: its pipes' ends come together."""
     task = put("a", content=bytes(MIB))
     handle = pool._choose(task, 0.0, alone=False)
+    hear(pool, lambda heard: heard)
     os.kill(handle.process.pid, signal.SIGSTOP)
     handle.give(task, 0.0, alone=False)
     pool._write(handle)
     assert handle.process.inbox.pending
 
     handle.process.kill()
-    multiprocessing.connection.wait([handle.process._process.sentinel], 10)
     heard = [message for message in hear(pool, gone) if not isinstance(message, Joined)]
 
     (end,) = heard
@@ -70,7 +70,7 @@ def test_worker_dies_with_a_full_inbox(pool: LocalPool) -> None:
 def test_worker_that_knows_the_repository(pool: LocalPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task goes to the worker that has served its repository, unless that one is much busier."""
     idle = workers(4)
-    monkeypatch.setitem(pool._stages, "transfer", idle)
+    monkeypatch.setitem(pool._workers, "transfer", idle)
     first = pool._choose(put("a"), 0.0, alone=False)
     first.give(put("a", "v1"), 0.0, alone=False)
 
@@ -83,13 +83,63 @@ def test_worker_that_knows_the_repository(pool: LocalPool, monkeypatch: pytest.M
     assert [True, False, False] == [first is each for each in (again, other, busy)]
 
 
-def test_next_stage_is_started_ahead(pool: LocalPool) -> None:
-    """The worker that resolves is started while the first one still expands, and once."""
-    for page in ("", "2"):
-        pool.give(ListTags(repository=parse_repository(f"{MIRROR}/a"), page=page, count=1), 0.0)
-        pool.flush(0.0)
+def test_one_worker_lists_and_resolves(pool: LocalPool) -> None:
+    """Tags and manifests are asked for by one worker, and a task that runs alone has it for itself."""
+    listing = ListTags(repository=parse_repository(f"{MIRROR}/a"), count=1)
+    pool.give(listing, 0.0)
+    give(pool, "echo")
+    hear(pool, lambda heard: len(ends(heard)) == 2)
+    give(pool, "move", alone=True)
 
-        assert ["expand", "resolve"] == [worker.stage for worker in pool.roster()]
+    assert ["resolve"] == [worker.stage for worker in pool.roster()]
+    assert not pool.has_room("expand")
+
+
+def test_stopped_fork_server(pool: LocalPool) -> None:
+    """A fork server that does nothing holds up no call, and the worker starts when it goes on."""
+    server = pool._running_server()
+    os.kill(server.pid, signal.SIGSTOP)
+    (key,) = give(pool, "echo")
+    pool.tick(0.0)
+    assert ([], []) == (pool.hear(0.0), pool.roster())
+
+    os.kill(server.pid, signal.SIGCONT)
+    assert [key] == ends(hear(pool, ends))
+
+
+def test_fork_server_dies(pool: LocalPool) -> None:
+    """Where the fork server dies, the workers that it started run on, and another one starts the next."""
+    give(pool, "echo")
+    hear(pool, ends)
+    (worker,) = pool.roster()
+    os.kill(pool._running_server().pid, signal.SIGKILL)
+    wait_until_gone([pool._running_server().pid])
+    pool.hear(0.0)
+    (again,) = give(pool, "echo again")
+    assert [again] == ends(hear(pool, ends))
+
+    os.kill(worker.pid, signal.SIGKILL)
+    (end,) = gone(hear(pool, gone))
+    (last,) = give(pool, "echo at last")
+    assert [last] == ends(hear(pool, ends))
+    assert "unknown: the fork server died; killed" == end.reason
+
+
+def test_worker_that_does_not_exit(pool: LocalPool) -> None:
+    """A worker that closed its outbox and lives on is killed, and nothing waits for it."""
+    give(pool, "echo")
+    hear(pool, ends)
+    (worker,) = pool.roster()
+    os.kill(worker.pid, signal.SIGSTOP)
+    (handle,) = pool._handles()
+    handle.process.outbox.at_end = True
+    pool._remove(handle)
+    handle.end(0.0)
+    assert [] == pool.hear(0.5)
+    pool.tick(1.5)
+
+    (end,) = gone(hear(pool, gone, now=1.5))
+    assert end.reason == "killed by SIGKILL"
 
 
 def test_no_process_can_be_had(pool: LocalPool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,32 +4,38 @@ import errno
 import os
 import select
 import signal
-from multiprocessing import forkserver
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.engine.local.forking import context
-from pipeline.engine.local.process import stop_all
+from pipeline.engine.local.fork_server import ForkServer
+from pipeline.engine.local.process import start_worker, stop_all
+from pipeline.engine.local.worker import Setup
 from pipeline.errors import MachineError
 from pipeline.model.messages import BytesMoved, ManifestFetched, ManifestPushed, PushManifest
 from pipeline.model.reference import Reference, Repository
-from pipeline.settings import MAX_MANIFEST
-from tests.engine.harness import descriptors, hear_out, listen, of_kind, start, wait_until_gone
-from tests.engine.runners import ask
+from pipeline.settings import MAX_MANIFEST, Settings
+from tests.engine.harness import PATIENCE, descriptors, hear_out, listen, of_kind, start, wait_until_gone
+from tests.engine.runners import PLAIN, ask
 from tests.engine.test_worker import has
 
 if TYPE_CHECKING:
-    from pipeline.engine.local.forking import Context
     from pipeline.engine.local.process import WorkerProcess
     from tests.engine.test_worker import Begin
 
 
-def kill_fork_server() -> None:
-    """Kill it and wait until it is gone."""
-    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined] # typeshed leaves it out
-    os.kill(pid, signal.SIGKILL)
-    assert wait_until_gone([pid]) == []
+ROOT = Path(__file__).parents[2]
+SETUP = Setup(stage="resolve", threads=2, settings=Settings(), keyring=None, runner=PLAIN)
+
+
+def kill(server: ForkServer) -> None:
+    """Kill it and wait until that is known."""
+    os.kill(server.pid, signal.SIGKILL)
+    server.wait(lambda: False, PATIENCE)
+    assert server.dead
 
 
 def wait_for_bytes(worker: WorkerProcess) -> None:
@@ -38,18 +44,18 @@ def wait_for_bytes(worker: WorkerProcess) -> None:
 
 
 class TestDeath:
-    def test_idle_sibling(self, begin: Begin, any_context: Context) -> None:
+    def test_idle_sibling(self, begin: Begin, any_server: ForkServer) -> None:
         """A worker killed while it waits for a task takes nothing along: its siblings go on."""
-        dead, alive = begin(any_context), begin(any_context)
+        dead, alive = begin(any_server), begin(any_server)
         listen(dead, bool)
         os.kill(dead.pid, signal.SIGKILL)
         hear_out(dead)
         alive.inbox.send(ask("echo"))
         assert len(of_kind(listen(alive, has(ManifestPushed)), ManifestPushed)) == 1
 
-    def test_last_answers(self, begin: Begin, any_context: Context) -> None:
+    def test_last_answers(self, begin: Begin, any_server: ForkServer) -> None:
         """What a worker answered before it was killed is read before the end of its outbox."""
-        worker = begin(any_context, threads=1)
+        worker = begin(any_server, threads=1)
         for word in ("echo 1", "echo 2", "die", "echo 3"):
             worker.inbox.send(ask(word))
         heard = hear_out(worker)
@@ -97,22 +103,20 @@ class TestDeath:
 
 
 class TestLeaving:
-    def test_busy(self, begin: Begin, any_context: Context) -> None:
+    def test_busy(self, begin: Begin, any_server: ForkServer) -> None:
         """A worker leaves when its inbox is closed, though its threads run and a sibling came later."""
-        worker = begin(any_context)
-        begin(any_context)
+        worker = begin(any_server)
+        begin(any_server)
         worker.inbox.send(ask("move"))
         listen(worker, has(BytesMoved))
         worker.inbox.close()
         hear_out(worker)
         assert worker.reap(10.0) == "exit status 0"
 
-    def test_all(self) -> None:
+    def test_all(self, server: ForkServer) -> None:
         """Stopping all lets each go, kills who stays, and leaves no process and no descriptor behind."""
-        ctx = context()
-        stop_all([start(ctx)], timeout=10.0)
         before = descriptors()
-        workers = [start(ctx, name=f"resolve-{number}") for number in range(3)]
+        workers = [start(server, name=f"resolve-{number}") for number in range(3)]
         listen(workers[1], bool)
         os.kill(workers[1].pid, signal.SIGSTOP)
         ends = stop_all(workers, timeout=1.0)
@@ -120,9 +124,9 @@ class TestLeaving:
         assert (before, []) == (descriptors(), wait_until_gone([w.pid for w in workers]))
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
-    def test_signals_of_others(self, begin: Begin, any_context: Context, number: int) -> None:
+    def test_signals_of_others(self, begin: Begin, any_server: ForkServer, number: int) -> None:
         """A worker takes no notice of the signals that are the supervisor's business."""
-        worker = begin(any_context)
+        worker = begin(any_server)
         listen(worker, bool)
         os.kill(worker.pid, number)
         worker.inbox.send(ask("echo"))
@@ -133,18 +137,18 @@ class TestStatus:
     @pytest.mark.parametrize(
         ("word", "status"), [("die", "killed by SIGKILL; perhaps out of memory"), ("exit", "exit status 3")]
     )
-    def test_own_death(self, begin: Begin, any_context: Context, word: str, status: str) -> None:
+    def test_own_death(self, begin: Begin, any_server: ForkServer, word: str, status: str) -> None:
         """How a worker ended is said in words, and no zombie is left."""
-        worker = begin(any_context)
+        worker = begin(any_server)
         worker.inbox.send(ask(word))
         hear_out(worker)
         assert (status, status, []) == (worker.reap(10.0), worker.reap(10.0), wait_until_gone([worker.pid]))
         with pytest.raises(ChildProcessError):
             os.waitpid(worker.pid, os.WNOHANG)
 
-    def test_told_to_die(self, begin: Begin, any_context: Context) -> None:
+    def test_told_to_die(self, begin: Begin, any_server: ForkServer) -> None:
         """A worker that was killed on purpose did not run out of memory."""
-        worker = begin(any_context)
+        worker = begin(any_server)
         worker.kill()
         hear_out(worker)
         assert worker.reap(10.0) == "killed by SIGKILL"
@@ -157,35 +161,72 @@ class TestStatus:
         assert worker.reap(0.0) == "sent an invalid message (UnpicklingError: oops); killed"
         assert wait_until_gone([worker.pid]) == []
 
-    def test_fork_server_killed(self, begin: Begin) -> None:
-        """Without its fork server a worker works on; its status is unknown, so it is killed; others start."""
+    def test_fork_server_killed(self, begin: Begin, server: ForkServer) -> None:
+        """Without its fork server a worker works on; its status is unknown, so it is killed."""
         worker = begin()
         listen(worker, bool)
-        kill_fork_server()
+        kill(server)
         worker.inbox.send(ask("echo"))
         worked = len(of_kind(listen(worker, has(ManifestPushed)), ManifestPushed))
         os.kill(worker.pid, signal.SIGSTOP)
         status = worker.reap(10.0)
         left = wait_until_gone([worker.pid])
         assert (worked, status, left) == (1, "unknown: the fork server died; killed", [])
-        assert listen(begin(), bool)
 
-    def test_kill_without_fork_server(self, begin: Begin) -> None:
+    def test_kill_without_fork_server(self, begin: Begin, server: ForkServer) -> None:
         """A worker whose fork server died can still be killed."""
         worker = begin()
         listen(worker, bool)
-        kill_fork_server()
+        kill(server)
         worker.kill()
         hear_out(worker)
         assert wait_until_gone([worker.pid]) == []
 
-    def test_no_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where no process can be had, the error names the worker and the reason."""
-        ctx = context()
+    def test_start_without_fork_server(self, server: ForkServer) -> None:
+        """A worker that a dead fork server should start fails, whether that is known already or not."""
+        os.kill(server.pid, signal.SIGSTOP)
+        early = start_worker(server, "resolve-1", SETUP)
+        kill(server)
+        late = start_worker(server, "resolve-2", SETUP)
+        reasons = [worker.reap(0.0) for worker in (early, late)]
+        assert reasons == ["cannot be started: the fork server died"] * 2
+        assert [early.pid, late.pid] == [0, 0]
 
-        def refuse(*, duplex: bool) -> None:
+    def test_killed_before_it_is_started(self, server: ForkServer) -> None:
+        """A worker that is killed before its process exists dies as soon as it does."""
+        os.kill(server.pid, signal.SIGSTOP)
+        worker = start_worker(server, "resolve-1", SETUP)
+        worker.kill()
+        os.kill(server.pid, signal.SIGCONT)
+        server.wait(lambda: worker.status, PATIENCE)
+        assert worker.status == "killed by SIGKILL"
+        worker.reap(0.0)
+
+    def test_no_descriptors(self, server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where no pipe can be had, the error names the worker and the reason."""
+
+        def refuse() -> None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-        monkeypatch.setattr(ctx, "Pipe", refuse, raising=False)
+        monkeypatch.setattr(os, "pipe", refuse)
         with pytest.raises(MachineError, match=r"cannot start the worker resolve-1: .*Too many open files"):
-            start(ctx)
+            start(server)
+
+    def test_no_fork_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where no process can be had, the error says so."""
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        with pytest.raises(MachineError, match="no workers can be started: No such file"):
+            ForkServer()
+
+    def test_working_folder(self, tmp_path: Path) -> None:
+        """Files of the working folder do not stand for modules in a worker."""
+        (tmp_path / "struct.py").write_text("raise SystemExit(3)")
+        code = (
+            "from pipeline.engine.local.fork_server import ForkServer\n"
+            "from tests.engine.harness import listen, start\n"
+            "worker = start(ForkServer())\n"
+            "print(listen(worker, bool))"
+        )
+        command = [sys.executable, "-P", "-c", f"import sys; sys.path.append({str(ROOT)!r})\n{code}"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.stdout, done.stderr) == ("[Alive()]\n", "")

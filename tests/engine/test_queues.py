@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
 import select
 import threading
+from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -19,9 +19,8 @@ from tests.engine.runners import ask, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from multiprocessing.connection import Connection
 
-    Ends = tuple[Connection, Connection]
+    Ends = tuple[IO[bytes], IO[bytes]]
 
 messages = st.lists(
     st.builds(BytesMoved, key=st.text(), sent=st.integers())
@@ -32,10 +31,13 @@ messages = st.lists(
 @pytest.fixture
 def ends() -> Iterator[Ends]:
     """Both ends of a one-way pipe: reader, writer."""
-    reader, writer = multiprocessing.Pipe(duplex=False)
+    reader, writer = (
+        os.fdopen(end, mode, buffering=0) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True)
+    )
     yield reader, writer
-    reader.close()
-    writer.close()
+    for end in (reader, writer):
+        with suppress(OSError):
+            end.close()
 
 
 def big_put() -> PushManifest:
@@ -61,12 +63,12 @@ class TestFrames:
     @given(messages.filter(lambda sent: len(sent) < 12), st.lists(st.integers(0, 100_000), max_size=20))
     def test_any_cut_of_a_pipe(self, sent: list[Any], at: list[int]) -> None:
         """However a writer cuts its stream, the outbox reads the same messages and then its end."""
-        reader, writer = multiprocessing.Pipe(duplex=False)
+        reader, writer = os.pipe()
         outbox, heard = Outbox(reader), []
         for piece in cut(b"".join(map(frame, sent)), at):
-            os.write(writer.fileno(), piece)
+            os.write(writer, piece)
             heard += outbox.read()
-        writer.close()
+        os.close(writer)
         heard += outbox.read()
         outbox.close()
         assert (sent, True, "") == (heard, outbox.at_end, outbox.error)
@@ -85,12 +87,12 @@ class TestFrames:
 class TestOutbox:
     def test_empty(self, ends: Ends) -> None:
         """Reading an empty pipe returns at once, with nothing, and is not the end."""
-        outbox = Outbox(ends[0])
+        outbox = Outbox(ends[0].fileno())
         assert (outbox.read(), outbox.at_end) == ([], False)
 
     def test_half(self, ends: Ends) -> None:
         """Half a message stays buffered until the other half has come."""
-        outbox, whole = Outbox(ends[0]), ManifestPushed(key="a")
+        outbox, whole = Outbox(ends[0].fileno()), ManifestPushed(key="a")
         stream = frame(whole)
         os.write(ends[1].fileno(), stream[:9])
         first = outbox.read()
@@ -99,7 +101,7 @@ class TestOutbox:
 
     def test_end_comes_last(self, ends: Ends) -> None:
         """What was written before the writer closed is read before the end; half a message is dropped."""
-        outbox = Outbox(ends[0])
+        outbox = Outbox(ends[0].fileno())
         os.write(ends[1].fileno(), frame(ManifestPushed(key="a")) + frame(ManifestPushed(key="b"))[:-1])
         ends[1].close()
         heard = [(outbox.read(), outbox.at_end) for _ in range(3)]
@@ -107,7 +109,7 @@ class TestOutbox:
 
     def test_rubbish(self, ends: Ends) -> None:
         """A stream that holds no message ends the queue and says why; the supervisor goes on."""
-        outbox = Outbox(ends[0])
+        outbox = Outbox(ends[0].fileno())
         os.write(ends[1].fileno(), b"\0\0\0\x04oops")
         assert (outbox.read(), outbox.at_end) == ([], True)
         assert outbox.error.startswith("UnpicklingError: ")
@@ -116,7 +118,7 @@ class TestOutbox:
 class TestInbox:
     def test_full_pipe(self, ends: Ends) -> None:
         """A task that the pipe cannot take waits in memory, and flows on as the reader reads."""
-        inbox, tasks = Inbox(ends[1]), TaskReader(ends[0])
+        inbox, tasks = Inbox(ends[1].fileno()), TaskReader(ends[0].fileno())
         inbox.send(big_put())
         inbox.send(ask("echo"))
         waiting = inbox.pending
@@ -130,7 +132,7 @@ class TestInbox:
 
     def test_reader_gone(self, ends: Ends) -> None:
         """A reader that is gone is remembered, not raised, and nothing waits for it."""
-        inbox = Inbox(ends[1])
+        inbox = Inbox(ends[1].fileno())
         inbox.send(big_put())
         ends[0].close()
         inbox.flush()
@@ -139,7 +141,7 @@ class TestInbox:
 
     def test_close(self, ends: Ends) -> None:
         """Closing tells the reader that this is all, however often it is done."""
-        inbox, tasks = Inbox(ends[1]), TaskReader(ends[0])
+        inbox, tasks = Inbox(ends[1].fileno()), TaskReader(ends[0].fileno())
         inbox.send(ask("echo"))
         inbox.close()
         inbox.close()
@@ -151,7 +153,7 @@ class TestInbox:
 class TestAnswerWriter:
     def test_many_threads(self, ends: Ends) -> None:
         """Answers of several threads arrive whole, each thread's in its order."""
-        outbox, answers = Outbox(ends[0]), AnswerWriter(ends[1])
+        outbox, answers = Outbox(ends[0].fileno()), AnswerWriter(ends[1].fileno())
 
         def send(name: str) -> None:
             for number in range(20):
@@ -172,7 +174,7 @@ class TestAnswerWriter:
 
     def test_supervisor_gone(self, ends: Ends) -> None:
         """A worker whose supervisor is gone learns so from the write."""
-        answers = AnswerWriter(ends[1])
+        answers = AnswerWriter(ends[1].fileno())
         ends[0].close()
         with pytest.raises(BrokenPipeError):
             answers.send(ManifestPushed(key="a"))

@@ -55,7 +55,7 @@ class Supervisor:
         return [json.loads(line) for line in out.splitlines()], err.decode(), self.process.returncode
 
 
-@pytest.fixture(params=["forkserver", "spawn"])
+@pytest.fixture(params=["fork", "spawn"])
 def method(request: pytest.FixtureRequest) -> Iterator[str]:
     """How the supervisor starts its workers."""
     return request.param  # type: ignore[no-any-return] # pytest types it Any
@@ -63,7 +63,7 @@ def method(request: pytest.FixtureRequest) -> Iterator[str]:
 
 class TestSupervisorKilled:
     def test_nothing_survives(self, method: str) -> None:
-        """When the supervisor is killed its busy workers, the fork server and the tracker leave."""
+        """When the supervisor is killed its busy workers and the fork server leave."""
         supervisor = Supervisor("be_killed", method)
         pids = supervisor.hear()
         assert isinstance(pids, list)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 64
 """Repositories remembered for each worker."""
+_EXIT_TAKES = 1.0
+"""Seconds between the end of a worker's outbox and its exit; then it is killed."""
 _ABORT_TAKES = 2.0
 """Seconds for an aborted worker to print its stacks."""
 
@@ -24,6 +26,7 @@ class WorkerHandle:
 
     process: WorkerProcess
     stage: Stage
+    """It names the worker, which may run tasks of other stages too."""
     last_word: float
     tasks: dict[str, None] = field(default_factory=dict)
     """Keys of its tasks, in the order in which they were given."""
@@ -31,17 +34,22 @@ class WorkerHandle:
     """Whether it has sent a message: before that it runs no task, after that it runs all its tasks."""
     alone: bool = False
     """Whether it runs a task that must run alone."""
-    kept_free: bool = False
-    """Whether it gets no more tasks until it is idle, for a task that must run alone."""
+    kept_free: set[Stage] = field(default_factory=set)
+    """Stages with a task that must run alone: it gets no more tasks until it is idle."""
     aborted_at: float | None = None
     """When SIGABRT was sent."""
     served: dict[Repository, None] = field(default_factory=dict)
     """Destination repositories of its last tasks, the latest last: it may hold tokens for them."""
-    view: WorkerView = field(init=False)
+    ended_at: float | None = None
+    """When its outbox ended."""
+    _view: WorkerView | None = None
 
-    def __post_init__(self) -> None:
-        """Build the view once."""
-        self.view = WorkerView(name=self.process.name, pid=self.process.pid, stage=self.stage)
+    @property
+    def view(self) -> WorkerView:
+        """Its identity, of which the pid is 0 until it has been started."""
+        if self._view is None or not self._view.pid:
+            self._view = WorkerView(name=self.process.name, pid=self.process.pid, stage=self.stage)
+        return self._view
 
     def can_take(self, *, fewer_than: int, alone: bool) -> bool:
         """Whether it has fewer tasks than that and may get one more."""
@@ -83,6 +91,23 @@ class WorkerHandle:
         if self.tasks and now - self.last_word >= silence and self.aborted_at is None:
             self.process.abort()
             self.aborted_at = now
+
+    def end(self, now: float) -> None:
+        """Its outbox is at end-of-file, so it is dead or dying."""
+        self.ended_at = now
+        if self.process.outbox.error or self.process.is_lost:
+            self.process.kill()
+
+    def has_ended(self, now: float) -> bool:
+        """Whether its exit status is known, or will not be known any more."""
+        if self.process.status or self.process.is_lost:
+            return True
+        waited = 0.0 if self.ended_at is None else now - self.ended_at
+        if waited >= _EXIT_TAKES:
+            self.process.kill()
+        if waited >= 2 * _EXIT_TAKES:
+            self.process.failed("did not exit; killed")
+        return bool(self.process.status)
 
     def gone(self, reason: str) -> Gone:
         """The message of its end: all its tasks were running if it was ready, else none."""

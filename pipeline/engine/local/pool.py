@@ -1,7 +1,7 @@
-"""The pool of local workers: the processes of each stage and their tasks.
+"""The pool of local workers: processes and their tasks.
 
-A stage's processes start with its first task. The transfer stage has a process for each core; the others have
-one, because one process with threads is enough for short requests.
+A process starts with the first task for it. Blobs and pushes have a process for each core; all other tasks
+share one, because one process with threads is enough for short requests.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import selectors
 from typing import TYPE_CHECKING
 
 from pipeline.engine.local.descriptors import affordable_threads
-from pipeline.engine.local.forking import context
+from pipeline.engine.local.fork_server import ForkServer, take_server
 from pipeline.engine.local.handle import WorkerHandle
 from pipeline.engine.local.process import start_worker, stop_all
 from pipeline.engine.local.worker import Setup, task_failed
 from pipeline.engine.pool import Broken, Joined, Said
 from pipeline.errors import MachineError
-from pipeline.model.messages import STAGES, Alive, BootFailed, Outcome
+from pipeline.model.messages import Alive, BootFailed, Outcome
 
 if TYPE_CHECKING:
     from pipeline.engine.pool import Message, WorkerView
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 _TRANSFER_PROCESSES = min(os.cpu_count() or 1, 4)
-_PROCESSES: dict[Stage, int] = {"expand": 1, "resolve": 1, "transfer": _TRANSFER_PROCESSES}
-"""Maximum processes of a stage."""
-_THREADS: dict[Stage, int] = {"expand": 16, "resolve": 128, "transfer": 48}
+_SERVED_BY: dict[Stage, Stage] = {"expand": "resolve", "resolve": "resolve", "transfer": "transfer"}
+"""The stage that names the workers of a stage's tasks."""
+_PROCESSES: dict[Stage, int] = {"resolve": 1, "transfer": _TRANSFER_PROCESSES}
+"""Maximum processes of that name."""
+_THREADS: dict[Stage, int] = {"resolve": 128, "transfer": 48}
 """Maximum parallel tasks of a process; threads are started as needed."""
-_FOLLOWS: dict[Stage, Stage] = {"expand": "resolve"}
-"""The stage that has work as soon as this one has a result; resolved images are often up to date."""
 _AFFINITY = 2
 """Tasks that a worker may have more than others if it has served the task's repository."""
 _MAX_FAILED_STARTS = 3
@@ -49,16 +49,20 @@ class LocalPool:
         self._runner = {"runner": runner} if runner else {}
         self._settings = settings
         self._keyring = keyring
-        self._context = context()
+        self._server: ForkServer | None = None
         self._most_threads = affordable_threads()
-        self._stages: dict[Stage, list[WorkerHandle]] = {stage: [] for stage in STAGES}
+        self._workers: dict[Stage, list[WorkerHandle]] = {name: [] for name in _PROCESSES}
         self._given: dict[WorkerHandle, None] = {}
         """Workers whose inboxes need a flush."""
         self._selector = selectors.DefaultSelector()
+        self._starting: list[WorkerHandle] = []
+        """Workers without a process: nothing is heard of them before their pid is known."""
+        self._ending: list[WorkerHandle] = []
+        """Workers that said their last word, and whose exit status is to come."""
         self._messages: list[Message] = []
         """What `hear` returns next."""
-        self._broken = False
-        self._wakeup = list(os.pipe())
+        self._broken = self._dismissed = False
+        self._wakeup = os.pipe()
         """A pipe; a byte in it wakes the supervisor for messages that no worker sent."""
         self._selector.register(self._wakeup[0], selectors.EVENT_READ)
         self._started = self._failed_starts = 0
@@ -72,16 +76,17 @@ class LocalPool:
         """See WorkerPool."""
         if self._broken:
             return False
-        return len(self._stages[stage]) < _PROCESSES[stage] or bool(self._available(stage, alone=alone))
+        name = _SERVED_BY[stage]
+        return len(self._workers[name]) < _PROCESSES[name] or bool(self._available(name, alone=alone))
 
     def keep_free(self, stage: Stage, *, wanted: bool) -> None:
         """See WorkerPool: the least busy worker is kept free."""
-        handles = self._stages[stage]
+        handles = self._workers[_SERVED_BY[stage]]
         if not wanted:
             for handle in handles:
-                handle.kept_free = False
-        elif handles and not any(handle.kept_free or handle.alone for handle in handles):
-            min(handles, key=lambda handle: len(handle.tasks)).kept_free = True
+                handle.kept_free.discard(stage)
+        elif handles and not any(stage in handle.kept_free or handle.alone for handle in handles):
+            min(handles, key=lambda handle: len(handle.tasks)).kept_free.add(stage)
 
     def give(self, task: Task, now: float, *, alone: bool = False) -> None:
         """See WorkerPool."""
@@ -111,35 +116,50 @@ class LocalPool:
         def burden(handle: WorkerHandle) -> int:
             return len(handle.tasks) - (_AFFINITY if place in handle.served else 0)
 
-        stage = task.stage
-        best = min(self._available(stage, alone=alone), key=burden, default=None)
-        if best is None or (best.tasks and len(self._stages[stage]) < _PROCESSES[stage]):
-            best = self._start(stage, now)
+        name = _SERVED_BY[task.stage]
+        best = min(self._available(name, alone=alone), key=burden, default=None)
+        if best is None or (best.tasks and len(self._workers[name]) < _PROCESSES[name]):
+            best = self._start(name, now)
         if place is not None:
             best.serve(place)
         return best
 
-    def _available(self, stage: Stage, *, alone: bool) -> list[WorkerHandle]:
-        """The workers of a stage that may get a task."""
-        most = 1 if alone else self._threads(stage)
-        return [handle for handle in self._stages[stage] if handle.can_take(fewer_than=most, alone=alone)]
+    def _available(self, name: Stage, *, alone: bool) -> list[WorkerHandle]:
+        """The workers of a name that may get a task."""
+        most = 1 if alone else self._threads(name)
+        return [handle for handle in self._workers[name] if handle.can_take(fewer_than=most, alone=alone)]
 
-    def _threads(self, stage: Stage) -> int:
-        return min(_THREADS[stage], self._most_threads)
+    def _threads(self, name: Stage) -> int:
+        return min(_THREADS[name], self._most_threads)
 
-    def _start(self, stage: Stage, now: float) -> WorkerHandle:
+    def _start(self, name: Stage, now: float) -> WorkerHandle:
         self._started += 1
         setup = Setup(
-            stage=stage,
-            threads=self._threads(stage),
+            stage=name,
+            threads=self._threads(name),
             settings=self._settings,
             keyring=self._keyring,
             **self._runner,
         )
-        handle = WorkerHandle(start_worker(self._context, f"{stage}-{self._started}", setup), stage, now)
-        self._stages[stage].append(handle)
-        self._selector.register(handle.process.outbox, selectors.EVENT_READ, handle)
+        process = start_worker(self._running_server(), f"{name}-{self._started}", setup)
+        handle = WorkerHandle(process, name, now)
+        self._workers[name].append(handle)
+        self._starting.append(handle)
         return handle
+
+    def _running_server(self) -> ForkServer:
+        if self._server is None or self._server.dead:
+            self._stop_server()
+            self._server = take_server()
+            self._selector.register(self._server, selectors.EVENT_READ, self._server)
+        return self._server
+
+    def _stop_server(self) -> None:
+        if self._server is not None:
+            if self._server.fileno() in self._selector.get_map():
+                self._selector.unregister(self._server)
+            self._server.stop()
+            self._server = None
 
     def _break(self, error: MachineError) -> None:
         """Stop working and have `hear` return Broken."""
@@ -150,20 +170,18 @@ class LocalPool:
     def _tell(self, message: Message) -> None:
         """Have `hear` return a message that no worker sent."""
         if not self._messages:
-            os.write(self._wakeup[1], b".")
+            self._wake()
         self._messages.append(message)
 
-    def flush(self, now: float) -> None:
-        """See WorkerPool. The next stage's worker is started while this one waits for responses."""
+    def _wake(self) -> None:
+        """Make the descriptor readable once."""
+        os.write(self._wakeup[1], b".")
+
+    def flush(self, now: float) -> None:  # noqa: ARG002 - of the interface
+        """See WorkerPool."""
         given, self._given = self._given, {}
         for handle in given:
             self._write(handle)
-            following = _FOLLOWS.get(handle.stage)
-            if following is not None and not self._stages[following] and not self._broken:
-                try:
-                    self._start(following, now)
-                except MachineError as error:
-                    self._break(error)
 
     def _write(self, handle: WorkerHandle) -> None:
         """Write to a worker's inbox what fits; while it is full, wait until it is writable."""
@@ -181,13 +199,16 @@ class LocalPool:
             handle = key.data
             if handle is None:
                 os.read(self._wakeup[0], 1)
-            elif handle not in self._stages[handle.stage]:
+            elif isinstance(handle, ForkServer):
+                handle.hear()
+            elif handle not in self._workers[handle.stage]:
                 # Both its pipes were reported at once, and the first was at end-of-file.
                 continue
             elif events & selectors.EVENT_WRITE:
                 self._write(handle)
             else:
                 self._read(handle, now)
+        self._follow_processes(now)
         messages, self._messages = self._messages, []
         return messages
 
@@ -206,16 +227,34 @@ class LocalPool:
             if not isinstance(answer, Alive):
                 self._messages.append(Said(worker=handle.view, answer=answer))
         if handle.process.outbox.at_end:
-            self._remove_dead(handle)
+            self._remove(handle)
+            handle.end(now)
 
-    def _remove_dead(self, handle: WorkerHandle) -> None:
-        """Remove a dead worker and report it."""
-        self._stages[handle.stage].remove(handle)
+    def _follow_processes(self, now: float) -> None:
+        """Listen to processes that have been started, and report those that have ended."""
+        if self._server is not None and self._server.dead:
+            self._stop_server()
+        for handle in [handle for handle in self._starting if handle.process.pid]:
+            self._starting.remove(handle)
+            self._selector.register(handle.process.outbox, selectors.EVENT_READ, handle)
+        for handle in [handle for handle in self._starting if handle.process.status]:
+            self._starting.remove(handle)
+            self._remove(handle)
+        for handle in [handle for handle in self._ending if handle.has_ended(now)]:
+            self._ending.remove(handle)
+            self._report_end(handle)
+
+    def _remove(self, handle: WorkerHandle) -> None:
+        """Give no more tasks to a worker, and wait for its exit status."""
+        self._workers[handle.stage].remove(handle)
         self._given.pop(handle, None)
         for end in (handle.process.outbox, handle.process.inbox):
             if end.fileno() in self._selector.get_map():
                 self._selector.unregister(end)
-        reason = handle.process.reap(1.0)
+        self._ending.append(handle)
+
+    def _report_end(self, handle: WorkerHandle) -> None:
+        reason = handle.process.reap(0.0)
         self._messages.append(handle.gone(reason))
         if not handle.ready:
             self._failed_starts += 1
@@ -228,23 +267,27 @@ class LocalPool:
         if self._checked is not None and since < _CHECK_EVERY:
             return
         self._checked = now
+        if any(handle.has_ended(now) for handle in self._ending):
+            self._wake()
         for handle in self._handles():
             if since >= _SUSPENDED:
                 handle.last_word = now
             handle.watch(now, silence=self._settings.silence)
 
     def _handles(self) -> list[WorkerHandle]:
-        return [handle for handles in self._stages.values() for handle in handles]
+        return [handle for handles in self._workers.values() for handle in handles]
 
     def roster(self) -> list[WorkerView]:
         """See WorkerPool."""
-        return [handle.view for handle in self._handles()]
+        return [handle.view for handle in self._handles() if handle.process.pid]
 
     def dismiss(self, *, timeout: float) -> None:
         """See WorkerPool."""
-        handles = self._handles()
-        self._stages = {stage: [] for stage in STAGES}
+        if self._dismissed:
+            return
+        self._dismissed = self._broken = True
+        stop_all([handle.process for handle in (*self._handles(), *self._ending)], timeout=timeout)
+        self._stop_server()
         self._selector.close()
-        while self._wakeup:
-            os.close(self._wakeup.pop())
-        stop_all([handle.process for handle in handles], timeout=timeout)
+        for end in self._wakeup:
+            os.close(end)

@@ -1,4 +1,4 @@
-"""Start worker processes with signals blocked and only their own pipe ends, and end them."""
+"""One worker process as the supervisor sees it: the fork server starts it, its inbox or a signal ends it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pipeline.engine.local.forking import signals_blocked
 from pipeline.engine.local.queues import Inbox, Outbox
-from pipeline.engine.local.worker import Setup, main
 from pipeline.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from multiprocessing.context import ForkServerProcess, SpawnProcess
 
-    from pipeline.engine.local.forking import Context
+    from pipeline.engine.local.fork_server import ForkServer
+    from pipeline.engine.local.worker import Setup
 
-_FORK_SERVER_DIED = 255
-"""multiprocessing's exit code of a worker if the fork server died, so the real one is unknown."""
 _KILL_TAKES = 1.0
 """Seconds to wait for a killed process; only one that hangs in the kernel needs more."""
 
@@ -28,16 +24,38 @@ _KILL_TAKES = 1.0
 class WorkerProcess:
     """The supervisor's side of one worker."""
 
-    def __init__(self, process: ForkServerProcess | SpawnProcess, inbox: Inbox, outbox: Outbox) -> None:
-        """Own all three; the process has been started."""
-        assert process.pid is not None
-        self.name = process.name
-        self.pid = process.pid
+    def __init__(self, name: str, server: ForkServer, inbox: Inbox, outbox: Outbox) -> None:
+        """Own the pipe ends; the server has not been asked yet."""
+        self.name = name
+        self.pid = 0
+        """0: not started yet."""
         self.inbox = inbox
         self.outbox = outbox
-        self._process = process
-        self._killed_by_us = False
-        self._status = ""
+        self.status = ""
+        """Its exit status in words; empty: it runs, or has not been started."""
+        self._server = server
+        self._signals: list[signal.Signals] = []
+        """Sent by us; those sent before it was started arrive then."""
+
+    def started(self, pid: int) -> None:
+        """The process exists."""
+        self.pid = pid
+        early, self._signals = self._signals, []
+        for number in early:
+            self._signal(number)
+
+    def exited(self, code: int) -> None:
+        """The process has ended, with this exit code; negative: the signal that ended it."""
+        self.status = _describe(code, killed_by_us=bool(self._signals))
+
+    def failed(self, reason: str) -> None:
+        """There will be no process."""
+        self.status = reason
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its exit status will stay unknown."""
+        return not self.status and self._server.dead
 
     def kill(self) -> None:
         """Send SIGKILL, if it still runs; end-of-file of the outbox follows."""
@@ -47,42 +65,33 @@ class WorkerProcess:
         """Send SIGABRT: the worker prints its threads' stacks to stderr and dies, unless it is stopped."""
         self._signal(signal.SIGABRT)
 
+    def _signal(self, number: signal.Signals) -> None:
+        """Send `number` unless the process is known to have exited: its pid may be reused."""
+        if not self.status:
+            self._signals.append(number)
+            if self.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, number)
+
     def reap(self, timeout: float) -> str:
         """End the worker and return its exit status in words; its outbox should have been read to the end.
 
         Closing the inbox tells a live worker to exit; after `timeout` seconds it is killed. Blocks for at
-        most `timeout` and one second. May be called twice.
+        most `timeout` and one second, and not at all if it has exited. May be called twice.
         """
-        if not self._status:
-            self.inbox.close()
-            self._status = self._end(timeout)
-            self.outbox.close()
-            if self._process.exitcode is not None:
-                self._process.close()
-        return self._status
-
-    def _end(self, timeout: float) -> str:
-        """Wait for the exit, or kill it."""
+        self.inbox.close()
         if self.outbox.error:
             self.kill()
-            self._process.join(_KILL_TAKES)
-            return f"sent an invalid message ({self.outbox.error}); killed"
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        self._server.wait(lambda: self.status, timeout)
+        if not self.status:
+            words = "unknown: the fork server died; killed" if self.is_lost else "did not exit; killed"
             self.kill()
-            self._process.join(_KILL_TAKES)
-            return "did not exit; killed"
-        if self._process.exitcode == _FORK_SERVER_DIED:
-            self.kill()
-            return "unknown: the fork server died; killed"
-        return _describe(self._process.exitcode, killed_by_us=self._killed_by_us)
-
-    def _signal(self, number: signal.Signals) -> None:
-        """Send `number` unless the process has exited: its pid may be reused."""
-        if not self._status and self._process.exitcode in (None, _FORK_SERVER_DIED):
-            self._killed_by_us = True
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+            self._server.wait(lambda: self.status, _KILL_TAKES)
+            self.status = words
+        self.outbox.close()
+        if self.outbox.error:
+            self.status = f"sent an invalid message ({self.outbox.error}); killed"
+        return self.status
 
 
 def _describe(code: int, *, killed_by_us: bool) -> str:
@@ -94,41 +103,32 @@ def _describe(code: int, *, killed_by_us: bool) -> str:
     return f"killed by {name}{guess}"
 
 
-def start_worker(ctx: Context, name: str, setup: Setup) -> WorkerProcess:
-    """Start one worker; blocks until the process exists, not until it is ready.
+def start_worker(server: ForkServer, name: str, setup: Setup) -> WorkerProcess:
+    """Have the server start one worker; does not wait for it.
 
     Args:
-        ctx: from `context`.
+        server: starts the process.
         name: for logs: "transfer-2".
-        setup: the worker's settings.
+        setup: the worker's settings, the first message in its inbox.
 
     Raises:
-        MachineError: no process can be started.
+        MachineError: there are too few descriptors.
     """
-    with suppress(OSError, EOFError):
-        return _start(ctx, name, setup)
+    ends: list[int] = []
     try:
-        # The first start after the fork server's death fails; the next one starts a new server.
-        return _start(ctx, name, setup)
-    except (OSError, EOFError) as error:
-        raise MachineError(f"cannot start the worker {name}: {error!r}") from error
-
-
-def _start(ctx: Context, name: str, setup: Setup) -> WorkerProcess:
-    inbox_reader, inbox_writer = ctx.Pipe(duplex=False)
-    outbox_reader, outbox_writer = ctx.Pipe(duplex=False)
-    process = ctx.Process(target=main, name=name, args=(inbox_reader, outbox_writer, setup))
-    try:
-        with signals_blocked():
-            process.start()
-    except BaseException:
-        inbox_writer.close()
-        outbox_reader.close()
-        raise
-    finally:
-        inbox_reader.close()
-        outbox_writer.close()
-    return WorkerProcess(process, Inbox(inbox_writer), Outbox(outbox_reader))
+        ends += os.pipe()
+        ends += os.pipe()
+    except OSError as error:
+        for end in ends:
+            os.close(end)
+        raise MachineError(f"cannot start the worker {name}: {error.strerror}") from error
+    inbox_reader, inbox_writer, outbox_reader, outbox_writer = ends
+    worker = WorkerProcess(name, server, Inbox(inbox_writer), Outbox(outbox_reader))
+    worker.inbox.send(setup)
+    server.start(worker, inbox=inbox_reader, outbox=outbox_writer)
+    os.close(inbox_reader)
+    os.close(outbox_writer)
+    return worker
 
 
 def stop_all(workers: Sequence[WorkerProcess], *, timeout: float) -> list[str]:

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.settings import MAX_TAG_PAGE, MIB
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
+    from pipeline.engine.local.worker import Setup
     from pipeline.model.messages import Answer, Task
 
 MAX_MESSAGE = MAX_TAG_PAGE + 8 * MIB
@@ -77,41 +76,41 @@ class Unframer:
 class Inbox:
     """The supervisor's end of a worker's inbox: writes without blocking."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Own `connection`, the write end of a one-way pipe."""
-        self._connection = connection
+    def __init__(self, descriptor: int) -> None:
+        """Own `descriptor`, the write end of a one-way pipe."""
+        self._descriptor = descriptor
         self._unsent: deque[memoryview] = deque()
         self.broken = False
         """Whether the reader is gone; the end of the outbox decides about death, after the last answers."""
-        os.set_blocking(connection.fileno(), False)
+        os.set_blocking(descriptor, False)
 
     @property
     def pending(self) -> bool:
         """Whether tasks wait for room in the pipe: call `flush` when `fileno` is writable."""
         return bool(self._unsent)
 
-    def put(self, task: Task) -> None:
-        """Append `task`; `flush` writes it.
+    def put(self, message: Task | Setup) -> None:
+        """Append `message`; `flush` writes it.
 
         Raises:
             ValueError: it is larger than MAX_MESSAGE.
         """
-        self._unsent.append(memoryview(frame(task)))
+        self._unsent.append(memoryview(frame(message)))
 
-    def send(self, task: Task) -> None:
-        """Append `task` and write what fits.
+    def send(self, message: Task | Setup) -> None:
+        """Append `message` and write what fits.
 
         Raises:
             ValueError: it is larger than MAX_MESSAGE.
         """
-        self.put(task)
+        self.put(message)
         self.flush()
 
     def flush(self) -> None:
         """Write what fits into the pipe; for a dead reader drop everything."""
         try:
             while self._unsent:
-                written = os.writev(self._connection.fileno(), list(islice(self._unsent, _AT_ONCE)))
+                written = os.writev(self._descriptor, list(islice(self._unsent, _AT_ONCE)))
                 while self._unsent and written >= len(self._unsent[0]):
                     written -= len(self._unsent.popleft())
                 if written:
@@ -124,33 +123,35 @@ class Inbox:
 
     def fileno(self) -> int:
         """For a selector."""
-        return self._connection.fileno()
+        return self._descriptor
 
     def close(self) -> None:
         """Send end-of-file: the worker exits at once. May be called twice."""
         self._unsent.clear()
-        self._connection.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 class Outbox:
     """The supervisor's end of a worker's outbox: reads without blocking."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Own `connection`, the read end of a one-way pipe."""
-        self._connection = connection
+    def __init__(self, descriptor: int) -> None:
+        """Own `descriptor`, the read end of a one-way pipe."""
+        self._descriptor = descriptor
         self._unframer = Unframer()
         self.at_end = False
         """Whether the worker is gone and all its messages have been read."""
         self.error = ""
         """Why the stream is invalid; `at_end` is set then, and the worker is useless."""
-        os.set_blocking(connection.fileno(), False)
+        os.set_blocking(descriptor, False)
 
     def read(self) -> list[Answer]:
         """The messages that one read of at most 1 MiB completes; none if the pipe is empty."""
         if self.at_end:
             return []
         try:
-            piece = os.read(self._connection.fileno(), _READ)
+            piece = os.read(self._descriptor, _READ)
         except BlockingIOError:
             return []
         self.at_end = not piece
@@ -163,42 +164,44 @@ class Outbox:
 
     def fileno(self) -> int:
         """For a selector."""
-        return self._connection.fileno()
+        return self._descriptor
 
     def close(self) -> None:
         """Close the pipe; unread messages are lost. May be called twice."""
-        self._connection.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 class TaskReader:
     """The worker's end of its inbox; for one thread."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Own `connection`, the read end of a one-way pipe."""
-        self._connection = connection
+    def __init__(self, descriptor: int) -> None:
+        """Own `descriptor`, the read end of a one-way pipe."""
+        self._descriptor = descriptor
         self._unframer = Unframer()
-        self._tasks: deque[Task] = deque()
+        self._messages: deque[Any] = deque()
 
-    def receive(self) -> Task:
-        """Wait for the next task.
+    def receive(self) -> Any:
+        """Wait for the next message: the Setup, then tasks.
 
         Raises:
             EOFError: the supervisor closed the inbox, or is gone.
         """
-        while not self._tasks:
-            piece = os.read(self._connection.fileno(), _READ)
+        while not self._messages:
+            piece = os.read(self._descriptor, _READ)
             if not piece:
                 raise EOFError
-            self._tasks.extend(self._unframer.feed(piece))
-        return self._tasks.popleft()
+            self._messages.extend(self._unframer.feed(piece))
+        return self._messages.popleft()
 
 
 class AnswerWriter:
     """The worker's end of its outbox; any thread may send."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Own `connection`, the write end of a one-way pipe."""
-        self._connection = connection
+    def __init__(self, descriptor: int) -> None:
+        """Own `descriptor`, the write end of a one-way pipe."""
+        self._descriptor = descriptor
         self._lock = threading.Lock()
 
     def send(self, answer: Answer) -> None:
@@ -212,4 +215,4 @@ class AnswerWriter:
         rest = memoryview(frame(answer))
         with self._lock:
             while rest:
-                rest = rest[os.write(self._connection.fileno(), rest) :]
+                rest = rest[os.write(self._descriptor, rest) :]

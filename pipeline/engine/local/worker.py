@@ -1,9 +1,7 @@
 """One worker process: reads tasks, runs several at a time on threads, sends outcomes.
 
 It owns only its connections and may be killed at any moment. The main thread only reads the inbox: at
-end-of-file it exits at once, whatever the other threads do, so no worker survives a killed supervisor. It has
-no end of another worker's pipes: neither the fork server nor a spawned interpreter passes on descriptors that
-were not named.
+end-of-file it exits at once, whatever the other threads do, so no worker survives a killed supervisor.
 """
 
 from __future__ import annotations
@@ -20,10 +18,10 @@ import threading
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.engine.local.forking import IGNORED
+from pipeline.engine.local.fork_server import IGNORED
 from pipeline.engine.local.queues import AnswerWriter, TaskReader
 from pipeline.log import Event
 from pipeline.model.faults import defect, no_memory
@@ -31,7 +29,6 @@ from pipeline.model.messages import Alive, BootFailed, BytesMoved, TaskFailed, U
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.connection import Connection
 
     from pipeline.model.messages import Answer, Outcome, Stage, Task, UploadCheckpoint
     from pipeline.settings import Settings
@@ -53,7 +50,7 @@ _SECRETS = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """A worker's settings; sent through a pipe, never on a command line."""
+    """A worker's settings: the first message in its inbox, never on a command line."""
 
     stage: Stage
     threads: int
@@ -65,15 +62,21 @@ class Setup:
     """`module:function`, imported in the worker and called with settings and keyring to make the Runner."""
 
 
-def main(inbox: Connection, outbox: Connection, setup: Setup) -> NoReturn:
-    """Run a worker until the inbox ends or the outbox has no reader."""
+def main(inbox: int, outbox: int) -> NoReturn:
+    """Run a worker until the inbox ends or the outbox has no reader.
+
+    Args:
+        inbox: descriptor to read the Setup and tasks from.
+        outbox: descriptor to write answers to.
+    """
     _prepare_process()
     with suppress(EOFError, BrokenPipeError, MemoryError):
-        _work(TaskReader(inbox), AnswerWriter(outbox), setup)
+        _work(TaskReader(inbox), AnswerWriter(outbox))
     os._exit(0)
 
 
-def _work(tasks: TaskReader, answers: AnswerWriter, setup: Setup) -> NoReturn:
+def _work(tasks: TaskReader, answers: AnswerWriter) -> NoReturn:
+    setup: Setup = tasks.receive()
     try:
         worker = Worker(answers.send, _make_runner(setup), threads=setup.threads)
         worker.start()
@@ -161,6 +164,7 @@ class Worker:
             )
         except BaseException as error:  # noqa: BLE001 - every task needs an outcome
             outcome = task_failed(task, error)
+        outcome = _with_origin(outcome, task.stage)
         with self._changed:
             del self._running[task.key]
             self._answered += 1
@@ -205,6 +209,14 @@ class Worker:
                 self.report_progress(time.monotonic())
         except BrokenPipeError:
             os._exit(0)
+
+
+def _with_origin(outcome: Outcome, stage: Stage) -> Outcome:
+    """The outcome with stage and pid in its events."""
+    if not outcome.events:
+        return outcome
+    events = tuple(replace(event, stage=stage, pid=os.getpid()) for event in outcome.events)
+    return replace(outcome, events=events)
 
 
 def task_failed(task: Task, error: BaseException) -> TaskFailed:
