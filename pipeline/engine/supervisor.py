@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 _FLUSH_EVERY = 0.05
 """Seconds between two transactions of the records; log lines are written after the records, never before."""
+_BUSY = 8
+"""Running tasks from which on messages are gathered: each pass of the loop costs as much as a few of them."""
+_GATHER = 0.001
+"""Seconds for which they are gathered."""
 _MAX_WAIT = 1.0
 """Seconds to wait at most if nothing happens."""
 _SHOW_EVERY = 0.25
@@ -169,7 +173,10 @@ class Supervisor:
             until.append(self._drain_until - now)
         if self._unwritten:
             until.append(self._flushed + _FLUSH_EVERY - now)
-        for key, _ in self._selector.select(max(0.0, min(until))):
+        ready = self._selector.select(max(0.0, min(until)))
+        if len(self._moving) >= _BUSY:
+            time.sleep(_GATHER)
+        for key, _ in ready:
             if key.data is signals:
                 for number in signals.read():
                     self._on_signal(number)
