@@ -51,7 +51,7 @@ function _shtab_image_syncer_using
 end
 
 set -g _shtab_image_syncer_commands 
-set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --explain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --src-creds --to -p -r
+set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --explain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --schema --src-creds --to -p -r
 
 complete -c image-syncer -e
 complete -c image-syncer -f
@@ -92,5 +92,6 @@ complete -c image-syncer -n _shtab_image_syncer_using -l output-success-images -
 complete -c image-syncer -n _shtab_image_syncer_using -l output-images-format -xka "yaml json" -d 'format of that file [by its ending, or yaml]'
 complete -c image-syncer -n _shtab_image_syncer_using -l output-failed-images -xka "(__fish_complete_path (commandline -ct))" -d 'list of missing images, as rules (.yaml, .json)'
 complete -c image-syncer -n _shtab_image_syncer_using -s h -l help -d 'show this help'
+complete -c image-syncer -n _shtab_image_syncer_using -l schema -xka "rules credentials" -d 'print the JSON Schema of rules or credentials, for editors'
 complete -c image-syncer -n _shtab_image_syncer_using -l version -d 'show the version'
 complete -c image-syncer -n '_shtab_image_syncer_using; and test $_shtab_image_syncer_npos -ge 0' -ka "sync copy check plan verify status" -d verb

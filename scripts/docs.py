@@ -1,4 +1,4 @@
-"""Write what is generated: the catalogues of log events and metrics as pages, the log's schema, completions.
+"""Write what is generated: the catalogues of log events and metrics as pages, schemas, completions.
 
     python -m scripts.docs
 
@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import shtab
 
 from pipeline.cli.arguments import VERBS, build_parser
+from pipeline.config.schema import credentials_schema, rules_schema
 from pipeline.log.catalogue import EVENTS, FIELDS, PREFIX
 from pipeline.log.renderings import SEVERITIES, attribute
 from pipeline.model.messages import STAGES
+from pipeline.model.rule_options import NOT_BUILT, RuleOptions, TagOptions, option_fields
 from pipeline.observe.metrics.catalogue import METRICS
 from pipeline.observe.metrics.catalogue import PREFIX as METRIC_PREFIX
 
@@ -101,11 +103,35 @@ A nightly run that no longer succeeds: `time() - imagesyncer_run_last_success_ti
 """
 
 
+_OPTIONS_HEAD = """\
+# Options of rules
+
+Generated from `pipeline/model/rule_options.py` by `make docs`. [rules.md](rules.md) says how they
+work together.
+"""
+_OPTION_VALUES = {
+    "text": "text",
+    "texts": "text, list",
+    "literals": "tag, list",
+    "patterns": "pattern, list",
+    "versions": "range, list",
+    "count": "number",
+    "switch": "`true`, `false`",
+    "choice": "",
+    "platforms": "platform, list",
+    "time": "time: `90s`, `15m`, `72h`, `3d`",
+    "map": "map",
+}
+
+
 def generated() -> dict[str, str]:
     """By path within the project: what stands in each generated file."""
     return {
         "docs/log-events.md": _events_page(),
         "docs/log-events.schema.json": json.dumps(schema(), indent=2) + "\n",
+        "pipeline/config/rules.schema.json": json.dumps(rules_schema(), indent=2) + "\n",
+        "pipeline/config/credentials.schema.json": json.dumps(credentials_schema(), indent=2) + "\n",
+        "docs/rule-options.md": _options_page(),
         "docs/metrics.md": _METRICS_HEAD + "".join(_metric_rows()),
         "completions/image-syncer.bash": _completion("bash"),
         "completions/_image-syncer": _completion("zsh"),
@@ -197,6 +223,29 @@ def _properties(fields: Iterable[str]) -> dict[str, Any]:
     if "server.address" in names:
         names.append("server.port")
     return {name: {"$ref": f"#/$defs/field/{name}"} for name in names}
+
+
+def _options_page() -> str:
+    """The options of rules, by the class that holds them."""
+    refused = [name for name, values in NOT_BUILT.items() if not values]
+    refused += [f"{name}: {word}" for name, words in NOT_BUILT.items() for word in sorted(words)]
+    tables = (
+        f"\n## {title}\n\n| option | value | meaning |\n|---|---|---|\n{''.join(_option_rows(owner))}"
+        for title, owner in (("Of a rule", RuleOptions), ("Of `tags`", TagOptions))
+    )
+    later = ", ".join(f"`{each}`" for each in sorted(refused))
+    last = f"## Not built yet\n\nA rule that uses one of these fails: {later}.\n"
+    return f"{_OPTIONS_HEAD}{''.join(tables)}\n{last}"
+
+
+def _option_rows(owner: type) -> Iterator[str]:
+    for name, field in option_fields(owner).items():
+        refused = NOT_BUILT.get(name, {""})
+        if refused:
+            words = [f"`{choice}`" for choice in field.choices if choice not in refused]
+            values = [_OPTION_VALUES[field.kind]] * (field.kind != "choice") + words
+            about = field.about.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+            yield f"| `{name}` | {', '.join(values)} | {about} |\n"
 
 
 def _completion(shell: str) -> str:

@@ -6,6 +6,7 @@ Of the larger modules it imports only argparse, so --help answers at once.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -96,6 +97,21 @@ class _Commas(argparse.Action):
     ) -> None:
         had = getattr(namespace, self.dest) or ()
         setattr(namespace, self.dest, (*had, *(part.strip() for part in values.split(","))))
+
+
+class _Schema(argparse.Action):
+    """Prints a schema for editors, and exits."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002 - argparse's signature
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002 - argparse's signature
+    ) -> NoReturn:
+        path = Path(__file__).parents[1] / "config" / f"{values}.schema.json"
+        sys.stdout.write(path.read_text(encoding="utf-8"))
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -258,6 +274,14 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="list of missing images, as rules (.yaml, .json)",
     )
     add("-h", "--help", action="help", help="show this help")
+    add(
+        "--schema",
+        action=_Schema,
+        dest=argparse.SUPPRESS,
+        choices=("rules", "credentials"),
+        metavar="KIND",
+        help="print the JSON Schema of rules or credentials, for editors",
+    )
     add("--version", action="version", version=f"image-syncer {__version__}", help="show the version")
 
 
