@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.files import STANDARD_INPUT
 from pipeline.config.plain_list import parse_list
+from pipeline.config.rule_text import parse_source, parse_target
 from pipeline.config.rules import RulesFile, read_rules, rules_from_node
 from pipeline.config.text import INPUT_NAME, parse_document, read_bytes, read_input, text_of
-from pipeline.errors import UsageError
+from pipeline.errors import RuleError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ def read_rule_files(
         The rules, and those that came from standard input as text.
 
     Raises:
-        UsageError: a list has no destination, or there is none for the one that is given.
+        UsageError: a list has no destination, or the one that is given is invalid or for no list.
         FileError: a file cannot be read or parsed, or has the wrong shape.
     """
     lists = [path for path in paths if _is_list(path, to)]
@@ -51,6 +52,8 @@ def read_rule_files(
         raise UsageError(
             f"{lists[0]} is a list: give its destination, --to TEMPLATE or --registry and --namespace"
         )
+    if to is not None:
+        _check_destination(to, defaults=defaults, environ=environ)
     if to is not None and not lists:
         raise UsageError("--to is for plain lists (.txt, or - for standard input): rules have destinations")
     files, given = [], None
@@ -76,6 +79,15 @@ def _read(
         return parse_list(name, text, to=to, defaults=defaults, environ=environ), text
     document = parse_document(name, text)
     return rules_from_node(document, document.root, defaults=defaults, environ=environ), text
+
+
+def _check_destination(to: str, *, defaults: Defaults, environ: Mapping[str, str]) -> None:
+    """Check the destination of lists once, and not for each of their lines."""
+    source, selection = parse_source("registry.example.com/namespace/name:tag")
+    try:
+        parse_target(to, source=source, selection=selection, defaults=defaults, environ=environ)
+    except RuleError as error:
+        raise UsageError(f"--to {to}: {error}") from None
 
 
 def _is_list(path: Path, to: str | None) -> bool:

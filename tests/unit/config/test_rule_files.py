@@ -130,6 +130,28 @@ def test_an_empty_list_is_refused(tmp_path: Path, content: str) -> None:
         read(write(tmp_path, "list.txt", content), to="r.io/x")
 
 
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("mirror.io/{flat}", "mirror.io/team-app"),
+        ("mirror.io/x/", "mirror.io/x/app"),
+        ("{registry}/copy/{path}", "quay.io/copy/team/app"),
+    ],
+)
+def test_a_destination_may_be_a_template(tmp_path: Path, to: str, expected: str) -> None:
+    """Each image of a list fills the template with its own parts."""
+    path = write(tmp_path, "list.txt", "quay.io/team/app:v1\n")
+
+    assert [("quay.io/team/app v1", expected)] == pairs(read(path, to=to))
+
+
+@pytest.mark.parametrize("to", ["mirror.io/{nmae}", "mirror.io/$UNSET/x", "UPPER/x y", "mirror.io/x:a,b"])
+def test_a_wrong_destination_is_said_once(tmp_path: Path, to: str) -> None:
+    """A destination that suits no line is one error, and not one for each line."""
+    with pytest.raises(UsageError, match=r"^--to "):
+        read(write(tmp_path, "list.txt", "nginx\nredis\n"), to=to)
+
+
 def test_to_needs_a_list(tmp_path: Path) -> None:
     """A destination for lists is refused where there is none."""
     with pytest.raises(UsageError, match="--to is for plain lists"):
