@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests.e2e.test_left import stop
 from tests.registry.content import image, layer
 
 if TYPE_CHECKING:
@@ -113,6 +114,23 @@ def test_standard_input_is_kept(
     assert (result.code, again.code, status["state"]) == (0, 0, "done"), result.text
     assert (copy.name, copy.read_text()) == (f"stdin.{ending}", text)
     assert mirror.tags("app") == source.tags("team/one")
+
+
+def test_a_stopped_run_of_standard_input(command: Command, both: tuple[Registry, Registry]) -> None:
+    """The command that resumes reads the copy in the records, and copies what is left."""
+    source, mirror = both
+    command.write("given", f"{source.address}/team/one:v1\n{source.address}/team/two:v1\n")
+    piped(command, "given")
+    stopped = stop(command, source, "--json", "--images", "-", "--to", f"{mirror.address}/all/")
+    source.clear_faults()
+    command.prefix = ()
+    again = json.loads(stopped.output)["try_again"]
+    resumed = command.run(*again[1:])
+
+    assert (stopped.code, resumed.code) == (143, 0), stopped.text + resumed.text
+    assert "--images records/stdin.txt" in " ".join(again)
+    for name in ("one", "two"):
+        assert mirror.tags(f"all/{name}") == source.tags(f"team/{name}") != {}
 
 
 def test_an_output_among_the_rules(command: Command) -> None:
