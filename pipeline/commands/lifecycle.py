@@ -174,7 +174,13 @@ def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, sa
 
 def _scheduler(job: Job, records: Records, *, run: str, now: float) -> Scheduler:
     scheduler = Scheduler(
-        job.rules.rules, run=run, facts=records, settings=job.settings, options=job.options, now=now
+        job.rules.rules,
+        run=run,
+        facts=records,
+        settings=job.settings,
+        options=job.options,
+        now=now,
+        settings_of=job.keyring.settings,
     )
     scheduler.figures.reject_rules(len(job.rules.bad))
     return scheduler

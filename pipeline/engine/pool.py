@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.errors import MachineError
+    from pipeline.model.budget import Grant, Spent
     from pipeline.model.messages import BytesMoved, Outcome, Stage, Task, UploadProgress
 
 
@@ -41,10 +42,13 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """A worker's message about a task: any number of BytesMoved and UploadProgress, then one Outcome."""
+    """A worker's message: about a task any number of BytesMoved and UploadProgress, then one Outcome.
+
+    Spent is about the worker itself.
+    """
 
     worker: WorkerView
-    answer: Outcome | BytesMoved | UploadProgress
+    answer: Outcome | BytesMoved | UploadProgress | Spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,10 @@ class WorkerPool(Protocol):
         The facts that the task relies on have to be on disk. Call it only while `has_room` is true, and never
         for a key that is still running.
         """
+        ...
+
+    def grant(self, worker: str, grant: Grant) -> None:
+        """Give shares of rates to the worker of that name, if it still exists; `flush` sends them."""
         ...
 
     def flush(self, now: float) -> None:

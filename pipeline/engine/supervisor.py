@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline.engine.pool import Broken, Gone, Said
+from pipeline.engine.pool import Broken, Gone, Joined, Said
 from pipeline.engine.signals import Signals
 from pipeline.errors import MachineError
 from pipeline.log import Event, Once
+from pipeline.model.budget import Spent
 from pipeline.model.messages import STAGES, BytesMoved, Outcome, TaskLost, UploadProgress
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ class Supervisor:
                 task = self._scheduler.take(stage, now, alone=True)
                 if task is not None:
                     self._give(task, alone=True)
+        for worker, grant in self._scheduler.budgets.grants(now).items():
+            self._pool.grant(worker, grant)
         self._pool.flush(now)
 
     def _give(self, task: Task, *, alone: bool = False) -> None:
@@ -194,6 +197,10 @@ class Supervisor:
             case Said(answer=Outcome() as outcome):
                 self._moving.pop(outcome.key, None)
                 self._scheduler.settle(outcome, time.monotonic())
+            case Said(answer=Spent() as report):
+                self._scheduler.budgets.spent(message.worker.name, report, time.monotonic())
+            case Joined():
+                self._scheduler.budgets.joined(message.worker.name)
             case Gone():
                 self._on_gone(message)
             case Broken():
@@ -205,6 +212,7 @@ class Supervisor:
     def _on_gone(self, gone: Gone) -> None:
         """Return a dead worker's tasks to the scheduler; those that may have killed it are marked."""
         worker = gone.worker
+        self._scheduler.budgets.gone(worker.name)
         self._write_out()
         self._say(
             Event(

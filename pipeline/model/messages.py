@@ -1,7 +1,6 @@
 """Messages between the supervisor and its workers: tasks, outcomes and progress.
 
-All are small frozen records; the largest part is a manifest of at most 4 MiB, the one secret is the URL of an
-unfinished upload. A task's key is its identity in the scheduler and in the history of images.
+All are small; the largest part is a manifest of at most 4 MiB, the one secret an unfinished upload's URL.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from pipeline.model.budget import Spent
 from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts
 
@@ -397,4 +397,4 @@ class BootFailed:
     """One line, no secrets."""
 
 
-Answer = Outcome | BytesMoved | UploadProgress | Alive | BootFailed
+Answer = Outcome | BytesMoved | UploadProgress | Spent | Alive | BootFailed

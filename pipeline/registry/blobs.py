@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from pipeline.errors import RegistryError
 from pipeline.registry.faults import STACK_ERRORS, fault_for, fault_of
 from pipeline.registry.meter import current_meter
+from pipeline.registry.pacing import PACER, SMALL_PIECE
 from pipeline.registry.responses import parse_size
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class BlobBody:
     def _pieces(self) -> Iterator[memoryview]:
         # One buffer: a new one for each piece would cost as much as receiving it.
         size = _LARGE_PIECE if self.total >= _LARGE else min(_PIECE, self.total if self.total > 0 else _PIECE)
+        registry = self._info.repository.registry
+        if PACER.limits(registry, "read"):
+            size = min(size, SMALL_PIECE)
         meter, buffer = current_meter(), memoryview(bytearray(size))
         fast, spent, moved = False, 0.0, 0
         while True:
@@ -102,6 +106,7 @@ class BlobBody:
                 self._check_rate(moved, spent)
                 spent, moved = 0.0, 0
             meter.read += count
+            PACER.moved(registry, "read", count)
             yield buffer[:count]
 
     def _check_rate(self, moved: int, seconds: float) -> None:

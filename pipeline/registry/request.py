@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import RegistryError
 from pipeline.registry.faults import fault_for
 from pipeline.registry.meter import current_meter
+from pipeline.registry.pacing import PACER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,13 +48,14 @@ class Body:
 
     def __iter__(self) -> Iterator[Piece]:
         """The pieces; never too many bytes: the server would read them as the next request."""
-        meter, sent = current_meter(), 0
+        meter, sent, registry = current_meter(), 0, self._info.repository.registry
         try:
             for piece in self._pieces:
                 sent += len(piece)
                 self._check(sent <= self._size, sent)
-                yield piece
-                meter.written += len(piece)
+                for part in PACER.parts(registry, "written", piece):
+                    yield part
+                    meter.written += len(part)
             self._check(sent == self._size, sent)
         except Exception as error:
             raise BodyError(error) from error

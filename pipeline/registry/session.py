@@ -33,6 +33,7 @@ from pipeline.registry.faults import (
 )
 from pipeline.registry.hints import speaks_tls
 from pipeline.registry.meter import current_meter, what_of
+from pipeline.registry.pacing import PACER
 from pipeline.registry.request import Body, BodyError, Request
 from pipeline.registry.responses import parse_complaint, parse_pulls
 from pipeline.settings import MIB
@@ -83,6 +84,7 @@ class RegistrySession:
         self._host = _HUB_HOST if registry == DOCKER_HUB else registry
         self._timeouts, self.settings = timeouts, settings
         self._has_identity = tls.has_identity(registry, settings)
+        PACER.restrict(registry, settings)
         self._schemes = {} if is_local(urlsplit(f"//{registry}").hostname or "") else {False: "https"}
         """By `insecure`, if known. On this machine plain HTTP is tried too, as docker does."""
         self._contexts: dict[tuple[bool, bool], ssl.SSLContext] = {}
@@ -197,6 +199,8 @@ class RegistrySession:
     def _transmit(self, call: Request, url: str, *, again: bool = True) -> Answer:
         meter, began = current_meter(), time.monotonic()
         meter.requests[self.registry] += 1
+        if PACER.is_active and not self.foreign_host(url):
+            PACER.request(self.registry)
         try:
             response = self._transport.send(
                 call.method,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Cost, Outcome, Task, Throttled
     from pipeline.model.task import SlotKind
     from pipeline.scheduler.images import Images
+    from pipeline.scheduler.rate_budget import RateBudgets
     from pipeline.scheduler.registry_state import RegistryState
     from pipeline.scheduler.router import Router
     from pipeline.scheduler.shared_state import SharedState
@@ -54,11 +55,15 @@ class Backoff:
         state: what all parts share.
         images: open images, whose lookups are taken apart so that one destination holds up no other.
         router: takes back the tasks that wait.
+        budgets: learn the rates of registries that push back steadily.
         patience: seconds after which a registry that lets nothing through is unavailable.
     """
 
-    def __init__(self, state: SharedState, images: Images, router: Router, *, patience: float) -> None:
+    def __init__(
+        self, state: SharedState, images: Images, router: Router, *, budgets: RateBudgets, patience: float
+    ) -> None:
         """See the class."""
+        self._budgets = budgets
         self._state = state
         self._images = images
         self._router = router
@@ -147,9 +152,12 @@ class Backoff:
         registry = self._state.queue.registry(name)
         if not outcome.fault.host:
             registry.recent.refuse(now)
-        if outcome.fault.host or self._is_rare(registry, outcome):
+        alone = bool(outcome.fault.host) or self._is_rare(registry, outcome)
+        if self._budgets.is_paced(name) or not (alone or outcome.asked > _BRIEF or outcome.delay > _UNSAID):
+            self._budgets.refused(name, asked=registry.recent.asked(now), now=now)
+        if alone:
             waited = now - self._rests.setdefault(task.key, now)
-            if waited >= self._patience:
+            if waited >= self._patience_at(name):
                 return patience_lost(outcome.fault, waited, one_request=True)
             self._router.returned(task)
             delay = outcome.delay if outcome.asked else min(outcome.delay, 1.0 + waited)
@@ -161,6 +169,10 @@ class Backoff:
         self._hold(task, outcome.fault, outcome.delay)
         return None
 
+    def _patience_at(self, name: str) -> float:
+        own = self._state.queue.registry(name).settings.patience
+        return self._patience if own is None else own
+
     def _is_rare(self, registry: RegistryState, outcome: Throttled) -> bool:
         """Whether the refusal is about the one request, and not about all that the registry is asked."""
         return (
@@ -168,7 +180,10 @@ class Backoff:
             and outcome.delay <= _UNSAID
             and registry.blocked_since is None
             and registry.recent.refused_in_a_row < _IN_A_ROW
-            and registry.recent.share_refused(self._state.now) < _RARE
+            and (
+                registry.recent.share_refused(self._state.now) < _RARE
+                or self._budgets.is_paced(outcome.fault.registry)
+            )
         )
 
     def _hold(self, task: Task, fault: Fault, delay: float) -> None:
@@ -181,7 +196,7 @@ class Backoff:
             registry.blocked_since = self._state.now
         if begins and (fresh or self._state.now - self._told.get(name, 0.0) >= _TOLD_AGAIN):
             self._told[name] = self._state.now
-            self._say(fault, delay, left=registry.blocked_since + self._patience - self._state.now)
+            self._say(fault, delay, left=registry.blocked_since + self._patience_at(name) - self._state.now)
         if registry.paused_since is None:
             registry.paused_since = self._state.now
         registry.cool_until = max(registry.cool_until, self._state.now + delay)
@@ -234,17 +249,19 @@ class Backoff:
         since, now = registry.blocked_since, self._state.now
         if since is None or registry.unavailable is not None or registry.cool_until <= now:
             return
-        if now - since >= self._patience:
+        if now - since >= self._patience_at(name):
             self._lose(name, patience_lost(self._why[name], now - since))
 
     def wake(self, now: float) -> float | None:
         """Seconds until a pause, a rest or the patience ends; None: there is none."""
         times = [
             moment
-            for _, registry in self._state.queue.cooling(now)
+            for name, registry in self._state.queue.cooling(now)
             for moment in (
                 registry.cool_until,
-                registry.blocked_since + self._patience if registry.blocked_since is not None else now,
+                registry.blocked_since + self._patience_at(name)
+                if registry.blocked_since is not None
+                else now,
             )
             if moment > now
         ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.model.figures import Timing
+from pipeline.model.registry_settings import NO_SETTINGS, RegistrySettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,10 @@ class RecentAnswers:
         self.add(now, 0)
         self._seconds[-1].refused += 1
 
+    def asked(self, now: float) -> int:
+        """Requests in this second."""
+        return self._seconds[-1].requests if self._seconds[-1].number == int(now) else 0
+
     def share_refused(self, now: float) -> float:
         """The share of requests that were refused within the last seconds."""
         seconds = [each for each in self._seconds if each.number > now - _RECENT]
@@ -64,6 +69,7 @@ class RegistryState:
     """One registry."""
 
     limits: Mapping[SlotKind, AdaptiveLimit]
+    settings: RegistrySettings = NO_SETTINGS
     recent: RecentAnswers = field(default_factory=RecentAnswers)
     cool_until: float = 0.0
     blocked_since: float | None = None
@@ -100,6 +106,11 @@ class RegistryState:
     """Mounts refused from a place that this run itself had filled."""
     mounts: int = 0
     """Mounts accepted."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many requests are in flight as the user allows."""
+        return self.settings.requests is not None and self.in_flight >= self.settings.requests
 
     @property
     def in_flight(self) -> int:

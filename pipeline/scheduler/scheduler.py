@@ -19,6 +19,7 @@ from pipeline.model.messages import (
     TaskLost,
     Throttled,
 )
+from pipeline.model.registry_settings import NO_SETTINGS, RegistrySettings
 from pipeline.model.selection import with_digest
 from pipeline.scheduler.admission import Admission
 from pipeline.scheduler.backoff import Backoff
@@ -26,13 +27,14 @@ from pipeline.scheduler.case_variants import CaseVariants
 from pipeline.scheduler.image_results import ImageResults
 from pipeline.scheduler.images import Images
 from pipeline.scheduler.order import Order
+from pipeline.scheduler.rate_budget import RateBudgets
 from pipeline.scheduler.router import Router
 from pipeline.scheduler.shared_state import SharedState
 from pipeline.scheduler.verification import Verification
 from pipeline.scheduler.view import RunView, TransferView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.errors import Fault
     from pipeline.log import Event
@@ -64,6 +66,7 @@ class Scheduler:
         settings: Settings,
         options: ImageOptions,
         now: float,
+        settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS,
     ) -> None:
         """See the class."""
         self.figures = Figures()
@@ -71,6 +74,8 @@ class Scheduler:
         self._state.now = now
         self._state.debug = settings.debug
         self._queue = self._state.queue
+        self.budgets = RateBudgets(bandwidth=settings.bandwidth)
+        self._queue.configure(settings_of, self.budgets)
         self._state.options = {rule.number: options.under(rule.options) for rule in rules}
         order = Order(rules)
         self._results = ImageResults(self._state, self.figures, order=order)
@@ -86,7 +91,9 @@ class Scheduler:
             limits=settings.limits,
         )
         self._router = Router(self._state, self._images, self._admission, self._case_variants)
-        self._backoff = Backoff(self._state, self._images, self._router, patience=settings.patience)
+        self._backoff = Backoff(
+            self._state, self._images, self._router, budgets=self.budgets, patience=settings.patience
+        )
         self._pump()
 
     def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
@@ -146,6 +153,7 @@ class Scheduler:
             registry = self._queue.registry(name)
             registry.requests += count
             registry.recent.add(self._state.now, count)
+            self.budgets.asked(name, count, self._state.now)
         for name, reason in cost.retries:
             self._queue.registry(name).retries[reason] += 1
         for asked in cost.asked:
@@ -235,6 +243,7 @@ class Scheduler:
         """Let time pass: registries that have let nothing through for too long are unavailable."""
         self._state.now = now
         self._backoff.tick()
+        self.budgets.tick(now)
         self._pump()
 
     def _pump(self) -> None:
@@ -295,7 +304,8 @@ class Scheduler:
 
     def wake(self, now: float) -> float | None:
         """Seconds until something may change without an outcome; None: never."""
-        wake = self._backoff.wake(now)
+        wakes = [each for each in (self._backoff.wake(now), self.budgets.wake(now)) if each is not None]
+        wake = min(wakes, default=None)
         if not self._pass_is_over():
             return wake
         rest = max(0.0, self._results.rests_until - now)

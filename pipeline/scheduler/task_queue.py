@@ -6,22 +6,32 @@ set of places, and the sets take turns, so that a registry that is full or cools
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.scheduler.adaptive_limit import AdaptiveLimit
 from pipeline.scheduler.registry_state import RegistryState
 from pipeline.scheduler.view import RegistryView
 from pipeline.settings import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pipeline.model.messages import Stage, Task
+    from pipeline.model.registry_settings import RegistrySettings
     from pipeline.model.task import SlotKind
+    from pipeline.scheduler.rate_budget import RateBudgets
     from pipeline.settings import Limits
 
+_AT_LEAST = 2
+"""Tasks that may run at a registry with a low rate or bandwidth."""
+_WAITS = 4
+"""Seconds of a registry's rate that may wait in workers: tokens and uploads must not expire meanwhile."""
+_SLOWEST = 128 << 10
+"""Bytes a second for each blob at a registry with a low bandwidth: slower ones look like stalls."""
 _LARGE = 8 * MIB
 """Bytes from which a blob goes before smaller ones: what begins last should not take longest."""
 Demand = tuple[tuple[str, "SlotKind"], ...]
@@ -47,17 +57,33 @@ class TaskQueue:
         self._alarms: list[tuple[float, str]] = []
         """A heap of when tasks have rested, and their keys; those that were dropped are passed over."""
         self._running = {"resolve": 0, "copy": 0}
+        self._settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS
+        self._budgets: RateBudgets | None = None
+
+    def configure(self, settings_of: Callable[[str], RegistrySettings], budgets: RateBudgets) -> None:
+        """Limit registries as the user has set, each from its first mention on."""
+        self._settings_of, self._budgets = settings_of, budgets
 
     def registry(self, name: str) -> RegistryState:
         """The state of a registry, made at its first mention."""
-        found = self._registries.get(name)
-        if found is None:
-            limits: dict[SlotKind, AdaptiveLimit] = {
-                "request": AdaptiveLimit(most=self._limits.requests),
-                "blob": AdaptiveLimit(most=self._limits.requests),
-                "body": AdaptiveLimit(most=self._limits.bodies),
-            }
-            found = self._registries[name] = RegistryState(limits=limits)
+        return self._registries.get(name) or self._open(name)
+
+    def _open(self, name: str) -> RegistryState:
+        settings = self._settings_of(name)
+        requests = min(self._limits.requests, settings.requests or self._limits.requests)
+        bodies = min(self._limits.bodies, requests)
+        if settings.rate is not None:
+            requests = min(requests, max(_AT_LEAST, math.ceil(settings.rate * _WAITS)))
+        if settings.bandwidth is not None:
+            bodies = min(bodies, max(_AT_LEAST, int(settings.bandwidth / _SLOWEST)))
+        limits: dict[SlotKind, AdaptiveLimit] = {
+            "request": AdaptiveLimit(most=requests),
+            "blob": AdaptiveLimit(most=requests),
+            "body": AdaptiveLimit(most=bodies),
+        }
+        if self._budgets is not None:
+            self._budgets.open(name, settings)
+        found = self._registries[name] = RegistryState(limits=limits, settings=settings)
         return found
 
     def demand(self, task: Task) -> Demand:
@@ -183,7 +209,7 @@ class TaskQueue:
         for name, kind in demand or self.demand(task):
             registry = self.registry(name)
             limit = registry.limits[kind]
-            if registry.cool_until > now:
+            if registry.cool_until > now or registry.is_full:
                 free = False
             elif not limit.free:
                 limit.pressed, free = True, False

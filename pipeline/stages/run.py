@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError, ThrottledError
+from pipeline.model.budget import RUN
 from pipeline.model.messages import (
     CopyBlob,
     Cost,
@@ -17,8 +18,10 @@ from pipeline.model.messages import (
     TaskFailed,
     Throttled,
 )
+from pipeline.model.registry_settings import RegistrySettings
 from pipeline.registry.clients import Clients
 from pipeline.registry.meter import metering
+from pipeline.registry.pacing import PACER
 from pipeline.stages import copy, plan, verify
 from pipeline.stages.context import StageContext
 from pipeline.stages.list_tags import list_tags
@@ -55,6 +58,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
     Returns:
         A function of a task, and of two callbacks: see StageContext.
     """
+    PACER.restrict(RUN, RegistrySettings(bandwidth=settings.bandwidth))
     stores = Clients(settings, keyring.find, keyring.forget, keyring.settings)
     parallel = ParallelRequests()
 

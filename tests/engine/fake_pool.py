@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.engine.pool import Message
+    from pipeline.model.budget import Grant
     from pipeline.model.messages import BytesMoved, Stage, Task, UploadProgress
 
     Answer = Callable[[Task], list[Outcome | BytesMoved | UploadProgress]]
@@ -109,6 +110,9 @@ class FakePool:
         worker.tasks[task.key] = None
         worker.alone = alone
         self._given.append((worker, task))
+
+    def grant(self, worker: str, grant: Grant) -> None:
+        """See WorkerPool."""
 
     def _break(self, reason: str) -> None:
         self._broken = True

@@ -173,7 +173,11 @@ def test_task_that_cannot_be_sent(pool: WorkerPool) -> None:
 
     heard = hear(pool, lambda heard: len(ends(heard)) == 2)
 
-    said = {message.answer.key: message.answer for message in heard if isinstance(message, Said)}
+    said = {
+        each.answer.key: each.answer
+        for each in heard
+        if isinstance(each, Said) and isinstance(each.answer, Outcome)
+    }
     assert isinstance(said[large], TaskFailed)
     assert said[small] == ManifestPushed(key=small)
 

@@ -11,6 +11,7 @@ import re
 import secrets
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -47,6 +48,19 @@ class Access:
         """Begin without tokens."""
         self._lock = threading.Lock()
         self._grants: dict[str, Grant] = {}
+        self._admitted: deque[float] = deque()
+        """When requests of the last second were."""
+
+    def admits(self, rate: int) -> bool:
+        """Whether one more request is within the rate; 0: all are."""
+        with self._lock:
+            now = time.monotonic()
+            while self._admitted and self._admitted[0] <= now - 1.0:
+                self._admitted.popleft()
+            if rate and len(self._admitted) >= rate:
+                return False
+            self._admitted.append(now)
+            return True
 
     def expire(self) -> None:
         """Every token given out so far has expired."""

@@ -71,6 +71,10 @@ def _route(call: Request) -> Response:
         return call.access.token(call.entry, call.body.content, call.options)
     if call.entry.elsewhere:
         return _route_elsewhere(call)
+    if not call.access.admits(call.options.rate):
+        refusal = Refusal(429, "TOOMANYREQUESTS", "rate exceeded")
+        refusal.response.headers["Retry-After"] = "1"
+        raise refusal
     if path == "/v2":
         return Response(status=301, headers={"Location": "/v2/"})
     match = _ROUTE.fullmatch(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ class Entry:
     """Whether it came to the second host."""
     connection: int
     """Number of the connection: equal numbers share one."""
+    at: float = field(default_factory=time.monotonic)
+    """When its head had come, by this machine's monotonic clock."""
     length: int = 0
     """Bytes of the body that were read."""
     sha256: str = ""

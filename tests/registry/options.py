@@ -85,6 +85,9 @@ class Options:
     referrers_page: int = 0
     """Referrers in a page; 0: all."""
 
+    rate: int = 0
+    """Requests accepted within any second, tokens aside; others get 429 with `Retry-After: 1`. 0: all."""
+
     # Blobs.
     redirect: Literal["no", "get", "all"] = "no"
     """GETs (and HEADs) of blobs lead to the second host, which fails on Authorization as S3 does."""

@@ -21,6 +21,7 @@ from pipeline.model.messages import Alive, BootFailed, Outcome
 
 if TYPE_CHECKING:
     from pipeline.engine.pool import Message, WorkerView
+    from pipeline.model.budget import Grant
     from pipeline.model.messages import Stage, Task
     from pipeline.settings import Settings
 
@@ -101,6 +102,13 @@ class LocalPool:
             self._tell(Said(worker=handle.view, answer=task_failed(task, error)))
             return
         self._given[handle] = None
+
+    def grant(self, worker: str, grant: Grant) -> None:
+        """See WorkerPool."""
+        for handle in self._handles():
+            if handle.view.name == worker:
+                handle.process.inbox.put(grant)
+                self._given[handle] = None
 
     def _choose(self, task: Task, now: float, *, alone: bool) -> WorkerHandle:
         """The least busy worker with room; a new one if all are busy and another may be started.

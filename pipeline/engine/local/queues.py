@@ -19,6 +19,7 @@ from pipeline.settings import MAX_TAG_PAGE, MIB
 
 if TYPE_CHECKING:
     from pipeline.engine.local.worker import Setup
+    from pipeline.model.budget import Grant
     from pipeline.model.messages import Answer, Task
 
 MAX_MESSAGE = MAX_TAG_PAGE + 8 * MIB
@@ -89,7 +90,7 @@ class Inbox:
         """Whether tasks wait for room in the pipe: call `flush` when `fileno` is writable."""
         return bool(self._unsent)
 
-    def put(self, message: Task | Setup) -> None:
+    def put(self, message: Task | Grant | Setup) -> None:
         """Append `message`; `flush` writes it.
 
         Raises:

@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, NoReturn
 from pipeline.engine.local.fork_server import IGNORED
 from pipeline.engine.local.queues import AnswerWriter, TaskReader
 from pipeline.log import Event
+from pipeline.model.budget import Grant
 from pipeline.model.faults import defect, no_memory
 from pipeline.model.messages import Alive, BootFailed, BytesMoved, TaskFailed, UploadProgress
+from pipeline.registry.pacing import PACER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +87,11 @@ def _work(tasks: TaskReader, answers: AnswerWriter) -> NoReturn:
         os._exit(1)
     answers.send(Alive())
     while True:
-        worker.take(tasks.receive())
+        message = tasks.receive()
+        if isinstance(message, Grant):
+            PACER.grant(message)
+        else:
+            worker.take(message)
 
 
 def _prepare_process() -> None:
@@ -134,7 +140,8 @@ class Worker:
         self._last_alive = float("-inf")
 
     def start(self) -> None:
-        """Start the thread that reports progress."""
+        """Start the thread that reports progress, and wait for shares of rates from now on."""
+        PACER.serve(self._report_use)
         threading.Thread(target=self._tick, daemon=True).start()
 
     def take(self, task: Task) -> None:
@@ -189,9 +196,17 @@ class Worker:
                 if sent != moving.reported:
                     moving.reported = sent
                     self._send(BytesMoved(key=key, sent=sent))
+            if PACER.is_active:
+                self._report_use()
             if self._running and now - self._last_alive >= _ALIVE_EVERY:
                 self._last_alive = now
                 self._send(Alive())
+
+    def _report_use(self) -> None:
+        """Send what shares of rates were used for."""
+        report = PACER.report()
+        if report is not None:
+            self._send(report)
 
     def _serve(self) -> None:
         try:

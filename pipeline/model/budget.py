@@ -1,0 +1,51 @@
+"""Messages about rates: what the scheduler grants to a worker, and what the worker made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from pipeline.model.fast_pickle import fast_pickle
+
+Resource = Literal["requests", "read", "written"]
+"""Requests to a registry's own hosts; bytes of blobs from it; bytes of blobs to it."""
+Account = tuple[str, Resource]
+"""A registry and what is limited there. An empty registry is the whole run (`--bandwidth`)."""
+RUN = ""
+
+
+class Share(NamedTuple):
+    """A worker's part of an account."""
+
+    account: Account
+    rate: float = 0.0
+    """Bytes a second, until the next grant; 0: none."""
+    requests: int = 0
+    """Requests that may be sent now."""
+
+
+class Use(NamedTuple):
+    """What a worker made of its share since its last report."""
+
+    account: Account
+    used: float
+    unused: float = 0.0
+    """What it was granted and had no use for."""
+    waiting: int = 0
+    """Threads that wait for more, or had to."""
+
+
+@fast_pickle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """To a worker: its shares, a few times a second."""
+
+    shares: tuple[Share, ...]
+
+
+@fast_pickle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """From a worker: its use of shares, a few times a second, and at once where it has none."""
+
+    uses: tuple[Use, ...]

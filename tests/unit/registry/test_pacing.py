@@ -1,0 +1,72 @@
+"""Shares of rates within a worker."""
+
+from __future__ import annotations
+
+import threading
+
+from pipeline.model.budget import Account, Grant, Share
+from pipeline.model.registry_settings import RegistrySettings
+from pipeline.registry.pacing import SMALL_PIECE, Pacer
+
+REQUESTS: Account = ("r.test", "requests")
+READ: Account = ("r.test", "read")
+
+
+def grant(requests: int) -> Grant:
+    """Requests at r.test."""
+    return Grant(shares=(Share(REQUESTS, requests=requests),))
+
+
+def test_nobody_grants() -> None:
+    """Without a scheduler, as in `check`, and without a limit nothing waits."""
+    pacer = Pacer()
+    pacer.restrict("r.test", RegistrySettings(rate=0.001, bandwidth=1000.0))
+    pacer.request("r.test")
+    pacer.moved("r.test", "read", 1 << 30)
+
+    served = Pacer()
+    served.serve(lambda: None)
+    served.request("r.test")
+    assert (served.is_active, served.report()) == (False, None)
+
+
+def test_waits_for_its_first_share() -> None:
+    """Where the user has set a rate, the first request says that it waits, and goes out when it may."""
+    pacer, needs = Pacer(), threading.Event()
+    pacer.serve(needs.set)
+    pacer.restrict("r.test", RegistrySettings(rate=50.0))
+    thread = threading.Thread(target=pacer.request, args=("r.test",))
+    thread.start()
+
+    assert needs.wait(10)
+    report = pacer.report()
+    assert report is not None
+    assert report.uses[0].waiting == 1
+    pacer.grant(grant(1))
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_reports_what_was_used() -> None:
+    """A report says what was used since the one before, and another registry is not limited."""
+    pacer = Pacer()
+    pacer.serve(lambda: pacer.grant(grant(1)))
+    pacer.grant(grant(0))
+    for _ in range(5):
+        pacer.request("r.test")
+    pacer.request("other.test")
+
+    report = pacer.report()
+    assert report is not None
+    assert [(use.account, use.used) for use in report.uses] == [(REQUESTS, 5.0)]
+
+
+def test_pieces_are_small_where_bandwidth_is_limited() -> None:
+    """A piece is split where bytes are limited, and left as it is elsewhere."""
+    pacer = Pacer()
+    pacer.serve(lambda: None)
+    pacer.grant(Grant(shares=(Share(READ, 1e9),)))
+    piece = bytes(3 * SMALL_PIECE + 1)
+
+    assert [len(part) for part in pacer.parts("r.test", "read", piece)] == [SMALL_PIECE] * 3 + [1]
+    assert list(pacer.parts("r.test", "written", piece)) == [piece]

@@ -1,0 +1,233 @@
+"""Budgets of requests and bytes: shares of workers, and rates that are learned from push-back."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+
+from pipeline.model.budget import RUN, Account, Grant, Resource, Spent, Use
+from pipeline.model.registry_settings import RegistrySettings
+from pipeline.scheduler.learned_rate import LearnedRate
+from pipeline.scheduler.rate_budget import RateBudgets
+
+REQUESTS: Account = ("r.test", "requests")
+READ: Account = ("r.test", "read")
+
+
+def budgets(settings: RegistrySettings) -> RateBudgets:
+    """The budgets of a run at one registry, and two workers."""
+    made = RateBudgets(bandwidth=None)
+    made.open("r.test", settings)
+    made.joined("one")
+    made.joined("two")
+    return made
+
+
+def waiting(threads: int) -> Spent:
+    """A worker's report of threads that wait for requests."""
+    return Spent(uses=(Use(REQUESTS, 0.0, waiting=threads),))
+
+
+def read(used: float = 0.0, *, unused: float = 0.0, waits: bool = False) -> Spent:
+    """A worker's report of bytes."""
+    return Spent(uses=(Use(READ, used, unused, int(waits)),))
+
+
+def granted(grants: dict[str, Grant]) -> dict[str, int]:
+    """The requests that each worker may send."""
+    return {worker: share.requests for worker, grant in grants.items() for share in grant.shares}
+
+
+def shares(grants: dict[str, Grant]) -> dict[str, float]:
+    """The rate of each worker that is told one."""
+    return {worker: share.rate for worker, grant in grants.items() for share in grant.shares}
+
+
+def test_nothing_limited_costs_nothing() -> None:
+    """Without settings and push-back there is nothing to grant, and nothing to wake for."""
+    made = budgets(RegistrySettings())
+    made.asked("r.test", 100, 1.0)
+
+    assert (made.grants(1.0), made.wake(1.0)) == ({}, None)
+
+
+def test_requests_are_granted_evenly() -> None:
+    """Of two workers that wait, each gets its turn, and both together the rate in any second."""
+    made = budgets(RegistrySettings(rate=20.0))
+    sent = {"one": 0, "two": 0}
+    now = 1.0
+    while now < 11.0:
+        for worker in sent:
+            made.spent(worker, waiting(4), now)
+        for worker, count in granted(made.grants(now)).items():
+            sent[worker] += count
+        now += made.wake(now) or 1.0
+
+    assert abs(sent["one"] - sent["two"]) <= 1
+    assert sum(sent.values()) == pytest.approx(200, abs=2)
+
+
+def test_only_who_waits_is_granted() -> None:
+    """A request is granted to a thread that waits: none lies idle in a worker."""
+    made = budgets(RegistrySettings(rate=1000.0))
+    made.spent("two", waiting(3), 1.0)
+
+    assert granted(made.grants(1.0)) == {"two": 3}
+    assert (made.grants(2.0), made.wake(2.0)) == ({}, None)
+
+
+def test_requests_of_the_dead_are_lost_to_nobody() -> None:
+    """The threads of a worker that is gone wait no more."""
+    made = budgets(RegistrySettings(rate=10.0))
+    for worker in ("one", "two"):
+        made.spent(worker, waiting(9), 1.0)
+    made.gone("one")
+
+    times = [1.0 + step / 100 for step in range(100)]
+    assert sum(granted(made.grants(now)).get("two", 0) for now in times) == pytest.approx(10, abs=1)
+
+
+def test_whoever_waits_gets_all() -> None:
+    """A worker that waits for bytes gets a share at once, and all of it while nobody else asks."""
+    made = budgets(RegistrySettings(bandwidth=2e6))
+    made.grants(1.0)
+
+    made.spent("one", read(waits=True), 1.1)
+
+    assert made.wake(1.1) == 0.0
+    assert shares(made.grants(1.1)) == {"one": 2e6}
+
+
+def test_shares_are_the_rate() -> None:
+    """What all workers may move together is the rate, however they share it."""
+    made = budgets(RegistrySettings(bandwidth=2e6))
+    made.spent("one", read(1e5, waits=True), 1.0)
+    made.spent("two", read(waits=True), 1.0)
+    now = 1.0
+    for used in range(12):
+        assert sum(shares(made.grants(now)).values()) == pytest.approx(2e6)
+        now += 0.25
+        made.spent("one", read(1e5 * (used % 5), waits=used % 3 > 0), now)
+        made.spent("two", read(4e5, waits=True), now)
+
+
+def test_unused_shares_come_back() -> None:
+    """What a worker had no use for is granted again to who waits, and once only."""
+    made = budgets(RegistrySettings(bandwidth=2e6))
+    for worker in ("one", "two"):
+        made.spent(worker, read(waits=True), 1.0)
+    made.grants(1.0)
+    made.spent("one", read(5e4, unused=2e5), 1.25)
+    made.spent("two", read(5e5, waits=True), 1.25)
+
+    assert sum(shares(made.grants(1.25)).values()) == pytest.approx(2e6 + 2e5 / 0.25)
+    assert sum(shares(made.grants(1.5)).values()) == pytest.approx(2e6)
+
+
+def test_shares_of_the_dead_go_to_the_living() -> None:
+    """A worker that is gone, or says nothing any more, leaves its share to the others."""
+    made = budgets(RegistrySettings(bandwidth=2e6))
+    for worker in ("one", "two"):
+        made.spent(worker, read(waits=True), 1.0)
+    assert shares(made.grants(1.0)) == {"one": 1e6, "two": 1e6}
+
+    made.gone("one")
+    assert shares(made.grants(1.1)) == {"two": 2e6}
+
+    made.joined("one")
+    made.spent("one", read(waits=True), 1.2)
+    assert shares(made.grants(1.3)) == {"one": 1e6, "two": 1e6}
+    made.spent("one", read(2e5, waits=True), 4.0)
+    assert shares(made.grants(4.0)) == {"one": 2e6, "two": 0.0}
+
+
+def test_bandwidth_is_one_budget_each_way() -> None:
+    """A registry's bandwidth and the run's hold for what is read and for what is written, each by itself."""
+    made = RateBudgets(bandwidth=1e6)
+    made.open("r.test", RegistrySettings(bandwidth=5e5))
+    made.joined("one")
+    ways: tuple[Resource, ...] = ("read", "written")
+    accounts: list[Account] = [(name, way) for name in (RUN, "r.test") for way in ways]
+    made.spent("one", Spent(uses=tuple(Use(each, 0.0, waiting=1) for each in accounts)), 1.0)
+
+    given = {share.account: share.rate for share in made.grants(1.0)["one"].shares}
+    assert given == dict(zip(accounts, (1e6, 1e6, 5e5, 5e5), strict=True))
+
+
+def test_a_learned_rate_holds_for_all_workers() -> None:
+    """Workers are told of a rate that was learned, those that join later too."""
+    made, told = budgets(RegistrySettings()), set[str]()
+    for second in range(6):
+        made.refused("r.test", asked=0, now=second + 0.5)
+        made.asked("r.test", 20, second + 0.5)
+        made.tick(second + 1.0)
+        told |= made.grants(second + 1.0).keys()
+    made.joined("three")
+
+    assert made.is_paced("r.test")
+    assert told == {"one", "two"}
+    assert made.grants(6.1).keys() == {"three"}
+
+
+class Limiter:
+    """A registry that accepts so many requests in any second."""
+
+    def __init__(self, rate: int) -> None:
+        """Accept all at first."""
+        self._rate = rate
+        self._times: deque[float] = deque()
+
+    def accepts(self, now: float) -> bool:
+        """Whether a request is accepted."""
+        while self._times and self._times[0] <= now - 1.0:
+            self._times.popleft()
+        if len(self._times) >= self._rate:
+            return False
+        self._times.append(now)
+        return True
+
+
+@pytest.mark.parametrize("rate", [20, 50, 200])
+def test_a_steady_rate_is_learned(rate: int) -> None:
+    """After ten seconds nearly all that a registry allows is used, and hardly anything is refused."""
+    registry, learned = Limiter(rate), LearnedRate(most=None)
+    now, tick, pause, accepted, refused = 0.0, 1.0, 0.0, 0, 0
+    while now < 60.0:
+        now += 1.0 / learned.pace if learned.pace else 0.002
+        while tick <= now:
+            learned.tick(tick, waits=True)
+            tick += 1.0
+        if learned.pace is None and now < pause:
+            continue
+        learned.asked(1, now)
+        good = registry.accepts(now)
+        if not good:
+            learned.refused(now)
+            pause = now + 1.1
+        accepted, refused = accepted + (good and now >= 15.0), refused + (not good and now >= 15.0)
+
+    assert accepted >= 0.95 * rate * 45
+    assert refused < 0.03 * accepted
+
+
+def test_what_the_user_allows_is_the_most() -> None:
+    """A learned rate never exceeds the one that the user has set."""
+    learned = LearnedRate(most=5.0)
+    for second in range(10):
+        learned.asked(20, second + 0.5)
+        learned.refused(second + 0.5)
+        learned.tick(second + 1.0, waits=True)
+
+    assert learned.pace is not None
+    assert learned.pace <= 5.0
+
+
+def test_push_back_now_and_then_teaches_no_rate() -> None:
+    """A refusal every half a minute is no steady rate."""
+    learned = LearnedRate(most=None)
+    for second in range(120):
+        learned.asked(50, second + 0.5)
+        if second % 30 == 0:
+            learned.refused(second + 0.5)
+        assert learned.tick(second + 1.0, waits=True) is None
