@@ -22,7 +22,7 @@ from pipeline.config.text import read_document
 from pipeline.errors import RuleError
 from pipeline.log import Event
 from pipeline.model.credential import Credential
-from pipeline.model.registry_settings import RegistrySettings
+from pipeline.model.registry_settings import NO_SETTINGS, RegistrySettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,7 +152,7 @@ class _Entry:
         if not info.built:
             hint = f"this version cannot do this yet: {info.description}"
             warnings.append(warn_of_unknown(document.path, written.text, line=written.line, hint=hint))
-        return info.built
+        return info.built or hasattr(NO_SETTINGS, name)
 
     def _check_once(self, name: str, written: Scalar, reader: FieldReader) -> None:
         if name in self.fields:

@@ -72,6 +72,7 @@ FIELDS: Mapping[str, FieldInfo] = {
         type="texts",
         description="registries to read manifests and blobs from first, by digest",
         example='["cache.example.com/hub"]',
+        built=False,
     ),
     "patience": FieldInfo(
         type="text", description="wait so long for a registry that lets nothing through", example="15m"
@@ -82,7 +83,10 @@ FIELDS: Mapping[str, FieldInfo] = {
         type="text", description="bytes of blobs a second in each direction, at most", example="20MB/s"
     ),
     "reserve": FieldInfo(
-        type="count", description="pulls to leave to others, where the registry counts them", example="100"
+        built=False,
+        type="count",
+        description="pulls to leave to others, where the registry counts them",
+        example="100",
     ),
     "catalog": FieldInfo(
         type="text", description="which interface lists the repositories", example="harbor", built=False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipeline.model.reference import Repository
+from pipeline.model.units import format_duration, format_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,19 @@ class RegistrySettings:
     """Maximum bytes a second of blobs, in each direction; None: unlimited."""
     reserve: int | None = None
     """Pulls to leave to others, where the registry counts them; None: nobody asks."""
+
+    def describe(self) -> str:
+        """What is in force beside the proxy, which its user names: `ca corp.pem, at most 50 requests/s`."""
+        named = [f"{name} {path}" for name, path in (("ca", self.ca), ("cert", self.cert)) if path]
+        if self.requests is not None:
+            named.append(f"at most {self.requests} requests at a time")
+        if self.rate is not None:
+            named.append(f"at most {self.rate:g} requests/s")
+        if self.bandwidth is not None:
+            named.append(f"at most {format_size(self.bandwidth)}/s in each direction")
+        if self.patience is not None:
+            named.append(f"patience {format_duration(self.patience)}")
+        return ", ".join(named)
 
 
 NO_SETTINGS = RegistrySettings()

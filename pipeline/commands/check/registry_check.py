@@ -199,7 +199,8 @@ class RegistryCheck:
             held = dict.fromkeys(self._credentials[target] for target in targets)
             credentials = tuple(credential for credential in held if credential is not None)
             return judge_silence(self._registry, error.fault, untried, credentials), False
-        return judge_probe(self._registry, probe, dt.datetime.now(dt.UTC)), True
+        settings = self._keyring.settings(self._registry)
+        return judge_probe(self._registry, probe, dt.datetime.now(dt.UTC), settings), True
 
     def _try(self, target: CheckTarget) -> TrialOutcome | None:
         credential = self._credentials[target]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.commands.check.finding import Finding, describe, some_of
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.reference import DOCKER_HUB, Reference, is_tag
+from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.model.units import format_count, format_duration
 from pipeline.report.causes import CauseGroup
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
+    from pipeline.model.registry_settings import RegistrySettings
     from pipeline.registry.client import Client
     from pipeline.registry.probe import Probe
 
@@ -51,8 +53,10 @@ class TrialOutcome:
     """Whether the registry limits the rate, for all logins."""
 
 
-def judge_probe(registry: str, probe: Probe, now: dt.datetime) -> Finding:
-    """The finding about a registry that was reached: scheme, certificate, proxy, clock."""
+def judge_probe(
+    registry: str, probe: Probe, now: dt.datetime, settings: RegistrySettings = NO_SETTINGS
+) -> Finding:
+    """The finding about a registry that was reached: scheme, certificate, proxy, settings, clock."""
     words, advice = "https, certificate not verified (insecure: true)", []
     if probe.scheme == "http":
         words = f"http, nothing is encrypted ({'insecure: true' if probe.insecure else 'this machine'})"
@@ -63,6 +67,8 @@ def judge_probe(registry: str, probe: Probe, now: dt.datetime) -> Finding:
             advice.append(f"renew the certificate: it expires in {left}")
     if probe.proxy:
         words += f", through the proxy {probe.proxy}"
+    if in_force := settings.describe():
+        words += f", {in_force}"
     if abs(probe.ahead) > _SKEW:
         way = "ahead of" if probe.ahead > 0 else "behind"
         words += f"; this machine's clock is {format_duration(abs(probe.ahead))} {way} the registry's"

@@ -16,6 +16,7 @@ from pipeline.commands.check.trial import attempt, judge_probe, judge_silence
 from pipeline.errors import Fault, ThrottledError
 from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
+from pipeline.model.registry_settings import RegistrySettings
 from pipeline.registry.probe import Probe
 
 if TYPE_CHECKING:
@@ -141,3 +142,14 @@ def test_verdict() -> None:
     )
     whole = as_object([ok, warning, failed], warnings=["a note"], seconds=1.0)
     assert (whole["ok"], whole["warnings"], whole["failed"], whole["notes"]) == (1, 1, 1, ["a note"])
+
+
+def test_settings_in_force() -> None:
+    """The finding about a registry names what the user has set for it."""
+    settings = RegistrySettings(ca="/corp.pem", rate=50.0, bandwidth=20e6, requests=8, patience=900.0)
+    found = judge_probe("r.io", Probe(scheme="https", expires=NOW), NOW, settings)
+
+    named = (
+        "ca /corp.pem, at most 8 requests at a time, at most 50 requests/s, at most 20MB/s in each direction"
+    )
+    assert f"{named} direction, patience 15m" in found.words
