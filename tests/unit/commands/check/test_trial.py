@@ -149,7 +149,5 @@ def test_settings_in_force() -> None:
     settings = RegistrySettings(ca="/corp.pem", rate=50.0, bandwidth=20e6, requests=8, patience=900.0)
     found = judge_probe("r.io", Probe(scheme="https", expires=NOW), NOW, settings)
 
-    named = (
-        "ca /corp.pem, at most 8 requests at a time, at most 50 requests/s, at most 20MB/s in each direction"
-    )
-    assert f"{named} direction, patience 15m" in found.words
+    limits = "at most 8 requests at a time, at most 50 requests/s, at most 20MB/s in each direction"
+    assert f"ca /corp.pem, {limits}, patience 15m" in found.words
