@@ -14,7 +14,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.job import own_failed_file
-from pipeline.config.nodes import plain
 from pipeline.errors import MachineError
 from pipeline.model.companions import is_shared
 from pipeline.model.reference import parse_reference
@@ -135,7 +134,7 @@ def _lost(run: FinishedRun) -> Iterator[ListEntry]:
     scheduler, rules = run.scheduler, run.job.rules
     lost = {*scheduler.failed_rules, *(scheduler.unexpanded if not scheduler.finished else ())}
     for bad in rules.bad:
-        yield ListEntry(bad.text, bad.destinations, _json(plain(bad.options)) if bad.options else "")
+        yield ListEntry(bad.text, bad.destinations, _json(bad.said))
     for rule in rules.rules:
         if rule.number in lost:
             yield ListEntry(rule.text, destinations_of(rule), options_of_rule(rule))

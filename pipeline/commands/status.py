@@ -243,6 +243,7 @@ def as_object(found: Status) -> dict[str, Any]:
             "to_retry": figures.to_retry,
             "left": found.left,
         },
+        "optional_failures": figures.optional,
         "rules": {"total": figures.rules, "failed": figures.rules_failed},
         **traffic_object(figures),
         "requests": figures.requests,

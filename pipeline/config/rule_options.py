@@ -109,6 +109,9 @@ def _scalars(document: Document, node: Node, name: str) -> tuple[Scalar, ...]:
             raise document.error(
                 item, f"{name} must be text, not {describe(item)}", hint="or a list of texts"
             )
+        if item.kind == "plain" and item.text.lower() in {"true", "false"}:
+            hint = "write a text; one of that name in quotes"
+            raise document.error(item, f"{name} must be text, not {item.text}", hint=hint)
     return tuple(item for item in items if isinstance(item, Scalar))
 
 

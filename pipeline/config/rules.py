@@ -7,7 +7,7 @@ written. A file of the wrong shape fails as a whole, before any request.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config import nodes
 from pipeline.config.nodes import Mapping as MappingNode
@@ -16,8 +16,9 @@ from pipeline.config.rule_options import check_tags, destinations_in, entry, rea
 from pipeline.config.rule_text import Defaults, make_defaults, parse_source, parse_target
 from pipeline.config.text import read_document
 from pipeline.errors import FileError, RuleError
-from pipeline.model.rule_options import NO_OPTIONS, RuleOptions
+from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, plain_options
 from pipeline.model.selection import AllTags, Matching, Named, Rule
+from pipeline.model.units import meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,6 +63,30 @@ class BadRule:
     """How to correct it; may be empty."""
     options: MappingNode | None = None
     """As written; None: the rule has none."""
+    base: RuleOptions = NO_OPTIONS
+    """What `.defaults` says."""
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The options over those of `.defaults`, as a rules file without `.defaults` writes them."""
+        own: dict[str, Any] = nodes.plain(self.options) if self.options else {}
+        base = plain_options(self.base)
+        if self.destinations:
+            base.pop("to", None)
+        tags, base_tags = own.get("tags"), base.pop("tags", None)
+        if base_tags and not self._names_tags:
+            own["tags"] = base_tags | (
+                {} if tags is None else tags if isinstance(tags, dict) else {"include": tags}
+            )
+        return base | own
+
+    @property
+    def _names_tags(self) -> bool:
+        """Whether the source itself says which tags, so that those of `.defaults` do not apply."""
+        try:
+            return not isinstance(parse_source(self.text)[1], AllTags)
+        except RuleError:
+            return False
 
     @property
     def place(self) -> str:
@@ -111,7 +136,9 @@ def rules_from_node(
     sources = ((key, value) for key, value in mapping.entries if key.text not in special)
     forms = ((key, form, line) for key, value in sources for form, line in _forms(key, value))
     for number, (source, value, line) in enumerate(forms):
-        rule = _read_rule(document, _Written(number, line, source, path=document.path), value, context)
+        rule = _read_rule(
+            document, _Written(number, line, source, path=document.path, base=base.options), value, context
+        )
         if isinstance(rule, Rule):
             rules.append(rule)
         else:
@@ -174,6 +201,7 @@ class _Written(NamedTuple):
     node: MappingNode | None = None
     options: RuleOptions = NO_OPTIONS
     path: str = ""
+    base: RuleOptions = NO_OPTIONS
 
     def bad(
         self, place: Node | FileError, error: RuleError | FileError, words: Iterable[str] = ()
@@ -189,6 +217,7 @@ class _Written(NamedTuple):
             reason=error.message,
             hint=error.hint,
             options=self.node,
+            base=self.base,
         )
 
 
@@ -253,6 +282,10 @@ def _build(written: _Written, destinations: Sequence[Scalar], context: _Context)
     place: Node = written.source
     base, targets = context.base, []
     try:
+        if slip := written.source.text.startswith(".") and meant(written.source.text, (_DEFAULTS, _ANCHORS)):
+            raise RuleError(
+                f"{written.source.text!r} is no source{slip}", hint="a misspelt key means nothing"
+            )
         repository, selection = parse_source(written.source.text)
         if written.node is not None:
             place = entry(written.node, "tags") or written.node
@@ -314,7 +347,7 @@ def _effective(options: RuleOptions, base: RuleOptions, selection: Selection) ->
 
 def _with_advice(document: Document, mapping: MappingNode) -> Iterator[Event]:
     """The file's warnings; about a source that stands twice, with what to write instead."""
-    sources = {(key.text, key.line) for key, _ in mapping.entries}
+    sources = {(key.text, key.line) for key, _ in mapping.entries if key.text not in {_DEFAULTS, _ANCHORS}}
     for event in document.warnings:
         fields = event.fields
         if event.name == "config.duplicate_key" and (fields["key"], fields["line"]) in sources:

@@ -66,7 +66,8 @@ def _check_glob(pattern: str) -> None:
         if part != "*" and not any(map(fits, _LATER if place else _FIRST)):
             where = "tags hold no" if place else "tags begin with no"
             hint = "a glob is compared with the whole tag, without the repository"
-            raise RuleError(f"no tag matches {pattern!r}: {where} {part}", hint=hint)
+            shown = part if part.isprintable() and part.strip() else repr(part)
+            raise RuleError(f"no tag matches {pattern!r}: {where} {shown}", hint=hint)
     if len(parts) - parts.count("*") > _LONGEST:
         raise RuleError(f"no tag matches {pattern[:40]!r}...: tags have at most {_LONGEST} characters")
 

@@ -26,6 +26,7 @@ _FIGURES = {
     "to_retry": "to_retry",
     "rules": "rules",
     "rules_failed": "rules_failed",
+    "optional": "optional",
     "bytes": "sent",
     "read": "received",
     "spared": "saved",

@@ -261,6 +261,7 @@ def as_object(found: SurveyResult) -> dict[str, Any]:
             **{words.lower().replace(" ", "_"): count for words, count in found.results.items()},
             "unfinished": figures.unfinished,
         },
+        "optional_failures": figures.optional,
         "rules": {"total": figures.rules, "failed": figures.rules_failed},
         "tags": {"listed": summary.history.listed, "selected": summary.history.selected},
         **traffic_object(figures),

@@ -281,6 +281,7 @@ class Admission:
                 "rule.retry" if again else "rule.failed",
                 {
                     "rule": rule.text,
+                    "file.path": rule.file or None,
                     "line": rule.line,
                     **fault_fields(fault),
                     "attempt": self._state.attempt,

@@ -125,7 +125,9 @@ class Order:
 def _told(name: str, reader: Rule, writer: Rule) -> Event:
     places = {"place": reader.place, "writer": writer.place}
     lines = {"line": reader.line, "other_line": writer.line}
-    return event_of(name, {"rule": reader.text, **lines}, facts=places, stage="expand")
+    return event_of(
+        name, {"rule": reader.text, "file.path": reader.file or None, **lines}, facts=places, stage="expand"
+    )
 
 
 def _reads(rule: Rule) -> set[_Place]:

@@ -1,0 +1,108 @@
+"""What options of rules lead to, in the lists and counts that a run leaves."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.registry.content import image, layer
+from tests.registry.faults import Fault, Reply
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+
+@pytest.fixture
+def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+    """A source of some repositories, and an empty mirror."""
+    source, mirror = scripted(), scripted()
+    for tag in ("1.0", "1.1", "2.0-debug"):
+        source.add("team/app", image(layer(tag)), tag)
+    command.insecure(source.address, mirror.address)
+    return source, mirror
+
+
+def test_invalid_rules_keep_the_defaults(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """An invalid rule in the list of failures has what .defaults said, so that mending it is enough."""
+    source, mirror = pair
+    command.write(
+        "images.yaml",
+        f".defaults: {{to: {mirror.address}/x/, platforms: linux/amd64, tags: {{exclude: '*-debug'}}}}\n"
+        f"{source.address}/team/app: {{tags: '1.*', retrys: 3}}\n"
+        f"{source.address}/team/app:1.0: {mirror.address}/UPPER\n",
+    )
+    assert 1 == command.run("--output-failed-images=failed.yaml").code
+
+    everything, named = yaml.safe_load((command.folder / "failed.yaml").read_text()).values()
+
+    assert {
+        "to": [f"{mirror.address}/x/"],
+        "platforms": ["linux/amd64"],
+        "tags": {"exclude": ["*-debug"], "include": "1.*"},
+        "retrys": 3,
+    } == everything
+    assert {"to": [f"{mirror.address}/UPPER"], "platforms": ["linux/amd64"]} == named
+
+
+def test_optional_failures_are_counted_everywhere(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """Run, plan, verification and status count optional failures in their objects."""
+    source, mirror = pair
+    command.write(
+        "images.json", {f"{source.address}/team/app:gone": {"to": f"{mirror.address}/x", "optional": True}}
+    )
+
+    counted = [
+        (result.code, json.loads(result.output)["optional_failures"])
+        for result in (command.run(*words, "--json") for words in ((), ("plan",), ("verify",), ("status",)))
+    ]
+
+    assert [(0, 1)] * 4 == counted
+
+
+def test_events_of_rules_name_their_file(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """With several files, the event of a rule that failed has its file."""
+    source, mirror = pair
+    command.write("a.yaml", f"{source.address}/team/app: {mirror.address}/app")
+    command.write("b.yaml", f"{source.address}/team/none: {mirror.address}/none")
+    source.fault(Fault(action=Reply(status=403), path="/team/none/", times=None))
+
+    (failed,) = command.run("--images=a.yaml", "--images=b.yaml").events("rule.failed")
+
+    assert "b.yaml" == failed["file.path"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("S/team/app: {to: D/x, tags: [true]}", "1:46: rule 'S/team/app': tags must be text, not true"),
+        (".default: {platforms: all}", "'.default' is no source; did you mean .defaults?"),
+        ("S/team/app: {to: D/x, tags: 'a b*'}", "tags hold no ' '"),
+    ],
+)
+def test_slips(command: Command, rule: str, words: str) -> None:
+    """What would mean something else than it seems fails its rule, with its place."""
+    command.write("images.yaml", rule.replace("S", "s.example").replace("D", "d.example"))
+    command.insecure("s.example", "d.example")
+
+    result = command.run()
+
+    (event,) = result.events("config.rule_invalid")
+    assert (result.code, True) == (1, words.replace("S/", "s.example/") in result.text), event
+
+
+def test_defaults_twice(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """.defaults that stand twice are no two rules: the warning gives no advice about those."""
+    source, mirror = pair
+    rule = f"{source.address}/team/app:1.0: {mirror.address}/x"
+    command.write("images.yaml", f".defaults: {{}}\n.defaults: {{}}\n{rule}\n{rule}\n")
+
+    result = command.run()
+
+    of_defaults, of_source = (event["msg"] for event in result.events("config.duplicate_key"))
+    assert "list of maps" not in of_defaults
+    assert "write one list of maps" in of_source
