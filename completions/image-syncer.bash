@@ -7,7 +7,7 @@
 
 
 
-_shtab_image_syncer_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --all-tags --insecure --src-creds --dest-creds --dry-run --explain --deep -p --proc -r --retries --records --bandwidth --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --schema --version)
+_shtab_image_syncer_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --trust-existing --all-tags --insecure --src-creds --dest-creds --dry-run --explain --deep -p --proc -r --retries --records --bandwidth --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --schema --version)
 
 _shtab_image_syncer___images_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___auth_COMPGEN=_shtab_compgen_files
@@ -28,6 +28,7 @@ _shtab_image_syncer___schema_choices=(rules credentials)
 
 _shtab_image_syncer_pos_0_nargs='*'
 _shtab_image_syncer___force_nargs=0
+_shtab_image_syncer___trust_existing_nargs=0
 _shtab_image_syncer___all_tags_nargs=0
 _shtab_image_syncer___insecure_nargs=0
 _shtab_image_syncer___dry_run_nargs=0

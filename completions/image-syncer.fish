@@ -65,6 +65,7 @@ complete -c image-syncer -n _shtab_image_syncer_using -l arch -x -d 'only these:
 complete -c image-syncer -n _shtab_image_syncer_using -l registry -x -d 'for rules to "" [$DEFAULT_REGISTRY]'
 complete -c image-syncer -n _shtab_image_syncer_using -l namespace -x -d 'for rules to "" [$DEFAULT_NAMESPACE]'
 complete -c image-syncer -n _shtab_image_syncer_using -l force -d 'copy again even if present'
+complete -c image-syncer -n _shtab_image_syncer_using -l trust-existing -d 'min_age: what is there was seen long ago'
 complete -c image-syncer -n _shtab_image_syncer_using -l all-tags -d 'copy REPOSITORY: every tag [latest]'
 complete -c image-syncer -n _shtab_image_syncer_using -l insecure -d 'copy: plain HTTP, any certificate'
 complete -c image-syncer -n _shtab_image_syncer_using -l src-creds -x -d 'copy: USER:- (password on standard input), USER:$NAME'

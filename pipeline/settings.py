@@ -89,6 +89,8 @@ class Settings:
 
     records: Path = Path("records")
     aim: Aim = "copy"
+    trust_existing: bool = False
+    """Whether `min_age` counts what the destination has as seen long ago."""
     deep: bool = False
     """Whether `verify` reads and hashes the destination's blobs."""
     patience: float = 3600.0
@@ -168,6 +170,8 @@ class Options:
     explain: str | None
     """The image, or repository, that `plan` explains."""
     deep: bool
+    trust_existing: bool
+    """Whether `min_age` counts what the destination has as seen long ago."""
     all_tags: bool
     """Whether a source without a tag means every tag, in a rule that is given in words."""
     insecure: bool

@@ -54,7 +54,6 @@ _REJECTED: Mapping[str, Mapping[str, str]] = {
     "verify": _RUNS_ONLY
     | {
         "--force": "it pushes nothing",
-        "--records": "it does not use records",
         "--explain": _PLANS_ONLY,
         "--dry-run": "it changes nothing anyway",
     },
@@ -165,6 +164,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
     add("--namespace", metavar="NS", help='for rules to "" [$DEFAULT_NAMESPACE]')
     add("--force", action="store_true", help="copy again even if present")
+    add("--trust-existing", action="store_true", help="min_age: what is there was seen long ago")
     add("--all-tags", action="store_true", help="copy REPOSITORY: every tag [latest]")
     add("--insecure", action="store_true", help="copy: plain HTTP, any certificate")
     login = "copy: USER:- (password on standard input), USER:$NAME"

@@ -19,7 +19,9 @@ _DIGITS = 18
 """Maximum digits of a number: more are a typing error, and int() fails at 4,300."""
 _FILES = (".json", ".yaml", ".yml")
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
-_SWITCHES = frozenset({"--force", "--quiet", "--json", "--dry-run", "--deep", "--insecure", "--all-tags"})
+_SWITCHES = frozenset(
+    {"--force", "--trust-existing", "--quiet", "--json", "--dry-run", "--deep", "--insecure", "--all-tags"}
+)
 _INPUT = "-"
 """In place of a password: read it from standard input."""
 _LOGINS = frozenset({"--src-creds", "--dest-creds"})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from pipeline.commands.finish import Finish, FinishedRun, summary_of
+from pipeline.model.facts import Result
 from pipeline.model.units import format_count
 from pipeline.observe.run_state import run_state_of
 from pipeline.report.summary import waits
@@ -52,7 +53,7 @@ def _tell(run: FinishedRun, summary: Summary) -> None:
 
 
 def _rows(run: FinishedRun) -> Iterator[ImageRow]:
-    return run.records.images(run=run.name, results={"copied", "unchanged", "skipped", "failed"})
+    return run.records.images(run=run.name, results=get_args(Result))
 
 
 def _result(run: FinishedRun, summary: Summary) -> SurveyResult:

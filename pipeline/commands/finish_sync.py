@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from pipeline.commands.finish import Finish, FinishedRun, summary_of
 from pipeline.commands.leftovers import command_again, what_is_left, write_files
 from pipeline.errors import MachineError
-from pipeline.log import Event
+from pipeline.log import Event, event_of
+from pipeline.model.facts import Result
 from pipeline.report.summary import (
     Summary,
     as_object,
@@ -62,6 +63,8 @@ def _tell(run: FinishedRun, summary: Summary) -> None:
             log.write(_again_event(command(summary)))
         if run.is_stopped:
             log.write(_left_event(run, summary))
+    if run.scheduler.quarantine_begins:
+        log.write(event_of("run.quarantine", {"held": summary.figures.held}))
     finished = _finished(last, summary)
     log.write(finished)
     if speaks and (run.options.log is not None or (log.is_terminal and not log.takes(finished.level))):
@@ -133,7 +136,7 @@ def _page(run: FinishedRun, summary: Summary) -> Iterable[str]:
         bad.number: RuleCounts(_place(run, bad.path, bad.line), bad.text, failed_whole=True)
         for bad in run.job.rules.bad
     }
-    every = run.records.images(run=run.name, results={"copied", "unchanged", "skipped", "failed"})
+    every = run.records.images(run=run.name, results=get_args(Result))
     count_rules(rules, every)
     return page(
         summary,

@@ -74,6 +74,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         bandwidth=options.bandwidth,
         drain=options.drain,
         debug=options.log_level == "debug",
+        trust_existing=options.trust_existing,
         timed=_is_timed(options),
         limits=Limits(proc=options.proc),
     )

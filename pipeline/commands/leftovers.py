@@ -98,7 +98,7 @@ def write_files(run: FinishedRun) -> Leftovers:
 
 def _write_success(run: FinishedRun, _: Leftovers) -> None:
     if run.options.success_file is not None:
-        rows = run.records.images(run=run.name, results={"copied", "unchanged"})
+        rows = run.records.images(run=run.name, results={"copied", "unchanged", "kept"})
         write_success(run.options.success_file, rows, fmt=run.options.success_format)
 
 

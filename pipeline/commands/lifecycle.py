@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 class Verb:
     """What differs between a run, a plan and a verification."""
 
-    records: Callable[[Options, str], AbstractContextManager[OpenedRecords]]
-    """Opens the records; arguments: the options, the run's name."""
+    records: Callable[[Job, str], AbstractContextManager[OpenedRecords]]
+    """Opens the records; arguments: the job, the run's name."""
     keeps_state: bool
     """Whether the run state is written to the records, for `status`."""
     stops_at_once: bool
@@ -132,14 +132,14 @@ def _run_logged(
 
 def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, say: Printer) -> int:
     began, clock = dt.datetime.now().astimezone(), time.monotonic()
-    with ExitStack() as after, verb.records(options, name) as (records, found):
+    with ExitStack() as after, verb.records(job, name) as (records, found):
         options = keep_given(options, job.given) if verb.keeps_state else options
         for event in (*job.warnings, *found, *invalid_rules(job), verb.start_event(job)):
             watch.history.hear(event)
             watch.log.write(event)
         if watch.exporter is not None:
             watch.exporter.begin(watch.log.write)
-        scheduler = _scheduler(job, records, run=name, now=clock)
+        scheduler = _scheduler(job, records, run=name, now=clock, epoch=began.timestamp() - clock)
         recorder = None
         if verb.keeps_state:
             recorder = _recorder(scheduler, job, options, watch=watch, run=name, records=records)
@@ -172,7 +172,7 @@ def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, sa
     return summary.exit_code
 
 
-def _scheduler(job: Job, records: Records, *, run: str, now: float) -> Scheduler:
+def _scheduler(job: Job, records: Records, *, run: str, now: float, epoch: float) -> Scheduler:
     scheduler = Scheduler(
         job.rules.rules,
         run=run,
@@ -181,6 +181,7 @@ def _scheduler(job: Job, records: Records, *, run: str, now: float) -> Scheduler
         options=job.options,
         now=now,
         settings_of=job.keyring.settings,
+        epoch=epoch,
     )
     scheduler.figures.reject_rules(len(job.rules.bad))
     return scheduler

@@ -23,7 +23,7 @@ def _start_event(job: Job) -> Event:
 
 
 PLAN = Verb(
-    records=lambda options, name: scratch_records(options.records, run=name),
+    records=lambda job, name: scratch_records(job.settings.records, run=name),
     keeps_state=False,
     stops_at_once=True,
     start_event=_start_event,

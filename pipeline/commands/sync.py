@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
     from pipeline.commands.job import Job
     from pipeline.commands.lifecycle import OpenedRecords
-    from pipeline.settings import Options
 
 
 @contextmanager
-def _records(options: Options, name: str) -> Iterator[OpenedRecords]:
-    records, found = Records.open(options.records, run=name)
+def _records(job: Job, name: str) -> Iterator[OpenedRecords]:
+    records, found = Records.open(job.settings.records, run=name)
     with closing(records):
         yield records, found
 

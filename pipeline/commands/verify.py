@@ -10,7 +10,10 @@ from pipeline.log import Event
 from pipeline.records.scratch import scratch_records
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from pipeline.commands.job import Job
+    from pipeline.commands.lifecycle import OpenedRecords
 
 
 def _start_event(job: Job) -> Event:
@@ -19,8 +22,14 @@ def _start_event(job: Job) -> Event:
     return Event(name="verify.start", message=message, fields={"rules": rules})
 
 
+def _records(job: Job, name: str) -> AbstractContextManager[OpenedRecords]:
+    """Records are read for when tags were first seen; of what is at a destination they are not believed."""
+    is_needed = any(rule.options.min_age for rule in job.rules.rules)
+    return scratch_records(job.settings.records if is_needed else None, run=name)
+
+
 VERIFY = Verb(
-    records=lambda _, name: scratch_records(None, run=name),
+    records=_records,
     keeps_state=False,
     stops_at_once=True,
     start_event=_start_event,

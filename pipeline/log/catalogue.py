@@ -107,6 +107,8 @@ FIELDS: Mapping[str, Field] = {
     "selected": Field("tags that the rule selects", _WHOLE),
     "side": Field("the side of the copy that failed: source or destination"),
     "signal": Field("number of the signal; 0: none", _WHOLE),
+    "kept": Field("images whose tag is there, and is never moved", _WHOLE),
+    "held": Field("images that were first seen too recently", _WHOLE),
     "skipped": Field("images with no platform that the filter wants", _WHOLE),
     "source": Field("the image's source; of a blob, the repository"),
     "spared": Field("bytes saved: of blobs mounted or already present", _WHOLE),
@@ -145,6 +147,7 @@ def _entry(meaning: str, levels: str, always: str = "", sometimes: str = "") -> 
 
 
 _FAULT = "side registry status code"
+_RESULTS = "copied unchanged kept held skipped failed"
 _PAIR = "source destination"
 _COST = "bytes requests duration"
 _BLOBS = "blobs_uploaded blobs_mounted blobs_present blobs_left"
@@ -154,7 +157,7 @@ EVENTS: Mapping[str, EventEntry] = {
     "run.progress": _entry(
         "progress of the run: every --progress-interval, and at SIGUSR1",
         "info",
-        "done total final copied unchanged skipped failed to_retry open bytes rate in_flight workers",
+        f"done total final {_RESULTS} to_retry open bytes rate in_flight workers",
         "eta",
     ),
     "run.drain": _entry(
@@ -172,26 +175,29 @@ EVENTS: Mapping[str, EventEntry] = {
         "warning",
         "signal left rules",
     ),
+    "run.quarantine": _entry(
+        "every image was held, and none was seen before: the first run with `min_age`, or lost records",
+        "warning",
+        "held",
+    ),
     "run.finish": _entry(
         "a run finished; an error if the exit code is not 0",
         "info error",
-        "copied unchanged skipped failed rules_failed left bytes spared uploaded mounted present requests"
-        " duration exit_code",
+        f"{_RESULTS} rules_failed left bytes spared uploaded mounted present requests duration exit_code",
         "optional",
     ),
     "plan.start": _entry("a plan started", "info", "rules records"),
     "plan.finish": _entry(
         "a plan finished: what a run would do; an error if the exit code is not 0",
         "info error",
-        "copied unchanged skipped failed rules_failed left bytes spared uploaded mounted present requests"
-        " duration exit_code",
+        f"{_RESULTS} rules_failed left bytes spared uploaded mounted present requests duration exit_code",
         "eta optional",
     ),
     "verify.start": _entry("a verification started", "info", "rules"),
     "verify.finish": _entry(
         "a verification finished; an error if the exit code is not 0",
         "info error",
-        "unchanged skipped failed rules_failed left present requests duration exit_code",
+        "unchanged kept held skipped failed rules_failed left present requests duration exit_code",
         "optional",
     ),
     "run.broken": _entry("a bug in this program ended the run: its traceback", "error"),
@@ -271,6 +277,18 @@ EVENTS: Mapping[str, EventEntry] = {
     ),
     "image.skipped": _entry(
         "an image has no platform that the filter wants", "info", f"{_PAIR} reason {_COST}", _BLOBS
+    ),
+    "image.kept": _entry(
+        "the destination has the tag, and the rule never moves it: it was not compared",
+        "info",
+        f"{_PAIR} {_COST}",
+        f"digest {_BLOBS}",
+    ),
+    "image.held": _entry(
+        "an image was first seen too recently: a later run copies it",
+        "info",
+        f"{_PAIR} reason {_COST}",
+        f"digest {_BLOBS}",
     ),
     "image.rewritten": _entry(
         "the platform filter removed entries from an index: signatures of its old digest do not apply",

@@ -86,6 +86,10 @@ _SENTENCES: Mapping[str, str | Callable[[Facts], str]] = {
     "image.unchanged": _image("Skip synchronizing manifest {from_to}: up to date{how}."),
     "image.verified": _image("Verified manifest {from_to}: complete{how}."),
     "image.skipped": _image("Skip synchronizing manifest {from_to}: {why}."),
+    "image.kept": _image("Skip synchronizing manifest {from_to}: the tag is there, and is kept."),
+    "image.held": _image("Skip synchronizing manifest {from_to} for now: {why}."),
+    "run.quarantine": "{held} images were held and none was seen before: the quarantine of min_age begins"
+    " with this run. Keep --records from run to run, or use --trust-existing",
     "image.failed": _image_failed,
     "image.retry": lambda facts: f"{facts['source']} to {facts['destination']}: {_retried(facts)}",
     "image.rewritten": "{destination}: the platform filter removed {dropped} entries,"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
-Result = Literal["copied", "unchanged", "skipped", "failed"]
+Result = Literal["copied", "unchanged", "kept", "held", "skipped", "failed"]
+"""Kept: the tag is there, and its rule never moves it. Held: the digest was first seen too recently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,18 @@ class ImageRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstSeen:
+    """When a run first saw a tag of a source with a digest."""
+
+    repository: Repository
+    tag: str
+    digest: str
+    """Empty: the tag with any digest."""
+    when: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
     """The state of the run, for other processes that read the records; a run never reads it."""
 
@@ -110,7 +123,9 @@ class RunRow:
     """JSON, written and read by observe/run_state.py."""
 
 
-Fact = Holding | HoldingForgotten | RepositoryEntered | UnfinishedUpload | Claim | ImageRow | RunRow
+Fact = (
+    Holding | HoldingForgotten | RepositoryEntered | UnfinishedUpload | Claim | ImageRow | FirstSeen | RunRow
+)
 
 
 class Facts(Protocol):
@@ -142,6 +157,10 @@ class Facts(Protocol):
 
     def claim(self, destination: str) -> Claim | None:
         """The last claim on the destination reference, of any run."""
+        ...
+
+    def first_seen(self, repository: Repository, tag: str, digest: str) -> float | None:
+        """When the tag was first seen with the digest ("": with any), in seconds since 1970; None: never."""
         ...
 
     def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:

@@ -43,6 +43,10 @@ class Figures:
     """Images that rules have expanded to so far."""
     copied: int = 0
     unchanged: int = 0
+    kept: int = 0
+    """Images whose tag is there, and is never moved; they were not compared."""
+    held: int = 0
+    """Images that were first seen too recently."""
     skipped: int = 0
     failed: int = 0
     to_retry: int = 0
@@ -93,7 +97,7 @@ class Figures:
     @property
     def processed(self) -> int:
         """Images that are finished."""
-        return self.copied + self.unchanged + self.skipped + self.failed
+        return self.copied + self.unchanged + self.kept + self.held + self.skipped + self.failed
 
     @property
     def failures(self) -> int:

@@ -35,18 +35,17 @@ class ListTags(TaskFacts):
     stage: ClassVar[Stage] = "expand"
     repository: Repository
     side: Side = "source"
-    """Destination: only to find out whether the repository exists."""
+    is_probe: bool = False
+    """Of a destination: only to find out whether the repository exists."""
     page: str = ""
     """The page's query, from the registry's Link header; empty: the first page."""
     count: int
     """The page size to ask for."""
-
     key: str = field(init=False, repr=False, compare=False)
-    """Identity: repository and page."""
 
     def __post_init__(self) -> None:
         """Build the key once; it is read a dozen times."""
-        there = "!" if self.side == "destination" else ""
+        there = "" if self.side == "source" else "!" if self.is_probe else "!list"
         object.__setattr__(self, "key", f"expand {self.repository}?{self.page}{there}")
 
     @property
@@ -56,8 +55,8 @@ class ListTags(TaskFacts):
 
     @property
     def enters(self) -> bool:
-        """A destination's tags are listed only before the first write to it."""
-        return self.side == "destination"
+        """A destination is probed before the first write to it."""
+        return self.is_probe
 
 
 @fast_pickle

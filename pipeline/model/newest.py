@@ -69,7 +69,8 @@ class NewestTags:
         return self._seen is not None or bool(series(tag)[1])
 
     def _order(self, tag: str) -> tuple[float, ...]:
-        return series(tag)[1] if self._seen is None else (self._seen(tag),)
+        numbers = series(tag)[1]
+        return numbers if self._seen is None else (self._seen(tag), *numbers)
 
     def _group(self, tag: str) -> Hashable:
         if self._per == "repository":

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+from pipeline.model.patterns import tag_matcher
 from pipeline.model.platform import Filter
 from pipeline.model.pruning import Attestations, IndexForm, Pruning
 
 if TYPE_CHECKING:
+    from pipeline.model.reference import Reference
     from pipeline.model.rule_options import RuleOptions
 
 
@@ -30,6 +32,10 @@ class ImageOptions:
     """Further passes in which it is tried again where it has failed."""
     optional: bool = False
     """Whether its failure leaves the exit code as it is."""
+    keep: tuple[str, ...] = ()
+    """Patterns of the destination's tags that are never moved once they are there."""
+    min_age: float = 0.0
+    """Seconds for which a digest must have been seen before it is copied."""
     pruning: Pruning = field(init=False)
     """The first three in one: it is asked for with each manifest."""
 
@@ -37,6 +43,14 @@ class ImageOptions:
         """Put together what concerns the tree of manifests."""
         pruning = Pruning(platforms=self.platforms, index=self.index, attestations=self.attestations)
         object.__setattr__(self, "pruning", pruning)
+
+    def keeps(self, destination: Reference) -> bool:
+        """Whether the destination's tag, if it is there, is not to be moved."""
+        return (
+            bool(self.keep)
+            and not (self.force or destination.is_digest)
+            and any(tag_matcher(pattern)(destination.name) for pattern in self.keep)
+        )
 
     def under(self, rule: RuleOptions) -> ImageOptions:
         """What the rule says, and these where it says nothing."""

@@ -175,11 +175,9 @@ class RuleOptions:
 NO_OPTIONS = RuleOptions()
 
 NOT_BUILT: Mapping[str, frozenset[str]] = {
-    "by": frozenset({"pushed", "seen"}),
+    "by": frozenset({"pushed"}),
     "delete": frozenset(),
     "every": frozenset(),
-    "keep": frozenset(),
-    "min_age": frozenset(),
     "referrers": frozenset(),
     "repositories": frozenset(),
     "since": frozenset(),

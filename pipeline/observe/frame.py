@@ -109,6 +109,8 @@ def _images(scene: FrameInput, width: int) -> Text:
     parts = [
         (figures.copied, f"  {figures.copied:,} copied", ""),
         (figures.unchanged, f"  {figures.unchanged:,} up to date", ""),
+        (figures.kept, f"  {figures.kept:,} kept", ""),
+        (figures.held, f"  {figures.held:,} held", ""),
         (figures.skipped, f"  {figures.skipped:,} skipped", ""),
         (figures.to_retry, f"  {figures.to_retry:,} to retry", "yellow"),
         (figures.failed, f"  {figures.failed:,} failed", "bold red"),

@@ -55,6 +55,8 @@ class Heartbeat:
             "final": view.expanded,
             "copied": figures.copied,
             "unchanged": figures.unchanged,
+            "kept": figures.kept,
+            "held": figures.held,
             "skipped": figures.skipped,
             "failed": figures.failed,
             "to_retry": figures.to_retry,

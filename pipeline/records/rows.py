@@ -50,6 +50,21 @@ def key_of_session(repository: Repository, digest: str) -> str:
     return key_of("session", repository.registry, repository.path, digest)
 
 
+def key_of_entered(repository: Repository) -> str:
+    """Key of the row that says that a run has begun to write to a repository."""
+    return key_of("entered", repository.registry, repository.path)
+
+
+def key_of_image(row: ImageRow) -> str:
+    """Key of an image's last result."""
+    return key_of("image", row.source, row.destination, row.filter)
+
+
+def key_of_seen(repository: Repository, tag: str, digest: str) -> str:
+    """Key of the row that says when a tag was first seen with a digest."""
+    return key_of("seen", repository.registry, repository.path, tag, digest)
+
+
 def tag_of(run: str, result: Result) -> str:
     """Tag of an image's row, used in queries."""
     return f"{run} {result}"

@@ -24,6 +24,7 @@ import diskcache
 from pipeline.errors import MachineError
 from pipeline.model.facts import (
     Claim,
+    FirstSeen,
     Holding,
     HoldingForgotten,
     ImageRow,
@@ -31,24 +32,10 @@ from pipeline.model.facts import (
     RunRow,
     UnfinishedUpload,
 )
-from pipeline.records import folder
+from pipeline.records import folder, rows
 from pipeline.records.folder import DamagedError
 from pipeline.records.reader import IMAGES, IMAGES_END, PAGE, RecordsReader
 from pipeline.records.recent import Recent
-from pipeline.records.rows import (
-    RUN,
-    VERSION,
-    built,
-    built_session,
-    is_newer,
-    key_of,
-    key_of_held,
-    key_of_session,
-    parsed,
-    tag_of,
-    text_of,
-    text_of_session,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -166,25 +153,28 @@ class Records:
         """Keep a fact: visible to the methods below at once, on disk after the next `flush`."""
         match fact:
             case Holding(repository=repository, digest=digest):
-                self._buffer[key_of_held(repository, digest)] = (json.dumps(self._run), "")
+                self._buffer[rows.key_of_held(repository, digest)] = (json.dumps(self._run), "")
                 if fact.is_blob:
                     self._set_mount_source(repository, digest, is_one=True)
             case HoldingForgotten(repository=repository, digest=digest):
-                self._buffer[key_of_held(repository, digest)] = None
+                self._buffer[rows.key_of_held(repository, digest)] = None
                 self._set_mount_source(repository, digest, is_one=False)
-            case RepositoryEntered(repository=repository):
-                key = key_of("entered", repository.registry, repository.path)
-                self._buffer[key] = (json.dumps(self._run), "")
+            case RepositoryEntered():
+                self._buffer[rows.key_of_entered(fact.repository)] = (json.dumps(self._run), "")
             case UnfinishedUpload(repository=repository, digest=digest):
-                text = text_of_session(fact)
-                self._buffer[key_of_session(repository, digest)] = (text, _SESSION) if text else None
+                text = rows.text_of_session(fact)
+                self._buffer[rows.key_of_session(repository, digest)] = (text, _SESSION) if text else None
             case Claim():
-                self._buffer[key_of("claim", fact.destination)] = (text_of(fact), "")
+                self._buffer[rows.key_of("claim", fact.destination)] = (rows.text_of(fact), "")
             case ImageRow():
-                key = key_of("image", fact.source, fact.destination, fact.filter)
-                self._buffer[key] = (text_of(fact), tag_of(fact.run, fact.result))
+                self._buffer[rows.key_of_image(fact)] = (
+                    rows.text_of(fact),
+                    rows.tag_of(fact.run, fact.result),
+                )
+            case FirstSeen():
+                self._buffer[rows.key_of_seen(fact.repository, fact.tag, fact.digest)] = (str(fact.when), "")
             case RunRow():
-                self._buffer[RUN] = (fact.text, "")
+                self._buffer[rows.RUN] = (fact.text, "")
 
     @property
     def pending(self) -> int:
@@ -223,36 +213,41 @@ class Records:
 
     def held(self, repository: Repository, digest: str) -> str:
         """See `Facts.held`."""
-        run = self._read(key_of_held(repository, digest))
+        run = self._read(rows.key_of_held(repository, digest))
         return run if isinstance(run, str) else ""
 
     def mount_sources(self, registry: str, digest: str) -> tuple[str, ...]:
         """See `Facts.mount_sources`."""
-        paths = self._read(key_of("mount", registry, digest))
+        paths = self._read(rows.key_of("mount", registry, digest))
         if not isinstance(paths, list):
             return ()
         return tuple(path for path in paths if isinstance(path, str))[:_MOUNT_SOURCES]
 
     def entered(self, repository: Repository) -> bool:
         """See `Facts.entered`."""
-        return self._read(key_of("entered", repository.registry, repository.path)) is not None
+        return self._read(rows.key_of_entered(repository)) is not None
 
     def unfinished(self, repository: Repository, digest: str) -> UnfinishedUpload | None:
         """See `Facts.unfinished`."""
-        return built_session(repository, digest, self._read(key_of_session(repository, digest)))
+        return rows.built_session(repository, digest, self._read(rows.key_of_session(repository, digest)))
 
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
         """See `Facts.image`."""
-        return built(ImageRow, self._read(key_of("image", source, destination, platforms)))
+        return rows.built(ImageRow, self._read(rows.key_of("image", source, destination, platforms)))
 
     def claim(self, destination: str) -> Claim | None:
         """See `Facts.claim`."""
-        return built(Claim, self._read(key_of("claim", destination)))
+        return rows.built(Claim, self._read(rows.key_of("claim", destination)))
+
+    def first_seen(self, repository: Repository, tag: str, digest: str) -> float | None:
+        """See `Facts.first_seen`."""
+        when = self._read(rows.key_of_seen(repository, tag, digest))
+        return when if isinstance(when, float) else None
 
     @property
     def run_state(self) -> str:
         """The state that the last run stored, as JSON; empty: none."""
-        return self._recent.text(RUN) or ""
+        return self._recent.text(rows.RUN) or ""
 
     def again(self, run: str, after: str) -> tuple[tuple[ImageRow, ...], str]:
         """See `Facts.again`; a full page has a position even if no row follows.
@@ -260,13 +255,13 @@ class Records:
         Raises:
             MachineError: the rows cannot be read.
         """
-        rows: list[ImageRow] = []
+        found: list[ImageRow] = []
         for key, row in self._scan(run, {"failed"}, after):
             if row.retryable:
-                rows.append(row)
-            if len(rows) == PAGE:
-                return tuple(rows), key
-        return tuple(rows), ""
+                found.append(row)
+            if len(found) == PAGE:
+                return tuple(found), key
+        return tuple(found), ""
 
     def images(self, *, run: str, results: Collection[Result]) -> Iterator[ImageRow]:
         """The run's images with one of the results, by source, then destination; reads page by page.
@@ -295,7 +290,7 @@ class Records:
         known = self.mount_sources(repository.registry, digest)
         paths = [repository.path] * is_one + [path for path in known if path != repository.path]
         row = (json.dumps(paths[:_MOUNT_SOURCES]), "") if paths else None
-        self._buffer[key_of("mount", repository.registry, digest)] = row
+        self._buffer[rows.key_of("mount", repository.registry, digest)] = row
 
     def _write_buffer(self) -> None:
         """Write the buffer in one transaction."""
@@ -314,16 +309,16 @@ class Records:
             text = row[0] if row else None
         else:
             text = self._recent.text(key)
-        return None if text is None else parsed(text)
+        return None if text is None else rows.parsed(text)
 
     def _scan(self, run: str, results: Collection[Result], after: str) -> Iterator[tuple[str, ImageRow]]:
         """Rows in key order, with the buffered ones; damaged rows are skipped."""
-        tags = {tag_of(run, result) for result in results}
+        tags = {rows.tag_of(run, result) for result in results}
         buffered = {key: row for key, row in self._buffer.items() if max(after, IMAGES) < key < IMAGES_END}
         fresh = sorted((key, row[0]) for key, row in buffered.items() if row and row[1] in tags)
         stored = (pair for pair in self._stored(tags, after) if pair[0] not in buffered)
         for key, text in heapq.merge(stored, fresh):
-            row = built(ImageRow, parsed(text))
+            row = rows.built(ImageRow, rows.parsed(text))
             if row:
                 yield key, row
 
@@ -348,7 +343,7 @@ def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection, bool]:
     if os.path.expandvars(store) != store:
         raise folder.unusable(path, "diskcache replaces the $NAME in it from the environment")
     version = folder.found_version(path)
-    if version not in ("", str(VERSION)):
+    if version not in ("", str(rows.VERSION)):
         _refuse(version, path)
     try:
         # No other process writes here; one second of waiting is for a backup or a person with sqlite3.
@@ -357,7 +352,7 @@ def _open_store(path: Path) -> tuple[diskcache.Cache, sqlite3.Connection, bool]:
             if getattr(cache, name) != value:
                 raise folder.unusable(path, f"diskcache does not take the setting {name}={value}")
         if not version:
-            cache.set(folder.VERSION_ROW, str(VERSION), retry=False)
+            cache.set(folder.VERSION_ROW, str(rows.VERSION), retry=False)
         cache.expire()
         return cache, folder.read_only(path), not version
     except diskcache.Timeout as error:
@@ -376,7 +371,7 @@ def _refuse(version: str, path: Path) -> NoReturn:
         MachineError: it is newer, so the newer program can use it again.
         DamagedError: it is not a version.
     """
-    if is_newer(version):
+    if rows.is_newer(version):
         raise folder.newer(path, version)
     raise DamagedError(f"its version is {version[:40]!r}")
 

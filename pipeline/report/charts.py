@@ -71,7 +71,7 @@ def images_over_time(history: RunHistory) -> Chart | None:
     layers: tuple[tuple[str, str, Callable[[Figures], int]], ...] = (
         ("copied", "copied", lambda f: f.copied),
         ("unchanged", "up to date", lambda f: f.copied + f.unchanged),
-        ("skipped", "skipped", lambda f: f.copied + f.unchanged + f.skipped),
+        ("skipped", "kept, held, skipped", lambda f: f.copied + f.unchanged + f.kept + f.held + f.skipped),
         ("failed", "failed", lambda f: f.processed),
     )
     top = nice(max(1, samples[-1].figures.processed))

@@ -64,6 +64,7 @@ def verdict(summary: Summary) -> str:
     """`3,000 images in 9m24s: 2,741 copied, 257 up to date, 2 FAILED`."""
     figures = summary.figures
     parts = [f"{figures.copied:,} copied", f"{figures.unchanged:,} up to date"]
+    parts += _set_aside(figures)
     parts += [f"{figures.skipped:,} skipped"] * bool(figures.skipped)
     parts += [f"{figures.unfinished:,} not finished"] * bool(figures.unfinished)
     parts += [f"{figures.failures:,} FAILED"] * bool(figures.failures)
@@ -75,13 +76,20 @@ def verdict(summary: Summary) -> str:
 def last_line(summary: Summary) -> str:
     """The line that users of the original tool search for; a run with work left has not finished."""
     figures = summary.figures
-    tasks = f"{figures.lost} tasks failed" + (f", {optional(figures)}" if figures.optional else "")
+    also = [optional(figures)] * bool(figures.optional) + _set_aside(figures)
+    tasks = ", ".join([f"{figures.lost} tasks failed", *also])
     took = f"cost {format_duration(summary.seconds)}."
     if not summary.is_stopped:
         return f"Synchronization finished, {tasks}, {took}"
     left = f"{format_count(summary.figures.unfinished, 'image')} not finished"
     rules = f"{format_count(summary.unexpanded, 'rule')} not fully expanded"
     return f"Synchronization stopped, {tasks}, {left}, {rules}, {took}"
+
+
+def _set_aside(figures: Figures) -> list[str]:
+    """What was not compared or copied, since a rule says so; an exit code of 0 does not speak of it."""
+    kept = [f"{figures.kept:,} kept as they are"] * bool(figures.kept)
+    return kept + [f"{figures.held:,} held until old enough"] * bool(figures.held)
 
 
 def optional(figures: Figures) -> str:
@@ -142,6 +150,8 @@ def figure_fields(figures: Figures) -> dict[str, int]:
     return {
         "copied": figures.copied,
         "unchanged": figures.unchanged,
+        "kept": figures.kept,
+        "held": figures.held,
         "skipped": figures.skipped,
         "failed": figures.failures,
         "rules_failed": figures.rules_failed,
@@ -217,6 +227,8 @@ def as_object(summary: Summary) -> dict[str, Any]:
             "total": figures.known,
             "copied": figures.copied,
             "unchanged": figures.unchanged,
+            "kept": figures.kept,
+            "held": figures.held,
             "skipped": figures.skipped,
             "failed": figures.failures,
             "unfinished": figures.unfinished,

@@ -41,12 +41,16 @@ RESULTS: Mapping[Aim, Mapping[Result, str]] = {
     "plan": {
         "copied": "to copy",
         "unchanged": "up to date",
+        "kept": "kept",
+        "held": "held",
         "skipped": "skipped",
         "failed": "would FAIL",
     },
     "verify": {
         "copied": "complete",
         "unchanged": "complete",
+        "kept": "kept",
+        "held": "held",
         "skipped": "skipped",
         "failed": "INCOMPLETE",
     },
@@ -136,6 +140,8 @@ class SurveyResult:
         counts: dict[Result, int] = {
             "copied": figures.copied,
             "unchanged": figures.unchanged,
+            "kept": figures.kept,
+            "held": figures.held,
             "skipped": figures.skipped,
             "failed": figures.failures,
         }
@@ -174,7 +180,7 @@ def verdict(found: SurveyResult) -> str:
     parts = [
         f"{count:,} {words}"
         for words, count in found.results.items()
-        if count or words not in ("skipped", RESULTS[found.aim]["failed"])
+        if count or words not in ("kept", "held", "skipped", RESULTS[found.aim]["failed"])
     ]
     parts += [f"{figures.unfinished:,} not checked to the end"] * bool(figures.unfinished)
     wrong = "would FAIL" if found.aim == "plan" else "FAILED"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,8 @@ from pipeline.model.messages import ListTags
 from pipeline.model.reference import Reference, is_tag, parse_reference
 from pipeline.model.selection import Named, Rule, pairs, read_name, select
 from pipeline.scheduler.image import image_key
+from pipeline.scheduler.kept_tags import KeptTags
+from pipeline.scheduler.tag_pages import TagPages
 from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
 
     from pipeline.errors import Fault
     from pipeline.model.facts import ImageRow
-    from pipeline.model.faults import ListTrouble
     from pipeline.model.figures import Figures
     from pipeline.model.messages import TagsListed
     from pipeline.model.tag_selection import TagSelection
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.images import Images
     from pipeline.scheduler.order import Order
+    from pipeline.scheduler.quarantine import Quarantine
     from pipeline.scheduler.shared_state import SharedState
     from pipeline.settings import Limits
 
@@ -41,7 +44,6 @@ OPEN_RULES = 16
 """Rules that are expanded at a time: each holds a page of tags at most, and the rest of the one before."""
 AHEAD = PAGE // 2
 """Names that are left of a page when the next one is asked for."""
-MAX_PAGES = 10_000
 HELD_UP = 16
 """Windows that are filled at most while images wait for a registry that pauses, so that others go on."""
 
@@ -56,12 +58,7 @@ class Cursor:
     state: Literal["ready", "asked", "listed", "failed"] = "ready"
     """A page is to be asked for when names run out; one is being asked for; there is none any more; the list
     ends with a fault."""
-    page: str = ""
-    """The query of the page to ask for; empty: the first one."""
-    seen: set[int] = field(default_factory=set)
-    """Hashes of the pages' queries, to catch a list that loops."""
-    last: frozenset[str] = frozenset()
-    """The page before, to catch one that repeats."""
+    pages: TagPages = field(default_factory=TagPages)
     tags: int = 0
     chosen: TagSelection | None = None
     """What the rule takes of its list; None: it names its tags."""
@@ -98,11 +95,13 @@ class Admission:
         figures: Figures,
         *,
         case_variants: CaseVariants,
+        quarantine: Quarantine,
         order: Order,
         limits: Limits,
     ) -> None:
         """See the module."""
         self._case_variants = case_variants
+        self._quarantine = quarantine
         self._state = state
         self._images = images
         self._figures = figures
@@ -119,6 +118,7 @@ class Admission:
         """Of images that are tried again: whether some follow others, and whether it is their turn."""
         self.failed_rules: dict[int, Fault] = {}
         """By rule number: rules whose tags could not be listed in full."""
+        self.kept = KeptTags(state)
         figures.rules = len(order.rules)
 
     @property
@@ -164,7 +164,7 @@ class Admission:
             cursor.names.extend((name, position) for position, name in enumerate(rule.selection.names))
             cursor.state = "listed"
         else:
-            cursor.chosen = select(rule)
+            cursor.chosen = select(rule, seen=partial(self._quarantine.first_seen, rule.source))
         return cursor
 
     def _advance(self) -> bool:
@@ -173,6 +173,8 @@ class Admission:
         self._open.rotate(-1)
         if cursor.state == "ready" and len(cursor.names) < AHEAD:
             self._ask(cursor)
+        if cursor.names and not self.kept.is_ready(cursor.rule):
+            return False
         if cursor.names:
             name, position = cursor.names.popleft()
             source = Reference(cursor.rule.source, read_name(name))
@@ -194,7 +196,7 @@ class Admission:
     def _ask(self, cursor: Cursor) -> None:
         """Ask for a page, while the names of the one before are not used up yet."""
         cursor.state = "asked"
-        task = ListTags(repository=cursor.rule.source, page=cursor.page, count=PAGE)
+        task = ListTags(repository=cursor.rule.source, page=cursor.pages.page, count=PAGE)
         self._asking.setdefault(task.key, []).append(cursor)
         self._state.ready(task)
 
@@ -214,7 +216,11 @@ class Admission:
                         source=str(source),
                     )
                 )
-                opened.append(self._open_new(source, destination, number))
+                if self.kept.has(destination, number):
+                    self._count(number)
+                    self._images.keep(source, destination, number)
+                else:
+                    opened.append(self._open_new(source, destination, number))
             elif self._differs(claim, str(source), number) and not self._images.knows(
                 source, destination, number
             ):
@@ -223,9 +229,12 @@ class Admission:
         if opened:
             self._images.look(source, opened)
 
-    def _open_new(self, source: Reference, destination: Reference, number: int) -> Image:
+    def _count(self, number: int) -> None:
         self._figures.known += 1
         self._order.opened(number)
+
+    def _open_new(self, source: Reference, destination: Reference, number: int) -> Image:
+        self._count(number)
         return self._open_image(source, destination, number)
 
     def _open_image(self, source: Reference, destination: Reference, number: int) -> Image:
@@ -236,35 +245,16 @@ class Admission:
     def page(self, task: ListTags, outcome: TagsListed) -> None:
         """A page of tags has come."""
         for cursor in self._asking.pop(task.key, ()):
-            trouble = self._turn(cursor, outcome)
+            trouble = cursor.pages.turn(outcome)
             cursor.tags += len(outcome.tags)
             cursor.take(outcome.tags)
             if trouble:
-                cursor.fail(untrusted_list(cursor.rule.source, trouble, pages=len(cursor.seen)))
-            elif cursor.state == "asked" and cursor.page:
+                cursor.fail(untrusted_list(cursor.rule.source, trouble, pages=len(cursor.pages.seen)))
+            elif cursor.state == "asked" and cursor.pages.page:
                 cursor.state = "ready"
             elif cursor.state == "asked":
                 cursor.state = "listed"
                 cursor.list_ended()
-
-    def _turn(self, cursor: Cursor, outcome: TagsListed) -> ListTrouble | None:
-        """Set the cursor to the next page; returns why the list cannot be trusted."""
-        tags = frozenset(outcome.tags)
-        repeats = bool(tags) and tags <= cursor.last
-        cursor.page, cursor.last = outcome.next, tags
-        if outcome.guessed and repeats:
-            cursor.page = ""
-        if not cursor.page:
-            return None
-        mark = hash(cursor.page)
-        if mark in cursor.seen:
-            return "loops"
-        if repeats:
-            return "repeats"
-        if len(cursor.seen) >= MAX_PAGES:
-            return "endless"
-        cursor.seen.add(mark)
-        return None
 
     def page_failed(self, task: ListTags, fault: Fault) -> None:
         """A page could not be had: the rule is tried again in the next pass, or fails."""

@@ -281,7 +281,7 @@ class Blobs:
         if repository not in self._asking:
             self._asking[repository] = {}
             self._state.facts.write(RepositoryEntered(repository=repository))
-            self._state.ready(ListTags(repository=repository, side="destination", count=1))
+            self._state.ready(ListTags(repository=repository, side="destination", is_probe=True, count=1))
         self._asking[repository][digest] = None
 
     def _count_refusal(self, request: BlobRequest, *, refused: bool) -> None:

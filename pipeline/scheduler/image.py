@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.model.companions import is_shared
+from pipeline.model.faults import filter_changes_digest, source_changed
 
 if TYPE_CHECKING:
+    from pipeline.errors import Fault
     from pipeline.model.manifest import Manifest
-    from pipeline.model.messages import ManifestHead
+    from pipeline.model.messages import Cost, ManifestHead
     from pipeline.model.options import ImageOptions
+    from pipeline.model.pruning import Pruning
     from pipeline.model.reference import Reference
     from pipeline.model.tree import Plan
 
@@ -58,6 +62,8 @@ class Image:
     """Keys of all manifests that it needs."""
     waits: set[str] = field(default_factory=set)
     """Keys of those whose end is the image's end."""
+    pruning: Pruning = field(init=False)
+    """What is kept of it, as its options say."""
     how: str = ""
     """Why it counts as up to date."""
     doubts: int = 0
@@ -67,7 +73,7 @@ class Image:
     requests: int = 0
     bytes: int = 0
     """Received from the source."""
-    blobs: dict[str, int] = field(default_factory=dict)
+    blobs: Counter[str] = field(default_factory=Counter)
     """Blobs that came for it, by how."""
 
     is_shared: bool = field(init=False)
@@ -77,5 +83,23 @@ class Image:
 
     def __post_init__(self) -> None:
         """Make the key, which is asked for six times and more."""
+        self.pruning = self.options.pruning
         self.is_shared = is_shared(self.destination)
         self.key = image_key(str(self.source), str(self.destination), self.options)
+
+    def pay(self, cost: Cost) -> None:
+        """Count what a task cost that was for the image."""
+        self.requests += sum(count for _, count in cost.requests)
+        self.bytes += cost.read
+
+    @property
+    def digest_there(self) -> str:
+        """The destination's digest before the image was copied; empty: not known, or nothing is there."""
+        return self.found.digest if self.found else ""
+
+    def other_digest(self, digest: str) -> Fault:
+        """The destination requires a digest, and what would be stored there has another one."""
+        both = {"digest": digest, "required": self.required}
+        if digest == self.source_digest:
+            return source_changed(self.source, self.destination, **both)
+        return filter_changes_digest(self.destination, **both)

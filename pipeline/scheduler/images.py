@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, ManifestError
 from pipeline.model.facts import HoldingForgotten
-from pipeline.model.faults import filter_changes_digest, source_changed, unreadable
+from pipeline.model.faults import unreadable
 from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference
 from pipeline.model.tree import Plan, Skip, prune, unread
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.image_results import ImageResults
     from pipeline.scheduler.manifests import ManifestNeed, Presence
     from pipeline.scheduler.notices import ImageNotice
+    from pipeline.scheduler.quarantine import Quarantine
     from pipeline.scheduler.shared_state import SharedState
     from pipeline.settings import Settings
 
@@ -44,8 +45,11 @@ if TYPE_CHECKING:
 class Images:
     """The ledger of open images."""
 
-    def __init__(self, state: SharedState, results: ImageResults, settings: Settings) -> None:
+    def __init__(
+        self, state: SharedState, results: ImageResults, settings: Settings, *, quarantine: Quarantine
+    ) -> None:
         """No image is open."""
+        self._quarantine = quarantine
         self._state = state
         self._results = results
         self._previous = PreviousResults(state)
@@ -64,18 +68,22 @@ class Images:
     def knows(self, source: Reference, destination: Reference, rule: int) -> bool:
         """Whether the image is open, or has come to an end in this run."""
         row = self._previous.row(source, destination, rule)
-        key = image_key(str(source), str(destination), self._state.options[rule])
-        return key in self._open or (row is not None and row.run == self._state.run)
+        is_over = row is not None and row.run == self._state.run
+        return is_over or image_key(str(source), str(destination), self._state.options[rule]) in self._open
 
     def open(self, source: Reference, destination: Reference, rule: int, *, required: str = "") -> Image:
         """Take in an image; nothing is asked yet. `required`: the digest that it must have; empty: any."""
         required = required or (destination.name if destination.is_digest else "")
-        image = Image(
-            source, destination, rule, self._state.options[rule], self._state.now, required=required
-        )
+        options = self._state.options[rule]
+        image = Image(source, destination, rule, options, self._state.now, required=required)
         self._open[image.key] = image
         self._merging.enter(image)
         return image
+
+    def keep(self, source: Reference, destination: Reference, rule: int) -> None:
+        """The destination's list shows a tag that the rule never moves: nothing is asked."""
+        image = Image(source, destination, rule, self._state.options[rule], self._state.now)
+        self._results.end(image, "kept", digest=self._previous.digest(image))
 
     def look(self, source: Reference, images: list[Image]) -> None:
         """Ask for the digests of one source and of all its destinations that are not the source itself."""
@@ -102,8 +110,7 @@ class Images:
             image.state = "looking"
             self.lookups.look(image.source, {image.key: None})
         else:
-            retryable = rival is not None and rival.retryable
-            self._fail(image, self._results.conflict(image, retryable=retryable))
+            self._fail(image, self._results.conflict(image, retryable=bool(rival and rival.retryable)))
 
     def learn(self, notice: ImageNotice) -> None:
         """Take in what concerns one image; one that has ended needs to know nothing."""
@@ -127,8 +134,8 @@ class Images:
     def _looked(self, image: Image, source: ManifestHead, there: ManifestHead | Fault | None) -> None:
         """Stop where nothing changed; else read."""
         image.source_digest = source.digest
-        if image.required and image.required != source.digest and not image.options.pruning.active:
-            self._fail(image, _other_digest(image, source.digest))
+        if image.required and image.required != source.digest and not image.pruning.active:
+            self._fail(image, image.other_digest(source.digest))
             return
         if image.rival:
             self._compare_with_rival(image)
@@ -140,15 +147,19 @@ class Images:
             self._unchanged(image, "source and destination are the same", source.digest)
             return
         image.found = there
-        self._compare(image, source)
+        self._quarantine.note(image)
+        if there is not None and image.options.keeps(image.destination):
+            self._keep(image, there)
+        else:
+            self._compare(image, source)
 
     def _compare_with_rival(self, image: Image) -> None:
         """An earlier rule has brought its image: what this one would put there is equal, or in conflict."""
         rival = self._previous.rival(image)
         assert rival is not None
-        same_filter = rival.filter == str(image.options.pruning)
+        same_filter = rival.filter == str(image.pruning)
         wanted = image.plan.manifests[-1].digest if image.plan else image.source_digest
-        if image.plan is None and image.options.pruning.active and not same_filter:
+        if image.plan is None and image.pruning.active and not same_filter:
             self._begin_to_read(image)
         elif (same_filter and rival.source_digest == image.source_digest) or (
             wanted == rival.destination_digest and self._state.options[rival.rule].index != "sparse"
@@ -157,6 +168,16 @@ class Images:
         else:
             self._fail(image, self._results.conflict(image))
 
+    def _keep(self, image: Image, there: ManifestHead) -> None:
+        self._end(image, "kept", digest=there.digest)
+
+    def _is_held(self, image: Image) -> bool:
+        """Whether the image was first seen too recently; then that is its end."""
+        why = self._quarantine.why_held(image)
+        if why:
+            self._end(image, "held", reason=why, digest=image.digest_there)
+        return bool(why)
+
     def _compare(self, image: Image, source: ManifestHead) -> None:
         """Both sides are known: read where they do not say that all is there."""
         if image.found is not None:
@@ -164,7 +185,8 @@ class Images:
             if not image.options.force and self._previous.vouches(image, source, image.found):
                 self._unchanged(image, "", image.found.digest)
                 return
-        self._begin_to_read(image)
+        if not self._is_held(image):
+            self._begin_to_read(image)
 
     def _begin_to_read(self, image: Image) -> None:
         image.state = "reading"
@@ -195,7 +217,7 @@ class Images:
         try:
             while not self.fetches.pending(image.key):
                 complete = self._is_complete_there(image)
-                more = () if complete else unread(image.source_digest, image.tree, image.options.pruning)
+                more = () if complete else unread(image.source_digest, image.tree, image.pruning)
                 if not more:
                     self._planned(image)
                     return
@@ -213,7 +235,7 @@ class Images:
     def _is_complete_there(self, image: Image) -> bool:
         """Whether everything below the root is known to be in the destination repository."""
         here = image.destination.repository
-        if image.options.pruning.active or image.doubts:
+        if image.pruning.active or image.doubts:
             return False
         return image.source.repository == here or self._state.holds(here, image.source_digest)
 
@@ -223,7 +245,7 @@ class Images:
         if self._is_complete_there(image):
             plan: Plan | Skip = Plan(manifests=(root,), dropped=0, original=root.digest)
         else:
-            plan = prune(image.source_digest, image.tree, image.options.pruning)
+            plan = prune(image.source_digest, image.tree, image.pruning)
         if isinstance(plan, Skip):
             self._end(image, "skipped", reason=plan.reason)
             return
@@ -232,7 +254,7 @@ class Images:
             self._results.planned(image, plan)
         top = plan.manifests[-1]
         if image.required not in ("", top.digest):
-            self._fail(image, _other_digest(image, top.digest))
+            self._fail(image, image.other_digest(top.digest))
             return
         if image.rival:
             self._compare_with_rival(image)
@@ -292,16 +314,7 @@ class Images:
             self._complete(image)
 
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
-        here = reference.repository
-        if not reference.is_digest or reference == image.destination:
-            return "exists" if equal else "missing"
-        own = image.source.repository == here and manifest.digest in image.tree
-        if own or self._state.holds(here, manifest.digest):
-            return "check" if image.doubts else "complete"
-        if image.options.force:
-            return "missing"
-        known = equal or image.found is not None or self._state.facts.held(here, manifest.digest)
-        return "check" if known else "missing"
+        return self._previous.presence(image, manifest, reference, equal=equal)
 
     def read_again(self, notice: ChildrenUnread) -> None:
         """The destination lacks what an index names: read the whole tree, and bring what is missing."""
@@ -346,7 +359,7 @@ class Images:
 
     def _fail(self, image: Image, fault: Fault) -> None:
         """The image cannot go on in this pass; it asks for none of its other blobs."""
-        self._end(image, "failed", fault=fault, digest=image.found.digest if image.found else "")
+        self._end(image, "failed", fault=fault, digest=image.digest_there)
 
     def _end(
         self, image: Image, result: Result, *, digest: str = "", reason: str = "", fault: Fault | None = None
@@ -362,16 +375,13 @@ class Images:
 
     def charge(self, key: str, cost: Cost) -> None:
         """Put what a task cost on an image."""
-        image = self._open.get(key)
-        if image is not None:
-            image.requests += sum(count for _, count in cost.requests)
-            image.bytes += cost.read
+        if key in self._open:
+            self._open[key].pay(cost)
 
     def count(self, key: str, how: BlobOrigin) -> None:
         """Count how a blob came, for an image."""
-        image = self._open.get(key)
-        if image is not None:
-            image.blobs[how] = image.blobs.get(how, 0) + 1
+        if key in self._open:
+            self._open[key].blobs[how] += 1
 
     def finish(self) -> None:
         """While stopping: put what belongs to images all of whose blobs have come."""
@@ -388,11 +398,3 @@ class Images:
     def open_images(self) -> list[Image]:
         """All open images, for the window, displays and checks of invariants."""
         return list(self._open.values())
-
-
-def _other_digest(image: Image, digest: str) -> Fault:
-    """The destination requires a digest, and what would be stored there has another one."""
-    both = {"digest": digest, "required": image.required}
-    if digest == image.source_digest:
-        return source_changed(image.source, image.destination, **both)
-    return filter_changes_digest(image.destination, **both)

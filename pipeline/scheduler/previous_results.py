@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import ManifestHead
     from pipeline.model.reference import Reference
     from pipeline.scheduler.image import Image
+    from pipeline.scheduler.manifests import Presence
     from pipeline.scheduler.shared_state import SharedState
 
 
@@ -31,6 +32,11 @@ class PreviousResults:
         """What became of the image that has claimed the same destination."""
         claim = self._state.facts.claim(str(image.destination))
         return self.row(claim.source, image.destination, claim.rule) if claim else None
+
+    def digest(self, image: Image) -> str:
+        """The digest that the destination had last, as far as known."""
+        row = self.row(image.source, image.destination, image.rule)
+        return row.destination_digest if row else ""
 
     def arrived(self, image: Image) -> ImageRow | None:
         """The image's row, if it had come to its destination."""
@@ -53,3 +59,16 @@ class PreviousResults:
             return False
         row = self.arrived(image)
         return row is None or row.destination_digest != there.digest
+
+    def presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
+        """What is believed of a manifest at a destination of the image; `equal`: the tag has the digest."""
+        here = reference.repository
+        if not reference.is_digest or reference == image.destination:
+            return "exists" if equal else "missing"
+        own = image.source.repository == here and manifest.digest in image.tree
+        if own or self._state.holds(here, manifest.digest):
+            return "check" if image.doubts else "complete"
+        if image.options.force:
+            return "missing"
+        known = equal or image.found is not None or self._state.facts.held(here, manifest.digest)
+        return "check" if known else "missing"

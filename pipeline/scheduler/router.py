@@ -62,8 +62,10 @@ class Router:
         match task, outcome:
             case _, TaskFailed():
                 self._fail(task, outcome)
-            case ListTags(side="destination"), TagsListed():
+            case ListTags(is_probe=True), TagsListed():
                 self._blobs.exists(task.repository, is_new=outcome.missing)
+            case ListTags(side="destination"), TagsListed():
+                self._admission.kept.listed(task, outcome)
             case ListTags(), TagsListed():
                 self._admission.page(task, outcome)
             case HeadManifests(), ManifestsHeaded():
@@ -83,8 +85,10 @@ class Router:
 
     def _fail(self, task: Task, outcome: TaskFailed) -> None:
         match task:
-            case ListTags(side="destination"):
+            case ListTags(is_probe=True):
                 self._blobs.exists(task.repository)
+            case ListTags(side="destination"):
+                self._admission.kept.failed(task)
             case ListTags():
                 self._admission.page_failed(task, outcome.fault)
             case HeadManifests():

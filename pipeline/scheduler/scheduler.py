@@ -28,6 +28,7 @@ from pipeline.scheduler.image_results import ImageResults
 from pipeline.scheduler.images import Images
 from pipeline.scheduler.order import Order
 from pipeline.scheduler.rate_budget import RateBudgets
+from pipeline.scheduler.quarantine import Quarantine
 from pipeline.scheduler.router import Router
 from pipeline.scheduler.shared_state import SharedState
 from pipeline.scheduler.verification import Verification
@@ -55,6 +56,7 @@ class Scheduler:
         settings: limits, patience, and what the run is for.
         options: of images whose rule does not say otherwise.
         now: seconds on a clock that never goes back; the same clock in every call.
+        epoch: seconds since 1970 when that clock was at 0.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class Scheduler:
         options: ImageOptions,
         now: float,
         settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS,
+        epoch: float = 0.0,
     ) -> None:
         """See the class."""
         self.figures = Figures()
-        self._state = SharedState(run=run, facts=facts, limits=settings.limits, aim=settings.aim)
-        self._state.now = now
+        self._state = SharedState(
+            run=run, facts=facts, limits=settings.limits, aim=settings.aim, now=now, epoch=epoch
+        )
         self._state.debug = settings.debug
         self._queue = self._state.queue
         self.budgets = RateBudgets(bandwidth=settings.bandwidth)
@@ -80,13 +84,15 @@ class Scheduler:
         order = Order(rules)
         self._results = ImageResults(self._state, self.figures, order=order)
         images = Verification if settings.aim == "verify" else Images
-        self._images = images(self._state, self._results, settings)
+        self._quarantine = Quarantine(self._state, trust_existing=settings.trust_existing)
+        self._images = images(self._state, self._results, settings, quarantine=self._quarantine)
         self._case_variants = CaseVariants(self._state, self._results, self.figures)
         self._admission = Admission(
             self._state,
             self._images,
             self.figures,
             case_variants=self._case_variants,
+            quarantine=self._quarantine,
             order=order,
             limits=settings.limits,
         )
@@ -334,6 +340,12 @@ class Scheduler:
     def unexpanded(self) -> list[int]:
         """Numbers of the rules that have not been expanded to their end."""
         return self._admission.unexpanded
+
+    @property
+    def quarantine_begins(self) -> bool:
+        """Whether every image is held, and none was seen before: a first run, or records that were lost."""
+        held = self.figures.held
+        return held > 0 and held == self.figures.processed and not self._quarantine.seen_before
 
     @property
     def failed_rules(self) -> dict[int, Fault]:

@@ -28,14 +28,35 @@ if TYPE_CHECKING:
 class SharedState:
     """One per scheduler; its parts add ready tasks, notices, facts and events."""
 
-    def __init__(self, *, run: str, facts: Facts, limits: Limits, aim: Aim = "copy") -> None:
-        """Begin with nothing ready; `run` is the run's name in the records."""
+    def __init__(
+        self,
+        *,
+        run: str,
+        facts: Facts,
+        limits: Limits,
+        aim: Aim = "copy",
+        now: float = 0.0,
+        epoch: float = 0.0,
+    ) -> None:
+        """Begin with nothing ready.
+
+        Args:
+            run: the run's name in the records.
+            facts: the records.
+            limits: of parallelism.
+            aim: the purpose of the run.
+            now: seconds.
+            epoch: seconds since 1970 when the clock of `now` was at 0.
+        """
+        self._epoch = epoch
         self.run = run
         self.facts = facts
         self.queue = TaskQueue(limits)
         self.read_back = ReadBack()
         self.history = TaskHistory()
-        self.now = 0.0
+        self.now = now
+        self.began = epoch + now
+        """When the run began, in seconds since 1970."""
         self.events: list[Event] = []
         self.notices: deque[Notice] = deque()
         """What the scheduler has yet to deliver."""
@@ -51,6 +72,11 @@ class SharedState:
         """Whether events of level debug are wanted."""
         self.may_put: Callable[[PushManifest], bool] | None = None
         """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
+
+    @property
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return self._epoch + self.now
 
     def may_retry(self, options: ImageOptions) -> bool:
         """Whether what has these options, and fails in this pass, takes part in the next one."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.model.faults import FORCE_HINT, absent, different
 from pipeline.model.messages import FetchManifest
+from pipeline.model.pruning import Pruning
 from pipeline.model.reference import Reference
 from pipeline.scheduler.images import Images
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.image_results import ImageResults
     from pipeline.scheduler.manifests import Presence
+    from pipeline.scheduler.quarantine import Quarantine
     from pipeline.scheduler.shared_state import SharedState
     from pipeline.settings import Settings
 
@@ -32,9 +34,11 @@ _NOT_FOUND = 404
 class Verification(Images):
     """The ledger of images that are compared."""
 
-    def __init__(self, state: SharedState, results: ImageResults, settings: Settings) -> None:
+    def __init__(
+        self, state: SharedState, results: ImageResults, settings: Settings, *, quarantine: Quarantine
+    ) -> None:
         """Settings.deep: manifests of which only a digest was told are read too."""
-        super().__init__(state, results, settings)
+        super().__init__(state, results, settings, quarantine=quarantine)
         self._deep = settings.deep
 
     def _compare(self, image: Image, source: ManifestHead) -> None:
@@ -43,12 +47,20 @@ class Verification(Images):
         Under a filter what is missing may be nothing that is wanted: the source tells.
         """
         there, here = image.found, image.destination.repository
-        if there is None and not image.options.pruning.active:
+        if not self._is_same(image) and self._is_held(image):
+            return
+        if there is None and not image.pruning.active:
             self._miss(image)
         elif there is not None and self._is_same(image) and self._state.holds(here, source.digest):
             self._unchanged(image, "", there.digest)
         else:
             self._begin_to_read(image)
+
+    def _keep(self, image: Image, there: ManifestHead) -> None:
+        """What the rule never moves must be complete; it need not be what the source has now."""
+        image.how, image.source_digest = "kept, not compared", there.digest
+        image.pruning = Pruning()
+        self._begin_to_read(image)
 
     def _miss(self, image: Image) -> None:
         """The destination has nothing, and should have."""
@@ -57,10 +69,10 @@ class Verification(Images):
     def _is_same(self, image: Image) -> bool:
         """Whether the destination's digest is to be, and is, the source's."""
         same = image.found is not None and image.found.digest == image.source_digest
-        return same and not image.options.pruning.active
+        return same and not image.pruning.active
 
     def _task(self, image: Image, digest: str) -> FetchManifest:
-        if image.options.pruning.active or (digest == image.source_digest and not self._is_same(image)):
+        if image.pruning.active or (digest == image.source_digest and not self._is_same(image)):
             return super()._task(image, digest)
         return FetchManifest(repository=image.destination.repository, digest=digest, side="destination")
 
@@ -93,7 +105,7 @@ class Verification(Images):
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
         if self._state.holds(reference.repository, manifest.digest):
             return "complete"
-        if not image.options.pruning.active:
+        if not image.pruning.active:
             return "exists"
         assert image.found is not None
         is_top = reference == image.destination

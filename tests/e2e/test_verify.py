@@ -295,7 +295,6 @@ def test_copy_words(command: Command, scripted: Scripted) -> None:
     ("flags", "words"),
     [
         (("--force",), "verify does not take --force: it pushes nothing"),
-        (("--records", "r"), "verify does not take --records: it does not use records"),
         (("--dry-run",), "verify does not take --dry-run"),
         (("--drain", "5s"), "verify does not take --drain"),
     ],

@@ -44,7 +44,7 @@ METRICS: Mapping[str, Metric] = {
         " waiting: failed, to be retried after all others.",
     ),
     "images_finished_total": Metric(
-        "counter", ("outcome",), "Finished images: copied, unchanged, skipped or failed."
+        "counter", ("outcome",), "Finished images: copied, unchanged, kept, held, skipped or failed."
     ),
     "blobs_total": Metric(
         "counter",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.model.facts import (
     Claim,
+    FirstSeen,
     Holding,
     HoldingForgotten,
     ImageRow,
@@ -29,6 +30,7 @@ class MemoryFacts:
         self.rows: dict[tuple[str, str, str], ImageRow] = {}
         self.claims: dict[str, Claim] = {}
         self.entries: set[Repository] = set()
+        self.seen: dict[tuple[str, str, str], float] = {}
         self.sessions: dict[tuple[str, str], UnfinishedUpload] = {}
 
     def write(self, fact: Fact) -> None:
@@ -52,6 +54,8 @@ class MemoryFacts:
                 self.sessions[str(fact.repository), fact.digest] = fact
             case ImageRow():
                 self.rows[fact.source, fact.destination, fact.filter] = fact
+            case FirstSeen():
+                self.seen[str(fact.repository), fact.tag, fact.digest] = fact.when
             case Claim():
                 self.claims[fact.destination] = fact
 
@@ -69,6 +73,9 @@ class MemoryFacts:
 
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
         return self.rows.get((source, destination, platforms))
+
+    def first_seen(self, repository: Repository, tag: str, digest: str) -> float | None:
+        return self.seen.get((str(repository), tag, digest))
 
     def claim(self, destination: str) -> Claim | None:
         return self.claims.get(destination)

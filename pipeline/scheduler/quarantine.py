@@ -1,0 +1,66 @@
+"""Quarantine: a digest is copied only when its tag was first seen with it long enough ago (`min_age`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.model.facts import FirstSeen
+from pipeline.model.units import format_duration
+
+if TYPE_CHECKING:
+    from pipeline.model.reference import Repository
+    from pipeline.scheduler.image import Image
+    from pipeline.scheduler.shared_state import SharedState
+
+
+class Quarantine:
+    """Knows when tags were first seen; a plan and a verification start no clock.
+
+    Args:
+        state: what all parts share.
+        trust_existing: whether what a destination has counts as seen long ago.
+    """
+
+    def __init__(self, state: SharedState, *, trust_existing: bool = False) -> None:
+        """See the class."""
+        self._state = state
+        self._trust_existing = trust_existing
+        self.seen_before = False
+        """Whether an earlier run has seen any of the images that were judged."""
+
+    def first_seen(self, repository: Repository, tag: str, digest: str = "") -> float:
+        """When a tag was first seen with a digest ("": with any), in seconds since 1970; never: now."""
+        when = self._state.facts.first_seen(repository, tag, digest)
+        return self._see(repository, tag, digest, self._state.wall) if when is None else when
+
+    def note(self, image: Image) -> None:
+        """Both sides of an image have answered: its clock starts, if it has not started before."""
+        tag = image.source
+        if not image.options.min_age or tag.is_digest:
+            return
+        known = self._state.facts.first_seen(tag.repository, tag.name, image.source_digest)
+        self.seen_before = self.seen_before or (known is not None and known < self._state.began)
+        if known is None:
+            trusted = self._trust_existing and image.digest_there == image.source_digest
+            self._see(tag.repository, tag.name, image.source_digest, 0.0 if trusted else self._state.wall)
+            self.first_seen(tag.repository, tag.name)
+
+    def why_held(self, image: Image) -> str:
+        """Why an image may not be copied yet; empty: it may. What is named by digest is never held."""
+        least, tag = image.options.min_age, image.source
+        if not least or tag.is_digest or image.options.force:
+            return ""
+        when = self._state.facts.first_seen(tag.repository, tag.name, image.source_digest)
+        if when is None:
+            return "it was not seen before, as far as the records know"
+        age = self._state.wall - when
+        if age >= least:
+            return ""
+        why = f"first seen {format_duration(max(0.0, age))} ago, copied after {format_duration(least)}"
+        known = self._state.wall - self.first_seen(tag.repository, tag.name)
+        return f"{why}; the tag moves too often to get that old" if known >= least else why
+
+    def _see(self, repository: Repository, tag: str, digest: str, when: float) -> float:
+        if self._state.aim == "copy":
+            self._state.facts.write(FirstSeen(repository=repository, tag=tag, digest=digest, when=when))
+        return when

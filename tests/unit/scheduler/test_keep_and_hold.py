@@ -1,0 +1,193 @@
+"""Tags that are never moved, and digests that wait until they are old enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.model.facts import FirstSeen
+from pipeline.model.messages import HeadManifests, ListTags
+from pipeline.model.reference import parse_repository
+from pipeline.model.rule_options import RuleOptions, TagOptions
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, rule
+
+DAY = 86_400.0
+KEEP = RuleOptions(keep=("v*",))
+AGED = RuleOptions(min_age=3 * DAY)
+
+
+def asked(world: World) -> list[str]:
+    """The source tags that were asked for."""
+    return sorted(task.source.name for task in world.done if isinstance(task, HeadManifests) and task.source)
+
+
+def results(world: World) -> dict[str, str]:
+    """The result of each image, by its destination."""
+    return {row.destination.rpartition("/")[2]: row.result for row in world.facts.rows.values()}
+
+
+class TestKeep:
+    """`keep`: tags that are there are never moved."""
+
+    def test_costs_one_list(self) -> None:
+        """Tags that the destination's list shows cost no request; others are copied, and moved."""
+        world = World()
+        world.push(f"{SOURCE}/a", image("new"), "v1", "v2", "latest")
+        world.push(f"{MIRROR}/a", image("old"), "v1", "latest")
+
+        scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=KEEP)])
+
+        assert {"a:v1": "kept", "a:v2": "copied", "a:latest": "copied"} == results(world)
+        assert ["latest", "v2"] == asked(world)
+        assert digest(image("old")) == world.store(f"{MIRROR}/a").tags["v1"]
+        assert (1, 2, 3) == (scheduler.figures.kept, scheduler.figures.copied, scheduler.figures.processed)
+
+    def test_named_tags(self) -> None:
+        """Tags that the rule names are kept too."""
+        world = World()
+        world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
+        world.push(f"{MIRROR}/a", image("old"), "v1")
+
+        world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a", options=KEEP)])
+
+        assert {"a:v1": "kept", "a:v2": "copied"} == results(world)
+
+    def test_list_of_pages(self) -> None:
+        """A list of several pages is read whole before anything is opened."""
+        world = World()
+        world.page_size = 2
+        tags = [f"v{number}" for number in range(9)]
+        world.push(f"{SOURCE}/a", image("new"), *tags)
+        world.push(f"{MIRROR}/a", image("old"), *tags)
+
+        scheduler = world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=KEEP)])
+
+        assert (9, []) == (scheduler.figures.kept, asked(world))
+
+    def test_refused_list(self) -> None:
+        """Where the list is refused, the destination is asked for each tag, and what is there is kept."""
+        world = World()
+        world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
+        world.push(f"{MIRROR}/a", image("old"), "v1")
+        world.fail(f"{MIRROR}/a?", side="destination", status=403)
+
+        world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=KEEP)])
+
+        assert {"a:v1": "kept", "a:v2": "copied"} == results(world)
+
+    def test_missing_repository(self) -> None:
+        """A destination repository that does not exist keeps nothing."""
+        world = World()
+        world.push(f"{SOURCE}/a", image("new"), "v1")
+
+        assert 1 == world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=KEEP)]).figures.copied
+
+    def test_force_overrides(self) -> None:
+        """With force nothing is kept, and no list is read."""
+        world = World()
+        world.push(f"{SOURCE}/a", image("new"), "v1")
+        world.push(f"{MIRROR}/a", image("old"), "v1")
+
+        options = RuleOptions(keep=("*",), force=True)
+        scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=options)])
+
+        assert 1 == scheduler.figures.copied
+        assert not [task for task in world.done if isinstance(task, ListTags) and not task.is_probe]
+
+    def test_verification(self) -> None:
+        """A verification asks that a kept tag is complete, not that it is equal."""
+        world = World(aim="verify")
+        world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
+        world.push(f"{MIRROR}/a", image("old"), "v1")
+        world.push(f"{MIRROR}/a", image("broken", "layer"), "v2")
+        world.store(f"{MIRROR}/a").blobs.clear()
+        world.push(f"{MIRROR}/a", image("old"), "v1")
+
+        world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a", options=KEEP)])
+
+        assert {"a:v1": "unchanged", "a:v2": "failed"} == results(world)
+
+
+class TestHold:
+    """`min_age`: a digest waits."""
+
+    @staticmethod
+    def world(**settings: Any) -> World:
+        """A source with one tag."""
+        world = World(**settings)
+        world.push(f"{SOURCE}/a", image("one"), "v1")
+        return world
+
+    RULES = (rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=AGED),)
+
+    def test_old_enough(self) -> None:
+        """The first run holds the image, and so does each run until it was seen long enough ago."""
+        world, found = self.world(), []
+        for day in range(5):
+            world.now = day * DAY
+            found.append(next(iter(vars_of(world.run(self.RULES, f"run {day}")))))
+
+        assert ["held", "held", "held", "copied", "unchanged"] == found
+
+    def test_first_run_is_told(self) -> None:
+        """Only a run that has seen nothing before begins the quarantine."""
+        world = self.world()
+        assert world.run(self.RULES, "one").quarantine_begins
+        world.now = DAY
+        assert not world.run(self.RULES, "two").quarantine_begins
+
+    def test_tag_that_moves(self) -> None:
+        """A tag that moves begins anew with each digest; the reason says that it will never be old enough."""
+        world = self.world()
+        for day in range(5):
+            world.now = day * DAY
+            world.push(f"{SOURCE}/a", image(f"of day {day}"), "v1")
+            scheduler = world.run(self.RULES, f"run {day}")
+
+        assert 1 == scheduler.figures.held
+        assert "moves too often" in next(iter(world.facts.rows.values())).fault
+
+    def test_named_by_digest(self) -> None:
+        """What a rule names by digest is not held."""
+        world = self.world()
+        name = f"{SOURCE}/a@{digest(image('one'))}"
+
+        assert 1 == world.run([rule(name, f"{MIRROR}/a", options=AGED)]).figures.copied
+
+    def test_existing_is_trusted(self) -> None:
+        """With --trust-existing what the destination has already counts as seen long ago."""
+        world = self.world(trust_existing=True)
+        world.push(f"{MIRROR}/a", image("one"), "v1")
+
+        world.run(self.RULES)
+
+        assert 0.0 == world.facts.first_seen(parse_repository(f"{SOURCE}/a"), "v1", digest(image("one")))
+
+    @pytest.mark.parametrize("aim", ["plan", "verify"])
+    def test_no_clock_starts(self, aim: str) -> None:
+        """A plan and a verification hold what is too young, and do not begin to count."""
+        world = self.world(aim=aim)
+
+        scheduler = world.run(self.RULES)
+
+        assert (1, {}) == (scheduler.figures.held, world.facts.seen)
+
+    def test_newest_by_time(self) -> None:
+        """`by: seen` takes the tags that appeared last, of those that came together the greater number."""
+        world = World()
+        world.push(f"{SOURCE}/a", image("one"), "v1", "v9", "v5")
+        repository = parse_repository(f"{SOURCE}/a")
+        for tag, when in {"v1": 300.0, "v9": 100.0, "v5": 300.0}.items():
+            world.facts.write(FirstSeen(repository=repository, tag=tag, digest="", when=when))
+
+        options = RuleOptions(tags=TagOptions(newest=1, by="seen"))
+        world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=options)])
+
+        assert {"a:v5": "copied"} == results(world)
+
+
+def vars_of(scheduler: Any) -> list[str]:
+    """The results that were counted."""
+    names = ("copied", "unchanged", "held", "failed")
+    return [name for name in names if getattr(scheduler.figures, name)]
