@@ -35,15 +35,16 @@ _ONE = (
     "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1 AND typeof(value) = 'text'"
     " AND (expire_time IS NULL OR expire_time > ?)"
 )
+_RESULTS: tuple[Result, ...] = get_args(Result)
+_TAGS = ", ".join("?" * len(_RESULTS))
 _RANGE = (
     "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
-    " AND tag IN (?, ?, ?, ?) ORDER BY key LIMIT ?"
+    f" AND tag IN ({_TAGS}) ORDER BY key LIMIT ?"  # noqa: S608 - only question marks are put in
 )
 _COUNT = (
     "SELECT tag, COUNT(*) FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
-    " AND tag IN (?, ?, ?, ?) GROUP BY tag"
+    f" AND tag IN ({_TAGS}) GROUP BY tag"  # noqa: S608 - likewise
 )
-_RESULTS: tuple[Result, ...] = get_args(Result)
 _Taken = TypeVar("_Taken")
 
 
@@ -86,11 +87,11 @@ class RecordsReader:
                 yield row
 
     def texts(self, tags: Collection[str], after: str = "") -> Iterator[tuple[str, str]]:
-        """Keys and values of images with one of at most four tags, in key order, from after a key on.
+        """Keys and values of images with one of these tags of results, in key order, from after a key on.
 
         They are read page by page, so no query stays open while others write.
         """
-        wanted = (*tags, "", "", "", "")[:4]
+        wanted = (*tags, *[""] * (len(_RESULTS) - len(tags)))
         page: list[tuple[str, str]] = [(after or IMAGES, "")]
         while page:
             page = self._connection.execute(_RANGE, (page[-1][0], IMAGES_END, *wanted, PAGE)).fetchall()

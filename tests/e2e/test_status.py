@@ -182,7 +182,8 @@ def test_done(command: Command, two: tuple[Registry, Registry]) -> None:
 
     assert (ran.code, code, found["state"], found["exit_code"]) == (0, 0, "done", 0)
     assert found["images"] == {
-        "total": 16, "final": True, "copied": 16, "unchanged": 0, "skipped": 0, "failed": 0,
+        "total": 16, "final": True, "copied": 16, "unchanged": 0, "kept": 0, "held": 0, "skipped": 0,
+        "failed": 0,
         "to_retry": 0, "left": 0,
     }  # fmt: skip
     assert (found["requests"], found["bytes"]["sent"]) == (ran.finish["requests"], ran.finish["bytes"])

@@ -36,7 +36,7 @@ def test_closed(tmp_path: Path) -> None:
 
     found = read_records(tmp_path, take)
 
-    counts = {"copied": 1, "unchanged": 0, "skipped": 0, "failed": 1}
+    counts = {"copied": 1, "unchanged": 0, "kept": 0, "held": 0, "skipped": 0, "failed": 1}
     assert found == ("how it stands", counts, [failed("q.io/a:2")])
     assert names(tmp_path) == {"cache.db"}
 

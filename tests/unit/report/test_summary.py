@@ -125,6 +125,8 @@ def test_object() -> None:
         "total": 3006,
         "copied": 2741,
         "unchanged": 257,
+        "kept": 0,
+        "held": 0,
         "skipped": 1,
         "failed": 3,
         "unfinished": 4,

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeline.model.messages import CopyBlob, HeadManifests, TagsListed
-from pipeline.scheduler import admission
+from pipeline.scheduler import tag_pages
 from pipeline.scheduler.adaptive_limit import FIRST
 from pipeline.settings import Limits
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, rule
@@ -251,7 +251,7 @@ def test_looping_list_fails_the_rule() -> None:
 
 def test_endless_list_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tag list that brings ever new pages fails the rule after a bounded number of them."""
-    monkeypatch.setattr(admission, "MAX_PAGES", 5)
+    monkeypatch.setattr(tag_pages, "MAX_PAGES", 5)
     world = World()
     world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(50)))
     world.page_size = 1
