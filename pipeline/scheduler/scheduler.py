@@ -27,8 +27,8 @@ from pipeline.scheduler.case_variants import CaseVariants
 from pipeline.scheduler.image_results import ImageResults
 from pipeline.scheduler.images import Images
 from pipeline.scheduler.order import Order
-from pipeline.scheduler.rate_budget import RateBudgets
 from pipeline.scheduler.quarantine import Quarantine
+from pipeline.scheduler.rate_budget import RateBudgets
 from pipeline.scheduler.router import Router
 from pipeline.scheduler.shared_state import SharedState
 from pipeline.scheduler.verification import Verification
