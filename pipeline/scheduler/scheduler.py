@@ -76,8 +76,7 @@ class Scheduler:
         self._state = SharedState(
             run=run, facts=facts, limits=settings.limits, aim=settings.aim, now=now, epoch=epoch
         )
-        self._state.debug = settings.debug
-        self._queue = self._state.queue
+        self._state.debug, self._queue = settings.debug, self._state.queue
         self.budgets = RateBudgets(bandwidth=settings.bandwidth)
         self._queue.configure(settings_of, self.budgets)
         self._state.options = {rule.number: options.under(rule.options) for rule in rules}
