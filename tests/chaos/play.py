@@ -14,7 +14,7 @@ from tests.chaos.blows import Victim, sessions_left
 from tests.chaos.checker import Said, Task, beaten, hopeless, judge
 from tests.chaos.draw import damage, draw, fill
 from tests.chaos.draw_faults import Trouble
-from tests.chaos.expect import Held, Pair, Wanted
+from tests.chaos.expect import LISTS, Held, Pair, Wanted
 from tests.chaos.mishaps import Mishaps
 from tests.chaos.secrets import leaks
 from tests.chaos.watch import Watched
@@ -147,7 +147,9 @@ class Stage:
     def befall(self, blow: Blow) -> None:
         """Have it happen between two runs."""
         if blow.kind == "tag lost":
-            happened = self.mishaps.lose_tag(set(self.task.pairs()) - self.hopeless, blow.choice)
+            # With a list of companions its own entries would be lost, and nobody could bring them back.
+            pairs = {pair for pair in self.task.pairs() if not LISTS.fullmatch(pair.destination.name)}
+            happened = self.mishaps.lose_tag(pairs - self.hopeless, blow.choice)
         elif blow.kind == "source moved" and self.drawn.immutable:
             happened = False
         else:
