@@ -186,6 +186,8 @@ def main(method: Method) -> NoReturn:
         if method == "fork":
             import pipeline.engine.local.worker  # noqa: PLC0415 - not in the supervisor
             import pipeline.stages.run  # noqa: F401, PLC0415 - for the workers that are forked from here
+    except ImportError:
+        pass  # Also without memory for a library; each worker imports again, and reports it.
     except (MemoryError, SystemError):
         # The supervisor reports it. SystemError: the importer had no memory for its own error.
         os._exit(1)
