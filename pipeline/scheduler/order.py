@@ -12,8 +12,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from pipeline.log import event_of
-from pipeline.model.reference import is_digest
-from pipeline.model.selection import Named, read_name
+from pipeline.model.chains import links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
     from pipeline.log import Event
     from pipeline.model.reference import Repository
     from pipeline.model.selection import Rule
-
-_ANY, _ALL = "any tag", "all tags"
-_Place = tuple["Repository", str]
-"""A repository, and a tag of it or one of the above: what a rule reads or writes."""
 
 
 class Order:
@@ -100,26 +95,14 @@ class Order:
 
     def _chain(self, rules: Sequence[Rule]) -> Iterator[Event]:
         """Have rules begin after those that feed them; say so, and where the one that feeds stands later."""
-        fed = {rule.source for rule in rules} & {each.repository for rule in rules for each in rule.targets}
-        writers: dict[_Place, list[int]] = defaultdict(list)
-        readers: dict[_Place, Rule] = {}
-        for rule in rules if fed else ():
-            fetches = _reads(rule) if rule.source in fed else set()
-            writes = {place for place in _writes(rule) if place[0] in fed}
-            before = {number for place in fetches for number in writers[place]}
-            self._waits[rule.number] += len(before)
-            for number in before:
-                self._when_ended[number].append(rule.number)
-            if before:
-                writer = self.rules[max(before)]
-                yield _told("rule.after", rule, writer)
-            early = {readers[place].number for place in writes if place in readers}
-            for reader in (self.rules[number] for number in sorted(early)):
-                yield _told("rule.too_early", reader, rule)
-            for place in writes:
-                # Who waits for the end of all of these stands for them.
-                writers[place] = [rule.number] if place in fetches else [*writers[place], rule.number]
-            readers.update(dict.fromkeys(fetches, rule))
+        for each in links(rules):
+            self._waits[each.rule.number] += len(each.writers)
+            for number in each.writers:
+                self._when_ended[number].append(each.rule.number)
+            if each.writers:
+                yield _told("rule.after", each.rule, self.rules[max(each.writers)])
+            for number in each.readers:
+                yield _told("rule.too_early", self.rules[number], each.rule)
 
 
 def _told(name: str, reader: Rule, writer: Rule) -> Event:
@@ -128,22 +111,3 @@ def _told(name: str, reader: Rule, writer: Rule) -> Event:
     return event_of(
         name, {"rule": reader.text, "file.path": reader.file or None, **lines}, facts=places, stage="expand"
     )
-
-
-def _reads(rule: Rule) -> set[_Place]:
-    """What may not be written any more when the rule begins; a digest may come under any tag."""
-    names = [read_name(name) for name in rule.selection.names] if isinstance(rule.selection, Named) else []
-    if not names or any(map(is_digest, names)):
-        return {(rule.source, _ANY)}
-    return {(rule.source, _ALL), *((rule.source, name) for name in names)}
-
-
-def _writes(rule: Rule) -> Iterator[_Place]:
-    """What the rule may write."""
-    for target in rule.targets:
-        yield target.repository, _ANY
-        if isinstance(rule.selection, Named):
-            for position, name in enumerate(rule.selection.names):
-                yield target.repository, target.written(name, position)
-        else:
-            yield target.repository, _ALL
