@@ -7,7 +7,7 @@
 
 
 
-_shtab_image_syncer_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --trust-existing --all-tags --insecure --src-creds --dest-creds --dry-run --explain --deep -p --proc -r --retries --records --bandwidth --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --schema --version)
+_shtab_image_syncer_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --trust-existing --all-tags --insecure --src-creds --dest-creds --dry-run --explain --deep -p --proc -r --retries --records --shard --shard-by --shard-parallelism --bandwidth --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --schema --version)
 
 _shtab_image_syncer___images_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___auth_COMPGEN=_shtab_compgen_files
@@ -20,6 +20,7 @@ _shtab_image_syncer___output_success_images_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___output_failed_images_COMPGEN=_shtab_compgen_files
 
 _shtab_image_syncer_pos_0_choices=(sync copy check plan verify status)
+_shtab_image_syncer___shard_by_choices=(repository namespace)
 _shtab_image_syncer___progress_choices=(auto live plain none)
 _shtab_image_syncer___log_level_choices=(debug info warning error)
 _shtab_image_syncer___log_format_choices=(text logfmt json)

@@ -51,7 +51,7 @@ function _shtab_image_syncer_using
 end
 
 set -g _shtab_image_syncer_commands 
-set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --explain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --schema --src-creds --to -p -r
+set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --explain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --schema --shard --shard-by --shard-parallelism --src-creds --to -p -r
 
 complete -c image-syncer -e
 complete -c image-syncer -f
@@ -76,6 +76,9 @@ complete -c image-syncer -n _shtab_image_syncer_using -l deep -d 'verify: read a
 complete -c image-syncer -n _shtab_image_syncer_using -s p -l proc -x -d 'maximum images and blobs at a time'
 complete -c image-syncer -n _shtab_image_syncer_using -s r -l retries -x -d 'retry rounds for failed images [2]'
 complete -c image-syncer -n _shtab_image_syncer_using -l records -xka "(__fish_complete_path (commandline -ct))" -d 'folder of records for the next run [./records]'
+complete -c image-syncer -n _shtab_image_syncer_using -l shard -x -d 'only part I of N, from 0; I may be $NAME'
+complete -c image-syncer -n _shtab_image_syncer_using -l shard-by -xka "repository namespace" -d 'destinations that stay together: repository, namespace [repository]'
+complete -c image-syncer -n _shtab_image_syncer_using -l shard-parallelism -x -d 'shards at a time: each takes its part of the limits that you give [1]'
 complete -c image-syncer -n _shtab_image_syncer_using -l bandwidth -x -d 'of all blobs, in each direction, at most: 20MB/s'
 complete -c image-syncer -n _shtab_image_syncer_using -l patience -x -d 'give up a registry that accepts nothing [1h]'
 complete -c image-syncer -n _shtab_image_syncer_using -l drain -x -d 'let current transfers finish when stopped [25s]'

@@ -112,6 +112,28 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """--shard: the part of a job that one of several runs does."""
+
+    index: int
+    """From 0."""
+    count: int
+    by: Literal["repository", "namespace"] = "repository"
+    """--shard-by: which destinations stay together."""
+    parallelism: int = 1
+    """--shard-parallelism: how many of the runs go on at a time; the user's limits are divided by it."""
+
+    @property
+    def folder(self) -> str:
+        """`017-of-200`: its records, in the folder of all."""
+        return f"{self.index:0{len(str(self.count))}}-of-{self.count}"
+
+    def __str__(self) -> str:
+        """`17/200`."""
+        return f"{self.index}/{self.count}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GivenLogin:
     """A login of the command line; of `variable`, `from_input` and `password` one is set."""
 
@@ -150,6 +172,8 @@ class Options:
     registry: str
     proc: int | None
     records: Path
+    """With a shard, its own folder in the one that --records names."""
+    shard: Shard | None
     retries: int
     os: tuple[str, ...]
     arch: tuple[str, ...]

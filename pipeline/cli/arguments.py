@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline import __version__
+from pipeline.cli import shard_flags
 from pipeline.cli import values as flag_values
 from pipeline.errors import UsageError
 from pipeline.model.units import meant
@@ -43,6 +44,7 @@ _REJECTED: Mapping[str, Mapping[str, str]] = {
     "copy": {"--deep": "it is a flag of verify", "--explain": _PLANS_ONLY},
     "check": _RUNS_ONLY
     | dict.fromkeys(("--log", "--log-level", "--log-format"), "it writes no log")
+    | dict.fromkeys(shard_flags.NAMES, "it tries what all shards need")
     | {
         "--report": "it prints everything on standard output; use --json",
         "--output-failed-images": _NOTHING_LISTED,
@@ -193,6 +195,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         metavar="PATH",
         help="folder of records for the next run [./records]",
     )
+    shard_flags.add_to(group)
     add(
         "--bandwidth",
         type=flag_values.bandwidth,
@@ -293,6 +296,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         SystemExit: --help or --version was printed.
     """
     parser = build_parser()
+    arguments = shard_flags.with_index(arguments, environ)
     tidied = flag_values.tidied(arguments)
     found, unknown = parser.parse_known_intermixed_args(tidied)
     if unknown:
@@ -302,7 +306,8 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     verb, words = _verb(found.words)
     verb = "plan" if found.dry_run and verb in ("sync", "copy") else verb
     _reject(verb, parser, tidied)
-    values = vars(found) | {"verb": verb, "words": words}
+    sharded = shard_flags.chosen(found)
+    values = vars(found) | {"verb": verb, "words": words, **sharded}
     if not words:
         _reject_without_words(found)
     values["images"], values["auth"] = tuple(found.images or ()), tuple(found.auth or ())

@@ -16,6 +16,7 @@ from pipeline.errors import FileError, RuleError, UsageError
 from pipeline.log import Event
 from pipeline.model.options import ImageOptions
 from pipeline.model.platform import parse_filter
+from pipeline.model.sharding import rules_of_shard
 from pipeline.outputs.image_lists import format_of
 from pipeline.outputs.writing import check_page, check_writable, refuse_shared, write_text
 from pipeline.settings import Limits, Options, Settings
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.config.rule_files import GivenRules
     from pipeline.config.rules import Defaults
     from pipeline.model.reference import Repository
-    from pipeline.settings import Aim
+    from pipeline.settings import Aim, Shard
 
 _FAILED_FILE = "failed.yaml"
 _AIMS: Mapping[str, Aim] = {"plan": "plan", "verify": "verify"}
@@ -51,11 +52,20 @@ class Job:
     given: GivenRules | None = None
     """What came from standard input."""
 
+    shard: Shard | None = None
+    """The part of the rules that `rules` holds; None: all."""
+
+    @property
+    def shard_field(self) -> str | None:
+        """The shard as a field of events."""
+        return str(self.shard) if self.shard else None
+
     @property
     def only(self) -> str:
-        """The platform filter as the end of a sentence; empty: none."""
+        """The shard and the platform filter as the end of a sentence; empty: none."""
         only = self.options.platforms
-        return f", only {only}" if only.active else ""
+        shard = f", shard {self.shard}" if self.shard else ""
+        return f"{shard}, only {only}" if only.active else shard
 
 
 def prepare(options: Options, environ: Mapping[str, str]) -> Job:
@@ -83,7 +93,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
     read = _read_files(options, environ)
     read.keyring.require(_repositories(read.rules))
     check_mirrors(read.keyring, read.rules)
-    return Job(
+    job = Job(
         keyring=read.keyring,
         rules=read.rules,
         options=of_images,
@@ -92,6 +102,31 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         has_rules_file=read.has_rules_file,
         given=read.given,
     )
+    return _part(job, options.shard) if options.shard is not None else job
+
+
+def _part(job: Job, shard: Shard) -> Job:
+    """The part of the job that belongs to a shard; invalid rules belong to the first one, the others warn.
+
+    Raises:
+        UsageError: the rules cannot be split.
+    """
+    rules, warnings = replace(job.rules, rules=rules_of_shard(job.rules.rules, shard)), job.warnings
+    if shard.index:
+        warnings += tuple(_of_first_shard(event) for event in invalid_rules(job))
+        rules = replace(rules, bad=())
+    proc, bandwidth = job.settings.limits.proc, job.settings.bandwidth
+    settings = replace(
+        job.settings,
+        limits=replace(job.settings.limits, proc=proc and max(1, proc // shard.parallelism)),
+        bandwidth=bandwidth and bandwidth / shard.parallelism,
+    )
+    keyring = job.keyring.shared(shard.parallelism)
+    return replace(job, shard=shard, keyring=keyring, rules=rules, settings=settings, warnings=warnings)
+
+
+def _of_first_shard(event: Event) -> Event:
+    return replace(event, level="warning", message=f"{event.message}; shard 0 counts it as failed")
 
 
 def _surveying(settings: Settings, aim: Aim, *, deep: bool) -> Settings:

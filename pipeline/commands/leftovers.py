@@ -24,7 +24,7 @@ from pipeline.outputs.image_lists import ListEntry, format_of, write_failed, wri
 from pipeline.report.causes import CONFLICT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from pipeline.commands.finish import FinishedRun
@@ -36,6 +36,9 @@ _SHOWN = 8
 """Maximum rules in one line."""
 _REPLACED = frozenset({"--images", "--to", "--output-failed-images", "--output-success-images"})
 """Flags with a value that the retry command omits, so that it does not overwrite the lists of this run."""
+_OF_A_SHARD = frozenset({"--shard", "--shard-by", "--shard-parallelism", "--records"})
+"""Likewise for a shard: its list of failures is not split again. Without the rules that feed them, images in
+it would seem to belong to other shards."""
 
 
 _OF_A_RULE = dict.fromkeys(("to", "tags", "repositories", "keep", "min_age"))
@@ -183,22 +186,25 @@ def command_again(run: FinishedRun, left: Leftovers) -> tuple[str, ...]:
     """The command that copies what is missing, word by word."""
     given = run.options.arguments
     if left.failed and not run.is_stopped:
-        given = _with_rules(given, left.failed)
+        is_shard = run.options.shard is not None
+        replaced = _REPLACED | (_OF_A_SHARD if is_shard else frozenset())
+        records = ("--records", str(run.options.records)) if is_shard else ()
+        given = _with_flags(given, (*records, "--images", left.failed), replaced=replaced)
     return ("image-syncer", *given)
 
 
-def _with_rules(given: Sequence[str], path: str) -> tuple[str, ...]:
-    """The command line with another rules file."""
+def _with_flags(given: Sequence[str], flags: Sequence[str], *, replaced: Collection[str]) -> tuple[str, ...]:
+    """The command line with other flags in place of those that they replace."""
     kept: list[str] = []
     words = iter(given)
     for word in words:
         name, equals, _ = word.partition("=")
-        if name not in _REPLACED:
+        if name not in replaced:
             kept.append(word)
         elif not equals:
             next(words, None)
     end = kept.index("--") if "--" in kept else len(kept)
-    return (*kept[:end], "--images", path, *kept[end:])
+    return (*kept[:end], *flags, *kept[end:])
 
 
 def what_is_left(run: FinishedRun) -> str:

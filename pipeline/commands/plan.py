@@ -18,7 +18,7 @@ def _start_event(job: Job) -> Event:
     return Event(
         name="plan.start",
         message=f"plan: {rules} rules, records {records}{job.only}; nothing is written",
-        fields={"rules": rules, "records": records},
+        fields={"rules": rules, "records": records, "shard": job.shard_field},
     )
 
 

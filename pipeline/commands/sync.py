@@ -29,7 +29,12 @@ def _start_event(job: Job) -> Event:
     return Event(
         name="run.start",
         message=f"{rules} rules, records {records}{job.only}",
-        fields={"rules": rules, "records": records, "proc": job.settings.limits.proc},
+        fields={
+            "rules": rules,
+            "records": records,
+            "proc": job.settings.limits.proc,
+            "shard": job.shard_field,
+        },
     )
 
 

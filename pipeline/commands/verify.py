@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def _start_event(job: Job) -> Event:
     rules, deep = len(job.rules.rules), ", all content is read" if job.settings.deep else ""
     message = f"verify: {rules} rules{job.only}{deep}"
-    return Event(name="verify.start", message=message, fields={"rules": rules})
+    return Event(name="verify.start", message=message, fields={"rules": rules, "shard": job.shard_field})
 
 
 def _records(job: Job, name: str) -> AbstractContextManager[OpenedRecords]:

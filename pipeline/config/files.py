@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from dataclasses import dataclass
 from itertools import chain
@@ -12,7 +13,7 @@ from pipeline.errors import FileError, UsageError
 from pipeline.log import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 STANDARD_INPUT = Path("-")
 """The path that means standard input."""
@@ -45,14 +46,14 @@ def choose_files(
 
     Args:
         auth: the credentials files.
-        images: rules files, and folders of them.
+        images: rules files, folders of them, and globs.
         config: the single file with both; takes precedence over the others.
         rules_needed: whether a missing rules file is an error.
         directory: where to search for files that are not given.
 
     Raises:
         UsageError: a rules file is needed and missing, or there are two candidates.
-        FileError: a folder holds no rules file.
+        FileError: a folder holds no rules file, or nothing matches a glob.
     """
     named = bool(auth or images)
     ignored = [*auth, *images]
@@ -76,8 +77,20 @@ def choose_files(
 
 def _expand_folders(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Files as they are, folders as the rules files directly in them; each file once."""
-    each = (_files_of(path) if is_folder(path) else (path,) for path in paths)
+    each = (_files_of(path) if is_folder(path) else (path,) for path in _matches(paths))
     return tuple(dict.fromkeys(chain.from_iterable(each)))
+
+
+def _matches(paths: Iterable[Path]) -> Iterator[Path]:
+    """Paths as they are; a glob that is not the name of a file as what it matches, by name."""
+    for path in paths:
+        if not glob.has_magic(str(path)) or os.path.lexists(path):
+            yield path
+            continue
+        found = sorted(glob.glob(str(path)))  # noqa: PTH207 - Path.glob refuses absolute patterns
+        if not found:
+            raise FileError(str(path), "no file has such a name")
+        yield from map(Path, found)
 
 
 def is_folder(path: Path) -> bool:

@@ -70,6 +70,14 @@ class Keyring:
         """A copy of this keyring with the command line's logins for some repositories."""
         return replace(self, given=given)
 
+    def shared(self, runs: int) -> Keyring:
+        """A copy of this keyring for one of several runs that share the limits of registries."""
+        registries = {
+            name: each if isinstance(each, BadEntry) else each.shared(runs)
+            for name, each in self.registries.items()
+        }
+        return replace(self, registries=registries)
+
     def settings(self, registry: str) -> RegistrySettings:
         """The settings of a registry; those that are invalid stop each `find` there."""
         found = self._settings(registry)

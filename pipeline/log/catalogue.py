@@ -105,6 +105,7 @@ FIELDS: Mapping[str, Field] = {
     "rules": Field("number of rules concerned", _WHOLE),
     "rules_failed": Field("rules that could not be expanded", _WHOLE),
     "selected": Field("tags that the rule selects", _WHOLE),
+    "shard": Field("the part of the rules that the run does: `17/200`"),
     "side": Field("the side of the copy that failed: source or destination"),
     "signal": Field("number of the signal; 0: none", _WHOLE),
     "kept": Field("images whose tag is there, and is never moved", _WHOLE),
@@ -153,7 +154,7 @@ _COST = "bytes requests duration"
 _BLOBS = "blobs_uploaded blobs_mounted blobs_present blobs_left"
 
 EVENTS: Mapping[str, EventEntry] = {
-    "run.start": _entry("a run started", "info", "rules records", "proc"),
+    "run.start": _entry("a run started", "info", "rules records", "proc shard"),
     "run.progress": _entry(
         "progress of the run: every --progress-interval, and at SIGUSR1",
         "info",
@@ -186,14 +187,14 @@ EVENTS: Mapping[str, EventEntry] = {
         f"{_RESULTS} rules_failed left bytes spared uploaded mounted present requests duration exit_code",
         "optional",
     ),
-    "plan.start": _entry("a plan started", "info", "rules records"),
+    "plan.start": _entry("a plan started", "info", "rules records", "shard"),
     "plan.finish": _entry(
         "a plan finished: what a run would do; an error if the exit code is not 0",
         "info error",
         f"{_RESULTS} rules_failed left bytes spared uploaded mounted present requests duration exit_code",
         "eta optional",
     ),
-    "verify.start": _entry("a verification started", "info", "rules"),
+    "verify.start": _entry("a verification started", "info", "rules", "shard"),
     "verify.finish": _entry(
         "a verification finished; an error if the exit code is not 0",
         "info error",
@@ -205,7 +206,9 @@ EVENTS: Mapping[str, EventEntry] = {
         "a key occurs twice in a file; the last one wins", "warning", "file.path key line first_line"
     ),
     "config.rule_invalid": _entry(
-        "a rule is invalid and fails; the others continue", "error", "file.path line column rule reason"
+        "a rule is invalid and fails; the others continue; a warning in shards that do not count it",
+        "error warning",
+        "file.path line column rule reason",
     ),
     "config.file_ignored": _entry(
         "a file is not read because another one takes precedence", "warning", "file.path"

@@ -6,7 +6,8 @@ There is one object for each run, so log, summary, report, metrics and records c
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,6 +82,13 @@ class Figures:
         for registry, count in cost.requests:
             self.requests += count
             self.requests_by_registry[registry] = self.requests_by_registry.get(registry, 0) + count
+
+    def add(self, other: Figures) -> None:
+        """Add the figures of another run."""
+        for each in fields(self):
+            mine, others = getattr(self, each.name), getattr(other, each.name)
+            both = Counter(mine) + Counter(others) if isinstance(mine, dict) else mine + others
+            setattr(self, each.name, both)
 
     def blob(self, how: BlobOrigin, size: int) -> None:
         """Count one blob of `size` bytes (-1: unknown)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.model.reference import Repository
 from pipeline.model.units import format_duration, format_size
@@ -69,6 +69,15 @@ class RegistrySettings:
         if self.patience is not None:
             named.append(f"patience {format_duration(self.patience)}")
         return ", ".join(named)
+
+    def shared(self, runs: int) -> RegistrySettings:
+        """The settings of one of several runs that use the registry at the same time."""
+        return replace(
+            self,
+            requests=self.requests and max(1, self.requests // runs),
+            rate=self.rate and self.rate / runs,
+            bandwidth=self.bandwidth and self.bandwidth / runs,
+        )
 
 
 NO_SETTINGS = RegistrySettings()

@@ -6,7 +6,7 @@ image to image. Registries choose codes too, so causes beyond a number are group
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.outputs.image_lists import ListEntry
@@ -123,6 +123,11 @@ class CauseGroup:
     """The first ones, at most 20."""
 
     @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        """What failures of one cause have in common."""
+        return self.side, self.registry, self.status, self.code, self.hint
+
+    @property
     def count(self) -> int:
         """Images and rules together."""
         return self.images + self.rules
@@ -209,7 +214,22 @@ def group(failures: Iterable[Failure]) -> tuple[CauseGroup, ...]:
         entry.rules += failure.is_rule
         if len(entry.examples) < EXAMPLES:
             entry.examples.append(failure)
-    return tuple(sorted(found.values(), key=lambda each: -each.count))
+    return _by_count(found.values())
+
+
+def merged(causes: Iterable[CauseGroup]) -> tuple[CauseGroup, ...]:
+    """The causes of several runs, most failures first."""
+    found: dict[tuple[str, str, int, str, str], CauseGroup] = {}
+    for each in causes:
+        entry = found.setdefault(each.key, replace(each, images=0, rules=0, examples=[]))
+        entry.images += each.images
+        entry.rules += each.rules
+        entry.examples = [*entry.examples, *each.examples][:EXAMPLES]
+    return _by_count(found.values())
+
+
+def _by_count(causes: Iterable[CauseGroup]) -> tuple[CauseGroup, ...]:
+    return tuple(sorted(causes, key=lambda each: -each.count))
 
 
 def entries(one: CauseGroup) -> Iterator[ListEntry]:

@@ -28,7 +28,8 @@ def job(name: str) -> dict[str, Any]:
     return spec["jobTemplate"]["spec"] if "jobTemplate" in spec else spec
 
 
-JOBS = pytest.mark.parametrize("name", ["job.yaml", "cronjob.yaml"])
+NAMES = ("job.yaml", "cronjob.yaml", "indexed-job.yaml")
+JOBS = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.mark.parametrize("version", ["1.31", "1.34", kubernetes_validate.latest_version()])
@@ -56,13 +57,14 @@ def test_schema_can_fail() -> None:
 
 @JOBS
 def test_exit_codes(name: str) -> None:
-    """Exit codes that no retry can change fail the job, a stop does not count, and all others are retried."""
+    """What no retry can change fails the job or the index, a stop does not count, the rest is retried."""
     rules = job(name)["podFailurePolicy"]["rules"]
     codes = {rule["action"]: rule["onExitCodes"]["values"] for rule in rules if "onExitCodes" in rule}
+    fail = "FailIndex" if "backoffLimitPerIndex" in job(name) else "FailJob"
 
-    assert codes == {"FailJob": [UsageError.exit_code], "Ignore": [129, 130, 143]}
-    assert FileError.exit_code in codes["FailJob"]
-    assert MachineError.exit_code not in codes["FailJob"]
+    assert codes == {fail: [UsageError.exit_code], "Ignore": [129, 130, 143]}
+    assert FileError.exit_code in codes[fail]
+    assert MachineError.exit_code not in codes[fail]
     assert job(name)["template"]["spec"]["restartPolicy"] == "Never"
 
 
@@ -71,12 +73,12 @@ def test_container(name: str) -> None:
     """The container's flags are accepted, its files are mounted, and it gets the time that a stop takes."""
     pod = job(name)["template"]["spec"]
     [container] = pod["containers"]
-    options = parse(container["args"], {})
+    options = parse(container["args"], {"JOB_COMPLETION_INDEX": "17"})
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
 
     read_only = {str(path.parent) for path in (*options.images, *options.auth)}
     assert {path for path, mount in mounts.items() if mount.get("readOnly")} == read_only
-    assert str(options.records) in mounts
+    assert str(options.records if options.shard is None else options.records.parent) in mounts
     assert {mount["name"] for mount in mounts.values()} == {volume["name"] for volume in pod["volumes"]}
     assert options.metrics_listen == ("0.0.0.0", container["ports"][0]["containerPort"])
     assert pod["terminationGracePeriodSeconds"] > options.drain + 5
@@ -86,7 +88,7 @@ def test_container(name: str) -> None:
 def test_storage() -> None:
     """All volumes of the jobs are among the objects that are created with them."""
     made = {(each["kind"], each["metadata"]["name"]) for each in documents("storage.yaml")}
-    for name in ("job.yaml", "cronjob.yaml"):
+    for name in NAMES:
         for volume in job(name)["template"]["spec"]["volumes"]:
             match volume:
                 case {"configMap": {"name": wanted}}:
@@ -97,6 +99,22 @@ def test_storage() -> None:
                     assert ("PersistentVolumeClaim", wanted) in made
                 case _:
                     assert "emptyDir" in volume
+
+
+def test_shards() -> None:
+    """Every index of the job is a shard of its own, and limits are divided by what runs at a time."""
+    spec = job("indexed-job.yaml")
+    [container] = spec["template"]["spec"]["containers"]
+    shards = [
+        parse(container["args"], {"JOB_COMPLETION_INDEX": str(index)}).shard
+        for index in range(spec["completions"])
+    ]
+
+    assert spec["completionMode"] == "Indexed"
+    assert [str(each) for each in shards] == [
+        f"{index}/{spec['completions']}" for index in range(len(shards))
+    ]
+    assert {each.parallelism for each in shards if each} == {spec["parallelism"]}
 
 
 def test_one_at_a_time() -> None:

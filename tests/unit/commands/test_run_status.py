@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.cli.main import main
-from pipeline.commands.status import Status, as_object, lines, read_status
+from pipeline.commands.run_status import Status, as_object, lines, read_status
 from pipeline.model.facts import RunRow
 from pipeline.model.figures import Figures
 from pipeline.observe.run_state import Process, RunState, Wait, text_of, this_process
