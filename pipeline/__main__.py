@@ -35,6 +35,9 @@ def start() -> NoReturn:
         run()
     except MemoryError:
         _end(_MACHINE, "error: out of memory; see ulimit -v and the limits of the container")
+    except OSError as error:
+        # The importer lists folders, and may lack the memory for that too.
+        _end(_MACHINE, f"error: {error}; check the installation and free memory")
     except ImportError as error:
         _end(_MACHINE, f"error: a module cannot be loaded: {error}; check the installation and free memory")
 
