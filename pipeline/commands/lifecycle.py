@@ -22,7 +22,7 @@ from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.signals import StoppedError, ignore_one_stop, raise_on_stop
 from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
-from pipeline.log import Event, Log, open_log
+from pipeline.log import Event, Log, mask, open_log
 from pipeline.model.facts import RunRow
 from pipeline.observe.choice import choose
 from pipeline.observe.heartbeat import Heartbeat
@@ -122,11 +122,11 @@ def _run_logged(
         except MemoryError as error:
             raise MachineError("out of memory; see ulimit -v and the limits of the container") from error
         except Exception as error:
-            trace = "".join(traceback.format_exception(error))
+            trace = mask("".join(traceback.format_exception(error)))
             log.write(Event(name="run.broken", message=trace, level="error"))
             raise MachineError(
-                f"a bug in image-syncer ended the run: {type(error).__name__}: {error}; please report it"
-                " with the traceback from the log, and repeat the command to resume"
+                f"a bug in image-syncer ended the run: {type(error).__name__}: {mask(str(error))}; please"
+                " report it with the traceback from the log, and repeat the command to resume"
             ) from error
 
 

@@ -19,6 +19,7 @@ from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 
 from pipeline.errors import LoginError
+from pipeline.log import mask
 from pipeline.model.credential import Credential
 from pipeline.settings import KIB
 
@@ -117,7 +118,7 @@ def _run_helper(suffix: str, server: str, origin: str) -> Credential | _HelperFa
         words = " ".join((output + b" " + errors).decode("utf-8", "replace").split())
         if _NOT_FOUND in words:
             return None
-        words = "it printed a secret, which is not shown" if '"Secret"' in words else words[:_MAX_WORDS]
+        words = "it printed a secret, which is not shown" if '"Secret"' in words else mask(words)[:_MAX_WORDS]
         message = f"{program} failed for {server} with exit status {status}: {words or 'no output'}"
         return _HelperFailure(message=message)
     return _read_answer(output, program, server)

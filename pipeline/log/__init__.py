@@ -4,6 +4,7 @@ Importing this does not import structlog: the module is imported everywhere, and
 """
 
 from pipeline.log.event import Event, Level, Value, event_of, fault_fields, printable
+from pipeline.log.masking import mask
 from pipeline.log.once import Once
 from pipeline.log.sink import Log, open_log
 from pipeline.log.wording import sentence
@@ -16,6 +17,7 @@ __all__ = [
     "Value",
     "event_of",
     "fault_fields",
+    "mask",
     "open_log",
     "printable",
     "sentence",

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import LoginError, RegistryError
+from pipeline.log import mask
 from pipeline.registry.faults import fault_for
 from pipeline.registry.request import Body, Request
 from pipeline.registry.request_info import RequestInfo
@@ -39,8 +40,6 @@ _MAX_SCOPES = 5
 _REDIRECTING = 300
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _HIDING = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
-_SHORTEST_SECRET = 4
-"""Characters: a shorter text would be found in every word, so it is not hidden."""
 _NOTHING: frozenset[int] = frozenset()
 
 
@@ -139,7 +138,7 @@ class AuthenticatedClient:
         try:
             response, header = self._authorized(call, credential, scopes)
             if warning := response.headers.get("Warning"):
-                self._auth.pass_on(_hide(warning, credential, header))
+                self._auth.pass_on(mask(warning, *_secrets(credential, header)))
             wanted = response.status_code in also and "Retry-After" not in response.headers
             page = _page(call, response)
             if (wanted or response.status_code < _REDIRECTING) and not page:
@@ -152,13 +151,13 @@ class AuthenticatedClient:
             info = replace(call.info, origin=credential.origin, sent=sent)
             raise self.session.error(info, response, page or None)
         except RegistryError as error:
-            error.fault = replace(error.fault, words=_hide(error.fault.words, credential, header))
+            error.fault = replace(error.fault, words=mask(error.fault.words, *_secrets(credential, header)))
             raise
 
     def misread(self, call: Request, response: Answer, body: bytes, *, words: str) -> RegistryError:
         """The error for an answer that is not what was asked for; see RegistrySession.misread."""
         error = self.session.misread(call.info, response, body, words=words)
-        hidden = _hide(error.fault.words, self._credential(call), b"", *self._auth.tokens)
+        hidden = mask(error.fault.words, *_secrets(self._credential(call), b""), *self._auth.tokens)
         error.fault = replace(error.fault, words=hidden)
         return error
 
@@ -266,12 +265,8 @@ def _page(call: Request, response: Answer) -> bytes:
     return body if is_page(body, content_type) else b""
 
 
-def _hide(words: str, credential: Credential, header: bytes, *tokens: str) -> str:
-    """The words without our own secrets: some servers and debugging proxies repeat them."""
+def _secrets(credential: Credential, header: bytes) -> tuple[str, ...]:
+    """What is masked in an answer: some servers and debugging proxies repeat it."""
     sent = header.partition(b" ")[2].decode()
     pair = basic(credential).partition(b" ")[2].decode()
-    said = (sent, pair, credential.password, credential.identity_token, credential.registry_token)
-    for secret in (*said, *tokens):
-        if len(secret) >= _SHORTEST_SECRET:
-            words = words.replace(secret, "[hidden]")
-    return words
+    return sent, pair, credential.password, credential.identity_token, credential.registry_token

@@ -5,7 +5,6 @@ Single requests are only noted for metrics (their time) and for the log at level
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipeline.log import Event, fault_fields
+from pipeline.log import Event, fault_fields, mask
 from pipeline.model.messages import RequestRecord
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ _WHAT: tuple[tuple[str, RequestTopic], ...] = (
     ("/blobs/", "blob"),
     ("/referrers/", "referrers"),
 )
-_SESSION = re.compile(r"(/blobs/uploads/).+")
-"""The URL of an upload session is a secret."""
 
 
 @dataclass(slots=True)
@@ -69,9 +66,7 @@ class Meter:
         if self.timed:
             self.asked.append(asked)
         if self.debug:
-            parts = urlsplit(url)
-            path = _SESSION.sub(r"\1...", parts.path)
-            place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
+            place = mask(url).partition("?")[0]
             fields = {
                 "registry": asked.registry,
                 "method": asked.method,

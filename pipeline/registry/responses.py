@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from pipeline.log import mask
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -20,7 +22,6 @@ MAX_WORDS = 500
 _MAX_HEADER = 16 << 10
 _MAX_TITLE = 4 << 10
 """Characters of a web page to search for its title: the search is quadratic on a hostile page."""
-_HIDDEN = "[hidden]"
 
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _CHALLENGE_ITEM = re.compile(
@@ -41,16 +42,6 @@ _PULLS = re.compile(r"([0-9]{1,9})(?:;w=([0-9]{1,9}))?")
 _XML = re.compile(r"<(Code|Message)>([^<]*)</")
 _TITLE = re.compile(r"<(?:title|h1)[^>]*>([^<]*)<", re.IGNORECASE)
 _UPLOADED = re.compile(r"(?:bytes[= ])?0-(-1|[0-9]{1,18})")
-_SECRETS = (
-    (re.compile(r"(?i)(https?://)[^\s/@\"']+@"), r"\1"),
-    (re.compile(r"(?i)(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*"), rf"\1?{_HIDDEN}"),
-    (re.compile(r"(?i)\b(bearer|basic) +[a-z0-9._~+/=-]{6,}"), rf"\1 {_HIDDEN}"),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}[A-Za-z0-9._-]*"), _HIDDEN),
-    (
-        re.compile(r"(?i)((?:_state|token|password|secret|signature|credential)(?:=|\" ?: ?\"))[^\s&\"',;]+"),
-        rf"\1{_HIDDEN}",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +71,7 @@ class Complaint:
 def clean(text: str) -> str:
     """A peer's text for a log line: one line, no control characters or secrets, 500 characters."""
     shown = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
-    line = " ".join(shown.split())
-    for pattern, replacement in _SECRETS:
-        line = pattern.sub(replacement, line)
+    line = mask(" ".join(shown.split()))
     return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 3] + "..."
 
 

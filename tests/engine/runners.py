@@ -60,7 +60,7 @@ def make_plain(_settings: Settings, _keyring: object) -> Runner:
                 threading.Event().wait()
             case "raise":
                 raise RuntimeError(
-                    "no way to https://me:hidden@registry.test/v2/?state=hidden with Bearer hidden"
+                    "no way to https://me:hunter2@registry.test/v2/?state=hunter2 with Bearer hunter2"
                 )
             case "leave":
                 sys.exit(3)

@@ -88,7 +88,7 @@ class TestFaults:
     def test_exception(self, begin: Begin) -> None:
         """An exception that escapes a task becomes its fault, with the traceback as an event."""
         failed = fail(begin(), "raise")
-        words = "RuntimeError: no way to https://***@registry.test/v2/?*** with Bearer ***"
+        words = "RuntimeError: no way to https://[hidden]@registry.test/v2/?[hidden] with Bearer [hidden]"
         assert (ask("raise").key, "INTERNAL", words, False) == (
             failed.key,
             failed.fault.code,
@@ -97,7 +97,7 @@ class TestFaults:
         )
         (event,) = failed.events
         assert (event.name, event.level, "in run\n" in event.message) == ("task.broken", "debug", True)
-        assert "hidden" not in event.message
+        assert "hunter" not in event.message
 
     def test_thread_survives(self, begin: Begin) -> None:
         """A task that wants to end its thread fails, and the thread serves the next one."""

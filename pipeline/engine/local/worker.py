@@ -10,7 +10,6 @@ import faulthandler
 import importlib
 import os
 import queue
-import re
 import resource
 import signal
 import sys
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.engine.local.fork_server import IGNORED
 from pipeline.engine.local.queues import AnswerWriter, TaskReader
-from pipeline.log import Event
+from pipeline.log import Event, mask
 from pipeline.model.budget import Grant
 from pipeline.model.faults import defect, no_memory
 from pipeline.model.messages import Alive, BootFailed, BytesMoved, TaskFailed, UploadProgress
@@ -45,9 +44,6 @@ _NO_THREAD = "can't start new thread"
 _ALIVE_EVERY = 5.0
 _MAX_WORDS = 500
 _MAX_TRACE = 8_000
-_SECRETS = re.compile(
-    r"(?<=://)[^/\s@'\"]+(?=@)|(?<=\?)[^\s'\">]+|(?<=Bearer )\S+|(?<=Basic )\S+", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,16 +234,11 @@ def task_failed(task: Task, error: BaseException) -> TaskFailed:
     """The outcome of a task that raised or cannot be sent: a lack of memory or threads, or a bug."""
     if isinstance(error, MemoryError) or str(error) == _NO_THREAD:
         return TaskFailed(key=task.key, fault=no_memory())
-    trace = _redact("".join(traceback.format_exception(error)))[-_MAX_TRACE:]
+    trace = mask("".join(traceback.format_exception(error)))[-_MAX_TRACE:]
     event = Event(name="task.broken", message=trace, level="debug", fields={"key": task.key})
     return TaskFailed(key=task.key, fault=defect(_describe(error)), events=(event,))
 
 
 def _describe(error: BaseException) -> str:
     """Class and text on one line, at most 500 characters, without secrets."""
-    return _redact(" ".join(f"{type(error).__name__}: {error}".split()))[:_MAX_WORDS]
-
-
-def _redact(text: str) -> str:
-    """Replace credentials in an exception's text: userinfo and queries of URLs, headers."""
-    return _SECRETS.sub("***", text)
+    return mask(" ".join(f"{type(error).__name__}: {error}".split()))[:_MAX_WORDS]

@@ -299,7 +299,7 @@ def test_a_helper_may_answer_with_a_token(tmp_path: Path, programs: Programs, us
     [
         ("missing", None, "docker-credential-missing, which is not on the PATH (install it"),
         ("../evil", None, "which is not a program name"),
-        ("all", "echo no session; echo log in >&2; exit 3", "with exit status 3: no session log in"),
+        ("all", "echo no session; echo token=hunter2 >&2; exit 3", "status 3: no session token=[hidden]"),
         ("all", "exit 3", "with exit status 3: no output"),
         ("all", f"{answer('u', 'hunter2')}; exit 1", "it printed a secret, which is not shown"),
         ("all", "echo hunter2", "but not with JSON of Username and Secret"),
