@@ -334,7 +334,6 @@ class Blobs:
 
     def _validate(self, request: BlobRequest, leader: str) -> None:
         key, queue = f"{request.destination}@{request.blob.digest}", self._state.queue
-        request.validate()
         assert (request.state == "moving") == (request.task is not None), (
             f"{key} has no move, or one too many"
         )

@@ -158,7 +158,6 @@ class Fetches:
         """
         assert self._asked == sum(fetch.state == "asked" for fetch in self._fetches.values())
         for key, fetch in self._fetches.items():
-            fetch.validate()
             assert (fetch.state == "waiting") == (key in self._waiting), f"{key} waits, or does not"
             assert (fetch.state == "read") == (fetch.manifest is not None), f"{key} has not been read"
             if fetch.state == "asked" and self._state.may_put is None:

@@ -144,7 +144,6 @@ class Lookups:
             AssertionError: one is not.
         """
         for key, lookup in self._lookups.items():
-            lookup.validate()
             assert lookup.needed_by.keys() == lookup.destinations.keys(), f"{key} is for others"
             assert self._state.may_put is not None or self._state.queue.knows(key), f"nobody asks {key}"
 

@@ -338,7 +338,6 @@ class Manifests:
         self.blobs.validate()
         queue, stopping = self._state.queue, self._state.may_put is not None
         for need in self._needs.values():
-            need.validate()
             assert need.lacks_children <= self._needs.keys(), f"{need.key} waits for a lost child"
             match need.state:
                 case "pushing" | "complete":
