@@ -74,7 +74,9 @@ FIELDS: Mapping[str, Field] = {
     "in_flight": Field("tasks that workers are running", _WHOLE),
     "key": Field("a key of a file, or a task's identity"),
     "left": Field("images started and not finished when the run was stopped", _WHOLE),
-    "kind": Field("what is limited: `request` (short requests) or `body` (blobs)"),
+    "kind": Field(
+        "what is limited: `request` (short requests), `blob` (small blobs) or `body` (large blobs)"
+    ),
     "limit": Field("requests that may be in flight at the registry", _WHOLE),
     "line": Field("1-based line of a file", _WHOLE),
     "other_line": Field("1-based line of the other rule", _WHOLE),

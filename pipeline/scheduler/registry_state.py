@@ -114,7 +114,7 @@ class RegistryState:
 
     @property
     def in_flight(self) -> int:
-        """Tasks that run there, of both kinds."""
+        """Tasks that run there, of all kinds."""
         return sum(limit.running for limit in self.limits.values())
 
     def time(self, asked: RequestRecord) -> None:
