@@ -14,6 +14,7 @@ from pipeline.commands.job import prepare
 from pipeline.config.rule_text import parse_source
 from pipeline.errors import Fault, RegistryError, RuleError, UsageError
 from pipeline.log import printable
+from pipeline.model.faults import untrusted_list
 from pipeline.model.messages import (
     FetchManifest,
     HeadManifests,
@@ -27,6 +28,7 @@ from pipeline.model.selection import AllTags, Named, pairs, read_name, select, w
 from pipeline.model.tag_selection import Verdict
 from pipeline.model.tree import kept_entries
 from pipeline.model.units import format_count, meant
+from pipeline.scheduler.tag_pages import TagPages
 from pipeline.settings import PAGE
 from pipeline.stages.run import make_runner
 
@@ -102,13 +104,16 @@ class Source:
         return self._tags
 
     def _pages(self) -> Iterator[str]:
-        page, seen = "", set[str]()
-        while page not in seen:
-            seen.add(page)
-            outcome = self._ask(ListTags(repository=self._repository, page=page, count=PAGE))
+        pages = TagPages()
+        while True:
+            outcome = self._ask(ListTags(repository=self._repository, page=pages.page, count=PAGE))
             assert isinstance(outcome, TagsListed)
+            trouble = pages.turn(outcome)
             yield from outcome.tags
-            page = outcome.next or ""
+            if trouble:
+                raise RegistryError(untrusted_list(self._repository, trouble, pages=len(pages.seen)))
+            if not pages.page:
+                return
 
     def manifest(self, name: str, *, config: bool) -> Manifest:
         """The top manifest of a tag or digest.

@@ -133,3 +133,17 @@ def test_plan_says_how_much_a_selection_is(command: Command, source: Registry) -
 
     assert "rules take 5 of 6 listed tags" in text.output
     assert {"listed": 6, "selected": 5} == value["tags"]
+
+
+def test_list_without_end(command: Command, scripted: Scripted) -> None:
+    """A list of tags that does not end as lists do is an error, as in a run."""
+    registry = scripted(link="loop", page=1)
+    for tag in ("1.0", "1.1", "1.2"):
+        registry.add("app", image(layer(tag)), tag)
+    command.insecure(registry.address)
+    command.rules({f"{registry.address}/app": "mirror.io/app"})
+
+    result = ask(command, f"{registry.address}/app")
+
+    assert result.code == 1, result.text
+    assert "the tag list" in result.text
