@@ -156,7 +156,7 @@ class CopyBlob(TaskFacts):
         return Ask(self.destination, "destination", kind), Ask(self.source, "source", kind)
 
     @property
-    def asks_at_best(self) -> tuple[Ask, ...]:
+    def asks_if_mounted(self) -> tuple[Ask, ...]:
         """The destination alone, for a short request, where the registry mounts the blob."""
         return (Ask(self.destination, "destination"),) if self.mount else ()
 

@@ -29,7 +29,7 @@ class ImageOptions:
     force: bool = False
     """Whether to push again what the destination has, and to begin unfinished uploads anew."""
     retries: int = 2
-    """Further passes in which it is tried again where it has failed."""
+    """Extra passes for a failed image."""
     optional: bool = False
     """Whether its failure leaves the exit code as it is."""
     keep: tuple[str, ...] = ()

@@ -48,7 +48,7 @@ class TaskFacts:
         raise NotImplementedError
 
     @property
-    def asks_at_best(self) -> tuple[Ask, ...]:
+    def asks_if_mounted(self) -> tuple[Ask, ...]:
         """What it asks if a shorter way succeeds, tried at one registry; empty: there is none."""
         return ()
 

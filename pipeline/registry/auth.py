@@ -131,9 +131,9 @@ class Auth:
     def header(
         self, info: RequestInfo, credential: Credential, scopes: Scopes, *, body: bool = False
     ) -> tuple[bytes, bool]:
-        """The Authorization header by what is known so far (empty: none), and whether it is the best one.
+        """The Authorization header (empty: none), and whether it is freshly fetched, not cached.
 
-        A cached token is not: the registry may have revoked it. `body`: a large body follows, so the token
+        The registry may have revoked a cached token. `body`: a large body follows, so the token
         must last longer.
 
         Raises:

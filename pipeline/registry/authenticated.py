@@ -216,7 +216,7 @@ class AuthenticatedClient:
         return response, call.authorization
 
     def _header(self, call: Request, credential: Credential, scopes: Scopes) -> tuple[bytes, bool]:
-        """The Authorization header, for the registry's own origin only; whether it is the best one."""
+        """The Authorization header, for the own origin only; whether it is freshly fetched, not cached."""
         if not (call.url.startswith("/") or self.session.is_own(call.url, insecure=call.insecure)):
             return b"", True
         body = isinstance(call.body, Body)

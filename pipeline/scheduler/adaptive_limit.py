@@ -20,14 +20,14 @@ from typing import Literal
 FIRST = 4
 """The limit at the beginning."""
 _SAMPLES = 8
-"""Answers by which a limit is judged at least, once tries were in vain."""
+"""Minimum answers to judge a limit by, after failed tries."""
 _GAIN = 0.25
-"""Of what a higher limit could bring at best, the part that it has to bring."""
+"""Share of the ideal speed-up a higher limit must reach."""
 _CHANCES = 2
-"""Tries in vain after which smaller steps are made, and more rarely."""
+"""Failed tries after which steps get smaller and rarer."""
 _STEP = 1.5
 _LONGEST = 32
-"""Judgements for which a limit is kept before a higher one is tried; twice as many after each vain try."""
+"""Maximum judgements before a higher limit is tried; each failed try doubles their number."""
 _BURST = 1.0
 """Seconds within which refusals are one push-back: what was under way is refused together."""
 _RECOVERY = 1.25
@@ -69,7 +69,7 @@ class AdaptiveLimit:
     _sums: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By sort of work, answers in this judgement, and the sum of the logarithms of their seconds."""
     _seen: int = 0
-    """Answers in this judgement; less than 0: those to come that were asked for under another limit."""
+    """Answers in this judgement. Negative: answers still to skip, sent under the previous limit."""
     _kept: int = 0
     """Judgements for which this limit is still kept."""
     _keep: int = 1

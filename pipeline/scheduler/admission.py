@@ -45,7 +45,7 @@ OPEN_RULES = 16
 AHEAD = PAGE // 2
 """Names that are left of a page when the next one is asked for."""
 HELD_UP = 16
-"""Windows that are filled at most while images wait for a registry that pauses, so that others go on."""
+"""Cap, in windows, on open images while a registry is paused."""
 
 
 @dataclass(slots=True)

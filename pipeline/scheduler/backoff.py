@@ -37,15 +37,15 @@ _TROUBLED_AGAIN = 5.0
 """Seconds between two tries meanwhile."""
 _SERVERS_FAULT = 500
 _TOLD_AGAIN = 60.0
-"""Seconds after which the log tells again of a pause that goes on; some registries ask each second."""
+"""Seconds after which the log repeats that a pause continues; some registries ask each second."""
 _BRIEF = 2.0
-"""Seconds: who asks for no more, or does not say for how many, may mean the one request."""
+"""Seconds: a refusal asking for at most this long may concern one request only."""
 _UNSAID = 10.0
-"""Seconds: pauses that we chose are shorter, but for those of a used-up quota."""
+"""Seconds: our default pauses are shorter, except for an exhausted quota."""
 _RARE = 0.02
-"""Share of refused requests below which each refusal is about its request alone."""
+"""Share of refused requests below which a refusal concerns one request only."""
 _IN_A_ROW = 3
-"""Refusals with nothing let through between them that are about the registry."""
+"""Consecutive refusals that concern the registry, not one request."""
 
 
 class Backoff:

@@ -173,7 +173,7 @@ class Blobs:
         self._remove(placement, request)
 
     def ask_first(self, task: CopyBlob) -> CopyBlob:
-        """The move, asking what is there: it comes back from a worker that may have run on for a while."""
+        """Repeat with a HEAD first: the lost worker may have finished it."""
         _, request = self._find(task)
         task = replace(task, ask=True)
         if request is not None:

@@ -1,7 +1,7 @@
 """Fetches: a manifest is read once for all open images that want it.
 
-What is held has a bound: beyond it only the image that began to read first reads on, so that it can end and
-let go of what it holds.
+Held bytes are limited; above that only the oldest image keeps fetching, so that it can finish and release
+what it holds.
 """
 
 from __future__ import annotations

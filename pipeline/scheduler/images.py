@@ -288,7 +288,7 @@ class Images:
         here = image.destination.repository
         *below, top = image.plan.manifests
         needed = [(each, Reference(here, each.digest)) for each in below]
-        # An equal tag vouches for the blobs of an image; who takes an index need not look for its children.
+        # With equal digests an image's manifest is still needed; of an index only its children are.
         if not equal or top.lists_blobs:
             needed.append((top, image.destination))
         image.sent = image.sent or not equal

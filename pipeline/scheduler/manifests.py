@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from pipeline.scheduler.shared_state import SharedState
 
 Presence = Literal["complete", "exists", "check", "missing"]
-"""What is believed of a manifest at its destination: it is there with all that it names; it is there, as the
-registry has just told, and what it names is to be brought; it is to be asked for; it is to be pushed."""
+"""A manifest at its destination. complete: there with all content; exists: there, content unchecked; check:
+ask; missing: push."""
 NeedState = Literal["checking", "gathering", "pushing", "complete"]
-"""It is being asked for; it waits for blobs and children; its push is ready or runs; it is in place."""
+"""checking: its HEAD is queued or runs; gathering: it waits for blobs and children; pushing: its push is
+queued or runs; complete: it is in place."""
 
 MAX_HEALS = 2
 

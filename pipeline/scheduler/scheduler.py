@@ -230,7 +230,7 @@ class Scheduler:
             self._state.events.append(event)
 
     def _lost(self, task: Task, outcome: TaskLost) -> None:
-        """The worker died: what it was running gets a mark; one that died alone was killed by its task."""
+        """Each running task gets a mark; one that ran alone is blamed and fails."""
         if outcome.fenced:
             task = self._router.doubt(task)
         if not outcome.begun:

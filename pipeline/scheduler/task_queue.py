@@ -89,9 +89,9 @@ class TaskQueue:
     def demand(self, task: Task) -> Demand:
         """The places that the task takes.
 
-        A shorter way, a mount, counts until its registry has refused one: then a body is likely.
+        A mount counts as a short request until the registry refuses one.
         """
-        asks = task.asks_at_best
+        asks = task.asks_if_mounted
         if not asks or self.registry(asks[0].repository.registry).refusals:
             asks = task.asks
         if len(asks) == 1:
@@ -173,7 +173,7 @@ class TaskQueue:
         if found:
             _, demand = self._where.get(found.key, (None, ()))
             self.drop(found.key)
-            self._hold(found, () if found.asks_at_best else demand)
+            self._hold(found, () if found.asks_if_mounted else demand)
         return found
 
     def suspect(self, stage: Stage, now: float) -> Task | None:
@@ -187,7 +187,7 @@ class TaskQueue:
         for demand in list(sets):
             task = self._first(queue, demand)
             # A move that was to mount may have become a body since it was queued.
-            if self._free(task, now, () if task.asks_at_best else demand):
+            if self._free(task, now, () if task.asks_if_mounted else demand):
                 sets[demand] = sets.pop(demand)
                 return task
         return None
