@@ -288,7 +288,7 @@ class Images:
         here = image.destination.repository
         *below, top = image.plan.manifests
         needed = [(each, Reference(here, each.digest)) for each in below]
-        # With equal digests an image's manifest is still needed; of an index only its children are.
+        # An equal tag vouches for an image's blobs, but a registry may take an index without its children.
         if not equal or top.lists_blobs:
             needed.append((top, image.destination))
         image.sent = image.sent or not equal
