@@ -78,7 +78,9 @@ def _read_fields(document: Document, node: Mapping, owner: type[_Options], prefi
         name = f"{prefix}{key.text}"
         if key.text not in names:
             hint = f"known are {', '.join(sorted(known))}"
-            raise document.error(key, f"unknown option {name!r}{meant(key.text, names)}", hint=hint)
+            is_of_tags = owner is RuleOptions and key.text in option_fields(TagOptions)
+            slip = "; it belongs below tags" if is_of_tags else meant(key.text, names)
+            raise document.error(key, f"unknown option {name!r}{slip}", hint=hint)
         refused = NOT_BUILT.get(key.text)
         written = value.text if isinstance(value, Scalar) else ""
         if refused is not None and (not refused or written in refused):
@@ -149,9 +151,11 @@ def _read_count(document: Document, node: Node, name: str, field: OptionField) -
     if isinstance(node, Scalar) and node.kind != "text" and _COUNT.fullmatch(node.text):
         count = int(node.text)
     if count is None or count < field.least:
-        shown = repr(node.text) if isinstance(node, Scalar) else describe(node)
+        is_text = isinstance(node, Scalar) and node.kind == "text"
+        shown = (repr(node.text) if is_text else node.text) if isinstance(node, Scalar) else describe(node)
         message = f"{name} must be a number of at least {field.least}, not {shown}"
-        raise document.error(node, message, hint="write it without quotes")
+        hint = "write it without quotes" if is_text else f"write {max(1, field.least)} or more"
+        raise document.error(node, message, hint=hint)
     return count
 
 

@@ -152,8 +152,8 @@ class TestForms:
 WRONG = [
     ("{too: r.io/x}", "too", "unknown option 'too'; did you mean to?"),
     ("{to: r.io/x, tags: {newst: 3}}", "newst", "unknown option 'tags.newst'; did you mean newest?"),
-    ("{to: r.io/x, newest: 3}", "newest", "unknown option 'newest'"),
-    ("{to: r.io/x, tags: {newest: 0}}", "0", "tags.newest must be a number of at least 1, not '0'"),
+    ("{to: r.io/x, newest: 3}", "newest", "unknown option 'newest'; it belongs below tags"),
+    ("{to: r.io/x, tags: {newest: 0}}", "0", "tags.newest must be a number of at least 1, not 0"),
     ("{to: r.io/x, tags: {newest: '3'}}", "'3'", "tags.newest must be a number"),
     ("{to: r.io/x, tags: {newest: [3]}}", "[3", "tags.newest must be a number of at least 1, not a list"),
     ("{to: r.io/x, tags: {per: week}}", "week", "tags.per cannot be 'week'"),
