@@ -198,14 +198,4 @@ class ThrottledError(RegistryError):
 
 
 class LackingError(RegistryError):
-    """The registry refuses a manifest that references unknown content (MANIFEST_BLOB_UNKNOWN).
-
-    Args:
-        fault: the fault.
-        digests: the unknown digests, if the registry named them.
-    """
-
-    def __init__(self, fault: Fault, *, digests: tuple[str, ...]) -> None:
-        """See the class."""
-        super().__init__(fault)
-        self.digests = digests
+    """The registry refuses a manifest that references unknown content (MANIFEST_BLOB_UNKNOWN)."""

@@ -321,8 +321,6 @@ class ReferencesMissing(Outcome):
     """The registry refused a manifest that references unknown content."""
 
     fault: Fault
-    digests: tuple[str, ...]
-    """The unknown digests, if the registry named them."""
 
 
 @fast_pickle

@@ -94,7 +94,7 @@ def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
         )
         return ThrottledError(fault, delay=_pause(refusal, asked), asked=max(0.0, asked or 0.0))
     if verdict == "lacking":
-        return LackingError(fault, digests=complaint.digests)
+        return LackingError(fault)
     error = RegistryError(fault)
     error.expired = verdict == "renew"
     error.unasked = info.sent == "unasked" and not refusal.host

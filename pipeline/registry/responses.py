@@ -37,7 +37,6 @@ _LINK = re.compile(
 )
 _REL = re.compile(r""";\s?rel\s?=\s?(?:"([^"]*)"|'([^']*)'|([^\s;,"]+))""", re.IGNORECASE)
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,63}")
-_DIGEST = re.compile(r"\bsha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})\b")
 _PULLS = re.compile(r"([0-9]{1,9})(?:;w=([0-9]{1,9}))?")
 _XML = re.compile(r"<(Code|Message)>([^<]*)</")
 _TITLE = re.compile(r"<(?:title|h1)[^>]*>([^<]*)<", re.IGNORECASE)
@@ -62,8 +61,6 @@ class Complaint:
     """The first error code; empty: none."""
     words: str = ""
     """One line for people without secrets, at most 500 characters."""
-    digests: tuple[str, ...] = ()
-    """The digests in the body, each once, in order."""
     html: bool = False
     """Whether it is a web page, so that a proxy or firewall answered."""
 
@@ -183,13 +180,12 @@ def is_page(body: bytes, content_type: str) -> bool:
 def parse_complaint(body: bytes, *, content_type: str = "") -> Complaint:
     """Parse an error body of a registry, token server, storage or proxy."""
     text = body.decode("utf-8", errors="replace")
-    digests = tuple(dict.fromkeys(_DIGEST.findall(text)))
     value = parse_json(body)
     if isinstance(value, dict | list):
         errors = tuple(_errors_in(value, depth=3))
         code = next((code for code, _ in errors if code), "")
         words = "; ".join(dict.fromkeys(words for _, words in errors if words))
-        return Complaint(code=code, words=clean(words), digests=digests)
+        return Complaint(code=code, words=clean(words))
     start = text.lstrip()[:256].lower()
     if is_html(content_type) or start.startswith(("<!doctype html", "<html")):
         title = _TITLE.search(text[:_MAX_TITLE])
@@ -198,7 +194,7 @@ def parse_complaint(body: bytes, *, content_type: str = "") -> Complaint:
         parts = dict(_XML.findall(text))
         code = parts.get("Code", "")
         return Complaint(code=code if _CODE.fullmatch(code) else "", words=clean(parts.get("Message", "")))
-    return Complaint(words=clean(text), digests=digests)
+    return Complaint(words=clean(text))
 
 
 def _errors_in(value: object, *, depth: int) -> Iterator[tuple[str, str]]:

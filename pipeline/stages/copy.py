@@ -187,7 +187,7 @@ def push_manifest(task: PushManifest, context: StageContext) -> Outcome:
             found = store.head_manifest(task.destination)
             check_manifest(task, found.digest if found else "", stored=True)
     except LackingError as error:
-        return ReferencesMissing(key=task.key, fault=error.fault, digests=error.digests)
+        return ReferencesMissing(key=task.key, fault=error.fault)
     return ManifestPushed(key=task.key)
 
 

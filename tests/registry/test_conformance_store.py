@@ -153,25 +153,21 @@ def test_confirms_what_it_stored(store: ImageStore, repository: Repository, wire
     assert store.put_manifest(reference, IMAGE.manifest, media_type=IMAGE.media_type, digest=IMAGE.digest)
 
 
-def test_names_what_a_manifest_lacks(store: ImageStore, repository: Repository) -> None:
-    """A manifest without its blobs is a LackingError with every digest."""
+def test_manifest_lacks_blobs(store: ImageStore, repository: Repository) -> None:
+    """A manifest without its blobs is a LackingError."""
     upload(store, repository, IMAGE.blobs[0])
     reference = Reference(repository, "v1")
 
-    with pytest.raises(LackingError) as caught:
+    with pytest.raises(LackingError):
         store.put_manifest(reference, IMAGE.manifest, media_type=IMAGE.media_type, digest=IMAGE.digest)
 
-    assert sorted(map(content.digest_of, IMAGE.blobs[1:])) == sorted(caught.value.digests)
 
-
-def test_names_what_an_index_lacks(store: ImageStore, repository: Repository) -> None:
-    """An index without its children is a LackingError with every digest."""
+def test_index_lacks_children(store: ImageStore, repository: Repository) -> None:
+    """An index without its children is a LackingError."""
     reference = Reference(repository, "v1")
 
-    with pytest.raises(LackingError) as caught:
+    with pytest.raises(LackingError):
         store.put_manifest(reference, INDEX.manifest, media_type=INDEX.media_type, digest=INDEX.digest)
-
-    assert sorted(each.digest for each in INDEX.children) == sorted(caught.value.digests)
 
 
 def test_looks_for_a_blob(store: ImageStore, repository: Repository, wire: Wire) -> None:

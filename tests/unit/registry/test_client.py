@@ -102,12 +102,10 @@ class TestPutManifest:
         assert caught.value.fault.code == "DIGEST_MISMATCH"
 
     def test_lacking(self, scripted: Scripted) -> None:
-        """Content that the registry lacks is named after one attempt."""
+        """A manifest whose content the registry lacks fails after one attempt, with an error of its own."""
         registry = scripted()
-        with pytest.raises(LackingError) as caught:
+        with pytest.raises(LackingError):
             self.put(registry)
-
-        assert set(caught.value.digests) == {digest_of(blob) for blob in IMAGE.blobs}
         assert len(registry.requests()) == 1
 
     @pytest.mark.parametrize("kind", ["ecr", "harbor", "quay", "acr"])

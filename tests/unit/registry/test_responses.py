@@ -172,12 +172,6 @@ class TestComplaints:
 
         assert (code, words) == (complaint.code, complaint.words)
 
-    def test_digests(self) -> None:
-        """Digests are collected from any position, each once."""
-        one, two = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
-        body = {"errors": [{"detail": {"Digest": one}}, {"detail": two}, {"message": f"unknown {one}"}]}
-
-        assert (one, two) == parse_complaint(json.dumps(body).encode()).digests
 
     @given(
         st.binary(max_size=300)

@@ -98,7 +98,7 @@ class Troubled:
                 return TaskFailed(key=task.key, fault=gone)
             case "lacking" if isinstance(task, PushManifest):
                 # The registry is wrong, or was for a while: what it says to lack is there.
-                return ReferencesMissing(key=task.key, fault=fault, digests=())
+                return ReferencesMissing(key=task.key, fault=fault)
             case "lacking":
                 return self.world.answer(task)
             case "twice":

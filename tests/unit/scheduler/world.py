@@ -330,7 +330,7 @@ class World:
                 status=400,
                 code="MANIFEST_BLOB_UNKNOWN",
             )
-            return ReferencesMissing(key=task.key, fault=fault, digests=tuple(missing))
+            return ReferencesMissing(key=task.key, fault=fault)
         here.manifests[task.digest] = task.content
         if not task.destination.is_digest:
             here.tags[task.destination.name] = task.digest
