@@ -8,7 +8,8 @@
     |   `-- DigestMismatchError   not the requested content; another attempt may get it
     |-- MachineError          disk full, records in use or unwritable   exit 3
     |   `-- LoginError            a credential helper program failed; becomes a Fault
-    `-- RegistryError         one operation at a registry failed; carries a Fault
+    `-- OperationError        one operation at a registry did not succeed; carries a Fault
+        |-- RegistryError     it failed
         |-- ThrottledError    the registry limits the rate (429, 503 with Retry-After)
         `-- LackingError      a manifest references content that the registry lacks
 
@@ -19,6 +20,7 @@ the Fault.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal
 
 Side = Literal["source", "destination", ""]
@@ -50,6 +52,16 @@ class Fault:
     """Whether the same request may succeed later without intervention."""
     hint: str = ""
     """What the reader can do; empty if nothing useful is known."""
+
+    @property
+    def is_unreached(self) -> bool:
+        """Whether no connection came about, so that no request was sent."""
+        return self.code in {"UNREACHABLE", "CERTIFICATE"}
+
+    @property
+    def is_server_error(self) -> bool:
+        """Whether the answer was 5xx."""
+        return self.status is not None and self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     def __str__(self) -> str:
         """One line: side, operation, place, status, code, words, hint."""
@@ -159,13 +171,25 @@ class LoginError(MachineError):
         return self.message + (f" ({self.hint})" if self.hint else "")
 
 
-class RegistryError(SyncError):
-    """One operation at a registry failed."""
+class OperationError(SyncError):
+    """One operation at a registry did not succeed."""
 
     def __init__(self, fault: Fault) -> None:
         """Carry `fault`."""
         super().__init__(fault)
         self.fault = fault
+
+    def __str__(self) -> str:
+        """The fault's line."""
+        return str(self.fault)
+
+
+class RegistryError(OperationError):
+    """One operation at a registry failed."""
+
+    def __init__(self, fault: Fault) -> None:
+        """Carry `fault`."""
+        super().__init__(fault)
         self.refused = False
         """Whether the registry refused a mount before."""
         self.expired = False
@@ -177,12 +201,8 @@ class RegistryError(SyncError):
         self.plain = False
         """Whether the peer's answer to the start of TLS shows that it does not speak TLS."""
 
-    def __str__(self) -> str:
-        """The fault's line."""
-        return str(self.fault)
 
-
-class ThrottledError(RegistryError):
+class ThrottledError(OperationError):
     """The registry limits the rate; a worker never sleeps through the delay.
 
     Args:
@@ -197,5 +217,5 @@ class ThrottledError(RegistryError):
         self.delay, self.asked = delay, asked
 
 
-class LackingError(RegistryError):
+class LackingError(OperationError):
     """The registry refuses a manifest that references unknown content (MANIFEST_BLOB_UNKNOWN)."""

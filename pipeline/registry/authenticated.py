@@ -10,7 +10,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.errors import LoginError, RegistryError
+from pipeline.errors import LoginError, OperationError, RegistryError
 from pipeline.log import mask
 from pipeline.registry.faults import fault_for
 from pipeline.registry.request import Body, Request
@@ -37,7 +37,6 @@ T = TypeVar("T")
 
 _MAX_ROUNDS = 4
 _MAX_SCOPES = 5
-_REDIRECTING = 300
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _HIDING = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _NOTHING: frozenset[int] = frozenset()
@@ -141,7 +140,7 @@ class AuthenticatedClient:
                 self._auth.pass_on(mask(warning, *_secrets(credential, header)))
             wanted = response.status_code in also and "Retry-After" not in response.headers
             page = _page(call, response)
-            if (wanted or response.status_code < _REDIRECTING) and not page:
+            if (wanted or response.status_code < HTTPStatus.MULTIPLE_CHOICES) and not page:
                 if header and not wanted:
                     self._auth.accept(credential)
                 return response
@@ -150,11 +149,11 @@ class AuthenticatedClient:
                 sent = "token"
             info = replace(call.info, origin=credential.origin, sent=sent)
             raise self.session.error(info, response, page or None)
-        except RegistryError as error:
+        except OperationError as error:
             error.fault = replace(error.fault, words=mask(error.fault.words, *_secrets(credential, header)))
             raise
 
-    def misread(self, call: Request, response: Answer, body: bytes, *, words: str) -> RegistryError:
+    def misread(self, call: Request, response: Answer, body: bytes, *, words: str) -> OperationError:
         """The error for an answer that is not what was asked for; see RegistrySession.misread."""
         error = self.session.misread(call.info, response, body, words=words)
         hidden = mask(error.fault.words, *_secrets(self._credential(call), b""), *self._auth.tokens)
@@ -207,7 +206,7 @@ class AuthenticatedClient:
             scopes += wider
             try:
                 header, fresh = self._header(call, credential, scopes)
-            except RegistryError:
+            except OperationError:
                 response.close()
                 raise
             if header == call.authorization:
@@ -235,7 +234,7 @@ class AuthenticatedClient:
             own = self.session.is_own(response.url, insecure=call.insecure)
             if silent and own and response.status_code in _HIDING:
                 return self._auth.introduce(call)
-        except RegistryError:
+        except OperationError:
             response.close()
             raise
         return None

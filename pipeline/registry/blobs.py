@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Self
 
@@ -43,7 +44,7 @@ class BlobBody:
         self._info, self._response, self._stall, self._host = info, response, stall, host
         ranged = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         length = parse_size(response.headers.get("Content-Length", ""))
-        self.offset = int(ranged[1]) if ranged and response.status_code == 206 else 0  # noqa: PLR2004 - Partial Content
+        self.offset = int(ranged[1]) if ranged and response.status_code == HTTPStatus.PARTIAL_CONTENT else 0
         self.sizes = {self.offset + length} if length >= 0 else set()
         """Sizes of the whole blob by the answer's length and range; one if they agree."""
         if ranged and self.offset:

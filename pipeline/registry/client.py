@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from pipeline.errors import LackingError, ManifestError, RegistryError, ThrottledError
+from pipeline.errors import ManifestError, RegistryError
 from pipeline.model.companions import fallback_tag
 from pipeline.model.manifest import ACCEPT, compute_digest
 from pipeline.model.messages import ManifestHead
@@ -128,8 +128,6 @@ class Client:
         call = replace(call, info=info, headers={"Content-Type": media_type}, body=content)
         try:
             response = self._client.ask(call)
-        except (ThrottledError, LackingError):
-            raise
         except RegistryError as error:
             if not (error.fault.retryable or error.fault.status in _IMMUTABLE):
                 raise
@@ -143,8 +141,6 @@ class Client:
         """After a failed PUT: a success if this manifest is there (a lost answer, ECR's immutable tags)."""
         try:
             found = self.head_manifest(reference)
-        except ThrottledError:
-            raise
         except RegistryError:
             raise error from None
         if found and found.digest == digest:
@@ -239,8 +235,6 @@ class Client:
         if mount:
             try:
                 return self._post_upload(repository, digest, mount=mount)
-            except ThrottledError:
-                raise
             except RegistryError as error:
                 if error.fault.status is None and error.fault.code != "DIGEST_MISMATCH":
                     raise

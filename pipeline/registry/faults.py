@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import urllib3.exceptions
 
-from pipeline.errors import LackingError, RegistryError, ThrottledError
+from pipeline.errors import LackingError, OperationError, RegistryError, ThrottledError
 from pipeline.http.deadlines import OverdueError
 from pipeline.http.dialing import HandshakeError
 from pipeline.model.faults import fault_at
@@ -71,8 +71,8 @@ def fault_for(
     )
 
 
-def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
-    """The error for an unsuccessful answer: ThrottledError, LackingError or RegistryError."""
+def error_for(info: RequestInfo, refusal: Refusal) -> OperationError:
+    """The error for an unsuccessful answer."""
     complaint, status, verdict = refusal.complaint, refusal.status, decide(info.kind, refusal)
     page = complaint.html and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _OF_GATEWAYS
     fault = fault_at(
@@ -102,7 +102,7 @@ def error_for(info: RequestInfo, refusal: Refusal) -> RegistryError:
     return error
 
 
-def misread(info: RequestInfo, refusal: Refusal, *, words: str) -> RegistryError:
+def misread(info: RequestInfo, refusal: Refusal, *, words: str) -> OperationError:
     """The error for an answer with a good status and a wrong body; `words`: what it is not."""
     error, complaint = error_for(info, refusal), refusal.complaint
     if not complaint.html:

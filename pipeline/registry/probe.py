@@ -10,6 +10,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,8 +23,6 @@ from pipeline.registry.session import RegistrySession, finish
 if TYPE_CHECKING:
     from pipeline.http.transport import Answer
     from pipeline.model.reference import Repository
-
-_OK = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +54,7 @@ def probe(session: RegistrySession, repository: Repository, *, insecure: bool) -
     after = time.time()
     expires = _expiry(response)
     body = finish(response)
-    if response.status_code == _OK and is_page(body, response.headers.get("Content-Type", "")):
+    if response.status_code == HTTPStatus.OK and is_page(body, response.headers.get("Content-Type", "")):
         raise session.error(info, response, body)
     return Probe(
         scheme=urlsplit(response.url).scheme,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pipeline.http.transport import Pieces
     from pipeline.registry.request_info import RequestInfo
 
-_SEE_OTHER = 303
 _TRAVELLING = ("Accept", "Content-Type", "Range", "If-Range")
 """Headers that are sent to another origin too: registry.k8s.io redirects each request for a manifest, and
 storage refuses headers that it did not sign."""
@@ -92,7 +92,7 @@ class Request:
     def redirected(self, status: int, *, leaves: bool) -> Request:
         """The request after a redirect; `leaves`: to another origin, which gets no credentials."""
         call = self
-        if status == _SEE_OTHER and call.method != "HEAD":
+        if status == HTTPStatus.SEE_OTHER and call.method != "HEAD":
             kept = {name: value for name, value in call.headers.items() if name != "Content-Type"}
             call = replace(call, method="GET", body=b"", headers=kept)
         if leaves:

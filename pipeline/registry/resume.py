@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from pipeline.errors import RegistryError, ThrottledError
+from pipeline.errors import RegistryError
 from pipeline.registry.meter import current_meter
 
 if TYPE_CHECKING:
@@ -108,7 +108,5 @@ class ResumingBody:
             self._body = self._open.enter_context(
                 self._store.open_blob(self._repository, self._digest, size=self._size, offset=have, etag=etag)
             )
-        except ThrottledError:
-            raise
         except RegistryError:
             raise broken from None

@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.errors import LackingError, RegistryError, ThrottledError
+from pipeline.errors import RegistryError
 from pipeline.registry.meter import current_meter
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ def persist(retry: Retry, attempt: Callable[[], T]) -> T:
     while True:
         try:
             return attempt()
-        except (ThrottledError, LackingError):
-            raise
         except RegistryError as error:
             fault, wait = error.fault, budget.next_wait(error.fault)
             if wait is None:

@@ -9,11 +9,12 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline import __version__
-from pipeline.errors import FileError, RegistryError
+from pipeline.errors import FileError, OperationError, RegistryError
 from pipeline.http import tls
 from pipeline.http.origins import RefusedURLError, origin_of, resolve
 from pipeline.http.proxies import is_local
@@ -56,9 +57,6 @@ _HUB_HOST = "registry-1.docker.io"
 _DEFAULT_PORTS = {None, 80, 443}
 _OTHERS_FIND_OUT = 1.0
 """Seconds to wait while another thread finds out whether a registry supports HTTPS."""
-_OK = 200
-_BAD_REQUEST = 400
-_RANGE_NOT_SATISFIABLE = 416
 
 
 class RegistrySession:
@@ -141,7 +139,7 @@ class RegistrySession:
             response = self._transmit(call, f"http://{self._host}{call.url}")
         except RegistryError as second:
             raise (second if first.plain else first) from None
-        if response.status_code == _BAD_REQUEST and self._is_tls_port(call):
+        if response.status_code == HTTPStatus.BAD_REQUEST and self._is_tls_port(call):
             finish(response)
             raise first from None
         self._schemes[call.insecure] = "http"
@@ -227,7 +225,7 @@ class RegistrySession:
         meter.waited[self.registry] += response.waited
         if isinstance(call.body, bytes):
             meter.written += len(call.body)
-        if response.status_code < _OK:
+        if response.status_code < HTTPStatus.OK:
             response.close()
             words = f"status {response.status_code} instead of a final answer"
             host = self.foreign_host(url)
@@ -278,11 +276,11 @@ class RegistrySession:
                 self._contexts[call.insecure, own] = context
         return context
 
-    def error(self, info: RequestInfo, response: Answer, body: bytes | None = None) -> RegistryError:
+    def error(self, info: RequestInfo, response: Answer, body: bytes | None = None) -> OperationError:
         """The error for an unsuccessful answer; `body`: None: it is read now, and the answer closed."""
         return error_for(info, self._refusal(response, body))
 
-    def misread(self, info: RequestInfo, response: Answer, body: bytes, *, words: str) -> RegistryError:
+    def misread(self, info: RequestInfo, response: Answer, body: bytes, *, words: str) -> OperationError:
         """The error for an answer with a good status and a wrong body; `words`: what it is not."""
         return misread(info, self._refusal(response, body[:_MAX_ERROR_BODY]), words=words)
 
@@ -348,7 +346,7 @@ def finish(response: Answer) -> bytes:
     """Read up to 64 KiB of the body and close the answer, to reuse the connection if that was all."""
     body = b""
     # distribution 2.8 states the blob's length in a 416 without a body: reading would wait for it.
-    if response.status_code != _RANGE_NOT_SATISFIABLE:
+    if response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         with suppress(*STACK_ERRORS):
             body = response.read(_MAX_ERROR_BODY)
     response.close()

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from pipeline.errors import RegistryError, ThrottledError
+from pipeline.errors import OperationError, RegistryError
 from pipeline.registry.faults import fault_for
 from pipeline.registry.request import Body, Request
 from pipeline.registry.responses import parse_size, parse_uploaded
@@ -101,10 +101,8 @@ class Upload:
         call = self._call(self._info("resume the upload of the blob"), "GET", b"", {})
         try:
             response = self._ask(call)
-        except ThrottledError:
-            raise
         except RegistryError as error:
-            if error.fault.status is None or error.fault.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if error.fault.status is None or error.fault.is_server_error:
                 raise
             return None
         self._follow(call, response)
@@ -117,7 +115,7 @@ class Upload:
     def cancel(self) -> bool:
         """See UploadSession; many registries require a right to delete. Takes 5 s at most."""
         call = self._call(self._info("cancel the upload of the blob"), "DELETE", b"", {})
-        with suppress(RegistryError):
+        with suppress(OperationError):
             self._ask(replace(call, patience=_CANCEL_TAKES))
             return True
         return False

@@ -7,6 +7,7 @@ image to image. Registries choose codes too, so causes beyond a number are group
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pipeline.outputs.image_lists import ListEntry
@@ -77,7 +78,6 @@ _CAUSES: Mapping[str, tuple[str, str]] = {
     "507": ("the registry's storage is full", ""),
 }
 """By code, else by status: what it means, and what to do if the fault has no hint."""
-_SERVER_ERRORS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,9 @@ class CauseGroup:
     def meaning(self) -> str:
         """The cause in words."""
         known, _ = self._known
-        return known or ("server error" if self.status >= _SERVER_ERRORS else "request failed")
+        return known or (
+            "server error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "request failed"
+        )
 
     @property
     def title(self) -> str:

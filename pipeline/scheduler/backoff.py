@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pipeline.scheduler.shared_state import SharedState
     from pipeline.scheduler.task_queue import Demand
 
-_UNREACHED = frozenset({"UNREACHABLE", "CERTIFICATE"})
 _ASKED_AGAIN = 30.0
 """Seconds between two tries to reach a registry that answered before."""
 _TROUBLES = 8
@@ -35,7 +34,6 @@ _TROUBLED_FOR = 15.0
 """Seconds of nothing but 5xx after which it is given up; the next pass then begins with one more try."""
 _TROUBLED_AGAIN = 5.0
 """Seconds between two tries meanwhile."""
-_SERVERS_FAULT = 500
 _TOLD_AGAIN = 60.0
 """Seconds after which the log repeats that a pause continues; some registries ask each second."""
 _BRIEF = 2.0
@@ -86,7 +84,7 @@ class Backoff:
         faults = _faults(outcome)
         silent = {fault.registry for fault in faults if fault.status is None or fault.host}
         faults = [fault for fault in faults if not fault.host]  # a host that it named is not the registry
-        broken = {fault.registry for fault in faults if (fault.status or 0) >= _SERVERS_FAULT}
+        broken = {fault.registry for fault in faults if fault.is_server_error}
         asked = {name for name, count in outcome.cost.requests if count}
         for name, kind in demand:
             if name in asked and name not in silent:
@@ -106,7 +104,7 @@ class Backoff:
                     self._hold(task, fault, _TROUBLED_AGAIN)
                     return True
                 continue
-            if fault.code not in _UNREACHED or registry.unavailable is not None:
+            if not fault.is_unreached or registry.unavailable is not None:
                 continue
             if registry.answered and fault.retryable:
                 self._hold(task, fault, _ASKED_AGAIN)

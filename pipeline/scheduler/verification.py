@@ -9,6 +9,7 @@ index.
 from __future__ import annotations
 
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pipeline.model.faults import FORCE_HINT, absent, different
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from pipeline.scheduler.quarantine import Quarantine
     from pipeline.scheduler.shared_state import SharedState
     from pipeline.settings import Settings
-
-_NOT_FOUND = 404
 
 
 class Verification(Images):
@@ -99,7 +98,7 @@ class Verification(Images):
 
     def _fetch_failed(self, image: Image, task: FetchManifest, fault: Fault) -> None:
         """What the destination lacks is lacking; what else cannot be read leaves the image in doubt."""
-        missing = task.side == "destination" and fault.status == _NOT_FOUND
+        missing = task.side == "destination" and fault.status == HTTPStatus.NOT_FOUND
         self._fail(image, replace(fault, hint=FORCE_HINT) if missing else fault)
 
     def _presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:

@@ -29,7 +29,6 @@ _NOT_RESUMABLE = frozenset({"DIGEST_INVALID", "DIGEST_MISMATCH", "SIZE_MISMATCH"
 _MAX_UNANSWERED = 3
 """Failed status requests after which an upload counts as lost: distribution 3 always answers 500 for a
 damaged one."""
-_UNREACHABLE = frozenset({"UNREACHABLE", "CERTIFICATE"})
 """Faults that say nothing about the upload: the registry itself cannot be reached."""
 
 
@@ -121,10 +120,8 @@ class BlobUpload:
         """
         try:
             return upload.ask_offset(least=session.offset, most=self._size)
-        except ThrottledError:
-            raise
         except RegistryError as error:
-            self._unanswered += error.fault.code not in _UNREACHABLE
+            self._unanswered += not error.fault.is_unreached
             if self._unanswered < _MAX_UNANSWERED:
                 raise
             return None

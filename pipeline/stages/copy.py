@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.errors import LackingError, RegistryError, ThrottledError
+from pipeline.errors import LackingError, RegistryError
 from pipeline.log import Event
 from pipeline.model.faults import FORCE_HINT, fault_at
 from pipeline.model.messages import BlobCopied, ManifestPushed, Outcome, ReferencesMissing
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from pipeline.registry.image_store import ImageStore
     from pipeline.stages.context import StageContext
 
-
 DAMAGED_HINT = "the registry's copy is damaged: delete it there and copy again"
 """What to do if a registry's blob does not match its digest."""
-NOT_FOUND = 404
 _AGAIN = {True: " again", False: ""}
 _MISSING = {True: "the registry confirmed it, but does not have it", False: "it is not there"}
 """By whether the registry just confirmed the content."""
@@ -96,8 +94,6 @@ def _transfer(task: CopyBlob, destination: ImageStore, context: StageContext) ->
             if how != "mounted" and (task.check or not confirmed):
                 check_blob(task, head_size(task, destination), stored=True)
             return BlobCopied(key=task.key, how=how, refused=upload.refused)
-        except ThrottledError:
-            raise
         except RegistryError as error:
             fault = error.fault
             if upload.resumed:
@@ -135,8 +131,6 @@ def _was_stored(task: CopyBlob, destination: ImageStore) -> bool:
     """Whether the blob exists after a failure: only the response may have been lost."""
     try:
         return not is_missing(task, head_size(task, destination))
-    except ThrottledError:
-        raise
     except RegistryError:
         return False
 
@@ -162,7 +156,7 @@ def check_blob(task: CopyBlob, size: int | None, *, stored: bool = False) -> Non
             task.destination,
             "destination",
             operation=f"find the blob {task.blob.digest}{_AGAIN[stored]}",
-            status=NOT_FOUND if size is None and not stored else None,
+            status=404 if size is None and not stored else None,
             code=code,
             words=words,
             retryable=size is None and stored,
@@ -206,7 +200,7 @@ def check_manifest(task: PushManifest, found: str, *, stored: bool = False) -> N
             task.destination.repository,
             "destination",
             operation=f"find the manifest {name}{_AGAIN[stored]}",
-            status=None if found or stored else NOT_FOUND,
+            status=None if found or stored else 404,
             code="DIGEST_MISMATCH" if found else "MANIFEST_UNKNOWN",
             words=wrong if found else _MISSING[stored],
             retryable=stored and not found,

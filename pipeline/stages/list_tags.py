@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError
@@ -10,8 +11,6 @@ from pipeline.model.messages import TagsListed
 if TYPE_CHECKING:
     from pipeline.model.messages import ListTags
     from pipeline.stages.context import StageContext
-
-NOT_FOUND = 404
 
 
 def list_tags(task: ListTags, context: StageContext) -> TagsListed:
@@ -24,7 +23,7 @@ def list_tags(task: ListTags, context: StageContext) -> TagsListed:
     try:
         page = store.tags(task.repository, page=task.page, count=task.count)
     except RegistryError as error:
-        if task.side == "destination" and error.fault.status == NOT_FOUND:
+        if task.side == "destination" and error.fault.status == HTTPStatus.NOT_FOUND:
             return TagsListed(key=task.key, tags=(), missing=True)
         raise
     return TagsListed(key=task.key, tags=page.tags, next=page.next, guessed=page.guessed)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryError, ThrottledError
+from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryError
 from pipeline.model.faults import fault_at
 from pipeline.model.manifest import IMAGE_CONFIG_TYPES, config_platform, parse
 from pipeline.model.messages import ManifestFetched, ManifestsHeaded
@@ -67,8 +67,6 @@ def _head(reference: Reference, side: Side, context: StageContext) -> ManifestHe
     sure = side == "source"
     try:
         return context.parallel.timed(registry, lambda: store.head_manifest(reference, sure=sure))
-    except ThrottledError:
-        raise
     except RegistryError as error:
         return error.fault
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pipeline.errors import ManifestError, RegistryError, ThrottledError
+from pipeline.errors import ManifestError, RegistryError
 from pipeline.model.faults import FORCE_HINT, fault_at
 from pipeline.model.manifest import compute_digest
 from pipeline.model.messages import BlobCopied, ManifestPushed
@@ -18,7 +19,6 @@ from pipeline.registry.retries import RetryBudget
 from pipeline.settings import MAX_MANIFEST
 from pipeline.stages.copy import (
     DAMAGED_HINT,
-    NOT_FOUND,
     check_blob,
     check_manifest,
     head_size,
@@ -53,10 +53,8 @@ def _read(task: CopyBlob, store: ImageStore, context: StageContext) -> int | Non
     while True:
         try:
             return _read_and_hash(task, store, context, fresh=budget.tried > 0)
-        except ThrottledError:
-            raise
         except RegistryError as error:
-            if error.fault.status == NOT_FOUND:
+            if error.fault.status == HTTPStatus.NOT_FOUND:
                 return None
             wait = budget.next_wait(error.fault, damaged=error.fault.code == "DIGEST_MISMATCH")
             if wait is None:
@@ -119,6 +117,6 @@ def _digest(task: PushManifest, store: ImageStore, context: StageContext) -> str
             )
         ) from error
     except RegistryError as error:
-        if error.fault.status == NOT_FOUND:
+        if error.fault.status == HTTPStatus.NOT_FOUND:
             return ""
         raise

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.commands.check.finding import Finding, describe, some_of
 from pipeline.commands.check.trial import attempt, judge_probe, judge_silence
-from pipeline.errors import MachineError, RegistryError
+from pipeline.errors import MachineError, OperationError
 from pipeline.registry.clients import Clients
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class RegistryCheck:
         targets = [target for target in self._credentials if self._is_insecure(target) == insecure]
         try:
             probe = self._clients.at(self._registry).probe(targets[0].repository, insecure=insecure)
-        except RegistryError as error:
+        except OperationError as error:
             untried = tuple(dict.fromkeys(str(target.repository) for target in targets))
             held = dict.fromkeys(self._credentials[target] for target in targets)
             credentials = tuple(credential for credential in held if credential is not None)

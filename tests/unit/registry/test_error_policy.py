@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.errors import LackingError, ThrottledError
+from pipeline.errors import LackingError, RegistryError, ThrottledError
 from pipeline.model.reference import Repository
 from pipeline.registry.error_policy import TABLE, Refusal, decide
 from pipeline.registry.faults import error_for
@@ -237,7 +237,7 @@ def test_answers(seen: Seen) -> None:
     assert error.fault.retryable is (seen.verdict in ("later", "lacking", "again"))
     assert isinstance(error, ThrottledError) is (seen.verdict == "later")
     assert isinstance(error, LackingError) is (seen.verdict == "lacking")
-    assert error.expired is (seen.verdict == "renew")
+    assert (isinstance(error, RegistryError) and error.expired) is (seen.verdict == "renew")
 
 
 def test_every_row_decides() -> None:

@@ -172,7 +172,6 @@ class TestComplaints:
 
         assert (code, words) == (complaint.code, complaint.words)
 
-
     @given(
         st.binary(max_size=300)
         | st.recursive(

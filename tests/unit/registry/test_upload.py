@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.errors import RegistryError, ThrottledError
+from pipeline.errors import OperationError, RegistryError, ThrottledError
 from pipeline.registry import upload as uploads
 from pipeline.registry.meter import metering
 from tests.registry.content import digest_of
@@ -168,14 +168,14 @@ class TestEarlyAnswer:
 
     LARGE = b"x" * (16 << 20)
 
-    def put(self, registry: Registry, status: int, closing: Closing) -> RegistryError:
+    def put(self, registry: Registry, status: int, closing: Closing) -> OperationError:
         """Send a large body to a peer that answers early; returns the error."""
         reply = Reply(status=status, body="no more", early=True, read=1 << 16, closing=closing)
         registry.fault(Fault(action=reply, method="PUT"))
         asking = client(registry, USER, push=True)
         upload = asking.begin_upload(repository(registry), DIGEST)
         assert upload
-        with metering() as meter, pytest.raises(RegistryError) as caught:
+        with metering() as meter, pytest.raises(OperationError) as caught:
             upload.put(Sent(self.LARGE))
         assert meter.written < len(self.LARGE)
         assert asking.head_blob(repository(registry), DIGEST) is None

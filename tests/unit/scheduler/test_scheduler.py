@@ -226,9 +226,7 @@ def test_blob_unknown_for_ever_fails() -> None:
     world = World()
     world.push(f"{SOURCE}/a", image("base"), "v1")
     refusal = Fault(operation="put", words="blob unknown", status=400)
-    world.script[f"put {MIRROR}/a:v1"] += [
-        lambda task: ReferencesMissing(key=task.key, fault=refusal)
-    ] * 9
+    world.script[f"put {MIRROR}/a:v1"] += [lambda task: ReferencesMissing(key=task.key, fault=refusal)] * 9
 
     scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
 

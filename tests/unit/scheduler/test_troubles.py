@@ -300,9 +300,7 @@ def test_leader_that_fails_before_its_move_is_ready() -> None:
         lambda task: BlobCopied(key=task.key, how="left"),
         lambda task: TaskFailed(key=task.key, fault=fault),
     ]
-    world.script[f"put {MIRROR}/a:v1"].append(
-        lambda task: ReferencesMissing(key=task.key, fault=fault)
-    )
+    world.script[f"put {MIRROR}/a:v1"].append(lambda task: ReferencesMissing(key=task.key, fault=fault))
     scheduler = world.scheduler(rules)
     moved = ["a:v1", "read", "expand", f"{MIRROR}/a@{foreign}", f"{MIRROR}/a@"]
     in_order(world, scheduler, *moved, "b:v2", f"put {MIRROR}/a:v1", "c:v1", "read", f"{MIRROR}/a@{foreign}")
