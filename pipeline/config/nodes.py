@@ -7,6 +7,7 @@ thousands of rules an error needs a position.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,8 @@ MAX_DEPTH = 64
 MAX_NODES = 2_000_000
 """Scalars and collections of one file, with aliases expanded."""
 
+_COUNT = re.compile(r"0|[1-9][0-9]{0,17}")
+"""A number whose text is not lost: 007 is a tag."""
 _YAML_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -55,6 +58,8 @@ class Mapping:
     line: int
     column: int
     entries: tuple[tuple[Scalar, Node], ...]
+    merge: Scalar | None = None
+    """The merge key `<<`, if some of the entries come from another map."""
 
 
 Node = Scalar | Sequence | Mapping
@@ -139,7 +144,7 @@ def plain(node: Node) -> Any:
         return node.text
     if is_null(node):
         return None
-    number = int(node.text) if node.text.isascii() and node.text.isdigit() else node.text
+    number = int(node.text) if _COUNT.fullmatch(node.text) else node.text
     return _YAML_BOOLEANS.get(node.text.lower(), number)
 
 

@@ -70,23 +70,13 @@ class BadRule:
     def said(self) -> dict[str, Any]:
         """The options over those of `.defaults`, as a rules file without `.defaults` writes them."""
         own: dict[str, Any] = nodes.plain(self.options) if self.options else {}
-        base = plain_options(self.base)
+        base = plain_options(_inherited(self.base, _selection_of(self.text)))
         if self.destinations:
             base.pop("to", None)
-        tags, base_tags = own.get("tags"), base.pop("tags", None)
-        if base_tags and not self._names_tags:
-            own["tags"] = base_tags | (
-                {} if tags is None else tags if isinstance(tags, dict) else {"include": tags}
-            )
+        tags = own.get("tags", {})
+        if "tags" in base and tags is not None:
+            own["tags"] = base["tags"] | (tags if isinstance(tags, dict) else {"include": tags})
         return base | own
-
-    @property
-    def _names_tags(self) -> bool:
-        """Whether the source itself says which tags, so that those of `.defaults` do not apply."""
-        try:
-            return not isinstance(parse_source(self.text)[1], AllTags)
-        except RuleError:
-            return False
 
     @property
     def place(self) -> str:
@@ -129,6 +119,9 @@ def rules_from_node(
         FileError: it has the wrong shape, or `.defaults` is invalid.
     """
     mapping = document.mapping(node, "the rules", hint=_SHAPE)
+    if mapping.merge is not None and node is document.root:
+        hint = "merge inside of options: source: {<<: *anchor, to: ...}"
+        raise document.error(mapping.merge, "the merge key << stands among the sources", hint=hint)
     special = {key.text: value for key, value in mapping.entries if key.text in {_DEFAULTS, _ANCHORS}}
     base = _read_base(document, special.get(_DEFAULTS))
     context = _Context(base=base, defaults=defaults, environ=environ)
@@ -323,26 +316,35 @@ def _filled(destinations: Sequence[Scalar], base: Sequence[Scalar]) -> Iterator[
 
 
 def _effective(options: RuleOptions, base: RuleOptions, selection: Selection) -> RuleOptions:
-    """The options of a rule over those of its file; tags that the source names are taken as they are.
+    """The options of a rule over those of its file.
 
     Raises:
         RuleError: they contradict the source, or each other.
     """
-    tags, base_tags = options.tags, base.tags
-    if isinstance(selection, Named):
-        if tags is not None:
-            raise RuleError(
-                "the tags are named twice", hint="name them in the source or in tags, not in both"
-            )
-        base_tags = None
-    elif isinstance(selection, Matching):
-        if tags is not None and tags.include is not None:
-            hint = "the source's regular expression is the include: leave one of them out"
-            raise RuleError("the tags are named twice", hint=hint)
-        base_tags = base_tags and replace(base_tags, include=None)
-    found = options.over(replace(base, tags=base_tags))
+    tags = options.tags
+    if isinstance(selection, Named) and tags is not None:
+        raise RuleError("the tags are named twice", hint="name them in the source or in tags, not in both")
+    if isinstance(selection, Matching) and tags is not None and tags.include is not None:
+        hint = "the source's regular expression is the include: leave one of them out"
+        raise RuleError("the tags are named twice", hint=hint)
+    found = options.over(_inherited(base, selection))
     check_tags(found.tags)
     return found
+
+
+def _inherited(base: RuleOptions, selection: Selection) -> RuleOptions:
+    """What `.defaults` says of a source: tags that it names are taken as they are."""
+    if base.tags is None or isinstance(selection, AllTags):
+        return base
+    return replace(base, tags=None if isinstance(selection, Named) else replace(base.tags, include=None))
+
+
+def _selection_of(text: str) -> Selection:
+    """What a source selects, or seems to select if it is invalid."""
+    try:
+        return parse_source(text)[1]
+    except RuleError:
+        return Matching(pattern="") if ":/" in text else AllTags()
 
 
 def _with_advice(document: Document, mapping: MappingNode) -> Iterator[Event]:

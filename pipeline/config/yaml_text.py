@@ -124,7 +124,7 @@ class _Reader:
         elif isinstance(event, yaml.SequenceStartEvent):
             node = Sequence(line, column, self._items(depth))
         else:
-            node = Mapping(line, column, self._entries(depth))
+            node = Mapping(line, column, *self._entries(depth))
         anchor = getattr(event, "anchor", None)
         if anchor is not None and is_null(node):
             hint = "a value that begins with & needs quotes"
@@ -155,8 +155,9 @@ class _Reader:
             items.append(self._node(event, depth + 1))
         return tuple(items)
 
-    def _entries(self, depth: int) -> tuple[tuple[Scalar, Node], ...]:
-        pairs, merged = [], []
+    def _entries(self, depth: int) -> tuple[tuple[tuple[Scalar, Node], ...], Scalar | None]:
+        """The entries of a map, and its merge key."""
+        pairs, merged, merge = [], [], None
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._node(event, depth + 1)
             if not isinstance(key, Scalar):
@@ -164,6 +165,7 @@ class _Reader:
                 raise self._error(event, "a key must be text, not a list or a map", hint=hint)
             value = self._node(next(self._events), depth + 1)
             if key.text == "<<" and key.kind == "plain":
+                merge = key
                 merged += self._merged(event, value)
             else:
                 pairs.append((key, value))
@@ -172,7 +174,7 @@ class _Reader:
         known = {key.text: (key, value) for key, value in entries}
         for key, value in merged:
             known.setdefault(key.text, (key, value))
-        return tuple(known.values())
+        return tuple(known.values()), merge
 
     def _merged(self, event: yaml.Event, value: Node) -> list[tuple[Scalar, Node]]:
         """The pairs of a merge key, those that take precedence first (yaml.org/type/merge.html)."""

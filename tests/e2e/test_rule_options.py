@@ -32,21 +32,30 @@ def test_invalid_rules_keep_the_defaults(command: Command, pair: tuple[Registry,
     source, mirror = pair
     command.write(
         "images.yaml",
-        f".defaults: {{to: {mirror.address}/x/, platforms: linux/amd64, tags: {{exclude: '*-debug'}}}}\n"
-        f"{source.address}/team/app: {{tags: '1.*', retrys: 3}}\n"
-        f"{source.address}/team/app:1.0: {mirror.address}/UPPER\n",
+        ".defaults:\n"
+        f"  {{to: {mirror.address}/x/, platforms: linux/amd64, tags: {{include: '*', exclude: '*-debug'}}}}\n"
+        f"{source.address}/team/app: {{tags: ['1.*', 007], retrys: 3}}\n"
+        f"{source.address}/team/app:/^1/: {mirror.address}/UPPER\n"
+        f"{source.address}/team/app:/^(/: {mirror.address}/x\n"
+        f"{source.address}/team/app:1.0: {mirror.address}/UPPER\n"
+        f"{source.address}/team/none: {{tags: , force: true}}\n",
     )
     assert 1 == command.run("--output-failed-images=failed.yaml").code
 
-    everything, named = yaml.safe_load((command.folder / "failed.yaml").read_text()).values()
+    everything, matching, wrong, named, empty = yaml.safe_load(
+        (command.folder / "failed.yaml").read_text()
+    ).values()
 
     assert {
         "to": [f"{mirror.address}/x/"],
         "platforms": ["linux/amd64"],
-        "tags": {"exclude": ["*-debug"], "include": "1.*"},
+        "tags": {"exclude": ["*-debug"], "include": ["1.*", "007"]},
         "retrys": 3,
     } == everything
     assert {"to": [f"{mirror.address}/UPPER"], "platforms": ["linux/amd64"]} == named
+    assert {**named, "tags": {"exclude": ["*-debug"]}} == matching
+    assert {**matching, "to": [f"{mirror.address}/x"]} == wrong
+    assert empty["tags"] is None
 
 
 def test_optional_failures_are_counted_everywhere(command: Command, pair: tuple[Registry, Registry]) -> None:

@@ -82,3 +82,12 @@ def test_options(tmp_path: Path) -> None:
     assert () == rules.bad
     (rule,) = rules.rules
     assert ("linux/amd64", 3) == (str(rule.options.platforms), rule.options.tags and rule.options.tags.newest)
+
+
+def test_merged_rules(tmp_path: Path) -> None:
+    """Rules of a single file may come from another map of it, as older files have them."""
+    text = "common: &common {nginx: quay.io/x}\nimages: {<<: *common, redis: quay.io/y}\n"
+
+    _, rules, _ = read(tmp_path, "config.yaml", text)
+
+    assert ({"nginx", "redis"}, ()) == ({rule.text for rule in rules.rules}, rules.bad)

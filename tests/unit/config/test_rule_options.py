@@ -142,6 +142,13 @@ class TestForms:
 
         assert (parse_platforms(["linux/amd64"]), 2) == (rule.options.platforms, rule.options.retries)
 
+    def test_merge_among_the_sources(self, tmp_path: Path) -> None:
+        """Maps of options cannot be merged where sources stand: their options would be read as sources."""
+        text = "nginx: &a {to: r.io/x, retries: 1}\n<<: *a\n"
+
+        with pytest.raises(FileError, match=r"images.yaml:2:1: the merge key << stands among the sources"):
+            read(tmp_path, text)
+
     def test_same_source_twice(self, tmp_path: Path) -> None:
         """The last of two equal sources counts, and the warning says how to write two rules."""
         (warning,) = read(tmp_path, "nginx: r.io/x\nnginx: {to: r.io/y}\n").warnings
