@@ -1,135 +1,56 @@
-"""`plan --explain`: why rules take a tag or leave it out, stage by stage, and which platforms they keep.
+"""`plan --explain`: why rules take a tag or leave it out, stage by stage, and what they do with it.
 
-It asks the source for its tag list, and for the manifest of a tag that a rule takes; nothing else.
+It decides with the functions of a run, and asks only for what the answer needs: the source's list of tags,
+its manifests where entries may be left out, what destinations have where that matters, and the lists of
+sources that other rules write to the same repository. The records are read, and nothing is written.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext, suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
+from pipeline.commands.explain_asking import Asking
+from pipeline.commands.explain_output import (
+    DestinationVerdict,
+    EntryVerdict,
+    RuleVerdict,
+    as_object,
+    lines,
+)
 from pipeline.commands.job import prepare
 from pipeline.config.rule_text import parse_source
-from pipeline.errors import Fault, RegistryError, RuleError, UsageError
+from pipeline.errors import ManifestError, RegistryError, RuleError, UsageError
 from pipeline.log import printable
-from pipeline.model.faults import untrusted_list
-from pipeline.model.messages import (
-    FetchManifest,
-    HeadManifests,
-    ListTags,
-    ManifestFetched,
-    ManifestsHeaded,
-    TagsListed,
-)
+from pipeline.model.patterns import tag_matcher
 from pipeline.model.reference import Reference
 from pipeline.model.selection import AllTags, Named, pairs, read_name, select, written_name
 from pipeline.model.tag_selection import Verdict
-from pipeline.model.tree import kept_entries
-from pipeline.model.units import format_count, meant
-from pipeline.scheduler.tag_pages import TagPages
-from pipeline.settings import PAGE
-from pipeline.stages.run import make_runner
+from pipeline.model.tree import Skip, prune
+from pipeline.model.units import format_count
+from pipeline.records.scratch import scratch_records
+from pipeline.scheduler.quarantine import why_young
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pipeline.commands.job import Job
+    from pipeline.config.rules import BadRule
+    from pipeline.model.facts import Facts
     from pipeline.model.manifest import Manifest
-    from pipeline.model.messages import Outcome, Task
+    from pipeline.model.options import ImageOptions
+    from pipeline.model.pruning import Pruning
     from pipeline.model.reference import Repository
     from pipeline.model.selection import Rule
+    from pipeline.model.tag_selection import TagSelection
     from pipeline.settings import Options
 
-    Ask = Callable[[Task], Outcome]
-
-_SHOWN = 20
-"""Selected tags shown to a person."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryVerdict:
-    """What a rule does with one entry of an index, or with a single image."""
-
-    platform: str
-    kept: bool
-    reason: str
-
-
-@dataclass(slots=True, kw_only=True)
-class RuleVerdict:
-    """What one rule does with a tag, or with the whole list of tags."""
-
-    rule: Rule
-    stages: Sequence[Verdict] = ()
-    """For a tag: in order; the last one decides."""
-    destinations: tuple[str, ...] = ()
-    """Of a tag that is taken."""
-    platforms: Sequence[EntryVerdict] = ()
-    listed: int = 0
-    selected: Sequence[str] = ()
-    stopped: Mapping[str, int] = field(default_factory=dict)
-    """For a list: tags that are left out, by the stage that decides."""
-
-    @property
-    def takes(self) -> bool:
-        """Whether the rule copies anything of what was asked for."""
-        if self.selected:
-            return True
-        return (
-            bool(self.stages)
-            and self.stages[-1].passed
-            and (not self.platforms or any(each.kept for each in self.platforms))
-        )
-
-
-class Source:
-    """The repository in question: its tags and manifests are asked for once."""
-
-    def __init__(self, repository: Repository, ask: Ask) -> None:
-        """Nothing has been asked."""
-        self._repository, self._ask = repository, ask
-        self._tags: list[str] | None = None
-
-    @property
-    def tags(self) -> list[str]:
-        """All tags.
-
-        Raises:
-            RegistryError: they cannot be listed.
-        """
-        if self._tags is None:
-            self._tags = list(dict.fromkeys(self._pages()))
-        return self._tags
-
-    def _pages(self) -> Iterator[str]:
-        pages = TagPages()
-        while True:
-            outcome = self._ask(ListTags(repository=self._repository, page=pages.page, count=PAGE))
-            assert isinstance(outcome, TagsListed)
-            trouble = pages.turn(outcome)
-            yield from outcome.tags
-            if trouble:
-                raise RegistryError(untrusted_list(self._repository, trouble, pages=len(pages.seen)))
-            if not pages.page:
-                return
-
-    def manifest(self, name: str, *, config: bool) -> Manifest:
-        """The top manifest of a tag or digest.
-
-        Raises:
-            RegistryError: it cannot be read.
-        """
-        head = self._ask(HeadManifests(source=Reference(self._repository, name), destinations=()))
-        assert isinstance(head, ManifestsHeaded)
-        if isinstance(head.source, Fault):
-            raise RegistryError(head.source)
-        assert head.source is not None
-        task = FetchManifest(repository=self._repository, digest=head.source.digest, config=config)
-        outcome = self._ask(task)
-        assert isinstance(outcome, ManifestFetched)
-        return outcome.manifest
+    _Writer = tuple[Rule, str]
+    """A rule, and the name of the source that it writes."""
 
 
 def explain(options: Options, environ: Mapping[str, str], *, show: Callable[[str], None]) -> int:
@@ -138,19 +59,26 @@ def explain(options: Options, environ: Mapping[str, str], *, show: Callable[[str
     Raises:
         UsageError, FileError: before anything was asked.
         RegistryError: the source does not answer.
+        MachineError: the records cannot be read.
     """
     job = prepare(options, environ)
     repository, tag = _asked(options.explain or "")
-    source = Source(repository, _asker(job))
-    found = [
-        _of_tag(job, rule, source, tag) if tag else _of_list(rule, source)
-        for rule in job.rules.rules
-        if rule.source == repository
-    ]
+    opened = scratch_records(job.settings.records, run="explain") if _needs_records(job) else nullcontext()
+    with opened as made:
+        facts, events = made or (None, ())
+        explanation = _Explanation(job, facts)
+        found = [
+            explanation.of_tag(rule, tag) if tag else explanation.of_list(rule)
+            for rule in job.rules.rules
+            if rule.source == repository
+        ]
+    found += [_of_invalid(bad) for bad in job.rules.bad if _reads(bad, repository)]
     name = f"{repository}:{tag}" if tag else str(repository)
     if options.json:
         show(json.dumps(as_object(name, found), ensure_ascii=True))
     else:
+        for event in events:
+            show(printable(event.message))
         for line in lines(name, found, known=[str(rule.source) for rule in job.rules.rules]):
             show(printable(line))
     return 0 if any(each.takes for each in found) else 1
@@ -169,131 +97,240 @@ def _asked(text: str) -> tuple[Repository, str]:
     return repository, selection.names[0]
 
 
-def _asker(job: Job) -> Ask:
-    """Runs a task here, as a worker would.
+def _needs_records(job: Job) -> bool:
+    """Whether it matters when tags were first seen."""
+    said = [rule.options for rule in job.rules.rules]
+    return any(each.min_age or (each.tags and each.tags.by == "seen") for each in said)
 
-    Raises:
-        RegistryError: by the function, for an outcome that is a failure.
+
+def _reads(bad: BadRule, repository: Repository) -> bool:
+    with suppress(RuleError):
+        return parse_source(bad.text)[0] == repository
+    return False
+
+
+def _of_invalid(bad: BadRule) -> RuleVerdict:
+    reason = f"{bad.reason} ({bad.hint})" if bad.hint else bad.reason
+    return RuleVerdict(rule=bad.text, place=bad.place, stages=(Verdict("rule", False, reason),))
+
+
+class _Explanation:
+    """Explains the rules of a job.
+
+    Args:
+        job: the job.
+        facts: the records; None: no rule needs them.
     """
-    run = make_runner(job.settings, job.keyring)
 
-    def ask(task: Task) -> Outcome:
-        outcome = run(task, lambda _: None, lambda _: None)
-        fault = getattr(outcome, "fault", None)
-        if fault is not None:
-            raise RegistryError(fault)
-        return outcome
+    def __init__(self, job: Job, facts: Facts | None) -> None:
+        """See the class."""
+        self._job, self._facts, self._now = job, facts, time.time()
+        self._asking = Asking(job)
+        self._chosen: dict[int, Sequence[tuple[str, int | None]]] = {}
 
-    return ask
-
-
-def _of_tag(job: Job, rule: Rule, source: Source, tag: str) -> RuleVerdict:
-    name, position = tag, None
-    if isinstance(rule.selection, Named):
-        for place, each in enumerate(rule.selection.names):
-            if tag in (each, written_name(each), read_name(each)):
-                name, position = each, place
-        reason = "the source names it" if position is not None else f"the source is {rule.text}"
-        stages: tuple[Verdict, ...] = (Verdict("named", position is not None, reason),)
-    else:
-        stages = (*select(rule).explain(tag, source.tags), *_too_few(rule, source))
-    found = RuleVerdict(rule=rule, stages=stages)
-    if stages[-1].passed:
-        found.destinations = tuple(map(str, pairs(rule, name, position)))
-        found.platforms = _platforms(job, rule, source, read_name(name))
-    return found
-
-
-def _too_few(rule: Rule, source: Source) -> Iterator[Verdict]:
-    """The verdict of the whole rule, where it would fail."""
-    selection = select(rule)
-    count = len([*selection.add(source.tags), *selection.end()])
-    if count < selection.least:
-        reason = f"the rule fails: it takes {format_count(count, 'tag')}, {selection.least} are required"
-        yield Verdict("at_least", False, reason)
-
-
-def _platforms(job: Job, rule: Rule, source: Source, name: str) -> list[EntryVerdict]:
-    """What is kept of the image's index, or whether a single image is."""
-    wanted = job.options.under(rule.options).pruning
-    if not wanted.active:
-        return []
-    origin = f"{wanted.platforms}" + (" (--os, --arch)" if rule.options.platforms is None else "")
-    top = source.manifest(name, config=True)
-    if top.kind != "index":
-        kept = wanted.platforms.matches(top.platform)
-        return [EntryVerdict(platform=str(top.platform or "unknown"), kept=kept, reason=origin)]
-    left = {id(entry) for entry in kept_entries(top, wanted)}
-    return [
-        EntryVerdict(
-            platform="attestation" if entry.is_attestation else str(entry.platform or "unknown"),
-            kept=id(entry) in left,
-            reason=f"attestations: {wanted.attestations}"
-            if entry.is_attestation
-            else origin or "all platforms",
-        )
-        for entry in top.children
-    ]
-
-
-def _of_list(rule: Rule, source: Source) -> RuleVerdict:
-    """What a rule takes of the whole list; which stage stops each of the others."""
-    if isinstance(rule.selection, Named):
-        return RuleVerdict(rule=rule, selected=rule.selection.names)
-    selection, tags = select(rule), source.tags
-    selected = dict.fromkeys([*selection.add(tags), *selection.end()])
-    stopped: Counter[str] = Counter()
-    for tag in tags:
-        if tag not in selected:
-            # Alone a tag is the newest of its series: what stops it then is a stage before that.
-            verdict = selection.explain(tag, [tag])[-1]
-            stopped["newest" if verdict.passed else verdict.stage] += 1
-    return RuleVerdict(rule=rule, listed=len(tags), selected=[*selected], stopped=stopped)
-
-
-def lines(name: str, found: Sequence[RuleVerdict], *, known: Sequence[str]) -> Iterator[str]:
-    """For a person."""
-    if not found:
-        yield f"{name}: no rule has this source{meant(name, known)}"
-    for each in found:
-        rule, copied = each.rule, ", ".join(each.destinations)
-        if each.stages:
-            outcome = f"copied to {copied}" if each.takes else "not copied"
-        elif each.listed:
-            outcome = f"{len(each.selected):,} of {format_count(each.listed, 'tag')}"
+    def of_tag(self, rule: Rule, tag: str) -> RuleVerdict:
+        """What a rule does with one tag or digest of its source."""
+        found = RuleVerdict(rule=rule.text, place=rule.place)
+        if isinstance(rule.selection, Named):
+            name, position, stages = self._named(rule, rule.selection, tag)
         else:
-            outcome = f"names {format_count(len(each.selected), 'tag')}"
-        yield f"{name}: rule {rule.text} ({rule.place}): {outcome}"
-        for stage in each.stages:
-            yield f"  {stage.stage:<12} {'passes' if stage.passed else 'STOPS':<6}  {stage.reason}"
-        for entry in each.platforms:
-            yield f"  {entry.platform:<12} {'kept' if entry.kept else 'LEFT OUT':<8}  {entry.reason}"
-        if each.selected:
-            more = f" and {len(each.selected) - _SHOWN:,} more" if len(each.selected) > _SHOWN else ""
-            yield f"  selected: {', '.join(each.selected[:_SHOWN])}{more}"
-        for stage_name, count in each.stopped.items():
-            yield f"  stopped by {stage_name}: {count:,}"
+            name, position, stages = tag, None, self._listed(rule, tag)
+        source = Reference(rule.source, read_name(name))
+        wanted = self._options(rule).pruning
+        if stages[-1].passed and wanted.active:
+            found.platforms, failed = self._pruned(source, wanted, self._origin(rule))
+            stages += failed
+        found.stages = stages
+        if stages[-1].passed:
+            targets = pairs(rule, name, position)
+            found.destinations = [self._outcome(rule, source, target) for target in targets]
+        return found
+
+    def of_list(self, rule: Rule) -> RuleVerdict:
+        """What a rule takes of the whole list, what stops the others, and what of it is not written."""
+        found = RuleVerdict(rule=rule.text, place=rule.place)
+        if isinstance(rule.selection, Named):
+            found.selected = rule.selection.names
+        else:
+            selection, tags = self._select(rule), self._asking.tags(rule.source)
+            selected = dict.fromkeys([*selection.add(tags), *selection.end()])
+            stopped: Counter[str] = Counter()
+            for tag in tags:
+                if tag not in selected:
+                    # Alone a tag is the newest of its series: what stops it then is a stage before that.
+                    verdict = selection.explain(tag, [tag])[-1]
+                    stopped["newest" if verdict.passed else verdict.stage] += 1
+            found.listed, found.selected, found.stopped = len(tags), [*selected], stopped
+            if len(selected) < selection.least:
+                found.stages = (self._too_few(len(selected), selection),)
+                return found
+        found.waiting = Counter(self._waiting(rule))
+        return found
+
+    def _options(self, rule: Rule) -> ImageOptions:
+        return self._job.options.under(rule.options)
+
+    def _origin(self, rule: Rule) -> str:
+        """The filter, and the flags that it comes from."""
+        wanted = self._options(rule).platforms
+        return f"{wanted}" + (" (--os, --arch)" if wanted.active and rule.options.platforms is None else "")
+
+    def _select(self, rule: Rule) -> TagSelection:
+        return select(rule, seen=partial(self._first_seen, rule.source))
+
+    def _first_seen(self, repository: Repository, tag: str, digest: str = "") -> float:
+        """When a tag was first seen with a digest ("": with any); never: now."""
+        when = self._facts.first_seen(repository, tag, digest) if self._facts is not None else None
+        return self._now if when is None else when
+
+    def _named(self, rule: Rule, selection: Named, tag: str) -> tuple[str, int | None, tuple[Verdict, ...]]:
+        """The name that a rule has for the tag, its position, and whether the source has it."""
+        for position, name in enumerate(selection.names):
+            if tag in (name, written_name(name), read_name(name)):
+                stages: tuple[Verdict, ...] = (Verdict("named", True, "the source names it"),)
+                try:
+                    self._asking.digest(Reference(rule.source, read_name(name)))
+                except RegistryError as error:
+                    stages += (Verdict("source", False, str(error)),)
+                return name, position, stages
+        return tag, None, (Verdict("named", False, f"the source is {rule.text}"),)
+
+    def _listed(self, rule: Rule, tag: str) -> tuple[Verdict, ...]:
+        """The stages of a selection, and whether the whole rule fails."""
+        tags = self._asking.tags(rule.source)
+        stages, selection = self._select(rule).explain(tag, tags), self._select(rule)
+        count = len([*selection.add(tags), *selection.end()])
+        return stages if count >= selection.least else (*stages, self._too_few(count, selection))
+
+    def _too_few(self, count: int, selection: TagSelection) -> Verdict:
+        reason = f"the rule fails: it takes {format_count(count, 'tag')}, {selection.least} are required"
+        return Verdict("at_least", False, reason)
+
+    def _pruned(
+        self, source: Reference, wanted: Pruning, origin: str
+    ) -> tuple[list[EntryVerdict], tuple[Verdict, ...]]:
+        """What becomes of the entries of an image; why the whole image is left out or fails, if it does."""
+        failed: tuple[Verdict, ...] = ()
+        read, root = self._asking.tree(source, wanted), self._asking.digest(source)
+        kept: Collection[str] = read.keys()
+        try:
+            plan = prune(root, read, wanted)
+            kept = () if isinstance(plan, Skip) else {manifest.digest for manifest in plan.manifests}
+            if isinstance(plan, Skip):
+                failed = (Verdict("platforms", False, plan.reason),)
+        except ManifestError as error:
+            failed = (Verdict("index", False, str(error)),)
+        top = read[root]
+        if top.kind != "index":
+            platform = str(top.platform or "unknown")
+            return [EntryVerdict(platform=platform, kept=root in kept, reason=origin)], failed
+        return list(_entries(top, read, kept, wanted=wanted, origin=origin)), failed
+
+    def _outcome(self, rule: Rule, source: Reference, destination: Reference) -> DestinationVerdict:
+        """What becomes of a selected tag at one destination, in the order of a run."""
+        where, options = str(destination), self._options(rule)
+        if reason := self._conflict(rule, source, destination):
+            return DestinationVerdict(destination=where, result="conflict", reason=reason)
+        try:
+            if options.keeps(destination) and self._asking.there(destination):
+                pattern = next(each for each in options.keep if tag_matcher(each)(destination.name))
+                reason = f"it is there, and keep has {pattern}"
+                return DestinationVerdict(destination=where, result="kept", reason=reason)
+            if reason := self._why_held(options, source, destination):
+                return DestinationVerdict(destination=where, result="held", reason=reason)
+        except RegistryError as error:
+            return DestinationVerdict(
+                destination=where, result="copied", reason=f"if it is not there: {error}"
+            )
+        return DestinationVerdict(destination=where, result="copied")
+
+    def _why_held(self, options: ImageOptions, source: Reference, destination: Reference) -> str:
+        if not options.min_age or options.force or source.is_digest or self._facts is None:
+            return ""
+        digest = self._asking.digest(source)
+        when = self._facts.first_seen(source.repository, source.name, digest)
+        if when is None and self._job.settings.trust_existing and self._asking.there(destination) == digest:
+            return ""
+        known = self._now - self._first_seen(source.repository, source.name)
+        return why_young(None if when is None else self._now - when, known, least=options.min_age)
+
+    def _conflict(self, rule: Rule, source: Reference, destination: Reference) -> str:
+        """Why a rule above, or a name before, has the destination; empty: it does not."""
+        first, first_name = self._writers(rule, destination.repository)[destination]
+        origin = Reference(first.source, read_name(first_name))
+        mine, theirs = self._options(rule).pruning, self._options(first).pruning
+        if origin == source and mine == theirs:
+            return ""
+        with suppress(RegistryError, ManifestError):
+            if theirs.index != "sparse" and self._written(origin, theirs) == self._written(source, mine):
+                return ""
+        return f"{first.place} writes other content there first, from {origin}"
+
+    def _written(self, source: Reference, wanted: Pruning) -> str:
+        """The digest that a destination gets; empty: none."""
+        root = self._asking.digest(source)
+        if not wanted.active:
+            return root
+        plan = prune(root, self._asking.tree(source, wanted), wanted)
+        return "" if isinstance(plan, Skip) else plan.manifests[-1].digest
+
+    def _writers(self, rule: Rule, repository: Repository) -> Mapping[Reference, _Writer]:
+        """Who writes each tag of a repository first, among the rules up to this one."""
+        found: dict[Reference, _Writer] = {}
+        for each in self._job.rules.rules:
+            if each.number <= rule.number and any(to.repository == repository for to in each.targets):
+                for name, position in self._names(each):
+                    for destination in pairs(each, name, position):
+                        found.setdefault(destination, (each, name))
+        return found
+
+    def _names(self, rule: Rule) -> Iterable[tuple[str, int | None]]:
+        """The names that a rule takes; none if it fails."""
+        if isinstance(rule.selection, Named):
+            return [(name, position) for position, name in enumerate(rule.selection.names)]
+        if rule.number not in self._chosen:
+            selection, names = self._select(rule), list[str]()
+            with suppress(RegistryError):
+                names = [*selection.add(self._asking.tags(rule.source)), *selection.end()]
+            taken = names if selection.selected >= selection.least else []
+            self._chosen[rule.number] = [(name, None) for name in (*taken, *selection.missing)]
+        return self._chosen[rule.number]
+
+    def _waiting(self, rule: Rule) -> Iterator[str]:
+        """Why selected tags are not written, in the same words for each; digests are not asked for."""
+        options = self._options(rule)
+        writers = {to.repository: self._writers(rule, to.repository) for to in rule.targets}
+        for name, position in self._names(rule):
+            source = Reference(rule.source, read_name(name))
+            may_wait = options.min_age and not (options.force or source.is_digest)
+            is_young = may_wait and self._now - self._first_seen(rule.source, source.name) < options.min_age
+            for destination in pairs(rule, name, position):
+                first, first_name = writers[destination.repository][destination]
+                origin = Reference(first.source, read_name(first_name))
+                if origin != source or self._options(first).pruning != options.pruning:
+                    yield f"written first by {first.place}, and a conflict unless the content is equal"
+                elif options.keeps(destination) and self._is_there(destination):
+                    yield "kept, because the destination has them"
+                elif is_young:
+                    yield "held back by min_age, unless the destination has them already"
+
+    def _is_there(self, destination: Reference) -> bool:
+        with suppress(RegistryError):
+            return destination.name in self._asking.tags(destination.repository, "destination")
+        return False
 
 
-def as_object(name: str, found: Sequence[RuleVerdict]) -> dict[str, Any]:
-    """For a program."""
-    return {
-        "image": name,
-        "rules": [
-            {
-                "rule": each.rule.text,
-                "place": each.rule.place,
-                "copied": each.takes,
-                "destinations": list(each.destinations),
-                "stages": [stage._asdict() for stage in each.stages],
-                "platforms": [
-                    {"platform": entry.platform, "kept": entry.kept, "reason": entry.reason}
-                    for entry in each.platforms
-                ],
-                "listed": each.listed,
-                "selected": list(each.selected),
-                "stopped": dict(each.stopped),
-            }
-            for each in found
-        ],
-    }
+def _entries(
+    index: Manifest, read: Mapping[str, Manifest], kept: Collection[str], *, wanted: Pruning, origin: str
+) -> Iterator[EntryVerdict]:
+    """The entries of an index, with those of indexes in it in their place."""
+    for entry in index.children:
+        below = read.get(entry.digest)
+        if below is not None and below.kind == "index":
+            yield from _entries(below, read, kept, wanted=wanted, origin=origin)
+        elif entry.is_attestation:
+            reason = f"attestations: {wanted.attestations}"
+            yield EntryVerdict(platform="attestation", kept=entry.digest in kept, reason=reason)
+        else:
+            platform, reason = str(entry.platform or "unknown"), origin or "all platforms"
+            yield EntryVerdict(platform=platform, kept=entry.digest in kept, reason=reason)

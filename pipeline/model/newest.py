@@ -63,7 +63,8 @@ class NewestTags:
             return True, f"one of the {self._count} newest of {of}" + f", per {self._per}" * (
                 self._per in _FRONT
             )
-        return False, f"newer ones of {of}: {', '.join(reversed(group))}"
+        later = "newer ones" if self._seen is None else "ones seen later"
+        return False, f"{later} of {of}: {', '.join(reversed(group))}"
 
     def _is_ordered(self, tag: str) -> bool:
         return self._seen is not None or bool(series(tag)[1])

@@ -125,7 +125,9 @@ class TagSelection:
         else:
             found = [Verdict("list", False, "the source does not have it")]
         if tag in self._always and not found[-1].passed:
-            found.append(Verdict("always", True, "it is named"))
+            is_there = tag in listed
+            reason = "it is named" if is_there else "it is named, so it fails alone"
+            found.append(Verdict("always", is_there, reason))
         return tuple(found)
 
     def _judged(self, tag: str, listed: Iterable[str]) -> Iterator[Verdict]:

@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     from pipeline.scheduler.shared_state import SharedState
 
 
+def why_young(age: float | None, of_tag: float, *, least: float) -> str:
+    """Why a digest is not old enough; empty: it is.
+
+    Args:
+        age: seconds since the tag was first seen with the digest; None: it never was.
+        of_tag: seconds since the tag was first seen.
+        least: seconds that are required.
+    """
+    if age is None:
+        return "it was not seen before, as far as the records know"
+    if age >= least:
+        return ""
+    why = f"first seen {format_duration(max(0.0, age))} ago, copied after {format_duration(least)}"
+    return f"{why}; the tag moves too often to get that old" if of_tag >= least else why
+
+
 class Quarantine:
     """Knows when tags were first seen; a plan and a verification start no clock.
 
@@ -51,14 +67,8 @@ class Quarantine:
         if not least or tag.is_digest or image.options.force:
             return ""
         when = self._state.facts.first_seen(tag.repository, tag.name, image.source_digest)
-        if when is None:
-            return "it was not seen before, as far as the records know"
-        age = self._state.wall - when
-        if age >= least:
-            return ""
-        why = f"first seen {format_duration(max(0.0, age))} ago, copied after {format_duration(least)}"
-        known = self._state.wall - self.first_seen(tag.repository, tag.name)
-        return f"{why}; the tag moves too often to get that old" if known >= least else why
+        age = None if when is None else self._state.wall - when
+        return why_young(age, self._state.wall - self.first_seen(tag.repository, tag.name), least=least)
 
     def _see(self, repository: Repository, tag: str, digest: str, when: float) -> float:
         if self._state.aim == "copy":

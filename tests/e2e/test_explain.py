@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,3 +148,136 @@ def test_list_without_end(command: Command, scripted: Scripted) -> None:
 
     assert result.code == 1, result.text
     assert "the tag list" in result.text
+
+
+class TestDestinations:
+    """What becomes of a tag that is selected."""
+
+    @pytest.fixture
+    def mirror(self, command: Command, source: Registry, scripted: Scripted) -> Registry:
+        """A mirror that has a tag already."""
+        mirror = scripted()
+        mirror.add("app", image(layer("old")), "1.0.0")
+        command.insecure(source.address, mirror.address)
+        return mirror
+
+    def test_conflict(self, command: Command, source: Registry, mirror: Registry) -> None:
+        """A tag that a rule above writes too is lost, and that rule is named; equal content is none."""
+        source.add("other", image(layer("other")), "1.0.0")
+        source.add("other", image(layer("1.1.0")), "1.1.0")
+        command.write(
+            "images.yaml",
+            f"{source.address}/other: {mirror.address}/new\n"
+            f"{source.address}/app:\n"
+            f"- {{to: {mirror.address}/new, tags: '1.?.0'}}\n"
+            f"- {{to: {mirror.address}/new, tags: '1.2.0', platforms: linux/s390x}}\n",
+        )
+        (lost, _), (equal, _) = (found(command, f"{source.address}/app:1.{minor}.0") for minor in (0, 1))
+        _, left_out = found(command, f"{source.address}/app:1.2.0")
+        text = ask(command, f"{source.address}/app:1.0.0")
+        whole, _ = found(command, f"{source.address}/app")
+
+        assert (False, True) == (lost["copied"], equal["copied"])
+        (there,) = lost["results"]
+        assert "conflict" == there["result"]
+        assert (
+            f"line 1 writes other content there first, from {source.address}/other:1.0.0" == there["reason"]
+        )
+        assert f"lost at {mirror.address}/new:1.0.0" in text.output
+        assert "platforms" == left_out["stages"][-1]["stage"]
+        assert [2] == list(whole["waiting"].values())
+        assert 1 == text.code
+
+    def test_kept(self, command: Command, source: Registry, mirror: Registry) -> None:
+        """A tag that is there and that the rule keeps is not moved, and the pattern is named."""
+        rule = {"to": f"{mirror.address}/app", "tags": "1.?.0", "keep": ["v*", "1.*"]}
+        command.write("images.json", {f"{source.address}/app": rule})
+
+        (kept,), (new,) = (found(command, f"{source.address}/app:1.{minor}.0") for minor in (0, 1))
+        (whole,) = found(command, f"{source.address}/app")
+
+        assert [("kept", "it is there, and keep has 1.*")] == [
+            (each["result"], each["reason"]) for each in kept["results"]
+        ]
+        assert (False, True) == (kept["copied"], new["copied"])
+        assert {"kept, because the destination has them": 1} == whole["waiting"]
+
+    def test_held(self, command: Command, source: Registry, mirror: Registry) -> None:
+        """A digest that is too young is held, with what the records know of it; they are not written."""
+        rule = {"to": f"{mirror.address}/new", "tags": "1.?.0", "min_age": "72h"}
+        command.write("images.json", {f"{source.address}/app": rule})
+
+        before = ask(command, f"{source.address}/app:1.0.0")
+        assert not (command.folder / "records").exists()
+        command.run()
+        after = ask(command, f"{source.address}/app:1.0.0")
+        (whole,) = found(command, f"{source.address}/app")
+
+        assert "held: it was not seen before, as far as the records know" in before.output
+        assert re.search(r"held: first seen \S+ ago, copied after 72h", after.output), after.output
+        assert (0, 0) == (before.code, after.code)
+        assert {"held back by min_age, unless the destination has them already": 3} == whole["waiting"]
+
+    def test_by_seen(self, command: Command, source: Registry, mirror: Registry) -> None:
+        """`by: seen` is told by when runs saw the tags, as a run does."""
+        source.add("young", image(layer("2")), "2.0")
+        rule = {"to": f"{mirror.address}/new", "tags": {"newest": 1, "by": "seen"}}
+        command.write("images.json", {f"{source.address}/young": rule})
+        command.run()
+        source.add("young", image(layer("1")), "1.0")
+
+        (later,), (earlier,) = (found(command, f"{source.address}/young:{tag}") for tag in ("1.0", "2.0"))
+
+        assert (True, False) == (later["copied"], earlier["copied"])
+        assert "ones seen later of #.#: 1.0" == earlier["stages"][-1]["reason"]
+
+
+def test_nested_index(command: Command, source: Registry) -> None:
+    """Entries of an index in an index are told in its place."""
+    inner = index(image(layer("arm"), architecture="arm64"), image(layer("ppc"), architecture="ppc64le"))
+    source.add("nested", index(image(layer("amd")), inner), "v1")
+    rule = {"to": "mirror.io/nested", "platforms": ["linux/amd64", "linux/arm64"]}
+    command.write("images.json", {f"{source.address}/nested": rule})
+
+    (told,) = found(command, f"{source.address}/nested:v1")
+
+    assert [("linux/amd64", True), ("linux/arm64", True), ("linux/ppc64le", False)] == [
+        (entry["platform"], entry["kept"]) for entry in told["platforms"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "stage", "reason"),
+    [
+        ({"platforms": "linux/s390x"}, "platforms", "no platform matches linux/s390x"),
+        ({"index": "single"}, "index", "index: single needs exactly one image"),
+    ],
+)
+def test_the_whole_image_is_left_out(
+    command: Command, source: Registry, options: dict[str, str], stage: str, reason: str
+) -> None:
+    """It says why nothing of an image is copied."""
+    command.write("images.json", {f"{source.address}/multi:v1": {"to": "mirror.io/multi", **options}})
+
+    (told,) = found(command, f"{source.address}/multi:v1")
+
+    assert (stage, False) == (told["stages"][-1]["stage"], told["copied"])
+    assert reason in told["stages"][-1]["reason"]
+
+
+def test_what_fails(command: Command, source: Registry) -> None:
+    """A rule that is invalid, and a named tag that the source lacks, are told as such."""
+    command.write(
+        "images.yaml",
+        f"{source.address}/app: {{to: mirror.io/x, tgas: 1.*}}\n"
+        f"{source.address}/app:9.9: mirror.io/x\n"
+        f"{source.address}/multi: {{to: mirror.io/x, tags: {{include: v1, always: v9}}}}\n",
+    )
+
+    named, invalid = (each["stages"][-1] for each in found(command, f"{source.address}/app:9.9"))
+    (always,) = found(command, f"{source.address}/multi:v9")
+
+    assert ("source", False) == (named["stage"], named["passed"])
+    assert "404" in named["reason"]
+    assert "unknown option 'tgas'; did you mean tags?" in invalid["reason"]
+    assert ("always", False) == (always["stages"][-1]["stage"], always["copied"])
