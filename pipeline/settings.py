@@ -202,5 +202,7 @@ class Options:
     """For the registries of such a rule; likewise the next two."""
     src_creds: GivenLogin | None
     dest_creds: GivenLogin | None
+    ignored: tuple[str, ...]
+    """Given flags that have no effect for the verb."""
     arguments: tuple[str, ...]
     """The command line as it was given, but for passwords."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import shtab
 
-from pipeline.cli.arguments import VERBS, build_parser
+from pipeline.cli.arguments import build_parser
+from pipeline.cli.verbs import VERBS
 from pipeline.config.schema import credentials_schema, rules_schema
 from pipeline.log.catalogue import EVENTS, FIELDS, PREFIX
 from pipeline.log.renderings import SEVERITIES, attribute
@@ -249,17 +250,27 @@ def _option_rows(owner: type) -> Iterator[str]:
 
 
 def _completion(shell: str) -> str:
-    """What the shell is to know of the command line, read from its parser."""
-    parser = build_parser()
-    for action in parser._actions:  # noqa: SLF001 - argparse has no public list
+    """What the shell is to know of the command line, read from the parsers of all verbs."""
+    parser = argparse.ArgumentParser(prog="image-syncer", parents=[_for_shell("")], add_help=False)
+    verbs = parser.add_subparsers()
+    for name, verb in VERBS.items():
+        verbs.add_parser(name, help=verb.meaning, parents=[_for_shell(name)], add_help=False)
+    return str(shtab.complete(parser, shell=shell)).rstrip() + "\n"
+
+
+def _for_shell(verb: str) -> argparse.ArgumentParser:
+    """The flags that the help of a verb shows, or of all, in the words that shells can read."""
+    parser = build_parser(verb)
+    parser._actions[:] = [each for each in parser._actions if each.help != argparse.SUPPRESS]  # noqa: SLF001 - argparse has no public list
+    for group in parser._action_groups:  # noqa: SLF001 - as above
+        group._group_actions[:] = [each for each in group._group_actions if each.help != argparse.SUPPRESS]  # noqa: SLF001 - as above
+    for action in parser._actions:  # noqa: SLF001 - as above
         if isinstance(action.metavar, str):
             if action.metavar in ("FILE", "PATH"):
                 action.complete = shtab.FILE  # type: ignore[attr-defined] # shtab's way of being told
             # zsh takes a colon for the end of the word's name.
             action.metavar = action.metavar.replace(":", " ")
-        if action.dest == "words":
-            action.choices, action.help = tuple(VERBS), "verb"
-    return str(shtab.complete(parser, shell=shell)).rstrip() + "\n"
+    return parser
 
 
 def main() -> int:

@@ -13,69 +13,28 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pipeline import __version__
 from pipeline.cli import shard_flags
 from pipeline.cli import values as flag_values
+from pipeline.cli.verbs import OWN, VERBS, is_shown, listed
 from pipeline.errors import UsageError
 from pipeline.model.units import meant
 from pipeline.settings import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-VERBS = {
-    "sync": "copy what the rules file names (the default)",
-    "copy": "copy SOURCE to each DESTINATION: one rule, given here",
-    "check": "try every registry and login that a run needs",
-    "plan": "show what a run would do and cost; writes nothing",
-    "verify": "compare both sides, down to every blob; changes nothing",
-    "status": "show the progress or the end of the last run in --records",
-}
-_TAKES: Mapping[str, frozenset[str]] = {"status": frozenset({"--records", "--json"})}
-"""Verbs with few flags, and these."""
-_NOTHING_LISTED = "it writes no lists of images; use --json or --report"
-_PLANS_ONLY = "it is a flag of plan"
-_RUNS_ONLY = {
-    "--drain": "it can be stopped at any moment",
-    "--metrics-listen": "only runs have metrics",
-    "--metrics-file": "only runs have metrics",
-    "--output-success-images": _NOTHING_LISTED,
-    "--output-images-format": _NOTHING_LISTED,
-}
-_REJECTED: Mapping[str, Mapping[str, str]] = {
-    "sync": {"--deep": "it is a flag of verify", "--explain": _PLANS_ONLY},
-    "copy": {"--deep": "it is a flag of verify", "--explain": _PLANS_ONLY},
-    "check": _RUNS_ONLY
-    | dict.fromkeys(("--log", "--log-level", "--log-format"), "it writes no log")
-    | dict.fromkeys(shard_flags.NAMES, "it tries what all shards need")
-    | {
-        "--report": "it prints everything on standard output; use --json",
-        "--output-failed-images": _NOTHING_LISTED,
-        "--dry-run": "it changes nothing anyway",
-        "--deep": "it is a flag of verify",
-        "--explain": _PLANS_ONLY,
-    },
-    "plan": _RUNS_ONLY | {"--output-failed-images": _NOTHING_LISTED, "--deep": "it is a flag of verify"},
-    "verify": _RUNS_ONLY
-    | {
-        "--force": "it pushes nothing",
-        "--explain": _PLANS_ONLY,
-        "--dry-run": "it changes nothing anyway",
-    },
-}
-"""By verb: flags that it rejects, and why."""
 _WITH_WORDS = ("copy", "check", "plan", "verify")
 """Verbs that take one rule as words instead of a rules file."""
 _FORMATS = ("text", "logfmt", "json")
 _PROGRESS = ("auto", "live", "plain", "none")
 
-_USAGE = """\
+_ABOUT = f"""\
 image-syncer: copy container images between registries. Run it again to resume.
 
   image-syncer --auth auth.yaml --images images.yaml
   image-syncer copy nginx:1.27 registry.example.com/mirror/nginx
-"""
-_EPILOG = """\
-Exit codes: 0 all present, 1 some failed, 2 usage or files, 3 this machine (disk
-full, records in use), 129/130/143 interrupted: repeat the command to resume.
-status: 0 running, or all present; 1 failed or stopped; 3 no records
+
+commands:
+{listed()}
+  image-syncer COMMAND --help shows the flags of one command.
 """
 
 
@@ -115,24 +74,28 @@ class _Schema(argparse.Action):
         parser.exit()
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def build_parser(verb: str = "") -> argparse.ArgumentParser:
+    """The parser of the whole command line; its help is that of a verb, or of all of them."""
+    about = VERBS[verb or "sync"]
+    name = f"image-syncer {verb}" if verb else "image-syncer [COMMAND]"
     parser = _Parser(
         prog="image-syncer",
-        description=_USAGE,
-        epilog=_EPILOG,
-        usage="image-syncer [VERB] [FLAGS]",
+        description=f"{name}: {about.meaning}" if verb else _ABOUT,
+        epilog=about.codes,
+        usage=" ".join(filter(None, (name, about.words, "[FLAGS]"))),
         formatter_class=_Narrow,
         allow_abbrev=False,
         add_help=False,
     )
-    verbs = "; ".join(f"{name}: {meaning}" for name, meaning in VERBS.items())
-    parser.add_argument("words", nargs="*", metavar="VERB", help=verbs)
+    parser.add_argument("words", nargs="*", metavar="COMMAND", help=argparse.SUPPRESS)
     _add_what(parser.add_argument_group("What to copy"))
     _add_how(parser.add_argument_group("How"))
     output = parser.add_argument_group("Output")
     _add_output(output)
     _add_files(output)
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list
+        if verb and not is_shown(action, verb):
+            action.help = argparse.SUPPRESS
     return parser
 
 
@@ -276,7 +239,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="list of missing images, as rules (.yaml, .json)",
     )
-    add("-h", "--help", action="help", help="show this help")
+    add("-h", "--help", action="store_true", help="show this help")
     add(
         "--schema",
         action=_Schema,
@@ -285,7 +248,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         metavar="KIND",
         help="print the JSON Schema of rules or credentials, for editors",
     )
-    add("--version", action="version", version=f"image-syncer {__version__}", help="show the version")
+    add("-v", "--version", action="version", version=f"image-syncer {__version__}", help="show the version")
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -296,18 +259,26 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         SystemExit: --help or --version was printed.
     """
     parser = build_parser()
-    arguments = shard_flags.with_index(arguments, environ)
     tidied = flag_values.tidied(arguments)
     found, unknown = parser.parse_known_intermixed_args(tidied)
+    if vars(found).pop("help") or found.words[:1] == ["help"]:
+        _help(found.words)
     if unknown:
         known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no public list
         name = unknown[0].partition("=")[0]  # its value may be a password
-        raise UsageError(f"unknown flag {name}{meant(name, known)}")
+        suggested = meant(name, known) or "; image-syncer --help lists the flags"
+        raise UsageError(f"unknown flag {name}{suggested}")
     verb, words = _verb(found.words)
     verb = "plan" if found.dry_run and verb in ("sync", "copy") else verb
-    _reject(verb, parser, tidied)
-    sharded = shard_flags.chosen(found)
-    values = vars(found) | {"verb": verb, "words": words, **sharded}
+    given = {flag: _action(parser, flag) for flag in tidied if flag.startswith("-") and flag != "-"}
+    unused = tuple(_unused(verb, {flag: action for flag, action in given.items() if action is not None}))
+    for action in unused:
+        setattr(found, action.dest, action.default)
+    sharded = shard_flags.chosen(found, environ)
+    if sharded:
+        arguments = shard_flags.with_index(arguments, environ)
+    ignored = tuple(action.option_strings[-1] for action in unused)
+    values = vars(found) | {"verb": verb, "words": words, "ignored": ignored, **sharded}
     if not words:
         _reject_without_words(found)
     values["images"], values["auth"] = tuple(found.images or ()), tuple(found.auth or ())
@@ -353,9 +324,8 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
         return "sync", ()
     verb, *rest = words
     if verb not in VERBS:
-        raise UsageError(
-            f"unknown command {verb!r}{flag_values.meant_verb(words, VERBS)} (commands: {', '.join(VERBS)})"
-        )
+        suggested = flag_values.meant_verb(words, VERBS) or "; image-syncer --help lists the commands"
+        raise UsageError(f"unknown command {verb!r}{suggested}")
     if verb in _WITH_WORDS and len(rest) < 2 and (rest or verb == "copy"):  # noqa: PLR2004 - a source and a destination
         raise UsageError(
             f"{verb} needs a source and at least one destination: image-syncer {verb} nginx:1 reg/nginx"
@@ -366,17 +336,28 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
     return verb, tuple(rest)
 
 
-def _reject(verb: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """Reject flags that have no meaning for the verb, even with their default values.
+def _action(parser: argparse.ArgumentParser, argument: str) -> argparse.Action | None:
+    """The flag of an argument such as `--log=FILE`, `--log`, `-p4`; None: it is a value."""
+    name = argument.partition("=")[0] if argument.startswith("--") else argument[:2]
+    return parser._option_string_actions.get(name)  # noqa: SLF001 - argparse has no public table
+
+
+def _unused(verb: str, given: Mapping[str, argparse.Action]) -> Iterator[argparse.Action]:
+    """The given flags of a run that have no effect for the verb.
 
     Raises:
-        UsageError: there is one.
+        UsageError: a flag is for another verb alone.
     """
-    takes, rejected = _TAKES.get(verb), _REJECTED.get(verb, {})
-    known = {name: action for action in parser._actions for name in action.option_strings}  # noqa: SLF001 - argparse has no public list
-    for argument in arguments:
-        name = argument.partition("=")[0] if argument.startswith("--") else argument[:2]
-        if name in known and takes is not None and not takes.intersection(known[name].option_strings):
-            raise UsageError(f"{verb} does not take {name}; it takes {', '.join(sorted(takes))}")
-        if name in rejected:
-            raise UsageError(f"{verb} does not take {name}: {rejected[name]}")
+    for action in given.values():
+        for name in action.option_strings:
+            if OWN.get(name, verb) != verb:
+                raise UsageError(f"{name} is a flag of {OWN[name]}: image-syncer {OWN[name]} --help")
+        if not VERBS[verb].uses(action.option_strings):
+            yield action
+
+
+def _help(words: Sequence[str]) -> NoReturn:
+    """Print the help of the verb that the words name, or of all, and exit."""
+    verb = next((word for word in words if word in VERBS), "")
+    sys.stdout.write(build_parser(verb).format_help())
+    raise SystemExit(0)

@@ -42,6 +42,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def _act(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[str], None]) -> int:
     try:
         options = parse(arguments, environ)
+        if options.ignored and options.verb in ("status", "check") and options.log_level == "debug":
+            tell(
+                f"image-syncer: {', '.join(options.ignored)}: no effect for {options.verb}"
+            )  # they have no log
         if options.verb == "status":
             from pipeline.commands.status import status  # noqa: PLC0415 - as below
 

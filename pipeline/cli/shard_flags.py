@@ -21,7 +21,7 @@ NAMES = ("--shard", "--shard-by", "--shard-parallelism")
 def add_to(group: _ArgumentGroup) -> None:
     """Add the flags."""
     add = group.add_argument
-    add("--shard", type=shard, metavar="I/N", help="only part I of N, from 0; I may be $NAME")
+    add("--shard", metavar="I/N", help="only part I of N, from 0; I may be $NAME")
     add(
         "--shard-by",
         choices=("repository", "namespace"),
@@ -55,7 +55,7 @@ def with_index(arguments: Sequence[str], environ: Mapping[str, str]) -> list[str
     return kept
 
 
-def shard(given: str) -> Shard:
+def _shard(given: str) -> Shard:
     """`17/200`: the first is 0/200, the last 199/200."""
     index, _, count = given.partition("/")
     if not index:
@@ -70,11 +70,11 @@ def shard(given: str) -> Shard:
     return found
 
 
-def chosen(found: Namespace) -> dict[str, Any]:
+def chosen(found: Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
     """The options that --shard sets; takes the flags that go with it out of what was found.
 
     Raises:
-        UsageError: a flag needs --shard, or contradicts it.
+        UsageError: --shard is wrong, or a flag needs it, or contradicts it.
     """
     values = vars(found)
     by, parallelism = values.pop("shard_by"), values.pop("shard_parallelism")
@@ -85,5 +85,10 @@ def chosen(found: Namespace) -> dict[str, Any]:
         return {}
     if found.explain is not None:
         raise UsageError("--explain looks at all rules: omit --shard")
-    shard = replace(found.shard, by=by or "repository", parallelism=parallelism or 1)
+    (given,) = with_index([f"--shard={found.shard}"], environ)
+    try:
+        parsed = _shard(given.removeprefix("--shard="))
+    except ArgumentTypeError as error:
+        raise UsageError(f"argument --shard: {error}") from None
+    shard = replace(parsed, by=by or "repository", parallelism=parallelism or 1)
     return {"shard": shard, "records": found.records / shard.folder}

@@ -47,25 +47,12 @@ class Job:
     """Of images whose rule does not say otherwise."""
     settings: Settings
     warnings: tuple[Event, ...]
-    has_rules_file: bool
-    """Whether the rules are in a file of their own, so that --images may name another one."""
+    files: Files
+    """What was read; without `images` if the rules have no file of their own that --images could name."""
     given: GivenRules | None = None
     """What came from standard input."""
-
     shard: Shard | None = None
     """The part of the rules that `rules` holds; None: all."""
-
-    @property
-    def shard_field(self) -> str | None:
-        """The shard as a field of events."""
-        return str(self.shard) if self.shard else None
-
-    @property
-    def only(self) -> str:
-        """The shard and the platform filter as the end of a sentence; empty: none."""
-        only = self.options.platforms
-        shard = f", shard {self.shard}" if self.shard else ""
-        return f"{shard}, only {only}" if only.active else shard
 
 
 def prepare(options: Options, environ: Mapping[str, str]) -> Job:
@@ -99,7 +86,7 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         options=of_images,
         settings=settings,
         warnings=read.warnings,
-        has_rules_file=read.has_rules_file,
+        files=read.files,
         given=read.given,
     )
     return _part(job, options.shard) if options.shard is not None else job
@@ -148,7 +135,7 @@ class _Inputs:
     keyring: Keyring
     rules: RulesFile
     warnings: tuple[Event, ...]
-    has_rules_file: bool = False
+    files: Files
     given: GivenRules | None = None
 
 
@@ -168,14 +155,14 @@ def _read_files(options: Options, environ: Mapping[str, str]) -> _Inputs:
     else:
         keyring, more = read_credentials(files.auth, environ=environ)
         rules = RulesFile(path="", rules=(), bad=())
-    read = _Inputs(keyring=keyring, rules=rules, warnings=(*files.warnings, *more))
+    read = _Inputs(keyring=keyring, rules=rules, warnings=(*files.warnings, *more), files=files)
     if options.words:
         return _from_words(options, read, defaults=defaults, environ=environ)
     if not files.images:
         return read
     rules, given = read_rule_files(files.images, to=options.to, defaults=defaults, environ=environ)
     warnings = (*read.warnings, *rules.warnings)
-    return replace(read, rules=rules, warnings=warnings, has_rules_file=True, given=given)
+    return replace(read, rules=rules, warnings=warnings, given=given)
 
 
 def _from_words(
@@ -200,6 +187,7 @@ def _from_words(
     return replace(
         read,
         keyring=read.keyring.with_logins(given),
+        files=replace(read.files, images=()),
         rules=RulesFile(path="", rules=(rule,), bad=()),
         warnings=(*warnings, *shown),
     )

@@ -120,12 +120,12 @@ def _write_failed(run: FinishedRun, left: Leftovers) -> None:
         remark=lambda: left.remark,
         options=lambda rule: known.get(rule, ""),
     )
-    left.failed = str(path) if run.job.has_rules_file else ""
+    left.failed = str(path) if run.job.files.images else ""
 
 
 def _failed_path(run: FinishedRun) -> Path | None:
     """The path of the list of failures; None: do not write it."""
-    if run.options.failed_file is not None or not run.job.has_rules_file:
+    if run.options.failed_file is not None or not run.job.files.images:
         return run.options.failed_file
     own, figures = own_failed_file(run.options), run.scheduler.figures
     failed = figures.failed or figures.rules_failed or run.is_stopped

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.commands.finish import FinishedRun, finish, lost_rules
 from pipeline.commands.job import invalid_rules, keep_given, prepare
+from pipeline.commands.start import start_events
 from pipeline.engine.local.fork_server import warm_up
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.signals import StoppedError, ignore_one_stop, raise_on_stop
@@ -57,7 +58,6 @@ class Verb:
     """Whether the run state is written to the records, for `status`."""
     stops_at_once: bool
     """Whether a signal outside the supervisor's loop ends it at once, with its temporary folder removed."""
-    start_event: Callable[[Job], Event]
     finish: Finish
 
 
@@ -134,7 +134,7 @@ def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, sa
     began, clock = dt.datetime.now().astimezone(), time.monotonic()
     with ExitStack() as after, verb.records(job, name) as (records, found):
         options = keep_given(options, job.given) if verb.keeps_state else options
-        for event in (*job.warnings, *found, *invalid_rules(job), verb.start_event(job)):
+        for event in (*start_events(job, options), *job.warnings, *found, *invalid_rules(job)):
             watch.history.hear(event)
             watch.log.write(event)
         if watch.exporter is not None:

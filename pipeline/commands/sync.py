@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.commands import finish_sync
 from pipeline.commands.lifecycle import Verb
-from pipeline.log import Event
 from pipeline.records.store import Records
 
 if TYPE_CHECKING:
@@ -24,24 +23,9 @@ def _records(job: Job, name: str) -> Iterator[OpenedRecords]:
         yield records, found
 
 
-def _start_event(job: Job) -> Event:
-    rules, records = len(job.rules.rules), str(job.settings.records)
-    return Event(
-        name="run.start",
-        message=f"{rules} rules, records {records}{job.only}",
-        fields={
-            "rules": rules,
-            "records": records,
-            "proc": job.settings.limits.proc,
-            "shard": job.shard_field,
-        },
-    )
-
-
 SYNC = Verb(
     records=_records,
     keeps_state=True,
     stops_at_once=False,
-    start_event=_start_event,
     finish=finish_sync.FINISH,
 )

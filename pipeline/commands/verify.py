@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.commands import finish_survey
 from pipeline.commands.lifecycle import Verb
-from pipeline.log import Event
 from pipeline.records.scratch import scratch_records
 
 if TYPE_CHECKING:
@@ -14,12 +13,6 @@ if TYPE_CHECKING:
 
     from pipeline.commands.job import Job
     from pipeline.commands.lifecycle import OpenedRecords
-
-
-def _start_event(job: Job) -> Event:
-    rules, deep = len(job.rules.rules), ", all content is read" if job.settings.deep else ""
-    message = f"verify: {rules} rules{job.only}{deep}"
-    return Event(name="verify.start", message=message, fields={"rules": rules, "shard": job.shard_field})
 
 
 def _records(job: Job, name: str) -> AbstractContextManager[OpenedRecords]:
@@ -32,6 +25,5 @@ VERIFY = Verb(
     records=_records,
     keeps_state=False,
     stops_at_once=True,
-    start_event=_start_event,
     finish=finish_survey.FINISH,
 )

@@ -67,6 +67,7 @@ FIELDS: Mapping[str, Field] = {
     "failed": Field("images that are not at their destination", _WHOLE),
     "file.path": Field("a file or folder", "text", "file.path"),
     "flag": Field("a flag of the command line"),
+    "flags": Field("flags of the command line, separated by commas"),
     "final": Field("whether `total` is final: all rules have been expanded", _FLAG),
     "first_line": Field("1-based line of the key's first occurrence", _WHOLE),
     "how": Field("of an image: why it counts as up to date; of a blob: uploaded, mounted, present or left"),
@@ -125,6 +126,7 @@ FIELDS: Mapping[str, Field] = {
     "unchanged": Field("images already at their destination", _WHOLE),
     "uploaded": Field("blobs sent", _WHOLE),
     "url": Field("of the request, without its query", "text", "url.full"),
+    "version": Field("the version of image-syncer"),
     "waits": Field("when it is retried, in words"),
     "workers": Field("worker processes", _WHOLE),
 }
@@ -156,7 +158,7 @@ _COST = "bytes requests duration"
 _BLOBS = "blobs_uploaded blobs_mounted blobs_present blobs_left"
 
 EVENTS: Mapping[str, EventEntry] = {
-    "run.start": _entry("a run started", "info", "rules records", "proc shard"),
+    "run.start": _entry("a run started", "info", "version command rules records", "proc shard"),
     "run.progress": _entry(
         "progress of the run: every --progress-interval, and at SIGUSR1",
         "info",
@@ -189,14 +191,14 @@ EVENTS: Mapping[str, EventEntry] = {
         f"{_RESULTS} rules_failed left bytes spared uploaded mounted present requests duration exit_code",
         "optional",
     ),
-    "plan.start": _entry("a plan started", "info", "rules records", "shard"),
+    "plan.start": _entry("a plan started", "info", "version command rules records", "shard"),
     "plan.finish": _entry(
         "a plan finished: what a run would do; an error if the exit code is not 0",
         "info error",
         f"{_RESULTS} rules_failed left bytes spared uploaded mounted present requests duration exit_code",
         "eta optional",
     ),
-    "verify.start": _entry("a verification started", "info", "rules", "shard"),
+    "verify.start": _entry("a verification started", "info", "version command rules", "shard"),
     "verify.finish": _entry(
         "a verification finished; an error if the exit code is not 0",
         "info error",
@@ -204,6 +206,7 @@ EVENTS: Mapping[str, EventEntry] = {
         "optional",
     ),
     "run.broken": _entry("a bug in this program ended the run: its traceback", "error"),
+    "flags.unused": _entry("flags of the command line have no effect for this verb", "debug", "flags"),
     "config.duplicate_key": _entry(
         "a key occurs twice in a file; the last one wins", "warning", "file.path key line first_line"
     ),

@@ -374,10 +374,7 @@ def test_nothing_to_check(command: Command) -> None:
 
 
 WRONG = [
-    (["check", "--report", "r.html"], "check does not take --report: it prints everything"),
-    (["check", "--output-failed-images=f.yaml"], "check does not take --output-failed-images"),
-    (["check", "--metrics-file", "m.prom"], "check does not take --metrics-file"),
-    (["check", "--log", "run.log"], "check does not take --log: it writes no log"),
+    (["check", "--deep"], "--deep is a flag of verify"),
     (["check", "a/b"], "check needs a source and at least one destination"),
     (["chekc"], "did you mean check?"),
     (["check", "--images", "none.json"], "none.json"),
@@ -393,8 +390,3 @@ def test_wrong_use(command: Command, arguments: list[str], words: str) -> None:
 
     assert (result.code, len(result.text.splitlines()), result.output) == (2, 1, ""), result.text
     assert words in result.text
-
-
-def test_help(command: Command) -> None:
-    """--help names the verb."""
-    assert "check: try every registry and login" in " ".join(command.run("check", "--help").output.split())

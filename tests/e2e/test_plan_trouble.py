@@ -148,12 +148,9 @@ runpy.run_module("pipeline", run_name="__main__")
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("plan", "--drain", "5s"), "plan does not take --drain"),
-        (("plan", "--metrics-file", "m.prom"), "plan does not take --metrics-file"),
-        (("plan", "--output-failed-images=f.yaml"), "plan does not take --output-failed-images"),
-        (("plan", "--deep"), "plan does not take --deep"),
-        (("--dry-run", "--drain", "1s"), "plan does not take --drain"),
-        (("--deep",), "sync does not take --deep"),
+        (("plan", "--deep"), "--deep is a flag of verify"),
+        (("--deep",), "--deep is a flag of verify"),
+        (("verify", "--explain", "a/b"), "--explain is a flag of plan"),
         (("plan", "one"), "plan needs a source and at least one destination"),
     ],
     ids=" ".join,

@@ -217,9 +217,7 @@ def test_status(command: Command, both: tuple[Registry, Registry]) -> None:
         (("--shard-by", "namespace"), "--shard-by goes with --shard I/N"),
         (("--shard-parallelism", "4"), "--shard-parallelism goes with --shard I/N"),
         (("--shard", "1/3", "--shard-by", "tag"), "invalid choice"),
-        (("check", "--shard", "1/3"), "check does not take --shard: it tries what all shards need"),
         (("plan", "--explain", "a/b:1", "--shard", "1/3"), "--explain looks at all rules: omit --shard"),
-        (("status", "--shard", "1/3"), "status does not take --shard"),
         (("--images", "none/*.yaml"), "no file has such a name"),
     ],
 )

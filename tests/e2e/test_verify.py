@@ -292,26 +292,6 @@ def test_copy_words(command: Command, scripted: Scripted) -> None:
     assert command.run("verify", *pair).code == 0
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (("--force",), "verify does not take --force: it pushes nothing"),
-        (("--dry-run",), "verify does not take --dry-run"),
-        (("--drain", "5s"), "verify does not take --drain"),
-    ],
-    ids=" ".join,
-)
-def test_senseless_flags(command: Command, flags: tuple[str, ...], words: str) -> None:
-    """Flags that make no sense for it end it with 2, in one line."""
-    command.rules({})
-
-    result = command.run("verify", *flags)
-
-    assert (result.code, result.output) == (2, "")
-    (line,) = result.text.splitlines()
-    assert words in line
-
-
 def test_unreachable(command: Command, scripted: Scripted) -> None:
     """A side that cannot be reached ends it with 1, and is named."""
     mirror = scripted()

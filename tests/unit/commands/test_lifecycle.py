@@ -38,7 +38,6 @@ def test_unexpected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         records=broken,
         keeps_state=SYNC.keeps_state,
         stops_at_once=SYNC.stops_at_once,
-        start_event=SYNC.start_event,
         finish=SYNC.finish,
     )
 
