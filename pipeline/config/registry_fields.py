@@ -72,7 +72,6 @@ FIELDS: Mapping[str, FieldInfo] = {
         type="texts",
         description="registries to read manifests and blobs from first, by digest",
         example='["cache.example.com/hub"]',
-        built=False,
     ),
     "patience": FieldInfo(
         type="text", description="wait so long for a registry that lets nothing through", example="15m"

@@ -368,6 +368,13 @@ EVENTS: Mapping[str, EventEntry] = {
         "info",
         "registry requests p50 p95",
     ),
+    "mirror.left": _entry(
+        "a mirror failed, and is not asked for `delay` seconds; without `again`: for content of one"
+        " repository, for the rest of the run",
+        "warning",
+        "side registry retryable again",
+        "status code delay",
+    ),
     "registry.warning": _entry(
         "a registry sends a Warning header; once for each text", "warning", "registry reason"
     ),

@@ -79,6 +79,11 @@ def _settled(facts: Facts) -> str:
     return f"{facts['registry']}: {limit} {what} at a time; {why}"
 
 
+def _mirror_left(facts: Facts) -> str:
+    lasts = f"for {facts['delay']:.0f}s" if facts["again"] else "for this repository in this run"
+    return f"mirror {facts['registry']} is not asked {lasts}: {facts['fault']}"
+
+
 _SENTENCES: Mapping[str, str | Callable[[Facts], str]] = {
     "image.planned": "{source} -> {destination}: {manifests} manifests, {blobs} blobs, {bytes} bytes",
     "image.done": _image("Finish synchronizing manifest {from_to}."),
@@ -115,6 +120,7 @@ _SENTENCES: Mapping[str, str | Callable[[Facts], str]] = {
     "registry.recovered": "{registry} accepts requests again after {duration:.0f}s;"
     " {limit} requests at a time",
     "registry.settled": _settled,
+    "mirror.left": _mirror_left,
     "registry.mount_refused": "{registry} does not mount blobs from other repositories: each is sent to every"
     " repository that needs it",
     "blob.done": "{destination}: the blob {blob} is {how}",

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.model.messages import BlobOrigin, Cost
+    from pipeline.model.cost import Cost
+    from pipeline.model.messages import BlobOrigin
 
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

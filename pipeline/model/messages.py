@@ -6,9 +6,10 @@ All are small; the largest part is a manifest of at most 4 MiB, the one secret a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pipeline.model.budget import Spent
+from pipeline.model.cost import FREE, Cost
 from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from pipeline.model.task import SlotKind
 
 Stage = Literal["expand", "resolve", "transfer"]
-RequestTopic = Literal["", "tags", "manifest", "blob", "upload", "referrers"]
-"""The object of a request; empty: a token, or a request to a host that a registry redirected to."""
 BlobOrigin = Literal["present", "mounted", "uploaded", "left"]
 """How a blob got into its repository; left: not copied, its `urls` serve it."""
 STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
@@ -97,6 +96,8 @@ class FetchManifest(TaskFacts):
     side: Side = "source"
     config: bool = False
     """Whether to read the config of a single image too, for its platform."""
+    mirror: Repository | None = field(default=None, compare=False)
+    """Where to read it instead; None: at the repository itself."""
 
     key: str = field(init=False, repr=False, compare=False)
     """Identity: repository, digest, side, and whether the config is read too."""
@@ -107,9 +108,19 @@ class FetchManifest(TaskFacts):
         object.__setattr__(self, "key", f"read {self.repository}@{self.digest}{more}")
 
     @property
+    def original(self) -> Repository | None:
+        """The repository that mirrors may stand in for; None: no mirror serves this."""
+        return self.repository if self.side == "source" else None
+
+    @property
+    def read_from(self) -> Repository:
+        """Where it is read."""
+        return self.mirror or self.repository
+
+    @property
     def asks(self) -> tuple[Ask, ...]:
-        """The repository."""
-        return (Ask(self.repository, self.side),)
+        """Where it is read."""
+        return (Ask(self.read_from, self.side),)
 
 
 @fast_pickle
@@ -141,6 +152,8 @@ class CopyBlob(TaskFacts):
     """Read it back with HEAD when done: a registry's first blob, and mounts until one is found."""
     session: UploadCheckpoint | None = None
     """Where an earlier attempt, of this run or another, stopped; added when the task is dispatched."""
+    mirror: Repository | None = field(default=None, compare=False)
+    """Where to read it instead of at the source; None: there."""
 
     key: str = field(init=False, repr=False, compare=False)
     """Identity: destination repository and digest."""
@@ -150,10 +163,20 @@ class CopyBlob(TaskFacts):
         object.__setattr__(self, "key", f"move {self.destination}@{self.blob.digest}")
 
     @property
+    def original(self) -> Repository | None:
+        """As of FetchManifest; whether a foreign layer is left to its urls only the source can tell."""
+        return None if self.blob.has_urls else self.source
+
+    @property
+    def read_from(self) -> Repository:
+        """Where it is read."""
+        return self.mirror or self.source
+
+    @property
     def asks(self) -> tuple[Ask, ...]:
         """Both sides."""
         kind: SlotKind = "blob" if 0 <= self.blob.size < LARGE_BLOB else "body"
-        return Ask(self.destination, "destination", kind), Ask(self.source, "source", kind)
+        return Ask(self.destination, "destination", kind), Ask(self.read_from, "source", kind)
 
     @property
     def asks_if_mounted(self) -> tuple[Ask, ...]:
@@ -206,45 +229,6 @@ class PushManifest(TaskFacts):
 Task = ListTags | HeadManifests | FetchManifest | CopyBlob | PushManifest
 
 
-class RequestRecord(NamedTuple):
-    """One request, for metrics."""
-
-    registry: str
-    method: str
-    status: int
-    """0: no response."""
-    seconds: float
-    """Until the response began; -1: a plan only predicts the request."""
-    pulls_left: int
-    """Remaining pulls by the registry's rate limit headers; -1: not stated."""
-    what: RequestTopic = ""
-    pulls_limit: int = -1
-    """Pulls allowed within `pulls_window` seconds; -1: not stated."""
-    pulls_window: int = -1
-
-
-@fast_pickle
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What one task cost."""
-
-    requests: tuple[tuple[str, int], ...] = ()
-    """Requests by registry; token requests count for the registry that they were for."""
-    read: int = 0
-    """Bytes of bodies received."""
-    written: int = 0
-    """Bytes of bodies sent."""
-    seconds: float = 0.0
-    waited: tuple[tuple[str, float], ...] = ()
-    """Total seconds until the heads of responses, by registry."""
-    retries: tuple[tuple[str, str], ...] = ()
-    """Registry and status (or our own error code) of each attempt that was repeated."""
-    asked: tuple[RequestRecord, ...] = ()
-    """Each request, where Settings.timed asks for it."""
-    planned: int = 0
-    """Requests that a plan only predicts; the bytes of their bodies are predicted too."""
-
-
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -252,7 +236,7 @@ class Outcome:
 
     key: str
     """The task's key."""
-    cost: Cost = Cost()
+    cost: Cost = FREE
     events: tuple[Event, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.http.transport import Transport
@@ -12,14 +13,20 @@ from pipeline.registry.authenticated import AuthenticatedClient
 from pipeline.registry.client import Client
 from pipeline.registry.session import RegistrySession
 from pipeline.registry.upload_strategy import UploadStrategy
+from pipeline.settings import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.errors import Side
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
     from pipeline.model.registry_settings import RegistrySettings
     from pipeline.settings import Settings
+
+
+_MIRROR_READ = 20.0
+"""Seconds between two reads of a mirror's answer: there is another place to ask."""
 
 
 class Clients:
@@ -42,30 +49,31 @@ class Clients:
         """See the class."""
         self._settings, self._find, self._forget = settings, find, forget
         self._settings_of = settings_of
+        short = replace(settings.timeouts, read=_MIRROR_READ, stall=_MIRROR_READ)
+        self._of_mirrors = replace(settings, timeouts=short, retry=Retry(tries=1))
         self._transport = Transport(dial=settings.timeouts.connect)
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[RegistrySession, Auth, UploadStrategy]] = {}
+        self._known: dict[tuple[str, bool], tuple[RegistrySession, Auth, UploadStrategy]] = {}
 
     def at(self, registry: str, *, push: bool = False) -> Client:
         """See ImageStores. A verification does not ask for the right to write: the user may not have it."""
+        side: Side = "destination" if push else "source"
+        return self._client(registry, self._settings, side=side, push=push and self._settings.aim != "verify")
+
+    def mirror(self, registry: str) -> Client:
+        """See ImageStores."""
+        return self._client(registry, self._of_mirrors, side="source", push=False)
+
+    def _client(self, registry: str, settings: Settings, *, side: Side, push: bool) -> Client:
         with self._lock:
-            if registry not in self._known:
+            key = registry, settings is self._of_mirrors
+            if key not in self._known:
                 session = RegistrySession(
-                    registry,
-                    self._settings.timeouts,
-                    self._transport,
-                    settings=self._settings_of(registry),
+                    registry, settings.timeouts, self._transport, settings=self._settings_of(registry)
                 )
-                strategy = UploadStrategy(registry, self._settings.uploads)
-                self._known[registry] = session, Auth(session), strategy
-            session, auth, strategy = self._known[registry]
+                self._known[key] = session, Auth(session), UploadStrategy(registry, settings.uploads)
+            session, auth, strategy = self._known[key]
         client = AuthenticatedClient(
-            session,
-            auth,
-            self._settings,
-            find=self._find,
-            forget=self._forget,
-            side="destination" if push else "source",
-            push=push and self._settings.aim != "verify",
+            session, auth, settings, find=self._find, forget=self._forget, side=side, push=push
         )
         return Client(client, strategy)

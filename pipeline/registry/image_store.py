@@ -270,3 +270,7 @@ class ImageStores(Protocol):
     def at(self, registry: str, *, push: bool = False) -> ImageStore:
         """The store with that canonical name; `push`: it is written to. Makes no request."""
         ...
+
+    def mirror(self, registry: str) -> ImageStore:
+        """The store as a mirror of others: it tries once and is less patient. Makes no request."""
+        ...

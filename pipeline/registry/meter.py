@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.log import Event, fault_fields, mask
-from pipeline.model.messages import RequestRecord
+from pipeline.model.cost import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.errors import Fault
     from pipeline.log import Value
-    from pipeline.model.messages import RequestTopic
+    from pipeline.model.cost import RequestTopic
 
 _WHAT: tuple[tuple[str, RequestTopic], ...] = (
     ("/tags/list", "tags"),

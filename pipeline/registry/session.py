@@ -19,7 +19,7 @@ from pipeline.http import tls
 from pipeline.http.origins import RefusedURLError, origin_of, resolve
 from pipeline.http.proxies import is_local
 from pipeline.http.transport import Transport
-from pipeline.model.messages import RequestRecord
+from pipeline.model.cost import RequestRecord
 from pipeline.model.reference import DOCKER_HUB
 from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.registry.error_policy import Refusal

@@ -17,7 +17,8 @@ from pipeline.model.faults import only_server_errors, patience_lost
 from pipeline.model.messages import ManifestsHeaded, TaskFailed
 
 if TYPE_CHECKING:
-    from pipeline.model.messages import Cost, Outcome, Task, Throttled
+    from pipeline.model.cost import Cost
+    from pipeline.model.messages import Outcome, Task, Throttled
     from pipeline.model.task import SlotKind
     from pipeline.scheduler.images import Images
     from pipeline.scheduler.rate_budget import RateBudgets
@@ -201,6 +202,7 @@ class Backoff:
         self._router.put_off(task, name)
         if begins:
             self._images.lookups.pause(name)
+            self._state.mirrors.avoid(name)
         self._judge(name, registry)
 
     def _say(self, fault: Fault, delay: float, *, left: float) -> None:
@@ -232,6 +234,7 @@ class Backoff:
     def _lose(self, name: str, fault: Fault) -> None:
         """Ask the registry nothing more in this pass: whatever needs it fails for the same reason."""
         self._state.queue.registry(name).unavailable = fault
+        self._state.mirrors.avoid(name)
         for task in self._state.queue.tasks():
             if any(name == place for place, _ in self._state.queue.demand(task)):
                 self._state.queue.drop(task.key)

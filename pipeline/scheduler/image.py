@@ -11,8 +11,9 @@ from pipeline.model.faults import filter_changes_digest, source_changed
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault
+    from pipeline.model.cost import Cost
     from pipeline.model.manifest import Manifest
-    from pipeline.model.messages import Cost, ManifestHead
+    from pipeline.model.messages import ManifestHead
     from pipeline.model.options import ImageOptions
     from pipeline.model.pruning import Pruning
     from pipeline.model.reference import Reference

@@ -31,9 +31,10 @@ from pipeline.scheduler.notices import (
 from pipeline.scheduler.previous_results import PreviousResults
 
 if TYPE_CHECKING:
+    from pipeline.model.cost import Cost
     from pipeline.model.facts import Result
     from pipeline.model.manifest import Manifest
-    from pipeline.model.messages import BlobOrigin, Cost, ManifestHead, PushManifest
+    from pipeline.model.messages import BlobOrigin, ManifestHead, PushManifest
     from pipeline.scheduler.image_results import ImageResults
     from pipeline.scheduler.manifests import ManifestNeed, Presence
     from pipeline.scheduler.notices import ImageNotice
@@ -308,8 +309,7 @@ class Images:
             for manifest, reference in needed
         ]
         image.state, image.needs = "moving", {need.key for need in needs}
-        ends = needs if equal else needs[-1:]
-        image.waits = {need.key for need in ends if need.state != "complete"}
+        image.waits = {need.key for need in (needs if equal else needs[-1:]) if need.state != "complete"}
         if not image.waits:
             self._complete(image)
 

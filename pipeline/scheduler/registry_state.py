@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.errors import Fault
-    from pipeline.model.messages import BlobOrigin, RequestRecord, RequestTopic
+    from pipeline.model.cost import RequestRecord, RequestTopic
+    from pipeline.model.messages import BlobOrigin
     from pipeline.model.task import SlotKind
     from pipeline.scheduler.adaptive_limit import AdaptiveLimit
 

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
     from pipeline.errors import Fault
     from pipeline.log import Event
+    from pipeline.model.cost import Cost
     from pipeline.model.facts import Facts
-    from pipeline.model.messages import Cost, Outcome, Stage, Task, UploadProgress
+    from pipeline.model.messages import Outcome, Stage, Task, UploadProgress
     from pipeline.model.options import ImageOptions
     from pipeline.model.selection import Rule
     from pipeline.settings import Settings
@@ -141,6 +142,8 @@ class Scheduler:
         match outcome:
             case TaskLost():
                 self._lost(task, outcome)
+            case _ if self._state.mirrors.failed(task, outcome):
+                self._router.returned(task)
             case Throttled():
                 fault = self._backoff.throttled(task, outcome)
                 if fault is not None:
@@ -164,7 +167,7 @@ class Scheduler:
         for asked in cost.asked:
             self._queue.registry(asked.registry).time(asked)
         if isinstance(task, CopyBlob):
-            read = task.destination if self._state.aim == "verify" else task.source
+            read = task.destination if self._state.aim == "verify" else task.read_from
             self._queue.registry(read.registry).read += cost.read
             self._queue.registry(task.destination.registry).written += cost.written
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.model.facts import Holding
 from pipeline.model.messages import PushManifest
 from pipeline.scheduler.history import TaskHistory
+from pipeline.scheduler.mirrors import Mirrors
 from pipeline.scheduler.notices import TaskDoomed
 from pipeline.scheduler.read_back import ReadBack
 from pipeline.scheduler.task_queue import TaskQueue
@@ -52,6 +53,7 @@ class SharedState:
         self.run = run
         self.facts = facts
         self.queue = TaskQueue(limits)
+        self.mirrors = Mirrors(self)
         self.read_back = ReadBack()
         self.history = TaskHistory()
         self.now = now
@@ -103,6 +105,7 @@ class SharedState:
             return True
         if not self.allows(task):
             return False
+        task = self.mirrors.choose(task)
         demand = self.queue.demand(task)
         for name, _ in demand:
             if self.queue.registry(name).unavailable:

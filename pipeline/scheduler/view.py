@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.model.cost import RequestTopic
     from pipeline.model.figures import Figures, Timing
-    from pipeline.model.messages import BlobOrigin, RequestTopic, Stage
+    from pipeline.model.messages import BlobOrigin, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ class BlobUpload:
     def __init__(self, task: CopyBlob, destination: ImageStore, context: StageContext) -> None:
         """See the class."""
         self._task, self._destination, self._context = task, destination, context
-        self._source = context.stores.at(task.source.registry)
+        self._source = context.read_store(task)
         self._size = task.blob.size
         self._session = task.session
         self._checkpoint = (
@@ -143,7 +143,7 @@ class BlobUpload:
                 return upload.commit()
             with ResumingBody(
                 self._source,
-                self._task.source,
+                self._task.read_from,
                 self._task.blob.digest,
                 size=self._size,
                 offset=self._checkpoint.offset,
@@ -170,7 +170,7 @@ class BlobUpload:
             blob=self._task.blob,
             size=self._size,
             begin=self._checkpoint,
-            source=self._task.source,
+            source=self._task.read_from,
             on_progress=self._context.on_progress,
         )
         for _ in blob.read(self.offset - blob.offset):
@@ -205,7 +205,8 @@ class BlobUpload:
 
     def _plan_next_attempt(self, fault: Fault, upload: UploadSession) -> None:
         """Decide whether the next attempt keeps the session, and whether it needs other parts."""
-        if fault.code in _NOT_RESUMABLE or not fault.retryable:
+        only_mirror = self._task.mirror is not None and fault.side == "source"
+        if fault.code in _NOT_RESUMABLE or not (fault.retryable or only_mirror):
             self._start_over()
         self._cancel_unless_saved(upload)
         if fault.side != "destination" or self._size < 0 or (self._session and fault.status is None):
@@ -220,7 +221,7 @@ class BlobUpload:
 
     def _size_unknown(self) -> Fault:
         return fault_at(
-            self._task.source,
+            self._task.read_from,
             "source",
             operation=f"read the blob {self._task.blob.digest}",
             code="SIZE_UNKNOWN",

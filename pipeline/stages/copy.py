@@ -99,7 +99,7 @@ def _transfer(task: CopyBlob, destination: ImageStore, context: StageContext) ->
             if upload.resumed:
                 budget = RetryBudget(context.settings.retry)
             wait = 0.0 if upload.has_other_form else _next_wait(budget, fault) if upload.began else None
-            if wait is None:
+            if wait is None or (task.mirror is not None and fault.side == "source"):
                 error.refused = upload.refused
                 raise
         time.sleep(wait)
@@ -119,7 +119,7 @@ def _report_retry(task: CopyBlob, fault: Fault, *, attempt: int, offset: int) ->
         "blob.retry",
         fault,
         f"{fault}; attempt {attempt} failed, retrying",
-        source=str(task.source),
+        source=str(task.read_from),
         destination=str(task.destination),
         blob=task.blob.digest,
         offset=offset,

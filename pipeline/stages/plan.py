@@ -51,7 +51,7 @@ def _upload(task: CopyBlob, destination: ImageStore, meter: Meter, *, size: int)
     else:
         meter.plan(there, "POST", status=202, what="upload")
     if not begun or offset < size:
-        meter.plan(task.source.registry, "GET", status=206 if offset else 200, what="blob")
+        meter.plan(task.read_from.registry, "GET", status=206 if offset else 200, what="blob")
     patches = sum(not part.last for part in destination.plan_upload().parts(size, offset=offset))
     meter.plan(there, "PATCH", status=202, what="upload", times=patches)
     meter.plan(there, "PUT", status=201, what="upload")

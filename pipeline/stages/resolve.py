@@ -94,6 +94,8 @@ def fetch_manifest(task: FetchManifest, context: StageContext) -> ManifestFetche
         try:
             manifest = _get(task, context, fresh=False)
         except DigestMismatchError:
+            if task.mirror is not None:
+                raise
             manifest = _get(task, context, fresh=True)
         if task.config and manifest.platform is None and manifest.kind == "image":
             manifest = replace(manifest, platform=_platform(task, manifest.blobs, context))
@@ -104,15 +106,19 @@ def fetch_manifest(task: FetchManifest, context: StageContext) -> ManifestFetche
 
 
 def _get(task: FetchManifest, context: StageContext, *, fresh: bool) -> Manifest:
-    store = context.stores.at(task.repository.registry, push=task.side == "destination")
-    reference = Reference(task.repository, task.digest)
-    content, content_type = store.get_manifest(reference, limit=MAX_MANIFEST, fresh=fresh)
-    return parse(content, content_type, task.digest)
+    reference = Reference(task.read_from, task.digest)
+    content, content_type = context.read_store(task).get_manifest(reference, limit=MAX_MANIFEST, fresh=fresh)
+    if task.mirror is None:
+        return parse(content, content_type, task.digest)
+    manifest = parse(content, "", task.digest)  # the digest does not cover what the mirror calls it
+    if manifest.kind == "schema1":
+        raise ManifestError("a mirror's signatures of a docker schema 1 manifest cannot be checked")
+    return manifest
 
 
 def _fault(task: FetchManifest, *, code: str, words: str) -> Fault:
     operation = f"read the manifest {task.digest}"
-    return fault_at(task.repository, task.side, operation=operation, code=code, words=words)
+    return fault_at(task.read_from, task.side, operation=operation, code=code, words=words)
 
 
 def _platform(task: FetchManifest, blobs: tuple[Descriptor, ...], context: StageContext) -> Platform | None:
@@ -123,13 +129,13 @@ def _platform(task: FetchManifest, blobs: tuple[Descriptor, ...], context: Stage
     if config.size > MAX_CONFIG:
         words = f"its config has {config.size} bytes, the limit is {MAX_CONFIG}"
         raise RegistryError(_fault(task, code="TOO_LARGE", words=words))
-    store = context.stores.at(task.repository.registry)
-    with store.open_blob(task.repository, config.digest, size=config.size) as body:
+    store = context.read_store(task)
+    with store.open_blob(task.read_from, config.digest, size=config.size) as body:
         checked = CheckedBlob(
             body,
             blob=config,
             size=config.size,
             begin=Checkpoint.start(config.digest),
-            source=task.repository,
+            source=task.read_from,
         )
         return config_platform(b"".join(map(bytes, checked.read(config.size))))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.budget import RUN
+from pipeline.model.cost import Cost
 from pipeline.model.messages import (
     CopyBlob,
-    Cost,
     FetchManifest,
     HeadManifests,
     ListTags,

@@ -41,7 +41,7 @@ def check(
     job = prepare(options, environ)
     for warning in job.warnings:
         tell(f"image-syncer: warning: {warning.message}")
-    registries = targets_by_registry(job.rules.rules)
+    registries = targets_by_registry(job.rules.rules, job.keyring.settings)
     wrong = tuple(_wrong_rules(job.rules))
     places = [finding.place for finding in wrong] + list(registries)
     wanted = [str(each.repository) for targets in registries.values() for each in targets]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import __version__
@@ -31,7 +31,7 @@ class Finding:
     """The result of one check."""
 
     state: FindingState
-    what: Literal["rule", "registry", "source", "destination"]
+    what: Literal["rule", "registry", "source", "mirror", "destination"]
     place: str
     """`registry`, `registry/path`, or the rule's `file:line:column`."""
     words: str
@@ -44,6 +44,15 @@ class Finding:
     code: str = ""
     untried: tuple[str, ...] = ()
     """Repositories that were not tried because of it."""
+
+    def of_mirror(self) -> Finding:
+        """The same about a mirror, which a run can do without."""
+        if self.state != "failed":
+            return self
+        advice = "; ".join(
+            part for part in (self.advice, "until then a run reads at the registry itself") if part
+        )
+        return replace(self, state="warning", advice=advice)
 
     def line(self, width: int) -> str:
         """One line for a person; places take `width` characters."""

@@ -198,7 +198,8 @@ class RegistryCheck:
             untried = tuple(dict.fromkeys(str(target.repository) for target in targets))
             held = dict.fromkeys(self._credentials[target] for target in targets)
             credentials = tuple(credential for credential in held if credential is not None)
-            return judge_silence(self._registry, error.fault, untried, credentials), False
+            finding = judge_silence(self._registry, error.fault, untried, credentials)
+            return finding.of_mirror() if all(each.is_mirror for each in targets) else finding, False
         settings = self._keyring.settings(self._registry)
         return judge_probe(self._registry, probe, dt.datetime.now(dt.UTC), settings), True
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.model.selection import Named, read_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pipeline.errors import Side
     from pipeline.model.reference import Repository
+    from pipeline.model.registry_settings import RegistrySettings
     from pipeline.model.selection import Rule
 
 _ANY_TAG = "latest"
@@ -28,13 +30,17 @@ class CheckTarget:
     """A tag or digest that the rules name; empty at a source whose rules name none."""
     lists: bool = False
     """Whether its tag list is needed too."""
+    is_mirror: bool = False
+    """Whether a run can do without it."""
 
 
-def targets_by_registry(rules: Iterable[Rule]) -> dict[str, tuple[CheckTarget, ...]]:
-    """What the rules need; rules for the same repository share one target."""
-    found: dict[tuple[Side, Repository], CheckTarget] = {}
-    for each in (each for rule in rules for each in _targets(rule)):
-        key = (each.side, each.repository)
+def targets_by_registry(
+    rules: Iterable[Rule], settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS
+) -> dict[str, tuple[CheckTarget, ...]]:
+    """What the rules need, and the mirrors of their sources; the same repository is one target."""
+    found: dict[tuple[Side, Repository, bool], CheckTarget] = {}
+    for each in (each for rule in rules for each in _targets(rule, settings_of)):
+        key = (each.side, each.repository, each.is_mirror)
         known = found.get(key, each)
         found[key] = replace(known, name=known.name or each.name, lists=known.lists or each.lists)
     registries: dict[str, tuple[CheckTarget, ...]] = {}
@@ -44,11 +50,14 @@ def targets_by_registry(rules: Iterable[Rule]) -> dict[str, tuple[CheckTarget, .
     return registries
 
 
-def _targets(rule: Rule) -> Iterator[CheckTarget]:
+def _targets(rule: Rule, settings_of: Callable[[str], RegistrySettings]) -> Iterator[CheckTarget]:
     names = rule.selection.names if isinstance(rule.selection, Named) else ()
     first = names[0] if names else ""
     if rule.targets:
         yield CheckTarget(side="source", repository=rule.source, name=read_name(first), lists=not names)
+        for mirror in settings_of(rule.source.registry).mirrors:
+            place, name = mirror.repository(rule.source), read_name(first) or _ANY_TAG
+            yield CheckTarget(side="source", repository=place, name=name, is_mirror=True)
     for target in rule.targets:
         name = target.written(first or _ANY_TAG, 0)
         yield CheckTarget(side="destination", repository=target.repository, name=name)

@@ -106,11 +106,18 @@ def attempt(
         credential: the one that will be used; None: it cannot be read, and the trial reports why.
         patience: seconds that a run waits for a registry that accepts no request.
     """
+    outcome = _attempt(client, target, credential, patience=patience)
+    return replace(outcome, finding=outcome.finding.of_mirror()) if target.is_mirror else outcome
+
+
+def _attempt(
+    client: Client, target: CheckTarget, credential: Credential | None, *, patience: float
+) -> TrialOutcome:
     verb = "push" if target.side == "destination" else "list and pull" if target.lists else "pull"
     who = describe(credential, target.repository.registry) if credential else "with a login"
     found = Finding(
         state="ok",
-        what="source" if target.side == "source" else "destination",
+        what="mirror" if target.is_mirror else "source" if target.side == "source" else "destination",
         place=str(target.repository),
         words=f"{verb} {who}",
         credential=credential,
@@ -142,6 +149,8 @@ def _pull(client: Client, target: CheckTarget, found: Finding) -> Finding:
         if not listed:
             return _warn(found, "it has no tags", "a run copies nothing from it")
     if client.head_manifest(Reference(repository, name), sure=True) is None:
+        if target.is_mirror:
+            return replace(found, words=f"{found.words}; it does not have {name} yet")
         return _missing(client, repository, name, found)
     return found
 

@@ -7,7 +7,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from pipeline.model.messages import BytesMoved, Cost, ManifestsHeaded, UploadCheckpoint
+from pipeline.model.cost import Cost
+from pipeline.model.messages import BytesMoved, ManifestsHeaded, UploadCheckpoint
 from pipeline.model.reference import Reference, Repository
 
 

@@ -14,10 +14,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
+from pipeline.model.cost import Cost
 from pipeline.model.messages import (
     STAGES,
     CopyBlob,
-    Cost,
     FetchManifest,
     HeadManifests,
     ListTags,

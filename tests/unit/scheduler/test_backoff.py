@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import Fault
-from pipeline.model.messages import CopyBlob, Cost, HeadManifests, PushManifest, TaskFailed, Throttled
+from pipeline.model.cost import Cost
+from pipeline.model.messages import CopyBlob, HeadManifests, PushManifest, TaskFailed, Throttled
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, rule
 
 if TYPE_CHECKING:

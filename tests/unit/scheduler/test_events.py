@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from pipeline.errors import Fault
 from pipeline.log.catalogue import EVENTS
-from pipeline.model.messages import Cost, RequestRecord, Throttled
+from pipeline.model.cost import Cost, RequestRecord
+from pipeline.model.messages import Throttled
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, rule
 
 

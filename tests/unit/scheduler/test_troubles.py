@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import Fault
+from pipeline.model.cost import Cost
 from pipeline.model.facts import Holding
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
-    Cost,
     HeadManifests,
     ManifestsHeaded,
     PushManifest,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Fault
 from pipeline.log import sentence
+from pipeline.model.cost import Cost
 from pipeline.model.manifest import Manifest, parse
 from pipeline.model.messages import (
     STAGES,
     BlobCopied,
     CopyBlob,
-    Cost,
     FetchManifest,
     HeadManifests,
     ListTags,
