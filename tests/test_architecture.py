@@ -35,6 +35,7 @@ MAY_IMPORT["__main__"] = set(MAY_IMPORT)
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 SENTENCE_BREAK = re.compile(r"[.!?]\s+[A-Z]")
+TYPE_NAME = re.compile(r"_?[A-Z]\w*[a-z]\w*")
 
 
 def files(*folders: str) -> list[Path]:
@@ -99,6 +100,19 @@ def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return total - ((docstring.end_lineno or docstring.lineno) - docstring.lineno + 1)
 
 
+def types_in(module: ast.Module) -> set[str]:
+    """The names of a module's classes, and of what is assigned to a name in the style of classes."""
+    found = {node.name for node in ast.walk(module) if isinstance(node, ast.ClassDef)}
+    assigned = {
+        target.id
+        for node in ast.walk(module)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return found | {name for name in assigned if TYPE_NAME.fullmatch(name)}
+
+
 @pytest.mark.parametrize("path", files("pipeline"), ids=str)
 def test_import_order(path: Path) -> None:
     """A module imports its own part and those that MAY_IMPORT names."""
@@ -121,6 +135,16 @@ def test_one_builder_of_faults() -> None:
     }
 
     assert makers == {"pipeline/model/faults.py"}
+
+
+def test_a_class_name_is_used_once() -> None:
+    """No two modules give the same name to a class, or to a type that is written like one."""
+    places: dict[str, set[str]] = {}
+    for path in files("pipeline"):
+        for name in types_in(tree(path)):
+            places.setdefault(name, set()).add(str(path))
+
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
 def test_scheduler_is_pure() -> None:
@@ -215,7 +239,7 @@ def test_every_test_is_one_sentence() -> None:
 
 
 def test_reading() -> None:
-    """Imports are seen wherever they stand and however they are written, and docstrings are no lines."""
+    """Imports and types are seen wherever they stand, and docstrings are not counted as lines."""
     source = """
 def long():
     '''One.
@@ -224,15 +248,21 @@ def long():
     from . import queues
     from ..model.tree import Plan
     import pipeline.cli.main
+
+class Plan: ...
+if TYPE_CHECKING:
+    Ask = Callable
+LIMIT = T = 1
 """
     module = ast.parse(source)
-    [function] = module.body
+    function = module.body[0]
     assert isinstance(function, ast.FunctionDef)
 
     names = names_imported(module, ("pipeline", "engine"))
 
     assert names == {"pipeline.engine.queues", "pipeline.model.tree.Plan", "pipeline.cli.main"}
     assert lines_of(function) == 4
+    assert types_in(module) == {"Plan", "Ask"}
 
 
 def asserts(function: ast.AST) -> bool:

@@ -29,7 +29,7 @@ from pipeline.log import printable
 from pipeline.model.patterns import tag_matcher
 from pipeline.model.reference import Reference
 from pipeline.model.selection import AllTags, Named, pairs, read_name, select, written_name
-from pipeline.model.tag_selection import Verdict
+from pipeline.model.tag_selection import StageVerdict
 from pipeline.model.tree import Skip, prune
 from pipeline.model.units import format_count
 from pipeline.records.scratch import scratch_records
@@ -111,7 +111,7 @@ def _reads(bad: BadRule, repository: Repository) -> bool:
 
 def _of_invalid(bad: BadRule) -> RuleVerdict:
     reason = f"{bad.reason} ({bad.hint})" if bad.hint else bad.reason
-    return RuleVerdict(rule=bad.text, place=bad.place, stages=(Verdict("rule", False, reason),))
+    return RuleVerdict(rule=bad.text, place=bad.place, stages=(StageVerdict("rule", False, reason),))
 
 
 class _Explanation:
@@ -183,43 +183,45 @@ class _Explanation:
         when = self._facts.first_seen(repository, tag, digest) if self._facts is not None else None
         return self._now if when is None else when
 
-    def _named(self, rule: Rule, selection: Named, tag: str) -> tuple[str, int | None, tuple[Verdict, ...]]:
+    def _named(
+        self, rule: Rule, selection: Named, tag: str
+    ) -> tuple[str, int | None, tuple[StageVerdict, ...]]:
         """The name that a rule has for the tag, its position, and whether the source has it."""
         for position, name in enumerate(selection.names):
             if tag in (name, written_name(name), read_name(name)):
-                stages: tuple[Verdict, ...] = (Verdict("named", True, "the source names it"),)
+                stages: tuple[StageVerdict, ...] = (StageVerdict("named", True, "the source names it"),)
                 try:
                     self._asking.digest(Reference(rule.source, read_name(name)))
                 except RegistryError as error:
-                    stages += (Verdict("source", False, str(error)),)
+                    stages += (StageVerdict("source", False, str(error)),)
                 return name, position, stages
-        return tag, None, (Verdict("named", False, f"the source is {rule.text}"),)
+        return tag, None, (StageVerdict("named", False, f"the source is {rule.text}"),)
 
-    def _listed(self, rule: Rule, tag: str) -> tuple[Verdict, ...]:
+    def _listed(self, rule: Rule, tag: str) -> tuple[StageVerdict, ...]:
         """The stages of a selection, and whether the whole rule fails."""
         tags = self._asking.tags(rule.source)
         stages, selection = self._select(rule).explain(tag, tags), self._select(rule)
         count = len([*selection.add(tags), *selection.end()])
         return stages if count >= selection.least else (*stages, self._too_few(count, selection))
 
-    def _too_few(self, count: int, selection: TagSelection) -> Verdict:
+    def _too_few(self, count: int, selection: TagSelection) -> StageVerdict:
         reason = f"the rule fails: it takes {format_count(count, 'tag')}, {selection.least} are required"
-        return Verdict("at_least", False, reason)
+        return StageVerdict("at_least", False, reason)
 
     def _pruned(
         self, source: Reference, wanted: Pruning, origin: str
-    ) -> tuple[list[EntryVerdict], tuple[Verdict, ...]]:
+    ) -> tuple[list[EntryVerdict], tuple[StageVerdict, ...]]:
         """What becomes of the entries of an image; why the whole image is left out or fails, if it does."""
-        failed: tuple[Verdict, ...] = ()
+        failed: tuple[StageVerdict, ...] = ()
         read, root = self._asking.tree(source, wanted), self._asking.digest(source)
         kept: Collection[str] = read.keys()
         try:
             plan = prune(root, read, wanted)
             kept = () if isinstance(plan, Skip) else {manifest.digest for manifest in plan.manifests}
             if isinstance(plan, Skip):
-                failed = (Verdict("platforms", False, plan.reason),)
+                failed = (StageVerdict("platforms", False, plan.reason),)
         except ManifestError as error:
-            failed = (Verdict("index", False, str(error)),)
+            failed = (StageVerdict("index", False, str(error)),)
         top = read[root]
         if top.kind != "index":
             platform = str(top.platform or "unknown")

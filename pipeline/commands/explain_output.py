@@ -10,7 +10,7 @@ from pipeline.model.units import format_count, meant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeline.model.tag_selection import Verdict
+    from pipeline.model.tag_selection import StageVerdict
 
 _SHOWN = 20
 """Selected tags shown to a person."""
@@ -43,7 +43,7 @@ class RuleVerdict:
     rule: str
     """As written."""
     place: str
-    stages: Sequence[Verdict] = ()
+    stages: Sequence[StageVerdict] = ()
     """For a tag, or an invalid rule: in order; the last one decides."""
     destinations: Sequence[DestinationVerdict] = ()
     """Of a tag that passes the stages."""

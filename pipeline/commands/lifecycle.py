@@ -62,7 +62,7 @@ class Verb:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Watch:
+class _Observers:
     """The log and the observers."""
 
     log: Log
@@ -115,7 +115,7 @@ def _run_logged(
     level = options.log_level or ("warning" if terse else "info")
     with closing(open_log(options.log, level=level, run=name, form=options.log_format)) as log:
         try:
-            watch = _Watch(log=log, how=how, history=RunHistory(), exporter=exporter)
+            watch = _Observers(log=log, how=how, history=RunHistory(), exporter=exporter)
             return _run(verb, job, options, watch=watch, name=name, say=say)
         except MachineError:
             raise
@@ -130,7 +130,7 @@ def _run_logged(
             ) from error
 
 
-def _run(verb: Verb, job: Job, options: Options, *, watch: _Watch, name: str, say: Printer) -> int:
+def _run(verb: Verb, job: Job, options: Options, *, watch: _Observers, name: str, say: Printer) -> int:
     began, clock = dt.datetime.now().astimezone(), time.monotonic()
     with ExitStack() as after, verb.records(job, name) as (records, found):
         options = keep_given(options, job.given) if verb.keeps_state else options
@@ -188,7 +188,7 @@ def _scheduler(job: Job, records: Records, *, run: str, now: float, epoch: float
 
 
 def _recorder(
-    scheduler: Scheduler, job: Job, options: Options, *, watch: _Watch, run: str, records: Records
+    scheduler: Scheduler, job: Job, options: Options, *, watch: _Observers, run: str, records: Records
 ) -> RunStateRecorder:
     """The observer that writes the run state to the records."""
     return RunStateRecorder(
@@ -206,7 +206,7 @@ def _supervise(
     job: Job,
     options: Options,
     *,
-    watch: _Watch,
+    watch: _Observers,
     recorder: RunStateRecorder | None,
     store: Records,
     after: ExitStack,
@@ -247,7 +247,7 @@ def _exporter(options: Options) -> Iterator[Exporter | None]:
 
 
 @contextmanager
-def _display(job: Job, watch: _Watch) -> Iterator[Display]:
+def _display(job: Job, watch: _Observers) -> Iterator[Display]:
     """A live view on standard error; a log to the same terminal writes its lines above it."""
     from pipeline.observe.display import Display  # noqa: PLC0415 - rich: only a terminal needs it
 

@@ -41,7 +41,7 @@ def read_json(path: str, text: str) -> tuple[Node, list[Event]]:
     Raises:
         FileError: the text is not JSON; with line and column.
     """
-    reader = _Reader(path, text)
+    reader = _JSONReader(path, text)
     node, at = reader.value(reader.skip(0), 0)
     at = reader.skip(at)
     if at < len(text):
@@ -49,7 +49,7 @@ def read_json(path: str, text: str) -> tuple[Node, list[Event]]:
     return node, reader.warnings
 
 
-class _Reader:
+class _JSONReader:
     """Parses one document; `at` is an offset into its text."""
 
     def __init__(self, path: str, text: str) -> None:

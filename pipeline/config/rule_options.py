@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.model.platform import Filter
     from pipeline.model.rule_options import OptionField, OptionKind
 
-_Options = TypeVar("_Options")
+_Owner = TypeVar("_Owner")
 
 _COUNT = re.compile(r"[0-9]{1,9}")
 _TIME = re.compile(r"([0-9]{1,9})([smhd])")
@@ -71,7 +71,7 @@ def entry(node: Mapping, name: str) -> Node | None:
     return next((value for key, value in node.entries if key.text == name), None)
 
 
-def _read_fields(document: Document, node: Mapping, owner: type[_Options], prefix: str) -> _Options:
+def _read_fields(document: Document, node: Mapping, owner: type[_Owner], prefix: str) -> _Owner:
     known, values = option_fields(owner), {}
     names = {*known, *NOT_BUILT} if owner is RuleOptions else set(known)
     for key, value in node.entries:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pipeline.model.template import Piece
+from pipeline.model.template import TextPiece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,16 +28,16 @@ def expand(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]
     return "".join(piece.text for piece in pieces), unset
 
 
-def expanded_pieces(text: str, environ: Mapping[str, str]) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
+def expanded_pieces(text: str, environ: Mapping[str, str]) -> tuple[tuple[TextPiece, ...], tuple[str, ...]]:
     """As `expand`, with what was written apart from what variables put in."""
     pieces, unset, end = [], [], 0
     for match in _VARIABLE.finditer(text):
-        pieces.append(Piece(text[end : match.start()], written=True))
+        pieces.append(TextPiece(text[end : match.start()], written=True))
         name, end = match["braced"] or match["bare"], match.end()
         if name and name not in environ:
             unset.append(name)
-        pieces.append(Piece("$" if match["dollar"] else environ.get(name, match[0]), written=False))
-    return (*pieces, Piece(text[end:], written=True)), tuple(unset)
+        pieces.append(TextPiece("$" if match["dollar"] else environ.get(name, match[0]), written=False))
+    return (*pieces, TextPiece(text[end:], written=True)), tuple(unset)
 
 
 def sole_variable(text: str) -> str:

@@ -37,7 +37,7 @@ def read_yaml(path: str, text: str) -> tuple[Node | None, list[Event]]:
         FileError: the text is not YAML, has tags, or expands too much; with line and column.
     """
     try:
-        reader = _Reader(path, yaml.parse(text, Loader=_LOADER))
+        reader = _YAMLReader(path, yaml.parse(text, Loader=_LOADER))
         return reader.document(), reader.warnings
     except yaml.MarkedYAMLError as error:
         raise _explain(path, text, error) from None
@@ -70,7 +70,7 @@ def _place(event: yaml.Event) -> tuple[int, int]:
     return (mark.line + 1, mark.column + 1) if mark else (0, 0)
 
 
-class _Reader:
+class _YAMLReader:
     """Builds one document."""
 
     def __init__(self, path: str, events: Iterator[yaml.Event]) -> None:

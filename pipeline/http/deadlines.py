@@ -82,7 +82,7 @@ class Deadline:
                 socket.socket.shutdown(outer, socket.SHUT_RDWR)
 
 
-class _Watch:
+class _DeadlineThread:
     """The deadlines of this process, and the thread that checks them."""
 
     def __init__(self) -> None:
@@ -126,4 +126,4 @@ class _Watch:
                             deadline.expire()
 
 
-_watch = _Watch()
+_watch = _DeadlineThread()

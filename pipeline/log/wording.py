@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pipeline.log.event import Event
 
-    Facts = Mapping[str, Any]
+    EventFacts = Mapping[str, Any]
     """Fields of the event, and what only its sentence needs."""
 
 _FAILED = {
@@ -32,11 +32,11 @@ def sentence(event: Event) -> str:
     return words.format_map(known) if isinstance(words, str) else words(known)
 
 
-def _image(words: str) -> Callable[[Facts], str]:
+def _image(words: str) -> Callable[[EventFacts], str]:
     """The line of an image that is finished; `why` is the fault, the reason, or how it is up to date."""
     line = f"{words} Now {{processed}}/{{known}} tasks have been processed."
 
-    def say(facts: Facts) -> str:
+    def say(facts: EventFacts) -> str:
         why = facts.get("how") or facts.get("reason")
         both = f"from {facts['source']} to {facts['destination']}"
         return line.format_map({**facts, "from_to": both, "why": why, "how": f" ({why})" if why else ""})
@@ -44,21 +44,21 @@ def _image(words: str) -> Callable[[Facts], str]:
     return say
 
 
-def _image_failed(facts: Facts) -> str:
+def _image_failed(facts: EventFacts) -> str:
     say = _image(_FAILED[facts["aim"]] + " {from_to}: {fault}; attempt {attempt}, not retried.")
     return say(facts)
 
 
-def _retried(facts: Facts) -> str:
+def _retried(facts: EventFacts) -> str:
     again = "retrying after all others" if facts["again"] else "not retried"
     return f"{facts['fault']}; attempt {facts['attempt']}, {again}"
 
 
-def _rule_failed(facts: Facts) -> str:
+def _rule_failed(facts: EventFacts) -> str:
     return f"rule {facts['rule']} ({facts['place']}): {_retried(facts)}"
 
 
-def _cooldown(facts: Facts) -> str:
+def _cooldown(facts: EventFacts) -> str:
     status, hint = facts["status"], f"; {facts['hint']}" if facts["hint"] else ""
     if facts["troubled"]:
         what = f"returns only server errors ({status or facts['words']}{hint})"
@@ -72,19 +72,19 @@ def _cooldown(facts: Facts) -> str:
     )
 
 
-def _settled(facts: Facts) -> str:
+def _settled(facts: EventFacts) -> str:
     what = {"request": "short requests", "blob": "small blobs", "body": "large blobs"}[facts["kind"]]
     limit, tried = facts["limit"], facts["tried"]
     why = "the maximum" if tried == limit else f"{tried} were {facts['gain']:.1f} times as fast"
     return f"{facts['registry']}: {limit} {what} at a time; {why}"
 
 
-def _mirror_left(facts: Facts) -> str:
+def _mirror_left(facts: EventFacts) -> str:
     lasts = f"for {facts['delay']:.0f}s" if facts["again"] else "for this repository in this run"
     return f"mirror {facts['registry']} is not asked {lasts}: {facts['fault']}"
 
 
-_SENTENCES: Mapping[str, str | Callable[[Facts], str]] = {
+_SENTENCES: Mapping[str, str | Callable[[EventFacts], str]] = {
     "image.planned": "{source} -> {destination}: {manifests} manifests, {blobs} blobs, {bytes} bytes",
     "image.done": _image("Finish synchronizing manifest {from_to}."),
     "image.to_copy": _image("Would synchronize manifest {from_to}."),

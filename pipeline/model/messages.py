@@ -378,4 +378,4 @@ class BootFailed:
     """One line, no secrets."""
 
 
-Answer = Outcome | BytesMoved | UploadProgress | Spent | Alive | BootFailed
+WorkerMessage = Outcome | BytesMoved | UploadProgress | Spent | Alive | BootFailed

@@ -24,7 +24,7 @@ _COMPANION = re.compile(r"(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})(?:\..*)?"
 """Tags of signatures and SBOMs: they come along with their image, or not at all."""
 
 
-class Verdict(NamedTuple):
+class StageVerdict(NamedTuple):
     """What one stage says of a tag."""
 
     stage: str
@@ -111,7 +111,7 @@ class TagSelection:
         self.selected += len(chosen)
         return chosen
 
-    def explain(self, tag: str, tags: Iterable[str]) -> tuple[Verdict, ...]:
+    def explain(self, tag: str, tags: Iterable[str]) -> tuple[StageVerdict, ...]:
         """What the stages say of a tag, in order, up to the one that decides; the last one counts.
 
         Args:
@@ -120,20 +120,20 @@ class TagSelection:
         """
         listed = dict.fromkeys(tags)
         if tag in listed:
-            found = [Verdict("list", True, "the source has it")]
+            found = [StageVerdict("list", True, "the source has it")]
             found += self._judged(tag, listed)
         else:
-            found = [Verdict("list", False, "the source does not have it")]
+            found = [StageVerdict("list", False, "the source does not have it")]
         if tag in self._always and not found[-1].passed:
             is_there = tag in listed
             reason = "it is named" if is_there else "it is named, so it fails alone"
-            found.append(Verdict("always", is_there, reason))
+            found.append(StageVerdict("always", is_there, reason))
         return tuple(found)
 
-    def _judged(self, tag: str, listed: Iterable[str]) -> Iterator[Verdict]:
+    def _judged(self, tag: str, listed: Iterable[str]) -> Iterator[StageVerdict]:
         for stage in self._stages:
             passed = stage.passes(tag)
-            yield Verdict(stage.name, passed, stage.yes if passed else stage.no)
+            yield StageVerdict(stage.name, passed, stage.yes if passed else stage.no)
             if not passed:
                 return
         newest = self._make_newest()
@@ -142,7 +142,7 @@ class TagSelection:
                 if each not in self._always and self._passes(each):
                     newest.add(each)
             newest.add(tag)
-            yield Verdict("newest", *newest.why(tag))
+            yield StageVerdict("newest", *newest.why(tag))
 
     def _takes(self, tag: str) -> bool:
         if tag in self._always:

@@ -26,14 +26,14 @@ _LONGEST = 255
 _PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}|[{}]")
 
 
-class Piece(NamedTuple):
+class TextPiece(NamedTuple):
     """A piece of text, and whether somebody wrote it there: placeholders are found in nothing else."""
 
     text: str
     written: bool
 
 
-def fill(pieces: Sequence[Piece], source: Repository) -> str:
+def fill(pieces: Sequence[TextPiece], source: Repository) -> str:
     """Put the parts of a source's repository in.
 
     Returns:

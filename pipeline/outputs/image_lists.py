@@ -35,7 +35,7 @@ class ListEntry(NamedTuple):
 
 _Forms = dict[str, dict[str, None]]
 """Of one source: the destinations, each once, by options."""
-_Entry = tuple[str, _Forms]
+_SourceEntry = tuple[str, _Forms]
 
 _FORMATS: dict[str, ListFormat] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
@@ -107,7 +107,7 @@ def write_failed(
     write_text(path, pieces())
 
 
-def _grouped(rows: Iterable[ImageRow], options: Callable[[int], str]) -> Iterator[_Entry]:
+def _grouped(rows: Iterable[ImageRow], options: Callable[[int], str]) -> Iterator[_SourceEntry]:
     """One entry for each source, each destination once (two filters make two rows)."""
     for source, group in groupby(rows, key=attrgetter("source")):
         forms: _Forms = {}
@@ -116,7 +116,7 @@ def _grouped(rows: Iterable[ImageRow], options: Callable[[int], str]) -> Iterato
         yield source, forms
 
 
-def _with_rules(entries: Iterable[_Entry], more: Iterable[ListEntry]) -> Iterator[_Entry]:
+def _with_rules(entries: Iterable[_SourceEntry], more: Iterable[ListEntry]) -> Iterator[_SourceEntry]:
     """Merge both, each source once: the second of two equal keys would hide the first."""
     waiting: dict[str, _Forms] = {}
     for entry in more:
@@ -134,7 +134,7 @@ def rules_text(entries: Iterable[ListEntry]) -> str:
     return "".join(_yaml(_with_rules((), entries)))
 
 
-def _json(entries: Iterable[_Entry]) -> Iterator[str]:
+def _json(entries: Iterable[_SourceEntry]) -> Iterator[str]:
     separator = "{\n"
     for source, forms in entries:
         if forms.keys() <= {""}:
@@ -153,7 +153,7 @@ def _json_list(destinations: Iterable[str]) -> str:
     return f"[\n{listed}\n  ]" if listed else "[]"
 
 
-def _yaml(entries: Iterable[_Entry]) -> Iterator[str]:
+def _yaml(entries: Iterable[_SourceEntry]) -> Iterator[str]:
     empty = True
     for source, forms in entries:
         empty = False
@@ -195,4 +195,4 @@ def _scalar(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else _quoted(_SURROGATE.sub("\ufffd", text))
 
 
-_FORMS: dict[ListFormat, Callable[[Iterable[_Entry]], Iterator[str]]] = {"yaml": _yaml, "json": _json}
+_FORMS: dict[ListFormat, Callable[[Iterable[_SourceEntry]], Iterator[str]]] = {"yaml": _yaml, "json": _json}

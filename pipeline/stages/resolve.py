@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.model.platform import Platform
     from pipeline.stages.context import StageContext
 
-    Ask = Callable[[], ManifestHead | Fault | None]
+    HeadCall = Callable[[], ManifestHead | Fault | None]
 
 
 def head_manifests(task: HeadManifests, context: StageContext) -> ManifestsHeaded:
@@ -35,10 +35,10 @@ def head_manifests(task: HeadManifests, context: StageContext) -> ManifestsHeade
     Raises:
         ThrottledError: one of the registries limits the rate.
     """
-    there: list[Ask] = [partial(_head, place, "destination", context) for place in task.destinations]
+    there: list[HeadCall] = [partial(_head, place, "destination", context) for place in task.destinations]
     if task.source is None:
         return ManifestsHeaded(key=task.key, source=None, destinations=tuple(ask() for ask in there))
-    source: Ask = partial(_source, task.source, context)
+    source: HeadCall = partial(_source, task.source, context)
     if any(context.parallel.is_slow(place.repository.registry) for place in task.destinations):
         found, *others = context.parallel.run([source, *there])
         return ManifestsHeaded(key=task.key, source=found, destinations=tuple(others))

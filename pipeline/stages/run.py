@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 
     from pipeline.config.keyring import Keyring
     from pipeline.model.messages import Outcome, Task, UploadCheckpoint
+    from pipeline.settings import Aim, Settings
 
     Runner = Callable[[Task, Callable[[int], None], Callable[[UploadCheckpoint | None], None]], Outcome]
-    from pipeline.settings import Aim, Settings
+    """Runs one task and returns its outcome; the callbacks get the bytes moved so far, and the confirmed part
+    of an upload."""
 
     BlobStage = Callable[[CopyBlob, StageContext], Outcome]
     ManifestStage = Callable[[PushManifest, StageContext], Outcome]

@@ -30,9 +30,9 @@ from tests.unit.scheduler.world import digest, image, manifest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.engine.local.worker import Runner
     from pipeline.model.messages import Outcome, Task
     from pipeline.settings import Settings
+    from pipeline.stages.run import Runner
 
 RUNNER = "tests.engine.answers:make"
 BROKEN = "tests.engine.answers:break_at_start"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.engine.local.fork_server import ForkServer
     from pipeline.engine.local.process import WorkerProcess
-    from pipeline.model.messages import Answer
+    from pipeline.model.messages import WorkerMessage
 
 Kind = TypeVar("Kind")
 
@@ -36,9 +36,9 @@ def start(
     return worker
 
 
-def listen(worker: WorkerProcess, until: Callable[[list[Answer]], bool]) -> list[Answer]:
+def listen(worker: WorkerProcess, until: Callable[[list[WorkerMessage]], bool]) -> list[WorkerMessage]:
     """What the worker says until `until` holds of it."""
-    heard: list[Answer] = []
+    heard: list[WorkerMessage] = []
     end = time.monotonic() + PATIENCE
     while not until(heard):
         assert not worker.outbox.at_end, f"the worker is gone, it said {heard}"
@@ -48,9 +48,9 @@ def listen(worker: WorkerProcess, until: Callable[[list[Answer]], bool]) -> list
     return heard
 
 
-def hear_out(worker: WorkerProcess) -> list[Answer]:
+def hear_out(worker: WorkerProcess) -> list[WorkerMessage]:
     """What the worker says until its outbox is at its end."""
-    heard: list[Answer] = []
+    heard: list[WorkerMessage] = []
     end = time.monotonic() + PATIENCE
     while not worker.outbox.at_end:
         assert time.monotonic() < end, f"the worker lives on, it said {heard}"
@@ -59,7 +59,7 @@ def hear_out(worker: WorkerProcess) -> list[Answer]:
     return heard
 
 
-def of_kind(heard: list[Answer], kind: type[Kind]) -> list[Kind]:
+def of_kind(heard: list[WorkerMessage], kind: type[Kind]) -> list[Kind]:
     """Those of one type."""
     return [answer for answer in heard if isinstance(answer, kind)]
 

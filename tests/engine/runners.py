@@ -19,7 +19,7 @@ from pipeline.settings import MAX_MANIFEST, Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.engine.local.worker import Runner
+    from pipeline.stages.run import Runner
 
 PLAIN = "tests.engine.runners:make_plain"
 BROKEN = "tests.engine.runners:make_nothing"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.local.queues import MAX_MESSAGE, AnswerWriter, Inbox, Outbox, TaskReader, Unframer, frame
-from pipeline.model.messages import Answer, BytesMoved, ManifestFetched, ManifestPushed, PushManifest
+from pipeline.model.messages import BytesMoved, ManifestFetched, ManifestPushed, PushManifest, WorkerMessage
 from pipeline.model.reference import Reference, Repository
 from pipeline.settings import MAX_MANIFEST
 from tests.engine.runners import ask, manifest
@@ -162,7 +162,7 @@ class TestAnswerWriter:
         threads = [threading.Thread(target=send, args=(name,)) for name in "abcd"]
         for thread in threads:
             thread.start()
-        heard: list[Answer] = []
+        heard: list[WorkerMessage] = []
         while len(heard) < 80 and select.select([outbox], [], [], 30.0)[0]:
             heard += outbox.read()
         for thread in threads:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.engine.local.process import WorkerProcess
-    from pipeline.model.messages import Answer, Task
+    from pipeline.model.messages import Task, WorkerMessage
 
     Begin = Callable[..., WorkerProcess]
 
 
-def has(kind: type[Answer], count: int = 1) -> Callable[[list[Answer]], bool]:
+def has(kind: type[WorkerMessage], count: int = 1) -> Callable[[list[WorkerMessage]], bool]:
     """Whether so many of that type have been heard."""
     return lambda heard: len(of_kind(heard, kind)) >= count
 
@@ -155,7 +155,7 @@ class Blocked:
 class TestTelling:
     def test_only_what_changed(self) -> None:
         """A tick tells the bytes of a task only where they changed, backwards too, and Alive every 5 s."""
-        said: list[Answer] = []
+        said: list[WorkerMessage] = []
         run = Blocked()
         worker, task = Worker(said.append, run, threads=1), ask("echo")
         thread = threading.Thread(target=worker.run_task, args=(task,))
@@ -179,7 +179,7 @@ class TestTelling:
 
     def test_upload_kept(self) -> None:
         """What a registry has confirmed of an upload is said at once, and its address shows nowhere."""
-        said: list[Answer] = []
+        said: list[WorkerMessage] = []
         session = UploadCheckpoint(url="https://registry.test/session", offset=7)
 
         def run(task: Task, _moved: object, kept: Callable[[UploadCheckpoint | None], None]) -> Outcome:
@@ -193,7 +193,7 @@ class TestTelling:
 
     def test_nothing_afterwards(self) -> None:
         """Of a task that has ended nothing is told, and a worker without tasks says nothing."""
-        said: list[Answer] = []
+        said: list[WorkerMessage] = []
         run = Blocked()
         run.let.set()
         worker, task = Worker(said.append, run, threads=1), ask("echo")

@@ -193,11 +193,11 @@ def main(method: Method) -> NoReturn:
         os._exit(1)
     gc.freeze()
     with suppress(OSError):
-        _Server(control, method).serve()
+        _ForkingProcess(control, method).serve()
     os._exit(0)
 
 
-class _Server:
+class _ForkingProcess:
     def __init__(self, control: socket.socket, method: Method) -> None:
         self._control, self._method = control, method
         self._exits, self._wakeup = os.pipe()

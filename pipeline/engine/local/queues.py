@@ -20,7 +20,7 @@ from pipeline.settings import MAX_TAG_PAGE, MIB
 if TYPE_CHECKING:
     from pipeline.engine.local.worker import Setup
     from pipeline.model.budget import Grant
-    from pipeline.model.messages import Answer, Task
+    from pipeline.model.messages import Task, WorkerMessage
 
 MAX_MESSAGE = MAX_TAG_PAGE + 8 * MIB
 """Bytes of one pickled message: a page of tags takes at most 2 % more than in JSON."""
@@ -147,7 +147,7 @@ class Outbox:
         """Why the stream is invalid; `at_end` is set then, and the worker is useless."""
         os.set_blocking(descriptor, False)
 
-    def read(self) -> list[Answer]:
+    def read(self) -> list[WorkerMessage]:
         """The messages that one read of at most 1 MiB completes; none if the pipe is empty."""
         if self.at_end:
             return []
@@ -205,7 +205,7 @@ class AnswerWriter:
         self._descriptor = descriptor
         self._lock = threading.Lock()
 
-    def send(self, answer: Answer) -> None:
+    def send(self, answer: WorkerMessage) -> None:
         """Write the whole `answer`; blocks while the pipe is full.
 
         Raises:

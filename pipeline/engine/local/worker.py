@@ -31,12 +31,9 @@ from pipeline.registry.pacing import PACER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.model.messages import Answer, Outcome, Stage, Task, UploadCheckpoint
+    from pipeline.model.messages import Outcome, Stage, Task, WorkerMessage
     from pipeline.settings import Settings
-
-    Runner = Callable[[Task, Callable[[int], None], Callable[[UploadCheckpoint | None], None]], Outcome]
-    """Runs one task and returns its outcome; the callbacks get the bytes moved so far, and the confirmed part
-    of an upload."""
+    from pipeline.stages.run import Runner
 
 _PROGRESS_EVERY = 0.25
 _NO_THREAD = "can't start new thread"
@@ -124,7 +121,7 @@ class Worker:
     or else the thread that calls `take`.
     """
 
-    def __init__(self, send: Callable[[Answer], None], runner: Runner, *, threads: int) -> None:
+    def __init__(self, send: Callable[[WorkerMessage], None], runner: Runner, *, threads: int) -> None:
         """Args: send and runner are thread-safe; threads: maximum."""
         self._send = send
         self._runner = runner

@@ -62,7 +62,7 @@ class Exporter:
         self._say: Callable[[Event], None] = lambda _event: None
         self._written = time.monotonic()
         self._once = Once()
-        self._server = None if listen is None else _Server(listen, self._registry, self._gauge)
+        self._server = None if listen is None else _MetricsServer(listen, self._registry, self._gauge)
 
     def begin(self, say: Callable[[Event], None]) -> None:
         """All files have been read: get ready, and log the address."""
@@ -112,7 +112,7 @@ class Exporter:
         return True
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class _MetricsServer(socketserver.ThreadingTCPServer):
     """Serves three paths. Not http.server's: that asks the DNS for our own name before it listens."""
 
     daemon_threads = True
@@ -160,7 +160,7 @@ class _Server(socketserver.ThreadingTCPServer):
 class _Handler(BaseHTTPRequestHandler):
     """Answers GET and HEAD."""
 
-    server: _Server
+    server: _MetricsServer
     timeout = _PATIENCE
     server_version = "image-syncer"
     sys_version = ""
