@@ -18,7 +18,7 @@ def why_young(age: float | None, of_tag: float, *, least: float) -> str:
 
     Args:
         age: seconds since the tag was first seen with the digest; None: it never was.
-        of_tag: seconds since the tag was first seen.
+        of_tag: seconds from when the tag was first seen until the run began.
         least: seconds that are required.
     """
     if age is None:
@@ -44,10 +44,16 @@ class Quarantine:
         self.seen_before = False
         """Whether an earlier run has seen any of the images that were judged."""
 
-    def first_seen(self, repository: Repository, tag: str, digest: str = "") -> float:
-        """When a tag was first seen with a digest ("": with any), in seconds since 1970; never: now."""
-        when = self._state.facts.first_seen(repository, tag, digest)
-        return self._see(repository, tag, digest, self._state.wall) if when is None else when
+    def first_seen(self, repository: Repository, tag: str) -> float:
+        """When a tag was first seen, in seconds since 1970.
+
+        All that one run sees first came together, on whatever page of the list it is: when the run began.
+        """
+        when = self._state.facts.first_seen(repository, tag, "")
+        if when is None:
+            when = self._state.began
+            self._see(repository, tag, "", when)
+        return when
 
     def note(self, image: Image) -> None:
         """Both sides of an image have answered: its clock starts, if it has not started before."""
@@ -68,9 +74,9 @@ class Quarantine:
             return ""
         when = self._state.facts.first_seen(tag.repository, tag.name, image.source_digest)
         age = None if when is None else self._state.wall - when
-        return why_young(age, self._state.wall - self.first_seen(tag.repository, tag.name), least=least)
+        of_tag = self._state.began - self.first_seen(tag.repository, tag.name)
+        return why_young(age, of_tag, least=least)
 
-    def _see(self, repository: Repository, tag: str, digest: str, when: float) -> float:
+    def _see(self, repository: Repository, tag: str, digest: str, when: float) -> None:
         if self._state.aim == "copy":
             self._state.facts.write(FirstSeen(repository=repository, tag=tag, digest=digest, when=when))
-        return when

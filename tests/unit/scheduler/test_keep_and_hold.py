@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,9 @@ from pipeline.model.messages import HeadManifests, ListTags
 from pipeline.model.reference import parse_repository
 from pipeline.model.rule_options import RuleOptions, TagOptions
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, rule
+
+if TYPE_CHECKING:
+    from pipeline.model.messages import Outcome, Task
 
 DAY = 86_400.0
 KEEP = RuleOptions(keep=("v*",))
@@ -185,6 +188,22 @@ class TestHold:
         world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=options)])
 
         assert {"a:v5": "copied"} == results(world)
+
+    def test_newest_of_many_pages(self) -> None:
+        """Tags that one run sees first came together, whatever page of the list they are on."""
+        world = World()
+        world.page_size = 2
+        world.push(f"{SOURCE}/a", image("one"), "v1", "v20", "v3", "v4", "v5")
+
+        def slowly(task: Task) -> Outcome:
+            world.now += 1.0
+            return world.answer(task)
+
+        options = RuleOptions(tags=TagOptions(newest=1, by="seen"))
+        rules = [rule(f"{SOURCE}/a", f"{MIRROR}/a", options=options)]
+        world.go(world.scheduler(rules), answer=slowly)
+
+        assert {"a:v20": "copied"} == results(world)
 
 
 def vars_of(scheduler: Any) -> list[str]:
