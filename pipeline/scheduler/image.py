@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.model.companions import is_shared
@@ -64,7 +64,7 @@ class Image:
     waits: set[str] = field(default_factory=set)
     """Keys of those whose end is the image's end."""
     pruning: Pruning = field(init=False)
-    """What is kept of it, as its options say."""
+    """What is kept of it, as its options say; a list of companions stays a list."""
     how: str = ""
     """Why it counts as up to date."""
     doubts: int = 0
@@ -84,8 +84,10 @@ class Image:
 
     def __post_init__(self) -> None:
         """Make the key, which is asked for six times and more."""
-        self.pruning = self.options.pruning
         self.is_shared = is_shared(self.destination)
+        self.pruning = self.options.pruning
+        if self.is_shared:
+            self.pruning = replace(self.pruning, index="trim")
         self.key = image_key(str(self.source), str(self.destination), self.options)
 
     def pay(self, cost: Cost) -> None:

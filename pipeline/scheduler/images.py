@@ -158,11 +158,11 @@ class Images:
         """An earlier rule has brought its image: what this one would put there is equal, or in conflict."""
         rival = self._previous.rival(image)
         assert rival is not None
-        same_filter = rival.filter == str(image.pruning)
+        same = (rival.filter, rival.source_digest) == (str(image.pruning), image.source_digest)
         wanted = image.plan.manifests[-1].digest if image.plan else image.source_digest
-        if image.plan is None and image.pruning.active and not same_filter:
+        if image.plan is None and image.pruning.active and not same:
             self._begin_to_read(image)
-        elif (same_filter and rival.source_digest == image.source_digest) or (
+        elif same or (
             wanted == rival.destination_digest and self._state.options[rival.rule].index != "sparse"
         ):
             self._unchanged(image, "another rule puts the same digest there", rival.destination_digest)

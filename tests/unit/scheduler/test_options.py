@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pipeline.model.facts import UnfinishedUpload
 from pipeline.model.messages import CopyBlob, HeadManifests, PushManifest, UploadCheckpoint
 from pipeline.model.platform import parse_filter
@@ -141,6 +143,35 @@ def test_one_source_with_other_options_is_a_conflict() -> None:
     assert digest(amd) in world.store(f"{MIRROR}/a").manifests
     assert digest(arm) not in world.store(f"{MIRROR}/a").manifests
     assert ["TAG_CONFLICT"] == [row.code for row in world.facts.rows.values() if row.result == "failed"]
+
+
+@pytest.mark.parametrize(("second", "result"), [("s390x", "unchanged"), ("arm", "failed")])
+def test_two_sources_that_a_filter_makes_equal(second: str, result: str) -> None:
+    """Two indexes are no conflict where the filter of both rules leaves the same of them."""
+    world = World()
+    amd, arm = two_platforms(world)
+    other = image("other")
+    first = amd if second == "s390x" else other
+    world.push(f"{SOURCE}/b", index((first, "amd64"), (arm, second)), "v1", children=[first, arm])
+    options = RuleOptions(platforms=AMD64)
+
+    scheduler = world.run(
+        [rule(f"{SOURCE}/{name}:v1", f"{MIRROR}/x", number=n, options=options) for n, name in enumerate("ab")]
+    )
+
+    assert (1, 1) == (scheduler.figures.copied, getattr(scheduler.figures, result))
+
+
+def test_companions_have_one_form() -> None:
+    """The list of an image's referrers stays a list, whatever form the rule gives an index."""
+    world = World()
+    tag, referrer = f"sha256-{'a' * 64}", image("signature")
+    world.push(f"{SOURCE}/a", index(referrer), tag, children=[referrer])
+    options = RuleOptions(index="single")
+
+    world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=options)])
+
+    assert {tag: digest(index(referrer))} == world.store(f"{MIRROR}/a").tags
 
 
 def test_sparse_is_not_the_same_content() -> None:
