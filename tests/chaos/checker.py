@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from tests.chaos.expect import LISTS, Held, Pair, Tree, Wanted, blobs_of, entries_of, expand, left_of
+from tests.chaos.choosing import LISTS, matches
+from tests.chaos.expect import WHOLE, Form, Held, Place, Tree, blobs_of, entries_of, left_of, outcome
+from tests.chaos.rules import expand, names_of, read_source
 from tests.registry.content import manifest_digest
 from tests.registry.store import referred
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from tests.chaos.expect import Place, Rules, World
+    from tests.chaos.expect import Pair, World
+    from tests.chaos.rules import Rule
 
 NOTHING = Held()
+
+
+Fate = Literal["copied", "kept", "held", "either"]
+"""What becomes of an image that nothing hinders: `either` is held, or copied if it was first seen long enough
+ago; who is kept or held is not moved."""
+LONG = 86_400
+"""Seconds; a quarantine of as long outlasts every round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +34,9 @@ class Said:
     """The output of a finished run."""
 
     code: int
-    done: Rules
+    done: Mapping[str, Any]
     """The file of successes."""
-    failed: Rules
+    failed: Mapping[str, Any]
     """The file of failures."""
 
 
@@ -34,66 +44,109 @@ class Said:
 class Task:
     """The input of all runs of a round."""
 
-    rules: Rules
+    rules: Sequence[Rule]
     sources: World
     """What the sources held before any run."""
-    wanted: Wanted
+    base: Form = WHOLE
+    """What the flags say."""
+    late: Collection[Place] = ()
+    """Tags that came after others had been seen."""
+    force: bool = False
+    trust: bool = False
+    """Whether what is there counts as seen."""
+    ripe: bool = False
+    """Whether short quarantines are over."""
 
-    def pairs(self, rules: Rules | None = None) -> list[Pair]:
+    def pairs(self, rules: Sequence[Rule] | None = None) -> dict[Pair, Rule]:
         """The images that the rules (or those of another file) name, each once, in order."""
+        found: dict[Pair, Rule] = {}
+        for pair, rule in expand(self.rules if rules is None else rules, self._tags, self._is_late):
+            found.setdefault(pair, rule)
+        return found
 
-        def tags(registry: str, repository: str) -> Sequence[str]:
-            return list(self.sources.get((registry, repository), NOTHING).tags)
+    def failing(self) -> list[Rule]:
+        """The rules that fail as a whole: unreadable, without a repository, or with too few tags."""
+        return [rule for rule in self.rules if names_of(rule, self._tags, self._is_late) is None
+                or read_source(rule.source)[:2] not in self.sources]  # fmt: skip
 
-        return list(dict.fromkeys(expand(self.rules if rules is None else rules, tags)))
+    def _tags(self, registry: str, repository: str) -> Collection[str]:
+        return self.sources.get((registry, repository), NOTHING).tags
 
-    def tree(self, source: Place) -> Tree | None:
+    def _is_late(self, registry: str, repository: str, tag: str) -> bool:
+        return Place(registry, repository, tag) in self.late
+
+    def fate(self, pair: Pair, rule: Rule, before: World) -> Fate:
+        """What the rule makes of an image, by what the destination had before the run."""
+        there = held_at(before, pair.destination).tags.get(pair.destination.name)
+        if self.force or rule.force:
+            return "copied"
+        if there and any(matches(pair.destination.name, each) for each in rule.keep):
+            return "kept"
+        digest = self.digest(pair)
+        if not rule.min_age or ":" in pair.source.name or digest is None:
+            return "copied"
+        if rule.min_age < LONG:
+            return "copied" if self.ripe else "either"
+        return "either" if self.trust and there == digest else "held"
+
+    def tree(self, pair: Pair) -> Tree | None:
         """What is to come of a source; None: the filter leaves nothing.
 
         Raises:
-            KeyError: the source lacks it, or something below.
+            LookupError: the source lacks it, or something below, or it cannot have the form.
         """
-        held = self.sources[source.registry, source.repository]
-        return left_of(held, held.digest(source.name) or "", self.wanted)
+        held = held_at(self.sources, pair.source)
+        form = replace(pair.form, index="trim") if LISTS.fullmatch(pair.destination.name) else pair.form
+        return left_of(held, held.digest(pair.source.name) or "", form)
 
     def digest(self, pair: Pair) -> str | None:
         """The digest of the image at its source, before any filter."""
-        return self.sources.get((pair.source.registry, pair.source.repository), NOTHING).digest(
-            pair.source.name
-        )
+        return held_at(self.sources, pair.source).digest(pair.source.name)
 
     def changed(self, pair: Pair) -> bool:
         """Whether the filter gives the image another digest."""
         try:
-            tree = self.tree(pair.source)
-        except KeyError:
+            tree = self.tree(pair)
+        except LookupError:
             return False
-        return tree is not None and tree.changed
+        return tree is not None and (tree.changed or tree.digest != self.digest(pair))
+
+    def outcome(self, pair: Pair) -> Any:
+        """What stands for what the destination gets; two images that cannot come get nothing equal."""
+        try:
+            tree = self.tree(pair)
+        except LookupError:
+            return pair
+        return tree and outcome(held_at(self.sources, pair.source), tree)
 
     def is_skipped(self, pair: Pair) -> bool:
         """Whether the filter leaves nothing of it."""
         try:
-            return self.tree(pair.source) is None
-        except KeyError:
+            return self.tree(pair) is None
+        except LookupError:
             return False
+
+
+def held_at(world: World, place: Place) -> Held:
+    """The repository of a place."""
+    return world.get((place.registry, place.repository), NOTHING)
 
 
 def flaw(task: Task, pair: Pair, world: World) -> str:
     """The error at the destination of one image; empty: it is complete, or correctly filtered."""
     try:
-        tree = task.tree(pair.source)
-    except KeyError as missing:
+        tree = task.tree(pair)
+    except LookupError as missing:
         return f"the source lacks {missing}"
     if tree is None:
         return ""
-    source = task.sources[pair.source.registry, pair.source.repository]
-    there = world.get((pair.destination.registry, pair.destination.repository), NOTHING)
+    source, there = held_at(task.sources, pair.source), held_at(world, pair.destination)
     name = pair.destination.name
     digest = name if ":" in name else there.tags.get(name, "")
     if not digest:
         return "no such tag"
     if LISTS.fullmatch(name):
-        before = task.sources.get((pair.destination.registry, pair.destination.repository), NOTHING)
+        before = held_at(task.sources, pair.destination)
         mine = before.digest(name)
         own = entries_of(before.manifests[mine][0]) if mine else []
         return next(_flaws_of_list(source, tree, there, digest, own), "")
@@ -165,8 +218,14 @@ def is_right(digest: str, content: bytes | None) -> bool:
     return content is not None and hashlib.new(algorithm, content).hexdigest() == wanted
 
 
-def dangling(held: Held, digest: str) -> str:
-    """The content that a manifest lacks in its repository; empty: it is complete."""
+def dangling(held: Held, digest: str, *, sparse: bool = False) -> str:
+    """The content that a manifest lacks in its repository; empty: it is complete.
+
+    Args:
+        held: the repository.
+        digest: of the manifest.
+        sparse: whether children may be lacking.
+    """
     if digest not in held.manifests:
         return f"no manifest {digest}"
     content, _ = held.manifests[digest]
@@ -176,110 +235,5 @@ def dangling(held: Held, digest: str) -> str:
         if not elsewhere and not is_right(blob, held.blobs.get(blob)):
             return f"blob {blob} is missing or wrong"
     _, children = referred(content)
-    below = (dangling(held, digest) for digest in children)
+    below = (dangling(held, each) for each in children if each in held.manifests or not sparse)
     return next(filter(None, below), "")
-
-
-def judge(
-    task: Task, said: Said, world: World, *, unsure: set[Pair], lapsed: Collection[Pair] = ()
-) -> list[str]:
-    """What of the promise a run broke.
-
-    Args:
-        task: what the run was about.
-        said: what it said.
-        world: what all repositories hold after it.
-        unsure: what may be there although it failed: a fault hid that it arrived, or another rule's claim
-            stands against what was there before.
-        lapsed: what may be lacking although it is a success: its registry lost it after it had confirmed it.
-    """
-    wrong: list[str] = []
-    flaws = {pair: flaw(task, pair, world) for pair in task.pairs()}
-    missing = {pair for pair, what in flaws.items() if what and pair not in lapsed}
-    skipped = {pair for pair in flaws if task.is_skipped(pair)}
-    lost = beaten(task)
-    done, failed = set(task.pairs(said.done)), set(task.pairs(said.failed))
-    wrong += [f"listed as success, but {flaws.get(pair, 'no rule names it')}: {pair}"
-              for pair in sorted(done) if pair in missing or pair not in flaws]  # fmt: skip
-    if said.code == 0:
-        wrong += [f"exit 0, but {flaws[pair]}: {pair}" for pair in sorted(missing)]
-        wrong += [f"exit 0, but listed as failed: {pair}" for pair in sorted(failed)]
-    else:
-        wrong += [f"listed as failed, but no rule names it: {pair}" for pair in sorted(failed - set(flaws))]
-    if said.code == 1:
-        whole = set(task.pairs({text: to for text, to in said.failed.items() if task.rules.get(text)}))
-        surplus = (failed & set(flaws)) - missing - whole - unsure - set(lapsed)
-        wrong += [f"listed as failed, but it is there: {pair}" for pair in sorted(surplus)]
-    if said.code == 1 and not said.failed and not lost:
-        wrong.append("exit 1, and nothing is listed as failed")
-    if said.code:
-        wrong += [f"neither there nor listed: {pair}" for pair in sorted(missing - failed - lost)]
-    listed = done | failed | skipped | lost
-    return wrong + [f"in no list: {pair}" for pair in sorted(set(flaws) - listed)]
-
-
-def beaten(task: Task) -> set[Pair]:
-    """The images that lose their destination's tag to a rule that stands first.
-
-    They need stand in no list: in a rules file of what failed, without the rule that stands first, they would
-    win.
-    """
-    first: dict[Place, Pair] = {}
-    found = set()
-    for pair in task.pairs():
-        winner = first.setdefault(pair.destination, pair)
-        if LISTS.fullmatch(pair.destination.name):
-            continue
-        if winner != pair and (task.is_skipped(winner) or task.digest(winner) != task.digest(pair)):
-            found.add(pair)
-    return found
-
-
-def hopeless(
-    task: Task, world: World, *, immutable: set[str], refused: set[Pair], lost: set[str]
-) -> set[Pair]:
-    """The images that no run can bring: not at the source, refused, or beaten by a rule that stands first.
-
-    Args:
-        task: what the runs are about.
-        world: what all repositories held before any run.
-        immutable: registries that refuse to move a tag.
-        refused: what the destinations do not take for what it is.
-        lost: blobs that are nowhere any more.
-    """
-    found: set[Pair] = set()
-    claims: dict[Place, Pair] = {}
-    for pair in task.pairs():
-        first = claims.setdefault(pair.destination, pair)
-        same = LISTS.fullmatch(pair.destination.name) or task.digest(first) == task.digest(pair)
-        if first != pair and (first in found or task.is_skipped(first) or not same):
-            found.add(pair)
-        elif not task.is_skipped(pair) and flaw(task, pair, world):
-            taken = pair.destination.registry in immutable and _is_taken(task, pair, world)
-            if taken or pair in refused or _cannot_come(task, pair, lost):
-                found.add(pair)
-    return found
-
-
-def _cannot_come(task: Task, pair: Pair, lost: set[str]) -> bool:
-    """Whether the source lacks some of it, or a filter gives it another digest than it is to have."""
-    held = task.sources.get((pair.source.registry, pair.source.repository), NOTHING)
-    try:
-        tree = task.tree(pair.source)
-    except KeyError:
-        return True
-    if tree is None:
-        return False
-    return (tree.changed and ":" in pair.destination.name) or bool(lost & _blobs_below(held, tree))
-
-
-def _blobs_below(held: Held, tree: Tree) -> set[str]:
-    below = [_blobs_below(held, child) for _, child in tree.entries or () if not child.is_blob]
-    return set(blobs_of(held.manifests[tree.digest][0])).union(*below)
-
-
-def _is_taken(task: Task, pair: Pair, world: World) -> bool:
-    """Whether the tag points at something else."""
-    held = world.get((pair.destination.registry, pair.destination.repository), NOTHING)
-    there = held.tags.get(pair.destination.name)
-    return there is not None and (there != task.digest(pair) or bool(task.changed(pair)))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import json
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.draw_faults import draw_trouble
+from tests.chaos.draw_rules import add_list, add_rule, draw_defaults
+from tests.chaos.rules import read_list, read_rules
 from tests.registry import content
-from tests.registry.store import referred
 
 if TYPE_CHECKING:
     from tests.chaos.draw_faults import Trouble
+    from tests.chaos.expect import Form
+    from tests.chaos.rules import Rule
     from tests.chaos.watch import Watched
     from tests.registry.content import Content
 
@@ -32,7 +35,10 @@ _KINDS = (
     *("image", "image", "index", "index", "list", "nested", "attested", "bare"),
     *("artifact", "schema1", "foreign", "cache"),
 )
-_TAGS = ("v1", "v2", "v1.0", "latest", "edge", "v3-rc.1", "7", "v10")
+_TAGS = (
+    *("v1", "v2", "v1.0", "latest", "edge", "v3-rc.1", "7", "v10"),
+    *("1.25.1-alpine", "1.25.3-alpine", "1.26.0-alpine", "1.27.0-beta", "2.3.4"),
+)
 _FLAGS: tuple[tuple[float, tuple[tuple[str, ...], ...]], ...] = (
     (0.5, (("--proc=1",), ("--proc=2",), ("--proc=8",))),
     (0.7, (("--retries=0",), ("--retries=1",), ("--retries=3",))),
@@ -99,9 +105,38 @@ class Round:
     """Of each run that is disturbed."""
     descriptors: int = 0
     """Files that the command may hold open; 0: as many as anybody."""
-    rules: dict[str, list[str]] = field(default_factory=dict)
+    books: list[dict[str, Any]] = field(default_factory=list)
+    """The content of each rules file."""
+    is_folder: bool = False
+    """Whether they lie in a folder that the flags name."""
+    listed: list[str] = field(default_factory=list)
+    """The lines of a plain list."""
+    to: str = ""
+    """Its destination."""
+    late: list[tuple[Watched, str, Content, str]] = field(default_factory=list)
+    """What is added to a source when what it has has been seen: repository, content, tag."""
     marks: list[str] = field(default_factory=list)
     """What else is special, in a word each."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files of rules by their names, in the order in which they count."""
+        names = ["rules/a.json", "rules/b.json"] if self.is_folder else ["images.json", "more.json"]
+        books = [json.dumps(book, indent=1) for book in self.books if any(key[0] != "." for key in book)]
+        lists = {"list.txt": "\n".join(["# images", *self.listed])} if self.listed else {}
+        return dict(zip(names, books, strict=False)) | lists
+
+    @property
+    def images(self) -> list[str]:
+        """The flags that name the files."""
+        names = ["rules"] * self.is_folder + [each for each in self.files if not each.startswith("rules/")]
+        flags = [f"--images={name}" for name in names] if names != ["images.json"] else []
+        return flags + [f"--to={self.to}"] * bool(self.listed)
+
+    def rules(self, base: Form) -> list[Rule]:
+        """All rules as the checker reads them."""
+        found = [rule for book in self.books for rule in read_rules(book, base)]
+        return found + read_list(self.listed, self.to, base)
 
     @property
     def immutable(self) -> bool:
@@ -118,7 +153,9 @@ class Round:
         ]
         platforms = [f"os={self.os}"] * bool(self.os) + [f"arch={self.arch}"] * bool(self.arch)
         few = [f"nofile={self.descriptors}"] * bool(self.descriptors)
-        return " ".join([f"{len(self.rules)} rules", *self.flags, *few, *platforms, *special, *self.marks])
+        return " ".join(
+            [f"{sum(map(len, self.books))} rules", *self.flags, *few, *platforms, *special, *self.marks]
+        )
 
 
 def draw(seed: int) -> Round:
@@ -166,24 +203,32 @@ def fill(drawn: Round, registries: list[Watched]) -> None:
         content.layer(f"{drawn.seed} {n}", size=random.choice((64, 3_000, 50_000, 150_000))) for n in range(4)
     ]
     sources, destinations = registries[: drawn.sources], registries[drawn.sources :]
+    drawn.books = [draw_defaults(random) for _ in range(1 + (random.random() < 0.3))]
+    drawn.is_folder = random.random() < 0.2
     for number, source in enumerate(sources):
         for place in range(random.randint(1, 4)):
             name = f"team/app{number}{place}"
             pool = [_draw_content(random, f"{drawn.seed} {name} {n}", shared) for n in range(3)]
-            for tag in random.sample(_TAGS, random.randint(1, 5)):
+            for tag in random.sample(_TAGS, random.choice((1, 2, 3, 4, 5, 8))):
                 source.add(name, random.choice(pool), tag)
             if random.random() < 0.25:
-                _add_list(drawn, source, name, "upstream")
-            _add_rule(drawn, source, name, [*destinations, *([source] if random.random() < 0.2 else [])])
+                add_list(drawn, source, name, "upstream")
+            add_rule(drawn, source, name, [*destinations, *([source] if random.random() < 0.2 else [])])
     own = destinations[0]
     if random.random() < 0.3:
         own.add("base/own", _draw_content(random, f"{drawn.seed} own", shared), "v1", "v2")
-        _add_rule(drawn, own, "base/own", destinations)
+        add_rule(drawn, own, "base/own", destinations)
+    if "ripe" in drawn.marks and len(drawn.runs) == 1:
+        # Something is first seen in one run, and copied in another: both are disturbed.
+        drawn.runs.append(draw_trouble(random, sources=len(sources), registries=len(registries)))
+    if drawn.late:
+        drawn.runs = [each.remembering() for each in drawn.runs]
+    last = drawn.books[-1]
     if random.random() < 0.06:
-        drawn.rules[f"{sources[0].address}/team/UPPER:v1"] = [f"{own.address}/copy/upper"]
+        last[f"{sources[0].address}/team/UPPER:v1"] = [f"{own.address}/copy/upper"]
         drawn.marks.append("bad-rule")
     if random.random() < 0.06:
-        drawn.rules[f"{sources[0].address}/team/absent"] = [f"{own.address}/copy/absent"]
+        last[f"{sources[0].address}/team/absent"] = [f"{own.address}/copy/absent"]
         drawn.marks.append("absent-repository")
 
 
@@ -231,70 +276,3 @@ def damage(drawn: Round, registries: list[Watched]) -> set[str]:
     drawn.marks.append(f"lost-blob:{name}")
     source.forget_blob(name, own[0])
     return {own[0]}
-
-
-def _add_rule(drawn: Round, source: Watched, name: str, destinations: list[Watched]) -> None:
-    random = drawn.random
-    tags = source.tags(name)
-    known = sorted(tags)
-    chosen = random.sample(known, random.randint(1, len(known)))
-    to = random.choice(destinations)
-    path = random.choice(
-        (f"copy/{name[-3:]}", f"copy/{name[-3:]}", f"deep/er/{name[-3:]}", f"deep/er/{name[-3:]}", "copy/all")
-    )
-    text, here = f"{source.address}/{name}", f"{to.address}/{path}"
-    more = [f"{random.choice(destinations).address}/also/{name[-3:]}"] * (random.random() < 0.25)
-    form = random.choice(("all", "all", "all", "list", "regex", "digest", "mixed", "retag", "retag"))
-    match "lacking" if random.random() < 0.04 else form:
-        case "all":
-            drawn.rules[text] = [here, *more]
-        case "list":
-            drawn.rules[f"{text}:{','.join(chosen)}"] = [here, *more]
-        case "regex":
-            drawn.rules[f"{text}:/{random.choice(('^v', '1', '^v[0-9]+$', 'e'))}/"] = [here, *more]
-        case "digest":
-            drawn.rules[f"{text}@{tags[chosen[0]]}"] = [here, *more]
-        case "mixed":
-            drawn.rules[f"{text}:{chosen[0]},{tags[chosen[-1]]}"] = [here, *more]
-        case "retag":
-            new = ",".join(f"new-{tag}" for tag in chosen)
-            drawn.rules[f"{text}:{','.join(chosen)}"] = [f"{here}:{new}", *more]
-        case "lacking":
-            drawn.rules[f"{text}:{chosen[0]},gone"] = [here, *more]
-    if random.random() < 0.3:
-        _stale(drawn, source, name, to, path)
-
-
-def _add_list(drawn: Round, registry: Watched, name: str, word: str, tag: str = "") -> None:
-    """The repository lists what belongs to an image: referrers, or cosign's signatures."""
-    random = drawn.random
-    files = [content.layer(f"{drawn.seed} {word} {number}") for number in range(random.randint(1, 2))]
-    tag = tag or "sha256-" + hashlib.sha256(name.encode()).hexdigest() + random.choice(("", ".sig"))
-    made = [content.artifact(each) for each in files]
-    registry.add(name, content.image(*files) if tag.endswith(".sig") else content.index(*made), tag)
-    drawn.marks.append(f"list-of-{word}")
-
-
-def _stale(drawn: Round, source: Watched, name: str, to: Watched, path: str) -> None:
-    """The destination has something there already: the same image, the same with a hole, or another one."""
-    random = drawn.random
-    tag, digest = random.choice(sorted(source.tags(name).items()))
-    if tag.startswith("sha256-"):
-        _add_list(drawn, to, path, "local", tag)
-        return
-    if random.random() < 0.3:
-        to.add(path, content.image(content.layer("another")), tag)
-        drawn.marks.append("stale-tag")
-        return
-    repository, there = source.store.create(name), to.store.create(path)
-    there.manifests.update(repository.manifests)
-    there.blobs.update(repository.blobs)
-    there.tag(tag, digest)
-    drawn.marks.append("prefilled")
-    _, children = referred(repository.manifests[digest].content)
-    if random.random() < 0.6 and children:
-        drawn.marks[-1] = "prefilled-without-a-child"
-        del there.manifests[children[0]]
-    elif random.random() < 0.6 and "--force" in drawn.flags:
-        drawn.marks[-1] = "prefilled-without-a-blob"
-        there.blobs.pop(random.choice(sorted(there.blobs)))

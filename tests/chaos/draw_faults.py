@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from tests.registry.faults import Corrupt, Drip, Drop, Extra, Fault, Reply, Stall
@@ -53,6 +53,8 @@ _BLOWS = (
     "records removed", "records damaged",
 )  # fmt: skip
 _BETWEEN = ("records removed", "records damaged", "pickle", "tag lost", "tag lost", "lose", "source moved")
+FORGETFUL = frozenset({"pickle", "records removed", "records damaged"})
+"""Blows after which the records do not say any more what was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,13 @@ class Trouble:
     blows: tuple[Blow, ...]
     after: tuple[Blow, ...]
     """What happens before the next run; whose `request` means nothing."""
+
+    def remembering(self) -> Trouble:
+        """The same without what loses the records."""
+        blows, after = (
+            tuple(each for each in some if each.kind not in FORGETFUL) for some in (self.blows, self.after)
+        )
+        return replace(self, blows=blows, after=after)
 
 
 def draw_fault(random: Random, *, is_source: bool) -> Fault:

@@ -1,24 +1,22 @@
-"""What is promised, worked out anew: the pairs that rules name, and what a filter leaves of an image.
+"""What is promised, worked out anew from docs/promises.md: what a rule leaves of an image.
 
-A second reading of docs/promises.md and docs/rules.md, kept to the forms that rounds draw. It shares no code
-with the program.
+It shares no code with the program.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.registry.content import ALL_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
 ATTESTS = "vnd.docker.reference.digest"
-LISTS = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")
-"""Tags whose entries are joined with the destination's; with the suffix: the layers of an image."""
+_TYPE = "vnd.docker.reference.type"
+Clauses = tuple[str, ...]
 
 
 class Place(NamedTuple):
@@ -33,15 +31,63 @@ class Place(NamedTuple):
         return f"{self.registry}/{self.repository}{'@' if ':' in self.name else ':'}{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A platform filter; empty parts want everything."""
+
+    os: Clauses = ()
+    arch: Clauses = ()
+    any_of: tuple[tuple[Clauses, Clauses], ...] = ()
+    """Alternatives of both, instead of the product of the above."""
+
+    def __bool__(self) -> bool:
+        """Whether anything may be left out."""
+        return bool(self.os or self.arch or self.any_of)
+
+    def takes(self, stated: Mapping[str, Any] | None) -> bool:
+        """Whether a platform is wanted; what it does not state speaks for it."""
+        return any(_fits(os, arch, stated or {}) for os, arch in self.any_of or ((self.os, self.arch),))
+
+
+def _fits(systems: Clauses, machines: Clauses, stated: Mapping[str, Any]) -> bool:
+    os, arch = stated.get("os", ""), stated.get("architecture", "")
+    variant = stated.get("variant") or {"arm64": "v8", "arm": "v7"}.get(arch, "")
+    return _fits_os(systems, os, stated.get("os.version", "")) and (
+        not machines or not arch or any(each in (arch, f"{arch}:{variant}") for each in machines)
+    )
+
+
+def _fits_os(systems: Clauses, os: str, version: str) -> bool:
+    for each in systems:
+        name, _, number = each.partition(":")
+        if name == os and (not version or f"{version}.".startswith(f"{number}." if number else "")):
+            return True
+    return not systems or not os
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a rule has written of an image."""
+
+    wanted: Wanted = field(default_factory=Wanted)
+    index: str = "trim"
+    attestations: str = "keep"
+
+
+WHOLE = Form()
+
+
 class Pair(NamedTuple):
     """One image that rules name."""
 
     source: Place
     destination: Place
+    form: Form = WHOLE
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.source} -> {self.destination}"
+        form = "" if self.form == WHOLE else f" as {self.form}"
+        return f"{self.source} -> {self.destination}{form}"
 
 
 @dataclass(slots=True)
@@ -59,78 +105,8 @@ class Held:
         return digest if digest in self.manifests else None
 
 
-Rules = dict[str, list[str]]
 World = dict[tuple[str, str], Held]
 """By registry and repository."""
-
-
-class Source(NamedTuple):
-    """A rule's left side, taken apart; `names` and `pattern` both None: all tags."""
-
-    registry: str
-    repository: str
-    names: list[str] | None
-    pattern: str | None
-
-
-def read_source(text: str) -> Source:
-    """Take a source apart.
-
-    Raises:
-        ValueError: it is none.
-    """
-    registry, slash, rest = text.partition("/")
-    head, colon, pattern = rest.partition(":/")
-    if colon:
-        return Source(registry, head, None, pattern.removesuffix("/"))
-    match = re.fullmatch(r"([a-z0-9/._-]+)(?:[:@](.+))?", rest)
-    if not slash or match is None:
-        raise ValueError(text)
-    names = [name.split("@")[-1] for name in match[2].split(",")] if match[2] else None
-    return Source(registry, match[1], names, None)
-
-
-def expand(rules: Rules, tags_of: Callable[[str, str], Sequence[str]]) -> Iterator[Pair]:
-    """The pairs that rules name, in the file's order; rules that cannot be read name none."""
-    for text, destinations in rules.items():
-        try:
-            source = read_source(text)
-        except ValueError:
-            continue
-        names = source.names
-        if names is None:
-            wanted = re.compile(source.pattern or "")
-            names = sorted(tag for tag in tags_of(source.registry, source.repository) if wanted.search(tag))
-        for position, name in enumerate(names):
-            for destination in destinations:
-                target = read_source(destination)
-                new = target.names[position] if target.names else name
-                place = Place(source.registry, source.repository, name)
-                yield Pair(place, Place(target.registry, target.repository, new))
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A platform filter; empty parts want everything."""
-
-    os: tuple[str, ...] = ()
-    arch: tuple[str, ...] = ()
-
-    def takes(self, stated: Mapping[str, Any] | None) -> bool:
-        """Whether a platform is wanted; what it does not state speaks for it."""
-        stated = stated or {}
-        os, arch = stated.get("os", ""), stated.get("architecture", "")
-        variant = stated.get("variant") or {"arm64": "v8", "arm": "v7"}.get(arch, "")
-        return self._fits_os(os, stated.get("os.version", "")) and (
-            not self.arch or not arch or any(each in (arch, f"{arch}:{variant}") for each in self.arch)
-        )
-
-    def _fits_os(self, os: str, version: str) -> bool:
-        for each in self.os:
-            name, _, number = each.partition(":")
-            if name == os and (not version or f"{version}.".startswith(f"{number}." if number else "")):
-                return True
-        return not self.os or not os
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,34 +123,65 @@ class Tree:
     """Whether it is no manifest, but a blob that an index lists."""
 
 
-def left_of(held: Held, digest: str, wanted: Wanted, *, top: bool = True) -> Tree | None:
-    """What a filter leaves of a manifest; None: nothing.
+def left_of(held: Held, digest: str, form: Form) -> Tree | None:
+    """What comes of an image in this form; None: nothing is left.
 
     Raises:
-        KeyError: the source lacks a manifest below.
+        LookupError: the source lacks a manifest below, or the image cannot have the form.
     """
+    tree = _left_of(held, digest, form)
+    if tree is None or tree.entries is None:
+        return None if tree is None or not form.wanted.takes(_own_platform(held, digest)) else tree
+    if form.index == "single":
+        return _only(tree)
+    if form.index == "sparse" and tree.changed:
+        if any(child.changed for _, child in tree.entries):
+            raise LookupError("a nested index lacks entries")
+        return Tree(tree.digest, tree.entries, changed=False)
+    return tree
+
+
+def _left_of(held: Held, digest: str, form: Form) -> Tree | None:
     body = json.loads(held.manifests[digest][0])
     if "manifests" not in body:
-        return None if top and not wanted.takes(_own_platform(held, body)) else Tree(digest, None, False)
-    every = body["manifests"]
-    active = bool(wanted.os or wanted.arch)
+        return Tree(digest, None, changed=False)
+    every = [each for each in body["manifests"] if form.attestations == "keep" or not _is_attestation(each)]
     below: dict[str, Tree] = {}
     for entry in every:
-        if not active or (not _attested(entry) and wanted.takes(entry.get("platform"))):
+        if not form.wanted or (not _attested(entry) and form.wanted.takes(entry.get("platform"))):
             tree = (
-                Tree(entry["digest"], None, False, is_blob=True)
+                Tree(entry["digest"], None, changed=False, is_blob=True)
                 if _is_blob(entry)
-                else left_of(held, entry["digest"], wanted, top=False)
+                else _left_of(held, entry["digest"], form)
             )
             if tree is not None:
                 below[entry["digest"]] = tree
-    if every and not below:
+    if body["manifests"] and not below:
         return None
     for entry in every:
         if _attested(entry) in below and entry["digest"] not in below:
-            below[entry["digest"]] = Tree(entry["digest"], None, False)
+            below[entry["digest"]] = Tree(entry["digest"], None, changed=False)
     kept = tuple((entry, below[entry["digest"]]) for entry in every if entry["digest"] in below)
-    return Tree(digest, kept, len(kept) < len(every) or any(tree.changed for _, tree in kept))
+    fewer = len(kept) < len(body["manifests"])
+    return Tree(digest, kept, changed=fewer or any(tree.changed for _, tree in kept))
+
+
+def _only(tree: Tree) -> Tree:
+    """The one image of an index."""
+    images = {child.digest: child for entry, child in tree.entries or () if not _is_attestation(entry)}
+    if len(images) != 1 or any(child.is_blob for child in images.values()):
+        raise LookupError("there is not exactly one image")
+    (child,) = images.values()
+    return child if child.entries is None else _only(child)
+
+
+def outcome(held: Held, tree: Tree) -> Any:
+    """What stands for the content that the destination gets; equal for two images: equal content."""
+    if not tree.changed:
+        return tree.digest
+    body = json.loads(held.manifests[tree.digest][0])
+    entries = [entry | {"digest": outcome(held, each), "size": 0} for entry, each in tree.entries or ()]
+    return json.dumps({**body, "manifests": entries}, sort_keys=True)
 
 
 def _is_blob(entry: Mapping[str, Any]) -> bool:
@@ -185,7 +192,12 @@ def _attested(entry: Mapping[str, Any]) -> str:
     return str((entry.get("annotations") or {}).get(ATTESTS, ""))
 
 
-def _own_platform(held: Held, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _is_attestation(entry: Mapping[str, Any]) -> bool:
+    return _TYPE in (entry.get("annotations") or {})
+
+
+def _own_platform(held: Held, digest: str) -> Mapping[str, Any] | None:
+    body = json.loads(held.manifests[digest][0])
     if body.get("schemaVersion") == 1:
         return {"architecture": body.get("architecture", "")}
     if "image" not in body["config"]["mediaType"]:

@@ -8,14 +8,17 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.chaos.blows import Victim, sessions_left
-from tests.chaos.checker import Said, Task, beaten, hopeless, judge
+from tests.chaos.checker import Said, Task, flaw
+from tests.chaos.choosing import LISTS
 from tests.chaos.draw import damage, draw, fill
-from tests.chaos.draw_faults import Trouble
-from tests.chaos.expect import LISTS, Held, Pair, Wanted
+from tests.chaos.draw_faults import FORGETFUL, Trouble
+from tests.chaos.expect import Form, Held, Pair, Place, Wanted
+from tests.chaos.judge import beaten, hopeless, judge, unwanted
 from tests.chaos.mishaps import Mishaps
+from tests.chaos.rules import read_rules
 from tests.chaos.secrets import leaks
 from tests.chaos.watch import Watched
 
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 
     from tests.chaos.draw import Round
     from tests.chaos.draw_faults import Blow
-    from tests.chaos.expect import Rules, World
+    from tests.chaos.expect import World
+    from tests.chaos.rules import Rule
 
 LONGEST = 90.0
 """Seconds of one run; more is a hang."""
@@ -33,10 +37,12 @@ _ENDS = {"INT": 130, "INT twice": 130, "INT to all": 130, "TERM": 143, "HUP": 12
 _FATAL = {"supervisor", "everything"}
 _MACHINE, _SIGNALLED = 3, 128
 _STOPPED = "not fully expanded"
-_RECORDS = {"records removed", "records damaged"}
+_RECORDS = FORGETFUL - {"pickle"}
 _HARMLESS = {"expire", "password", "lose", *_RECORDS}
 """Blows after which nothing need be sent a second time."""
 _NOTHING = Trouble(faults=(), blows=(), after=())
+_RIPE = 1.1
+"""Seconds after which short quarantines are over."""
 _TRACES = ("Traceback (most recent", "Exception ignored", "task.broken", "run.broken", "leaked ")
 
 
@@ -65,16 +71,33 @@ class Stage:
         self.drawn, self.registries, self.folder = drawn, registries, folder
         self.mishaps = Mishaps(registries, drawn.sources, folder)
         fill(drawn, registries)
+        self._wants: dict[tuple[str, str], set[str]] = {}
+        self._write()
+        if drawn.late:
+            self._see()
         self._first = self.world()
-        wanted = Wanted(*(tuple(filter(None, text.split(","))) for text in (drawn.os, drawn.arch)))
-        self.task = Task(rules=drawn.rules, sources=self._first, wanted=wanted)
+        late = {Place(source.address, name, tag) for source, name, _, tag in drawn.late}
+        force, trust = ("--force" in drawn.flags), ("--trust-existing" in drawn.flags)
+        systems, machines = (tuple(filter(None, text.split(","))) for text in (drawn.os, drawn.arch))
+        base = Form(Wanted(systems, machines))
+        rules = drawn.rules(base)
+        self.task = Task(rules=rules, sources=self._first, base=base, late=late, force=force, trust=trust)
         self._lost = damage(drawn, registries)
         self.hopeless = self._hopeless()
         for registry in registries:
             registry.store.watching = True
-        self._write()
         self.played = Played(drawn.seed, drawn.brief())
         self.kills = 0
+
+    def _see(self) -> None:
+        """Have the command see what sources have, before something comes late."""
+        books = [each for book in self.drawn.books for each in book.items()]
+        seen = {source: value for source, value in books if "seen" in json.dumps(value)}
+        (self.folder / "seen.json").write_text(json.dumps(seen))
+        with Victim(self.folder, ["--images=seen.json"], hurried=True, descriptors=0) as victim:
+            victim.wait(LONGEST)
+        for source, name, what, tag in self.drawn.late:
+            source.add(name, what, tag)
 
     def _hopeless(self) -> set[Pair]:
         fixed = {
@@ -105,18 +128,25 @@ class Stage:
             for each in self.registries
         }
         (self.folder / "auth.json").write_text(json.dumps(auth))
-        (self.folder / "images.json").write_text(json.dumps(self.drawn.rules, indent=1))
+        for name, text in self.drawn.files.items():
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
 
     def run(self, trouble: Trouble, *, hurried: bool) -> int:
         """Run the command once and check it; returns its exit code."""
-        before = [len(each.faults.met) for each in self.registries]
+        before, there = [len(each.faults.met) for each in self.registries], self.world()
         for number, fault in trouble.faults:
             self.registries[number].fault(fault)
         for name in ("done.json", "failed.json"):
             (self.folder / name).unlink(missing_ok=True)
         self._write()
         few = self.drawn.descriptors
-        victim = Victim(self.folder, self._flags(last=not hurried), hurried=hurried, descriptors=few)
+        flags = self._flags(last=not hurried)
+        if "--force" in flags and not self.task.force:
+            self.task = replace(self.task, force=True)
+            self.hopeless = self._hopeless()
+        victim = Victim(self.folder, flags, hurried=hurried, descriptors=few)
         due: list[dict[int, list[Callable[[], None]]]] = [{} for _ in self.registries]
         for blow in trouble.blows:
             due[blow.registry].setdefault(blow.request, []).append(partial(self._strike, victim, blow))
@@ -135,7 +165,8 @@ class Stage:
         self.kills += len(set(victim.struck) - _HARMLESS)
         self.played.codes.append(code)
         self.played.runs.append(([*(each.kind for each in met), *victim.struck], code))
-        self.played.wrong += self._check(victim, code, excused=bool(met or victim.struck), hurried=hurried)
+        excused = bool(met or victim.struck)
+        self.played.wrong += self._check(victim, code, there, excused=excused, hurried=hurried)
         return code
 
     def _strike(self, victim: Victim, blow: Blow) -> None:
@@ -148,7 +179,11 @@ class Stage:
         """Have it happen between two runs."""
         if blow.kind == "tag lost":
             # With a list of companions its own entries would be lost, and nobody could bring them back.
-            pairs = {pair for pair in self.task.pairs() if not LISTS.fullmatch(pair.destination.name)}
+            pairs = {
+                pair
+                for pair, rule in self.task.pairs().items()
+                if not LISTS.fullmatch(pair.destination.name) and not (rule.keep or rule.min_age)
+            }
             happened = self.mishaps.lose_tag(pairs - self.hopeless, blow.choice)
         elif blow.kind == "source moved" and self.drawn.immutable:
             happened = False
@@ -160,6 +195,12 @@ class Stage:
         if blow.kind == "source moved":
             self.task = replace(self.task, sources=self._first | dict(self._sources_now()))
             self.hopeless = self._hopeless()
+
+    def ripen(self) -> None:
+        """See everything, and wait until it was seen long enough ago."""
+        self.run(_NOTHING, hurried=True)
+        time.sleep(_RIPE)
+        self.task = replace(self.task, ripe=True)
 
     def _sources_now(self) -> Iterator[tuple[tuple[str, str], Held]]:
         """The repositories that rules name; what `damage` took from them is still held to be theirs."""
@@ -173,14 +214,14 @@ class Stage:
         platforms = [f"--os={drawn.os}"] * bool(drawn.os) + [f"--arch={drawn.arch}"] * bool(drawn.arch)
         files = ["--output-success-images=done.json", "--output-images-format=json"]
         files += ["--output-failed-images=failed.json", "--patience=5s"]
-        return [*drawn.flags, *force, *platforms, *files]
+        return [*drawn.flags, *force, *platforms, *files, *drawn.images, *["--json"] * last]
 
     def _lapsed(self) -> set[Pair]:
         """The images that may be missing after a disturbed run."""
         places = self.mishaps.lapsed | self.mishaps.healing
         return {pair for pair in self.task.pairs() if pair.destination[:2] in places}
 
-    def _check(self, victim: Victim, code: int, *, excused: bool, hurried: bool) -> list[str]:
+    def _check(self, victim: Victim, code: int, before: World, *, excused: bool, hurried: bool) -> list[str]:
         """The errors in how a run ended, and in what it left."""
         number = len(self.played.codes)
         wrong = sessions_left(victim.pid)
@@ -206,33 +247,54 @@ class Stage:
                 said_so = Said(code=code, done=done, failed=failed)
                 unsure = set(self.task.pairs()) if excused else self.hopeless
                 lapsed = self._lapsed() if excused or hurried else set()
-                wrong += judge(self.task, said_so, self.world(), unsure=unsure, lapsed=lapsed)
-                bad = [text for text in self.drawn.rules if "UPPER" in text or text.endswith("/absent")]
-                wrong += [f"the rule {text} is in no list" for text in bad if text not in failed]
+                world = self.world()
+                wrong += judge(self.task, said_so, world, before=before, unsure=unsure, lapsed=lapsed)
+                wrong += unwanted(self.task, world, first=self._first, known=self._wants)
+                failing = {rule.source for rule in self.task.failing()} - failed.keys()
+                wrong += [f"the rule {text} fails, and is in no list" for text in failing]
+                wrong += [] if excused or hurried else self._check_counts(victim.text, before)
         return [f"run {number}: {each}" for each in wrong]
+
+    def _check_counts(self, said: str, before: World) -> list[str]:
+        """How many images an undisturbed run says that it kept and held."""
+        line = next((line for line in said.splitlines() if line.startswith('{"schema"')), "")
+        if not line:
+            return ["no summary in JSON"]
+        images, pairs = json.loads(line)["images"], self.task.pairs().items()
+        fates = [(pair, self.task.fate(pair, rule, before)) for pair, rule in pairs]
+        kept, held = (sum(fate == wanted for _, fate in fates) for wanted in ("kept", "held"))
+        equal = sum(fate in ("held", "either") and not flaw(self.task, pair, before) for pair, fate in fates)
+        either = sum(fate == "either" for _, fate in fates)
+        wrong = [f"{images['kept']} are said to be kept, not {kept}"] * (images["kept"] != kept)
+        if not held - equal <= images["held"] <= held + either:
+            wrong.append(f"{images['held']} are said to be held, of {held} and {either} that may be")
+        return wrong
 
     def _logged(self) -> str:
         path = self.folder / "run.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _read(self, name: str) -> Rules | None:
+    def _read(self, name: str) -> dict[str, Any] | None:
         path = self.folder / name
-        found: Rules | None = json.loads(path.read_text()) if path.exists() else None
+        found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
         return found
 
     def check_end(self, code: int) -> None:
         """After a run that nothing disturbed: all that can be there is, and nothing was done twice."""
-        failed = set(self.task.pairs(self._read("failed.json") or {})) & set(self.task.pairs())
-        lost = beaten(self.task)
+        task, pairs = self.task, self.task.pairs()
+        listed = task.pairs(self._listed("failed.json"))
+        failed = {pair: rule for pair, rule in listed.items() if pair in pairs}
+        lost = beaten(task, self.hopeless)
         # What was there before need not come from a source that has lost a part of it; `judge` looks.
-        done = set(self.task.pairs(self._read("done.json") or {}))
-        wrong = [f"undisturbed, and yet not there: {pair}" for pair in sorted(failed - self.hopeless)]
+        named = {pair[:2] for pair in task.pairs(self._listed("done.json"))}
+        done = {pair for pair in pairs if pair[:2] in named}
+        wrong = [f"undisturbed, and yet not there: {pair}" for pair in failed.keys() - self.hopeless]
         wrong += [
             f"cannot be there, and is not said: {pair}"
-            for pair in sorted(self.hopeless - failed - lost - done)
+            for pair in self.hopeless - failed.keys() - lost - done
         ]
-        bad = {"bad-rule", "absent-repository"} & set(self.drawn.marks)
-        if code != int(bool(failed or lost or bad)):
+        obliged = [*failed.values(), *(pairs[pair] for pair in lost), *task.failing()]
+        if code != int(not all(rule.optional for rule in obliged)):
             wrong.append(f"undisturbed, and yet exit code {code}")
         for registry in self.registries:
             wrong += registry.store.early
@@ -243,9 +305,12 @@ class Stage:
         wrong += ["a planted pickle was loaded"] * self.mishaps.executed.exists()
         self.played.wrong += [f"end: {each}" for each in wrong]
 
+    def _listed(self, name: str) -> list[Rule]:
+        return read_rules(self._read(name) or {}, self.task.base)
+
     def _has_lost_records(self) -> bool:
         """Whether the records were lost on the way: which blobs no tag shows yet, they alone knew."""
-        return bool({"pickle", *_RECORDS} & {each.removeprefix("then ") for each in self.played.delivered})
+        return bool(FORGETFUL & {each.removeprefix("then ") for each in self.played.delivered})
 
 
 def play(seed: int, folder: Path, *, calm: bool = False) -> Played:
@@ -267,6 +332,8 @@ def play(seed: int, folder: Path, *, calm: bool = False) -> Played:
             stage.run(trouble, hurried=True)
             for blow in trouble.after:
                 stage.befall(blow)
+        if "ripe" in drawn.marks:
+            stage.ripen()
         stage.check_end(stage.run(_NOTHING, hurried=False))
     played = stage.played
     played.requests = sum(registry.count() for registry in registries)

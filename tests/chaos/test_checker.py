@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.checker import Said, Task, beaten, dangling, hopeless, judge
-from tests.chaos.expect import Held, Wanted, expand, left_of
+from tests.chaos.checker import Said, Task, dangling
+from tests.chaos.expect import WHOLE, Form, Held, Wanted, left_of
+from tests.chaos.judge import beaten, hopeless, judge
+from tests.chaos.rules import expand, read_rules
 from tests.chaos.secrets import leaks
 from tests.chaos.watch import Watched
 from tests.real.wire import Endpoint, Wire
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.chaos.expect import Rules, World
+    from tests.chaos.expect import World
     from tests.registry.content import Content
 
 AMD = image(layer("shared"), layer("amd"))
@@ -29,6 +31,11 @@ NESTED = index(AMD, index(ARM))
 SOURCE, MIRROR = "source:1", "mirror:2"
 PLACE = (MIRROR, "copy/app")
 RULES = {f"{SOURCE}/team/app": [f"{MIRROR}/copy/app"], f"{SOURCE}/team/tool:v1": [f"{MIRROR}/copy/tool:new"]}
+
+
+def never(*_: str) -> bool:
+    """No tag came after others."""
+    return False
 
 
 def hold(contents: dict[str, Content]) -> Held:
@@ -59,16 +66,17 @@ class Case:
         """The input of the run."""
         sources = {(SOURCE, "team/app"): hold({"multi": MULTI, "nested": NESTED}),
                    (SOURCE, "team/tool"): hold({"v1": artifact(b"tool")})}  # fmt: skip
-        return Task(rules=RULES, sources=sources, wanted=self.wanted)
+        base = Form(self.wanted)
+        return Task(rules=read_rules(RULES, base), sources=sources, base=base)
 
     def wrong(self) -> list[str]:
         """The output of the checker."""
-        return judge(self.task(), self.said, self.world, unsure=set())
+        return judge(self.task(), self.said, self.world, before={})
 
 
 def complete() -> Case:
     """All three images are there, and said to be."""
-    done: Rules = {
+    done = {
         f"{SOURCE}/team/app:multi": [f"{MIRROR}/copy/app:multi"],
         f"{SOURCE}/team/app:nested": [f"{MIRROR}/copy/app:nested"],
         f"{SOURCE}/team/tool:v1": [f"{MIRROR}/copy/tool:new"],
@@ -175,15 +183,15 @@ def test_lapsed() -> None:
     task = case.task()
     pairs = [pair for pair in task.pairs() if pair.destination.repository == "copy/app"]
 
-    assert [] == judge(task, case.said, case.world, unsure=set(), lapsed=pairs)
-    assert judge(task, case.said, case.world, unsure=set(), lapsed=pairs[1:])
+    assert [] == judge(task, case.said, case.world, before={}, lapsed=pairs)
+    assert judge(task, case.said, case.world, before={}, lapsed=pairs[1:])
 
 
 def test_exact_list() -> None:
     """With exit code 1, what is missing is listed, and what is listed is missing."""
     case = complete()
     lose_tag(case)
-    listed: Rules = {f"{SOURCE}/team/app:nested": [f"{MIRROR}/copy/app:nested"]}
+    listed = {f"{SOURCE}/team/app:nested": [f"{MIRROR}/copy/app:nested"]}
     done = {key: to for key, to in case.said.done.items() if key not in listed}
     case.said = Said(code=1, done=done, failed=listed)
     assert [] == case.wrong()
@@ -246,7 +254,7 @@ def test_rules() -> None:
         f"a:1/x@{digest}": ["b/d"],
     }
 
-    found = [str(pair) for pair in expand(rules, lambda *_: ["v1", "w"])]
+    found = [str(pair) for pair, _ in expand(read_rules(rules, WHOLE), lambda *_: ["v1", "w"], never)]
 
     assert [
         "a:1/x:v1 -> b/y:v1", "a:1/x:w -> b/y:w",
@@ -260,7 +268,7 @@ def test_conflict() -> None:
     """The second of two sources for one destination tag is not copied, unless both are the same image."""
     sources = {(SOURCE, name): hold({"v1": top}) for name, top in (("a", AMD), ("b", ARM), ("c", AMD))}
     rules = {f"{SOURCE}/{name}": [f"{MIRROR}/copy/app"] for name in "abc"}
-    task = Task(rules=rules, sources=sources, wanted=Wanted())
+    task = Task(rules=read_rules(rules, WHOLE), sources=sources)
 
     found = hopeless(task, {}, immutable=set(), refused=set(), lost=set())
 
@@ -268,8 +276,8 @@ def test_conflict() -> None:
     assert found == beaten(task)
     world = {(MIRROR, "copy/app"): hold({"v1": AMD})}
     done = {text: to for text, to in rules.items() if "/b" not in text}
-    assert [] == judge(task, Said(code=1, done=done, failed={}), world, unsure=set())
-    assert judge(task, Said(code=0, done=done, failed={}), world, unsure=set())
+    assert [] == judge(task, Said(code=1, done=done, failed={}), world, before={})
+    assert judge(task, Said(code=0, done=done, failed={}), world, before={})
 
 
 @pytest.mark.parametrize(
@@ -282,10 +290,11 @@ def test_lists_of_both_sides(names: str, *, is_right: bool) -> None:
         each: hold({tag: index(*(artifact(name.encode()) for name in each))}) for each in ("a", "b", names)
     }
     rules = {f"{SOURCE}/team/app": [f"{MIRROR}/copy/app"]}
-    task = Task(rules=rules, sources={(SOURCE, "team/app"): lists["a"], PLACE: lists["b"]}, wanted=Wanted())
+    sources = {(SOURCE, "team/app"): lists["a"], PLACE: lists["b"]}
+    task = Task(rules=read_rules(rules, WHOLE), sources=sources)
     done = {f"{SOURCE}/team/app:{tag}": [f"{MIRROR}/copy/app:{tag}"]}
 
-    wrong = judge(task, Said(code=0, done=done, failed={}), {PLACE: lists[names]}, unsure=set())
+    wrong = judge(task, Said(code=0, done=done, failed={}), {PLACE: lists[names]}, before={})
 
     assert is_right == (not wrong)
 
@@ -294,7 +303,7 @@ def test_attestations_follow() -> None:
     """An attestation stays with the image that it is about, and goes with it."""
     repository = hold({"multi": MULTI})
 
-    tree = left_of(repository, MULTI.digest, Wanted(arch=("arm64",)))
+    tree = left_of(repository, MULTI.digest, Form(Wanted(arch=("arm64",))))
 
     assert tree
     assert [ARM.digest] == [entry["digest"] for entry, _ in tree.entries or ()]

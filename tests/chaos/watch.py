@@ -53,7 +53,8 @@ class WatchedStore(Store):
         digest = super().put(name, stored, digest=digest, tags=tags)
         if self.watching and tags and name not in self.lossy:
             with self.lock:
-                what = dangling(held(self.repositories[name]), digest)
+                sparse = name.startswith("sparse/")
+                what = dangling(held(self.repositories[name]), digest, sparse=sparse)
             if what:
                 self.early.append(f"the tag {name}:{tags[0]} was moved, but {what}")
         return digest

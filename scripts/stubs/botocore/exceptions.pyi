@@ -1,6 +1,0 @@
-from typing import Any
-
-class BotoCoreError(Exception): ...
-
-class ClientError(Exception):
-    response: dict[str, Any]

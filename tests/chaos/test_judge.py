@@ -1,0 +1,152 @@
+"""The judge finds what is planted against the options of rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.chaos.checker import Said, Task
+from tests.chaos.expect import WHOLE, Held
+from tests.chaos.judge import judge, unwanted
+from tests.chaos.rules import read_rules
+from tests.chaos.test_checker import AMD, ARM, MIRROR, MULTI, NESTED, PLACE, SOURCE, hold
+from tests.registry.content import index
+
+if TYPE_CHECKING:
+    from tests.chaos.expect import World
+
+APP, COPY = f"{SOURCE}/team/app", f"{MIRROR}/copy/app"
+OLD = hold({"v1": ARM})
+
+
+def task(value: Any, **more: Any) -> Task:
+    """One rule, for a source with three tags."""
+    sources = {(SOURCE, "team/app"): hold({"v1": AMD, "v2": MULTI, "edge": NESTED})}
+    return Task(rules=read_rules({APP: value}, WHOLE), sources=sources, **more)
+
+
+def said(*done: str, code: int = 0, failed: dict[str, Any] | None = None) -> Said:
+    """What a run said that was successful with these tags."""
+    return Said(code=code, done={f"{APP}:{tag}": [f"{COPY}:{tag}"] for tag in done}, failed=failed or {})
+
+
+def wrong(of: Task, what: Said, there: Held, before: Held | None = None) -> list[str]:
+    """What is found wrong."""
+    return judge(of, what, {PLACE: there}, before={PLACE: before} if before else {})
+
+
+KEEP = {"to": COPY, "tags": ["v1"], "keep": "v*"}
+
+
+def test_kept() -> None:
+    """A kept tag is what it was, and a success; only --force may move it."""
+    assert [] == wrong(task(KEEP), said("v1"), OLD, OLD)
+    assert [] == wrong(task(KEEP), said("v1"), hold({"v1": AMD}))
+    assert [] == wrong(task(KEEP, force=True), said("v1"), hold({"v1": AMD}), OLD)
+
+    assert wrong(task(KEEP), said("v1"), hold({"v1": AMD}), OLD)
+    assert wrong(task(KEEP), said(), OLD, OLD)
+    assert wrong(task(KEEP), said(), Held())
+    assert wrong(task(KEEP), said(code=1, failed={f"{APP}:v1": [f"{COPY}:v1"]}), OLD, OLD)
+
+
+HOLD = {"to": COPY, "tags": ["v1"], "min_age": "30d"}
+
+
+def test_held() -> None:
+    """What is held is not copied, not moved, and in no list."""
+    assert [] == wrong(task(HOLD), said(), Held())
+    assert [] == wrong(task(HOLD), said(), OLD, OLD)
+    assert [] == wrong(task(HOLD, force=True), said("v1"), hold({"v1": AMD}))
+
+    assert wrong(task(HOLD), said(), hold({"v1": AMD}))
+    assert wrong(task(HOLD), said("v1"), OLD, OLD)
+    assert wrong(task(HOLD), said("v1"), Held())
+
+
+def test_short_quarantine() -> None:
+    """A short quarantine may be over, and is when the round has waited for it."""
+    short = HOLD | {"min_age": "1s"}
+
+    assert [] == wrong(task(short), said(), Held())
+    assert [] == wrong(task(short), said("v1"), hold({"v1": AMD}))
+    assert wrong(task(short, ripe=True), said(), Held())
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_optional(optional: bool) -> None:  # noqa: FBT001 - pytest's
+    """A failure of an optional rule is listed, and leaves the exit code as it is."""
+    value = {"to": COPY, "tags": ["v1"], "optional": optional}
+    listed = {f"{APP}:v1": {"to": [f"{COPY}:v1"], "optional": optional}}
+
+    assert optional == (not wrong(task(value), said(failed=listed), Held()))
+    assert optional != (not wrong(task(value), said(code=1, failed=listed), Held()))
+
+
+def test_failed_list_keeps_options() -> None:
+    """An image in the list of failures without its rule's options is another one."""
+    value = {"to": COPY, "tags": ["v2"], "platforms": "linux/amd64"}
+    listed = {f"{APP}:v2": {"to": [f"{COPY}:v2"], "platforms": "linux/amd64"}}
+
+    assert [] == wrong(task(value), said(code=1, failed=listed), Held())
+    assert wrong(task(value), said(code=1, failed={f"{APP}:v2": [f"{COPY}:v2"]}), Held())
+
+
+def test_two_filters() -> None:
+    """Of two filters for one tag the first counts; for two tags each has its own."""
+    amd = {"to": COPY, "tags": ["v2"], "platforms": "linux/amd64", "attestations": "drop"}
+    one_tag = task([amd, {"to": COPY, "tags": ["v2"]}])
+    two_tags = task([amd, {"to": f"{COPY}:{{tag}}-all", "tags": ["v2"]}])
+    cut = index(AMD)
+    both = hold({"v2": cut, "v2-all": MULTI})
+    done = {f"{APP}:v2": [f"{COPY}:v2", f"{COPY}:v2-all"]}
+
+    assert [] == wrong(one_tag, said("v2", code=1), hold({"v2": cut}))
+    assert wrong(one_tag, said("v2"), hold({"v2": cut}))
+    assert wrong(one_tag, said("v2", code=1), hold({"v2": MULTI}))
+    assert [] == wrong(two_tags, Said(code=0, done=done, failed={}), both)
+    assert wrong(two_tags, Said(code=0, done=done, failed={}), hold({"v2": cut, "v2-all": cut}))
+
+
+@pytest.mark.parametrize(("form", "right"), [("single", AMD), ("trim", index(AMD)), ("sparse", MULTI)])
+def test_forms(form: str, right: Any) -> None:
+    """Each form of an index is right by itself, and wrong for the others."""
+    value = {"to": COPY, "tags": ["v2"], "platforms": "linux/amd64", "attestations": "drop", "index": form}
+
+    for there in (AMD, index(AMD), MULTI):
+        assert (there is right or there == right) == (not wrong(task(value), said("v2"), hold({"v2": there})))
+
+
+def test_no_single_image() -> None:
+    """Where two images are left of an index, there is no single one: it cannot come."""
+    value = {"to": COPY, "tags": ["v2"], "index": "single"}
+    failed = {f"{APP}:v2": {"to": [f"{COPY}:v2"], "index": "single"}}
+
+    assert [] == wrong(task(value), said(code=1, failed=failed), Held())
+    assert wrong(task(value), said("v2"), hold({"v2": MULTI}))
+
+
+def test_what_nobody_wants() -> None:
+    """A tag that is excluded, and a child that a filter leaves out, must not be there."""
+    value = {"to": COPY, "tags": {"exclude": ["v1"]}, "platforms": "linux/arm64", "attestations": "drop"}
+    cut = index(ARM)
+    world: World = {PLACE: hold({"v2": cut, "edge": index(cut)})}
+
+    def found() -> list[str]:
+        return unwanted(task(value), world, first={}, known={})
+
+    assert [] == found()
+    world[PLACE].tags["v1"] = ARM.digest
+    assert [f"nobody wants v1 in {COPY}"] == found()
+    del world[PLACE].tags["v1"]
+    world[PLACE].manifests[AMD.digest] = (AMD.manifest, AMD.media_type)
+    assert [f"nobody wants {AMD.digest} in {COPY}"] == found()
+
+
+def test_rules_that_fail() -> None:
+    """A rule with too few tags, or without a repository, fails as a whole."""
+    assert [] == task({"to": COPY, "tags": {"exclude": ["*"]}}).failing()
+    assert task({"to": COPY, "tags": "none*"}).failing()
+    assert replace(task(COPY), sources={}).failing()
