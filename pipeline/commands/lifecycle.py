@@ -108,9 +108,6 @@ def _run_logged(
     name = secrets.token_hex(4)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     how = choose(options.progress, is_terminal=on_terminal, is_quiet=options.quiet, environ=environ)
-    if how == "live" and job.settings.aim != "copy":
-        # The live view shows transfers; a plan and a verification print a line for each image.
-        how = "plain"
     terse = options.log is None and (how == "live" or options.quiet)
     level = options.log_level or ("warning" if terse else "info")
     with closing(open_log(options.log, level=level, run=name, form=options.log_format)) as log:
@@ -252,7 +249,7 @@ def _display(job: Job, watch: _Observers) -> Iterator[Display]:
     from pipeline.observe.display import Display  # noqa: PLC0415 - rich: only a terminal needs it
 
     log, title = watch.log, f"{job.rules.path or 'copy'}  {len(job.rules.rules)} rules"
-    display = Display(watch.history, sys.stderr.fileno(), title=title)
+    display = Display(watch.history, sys.stderr.fileno(), title=title, aim=job.settings.aim)
     if log.is_terminal:
         log.share(display.above)
     try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.log import Event
     from pipeline.observe.history import RunHistory
     from pipeline.scheduler.view import RunView
+    from pipeline.settings import Aim
 
 _EVERY = 0.24
 """Seconds between two frames: at most 4 a second."""
@@ -55,6 +56,7 @@ class Display:
         history: what is known of the run.
         sink: the descriptor of the terminal.
         title: the heading.
+        aim: what the run is for.
         size: tells columns and rows.
         clock: seconds.
     """
@@ -65,13 +67,14 @@ class Display:
         sink: int,
         *,
         title: str,
+        aim: Aim = "copy",
         size: Callable[[int], tuple[int, int]] = terminal_size,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """See the class."""
         self._history = history
         self._sink = sink
-        self._title = title
+        self._title, self._aim = title, aim
         self._size = size
         self._clock = clock
         self._failures: deque[FailureLine] = deque(maxlen=3)
@@ -104,6 +107,7 @@ class Display:
         scene = FrameInput(
             history=self._history,
             view=view,
+            aim=self._aim,
             title=self._title,
             failures=self._failures,
             fancy=self._fancy,

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
     from pipeline.observe.history import RunHistory
     from pipeline.scheduler.view import RegistryView, RunView, TransferView
+    from pipeline.settings import Aim
 
 ROWS = 16
+"""Of a screen of usual height; a higher one gives two thirds of its rows."""
+_MOST_ROWS = 40
+_SMALL = 64 << 10
+"""Bytes below which a transfer has no row of its own: it is gone before anybody has read it."""
 _FEW_ROWS = 9
 """Below this, only figures are shown."""
 _REGISTRIES, _FAILURES = 5, 3
@@ -47,6 +52,7 @@ class FrameInput:
 
     history: RunHistory
     view: RunView
+    aim: Aim
     title: str
     failures: Sequence[FailureLine]
     """Oldest first."""
@@ -56,7 +62,7 @@ class FrameInput:
 
 def frame(scene: FrameInput, *, width: int, height: int) -> list[Text]:
     """The rows: one fewer than the screen has at most, and always as many for a screen of one size."""
-    rows = min(ROWS, height - 1)
+    rows = min(max(ROWS, min(_MOST_ROWS, 2 * height // 3)), height - 1)
     if rows < 1 or width < _HEAD:
         return []
     lines = [_images(scene, width), _title(scene, width), _data(scene, width)]
@@ -106,8 +112,10 @@ def _images(scene: FrameInput, width: int) -> Text:
     if width >= _NARROW:
         line.append_text(_bar(figures.processed / known, max(10, min(40, width - 80)), scene))
     line.append(f"{figures.processed:,}/{figures.known:,}{'' if scene.view.expanded else '+'}", style="bold")
+    if scene.view.expanded and width >= _NARROW:
+        line.append(f" {100 * figures.processed // known} %")
     parts = [
-        (figures.copied, f"  {figures.copied:,} copied", ""),
+        (figures.copied, f"  {figures.copied:,} {'to copy' if scene.aim == 'plan' else 'copied'}", ""),
         (figures.unchanged, f"  {figures.unchanged:,} up to date", ""),
         (figures.kept, f"  {figures.kept:,} kept", ""),
         (figures.held, f"  {figures.held:,} held", ""),
@@ -129,11 +137,24 @@ def _bar(part: float, width: int, scene: FrameInput) -> Text:
 def _data(scene: FrameInput, width: int) -> Text:
     figures = scene.history.figures
     line = Text("data".ljust(_HEAD))
-    line.append(f"{format_size(figures.sent)} sent", style="bold").append(f"  {_rate(scene.history.rate)}")
+    if scene.aim == "plan":
+        line.append(f"{format_size(figures.sent)} to send", style="bold")
+    elif scene.aim == "copy":
+        line.append(_sent(scene), style="bold").append(f"  {_rate(scene.history.rate)}")
+    if scene.aim == "verify":
+        return line.append(f"{figures.present:,} blobs found  {figures.requests:,} requests")
     if width >= _NARROW:
         saved = f"{figures.mounted:,} blobs mounted, {format_size(figures.saved)} saved"
         line.append(f"  {saved}  {figures.requests:,} requests")
     return line
+
+
+def _sent(scene: FrameInput) -> str:
+    """Bytes sent, of how many: `+` says that images which have not been read yet may add to them."""
+    sent, view = scene.history.figures.sent, scene.view
+    if not view.unsent:
+        return f"{format_size(sent)} sent"
+    return f"{format_size(sent)} of {format_size(sent + view.unsent)}{'' if view.sized else '+'} sent"
 
 
 def _registries(scene: FrameInput, width: int, rows: int) -> list[Text]:
@@ -164,7 +185,9 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
     if width >= _NARROW:
         way, rate = ("reading", read) if read > written else ("writing", written)
         moves = f"{way} {_rate(rate):>10}" if rate else "no blobs now".ljust(18)
-        line.append(f"{moves}  {registry.in_flight:>3} in flight (limit {registry.limit}){waiting}")
+        requests = registry.in_flight - registry.blobs_in_flight
+        blobs = f"{registry.blobs_in_flight}/{registry.blobs_limit}"
+        line.append(f"{moves}  requests {requests}/{registry.limit}, blobs {blobs} in flight{waiting}")
     else:
         line.append(f"{_rate(max(read, written))} {registry.in_flight}/{registry.limit}")
     return line
@@ -173,7 +196,8 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
 def _moves(scene: FrameInput, width: int, rows: int) -> list[Text]:
     """The largest transfers, and how many smaller ones there are."""
     moving = scene.view.moving
-    shown = moving if len(moving) <= rows else moving[: max(0, rows - 1)]
+    large = [move for move in moving if not 0 <= move.size < _SMALL]
+    shown = large if len(moving) <= rows else large[: max(0, rows - 1)]
     lines = [_move(each, width) for each in shown]
     if len(moving) > len(shown) and rows > 0:
         lines.append(Text(f"  ... and {len(moving) - len(shown)} smaller ones", style="dim"))
@@ -191,7 +215,7 @@ def _move(move: TransferView, width: int) -> Text:
         line.append(f"  {speed:>11}  {format_duration(round(left)) if left is not None else '':>6}")
     digest = f"  {move.digest[:19]}" if width >= _WIDE else ""
     room = width - line.cell_len - len(digest) - 2
-    return line.append(f"  {_cut(move.destination, room)}").append(digest, style="dim")
+    return line.append(f"  {_cut(move.image or move.destination, room)}").append(digest, style="dim")
 
 
 def _failures(scene: FrameInput, width: int, rows: int) -> list[Text]:
@@ -207,6 +231,8 @@ def _failures(scene: FrameInput, width: int, rows: int) -> list[Text]:
 
 
 def _foot(scene: FrameInput, width: int) -> Text:
+    if scene.aim != "copy":
+        return Text("Ctrl-C: stop.  Nothing is changed.", style="dim")
     if scene.history.stopping:
         words = "Stopping: finishing current transfers.  Ctrl-C: stop now.  The next run resumes from there."
         return Text(words if width >= _WIDE else "Stopping.  Ctrl-C: stop now", style="bold yellow")

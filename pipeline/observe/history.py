@@ -216,10 +216,10 @@ class RunHistory:
 
     @property
     def left(self) -> float | None:
-        """Estimated seconds until the end of the run, by how many images finished recently; None: unknown.
+        """Estimated seconds until the end of the run; None: unknown.
 
-        Images are counted and not bytes: an image's size is unknown until it is resolved. If all that is
-        left waits for pausing registries, nobody knows what follows the pause.
+        By bytes once every image has been read, before that by how many images finished recently. If all that
+        is left waits for pausing registries, nobody knows what follows the pause.
         """
         view = self.view
         if view is None or not view.expanded:
@@ -227,6 +227,9 @@ class RunHistory:
         pauses = [each.cooldown for each in view.registries if each.cooldown > 0 and each.waiting]
         if pauses and not any(view.running.values()):
             return None
+        rate = self.rate
+        if view.sized and view.unsent and rate:
+            return max(view.unsent / rate, *pauses, 0.0)
         before = self.curve.since(view.seconds - max(_ESTIMATE_WINDOW, view.seconds / 4))
         took = view.seconds - before.seconds
         done = self.figures.processed - before.figures.processed

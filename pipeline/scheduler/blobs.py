@@ -314,6 +314,12 @@ class Blobs:
         if placement is not None and not placement.requests:
             del self._placements[registry, digest]
 
+    @property
+    def unsent(self) -> int:
+        """Bytes of the requested blobs; not of those that wait to be mounted."""
+        requests = (each for placement in self._placements.values() for each in placement.requests.values())
+        return sum(max(0, each.blob.size) for each in requests if each.state != "waiting")
+
     def payer(self, task: CopyBlob) -> str:
         """Key of the manifest that pays for a move; empty: none."""
         _, request = self._find(task)

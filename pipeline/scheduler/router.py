@@ -156,6 +156,11 @@ class Router:
         if not again:
             self._state.marks.pop(task.key, None)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes of blobs that are still to be sent, at most."""
+        return self._blobs.unsent
+
     def payer(self, task: Task) -> str:
         """Key of the image that pays for a task (need.py has the rule); empty: none."""
         match task:

@@ -182,10 +182,13 @@ class Scheduler:
             moving: by key of a running task, the bytes that it has moved, and when it was given out.
             workers: processes.
         """
-        running = self._queue.running_tasks()
+        running, images = self._queue.running_tasks(), self._images.open_images
+        destinations = {image.key: str(image.destination) for image in images}
+        unread = self._admission.waiting or any(image.state != "moving" for image in images)
         moves = [
             TransferView(
                 destination=str(task.destination),
+                image=destinations.get(self._router.payer(task), ""),
                 digest=task.blob.digest,
                 size=task.blob.size,
                 sent=moving[task.key][0],
@@ -202,6 +205,8 @@ class Scheduler:
             moving=tuple(sorted(moves, key=lambda move: -move.size)),
             running=Counter(task.stage for task in running),
             workers=workers,
+            unsent=max(0, self._router.unsent - sum(move.sent for move in moves)),
+            sized=self._admission.exhausted and not unread,
             planned=self._admission.waiting,
         )
 

@@ -34,6 +34,7 @@ _SLOWEST = 128 << 10
 """Bytes a second for each blob at a registry with a low bandwidth: slower ones look like stalls."""
 _LARGE = 8 * MIB
 """Bytes from which a blob goes before smaller ones: what begins last should not take longest."""
+_BLOBS: tuple[SlotKind, ...] = ("blob", "body")
 Demand = tuple[tuple[str, "SlotKind"], ...]
 """The places that a task takes, sorted: (registry, kind)."""
 
@@ -304,7 +305,9 @@ class TaskQueue:
                 read=registry.read + read[name],
                 written=registry.written + written[name],
                 in_flight=registry.in_flight,
-                limit=registry.limits["request"].limit,
+                limit=self._places(registry, "request"),
+                blobs_in_flight=sum(registry.limits[kind].running for kind in _BLOBS),
+                blobs_limit=self._places(registry, *_BLOBS),
                 waiting=waiting[name],
                 cooldown=max(0.0, registry.cool_until - now),
                 unavailable=str(registry.unavailable or ""),
@@ -319,6 +322,11 @@ class TaskQueue:
             for name, registry in sorted(self._registries.items())
             if registry.requests or registry.in_flight
         ]
+
+    def _places(self, registry: RegistryState, *kinds: SlotKind) -> int:
+        """Tasks of these kinds that may run at the registry, by its own limits and --proc."""
+        places = sum(registry.limits[kind].limit for kind in kinds)
+        return min(places, self._limits.proc or places)
 
     def forgive(self, now: float) -> None:
         """A new pass: registries that were unavailable are asked again, but for those that still pause."""

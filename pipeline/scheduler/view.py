@@ -25,9 +25,13 @@ class RegistryView:
     written: int
     """Bytes of blobs sent to it, likewise."""
     in_flight: int
-    """Tasks that hold a place there now, requests and bodies together."""
+    """Tasks that hold a place there now, short requests and blobs together."""
     limit: int
     """Places for short requests."""
+    blobs_in_flight: int
+    """Tasks among them that transfer blobs."""
+    blobs_limit: int
+    """Places for blobs, small and large ones."""
     waiting: int
     """Ready tasks that need it."""
     cooldown: float
@@ -56,6 +60,8 @@ class TransferView:
 
     destination: str
     """The repository as text."""
+    image: str
+    """The image's reference at the destination as text; empty: unknown."""
     digest: str
     size: int
     """Bytes; -1: not known."""
@@ -83,6 +89,10 @@ class RunView:
     """Tasks in flight by stage."""
     workers: int
     """Processes."""
+    unsent: int = 0
+    """Bytes of blobs that the open images need at most, without what running transfers have sent."""
+    sized: bool = False
+    """Whether every image has been read, so that `unsent` is all that is left."""
     planned: int = 0
     """Tags that rules select and that wait for room; each becomes an image per destination."""
 

@@ -208,11 +208,11 @@ def test_says_what_would_be(command: Command, scripted: Scripted) -> None:
 
 
 def test_terminal(command: Command, scripted: Scripted) -> None:
-    """On a terminal each image has its line, as it passes, and nothing moves the cursor."""
+    """With --progress plain each image has its line on a terminal, and nothing moves the cursor."""
     source, mirror = scripted(), scripted()
     prepare_indexes(command, source, mirror)
 
-    code, shown = on_terminal(command, "plan", "--progress", "auto")
+    code, shown = on_terminal(command, "plan", "--progress", "plain")
 
     lines = [line for line in shown.decode().splitlines() if "Would synchronize" in line]
     assert (code, len(lines)) == (0, 3)

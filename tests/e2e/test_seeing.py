@@ -170,6 +170,18 @@ def test_live(command: Command, scripted: Scripted) -> None:
     assert b"\x1b[2J" not in data
 
 
+@pytest.mark.parametrize("verb", ["plan", "verify"])
+def test_live_without_copying(command: Command, scripted: Scripted, verb: str) -> None:
+    """A plan and a verification draw the view too, and write no line for each image."""
+    source, _ = prepare(command, scripted)
+    source.fault(Fault(method="GET", path="/manifests/", action=Drip(size=64, pause=0.02), times=4))
+    code, data = on_terminal(command, verb, "--retries=0")
+
+    assert code == 1
+    assert b"Ctrl-C: stop.  Nothing is changed." in data
+    assert b" info " not in data
+
+
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"CI": "true"}, {"IMAGE_SYNCER_PROGRESS": "plain"}])
 def test_not_live(command: Command, scripted: Scripted, environ: dict[str, str]) -> None:
     """If the live view is unsuitable or switched off, a terminal gets lines without control sequences."""

@@ -16,6 +16,8 @@ QUAY = RegistryView(
     written=0,
     in_flight=6,
     limit=16,
+    blobs_in_flight=4,
+    blobs_limit=24,
     waiting=0,
     cooldown=0.0,
     unavailable="",
@@ -27,6 +29,7 @@ def moving(number: int) -> TransferView:
     """A blob of `number` MB, half of which has gone in ten seconds."""
     return TransferView(
         destination=f"harbor.corp/ml/app{number}",
+        image=f"harbor.corp/ml/app{number}:v1",
         digest="sha256:" + f"{number:064x}",
         size=number * 1_000_000,
         sent=number * 500_000,

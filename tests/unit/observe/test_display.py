@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.scheduler.view import RunView
+    from pipeline.settings import Aim
 
 
 class Terminal:
     """A display on a screen in memory, with a clock that only moves when told."""
 
-    def __init__(self, columns: int = 100, rows: int = 30) -> None:
+    def __init__(self, columns: int = 100, rows: int = 24, *, aim: Aim = "copy") -> None:
         self.columns, self.rows, self.now = columns, rows, 100.0
         self.screen = Screen(columns)
         self.writes = 0
@@ -34,6 +35,7 @@ class Terminal:
             self.history,
             self.writer,
             title="images.yaml",
+            aim=aim,
             size=lambda _: (self.columns, self.rows),
             clock=lambda: self.now,
         )
@@ -65,7 +67,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    """A terminal of 100 columns and 30 rows."""
+    """A terminal of 100 columns and 24 rows."""
     made = Terminal()
     yield made
     made.close()
@@ -86,10 +88,10 @@ def test_frame(terminal: Terminal) -> None:
 
     assert rows[0].split("  ")[:2] == ["image-syncer", "images.yaml"]
     assert rows[0].endswith("4m31s elapsed, about 6m30s left")
-    assert rows[1].endswith("41/100  40 copied  1 failed")
+    assert rows[1].endswith("41/100 41 %  40 copied  1 failed")
     assert rows[2].startswith("data    232.5MB sent  858kB/s  0 blobs mounted")
     assert rows[3] == "docker.io    paused, next request in 39s  288 waiting"
-    assert rows[4] == "harbor.corp  no blobs now         12 in flight (limit 24)"
+    assert rows[4] == "harbor.corp  no blobs now        requests 8/24, blobs 4/24 in flight"
     assert rows[5] == "quay.io      given up: no answer"
     assert rows[6].split() == [
         "30MB",
@@ -97,7 +99,7 @@ def test_frame(terminal: Terminal) -> None:
         "%",
         "1.5MB/s",
         "10s",
-        "harbor.corp/ml/app30",
+        "harbor.corp/ml/app30:v1",
         "sha256:000000000000",
     ]
     assert rows[13].strip() == "... and 23 smaller ones"
@@ -121,7 +123,52 @@ def test_size(columns: int, rows: int) -> None:
         assert all(len(row) < max(2, columns) for row in terminal.screen.rows)
     terminal.close()
 
-    assert heights == {0 if columns == 1 else min(16, rows - 1) if rows > 9 else min(3, rows - 1)}
+    usual = max(16, 2 * rows // 3)
+    assert heights == {0 if columns == 1 else min(usual, rows - 1) if rows > 9 else min(3, rows - 1)}
+
+
+@pytest.mark.parametrize(
+    ("unsent", "sized", "told"),
+    [
+        (767_500_000, True, "232.5MB of 1GB sent"),
+        (767_500_000, False, "232.5MB of 1GB+ sent"),
+        (0, True, "232.5MB sent"),
+    ],
+)
+def test_bytes_left(terminal: Terminal, *, unsent: int, sized: bool, told: str) -> None:
+    """The bytes in all are told where they are known, and marked where images to be read may add to them."""
+    terminal.tick(view(unsent=unsent, sized=sized))
+
+    assert terminal.read()[2].startswith(f"data    {told}  ")
+
+
+def test_small_transfers(terminal: Terminal) -> None:
+    """A transfer of some bytes has no row of its own among the largest ones."""
+    config = replace(view().moving[0], size=700, sent=0, image="harbor.corp/ml/small:v1")
+    terminal.tick(view(moving=(view().moving[0], config)))
+    rows = terminal.read()
+
+    assert not [row for row in rows if "ml/small" in row]
+    assert "  ... and 1 smaller ones" in rows
+
+
+@pytest.mark.parametrize(
+    ("aim", "images", "data"),
+    [
+        ("plan", "41/100 41 %  40 to copy  1 failed", "data    232.5MB to send  "),
+        ("verify", "41/100 41 %  40 copied  1 failed", "data    0 blobs found  120 requests"),
+    ],
+)
+def test_aims(aim: Aim, images: str, data: str) -> None:
+    """The view of a plan tells what would be sent, that of a verification what was found."""
+    terminal = Terminal(aim=aim)
+    terminal.tick(view())
+    rows = terminal.read()
+    terminal.close()
+
+    assert rows[1].endswith(images)
+    assert rows[2].startswith(data)
+    assert rows[15] == "Ctrl-C: stop.  Nothing is changed."
 
 
 def test_few_frames(terminal: Terminal) -> None:

@@ -146,3 +146,14 @@ def test_no_charts() -> None:
 def test_nice(value: float, expected: float) -> None:
     """The end of an axis is a number that is good to read."""
     assert nice(value) == expected
+
+
+@pytest.mark.parametrize(("sized", "expected"), [(True, 20.0), (False, 15.0)])
+def test_time_left(*, sized: bool, expected: float) -> None:
+    """The time left is told by bytes once all images have been read, and by images before that."""
+    history = RunHistory()
+    for seconds in range(1, 11):
+        state = {"known": 100, "copied": 4 * seconds, "failed": 0, "sent": 100 * seconds, "moving": ()}
+        history.tick(view(float(seconds), unsent=2_000, sized=sized, **state))
+
+    assert history.left == pytest.approx(expected, rel=0.01)

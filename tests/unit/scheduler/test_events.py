@@ -8,7 +8,7 @@ from pipeline.errors import Fault
 from pipeline.log.catalogue import EVENTS
 from pipeline.model.cost import Cost, RequestRecord
 from pipeline.model.messages import Throttled
-from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, rule
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, blob, image, rule
 
 
 def test_pause() -> None:
@@ -97,3 +97,41 @@ def test_requests_are_counted_by_registry() -> None:
 
     assert {kind: sum(timing.counts) for kind, timing in registry.calls.items()} == {("HEAD", 429): 2}
     assert (registry.retries, registry.pulls_left) == ({"429": 1}, 3)
+
+
+def test_bytes_that_are_left() -> None:
+    """The bytes still to be sent are all that is left once every image has been read, and become none."""
+    world = World()
+    for name in ("one", "two"):
+        world.push(f"{SOURCE}/{name}", image(name), "v1")
+    rules = [
+        rule(f"{SOURCE}/{name}:v1", f"{MIRROR}/{name}", number=n) for n, name in enumerate(("one", "two"))
+    ]
+    scheduler = world.scheduler(rules)
+    seen = []
+    while tasks := world.take_all(scheduler):
+        for task in tasks:
+            scheduler.settle(world.answer(task), world.now)
+        view = scheduler.view(world.now, began=0.0, moving={}, workers=1)
+        seen.append((view.sized, view.unsent))
+
+    sizes = {blob(name)["size"] for name in ("one", "two")}
+    assert seen[0] == (False, 0)
+    assert max(unsent for _, unsent in seen) >= sum(sizes)
+    assert all(sized for sized, unsent in seen if unsent)
+    assert seen[-1] == (True, 0)
+
+
+def test_a_transfer_names_its_image() -> None:
+    """A blob under way is shown with the image that it is for."""
+    world = World()
+    world.push(f"{SOURCE}/a", image("one"), "v1")
+    scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+    shown = set()
+    while tasks := world.take_all(scheduler):
+        view = scheduler.view(1.0, began=0.0, moving={task.key: (1, 0.0) for task in tasks}, workers=1)
+        shown |= {move.image for move in view.moving}
+        for task in tasks:
+            scheduler.settle(world.answer(task), world.now)
+
+    assert shown == {f"{MIRROR}/a:v1"}
