@@ -19,7 +19,7 @@ from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.outputs.image_lists import rules_text
 from pipeline.report.causes import entries
 from pipeline.report.charts import HEIGHT, WIDTH, bytes_over_time, images_over_time, time_spent
-from pipeline.report.summary import cause_counts, command, verdict
+from pipeline.report.summary import cause_counts, command, optional, set_aside, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _TEMPLATE = "page.html.jinja"
 _MOST_RULES = 300
 """Rules that the page lists: those with failures first."""
+_ASIDE = ("kept", "held", "skipped")
+"""Results that only some rules lead to."""
 _PACKAGES = ("requests", "urllib3", "diskcache", "PyYAML")
 
 
@@ -89,6 +91,7 @@ def page(
         latency={each.registry: each for each in summary.latency},
         slow=sorted(history.slow, reverse=True),
         rules=ranked[:_MOST_RULES],
+        aside=[name for name in _ASIDE if name == "skipped" or getattr(summary.figures, name)],
         rules_more=len(ranked[_MOST_RULES:]),
         settings=settings,
         versions=_versions(summary.version),
@@ -126,14 +129,16 @@ def _number(value: int) -> str:
 def _numbers(summary: Summary) -> list[tuple[str, str, str]]:
     """Six figures: name, value, explanation."""
     figures, seconds = summary.figures, summary.seconds
-    there = figures.copied + figures.unchanged
+    there, of_all = figures.copied + figures.unchanged, f"of {format_count(figures.known, 'image')}"
     rate = f"{format_size(figures.sent / seconds)}/s" if seconds and figures.sent else "nothing to send"
     lost = figures.failures + figures.rules_failed
+    causes = [format_count(len(summary.causes), "cause")] * bool(lost)
+    failed = [*causes, *[optional(figures)] * bool(figures.optional)]
     each = f"{figures.requests / figures.known:.1f} per image" if figures.known else ""
     mounted = f"{format_count(figures.mounted, 'blob')} mounted, {figures.present:,} already there"
     return [
-        ("At their destination", f"{there:,}", f"of {format_count(figures.known, 'image')}"),
-        ("Failed", f"{lost:,}", f"{format_count(len(summary.causes), 'cause')}" if lost else "none"),
+        ("At their destination", f"{there:,}", ", ".join([of_all, *set_aside(figures)])),
+        ("Failed", f"{lost:,}", ", ".join(failed) or "none"),
         (
             "Time",
             format_duration(round(seconds, 1)),

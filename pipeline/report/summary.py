@@ -64,7 +64,7 @@ def verdict(summary: Summary) -> str:
     """`3,000 images in 9m24s: 2,741 copied, 257 up to date, 2 FAILED`."""
     figures = summary.figures
     parts = [f"{figures.copied:,} copied", f"{figures.unchanged:,} up to date"]
-    parts += _set_aside(figures)
+    parts += set_aside(figures)
     parts += [f"{figures.skipped:,} skipped"] * bool(figures.skipped)
     parts += [f"{figures.unfinished:,} not finished"] * bool(figures.unfinished)
     parts += [f"{figures.failures:,} FAILED"] * bool(figures.failures)
@@ -76,7 +76,7 @@ def verdict(summary: Summary) -> str:
 def last_line(summary: Summary) -> str:
     """The line that users of the original tool search for; a run with work left has not finished."""
     figures = summary.figures
-    also = [optional(figures)] * bool(figures.optional) + _set_aside(figures)
+    also = [optional(figures)] * bool(figures.optional) + set_aside(figures)
     tasks = ", ".join([f"{figures.lost} tasks failed", *also])
     took = f"cost {format_duration(summary.seconds)}."
     if not summary.is_stopped:
@@ -86,7 +86,7 @@ def last_line(summary: Summary) -> str:
     return f"Synchronization stopped, {tasks}, {left}, {rules}, {took}"
 
 
-def _set_aside(figures: Figures) -> list[str]:
+def set_aside(figures: Figures) -> list[str]:
     """What was not compared or copied, since a rule says so; an exit code of 0 does not speak of it."""
     kept = [f"{figures.kept:,} kept as they are"] * bool(figures.kept)
     return kept + [f"{figures.held:,} held until old enough"] * bool(figures.held)

@@ -59,18 +59,37 @@ def test_invalid_rules_keep_the_defaults(command: Command, pair: tuple[Registry,
 
 
 def test_optional_failures_are_counted_everywhere(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """Run, plan, verification and status count optional failures in their objects."""
+    """Last line, report, metrics and objects of all verbs count missing optional images and repositories."""
     source, mirror = pair
-    command.write(
-        "images.json", {f"{source.address}/team/app:gone": {"to": f"{mirror.address}/x", "optional": True}}
-    )
+    rule = {"to": f"{mirror.address}/x", "optional": True}
+    rules = {f"{source.address}/team/app:gone": rule, f"{source.address}/team/none": rule}
+    command.write("images.json", rules)
 
     counted = [
         (result.code, json.loads(result.output)["optional_failures"])
         for result in (command.run(*words, "--json") for words in ((), ("plan",), ("verify",), ("status",)))
     ]
+    run = command.run("--metrics-file", "run.prom", "--report", "report.html")
 
-    assert [(0, 1)] * 4 == counted
+    assert [(0, 2)] * 4 == counted
+    assert "0 tasks failed, 2 failures are optional" in run.text
+    assert 2 == run.finish["optional"]
+    assert "imagesyncer_run_optional_failures 2.0" in (command.folder / "run.prom").read_text()
+    assert "2 causes, 2 failures are optional" in (command.folder / "report.html").read_text()
+
+
+def test_what_is_set_aside_is_reported(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """The report counts kept and held images, in all and by rule."""
+    source, mirror = pair
+    mirror.add("x", image(layer("old")), "1.0")
+    rule = {"to": f"{mirror.address}/x", "tags": "1.?", "keep": "*", "min_age": "9h"}
+    command.write("images.json", {f"{source.address}/team/app": rule})
+
+    command.run("--report", "report.html")
+
+    page = (command.folder / "report.html").read_text()
+    assert "of 2 images, 1 kept as they are, 1 held until old enough" in page
+    assert '<th class="n">kept</th><th class="n">held</th><th class="n">skipped</th>' in page
 
 
 def test_events_of_rules_name_their_file(command: Command, pair: tuple[Registry, Registry]) -> None:

@@ -37,6 +37,9 @@ METRICS: Mapping[str, Metric] = {
     "run_failed_images": Metric(
         "gauge", (), "Images that are not at their destination, including those to retry."
     ),
+    "run_optional_failures": Metric(
+        "gauge", (), "Failed images and rules whose rule is optional: the exit code does not count them."
+    ),
     "images": Metric(
         "gauge",
         ("state",),

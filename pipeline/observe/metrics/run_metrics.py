@@ -107,6 +107,7 @@ def _of_run(look: Snapshot) -> Iterator[Metric]:
     view, figures = look.view, look.view.figures
     yield _family("run_duration_seconds", [((), view.seconds)])
     yield _family("run_failed_images", [((), figures.failures)])
+    yield _family("run_optional_failures", [((), figures.optional)])
     states = {"planned": view.planned, "in_flight": figures.unfinished, "waiting": figures.to_retry}
     yield _family("images", [((state,), count) for state, count in states.items()])
     outcomes = get_args(Result)
