@@ -116,18 +116,3 @@ def test_the_commented_lines_are_valid(environ: dict[str, str], tmp_path: Path) 
     assert "x" == keyring.find(Repository("registry.example.com", "private/x")).password
     assert "none" != keyring.find(Repository("registry.example.com", "public/x")).origin
     assert "_json_key_base64" == keyring.find(Repository("europe-docker.pkg.dev", "p/x")).username
-
-
-def test_options_are_understood(environ: dict[str, str]) -> None:
-    """Every rule of options.yaml is valid, and it is the file that docs/rules.md speaks of."""
-    rules = read_rules(EXAMPLE / "options.yaml", defaults=NO_DEFAULTS, environ=environ)
-
-    assert ((), ()) == (rules.bad, rules.warnings)
-    assert [
-        ("registry.example.com/mirror/etcd", "linux/amd64"),
-        ("registry.example.com/mirror/python", "linux/amd64,linux/arm64"),
-        ("registry.example.com/web/nginx", "linux/amd64"),
-        ("registry.example.com/edge/nginx-arm", "linux/arm64"),
-        ("registry.example.com/mirror/quay.io/prometheus/prometheus", "linux/amd64"),
-        ("registry.example.com/team/flaky", "linux/amd64"),
-    ] == [(str(rule.targets[0].repository), str(rule.options.platforms)) for rule in rules.rules]
