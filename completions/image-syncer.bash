@@ -5,15 +5,16 @@
 #    source ~/.local/share/bash_completion/image-syncer
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_image_syncer_subparsers=(sync copy check plan verify status)
+_shtab_image_syncer_subparsers=(sync copy check plan verify list status)
 
 _shtab_image_syncer_sync_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --trust-existing --dry-run -p --proc -r --retries --records --shard --shard-by --shard-parallelism --bandwidth --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --schema)
 _shtab_image_syncer_copy_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --trust-existing --all-tags --insecure --src-creds --dest-creds --dry-run -p --proc -r --retries --records --shard --shard-by --shard-parallelism --bandwidth --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --schema)
 _shtab_image_syncer_check_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --all-tags --insecure --src-creds --dest-creds -p --proc -r --retries --records --bandwidth --patience -q --quiet --json --log-level -h --help --schema)
 _shtab_image_syncer_plan_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --trust-existing --all-tags --insecure --src-creds --dest-creds --dry-run --explain -p --proc -r --retries --records --shard --shard-by --shard-parallelism --bandwidth --patience --progress -q --quiet --json --report --log --log-level --log-format --progress-interval -h --help --schema)
 _shtab_image_syncer_verify_option_strings=(--images --to --auth --config --os --arch --registry --namespace --trust-existing --all-tags --insecure --src-creds --dest-creds --deep -p --proc -r --retries --records --shard --shard-by --shard-parallelism --bandwidth --patience --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --output-failed-images -h --help --schema)
+_shtab_image_syncer_list_option_strings=(--auth --config --tags --patience -q --quiet --json --log-level -h --help)
 _shtab_image_syncer_status_option_strings=(--records --shard --shard-by --shard-parallelism --json --log-level -h --help)
-_shtab_image_syncer_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --trust-existing --all-tags --insecure --src-creds --dest-creds --dry-run --explain --deep -p --proc -r --retries --records --shard --shard-by --shard-parallelism --bandwidth --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --schema -v --version)
+_shtab_image_syncer_option_strings=(--images --to --auth --config --os --arch --registry --namespace --force --trust-existing --all-tags --insecure --src-creds --dest-creds --dry-run --explain --deep --tags -p --proc -r --retries --records --shard --shard-by --shard-parallelism --bandwidth --patience --drain --progress -q --quiet --json --report --log --log-level --log-format --progress-interval --metrics-listen --metrics-file --output-success-images --output-images-format --output-failed-images -h --help --schema -v --version)
 
 _shtab_image_syncer_sync___images_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer_sync___auth_COMPGEN=_shtab_compgen_files
@@ -50,6 +51,8 @@ _shtab_image_syncer_verify___records_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer_verify___report_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer_verify___log_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer_verify___output_failed_images_COMPGEN=_shtab_compgen_files
+_shtab_image_syncer_list___auth_COMPGEN=_shtab_compgen_files
+_shtab_image_syncer_list___config_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer_status___records_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___images_COMPGEN=_shtab_compgen_files
 _shtab_image_syncer___auth_COMPGEN=_shtab_compgen_files
@@ -85,9 +88,10 @@ _shtab_image_syncer_verify___progress_choices=(auto live plain none)
 _shtab_image_syncer_verify___log_level_choices=(debug info warning error)
 _shtab_image_syncer_verify___log_format_choices=(text logfmt json)
 _shtab_image_syncer_verify___schema_choices=(rules credentials)
+_shtab_image_syncer_list___log_level_choices=(debug info warning error)
 _shtab_image_syncer_status___shard_by_choices=(repository namespace)
 _shtab_image_syncer_status___log_level_choices=(debug info warning error)
-_shtab_image_syncer_pos_0_choices=(sync copy check plan verify status)
+_shtab_image_syncer_pos_0_choices=(sync copy check plan verify list status)
 _shtab_image_syncer___shard_by_choices=(repository namespace)
 _shtab_image_syncer___progress_choices=(auto live plain none)
 _shtab_image_syncer___log_level_choices=(debug info warning error)
@@ -140,6 +144,12 @@ _shtab_image_syncer_verify___quiet_nargs=0
 _shtab_image_syncer_verify___json_nargs=0
 _shtab_image_syncer_verify__h_nargs=0
 _shtab_image_syncer_verify___help_nargs=0
+_shtab_image_syncer_list___tags_nargs=0
+_shtab_image_syncer_list__q_nargs=0
+_shtab_image_syncer_list___quiet_nargs=0
+_shtab_image_syncer_list___json_nargs=0
+_shtab_image_syncer_list__h_nargs=0
+_shtab_image_syncer_list___help_nargs=0
 _shtab_image_syncer_status___json_nargs=0
 _shtab_image_syncer_status__h_nargs=0
 _shtab_image_syncer_status___help_nargs=0
@@ -150,6 +160,7 @@ _shtab_image_syncer___all_tags_nargs=0
 _shtab_image_syncer___insecure_nargs=0
 _shtab_image_syncer___dry_run_nargs=0
 _shtab_image_syncer___deep_nargs=0
+_shtab_image_syncer___tags_nargs=0
 _shtab_image_syncer__q_nargs=0
 _shtab_image_syncer___quiet_nargs=0
 _shtab_image_syncer___json_nargs=0

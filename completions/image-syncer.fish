@@ -50,7 +50,7 @@ function _shtab_image_syncer_using
   test "$_shtab_image_syncer_cmdpath" = "$argv"
 end
 
-set -g _shtab_image_syncer_commands sync copy check plan verify status
+set -g _shtab_image_syncer_commands sync copy check plan verify list status
 set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --explain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --schema --shard --shard-by --shard-parallelism --src-creds --to -p -r
 
 complete -c image-syncer -e
@@ -73,6 +73,7 @@ complete -c image-syncer -n _shtab_image_syncer_using -l dest-creds -x -d 'likew
 complete -c image-syncer -n _shtab_image_syncer_using -l dry-run -d 'same as the verb plan'
 complete -c image-syncer -n _shtab_image_syncer_using -l explain -x -d 'plan: why rules take a tag, or do not'
 complete -c image-syncer -n _shtab_image_syncer_using -l deep -d 'verify: read and hash all content'
+complete -c image-syncer -n _shtab_image_syncer_using -l tags -d 'list: the tags too'
 complete -c image-syncer -n _shtab_image_syncer_using -s p -l proc -x -d 'maximum images and blobs at a time'
 complete -c image-syncer -n _shtab_image_syncer_using -s r -l retries -x -d 'retry rounds for failed images [2]'
 complete -c image-syncer -n _shtab_image_syncer_using -l records -xka "(__fish_complete_path (commandline -ct))" -d 'folder of records for the next run [./records]'
@@ -267,6 +268,15 @@ complete -c image-syncer -n '_shtab_image_syncer_using verify' -l progress-inter
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l output-failed-images -xka "(__fish_complete_path (commandline -ct))" -d 'list of missing images, as rules (.yaml, .json)'
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -s h -l help -d 'show this help'
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l schema -xka "rules credentials" -d 'print the JSON Schema of rules or credentials, for editors'
+complete -c image-syncer -n '_shtab_image_syncer_using; and test $_shtab_image_syncer_npos -eq 0' -a list -d 'list the repositories below a namespace, or that match a pattern'
+complete -c image-syncer -n '_shtab_image_syncer_using list' -l auth -xka "(__fish_complete_path (commandline -ct))" -d 'credentials, settings of registries; repeatable [./auth.json, docker login]'
+complete -c image-syncer -n '_shtab_image_syncer_using list' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
+complete -c image-syncer -n '_shtab_image_syncer_using list' -l tags -d 'list: the tags too'
+complete -c image-syncer -n '_shtab_image_syncer_using list' -l patience -x -d 'give up a registry that accepts nothing [1h]'
+complete -c image-syncer -n '_shtab_image_syncer_using list' -s q -l quiet -d 'only warnings, errors and failures'
+complete -c image-syncer -n '_shtab_image_syncer_using list' -l json -d 'print the summary as one object'
+complete -c image-syncer -n '_shtab_image_syncer_using list' -l log-level -xka "debug info warning error" -d 'debug, info, warning, error [info]'
+complete -c image-syncer -n '_shtab_image_syncer_using list' -s h -l help -d 'show this help'
 complete -c image-syncer -n '_shtab_image_syncer_using; and test $_shtab_image_syncer_npos -eq 0' -a status -d 'show the progress or the end of the last run in --records'
 complete -c image-syncer -n '_shtab_image_syncer_using status' -l records -xka "(__fish_complete_path (commandline -ct))" -d 'folder of records for the next run [./records]'
 complete -c image-syncer -n '_shtab_image_syncer_using status' -l shard -x -d 'only part I of N, from 0; I may be $NAME'

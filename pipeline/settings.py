@@ -194,6 +194,8 @@ class Options:
     explain: str | None
     """The image, or repository, that `plan` explains."""
     deep: bool
+    tags: bool
+    """Whether `list` prints tags."""
     trust_existing: bool
     """Whether `min_age` counts what the destination has as seen long ago."""
     all_tags: bool

@@ -138,6 +138,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--dry-run", action="store_true", help="same as the verb plan")
     add("--explain", metavar="IMAGE", help="plan: why rules take a tag, or do not")
     add("--deep", action="store_true", help="verify: read and hash all content")
+    add("--tags", action="store_true", help="list: the tags too")
 
 
 def _add_how(group: argparse._ArgumentGroup) -> None:
@@ -331,6 +332,10 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
             f"{verb} needs a source and at least one destination: image-syncer {verb} nginx:1 reg/nginx"
             + flag_values.meant_verb(rest, ())
         )
+    if verb == "list":
+        if len(rest) != 1:
+            raise UsageError("list needs one namespace or pattern: image-syncer list quay.io/coreos")
+        return verb, tuple(rest)
     if verb not in _WITH_WORDS and rest:
         raise UsageError(f"unexpected word {rest[0]!r}{flag_values.meant_verb(rest, VERBS)}")
     return verb, tuple(rest)

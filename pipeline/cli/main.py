@@ -54,6 +54,10 @@ def _act(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[s
             from pipeline.commands.check.command import check  # noqa: PLC0415 - as below
 
             return check(options, environ, tell=tell, show=show)
+        if options.verb == "list":
+            from pipeline.commands.list_repositories import list_repositories  # noqa: PLC0415 - as below
+
+            return list_repositories(options, environ, tell=tell, show=show)
         if options.explain is not None:
             from pipeline.commands.explain import explain  # noqa: PLC0415 - as below
 

@@ -20,7 +20,17 @@ _DIGITS = 18
 _FILES = (".json", ".yaml", ".yml")
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 _SWITCHES = frozenset(
-    {"--force", "--trust-existing", "--quiet", "--json", "--dry-run", "--deep", "--insecure", "--all-tags"}
+    {
+        "--force",
+        "--trust-existing",
+        "--quiet",
+        "--json",
+        "--dry-run",
+        "--deep",
+        "--tags",
+        "--insecure",
+        "--all-tags",
+    }
 )
 _INPUT = "-"
 """In place of a password: read it from standard input."""

@@ -79,13 +79,19 @@ VERBS = {
         codes=_READ_CODES.format(good="all there and equal", bad="not so"),
         unused=frozenset((*_LISTS, *_METRICS, "--force", "--drain", "--dry-run")),
     ),
+    "list": VerbEntry(
+        meaning="list the repositories below a namespace, or that match a pattern",
+        words="REGISTRY/NAMESPACE",
+        codes=_READ_CODES.format(good="listed", bad="a listing failed"),
+        used=frozenset({"--auth", "--config", "--tags", "--json", "--quiet", "--patience", "--log-level"}),
+    ),
     "status": VerbEntry(
         meaning="show the progress or the end of the last run in --records",
         codes="Exit codes: 0 running, or all present; 1 failed or stopped; 3 no records.\n",
         used=frozenset({"--records", "--json", "--log-level", *shard_flags.NAMES}),
     ),
 }
-OWN = {"--deep": "verify", "--explain": "plan"}
+OWN = {"--deep": "verify", "--explain": "plan", "--tags": "list"}
 """Flags of one verb alone."""
 _COPY_ALIKE = ("copy", "check", "plan", "verify")
 _OF_WORDS = ("--all-tags", "--insecure", "--src-creds", "--dest-creds")

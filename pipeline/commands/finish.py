@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline import __version__
 from pipeline.commands.leftovers import destinations_of, options_of_images, options_of_rule
 from pipeline.errors import MachineError
+from pipeline.model.facts import RESULTS
 from pipeline.model.units import format_count
 from pipeline.outputs.writing import write_text
 from pipeline.report.causes import Failure, from_row, from_rule, group
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.config.rules import BadRule
     from pipeline.engine.supervisor import Ending
     from pipeline.log import Log
+    from pipeline.model.facts import ImageRow
     from pipeline.observe.history import RunHistory
     from pipeline.observe.metrics.export import Exporter
     from pipeline.records.store import Records
@@ -70,6 +72,16 @@ class FinishedRun:
     def is_stopped(self) -> bool:
         """Whether work is left because a signal or this machine stopped the run."""
         return not self.scheduler.finished
+
+    @property
+    def trouble(self) -> str:
+        """The problem of this machine that stopped it; empty: none did."""
+        trouble = self.ending.trouble
+        return "" if trouble is None else f"stopped by a problem of this machine: {trouble}"
+
+    def rows(self) -> Iterator[ImageRow]:
+        """All its images, by source, then destination."""
+        return self.records.images(run=self.name, results=RESULTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

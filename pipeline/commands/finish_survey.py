@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from pipeline.commands.finish import Finish, FinishedRun, summary_of
-from pipeline.model.facts import Result
 from pipeline.model.units import format_count
 from pipeline.observe.run_state import run_state_of
 from pipeline.report.summary import waits
@@ -16,7 +15,6 @@ from pipeline.report.survey_result import SurveyResult, estimate, finished, json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipeline.model.facts import ImageRow
     from pipeline.report.summary import Summary
 
 _EXAMPLES = 20
@@ -35,25 +33,21 @@ def _notes(run: FinishedRun, summary: Summary) -> Iterator[str]:
             f"stopped, so incomplete: {format_count(images, 'image')} not checked to the end,"
             f" {format_count(rules, 'rule')} not fully expanded"
         )
-    if run.ending.trouble is not None:
-        yield f"stopped by a problem of this machine: {run.ending.trouble}"
+    if run.trouble:
+        yield run.trouble
 
 
 def _page(run: FinishedRun, summary: Summary) -> Iterable[str]:
     from pipeline.report.survey_page import survey_page  # noqa: PLC0415 - only if a report is requested
 
-    return survey_page(_result(run, summary), _rows(run), command=run.options.arguments)
+    return survey_page(_result(run, summary), run.rows(), command=run.options.arguments)
 
 
 def _tell(run: FinishedRun, summary: Summary) -> None:
     found = _result(run, summary)
     run.log.write(finished(found))
-    for line in json_pieces(found, _rows(run)) if run.options.json else survey_lines(found):
+    for line in json_pieces(found, run.rows()) if run.options.json else survey_lines(found):
         run.say.show(line)
-
-
-def _rows(run: FinishedRun) -> Iterator[ImageRow]:
-    return run.records.images(run=run.name, results=get_args(Result))
 
 
 def _result(run: FinishedRun, summary: Summary) -> SurveyResult:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from pipeline.commands.finish import Finish, FinishedRun, summary_of
 from pipeline.commands.leftovers import command_again, what_is_left, write_files
 from pipeline.errors import MachineError
 from pipeline.log import Event, event_of
-from pipeline.model.facts import Result
 from pipeline.report.summary import (
     Summary,
     as_object,
@@ -44,8 +43,8 @@ def _notes(run: FinishedRun, left: Leftovers) -> Iterator[str]:
         yield what_is_left(run)
     if left.beaten:
         yield left.remark
-    if run.ending.trouble is not None:
-        yield f"stopped by a problem of this machine: {run.ending.trouble}"
+    if run.trouble:
+        yield run.trouble
         yield "what the records lack costs requests in the next run, nothing else"
 
 
@@ -136,8 +135,7 @@ def _page(run: FinishedRun, summary: Summary) -> Iterable[str]:
         bad.number: RuleCounts(_place(run, bad.path, bad.line), bad.text, failed_whole=True)
         for bad in run.job.rules.bad
     }
-    every = run.records.images(run=run.name, results=get_args(Result))
-    count_rules(rules, every)
+    count_rules(rules, run.rows())
     return page(
         summary,
         rules=[rules[number] for number in sorted(rules)],

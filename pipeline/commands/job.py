@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pipeline.settings import Aim, Shard
 
 _FAILED_FILE = "failed.yaml"
-_AIMS: Mapping[str, Aim] = {"plan": "plan", "verify": "verify"}
-"""The aims of verbs that copy nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +73,9 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         timed=_is_timed(options),
         limits=Limits(proc=options.proc),
     )
-    if options.verb in _AIMS:
-        settings = _surveying(settings, _AIMS[options.verb], deep=options.deep)
+    match options.verb:
+        case "plan" | "verify" as aim:
+            settings = _surveying(settings, aim, deep=options.deep)
     read = _read_files(options, environ)
     read.keyring.require(_repositories(read.rules))
     check_mirrors(read.keyring, read.rules)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.run_status import Status, as_object, continues, head, read_status, result_lines
 from pipeline.errors import MachineError
-from pipeline.model.facts import Result
+from pipeline.model.facts import RESULTS
 from pipeline.model.figures import Figures
 from pipeline.model.units import format_count
 from pipeline.observe.run_state import RUNNING, Process, RunState
@@ -66,7 +66,7 @@ class ShardsStatus:
         return Status(
             state=self._state,
             run_state=_sum([each.run_state for each in parts], is_whole=len(parts) == self.count),
-            counts={result: sum(each.counts[result] for each in parts) for result in get_args(Result)},
+            counts={result: sum(each.counts[result] for each in parts) for result in RESULTS},
             causes=merged(cause for each in parts for cause in each.causes),
             now=self.now,
         )

@@ -14,6 +14,7 @@ from pipeline.config.keys import split_key
 from pipeline.config.nodes import is_null
 from pipeline.config.variables import expand, sole_variable
 from pipeline.errors import FileError, RuleError
+from pipeline.model.catalogue import KINDS, CatalogueSetting
 from pipeline.model.quantities import parse_bandwidth, parse_duration, parse_rate
 from pipeline.model.registry_settings import Mirror, RegistrySettings
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from pipeline.config.nodes import Document, Node, Scalar
 
-FieldType = Literal["text", "flag", "texts", "count"]
-"""Text; true or false; a text or a list of texts; a whole number."""
+FieldType = Literal["text", "flag", "texts", "count", "catalog"]
+"""Text; true or false; a text or a list of texts; a whole number; a kind of catalogue, also with its URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,9 @@ FIELDS: Mapping[str, FieldInfo] = {
         example="100",
     ),
     "catalog": FieldInfo(
-        type="text", description="which interface lists the repositories", example="harbor", built=False
+        type="catalog",
+        description=f"which interface lists the repositories: {', '.join(KINDS)}; found out if not written",
+        example="{kind: gitlab, url: https://gitlab.example.com}",
     ),
     "create": FieldInfo(
         type="flag", description="create repositories that are missing", example="true", built=False
@@ -170,6 +173,8 @@ class FieldReader:
             **dict.fromkeys(("ca", "cert", "key"), lambda: self._path(name, node)),
             "proxy": lambda: self._proxy(node),
             "mirrors": lambda: self._mirrors(node, registry),
+            "catalog": lambda: self._catalogue(node),
+            "create": lambda: self.flag(name, node),
             "requests": lambda: self._count(name, node, least=1),
             "reserve": lambda: self._count(name, node, least=0),
             "patience": lambda: self._measure(name, node, parse_duration),
@@ -226,6 +231,33 @@ class FieldReader:
             place = (self.document.path, item.line, item.column)
             found.append(Mirror(registry=host, prefix=prefix, place=place))
         return tuple(dict.fromkeys(found))
+
+    def _catalogue(self, node: Node) -> CatalogueSetting | None:
+        """A kind, or a map of a kind and the URL of its interface."""
+        if is_null(node):
+            return None
+        kind, url = node, None
+        if isinstance(node, nodes.Mapping):
+            found, _ = self.document.fields(node)
+            unknown = [written for name, (written, _) in found.items() if name not in ("kind", "url")]
+            if unknown or "kind" not in found:
+                raise self.error(unknown[0] if unknown else node, "catalog", "is a map of kind and url")
+            kind = found["kind"][1]
+            url = found["url"][1] if "url" in found else None
+        named = next((each for each in KINDS if each == getattr(kind, "text", None)), None)
+        if named is None:
+            raise self.error(kind, "catalog", f"is not one of {', '.join(KINDS)}")
+        if url is None:
+            return CatalogueSetting(kind=named)
+        text = self.document.text(url, f"url of catalog of {self.key.text!r}", hint="https://HOST").text
+        try:
+            parts = urlsplit(text)
+            sound = parts.scheme in ("https", "http") and bool(_HOST.fullmatch(parts.netloc.lower()))
+        except ValueError:
+            sound = False
+        if not sound or parts.query or parts.fragment:
+            raise self.error(url, "catalog", "has no URL of a host: https://HOST")
+        return CatalogueSetting(kind=named, host=parts.netloc.lower(), prefix=parts.path.rstrip("/"))
 
     def _number(self, name: str, node: Node) -> str | None:
         """A number or a text as it is written; None: null."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.registry_fields import FIELDS
+from pipeline.model.catalogue import KINDS
 from pipeline.model.rule_options import NOT_BUILT, RepositoryOptions, RuleOptions, TagOptions, option_fields
 
 if TYPE_CHECKING:
@@ -127,5 +128,16 @@ def _of_field(info: FieldInfo) -> dict[str, Any]:
         "flag": {"type": ["boolean", "null"]},
         "texts": {"anyOf": [text, {"type": "array", "items": {"type": "string"}}]},
         "count": {"type": ["integer", "string", "null"], "pattern": "^[0-9]+$"},
+        "catalog": {
+            "anyOf": [
+                {"enum": [*KINDS, None]},
+                {
+                    "type": "object",
+                    "required": ["kind"],
+                    "additionalProperties": False,
+                    "properties": {"kind": {"enum": list(KINDS)}, "url": {"type": "string"}},
+                },
+            ]
+        },
     }
     return {"description": info.description, "examples": [info.example], **forms[info.type]}

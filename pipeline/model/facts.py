@@ -7,13 +7,14 @@ run serves as a mount source and is confirmed before a manifest relies on it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
 Result = Literal["copied", "unchanged", "kept", "held", "skipped", "failed"]
 """Kept: the tag is there, and its rule never moves it. Held: the digest was first seen too recently."""
+RESULTS: tuple[Result, ...] = get_args(Result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,39 @@ _LIST_TROUBLES: Mapping[ListTrouble, str] = {
 }
 
 
+def catalogue_needs_namespace(host: str, what: str) -> Fault:
+    """A registry that lists the repositories of one namespace at a time."""
+    return Fault(
+        operation="list the repositories",
+        words=f"it lists the repositories of {what}, not of the whole registry",
+        registry=host,
+        code="NAMESPACE_NEEDED",
+        hint=f"write {what} in front of the first *",
+    )
+
+
+def no_catalogue(registry: str, words: str, hint: str) -> Fault:
+    """A registry whose repositories this machine cannot list."""
+    return Fault(
+        operation="list the repositories",
+        words=words,
+        registry=registry,
+        code="NO_CATALOGUE",
+        hint=hint,
+    )
+
+
+def short_listing(registry: str, place: str, words: str) -> Fault:
+    """A listing that may lack something is not used at all."""
+    return Fault(
+        operation="list what is there",
+        words=f"the listing is not reliable: {words}",
+        registry=registry,
+        repository=place,
+        code="LISTING_SHORT",
+    )
+
+
 def fault_at(
     repository: Repository | None,
     side: Side,

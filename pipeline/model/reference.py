@@ -64,6 +64,11 @@ def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
 
 
+def is_path(text: str) -> bool:
+    """Whether `text` is the path of a repository by the grammar, of at most 255 characters."""
+    return len(text) <= _MAX_PATH and _PATH.fullmatch(text) is not None
+
+
 def is_digest(text: str) -> bool:
     """Whether `text` is a sha256 or sha512 digest in lower-case hexadecimal."""
     return _DIGEST.fullmatch(text) is not None

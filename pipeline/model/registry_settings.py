@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from pipeline.model.reference import Repository
 from pipeline.model.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from pipeline.model.catalogue import CatalogueSetting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,11 @@ class RegistrySettings:
     """Maximum bytes a second of blobs, in each direction; None: unlimited."""
     reserve: int | None = None
     """Pulls to leave to others, where the registry counts them; None: nobody asks."""
+
+    catalog: CatalogueSetting | None = None
+    """The interface that lists its repositories; None: by its name, or found out."""
+    create: bool = False
+    """Whether repositories that are missing are created."""
 
     def describe(self) -> str:
         """What is in force beside the proxy, which its user names: `ca corp.pem, at most 50 requests/s`."""

@@ -12,16 +12,18 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import MachineError
-from pipeline.model.facts import ImageRow, Result
+from pipeline.model.facts import RESULTS, ImageRow
 from pipeline.records.folder import DATABASE, STORE, VERSION_ROW, newer, read_only, stamps
 from pipeline.records.rows import RUN, SEPARATOR, VERSION, built, is_newer, parsed, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
+
+    from pipeline.model.facts import Result
 
 IMAGES = f"image{SEPARATOR}"
 """Keys of images are greater than this,"""
@@ -35,7 +37,6 @@ _ONE = (
     "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1 AND typeof(value) = 'text'"
     " AND (expire_time IS NULL OR expire_time > ?)"
 )
-_RESULTS: tuple[Result, ...] = get_args(Result)
 _RANGE = (
     "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
     " AND tag IN (?, ?, ?, ?, ?, ?) ORDER BY key LIMIT ?"
@@ -75,9 +76,9 @@ class RecordsReader:
 
     def counts(self, run: str) -> dict[Result, int]:
         """The number of the run's images by result."""
-        tags = {tag_of(run, result): result for result in _RESULTS}
+        tags = {tag_of(run, result): result for result in RESULTS}
         found = self._connection.execute(_COUNT, (IMAGES, IMAGES_END, *tags)).fetchall()
-        return dict.fromkeys(_RESULTS, 0) | {tags[tag]: count for tag, count in found}
+        return dict.fromkeys(RESULTS, 0) | {tags[tag]: count for tag, count in found}
 
     def images(self, run: str, result: Result) -> Iterator[ImageRow]:
         """The run's images with that result, by source, then destination; damaged rows are skipped."""
@@ -91,7 +92,7 @@ class RecordsReader:
 
         They are read page by page, so no query stays open while others write.
         """
-        wanted = (*tags, *[""] * (len(_RESULTS) - len(tags)))
+        wanted = (*tags, *[""] * (len(RESULTS) - len(tags)))
         page: list[tuple[str, str]] = [(after or IMAGES, "")]
         while page:
             page = self._connection.execute(_RANGE, (page[-1][0], IMAGES_END, *wanted, PAGE)).fetchall()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.model.facts import Claim, ImageRow, Result, UnfinishedUpload
+from pipeline.model.facts import RESULTS, Claim, ImageRow, UnfinishedUpload
 
 if TYPE_CHECKING:
+    from pipeline.model.facts import Result
     from pipeline.model.reference import Repository
 
 VERSION = 1
@@ -28,7 +29,6 @@ _Kind = TypeVar("_Kind", Claim, ImageRow)
 _SHAPES: dict[type, dict[str, type]] = {
     kind: {field.name: _TYPES[str(field.type)] for field in fields(kind)} for kind in (Claim, ImageRow)
 }
-_RESULTS = frozenset(get_args(Result))
 _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {field.name: field.default for field in fields(kind) if field.default is not MISSING}
     for kind in (Claim, ImageRow)
@@ -114,6 +114,6 @@ def built(kind: type[_Kind], value: Any) -> _Kind | None:
         return None
     if not all(isinstance(value[name], expected) for name, expected in shape.items()):
         return None
-    if value.get("result", "copied") not in _RESULTS:
+    if value.get("result", "copied") not in RESULTS:
         return None
     return kind(**value)

@@ -132,7 +132,8 @@ class AuthenticatedClient:
         self._auth.name_origin(credential)
         if call.insecure != credential.insecure:
             call = replace(call, insecure=credential.insecure)
-        scopes = scopes_for(call.info.repository, push=self._push, mount=mount)
+        own = scopes_for(call.info.repository, push=self._push, mount=mount)
+        scopes = (call.scope,) if call.scope else own
         header = b""
         try:
             response, header = self._authorized(call, credential, scopes)

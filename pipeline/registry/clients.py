@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.http.transport import Transport
 from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.registry.auth import Auth
 from pipeline.registry.authenticated import AuthenticatedClient
+from pipeline.registry.catalogue.catalogue import RegistryCatalogue
+from pipeline.registry.catalogue.clients import CatalogueClients
 from pipeline.registry.client import Client
 from pipeline.registry.session import RegistrySession
 from pipeline.registry.upload_strategy import UploadStrategy
@@ -18,12 +21,12 @@ from pipeline.settings import Retry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.errors import Side
     from pipeline.model.credential import Credential
     from pipeline.model.reference import Repository
     from pipeline.model.registry_settings import RegistrySettings
     from pipeline.settings import Settings
 
+    _Known = tuple[RegistrySession, Auth, UploadStrategy]
 
 _MIRROR_READ = 20.0
 """Seconds between two reads of a mirror's answer: there is another place to ask."""
@@ -52,28 +55,68 @@ class Clients:
         short = replace(settings.timeouts, read=_MIRROR_READ, stall=_MIRROR_READ)
         self._of_mirrors = replace(settings, timeouts=short, retry=Retry(tries=1))
         self._transport = Transport(dial=settings.timeouts.connect)
-        self._lock = threading.Lock()
-        self._known: dict[tuple[str, bool], tuple[RegistrySession, Auth, UploadStrategy]] = {}
+        self._lock, self._sessions = threading.Lock(), threading.Lock()
+        self._known: dict[tuple[str, bool], _Known] = {}
+        self._catalogues: dict[tuple[str, bool], RegistryCatalogue] = {}
 
     def at(self, registry: str, *, push: bool = False) -> Client:
         """See ImageStores. A verification does not ask for the right to write: the user may not have it."""
-        side: Side = "destination" if push else "source"
-        return self._client(registry, self._settings, side=side, push=push and self._settings.aim != "verify")
+        session, auth, strategy = self._open(registry, self._settings)
+        client = self._client(session, auth, push=push and self._settings.aim != "verify", is_target=push)
+        return Client(client, strategy)
 
     def mirror(self, registry: str) -> Client:
         """See ImageStores."""
-        return self._client(registry, self._of_mirrors, side="source", push=False)
+        session, auth, strategy = self._open(registry, self._of_mirrors)
+        return Client(self._client(session, auth, settings=self._of_mirrors), strategy)
 
-    def _client(self, registry: str, settings: Settings, *, side: Side, push: bool) -> Client:
+    def catalogue(self, registry: str, *, push: bool = False) -> RegistryCatalogue:
+        """See ImageStores."""
         with self._lock:
-            key = registry, settings is self._of_mirrors
+            if (registry, push) not in self._catalogues:
+                setting = self._settings_of(registry).catalog
+                make_client = partial(self._client, is_target=push)
+                interfaces = CatalogueClients(registry, setting, self._open, make_client)
+                self._catalogues[registry, push] = RegistryCatalogue(registry, setting, interfaces)
+            return self._catalogues[registry, push]
+
+    def _open(self, host: str, settings: Settings | None = None) -> _Known:
+        """What is known of a host in this process."""
+        settings = settings or self._settings
+        key = host, settings is self._of_mirrors
+        with self._sessions:
             if key not in self._known:
                 session = RegistrySession(
-                    registry, settings.timeouts, self._transport, settings=self._settings_of(registry)
+                    host, settings.timeouts, self._transport, settings=self._settings_of(host)
                 )
-                self._known[key] = session, Auth(session), UploadStrategy(registry, settings.uploads)
-            session, auth, strategy = self._known[key]
-        client = AuthenticatedClient(
-            session, auth, settings, find=self._find, forget=self._forget, side=side, push=push
+                self._known[key] = session, Auth(session), UploadStrategy(host, settings.uploads)
+            return self._known[key]
+
+    def _client(
+        self,
+        session: RegistrySession,
+        auth: Auth,
+        *,
+        settings: Settings | None = None,
+        is_target: bool = False,
+        push: bool = False,
+        login_of: str = "",
+    ) -> AuthenticatedClient:
+        """A client of one side; `login_of`: the registry whose login it uses where its host has none."""
+
+        def find(repository: Repository) -> Credential:
+            found = self._find(repository)
+            if found.anonymous and login_of:
+                shared = self._find(replace(repository, registry=login_of))
+                return replace(shared, insecure=found.insecure)
+            return found
+
+        return AuthenticatedClient(
+            session,
+            auth,
+            settings or self._settings,
+            find=find,
+            forget=self._forget,
+            side="destination" if is_target else "source",
+            push=push,
         )
-        return Client(client, strategy)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.errors import Fault
     from pipeline.http.transport import Pieces
+    from pipeline.model.catalogue import CatalogueKind, ListedTagPage, RepositoryPage
     from pipeline.model.messages import ManifestHead
     from pipeline.model.reference import Reference, Repository
     from pipeline.registry.listing import Referrer, ReferrerPage, TagPage
@@ -264,6 +265,37 @@ class ImageStore(Protocol):
         ...
 
 
+class Catalogue(Protocol):
+    """What a registry lists beside the tags of one repository; any thread may ask.
+
+    Nothing of it is checked: names may be anything, and lie anywhere. A refusal says which credential the
+    listing needs.
+    """
+
+    @property
+    def kind(self) -> CatalogueKind:
+        """Which interface it is. The first call may make a request."""
+        ...
+
+    @property
+    def page_size(self) -> int:
+        """Entries of a page of `tags`."""
+        ...
+
+    def repositories(self, namespace: str, *, page: str = "") -> RepositoryPage:
+        """One page of the repositories of a namespace, perhaps among others.
+
+        Args:
+            namespace: parts in front of a path; empty: the whole registry.
+            page: one of `more` of a page before; empty: the first page.
+        """
+        ...
+
+    def tags(self, repository: Repository, *, page: str = "") -> ListedTagPage | None:
+        """One page of the tags with their digests; None: the registry has no such listing."""
+        ...
+
+
 class ImageStores(Protocol):
     """The stores that a worker knows; any thread may ask."""
 
@@ -273,4 +305,8 @@ class ImageStores(Protocol):
 
     def mirror(self, registry: str) -> ImageStore:
         """The store as a mirror of others: it tries once and is less patient. Makes no request."""
+        ...
+
+    def catalogue(self, registry: str, *, push: bool = False) -> Catalogue:
+        """Its listings, for that side. Makes no request."""
         ...

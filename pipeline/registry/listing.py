@@ -73,23 +73,29 @@ class ReferrerPage:
 def read_tags(client: AuthenticatedClient, repository: Repository, *, page: str, count: int) -> TagPage:
     """See ImageStore.tags."""
     info = client.info("list the tags", "read", repository)
-    url = f"/v2/{repository.path}/tags/list"
-    query = page or f"n={count}"
+    call = Request(info=info, method="GET", url=f"/v2/{repository.path}/tags/list")
+    return read_names(client, call, "tags", page=page, count=count)
+
+
+def read_names(client: AuthenticatedClient, call: Request, kind: str, *, page: str, count: int) -> TagPage:
+    """One page of a list of names: `tags`, or the `repositories` of a catalogue."""
+    bare, url, query, info = call, call.url, page or f"n={count}", call.info
 
     def attempt() -> TagPage:
-        call, asked = Request(info=info, method="GET", url=f"{url}?{query}"), query
-        response = _unless_refused(client, call, _NO_COUNT)
+        asked = query
+        call = replace(bare, url=f"{url}?{query}")
+        response = unless_refused(client, call, _NO_COUNT)
         if response is None:
             asked = urlencode([pair for pair in parse_qsl(query) if pair[0] != "n"])
             call = replace(call, url=f"{url}?{asked}".rstrip("?"))
             response = client.ask(call, once=True)
-        body = _read(client, call, response)
-        tags = _parse_tags(body) if response.status_code == HTTPStatus.OK else None
-        if tags is None:
-            raise client.misread(call, response, body, words="the answer is not a list of tags")
-        following = _next_query(info, response, count=count)
+        body = read_list(client, call, response)
+        names = _parse_names(body, kind) if response.status_code == HTTPStatus.OK else None
+        if names is None:
+            raise client.misread(call, response, body, words=f"the answer is not a list of {kind}")
+        following = next_query(info, response, count=count)
         return (
-            TagPage(tags=tags, next=following) if following else _maybe_last(tags, asked=asked, count=count)
+            TagPage(tags=names, next=following) if following else _maybe_last(names, asked=asked, count=count)
         )
 
     return client.persist(attempt)
@@ -105,10 +111,10 @@ def read_referrers(
     call = Request(info=info, method="GET", url=url, headers={"Accept": OCI_INDEX})
 
     def attempt() -> ReferrerPage | None:
-        response = _unless_refused(client, call, frozenset() if page else _NO_REFERRERS)
+        response = unless_refused(client, call, frozenset() if page else _NO_REFERRERS)
         if response is None:
             return None
-        body = _read(client, call, response)
+        body = read_list(client, call, response)
         if not page and is_page(body, response.headers.get("Content-Type", "")):
             return None
         found = parse_referrers(body) if response.status_code == HTTPStatus.OK else None
@@ -116,12 +122,12 @@ def read_referrers(
             raise client.misread(call, response, body, words="the answer is not a list of referrers")
         if artifact_type and "artifactType" not in response.headers.get("OCI-Filters-Applied", ""):
             found = tuple(each for each in found if each.artifact_type in ("", artifact_type))
-        return ReferrerPage(referrers=found, next=_next_query(info, response))
+        return ReferrerPage(referrers=found, next=next_query(info, response))
 
     return client.persist(attempt)
 
 
-def _unless_refused(client: AuthenticatedClient, call: Request, statuses: frozenset[int]) -> Answer | None:
+def unless_refused(client: AuthenticatedClient, call: Request, statuses: frozenset[int]) -> Answer | None:
     """The answer; None: it has one of these statuses, and does not ask for a pause, as ECR does with 400."""
     response = client.ask(call, also=statuses, once=True)
     if response.status_code not in statuses:
@@ -132,7 +138,8 @@ def _unless_refused(client: AuthenticatedClient, call: Request, statuses: frozen
     return None
 
 
-def _read(client: AuthenticatedClient, call: Request, response: Answer) -> bytes:
+def read_list(client: AuthenticatedClient, call: Request, response: Answer) -> bytes:
+    """The body of a page, unless it is unreasonably large."""
     body = client.session.read(call.info, response, limit=MAX_TAG_PAGE)
     if body.count(b",") > MAX_ENTRIES:
         words = f"a page of the list has more than {MAX_ENTRIES:,} entries"
@@ -149,10 +156,10 @@ def _parse_list(body: bytes, name: str) -> list[object] | None:
     return entries if isinstance(entries, list) else None
 
 
-def _parse_tags(body: bytes) -> tuple[str, ...] | None:
-    entries = _parse_list(body, "tags")
-    tags = tuple(tag for tag in entries or () if isinstance(tag, str))
-    return None if entries is None or len(tags) < len(entries) else tags
+def _parse_names(body: bytes, kind: str) -> tuple[str, ...] | None:
+    entries = _parse_list(body, kind)
+    names = tuple(name for name in entries or () if isinstance(name, str))
+    return None if entries is None or len(names) < len(entries) else names
 
 
 def parse_referrers(body: bytes) -> tuple[Referrer, ...] | None:
@@ -184,7 +191,7 @@ def _maybe_last(tags: tuple[str, ...], *, asked: str, count: int) -> TagPage:
     return TagPage(tags=tags, next=urlencode({"last": tags[-1], "n": count}), guessed=True)
 
 
-def _next_query(info: RequestInfo, response: Answer, *, count: int = 0) -> str:
+def next_query(info: RequestInfo, response: Answer, *, count: int = 0) -> str:
     """The query of the link to the next page; empty: there is no link.
 
     Only the query is used: proxies get the link's host wrong, Artifactory its path.

@@ -79,6 +79,8 @@ class Request:
     body: bytes | Body = b""
     authorization: bytes = field(default=b"", repr=False)
     """For the origin of `url` only."""
+    scope: str = ""
+    """The right that a token needs for it; empty: that to the repository which `info` names."""
     insecure: bool = False
     follow: bool = True
     """Whether to follow redirects; never with a streamed body."""

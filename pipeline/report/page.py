@@ -11,10 +11,10 @@ import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from pipeline.log import printable
-from pipeline.model.facts import Result
+from pipeline.model.facts import RESULTS
 from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.outputs.image_lists import rules_text
 from pipeline.report.causes import entries
@@ -45,7 +45,7 @@ class RuleCounts:
     """The line, with its file where there are several; empty: the command line."""
     text: str
     failed_whole: bool = False
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(get_args(Result), 0))
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESULTS, 0))
 
     @property
     def is_bad(self) -> bool:

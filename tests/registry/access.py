@@ -67,7 +67,9 @@ class Access:
         with self._lock:
             self._grants.clear()
 
-    def check(self, entry: Entry, options: Options, *, repository: str, origin: str, realm: str) -> None:
+    def check(
+        self, entry: Entry, options: Options, *, repository: str, origin: str, realm: str, scope: str = ""
+    ) -> None:
         """Let the request through.
 
         Args:
@@ -76,6 +78,7 @@ class Access:
             repository: what it is about; empty for /v2/ itself.
             origin: the repository to mount from, or empty.
             realm: URL of the token endpoint.
+            scope: what a token must hold, if it is not a right to the repository.
 
         Raises:
             Refusal: 401 with a challenge.
@@ -88,15 +91,14 @@ class Access:
             return
         if options.auth == "basic":
             raise _challenge(f'Basic realm="{SERVICE}"')
-        needed = _needed(entry.method, repository, origin)
+        needed = _pairs(scope) if scope else _needed(entry.method, repository, origin)
         error = self._error(given, needed)
         if error is None:
             return
         if options.harbor and given:
             raise _challenge('Basic realm="harbor"')
-        scopes = [
-            f"repository:{name}:{_joined(needed, name)}" for name in dict.fromkeys(name for name, _ in needed)
-        ]
+        names = dict.fromkeys(name for name, _ in needed)
+        scopes = [scope] if scope else [f"repository:{name}:{_joined(needed, name)}" for name in names]
         challenge = f'Bearer realm="{realm}",service="{SERVICE}"'
         challenge += f',scope="{" ".join(scopes)}"' if scopes else ""
         raise _challenge(challenge + (f',error="{error}"' if error else ""))
@@ -184,7 +186,9 @@ def _joined(needed: list[tuple[str, str]], repository: str) -> str:
 def _pairs(scope: str) -> list[tuple[str, str]]:
     kind, _, rest = scope.partition(":")
     name, _, actions = rest.rpartition(":")
-    return [(name, action) for action in actions.split(",")] if kind == "repository" else []
+    # No repository's name has a colon.
+    named = name if kind == "repository" else f"{kind}:{name}"
+    return [(named, action) for action in actions.split(",")]
 
 
 def _basic(header: str) -> tuple[str, str] | None:

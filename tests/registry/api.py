@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from tests.registry import blobs, manifests, referrers
+from tests.registry import blobs, catalogues, manifests, referrers
 from tests.registry.wire import Refusal, Response, json_response
 
 if TYPE_CHECKING:
@@ -44,6 +44,23 @@ class Request:
         """The first value of a query parameter, or empty."""
         return next((value for key, value in parse_qsl(self.entry.query) if key == name), "")
 
+    def admit(self, repository: str = "", *, scope: str = "") -> None:
+        """Let a request for a listing through.
+
+        Raises:
+            Refusal: there is no right to it.
+        """
+        if self.options.catalogue_denied:
+            raise Refusal(401, "UNAUTHORIZED", "authentication required")
+        self.access.check(
+            self.entry, self.options, repository=repository, origin="", realm=self.realm, scope=scope
+        )
+
+    @property
+    def realm(self) -> str:
+        """URL of the token endpoint."""
+        return f"{self.scheme}://{self.elsewhere if self.options.token_elsewhere else self.address}/token"
+
     def refuse_writes(self, name: str) -> None:
         """Refuse what the options forbid.
 
@@ -77,15 +94,16 @@ def _route(call: Request) -> Response:
         raise refusal
     if path == "/v2":
         return Response(status=301, headers={"Location": "/v2/"})
+    listed = catalogues.route(call)
+    if listed is not None:
+        return listed
     match = _ROUTE.fullmatch(path)
     unknown = match[7] and call.options.referrers == "no" if match else path != "/v2/"
     if unknown:
         return _no_page()
     origin = call.parameter("from") if call.entry.method == "POST" else ""
-    realm = f"{call.scheme}://{call.elsewhere if call.options.token_elsewhere else call.address}/token"
-    call.access.check(
-        call.entry, call.options, repository=match[1] if match else "", origin=origin, realm=realm
-    )
+    name = match[1] if match else ""
+    call.access.check(call.entry, call.options, repository=name, origin=origin, realm=call.realm)
     if match is None:
         response = json_response({})
         response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"

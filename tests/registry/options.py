@@ -55,6 +55,18 @@ class Options:
     link: Link = "relative"
     tags: Literal["sorted", "unsorted", "doubled", "null", "missing"] = "sorted"
 
+    # The listing of repositories, and of tags with digests.
+    catalogue: Literal["no", "v2", "harbor", "hub", "quay", "gitlab", "ghcr", "gar", "acr"] = "no"
+    """Whose interface there is beside that of distribution; see catalogues.py."""
+    catalogue_page: int = 0
+    """Entries in a page at most; 0: as the vendor."""
+    catalogue_extra: str = ""
+    """Names, with spaces in between, that are listed beside the repositories."""
+    catalogue_hides: int = 0
+    """Entries that are counted, but not listed."""
+    catalogue_denied: bool = False
+    """Nobody may list."""
+
     # Manifests.
     strict_accept: bool = True
     """404 for a manifest whose exact type is not in Accept."""

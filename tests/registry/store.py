@@ -117,6 +117,8 @@ class Repository:
     ranges: list[tuple[TagRange, str]] = field(default_factory=list)
     """Computed tags, and the digest that they all name."""
     uploads: dict[str, Upload] = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)
+    """When tags were pushed, where a test says so."""
     _sorted: list[str] | None = None
 
     def tag(self, tag: str, digest: str) -> None:
@@ -152,6 +154,8 @@ class Store:
         """Begin empty."""
         self.lock = threading.RLock()
         self.repositories: dict[str, Repository] = {}
+        self.projects: dict[str, object] = {}
+        """Harbor's, with what they were created with."""
         self.pulled = 0
         """GETs of manifests, where Options.pulls has them counted."""
 

@@ -11,13 +11,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from pipeline import __version__
-from pipeline.model.facts import Result
+from pipeline.model.facts import RESULTS
 from pipeline.model.figures import BOUNDS, Timing
 from pipeline.observe.metrics.catalogue import METRICS, PREFIX
 
@@ -110,8 +110,7 @@ def _of_run(look: Snapshot) -> Iterator[Metric]:
     yield _family("run_optional_failures", [((), figures.optional)])
     states = {"planned": view.planned, "in_flight": figures.unfinished, "waiting": figures.to_retry}
     yield _family("images", [((state,), count) for state, count in states.items()])
-    outcomes = get_args(Result)
-    yield _family("images_finished_total", [((each,), getattr(figures, each)) for each in outcomes])
+    yield _family("images_finished_total", [((each,), getattr(figures, each)) for each in RESULTS])
     yield _family("workers", [((), view.workers)])
     yield _family("worker_deaths_total", [((reason,), count) for reason, count in look.deaths.items()])
 

@@ -11,6 +11,7 @@ import pytest
 from pipeline.config.credentials import read_credentials
 from pipeline.config.registry_fields import FIELDS
 from pipeline.errors import FileError, LoginError
+from pipeline.model.catalogue import CatalogueSetting
 from pipeline.model.reference import Repository, parse_repository
 from pipeline.model.registry_settings import NO_SETTINGS, Mirror, RegistrySettings
 from tests.unit.config.words import write
@@ -57,9 +58,15 @@ def settings_of(folder: Path, entry: object, **environ: str) -> RegistrySettings
         ("mirrors", "Cache.corp/hub/", (Mirror(registry="cache.corp", prefix="hub"),)),
         ("mirrors", ["c.corp:5000", "c.corp:5000/"], (Mirror(registry="c.corp:5000"),)),
         ("mirrors", [], ()),
+        ("catalog", "harbor", CatalogueSetting(kind="harbor")),
+        (
+            "catalog",
+            {"kind": "gitlab", "url": "https://Git.corp:8443/gitlab/"},
+            CatalogueSetting(kind="gitlab", host="git.corp:8443", prefix="/gitlab"),
+        ),
         *(
             (name, None, getattr(NO_SETTINGS, name))
-            for name in ("rate", "requests", "proxy", "mirrors", "ca")
+            for name in ("rate", "requests", "proxy", "mirrors", "ca", "catalog")
         ),
     ],
 )
@@ -92,6 +99,13 @@ def test_values(tmp_path: Path, name: str, written: object, read: object) -> Non
         ("mirrors", "https://"),
         ("mirrors", ["quay.io/cache"]),
         ("mirrors", [["cache.corp"]]),
+        ("catalog", "docker"),
+        ("catalog", ["v2"]),
+        ("catalog", {"url": "https://git.corp"}),
+        ("catalog", {"kind": "gitlab", "url": "git.corp"}),
+        ("catalog", {"kind": "gitlab", "url": "https://bob@git.corp"}),
+        ("catalog", {"kind": "gitlab", "url": "https://git.corp/?x=1"}),
+        ("catalog", {"kind": "gitlab", "host": "git.corp"}),
     ],
 )
 def test_wrong_values(tmp_path: Path, name: str, written: object) -> None:
@@ -177,7 +191,7 @@ def test_other_unknown_fields_warn(tmp_path: Path, name: str) -> None:
     assert warning.name == "config.unknown_key"
 
 
-@pytest.mark.parametrize("entry", [{"catalog": "harbor"}, {"create": True}])
+@pytest.mark.parametrize("entry", [{"create": True}])
 def test_what_is_not_built_warns(tmp_path: Path, entry: object) -> None:
     """A field that this version does not use yet is said to be without effect."""
     path = write(tmp_path, "one.json", json.dumps({"quay.io": entry}))

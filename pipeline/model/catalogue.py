@@ -1,0 +1,184 @@
+"""Catalogues: the interfaces by which registries list repositories, and what they say, as data.
+
+What a catalogue says steers nothing: a name counts only if it is a repository's, lies where was asked, and
+matches the pattern. A listing that may be short is no listing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from pipeline.model.fast_pickle import fast_pickle
+from pipeline.model.reference import DOCKER_HUB, is_path
+from pipeline.model.units import format_count
+
+if TYPE_CHECKING:
+    from pipeline.model.repository_pattern import RepositoryPattern
+
+CatalogueKind = Literal["v2", "harbor", "hub", "quay", "gitlab", "ghcr", "gar", "acr", "ecr"]
+KINDS: tuple[CatalogueKind, ...] = get_args(CatalogueKind)
+
+MAX_REPOSITORIES = 100_000
+"""Of one pattern."""
+MAX_PAGES = 20_000
+"""Of one listing."""
+
+_API_HOSTS = {DOCKER_HUB: "hub.docker.com", "ghcr.io": "api.github.com"}
+"""The only hosts beside the registry itself that get its login."""
+_KINDS_BY_HOST: dict[str, CatalogueKind] = {
+    DOCKER_HUB: "hub",
+    "ghcr.io": "ghcr",
+    "quay.io": "quay",
+    "gcr.io": "gar",
+}
+_KINDS_BY_DOMAIN: dict[str, CatalogueKind] = {
+    ".gcr.io": "gar",
+    "-docker.pkg.dev": "gar",
+    ".azurecr.io": "acr",
+    ".azurecr.cn": "acr",
+    ".azurecr.us": "acr",
+    ".amazonaws.com": "ecr",
+    ".amazonaws.com.cn": "ecr",
+    ".on.aws": "ecr",
+}
+
+
+@fast_pickle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueSetting:
+    """What `catalog` says in the credentials file."""
+
+    kind: CatalogueKind
+    host: str = ""
+    """`host` or `host:port` of the interface; empty: as usual for the kind."""
+    prefix: str = ""
+    """Path before the interface's own, with a slash in front; empty: none."""
+
+
+def known_kind(registry: str) -> CatalogueKind | None:
+    """The kind of a vendor's registry, by its name; None: it has to be found out."""
+    domains = (kind for domain, kind in _KINDS_BY_DOMAIN.items() if registry.endswith(domain))
+    return _KINDS_BY_HOST.get(registry) or next(domains, None)
+
+
+def api_host(registry: str, setting: CatalogueSetting | None) -> str:
+    """The host of the interface that lists the registry's repositories."""
+    named = setting.host if setting else ""
+    return named or _API_HOSTS.get(registry, registry)
+
+
+def is_pair(registry: str, host: str) -> bool:
+    """Whether the registry's login may go to this host of an interface."""
+    return host == registry or _API_HOSTS.get(registry) == host
+
+
+@fast_pickle
+@dataclass(frozen=True, slots=True)
+class ListedTag:
+    """One tag, as a listing that carries digests tells of it."""
+
+    name: str
+    digest: str = ""
+    """Of what it points to; empty: not stated."""
+    pushed: float = 0.0
+    """When it was pushed, in seconds since 1970; 0: not stated."""
+
+
+@fast_pickle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryPage:
+    """One page of the repositories of a namespace."""
+
+    paths: tuple[str, ...]
+    """As listed: unchecked, and perhaps of elsewhere."""
+    more: tuple[str, ...] = ()
+    """The pages to ask for because of this one; empty: none."""
+    total: int = -1
+    """Repositories of all pages, as the registry states it; -1: it does not."""
+    short: str = ""
+    """Why the listing may be incomplete; empty: it is not known to be."""
+
+
+@fast_pickle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTagPage:
+    """One page of a listing of tags with digests."""
+
+    tags: tuple[ListedTag, ...]
+    entries: int
+    """What the page lists: tags, or manifests with their tags."""
+    next: str = ""
+    """The next page; empty: this is the last one."""
+    total: int = -1
+    """Entries of all pages, as the registry states it; -1: it does not."""
+    short: str = ""
+    """Why the listing may be incomplete."""
+
+
+class RepositoryListing:
+    """A listing that is being read: which pages are left, what was found, and whether it can be trusted."""
+
+    def __init__(self, pattern: RepositoryPattern) -> None:
+        """Begin with the first page."""
+        self._pattern = pattern
+        self.registry = pattern.registry
+        self.pages: deque[str] = deque([""])
+        """To be asked for."""
+        self._asked = {""}
+        self._found: set[str] = set()
+        self._listed: set[str] = set()
+        self._total = -1
+        self.trouble = ""
+        """Why the listing must not be used; empty: nothing speaks against it."""
+        self.invalid = 0
+        """Names that are not a repository's, or lie elsewhere than asked."""
+        self.others = 0
+        """Repositories that the pattern does not match."""
+
+    def take(self, page: RepositoryPage) -> tuple[str, ...]:
+        """Take in a page; returns the paths that match and are new, as listed."""
+        new = []
+        for path in page.paths:
+            if path in self._listed:
+                continue
+            self._listed.add(path)
+            if not is_path(path):
+                self.invalid += 1
+            elif not self._pattern.matches(path):
+                self.others += 1
+            else:
+                self._found.add(path)
+                new.append(path)
+        self._total = page.total if page.total >= 0 else self._total
+        self._turn(page)
+        return tuple(new)
+
+    def _turn(self, page: RepositoryPage) -> None:
+        fresh = [each for each in page.more if each not in self._asked]
+        self.pages.extend(fresh)
+        self._asked.update(fresh)
+        if page.short:
+            self.trouble = page.short
+        elif len(fresh) < len(page.more):
+            self.trouble = "it loops: a page leads back to an earlier one"
+        elif len(self._found) > MAX_REPOSITORIES or len(self._listed) > 10 * MAX_REPOSITORIES:
+            self.trouble = f"more than {MAX_REPOSITORIES:,} repositories: use a narrower pattern"
+        elif len(self._asked) > MAX_PAGES:
+            self.trouble = f"it does not end after {MAX_PAGES:,} pages"
+
+    def end(self) -> None:
+        """All pages have come: compare what was listed with what the registry counts."""
+        listed = len(self._listed)
+        if not self.trouble and listed < self._total:
+            self.trouble = f"it has {listed:,} entries, but the registry counts {self._total:,}"
+
+    def left_out(self) -> str:
+        """What the registry lists and the pattern does not take, as the end of a sentence; empty: nothing."""
+        parts = []
+        if self.others:
+            parts.append(f"{format_count(self.others, 'other')} not matched")
+        if self.invalid:
+            parts.append(f"{format_count(self.invalid, 'name')} left out: not a repository's")
+        return "".join(f", {part}" for part in parts)

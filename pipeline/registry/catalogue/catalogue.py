@@ -1,0 +1,163 @@
+"""Which catalogue a registry has: by its name, by `catalog` in the credentials file, or by asking."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from pipeline.errors import RegistryError
+from pipeline.model.catalogue import CatalogueKind, known_kind
+from pipeline.registry.catalogue.own import AcrCatalogue, GarCatalogue, V2Catalogue
+from pipeline.registry.catalogue.vendors import (
+    GhcrCatalogue,
+    GitlabCatalogue,
+    HarborCatalogue,
+    HubCatalogue,
+    QuayCatalogue,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.errors import Fault
+    from pipeline.model.catalogue import CatalogueSetting, ListedTagPage, RepositoryPage
+    from pipeline.model.reference import Repository
+    from pipeline.registry.authenticated import AuthenticatedClient
+    from pipeline.registry.catalogue.api import Api
+
+T = TypeVar("T")
+
+_DENIED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_HIDDEN = frozenset({*_DENIED, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+_HARBOR = "/api/v2.0/systeminfo"
+"""Harbor answers it to everybody."""
+
+
+class Source(Protocol):
+    """One vendor's interface."""
+
+    page_size: int
+    needs: str
+    """The credential that it wants, as the end of a sentence."""
+
+    def repositories(self, namespace: str, page: str) -> RepositoryPage:
+        """See Catalogue."""
+        ...
+
+    def tags(self, repository: Repository, page: str) -> ListedTagPage | None:
+        """See Catalogue."""
+        ...
+
+
+class Interfaces(Protocol):
+    """Makes the clients that a catalogue needs."""
+
+    client: AuthenticatedClient
+    """Of the registry, with the tokens of a pull."""
+
+    def own(self) -> Api:
+        """JSON of the registry itself, with those tokens."""
+        ...
+
+    def anonymous(self) -> Api:
+        """The same without a login."""
+        ...
+
+    def vendor(self, kind: CatalogueKind) -> Api:
+        """The vendor's interface, with its own authorization; the host that `catalog` names."""
+        ...
+
+
+class RegistryCatalogue:
+    """See Catalogue in image_store.py. One for each registry and process; thread-safe."""
+
+    def __init__(self, registry: str, setting: CatalogueSetting | None, interfaces: Interfaces) -> None:
+        """Ask nothing yet."""
+        self._registry, self._interfaces = registry, interfaces
+        self._kind: CatalogueKind | None = setting.kind if setting else known_kind(registry)
+        self._lock = threading.Lock()
+        self._source: Source | None = None
+
+    @property
+    def kind(self) -> CatalogueKind:
+        """Which interface it is; asks the registry, once, where nothing else tells."""
+        with self._lock:
+            if self._kind is None:
+                self._kind = self._find_out()
+            return self._kind
+
+    @property
+    def page_size(self) -> int:
+        """Entries of a page of tags."""
+        return self._made().page_size
+
+    def repositories(self, namespace: str, *, page: str = "") -> RepositoryPage:
+        """See Catalogue."""
+        return self._asked(lambda source: source.repositories(namespace, page))
+
+    def tags(self, repository: Repository, *, page: str = "") -> ListedTagPage | None:
+        """See Catalogue."""
+        return self._asked(lambda source: source.tags(repository, page))
+
+    def _asked(self, ask: Callable[[Source], T]) -> T:
+        source = self._made()
+        try:
+            return ask(source)
+        except RegistryError as error:
+            error.fault = _with_advice(error.fault, self.kind, source.needs)
+            raise
+
+    def _find_out(self) -> CatalogueKind:
+        """Ask the registry's own origin, without a login."""
+        try:
+            answer = self._interfaces.anonymous().get(
+                _HARBOR, place="", operation="find out which catalogue it has", missing=True
+            )
+        except RegistryError as error:
+            if error.fault.status is None or error.fault.retryable:
+                raise
+            return "v2"
+        document = answer.document if answer else None
+        return "harbor" if isinstance(document, dict) and "auth_mode" in document else "v2"
+
+    def _made(self) -> Source:
+        kind = self.kind
+        with self._lock:
+            if self._source is None:
+                self._source = _make(kind, self._registry, self._interfaces)
+            return self._source
+
+
+def _make(kind: CatalogueKind, registry: str, interfaces: Interfaces) -> Source:
+    match kind:
+        case "v2":
+            return V2Catalogue(interfaces.client, registry)
+        case "acr":
+            return AcrCatalogue(interfaces.client, registry, interfaces.own())
+        case "gar":
+            return GarCatalogue(interfaces.own())
+        case "harbor":
+            return HarborCatalogue(interfaces.vendor(kind))
+        case "hub":
+            return HubCatalogue(interfaces.vendor(kind))
+        case "quay":
+            return QuayCatalogue(interfaces.vendor(kind))
+        case "gitlab":
+            return GitlabCatalogue(interfaces.vendor(kind), interfaces.own())
+        case "ghcr":
+            return GhcrCatalogue(interfaces.vendor(kind))
+        case "ecr":
+            from pipeline.registry.catalogue.ecr import EcrCatalogue  # noqa: PLC0415 - few runs need it
+
+            return EcrCatalogue(registry)
+
+
+def _with_advice(fault: Fault, kind: CatalogueKind, needs: str) -> Fault:
+    """A refusal says which credential the listing needs."""
+    refused = fault.status in (_HIDDEN if kind == "v2" else _DENIED) or fault.code == "CREDENTIALS"
+    if not refused or fault.hint == needs:
+        return fault
+    said = f"{fault.hint}; " if fault.hint and fault.status == HTTPStatus.UNAUTHORIZED else ""
+    return replace(fault, hint=f"{said}a listing needs {needs}")

@@ -1,0 +1,68 @@
+"""The clients of a catalogue: which host serves it, and which login that host may get."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.model.catalogue import api_host, is_pair
+from pipeline.registry.catalogue.api import Api, ApiAuth, HubLogin, as_basic, as_bearer, as_oauth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.model.catalogue import CatalogueKind, CatalogueSetting
+    from pipeline.registry.auth import Auth
+    from pipeline.registry.authenticated import AuthenticatedClient
+    from pipeline.registry.session import RegistrySession
+    from pipeline.registry.upload_strategy import UploadStrategy
+
+_HEADERS = {"harbor": as_basic, "gitlab": as_bearer, "ghcr": as_bearer, "quay": as_oauth}
+
+
+class MakeClient(Protocol):
+    """Makes a client; see Clients."""
+
+    def __call__(self, session: RegistrySession, auth: Auth, *, login_of: str = "") -> AuthenticatedClient:
+        """A client of this session."""
+        ...
+
+
+class CatalogueClients:
+    """See Interfaces in catalogue.py.
+
+    Args:
+        registry: whose catalogue.
+        setting: what `catalog` says of it.
+        open_session: returns the session of a host.
+        make_client: makes a client.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        setting: CatalogueSetting | None,
+        open_session: Callable[[str], tuple[RegistrySession, Auth, UploadStrategy]],
+        make_client: MakeClient,
+    ) -> None:
+        """See the class."""
+        self._registry, self._open, self._make = registry, open_session, make_client
+        self._host, self._prefix = api_host(registry, setting), setting.prefix if setting else ""
+        session, auth, _ = open_session(registry)
+        self.client = make_client(session, auth)
+
+    def own(self) -> Api:
+        """See Interfaces."""
+        return Api(self.client, self._registry)
+
+    def anonymous(self) -> Api:
+        """See Interfaces."""
+        session, _, _ = self._open(self._registry)
+        return Api(self._make(session, ApiAuth(session, lambda *_: b"")), self._registry)
+
+    def vendor(self, kind: CatalogueKind) -> Api:
+        """See Interfaces. A login goes to another host only where the two are a fixed pair."""
+        session, _, _ = self._open(self._host)
+        header_of = HubLogin(session).header if kind == "hub" else _HEADERS[kind]
+        login_of = self._registry if is_pair(self._registry, self._host) else ""
+        client = self._make(session, ApiAuth(session, header_of), login_of=login_of)
+        return Api(client, self._host, prefix=self._prefix)

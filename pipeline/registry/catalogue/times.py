@@ -1,0 +1,30 @@
+"""When something was pushed, as the vendors' interfaces write it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+
+def parse_time(text: str) -> float:
+    """Seconds since 1970 of an ISO 8601 time, or of an e-mail date (Quay's); 0: it is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return 0.0
+    return _seconds(moment)
+
+
+def parse_milliseconds(text: str) -> float:
+    """Seconds since 1970 of milliseconds as text (Google's); 0: it is no number."""
+    return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 16 else 0.0  # noqa: PLR2004 - far away
+
+
+def _seconds(moment: datetime) -> float:
+    try:
+        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (OverflowError, ValueError):
+        return 0.0

@@ -1,0 +1,4 @@
+from typing import Any
+
+class Config:
+    def __init__(self, *, retries: dict[str, Any]) -> None: ...
