@@ -51,7 +51,7 @@ function _shtab_image_syncer_using
 end
 
 set -g _shtab_image_syncer_commands sync copy check plan verify list status
-set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --explain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --registry --report --retries --schema --shard --shard-by --shard-parallelism --src-creds --to -p -r
+set -g _shtab_image_syncer_opts_with_value --arch --auth --bandwidth --config --dest-creds --drain --explain --images --log --log-format --log-level --metrics-file --metrics-listen --namespace --os --output-failed-images --output-images-format --output-success-images --patience --proc --progress --progress-interval --records --referrers --registry --report --retries --schema --shard --shard-by --shard-parallelism --src-creds --to -p -r
 
 complete -c image-syncer -e
 complete -c image-syncer -f
@@ -62,6 +62,7 @@ complete -c image-syncer -n _shtab_image_syncer_using -l auth -xka "(__fish_comp
 complete -c image-syncer -n _shtab_image_syncer_using -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
 complete -c image-syncer -n _shtab_image_syncer_using -l os -x -d 'only these: linux'
 complete -c image-syncer -n _shtab_image_syncer_using -l arch -x -d 'only these: amd64,arm64:v8'
+complete -c image-syncer -n _shtab_image_syncer_using -l referrers -x -d 'no, copied, always, or artifact types [copied]'
 complete -c image-syncer -n _shtab_image_syncer_using -l registry -x -d 'for rules to "" [$DEFAULT_REGISTRY]'
 complete -c image-syncer -n _shtab_image_syncer_using -l namespace -x -d 'for rules to "" [$DEFAULT_NAMESPACE]'
 complete -c image-syncer -n _shtab_image_syncer_using -l force -d 'copy again even if present'
@@ -106,6 +107,7 @@ complete -c image-syncer -n '_shtab_image_syncer_using sync' -l auth -xka "(__fi
 complete -c image-syncer -n '_shtab_image_syncer_using sync' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
 complete -c image-syncer -n '_shtab_image_syncer_using sync' -l os -x -d 'only these: linux'
 complete -c image-syncer -n '_shtab_image_syncer_using sync' -l arch -x -d 'only these: amd64,arm64:v8'
+complete -c image-syncer -n '_shtab_image_syncer_using sync' -l referrers -x -d 'no, copied, always, or artifact types [copied]'
 complete -c image-syncer -n '_shtab_image_syncer_using sync' -l registry -x -d 'for rules to "" [$DEFAULT_REGISTRY]'
 complete -c image-syncer -n '_shtab_image_syncer_using sync' -l namespace -x -d 'for rules to "" [$DEFAULT_NAMESPACE]'
 complete -c image-syncer -n '_shtab_image_syncer_using sync' -l force -d 'copy again even if present'
@@ -142,6 +144,7 @@ complete -c image-syncer -n '_shtab_image_syncer_using copy' -l auth -xka "(__fi
 complete -c image-syncer -n '_shtab_image_syncer_using copy' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
 complete -c image-syncer -n '_shtab_image_syncer_using copy' -l os -x -d 'only these: linux'
 complete -c image-syncer -n '_shtab_image_syncer_using copy' -l arch -x -d 'only these: amd64,arm64:v8'
+complete -c image-syncer -n '_shtab_image_syncer_using copy' -l referrers -x -d 'no, copied, always, or artifact types [copied]'
 complete -c image-syncer -n '_shtab_image_syncer_using copy' -l registry -x -d 'for rules to "" [$DEFAULT_REGISTRY]'
 complete -c image-syncer -n '_shtab_image_syncer_using copy' -l namespace -x -d 'for rules to "" [$DEFAULT_NAMESPACE]'
 complete -c image-syncer -n '_shtab_image_syncer_using copy' -l force -d 'copy again even if present'
@@ -182,6 +185,7 @@ complete -c image-syncer -n '_shtab_image_syncer_using check' -l auth -xka "(__f
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l os -x -d 'only these: linux'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l arch -x -d 'only these: amd64,arm64:v8'
+complete -c image-syncer -n '_shtab_image_syncer_using check' -l referrers -x -d 'no, copied, always, or artifact types [copied]'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l registry -x -d 'for rules to "" [$DEFAULT_REGISTRY]'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l namespace -x -d 'for rules to "" [$DEFAULT_NAMESPACE]'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l force -d 'copy again even if present'
@@ -206,6 +210,7 @@ complete -c image-syncer -n '_shtab_image_syncer_using plan' -l auth -xka "(__fi
 complete -c image-syncer -n '_shtab_image_syncer_using plan' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
 complete -c image-syncer -n '_shtab_image_syncer_using plan' -l os -x -d 'only these: linux'
 complete -c image-syncer -n '_shtab_image_syncer_using plan' -l arch -x -d 'only these: amd64,arm64:v8'
+complete -c image-syncer -n '_shtab_image_syncer_using plan' -l referrers -x -d 'no, copied, always, or artifact types [copied]'
 complete -c image-syncer -n '_shtab_image_syncer_using plan' -l registry -x -d 'for rules to "" [$DEFAULT_REGISTRY]'
 complete -c image-syncer -n '_shtab_image_syncer_using plan' -l namespace -x -d 'for rules to "" [$DEFAULT_NAMESPACE]'
 complete -c image-syncer -n '_shtab_image_syncer_using plan' -l force -d 'copy again even if present'
@@ -241,6 +246,7 @@ complete -c image-syncer -n '_shtab_image_syncer_using verify' -l auth -xka "(__
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l os -x -d 'only these: linux'
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l arch -x -d 'only these: amd64,arm64:v8'
+complete -c image-syncer -n '_shtab_image_syncer_using verify' -l referrers -x -d 'no, copied, always, or artifact types [copied]'
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l registry -x -d 'for rules to "" [$DEFAULT_REGISTRY]'
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l namespace -x -d 'for rules to "" [$DEFAULT_NAMESPACE]'
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l trust-existing -d 'min_age: what is there was seen long ago'

@@ -177,6 +177,8 @@ class Options:
     retries: int
     os: tuple[str, ...]
     arch: tuple[str, ...]
+    referrers: tuple[str, ...] | None
+    """Words or artifact types; None: nobody has said."""
     force: bool
     bandwidth: float | None
     patience: float

@@ -120,6 +120,7 @@ _OPTION_VALUES = {
     "switch": "`true`, `false`",
     "choice": "",
     "platforms": "platform, list",
+    "referrers": "artifact type, list, `{when: ..., types: ...}`",
     "time": "time: `90s`, `15m`, `72h`, `3d`",
     "map": "map",
 }

@@ -126,6 +126,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--config", type=flag_values.path, metavar="FILE", help="both in one file [./config.json]")
     add("--os", action=_Commas, default=(), metavar="LIST", help="only these: linux")
     add("--arch", action=_Commas, default=(), metavar="LIST", help="only these: amd64,arm64:v8")
+    add("--referrers", action=_Commas, metavar="WHAT", help="no, copied, always, or artifact types [copied]")
     add("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
     add("--namespace", metavar="NS", help='for rules to "" [$DEFAULT_NAMESPACE]')
     add("--force", action="store_true", help="copy again even if present")

@@ -16,6 +16,7 @@ from pipeline.errors import FileError, RuleError, UsageError
 from pipeline.log import Event
 from pipeline.model.options import ImageOptions
 from pipeline.model.platform import parse_filter
+from pipeline.model.referrers import Referrers, parse_referrers
 from pipeline.model.sharding import rules_of_shard
 from pipeline.outputs.image_lists import format_of
 from pipeline.outputs.writing import check_page, check_writable, refuse_shared, write_text
@@ -60,7 +61,10 @@ def prepare(options: Options, environ: Mapping[str, str]) -> Job:
         UsageError, FileError: something is wrong; nothing was requested or written.
     """
     of_images = ImageOptions(
-        platforms=parse_filter(options.os, options.arch), force=options.force, retries=options.retries
+        platforms=parse_filter(options.os, options.arch),
+        referrers=_referrers(options.referrers),
+        force=options.force,
+        retries=options.retries,
     )
     check_outputs(options)
     settings = Settings(
@@ -113,6 +117,20 @@ def _part(job: Job, shard: Shard) -> Job:
 
 def _of_first_shard(event: Event) -> Event:
     return replace(event, level="warning", message=f"{event.message}; shard 0 counts it as failed")
+
+
+def _referrers(texts: tuple[str, ...] | None) -> Referrers:
+    """What --referrers says; by default companions of copied images, as far as the destination takes them.
+
+    Raises:
+        UsageError: it is not understood.
+    """
+    if texts is None:
+        return Referrers(written=False)
+    try:
+        return parse_referrers(texts)
+    except RuleError as error:
+        raise UsageError(f"--referrers: {error}") from None
 
 
 def _surveying(settings: Settings, aim: Aim, *, deep: bool) -> Settings:

@@ -14,6 +14,7 @@ from pipeline.errors import RuleError
 from pipeline.model.patterns import is_literal, tag_matcher
 from pipeline.model.platform import parse_platform, parse_platforms
 from pipeline.model.reference import is_tag
+from pipeline.model.referrers import Referrers, parse_referrers, parse_when
 from pipeline.model.rule_options import NOT_BUILT, RuleOptions, TagOptions, option_fields
 from pipeline.model.units import meant
 from pipeline.model.versions import parse_range
@@ -146,6 +147,30 @@ def _read_platforms(document: Document, node: Node, name: str, field: OptionFiel
     return parse_platforms(texts)
 
 
+def _read_referrers(document: Document, node: Node, name: str, field: OptionField) -> Referrers:
+    """One word, artifact types, or a map of both."""
+    if not isinstance(node, Mapping):
+        return _meant_referrers(document, node, name, field)
+    known = {"when", "types"}
+    for key, _ in node.entries:
+        if key.text not in known:
+            message = f"unknown option '{name}.{key.text}'{meant(key.text, known)}"
+            raise document.error(key, message, hint="known are types, when")
+    when, types = entry(node, "when"), entry(node, "types")
+    found = Referrers() if types is None else _meant_referrers(document, types, f"{name}.types", field)
+    if when is None:
+        return found
+    return Referrers(when=parse_when(_read_choice(document, when, f"{name}.when", field)), types=found.types)
+
+
+def _meant_referrers(document: Document, node: Node, name: str, field: OptionField) -> Referrers:
+    texts = _texts(str)(document, node, name, field)
+    try:
+        return parse_referrers(texts)
+    except RuleError as error:
+        raise document.error(node, f"{name}: {error.message}", hint=error.hint) from None
+
+
 def _read_count(document: Document, node: Node, name: str, field: OptionField) -> int:
     count = None
     if isinstance(node, Scalar) and node.kind != "text" and _COUNT.fullmatch(node.text):
@@ -192,6 +217,7 @@ _READERS: dict[OptionKind, Callable[[Document, Node, str, OptionField], Any]] = 
     "switch": _read_switch,
     "choice": _read_choice,
     "platforms": _read_platforms,
+    "referrers": _read_referrers,
     "time": _read_time,
     "map": _read_map,
 }

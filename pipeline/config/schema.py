@@ -112,6 +112,10 @@ def _of_option(field: OptionField, refused: frozenset[str]) -> Mapping[str, Any]
             assert field.owner is not None
             owner: Mapping[str, Any] = {"$ref": f"#/$defs/{_MAPS[field.owner]}"}
             return {"anyOf": [owner, *_list_forms(1)]} if field.owner is TagOptions else owner
+        case "referrers":
+            both = {"when": {"enum": [*field.choices]}, "types": {"anyOf": _list_forms(field.least)}}
+            whole = {"type": "object", "additionalProperties": False, "properties": both}
+            return {"anyOf": [*_list_forms(field.least), whole]}
         case "texts" | "literals" | "patterns" | "versions" | "platforms":
             return {"anyOf": _list_forms(field.least)}
 

@@ -55,6 +55,7 @@ FIELDS: Mapping[str, Field] = {
     ),
     "command": Field("a command line"),
     "code": Field("the OCI error code, or our own such as UNREACHABLE or TIMEOUT", "text", "error.type"),
+    "companions": Field("signatures, SBOMs and other artifacts of images", _WHOLE),
     "copied": Field("images copied", _WHOLE),
     "delay": Field("seconds until the next attempt, or until the next request to the registry", "number"),
     "destination": Field("the image's destination; of a blob, the repository"),
@@ -303,6 +304,12 @@ EVENTS: Mapping[str, EventEntry] = {
         "warning",
         f"{_PAIR} old_digest digest dropped {_COST}",
         _BLOBS,
+    ),
+    "image.companions_missing": _entry(
+        "signatures, SBOMs or other artifacts of an image are not at its destination; the image itself is",
+        "warning",
+        f"{_PAIR} companions retryable {_COST}",
+        f"{_FAULT} {_BLOBS}",
     ),
     "image.joined": _entry(
         "a tag that lists an image's companions now holds the entries of both sides",

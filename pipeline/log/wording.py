@@ -99,6 +99,8 @@ _SENTENCES: Mapping[str, str | Callable[[EventFacts], str]] = {
     "image.retry": lambda facts: f"{facts['source']} to {facts['destination']}: {_retried(facts)}",
     "image.rewritten": "{destination}: the platform filter removed {dropped} entries,"
     " the digest changed from {old_digest} to {digest}",
+    "image.companions_missing": "{destination}: {count} of its signatures, SBOMs and other artifacts"
+    " are missing: {fault}",
     "image.joined": "{destination}: holds the entries of the source's {old_digest}"
     " and its own earlier ones; its digest is {digest}",
     "rule.expanded": lambda facts: (

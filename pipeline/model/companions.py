@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ManifestError
 from pipeline.model.document import dump, load
-from pipeline.model.manifest import compute_digest, parse
+from pipeline.model.manifest import OCI_INDEX, compute_digest, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pipeline.model.manifest import Manifest
     from pipeline.model.reference import Reference
 
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_.-]")
+_SUFFIXES = ("sig", "att", "sbom")
+COSIGN_SIGNATURE = "application/vnd.dev.cosign.simplesigning.v1+json"
 _SHARED = re.compile(r"(?:sha256|sha512)-[0-9a-f]{64}(?:\.(sig|att|sbom))?")
 
 
@@ -29,6 +31,59 @@ def fallback_tag(digest: str) -> str:
     """The tag whose index lists the referrers of `digest` where a registry has no referrers API."""
     algorithm, _, encoded = digest.partition(":")
     return _NOT_IN_TAGS.sub("-", f"{algorithm[:32]}-{encoded[:64]}")
+
+
+def subject(tag: str) -> str:
+    """The digest whose companions a shared tag lists; empty: it is no shared tag."""
+    found = _SHARED.fullmatch(tag)
+    return tag.partition(".")[0].replace("-", ":", 1) if found else ""
+
+
+def cosign_tags(digest: str) -> tuple[str, ...]:
+    """The tags under which cosign keeps what belongs to a manifest."""
+    return tuple(f"{fallback_tag(digest)}.{suffix}" for suffix in _SUFFIXES)
+
+
+def referrer_index(entries: Iterable[bytes]) -> Manifest:
+    """The index that lists these entries, as a fallback tag has it.
+
+    Raises:
+        ManifestError: it is too large.
+    """
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [load(each) for each in entries]}
+    content = dump(document)
+    return parse(content, OCI_INDEX, compute_digest(content, OCI_INDEX, "sha256"))
+
+
+def referrer_entry(manifest: Manifest) -> bytes:
+    """The entry that lists an artifact, made of its manifest (OCI distribution specification)."""
+    document = load(manifest.content)
+    annotations = document.get("annotations")
+    entry = {
+        "mediaType": manifest.media_type,
+        "digest": manifest.digest,
+        "size": len(manifest.content),
+        "artifactType": _artifact_type(document),
+        **({"annotations": annotations} if annotations else {}),
+    }
+    return dump(entry)
+
+
+def artifact_types(manifest: Manifest, tag: str) -> tuple[str, ...]:
+    """What a companion is: its artifact type; under one of cosign's tags, the types of its layers."""
+    document = load(manifest.content)
+    if not tag:
+        return (_artifact_type(document),)
+    if tag.endswith(".sig"):
+        return (COSIGN_SIGNATURE,)
+    layers = document.get("layers")
+    return tuple(str(layer.get("mediaType")) for layer in layers) if isinstance(layers, list) else ()
+
+
+def _artifact_type(document: Mapping[str, Any]) -> str:
+    config = document.get("config")
+    kind = config.get("mediaType") if isinstance(config, dict) else ""
+    return str(document.get("artifactType") or kind or "")
 
 
 def is_shared(reference: Reference) -> bool:

@@ -53,6 +53,10 @@ class Figures:
     failed: int = 0
     to_retry: int = 0
     """Images that failed and wait for the next attempt."""
+    companions: int = 0
+    """Signatures, SBOMs and other artifacts that were stored for images."""
+    companions_failed: int = 0
+    """Those that could not be, or are missing, without failing their image."""
     rules: int = 0
     """Rules of the rules file, invalid ones included."""
     rules_failed: int = 0

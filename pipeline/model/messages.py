@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pipeline.model.budget import Spent
 from pipeline.model.cost import FREE, Cost
 from pipeline.model.fast_pickle import fast_pickle
+from pipeline.model.referrers import ListReferrers
 from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.log import Event
     from pipeline.model.manifest import Descriptor, Manifest
     from pipeline.model.reference import Reference, Repository
+    from pipeline.model.referrers import Referrer
     from pipeline.model.task import SlotKind
 
 Stage = Literal["expand", "resolve", "transfer"]
@@ -207,13 +209,22 @@ class PushManifest(TaskFacts):
     content: bytes
     check: bool = False
     """Read it back with HEAD: the first manifest of a registry in a run."""
+    merges: bool = False
+    """Whether its entries are added to those that the tag has: see stages/companions.py."""
+    turn: str = ""
+    """What tells it from others that write the same tag; they take turns."""
 
     key: str = field(init=False, repr=False, compare=False)
-    """Identity: the destination."""
+    """Identity: the destination, and the turn."""
 
     def __post_init__(self) -> None:
         """Build the key once; it is read a dozen times."""
-        object.__setattr__(self, "key", f"put {self.destination}")
+        object.__setattr__(self, "key", f"put {self.destination}{self.turn}")
+
+    @property
+    def need(self) -> str:
+        """Key of the manifest in the scheduler's ledger."""
+        return self.key.removeprefix("put ")
 
     @property
     def asks(self) -> tuple[Ask, ...]:
@@ -226,7 +237,7 @@ class PushManifest(TaskFacts):
         return self.destination.repository
 
 
-Task = ListTags | HeadManifests | FetchManifest | CopyBlob | PushManifest
+Task = ListTags | HeadManifests | FetchManifest | ListReferrers | CopyBlob | PushManifest
 
 
 @fast_pickle
@@ -297,6 +308,24 @@ class BlobCopied(Outcome):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestPushed(Outcome):
     """A manifest is stored."""
+
+    stored: bool = True
+    """Whether it had to be; False: the tag had all its entries."""
+    registered: bool = False
+    """Whether the registry lists it among the referrers of its subject."""
+
+
+@fast_pickle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferrersListed(Outcome):
+    """What belongs to a manifest at the source."""
+
+    referrers: tuple[Referrer, ...]
+    """Each digest once."""
+    tags: tuple[tuple[str, str], ...] = ()
+    """Of cosign's tags those that are there, with their digests."""
+    api: bool | None = None
+    """Whether the registry has a referrers API; None: it was not asked."""
 
 
 @fast_pickle

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.model.patterns import tag_matcher
 from pipeline.model.platform import Filter
 from pipeline.model.pruning import Attestations, IndexForm, Pruning
+from pipeline.model.referrers import NO_REFERRERS, Referrers
 
 if TYPE_CHECKING:
     from pipeline.model.reference import Reference
@@ -26,6 +27,8 @@ class ImageOptions:
     """Which entries of an index are copied."""
     index: IndexForm = "trim"
     attestations: Attestations = "keep"
+    referrers: Referrers = NO_REFERRERS
+    """Which of its signatures and SBOMs come along."""
     force: bool = False
     """Whether to push again what the destination has, and to begin unfinished uploads anew."""
     retries: int = 2

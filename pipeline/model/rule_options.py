@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.model.platform import Filter
     from pipeline.model.pruning import Attestations, IndexForm
+    from pipeline.model.referrers import Referrers
 
 OptionKind = Literal[
     "text",
@@ -26,6 +27,7 @@ OptionKind = Literal[
     "switch",
     "choice",
     "platforms",
+    "referrers",
     "time",
     "map",
 ]
@@ -148,11 +150,12 @@ class RuleOptions:
     attestations: Attestations | None = _option(
         "choice", "What becomes of BuildKit's attestations in an index.", choices=("keep", "drop")
     )
-    referrers: tuple[str, ...] | None = _option(
-        "texts",
+    referrers: Referrers | None = _option(
+        "referrers",
         "Signatures and SBOMs that come along: none, those of copied images, also those of unchanged ones, or"
-        " artifact types.",
+        " globs of artifact types; {when: always, types: [...]} says both.",
         choices=("no", "copied", "always"),
+        least=1,
     )
     repositories: RepositoryOptions | None = _option(
         "map", "Which repositories of a source with *.", owner=RepositoryOptions
@@ -178,7 +181,6 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
     "by": frozenset({"pushed"}),
     "delete": frozenset(),
     "every": frozenset(),
-    "referrers": frozenset(),
     "repositories": frozenset(),
     "since": frozenset(),
 }
@@ -201,6 +203,8 @@ def _plain(name: str, value: Any) -> Any:
         return plain_options(value)
     if name == "platforms":
         return [*value.alternatives] or "all"
+    if name == "referrers":
+        return {"when": value.when, "types": [*value.types]} if value.types else value.when
     if name == "min_age":
         return f"{value:.0f}s"
     return [*value] if isinstance(value, tuple) else value

@@ -11,8 +11,9 @@ from pipeline.model.tag_selection import TagSelection
 from pipeline.model.template import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from pipeline.model.options import ImageOptions
     from pipeline.model.reference import Repository
 
 
@@ -119,11 +120,29 @@ def with_digest(destination: Reference, digest: str) -> str:
     return f"{destination}@{digest}" if digest and not destination.is_digest else str(destination)
 
 
-def select(rule: Rule, *, seen: Callable[[str], float] | None = None) -> TagSelection:
+def companion_takers(rules: Iterable[Rule], options: Mapping[int, ImageOptions]) -> set[int]:
+    """Numbers of the rules for which tags that list companions of images are tags like others.
+
+    Rules that say nothing of tags: so those arrive that belong to no image that is copied. Elsewhere they
+    follow their image, or are not wanted.
+    """
+    found = set[int]()
+    for rule in rules:
+        wanted = options[rule.number].referrers
+        chosen = wanted.written and (wanted.when == "no" or wanted.types)
+        if not (isinstance(rule.selection, Named) or rule.options.tags or chosen):
+            found.add(rule.number)
+    return found
+
+
+def select(
+    rule: Rule, *, companions: bool = True, seen: Callable[[str], float] | None = None
+) -> TagSelection:
     """The selection of a rule's tags from a list that begins.
 
     Args:
         rule: a rule with AllTags or Matching; Named needs no list.
+        companions: as `companion_takers` says.
         seen: when a tag was first seen, for `by: seen`.
 
     Raises:
@@ -134,7 +153,7 @@ def select(rule: Rule, *, seen: Callable[[str], float] | None = None) -> TagSele
     if isinstance(rule.selection, Matching):
         options = replace(options, include=(f"/{rule.selection.pattern}/",))
     plain, whole = rule.options.tags is None, rule.options.keep is not None
-    return TagSelection(options, plain=plain, whole=whole, seen=seen)
+    return TagSelection(options, plain=plain, companions=plain and companions, whole=whole, seen=seen)
 
 
 def pairs(rule: Rule, name: str, position: int | None) -> tuple[Reference, ...]:

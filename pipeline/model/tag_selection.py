@@ -52,6 +52,7 @@ class TagSelection:
         options: TagOptions,
         *,
         plain: bool = False,
+        companions: bool | None = None,
         whole: bool = False,
         seen: Callable[[str], float] | None = None,
     ) -> None:
@@ -59,8 +60,8 @@ class TagSelection:
 
         Args:
             options: the stages; the expression of a rule's source is their include.
-            plain: whether the rule says nothing of tags: then companions are tags like others, and an empty
-                selection is no failure.
+            plain: whether the rule says nothing of tags: then an empty selection is no failure.
+            companions: whether tags that list companions are tags like others; None: in a plain rule.
             whole: whether nothing may be given out before the list has ended, whatever the stages are.
             seen: when a tag was first seen, for `by: seen`.
 
@@ -69,7 +70,7 @@ class TagSelection:
         """
         self._always = dict.fromkeys(options.always or ())
         self._missing = dict(self._always)
-        self._stages = tuple(_stages(options, plain=plain))
+        self._stages = tuple(_stages(options, companions=plain if companions is None else companions))
         self._make_newest = _newest(options, seen)
         self._newest = self._make_newest()
         self._held: dict[str, None] = {}
@@ -160,9 +161,9 @@ def _newest(options: TagOptions, seen: Callable[[str], float] | None) -> Callabl
     return lambda: NewestTags(count, per=per, seen=by_time) if count else None
 
 
-def _stages(options: TagOptions, *, plain: bool) -> Iterator[_Stage]:
+def _stages(options: TagOptions, *, companions: bool) -> Iterator[_Stage]:
     """The stages that judge each tag by itself, in order."""
-    if not plain:
+    if not companions:
         yield _Stage(
             "tags",
             lambda tag: _COMPANION.fullmatch(tag) is None,

@@ -17,6 +17,7 @@ from pipeline.model.messages import ManifestHead
 from pipeline.model.reference import Reference, is_digest
 from pipeline.registry.blobs import BlobBody
 from pipeline.registry.faults import fault_for
+from pipeline.registry.image_store import StoredManifest, TaggedManifest
 from pipeline.registry.listing import parse_referrers, read_referrers, read_tags
 from pipeline.registry.probe import probe
 from pipeline.registry.request import Request
@@ -29,9 +30,10 @@ from pipeline.settings import MAX_MANIFEST
 if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.reference import Repository
+    from pipeline.model.referrers import Referrer
     from pipeline.registry.authenticated import AuthenticatedClient
     from pipeline.registry.error_policy import RequestKind
-    from pipeline.registry.listing import Referrer, ReferrerPage, TagPage
+    from pipeline.registry.listing import ReferrerPage, TagPage
     from pipeline.registry.probe import Probe
     from pipeline.registry.upload_strategy import UploadStrategy
 
@@ -108,34 +110,59 @@ class Client:
 
     def get_manifest(self, reference: Reference, *, limit: int, fresh: bool = False) -> tuple[bytes, str]:
         """See ImageStore; `fresh` uses a new connection."""
+        found = self._read_manifest(reference, limit=limit, fresh=fresh)
+        return found.content, found.media_type
+
+    def get_tag(self, reference: Reference, *, limit: int) -> TaggedManifest | None:
+        """See ImageStore."""
+        try:
+            return self._read_manifest(reference, limit=limit, fresh=False)
+        except RegistryError as error:
+            if error.fault.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    def _read_manifest(self, reference: Reference, *, limit: int, fresh: bool) -> TaggedManifest:
         call = self._manifest_call("GET", reference, operation="read", kind="read")
         if fresh:
             call = replace(call, headers={**call.headers, "Cache-Control": "no-cache"}, fresh=True)
 
-        def attempt() -> tuple[bytes, str]:
+        def attempt() -> TaggedManifest:
             response = self._client.ask(call, once=True)
             content = self._session.read(call.info, response, limit=limit)
             if response.status_code != HTTPStatus.OK or not _may_be_manifest(content):
                 raise self._client.misread(call, response, content, words="the answer is not a manifest")
-            return content, response.headers.get("Content-Type", "")
+            headers = response.headers
+            return TaggedManifest(
+                content=content,
+                media_type=headers.get("Content-Type", ""),
+                etag=headers.get("ETag", "").strip(),
+            )
 
         return self._client.persist(attempt)
 
-    def put_manifest(self, reference: Reference, content: bytes, *, media_type: str, digest: str) -> bool:
+    def put_manifest(
+        self, reference: Reference, content: bytes, *, media_type: str, digest: str, only_if: str = ""
+    ) -> StoredManifest:
         """See ImageStore."""
         call = self._manifest_call("PUT", reference, operation="store", kind="store")
         info = replace(call.info, media_type=media_type)
-        call = replace(call, info=info, headers={"Content-Type": media_type}, body=content)
+        headers = {"Content-Type": media_type, **({"If-Match": only_if} if only_if else {})}
+        call = replace(call, info=info, headers=headers, body=content)
         try:
             response = self._client.ask(call)
         except RegistryError as error:
-            if not (error.fault.retryable or error.fault.status in _IMMUTABLE):
+            changed = only_if and error.fault.status == HTTPStatus.PRECONDITION_FAILED
+            if changed or not (error.fault.retryable or error.fault.status in _IMMUTABLE):
                 raise
             self._expect_stored(reference, digest, error)
-            return True
+            return StoredManifest(confirmed=True)
         finish(response)
         confirmed = confirms(call.info, response, digest=digest)
-        return confirmed and response.status_code != HTTPStatus.ACCEPTED  # that is not stored yet
+        return StoredManifest(
+            confirmed=confirmed and response.status_code != HTTPStatus.ACCEPTED,  # that is not stored yet
+            registered=bool(response.headers.get("OCI-Subject")),
+        )
 
     def _expect_stored(self, reference: Reference, digest: str, error: RegistryError) -> None:
         """After a failed PUT: a success if this manifest is there (a lost answer, ECR's immutable tags)."""

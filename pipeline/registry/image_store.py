@@ -28,7 +28,28 @@ if TYPE_CHECKING:
     from pipeline.model.catalogue import CatalogueKind, ListedTagPage, RepositoryPage
     from pipeline.model.messages import ManifestHead
     from pipeline.model.reference import Reference, Repository
-    from pipeline.registry.listing import Referrer, ReferrerPage, TagPage
+    from pipeline.model.referrers import Referrer
+    from pipeline.registry.listing import ReferrerPage, TagPage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredManifest:
+    """How a store took a manifest."""
+
+    confirmed: bool
+    """Whether it confirmed the digest."""
+    registered: bool = False
+    """Whether it lists the manifest among the referrers of its subject from now on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedManifest:
+    """What a tag points to."""
+
+    content: bytes
+    media_type: str
+    etag: str
+    """For `only_if` of `put_manifest`; empty: the store gave none."""
 
 
 class BlobReader(Protocol):
@@ -201,12 +222,19 @@ class ImageStore(Protocol):
         """
         ...
 
-    def put_manifest(self, reference: Reference, content: bytes, *, media_type: str, digest: str) -> bool:
-        """Store exactly these bytes under a tag or their digest; whether the store confirmed the digest.
+    def get_tag(self, reference: Reference, *, limit: int) -> TaggedManifest | None:
+        """What a tag points to, unchecked; None: there is no such tag. `limit` as above."""
+        ...
+
+    def put_manifest(
+        self, reference: Reference, content: bytes, *, media_type: str, digest: str, only_if: str = ""
+    ) -> StoredManifest:
+        """Store exactly these bytes under a tag or their digest.
 
         Idempotent, and retried inside: if the answer is lost and this very manifest is there, that is a
         success. A tag that points to another manifest moves. Blobs and children must be there before; a
-        subject need not.
+        subject need not. `only_if`: the `etag` that the tag must have; the store may ignore it, else another
+        one is an error with status 412.
 
         Raises:
             LackingError: the store does not have a blob or manifest that it names.

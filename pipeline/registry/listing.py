@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pipeline.errors import RegistryError, ThrottledError
+from pipeline.model.document import dump
 from pipeline.model.manifest import OCI_INDEX
 from pipeline.model.reference import is_digest
+from pipeline.model.referrers import Referrer
 from pipeline.registry.faults import fault_for
 from pipeline.registry.request import Request
 from pipeline.registry.responses import is_page, next_link, parse_json, parse_size
@@ -47,17 +49,6 @@ class TagPage:
     """The query of the next page; empty: this is the last one."""
     guessed: bool = False
     """Whether there was no link, but the page is full, so that a next one is possible."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Referrer:
-    """An artifact with a subject, such as a signature, an SBOM or an attestation."""
-
-    media_type: str
-    """Of its manifest."""
-    digest: str
-    artifact_type: str
-    """Empty: the list does not state it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +161,7 @@ def parse_referrers(body: bytes) -> tuple[Referrer, ...] | None:
             media_type=entry["mediaType"],
             digest=entry["digest"],
             artifact_type=entry.get("artifactType") or "",
+            entry=dump(entry),
         )
         for entry in entries or ()
         if isinstance(entry, dict) and _is_descriptor(entry)

@@ -164,7 +164,11 @@ class Admission:
             cursor.names.extend((name, position) for position, name in enumerate(rule.selection.names))
             cursor.state = "listed"
         else:
-            cursor.chosen = select(rule, seen=partial(self._quarantine.first_seen, rule.source))
+            cursor.chosen = select(
+                rule,
+                companions=rule.number in self._state.companion_tags,
+                seen=partial(self._quarantine.first_seen, rule.source),
+            )
         return cursor
 
     def _advance(self) -> bool:
@@ -227,7 +231,7 @@ class Admission:
                 image = self._open_new(source, destination, number)
                 self._images.follow(image, self._claimant(claim))
         if opened:
-            self._images.look(source, opened)
+            self._images.lookups.look(source, {each.key: each.asked_for for each in opened})
 
     def _count(self, number: int) -> None:
         self._figures.known += 1
@@ -342,7 +346,7 @@ class Admission:
             else:
                 opened.append(image)
         if opened:
-            self._images.look(source, opened)
+            self._images.lookups.look(source, {each.key: each.asked_for for each in opened})
         return True
 
     def _turn_again(self, mark: str) -> None:

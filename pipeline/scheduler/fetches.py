@@ -52,8 +52,11 @@ class Fetches:
         self.bytes_held = 0
         """Bytes of the manifests that open images refer to."""
 
-    def want(self, image: str, task: FetchManifest) -> Manifest | None:
-        """An image wants a manifest: it is returned where it has been read already, else told later."""
+    def want(self, image: str, task: FetchManifest, *, at_once: bool = False) -> Manifest | None:
+        """An image wants a manifest: it is returned where it has been read already, else told later.
+
+        `at_once`: without waiting for room, since the image that waits for it holds what fills the room.
+        """
         fetch = self._fetches.get(task.key)
         if fetch is None:
             fetch = self._fetches[task.key] = Fetch(task)
@@ -63,6 +66,8 @@ class Fetches:
             self._of_image.setdefault(image, set()).add(task.key)
             if fetch.state != "read":
                 self._pending[image] = self._pending.get(image, 0) + 1
+        if at_once and task.key in self._waiting:
+            self._ask_for(task.key)
         self._ask()
         return fetch.manifest
 

@@ -71,12 +71,18 @@ class Image:
     """How often its registry lacked what was taken to be there."""
     sent: bool = False
     """Whether anything had to be stored for it."""
+    companions: int = 0
+    """What was stored of what belongs to it."""
     requests: int = 0
     bytes: int = 0
     """Received from the source."""
     blobs: Counter[str] = field(default_factory=Counter)
     """Blobs that came for it, by how."""
 
+    vouched: bool = False
+    """Whether the records say that all of it is there: only its companions are looked for."""
+    with_tags: bool = True
+    """Whether tags that list its companions follow it; else its rule copies them as tags."""
     is_shared: bool = field(init=False)
     """Whether its destination's tag has several writers: what is there is joined with, not replaced."""
     key: str = field(init=False)
@@ -89,6 +95,17 @@ class Image:
         if self.is_shared:
             self.pruning = replace(self.pruning, index="trim")
         self.key = image_key(str(self.source), str(self.destination), self.options)
+
+    @property
+    def asked_for(self) -> Reference | None:
+        """The destination, unless it is the source itself."""
+        return self.destination if self.destination != self.source else None
+
+    def doubt(self) -> None:
+        """Its registry lacks what was taken to be there: begin to read anew."""
+        self.needs.clear()
+        self.doubts += 1
+        self.plan, self.state, self.vouched = None, "reading", False
 
     def pay(self, cost: Cost) -> None:
         """Count what a task cost that was for the image."""

@@ -116,6 +116,8 @@ class ImageResults:
 
     def planned(self, image: Image, plan: Plan) -> None:
         """Say what an image consists of."""
+        if not self._state.debug:
+            return
         blobs = {blob.digest: blob for manifest in plan.manifests for blob in manifest.blobs}
         size = sum(max(0, blob.size) for blob in blobs.values())
         event = event_of(
@@ -131,14 +133,24 @@ class ImageResults:
         )
         self._state.events.append(event)
 
-    def rewritten(self, image: Image, plan: Plan, digest: str) -> None:
-        """Say that a filter has given the index a new digest."""
-        fields: dict[str, Value] = {"old_digest": plan.original, "digest": digest, "dropped": plan.dropped}
-        self._say(image, "image.rewritten", fields)
+    def changed(self, image: Image, plan: Plan, digest: str) -> None:
+        """Say why an image has another digest than at the source, if it has."""
+        fields: dict[str, Value] = {"old_digest": plan.original, "digest": digest}
+        if plan.dropped and digest != plan.original:
+            self._say(image, "image.rewritten", {**fields, "dropped": plan.dropped})
+        elif image.is_shared and digest != image.source_digest:
+            self._say(image, "image.joined", {**fields, "old_digest": image.source_digest})
 
-    def joined(self, image: Image, digest: str) -> None:
-        """Say that a shared tag now holds both sides' entries."""
-        self._say(image, "image.joined", {"old_digest": image.source_digest, "digest": digest})
+    def count_companion(self, image: Image) -> None:
+        """Count a companion that was stored for an image."""
+        image.companions += 1
+        self._figures.companions += 1
+
+    def lost_companions(self, image: Image, count: int, fault: Fault) -> None:
+        """Say that companions of an image are missing, and that it does not fail for that."""
+        self._figures.companions_failed += count
+        fields: dict[str, Value] = {**fault_fields(fault), "companions": count}
+        self._say(image, "image.companions_missing", fields, fault=fault, count=count)
 
     def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
         """Two sources for one destination: the rule that stands first wins."""

@@ -14,6 +14,7 @@ from pipeline.model.faults import unreadable
 from pipeline.model.messages import FetchManifest
 from pipeline.model.reference import Reference
 from pipeline.model.tree import Plan, Skip, prune, unread
+from pipeline.scheduler.companions import Companions, companions_of
 from pipeline.scheduler.fetches import Fetches
 from pipeline.scheduler.image import Image, image_key
 from pipeline.scheduler.lookups import Lookups
@@ -21,6 +22,7 @@ from pipeline.scheduler.manifests import MAX_HEALS, Manifests
 from pipeline.scheduler.merging import TagMerging
 from pipeline.scheduler.notices import (
     ChildrenUnread,
+    CompanionsEnded,
     Fetched,
     FetchFailed,
     ImageFailed,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import BlobOrigin, ManifestHead, PushManifest
     from pipeline.scheduler.image_results import ImageResults
-    from pipeline.scheduler.manifests import ManifestNeed, Presence
+    from pipeline.scheduler.manifest_need import ManifestNeed, Presence
     from pipeline.scheduler.notices import ImageNotice
     from pipeline.scheduler.quarantine import Quarantine
     from pipeline.scheduler.shared_state import SharedState
@@ -61,6 +63,7 @@ class Images:
         self.fetches = Fetches(state, most=most)
         self.lookups = Lookups(state)
         self.manifests = Manifests(state)
+        self.companions = Companions(state, results, self.fetches, self.manifests)
 
     def __len__(self) -> int:
         """Open images."""
@@ -74,9 +77,9 @@ class Images:
 
     def open(self, source: Reference, destination: Reference, rule: int, *, required: str = "") -> Image:
         """Take in an image; nothing is asked yet. `required`: the digest that it must have; empty: any."""
-        required = required or (destination.name if destination.is_digest else "")
-        options = self._state.options[rule]
-        image = Image(source, destination, rule, options, self._state.now, required=required)
+        image = Image(source, destination, rule, self._state.options[rule], self._state.now)
+        image.required = required or (destination.name if destination.is_digest else "")
+        image.with_tags = rule not in self._state.companion_tags
         self._open[image.key] = image
         self._merging.enter(image)
         return image
@@ -85,12 +88,6 @@ class Images:
         """The destination's list shows a tag that the rule never moves: nothing is asked."""
         image = Image(source, destination, rule, self._state.options[rule], self._state.now)
         self._results.end(image, "kept", digest=self._previous.digest(image))
-
-    def look(self, source: Reference, images: list[Image]) -> None:
-        """Ask for the digests of one source and of all its destinations that are not the source itself."""
-        self.lookups.look(
-            source, {each.key: each.destination if each.destination != source else None for each in images}
-        )
 
     def follow(self, image: Image, rival: str) -> None:
         """Another source has claimed the destination: wait for what becomes of it."""
@@ -117,6 +114,7 @@ class Images:
         """Take in what concerns one image; one that has ended needs to know nothing."""
         image = self._open.get(notice.image)
         if image is None:
+            self.companions.learn(notice)
             return
         match notice:
             case ManifestStored():
@@ -129,6 +127,8 @@ class Images:
                 self._fetch_failed(image, notice.task, notice.fault)
             case ImageFailed():
                 self._fail(image, notice.fault)
+            case CompanionsEnded():
+                self._arrived(image, companions_of(image.key))
             case TurnCame():
                 self._judge(image)
 
@@ -183,10 +183,11 @@ class Images:
         """Both sides are known: read where they do not say that all is there."""
         if image.found is not None:
             self.manifests.blobs.exists(image.destination.repository)
-            if not image.options.force and self._previous.vouches(image, source, image.found):
+            image.vouched = not image.options.force and self._previous.vouches(image, source, image.found)
+            if image.vouched and (image.options.referrers.when != "always" or image.is_shared):
                 self._unchanged(image, "", image.found.digest)
                 return
-        if not self._is_held(image):
+        if image.vouched or not self._is_held(image):
             self._begin_to_read(image)
 
     def _begin_to_read(self, image: Image) -> None:
@@ -251,8 +252,7 @@ class Images:
             self._end(image, "skipped", reason=plan.reason)
             return
         image.plan = plan
-        if self._state.debug:
-            self._results.planned(image, plan)
+        self._results.planned(image, plan)
         top = plan.manifests[-1]
         if image.required not in ("", top.digest):
             self._fail(image, image.other_digest(top.digest))
@@ -293,9 +293,10 @@ class Images:
         if not equal or top.lists_blobs:
             needed.append((top, image.destination))
         image.sent = image.sent or not equal
-        self._need(image, needed, equal=equal)
+        self._need(image, [] if image.vouched else needed, equal=equal)
 
     def _need(self, image: Image, needed: list[tuple[Manifest, Reference]], *, equal: bool) -> None:
+        companions = self.companions.want(image, equal=equal)
         needs = [
             self.manifests.need(
                 image.key,
@@ -305,11 +306,13 @@ class Images:
                 presence=self._presence(image, manifest, reference, equal=equal),
                 force=image.options.force,
                 sparse=image.plan is not None and image.plan.sparse and reference == image.destination,
+                awaits=companions if reference == image.destination else "",
             )
             for manifest, reference in needed
         ]
         image.state, image.needs = "moving", {need.key for need in needs}
-        image.waits = {need.key for need in (needs if equal else needs[-1:]) if need.state != "complete"}
+        ends = needs if equal else needs[-1:]
+        image.waits = {need.key for need in ends if need.state != "complete"} | {companions} - {""}
         if not image.waits:
             self._complete(image)
 
@@ -320,11 +323,8 @@ class Images:
         """The destination lacks what an index names: read the whole tree, and bring what is missing."""
         images = [self._open[key] for key in notice.images if key in self._open]
         for image in images:
-            for key in image.needs:
-                self.manifests.leave(image.key, key)
-            image.needs.clear()
-            image.doubts += 1
-            image.plan, image.state = None, "reading"
+            self.manifests.leave_all(image.key, image.needs)
+            image.doubt()
             here = image.destination.repository
             self._state.facts.write(HoldingForgotten(repository=here, digest=image.source_digest))
         for image in images:
@@ -334,24 +334,24 @@ class Images:
                 self._read_on(image)
 
     def _stored(self, image: Image, need: ManifestNeed) -> None:
-        if need.state != "complete" or image.key not in need.needed_by:
-            return
-        image.waits.discard(need.key)
-        image.sent = image.sent or need.pushed
+        if need.state == "complete" and image.key in need.needed_by:
+            image.sent = image.sent or need.pushed
+            self._arrived(image, need.key)
+
+    def _arrived(self, image: Image, key: str) -> None:
+        """Something that the image waited for is in place."""
+        image.waits.discard(key)
         if not image.waits and image.state == "moving":
             self._complete(image)
 
     def _complete(self, image: Image) -> None:
         assert image.plan is not None
         top = image.plan.manifests[-1].digest
-        if not (image.sent or image.blobs.keys() & {"uploaded", "mounted"}):
-            self._unchanged(image, image.how, image.found.digest if image.found else top)
-            return
-        if image.plan.dropped and top != image.plan.original:
-            self._results.rewritten(image, image.plan, top)
-        elif image.is_shared and top != image.source_digest:
-            self._results.joined(image, top)
-        self._end(image, "copied", digest=top)
+        if image.sent or image.blobs.keys() & {"uploaded", "mounted"}:
+            self._results.changed(image, image.plan, top)
+            self._end(image, "copied", digest=top)
+        else:
+            self._unchanged(image, image.how, image.digest_there or top)
 
     def _unchanged(self, image: Image, how: str, digest: str) -> None:
         image.how = how
@@ -367,9 +367,9 @@ class Images:
         """Close the image: give up what only it needed, write what became of it, tell its followers."""
         del self._open[image.key]
         self._merging.leave(image)
-        for key in image.needs:
-            self.manifests.leave(image.key, key)
+        self.manifests.leave_all(image.key, image.needs)
         self.fetches.leave(image.key)
+        self.companions.leave(image.key)
         self._results.end(image, result, digest=digest, reason=reason, fault=fault)
         self._state.notices.extend(map(TurnCame, self._followers.pop(image.key, ())))
 

@@ -5,8 +5,8 @@ There is one need for each destination reference: images share child manifests, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
 from pipeline.model.facts import HoldingForgotten
@@ -14,69 +14,20 @@ from pipeline.model.faults import sparse_refused
 from pipeline.model.messages import HeadManifests, PushManifest, TaskFailed
 from pipeline.model.reference import Reference
 from pipeline.scheduler.blobs import Blobs
-from pipeline.scheduler.need import Need
+from pipeline.scheduler.manifest_need import ManifestNeed, Presence
 from pipeline.scheduler.notices import ChildrenUnread, ChildStored, ImageFailed, ManifestStored
+from pipeline.scheduler.turns import Turns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.model.manifest import Manifest
-    from pipeline.model.messages import ManifestsHeaded, ReferencesMissing
+    from pipeline.model.messages import ManifestPushed, ManifestsHeaded, ReferencesMissing
     from pipeline.model.reference import Repository
     from pipeline.scheduler.notices import BlobArrived, BlobFailed
     from pipeline.scheduler.shared_state import SharedState
 
-Presence = Literal["complete", "exists", "check", "missing"]
-"""A manifest at its destination. complete: there with all content; exists: there, content unchecked; check:
-ask; missing: push."""
-NeedState = Literal["checking", "gathering", "pushing", "complete"]
-"""checking: its HEAD is queued or runs; gathering: it waits for blobs and children; pushing: its push is
-queued or runs; complete: it is in place."""
-
 MAX_HEALS = 2
-
-
-@dataclass(slots=True)
-class ManifestNeed(Need):
-    """One manifest at one destination reference."""
-
-    destination: Reference
-    manifest: Manifest
-    sources: list[Repository]
-    """Where its blobs can be read, first choice first."""
-    presence: Presence
-    state: NeedState = "gathering"
-    force: bool = False
-    """Whether a forced image needs it."""
-    sparse: bool = False
-    """Whether it is pushed without some of its children, so that nothing can be believed of it."""
-    lacks_blobs: set[str] = field(default_factory=set)
-    """Digests that are not in the repository yet."""
-    lacks_children: set[str] = field(default_factory=set)
-    """Keys of needed children that are not in place yet."""
-    parents: set[str] = field(default_factory=set)
-    """Keys of the needed manifests that name it."""
-    pushed: bool = False
-    """Whether this run has pushed it, rather than found it."""
-    heals: int = 0
-    """How often the registry has denied what it was taken to hold."""
-    key: str = field(init=False)
-    """The destination reference as text."""
-
-    def __post_init__(self) -> None:
-        """Make the key."""
-        self.key = str(self.destination)
-
-    def check(self) -> HeadManifests:
-        """The task that asks for it."""
-        return HeadManifests(source=None, destinations=(self.destination,))
-
-    def push(self) -> PushManifest:
-        """The task that pushes it."""
-        return PushManifest(
-            destination=self.destination,
-            media_type=self.manifest.media_type,
-            digest=self.manifest.digest,
-            content=self.manifest.content,
-        )
 
 
 class Manifests:
@@ -86,6 +37,7 @@ class Manifests:
         """Nothing is needed."""
         self._state = state
         self._needs: dict[str, ManifestNeed] = {}
+        self._turns = Turns()
         self.blobs = Blobs(state)
 
     def need(
@@ -98,11 +50,14 @@ class Manifests:
         presence: Presence,
         force: bool = False,
         sparse: bool = False,
+        awaits: str = "",
     ) -> ManifestNeed:
         """Say that an image needs a manifest at a reference; its children have been needed before it."""
         need = self._needs.get(str(destination))
         if need is None or need.manifest.digest != manifest.digest:
             need = ManifestNeed(destination, manifest, [source], presence, force=force, sparse=sparse)
+            need.awaits.update(filter(None, (awaits,)))
+            need.merges = self._turns.were_taken(need.key)
             self._needs[need.key] = need
             need.join(image)
             self._begin(need)
@@ -114,6 +69,25 @@ class Manifests:
                 self._request(need, doubted=False)
         return need
 
+    def add(
+        self, image: str, manifest: Manifest, *, source: Repository, destination: Reference
+    ) -> ManifestNeed:
+        """Say that entries are to be added to a tag; its writers take turns."""
+        turn = f"+{manifest.digest}"
+        need = self._needs.get(f"{destination}{turn}")
+        if need is None:
+            need = ManifestNeed(destination, manifest, [source], "missing", merges=True, turn=turn)
+            self._needs[need.key] = need
+            need.join(image)
+            self._turns.enter(str(destination), need.key)
+            own = self._needs.get(str(destination))
+            if own is not None:
+                own.merges = True
+            self._begin(need)
+        else:
+            need.join(image)
+        return need
+
     def _begin(self, need: ManifestNeed) -> None:
         match need.presence:
             case "complete":
@@ -123,7 +97,12 @@ class Manifests:
             case "exists" | "missing":
                 self._gather(need, doubted=self._state.aim == "verify")
 
-    def leave(self, image: str, key: str) -> None:
+    def leave_all(self, image: str, keys: Iterable[str]) -> None:
+        """The image needs none of these any more."""
+        for key in keys:
+            self._leave(image, key)
+
+    def _leave(self, image: str, key: str) -> None:
         """The image does not need it any more; what nobody needs is given up, but a running push."""
         need = self._needs.get(key)
         if need is None:
@@ -133,6 +112,25 @@ class Manifests:
             return
         self._drop(need)
 
+    def release(self, key: str, companions: str) -> None:
+        """What was to be stored before a manifest is stored, or given up."""
+        need = self._needs.get(key)
+        if need is not None:
+            need.awaits.discard(companions)
+            self._push_when_ready(need)
+
+    def _has_turn(self, need: ManifestNeed) -> bool:
+        """Whether nobody else writes its tag."""
+        own = self._needs.get(str(need.destination))
+        busy = own is not None and own is not need and own.state == "pushing"
+        return not busy and self._turns.may_write(str(need.destination), need.key)
+
+    def _end_turn(self, need: ManifestNeed) -> None:
+        """Let the next one write the tag."""
+        for key in self._turns.leave(str(need.destination), need.key):
+            if key in self._needs:
+                self._push_when_ready(self._needs[key])
+
     def _drop(self, need: ManifestNeed) -> None:
         if need.state in ("checking", "pushing"):
             self._state.queue.drop((need.check() if need.state == "checking" else need.push()).key)
@@ -141,6 +139,7 @@ class Manifests:
         for child in self._children(need):
             child.parents.discard(need.key)
         del self._needs[need.key]
+        self._end_turn(need)
 
     def _children(self, need: ManifestNeed) -> list[ManifestNeed]:
         """Those of its children that are needed too."""
@@ -174,12 +173,12 @@ class Manifests:
 
     def _push_when_ready(self, need: ManifestNeed) -> bool:
         """Push it if it lacks nothing, unless it exists; returns whether its push is ready."""
-        if need.state != "gathering" or need.lacks_blobs or need.lacks_children:
+        if need.state != "gathering" or need.lacks_blobs or need.lacks_children or need.awaits:
             return False
         if need.presence == "exists":
             self._complete(need)
             return False
-        if not self._state.ready(need.push()):
+        if not self._has_turn(need) or not self._state.ready(need.push()):
             return False
         need.state = "pushing"
         return True
@@ -220,22 +219,25 @@ class Manifests:
         else:
             self._complete(need, confirmed=not need.manifest.children)
 
-    def stored(self, task: PushManifest) -> None:
+    def stored(self, task: PushManifest, outcome: ManifestPushed) -> None:
         """A push ended well."""
         need = self._of(task)
         if need is None:
-            self._state.confirm(task.destination.repository, task.digest, is_blob=False)
+            if not task.merges:
+                self._state.confirm(task.destination.repository, task.digest, is_blob=False)
             return
-        need.pushed = self._state.aim != "verify"
+        need.pushed = outcome.stored and self._state.aim != "verify"
+        need.registered = outcome.registered
         self._complete(need)
 
     def _complete(self, need: ManifestNeed, *, confirmed: bool = True) -> None:
         """It is in place; an index that was only asked for is no fact: its children are asked for."""
         need.state = "complete"
-        if confirmed and not need.sparse:
+        if confirmed and not (need.sparse or need.merges):
             self._state.confirm(need.destination.repository, need.manifest.digest, is_blob=False)
         self._state.notices.extend(ChildStored(parent, need.key) for parent in need.parents)
         self._state.notices.extend(ManifestStored(image, need) for image in need.needed_by)
+        self._end_turn(need)
         if not need.needed_by:
             self._drop(need)
 
@@ -299,7 +301,7 @@ class Manifests:
 
     def _fail(self, need: ManifestNeed, fault: Fault) -> None:
         """Give it up, for every image that needs it and every manifest that waits for it."""
-        self._state.notices.extend(ImageFailed(image, fault) for image in need.needed_by)
+        self._state.notices.extend(ImageFailed(image, fault, need.key) for image in need.needed_by)
         waiting = [self._needs[key] for key in need.parents if key in self._needs]
         self._drop(need)
         for parent in waiting:
@@ -307,7 +309,7 @@ class Manifests:
                 self._fail(parent, fault)
 
     def _of(self, task: PushManifest) -> ManifestNeed | None:
-        need = self._needs.get(str(task.destination))
+        need = self._needs.get(task.need)
         waits = need is not None and need.state == "pushing" and need.manifest.digest == task.digest
         return need if waits else None
 
@@ -317,7 +319,7 @@ class Manifests:
 
     def images_of(self, task: PushManifest) -> set[str]:
         """Keys of the open images that a push is for."""
-        need = self._needs.get(str(task.destination))
+        need = self._needs.get(task.need)
         return set(need.needed_by) if need and need.manifest.digest == task.digest else set()
 
     def payer(self, key: str) -> str:
@@ -349,5 +351,5 @@ class Manifests:
                 case "checking":
                     assert stopping or queue.knows(need.check().key), f"nobody asks for {need.key}"
                 case "gathering":
-                    waits = need.lacks_blobs or need.lacks_children
-                    assert stopping or waits, f"{need.key} waits for nothing"
+                    waits = need.lacks_blobs or need.lacks_children or need.awaits
+                    assert stopping or waits or not self._has_turn(need), f"{need.key} waits for nothing"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import FetchManifest, ManifestHead, Task
-    from pipeline.scheduler.manifests import ManifestNeed
+    from pipeline.model.referrers import Referrer
+    from pipeline.scheduler.manifest_need import ManifestNeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,26 @@ class ImageFailed:
 
     image: str
     fault: Fault
+    need: str = ""
+    """Key of the manifest, if it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersFound:
+    """What belongs to a manifest at the source is known, or cannot be."""
+
+    image: str
+    digest: str
+    referrers: tuple[Referrer, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionsEnded:
+    """What belongs to an image is stored, or given up."""
+
+    image: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +127,15 @@ class TaskDoomed:
     fault: Fault
 
 
-ImageNotice = Looked | Fetched | FetchFailed | ManifestStored | ImageFailed | TurnCame
+ImageNotice = (
+    Looked
+    | Fetched
+    | FetchFailed
+    | ManifestStored
+    | ImageFailed
+    | ReferrersFound
+    | CompanionsEnded
+    | TurnCame
+)
 """What concerns one image, which may have ended meanwhile."""
 Notice = ImageNotice | BlobArrived | BlobFailed | ChildStored | ChildrenUnread | TaskDoomed

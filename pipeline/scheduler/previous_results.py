@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import ManifestHead
     from pipeline.model.reference import Reference
     from pipeline.scheduler.image import Image
-    from pipeline.scheduler.manifests import Presence
+    from pipeline.scheduler.manifest_need import Presence
     from pipeline.scheduler.shared_state import SharedState
 
 

@@ -19,9 +19,12 @@ from pipeline.model.messages import (
     ManifestsHeaded,
     PushManifest,
     ReferencesMissing,
+    ReferrersListed,
     TagsListed,
     TaskFailed,
 )
+from pipeline.model.referrers import ListReferrers
+from pipeline.scheduler.companions import image_of
 from pipeline.scheduler.notices import BlobArrived, BlobFailed, ChildrenUnread, ChildStored, TaskDoomed
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class Router:
         self._images = images
         self._lookups, self._fetches = images.lookups, images.fetches
         self._manifests, self._blobs = images.manifests, images.manifests.blobs
+        self._lists = images.companions.lists
         self._admission = admission
         self._case_variants = case_variants
 
@@ -68,15 +72,18 @@ class Router:
                 self._admission.kept.listed(task, outcome)
             case ListTags(), TagsListed():
                 self._admission.page(task, outcome)
+                self._lists.page(task, outcome)
             case HeadManifests(), ManifestsHeaded():
                 self._headed(task, outcome)
             case FetchManifest(), ManifestFetched():
                 self._fetches.got(task, outcome.manifest)
+            case ListReferrers(), ReferrersListed():
+                self._lists.got(task, outcome)
             case CopyBlob(), BlobCopied():
-                self._images.count(self.payer(task), outcome.how)
+                self._images.count(self._payer(task), outcome.how)
                 self._blobs.moved(task, outcome)
             case PushManifest(), ManifestPushed():
-                self._manifests.stored(task)
+                self._manifests.stored(task, outcome)
             case PushManifest(), ReferencesMissing():
                 self._manifests.lacking(task, outcome)
             case _:
@@ -91,10 +98,13 @@ class Router:
                 self._admission.kept.failed(task)
             case ListTags():
                 self._admission.page_failed(task, outcome.fault)
+                self._lists.page_failed(task)
             case HeadManifests():
                 self._headed(task, outcome)
             case FetchManifest():
                 self._fetches.failed(task, outcome.fault)
+            case ListReferrers():
+                self._lists.failed(task, outcome.fault)
             case CopyBlob():
                 self._blobs.failed(task, outcome)
             case PushManifest():
@@ -149,6 +159,8 @@ class Router:
                 again = self._lookups.returned(task)
             case FetchManifest():
                 again = self._fetches.returned(task)
+            case ListReferrers():
+                again = self._lists.returned(task)
             case PushManifest():
                 again = self._manifests.returned(task)
             case CopyBlob():
@@ -163,6 +175,10 @@ class Router:
 
     def payer(self, task: Task) -> str:
         """Key of the image that pays for a task (need.py has the rule); empty: none."""
+        return image_of(self._payer(task))
+
+    def _payer(self, task: Task) -> str:
+        """Key of the image, or of the companions, that pay for a task."""
         match task:
             case HeadManifests(source=None):
                 return self._manifests.payer(str(task.destinations[0]))
@@ -170,8 +186,10 @@ class Router:
                 return self._lookups.payer(task)
             case FetchManifest():
                 return self._fetches.payer(task)
+            case ListReferrers():
+                return self._lists.payer(task)
             case PushManifest():
-                return self._manifests.payer(str(task.destination))
+                return self._manifests.payer(task.need)
             case CopyBlob():
                 return self._manifests.payer(self._blobs.payer(task))
             case ListTags():

@@ -80,7 +80,7 @@ class Scheduler:
         self._state.debug, self._queue = settings.debug, self._state.queue
         self.budgets = RateBudgets(bandwidth=settings.bandwidth)
         self._queue.configure(settings_of, self.budgets)
-        self._state.options = {rule.number: options.under(rule.options) for rule in rules}
+        self._state.take_rules(rules, options)
         order = Order(rules)
         self._results = ImageResults(self._state, self.figures, order=order)
         images = Verification if settings.aim == "verify" else Images
@@ -379,4 +379,5 @@ class Scheduler:
         self._images.manifests.validate()
         self._images.fetches.validate()
         self._images.lookups.validate()
+        self._images.companions.validate()
         self._admission.validate()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.model.facts import Holding
 from pipeline.model.messages import PushManifest
+from pipeline.model.selection import companion_takers
 from pipeline.scheduler.history import TaskHistory
 from pipeline.scheduler.mirrors import Mirrors
 from pipeline.scheduler.notices import TaskDoomed
@@ -15,13 +16,14 @@ from pipeline.scheduler.read_back import ReadBack
 from pipeline.scheduler.task_queue import TaskQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pipeline.log import Event
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Task
     from pipeline.model.options import ImageOptions
     from pipeline.model.reference import Repository
+    from pipeline.model.selection import Rule
     from pipeline.scheduler.notices import Notice
     from pipeline.settings import Aim, Limits
 
@@ -68,6 +70,8 @@ class SharedState:
         """What for: where it is to verify, nothing is believed and nothing brought."""
         self.options: dict[int, ImageOptions] = {}
         """By rule: what its images are opened with."""
+        self.companion_tags: set[int] = set()
+        """Rules that copy tags that list companions as tags like others."""
         self.attempt = 1
         """Which pass over the images this is."""
         self.debug = False
@@ -79,6 +83,11 @@ class SharedState:
     def wall(self) -> float:
         """Seconds since 1970."""
         return self._epoch + self.now
+
+    def take_rules(self, rules: Sequence[Rule], options: ImageOptions) -> None:
+        """Note what images of each rule are opened with; `options`: where the rule says nothing."""
+        self.options = {rule.number: options.under(rule.options) for rule in rules}
+        self.companion_tags = companion_takers(rules, self.options)
 
     def may_retry(self, options: ImageOptions) -> bool:
         """Whether what has these options, and fails in this pass, takes part in the next one."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import ManifestHead
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.image_results import ImageResults
-    from pipeline.scheduler.manifests import Presence
+    from pipeline.scheduler.manifest_need import Presence
     from pipeline.scheduler.quarantine import Quarantine
     from pipeline.scheduler.shared_state import SharedState
     from pipeline.settings import Settings

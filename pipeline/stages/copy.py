@@ -17,6 +17,7 @@ from pipeline.model.messages import BlobCopied, ManifestPushed, Outcome, Referen
 from pipeline.registry.meter import current_meter
 from pipeline.registry.retries import RetryBudget
 from pipeline.stages.blob_upload import BlobUpload
+from pipeline.stages.companions import merge
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault
@@ -171,18 +172,19 @@ def push_manifest(task: PushManifest, context: StageContext) -> Outcome:
     Raises:
         RegistryError: it failed, or the registry stored something else.
     """
-    repository = task.destination.repository
-    store = context.stores.at(repository.registry, push=True)
+    store = context.stores.at(task.destination.repository.registry, push=True)
     try:
-        confirmed = store.put_manifest(
+        if task.merges:
+            return ManifestPushed(key=task.key, stored=merge(task, store))
+        stored = store.put_manifest(
             task.destination, task.content, media_type=task.media_type, digest=task.digest
         )
-        if task.check or not confirmed:
+        if task.check or not stored.confirmed:
             found = store.head_manifest(task.destination)
             check_manifest(task, found.digest if found else "", stored=True)
     except LackingError as error:
         return ReferencesMissing(key=task.key, fault=error.fault)
-    return ManifestPushed(key=task.key)
+    return ManifestPushed(key=task.key, registered=stored.registered)
 
 
 def check_manifest(task: PushManifest, found: str, *, stored: bool = False) -> None:

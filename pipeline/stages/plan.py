@@ -13,6 +13,7 @@ from pipeline.errors import RegistryError
 from pipeline.model.faults import fault_at
 from pipeline.model.messages import BlobCopied, ManifestPushed
 from pipeline.registry.meter import current_meter, metering
+from pipeline.stages.companions import plan_merge
 from pipeline.stages.copy import head_size, is_missing, left_to_urls, only_at_urls
 
 if TYPE_CHECKING:
@@ -84,9 +85,12 @@ def _size(task: CopyBlob, context: StageContext) -> int:
     return max(0, size)
 
 
-def push_manifest(task: PushManifest, _context: StageContext) -> ManifestPushed:
+def push_manifest(task: PushManifest, context: StageContext) -> ManifestPushed:
     """Predict the cost of a push."""
     meter, there = current_meter(), task.destination.repository.registry
+    if task.merges:
+        stored = plan_merge(task, context.stores.at(there, push=True))
+        return ManifestPushed(key=task.key, stored=stored)
     meter.plan(there, "PUT", status=201, what="manifest")
     meter.written += len(task.content)
     if task.check:

@@ -18,11 +18,13 @@ from pipeline.model.messages import (
     TaskFailed,
     Throttled,
 )
+from pipeline.model.referrers import ListReferrers
 from pipeline.model.registry_settings import RegistrySettings
 from pipeline.registry.clients import Clients
 from pipeline.registry.meter import metering
 from pipeline.registry.pacing import PACER
 from pipeline.stages import copy, plan, verify
+from pipeline.stages.companions import list_referrers
 from pipeline.stages.context import StageContext
 from pipeline.stages.list_tags import list_tags
 from pipeline.stages.parallel import ParallelRequests
@@ -104,6 +106,8 @@ def _answer(task: Task, context: StageContext) -> Outcome:
                 return head_manifests(task, context)
             case FetchManifest():
                 return fetch_manifest(task, context)
+            case ListReferrers():
+                return list_referrers(task, context)
             case CopyBlob():
                 return copy_blob(task, context)
             case PushManifest():

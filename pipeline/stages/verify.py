@@ -17,6 +17,7 @@ from pipeline.model.messages import BlobCopied, ManifestPushed
 from pipeline.registry.resume import ResumingBody
 from pipeline.registry.retries import RetryBudget
 from pipeline.settings import MAX_MANIFEST
+from pipeline.stages.companions import check_merged
 from pipeline.stages.copy import (
     DAMAGED_HINT,
     check_blob,
@@ -93,7 +94,10 @@ def push_manifest(task: PushManifest, context: StageContext) -> ManifestPushed:
             rate.
     """
     store = context.stores.at(task.destination.repository.registry, push=True)
-    check_manifest(task, _digest(task, store, context))
+    if task.merges:
+        check_merged(task, store)
+    else:
+        check_manifest(task, _digest(task, store, context))
     return ManifestPushed(key=task.key)
 
 

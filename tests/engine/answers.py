@@ -23,8 +23,10 @@ from pipeline.model.messages import (
     ManifestPushed,
     ManifestsHeaded,
     PushManifest,
+    ReferrersListed,
     TagsListed,
 )
+from pipeline.model.referrers import ListReferrers
 from tests.unit.scheduler.world import digest, image, manifest
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def answer(task: Task) -> Outcome:
             )
         case FetchManifest():
             return ManifestFetched(key=task.key, manifest=manifest(content))
+        case ListReferrers():
+            return ReferrersListed(key=task.key, referrers=(), api=False)
         case CopyBlob():
             return BlobCopied(key=task.key, how="uploaded")
         case PushManifest():

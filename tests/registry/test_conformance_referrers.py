@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.model.companions import fallback_tag
 from pipeline.model.reference import Repository
-from pipeline.registry.listing import Referrer
+from pipeline.model.referrers import Referrer
 from tests.registry import content
 from tests.registry.asking import ABSENT, IMAGE
 from tests.registry.test_conformance_store import connect, upload_tree

@@ -150,7 +150,8 @@ def test_confirms_what_it_stored(store: ImageStore, repository: Repository, wire
     reference = Reference(repository, "v1")
 
     assert upload(store, repository)
-    assert store.put_manifest(reference, IMAGE.manifest, media_type=IMAGE.media_type, digest=IMAGE.digest)
+    kind, digest = IMAGE.media_type, IMAGE.digest
+    assert store.put_manifest(reference, IMAGE.manifest, media_type=kind, digest=digest).confirmed
 
 
 def test_manifest_lacks_blobs(store: ImageStore, repository: Repository) -> None:

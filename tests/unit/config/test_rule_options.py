@@ -190,7 +190,7 @@ WRONG = [
     ("{to: r.io/x, repositories: x}", "repositories", "this version cannot do repositories"),
     ("{to: r.io/x, delete: {extra: true}}", "delete", "this version cannot do delete"),
     ("{to: r.io/x, every: 5m}", "every", "this version cannot do every"),
-    ("{to: r.io/x, referrers: always}", "referrers", "this version cannot do referrers"),
+    ("{to: r.io/x, referrers: allways}", "allways", "did you mean always?"),
     ("{to: r.io/x, tags: {since: 90d}}", "since", "this version cannot do tags.since"),
     ("{to: r.io/x, tags: {newest: 1, by: pushed}}", "by", "this version cannot do tags.by: pushed"),
     ("{to: 'r.io/{nmae}'}", "'r.io/{nmae", "{nmae} is not a placeholder; did you mean name?"),

@@ -188,7 +188,7 @@ def test_writing_by_content(scripted: Scripted, verb: str) -> None:
         stored = asking.put_manifest(
             reference(registry, "v1"), b"{}", media_type="m", digest=digest_of(b"{}")
         )
-        assert stored is False
+        assert stored.confirmed is False
 
 
 def test_token_page(scripted: Scripted) -> None:

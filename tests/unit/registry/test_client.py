@@ -65,9 +65,10 @@ class TestPutManifest:
     def put(self, registry: Registry, name: str = "v1") -> bool:
         """Store IMAGE."""
         asking = client(registry, push=True)
-        return asking.put_manifest(
+        stored = asking.put_manifest(
             reference(registry, name), IMAGE.manifest, media_type=OCI_MANIFEST, digest=IMAGE.digest
         )
+        return stored.confirmed
 
     def fill(self, registry: Registry) -> None:
         """Put IMAGE's blobs there."""

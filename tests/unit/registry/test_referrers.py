@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.companions import fallback_tag
-from pipeline.registry.listing import Referrer, ReferrerPage
+from pipeline.model.referrers import Referrer
+from pipeline.registry.listing import ReferrerPage
 from tests.registry.content import OCI_INDEX, artifact, digest_of, image
 from tests.registry.faults import Fault, Reply
 from tests.unit.registry.asking import client, reference, repository

@@ -24,6 +24,7 @@ from pipeline.model.messages import (
     PushManifest,
     Throttled,
 )
+from pipeline.model.referrers import ListReferrers
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, index, rule
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class Simulation:
 def requests_of(task: Task) -> list[str]:
     """The registries of the requests that a task makes where all goes well, in order."""
     match task:
-        case ListTags() | FetchManifest():
+        case ListTags() | FetchManifest() | ListReferrers():
             return [task.repository.registry]
         case HeadManifests():
             asked = [*([task.source] if task.source else []), *task.destinations]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
+from pipeline.model.messages import ManifestPushed
 from pipeline.model.reference import Reference, Repository
 from pipeline.scheduler.manifests import Manifests
 from pipeline.scheduler.notices import BlobArrived, BlobFailed, ChildStored, ImageFailed
@@ -14,7 +15,7 @@ from tests.unit.scheduler.memory import MemoryFacts
 from tests.unit.scheduler.world import MIRROR, SOURCE, digest, image, index, manifest
 
 if TYPE_CHECKING:
-    from pipeline.scheduler.manifests import ManifestNeed
+    from pipeline.scheduler.manifest_need import ManifestNeed
 
 FAULT = Fault(operation="work", words="no")
 CHILD = image("base")
@@ -43,11 +44,14 @@ def test_child_fails_for_others() -> None:
     """A child that fails takes along a manifest that waits for it, though another image needs that one."""
     state, manifests = ledger()
     child = need(manifests, CHILD, "one")
-    need(manifests, PARENT, "two")
+    parent = need(manifests, PARENT, "two")
 
     manifests.blob_failed(BlobFailed(child.key, FAULT))
 
-    assert list(state.notices) == [ImageFailed("one", FAULT), ImageFailed("two", FAULT)]
+    assert list(state.notices) == [
+        ImageFailed("one", FAULT, child.key),
+        ImageFailed("two", FAULT, parent.key),
+    ]
     assert manifests.held == manifests.blobs.held == 0
 
 
@@ -59,7 +63,7 @@ def test_parent_waits_for_child() -> None:
         manifests.blob_arrived(BlobArrived(child.key, blob.digest))
     states = [child.state, parent.state]
 
-    manifests.stored(child.push())
+    manifests.stored(child.push(), ManifestPushed(key=child.push().key))
     told = [notice for notice in state.notices if isinstance(notice, ChildStored)]
     manifests.child_stored(told[0])
 

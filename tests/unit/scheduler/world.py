@@ -36,11 +36,13 @@ from pipeline.model.messages import (
 from pipeline.model.options import ImageOptions
 from pipeline.model.platform import Filter
 from pipeline.model.reference import Reference, parse_repository
+from pipeline.model.referrers import ListReferrers
 from pipeline.model.rule_options import NO_OPTIONS, RuleOptions
 from pipeline.model.selection import AllTags, Named, Rule, Target
 from pipeline.scheduler.scheduler import Scheduler
 from pipeline.settings import Limits, Settings
 from tests.unit.scheduler.memory import MemoryFacts
+from tests.unit.scheduler.referring import list_referrers, merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OF_IMAGES = {"force", "retries", "referrers"}
 SOURCE = "src.example.com"
 MIRROR = "dst.example.org"
 
@@ -121,10 +124,12 @@ class World:
     def __init__(self, *, mounts: bool = True, limits: Limits | None = None, **settings: Any) -> None:
         self.stores: dict[str, Store] = {}
         self.mounts = mounts
+        self.with_api: set[str] = set()
+        """Registries that register what has a subject."""
         self.takes_sparse = False
         """Whether an index is taken whose children are missing."""
         self.facts = MemoryFacts()
-        of_images = {name: settings.pop(name) for name in ("force", "retries") if name in settings}
+        of_images = {name: settings.pop(name) for name in settings.keys() & OF_IMAGES}
         self.options = ImageOptions(**of_images)
         """Of rules that do not say otherwise; their platforms are `filter`."""
         self.settings = Settings(limits=limits or Limits(), **settings)
@@ -203,10 +208,9 @@ class World:
         """All tasks that may start now."""
         found = []
         for stage in STAGES:
-            while (task := scheduler.take(stage, self.now)) or (
-                task := scheduler.take(stage, self.now, alone=True)
-            ):
-                found.append(task)
+            for alone in (False, True):
+                while task := scheduler.take(stage, self.now, alone=alone):
+                    found.append(task)
         return found
 
     def fail(self, part: str, *, times: int = 1, **fault: Any) -> None:
@@ -252,6 +256,10 @@ class World:
                 store = self.stores[str(task.repository)]
                 self.requests["GET"] += 1
                 return ManifestFetched(key=task.key, manifest=manifest(store.manifests[task.digest]))
+            case ListReferrers():
+                self.requests["REFERRERS"] += 1
+                store, api = self.store(str(task.repository)), task.repository.registry in self.with_api
+                return list_referrers(task, store.tags, store.manifests, api=api)
             case CopyBlob():
                 return self._move(task)
             case PushManifest():
@@ -323,18 +331,16 @@ class World:
             missing += [c.digest for c in parsed.children if c.digest not in here.manifests]
         if missing:
             self.early_puts.append(task.key)
-            fault = Fault(
-                operation="put",
-                words="blob unknown",
-                side="destination",
-                status=400,
-                code="MANIFEST_BLOB_UNKNOWN",
-            )
+            code = "MANIFEST_BLOB_UNKNOWN"
+            fault = Fault(operation="put", words="unknown", side="destination", status=400, code=code)
             return ReferencesMissing(key=task.key, fault=fault)
+        if task.merges:
+            return merge(task, here.tags, here.manifests)
         here.manifests[task.digest] = task.content
         if not task.destination.is_digest:
             here.tags[task.destination.name] = task.digest
-        return ManifestPushed(key=task.key)
+        api = task.destination.repository.registry in self.with_api
+        return ManifestPushed(key=task.key, registered=api and b'"subject"' in task.content)
 
     def complete(self, text: str, tag: str) -> bool:
         """Whether a tag is there with everything below it."""
@@ -353,16 +359,7 @@ class World:
 
 def registries(task: Task) -> set[str]:
     """The registries that a task asks."""
-    match task:
-        case ListTags() | FetchManifest():
-            return {task.repository.registry}
-        case HeadManifests():
-            asked = [*task.destinations, *([task.source] if task.source else [])]
-            return {reference.repository.registry for reference in asked}
-        case CopyBlob():
-            return {task.destination.registry} | (set() if task.mount else {task.source.registry})
-        case PushManifest():
-            return {task.destination.repository.registry}
+    return {ask.repository.registry for ask in task.asks_at_best or task.asks}
 
 
 def _cost(asked: set[str]) -> Cost:

@@ -1,0 +1,62 @@
+"""What registries of the world answer about referrers: their lists, and tags that are merged."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pipeline.model.companions import fallback_tag, join, referrer_entry
+from pipeline.model.manifest import Manifest, parse
+from pipeline.model.messages import ManifestPushed, PushManifest, ReferrersListed
+from pipeline.model.referrers import ListReferrers, Referrer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+
+def list_referrers(
+    task: ListReferrers, tags: Mapping[str, str], manifests: Mapping[str, bytes], *, api: bool = False
+) -> ReferrersListed:
+    """What names a manifest as its subject where there is an API, else what the fallback tag lists."""
+    found: list[dict[str, str]] = []
+    if api and task.api:
+        named = (each for each in manifests.items() if json.loads(each[1]).get("subject", {}) != {})
+        found = [
+            json.loads(referrer_entry(parse(content, "", digest)))
+            for digest, content in named
+            if json.loads(content)["subject"]["digest"] == task.digest
+        ]
+    if task.fallback or (task.fallback is None and not api):
+        content = manifests.get(tags.get(fallback_tag(task.digest), ""), b'{"manifests": []}')
+        found += json.loads(content)["manifests"]
+    listed = {
+        each["digest"]: Referrer(
+            media_type=each["mediaType"],
+            digest=each["digest"],
+            artifact_type=each.get("artifactType", ""),
+            entry=json.dumps(each).encode(),
+        )
+        for each in found
+    }
+    return ReferrersListed(
+        key=task.key,
+        referrers=tuple(listed.values()),
+        tags=tuple((tag, tags[tag]) for tag in task.tags if tag in tags),
+        api=api if task.api else None,
+    )
+
+
+def merge(
+    task: PushManifest, tags: MutableMapping[str, str], manifests: MutableMapping[str, bytes]
+) -> ManifestPushed:
+    """Add a manifest's entries to those of its tag."""
+    own = parse(task.content, task.media_type, task.digest)
+    there: Manifest | None = None
+    if task.destination.name in tags:
+        digest = tags[task.destination.name]
+        there = parse(manifests[digest], "", digest)
+    wanted = own if there is None else join(own, there, task.destination.name)
+    assert wanted is not None
+    manifests[wanted.digest] = wanted.content
+    tags[task.destination.name] = wanted.digest
+    return ManifestPushed(key=task.key, stored=wanted is not there)
