@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from tests.real.servers import Request
     from tests.registry.log import Entry
 
-_WHAT = {"/tags/list": "tags", "/manifests/": "manifest", "/blobs/uploads/": "upload", "/blobs/": "blob"}
+_WHAT = {
+    "/tags/list": "tags",
+    "/manifests/": "manifest",
+    "/blobs/uploads/": "upload",
+    "/blobs/": "blob",
+    "/referrers/": "referrers",
+}
 
 
 def kinds(requests: Iterable[Request | Entry]) -> dict[str, int]:

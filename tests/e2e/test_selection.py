@@ -39,9 +39,9 @@ def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 def asked(registry: Registry) -> set[str]:
-    """Names of all manifests that were asked for by tag."""
+    """Names of all manifests that were asked for by tag, but for tags that list companions."""
     names = (entry.path.rpartition("/")[2] for entry in registry.requests(path="/manifests/"))
-    return {name for name in names if ":" not in name}
+    return {name for name in names if ":" not in name and not name.startswith("sha256-")}
 
 
 def choose(command: Command, pair: tuple[Registry, Registry], *flags: str, **options: Any) -> Result:

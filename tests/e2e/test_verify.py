@@ -58,7 +58,7 @@ def test_requests(command: Command, scripted: Scripted) -> None:
     assert (result.code, result.output.splitlines()[0]) == (0, "verify: 1 image: 1 complete"), result.text
     assert contents(command.folder) == before
     manifests, blobs = len({each.digest for each in made.walk()}), len(made.all_blobs)
-    assert kinds(source.requests()) == {"GET tags": 1, "HEAD manifest": 1}
+    assert kinds(source.requests()) == {"GET tags": 1, "HEAD manifest": 1, "GET referrers": 1}
     expected = {"HEAD manifest": 1, "GET manifest": manifests, "HEAD blob": blobs}
     assert kinds(mirror.requests()) == expected
 

@@ -219,7 +219,7 @@ def test_wrong_option(tmp_path: Path, value: str, at: str, words: str) -> None:
         ("[linux/amd64]", ":2:12: .defaults must be a map, not a list"),
         ("{tags: {newest: 0}}", ":2:28: tags.newest must be a number"),
         ("{tags: {exclude: a, always: a}}", ":2:19: tags.exclude and tags.always both name a"),
-        ("{referrers: always}", ":2:13: this version cannot do referrers"),
+        ("{repositories: x}", ":2:13: this version cannot do repositories"),
     ],
 )
 def test_wrong_defaults(tmp_path: Path, value: str, words: str) -> None:

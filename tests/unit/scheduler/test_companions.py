@@ -1,0 +1,146 @@
+"""Companions in the scheduler: before the tag, one writer of a tag at a time, nothing waits for ever."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline.model.companions import fallback_tag
+from pipeline.model.messages import PushManifest
+from pipeline.model.referrers import ListReferrers, Referrers
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, index, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COPIED = Referrers(written=False)
+SIGNED = image("base")
+
+
+def artifact(name: str, subject: bytes) -> bytes:
+    """An artifact that names a subject."""
+    document: dict[str, Any] = json.loads(image(name))
+    document["subject"] = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest(subject),
+        "size": len(subject),
+    }
+    return json.dumps(document).encode()
+
+
+SIGNATURE, SBOM = artifact("signature", SIGNED), artifact("sbom", SIGNED)
+
+
+def referred(world: World, place: str, subject: bytes, artifacts: Sequence[bytes]) -> None:
+    """Have a fallback tag list artifacts."""
+    world.push(place, index(*artifacts), fallback_tag(digest(subject)), children=artifacts)
+
+
+def listed(world: World, subject: bytes, place: str = f"{MIRROR}/a") -> set[str]:
+    """What the fallback tag of a manifest lists."""
+    store = world.store(place)
+    found = json.loads(store.manifests[store.tags[fallback_tag(digest(subject))]])
+    return {entry["digest"] for entry in found["manifests"]}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_before_the_tag(seed: int) -> None:
+    """In whatever order tasks end, a tag is pushed after all that hangs on its image, and workers may die."""
+    world, chance = World(referrers=COPIED), random.Random(seed)
+    parent = index((SIGNED, "amd64"))
+    world.push(f"{SOURCE}/a", parent, "v1", "v2", children=[SIGNED])
+    of_sbom = artifact("of the sbom", SBOM)
+    referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE, SBOM])
+    referred(world, f"{SOURCE}/a", SBOM, [of_sbom])
+    world.lose("put", times=2)
+    world.lose("referrers")
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a")], pick=chance.randrange)
+
+    pushed = [task.destination.name for task in world.done if isinstance(task, PushManifest)]
+    assert scheduler.figures.copied == 2
+    assert listed(world, SIGNED) == {digest(SIGNATURE), digest(SBOM)}
+    assert listed(world, SBOM) == {digest(of_sbom)}
+    last = max(place for place, name in enumerate(pushed) if name.startswith("sha256-"))
+    assert last < min(place for place, name in enumerate(pushed) if name in ("v1", "v2"))
+    assert not world.early_puts
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_one_writer_of_a_tag(seed: int) -> None:
+    """Two sources of one image add to one fallback tag, one after the other, beside a rule of every tag."""
+    world, chance = World(referrers=COPIED), random.Random(seed)
+    for place, name in ((f"{SOURCE}/a", "one"), (f"{SOURCE}/b", "two"), (f"{SOURCE}/c", "three")):
+        world.push(place, SIGNED, f"of-{name}")
+        referred(world, place, SIGNED, [artifact(name, SIGNED)])
+    referred(world, f"{MIRROR}/a", SIGNED, [artifact("local", SIGNED)])
+
+    rules = [
+        rule(f"{SOURCE}/a:of-one", f"{MIRROR}/a"),
+        rule(f"{SOURCE}/b:of-two", f"{MIRROR}/a", number=1),
+        rule(f"{SOURCE}/c", f"{MIRROR}/a", number=2),
+    ]
+    scheduler = world.run(rules, pick=chance.randrange)
+
+    assert scheduler.figures.failed == 0
+    names = ("one", "two", "three", "local")
+    assert listed(world, SIGNED) == {digest(artifact(name, SIGNED)) for name in names}
+
+
+def test_a_cycle_ends() -> None:
+    """A fallback tag that lists its own subject, and two that list each other, end."""
+    world = World(referrers=COPIED)
+    world.push(f"{SOURCE}/a", SIGNED, "v1")
+    referred(world, f"{SOURCE}/a", SIGNED, [SIGNED, SIGNATURE])
+    referred(world, f"{SOURCE}/a", SIGNATURE, [SIGNED, SIGNATURE])
+
+    scheduler = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    assert scheduler.figures.copied == 1
+    assert digest(SIGNATURE) in listed(world, SIGNED)
+
+
+def test_price() -> None:
+    """A registry without the API is asked once; unchanged images ask nothing."""
+    world = World(referrers=COPIED)
+    for number in range(20):
+        world.push(f"{SOURCE}/a", image(str(number)), f"v{number}")
+    rules = [rule(f"{SOURCE}/a", f"{MIRROR}/a")]
+
+    world.run(rules, "first")
+    first = sum(isinstance(task, ListReferrers) for task in world.done)
+    world.done.clear()
+    world.run(rules, "second")
+
+    assert first == 1
+    assert not any(isinstance(task, ListReferrers) for task in world.done)
+
+
+def test_registered_by_the_destination() -> None:
+    """Where both sides have the API nothing is written but artifacts and images."""
+    world = World(referrers=COPIED)
+    world.with_api = {SOURCE, MIRROR}
+    world.push(f"{SOURCE}/a", SIGNED, "v1", children=[SIGNATURE, SBOM])
+
+    world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
+
+    store = world.store(f"{MIRROR}/a")
+    assert set(store.tags) == {"v1"}
+    assert set(store.manifests) == {digest(each) for each in (SIGNED, SIGNATURE, SBOM)}
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_what_cannot_be_brought(written: bool) -> None:  # noqa: FBT001 - pytest's
+    """A companion that fails for good fails its image only where somebody asked for it."""
+    world = World(referrers=Referrers(written=written), retries=0)
+    world.push(f"{SOURCE}/a", SIGNED, "v1")
+    referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE, SBOM])
+    world.fail(f"put {MIRROR}/a@{digest(SBOM)}", side="destination", status=405)
+
+    figures = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]).figures
+
+    assert (figures.copied, figures.failed) == ((0, 1) if written else (1, 0))
+    assert listed(world, SIGNED) == {digest(SIGNATURE)}
