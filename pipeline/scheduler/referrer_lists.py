@@ -212,7 +212,6 @@ class ReferrerLists:
         if self._state.may_put is not None:
             return
         for found in self._lists.values():
-            found.validate()
             if found.state == "asked":
                 assert found.task is not None
                 assert self._state.queue.knows(found.task.key), f"nobody lists {found.key}"

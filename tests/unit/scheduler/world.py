@@ -359,7 +359,7 @@ class World:
 
 def registries(task: Task) -> set[str]:
     """The registries that a task asks."""
-    return {ask.repository.registry for ask in task.asks_at_best or task.asks}
+    return {ask.repository.registry for ask in task.asks_if_mounted or task.asks}
 
 
 def _cost(asked: set[str]) -> Cost:
