@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pipeline.model.budget import Spent
 from pipeline.model.cost import FREE, Cost
 from pipeline.model.fast_pickle import fast_pickle
+from pipeline.model.life_signs import Alive, BootFailed
 from pipeline.model.referrers import ListReferrers
 from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts
 
@@ -390,21 +391,6 @@ class UploadProgress:
     key: str
     session: UploadCheckpoint | None
     """None: the upload cannot be resumed any more."""
-
-
-@fast_pickle
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alive:
-    """A worker's heartbeat: once when it is ready, then every 5 s while tasks run."""
-
-
-@fast_pickle
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootFailed:
-    """A worker cannot start; neither would another one."""
-
-    reason: str
-    """One line, no secrets."""
 
 
 WorkerMessage = Outcome | BytesMoved | UploadProgress | Spent | Alive | BootFailed

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.notices import ImageNotice
     from pipeline.scheduler.shared_state import SharedState
 
-    _Place = tuple[Repository, Repository, str, tuple[str, ...], bool]
+    _SubjectKey = tuple[Repository, Repository, str, tuple[str, ...], bool]
     """Source, destination, digest of the subject; which types, and whether tags were looked at."""
 
 _PREFIX = "companions of "
@@ -121,7 +121,7 @@ class Companions:
         self._fetches = fetches
         self._manifests = manifests
         self._sets: dict[str, CompanionSet] = {}
-        self._in_place: dict[_Place, None] = {}
+        self._in_place: dict[_SubjectKey, None] = {}
         """The manifests whose companions this run has brought."""
         self.lists = ReferrerLists(state)
 
@@ -150,7 +150,7 @@ class Companions:
             self._list(companions, digest, 0)
         return key
 
-    def _place(self, image: Image, digest: str) -> _Place:
+    def _place(self, image: Image, digest: str) -> _SubjectKey:
         wanted = image.options.referrers
         return image.source.repository, image.destination.repository, digest, wanted.types, image.with_tags
 

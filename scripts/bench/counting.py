@@ -18,6 +18,7 @@ State = Literal["cold", "unchanged", "changed"]
 _KINDS = (
     ("ping", re.compile(r"\w+ /v2/")),
     ("list tags", re.compile(r"GET /v2/.+/tags/list(\?.*)?")),
+    ("list referrers", re.compile(r"GET /v2/.+/referrers/[^/]+")),
     ("HEAD manifest", re.compile(r"HEAD /v2/.+/manifests/[^/]+")),
     ("GET manifest", re.compile(r"GET /v2/.+/manifests/[^/]+")),
     ("PUT manifest", re.compile(r"PUT /v2/.+/manifests/[^/]+")),

@@ -4,9 +4,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from pipeline.engine.local.worker import Setup, Worker
+from pipeline.model.life_signs import Alive, BootFailed
 from pipeline.model.messages import (
-    Alive,
-    BootFailed,
     BytesMoved,
     ManifestFetched,
     ManifestPushed,

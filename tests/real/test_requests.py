@@ -19,6 +19,8 @@ READ_BACK = {"HEAD manifest": 1, "HEAD blob": 1}
 """The first manifest and the first blob of each registry are asked for once they are there."""
 BLOBS = COMMON + 2 * REPOS + TAGS * REPOS * (1 + PLATFORMS)
 DESTINATIONS = 3
+NO_API = {"list referrers": 1}
+"""A source without a referrers API is found out by one request."""
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +36,18 @@ def figures(needs_real: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
 @pytest.mark.parametrize(
     ("case", "state", "allowed"),
     [
-        ("many", "cold", READ_BACK | {"HEAD blob": 1 + MOUNTS}),
+        ("many", "cold", NO_API | READ_BACK | {"HEAD blob": 1 + MOUNTS}),
         ("many", "unchanged", {}),
-        ("many", "changed", {"HEAD manifest": 1 + PLATFORMS, "HEAD blob": 1 + LAYERS + PLATFORMS}),
+        (
+            "many",
+            "changed",
+            NO_API | {"HEAD manifest": 1 + PLATFORMS, "HEAD blob": 1 + LAYERS + PLATFORMS},
+        ),
         (
             "fan",
             "cold",
-            {
+            NO_API
+            | {
                 "HEAD manifest": DESTINATIONS,
                 "HEAD blob": DESTINATIONS * (1 + MOUNTS),
                 "GET blob": BLOBS * (DESTINATIONS - 1),

@@ -17,7 +17,8 @@ from pipeline.engine.local.process import start_worker, stop_all
 from pipeline.engine.local.worker import Setup, task_failed
 from pipeline.engine.pool import Broken, Joined, Said
 from pipeline.errors import MachineError
-from pipeline.model.messages import Alive, BootFailed, Outcome
+from pipeline.model.life_signs import Alive, BootFailed
+from pipeline.model.messages import Outcome
 
 if TYPE_CHECKING:
     from pipeline.engine.pool import Message, WorkerView

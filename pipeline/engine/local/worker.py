@@ -25,7 +25,8 @@ from pipeline.engine.local.queues import AnswerWriter, TaskReader
 from pipeline.log import Event, mask
 from pipeline.model.budget import Grant
 from pipeline.model.faults import defect, no_memory
-from pipeline.model.messages import Alive, BootFailed, BytesMoved, TaskFailed, UploadProgress
+from pipeline.model.life_signs import Alive, BootFailed
+from pipeline.model.messages import BytesMoved, TaskFailed, UploadProgress
 from pipeline.registry.pacing import PACER
 
 if TYPE_CHECKING:
