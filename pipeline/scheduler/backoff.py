@@ -43,8 +43,9 @@ _UNSAID = 10.0
 """Seconds: our default pauses are shorter, except for an exhausted quota."""
 _RARE = 0.02
 """Share of refused requests below which a refusal concerns one request only."""
-_IN_A_ROW = 3
-"""Consecutive refusals that concern the registry, not one request."""
+_IN_A_ROW, _IN_A_ROW_PACED = 3, 10
+"""Consecutive refusals that concern the registry, not one request; a pace that is a little too high has some
+of them refused together."""
 
 
 class Backoff:
@@ -174,15 +175,13 @@ class Backoff:
 
     def _is_rare(self, registry: RegistryState, outcome: Throttled) -> bool:
         """Whether the refusal is about the one request, and not about all that the registry is asked."""
+        paced = self._budgets.is_paced(outcome.fault.registry)
         return (
             outcome.asked <= _BRIEF
             and outcome.delay <= _UNSAID
             and registry.blocked_since is None
-            and registry.recent.refused_in_a_row < _IN_A_ROW
-            and (
-                registry.recent.share_refused(self._state.now) < _RARE
-                or self._budgets.is_paced(outcome.fault.registry)
-            )
+            and registry.recent.refused_in_a_row < (_IN_A_ROW_PACED if paced else _IN_A_ROW)
+            and (paced or registry.recent.share_refused(self._state.now) < _RARE)
         )
 
     def _hold(self, task: Task, fault: Fault, delay: float) -> None:

@@ -1,9 +1,10 @@
 """The rate that a registry allows, learned from its push-back.
 
-A registry that refuses again and again within some seconds allows a rate: what it accepted in that time is a
-first estimate of it. The pace begins there and rises while nothing is refused and work waits. A refusal
-lowers it to just below what was accepted, and it stays there for a while, twice as long after each vain try:
-so nearly all of the rate is used, and few requests are refused.
+A registry that refuses again and again within some seconds allows a rate: the most that it accepted in a
+second is a first estimate of it. The pace begins just below and rises while nothing is refused and
+work waits. Each second with a refusal lowers it a little, many refusals lower it to what was accepted; then
+it is kept for a while, twice as long after each vain rise: so nearly all of the rate is used, and few
+requests are refused. Refusals that a lower pace does not end are not about the rate, and lower it no more.
 """
 
 from __future__ import annotations
@@ -14,22 +15,22 @@ from dataclasses import dataclass, field
 _EPISODES = 3
 """Seconds with refusals, within `_WITHIN`, that make a steady rate out of push-back."""
 _WITHIN = 20
-_JUDGED = 5
-"""Seconds over which refusals and accepted requests are counted."""
-_LEAST = 0.97
-"""What of the best accepted rate a correction leaves."""
+_BELOW = 0.985
+"""The pace as a part of the rate that is estimated, and after a refusal of what it was."""
+_LEAST, _LOWEST = 0.94, 0.8
+"""What a series of refusals leaves of the pace at which it began: while few are refused, and at all."""
+_FEW = 0.025
+"""Share of refused requests that is few, within the last `_WITHIN / 2` seconds."""
+_SERIES = 4
+"""Seconds without a refusal that end a series."""
 _MUCH = 0.08
-"""Share of refused requests from which on the rate itself must have changed."""
-_FADES = 0.999
-"""What the best accepted rate keeps of its worth in a second."""
-_RECENT = 2
-"""Seconds over which the accepted requests are counted when a pace turns out to be too high."""
-_LITTLE = 0.985
-"""The smallest correction, as a factor of the pace."""
-_LOWEST = 0.8
-"""The largest correction at a time, as a factor of the pace."""
-_FAST, _STEP = 1.08, 0.01
-"""Rise in a second: before a refusal of the pace; after one it begins with the step and grows by it."""
+"""Share of refused requests from which on what was accepted tells the rate."""
+_MANY = 3
+"""Refusals that a share is taken of at least."""
+_JUDGED = 3
+"""Seconds over which that is counted."""
+_FAST, _STEP = 1.08, 0.005
+"""Rise in a second, as a factor at most; it begins with the step and grows by it."""
 _FIRST_KEEP, _LONGEST_KEEP = 5.0, 300.0
 """Seconds for which a pace is kept after a refusal."""
 
@@ -39,6 +40,10 @@ class _Second:
     number: int
     asked: int = 0
     refused: int = 0
+
+    @property
+    def accepted(self) -> int:
+        return self.asked - self.refused
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,16 +55,12 @@ class LearnedRate:
     pace: float | None = None
     """Requests a second; None: nothing is learned yet."""
     _seconds: deque[_Second] = field(default_factory=lambda: deque(maxlen=_WITHIN))
-    _is_bounded: bool = False
-    """Whether a pace was refused: the rate is known from above."""
     _kept_until: float = 0.0
     _keep: float = _FIRST_KEEP
-    _lowered: int = 0
-    """Seconds in a row in which it was lowered: one refusal says less of the rate than several."""
     _rises: int = 0
     """Seconds in a row in which the pace rose."""
-    _best: float = 0.0
-    """The highest rate accepted over some seconds; it fades."""
+    _series: tuple[int, float] = (-_SERIES, 0.0)
+    """The last second of a series of refusals, and the pace at which the series began."""
     _judged: int = 0
     """Refusals up to this second have led to a correction."""
 
@@ -79,60 +80,44 @@ class LearnedRate:
 
     def tick(self, now: float, *, waits: bool) -> float | None:
         """The pace from now on, corrected once a second; `waits`: whether work waits for it."""
-        refused = self._is_too_fast(now)
-        if not refused:
-            self._lowered = 0
+        last = int(now) - 1  # the present second is not over
+        begin = max(last - _JUDGED, self._judged)
+        seen = [each for each in self._seconds if begin < each.number <= last]
         if self.pace is None:
             self.pace = self._first(now)
-        elif refused:
-            self._lower(now)
+            self._judged, self._kept_until = int(now), now + self._keep
+        elif any(each.refused for each in seen):
+            self._lower(now, seen)
         elif waits and now >= self._kept_until:
             self._rises += 1
-            self.pace *= min(_FAST, 1 + _STEP * self._rises) if self._is_bounded else _FAST
+            self.pace *= min(_FAST, 1 + _STEP * self._rises)
         if self.pace is not None and self.most is not None:
             self.pace = min(self.pace, self.most)
         return self.pace
 
-    def _is_too_fast(self, now: float) -> bool:
-        """Whether anything was refused since the last correction."""
-        last = int(now) - 1
-        self._best = max(self._best * _FADES, self._accepted(last - _JUDGED + 1, last))
-        seen = [each for each in self._seconds if each.number > max(now - _JUDGED, self._judged)]
-        return any(each.refused for each in seen)
-
-    def _share_refused(self, now: float) -> float:
-        seen = [each for each in self._seconds if each.number > now - _JUDGED]
-        return sum(each.refused for each in seen) / max(1, sum(each.asked for each in seen))
+    def _are_few(self, now: float) -> bool:
+        seen = [each for each in self._seconds if each.number > now - _WITHIN / 2]
+        return sum(each.refused for each in seen) < _FEW * sum(each.asked for each in seen)
 
     def _first(self, now: float) -> float | None:
-        """The rate that was accepted while the registry pushed back; None: it has not, or hardly."""
+        """Just below the most that was accepted in a second; None: there were few seconds with refusals."""
         seen = [each for each in self._seconds if each.number > now - _WITHIN]
-        episodes = [each.number for each in seen if each.refused]
-        if len(episodes) < _EPISODES:
-            return None
-        accepted = [each.asked - each.refused for each in seen if each.number >= episodes[0]]
-        busy = [count for count in accepted if count > 0]  # in other seconds the registry was given a pause
-        return sum(busy) / len(busy) if busy else None
+        most = max((each.accepted for each in seen), default=0)
+        return _BELOW * most if most and sum(each.refused > 0 for each in seen) >= _EPISODES else None
 
-    def _accepted(self, first: int, last: int) -> float:
-        """Accepted requests a second, from one second to another."""
-        seen = [each for each in self._seconds if first <= each.number <= last]
-        return sum(each.asked - each.refused for each in seen) / (last - first + 1)
-
-    def _lower(self, now: float) -> None:
+    def _lower(self, now: float, seen: list[_Second]) -> None:
         assert self.pace is not None
-        self._lowered += 1
-        if self._lowered > 1:
-            last = int(now) - 1
-            accepted = self._accepted(last - _RECENT + 1, last)
-            self.pace = min(max(accepted, self.pace * _LOWEST), self.pace)
-        self.pace *= _LITTLE
-        if self._share_refused(now) < _MUCH:
-            self.pace = max(self.pace, _LEAST * self._best)
+        asked, refused = sum(each.asked for each in seen), sum(each.refused for each in seen)
+        ended, began = self._series
+        if int(now) - ended > _SERIES:
+            began = self.pace
+        if refused >= _MANY and refused >= _MUCH * asked:
+            accepted = (asked - refused) / len(seen)
+            self.pace = began = min(self.pace, max(accepted, 1.0)) * _BELOW
         else:
-            self._best = 0.0
-        self._rises, self._judged = 0, int(now)
-        if self._is_bounded and now >= self._kept_until:
+            self.pace = max(self.pace * _BELOW, (_LEAST if self._are_few(now) else _LOWEST) * began)
+        self._series = int(now), began
+        self._rises, self._judged = 0, int(now) - 1
+        if now >= self._kept_until:
             self._keep = min(2 * self._keep, _LONGEST_KEEP)
-        self._is_bounded = True
         self._kept_until = now + self._keep

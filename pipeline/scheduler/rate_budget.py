@@ -23,8 +23,9 @@ _PERIOD = 0.25
 """Seconds between two grants of bytes: what comes back is granted again within the second it was for."""
 _TICK = 0.002
 """Seconds between two grants of requests at least: at high rates several go at once."""
-_LATE = 0.1
-"""Seconds by which requests may be granted late without losing a part of the rate."""
+_LATE = 0.02
+"""Seconds, or one request, by which they may be granted late without losing a part of the rate: what is
+granted at once to make up for more would be more than a registry allows."""
 _LEARN_EVERY = 1.0
 """Seconds between two corrections of learned rates."""
 _SILENT = 1.6
@@ -47,8 +48,10 @@ class RequestBudget:
     _next: float = 0.0
     """When the next request may be sent."""
 
-    def report(self, worker: str, use: Use) -> None:
+    def report(self, worker: str, use: Use, now: float) -> None:
         """Take in how many threads of a worker wait."""
+        if use.waiting and not any(self._waiting.values()):
+            self._next = max(self._next, now)
         self._waiting[worker] = use.waiting
         self.was_short = self.was_short or use.waiting > 0
 
@@ -59,7 +62,7 @@ class RequestBudget:
     def take(self, now: float) -> dict[str, int]:
         """By worker, the requests that it may send now."""
         given: dict[str, int] = {}
-        self._next = max(self._next, now - _LATE)
+        self._next = max(self._next, now - max(_LATE, 1.0 / self.rate))
         while self._next <= now:
             worker = next((name for name, waiting in self._waiting.items() if waiting), None)
             if worker is None:
@@ -159,8 +162,8 @@ class RateBudgets:
         """By worker, the rates that it has been told."""
         self._next = self._learns = 0.0
         self._urgent = False
-        self._told: set[tuple[str, str]] = set()
-        """Worker and registry with a learned rate that the worker knows of."""
+        self._told: dict[str, set[str]] = {}
+        """By worker, the registries with a learned rate that it knows of."""
         self.open(RUN, RegistrySettings(bandwidth=bandwidth))
 
     def open(self, registry: str, settings: RegistrySettings) -> None:
@@ -174,12 +177,13 @@ class RateBudgets:
 
     def joined(self, worker: str) -> None:
         """A worker is ready: rates that were learned hold for it too."""
-        self._given[worker] = {}
+        self._given[worker], self._told[worker] = {}, set()
         self._urgent = bool(self._learned)
 
     def gone(self, worker: str) -> None:
         """A worker is gone: its shares go to the others."""
         self._given.pop(worker, None)
+        self._told.pop(worker, None)
         for budget in self._bytes.values():
             budget.forget(worker)
         for requests in self._requests.values():
@@ -188,12 +192,13 @@ class RateBudgets:
 
     def spent(self, worker: str, report: Spent, now: float) -> None:
         """Take in a worker's report."""
-        self._given.setdefault(worker, {})
+        if worker not in self._given:
+            self.joined(worker)
         for use in report.uses:
             name, resource = use.account
             if resource == "requests":
                 if name in self._requests:
-                    self._requests[name].report(worker, use)
+                    self._requests[name].report(worker, use, now)
             elif use.account in self._bytes and self._bytes[use.account].report(worker, use, now):
                 self._urgent = True
 
@@ -224,9 +229,9 @@ class RateBudgets:
             for worker, count in budget.take(now).items():
                 told.setdefault(worker, []).append(Share((name, "requests"), requests=count))
             if name not in self._fixed:
-                for worker in self._given:
-                    if (worker, name) not in self._told:
-                        self._told.add((worker, name))
+                for worker, known in self._told.items():
+                    if name not in known:
+                        known.add(name)
                         told.setdefault(worker, []).append(Share((name, "requests")))
         self._urgent = False
         return {worker: Grant(shares=tuple(shares)) for worker, shares in told.items()}

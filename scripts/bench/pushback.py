@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from scripts.bench.report import judged
-from tests.unit.scheduler.simulation import Server, Simulation
+from tests.unit.scheduler.simulation import LEARNED, Server, Simulation
 
 if TYPE_CHECKING:
     from tests.unit.scheduler.simulation import Ran
@@ -21,7 +21,9 @@ _AT_DESTINATION = 11
 _SHARES = (0.0005, 0.002, 0.01)
 _BUSY = Server(slots=8)
 _STEADY = {
-    "50/s allowed": Server(rate=50.0),
+    "10/s allowed": Server(rate=10.0),
+    "20/s allowed": Server(rate=20.0),
+    "40/s allowed": Server(rate=40.0),
     "200/s allowed": Server(rate=200.0),
     "200/s allowed, 10 s asked": Server(rate=200.0, retry_after=10.0),
     "16 at once allowed": Server(at_once=16),
@@ -67,3 +69,9 @@ def _judge(ran: dict[str, Ran], tags: int) -> None:
         found = ran[f"8 slots, {share:.2%} refused"]
         beside = (found.seconds - found.paused) / least
         print(judged(f"8 slots, {share:.2%} refused: of the least", beside, 1 / 0.92))
+    for name, server in _STEADY.items():
+        if server.rate and server.retry_after <= 1:
+            found = ran[name]
+            least = (found.seconds - LEARNED) * server.rate
+            print(judged(f"{name}: time, of the least", least / (found.late - found.refused_late), 1 / 0.95))
+            print(judged(f"{name}: refused after {LEARNED:.0f} s", found.refused_late / found.late, 0.03))

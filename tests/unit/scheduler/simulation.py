@@ -7,6 +7,7 @@ is the requests that its worker would make, one after the other; there are as ma
 from __future__ import annotations
 
 import random
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
@@ -14,6 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
+from pipeline.model.budget import Spent, Use
 from pipeline.model.cost import Cost
 from pipeline.model.messages import (
     STAGES,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Outcome, Task
     from pipeline.scheduler.scheduler import Scheduler
 
+WORKER = "worker"
+LEARNED = 10.0
+"""Seconds after which a steady rate is to be known."""
 UNSAID = 5.0
 """Seconds of the pause that workers choose where a registry does not say for how long."""
 
@@ -96,6 +101,10 @@ class Ran:
     requests: int = 0
     refused: int = 0
     tasks: int = 0
+    late: int = 0
+    """Requests after the first ten seconds at registries that refuse what exceeds a rate."""
+    refused_late: int = 0
+    """Of them."""
     within: float = 0.0
     """Real seconds within the scheduler."""
     copied: int = 0
@@ -134,13 +143,16 @@ class Simulation:
         self._servers = {SOURCE: source or Server(), MIRROR: destination or Server()}
         self._chance = random.Random(seed)
         self._answers: list[tuple[float, int, Running]] = []
+        self._waiting: dict[str, deque[Running]] = {}
+        """By registry whose rate was learned: tasks whose next request has to be granted."""
         self._ran = Ran()
 
     def run(self) -> Ran:
         """Run to the end."""
         ran, now = self._ran, 0.0
         with self._metered():
-            scheduler = self._world.scheduler([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+            scheduler = self._scheduler = self._world.scheduler([rule(f"{SOURCE}/a", f"{MIRROR}/a")])
+        scheduler.budgets.joined(WORKER)
         while True:
             self._take(scheduler, now)
             if scheduler.done:
@@ -169,9 +181,25 @@ class Simulation:
         self._ran.tasks += len(found)
         for task in found:
             self._ask(Running(task, requests_of(task)[::-1]), now)
+        with self._metered():
+            grants = scheduler.budgets.grants(now)
+        for share in grants[WORKER].shares if grants else ():
+            waiting = self._waiting.setdefault(share.account[0], deque())
+            for _ in range(share.requests):
+                self._send(waiting.popleft(), now)
 
     def _ask(self, running: Running, now: float) -> None:
-        """Make the next request of a task."""
+        """Make the next request of a task, or wait until it may be made."""
+        name = running.left[-1]
+        if name not in self._waiting:
+            self._send(running, now)
+            return
+        self._waiting[name].append(running)
+        use = Use((name, "requests"), 0.0, waiting=len(self._waiting[name]))
+        with self._metered():
+            self._scheduler.budgets.spent(WORKER, Spent(uses=(use,)), now)
+
+    def _send(self, running: Running, now: float) -> None:
         name = running.left.pop()
         then, refused = self._servers[name].answer(now, self._chance)
         running.requests[name] = running.requests.get(name, 0) + 1
@@ -179,6 +207,9 @@ class Simulation:
         running.refused_by = name if refused else ""
         self._ran.requests += 1
         self._ran.refused += refused
+        if now >= LEARNED and self._servers[name].rate:
+            self._ran.late += 1
+            self._ran.refused_late += refused
         heappush(self._answers, (then, self._ran.requests, running))
 
     def _next(self, scheduler: Scheduler, now: float) -> float:

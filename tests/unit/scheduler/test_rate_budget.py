@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from random import Random
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_only_who_waits_is_granted() -> None:
     made = budgets(RegistrySettings(rate=1000.0))
     made.spent("two", waiting(3), 1.0)
 
-    assert granted(made.grants(1.0)) == {"two": 3}
+    assert [granted(made.grants(now)) for now in (1.0, 1.01)] == [{"two": 1}, {"two": 2}]
     assert (made.grants(2.0), made.wake(2.0)) == ({}, None)
 
 
@@ -169,18 +170,30 @@ def test_a_learned_rate_holds_for_all_workers() -> None:
     assert told == {"one", "two"}
     assert made.grants(6.1).keys() == {"three"}
 
+    made.gone("two")
+    assert made.grants(6.2).keys() == set()
+    made.joined("two")
+    assert made.grants(6.3).keys() == {"two"}
+
 
 class Limiter:
-    """A registry that accepts so many requests in any second."""
+    """A registry that accepts so many requests in any second, in each of the clock's, or saves them up."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, kind: str) -> None:
         """Accept all at first."""
-        self._rate = rate
+        self._rate, self._kind = rate, kind
         self._times: deque[float] = deque()
+        self._saved, self._at = float(rate), 0.0
 
     def accepts(self, now: float) -> bool:
         """Whether a request is accepted."""
-        while self._times and self._times[0] <= now - 1.0:
+        if self._kind == "saved":
+            self._saved, self._at = min(self._rate, self._saved + (now - self._at) * self._rate), now
+            good = self._saved >= 1
+            self._saved -= good
+            return good
+        begin = int(now) if self._kind == "clock" else now - 1.0
+        while self._times and self._times[0] <= begin:
             self._times.popleft()
         if len(self._times) >= self._rate:
             return False
@@ -188,14 +201,16 @@ class Limiter:
         return True
 
 
-@pytest.mark.parametrize("rate", [20, 50, 200])
-def test_a_steady_rate_is_learned(rate: int) -> None:
+@pytest.mark.parametrize("kind", ["any", "clock", "saved"])
+@pytest.mark.parametrize("rate", [10, 20, 40, 200])
+def test_a_steady_rate_is_learned(rate: int, kind: str) -> None:
     """After ten seconds nearly all that a registry allows is used, and hardly anything is refused."""
-    registry, learned = Limiter(rate), LearnedRate(most=None)
-    now, tick, pause, accepted, refused = 0.0, 1.0, 0.0, 0, 0
-    while now < 60.0:
-        now += 1.0 / learned.pace if learned.pace else 0.002
-        while tick <= now:
+    registry, learned, chance = Limiter(rate, kind), LearnedRate(most=None), Random(rate)
+    due, tick, pause, accepted, refused = 0.0, 1.0, 0.0, 0, 0
+    while due < 60.0:
+        due += 1.0 / learned.pace if learned.pace else 0.002
+        now = due + chance.uniform(0.0, 0.005)  # until the request has arrived
+        while tick <= due:
             learned.tick(tick, waits=True)
             tick += 1.0
         if learned.pace is None and now < pause:
@@ -205,10 +220,31 @@ def test_a_steady_rate_is_learned(rate: int) -> None:
         if not good:
             learned.refused(now)
             pause = now + 1.1
-        accepted, refused = accepted + (good and now >= 15.0), refused + (not good and now >= 15.0)
+        accepted, refused = accepted + (good and now >= 10.0), refused + (not good and now >= 10.0)
 
-    assert accepted >= 0.95 * rate * 45
-    assert refused < 0.03 * accepted
+    assert accepted >= 0.95 * rate * 50
+    assert refused < 0.03 * (accepted + refused)
+
+
+def test_a_rate_that_changes_is_followed() -> None:
+    """When a registry allows less or more, the pace goes after it within some seconds, or a minute."""
+    learned, due, tick = LearnedRate(most=None), 0.0, 1.0
+    accepted = dict.fromkeys((40, 20, 60), 0)
+    limiters = {rate: Limiter(rate, "any") for rate in accepted}
+    while due < 240.0:
+        rate = 40 if due < 40 else 20 if due < 80 else 60
+        due += 1.0 / learned.pace if learned.pace else 0.01
+        while tick <= due:
+            learned.tick(tick, waits=True)
+            tick += 1.0
+        learned.asked(1, due)
+        if not limiters[rate].accepts(due):
+            learned.refused(due)
+        elif due % 40 >= 20 or due >= 200:
+            accepted[rate] += 1
+
+    assert accepted[20] >= 0.9 * 20 * 20
+    assert accepted[60] >= 0.9 * 60 * 40
 
 
 def test_what_the_user_allows_is_the_most() -> None:
