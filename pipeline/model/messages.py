@@ -13,7 +13,7 @@ from pipeline.model.cost import FREE, Cost
 from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.life_signs import Alive, BootFailed
 from pipeline.model.referrers import ListReferrers
-from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts
+from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts, Transfer
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault, Side
@@ -71,7 +71,6 @@ class HeadManifests(TaskFacts):
     source: Reference | None
     """None: only the destinations are asked, to confirm that child manifests are present."""
     destinations: tuple[Reference, ...]
-
     key: str = field(init=False, repr=False, compare=False)
     """Identity: all references."""
 
@@ -101,7 +100,6 @@ class FetchManifest(TaskFacts):
     """Whether to read the config of a single image too, for its platform."""
     mirror: Repository | None = field(default=None, compare=False)
     """Where to read it instead; None: at the repository itself."""
-
     key: str = field(init=False, repr=False, compare=False)
     """Identity: repository, digest, side, and whether the config is read too."""
 
@@ -157,7 +155,6 @@ class CopyBlob(TaskFacts):
     """Where an earlier attempt, of this run or another, stopped; added when the task is dispatched."""
     mirror: Repository | None = field(default=None, compare=False)
     """Where to read it instead of at the source; None: there."""
-
     key: str = field(init=False, repr=False, compare=False)
     """Identity: destination repository and digest."""
 
@@ -187,6 +184,11 @@ class CopyBlob(TaskFacts):
         return (Ask(self.destination, "destination"),) if self.mount else ()
 
     @property
+    def transfer(self) -> Transfer:
+        """From where it is read to the destination."""
+        return Transfer(self.read_from, self.destination, self.blob)
+
+    @property
     def size(self) -> int:
         """The blob's."""
         return self.blob.size
@@ -214,7 +216,6 @@ class PushManifest(TaskFacts):
     """Whether its entries are added to those that the tag has: see stages/companions.py."""
     turn: str = ""
     """What tells it from others that write the same tag; they take turns."""
-
     key: str = field(init=False, repr=False, compare=False)
     """Identity: the destination, and the turn."""
 

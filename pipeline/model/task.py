@@ -11,13 +11,14 @@ from pipeline.settings import MIB
 
 if TYPE_CHECKING:
     from pipeline.errors import Side
+    from pipeline.model.manifest import Descriptor
     from pipeline.model.messages import Stage
     from pipeline.model.reference import Repository
 
 SlotKind = Literal["request", "blob", "body"]
 """The load on a registry: a short request; a small blob, which costs hardly more; the body of a large one."""
 LARGE_BLOB = 4 * MIB
-"""Bytes from which a blob takes one of the few slots for bodies."""
+"""Bytes from which a blob takes one of the few slots for bodies, where larger ones start first."""
 
 ProcLimit = Literal["", "resolve", "copy"]
 """The two limits of --proc: on images that are resolved, and on blobs that are copied; empty: neither."""
@@ -29,6 +30,15 @@ class Ask(NamedTuple):
     repository: Repository
     side: Side
     kind: SlotKind = "request"
+
+
+class Transfer(NamedTuple):
+    """A blob on its way."""
+
+    source: Repository
+    """Where it is read."""
+    destination: Repository
+    blob: Descriptor
 
 
 class TaskFacts:
@@ -53,8 +63,13 @@ class TaskFacts:
         return ()
 
     @property
+    def transfer(self) -> Transfer | None:
+        """The blob that it transfers; None: it transfers none."""
+        return None
+
+    @property
     def size(self) -> int:
-        """Bytes that it transfers: large transfers begin first."""
+        """Bytes of the blob: large ones start first."""
         return 0
 
     @property

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from pipeline.errors import Fault
     from pipeline.model.facts import ImageRow
-    from pipeline.model.figures import Figures
     from pipeline.model.messages import TagsListed
     from pipeline.model.tag_selection import TagSelection
     from pipeline.scheduler.case_variants import CaseVariants
@@ -92,7 +91,6 @@ class Admission:
         self,
         state: SharedState,
         images: Images,
-        figures: Figures,
         *,
         case_variants: CaseVariants,
         quarantine: Quarantine,
@@ -104,7 +102,7 @@ class Admission:
         self._quarantine = quarantine
         self._state = state
         self._images = images
-        self._figures = figures
+        self._figures = state.figures
         self._limits = limits
         self._rules = order.rules
         state.events += order.events
@@ -119,7 +117,7 @@ class Admission:
         self.failed_rules: dict[int, Fault] = {}
         """By rule number: rules whose tags could not be listed in full."""
         self.kept = KeptTags(state)
-        figures.rules = len(order.rules)
+        self._figures.rules = len(order.rules)
 
     @property
     def exhausted(self) -> bool:

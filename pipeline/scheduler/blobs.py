@@ -155,6 +155,7 @@ class Blobs:
 
     def moved(self, task: CopyBlob, outcome: BlobCopied) -> None:
         """A move ended well."""
+        self._count(task, outcome)
         if task.key in self._unfinished:
             self.keep(task, None)
         self._own.discard(task.key)
@@ -171,6 +172,28 @@ class Blobs:
         self._count_refusal(request, refused=outcome.refused)
         self._state.notices.extend(BlobArrived(key, task.blob.digest) for key in request.needed_by)
         self._remove(placement, request)
+
+    def _count(self, task: CopyBlob, outcome: BlobCopied) -> None:
+        """Count a blob that is in place, in all and by registry."""
+        self._state.figures.blob(outcome.how, task.size)
+        registry = self._state.queue.registry(task.destination.registry)
+        registry.blobs[outcome.how] += 1
+        if outcome.how in ("mounted", "present"):
+            registry.saved[outcome.how] += max(0, task.size)
+        if self._state.debug:
+            event = event_of(
+                "blob.done",
+                {
+                    "source": str(task.source),
+                    "destination": str(task.destination),
+                    "blob": task.blob.digest,
+                    "how": outcome.how,
+                    "bytes": task.size if task.size >= 0 else None,
+                    "duration": round(outcome.cost.seconds, 3),
+                },
+                stage="transfer",
+            )
+            self._state.events.append(event)
 
     def ask_first(self, task: CopyBlob) -> CopyBlob:
         """Repeat with a HEAD first: the lost worker may have finished it."""
@@ -345,7 +368,7 @@ class Blobs:
         )
         if request.task is not None:
             assert request.needed_by or queue.running(request.task.key), f"nobody needs {key}"
-        if self._state.may_put is not None:
+        if self._state.is_stopping:
             return
         match request.state:
             case "waiting":

@@ -19,7 +19,6 @@ from pipeline.scheduler.previous_results import PreviousResults
 
 if TYPE_CHECKING:
     from pipeline.model.facts import ImageRow
-    from pipeline.model.figures import Figures
     from pipeline.model.messages import ManifestsHeaded
     from pipeline.scheduler.image_results import ImageResults
     from pipeline.scheduler.shared_state import SharedState
@@ -31,11 +30,11 @@ class CaseVariants:
     Tags with capital letters are kept in memory; all others are in the records.
     """
 
-    def __init__(self, state: SharedState, results: ImageResults, figures: Figures) -> None:
+    def __init__(self, state: SharedState, results: ImageResults) -> None:
         """Nothing is known."""
         self._state = state
         self._results = results
-        self._figures = figures
+        self._figures = state.figures
         self._previous = PreviousResults(state)
         self._capitals: dict[Reference, dict[str, None]] = {}
         """By reference in small letters: names with capital letters, in order."""

@@ -165,5 +165,5 @@ class Fetches:
         for key, fetch in self._fetches.items():
             assert (fetch.state == "waiting") == (key in self._waiting), f"{key} waits, or does not"
             assert (fetch.state == "read") == (fetch.manifest is not None), f"{key} has not been read"
-            if fetch.state == "asked" and self._state.may_put is None:
+            if fetch.state == "asked" and not self._state.is_stopping:
                 assert self._state.queue.knows(key), f"nobody fetches {key}"

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pipeline.errors import Fault
     from pipeline.log import Value
     from pipeline.model.facts import Result
-    from pipeline.model.figures import Figures
     from pipeline.model.tree import Plan
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.order import Order
@@ -56,14 +55,13 @@ class ImageResults:
 
     Args:
         state: what all parts share.
-        figures: the run's figures.
         order: the rules, of which some wait for the end of images.
     """
 
-    def __init__(self, state: SharedState, figures: Figures, *, order: Order) -> None:
+    def __init__(self, state: SharedState, *, order: Order) -> None:
         """See the class."""
         self._state = state
-        self._figures = figures
+        self._figures = state.figures
         self._order = order
         self.rests_until = 0.0
         """Before then no further pass begins."""

@@ -389,8 +389,8 @@ class Images:
             if image.state == "moving" and self.manifests.lacks_no_blob(image.needs):
                 self.manifests.finish(image.needs)
 
-    def may_put(self, task: PushManifest) -> bool:
-        """While stopping: whether the put belongs to an image all of whose blobs are there."""
+    def may_push(self, task: PushManifest) -> bool:
+        """While the run is stopping: whether an image needs this push and no blob any more."""
         images = (self._open[key] for key in self.manifests.images_of(task) if key in self._open)
         return any(self.manifests.lacks_no_blob(image.needs) for image in images)
 

@@ -6,7 +6,7 @@ A destination at a registry that pauses is asked by itself, so that it holds up 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
 from pipeline.model.messages import HeadManifests, TaskFailed
@@ -31,8 +31,6 @@ class Lookup(Need):
     task: HeadManifests
     destinations: dict[str, Reference | None]
     """By image; None: only the source is asked."""
-    state: Literal["asked"] = "asked"
-    """Its task is ready or runs: a lookup waits for nothing else."""
 
 
 class Lookups:
@@ -145,7 +143,7 @@ class Lookups:
         """
         for key, lookup in self._lookups.items():
             assert lookup.needed_by.keys() == lookup.destinations.keys(), f"{key} is for others"
-            assert self._state.may_put is not None or self._state.queue.knows(key), f"nobody asks {key}"
+            assert self._state.is_stopping or self._state.queue.knows(key), f"nobody asks {key}"
 
 
 def _is_of_destination(task: HeadManifests, fault: Fault) -> bool:

@@ -339,7 +339,7 @@ class Manifests:
             AssertionError: one of it does not hold.
         """
         self.blobs.validate()
-        queue, stopping = self._state.queue, self._state.may_put is not None
+        queue, stopping = self._state.queue, self._state.is_stopping
         for need in self._needs.values():
             assert need.lacks_children <= self._needs.keys(), f"{need.key} waits for a lost child"
             match need.state:

@@ -1,7 +1,8 @@
 """What lookups, fetches, blobs and manifests have in common: who needs them, and who pays.
 
-Each subclass has a key and one state of a short list, which says what it waits for; nothing is implied by a
-combination of fields. A page of tags is not a need: rules ask for it, and no image pays (admission.py).
+Each subclass has a key, and a state from a short list if it can wait for more than its task; no state is
+implied by a combination of fields. A page of tags is not a need: rules ask for it, and no image pays
+(admission.py).
 """
 
 from __future__ import annotations

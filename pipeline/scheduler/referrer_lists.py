@@ -209,7 +209,7 @@ class ReferrerLists:
         Raises:
             AssertionError: one is not.
         """
-        if self._state.may_put is not None:
+        if self._state.is_stopping:
             return
         for found in self._lists.values():
             if found.state == "asked":

@@ -51,6 +51,10 @@ class Router:
         self._admission = admission
         self._case_variants = case_variants
 
+    def may_finish(self, task: Task) -> bool:
+        """Whether a task may start while the run is stopping: a push that an image needs to finish."""
+        return isinstance(task, PushManifest) and self._images.may_push(task)
+
     def prepare(self, task: Task) -> Task:
         """The task as it is given out."""
         match task:

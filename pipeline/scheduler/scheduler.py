@@ -9,12 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pipeline.log import event_of
 from pipeline.model.faults import worker_died
-from pipeline.model.figures import Figures
 from pipeline.model.messages import (
-    BlobCopied,
-    CopyBlob,
     TaskFailed,
     TaskLost,
     Throttled,
@@ -44,6 +40,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import Outcome, Stage, Task, UploadProgress
     from pipeline.model.options import ImageOptions
     from pipeline.model.selection import Rule
+    from pipeline.model.task import Transfer
     from pipeline.settings import Settings
 
 
@@ -73,24 +70,23 @@ class Scheduler:
         epoch: float = 0.0,
     ) -> None:
         """See the class."""
-        self.figures = Figures()
         self._state = SharedState(
             run=run, facts=facts, limits=settings.limits, aim=settings.aim, now=now, epoch=epoch
         )
+        self.figures = self._state.figures
         self._state.debug, self._queue = settings.debug, self._state.queue
         self.budgets = RateBudgets(bandwidth=settings.bandwidth)
         self._queue.configure(settings_of, self.budgets)
         self._state.take_rules(rules, options)
         order = Order(rules)
-        self._results = ImageResults(self._state, self.figures, order=order)
+        self._results = ImageResults(self._state, order=order)
         images = Verification if settings.aim == "verify" else Images
         self._quarantine = Quarantine(self._state, trust_existing=settings.trust_existing)
         self._images = images(self._state, self._results, settings, quarantine=self._quarantine)
-        self._case_variants = CaseVariants(self._state, self._results, self.figures)
+        self._case_variants = CaseVariants(self._state, self._results)
         self._admission = Admission(
             self._state,
             self._images,
-            self.figures,
             case_variants=self._case_variants,
             quarantine=self._quarantine,
             order=order,
@@ -147,11 +143,11 @@ class Scheduler:
             case Throttled():
                 fault = self._backoff.throttled(task, outcome)
                 if fault is not None:
-                    self._decide(task, TaskFailed(key=task.key, fault=fault))
+                    self._router.decide(task, TaskFailed(key=task.key, fault=fault))
             case _:
                 self._state.marks.pop(task.key, None)
                 if not self._backoff.heard(task, outcome, demand):
-                    self._decide(task, outcome)
+                    self._router.decide(task, outcome)
         self._pump()
 
     def _pay(self, task: Task, cost: Cost) -> None:
@@ -166,10 +162,13 @@ class Scheduler:
             self._queue.registry(name).retries[reason] += 1
         for asked in cost.asked:
             self._queue.registry(asked.registry).time(asked)
-        if isinstance(task, CopyBlob):
-            read = task.destination if self._state.aim == "verify" else task.read_from
-            self._queue.registry(read.registry).read += cost.read
-            self._queue.registry(task.destination.registry).written += cost.written
+        if (transfer := task.transfer) is not None:
+            self._queue.registry(self._read_at(transfer)).read += cost.read
+            self._queue.registry(transfer.destination.registry).written += cost.written
+
+    def _read_at(self, transfer: Transfer) -> str:
+        """The registry that a blob is read at; a verification reads what is at the destination."""
+        return (transfer.destination if self._state.aim == "verify" else transfer.source).registry
 
     def view(
         self, now: float, *, began: float, moving: Mapping[str, tuple[int, float]], workers: int
@@ -185,57 +184,37 @@ class Scheduler:
         running, images = self._queue.running_tasks(), self._images.open_images
         destinations = {image.key: str(image.destination) for image in images}
         unread = self._admission.waiting or any(image.state != "moving" for image in images)
-        moves = [
-            TransferView(
-                destination=str(task.destination),
+        transfers: list[TransferView] = []
+        read: Counter[str] = Counter()
+        written: Counter[str] = Counter()
+        for task in running:
+            if (transfer := task.transfer) is None or task.key not in moving:
+                continue
+            sent, since = moving[task.key]
+            view = TransferView(
+                destination=str(transfer.destination),
                 image=destinations.get(self._router.payer(task), ""),
-                digest=task.blob.digest,
-                size=task.blob.size,
-                sent=moving[task.key][0],
-                seconds=now - moving[task.key][1],
+                digest=transfer.blob.digest,
+                size=transfer.blob.size,
+                sent=sent,
+                seconds=now - since,
             )
-            for task in running
-            if isinstance(task, CopyBlob) and task.key in moving
-        ]
+            transfers.append(view)
+            read[self._read_at(transfer)] += sent
+            if self._state.aim != "verify":
+                written[transfer.destination.registry] += sent
         return RunView(
             seconds=now - began,
             figures=self.figures,
             expanded=self._admission.exhausted,
-            registries=tuple(self._queue.views(now, {key: sent for key, (sent, _) in moving.items()})),
-            moving=tuple(sorted(moves, key=lambda move: -move.size)),
+            registries=tuple(self._queue.views(now, read=read, written=written)),
+            moving=tuple(sorted(transfers, key=lambda view: -view.size)),
             running=Counter(task.stage for task in running),
             workers=workers,
-            unsent=max(0, self._router.unsent - sum(move.sent for move in moves)),
+            unsent=max(0, self._router.unsent - sum(each.sent for each in transfers)),
             sized=self._admission.exhausted and not unread,
             planned=self._admission.waiting,
         )
-
-    def _decide(self, task: Task, outcome: Outcome) -> None:
-        if isinstance(task, CopyBlob) and isinstance(outcome, BlobCopied):
-            self._count(task, outcome)
-        self._router.decide(task, outcome)
-
-    def _count(self, task: CopyBlob, outcome: BlobCopied) -> None:
-        """Count a blob that is in place, in all and by registry."""
-        self.figures.blob(outcome.how, task.blob.size)
-        registry = self._queue.registry(task.destination.registry)
-        registry.blobs[outcome.how] += 1
-        if outcome.how in ("mounted", "present"):
-            registry.saved[outcome.how] += max(0, task.blob.size)
-        if self._state.debug:
-            event = event_of(
-                "blob.done",
-                {
-                    "source": str(task.source),
-                    "destination": str(task.destination),
-                    "blob": task.blob.digest,
-                    "how": outcome.how,
-                    "bytes": task.blob.size if task.blob.size >= 0 else None,
-                    "duration": round(outcome.cost.seconds, 3),
-                },
-                stage="transfer",
-            )
-            self._state.events.append(event)
 
     def _lost(self, task: Task, outcome: TaskLost) -> None:
         """Each running task gets a mark; one that ran alone is blamed and fails."""
@@ -247,7 +226,7 @@ class Scheduler:
         if outcome.alone:
             fault = worker_died(task.key, outcome.reason)
             self._state.marks.pop(task.key, None)
-            self._decide(task, TaskFailed(key=task.key, fault=fault))
+            self._router.decide(task, TaskFailed(key=task.key, fault=fault))
             return
         self._state.marks[task.key] = self._state.marks.get(task.key, 0) + 1
         self._router.returned(task)
@@ -265,7 +244,7 @@ class Scheduler:
         while True:
             while notices:
                 self._router.deliver(notices.popleft())
-            if self._state.may_put is not None:
+            if self._state.is_stopping:
                 self._images.finish()
             else:
                 self._admission.admit()
@@ -295,7 +274,7 @@ class Scheduler:
     @property
     def done(self) -> bool:
         """Whether all is over: every image has ended, or the run is stopping and nothing is in flight."""
-        if self._state.may_put is None:
+        if not self._state.is_stopping:
             return self._is_empty() and not self._pass_is_over()
         return not self._queue.in_flight and not self._queue.startable(self._state.now)
 
@@ -309,7 +288,7 @@ class Scheduler:
         """Stop: give out nothing but puts of images whose blobs are all there; open no more images."""
         self._state.now = now
         self._admission.stop()
-        self._state.may_put = self._images.may_put
+        self._state.may_finish = self._router.may_finish
         for task in self._queue.tasks():
             if not self._state.allows(task):
                 self._queue.drop(task.key)
@@ -372,7 +351,7 @@ class Scheduler:
         unfinished = self.figures.unfinished
         assert unfinished == len(self._images), f"{unfinished} images unfinished, {len(self._images)} open"
         self._queue.validate()
-        if not self._queue.in_flight and not self._queue.waiting and self._state.may_put is None:
+        if not (self._queue.in_flight or self._queue.waiting or self._state.is_stopping):
             stuck = [image.key for image in self._images.open_images]
             assert not stuck, f"nothing is under way, but these images are open: {stuck}"
         assert not self._state.notices, "something that was learned has not been told"

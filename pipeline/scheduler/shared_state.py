@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.model.facts import Holding
-from pipeline.model.messages import PushManifest
+from pipeline.model.figures import Figures
 from pipeline.model.selection import companion_takers
 from pipeline.scheduler.history import TaskHistory
 from pipeline.scheduler.mirrors import Mirrors
@@ -54,6 +54,7 @@ class SharedState:
         self._epoch = epoch
         self.run = run
         self.facts = facts
+        self.figures = Figures()
         self.queue = TaskQueue(limits)
         self.mirrors = Mirrors(self)
         self.read_back = ReadBack()
@@ -76,8 +77,8 @@ class SharedState:
         """Which pass over the images this is."""
         self.debug = False
         """Whether events of level debug are wanted."""
-        self.may_put: Callable[[PushManifest], bool] | None = None
-        """Set when the run is stopping: nothing becomes ready but the puts that it allows."""
+        self.may_finish: Callable[[Task], bool] | None = None
+        """Set when the run is stopping: only the tasks that it allows become ready."""
 
     @property
     def wall(self) -> float:
@@ -97,9 +98,14 @@ class SharedState:
         """Whether what has these options, and failed in the pass before, takes part in this one."""
         return self.attempt <= options.retries + 1
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run is stopping."""
+        return self.may_finish is not None
+
     def allows(self, task: Task) -> bool:
-        """Whether the task may be given out: a run that is stopping has only the puts that it allows."""
-        return self.may_put is None or (isinstance(task, PushManifest) and self.may_put(task))
+        """Whether the task may be given out: while the run is stopping, only if it finishes an image."""
+        return self.may_finish is None or self.may_finish(task)
 
     def ready(self, task: Task) -> bool:
         """Queue a task; at an unavailable registry it is doomed at once.

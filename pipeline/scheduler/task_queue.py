@@ -12,10 +12,10 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from pipeline.model.registry_settings import NO_SETTINGS
+from pipeline.model.task import LARGE_BLOB
 from pipeline.scheduler.adaptive_limit import AdaptiveLimit
 from pipeline.scheduler.registry_state import RegistryState
 from pipeline.scheduler.view import RegistryView
-from pipeline.settings import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,8 +32,6 @@ _WAITS = 4
 """Seconds of a registry's rate that may wait in workers: tokens and uploads must not expire meanwhile."""
 _SLOWEST = 128 << 10
 """Bytes a second for each blob at a registry with a low bandwidth: slower ones look like stalls."""
-_LARGE = 8 * MIB
-"""Bytes from which a blob goes before smaller ones: what begins last should not take longest."""
 _BLOBS: tuple[SlotKind, ...] = ("blob", "body")
 Demand = tuple[tuple[str, "SlotKind"], ...]
 """The places that a task takes, sorted: (registry, kind)."""
@@ -115,7 +113,7 @@ class TaskQueue:
         demand = demand or self.demand(task)
         queue = (task.stage, task.ends_images)
         self._queues.setdefault(queue, {}).setdefault(demand, {})[task.key] = task
-        if task.size >= _LARGE:
+        if task.size >= LARGE_BLOB:
             self._added += 1
             large = self._large.setdefault((queue, demand), [])
             heappush(large, (-task.size, self._added, task.key))
@@ -194,7 +192,7 @@ class TaskQueue:
         return None
 
     def _first(self, queue: tuple[Stage, bool], demand: Demand) -> Task:
-        """The task that has waited longest; before it the largest blob, if any is large."""
+        """The largest blob, if any is large: what starts last should not take longest; else the oldest."""
         tasks = self._queues[queue][demand]
         large = self._large.get((queue, demand), [])
         while large and large[0][2] not in tasks:
@@ -284,44 +282,44 @@ class TaskQueue:
         """All tasks that have been given out and not come back."""
         return [task for task, _ in self._held.values()]
 
-    def views(self, now: float, moving: Mapping[str, int]) -> list[RegistryView]:
-        """What each registry that was asked anything looks like; `moving`: bytes of running moves by key."""
+    def views(
+        self, now: float, *, read: Mapping[str, int], written: Mapping[str, int]
+    ) -> Iterator[RegistryView]:
+        """Each registry that was asked anything.
+
+        Args:
+            now: seconds.
+            read: by registry, the bytes of the bodies that are being read.
+            written: the same of those that are being written.
+        """
         waiting: Counter[str] = Counter()
         for sets in self._queues.values():
             for demand, tasks in sets.items():
                 waiting.update(dict.fromkeys((name for name, _ in demand), len(tasks)))
         for _, task, _ in self._resting.values():
             waiting.update(name for name, _ in self.demand(task))
-        read: Counter[str] = Counter()
-        written: Counter[str] = Counter()
-        for task, _ in self._held.values():
-            for place, side, kind in task.asks if task.key in moving else ():
-                if kind != "request":
-                    (read if side == "source" else written)[place.registry] += moving[task.key]
-        return [
-            RegistryView(
-                name=name,
-                requests=registry.requests,
-                read=registry.read + read[name],
-                written=registry.written + written[name],
-                in_flight=registry.in_flight,
-                limit=self._places(registry, "request"),
-                blobs_in_flight=sum(registry.limits[kind].running for kind in _BLOBS),
-                blobs_limit=self._places(registry, *_BLOBS),
-                waiting=waiting[name],
-                cooldown=max(0.0, registry.cool_until - now),
-                unavailable=str(registry.unavailable or ""),
-                blobs=registry.blobs,
-                saved=registry.saved,
-                calls=registry.calls,
-                retries=registry.retries,
-                asked=registry.asked,
-                pulls_left=registry.pulls_left,
-                pulls_limit=registry.pulls_limit,
-            )
-            for name, registry in sorted(self._registries.items())
-            if registry.requests or registry.in_flight
-        ]
+        for name, registry in sorted(self._registries.items()):
+            if registry.requests or registry.in_flight:
+                yield RegistryView(
+                    name=name,
+                    requests=registry.requests,
+                    read=registry.read + read.get(name, 0),
+                    written=registry.written + written.get(name, 0),
+                    in_flight=registry.in_flight,
+                    limit=self._places(registry, "request"),
+                    blobs_in_flight=sum(registry.limits[kind].running for kind in _BLOBS),
+                    blobs_limit=self._places(registry, *_BLOBS),
+                    waiting=waiting[name],
+                    cooldown=max(0.0, registry.cool_until - now),
+                    unavailable=str(registry.unavailable or ""),
+                    blobs=registry.blobs,
+                    saved=registry.saved,
+                    calls=registry.calls,
+                    retries=registry.retries,
+                    asked=registry.asked,
+                    pulls_left=registry.pulls_left,
+                    pulls_limit=registry.pulls_limit,
+                )
 
     def _places(self, registry: RegistryState, *kinds: SlotKind) -> int:
         """Tasks of these kinds that may run at the registry, by its own limits and --proc."""

@@ -38,12 +38,15 @@ def take_all(queue: TaskQueue) -> list[CopyBlob]:
 
 
 def test_large_blobs_first() -> None:
-    """Large blobs go before all others, the largest first, and others in the order in which they came."""
-    queue = TaskQueue(Limits())
+    """The largest of large blobs starts first, and small ones in the order in which they came."""
+    large, small = TaskQueue(Limits()), TaskQueue(Limits())
     for number, size in enumerate([7 * MIB, 20 * MIB, 5 * MIB, 500 * MIB, 6 * MIB, 20 * MIB]):
-        queue.add(move(str(number), size))
+        large.add(move(str(number), size))
+    for number, size in enumerate([2 * MIB, 3 * MIB, 1 * MIB]):
+        small.add(move(str(number), size))
 
-    assert [500 * MIB, 20 * MIB, 20 * MIB, 7 * MIB, 5 * MIB, 6 * MIB] == given(queue)
+    assert [500 * MIB, 20 * MIB, 20 * MIB, 7 * MIB, 6 * MIB, 5 * MIB] == given(large)
+    assert [2 * MIB, 3 * MIB, 1 * MIB] == given(small)
 
 
 def test_dropped_blob() -> None:
