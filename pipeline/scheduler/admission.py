@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.log import event_of, fault_fields
 from pipeline.log.catalogue import LATER
-from pipeline.model.facts import Claim
 from pipeline.model.faults import too_few_tags, untrusted_list, wrong_tag
 from pipeline.model.messages import ListTags
-from pipeline.model.reference import Reference, is_tag, parse_reference
+from pipeline.model.reference import Reference, is_tag
 from pipeline.model.selection import Named, Rule, pairs, read_name, select
-from pipeline.scheduler.image import image_key
+from pipeline.scheduler.claims import Claims
+from pipeline.scheduler.failed_images import FailedImages
 from pipeline.scheduler.kept_tags import KeptTags
 from pipeline.scheduler.tag_pages import TagPages
 from pipeline.settings import PAGE
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.errors import Fault
-    from pipeline.model.facts import ImageRow
     from pipeline.model.messages import TagsListed
     from pipeline.model.tag_selection import TagSelection
     from pipeline.scheduler.case_variants import CaseVariants
@@ -110,10 +108,8 @@ class Admission:
         self._open: deque[Cursor] = deque()
         self._asking: dict[str, list[Cursor]] = {}
         self._deferred: list[int] = []
-        self._again: deque[tuple[Reference, list[tuple[Reference, int]]]] = deque()
-        self._mark: str | None = None
-        self._followers_left = self._followers_now = False
-        """Of images that are tried again: whether some follow others, and whether it is their turn."""
+        self._claims = Claims(state)
+        self._failed = FailedImages(state, self._claims)
         self.failed_rules: dict[int, Fault] = {}
         """By rule number: rules whose tags could not be listed in full."""
         self.kept = KeptTags(state)
@@ -122,7 +118,7 @@ class Admission:
     @property
     def exhausted(self) -> bool:
         """Whether this pass has no more images to give."""
-        return not (self._open or self._order or self._again or self._mark is not None)
+        return self._failed.exhausted and not (self._open or self._order)
 
     @property
     def deferred(self) -> bool:
@@ -149,7 +145,7 @@ class Admission:
         """Open images while there is room; ask for pages where names run out."""
         held_up = self._images.lookups.held_up()
         while self._has_room(held_up):
-            if self._admit_again():
+            if self._admit_failed():
                 continue
             while self._order and len(self._open) < OPEN_RULES:
                 self._open.append(self._begin(self._order.begin()))
@@ -206,28 +202,16 @@ class Admission:
         """Open an image per destination that nobody has claimed; one claimed by another source follows it."""
         opened: list[Image] = []
         for destination, number in targets:
-            claim = self._state.facts.claim(str(destination))
-            if claim is None or claim.run != self._state.run:
-                line = self._rules[number].line
-                self._state.facts.write(
-                    Claim(
-                        destination=str(destination),
-                        run=self._state.run,
-                        rule=number,
-                        line=line,
-                        source=str(source),
-                    )
-                )
+            if self._claims.take(source, destination, self._rules[number]):
                 if self.kept.has(destination, number):
                     self._count(number)
                     self._images.keep(source, destination, number)
                 else:
                     opened.append(self._open_new(source, destination, number))
-            elif self._differs(claim, str(source), number) and not self._images.knows(
-                source, destination, number
-            ):
-                image = self._open_new(source, destination, number)
-                self._images.follow(image, self._claimant(claim))
+                continue
+            rival = self._claims.rival(str(source), str(destination), number)
+            if rival and not self._images.knows(source, destination, number):
+                self._images.follow(self._open_new(source, destination, number), rival)
         if opened:
             self._images.lookups.look(source, {each.key: each.asked_for for each in opened})
 
@@ -322,60 +306,30 @@ class Admission:
 
     def next_pass(self) -> None:
         """Begin a pass over what failed and may succeed: images of the records first, then rules."""
-        self._mark, self._followers_now = "", False
+        self._failed.begin()
         for number in self._deferred:
             self._order.again(number)
         self._deferred.clear()
 
-    def _admit_again(self) -> bool:
-        """Open the next image that failed before; False: there is none (any more)."""
-        while not self._again and self._mark is not None:
-            self._turn_again(self._mark)
-        if not self._again:
+    def _admit_failed(self) -> bool:
+        """Open the images of the next source that failed in the pass before; False: there is none."""
+        group = self._failed.next()
+        if group is None:
             return False
-        source, targets = self._again.popleft()
+        source, targets = group
         opened = []
         self._figures.to_retry -= len(targets)
         for destination, number in targets:
             image = self._open_image(source, destination, number)
-            claim = self._state.facts.claim(str(destination))
-            if claim is not None and self._differs(claim, str(source), number):
-                self._images.follow(image, self._claimant(claim))
+            rival = self._claims.rival(str(source), str(destination), number)
+            if rival:
+                self._images.follow(image, rival)
             else:
                 opened.append(image)
         if opened:
             self._images.lookups.look(source, {each.key: each.asked_for for each in opened})
         return True
 
-    def _turn_again(self, mark: str) -> None:
-        """Read a page of what failed: first all that claimed its destination, then what follows those."""
-        failed, then = self._state.facts.again(self._state.run, mark)
-        rows = [row for row in failed if self._state.takes_part(self._state.options[row.rule])]
-        chosen = [row for row in rows if self._follows(row) == self._followers_now]
-        for source, group in groupby(chosen, key=lambda row: row.source):
-            targets = [(parse_reference(row.destination), row.rule) for row in group]
-            self._again.append((parse_reference(source), targets))
-        self._mark = then or None
-        if len(chosen) < len(rows) and not self._followers_now:
-            self._followers_left = True
-        if self._mark is None and self._followers_left:
-            self._mark, self._followers_left, self._followers_now = "", False, True
-
-    def _follows(self, row: ImageRow) -> bool:
-        """Whether another source has claimed the image's destination."""
-        claim = self._state.facts.claim(row.destination)
-        return claim is not None and self._differs(claim, row.source, row.rule)
-
-    def _differs(self, claim: Claim, source: str, rule: int) -> bool:
-        """Whether a destination was claimed for other content than this source with the rule's filter."""
-        options = self._state.options
-        return claim.source != source or options[claim.rule].pruning != options[rule].pruning
-
-    def _claimant(self, claim: Claim) -> str:
-        """The key of the image that has claimed a destination."""
-        return image_key(claim.source, claim.destination, self._state.options[claim.rule])
-
     def stop(self) -> None:
         """Open nothing any more; what has not been expanded stays named in `unexpanded`."""
-        self._again.clear()
-        self._mark = None
+        self._failed.stop()
