@@ -55,7 +55,9 @@ class Task:
     trust: bool = False
     """Whether what is there counts as seen."""
     ripe: bool = False
-    """Whether short quarantines are over."""
+    """Whether short quarantines are over,"""
+    fresh: Collection[Place] = ()
+    """but for these sources, which have moved since."""
 
     def pairs(self, rules: Sequence[Rule] | None = None) -> dict[Pair, Rule]:
         """The images that the rules (or those of another file) name, each once, in order."""
@@ -86,7 +88,7 @@ class Task:
         if not rule.min_age or ":" in pair.source.name or digest is None:
             return "copied"
         if rule.min_age < LONG:
-            return "copied" if self.ripe else "either"
+            return "held" if pair.source in self.fresh else "copied" if self.ripe else "either"
         return "either" if self.trust and there == digest else "held"
 
     def tree(self, pair: Pair) -> Tree | None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.blows import Victim, sessions_left
-from tests.chaos.checker import Said, Task, flaw
+from tests.chaos.checker import LONG, Said, Task, flaw
 from tests.chaos.choosing import LISTS
 from tests.chaos.draw import damage, draw, fill
 from tests.chaos.draw_faults import FORGETFUL, Trouble
@@ -21,6 +21,7 @@ from tests.chaos.mishaps import Mishaps
 from tests.chaos.rules import read_rules
 from tests.chaos.secrets import leaks
 from tests.chaos.watch import Watched
+from tests.registry import content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -200,7 +201,21 @@ class Stage:
         """See everything, and wait until it was seen long enough ago."""
         self.run(_NOTHING, hurried=True)
         time.sleep(_RIPE)
-        self.task = replace(self.task, ripe=True)
+        fresh = set(self._move_what_is_ripe()) if self.drawn.random.random() < 0.5 else set()
+        sources = dict(self._sources_now()) if fresh else {}
+        self.task = replace(self.task, ripe=True, fresh=fresh, sources=self.task.sources | sources)
+        self.hopeless = self._hopeless()
+
+    def _move_what_is_ripe(self) -> Iterator[Place]:
+        """The tags of rules with a short quarantine point at something that nobody has seen."""
+        by_address = {registry.address: registry for registry in self.registries}
+        for pair, rule in self.task.pairs().items():
+            repository, name = pair.source.repository, pair.source.name
+            is_tag = repository.startswith("team/") and not (":" in name or LISTS.fullmatch(name))
+            if 0 < rule.min_age < LONG and is_tag and self.task.digest(pair):
+                what = content.image(content.layer(f"fresh {repository} {name}"))
+                by_address[pair.source.registry].add(repository, what, name)
+                yield pair.source
 
     def _sources_now(self) -> Iterator[tuple[tuple[str, str], Held]]:
         """The repositories that rules name; what `damage` took from them is still held to be theirs."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.chaos.checker import Said, Task
-from tests.chaos.expect import WHOLE, Held
+from tests.chaos.expect import WHOLE, Held, Place
 from tests.chaos.judge import judge, unwanted
 from tests.chaos.rules import read_rules
 from tests.chaos.test_checker import AMD, ARM, MIRROR, MULTI, NESTED, PLACE, SOURCE, hold
@@ -73,6 +73,9 @@ def test_short_quarantine() -> None:
     assert [] == wrong(task(short), said(), Held())
     assert [] == wrong(task(short), said("v1"), hold({"v1": AMD}))
     assert wrong(task(short, ripe=True), said(), Held())
+    fresh = task(short, ripe=True, fresh={Place(SOURCE, "team/app", "v1")})
+    assert [] == wrong(fresh, said(), Held())
+    assert wrong(fresh, said("v1"), hold({"v1": AMD}))
 
 
 @pytest.mark.parametrize("optional", [False, True])
