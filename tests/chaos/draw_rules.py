@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PLAIN = ("all", "all", "all", "list", "regex", "digest", "mixed", "retag", "retag")
 _FAMILIES = (
-    *("tags", "tags", "tags", "platforms", "two", "two", "two", "single", "sparse"),
+    *("tags", "tags", "tags", "tags", "platforms", "two", "two", "two", "single", "sparse"),
     *("keep", "keep", "held", "ripe", "ripe", "seen", "optional", "template", "list"),
 )
 _PLATFORMS = (
@@ -33,6 +33,7 @@ _PLATFORMS = (
 )
 _INCLUDES = (["v*"], ["*.*.*-alpine", "7"], ["/^v[0-9]+$/", "latest"], "v*", ["[a-z]*"], ["/alpine/"])
 _EXCLUDES = (["*-rc*", "7"], ["/^v/"], ["latest"], ["*alpine"])
+_PER = ("series", "minor", "major", "repository")
 _LATE = {"v": "v0", "7": "3", "alpine": "1.0.0-alpine"}
 """Tags that come later than greater ones of their series, by what is in those."""
 
@@ -53,7 +54,7 @@ def add_rule(drawn: Round, source: Watched, name: str, destinations: list[Watche
     """One more rule, for a repository that has tags."""
     random, book = drawn.random, drawn.random.choice(drawn.books)
     to = random.choice(destinations)
-    if random.random() < 0.5:
+    if random.random() < 0.6:
         _Family(drawn, source, name, destinations, book).draw(random.choice(_FAMILIES))
         return
     path = (
@@ -122,24 +123,23 @@ class _Family:
         return {"to": self._here(word), **options}
 
     def _draw_tags(self) -> dict[str, Any]:
+        """One to three stages: with more, hardly a tag comes to the last one."""
         random = self._random
+        stages: dict[str, dict[str, Any]] = {
+            "include": {"include": random.choice(_INCLUDES)},
+            "exclude": {"exclude": random.choice((*_EXCLUDES, self._some()))},
+            "versions": {"versions": random.sample(sorted(RANGES), random.randint(1, 2))},
+            "newest": {"newest": random.randint(1, 2), "per": random.choice(_PER)},
+            "always": {"always": [random.choice((*self._some(), "gone"))]},
+            "prereleases": {"prereleases": random.random() < 0.5},
+            "at_least": {"at_least": random.choice((0, 2, 9))},
+        }
         said: dict[str, Any] = {}
-        if random.random() < 0.5:
-            said["include"] = random.choice(_INCLUDES)
-        if random.random() < 0.5:
-            said["exclude"] = random.choice(_EXCLUDES)
-        if random.random() < 0.4:
-            said["versions"] = random.sample(sorted(RANGES), random.randint(1, 2))
-        if random.random() < 0.3:
-            said["prereleases"] = random.random() < 0.5
-        if random.random() < 0.4:
-            said["newest"] = random.randint(1, 2)
-            said["per"] = random.choice(("series", "minor", "major", "repository"))
-        if random.random() < 0.3:
-            said["always"] = [random.choice((*self._some(), "gone"))]
-            said.pop("exclude", None)
-        if random.random() < 0.15:
-            said["at_least"] = random.choice((0, 2, 9))
+        for stage in random.choices((*stages, "include", "exclude", "newest"), k=random.randint(1, 3)):
+            said |= stages[stage]
+        if "always" in said:
+            # Named twice, a tag makes the rule invalid.
+            said["exclude"] = ["*-rc*"]
         return self._at("copy", tags=said)
 
     def _draw_platforms(self) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class _Family:
     def _draw_optional(self) -> dict[str, Any]:
         random = self._random
         failing: dict[str, Any] = random.choice(
-            ({"always": ["gone"]}, {"include": "none-*"}, {"exclude": ["v*"]})
+            ({"always": ["gone"]}, {"include": "none-*"}, {"exclude": "v*"})
         )
         return self._at("optional", optional=True, retries=random.randint(0, 2), tags=failing)
 
