@@ -1,4 +1,4 @@
-"""Lists of tags as public repositories have them."""
+"""Lists of tags: in the shape of those of public repositories, and a real one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from pathlib import Path
 
 import yaml
 
-_FILE = Path(__file__).resolve().parents[2] / "data" / "tags.yaml"
+_DATA = Path(__file__).resolve().parents[2] / "data"
 
-LISTS: dict[str, list[str]] = yaml.safe_load(_FILE.read_text())
-"""By repository."""
+LISTS: dict[str, list[str]] = yaml.safe_load((_DATA / "tags.yaml").read_text())
+"""By repository, whose tags look like these."""
+REAL = [
+    tag
+    for line in (_DATA / "python-tags.txt").read_text().splitlines()
+    if not line.startswith("#")
+    for tag in line.split()
+]
+"""Every tag of docker.io/library/python of one day."""
 EVERY = [tag for tags in LISTS.values() for tag in tags]

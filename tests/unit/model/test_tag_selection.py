@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.model.rule_options import TagOptions
 from pipeline.model.series import series
 from pipeline.model.tag_selection import TagSelection
-from tests.unit.model.tags import EVERY, LISTS
+from tests.unit.model.tags import EVERY, LISTS, REAL
 
 PYTHON, NGINX = LISTS["docker.io/library/python"], LISTS["docker.io/library/nginx"]
 SIGNATURE = f"sha256-{'0' * 64}.sig"
@@ -166,6 +166,34 @@ class TestNewest:
 
         assert expected == set(found)
         assert len(found) == len(set(found))
+
+
+class TestRealList:
+    """Docker's python, as its maintainers published it on one day."""
+
+    def test_series(self) -> None:
+        """Each variant is a series of its own, and moving tags are series beside the releases."""
+        names = {series(tag)[0] for tag in REAL if series(tag)[1]}
+        suffixes = ("", "-trixie", "-slim", "-slim-bookworm", "-alpine", "-alpine#.#", "-windowsservercore")
+
+        assert {f"{front}{each}" for front in ("#.#.#", "#.#") for each in suffixes} <= names
+
+    def test_newest(self) -> None:
+        """The newest of a variant are releases: neither moving tags nor prereleases take their places."""
+        options: dict[str, Any] = {"versions": (">=3.12",), "newest": 3}
+
+        assert ["3.14.0", "3.13.9", "3.12.12"] == chosen(
+            REAL, include=("*.*.*",), exclude=("*-*",), **options
+        )
+        assert ["3.14.0-alpine", "3.13.9-alpine", "3.12.12-alpine"] == chosen(
+            REAL, include=("*.*.*-alpine",), **options
+        )
+
+    def test_prereleases(self) -> None:
+        """Prereleases of every variant are left out where a range is given."""
+        found = chosen(REAL, versions=(">=3.12",), page=50)
+
+        assert [tag for tag in REAL if tag.startswith(("3.12", "3.13", "3.14"))] == found
 
 
 class TestWhole:

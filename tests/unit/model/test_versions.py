@@ -107,7 +107,7 @@ def test_reads_or_refuses_any_range(text: str) -> None:
         assert parse_range(text)
 
 
-def test_prereleases_of_real_lists() -> None:
+def test_prereleases_of_lists() -> None:
     """Words of prereleases are found wherever they stand; variants and hashes are none."""
     expected = {
         *("3.15.0a1", "3.15.0a1-alpine", "3.15-rc", "3.15-rc-alpine", "3.14.0rc3", "3.14.0rc3-slim"),
