@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline.commands.finish import Finish, FinishedRun, summary_of
+from pipeline.model.chains import links
 from pipeline.model.units import format_count
 from pipeline.observe.run_state import run_state_of
 from pipeline.report.summary import waits
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.report.summary import Summary
 
 _EXAMPLES = 20
+_NAMED = 8
+"""Maximum rules that wait for others in the text."""
 
 
 def _summarize(run: FinishedRun) -> Summary:
@@ -27,6 +30,16 @@ def _summarize(run: FinishedRun) -> Summary:
 
 def _notes(run: FinishedRun, summary: Summary) -> Iterator[str]:
     yield from waits(summary)
+    if run.job.settings.aim == "plan":
+        fed = [each for each in links(run.job.rules.rules) if each.writers]
+        places = {rule.number: rule.place for rule in run.job.rules.rules}
+        yield from (
+            f"after {places[max(each.writers)]}: rule {each.rule.text} ({each.rule.place}); what its source"
+            " lacks until then is not counted"
+            for each in fed[:_NAMED]
+        )
+        if len(fed) > _NAMED:
+            yield f"and {format_count(len(fed) - _NAMED, 'rule')} more that read what others write"
     if summary.is_stopped:
         images, rules = summary.figures.unfinished, summary.unexpanded
         yield (

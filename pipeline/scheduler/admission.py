@@ -250,6 +250,9 @@ class Admission:
     def _fail(self, cursor: Cursor, fault: Fault) -> None:
         """End the rule's expansion with a fault; rules that it goes before wait while it may be retried."""
         rule = cursor.rule
+        if self._state.aim == "plan" and self._order.who_brings(rule.number, fault):
+            self._close(cursor)
+            return
         self._open.remove(cursor)
         again = fault.retryable and self._state.may_retry(self._state.options[rule.number])
         self._state.events.append(

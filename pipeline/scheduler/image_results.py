@@ -70,6 +70,9 @@ class ImageResults:
         self, image: Image, result: Result, *, digest: str = "", reason: str = "", fault: Fault | None = None
     ) -> None:
         """Write the row, count, and say the one canonical line of the image."""
+        writer = self._order.who_brings(image.rule, fault) if fault and self._state.aim == "plan" else ""
+        if writer:
+            result, fault, reason = "skipped", None, f"its source comes with {writer}, and is not there yet"
         why = str(fault) if fault else reason
         self._state.facts.write(self._row(image, result, digest=digest, why=why, fault=fault))
         if fault is not None and fault.retryable and self._state.may_retry(image.options):

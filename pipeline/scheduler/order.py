@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from heapq import heapify, heappop, heappush
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pipeline.log import event_of
@@ -17,6 +18,7 @@ from pipeline.model.chains import links
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pipeline.errors import Fault
     from pipeline.log import Event
     from pipeline.model.reference import Repository
     from pipeline.model.selection import Rule
@@ -35,6 +37,8 @@ class Order:
         self._images: Counter[int] = Counter()
         """By rule: its images that have not come to their end."""
         self._expanded: set[int] = set()
+        self._fed_by: dict[int, Rule] = {}
+        """By rule: the last one that writes what it reads."""
         self._line_up(rules)
         self.events = list(self._chain(rules))
         """What there is to say of rules that feed each other."""
@@ -73,6 +77,12 @@ class Order:
         self._release(self._when_expanded.pop(number, ()))
         self._settle(number)
 
+    def who_brings(self, number: int, fault: Fault) -> str:
+        """The place of the rule that may write what is missing at a rule's source; empty: there is none."""
+        is_missing = fault.status == HTTPStatus.NOT_FOUND or fault.code == "TOO_FEW_TAGS"
+        writer = self._fed_by.get(number) if fault.side == "source" and is_missing else None
+        return writer.place if writer is not None else ""
+
     def _settle(self, number: int) -> None:
         if number in self._expanded and not self._images[number]:
             self._release(self._when_ended.pop(number, ()))
@@ -100,7 +110,8 @@ class Order:
             for number in each.writers:
                 self._when_ended[number].append(each.rule.number)
             if each.writers:
-                yield _told("rule.after", each.rule, self.rules[max(each.writers)])
+                self._fed_by[each.rule.number] = self.rules[max(each.writers)]
+                yield _told("rule.after", each.rule, self._fed_by[each.rule.number])
             for number in each.readers:
                 yield _told("rule.too_early", self.rules[number], each.rule)
 

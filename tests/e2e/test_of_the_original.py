@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,7 +140,7 @@ def test_copy_without_a_tag(command: Command, scripted: Scripted, flags: tuple[s
 
 
 def test_rules_that_feed_each_other(command: Command, scripted: Scripted) -> None:
-    """With A to B and B to C in one file, one run copies every tag to C."""
+    """With A to B and B to C in one file, one run copies all to C; plan and check name the order."""
     source, mirror = two(scripted)
     command.insecure(source.address, mirror.address)
     command.rules(
@@ -149,7 +150,15 @@ def test_rules_that_feed_each_other(command: Command, scripted: Scripted) -> Non
             f"{source.address}/c:v1": f"{mirror.address}/d:new",
         }
     )
+    planned, checked = command.run("plan"), command.run("check")
 
+    assert (0, 0) == (planned.code, checked.code), planned.text + checked.output
+    assert f"after line 1: rule {mirror.address}/b (line 1)" in planned.output
+    assert (
+        f"skipped: {source.address}/c:v1 -> {mirror.address}/d:new: its source comes with line 1"
+        in planned.output
+    )
+    assert re.search(rf"source +{mirror.address}/b +not there yet: it comes after line 1", checked.output)
     result = command.run("--retries=0")
 
     assert result.code == 0, result.text

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pipeline.model.chains import links
 from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.model.selection import Named, read_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipeline.errors import Side
     from pipeline.model.reference import Repository
@@ -32,17 +33,28 @@ class CheckTarget:
     """Whether its tag list is needed too."""
     is_mirror: bool = False
     """Whether a run can do without it."""
+    after: str = ""
+    """The place of the rule that writes it, where all rules that read it come after that one."""
 
 
 def targets_by_registry(
-    rules: Iterable[Rule], settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS
+    rules: Sequence[Rule], settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS
 ) -> dict[str, tuple[CheckTarget, ...]]:
     """What the rules need, and the mirrors of their sources; the same repository is one target."""
     found: dict[tuple[Side, Repository, bool], CheckTarget] = {}
-    for each in (each for rule in rules for each in _targets(rule, settings_of)):
-        key = (each.side, each.repository, each.is_mirror)
-        known = found.get(key, each)
-        found[key] = replace(known, name=known.name or each.name, lists=known.lists or each.lists)
+    places = {rule.number: rule.place for rule in rules}
+    fed = {each.rule.number: places[max(each.writers)] for each in links(rules) if each.writers}
+    for rule in rules:
+        for each in _targets(rule, settings_of):
+            key = (each.side, each.repository, each.is_mirror)
+            after = fed.get(rule.number, "") if each.side == "source" else ""
+            known = found.get(key, replace(each, after=after))
+            found[key] = replace(
+                known,
+                name=known.name or each.name,
+                lists=known.lists or each.lists,
+                after=known.after and after and known.after,
+            )
     registries: dict[str, tuple[CheckTarget, ...]] = {}
     for each in found.values():
         registry = each.repository.registry

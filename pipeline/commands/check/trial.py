@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.commands.check.finding import Finding, describe, some_of
@@ -107,6 +108,10 @@ def attempt(
         patience: seconds that a run waits for a registry that accepts no request.
     """
     outcome = _attempt(client, target, credential, patience=patience)
+    found = outcome.finding
+    if target.after and (found.state == "warning" or found.status == HTTPStatus.NOT_FOUND):
+        words = f"not there yet: it comes after {target.after}"
+        outcome = replace(outcome, finding=replace(found, state="ok", words=words, advice=""))
     return replace(outcome, finding=outcome.finding.of_mirror()) if target.is_mirror else outcome
 
 
