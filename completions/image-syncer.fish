@@ -274,7 +274,7 @@ complete -c image-syncer -n '_shtab_image_syncer_using verify' -l progress-inter
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l output-failed-images -xka "(__fish_complete_path (commandline -ct))" -d 'list of missing images, as rules (.yaml, .json)'
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -s h -l help -d 'show this help'
 complete -c image-syncer -n '_shtab_image_syncer_using verify' -l schema -xka "rules credentials" -d 'print the JSON Schema of rules or credentials, for editors'
-complete -c image-syncer -n '_shtab_image_syncer_using; and test $_shtab_image_syncer_npos -eq 0' -a list -d 'list the repositories below a namespace, or that match a pattern'
+complete -c image-syncer -n '_shtab_image_syncer_using; and test $_shtab_image_syncer_npos -eq 0' -a list -d 'list the repositories of a registry, namespace or pattern'
 complete -c image-syncer -n '_shtab_image_syncer_using list' -l auth -xka "(__fish_complete_path (commandline -ct))" -d 'credentials, settings of registries; repeatable [./auth.json, docker login]'
 complete -c image-syncer -n '_shtab_image_syncer_using list' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'both in one file [./config.json]'
 complete -c image-syncer -n '_shtab_image_syncer_using list' -l tags -d 'list: the tags too'

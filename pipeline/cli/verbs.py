@@ -80,7 +80,7 @@ VERBS = {
         unused=frozenset((*_LISTS, *_METRICS, "--force", "--drain", "--dry-run")),
     ),
     "list": VerbEntry(
-        meaning="list the repositories below a namespace, or that match a pattern",
+        meaning="list the repositories of a registry, namespace or pattern",
         words="REGISTRY/NAMESPACE",
         codes=_READ_CODES.format(good="listed", bad="a listing failed"),
         used=frozenset({"--auth", "--config", "--tags", "--json", "--quiet", "--patience", "--log-level"}),
