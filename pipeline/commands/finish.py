@@ -16,7 +16,7 @@ from pipeline.errors import MachineError
 from pipeline.model.facts import RESULTS
 from pipeline.model.units import format_count
 from pipeline.outputs.writing import write_text
-from pipeline.report.causes import Failure, from_row, from_rule, group
+from pipeline.report.causes import RULE_INVALID, Failure, from_row, from_rule, group
 from pipeline.report.summary import Summary
 
 if TYPE_CHECKING:
@@ -171,6 +171,6 @@ def _from_bad(bad: BadRule) -> Failure:
         destinations=bad.destinations,
         words=f"{bad.place}: {bad.reason}",
         is_rule=True,
-        code="RULE_INVALID",
+        code=RULE_INVALID,
         hint=bad.hint,
     )

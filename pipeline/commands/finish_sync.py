@@ -11,6 +11,7 @@ from pipeline.commands.leftovers import command_again, what_is_left, write_files
 from pipeline.errors import MachineError
 from pipeline.log import Event, event_of
 from pipeline.report.summary import (
+    ON_TERMINAL,
     Summary,
     as_object,
     cause_counts,
@@ -50,7 +51,7 @@ def _notes(run: FinishedRun, left: Leftovers) -> Iterator[str]:
 
 def _tell(run: FinishedRun, summary: Summary) -> None:
     log = run.log
-    *lines, last = summary_lines(summary)
+    *lines, last = summary_lines(summary, most=ON_TERMINAL if log.is_terminal else None)
     speaks = not run.options.quiet or summary.exit_code > 0
     if speaks and (log.is_for_people or run.options.log is not None):
         for line in lines:

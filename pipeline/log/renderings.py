@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from pipeline import __version__
@@ -62,10 +62,10 @@ class Renderings:
 
     def short(self, event: Event, time: float) -> bytes:
         """`14:21:10 warning message`, for a terminal."""
-        return f"{_local(time)[11:]} {event.level:7} {printable(sentence(event))}".encode()
+        return f"{_local(time)[11:19]} {event.level:7} {printable(sentence(event))}".encode()
 
     def text(self, event: Event, time: float) -> bytes:
-        """`2026-11-24 14:21:10 warning message [run=7f3a pid=4211 stage=transfer]`."""
+        """`2026-11-24T14:21:10.250+01:00 warning message [run=7f3a pid=4211 stage=transfer]`."""
         return f"{_local(time)} {event.level:7} {printable(sentence(event))} [{self._where(event)}]".encode()
 
     def logfmt(self, event: Event, time: float) -> bytes:
@@ -122,17 +122,16 @@ def _server(registry: str) -> Mapping[str, Value]:
 
 
 def _local(time: float) -> str:
-    """Local time to the second, in the original tool's format."""
-    whole = int(time)
-    found = _stamps.get(whole)
-    if found is None:
-        _stamps.clear()
-        found = _stamps[whole] = datetime.fromtimestamp(whole).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - local time is meant
-    return found
+    """Local time with milliseconds and zone (RFC 3339): `2026-11-24T14:21:10.250+01:00`."""
+    seconds, zone = _second(int(time))
+    return f"{seconds}.{int(time * 1000) % 1000:03}{zone}"
 
 
-_stamps: dict[int, str] = {}
-"""The last second's stamp: many lines share one."""
+@lru_cache(maxsize=1)
+def _second(whole: int) -> tuple[str, str]:
+    """`2026-11-24T14:21:10` and `+01:00`: many lines share one second."""
+    stamp = datetime.fromtimestamp(whole).astimezone().isoformat()
+    return stamp[:19], stamp[19:]
 
 
 def _quoted(text: str) -> str:

@@ -24,6 +24,7 @@ _MOST = 40
 EXAMPLES = 20
 """Failures that a cause keeps."""
 
+RULE_INVALID = "RULE_INVALID"
 CONFLICT = "TAG_CONFLICT"
 """The code of images whose destination tag another rule writes: only the rules file can be corrected."""
 
@@ -66,7 +67,7 @@ _CAUSES: Mapping[str, tuple[str, str]] = {
     ),
     "CREDENTIALS": ("no login available", ""),
     "INTERNAL": ("a bug in image-syncer", "report it with the log of --log-level debug"),
-    "RULE_INVALID": ("the rule is invalid", "correct the rules file"),
+    RULE_INVALID: ("the rule is invalid", "correct the rules file"),
     "OTHER": ("other causes", ""),
     "401": (_LOGIN, ""),
     "403": ("not allowed", ""),
@@ -144,9 +145,13 @@ class CauseGroup:
     def title(self) -> str:
         """`source quay.io: 404 MANIFEST_UNKNOWN, no such tag or digest`."""
         place = " ".join(part for part in (self.side, self.registry) if part)
+        return f"{place}: {self.reason}" if place else self.reason
+
+    @property
+    def reason(self) -> str:
+        """`404 MANIFEST_UNKNOWN, no such tag or digest`."""
         answer = " ".join(part for part in (str(self.status or ""), self.code) if part)
-        cause = ", ".join(part for part in (answer, self.meaning) if part)
-        return f"{place}: {cause}" if place else cause
+        return ", ".join(part for part in (answer, self.meaning) if part)
 
     @property
     def may_be_tried(self) -> bool:
@@ -199,10 +204,12 @@ def from_rule(rule: Rule, destinations: tuple[str, ...], fault: Fault, *, option
 
 
 def group(failures: Iterable[Failure]) -> tuple[CauseGroup, ...]:
-    """The causes, most failures first; memory does not grow with the number of failures."""
+    """The causes in the order of `_ordered`; memory does not grow with the number of failures."""
     found: dict[tuple[str, str, int, str, str], CauseGroup] = {}
     for failure in failures:
         key = (failure.side, failure.registry, failure.status, failure.code, failure.hint)
+        if failure.code == RULE_INVALID:
+            key = ("", "", 0, RULE_INVALID, "")  # each has a hint of its own, and all are mended in one file
         if key not in found and len(found) >= _MOST:
             key = ("", "", 0, "OTHER", "")
         entry = found.get(key)
@@ -216,22 +223,23 @@ def group(failures: Iterable[Failure]) -> tuple[CauseGroup, ...]:
         entry.rules += failure.is_rule
         if len(entry.examples) < EXAMPLES:
             entry.examples.append(failure)
-    return _by_count(found.values())
+    return _ordered(found.values())
 
 
 def merged(causes: Iterable[CauseGroup]) -> tuple[CauseGroup, ...]:
-    """The causes of several runs, most failures first."""
+    """The causes of several runs, in the order of `_ordered`."""
     found: dict[tuple[str, str, int, str, str], CauseGroup] = {}
     for each in causes:
         entry = found.setdefault(each.key, replace(each, images=0, rules=0, examples=[]))
         entry.images += each.images
         entry.rules += each.rules
         entry.examples = [*entry.examples, *each.examples][:EXAMPLES]
-    return _by_count(found.values())
+    return _ordered(found.values())
 
 
-def _by_count(causes: Iterable[CauseGroup]) -> tuple[CauseGroup, ...]:
-    return tuple(sorted(causes, key=lambda each: -each.count))
+def _ordered(causes: Iterable[CauseGroup]) -> tuple[CauseGroup, ...]:
+    """First what a person has to mend, then what may go away by itself, `OTHER` last; by failures in each."""
+    return tuple(sorted(causes, key=lambda each: (each.code == "OTHER", each.retryable, -each.count)))
 
 
 def entries(one: CauseGroup) -> Iterator[ListEntry]:

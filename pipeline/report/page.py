@@ -19,7 +19,7 @@ from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.outputs.image_lists import rules_text
 from pipeline.report.causes import entries
 from pipeline.report.charts import HEIGHT, WIDTH, bytes_over_time, images_over_time, time_spent
-from pipeline.report.summary import cause_counts, command, optional, set_aside, verdict
+from pipeline.report.summary import cause_counts, command, optional, set_aside, short, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -113,7 +113,12 @@ def make_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals["counts"] = cause_counts
-    environment.filters |= {"size": format_size, "duration": format_duration, "number": _number}
+    environment.filters |= {
+        "size": format_size,
+        "duration": format_duration,
+        "number": _number,
+        "short": short,
+    }
     return environment
 
 
@@ -131,14 +136,15 @@ def _numbers(summary: Summary) -> list[tuple[str, str, str]]:
     figures, seconds = summary.figures, summary.seconds
     there, of_all = figures.copied + figures.unchanged, f"of {format_count(figures.known, 'image')}"
     rate = f"{format_size(figures.sent / seconds)}/s" if seconds and figures.sent else "nothing to send"
-    lost = figures.failures + figures.rules_failed
+    lost = figures.failures or figures.rules_failed
     causes = [format_count(len(summary.causes), "cause")] * bool(lost)
-    failed = [*causes, *[optional(figures)] * bool(figures.optional)]
+    rules = [f"and {format_count(figures.rules_failed, 'rule')} as a whole"] * bool(figures.rules_failed)
+    failed = [*rules, *causes, *[optional(figures)] * bool(figures.optional)]
     each = f"{figures.requests / figures.known:.1f} per image" if figures.known else ""
     mounted = f"{format_count(figures.mounted, 'blob')} mounted, {figures.present:,} already there"
     return [
         ("At their destination", f"{there:,}", ", ".join([of_all, *set_aside(figures)])),
-        ("Failed", f"{lost:,}", ", ".join(failed) or "none"),
+        ("Failed", f"{figures.failures:,}", ", ".join(failed) or "none"),
         (
             "Time",
             format_duration(round(seconds, 1)),

@@ -11,6 +11,7 @@ from pipeline.model.figures import Figures
 from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.observe.history import RunHistory
 from pipeline.observe.latency import latencies
+from pipeline.report.causes import RULE_INVALID
 
 if TYPE_CHECKING:
     from pipeline.observe.history import PauseRecord
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of the JSON object: fields may be added under it, none changes its meaning."""
-_SHOWN = 12
-"""Causes, and registries, shown to a person."""
+ON_TERMINAL = 12
+"""Causes, and registries, that fit a terminal; a file gets all."""
+_RULES = 20
+"""Invalid rules that are named."""
 _WORDS = 240
 """Characters of a registry's words shown to a person."""
 _DIGEST = re.compile(r"\b(sha(?:256|512):[0-9a-f]{12})[0-9a-f]{52,}")
@@ -97,12 +100,17 @@ def optional(figures: Figures) -> str:
     return f"{format_count(figures.optional, 'failure')} {'is' if figures.optional == 1 else 'are'} optional"
 
 
-def summary_lines(summary: Summary) -> list[str]:
-    """The summary for a person, most important first; the last line is the original tool's."""
+def summary_lines(summary: Summary, *, most: int | None = None) -> list[str]:
+    """The summary for a person, most important first; the last line is the original tool's.
+
+    Args:
+        summary: how the run ended.
+        most: causes, and registries, that are shown; None: all.
+    """
     lines = [verdict(summary), f"  {cost(summary)}"]
-    shown = (*waits(summary), *map(str, summary.latency[:_SHOWN]), *summary.notes)
+    shown = (*waits(summary), *map(str, summary.latency[:most]), *summary.notes)
     lines += [f"  {line}" for line in shown]
-    lines += cause_lines(summary.causes)
+    lines += cause_lines(summary.causes, most=most)
     if summary.again:
         lines.append(continuation(command(summary), is_stopped=summary.is_stopped))
     if summary.report:
@@ -122,10 +130,10 @@ def continuation(words: str, *, is_stopped: bool) -> str:
     return f"{'To resume' if is_stopped else 'To retry'}:  {words}"
 
 
-def cause_lines(causes: tuple[CauseGroup, ...]) -> list[str]:
-    """Why images and rules failed, for a person."""
-    lines = [line for cause in causes[:_SHOWN] for line in _cause(cause)]
-    more = sum(cause.count for cause in causes[_SHOWN:])
+def cause_lines(causes: tuple[CauseGroup, ...], *, most: int | None = None) -> list[str]:
+    """Why images and rules failed, for a person; `most`: causes that are shown, None: all."""
+    lines = [line for cause in causes[:most] for line in _cause(cause)]
+    more = sum(cause.count for cause in causes[most:]) if most is not None else 0
     return lines + [f"FAILED  {more:,} more for other causes: see the log"] * bool(more)
 
 
@@ -188,12 +196,19 @@ def waits(summary: Summary) -> list[str]:
 
 def _cause(cause: CauseGroup) -> list[str]:
     """A cause: what and how often, an example, the registry's words, what to do."""
+    head = f"FAILED  {cause.title} ({', '.join(cause_counts(cause))})"
+    advice = f"        what to do: {cause.advice}"
+    if cause.code == RULE_INVALID:
+        shown = cause.examples[:_RULES]
+        lines = [f"        {shortened(each.words)}{f' ({each.hint})' if each.hint else ''}" for each in shown]
+        more = cause.count - len(shown)
+        return [head, *lines, *[f"        and {more:,} more"] * bool(more), advice]
     example = cause.examples[0]
     return [
-        f"FAILED  {cause.title} ({', '.join(cause_counts(cause))})",
+        head,
         f"        {such_as(cause)}{example.pair}",
         f"        {shortened(example.words)}",
-        f"        what to do: {cause.advice}",
+        advice,
     ]
 
 
@@ -210,8 +225,13 @@ def such_as(cause: CauseGroup) -> str:
 
 def shortened(words: str) -> str:
     """A registry's words, cut to what a person reads; digests are cut first, to leave room for the reason."""
-    words = _DIGEST.sub(r"\1", words)
+    words = short(words)
     return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
+
+
+def short(words: str) -> str:
+    """The words with their digests cut: `sha256:0123456789ab`."""
+    return _DIGEST.sub(r"\1", words)
 
 
 def as_object(summary: Summary) -> dict[str, Any]:

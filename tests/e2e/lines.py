@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PAIR = re.compile(r'([a-z_.]+)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
 _TEXT = re.compile(
-    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?P<level>\w+) +(?P<message>\S.*)"
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d (?P<level>\w+) +(?P<message>\S.*)"
     r" \[run=[0-9a-f]{8} pid=\d+(?: stage=(?:expand|resolve|transfer))?\]"
 )
 _KINDS = {

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,11 +108,11 @@ class TestJson:
 
 class TestText:
     def test_file(self) -> None:
-        """Text in a file has date, run, process and stage."""
+        """Text in a file has date, time with milliseconds and zone, run, process and stage."""
         line = RENDERINGS.text(FAILED, MOMENT).decode()
 
-        assert line[4] + line[7] + line[10] == "-- "
-        assert line[19:] == " error   Failed to executed: 404 [run=7f3a pid=12 stage=resolve]"
+        assert datetime.fromisoformat(line[:29]).timestamp() == pytest.approx(MOMENT, abs=0.001)
+        assert line[29:] == " error   Failed to executed: 404 [run=7f3a pid=12 stage=resolve]"
 
     def test_terminal(self) -> None:
         """Text on a terminal is the time, the level and the message."""

@@ -17,7 +17,7 @@ from pipeline.log import Event, Level, Value, open_log, printable
 
 ROOT = Path(__file__).parents[3]
 RUN = f"run=7f3a pid={os.getpid()}"
-STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
 FULL = Path("/dev/full")
 
 

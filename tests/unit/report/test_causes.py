@@ -7,7 +7,7 @@ from pipeline.model.facts import ImageRow
 from pipeline.model.reference import Repository
 from pipeline.model.selection import AllTags, Rule
 from pipeline.outputs.image_lists import ListEntry, rules_text
-from pipeline.report.causes import EXAMPLES, entries, from_row, from_rule, group
+from pipeline.report.causes import EXAMPLES, RULE_INVALID, Failure, entries, from_row, from_rule, group
 
 ROW = ImageRow(
     source="quay.io/team/api:v3.1",
@@ -86,7 +86,7 @@ def test_bounded() -> None:
     found = group(map(from_row, rows))
 
     assert len(found) == 41
-    assert found[0].title == "OTHER, other causes"
+    assert found[-1].title == "OTHER, other causes"
     assert sum(each.images for each in found) == 10_000
     assert {len(each.examples) for each in found} <= set(range(EXAMPLES + 1))
 
@@ -98,3 +98,27 @@ def test_entries() -> None:
     text = rules_text(entries(found))
 
     assert text == f"{ROW.source}:\n- {ROW.destination}\n- r.io/api:1\n"
+
+
+def test_invalid_rules() -> None:
+    """All invalid rules are one cause, whatever is wrong in each of them."""
+    failures = [
+        Failure(
+            source=f"a{n}", destinations=(), words=f"images.yaml:{n}: no", hint=f"mend {n}", code=RULE_INVALID
+        )
+        for n in range(3)
+    ]
+
+    (found,) = group([replace(each, is_rule=True) for each in failures])
+
+    assert (found.title, found.rules) == ("RULE_INVALID, the rule is invalid", 3)
+    assert [each.hint for each in found.examples] == ["mend 0", "mend 1", "mend 2"]
+
+
+def test_order() -> None:
+    """What a person has to mend stands before what may go away by itself, however often that failed."""
+    busy = replace(ROW, status=503, code="", retryable=True)
+
+    found = group(map(from_row, [busy, busy, busy, DENIED]))
+
+    assert [each.status for each in found] == [403, 503]

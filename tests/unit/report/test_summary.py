@@ -99,10 +99,13 @@ def test_stopped() -> None:
 
 
 def test_many_causes() -> None:
-    """Beyond a dozen causes, a person reads how many failures are left out."""
+    """On a terminal a person reads a dozen causes and how many failures are left out; a file has all."""
     rows = [replace(ROW, code=f"CODE{number}") for number in range(20)]
-    lines = summary_lines(replace(SUMMARY, causes=group(map(from_row, rows))))
+    many = replace(SUMMARY, causes=group(map(from_row, rows)))
+    lines, whole = summary_lines(many, most=12), summary_lines(many)
 
+    assert len([line for line in whole if line.startswith("FAILED  source")]) == 20
+    assert not [line for line in whole if "for other causes" in line]
     assert len([line for line in lines if line.startswith("FAILED  source")]) == 12
     assert "FAILED  8 mores for other causes: see the log" not in lines
     assert "FAILED  8 more for other causes: see the log" in lines
