@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.errors import MachineError
     from pipeline.model.budget import Grant, Spent
-    from pipeline.model.messages import BytesMoved, Outcome, Stage, Task, UploadProgress
+    from pipeline.model.messages import BytesTransferred, Outcome, Stage, Task, UploadProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +42,13 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """A worker's message: about a task any number of BytesMoved and UploadProgress, then one Outcome.
+    """A worker's message: about a task any number of BytesTransferred and UploadProgress, then one Outcome.
 
     Spent is about the worker itself.
     """
 
     worker: WorkerView
-    answer: Outcome | BytesMoved | UploadProgress | Spent
+    answer: Outcome | BytesTransferred | UploadProgress | Spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from pipeline.engine.signals import Signals
 from pipeline.errors import MachineError
 from pipeline.log import Event, Once
 from pipeline.model.budget import Spent
-from pipeline.model.messages import STAGES, BytesMoved, Outcome, TaskLost, UploadProgress
+from pipeline.model.messages import STAGES, BytesTransferred, Outcome, TaskLost, UploadProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,7 +109,7 @@ class Supervisor:
         self._once = Once()
         """For what every worker sends: credentials, registries' warnings."""
         self._observers = observers
-        self._moving: dict[str, tuple[int, float]] = {}
+        self._running: dict[str, tuple[int, float]] = {}
         """Running tasks by key: bytes so far, and the time when it was given."""
         self._fenced: list[tuple[float, TaskLost]] = []
         """Lost tasks whose worker may still run, with the time when that ends."""
@@ -161,7 +161,7 @@ class Supervisor:
         if task.enters:
             self._write_out()
         now = time.monotonic()
-        self._moving[task.key] = (0, now)
+        self._running[task.key] = (0, now)
         self._pool.give(task, now, alone=alone)
 
     def _wait(self, signals: Signals) -> None:
@@ -177,7 +177,7 @@ class Supervisor:
         if self._unwritten:
             until.append(self._flushed + _FLUSH_EVERY - now)
         ready = self._selector.select(max(0.0, min(until)))
-        if len(self._moving) >= _BUSY:
+        if len(self._running) >= _BUSY:
             time.sleep(_GATHER)
         for key, _ in ready:
             if key.data is signals:
@@ -189,13 +189,13 @@ class Supervisor:
 
     def _handle(self, message: Message) -> None:
         match message:
-            case Said(answer=BytesMoved() as word) if word.key in self._moving:
-                self._moving[word.key] = (word.sent, self._moving[word.key][1])
+            case Said(answer=BytesTransferred() as word) if word.key in self._running:
+                self._running[word.key] = (word.sent, self._running[word.key][1])
             case Said(answer=UploadProgress() as word):
                 self._scheduler.keep(word)
                 self._write_out()
             case Said(answer=Outcome() as outcome):
-                self._moving.pop(outcome.key, None)
+                self._running.pop(outcome.key, None)
                 self._scheduler.settle(outcome, time.monotonic())
             case Said(answer=Spent() as report):
                 self._scheduler.budgets.spent(message.worker.name, report, time.monotonic())
@@ -225,10 +225,10 @@ class Supervisor:
                 pid=worker.pid,
             )
         )
-        for key, charged in gone.tasks:
-            self._moving.pop(key, None)
+        for key, begun in gone.tasks:
+            self._running.pop(key, None)
             fenced = gone.fence > 0
-            lost = TaskLost(key=key, reason=gone.reason, begun=charged, alone=gone.alone, fenced=fenced)
+            lost = TaskLost(key=key, reason=gone.reason, begun=begun, alone=gone.alone, fenced=fenced)
             self._fenced.append((time.monotonic() + gone.fence, lost))
         self._return_lost()
 
@@ -263,7 +263,7 @@ class Supervisor:
                 number, ". Signal again to stop now"
             )
             message += f": finishing current transfers ({self._settings.drain:.0f}s at most){again}"
-            fields = {"signal": number, "in_flight": len(self._moving)}
+            fields = {"signal": number, "in_flight": len(self._running)}
             self._say(Event(name="run.drain", level="warning", message=message, fields=fields))
 
     def _run_timers(self) -> None:
@@ -283,7 +283,7 @@ class Supervisor:
         self._shown = time.monotonic()
         if self._observers:
             view = self._scheduler.view(
-                self._shown, began=self._began, moving=self._moving, workers=len(self._pool.roster())
+                self._shown, began=self._began, running=self._running, workers=len(self._pool.roster())
             )
             for observer in self._observers:
                 observer.tick(view)

@@ -376,7 +376,7 @@ class TaskLost(Outcome):
 
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BytesMoved:
+class BytesTransferred:
     """Progress of a running task, at most 4 times a second."""
 
     key: str
@@ -394,4 +394,4 @@ class UploadProgress:
     """None: the upload cannot be resumed any more."""
 
 
-WorkerMessage = Outcome | BytesMoved | UploadProgress | Spent | Alive | BootFailed
+WorkerMessage = Outcome | BytesTransferred | UploadProgress | Spent | Alive | BootFailed

@@ -161,7 +161,7 @@ def _registries(scene: FrameInput, width: int, rows: int) -> list[Text]:
     """Unavailable and paused ones first, then the busiest."""
 
     def weight(registry: RegistryView) -> tuple[bool, bool, int]:
-        return not registry.unavailable, registry.cooldown <= 0, -registry.in_flight
+        return not registry.unavailable, registry.pause <= 0, -registry.in_flight
 
     ranked = sorted(scene.view.registries, key=weight)
     shown = ranked if len(ranked) <= rows else ranked[: rows - 1]
@@ -178,8 +178,8 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
     if registry.unavailable:
         return line.append(f"given up: {printable(registry.unavailable)}", style="red")
     waiting = f"  {registry.waiting:,} waiting" if registry.waiting else ""
-    if registry.cooldown > 0:
-        left = format_duration(round(registry.cooldown))
+    if registry.pause > 0:
+        left = format_duration(round(registry.pause))
         return line.append(f"paused, next request in {left}{waiting}", style="yellow")
     read, written = scene.history.registry_rates(registry.name)
     if width >= _NARROW:
@@ -195,7 +195,7 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
 
 def _moves(scene: FrameInput, width: int, rows: int) -> list[Text]:
     """The largest transfers, and how many smaller ones there are."""
-    moving = scene.view.moving
+    moving = scene.view.transfers
     large = [move for move in moving if not 0 <= move.size < _SMALL]
     shown = large if len(moving) <= rows else large[: max(0, rows - 1)]
     lines = [_move(each, width) for each in shown]

@@ -87,6 +87,6 @@ def _words(view: RunView, bodies: str, left: float | None) -> Iterator[str]:
     yield bodies
     yield f"about {format_duration(round(left))} left" if left is not None else "time left unknown"
     for registry in view.registries:
-        if registry.cooldown:
+        if registry.pause:
             waiting = f" ({format_count(registry.waiting, 'task')} waiting)" if registry.waiting else ""
-            yield f"{registry.name} paused for {max(1.0, registry.cooldown):.0f}s{waiting}"
+            yield f"{registry.name} paused for {max(1.0, registry.pause):.0f}s{waiting}"

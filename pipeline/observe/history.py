@@ -46,7 +46,7 @@ _ESTIMATE_WINDOW = 60.0
 """Seconds that an estimate looks back, at least; it looks back over a quarter of the run."""
 _LEAST_DONE = 5
 """Images after which an estimate is more than a guess."""
-_OWN_PLACE = frozenset({"image.retry", "registry.cooldown", "image.rewritten", "run.drain"})
+_OWN_PLACE = frozenset({"image.retry", "registry.pause", "image.rewritten", "run.drain"})
 """Warnings that the report has elsewhere, or as a figure."""
 
 
@@ -113,7 +113,7 @@ class PauseRecord:
         """Take in the state of the registry."""
         self.most = max(self.most, registry.in_flight)
         self.least = min(self.least, registry.limit) if self.least else registry.limit
-        pauses = registry.cooldown > 0
+        pauses = registry.pause > 0
         if pauses and not self.open:
             self.times += 1
             self.bands.append((now, now))
@@ -179,10 +179,10 @@ class RunHistory:
         for registry in view.registries:
             held = self.held.setdefault(registry.name, PauseRecord())
             held.look(registry, now=view.seconds, took=took)
-        moves = bool(view.moving) and view.seconds - self._moved_at < _MOVED_LATELY
+        moves = bool(view.transfers) and view.seconds - self._moved_at < _MOVED_LATELY
         self.phases["moving" if moves else _phase(view)] += took
-        for move in view.moving[:TOP]:
-            self._blobs[move.digest, move.destination] = move
+        for transfer in view.transfers[:TOP]:
+            self._blobs[transfer.digest, transfer.destination] = transfer
         if len(self._blobs) > 4 * TOP:
             self._blobs = {(each.digest, each.destination): each for each in self.blobs}
 
@@ -224,7 +224,7 @@ class RunHistory:
         view = self.view
         if view is None or not view.expanded:
             return None
-        pauses = [each.cooldown for each in view.registries if each.cooldown > 0 and each.waiting]
+        pauses = [each.pause for each in view.registries if each.pause > 0 and each.waiting]
         if pauses and not any(view.running.values()):
             return None
         rate = self.rate
@@ -275,6 +275,6 @@ def _phase(view: RunView) -> Phase:
     """What a moment went into in which no bytes moved."""
     if view.running:
         return "asking"
-    if any(registry.cooldown > 0 for registry in view.registries):
+    if any(registry.pause > 0 for registry in view.registries):
         return "waiting"
     return "idle"

@@ -70,7 +70,7 @@ class RunStateRecorder:
 
     def hear(self, event: Event) -> None:
         """Keep the reason of a pause."""
-        if event.name == "registry.cooldown":
+        if event.name == "registry.pause":
             parts = (event.fields.get("status"), event.fields.get("code"))
             self._why[str(event.fields.get("registry"))] = " ".join(str(part) for part in parts if part)
 
@@ -120,6 +120,6 @@ class RunStateRecorder:
         for each in view.registries:
             if each.unavailable:
                 yield Wait(registry=each.name, until=0.0, why=each.unavailable, tasks=each.waiting)
-            elif each.cooldown > 0:
+            elif each.pause > 0:
                 why = self._why.get(each.name, "")
-                yield Wait(registry=each.name, until=now + each.cooldown, why=why, tasks=each.waiting)
+                yield Wait(registry=each.name, until=now + each.pause, why=why, tasks=each.waiting)

@@ -74,7 +74,7 @@ class Backoff:
         """By registry that answers nothing but 5xx: how many tasks ended so, and when the first one did."""
         self._told: dict[str, float] = {}
         """By registry: when the log told of its pause last."""
-        self._rests: dict[str, float] = {}
+        self._refused_alone: dict[str, float] = {}
         """By key of a task that was refused alone: when it was first."""
 
     def heard(self, task: Task, outcome: Outcome, demand: Demand) -> bool:
@@ -82,7 +82,7 @@ class Backoff:
 
         `demand` are the places that the task had.
         """
-        self._rests.pop(task.key, None)
+        self._refused_alone.pop(task.key, None)
         faults = _faults(outcome)
         silent = {fault.registry for fault in faults if fault.status is None or fault.host}
         faults = [fault for fault in faults if not fault.host]  # a host that it named is not the registry
@@ -95,21 +95,21 @@ class Backoff:
                 self._learn(task, outcome.cost, name, kind)
                 if name in broken:
                     continue
-                if registry.paused_since is not None and registry.cool_until <= self._state.now:
+                if registry.paused_since is not None and registry.paused_until <= self._state.now:
                     self._recovered(name, registry)
-                registry.blocked_since, registry.recent.refused_in_a_row = None, 0
+                registry.refusing_since, registry.recent.refused_in_a_row = None, 0
                 self._troubles.pop(name, None)
         for fault in faults:
             registry = self._state.queue.registry(fault.registry)
             if fault.registry in broken and fault.retryable and registry.unavailable is None:
                 if self._is_in_trouble(fault):
-                    self._hold(task, fault, _TROUBLED_AGAIN)
+                    self._pause(task, fault, _TROUBLED_AGAIN)
                     return True
                 continue
             if not fault.is_unreached or registry.unavailable is not None:
                 continue
             if registry.answered and fault.retryable:
-                self._hold(task, fault, _ASKED_AGAIN)
+                self._pause(task, fault, _ASKED_AGAIN)
                 return True
             if not registry.answered:
                 self._lose(fault.registry, fault)
@@ -156,7 +156,7 @@ class Backoff:
         if self._budgets.is_paced(name) or not (alone or outcome.asked > _BRIEF or outcome.delay > _UNSAID):
             self._budgets.refused(name, asked=registry.recent.asked(now), now=now)
         if alone:
-            waited = now - self._rests.setdefault(task.key, now)
+            waited = now - self._refused_alone.setdefault(task.key, now)
             if waited >= self._patience_at(name):
                 return patience_lost(outcome.fault, waited, one_request=True)
             self._router.returned(task)
@@ -166,7 +166,7 @@ class Backoff:
         for place, kind in self._state.queue.demand(task):
             if place == name:
                 registry.limits[kind].push_back(now, until=now + outcome.delay)
-        self._hold(task, outcome.fault, outcome.delay)
+        self._pause(task, outcome.fault, outcome.delay)
         return None
 
     def _patience_at(self, name: str) -> float:
@@ -179,26 +179,26 @@ class Backoff:
         return (
             outcome.asked <= _BRIEF
             and outcome.delay <= _UNSAID
-            and registry.blocked_since is None
+            and registry.refusing_since is None
             and registry.recent.refused_in_a_row < (_IN_A_ROW_PACED if paced else _IN_A_ROW)
             and (paced or registry.recent.share_refused(self._state.now) < _RARE)
         )
 
-    def _hold(self, task: Task, fault: Fault, delay: float) -> None:
+    def _pause(self, task: Task, fault: Fault, delay: float) -> None:
         name = fault.registry
         registry = self._state.queue.registry(name)
         self._why[name] = fault
-        begins = registry.cool_until <= self._state.now
-        fresh = registry.blocked_since is None
-        if registry.blocked_since is None:
-            registry.blocked_since = self._state.now
+        begins = registry.paused_until <= self._state.now
+        fresh = registry.refusing_since is None
+        if registry.refusing_since is None:
+            registry.refusing_since = self._state.now
         if begins and (fresh or self._state.now - self._told.get(name, 0.0) >= _TOLD_AGAIN):
             self._told[name] = self._state.now
-            self._say(fault, delay, left=registry.blocked_since + self._patience_at(name) - self._state.now)
+            self._say(fault, delay, left=registry.refusing_since + self._patience_at(name) - self._state.now)
         if registry.paused_since is None:
             registry.paused_since = self._state.now
-        registry.cool_until = max(registry.cool_until, self._state.now + delay)
-        self._router.put_off(task, name)
+        registry.paused_until = max(registry.paused_until, self._state.now + delay)
+        self._router.postpone(task, name)
         if begins:
             self._images.lookups.pause(name)
             self._state.mirrors.avoid(name)
@@ -241,13 +241,13 @@ class Backoff:
 
     def tick(self) -> None:
         """Lose registries that have let nothing through for too long."""
-        for name, registry in self._state.queue.cooling(self._state.now):
+        for name, registry in self._state.queue.troubled(self._state.now):
             self._judge(name, registry)
 
     def _judge(self, name: str, registry: RegistryState) -> None:
         """Lose a registry where patience has ended; one whose pause is over may answer what it is asked."""
-        since, now = registry.blocked_since, self._state.now
-        if since is None or registry.unavailable is not None or registry.cool_until <= now:
+        since, now = registry.refusing_since, self._state.now
+        if since is None or registry.unavailable is not None or registry.paused_until <= now:
             return
         if now - since >= self._patience_at(name):
             self._lose(name, patience_lost(self._why[name], now - since))
@@ -256,11 +256,11 @@ class Backoff:
         """Seconds until a pause, a rest or the patience ends; None: there is none."""
         times = [
             moment
-            for name, registry in self._state.queue.cooling(now)
+            for name, registry in self._state.queue.troubled(now)
             for moment in (
-                registry.cool_until,
-                registry.blocked_since + self._patience_at(name)
-                if registry.blocked_since is not None
+                registry.paused_until,
+                registry.refusing_since + self._patience_at(name)
+                if registry.refusing_since is not None
                 else now,
             )
             if moment > now

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.shared_state import SharedState
 
 
-RequestState = Literal["waiting", "entering", "moving"]
+RequestState = Literal["waiting", "entering", "copying"]
 """It waits for the leader's move, to mount from there; for word whether its repository is new; its move is
 ready or runs."""
 
@@ -45,7 +45,7 @@ class BlobRequest(Need):
     anew: bool = False
     """Whether a forced image needs it: no upload of an earlier run is continued."""
     task: CopyBlob | None = None
-    """Its move, while it is moving."""
+    """Its copy, while it is being copied."""
     fresh_mount: bool = False
     """Whether the move mounts from what this run has seen: a refusal then tells about the registry."""
 
@@ -153,7 +153,7 @@ class Blobs:
         _, request = self._find(task)
         return request is not None and request.anew
 
-    def moved(self, task: CopyBlob, outcome: BlobCopied) -> None:
+    def copied(self, task: CopyBlob, outcome: BlobCopied) -> None:
         """A move ended well."""
         self._count(task, outcome)
         if task.key in self._unfinished:
@@ -225,7 +225,9 @@ class Blobs:
         self._count_refusal(request, refused=outcome.refused)
         request.state, request.task = "waiting", None
         if outcome.fault.side == "source":
-            hit = [r for r in placement.requests.values() if r.state != "moving" and task.source in r.sources]
+            hit = [
+                r for r in placement.requests.values() if r.state != "copying" and task.source in r.sources
+            ]
             for each in hit:
                 each.sources.remove(task.source)
         else:
@@ -257,7 +259,7 @@ class Blobs:
 
     def _start(self, placement: BlobPlacement, request: BlobRequest) -> None:
         """Make the request's move ready, or let it wait for the leader or for word of its repository."""
-        if request.state == "moving" or not request.needed_by:
+        if request.state == "copying" or not request.needed_by:
             return
         request.state, here = "waiting", request.destination
         registry = self._state.queue.registry(here.registry)
@@ -278,7 +280,7 @@ class Blobs:
             ask = not self._is_new[here]
         task = CopyBlob(source=request.sources[0], blob=request.blob, destination=here, ask=ask, mount=mount)
         if self._state.ready(task):
-            request.state, request.task, request.fresh_mount = "moving", task, fresh
+            request.state, request.task, request.fresh_mount = "copying", task, fresh
 
     def _mount_from(self, placement: BlobPlacement, request: BlobRequest) -> tuple[str, bool]:
         """A repository to mount from, and whether this run has seen the blob there."""
@@ -363,7 +365,7 @@ class Blobs:
 
     def _validate(self, request: BlobRequest, leader: str) -> None:
         key, queue = f"{request.destination}@{request.blob.digest}", self._state.queue
-        assert (request.state == "moving") == (request.task is not None), (
+        assert (request.state == "copying") == (request.task is not None), (
             f"{key} has no move, or one too many"
         )
         if request.task is not None:
@@ -375,7 +377,7 @@ class Blobs:
                 assert leader not in ("", request.destination.path), f"{key} waits for nobody"
             case "entering":
                 assert request.blob.digest in self._asking.get(request.destination, ()), f"{key} is forgotten"
-            case "moving":
+            case "copying":
                 lost = request.task is None or not queue.knows(request.task.key)
                 assert not lost, f"the move of {key} is lost"
 

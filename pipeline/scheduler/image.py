@@ -46,7 +46,7 @@ class Image:
     rule: int
     options: ImageOptions
     began: float
-    state: Literal["waiting", "looking", "reading", "comparing", "moving"] = "looking"
+    state: Literal["waiting", "looking", "reading", "comparing", "copying"] = "looking"
     """It waits for the image before it at its destination; for both sides' digests; for its manifests; for
     the destination's, to compare it; for what its destination needs."""
     required: str = ""

@@ -178,7 +178,7 @@ class ImageResults:
                 name,
                 {**both, **fields, **cost},
                 facts=facts,
-                stage="transfer" if image.state == "moving" else "resolve",
+                stage="transfer" if image.state == "copying" else "resolve",
             )
         )
         self._state.history.tell(self._state.now, image.key, name)

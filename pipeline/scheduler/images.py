@@ -310,7 +310,7 @@ class Images:
             )
             for manifest, reference in needed
         ]
-        image.state, image.needs = "moving", {need.key for need in needs}
+        image.state, image.needs = "copying", {need.key for need in needs}
         ends = needs if equal else needs[-1:]
         image.waits = {need.key for need in ends if need.state != "complete"} | {companions} - {""}
         if not image.waits:
@@ -341,7 +341,7 @@ class Images:
     def _arrived(self, image: Image, key: str) -> None:
         """Something that the image waited for is in place."""
         image.waits.discard(key)
-        if not image.waits and image.state == "moving":
+        if not image.waits and image.state == "copying":
             self._complete(image)
 
     def _complete(self, image: Image) -> None:
@@ -386,7 +386,7 @@ class Images:
     def finish(self) -> None:
         """While stopping: put what belongs to images all of whose blobs have come."""
         for image in self._open.values():
-            if image.state == "moving" and self.manifests.lacks_no_blob(image.needs):
+            if image.state == "copying" and self.manifests.lacks_no_blob(image.needs):
                 self.manifests.finish(image.needs)
 
     def may_push(self, task: PushManifest) -> bool:

@@ -273,7 +273,7 @@ class Manifests:
                 self._check(child)
         self._gather(need, doubted=True)
 
-    def put_failed(self, task: PushManifest, outcome: TaskFailed) -> None:
+    def push_failed(self, task: PushManifest, outcome: TaskFailed) -> None:
         """A push failed."""
         need = self._of(task)
         if need is not None:

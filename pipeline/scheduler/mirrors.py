@@ -60,7 +60,7 @@ class Mirrors:
     def _is_usable(self, mirror: Repository) -> bool:
         """Whether nobody has to wait for it, as far as is known."""
         now, registry = self._state.now, self._state.queue.registry(mirror.registry)
-        rests = max(registry.cool_until, self._until.get(mirror.registry, 0.0)) > now
+        rests = max(registry.paused_until, self._until.get(mirror.registry, 0.0)) > now
         return not rests and registry.unavailable is None and self._misses[mirror] < _IN_VAIN
 
     def failed(self, task: Task, outcome: Outcome) -> bool:

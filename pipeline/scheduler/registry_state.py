@@ -72,8 +72,8 @@ class RegistryState:
     limits: Mapping[SlotKind, AdaptiveLimit]
     settings: RegistrySettings = NO_SETTINGS
     recent: RecentAnswers = field(default_factory=RecentAnswers)
-    cool_until: float = 0.0
-    blocked_since: float | None = None
+    paused_until: float = 0.0
+    refusing_since: float | None = None
     """When it began to let nothing through; None: the last answer was no push-back."""
     paused_since: float | None = None
     """When the pause began that the log has told of; None: there is none, or it has told of its end."""

@@ -85,7 +85,7 @@ class Router:
                 self._lists.got(task, outcome)
             case CopyBlob(), BlobCopied():
                 self._images.count(self._payer(task), outcome.how)
-                self._blobs.moved(task, outcome)
+                self._blobs.copied(task, outcome)
             case PushManifest(), ManifestPushed():
                 self._manifests.stored(task, outcome)
             case PushManifest(), ReferencesMissing():
@@ -112,7 +112,7 @@ class Router:
             case CopyBlob():
                 self._blobs.failed(task, outcome)
             case PushManifest():
-                self._manifests.put_failed(task, outcome)
+                self._manifests.push_failed(task, outcome)
 
     def _headed(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
         if task.source is not None:
@@ -138,7 +138,7 @@ class Router:
             case _:
                 self._images.learn(notice)
 
-    def put_off(self, task: Task, registry: str) -> None:
+    def postpone(self, task: Task, registry: str) -> None:
         """A task came back undone since a registry pauses: what can go on without it does."""
         if isinstance(task, HeadManifests) and task.source and registry != task.source.repository.registry:
             self._lookups.part(task, registry)

@@ -171,26 +171,26 @@ class Scheduler:
         return (transfer.destination if self._state.aim == "verify" else transfer.source).registry
 
     def view(
-        self, now: float, *, began: float, moving: Mapping[str, tuple[int, float]], workers: int
+        self, now: float, *, began: float, running: Mapping[str, tuple[int, float]], workers: int
     ) -> RunView:
         """What the run looks like.
 
         Args:
             now: seconds.
             began: when the run began.
-            moving: by key of a running task, the bytes that it has moved, and when it was given out.
+            running: by key of a task, the bytes that it has transferred, and when it was given out.
             workers: processes.
         """
-        running, images = self._queue.running_tasks(), self._images.open_images
+        tasks, images = self._queue.running_tasks(), self._images.open_images
         destinations = {image.key: str(image.destination) for image in images}
-        unread = self._admission.waiting or any(image.state != "moving" for image in images)
+        unread = self._admission.waiting or any(image.state != "copying" for image in images)
         transfers: list[TransferView] = []
         read: Counter[str] = Counter()
         written: Counter[str] = Counter()
-        for task in running:
-            if (transfer := task.transfer) is None or task.key not in moving:
+        for task in tasks:
+            if (transfer := task.transfer) is None or task.key not in running:
                 continue
-            sent, since = moving[task.key]
+            sent, since = running[task.key]
             view = TransferView(
                 destination=str(transfer.destination),
                 image=destinations.get(self._router.payer(task), ""),
@@ -208,8 +208,8 @@ class Scheduler:
             figures=self.figures,
             expanded=self._admission.exhausted,
             registries=tuple(self._queue.views(now, read=read, written=written)),
-            moving=tuple(sorted(transfers, key=lambda view: -view.size)),
-            running=Counter(task.stage for task in running),
+            transfers=tuple(sorted(transfers, key=lambda view: -view.size)),
+            running=Counter(task.stage for task in tasks),
             workers=workers,
             unsent=max(0, self._router.unsent - sum(each.sent for each in transfers)),
             sized=self._admission.exhausted and not unread,

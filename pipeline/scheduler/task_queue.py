@@ -47,7 +47,7 @@ class TaskQueue:
         self._queues: dict[tuple[Stage, bool], dict[Demand, dict[str, Task]]] = {}
         self._alone: dict[str, Task] = {}
         self._where: dict[str, tuple[tuple[Stage, bool], Demand]] = {}
-        self._held: dict[str, tuple[Task, Demand]] = {}
+        self._running: dict[str, tuple[Task, Demand]] = {}
         self._large: dict[tuple[tuple[Stage, bool], Demand], list[tuple[int, int, str]]] = {}
         """Heaps of the large blobs among the ready tasks: bytes, less than 0, their turn, and the key."""
         self._added = 0
@@ -55,7 +55,7 @@ class TaskQueue:
         """By key: until when a task rests, and whether it may only run with nothing beside it."""
         self._alarms: list[tuple[float, str]] = []
         """A heap of when tasks have rested, and their keys; those that were dropped are passed over."""
-        self._running = {"resolve": 0, "copy": 0}
+        self._bound = {"resolve": 0, "copy": 0}
         self._settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS
         self._budgets: RateBudgets | None = None
 
@@ -172,7 +172,7 @@ class TaskQueue:
         if found:
             _, demand = self._where.get(found.key, (None, ()))
             self.drop(found.key)
-            self._hold(found, () if found.asks_if_mounted else demand)
+            self._start(found, () if found.asks_if_mounted else demand)
         return found
 
     def suspect(self, stage: Stage, now: float) -> Task | None:
@@ -202,54 +202,54 @@ class TaskQueue:
     def _free(self, task: Task, now: float, demand: Demand = ()) -> bool:
         """Whether the task, which demands this (empty: not known yet), may start now."""
         proc = self._limits.proc
-        if proc is not None and self._running.get(task.bound, 0) >= proc:
+        if proc is not None and self._bound.get(task.bound, 0) >= proc:
             return False
         free = True
         for name, kind in demand or self.demand(task):
             registry = self.registry(name)
             limit = registry.limits[kind]
-            if registry.cool_until > now or registry.is_full:
+            if registry.paused_until > now or registry.is_full:
                 free = False
             elif not limit.free:
                 limit.pressed, free = True, False
         return free
 
-    def _hold(self, task: Task, demand: Demand) -> None:
+    def _start(self, task: Task, demand: Demand) -> None:
         demand = demand or self.demand(task)
-        self._held[task.key] = (task, demand)
+        self._running[task.key] = (task, demand)
         for name, kind in demand:
             self.registry(name).limits[kind].running += 1
         if task.bound:
-            self._running[task.bound] += 1
+            self._bound[task.bound] += 1
 
     def release(self, key: str) -> tuple[Task, Demand] | None:
         """Free the places of a running task, and say which they and it were; None: no such task runs."""
-        held = self._held.pop(key, None)
+        held = self._running.pop(key, None)
         if held is None:
             return None
         task, demand = held
         for name, kind in demand:
             self.registry(name).limits[kind].running -= 1
         if task.bound:
-            self._running[task.bound] -= 1
+            self._bound[task.bound] -= 1
         return held
 
     def running(self, key: str) -> bool:
         """Whether the task has been given out and not come back."""
-        return key in self._held
+        return key in self._running
 
     def knows(self, key: str) -> bool:
         """Whether the task is ready or running."""
-        return key in self._held or key in self._where or key in self._alone or key in self._resting
+        return key in self._running or key in self._where or key in self._alone or key in self._resting
 
     def task(self, key: str) -> Task | None:
         """The running task of that key; None: no such task runs."""
-        return self._held[key][0] if key in self._held else None
+        return self._running[key][0] if key in self._running else None
 
     @property
     def in_flight(self) -> int:
         """Tasks that have been given out and not come back."""
-        return len(self._held)
+        return len(self._running)
 
     @property
     def waiting(self) -> int:
@@ -266,21 +266,21 @@ class TaskQueue:
     def pauses(self, registry: str, now: float) -> bool:
         """Whether the registry may not be asked now."""
         found = self._registries.get(registry)
-        return found is not None and found.cool_until > now
+        return found is not None and found.paused_until > now
 
     def pausing(self, now: float) -> set[str]:
         """Registries that may not be asked now."""
-        return {name for name, registry in self._registries.items() if registry.cool_until > now}
+        return {name for name, registry in self._registries.items() if registry.paused_until > now}
 
-    def cooling(self, now: float) -> Iterator[tuple[str, RegistryState]]:
+    def troubled(self, now: float) -> Iterator[tuple[str, RegistryState]]:
         """Registries that cool down, or have let nothing through since a while."""
         for name, registry in self._registries.items():
-            if registry.cool_until > now or registry.blocked_since is not None:
+            if registry.paused_until > now or registry.refusing_since is not None:
                 yield name, registry
 
     def running_tasks(self) -> list[Task]:
         """All tasks that have been given out and not come back."""
-        return [task for task, _ in self._held.values()]
+        return [task for task, _ in self._running.values()]
 
     def views(
         self, now: float, *, read: Mapping[str, int], written: Mapping[str, int]
@@ -310,7 +310,7 @@ class TaskQueue:
                     blobs_in_flight=sum(registry.limits[kind].running for kind in _BLOBS),
                     blobs_limit=self._places(registry, *_BLOBS),
                     waiting=waiting[name],
-                    cooldown=max(0.0, registry.cool_until - now),
+                    pause=max(0.0, registry.paused_until - now),
                     unavailable=str(registry.unavailable or ""),
                     blobs=registry.blobs,
                     saved=registry.saved,
@@ -329,7 +329,7 @@ class TaskQueue:
     def forgive(self, now: float) -> None:
         """A new pass: registries that were unavailable are asked again, but for those that still pause."""
         for registry in self._registries.values():
-            if registry.cool_until <= now:
+            if registry.paused_until <= now:
                 registry.unavailable = None
 
     def startable(self, now: float) -> bool:
@@ -343,7 +343,7 @@ class TaskQueue:
         Raises:
             AssertionError: they are not.
         """
-        places = [place for _, demand in self._held.values() for place in demand]
+        places = [place for _, demand in self._running.values() for place in demand]
         for name, registry in self._registries.items():
             for kind, each in registry.limits.items():
                 assert each.running == places.count((name, kind)), f"places of {name} are miscounted"

@@ -34,7 +34,7 @@ class RegistryView:
     """Places for blobs, small and large ones."""
     waiting: int
     """Ready tasks that need it."""
-    cooldown: float
+    pause: float
     """Seconds until it may be asked again; 0: now."""
     unavailable: str
     """Why nothing is asked there any more in this pass; empty: it is asked."""
@@ -83,7 +83,7 @@ class RunView:
     """Whether all rules have been expanded: then figures.known is the total."""
     registries: tuple[RegistryView, ...]
     """Those that were asked anything, by name."""
-    moving: tuple[TransferView, ...]
+    transfers: tuple[TransferView, ...]
     """Largest first."""
     running: Mapping[Stage, int]
     """Tasks in flight by stage."""
@@ -99,4 +99,4 @@ class RunView:
     @property
     def sent(self) -> int:
         """Bytes of request bodies sent, running transfers included."""
-        return self.figures.sent + sum(transfer.sent for transfer in self.moving)
+        return self.figures.sent + sum(transfer.sent for transfer in self.transfers)

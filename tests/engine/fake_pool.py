@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from pipeline.engine.pool import Message
     from pipeline.model.budget import Grant
-    from pipeline.model.messages import BytesMoved, Stage, Task, UploadProgress
+    from pipeline.model.messages import BytesTransferred, Stage, Task, UploadProgress
 
-    Answer = Callable[[Task], list[Outcome | BytesMoved | UploadProgress]]
+    Answer = Callable[[Task], list[Outcome | BytesTransferred | UploadProgress]]
     """What a worker says of a task as soon as it has it; without an Outcome the task runs on."""
 
 _MAX_FAILED_STARTS = 3
@@ -127,7 +127,7 @@ class FakePool:
                 for answer in self._answer(task):
                     self.say(worker.view, answer)
 
-    def say(self, view: WorkerView, answer: Outcome | BytesMoved | UploadProgress) -> None:
+    def say(self, view: WorkerView, answer: Outcome | BytesTransferred | UploadProgress) -> None:
         """Have a worker say something of a task that it has."""
         worker = self._workers[view.stage]
         if isinstance(answer, Outcome):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.pool import Gone, Said
-from pipeline.model.messages import BytesMoved, ManifestPushed, Outcome
+from pipeline.model.messages import BytesTransferred, ManifestPushed, Outcome
 from pipeline.settings import Settings
 from tests.engine.fake_pool import FakePool
 from tests.engine.harness import PATIENCE, wait_until_gone
@@ -103,11 +103,11 @@ class FakeRig:
         return [worker.pid for worker in workers if worker in self.pool.roster()]
 
 
-def _answer(task: Task) -> list[Outcome | BytesMoved | UploadProgress]:
+def _answer(task: Task) -> list[Outcome | BytesTransferred | UploadProgress]:
     """The words are those of runners.py."""
     match task.key.rpartition("@")[2].partition(" ")[0]:
         case "move":
-            return [BytesMoved(key=task.key, sent=7)]
+            return [BytesTransferred(key=task.key, sent=7)]
         case "wait":
             return []
     return [ManifestPushed(key=task.key)]
@@ -148,7 +148,7 @@ def gone(heard: list[Message]) -> list[Gone]:
     return [message for message in heard if isinstance(message, Gone)]
 
 
-def progress(heard: list[Message]) -> list[BytesMoved]:
+def progress(heard: list[Message]) -> list[BytesTransferred]:
     """What was said of running tasks."""
     said = [message.answer for message in heard if isinstance(message, Said)]
-    return [answer for answer in said if isinstance(answer, BytesMoved)]
+    return [answer for answer in said if isinstance(answer, BytesTransferred)]

@@ -11,7 +11,7 @@ import sys
 from pipeline.engine.local.fork_server import ForkServer
 from pipeline.engine.local.process import stop_all
 from pipeline.engine.signals import Signals
-from pipeline.model.messages import BytesMoved, ManifestPushed
+from pipeline.model.messages import BytesTransferred, ManifestPushed
 from tests.engine.harness import hear_out, listen, start
 from tests.engine.runners import ask
 
@@ -26,7 +26,7 @@ def be_killed(server: ForkServer) -> None:
     workers = [start(server, name=f"resolve-{number}") for number in range(3)]
     for worker in workers:
         worker.inbox.send(ask("move"))
-        listen(worker, lambda heard: any(isinstance(answer, BytesMoved) for answer in heard))
+        listen(worker, lambda heard: any(isinstance(answer, BytesTransferred) for answer in heard))
     say([*(worker.pid for worker in workers), server.pid])
     sys.stdin.read()
 
@@ -48,7 +48,7 @@ def abort(server: ForkServer) -> None:
     """Abort a worker that hangs."""
     worker = start(server)
     worker.inbox.send(ask("move"))
-    listen(worker, lambda heard: BytesMoved(key=ask("move").key, sent=7) in heard)
+    listen(worker, lambda heard: BytesTransferred(key=ask("move").key, sent=7) in heard)
     worker.abort()
     hear_out(worker)
     say(worker.reap(10.0))

@@ -11,7 +11,7 @@ from pipeline.engine.local.queues import MAX_MESSAGE
 from pipeline.engine.pool import Broken, Gone, Joined, Said
 from pipeline.model.manifest import Descriptor
 from pipeline.model.messages import (
-    BytesMoved,
+    BytesTransferred,
     CopyBlob,
     ManifestPushed,
     Outcome,
@@ -72,7 +72,7 @@ def test_bytes_of_a_running_task(pool: WorkerPool) -> None:
 
     heard = hear(pool, progress)
 
-    assert [BytesMoved(key=key, sent=7)] == progress(heard)
+    assert [BytesTransferred(key=key, sent=7)] == progress(heard)
     assert {worker.stage for worker in pool.roster()} == {"resolve"}
 
 

@@ -15,7 +15,7 @@ from pipeline.engine.local.fork_server import ForkServer
 from pipeline.engine.local.process import start_worker, stop_all
 from pipeline.engine.local.worker import Setup
 from pipeline.errors import MachineError
-from pipeline.model.messages import BytesMoved, ManifestFetched, ManifestPushed, PushManifest
+from pipeline.model.messages import BytesTransferred, ManifestFetched, ManifestPushed, PushManifest
 from pipeline.model.reference import Reference, Repository
 from pipeline.settings import MAX_MANIFEST, Settings
 from tests.engine.harness import PATIENCE, descriptors, hear_out, listen, of_kind, start, wait_until_gone
@@ -108,7 +108,7 @@ class TestLeaving:
         worker = begin(any_server)
         begin(any_server)
         worker.inbox.send(ask("move"))
-        listen(worker, has(BytesMoved))
+        listen(worker, has(BytesTransferred))
         worker.inbox.close()
         hear_out(worker)
         assert worker.reap(10.0) == "exit status 0"

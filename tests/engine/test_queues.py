@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.local.queues import MAX_MESSAGE, AnswerWriter, Inbox, Outbox, TaskReader, Unframer, frame
-from pipeline.model.messages import BytesMoved, ManifestFetched, ManifestPushed, PushManifest, WorkerMessage
+from pipeline.model.messages import (
+    BytesTransferred,
+    ManifestFetched,
+    ManifestPushed,
+    PushManifest,
+    WorkerMessage,
+)
 from pipeline.model.reference import Reference, Repository
 from pipeline.settings import MAX_MANIFEST
 from tests.engine.runners import ask, manifest
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     Ends = tuple[IO[bytes], IO[bytes]]
 
 messages = st.lists(
-    st.builds(BytesMoved, key=st.text(), sent=st.integers())
+    st.builds(BytesTransferred, key=st.text(), sent=st.integers())
     | st.builds(ManifestFetched, key=st.text(), manifest=st.builds(manifest, st.integers(0, 5000)))
 )
 

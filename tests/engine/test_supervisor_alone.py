@@ -19,7 +19,7 @@ from tests.unit.scheduler.world import MIRROR, SOURCE, rule
 if TYPE_CHECKING:
     from pipeline.engine.supervisor import Ending
     from pipeline.log import Event
-    from pipeline.model.messages import BytesMoved, Outcome, Task, UploadProgress
+    from pipeline.model.messages import BytesTransferred, Outcome, Task, UploadProgress
 
 
 class Run:
@@ -52,7 +52,7 @@ class Run:
         )
         self.ending: Ending = supervisor.run()
 
-    def _answer(self, task: Task) -> list[Outcome | BytesMoved | UploadProgress]:
+    def _answer(self, task: Task) -> list[Outcome | BytesTransferred | UploadProgress]:
         if isinstance(task, CopyBlob):
             self.moves.append((time.monotonic(), task))
             if self._dies and len(self.moves) == 1:

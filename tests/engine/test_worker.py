@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pipeline.engine.local.worker import Setup, Worker
 from pipeline.model.life_signs import Alive, BootFailed
 from pipeline.model.messages import (
-    BytesMoved,
+    BytesTransferred,
     ManifestFetched,
     ManifestPushed,
     Outcome,
@@ -59,11 +59,11 @@ class TestTasks:
         worker = begin(threads=1)
         for word in ("move", "echo"):
             worker.inbox.send(ask(word))
-        heard = listen(worker, has(BytesMoved))
+        heard = listen(worker, has(BytesTransferred))
         worker.inbox.close()
         heard += hear_out(worker)
         assert [[ask("move").key], []] == [
-            [word.key for word in of_kind(heard, BytesMoved)],
+            [word.key for word in of_kind(heard, BytesTransferred)],
             of_kind(heard, ManifestPushed),
         ]
 
@@ -71,8 +71,8 @@ class TestTasks:
         """Bytes that a running task has moved are told while it runs."""
         worker = begin()
         worker.inbox.send(ask("move"))
-        assert [BytesMoved(key=ask("move").key, sent=7)] == of_kind(
-            listen(worker, has(BytesMoved)), BytesMoved
+        assert [BytesTransferred(key=ask("move").key, sent=7)] == of_kind(
+            listen(worker, has(BytesTransferred)), BytesTransferred
         )
 
     def test_largest_answer(self, begin: Begin) -> None:
@@ -170,9 +170,9 @@ class TestTelling:
         thread.join(30.0)
         assert [
             [Alive()],
-            [BytesMoved(key=task.key, sent=8)],
+            [BytesTransferred(key=task.key, sent=8)],
             [],
-            [BytesMoved(key=task.key, sent=3)],
+            [BytesTransferred(key=task.key, sent=3)],
             [Alive()],
         ] == ticks
 

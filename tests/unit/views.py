@@ -19,7 +19,7 @@ QUAY = RegistryView(
     blobs_in_flight=4,
     blobs_limit=24,
     waiting=0,
-    cooldown=0.0,
+    pause=0.0,
     unavailable="",
 )
 HARBOR = replace(QUAY, name="harbor.corp", read=0, written=40_000_000, in_flight=12, limit=24)
@@ -46,7 +46,7 @@ def view(seconds: float = 10.0, **fields: Any) -> RunView:
         "figures": Figures(**usual | known),
         "expanded": True,
         "registries": (HARBOR, QUAY),
-        "moving": tuple(moving(number) for number in range(30, 0, -1)),
+        "transfers": tuple(moving(number) for number in range(30, 0, -1)),
         "running": Counter({"transfer": 30}),
         "workers": 5,
     } | fields

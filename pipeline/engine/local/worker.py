@@ -26,7 +26,7 @@ from pipeline.log import Event, mask
 from pipeline.model.budget import Grant
 from pipeline.model.faults import defect, no_memory
 from pipeline.model.life_signs import Alive, BootFailed
-from pipeline.model.messages import BytesMoved, TaskFailed, UploadProgress
+from pipeline.model.messages import BytesTransferred, TaskFailed, UploadProgress
 from pipeline.registry.pacing import PACER
 
 if TYPE_CHECKING:
@@ -177,9 +177,9 @@ class Worker:
             self._send(task_failed(task, error))
 
     def report_progress(self, now: float) -> None:
-        """Send BytesMoved for each task with new bytes, and Alive every 5 s while any task runs.
+        """Send BytesTransferred for each task with new bytes, and Alive every 5 s while any task runs.
 
-        Sending holds the lock, so no BytesMoved follows its task's outcome.
+        Sending holds the lock, so no BytesTransferred follows its task's outcome.
 
         Args:
             now: seconds of the monotonic clock.
@@ -189,7 +189,7 @@ class Worker:
                 sent = moving.bytes
                 if sent != moving.reported:
                     moving.reported = sent
-                    self._send(BytesMoved(key=key, sent=sent))
+                    self._send(BytesTransferred(key=key, sent=sent))
             if PACER.is_active:
                 self._report_use()
             if self._running and now - self._last_alive >= _ALIVE_EVERY:

@@ -72,7 +72,7 @@ class RunMetrics(Collector):
         )
         self.look = Snapshot(
             at=time.monotonic(),
-            view=replace(view, figures=view.figures.copy(), registries=registries, moving=()),
+            view=replace(view, figures=view.figures.copy(), registries=registries, transfers=()),
             deaths=dict(self._deaths),
         )
 
@@ -133,7 +133,7 @@ def _of_registries(registries: Iterable[RegistryView]) -> Iterator[Metric]:
     yield _family("retries_total", [((r.name, why), n) for r in each for why, n in r.retries.items()])
     yield _family("requests_in_flight", [((r.name,), r.in_flight) for r in each])
     yield _family("requests_limit", [((r.name,), r.limit) for r in each])
-    yield _family("cooldown_seconds", [((r.name,), r.cooldown) for r in each])
+    yield _family("cooldown_seconds", [((r.name,), r.pause) for r in each])
     left = [((r.name,), r.pulls_left) for r in each if r.pulls_left is not None]
     yield _family("ratelimit_remaining", left)
 

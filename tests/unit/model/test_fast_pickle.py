@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from pipeline.model.cost import Cost
-from pipeline.model.messages import BytesMoved, ManifestsHeaded, UploadCheckpoint
+from pipeline.model.messages import BytesTransferred, ManifestsHeaded, UploadCheckpoint
 from pipeline.model.reference import Reference, Repository
 
 
@@ -19,7 +19,7 @@ from pipeline.model.reference import Reference, Repository
         ManifestsHeaded(
             key="k", cost=Cost(requests=(("registry.test", 2),), seconds=0.5), source=None, destinations=()
         ),
-        BytesMoved(key="k", sent=7),
+        BytesTransferred(key="k", sent=7),
         UploadCheckpoint(url="https://registry.test/upload", offset=3),
     ],
 )

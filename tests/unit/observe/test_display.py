@@ -82,7 +82,7 @@ def test_frame(terminal: Terminal) -> None:
             fields={"source": "quay.io/team/api:[v1]", "side": "source", "status": 404, "code": "X"},
         )
     )
-    cooling = replace(QUAY, name="docker.io", cooldown=39.0, waiting=288)
+    cooling = replace(QUAY, name="docker.io", pause=39.0, waiting=288)
     terminal.tick(view(271.0, registries=(cooling, HARBOR, replace(QUAY, unavailable="no answer"))))
     rows = terminal.read()
 
@@ -114,8 +114,8 @@ def test_size(columns: int, rows: int) -> None:
     """A frame has the same height for any view, is no higher than the screen less one, and never wraps."""
     terminal = Terminal(columns, rows)
     heights = set()
-    few = view(20.0, registries=(), moving=(), known=0, copied=0, failed=0)
-    for each in (view(), few, view(30.0, moving=()), view(40.0, registries=(HARBOR,) * 30)):
+    few = view(20.0, registries=(), transfers=(), known=0, copied=0, failed=0)
+    for each in (view(), few, view(30.0, transfers=()), view(40.0, registries=(HARBOR,) * 30)):
         terminal.now += 1
         terminal.tick(each)
         terminal.read()
@@ -144,8 +144,8 @@ def test_bytes_left(terminal: Terminal, *, unsent: int, sized: bool, told: str) 
 
 def test_small_transfers(terminal: Terminal) -> None:
     """A transfer of some bytes has no row of its own among the largest ones."""
-    config = replace(view().moving[0], size=700, sent=0, image="harbor.corp/ml/small:v1")
-    terminal.tick(view(moving=(view().moving[0], config)))
+    config = replace(view().transfers[0], size=700, sent=0, image="harbor.corp/ml/small:v1")
+    terminal.tick(view(transfers=(view().transfers[0], config)))
     rows = terminal.read()
 
     assert not [row for row in rows if "ml/small" in row]

@@ -32,7 +32,7 @@ def beat(*seconds: float, every: float = 30.0) -> list[Event]:
     """What is said of a run that is looked at then; a tenth of an image ends in each second."""
     heartbeat = Watched(every=every)
     for now in seconds:
-        heartbeat.tick(view(now, copied=int(now // 10), sent=int(now * 1_000_000), moving=()))
+        heartbeat.tick(view(now, copied=int(now // 10), sent=int(now * 1_000_000), transfers=()))
     return heartbeat.said
 
 
@@ -59,8 +59,8 @@ def test_when_asked() -> None:
     """When asked it tells what it saw last: what is under way, who pauses, what nobody can tell yet."""
     heartbeat = Watched()
     heartbeat.tell()
-    registries = (replace(QUAY, cooldown=39.4),)
-    heartbeat.tick(view(2.0, expanded=False, to_retry=3, moving=(moving(8),), registries=registries))
+    registries = (replace(QUAY, pause=39.4),)
+    heartbeat.tick(view(2.0, expanded=False, to_retry=3, transfers=(moving(8),), registries=registries))
     heartbeat.tell()
 
     [event] = heartbeat.said
@@ -89,10 +89,10 @@ def test_latency() -> None:
 def test_all_wait() -> None:
     """Where all that is left waits for a registry that pauses, no time is made up from what went before."""
     heartbeat = Watched()
-    registries = (replace(QUAY, cooldown=39.4, waiting=2),)
+    registries = (replace(QUAY, pause=39.4, waiting=2),)
     for now in range(100):
-        heartbeat.tick(view(float(now), copied=min(now, 50), moving=()))
-    heartbeat.tick(view(100.0, copied=50, moving=(), registries=registries, running=Counter()))
+        heartbeat.tick(view(float(now), copied=min(now, 50), transfers=()))
+    heartbeat.tick(view(100.0, copied=50, transfers=(), registries=registries, running=Counter()))
     heartbeat.tell()
 
     assert heartbeat.said[-1].fields["eta"] is None
@@ -102,9 +102,9 @@ def test_all_wait() -> None:
 def test_not_before_the_pause() -> None:
     """A run does not end before the pause of a registry that tasks wait for."""
     heartbeat = Watched()
-    registries = (replace(QUAY, cooldown=900.0, waiting=2),)
+    registries = (replace(QUAY, pause=900.0, waiting=2),)
     for now in range(100):
-        heartbeat.tick(view(float(now), copied=min(now, 98), moving=(), registries=registries))
+        heartbeat.tick(view(float(now), copied=min(now, 98), transfers=(), registries=registries))
     heartbeat.tell()
 
     assert heartbeat.said[-1].fields["eta"] == 900

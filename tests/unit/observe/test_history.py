@@ -44,7 +44,7 @@ def test_since() -> None:
 def test_pauses() -> None:
     """A pause is counted once, from its beginning to its end, per registry."""
     history = RunHistory()
-    cooling = replace(QUAY, cooldown=5.0)
+    cooling = replace(QUAY, pause=5.0)
     for seconds, registry in ((1, QUAY), (2, cooling), (3, cooling), (4, QUAY), (5, cooling), (6, QUAY)):
         history.tick(view(float(seconds), registries=(registry, HARBOR)))
     held = history.held["quay.io"]
@@ -58,7 +58,7 @@ def test_many_pauses() -> None:
     """Of very many pauses near ones are put together, and their number and time stay right."""
     history = RunHistory()
     for second in range(1, 1_001):
-        history.tick(view(float(second), registries=(replace(QUAY, cooldown=float(second % 2)),)))
+        history.tick(view(float(second), registries=(replace(QUAY, pause=float(second % 2)),)))
     held = history.held["quay.io"]
 
     assert (held.times, held.seconds) == (500, 500)
@@ -71,12 +71,12 @@ def test_phases() -> None:
     """Each moment is one of moving (bytes came lately), asking, waiting for a pause, or none of them."""
     history = RunHistory()
     grown = replace(HARBOR, written=HARBOR.written + 1)
-    cooling = replace(grown, cooldown=3.0)
+    cooling = replace(grown, pause=3.0)
     history.tick(view(1.0, registries=(HARBOR,)))
     history.tick(view(2.0, registries=(grown,)))
     history.tick(view(6.0, registries=(grown,)))
-    history.tick(view(8.0, registries=(cooling,), moving=(), running={}))
-    history.tick(view(9.0, registries=(grown,), moving=(), running={}))
+    history.tick(view(8.0, registries=(cooling,), transfers=(), running={}))
+    history.tick(view(9.0, registries=(grown,), transfers=(), running={}))
 
     assert history.phases == {"moving": 2.0, "asking": 4.0, "waiting": 2.0, "idle": 1.0}
     assert [band.label for band in time_spent(history)] == [
@@ -91,7 +91,7 @@ def test_largest_and_slowest() -> None:
     """The largest blobs and the slowest images are kept, no more than twenty of each."""
     history = RunHistory()
     for number in range(1, 1_001):
-        history.tick(view(number / 4, moving=(moving(number),)))
+        history.tick(view(number / 4, transfers=(moving(number),)))
         fields: dict[str, Value] = {"duration": float(number), "bytes": number, "source": "a"}
         history.hear(Event(name="image.done", message="", fields=fields))
 
@@ -153,7 +153,7 @@ def test_time_left(*, sized: bool, expected: float) -> None:
     """The time left is told by bytes once all images have been read, and by images before that."""
     history = RunHistory()
     for seconds in range(1, 11):
-        state = {"known": 100, "copied": 4 * seconds, "failed": 0, "sent": 100 * seconds, "moving": ()}
+        state = {"known": 100, "copied": 4 * seconds, "failed": 0, "sent": 100 * seconds, "transfers": ()}
         history.tick(view(float(seconds), unsent=2_000, sized=sized, **state))
 
     assert history.left == pytest.approx(expected, rel=0.01)

@@ -33,7 +33,7 @@ def history() -> RunHistory:
     made = RunHistory()
     for tick in range(1, 1_000):
         seconds = tick / 4
-        cooling = replace(QUAY, name=EVIL, cooldown=float(seconds % 60 > 45), read=tick * 150_000)
+        cooling = replace(QUAY, name=EVIL, pause=float(seconds % 60 > 45), read=tick * 150_000)
         written = replace(HARBOR, written=tick * 150_000 if tick < 600 else 600 * 150_000, unavailable=EVIL)
         made.tick(
             view(
@@ -42,7 +42,7 @@ def history() -> RunHistory:
                 copied=tick // 12,
                 unchanged=tick // 40,
                 failed=tick // 300,
-                moving=(replace(moving(tick % 30), destination=EVIL),),
+                transfers=(replace(moving(tick % 30), destination=EVIL),),
             )
         )
     made.hear(Event(name="config.warning", message=EVIL, level="warning"))

@@ -158,7 +158,7 @@ class Simulation:
             if scheduler.done:
                 break
             then = self._next(scheduler, now)
-            until = max(registry.cool_until for registry in scheduler._queue._registries.values())
+            until = max(registry.paused_until for registry in scheduler._queue._registries.values())
             ran.paused += max(0.0, min(then, until) - now)
             now = then
         ran.seconds, ran.copied = now, scheduler.figures.copied

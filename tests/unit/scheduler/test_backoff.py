@@ -37,8 +37,8 @@ def busy(
 
 def pauses(scheduler: Scheduler, world: World) -> set[str]:
     """Registries that are asked nothing now."""
-    views = scheduler.view(world.now, began=0.0, moving={}, workers=1).registries
-    return {view.name for view in views if view.cooldown}
+    views = scheduler.view(world.now, began=0.0, running={}, workers=1).registries
+    return {view.name for view in views if view.pause}
 
 
 @pytest.mark.parametrize("asked", [0.0, 1.0, 2.0])

@@ -92,7 +92,7 @@ def test_requests_are_counted_by_registry() -> None:
     )
     cost = Cost(requests=((SOURCE, 2),), asked=asked, retries=((SOURCE, "429"),))
     scheduler.settle(replace(world.answer(task), cost=cost), world.now)
-    view = scheduler.view(world.now, began=0.0, moving={}, workers=1)
+    view = scheduler.view(world.now, began=0.0, running={}, workers=1)
     [registry] = [each for each in view.registries if each.name == SOURCE]
 
     assert {kind: sum(timing.counts) for kind, timing in registry.calls.items()} == {("HEAD", 429): 2}
@@ -112,7 +112,7 @@ def test_bytes_that_are_left() -> None:
     while tasks := world.take_all(scheduler):
         for task in tasks:
             scheduler.settle(world.answer(task), world.now)
-        view = scheduler.view(world.now, began=0.0, moving={}, workers=1)
+        view = scheduler.view(world.now, began=0.0, running={}, workers=1)
         seen.append((view.sized, view.unsent))
 
     sizes = {blob(name)["size"] for name in ("one", "two")}
@@ -129,8 +129,8 @@ def test_a_transfer_names_its_image() -> None:
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
     shown = set()
     while tasks := world.take_all(scheduler):
-        view = scheduler.view(1.0, began=0.0, moving={task.key: (1, 0.0) for task in tasks}, workers=1)
-        shown |= {move.image for move in view.moving}
+        view = scheduler.view(1.0, began=0.0, running={task.key: (1, 0.0) for task in tasks}, workers=1)
+        shown |= {move.image for move in view.transfers}
         for task in tasks:
             scheduler.settle(world.answer(task), world.now)
 

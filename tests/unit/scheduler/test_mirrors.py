@@ -128,7 +128,7 @@ def test_a_source_that_pauses_does_not_hold_up_mirrors() -> None:
     while not any(asked_at(task) for task in tasks):
         scheduler.settle(world.answer(tasks.pop(0)), world.now)
         tasks += world.take_all(scheduler)
-    scheduler._queue.registry(SOURCE).cool_until = 600.0
+    scheduler._queue.registry(SOURCE).paused_until = 600.0
     while tasks:
         scheduler.settle(world.answer(tasks.pop(0)), world.now)
         tasks += world.take_all(scheduler)

@@ -86,7 +86,7 @@ def test_only_who_was_asked_has_answered() -> None:
     scheduler.settle(TaskFailed(key=second.key, fault=gone, cost=Cost(requests=((SOURCE, 2),))), 5.0)
     scheduler.tick(10.0)
 
-    views = {view.name: view for view in scheduler.view(10.0, began=0.0, moving={}, workers=1).registries}
+    views = {view.name: view for view in scheduler.view(10.0, began=0.0, running={}, workers=1).registries}
     assert "no request accepted for 10s" in views[MIRROR].unavailable
 
 
@@ -107,7 +107,7 @@ def test_given_up_for_what_it_was(status: int | None, words: str, code: str) -> 
     scheduler.tick(10.0)
 
     [unavailable] = [
-        each for each in scheduler.view(10.0, began=0.0, moving={}, workers=1).registries if each.unavailable
+        each for each in scheduler.view(10.0, began=0.0, running={}, workers=1).registries if each.unavailable
     ]
     assert f"{code}: no request accepted for 10s: {words}" in unavailable.unavailable
     assert "repeat the command later, or with a longer --patience" in unavailable.unavailable
