@@ -1,7 +1,7 @@
-"""Admission: rules become images page by page, and only while there is room for them.
+"""Admission: rules become images page by page, while there is room for them.
 
-Which rule begins after which is the order's to say (order.py). A later pass takes its images from the
-records, page by page.
+order.py decides which rule begins after which. A later pass takes its images from the records, page by page
+(failed_images.py).
 """
 
 from __future__ import annotations
@@ -38,41 +38,41 @@ if TYPE_CHECKING:
     from pipeline.settings import Limits
 
 OPEN_RULES = 16
-"""Rules that are expanded at a time: each holds a page of tags at most, and the rest of the one before."""
+"""Rules expanded at a time: each holds one page of tags at most, and the rest of the page before."""
 AHEAD = PAGE // 2
-"""Names that are left of a page when the next one is asked for."""
+"""The next page is requested when so many names of the current one are left."""
 HELD_UP = 16
 """Cap, in windows, on open images while a registry is paused."""
 
 
 @dataclass(slots=True)
 class Cursor:
-    """Where the expansion of one rule stands."""
+    """The state of one rule's expansion."""
 
     rule: Rule
     names: deque[tuple[str, int | None]] = field(default_factory=deque)
-    """Tags and digests that are not images yet, with their position where the rule names them."""
+    """Tags and digests that are not images yet, with their position if the rule names them."""
     state: Literal["ready", "asked", "listed", "failed"] = "ready"
-    """A page is to be asked for when names run out; one is being asked for; there is none any more; the list
-    ends with a fault."""
+    """ready: the next page is requested when names run out; asked: it is requested; listed: there are no more
+    pages; failed: the list ends with a fault."""
     pages: TagPages = field(default_factory=TagPages)
     tags: int = 0
     chosen: TagSelection | None = None
-    """What the rule takes of its list; None: it names its tags."""
+    """Selects tags of the list; None: the rule names its tags."""
     fault: Fault | None = None
-    """Why the list ends here; what came before it is copied all the same, unless the rule needs all of it."""
+    """Why the list ends here; the tags before are copied anyway, unless the rule needs the whole list."""
 
     def fail(self, fault: Fault) -> None:
         """End the list here."""
         self.state, self.fault = "failed", fault
 
     def take(self, tags: Sequence[str]) -> None:
-        """A page of the list has come."""
+        """Add a page of the list."""
         assert self.chosen is not None
         self.names.extend((name, None) for name in self.chosen.add(tags))
 
     def list_ended(self) -> None:
-        """The last page has come: what waited for it can be opened, unless it is too little."""
+        """Add the tags that could be selected only from the whole list; too few tags are a fault."""
         assert self.chosen is not None
         chosen = self.chosen
         names = chosen.end()
@@ -117,7 +117,7 @@ class Admission:
 
     @property
     def exhausted(self) -> bool:
-        """Whether this pass has no more images to give."""
+        """Whether this pass has no more images."""
         return self._failed.exhausted and not (self._open or self._order)
 
     @property
@@ -127,22 +127,22 @@ class Admission:
 
     @property
     def unexpanded(self) -> list[int]:
-        """Numbers of the rules that have not been expanded to their end, for a run that was stopped."""
+        """Numbers of the rules that are not fully expanded, for a run that was stopped."""
         return sorted({*self._order.unbegun, *(c.rule.number for c in self._open), *self._deferred})
 
     @property
     def waiting(self) -> int:
-        """Tags and digests of the pages read so far that wait for room."""
+        """Listed tags and digests that wait for room."""
         return sum(len(cursor.names) for cursor in self._open)
 
     def _has_room(self, held_up: int) -> bool:
-        """Images that wait for a registry that pauses take little: they fill a window of their own."""
+        """Whether another image may open; images that wait for a paused registry have their own window."""
         count, most = len(self._images), self._limits.window_images
         room = count - held_up < most and count < most * HELD_UP
         return not self._images or (room and self._images.fetches.bytes_held < self._limits.window_bytes)
 
     def admit(self) -> None:
-        """Open images while there is room; ask for pages where names run out."""
+        """Open images while there is room; request pages for rules that run out of names."""
         held_up = self._images.lookups.held_up()
         while self._has_room(held_up):
             if self._admit_failed():
@@ -166,7 +166,7 @@ class Admission:
         return cursor
 
     def _advance(self) -> bool:
-        """Let the next open rule make a step; True: it opened images, or was closed."""
+        """Continue with the next open rule; True: it opened images or was closed."""
         cursor = self._open[0]
         self._open.rotate(-1)
         if cursor.state == "ready" and len(cursor.names) < AHEAD:
@@ -192,14 +192,14 @@ class Admission:
         return False
 
     def _ask(self, cursor: Cursor) -> None:
-        """Ask for a page, while the names of the one before are not used up yet."""
+        """Request the next page before the names of the current one are used up."""
         cursor.state = "asked"
         task = ListTags(repository=cursor.rule.source, page=cursor.pages.page, count=PAGE)
         self._asking.setdefault(task.key, []).append(cursor)
         self._state.ready(task)
 
     def _claim(self, source: Reference, targets: list[tuple[Reference, int]]) -> None:
-        """Open an image per destination that nobody has claimed; one claimed by another source follows it."""
+        """Open an image for each unclaimed destination; where another image has the claim, follow it."""
         opened: list[Image] = []
         for destination, number in targets:
             if self._claims.take(source, destination, self._rules[number]):
@@ -229,7 +229,7 @@ class Admission:
         return self._images.open(source, destination, number, required=required)
 
     def page(self, task: ListTags, outcome: TagsListed) -> None:
-        """A page of tags has come."""
+        """Process a page of tags."""
         for cursor in self._asking.pop(task.key, ()):
             trouble = cursor.pages.turn(outcome)
             cursor.tags += len(outcome.tags)
@@ -243,12 +243,12 @@ class Admission:
                 cursor.list_ended()
 
     def page_failed(self, task: ListTags, fault: Fault) -> None:
-        """A page could not be had: the rule is tried again in the next pass, or fails."""
+        """A page cannot be read: the rule is retried in the next pass, or fails."""
         for cursor in self._asking.pop(task.key, ()):
             cursor.fail(fault)
 
     def _fail(self, cursor: Cursor, fault: Fault) -> None:
-        """End the rule's expansion with a fault; rules that it goes before wait while it may be retried."""
+        """End the rule's expansion with a fault; later rules that depend on it wait if it is retried."""
         rule = cursor.rule
         if self._state.aim == "plan" and self._order.who_brings(rule.number, fault):
             self._close(cursor)
@@ -280,7 +280,7 @@ class Admission:
             self._order.expanded(rule.number)
 
     def _close(self, cursor: Cursor) -> None:
-        """A rule has been expanded to its end."""
+        """Close a rule that is fully expanded."""
         rule = cursor.rule
         self._open.remove(cursor)
         if cursor.chosen is not None:
@@ -297,7 +297,7 @@ class Admission:
         self._order.expanded(rule.number)
 
     def validate(self) -> None:
-        """Check that lists that are asked for have their task, and failed ones say why.
+        """Check that requested lists have their task, and that failed ones have a fault.
 
         Raises:
             AssertionError: one has not.
@@ -308,7 +308,7 @@ class Admission:
             assert cursor.state != "asked" or id(cursor) in asking, f"nobody lists {cursor.rule.text}"
 
     def next_pass(self) -> None:
-        """Begin a pass over what failed and may succeed: images of the records first, then rules."""
+        """Begin a pass over what failed and may succeed: images from the records first, then rules."""
         self._failed.begin()
         for number in self._deferred:
             self._order.again(number)
@@ -334,5 +334,5 @@ class Admission:
         return True
 
     def stop(self) -> None:
-        """Open nothing any more; what has not been expanded stays named in `unexpanded`."""
+        """Open no more images; `unexpanded` still names the rules that are not fully expanded."""
         self._failed.stop()

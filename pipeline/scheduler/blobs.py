@@ -1,7 +1,7 @@
-"""Blobs: each crosses the network once per destination registry that mounts, else per repository.
+"""Blobs: each crosses the network once for each registry that mounts, else for each repository.
 
-Per (destination registry, digest) one repository leads; whoever else wants the blob waits, then mounts from
-the leader's. What waits for a blob is named by opaque keys (the manifests that need it).
+For each destination registry and digest one repository leads; the others wait and mount the blob from the
+leader. The needs that wait for a blob are named by keys (of manifests).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 RequestState = Literal["waiting", "entering", "copying"]
-"""It waits for the leader's move, to mount from there; for word whether its repository is new; its move is
-ready or runs."""
+"""waiting: for the leader's copy, to mount it; entering: for the answer whether its repository is new;
+copying: its task is queued or runs."""
 
 
 @dataclass(slots=True)
@@ -39,15 +39,15 @@ class BlobRequest(Need):
     """Where it can be read, first choice first."""
     state: RequestState = "waiting"
     held_before: bool = False
-    """Whether an earlier run has seen it there: to be confirmed by asking."""
+    """Whether an earlier run has seen it there: a request must confirm that."""
     doubted: bool = False
-    """The registry has said that it lacks what was believed to be there: ask, and mount nothing."""
+    """Whether the registry lacked it although it was believed to be there: ask, and do not mount."""
     anew: bool = False
-    """Whether a forced image needs it: no upload of an earlier run is continued."""
+    """Whether a forced image needs it: an upload of an earlier run is not resumed."""
     task: CopyBlob | None = None
-    """Its copy, while it is being copied."""
+    """Its task while it is copied."""
     fresh_mount: bool = False
-    """Whether the move mounts from what this run has seen: a refusal then tells about the registry."""
+    """Whether it mounts a blob that this run has seen: only then is a refusal the registry's."""
 
 
 @dataclass(slots=True)
@@ -57,27 +57,27 @@ class BlobPlacement:
     requests: dict[str, BlobRequest] = field(default_factory=dict)
     """By repository path."""
     leader: str = ""
-    """Path of the repository whose move the others wait for; empty: nobody moves."""
+    """Path of the repository that the others wait for; empty: there is none."""
     there: list[str] = field(default_factory=list)
-    """Paths of repositories that this run has seen to hold it."""
+    """Paths of repositories where this run has seen it."""
 
 
 class Blobs:
-    """The ledger of blobs; what arrived or failed is told to who needs it."""
+    """The ledger of blobs; manifests get a notice of each blob that arrived or failed."""
 
     def __init__(self, state: SharedState) -> None:
-        """Nothing is requested."""
+        """Begin without requests."""
         self._state = state
         self._placements: dict[tuple[str, str], BlobPlacement] = {}
         self._is_new: dict[Repository, bool] = {}
         self._asking: dict[Repository, dict[str, None]] = {}
-        """Digests, in order, whose moves wait for word whether the repository is new."""
+        """Digests, in order, that wait for the answer whether the repository is new."""
         self._mounts: set[str] = set()
-        """Registries where a blob that they said they mounted was found."""
+        """Registries where a mounted blob was found."""
         self._unfinished: set[str] = set()
-        """Keys of running moves that have an upload in the records."""
+        """Keys of running tasks that have an upload in the records."""
         self._own: set[str] = set()
-        """Keys of moves for forced images whose upload in the records is this run's."""
+        """Keys of tasks of forced images whose upload in the records is this run's."""
 
     def request(
         self,
@@ -89,7 +89,7 @@ class Blobs:
         doubted: bool = False,
         anew: bool = False,
     ) -> bool:
-        """Have the blob brought to the repository, for the need `key`; True: it is there, nothing follows."""
+        """Request the blob in the repository, for the need `key`; True: it is there, no notice follows."""
         placement = self._placements.setdefault((destination.registry, blob.digest), BlobPlacement())
         held = self._state.facts.held(destination, blob.digest)
         known = destination.path in placement.there or held == self._state.run
@@ -111,7 +111,7 @@ class Blobs:
         return False
 
     def withdraw(self, key: str, *, destination: Repository, digest: str) -> None:
-        """`key` does not need the blob any more; a move that has not begun passes to the next repository."""
+        """`key` does not need the blob any more; a queued copy passes to the next repository."""
         placement = self._placements.get((destination.registry, digest))
         request = placement.requests.get(destination.path) if placement else None
         if placement is None or request is None:
@@ -124,9 +124,10 @@ class Blobs:
         self._remove(placement, request)
 
     def prepare(self, task: CopyBlob) -> CopyBlob:
-        """The move as it is given out: with the upload that it can go on from, if there is one.
+        """The task with the unfinished upload that it can resume, if there is one.
 
-        Mounts are read back until one was found: those that are given out together, not all that wait.
+        Mounts are read back until one was found. That is decided here, so that it concerns the first few
+        only.
         """
         begun = self._state.facts.unfinished(task.destination, task.blob.digest)
         if begun and self._is_anew(task) and task.key not in self._own:
@@ -141,7 +142,7 @@ class Blobs:
         return replace(task, session=UploadCheckpoint(url=begun.url, offset=begun.offset))
 
     def keep(self, task: CopyBlob, session: UploadCheckpoint | None) -> None:
-        """Have the records know how far a running move's upload has got; None: there is none any more."""
+        """Note the progress of a running task's upload in the records; None: there is no upload any more."""
         url, offset = (session.url, session.offset) if session else ("", 0)
         fact = UnfinishedUpload(repository=task.destination, digest=task.blob.digest, url=url, offset=offset)
         self._state.facts.write(fact)
@@ -154,7 +155,7 @@ class Blobs:
         return request is not None and request.anew
 
     def copied(self, task: CopyBlob, outcome: BlobCopied) -> None:
-        """A move ended well."""
+        """A blob is in place."""
         self._count(task, outcome)
         if task.key in self._unfinished:
             self.keep(task, None)
@@ -174,7 +175,7 @@ class Blobs:
         self._remove(placement, request)
 
     def _count(self, task: CopyBlob, outcome: BlobCopied) -> None:
-        """Count a blob that is in place, in all and by registry."""
+        """Count a blob, in total and by registry."""
         self._state.figures.blob(outcome.how, task.size)
         registry = self._state.queue.registry(task.destination.registry)
         registry.blobs[outcome.how] += 1
@@ -196,7 +197,7 @@ class Blobs:
             self._state.events.append(event)
 
     def ask_first(self, task: CopyBlob) -> CopyBlob:
-        """Repeat with a HEAD first: the lost worker may have finished it."""
+        """The task with a HEAD first: the lost worker may have finished it."""
         _, request = self._find(task)
         task = replace(task, ask=True)
         if request is not None:
@@ -204,7 +205,7 @@ class Blobs:
         return task
 
     def returned(self, task: CopyBlob) -> bool:
-        """A move came back undone; False: nobody needs it any more."""
+        """A task came back without an outcome; False: nobody needs it any more."""
         placement, request = self._find(task)
         if placement is None or request is None:
             return False
@@ -217,7 +218,7 @@ class Blobs:
         return False
 
     def failed(self, task: CopyBlob, outcome: TaskFailed) -> None:
-        """A move failed: at the source for all who share that source, at the destination for one."""
+        """A copy failed: at the source for all requests with that source, at the destination for one."""
         self._unfinished.discard(task.key)
         placement, request = self._find(task)
         if placement is None or request is None:
@@ -236,7 +237,7 @@ class Blobs:
         lost = [each for each in hit if not (each.sources and each.needed_by)]
         for each in lost:
             del placement.requests[each.destination.path]
-        # A leader may be lost without a move of its own: while its registry says whether it is new.
+        # A leader may fail before it has a task: while it waits for the answer whether it is new.
         if placement.leader == request.destination.path or placement.leader not in placement.requests:
             placement.leader = ""
         self._start_waiting(placement)
@@ -245,7 +246,7 @@ class Blobs:
             self._state.notices.extend(BlobFailed(key, outcome.fault) for key in each.needed_by)
 
     def exists(self, repository: Repository, *, is_new: bool = False) -> None:
-        """Take down whether a destination repository is new in this run; the first word stands."""
+        """Note whether a destination repository is new in this run; the first answer counts."""
         self._is_new.setdefault(repository, is_new)
         for digest in self._asking.pop(repository, ()):
             placement = self._placements.get((repository.registry, digest))
@@ -258,7 +259,7 @@ class Blobs:
         return (placement, request) if placement and request and request.task == task else (None, None)
 
     def _start(self, placement: BlobPlacement, request: BlobRequest) -> None:
-        """Make the request's move ready, or let it wait for the leader or for word of its repository."""
+        """Queue the request's task, or let it wait for the leader or for the answer about its repository."""
         if request.state == "copying" or not request.needed_by:
             return
         request.state, here = "waiting", request.destination
@@ -302,7 +303,7 @@ class Blobs:
         return (known[0] if known else ""), False
 
     def _ask_whether_new(self, repository: Repository, digest: str) -> None:
-        """Have the blob's move wait for one page of the destination's tag list: 404 says that it is new."""
+        """Let the blob wait for one page of the destination's tag list: 404 says that it is new."""
         if repository not in self._asking:
             self._asking[repository] = {}
             self._state.facts.write(RepositoryEntered(repository=repository))
@@ -323,7 +324,7 @@ class Blobs:
                     self._start_waiting(placement)
 
     def _remove(self, placement: BlobPlacement, request: BlobRequest) -> None:
-        """Take a request that has ended out of the ledger, and let those that waited for it go on."""
+        """Remove a finished request, and start those that waited for it."""
         del placement.requests[request.destination.path]
         if placement.leader == request.destination.path:
             placement.leader = ""
@@ -341,17 +342,17 @@ class Blobs:
 
     @property
     def unsent(self) -> int:
-        """Bytes of the requested blobs; not of those that wait to be mounted."""
+        """Bytes of the requested blobs, except those that wait to be mounted."""
         requests = (each for placement in self._placements.values() for each in placement.requests.values())
         return sum(max(0, each.blob.size) for each in requests if each.state != "waiting")
 
     def payer(self, task: CopyBlob) -> str:
-        """Key of the manifest that pays for a move; empty: none."""
+        """Key of the manifest that pays for a task; empty: none."""
         _, request = self._find(task)
         return request.payer if request else ""
 
     def validate(self) -> None:
-        """Check that requests are moved, or wait for something that will come.
+        """Check that each request has its task, or waits for something that will come.
 
         Raises:
             AssertionError: one is not.
@@ -383,5 +384,5 @@ class Blobs:
 
     @property
     def held(self) -> int:
-        """Digests that the ledger knows of, for tests of what memory depends on."""
+        """Digests in the ledger, for tests of what memory depends on."""
         return len(self._placements)

@@ -1,4 +1,4 @@
-"""Companions: what hangs on the manifests of an image is stored before its tag.
+"""Companions: what belongs to the manifests of an image is stored before its tag.
 
 For each manifest of an image the source's lists are read (referrer_lists.py), each artifact is needed at the
 destination like an image by digest, and its own referrers too. Where the destination does not register an
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from pipeline.scheduler.shared_state import SharedState
 
     _SubjectKey = tuple[Repository, Repository, str, tuple[str, ...], bool]
-    """Source, destination, digest of the subject; which types, and whether tags were looked at."""
+    """Source, destination, digest of the subject; which types, and whether tags were considered."""
 
 _PREFIX = "companions of "
 _REFUSED = frozenset({400, 405, 415})
 """Statuses of registries that take no manifest with a subject; ECR 405."""
 _REMEMBERED = 10_000
-"""Manifests whose companions are known to be in place: tags often share a digest."""
+"""Manifests that are remembered because their companions are in place: tags often share a digest."""
 _ALL = Pruning()
 
 
@@ -87,11 +87,11 @@ class CompanionSet:
     wanted: Referrers
     key: str
     depths: dict[str, int] = field(default_factory=dict)
-    """By digest of what has been, or is being, looked at: 0 for the image's own manifests."""
+    """By digest of each subject so far: its depth; 0: the image's own manifests."""
     listing: set[str] = field(default_factory=set)
-    """Digests whose lists are awaited."""
+    """Digests whose lists are requested."""
     reading: dict[str, Artifact] = field(default_factory=dict)
-    """By digest (with cosign's tag): what is being read."""
+    """By digest (with cosign's tag): artifacts that are being read."""
     tree: dict[str, Manifest] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     """By key of the need."""
@@ -99,34 +99,34 @@ class CompanionSet:
     waits: set[str] = field(default_factory=set)
     """Keys of needs that are not in place yet."""
     entries: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    """By subject: entries that its fallback tag is to have, by digest."""
+    """By subject: the entries for its fallback tag, by digest."""
     registering: bool = False
     """Whether the fallback tags are being written."""
     lost: int = 0
-    """Companions that cannot be brought."""
+    """Companions that cannot be copied."""
     fault: Fault | None = None
-    """Of them, the first one's."""
+    """The fault of the first one."""
     ended: bool = False
 
 
 class Companions:
-    """The ledger of companions; their end is told to images."""
+    """The ledger of companions; images get a notice at their end."""
 
     def __init__(
         self, state: SharedState, results: ImageResults, fetches: Fetches, manifests: Manifests
     ) -> None:
-        """Nothing is wanted."""
+        """Begin without companions."""
         self._state = state
         self._results = results
         self._fetches = fetches
         self._manifests = manifests
         self._sets: dict[str, CompanionSet] = {}
         self._in_place: dict[_SubjectKey, None] = {}
-        """The manifests whose companions this run has brought."""
+        """Manifests whose companions this run has stored."""
         self.lists = ReferrerLists(state)
 
     def want(self, image: Image, *, equal: bool) -> str:
-        """Say that an image is planned; returns the key of what its tag has to wait for, or nothing.
+        """Request the companions of a planned image; returns the key that its tag waits for, or nothing.
 
         Args:
             image: an image with a plan.
@@ -155,7 +155,7 @@ class Companions:
         return image.source.repository, image.destination.repository, digest, wanted.types, image.with_tags
 
     def _list(self, companions: CompanionSet, digest: str, depth: int) -> None:
-        """Ask what belongs to a manifest."""
+        """Request the list of what belongs to a manifest."""
         companions.depths[digest] = depth
         if depth < MAX_REFERRERS_DEPTH:
             companions.listing.add(digest)
@@ -163,7 +163,7 @@ class Companions:
             self.lists.want(companions.key, source, digest, with_tags=with_tags)
 
     def learn(self, notice: ImageNotice) -> None:
-        """Take in what concerns the companions of one image."""
+        """Process a notice about the companions of one image."""
         companions = self._sets.get(notice.image)
         if companions is None or companions.ended:
             return
@@ -185,7 +185,7 @@ class Companions:
         self._go_on(companions)
 
     def _found(self, companions: CompanionSet, notice: ReferrersFound) -> None:
-        """A list has come: read what it names."""
+        """A list was read: read what it names."""
         companions.listing.discard(notice.digest)
         if notice.fault is not None:
             self._lose(companions, notice.fault)
@@ -196,11 +196,11 @@ class Companions:
                 companions.reading[listed.digest] = Artifact(listed.digest, notice.digest, listed)
         for tag, digest in notice.tags:
             claim = self._state.facts.claim(str(Reference(companions.image.destination.repository, tag)))
-            if claim is None or claim.run != self._state.run:  # else a rule brings it as an image
+            if claim is None or claim.run != self._state.run:  # else a rule copies it as an image
                 companions.reading[tag] = Artifact(digest, notice.digest, tag=tag)
 
     def _go_on(self, companions: CompanionSet) -> None:
-        """Read on, store what has been read, and end when nothing is left."""
+        """Continue: store what has been read, and finish when nothing is left."""
         for name, artifact in list(companions.reading.items()):
             if self._is_read(companions, artifact):
                 del companions.reading[name]
@@ -214,7 +214,7 @@ class Companions:
             self._end(companions)
 
     def _is_read(self, companions: CompanionSet, artifact: Artifact) -> bool:
-        """Whether all manifests of an artifact have been read; what is missing is asked for."""
+        """Whether all manifests of an artifact have been read; requests what is missing."""
         try:
             while missing := unread(artifact.digest, companions.tree, _ALL):
                 read = [self._read(companions, digest) for digest in missing]
@@ -234,14 +234,14 @@ class Companions:
         return found is not None
 
     def _unread(self, companions: CompanionSet, digest: str, fault: Fault) -> None:
-        """A manifest cannot be read: whatever waits for it is lost."""
+        """A manifest cannot be read: the artifacts that wait for it are lost."""
         for name, artifact in list(companions.reading.items()):
             if digest in unread(artifact.digest, companions.tree, _ALL):
                 del companions.reading[name]
                 self._lose(companions, fault)
 
     def _store(self, companions: CompanionSet, artifact: Artifact) -> None:
-        """Need an artifact that has been read at the destination, if it is wanted."""
+        """Request an artifact that has been read at the destination, if it is selected."""
         if not artifact.digest:
             return
         top = companions.tree[artifact.digest]
@@ -285,13 +285,13 @@ class Companions:
             self._enter(companions, artifact, registered=need.registered)
 
     def _enter(self, companions: CompanionSet, artifact: Artifact, *, registered: bool) -> None:
-        """An artifact is in place: its subject's fallback tag names it, unless the registry lists it."""
+        """An artifact is in place; unless the registry lists it, its subject's fallback tag names it."""
         if artifact.listed is not None and not registered:
             entry = artifact.listed.entry or referrer_entry(companions.tree[artifact.digest])
             companions.entries.setdefault(artifact.subject, {})[artifact.digest] = entry
 
     def _register(self, companions: CompanionSet) -> None:
-        """Have the fallback tags name the artifacts that the registry does not list."""
+        """Write the fallback tags, with the artifacts that the registry does not list."""
         here, source = companions.image.destination.repository, companions.image.source.repository
         for subject, entries in companions.entries.items():
             tag = Reference(here, fallback_tag(subject))
@@ -306,7 +306,7 @@ class Companions:
                 companions.waits.add(need.key)
 
     def _lose(self, companions: CompanionSet, fault: Fault, artifact: Artifact | None = None) -> None:
-        """A companion cannot be brought, or is missing."""
+        """A companion cannot be copied, or is missing."""
         companions.lost += 1
         if artifact is not None and fault.side == "destination" and fault.status in _REFUSED:
             hint = "it takes no signatures and SBOMs of this kind: write `referrers: no` in the rule"
@@ -315,7 +315,7 @@ class Companions:
             companions.fault = fault
 
     def _end(self, companions: CompanionSet) -> None:
-        """All has been stored, or given up: the image fails for it only where somebody asked for it."""
+        """Every companion is stored or lost; the image fails only if the user asked for companions."""
         companions.ended = True
         fault, image = companions.fault, companions.image
         if fault is None:
@@ -340,7 +340,7 @@ class Companions:
         return companions.wanted.written
 
     def leave(self, image: str) -> None:
-        """An image has ended."""
+        """An image is finished."""
         companions = self._sets.pop(companions_of(image), None)
         if companions is None:
             return
@@ -350,7 +350,7 @@ class Companions:
         self._manifests.leave_all(companions.key, companions.needs)
 
     def validate(self) -> None:
-        """Check that each set waits for something, or has ended.
+        """Check that each set waits for something.
 
         Raises:
             AssertionError: one does not.

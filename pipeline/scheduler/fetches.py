@@ -1,7 +1,7 @@
-"""Fetches: a manifest is read once for all open images that want it.
+"""Fetches: a manifest is read once for all open images that need it.
 
-Held bytes are limited; above that only the oldest image keeps fetching, so that it can finish and release
-what it holds.
+The bytes in memory are limited; above the limit only the oldest image continues, so that it can finish and
+release its manifests.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 
 _GUESS = MIB
-"""Bytes of a manifest as long as none has been seen: few are asked for at first."""
+"""Assumed bytes of a manifest until one has been read, so that few are requested at first."""
 
 
 @dataclass(slots=True)
 class Fetch(Need):
-    """One manifest that open images want."""
+    """One manifest that open images need."""
 
     task: FetchManifest
     state: Literal["waiting", "asked", "read"] = "waiting"
-    """It waits for room; its task is ready or runs; the manifest is held."""
+    """waiting: for room; asked: its task is queued or runs; read: the manifest is in memory."""
     manifest: Manifest | None = None
 
 
 class Fetches:
-    """The ledger of fetches; what was read is told to images."""
+    """The ledger of fetches; images get the manifests as notices."""
 
     def __init__(self, state: SharedState, *, most: int) -> None:
-        """Nothing is read; `most`: bytes of manifests held beyond which only one image reads on."""
+        """Begin empty; `most`: bytes of manifests in memory above which only one image continues."""
         self._state = state
         self._fetches: dict[str, Fetch] = {}
         self._of_image: dict[str, set[str]] = {}
@@ -48,14 +48,14 @@ class Fetches:
         self._waiting: dict[str, None] = {}
         """Keys of the fetches that wait for room, in order."""
         self._asked = 0
-        """Fetches that are asked for."""
+        """Fetches whose task is queued or runs."""
         self.bytes_held = 0
-        """Bytes of the manifests that open images refer to."""
+        """Bytes of the manifests in memory."""
 
     def want(self, image: str, task: FetchManifest, *, at_once: bool = False) -> Manifest | None:
-        """An image wants a manifest: it is returned where it has been read already, else told later.
+        """Request a manifest for an image: it is returned if it has been read, else a notice follows.
 
-        `at_once`: without waiting for room, since the image that waits for it holds what fills the room.
+        `at_once`: do not wait for room, because the image that waits for it fills the room itself.
         """
         fetch = self._fetches.get(task.key)
         if fetch is None:
@@ -72,7 +72,7 @@ class Fetches:
         return fetch.manifest
 
     def _ask(self) -> None:
-        """Ask for what there is room for, and for what the eldest image wants in any case."""
+        """Queue the fetches that there is room for, and those of the oldest image in any case."""
         guess = self._largest or _GUESS
         while self._waiting and self.bytes_held + (self._asked + 1) * guess <= self._most:
             self._ask_for(next(iter(self._waiting)))
@@ -89,7 +89,7 @@ class Fetches:
         self._state.ready(fetch.task)
 
     def returned(self, task: FetchManifest) -> bool:
-        """A read came back undone; False: nobody needs it any more."""
+        """A fetch came back without an outcome; False: nobody needs it any more."""
         fetch = self._fetches.get(task.key)
         if fetch is None:
             return False
@@ -106,11 +106,11 @@ class Fetches:
             self.bytes_held -= len(fetch.manifest.content)
 
     def pending(self, image: str) -> bool:
-        """Whether the image still waits for a read."""
+        """Whether the image still waits for a fetch."""
         return self._pending.get(image, 0) > 0
 
     def got(self, task: FetchManifest, manifest: Manifest) -> None:
-        """A read ended well."""
+        """A manifest was read."""
         fetch = self._fetches.get(task.key)
         if fetch is None or fetch.state != "asked":
             return
@@ -127,7 +127,7 @@ class Fetches:
         self._ask()
 
     def failed(self, task: FetchManifest, fault: Fault) -> None:
-        """A read failed, for all images that want it."""
+        """A fetch failed, for all images that need it."""
         fetch = self._fetches.get(task.key)
         if fetch is None:
             return
@@ -139,7 +139,7 @@ class Fetches:
         self._ask()
 
     def leave(self, image: str) -> None:
-        """An image has ended; what no other image refers to is dropped."""
+        """Drop what only this image needed."""
         self._pending.pop(image, None)
         for key in self._of_image.pop(image, ()):
             fetch = self._fetches[key]
@@ -156,7 +156,7 @@ class Fetches:
         return fetch.payer if fetch else ""
 
     def validate(self) -> None:
-        """Check that fetches are what their states say.
+        """Check that fetches fit their states.
 
         Raises:
             AssertionError: one is not.

@@ -1,4 +1,4 @@
-"""One open image: where it stands, what it needs, what it has cost so far."""
+"""One open image: its state, what it needs, and its cost so far."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SINGLE_TYPES = frozenset(
 
 
 def image_key(source: str, destination: str, options: ImageOptions) -> str:
-    """An image's identity: both references, and what is left out of its content."""
+    """An image's identity: both references, and its filter."""
     pruning = str(options.pruning)
     return f"{source} -> {destination} ({pruning})" if pruning else f"{source} -> {destination}"
 
@@ -47,49 +47,50 @@ class Image:
     options: ImageOptions
     began: float
     state: Literal["waiting", "looking", "reading", "comparing", "copying"] = "looking"
-    """It waits for the image before it at its destination; for both sides' digests; for its manifests; for
-    the destination's, to compare it; for what its destination needs."""
+    """What it waits for. waiting: the image that it follows; looking: the digests of both sides; reading: its
+    manifests; comparing: the destination's manifest; copying: what its destination needs."""
     required: str = ""
     """The digest that it must have at the destination; empty: any."""
     rival: str = ""
-    """The image (key) whose rule stands first and that has claimed the same destination."""
+    """Key of the image that has claimed the same destination for an earlier rule."""
     source_digest: str = ""
     found: ManifestHead | None = None
     """What the destination has now."""
     tree: dict[str, Manifest] = field(default_factory=dict)
-    """What has been read, by digest."""
+    """By digest: the manifests that were read."""
     plan: Plan | None = None
     needs: set[str] = field(default_factory=set)
     """Keys of all manifests that it needs."""
     waits: set[str] = field(default_factory=set)
-    """Keys of those whose end is the image's end."""
+    """Keys of those that it still waits for."""
     pruning: Pruning = field(init=False)
-    """What is kept of it, as its options say; a list of companions stays a list."""
+    """Its filter, by its options; a list of companions stays a list."""
     how: str = ""
     """Why it counts as up to date."""
     doubts: int = 0
-    """How often its registry lacked what was taken to be there."""
+    """How often its registry lacked what was assumed to be there."""
     sent: bool = False
     """Whether anything had to be stored for it."""
     companions: int = 0
-    """What was stored of what belongs to it."""
+    """Companions that were stored for it."""
     requests: int = 0
     bytes: int = 0
     """Received from the source."""
     blobs: Counter[str] = field(default_factory=Counter)
-    """Blobs that came for it, by how."""
+    """Its blobs by origin."""
 
     vouched: bool = False
-    """Whether the records say that all of it is there: only its companions are looked for."""
+    """Whether the records say that it is complete: only its companions are looked for."""
     with_tags: bool = True
     """Whether tags that list its companions follow it; else its rule copies them as tags."""
     is_shared: bool = field(init=False)
-    """Whether its destination's tag has several writers: what is there is joined with, not replaced."""
+    """Whether its destination's tag has several writers: it is joined with what is there, and replaces
+    nothing."""
     key: str = field(init=False)
     """See image_key."""
 
     def __post_init__(self) -> None:
-        """Make the key, which is asked for six times and more."""
+        """Build the key once; it is read six times and more."""
         self.is_shared = is_shared(self.destination)
         self.pruning = self.options.pruning
         if self.is_shared:
@@ -102,23 +103,23 @@ class Image:
         return self.destination if self.destination != self.source else None
 
     def doubt(self) -> None:
-        """Its registry lacks what was taken to be there: begin to read anew."""
+        """Start reading again: its registry lacks what was assumed to be there."""
         self.needs.clear()
         self.doubts += 1
         self.plan, self.state, self.vouched = None, "reading", False
 
     def pay(self, cost: Cost) -> None:
-        """Count what a task cost that was for the image."""
+        """Add the cost of a task."""
         self.requests += sum(count for _, count in cost.requests)
         self.bytes += cost.read
 
     @property
     def digest_there(self) -> str:
-        """The destination's digest before the image was copied; empty: not known, or nothing is there."""
+        """The destination's digest before the image was copied; empty: unknown, or nothing is there."""
         return self.found.digest if self.found else ""
 
     def other_digest(self, digest: str) -> Fault:
-        """The destination requires a digest, and what would be stored there has another one."""
+        """The fault of an image whose digest is not the one that its destination requires."""
         both = {"digest": digest, "required": self.required}
         if digest == self.source_digest:
             return source_changed(self.source, self.destination, **both)

@@ -1,7 +1,7 @@
 """Images: from two digests to a plan, from a plan to a tag.
 
-An image looks at both sides, stops there if nothing changed, else reads its manifests, and then waits for
-the manifests (manifests.py) that its destination needs.
+An image gets the digests of both sides and is finished if nothing changed. Else it reads its manifests, then
+waits for the manifests that its destination needs (manifests.py).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Images:
     def __init__(
         self, state: SharedState, results: ImageResults, settings: Settings, *, quarantine: Quarantine
     ) -> None:
-        """No image is open."""
+        """Begin without open images."""
         self._quarantine = quarantine
         self._state = state
         self._results = results
@@ -70,13 +70,13 @@ class Images:
         return len(self._open)
 
     def knows(self, source: Reference, destination: Reference, rule: int) -> bool:
-        """Whether the image is open, or has come to an end in this run."""
+        """Whether the image is open, or finished in this run."""
         row = self._previous.row(source, destination, rule)
         is_over = row is not None and row.run == self._state.run
         return is_over or image_key(str(source), str(destination), self._state.options[rule]) in self._open
 
     def open(self, source: Reference, destination: Reference, rule: int, *, required: str = "") -> Image:
-        """Take in an image; nothing is asked yet. `required`: the digest that it must have; empty: any."""
+        """Open an image; requests follow later. `required`: the digest that it must have; empty: any."""
         image = Image(source, destination, rule, self._state.options[rule], self._state.now)
         image.required = required or (destination.name if destination.is_digest else "")
         image.with_tags = rule not in self._state.companion_tags
@@ -85,12 +85,12 @@ class Images:
         return image
 
     def keep(self, source: Reference, destination: Reference, rule: int) -> None:
-        """The destination's list shows a tag that the rule never moves: nothing is asked."""
+        """Finish an image whose tag exists and is never moved by its rule, without a request."""
         image = Image(source, destination, rule, self._state.options[rule], self._state.now)
         self._results.end(image, "kept", digest=self._previous.digest(image))
 
     def follow(self, image: Image, rival: str) -> None:
-        """Another source has claimed the destination: wait for what becomes of it."""
+        """Wait for the result of the image that has claimed the destination."""
         image.state, image.rival = "waiting", rival
         ahead = self._merging.ahead(image, rival)
         if ahead in self._open and ahead != image.key:
@@ -99,7 +99,7 @@ class Images:
             self._judge(image)
 
     def _judge(self, image: Image) -> None:
-        """Who went before has ended: shared tags are joined, equal digests are no conflict, all else is."""
+        """The image ahead is finished: join a shared tag, or compare; only equal digests are no conflict."""
         rival = self._previous.rival(image)
         if image.is_shared:
             image.state, image.rival = "looking", ""
@@ -111,7 +111,7 @@ class Images:
             self._fail(image, self._results.conflict(image, retryable=bool(rival and rival.retryable)))
 
     def learn(self, notice: ImageNotice) -> None:
-        """Take in what concerns one image; one that has ended needs to know nothing."""
+        """Process a notice about one image; it is ignored if the image is finished."""
         image = self._open.get(notice.image)
         if image is None:
             self.companions.learn(notice)
@@ -133,7 +133,7 @@ class Images:
                 self._judge(image)
 
     def _looked(self, image: Image, source: ManifestHead, there: ManifestHead | Fault | None) -> None:
-        """Stop where nothing changed; else read."""
+        """Finish the image if nothing changed; else read it."""
         image.source_digest = source.digest
         if image.required and image.required != source.digest and not image.pruning.active:
             self._fail(image, image.other_digest(source.digest))
@@ -155,7 +155,7 @@ class Images:
             self._compare(image, source)
 
     def _compare_with_rival(self, image: Image) -> None:
-        """An earlier rule has brought its image: what this one would put there is equal, or in conflict."""
+        """Compare with what an earlier rule stored: equal content is up to date, other is a conflict."""
         rival = self._previous.rival(image)
         assert rival is not None
         same = (rival.filter, rival.source_digest) == (str(image.pruning), image.source_digest)
@@ -173,14 +173,14 @@ class Images:
         self._end(image, "kept", digest=there.digest)
 
     def _is_held(self, image: Image) -> bool:
-        """Whether the image was first seen too recently; then that is its end."""
+        """Whether the image was first seen too recently; if so, it is finished."""
         why = self._quarantine.why_held(image)
         if why:
             self._end(image, "held", reason=why, digest=image.digest_there)
         return bool(why)
 
     def _compare(self, image: Image, source: ManifestHead) -> None:
-        """Both sides are known: read where they do not say that all is there."""
+        """Compare the digests of both sides; read the image unless they show that it is complete."""
         if image.found is not None:
             self.manifests.blobs.exists(image.destination.repository)
             image.vouched = not image.options.force and self._previous.vouches(image, source, image.found)
@@ -202,12 +202,12 @@ class Images:
                 image.tree[digest] = manifest
 
     def _task(self, image: Image, digest: str) -> FetchManifest:
-        """How a manifest of the image is read."""
+        """The task that reads a manifest of the image."""
         config = image.options.platforms.active and digest == image.source_digest
         return FetchManifest(repository=image.source.repository, digest=digest, config=config)
 
     def _fetched(self, image: Image, manifest: Manifest) -> None:
-        """A manifest has been read for the image."""
+        """Process a manifest that was read for the image."""
         if image.state == "comparing":
             self._compare_manifests(image, manifest)
         else:
@@ -215,7 +215,7 @@ class Images:
             self._read_on(image)
 
     def _read_on(self, image: Image) -> None:
-        """Ask for what is still unread, level by level, and plan when there is nothing."""
+        """Read the remaining manifests, level by level; plan when all are read."""
         try:
             while not self.fetches.pending(image.key):
                 complete = self._is_complete_there(image)
@@ -242,7 +242,7 @@ class Images:
         return image.source.repository == here or self._state.holds(here, image.source_digest)
 
     def _planned(self, image: Image) -> None:
-        """The whole tree has been read: prune it, and compare once more with what the destination has."""
+        """Prune the tree, which is completely read, and compare it with the destination's manifest."""
         root = image.tree[image.source_digest]
         if self._is_complete_there(image):
             plan: Plan | Skip = Plan(manifests=(root,), dropped=0, original=root.digest)
@@ -277,14 +277,14 @@ class Images:
             self._bring(image, equal=False)
 
     def _fetch_failed(self, image: Image, _task: FetchManifest, fault: Fault) -> None:
-        """What is to be copied, or joined with, is needed; another destination's is just not equal."""
+        """Fail the image, unless the unread manifest was only to be compared: then it counts as different."""
         if image.state == "comparing" and not image.is_shared:
             self._bring(image, equal=False)
         else:
             self._fail(image, fault)
 
     def _bring(self, image: Image, *, equal: bool) -> None:
-        """Need every manifest of the plan at the destination; `equal`: the top one is there already."""
+        """Request every manifest of the plan at the destination; `equal`: the top one is there already."""
         assert image.plan is not None
         here = image.destination.repository
         *below, top = image.plan.manifests
@@ -320,7 +320,7 @@ class Images:
         return self._previous.presence(image, manifest, reference, equal=equal)
 
     def read_again(self, notice: ChildrenUnread) -> None:
-        """The destination lacks what an index names: read the whole tree, and bring what is missing."""
+        """Read the whole tree and copy what is missing: the destination lacks what an index names."""
         images = [self._open[key] for key in notice.images if key in self._open]
         for image in images:
             self.manifests.leave_all(image.key, image.needs)
@@ -339,7 +339,7 @@ class Images:
             self._arrived(image, need.key)
 
     def _arrived(self, image: Image, key: str) -> None:
-        """Something that the image waited for is in place."""
+        """Something that the image waited for is stored."""
         image.waits.discard(key)
         if not image.waits and image.state == "copying":
             self._complete(image)
@@ -358,13 +358,13 @@ class Images:
         self._end(image, "unchanged", digest=digest)
 
     def _fail(self, image: Image, fault: Fault) -> None:
-        """The image cannot go on in this pass; it asks for none of its other blobs."""
+        """Fail the image in this pass; its other blobs are not requested any more."""
         self._end(image, "failed", fault=fault, digest=image.digest_there)
 
     def _end(
         self, image: Image, result: Result, *, digest: str = "", reason: str = "", fault: Fault | None = None
     ) -> None:
-        """Close the image: give up what only it needed, write what became of it, tell its followers."""
+        """Close the image: drop what only it needed, write its result, notify its followers."""
         del self._open[image.key]
         self._merging.leave(image)
         self.manifests.leave_all(image.key, image.needs)
@@ -374,23 +374,23 @@ class Images:
         self._state.notices.extend(map(TurnCame, self._followers.pop(image.key, ())))
 
     def charge(self, key: str, cost: Cost) -> None:
-        """Put what a task cost on an image."""
+        """Add the cost of a task to an image."""
         if key in self._open:
             self._open[key].pay(cost)
 
     def count(self, key: str, how: BlobOrigin) -> None:
-        """Count how a blob came, for an image."""
+        """Count a blob of an image by its origin."""
         if key in self._open:
             self._open[key].blobs[how] += 1
 
     def finish(self) -> None:
-        """While stopping: put what belongs to images all of whose blobs have come."""
+        """While the run is stopping: push the manifests of images that have all their blobs."""
         for image in self._open.values():
             if image.state == "copying" and self.manifests.lacks_no_blob(image.needs):
                 self.manifests.finish(image.needs)
 
     def may_push(self, task: PushManifest) -> bool:
-        """While the run is stopping: whether an image needs this push and no blob any more."""
+        """While the run is stopping: whether an image with all its blobs needs this push."""
         images = (self._open[key] for key in self.manifests.images_of(task) if key in self._open)
         return any(self.manifests.lacks_no_blob(image.needs) for image in images)
 

@@ -1,6 +1,6 @@
-"""Lookups: one HEAD of a source, and of all its destinations that may be asked at the same time.
+"""Lookups: one task for the HEAD of a source and of all its destinations.
 
-A destination at a registry that pauses is asked by itself, so that it holds up no other.
+A destination at a paused registry has a task of its own, so that the others need not wait for it.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Lookup(Need):
 
 
 class Lookups:
-    """The ledger of lookups; answers are told to images."""
+    """The ledger of lookups; images get the answers as notices."""
 
     def __init__(self, state: SharedState) -> None:
-        """Nothing is asked."""
+        """Begin without lookups."""
         self._state = state
         self._lookups: dict[str, Lookup] = {}
 
     def look(self, source: Reference, images: LookupGroup) -> None:
-        """Ask for the digests of one source and of its images' destinations."""
+        """Request the digests of one source and of its images' destinations."""
         together: dict[str, dict[str, Reference | None]] = {}
         for key, destination in images.items():
             registry = destination.repository.registry if destination else ""
@@ -63,12 +63,12 @@ class Lookups:
         self._state.ready(task)
 
     def _end(self, task: HeadManifests) -> LookupGroup:
-        """Forget a lookup; returns what it was for."""
+        """Remove a lookup; returns its destinations."""
         lookup = self._lookups.pop(task.key, None)
         return lookup.destinations if lookup else {}
 
     def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
-        """Both sides have answered."""
+        """Process the answers of both sides."""
         if isinstance(outcome, TaskFailed) and _is_of_destination(task, outcome.fault):
             self.part(task, outcome.fault.registry, outcome.fault)
             return
@@ -84,9 +84,9 @@ class Lookups:
                 self._state.notices.append(Looked(key, source, found))
 
     def part(self, task: HeadManifests, registry: str, fault: Fault | None = None) -> None:
-        """Take the destinations at one registry out of a look, so that the others need not wait for it.
+        """Take the destinations at one registry out of a lookup, so that the others need not wait for it.
 
-        With `fault` their images fail, else they are looked at by themselves.
+        With `fault` their images fail, else they get a lookup of their own.
         """
         assert task.source is not None
         group = self._end(task)
@@ -105,7 +105,7 @@ class Lookups:
                 self._state.notices.append(ImageFailed(key, aimed))
 
     def pause(self, registry: str) -> None:
-        """A registry begins to pause: looks that wait for it and for others are taken apart."""
+        """A registry begins to pause: split the lookups that wait for it and for others."""
         queue = self._state.queue
         for task in [lookup.task for lookup in self._lookups.values()]:
             assert task.source is not None
@@ -116,11 +116,11 @@ class Lookups:
                 self.part(task, registry)
 
     def returned(self, task: HeadManifests) -> bool:
-        """A look came back undone; False: nobody needs it any more."""
+        """A lookup came back without an outcome; False: nobody needs it any more."""
         return task.key in self._lookups and self._state.ready(task)
 
     def held_up(self) -> int:
-        """Images whose look waits for a registry that pauses."""
+        """Images whose lookup waits for a paused registry."""
         pausing = self._state.queue.pausing(self._state.now)
         if not pausing:
             return 0
@@ -136,7 +136,7 @@ class Lookups:
         return lookup.payer if lookup else ""
 
     def validate(self) -> None:
-        """Check that each lookup is asked, and what for.
+        """Check that each lookup has its task and its images.
 
         Raises:
             AssertionError: one is not.
@@ -147,7 +147,7 @@ class Lookups:
 
 
 def _is_of_destination(task: HeadManifests, fault: Fault) -> bool:
-    """Whether a whole look failed for a registry that is none of the source's."""
+    """Whether a lookup failed because of a destination's registry."""
     assert task.source is not None
     there = {destination.repository.registry for destination in task.destinations}
     return fault.registry in there - {task.source.repository.registry}

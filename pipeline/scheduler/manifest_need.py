@@ -1,4 +1,4 @@
-"""The need of a manifest at a destination: what it waits for, and the tasks that bring it."""
+"""The need of a manifest at a destination: what it waits for, and its tasks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ManifestNeed(Need):
     force: bool = False
     """Whether a forced image needs it."""
     sparse: bool = False
-    """Whether it is pushed without some of its children, so that nothing can be believed of it."""
+    """Whether it is pushed without some of its children, so that it proves nothing."""
     lacks_blobs: set[str] = field(default_factory=set)
     """Digests that are not in the repository yet."""
     lacks_children: set[str] = field(default_factory=set)
@@ -41,7 +41,7 @@ class ManifestNeed(Need):
     parents: set[str] = field(default_factory=set)
     """Keys of the needed manifests that name it."""
     awaits: set[str] = field(default_factory=set)
-    """What is to be stored before it though it does not name it: keys of images' companions."""
+    """Keys of the images' companions that must be stored before it, though it does not name them."""
     merges: bool = False
     """Whether it is added to what its tag lists."""
     turn: str = ""
@@ -51,7 +51,7 @@ class ManifestNeed(Need):
     registered: bool = False
     """Whether the registry lists it among the referrers of its subject."""
     heals: int = 0
-    """How often the registry has denied what it was taken to hold."""
+    """How often the registry lacked what was assumed to be there."""
     key: str = field(init=False)
     """The destination reference as text, and the turn."""
 
@@ -60,7 +60,7 @@ class ManifestNeed(Need):
         self.key = f"{self.destination}{self.turn}"
 
     def check(self) -> HeadManifests:
-        """The task that asks for it."""
+        """The task that asks the destination for it."""
         return HeadManifests(source=None, destinations=(self.destination,))
 
     def push(self) -> PushManifest:

@@ -1,4 +1,4 @@
-"""Manifests: each waits for its blobs and child manifests, a tag for everything.
+"""Manifests: each is pushed after its blobs and child manifests, a tag after everything else.
 
 There is one need for each destination reference: images share child manifests, which are pushed once.
 """
@@ -31,10 +31,10 @@ MAX_HEALS = 2
 
 
 class Manifests:
-    """The ledger of manifests; what is in place or failed is told to images."""
+    """The ledger of manifests; images get a notice of each one that is stored or failed."""
 
     def __init__(self, state: SharedState) -> None:
-        """Nothing is needed."""
+        """Begin without needs."""
         self._state = state
         self._needs: dict[str, ManifestNeed] = {}
         self._turns = Turns()
@@ -52,7 +52,7 @@ class Manifests:
         sparse: bool = False,
         awaits: str = "",
     ) -> ManifestNeed:
-        """Say that an image needs a manifest at a reference; its children have been needed before it."""
+        """Note that an image needs a manifest at a reference; its children must be noted before."""
         need = self._needs.get(str(destination))
         if need is None or need.manifest.digest != manifest.digest:
             need = ManifestNeed(destination, manifest, [source], presence, force=force, sparse=sparse)
@@ -72,7 +72,7 @@ class Manifests:
     def add(
         self, image: str, manifest: Manifest, *, source: Repository, destination: Reference
     ) -> ManifestNeed:
-        """Say that entries are to be added to a tag; its writers take turns."""
+        """Note that entries are added to a tag; its writers take turns."""
         turn = f"+{manifest.digest}"
         need = self._needs.get(f"{destination}{turn}")
         if need is None:
@@ -98,12 +98,12 @@ class Manifests:
                 self._gather(need, doubted=self._state.aim == "verify")
 
     def leave_all(self, image: str, keys: Iterable[str]) -> None:
-        """The image needs none of these any more."""
+        """Note that the image does not need any of these any more."""
         for key in keys:
             self._leave(image, key)
 
     def _leave(self, image: str, key: str) -> None:
-        """The image does not need it any more; what nobody needs is given up, but a running push."""
+        """The image does not need it any more; if nobody does, it is dropped unless its push runs."""
         need = self._needs.get(key)
         if need is None:
             return
@@ -113,7 +113,7 @@ class Manifests:
         self._drop(need)
 
     def release(self, key: str, companions: str) -> None:
-        """What was to be stored before a manifest is stored, or given up."""
+        """The companions that a manifest waits for are stored, or failed."""
         need = self._needs.get(key)
         if need is not None:
             need.awaits.discard(companions)
@@ -142,7 +142,7 @@ class Manifests:
         self._end_turn(need)
 
     def _children(self, need: ManifestNeed) -> list[ManifestNeed]:
-        """Those of its children that are needed too."""
+        """Its children that are needed too."""
         names = (str(Reference(need.destination.repository, each.digest)) for each in need.manifest.children)
         return [self._needs[name] for name in names if name in self._needs]
 
@@ -151,7 +151,7 @@ class Manifests:
         self._state.ready(need.check())
 
     def _gather(self, need: ManifestNeed, *, doubted: bool = False) -> None:
-        """Have everything brought that it lacks, and push it when nothing is lacking."""
+        """Request everything that it lacks; push it if it lacks nothing."""
         need.state = "gathering"
         same = need.destination.repository in need.sources and not doubted
         need.lacks_blobs = set() if same else {blob.digest for blob in need.manifest.blobs}
@@ -163,7 +163,7 @@ class Manifests:
         self._push_when_ready(need)
 
     def _request(self, need: ManifestNeed, *, doubted: bool) -> None:
-        """Have the blobs that it lacks brought from any of its sources."""
+        """Request the blobs that it lacks, from any of its sources."""
         place = need.destination.repository
         for blob in need.manifest.blobs:
             if blob.digest in need.lacks_blobs and self.blobs.request(
@@ -184,11 +184,11 @@ class Manifests:
         return True
 
     def prepare(self, task: PushManifest) -> PushManifest:
-        """The push as it is given out: to be read back, if it is the first."""
+        """The task, which reads back if it is the registry's first push."""
         return replace(task, check=True) if self._state.read_back.due(task) else task
 
     def returned(self, task: PushManifest) -> bool:
-        """A push came back undone; False: nobody needs it any more, or the run is stopping."""
+        """A push came back without an outcome; False: nobody needs it any more, or the run is stopping."""
         need = self._of(task)
         if need is None:
             return False
@@ -199,12 +199,12 @@ class Manifests:
         return False
 
     def finish(self, keys: set[str]) -> None:
-        """While stopping: push what of an image can be pushed now."""
+        """While the run is stopping: push what can be pushed of an image."""
         for key in keys & self._needs.keys():
             self._push_when_ready(self._needs[key])
 
     def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
-        """The destination has answered whether it has a manifest that was asked for by digest."""
+        """The destination answered whether it has a manifest."""
         found = outcome.fault if isinstance(outcome, TaskFailed) else outcome.destinations[0]
         need = self._needs.get(str(task.destinations[0]))
         if need is None or need.state != "checking":
@@ -220,7 +220,7 @@ class Manifests:
             self._complete(need, confirmed=not need.manifest.children)
 
     def stored(self, task: PushManifest, outcome: ManifestPushed) -> None:
-        """A push ended well."""
+        """A manifest was pushed."""
         need = self._of(task)
         if need is None:
             if not task.merges:
@@ -231,7 +231,7 @@ class Manifests:
         self._complete(need)
 
     def _complete(self, need: ManifestNeed, *, confirmed: bool = True) -> None:
-        """It is in place; an index that was only asked for is no fact: its children are asked for."""
+        """It is in place. An index that was found, not pushed, is no fact: its children are checked."""
         need.state = "complete"
         if confirmed and not (need.sparse or need.merges):
             self._state.confirm(need.destination.repository, need.manifest.digest, is_blob=False)
@@ -242,7 +242,7 @@ class Manifests:
             self._drop(need)
 
     def lacking(self, task: PushManifest, outcome: ReferencesMissing) -> None:
-        """The registry does not know what the manifest names: forget, ask for each, send what is missing."""
+        """The registry lacks what the manifest names: forget that, ask for each, send what is missing."""
         need = self._of(task)
         if need is None:
             return
@@ -257,7 +257,7 @@ class Manifests:
             self._doubt(need)
 
     def _names_unread(self, need: ManifestNeed) -> bool:
-        """Whether an image needs it that took its children to be there, and has read none of them."""
+        """Whether an image needs it that assumed its children to be there and did not read them."""
         known = [child for child in self._children(need) if need.needed_by.keys() <= child.needed_by.keys()]
         return len(known) < len(need.manifest.children)
 
@@ -280,27 +280,27 @@ class Manifests:
             self._fail(need, outcome.fault)
 
     def blob_arrived(self, notice: BlobArrived) -> None:
-        """A blob that a manifest lacked is in place."""
+        """A blob that a manifest needs is in place."""
         need = self._needs.get(notice.need)
         if need is not None:
             need.lacks_blobs.discard(notice.digest)
             self._push_when_ready(need)
 
     def child_stored(self, notice: ChildStored) -> None:
-        """A child that a manifest lacked is in place."""
+        """A child that a manifest needs is in place."""
         need = self._needs.get(notice.need)
         if need is not None:
             need.lacks_children.discard(notice.child)
             self._push_when_ready(need)
 
     def blob_failed(self, notice: BlobFailed) -> None:
-        """A blob that a manifest lacks cannot be brought."""
+        """A blob that a manifest needs cannot be copied."""
         need = self._needs.get(notice.need)
         if need is not None:
             self._fail(need, notice.fault)
 
     def _fail(self, need: ManifestNeed, fault: Fault) -> None:
-        """Give it up, for every image that needs it and every manifest that waits for it."""
+        """Fail it, with every image that needs it and every manifest that waits for it."""
         self._state.notices.extend(ImageFailed(image, fault, need.key) for image in need.needed_by)
         waiting = [self._needs[key] for key in need.parents if key in self._needs]
         self._drop(need)
@@ -314,7 +314,7 @@ class Manifests:
         return need if waits else None
 
     def lacks_no_blob(self, keys: set[str]) -> bool:
-        """Whether all blobs of these are in place: while stopping, only such images are finished."""
+        """Whether all blobs of these manifests are in place."""
         return all(not self._needs[key].lacks_blobs for key in keys if key in self._needs)
 
     def images_of(self, task: PushManifest) -> set[str]:
@@ -333,10 +333,9 @@ class Manifests:
         return len(self._needs)
 
     def validate(self) -> None:
-        """Check that what is waited for is brought, and that states are what they say.
+        """Check that everything that is waited for will come, and that needs fit their states.
 
-        Raises:
-            AssertionError: one of it does not hold.
+        Raises: AssertionError: one does not.
         """
         self.blobs.validate()
         queue, stopping = self._state.queue, self._state.is_stopping

@@ -1,7 +1,7 @@
-"""Notices: what one part of the scheduler has learned and another part needs to know.
+"""Notices: what one part of the scheduler learned and another part needs to know.
 
-A part appends them to the shared state while it changes itself; the scheduler's one loop delivers them when
-that change is complete. So no part is called while it is half changed, and none needs to know who listens.
+A part appends notices to the shared state while it changes; the scheduler's only loop delivers them when the
+change is complete. So no part is called while it is half changed, and none knows who listens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """Both sides of an image have answered."""
+    """Both sides of an image answered."""
 
     image: str
     source: ManifestHead
@@ -29,7 +29,7 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A manifest that an image wants has been read."""
+    """A manifest that an image needs was read."""
 
     image: str
     manifest: Manifest
@@ -37,7 +37,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed:
-    """A manifest that an image wants cannot be read."""
+    """A manifest that an image needs cannot be read."""
 
     image: str
     task: FetchManifest
@@ -54,7 +54,7 @@ class BlobArrived:
 
 @dataclass(frozen=True, slots=True)
 class BlobFailed:
-    """A blob cannot be brought to a manifest that needs it."""
+    """A blob that a manifest needs cannot be copied."""
 
     need: str
     fault: Fault
@@ -62,7 +62,7 @@ class BlobFailed:
 
 @dataclass(frozen=True, slots=True)
 class ChildStored:
-    """A child manifest is in place, for one of the manifests that name it."""
+    """A child manifest is stored, for one of the manifests that name it."""
 
     need: str
     child: str
@@ -70,7 +70,7 @@ class ChildStored:
 
 @dataclass(frozen=True, slots=True)
 class ManifestStored:
-    """A manifest is in place, for one of the images that need it."""
+    """A manifest is stored, for one of the images that need it."""
 
     image: str
     need: ManifestNeed
@@ -78,7 +78,7 @@ class ManifestStored:
 
 @dataclass(frozen=True, slots=True)
 class ImageFailed:
-    """Something that an image needs cannot be had."""
+    """An image cannot get something that it needs."""
 
     image: str
     fault: Fault
@@ -88,7 +88,7 @@ class ImageFailed:
 
 @dataclass(frozen=True, slots=True)
 class ReferrersFound:
-    """What belongs to a manifest at the source is known, or cannot be."""
+    """The companions of a manifest at the source are known, or cannot be read."""
 
     image: str
     digest: str
@@ -99,14 +99,14 @@ class ReferrersFound:
 
 @dataclass(frozen=True, slots=True)
 class CompanionsEnded:
-    """What belongs to an image is stored, or given up."""
+    """The companions of an image are stored, or failed."""
 
     image: str
 
 
 @dataclass(frozen=True, slots=True)
 class ChildrenUnread:
-    """The destination lacks children of a manifest that these images took to be complete: none was read."""
+    """The destination lacks children of a manifest that these images took to be complete and did not read."""
 
     images: tuple[str, ...]
     fault: Fault
@@ -114,14 +114,14 @@ class ChildrenUnread:
 
 @dataclass(frozen=True, slots=True)
 class TurnCame:
-    """The image that went before this one at the same destination has ended."""
+    """The image that this one follows at the same destination is finished."""
 
     image: str
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDoomed:
-    """A task fails before it is given out, since its registry is unavailable."""
+    """A task fails before it is given out because its registry is unavailable."""
 
     task: Task
     fault: Fault
@@ -137,5 +137,5 @@ ImageNotice = (
     | CompanionsEnded
     | TurnCame
 )
-"""What concerns one image, which may have ended meanwhile."""
+"""Notices about one image, which may be finished meanwhile."""
 Notice = ImageNotice | BlobArrived | BlobFailed | ChildStored | ChildrenUnread | TaskDoomed

@@ -1,7 +1,7 @@
-"""Lists of what belongs to a manifest at its source: asked once for all images that want one.
+"""Lists of what belongs to a manifest at its source, read once for all images that need one.
 
-One request tells whether a registry has a referrers API: the others wait for its answer. Fallback and
-cosign's tags are looked up in the tag list of the repository, which a rule of every tag reads anyway.
+One request finds out whether a registry has a referrers API; the others wait for its answer. Fallback tags
+and cosign's tags are looked up in the repository's tag list, which a rule for all tags reads anyway.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.shared_state import SharedState
 
 MAX_PAGES = 10
-"""Of a tag list that is read only for companions: beyond, each tag is asked for by itself."""
+"""Pages of a tag list that is read only for companions; if there are more, each tag is requested."""
 
 
 @dataclass(slots=True)
@@ -32,7 +32,8 @@ class CompanionTags:
 
     repository: Repository
     state: Literal["partial", "asked", "complete", "unknown"] = "partial"
-    """Pages are missing; one is being asked for; all have come; the list is refused, or too long."""
+    """partial: pages are missing; asked: one is requested; complete: all were read; unknown: the list is
+    refused or too long."""
     page: str = ""
     """The query of the next page."""
     pages: int = 0
@@ -50,9 +51,10 @@ class ReferrerList(Need):
     repository: Repository
     digest: str
     with_tags: bool
-    """Whether tags are looked at; else only the API."""
+    """Whether tags are considered; else only the API."""
     state: Literal["waiting", "asked"] = "waiting"
-    """For the tag list, or for what another list shows of the registry; its task is ready or runs."""
+    """waiting: for the tag list, or for the answer whether the registry has an API; asked: its task is queued
+    or runs."""
     task: ListReferrers | None = None
     key: str = field(init=False)
 
@@ -62,27 +64,27 @@ class ReferrerList(Need):
 
 
 class ReferrerLists:
-    """The ledger of lists; what they hold is told to companions."""
+    """The ledger of lists; companions get them as notices."""
 
     def __init__(self, state: SharedState) -> None:
-        """Nothing is asked."""
+        """Begin without lists."""
         self._state = state
         self._lists: dict[str, ReferrerList] = {}
         self._has_api: dict[str, bool] = {}
-        """By registry, as soon as it is known."""
+        """By registry: whether it has a referrers API, once that is known."""
         self._probes: dict[str, str] = {}
         """By registry: key of the list that finds out whether it has an API."""
         self._tags: dict[str, CompanionTags] = {}
 
     def want(self, who: str, repository: Repository, digest: str, *, with_tags: bool) -> None:
-        """Companions want to know what belongs to a manifest; they are told later."""
+        """Request what belongs to a manifest; a notice follows."""
         wanted = ReferrerList(repository, digest, with_tags)
         found = self._lists.setdefault(wanted.key, wanted)
         found.join(who)
         self._ask(found)
 
     def _ask(self, found: ReferrerList) -> None:
-        """Ask, as soon as it is known what for."""
+        """Queue the task as soon as it is known what to ask."""
         registry = found.repository.registry
         api, probe = self._has_api.get(registry), self._probes.get(registry, found.key)
         waits = (api is None and probe != found.key) or (found.with_tags and not self._knows_tags(found))
@@ -122,7 +124,7 @@ class ReferrerLists:
         return fallback_tag(found.digest) in names.tags, tuple(tag for tag in tags if tag in names.tags)
 
     def page(self, task: ListTags, outcome: TagsListed) -> None:
-        """A page of a tag list has come, whoever has asked for it."""
+        """Process a page of a tag list, whoever requested it."""
         names = self._tags.get(str(task.repository))
         if names is None and not task.page:
             names = self._tags[str(task.repository)] = CompanionTags(task.repository)
@@ -138,26 +140,26 @@ class ReferrerLists:
             self._resume(repository=task.repository)
 
     def page_failed(self, task: ListTags) -> None:
-        """A page cannot be had: each tag is asked for by itself."""
+        """A page cannot be read: each tag is requested."""
         names = self._tags.get(str(task.repository))
         if names is not None and names.state == "asked" and names.page == task.page:
             names.state = "unknown"
             self._resume(repository=task.repository)
 
     def _resume(self, *, repository: Repository | None = None, registry: str = "") -> None:
-        """What waited for a tag list, or for a registry, may be asked."""
+        """Queue what waited for a tag list or a registry."""
         for found in list(self._lists.values()):
             if found.repository == repository or found.repository.registry == registry:
                 self._ask(found)
 
     def got(self, task: ListReferrers, outcome: ReferrersListed) -> None:
-        """A list has come."""
+        """A list was read."""
         if outcome.api is not None:
             self._has_api[task.repository.registry] = outcome.api
         self._end(task, ReferrersFound("", task.digest, outcome.referrers, outcome.tags))
 
     def failed(self, task: ListReferrers, fault: Fault) -> None:
-        """A list cannot be had."""
+        """A list cannot be read."""
         self._end(task, ReferrersFound("", task.digest, fault=fault))
 
     def _end(self, task: ListReferrers, notice: ReferrersFound) -> None:
@@ -179,7 +181,7 @@ class ReferrerLists:
             self._resume(registry=registry)
 
     def returned(self, task: ListReferrers) -> bool:
-        """A task came back undone; False: nobody needs it any more."""
+        """A task came back without an outcome; False: nobody needs it any more."""
         found = self._lists.get(task.need)
         if found is not None and found.needed_by:
             return self._state.ready(task)
@@ -204,7 +206,7 @@ class ReferrerLists:
         return found.payer if found else ""
 
     def validate(self) -> None:
-        """Check that each list is asked for, or waits for something that is.
+        """Check that each list is requested, or waits for something that is.
 
         Raises:
             AssertionError: one is not.

@@ -1,6 +1,6 @@
-"""The router: which part of the scheduler a task, an outcome or a notice concerns.
+"""The router sends each task, outcome and notice to the part of the scheduler that it concerns.
 
-All that depends on the kind of a task stands here, so that a new kind is one case in each method.
+Everything that depends on the kind of a task is here, so a new kind needs one case in each method.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Router:
-    """Tells each part what concerns it."""
+    """Calls the part that an outcome or a notice concerns."""
 
     def __init__(
         self, state: SharedState, images: Images, admission: Admission, case_variants: CaseVariants
@@ -56,7 +56,7 @@ class Router:
         return isinstance(task, PushManifest) and self._images.may_push(task)
 
     def prepare(self, task: Task) -> Task:
-        """The task as it is given out."""
+        """The task with what is known only when it is given out."""
         match task:
             case CopyBlob():
                 return self._blobs.prepare(task)
@@ -66,7 +66,7 @@ class Router:
                 return task
 
     def decide(self, task: Task, outcome: Outcome) -> None:
-        """What follows from an outcome; one that does not fit its task is a failure of the worker."""
+        """Process an outcome; one that does not fit its task is a failure of the worker."""
         match task, outcome:
             case _, TaskFailed():
                 self._fail(task, outcome)
@@ -123,7 +123,7 @@ class Router:
             self._manifests.looked(task, outcome)
 
     def deliver(self, notice: Notice) -> None:
-        """Tell a notice to the part that it concerns."""
+        """Deliver a notice to the part that it concerns."""
         match notice:
             case BlobArrived():
                 self._manifests.blob_arrived(notice)
@@ -139,23 +139,23 @@ class Router:
                 self._images.learn(notice)
 
     def postpone(self, task: Task, registry: str) -> None:
-        """A task came back undone since a registry pauses: what can go on without it does."""
+        """A task came back because a registry pauses: whatever does not need that registry continues."""
         if isinstance(task, HeadManifests) and task.source and registry != task.source.repository.registry:
             self._lookups.part(task, registry)
         else:
             self.returned(task)
 
     def doubt(self, task: Task) -> Task:
-        """The task as it is repeated after a worker that may have run on unseen, and may have done it."""
+        """The task to repeat when its worker may have continued unseen and finished it."""
         return self._blobs.ask_first(task) if isinstance(task, CopyBlob) else task
 
     def keep(self, task: Task, session: UploadCheckpoint | None) -> None:
-        """Note how far a running task's upload has got."""
+        """Note the progress of a running task's upload."""
         if isinstance(task, CopyBlob):
             self._blobs.keep(task, session)
 
     def returned(self, task: Task) -> None:
-        """A task came back undone: it is ready again if anything still needs it."""
+        """A task came back without an outcome: it is queued again if anything still needs it."""
         match task:
             case HeadManifests(source=None) | ListTags():
                 again = self._state.ready(task)
@@ -178,7 +178,7 @@ class Router:
         return self._blobs.unsent
 
     def payer(self, task: Task) -> str:
-        """Key of the image that pays for a task (need.py has the rule); empty: none."""
+        """Key of the image that pays for a task, by the rule in need.py; empty: none."""
         return image_of(self._payer(task))
 
     def _payer(self, task: Task) -> str:

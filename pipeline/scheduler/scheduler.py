@@ -1,7 +1,8 @@
-"""The scheduler: outcomes in, tasks out; no process, socket or disk, and time is an argument.
+"""The scheduler takes outcomes and gives out tasks; it has no process, socket or disk, and time is an
+argument.
 
-It knows what waits for what, what is in flight, what is done, when to wake and when all is over. Every bug of
-order or counting can be told as a list of outcomes, and so becomes a test of milliseconds.
+It knows what waits for what, what is in flight, when to wake and when the run is over. Every bug of order or
+counting can be reproduced as a list of outcomes, in a test that takes milliseconds.
 """
 
 from __future__ import annotations
@@ -114,17 +115,17 @@ class Scheduler:
         return task
 
     def has_suspects(self, stage: Stage, now: float) -> bool:
-        """Whether a task waits that may start now, but only with nothing beside it."""
+        """Whether a task that must run alone in its worker may start now."""
         return self._queue.suspect(stage, now) is not None
 
     def keep(self, word: UploadProgress) -> None:
-        """Take down how far a running move's upload has got; what is said of another task is passed over."""
+        """Note the progress of a running task's upload; a message about any other task is ignored."""
         task = self._queue.task(word.key)
         if task is not None:
             self._router.keep(task, word.session)
 
     def settle(self, outcome: Outcome, now: float) -> None:
-        """Take in what became of a task; one that is not running (any more) is passed over."""
+        """Process the outcome of a task; a task that is not running (any more) is ignored."""
         self._state.now = now
         released = self._queue.release(outcome.key)
         if released is None:
@@ -151,7 +152,7 @@ class Scheduler:
         self._pump()
 
     def _pay(self, task: Task, cost: Cost) -> None:
-        """Count what a task cost, in all and by registry."""
+        """Count what a task cost, in total and by registry."""
         self.figures.pay(cost)
         for name, count in cost.requests:
             registry = self._queue.registry(name)
@@ -173,7 +174,7 @@ class Scheduler:
     def view(
         self, now: float, *, began: float, running: Mapping[str, tuple[int, float]], workers: int
     ) -> RunView:
-        """What the run looks like.
+        """The current state of the run, for displays and metrics.
 
         Args:
             now: seconds.
@@ -217,7 +218,7 @@ class Scheduler:
         )
 
     def _lost(self, task: Task, outcome: TaskLost) -> None:
-        """Each running task gets a mark; one that ran alone is blamed and fails."""
+        """Count a death for a task that was running; one that ran alone fails, since it killed its worker."""
         if outcome.fenced:
             task = self._router.doubt(task)
         if not outcome.begun:
@@ -232,14 +233,14 @@ class Scheduler:
         self._router.returned(task)
 
     def tick(self, now: float) -> None:
-        """Let time pass: registries that have let nothing through for too long are unavailable."""
+        """Do what is due by the clock: a registry that accepts nothing for too long becomes unavailable."""
         self._state.now = now
         self._backoff.tick()
         self.budgets.tick(now)
         self._pump()
 
     def _pump(self) -> None:
-        """Deliver notices, admit images and begin the next pass, until nothing of it is left to do."""
+        """Deliver notices, admit images and begin the next pass, until there is nothing left to do."""
         notices = self._state.notices
         while True:
             while notices:
@@ -259,7 +260,7 @@ class Scheduler:
                 return
 
     def _pass_is_over(self) -> bool:
-        """Whether another pass follows, at once or when registries have had time to see what they hold."""
+        """Whether another pass follows, at once or after a wait for slow registries."""
         return bool(self.figures.to_retry or self._admission.deferred) and self._is_empty()
 
     def _is_empty(self) -> bool:
@@ -273,19 +274,19 @@ class Scheduler:
 
     @property
     def done(self) -> bool:
-        """Whether all is over: every image has ended, or the run is stopping and nothing is in flight."""
+        """Whether the run is over: every image is finished, or it is stopping and nothing is in flight."""
         if not self._state.is_stopping:
             return self._is_empty() and not self._pass_is_over()
         return not self._queue.in_flight and not self._queue.startable(self._state.now)
 
     @property
     def finished(self) -> bool:
-        """Whether every image of every rule has come to its end, and nothing is left for another run."""
+        """Whether every image of every rule is finished, and nothing is left for another run."""
         left = self.figures.to_retry or self._admission.unexpanded or self._case_variants.open
         return self._is_empty() and not left
 
     def drain(self, now: float) -> None:
-        """Stop: give out nothing but puts of images whose blobs are all there; open no more images."""
+        """Stop: open no more images, and push only manifests of images that have all their blobs."""
         self._state.now = now
         self._admission.stop()
         self._state.may_finish = self._router.may_finish
@@ -295,7 +296,7 @@ class Scheduler:
                 self._router.returned(task)
 
     def wake(self, now: float) -> float | None:
-        """Seconds until something may change without an outcome; None: never."""
+        """Seconds until something can change without an outcome; None: never."""
         wakes = [each for each in (self._backoff.wake(now), self.budgets.wake(now)) if each is not None]
         wake = min(wakes, default=None)
         if not self._pass_is_over():
@@ -304,7 +305,7 @@ class Scheduler:
         return rest if wake is None else min(rest, wake)
 
     def events(self) -> list[Event]:
-        """What there is to log since the last call."""
+        """The events since the last call."""
         events, self._state.events = self._state.events, []
         return events
 
@@ -315,7 +316,7 @@ class Scheduler:
 
     @property
     def unfinished(self) -> list[tuple[str, str, int]]:
-        """Source, destination and rule of each open image, but for those that wait for another rule's."""
+        """Source, destination and rule of each open image, except those that follow another image."""
         images = (image for image in self._images.open_images if image.is_shared or not image.rival)
         return [
             (str(image.source), with_digest(image.destination, image.required), image.rule)
@@ -324,12 +325,12 @@ class Scheduler:
 
     @property
     def unexpanded(self) -> list[int]:
-        """Numbers of the rules that have not been expanded to their end."""
+        """Numbers of the rules that have not been fully expanded."""
         return self._admission.unexpanded
 
     @property
     def quarantine_begins(self) -> bool:
-        """Whether every image is held, and none was seen before: a first run, or records that were lost."""
+        """Whether every image is held and none was seen before: a first run, or lost records."""
         held = self.figures.held
         return held > 0 and held == self.figures.processed and not self._quarantine.seen_before
 

@@ -1,4 +1,4 @@
-"""What the parts of the scheduler share: the clock's last reading, facts, ready tasks, notices, events."""
+"""What the parts of the scheduler share: the time, facts, the task queue, notices, events, figures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class SharedState:
-    """One per scheduler; its parts add ready tasks, notices, facts and events."""
+    """One for each scheduler; its parts add ready tasks, notices, facts and events."""
 
     def __init__(
         self,
@@ -64,19 +64,19 @@ class SharedState:
         """When the run began, in seconds since 1970."""
         self.events: list[Event] = []
         self.notices: deque[Notice] = deque()
-        """What the scheduler has yet to deliver."""
+        """Notices that the scheduler has not delivered yet."""
         self.marks: dict[str, int] = {}
-        """Deaths of workers that a task was running in."""
+        """By key of a task: how many workers died while it was running."""
         self.aim = aim
-        """What for: where it is to verify, nothing is believed and nothing brought."""
+        """The purpose of the run: a verification believes nothing and copies nothing."""
         self.options: dict[int, ImageOptions] = {}
-        """By rule: what its images are opened with."""
+        """By rule: the options of its images."""
         self.companion_tags: set[int] = set()
-        """Rules that copy tags that list companions as tags like others."""
+        """Rules that copy tags that list companions like any other tags."""
         self.attempt = 1
-        """Which pass over the images this is."""
+        """The number of the current pass over the images."""
         self.debug = False
-        """Whether events of level debug are wanted."""
+        """Whether debug events are wanted."""
         self.may_finish: Callable[[Task], bool] | None = None
         """Set when the run is stopping: only the tasks that it allows become ready."""
 
@@ -86,16 +86,16 @@ class SharedState:
         return self._epoch + self.now
 
     def take_rules(self, rules: Sequence[Rule], options: ImageOptions) -> None:
-        """Note what images of each rule are opened with; `options`: where the rule says nothing."""
+        """Note the options of each rule's images; `options`: those that a rule does not state."""
         self.options = {rule.number: options.under(rule.options) for rule in rules}
         self.companion_tags = companion_takers(rules, self.options)
 
     def may_retry(self, options: ImageOptions) -> bool:
-        """Whether what has these options, and fails in this pass, takes part in the next one."""
+        """Whether an image or rule with these options that fails in this pass is retried in the next one."""
         return self.attempt <= options.retries
 
     def takes_part(self, options: ImageOptions) -> bool:
-        """Whether what has these options, and failed in the pass before, takes part in this one."""
+        """Whether an image or rule with these options that failed in the pass before is retried now."""
         return self.attempt <= options.retries + 1
 
     @property
@@ -108,10 +108,10 @@ class SharedState:
         return self.may_finish is None or self.may_finish(task)
 
     def ready(self, task: Task) -> bool:
-        """Queue a task; at an unavailable registry it is doomed at once.
+        """Queue a task; if it needs an unavailable registry, it fails at once.
 
-        One that is running already will answer for whoever asks again, and a run that is stopping takes
-        nothing but the puts that it allows.
+        A task that is running already answers everybody who asks for it. While the run is stopping, only
+        tasks that finish an image are queued.
 
         Returns:
             Whether an outcome will follow.
@@ -131,7 +131,7 @@ class SharedState:
         return True
 
     def doom(self, task: Task, registry: str) -> None:
-        """Have a task fail that needs an unavailable registry."""
+        """Let a task fail because it needs an unavailable registry."""
         fault = self.queue.registry(registry).unavailable
         assert fault is not None
         ask = next(ask for ask in task.asks if ask.repository.registry == registry)

@@ -1,17 +1,17 @@
-"""Turns: needs that write one tag, one after the other, so that none undoes what another has put there."""
+"""Turns: needs that write one tag do so one after the other, so that none undoes another's work."""
 
 from __future__ import annotations
 
 
 class Turns:
-    """Who adds entries to a tag; everybody else who writes it waits."""
+    """Knows which need adds entries to a tag; other writers of the tag wait."""
 
     def __init__(self) -> None:
-        """Nobody writes."""
+        """Begin without writers."""
         self._waiting: dict[str, list[str]] = {}
-        """By destination: keys of needs, the one whose turn it is first."""
+        """By destination: keys of needs; the first one has its turn."""
         self._taken: set[int] = set()
-        """Hashes of the destinations that anybody has added entries to in this run."""
+        """Hashes of the destinations whose tags got entries in this run."""
 
     def enter(self, destination: str, key: str) -> None:
         """A need will add entries to a tag."""
@@ -19,15 +19,15 @@ class Turns:
         self._waiting.setdefault(destination, []).append(key)
 
     def were_taken(self, destination: str) -> bool:
-        """Whether entries were, or will be, added to the tag: who writes it has to keep them."""
+        """Whether entries were, or will be, added to the tag: another writer must keep them."""
         return hash(destination) in self._taken
 
     def may_write(self, destination: str, key: str) -> bool:
-        """Whether nobody else goes first."""
+        """Whether nobody else has the turn."""
         return self._waiting.get(destination, [key])[0] == key
 
     def leave(self, destination: str, key: str) -> tuple[str, ...]:
-        """A need is done with a tag, or does not need it any more; returns who may write it now."""
+        """A need is done with a tag; returns the needs that may write it now."""
         waiting = self._waiting.get(destination)
         if waiting is None:
             return ()
