@@ -1,14 +1,14 @@
-"""How many tasks of one kind may run at one registry, found out while the run goes on.
+"""The adaptive limit: how many tasks of one kind may run at one registry, adapted during the run.
 
-The limit begins low and rises while that pays. What a higher limit is worth shows in how long answers take:
-where the registry and this machine have capacity left, twice as many tasks wait no longer for each answer;
-where either is the bottleneck, they wait twice as long and nothing is gained. So each limit is compared with
-the one before it, for the same sorts of work, and never with some best time: answers that vary a lot, or
-become slower for reasons of their own, hold nothing down.
+The limit begins low and rises while that helps. The response times show whether it helps: if the registry and
+this machine have capacity left, twice as many tasks wait no longer for each answer; if either is the
+bottleneck, they wait twice as long and nothing is gained. So each limit is compared with the one before it,
+for the same sorts of work, and never with a best time: answers that vary a lot, or become slower for other
+reasons, do not keep the limit down.
 
-Push-back lowers the limit by the share of a round (as many answers as tasks may run) that was refused: one
-refusal among thousands of answers costs next to nothing, one in every second round costs half. The limit
-then recovers a step a second, since one refusal says little about the next.
+Push-back lowers the limit by the refused share of a round (as many answers as tasks may run): one refusal
+among thousands of answers costs almost nothing, one in every second round costs half. The limit then recovers
+by one step a second, since one refusal says little about the next.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _STEP = 1.5
 _LONGEST = 32
 """Maximum judgements before a higher limit is tried; each failed try doubles their number."""
 _BURST = 1.0
-"""Seconds within which refusals are one push-back: what was under way is refused together."""
+"""Seconds within which refusals count as one push-back: tasks in flight are refused together."""
 _RECOVERY = 1.25
-"""How many times as high each step of recovery makes the limit."""
+"""Factor of each step of recovery."""
 _PATIENT = 8
-"""Pauses between two steps at most; one at first, twice as many after each push-back during recovery."""
+"""Maximum seconds between two steps; one at first, doubled after each push-back during recovery."""
 
 LimitState = Literal["keeping", "trying", "recovering"]
-"""Keeping a limit; trying a higher one; rising again to what it was before a push-back."""
+"""keeping: the limit stays; trying: a higher one is judged; recovering: it rises again after a push-back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +45,9 @@ class LimitFound:
 
     limit: int
     tried: int
-    """Which one was tried in vain; the same: no higher one is allowed."""
+    """The higher one that did not help; the same: no higher one is allowed."""
     gain: float
-    """How many times as fast the one that was tried was."""
+    """The speed of the higher one, as a factor."""
 
 
 @dataclass(slots=True)
@@ -55,27 +55,27 @@ class AdaptiveLimit:
     """The limit of one kind of task at one registry."""
 
     most: int
-    """Never more."""
+    """The maximum."""
     limit: int = 0
-    """How many may run now; 0: begin with a few."""
+    """The current limit; 0: begin with a few."""
     running: int = 0
     pressed: bool = False
-    """Whether a task had to wait since the last judgement: nothing is learned where none has."""
+    """Whether a task had to wait since the last judgement; otherwise nothing can be learned."""
     state: LimitState = "keeping"
     _before: int = 0
     """The limit before the one that is tried."""
     _means: dict[str, float] = field(default_factory=dict)
-    """By sort of work, the mean of the logarithms of answers' seconds under that limit."""
+    """By sort of work: the mean logarithm of the response times under that limit."""
     _sums: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """By sort of work, answers in this judgement, and the sum of the logarithms of their seconds."""
+    """By sort of work: answers in this judgement, and the sum of the logarithms of their times."""
     _seen: int = 0
     """Answers in this judgement. Negative: answers still to skip, sent under the previous limit."""
     _kept: int = 0
     """Judgements for which this limit is still kept."""
     _keep: int = 1
-    """How many there were the last time."""
+    """Judgements for which the limit was kept the last time."""
     _vain: int = 0
-    """Tries that were in vain."""
+    """Tries that did not help."""
     _goal: int = 0
     """Where recovery ends."""
     _interval: float = 1.0
@@ -94,21 +94,21 @@ class AdaptiveLimit:
     """Answers between it and the one before it."""
 
     def __post_init__(self) -> None:
-        """Begin."""
+        """Begin low, unless a limit is given."""
         self.limit = self.limit or min(FIRST, self.most)
 
     @property
     def _fast(self) -> bool:
-        """Whether each try still doubles the limit: one may be in vain, since answers vary."""
+        """Whether each try still doubles the limit; one may fail, since response times vary."""
         return self._vain < _CHANCES
 
     @property
     def free(self) -> bool:
-        """Whether a task may start; one always may where none runs."""
+        """Whether a task may start; always if none runs."""
         return not self.running or self.running < self.limit
 
     def push_back(self, now: float, *, until: float) -> None:
-        """The registry refused a task: lower the limit by what it refused of a round, at most to the half.
+        """The registry refused a task: lower the limit by the refused share of a round, at most to half.
 
         Args:
             now: seconds.
@@ -128,7 +128,7 @@ class AdaptiveLimit:
         self._set(max(1, round(before * max(0.5, 1 - refused))))
 
     def answered(self, sort: str, seconds: float, now: float) -> LimitFound | None:
-        """Take in how long an answer took; returns what was found out where that ends the search for now.
+        """Note a response time; returns the limit that was found, if that ends the search for now.
 
         Args:
             sort: of work: only answers of one sort are compared.
@@ -149,7 +149,7 @@ class AdaptiveLimit:
         return self._judge()
 
     def _recover(self, now: float) -> None:
-        """Make a step towards the limit before the push-back, once a second while tasks wait."""
+        """Take a step towards the limit before the push-back, once a second while tasks wait."""
         if self.limit >= self._goal:
             self.state, self._goal = "keeping", 0
             self._begin()
@@ -184,7 +184,7 @@ class AdaptiveLimit:
         return None
 
     def _gain(self, means: dict[str, float]) -> float:
-        """How many times as much is done as under the limit before; unknown: as it is higher."""
+        """The throughput compared with the limit before, as a factor; if unknown, as if it helped."""
         if self.state != "trying":
             return 1.0
         known = {sort: count for sort, (count, _) in self._sums.items() if sort in self._means}
@@ -195,7 +195,7 @@ class AdaptiveLimit:
         return self.limit / self._before / math.exp(slower)
 
     def _begin(self, *, behind: int = 0) -> None:
-        """Begin a judgement, behind so many answers."""
+        """Begin a judgement after so many answers."""
         self._sums, self._seen, self.pressed = {}, -behind, False
 
     def _set(self, limit: int) -> None:

@@ -1,10 +1,10 @@
-"""Backoff: what push-back and silence of a registry lead to, for all processes at once.
+"""Backoff: the reaction to rate limits and silence of a registry, for all workers.
 
-A registry that asks for a pause, or that answered before and cannot be reached now, is asked nothing for a
-while; what was under way there goes back uncharged. One refusal among many answers that asks for no long
-pause is about that request: its task alone rests. A registry that lets nothing through for the run's
-patience, or was never reached at all, is unavailable: until the next pass, and while its pause lasts. The
-patience is one for all passes, and starts anew only when the registry lets something through.
+A registry that asks for a pause, or that answered before and cannot be reached now, gets no requests for a
+while; its refused tasks are repeated and not counted as attempts. If one of many requests is refused and no
+long pause is asked for, only that task rests. A registry that accepts nothing for the run's patience, or was
+never reached, is unavailable until the next pass, or until its pause ends. The patience is counted across
+passes and starts again only when the registry accepts something.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from pipeline.scheduler.task_queue import Demand
 
 _ASKED_AGAIN = 30.0
-"""Seconds between two tries to reach a registry that answered before."""
+"""Seconds between two attempts to reach a registry that answered before."""
 _TROUBLES = 8
-"""Tasks in a row that end with 5xx, each after tries of its own, from which on a registry is left alone."""
+"""Tasks in a row that fail with 5xx, each after its own retries, before a registry is paused."""
 _TROUBLED_FOR = 15.0
-"""Seconds of nothing but 5xx after which it is given up; the next pass then begins with one more try."""
+"""Seconds of nothing but 5xx after which it is unavailable; the next pass tries it again."""
 _TROUBLED_AGAIN = 5.0
-"""Seconds between two tries meanwhile."""
+"""Seconds between two attempts meanwhile."""
 _TOLD_AGAIN = 60.0
 """Seconds after which the log repeats that a pause continues; some registries ask each second."""
 _BRIEF = 2.0
@@ -44,12 +44,12 @@ _UNSAID = 10.0
 _RARE = 0.02
 """Share of refused requests below which a refusal concerns one request only."""
 _IN_A_ROW, _IN_A_ROW_PACED = 3, 10
-"""Consecutive refusals that concern the registry, not one request; a pace that is a little too high has some
-of them refused together."""
+"""Consecutive refusals that concern the registry, not one request. At a learned pace that is slightly too
+high, several requests are refused together."""
 
 
 class Backoff:
-    """Lets registries or single tasks wait, and says which registries are unavailable.
+    """Pauses registries or single tasks, and decides which registries are unavailable.
 
     Args:
         state: what all parts share.
@@ -69,23 +69,23 @@ class Backoff:
         self._router = router
         self._patience = patience
         self._why: dict[str, Fault] = {}
-        """By registry: what it was held for last."""
+        """By registry: the fault that caused the last pause."""
         self._troubles: dict[str, tuple[int, float]] = {}
-        """By registry that answers nothing but 5xx: how many tasks ended so, and when the first one did."""
+        """By registry that answers nothing but 5xx: the number of failed tasks, and the time of the first."""
         self._told: dict[str, float] = {}
-        """By registry: when the log told of its pause last."""
+        """By registry: when the log last reported its pause."""
         self._refused_alone: dict[str, float] = {}
-        """By key of a task that was refused alone: when it was first."""
+        """By key of a task that was refused alone: when it was first refused."""
 
     def heard(self, task: Task, outcome: Outcome, demand: Demand) -> bool:
-        """Take in who answered; True: the task goes back, since a registry cannot be reached any more.
+        """Note who answered; True: the task is repeated, since a registry cannot be reached any more.
 
-        `demand` are the places that the task had.
+        `demand`: the places that the task had.
         """
         self._refused_alone.pop(task.key, None)
         faults = _faults(outcome)
         silent = {fault.registry for fault in faults if fault.status is None or fault.host}
-        faults = [fault for fault in faults if not fault.host]  # a host that it named is not the registry
+        faults = [fault for fault in faults if not fault.host]  # not a host that the registry named
         broken = {fault.registry for fault in faults if fault.is_server_error}
         asked = {name for name, count in outcome.cost.requests if count}
         for name, kind in demand:
@@ -116,7 +116,7 @@ class Backoff:
         return False
 
     def _is_in_trouble(self, fault: Fault) -> bool:
-        """Whether the registry is better left alone for a moment; after a while it is given up."""
+        """Whether the registry should pause; after a while of nothing but 5xx it is unavailable."""
         count, since = self._troubles.get(fault.registry, (0, self._state.now))
         self._troubles[fault.registry] = count + 1, since
         lasted = self._state.now - since
@@ -126,7 +126,7 @@ class Backoff:
         return count + 1 >= _TROUBLES
 
     def _learn(self, task: Task, cost: Cost, name: str, kind: SlotKind) -> None:
-        """Have the registry's limit know how long its answers took."""
+        """Tell the registry's limit how long its answers took."""
         registry = self._state.queue.registry(name)
         waited, requests = dict(cost.waited).get(name, 0.0), dict(cost.requests)[name]
         if waited <= 0:
@@ -143,10 +143,9 @@ class Backoff:
             self._state.events.append(event)
 
     def throttled(self, task: Task, outcome: Throttled) -> Fault | None:
-        """The registry refused the task for now: it goes back uncharged, and waits.
+        """A registry limits the rate: the task waits and is repeated, not counted as an attempt.
 
-        Returns:
-            Why the task fails instead, where it has been refused for the run's patience while others passed.
+        Returns: Why the task fails instead, if it was refused for the run's patience while others succeeded.
         """
         now, name = self._state.now, outcome.fault.registry
         registry = self._state.queue.registry(name)
@@ -174,7 +173,7 @@ class Backoff:
         return self._patience if own is None else own
 
     def _is_rare(self, registry: RegistryState, outcome: Throttled) -> bool:
-        """Whether the refusal is about the one request, and not about all that the registry is asked."""
+        """Whether the refusal concerns this request only, not the registry."""
         paced = self._budgets.is_paced(outcome.fault.registry)
         return (
             outcome.asked <= _BRIEF
@@ -221,7 +220,7 @@ class Backoff:
         self._state.events.append(event)
 
     def _recovered(self, name: str, registry: RegistryState) -> None:
-        """A pause is over, and the registry has let something through since."""
+        """A pause is over, and the registry accepts requests again."""
         assert registry.paused_since is not None
         paused, registry.paused_since = self._state.now - registry.paused_since, None
         limit = registry.limits["request"].limit
@@ -231,7 +230,7 @@ class Backoff:
         self._state.events.append(event)
 
     def _lose(self, name: str, fault: Fault) -> None:
-        """Ask the registry nothing more in this pass: whatever needs it fails for the same reason."""
+        """Make the registry unavailable in this pass: whatever needs it fails for the same reason."""
         self._state.queue.registry(name).unavailable = fault
         self._state.mirrors.avoid(name)
         for task in self._state.queue.tasks():
@@ -240,12 +239,12 @@ class Backoff:
                 self._state.doom(task, name)
 
     def tick(self) -> None:
-        """Lose registries that have let nothing through for too long."""
+        """Make registries unavailable that have accepted nothing for too long."""
         for name, registry in self._state.queue.troubled(self._state.now):
             self._judge(name, registry)
 
     def _judge(self, name: str, registry: RegistryState) -> None:
-        """Lose a registry where patience has ended; one whose pause is over may answer what it is asked."""
+        """Make a registry unavailable if patience has ended and it still pauses."""
         since, now = registry.refusing_since, self._state.now
         if since is None or registry.unavailable is not None or registry.paused_until <= now:
             return
@@ -253,7 +252,7 @@ class Backoff:
             self._lose(name, patience_lost(self._why[name], now - since))
 
     def wake(self, now: float) -> float | None:
-        """Seconds until a pause, a rest or the patience ends; None: there is none."""
+        """Seconds until a pause, a rest or patience ends; None: there is none."""
         times = [
             moment
             for name, registry in self._state.queue.troubled(now)
@@ -272,7 +271,7 @@ class Backoff:
 
 
 def _faults(outcome: Outcome) -> list[Fault]:
-    """All that went wrong in a task."""
+    """All faults of a task."""
     if isinstance(outcome, ManifestsHeaded):
         return [each for each in (outcome.source, *outcome.destinations) if isinstance(each, Fault)]
     return [outcome.fault] if isinstance(outcome, TaskFailed) else []

@@ -1,7 +1,7 @@
-"""Twins: tags of one destination repository that differ in case only, which some registries take for one tag.
+"""Case variants: tags of one destination repository that differ only in case.
 
-Such a registry confirms both, and the second replaces the first. So when all images have ended, both are
-asked for: what is not found any more as it was stored has failed.
+Some registries take them for one tag: they confirm both, and the second replaces the first. So both are read
+back when all images are finished; an image whose tag has changed has failed.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ if TYPE_CHECKING:
 
 
 class CaseVariants:
-    """Finds twins among the destinations of a run, and has them read back at its end.
+    """Finds case variants among the destinations of a run, and reads them back at its end.
 
     Tags with capital letters are kept in memory; all others are in the records.
     """
 
     def __init__(self, state: SharedState, results: ImageResults) -> None:
-        """Nothing is known."""
+        """Begin without tags."""
         self._state = state
         self._results = results
         self._figures = state.figures
         self._previous = PreviousResults(state)
         self._capitals: dict[Reference, dict[str, None]] = {}
-        """By reference in small letters: names with capital letters, in order."""
+        """By reference in lower case: names with capital letters, in order."""
         self._groups: dict[Reference, dict[str, None]] = {}
-        """By reference in small letters: names of which there are two or more."""
+        """By reference in lower case: names, if there are two or more."""
         self._awaited: dict[str, ImageRow] = {}
-        """By key of a look: what the destination is to have."""
+        """By key of a lookup: what the destination must have."""
 
     @property
     def open(self) -> bool:
-        """Whether some are to be read back, or are being read."""
+        """Whether some have not been read back yet."""
         return bool(self._groups or self._awaited)
 
     def note(self, destination: Reference) -> None:
-        """Take in the destination of an image, which has claimed it."""
+        """Note the destination of an image that has claimed it."""
         if destination.is_digest:
             return
         small = Reference(destination.repository, destination.name.lower())
@@ -66,7 +66,7 @@ class CaseVariants:
             self._state.events.append(event_of("tags.twins", both, stage="expand"))
 
     def begin(self) -> None:
-        """Ask for twins of which this run has stored one; each is asked for once."""
+        """Read back the variants of tags that this run has stored, each once."""
         groups, self._groups = self._groups, {}
         for small, names in groups.items():
             rows = [row for name in names if (row := self._row(Reference(small.repository, name)))]
@@ -77,7 +77,7 @@ class CaseVariants:
                     self._state.ready(look)
 
     def _row(self, destination: Reference) -> ImageRow | None:
-        """What is at the destination by this run's doing."""
+        """The row of the image that this run stored at the destination."""
         claim = self._state.facts.claim(str(destination))
         if claim is None or claim.run != self._state.run:
             return None
@@ -86,11 +86,11 @@ class CaseVariants:
         return row if arrived else None
 
     def awaits(self, task: HeadManifests) -> bool:
-        """Whether the look reads a twin back."""
+        """Whether the task reads a variant back."""
         return task.key in self._awaited
 
     def looked(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
-        """A twin has been asked for: an image that is not what was stored has failed after all."""
+        """A variant was read back: its image has failed if it is not what was stored."""
         row, destination = self._awaited.pop(task.key), task.destinations[0]
         options = replace(self._state.options[row.rule], retries=0)
         image = Image(parse_reference(row.source), destination, row.rule, options, self._state.now)

@@ -8,14 +8,14 @@ _KEPT = 10_000
 
 
 class TaskHistory:
-    """The last ten thousand steps of all keys: flat memory, whatever the run's length."""
+    """The last ten thousand steps of all keys, so that memory does not grow with the run."""
 
     def __init__(self) -> None:
         """Begin empty."""
         self._steps: deque[tuple[float, str, str]] = deque(maxlen=_KEPT)
 
     def tell(self, now: float, key: str, step: str) -> None:
-        """Keep one step."""
+        """Note one step."""
         self._steps.append((now, key, step))
 
     def of(self, key: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is said and written when an image ends: the row for the records, the line for the log, the figures."""
+"""The result of an image: its row in the records, its line in the log, its figures."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _UNSEEN = frozenset(
         "NAME_UNKNOWN",
     }
 )
-"""Codes by which a destination says that it does not see yet what it has taken."""
+"""Codes of a destination that does not show yet what it has accepted."""
 _SETTLING = 2.5
-"""Seconds that such a destination gets to see it before another pass begins."""
+"""Seconds that such a destination gets before the next pass begins."""
 
 _FOUND: Mapping[Aim, str] = {"copy": "image.done", "plan": "image.to_copy", "verify": "image.verified"}
-"""By aim: the event of an image that is, or would be, at its destination by this run's doing."""
+"""By aim: the event of an image that this run has copied, would copy, or has verified."""
 
 
 class _Cause(TypedDict, total=False):
@@ -51,7 +51,7 @@ class _Cause(TypedDict, total=False):
 
 
 class ImageResults:
-    """Writes the end of each image.
+    """Writes the result of each image.
 
     Args:
         state: what all parts share.
@@ -64,12 +64,12 @@ class ImageResults:
         self._figures = state.figures
         self._order = order
         self.rests_until = 0.0
-        """Before then no further pass begins."""
+        """The next pass begins no sooner."""
 
     def end(
         self, image: Image, result: Result, *, digest: str = "", reason: str = "", fault: Fault | None = None
     ) -> None:
-        """Write the row, count, and say the one canonical line of the image."""
+        """Write the row, count, and log the one canonical line of the image."""
         writer = self._order.who_brings(image.rule, fault) if fault and self._state.aim == "plan" else ""
         if writer:
             result, fault, reason = "skipped", None, f"its source comes with {writer}, and is not there yet"
@@ -116,7 +116,7 @@ class ImageResults:
         )
 
     def planned(self, image: Image, plan: Plan) -> None:
-        """Say what an image consists of."""
+        """Log what an image consists of."""
         if not self._state.debug:
             return
         blobs = {blob.digest: blob for manifest in plan.manifests for blob in manifest.blobs}
@@ -135,7 +135,7 @@ class ImageResults:
         self._state.events.append(event)
 
     def changed(self, image: Image, plan: Plan, digest: str) -> None:
-        """Say why an image has another digest than at the source, if it has."""
+        """Log why an image has another digest than at the source, if it has."""
         fields: dict[str, Value] = {"old_digest": plan.original, "digest": digest}
         if plan.dropped and digest != plan.original:
             self._say(image, "image.rewritten", {**fields, "dropped": plan.dropped})
@@ -148,13 +148,13 @@ class ImageResults:
         self._figures.companions += 1
 
     def lost_companions(self, image: Image, count: int, fault: Fault) -> None:
-        """Say that companions of an image are missing, and that it does not fail for that."""
+        """Log that companions of an image are missing, which is not its failure."""
         self._figures.companions_failed += count
         fields: dict[str, Value] = {**fault_fields(fault), "companions": count}
         self._say(image, "image.companions_missing", fields, fault=fault, count=count)
 
     def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
-        """Two sources for one destination: the rule that stands first wins."""
+        """The fault of an image whose destination is written for an earlier rule."""
         first = self._state.facts.claim(str(image.destination))
         rule = self._order.rules[image.rule]
         winner = self._order.rules.get(first.rule, rule) if first is not None else rule
@@ -185,14 +185,14 @@ class ImageResults:
 
 
 def _event_name(aim: Aim, result: Result) -> str:
-    """The event of an image's result: what a verification finds has been verified, not copied."""
+    """The event of an image's result; a verification has verified it, not copied."""
     if result == "copied" or (result == "unchanged" and aim == "verify"):
         return _FOUND[aim]
     return f"image.{result}"
 
 
 def _cause(fault: Fault | None) -> _Cause:
-    """What the row keeps of a fault beside its line."""
+    """The fields of the row about a fault, besides its line."""
     if fault is None:
         return {}
     return {

@@ -1,7 +1,7 @@
-"""Kept tags: the tag lists of destinations whose rules never move a tag that is there.
+"""Kept tags: the tag lists of destinations whose rules never move an existing tag.
 
-One list of each repository takes the place of two requests for each tag. Where it cannot be had, images look
-at their destinations as ever; that a tag is absent is never concluded from a list that may be short.
+One list for each repository replaces two requests for each tag. If it cannot be read, each image asks its
+destination as usual: an incomplete list never proves that a tag is absent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class KeptTags:
         self._lists: dict[Repository, _TagList] = {}
 
     def is_ready(self, rule: Rule) -> bool:
-        """Whether the lists that a rule needs have been read; asks for those that nobody has asked for."""
+        """Whether the lists that a rule needs have been read; requests those that nobody has requested."""
         options = self._state.options[rule.number]
         if not options.keep or options.force or self._state.aim == "verify":
             return True
@@ -51,7 +51,7 @@ class KeptTags:
         self._state.ready(ListTags(repository=repository, side="destination", page=page, count=PAGE))
 
     def listed(self, task: ListTags, outcome: TagsListed) -> None:
-        """A page has come."""
+        """Process a page."""
         found = self._lists[task.repository]
         found.tags.update(outcome.tags)
         if found.pages.turn(outcome):
@@ -62,11 +62,11 @@ class KeptTags:
             found.state = "read"
 
     def failed(self, task: ListTags) -> None:
-        """The list cannot be had."""
+        """The list cannot be read."""
         self._lists[task.repository].state = "refused"
 
     def has(self, destination: Reference, rule: int) -> bool:
-        """Whether a rule keeps the tag, and the list shows it."""
+        """Whether the list shows the tag, and a rule keeps it."""
         options = self._state.options[rule]
         found = self._lists.get(destination.repository)
         return found is not None and destination.name in found.tags and options.keeps(destination)

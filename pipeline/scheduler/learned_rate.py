@@ -1,10 +1,10 @@
 """The rate that a registry allows, learned from its push-back.
 
-A registry that refuses again and again within some seconds allows a rate: the most that it accepted in a
-second is a first estimate of it. The pace begins just below and rises while nothing is refused and
-work waits. Each second with a refusal lowers it a little, many refusals lower it to what was accepted; then
-it is kept for a while, twice as long after each vain rise: so nearly all of the rate is used, and few
-requests are refused. Refusals that a lower pace does not end are not about the rate, and lower it no more.
+If a registry refuses repeatedly within some seconds, it allows a rate: the most that it accepted in a second
+is the first estimate. The pace begins just below and rises while nothing is refused and work waits. Each
+second with a refusal lowers it a little, many refusals lower it to what was accepted. Then it is kept for a
+while, twice as long after each rise that failed, so nearly all of the rate is used and few requests are
+refused. If a lower pace does not end the refusals, they are not about the rate and do not lower it further.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from collections import deque
 from dataclasses import dataclass, field
 
 _EPISODES = 3
-"""Seconds with refusals, within `_WITHIN`, that make a steady rate out of push-back."""
+"""Seconds with refusals, within `_WITHIN`, that show a steady rate."""
 _WITHIN = 20
 _BELOW = 0.985
-"""The pace as a part of the rate that is estimated, and after a refusal of what it was."""
+"""The first pace as a share of the estimated rate; also the factor after a refusal."""
 _LEAST, _LOWEST = 0.94, 0.8
-"""What a series of refusals leaves of the pace at which it began: while few are refused, and at all."""
+"""The least share of the pace that a series of refusals leaves: while few are refused, and ever."""
 _FEW = 0.025
 """Share of refused requests that is few, within the last `_WITHIN / 2` seconds."""
 _SERIES = 4
 """Seconds without a refusal that end a series."""
 _MUCH = 0.08
-"""Share of refused requests from which on what was accepted tells the rate."""
+"""Share of refused requests from which the accepted ones show the rate."""
 _MANY = 3
-"""Refusals that a share is taken of at least."""
+"""Minimum refusals for that."""
 _JUDGED = 3
 """Seconds over which that is counted."""
 _FAST, _STEP = 1.08, 0.005
@@ -62,7 +62,7 @@ class LearnedRate:
     _series: tuple[int, float] = (-_SERIES, 0.0)
     """The last second of a series of refusals, and the pace at which the series began."""
     _judged: int = 0
-    """Refusals up to this second have led to a correction."""
+    """The last second whose refusals have been considered."""
 
     def _second(self, now: float) -> _Second:
         number = int(now)
@@ -71,16 +71,16 @@ class LearnedRate:
         return self._seconds[-1]
 
     def asked(self, count: int, now: float) -> None:
-        """Take in requests, refused ones too."""
+        """Count requests, refused ones too."""
         self._second(now).asked += count
 
     def refused(self, now: float) -> None:
-        """Take in a refusal."""
+        """Count a refusal."""
         self._second(now).refused += 1
 
     def tick(self, now: float, *, waits: bool) -> float | None:
         """The pace from now on, corrected once a second; `waits`: whether work waits for it."""
-        last = int(now) - 1  # the present second is not over
+        last = int(now) - 1  # the current second is not over
         begin = max(last - _JUDGED, self._judged)
         seen = [each for each in self._seconds if begin < each.number <= last]
         if self.pace is None:

@@ -1,6 +1,6 @@
-"""What an image does with another manifest at its destination: replaces it, or joins its entries with it.
+"""Merging: an image replaces another manifest at its destination, or adds its entries to it.
 
-Images that write one shared tag (companions.py) take turns, since nobody else keeps them apart.
+Images that write one shared tag (companions.py) take turns.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 class TagMerging:
-    """The turns of open images at shared tags, and the joining of both sides."""
+    """The turns of open images at shared tags, and the merging of both sides."""
 
     def __init__(self, state: SharedState, results: ImageResults) -> None:
-        """Nobody has a turn."""
+        """Begin without images."""
         self._state = state
         self._results = results
         self._last: dict[str, str] = {}
-        """By destination: key of the open image that came last."""
+        """By destination: key of the open image that entered last."""
 
     def enter(self, image: Image) -> None:
-        """An image is opened: it has the first turn, if nobody has."""
+        """An image is opened: it has the turn if nobody else has."""
         if image.is_shared:
             self._last.setdefault(str(image.destination), image.key)
 
     def ahead(self, image: Image, rival: str) -> str:
-        """Key of the image that goes before one whose destination `rival` has claimed."""
+        """Key of the image that goes ahead of one whose destination `rival` has claimed."""
         if not image.is_shared:
             return rival
         before = self._last.get(str(image.destination), rival)
@@ -45,12 +45,12 @@ class TagMerging:
         return before
 
     def leave(self, image: Image) -> None:
-        """An image has ended."""
+        """An image is finished."""
         if self._last.get(str(image.destination)) == image.key:
             del self._last[str(image.destination)]
 
     def compare(self, image: Image, there: Manifest) -> bool | Fault:
-        """Whether what is there counts as equal; a shared tag's plan then has both sides' entries."""
+        """Whether the destination's manifest counts as equal; its entries join the plan of a shared tag."""
         assert image.plan is not None
         if image.is_shared:
             return self._join(image, image.plan, there)
@@ -60,9 +60,9 @@ class TagMerging:
         return same
 
     def _join(self, image: Image, plan: Plan, there: Manifest) -> bool | Fault:
-        """Plan to store both sides' entries: whether all are there; or why that is not possible.
+        """Plan to store both sides' entries; returns whether all are there, or why it is impossible.
 
-        Blobs that only the destination has are in place: it has accepted the manifest that names them.
+        Blobs that only the destination has are in place, since it accepted the manifest that names them.
         """
         *below, own = plan.manifests
         try:

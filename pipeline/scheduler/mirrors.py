@@ -1,8 +1,8 @@
-"""Mirrors: where a task reads content that is known by its digest, so that any place may have it.
+"""Mirrors: other places to read content that is known by its digest.
 
-A mirror only saves requests to its registry. Whatever it answers, the next place is asked, last the registry
-itself, and nothing waits for a mirror: one that fails or asks for a pause is left alone for a while, by what
-is queued too. One that lacks the content of a repository again and again is not asked for it any more.
+A mirror only saves requests to its registry. If it fails, the next place is asked, last the registry itself.
+Nothing waits for a mirror: one that fails or asks for a pause is not used for a while, not even by queued
+tasks. One that repeatedly lacks the content of a repository is not asked for that repository again.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from pipeline.scheduler.shared_state import SharedState
 
 _AGAIN = 30.0
-"""Seconds for which a mirror that failed is left alone; twice as many after each failure in a row."""
+"""Seconds for which a failed mirror is not used; doubled after each failure in a row."""
 _LONGEST = 900.0
 _IN_VAIN = 3
-"""Answers in a row without the content after which a repository's mirror is left alone for the whole run."""
+"""Answers in a row without the content after which a repository's mirror is not used in this run."""
 _SERVERS_FAULT = 500
 _SILENT = frozenset({"UNREACHABLE", "TIMEOUT", "CONNECTION_LOST", "CERTIFICATE", "CREDENTIALS"})
-"""Codes of faults that are about the mirror, not about the content."""
+"""Codes of faults of the mirror itself, not of the content."""
 
 
 class Mirrors:
     """The mirrors of all registries of a run."""
 
     def __init__(self, state: SharedState) -> None:
-        """All are usable."""
+        """Begin with all mirrors usable."""
         self._state = state
         self._tried: dict[str, set[Repository]] = {}
         """By key of a task: the mirrors that did not serve it."""
@@ -46,7 +46,7 @@ class Mirrors:
         """By mirror: answers in a row without the content."""
 
     def choose(self, task: Task) -> Task:
-        """The task with the place that it is to read from."""
+        """The task with the place to read from."""
         if not isinstance(task, (FetchManifest, CopyBlob)) or task.original is None:
             return task
         mirrors = self._state.queue.registry(task.original.registry).settings.mirrors
@@ -58,13 +58,13 @@ class Mirrors:
         return replace(task, mirror=place)
 
     def _is_usable(self, mirror: Repository) -> bool:
-        """Whether nobody has to wait for it, as far as is known."""
+        """Whether it can be asked now, as far as is known."""
         now, registry = self._state.now, self._state.queue.registry(mirror.registry)
         rests = max(registry.paused_until, self._until.get(mirror.registry, 0.0)) > now
         return not rests and registry.unavailable is None and self._misses[mirror] < _IN_VAIN
 
     def failed(self, task: Task, outcome: Outcome) -> bool:
-        """Take in an outcome; True: a mirror failed, and the task is to be done from another place."""
+        """Process an outcome; True: a mirror failed, and the task must read from another place."""
         if not isinstance(task, (FetchManifest, CopyBlob)) or isinstance(outcome, TaskLost):
             return False
         place = task.mirror
@@ -95,7 +95,7 @@ class Mirrors:
         self._failures.pop(place.registry, None)
 
     def _throttled(self, task: Task, outcome: Throttled) -> None:
-        """A mirror asks for a pause: its limits are lowered as those of any registry."""
+        """A mirror asks for a pause: lower its limits like those of any registry."""
         now, name = self._state.now, outcome.fault.registry
         registry = self._state.queue.registry(name)
         for place, kind in self._state.queue.demand(task):
@@ -104,14 +104,14 @@ class Mirrors:
         self._leave(name, outcome.fault, seconds=outcome.delay)
 
     def _leave(self, registry: str, fault: Fault, *, seconds: float) -> None:
-        """Leave a mirror alone for a while; several tasks may find out that it failed."""
+        """Do not use a mirror for a while; several tasks may report the same failure."""
         if self._until.get(registry, 0.0) <= self._state.now:
             self._say(fault, seconds=seconds)
         self._until[registry] = max(self._until.get(registry, 0.0), self._state.now + seconds)
         self.avoid(registry)
 
     def avoid(self, registry: str) -> None:
-        """Have what is queued for a mirror there read from another place."""
+        """Let queued tasks read from another place than the mirror."""
         for task in self._state.queue.tasks():
             if (
                 isinstance(task, (FetchManifest, CopyBlob))

@@ -1,4 +1,4 @@
-"""What lookups, fetches, blobs and manifests have in common: who needs them, and who pays.
+"""Need: what lookups, fetches, blobs and manifests have in common: who needs them, and who pays.
 
 Each subclass has a key, and a state from a short list if it can wait for more than its task; no state is
 implied by a combination of fields. A page of tags is not a need: rules ask for it, and no image pays
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True, kw_only=True)
 class Need:
-    """Something that images wait for, or manifests on their behalf.
+    """Something that images wait for, or manifests for them.
 
-    Who needs it first pays all that its tasks cost. Who leaves before the end hands the bill to the next in
-    order; who comes later pays nothing while the first one stays.
+    The first one that needs it pays for its tasks. If that one leaves before the end, the next in order pays;
+    all others pay nothing.
     """
 
     needed_by: dict[str, None] = field(default_factory=dict)
-    """Keys, in the order in which they came; empty: only its running task keeps it."""
+    """Keys of those that need it, in order; empty: only its running task keeps it."""
 
     @property
     def payer(self) -> str:
@@ -27,9 +27,9 @@ class Need:
         return next(iter(self.needed_by), "")
 
     def join(self, key: str) -> None:
-        """One more needs it."""
+        """Add one that needs it."""
         self.needed_by[key] = None
 
     def leave(self, key: str) -> None:
-        """One does not need it any more."""
+        """Remove one that does not need it any more."""
         self.needed_by.pop(key, None)

@@ -1,8 +1,8 @@
-"""Order: which rule begins after which, so that a file means the same in every run.
+"""Order: which rule begins after which, so that a rules file means the same in every run.
 
-Rules that write to one repository are expanded one after the other, in file order: the rule that stands first
-claims a tag. A rule that reads what an earlier one writes begins when all images of that one have ended, well
-or not: a file may copy A to B and B to C.
+Rules that write to one repository are expanded one after the other, in file order: the first rule claims a
+tag. A rule that reads what an earlier one writes begins when all images of that one are finished, even if
+they failed: a file may copy A to B and B to C.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 
 class Order:
-    """Says which rules may begin; a rule begins more than once where its list of tags is asked for again."""
+    """Knows which rules may begin; a rule whose tag list is read again begins again."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        """Nothing has begun; the rules are in file order."""
+        """`rules` are in file order."""
         self.rules: Mapping[int, Rule] = {rule.number: rule for rule in rules}
         self._waits = dict.fromkeys(self.rules, 0)
-        """By rule: how much must happen before it may begin."""
+        """By rule: the number of events before it may begin."""
         self._when_expanded: dict[int, list[int]] = defaultdict(list)
         self._when_ended: dict[int, list[int]] = defaultdict(list)
         self._images: Counter[int] = Counter()
-        """By rule: its images that have not come to their end."""
+        """By rule: its unfinished images."""
         self._expanded: set[int] = set()
         self._fed_by: dict[int, Rule] = {}
         """By rule: the last one that writes what it reads."""
         self._line_up(rules)
         self.events = list(self._chain(rules))
-        """What there is to say of rules that feed each other."""
+        """Events about rules that read what others write."""
         self._startable = [number for number, waits in self._waits.items() if not waits]
         heapify(self._startable)
 
@@ -59,7 +59,7 @@ class Order:
         return self.rules[heappop(self._startable)]
 
     def again(self, number: int) -> None:
-        """A rule that has begun is to begin once more."""
+        """Let a rule begin again."""
         heappush(self._startable, number)
 
     def opened(self, number: int) -> None:
@@ -67,18 +67,18 @@ class Order:
         self._images[number] += 1
 
     def ended(self, number: int) -> None:
-        """An image of the rule has come to its end, and is not tried again."""
+        """An image of the rule is finished and will not be retried."""
         self._images[number] -= 1
         self._settle(number)
 
     def expanded(self, number: int) -> None:
-        """The rule has named all its images, or cannot."""
+        """All images of the rule are known, or cannot be listed."""
         self._expanded.add(number)
         self._release(self._when_expanded.pop(number, ()))
         self._settle(number)
 
     def who_brings(self, number: int, fault: Fault) -> str:
-        """The place of the rule that may write what is missing at a rule's source; empty: there is none."""
+        """The place of the rule that may write what a rule's source lacks; empty: there is none."""
         is_missing = fault.status == HTTPStatus.NOT_FOUND or fault.code == "TOO_FEW_TAGS"
         writer = self._fed_by.get(number) if fault.side == "source" and is_missing else None
         return writer.place if writer is not None else ""
@@ -94,7 +94,7 @@ class Order:
                 heappush(self._startable, number)
 
     def _line_up(self, rules: Sequence[Rule]) -> None:
-        """Have rules that write to one repository expanded one after the other."""
+        """Let rules that write to one repository be expanded one after the other."""
         last: dict[Repository, int] = {}
         for rule in rules:
             before = {last[target.repository] for target in rule.targets if target.repository in last}
@@ -104,7 +104,7 @@ class Order:
             last.update((target.repository, rule.number) for target in rule.targets)
 
     def _chain(self, rules: Sequence[Rule]) -> Iterator[Event]:
-        """Have rules begin after those that feed them; say so, and where the one that feeds stands later."""
+        """Let rules begin after those that write what they read; report that, and a wrong order."""
         for each in links(rules):
             self._waits[each.rule.number] += len(each.writers)
             for number in each.writers:

@@ -1,4 +1,4 @@
-"""What the records say of images: of those of this run, and of earlier ones."""
+"""What the records say about images of this run and of earlier runs."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 
 class PreviousResults:
-    """Reads rows of images."""
+    """Reads the rows of images."""
 
     def __init__(self, state: SharedState) -> None:
         """See the class."""
         self._state = state
 
     def row(self, source: Reference | str, destination: Reference, rule: int) -> ImageRow | None:
-        """What became last of an image that has the options of this rule."""
+        """The last result of an image with the options of this rule."""
         pruning = self._state.options[rule].pruning
         return self._state.facts.image(str(source), str(destination), str(pruning))
 
     def rival(self, image: Image) -> ImageRow | None:
-        """What became of the image that has claimed the same destination."""
+        """The result of the image that has claimed the same destination."""
         claim = self._state.facts.claim(str(image.destination))
         return self.row(claim.source, image.destination, claim.rule) if claim else None
 
     def digest(self, image: Image) -> str:
-        """The digest that the destination had last, as far as known."""
+        """The last known digest of the destination."""
         row = self.row(image.source, image.destination, image.rule)
         return row.destination_digest if row else ""
 
     def arrived(self, image: Image) -> ImageRow | None:
-        """The image's row, if it had come to its destination."""
+        """The image's row, if the image was at its destination."""
         row = self.row(image.source, image.destination, image.rule)
         return row if row and row.result in ("copied", "unchanged") else None
 
     def vouches(self, image: Image, source: ManifestHead, there: ManifestHead) -> bool:
-        """Whether records, or the kind of the manifest, say that these digests mean a complete image."""
+        """Whether the records, or the kind of the manifest, prove that equal digests are a complete image."""
         if image.required not in ("", there.digest):
             return False
         row = self.arrived(image)
@@ -54,14 +54,14 @@ class PreviousResults:
         return same and not image.options.platforms.active
 
     def may_be_foreign(self, image: Image, top: Manifest, there: ManifestHead) -> bool:
-        """Whether it may be the same index by another tool: what our own records put there is outdated."""
+        """Whether it may be the same index, written by another tool; one that we wrote is outdated."""
         if top.kind != "index" or image.required:
             return False
         row = self.arrived(image)
         return row is None or row.destination_digest != there.digest
 
     def presence(self, image: Image, manifest: Manifest, reference: Reference, *, equal: bool) -> Presence:
-        """What is believed of a manifest at a destination of the image; `equal`: the tag has the digest."""
+        """What is believed about a manifest at the destination; `equal`: the tag has the right digest."""
         here = reference.repository
         if not reference.is_digest or reference == image.destination:
             return "exists" if equal else "missing"

@@ -1,4 +1,4 @@
-"""Quarantine: a digest is copied only when its tag was first seen with it long enough ago (`min_age`)."""
+"""Quarantine: a digest is copied only if its tag was first seen with it long enough ago (`min_age`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def why_young(age: float | None, of_tag: float, *, least: float) -> str:
 
 
 class Quarantine:
-    """Knows when tags were first seen; a plan and a verification start no clock.
+    """Knows when tags were first seen; a plan or a verification does not start the clock.
 
     Args:
         state: what all parts share.
@@ -42,12 +42,12 @@ class Quarantine:
         self._state = state
         self._trust_existing = trust_existing
         self.seen_before = False
-        """Whether an earlier run has seen any of the images that were judged."""
+        """Whether an earlier run has seen any of these images."""
 
     def first_seen(self, repository: Repository, tag: str) -> float:
         """When a tag was first seen, in seconds since 1970.
 
-        All that one run sees first came together, on whatever page of the list it is: when the run began.
+        Everything that a run sees for the first time counts from the start of the run.
         """
         when = self._state.facts.first_seen(repository, tag, "")
         if when is None:
@@ -56,7 +56,7 @@ class Quarantine:
         return when
 
     def note(self, image: Image) -> None:
-        """Both sides of an image have answered: its clock starts, if it has not started before."""
+        """Start the clock of an image, if it has not started before."""
         tag = image.source
         if not image.options.min_age or tag.is_digest:
             return
@@ -68,7 +68,7 @@ class Quarantine:
             self.first_seen(tag.repository, tag.name)
 
     def why_held(self, image: Image) -> str:
-        """Why an image may not be copied yet; empty: it may. What is named by digest is never held."""
+        """Why an image may not be copied yet; empty: it may. An image named by digest is never held."""
         least, tag = image.options.min_age, image.source
         if not least or tag.is_digest or image.options.force:
             return ""

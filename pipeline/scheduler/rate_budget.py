@@ -1,10 +1,10 @@
-"""Rates: one budget for each registry and resource, of which every worker gets what it can use.
+"""Rate budgets: one for each registry and resource, shared among the workers by what they can use.
 
-Requests are granted one by one, evenly over the second, to the workers whose threads wait for one: registries
-count requests within short times, and the workers' own clocks together would not beat evenly. Bytes are
-granted as a rate to each worker. What a worker had no use for comes back with its report and is granted again
-at once, to those that wait; the share of a worker that is gone, or says nothing, goes to the others. So the
-sum of what all workers send stays at the rate, whichever of them has the work.
+Requests are granted one by one, evenly over the second, to workers whose threads wait: registries count
+requests within short times, and independent clocks in the workers would not be even together. Bytes are
+granted as a rate to each worker. What a worker does not use comes back with its report and is granted at once
+to those that wait; the share of a worker that is gone or silent goes to the others. So all workers together
+stay at the rate, whichever of them has the work.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from pipeline.model.budget import Spent, Use
 
 _PERIOD = 0.25
-"""Seconds between two grants of bytes: what comes back is granted again within the second it was for."""
+"""Seconds between two grants of bytes: unused ones are granted again within the same second."""
 _TICK = 0.002
-"""Seconds between two grants of requests at least: at high rates several go at once."""
+"""Minimum seconds between two grants of requests: at high rates several are granted at once."""
 _LATE = 0.02
-"""Seconds, or one request, by which they may be granted late without losing a part of the rate: what is
-granted at once to make up for more would be more than a registry allows."""
+"""Seconds (or one request) that a late grant may make up for; to make up for more at once would exceed what
+the registry allows."""
 _LEARN_EVERY = 1.0
 """Seconds between two corrections of learned rates."""
 _SILENT = 1.6
 """Seconds after its last report when a worker counts as idle."""
 _MOSTLY = 0.8
-"""Part of its share from which a worker that waits counts as limited by it."""
+"""Share of its grant from which a waiting worker counts as limited by it."""
 _HEADROOM = 1.25
-"""How many times its last use a worker gets that does not wait."""
+"""The share of a worker that does not wait, as a factor of its last use."""
 
 
 @dataclass(slots=True)
@@ -42,14 +42,14 @@ class RequestBudget:
 
     rate: float
     was_short: bool = False
-    """Whether anything had to wait since `LearnedRate` looked."""
+    """Whether anything had to wait since the last `LearnedRate.tick`."""
     _waiting: dict[str, int] = field(default_factory=dict)
-    """By worker: threads that wait. The one that was served last is the last."""
+    """By worker: waiting threads. The worker that was served last is the last."""
     _next: float = 0.0
     """When the next request may be sent."""
 
     def report(self, worker: str, use: Use, now: float) -> None:
-        """Take in how many threads of a worker wait."""
+        """Note how many threads of a worker wait."""
         if use.waiting and not any(self._waiting.values()):
             self._next = max(self._next, now)
         self._waiting[worker] = use.waiting
@@ -73,24 +73,24 @@ class RequestBudget:
         return given
 
     def wake(self, now: float) -> float | None:
-        """Seconds until a thread that waits may go on; None: none waits."""
+        """Seconds until a waiting thread may continue; None: none waits."""
         return max(_TICK, self._next - now) if any(self._waiting.values()) else None
 
 
 @dataclass(slots=True)
 class _Demand:
-    """What a worker made of its share."""
+    """A worker's use of its share."""
 
     reported: float
     used: float
-    """A second."""
+    """Bytes a second."""
     waits: bool
     share: float = 0.0
-    """What it was granted."""
+    """Granted bytes a second."""
 
     @property
     def is_limited(self) -> bool:
-        """Whether it could do more than it may."""
+        """Whether it could use more than its share."""
         return self.waits and (not self.used or self.used >= _MOSTLY * self.share)
 
 
@@ -106,7 +106,7 @@ class ByteBudget:
     _demands: dict[str, _Demand] = field(default_factory=dict)
 
     def report(self, worker: str, use: Use, now: float) -> bool:
-        """Take in a worker's report; True: it waits and has no share yet."""
+        """Note a worker's report; True: it waits and has no share yet."""
         known = self._demands.get(worker)
         self._returned += use.unused
         waits = use.waiting > 0
@@ -122,13 +122,13 @@ class ByteBudget:
         self._demands.pop(worker, None)
 
     def begin(self) -> None:
-        """Begin a period: what came back is granted once more, for one period at most."""
+        """Begin a period: unused bytes are granted again, for one period at most."""
         self._extra, self._returned = min(self._returned, self.rate * _PERIOD), 0.0
 
     def shares(self, now: float) -> dict[str, float]:
-        """The rate of each worker that has ever asked.
+        """The rate of each worker that has reported.
 
-        Workers that it does not limit get a little more than they used, the others the rest in equal parts.
+        Workers that are not limited get a little more than they used; the others share the rest equally.
         """
         shares = dict.fromkeys(self._demands, 0.0)
         live = {name: each for name, each in self._demands.items() if now - each.reported < _SILENT}
@@ -159,11 +159,11 @@ class RateBudgets:
         self._learned: dict[str, LearnedRate] = {}
         self._fixed: dict[str, float] = {}
         self._given: dict[str, dict[Account, float]] = {}
-        """By worker, the rates that it has been told."""
+        """By worker: the rates in its last grant."""
         self._next = self._learns = 0.0
         self._urgent = False
         self._told: dict[str, set[str]] = {}
-        """By worker, the registries with a learned rate that it knows of."""
+        """By worker: the registries with a learned rate that it knows."""
         self.open(RUN, RegistrySettings(bandwidth=bandwidth))
 
     def open(self, registry: str, settings: RegistrySettings) -> None:
@@ -176,7 +176,7 @@ class RateBudgets:
             self._bytes[registry, "written"] = ByteBudget(settings.bandwidth)
 
     def joined(self, worker: str) -> None:
-        """A worker is ready: rates that were learned hold for it too."""
+        """A worker is ready: learned rates apply to it too."""
         self._given[worker], self._told[worker] = {}, set()
         self._urgent = bool(self._learned)
 
@@ -191,7 +191,7 @@ class RateBudgets:
         self._urgent = bool(self._bytes)
 
     def spent(self, worker: str, report: Spent, now: float) -> None:
-        """Take in a worker's report."""
+        """Process a worker's report."""
         if worker not in self._given:
             self.joined(worker)
         for use in report.uses:
@@ -203,12 +203,12 @@ class RateBudgets:
                 self._urgent = True
 
     def asked(self, registry: str, count: int, now: float) -> None:
-        """Requests were sent to a registry, whatever came of them."""
+        """Requests were sent to a registry, refused ones included."""
         if registry in self._learned:
             self._learned[registry].asked(count, now)
 
     def refused(self, registry: str, *, asked: int, now: float) -> None:
-        """A registry pushed back for a moment; `asked`: requests in this second, before it first did."""
+        """A registry refused requests briefly; `asked`: requests in this second before the first refusal."""
         learned = self._learned.get(registry)
         if learned is None:
             learned = self._learned[registry] = LearnedRate(most=self._fixed.get(registry))
@@ -216,12 +216,12 @@ class RateBudgets:
         learned.refused(now)
 
     def is_paced(self, registry: str) -> bool:
-        """Whether a rate has been learned for the registry, so that a refusal only corrects it."""
+        """Whether the registry has a learned rate, which a refusal only corrects."""
         learned = self._learned.get(registry)
         return learned is not None and learned.pace is not None
 
     def grants(self, now: float) -> dict[str, Grant]:
-        """By worker, what it is to be told now."""
+        """By worker: what to grant it now."""
         told: dict[str, list[Share]] = {}
         if self._bytes and (self._urgent or now >= self._next):
             self._share_bytes(now, told)
@@ -264,7 +264,7 @@ class RateBudgets:
                 self._requests[name] = RequestBudget(pace)
 
     def wake(self, now: float) -> float | None:
-        """Seconds until `grants` has something to say; None: never."""
+        """Seconds until the next grant; None: never."""
         wakes = [budget.wake(now) for budget in self._requests.values()]
         wakes.append(max(0.0, self._learns - now) if self._learned else None)
         wakes.append((0.0 if self._urgent else max(0.0, self._next - now)) if self._bytes else None)

@@ -1,6 +1,6 @@
-"""The first blob and the first manifest at each registry are read back.
+"""Read-back: a HEAD after the first blob and the first manifest at each registry.
 
-A registry that says yes and stores nothing is caught by it before a tag relies on the rest.
+It detects a registry that confirms content without storing it, before a tag relies on the rest.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class ReadBack:
-    """One task of each kind at a time is to be read back, until one of them was found."""
+    """Chooses one task of each kind at a time for a read-back, until one succeeds."""
 
     def __init__(self) -> None:
-        """Nothing is proven."""
+        """Begin with nothing proven."""
         self._proven: set[tuple[str, type]] = set()
         self._proving: dict[tuple[str, type], str] = {}
 
     def due(self, task: CopyBlob | PushManifest) -> bool:
-        """Whether the task, which is given out now, is to be read back."""
+        """Whether the task that is given out now must read back."""
         place = _place(task)
         if place in self._proven or place in self._proving:
             return False
@@ -30,7 +30,7 @@ class ReadBack:
         return True
 
     def settled(self, task: Task, outcome: Outcome) -> None:
-        """A task has come back: if it was to be read back and was not, the next one is."""
+        """A task has an outcome: if its read-back failed, the next task gets one."""
         if task.writes_to is None or self._proving.get(_place(task)) != task.key:
             return
         del self._proving[_place(task)]

@@ -80,31 +80,31 @@ class RegistryState:
     answered: bool = False
     """Whether any request got an answer in this run."""
     unavailable: Fault | None = None
-    """Why nothing is asked there any more, until the next pass."""
+    """Why it gets no requests until the next pass."""
     requests: int = 0
-    """Asked in this run."""
+    """Requests in this run."""
     read: int = 0
     """Bytes of blobs received."""
     written: int = 0
     """Bytes of blobs sent."""
     blobs: Counter[BlobOrigin] = field(default_factory=Counter)
-    """Blobs that are in place there, by how they came."""
+    """Blobs in place there, by origin."""
     saved: Counter[BlobOrigin] = field(default_factory=Counter)
-    """Bytes of blobs that did not have to be sent there, by why."""
+    """Bytes of blobs that did not have to be sent there, by reason."""
     calls: dict[tuple[str, int], Timing] = field(default_factory=dict)
     """By method and status: requests that were timed; empty where nobody asks for it."""
     retries: Counter[str] = field(default_factory=Counter)
-    """Tries that were to be repeated, by status or word of ours."""
+    """Attempts that were repeated, by status or our own code."""
     asked: Counter[tuple[str, RequestTopic]] = field(default_factory=Counter)
-    """By method and what they were about: requests that were timed, or only planned."""
+    """By method and topic: requests that were timed, or only planned."""
     pulls_left: int | None = None
-    """What the registry's rate limit said last; None: nothing, or nobody asks for it."""
+    """Remaining pulls by its rate limit headers; None: not stated, or not wanted."""
     pulls_limit: tuple[int, int] | None = None
-    """What it lets through, and within how many seconds; None as above."""
+    """Pulls that it allows, and within how many seconds; None as above."""
     told: set[SlotKind] = field(default_factory=set)
-    """Kinds of tasks of which the log says how many may run."""
+    """Kinds of tasks whose limit the log has reported."""
     refusals: int = 0
-    """Mounts refused from a place that this run itself had filled."""
+    """Refused mounts from repositories that this run has filled."""
     mounts: int = 0
     """Mounts accepted."""
 
@@ -119,7 +119,7 @@ class RegistryState:
         return sum(limit.running for limit in self.limits.values())
 
     def time(self, asked: RequestRecord) -> None:
-        """Take in one request that was timed, or only planned."""
+        """Count one request that was timed, or only planned."""
         self.asked[asked.method, asked.what] += 1
         if asked.seconds < 0:
             return
@@ -135,5 +135,5 @@ class RegistryState:
 
     @property
     def waits_for_mounts(self) -> bool:
-        """Whether it pays to wait for another repository's copy: after two refusals nobody does."""
+        """Whether blobs wait to be mounted from another repository; not after two refusals."""
         return self.refusals < 2  # noqa: PLR2004 - one refusal may be that repository's own

@@ -1,4 +1,4 @@
-"""The pages of one tag list, and when they cannot be trusted."""
+"""The pages of one tag list, and whether they can be trusted."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ MAX_PAGES = 10_000
 
 @dataclass(slots=True)
 class TagPages:
-    """Where the reading of a list stands."""
+    """The position in a list that is being read."""
 
     page: str = ""
-    """The query of the page to ask for; empty: the first one, or after a turn: there is none."""
+    """The query of the page to request; empty: the first one, or after a turn: there are no more."""
     seen: set[int] = field(default_factory=set)
-    """Hashes of the pages' queries, to catch a list that loops."""
+    """Hashes of the pages' queries, to detect a loop."""
     last: frozenset[str] = frozenset()
-    """The page before, to catch one that repeats."""
+    """The tags of the page before, to detect a repeated page."""
 
     def turn(self, outcome: TagsListed) -> ListTrouble | None:
-        """Go on to the next page; returns why the list cannot be trusted."""
+        """Turn to the next page; returns why the list cannot be trusted."""
         tags = frozenset(outcome.tags)
         repeats = bool(tags) and tags <= self.last
         self.page, self.last = outcome.next, tags

@@ -1,7 +1,7 @@
-"""Who may start: places per registry, cool-downs, and the queues of ready tasks.
+"""The task queue: which task may start, by places at registries, pauses and order.
 
-A task takes its place at every registry that it asks at once, or stays. Ready tasks are queued per stage and
-set of places, and the sets take turns, so that a registry that is full or cools down holds up nobody else.
+A task needs a place at every registry that it asks. Tasks are queued for each stage and set of places, and
+the sets take turns, so that a full or paused registry delays only its own tasks.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _AT_LEAST = 2
 _WAITS = 4
 """Seconds of a registry's rate that may wait in workers: tokens and uploads must not expire meanwhile."""
 _SLOWEST = 128 << 10
-"""Bytes a second for each blob at a registry with a low bandwidth: slower ones look like stalls."""
+"""Bytes a second for each blob at a registry with a low bandwidth; a slower transfer looks stalled."""
 _BLOBS: tuple[SlotKind, ...] = ("blob", "body")
 Demand = tuple[tuple[str, "SlotKind"], ...]
 """The places that a task takes, sorted: (registry, kind)."""
 
 
 class TaskQueue:
-    """Ready tasks, and the places that running ones hold."""
+    """Queued tasks, and the places of running ones."""
 
     def __init__(self, limits: Limits) -> None:
-        """Begin with nothing ready and all places free."""
+        """Begin with no tasks and all places free."""
         self._limits = limits
         self._registries: dict[str, RegistryState] = {}
         self._queues: dict[tuple[Stage, bool], dict[Demand, dict[str, Task]]] = {}
@@ -49,22 +49,22 @@ class TaskQueue:
         self._where: dict[str, tuple[tuple[Stage, bool], Demand]] = {}
         self._running: dict[str, tuple[Task, Demand]] = {}
         self._large: dict[tuple[tuple[Stage, bool], Demand], list[tuple[int, int, str]]] = {}
-        """Heaps of the large blobs among the ready tasks: bytes, less than 0, their turn, and the key."""
+        """Heaps of the large blobs among the queued tasks: negated bytes, serial number, key."""
         self._added = 0
         self._resting: dict[str, tuple[float, Task, bool]] = {}
-        """By key: until when a task rests, and whether it may only run with nothing beside it."""
+        """By key: until when a task rests, and whether it must run alone."""
         self._alarms: list[tuple[float, str]] = []
-        """A heap of when tasks have rested, and their keys; those that were dropped are passed over."""
+        """A heap of the times when rests end, with keys; those of dropped tasks are ignored."""
         self._bound = {"resolve": 0, "copy": 0}
         self._settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS
         self._budgets: RateBudgets | None = None
 
     def configure(self, settings_of: Callable[[str], RegistrySettings], budgets: RateBudgets) -> None:
-        """Limit registries as the user has set, each from its first mention on."""
+        """Set where the limits of registries come from."""
         self._settings_of, self._budgets = settings_of, budgets
 
     def registry(self, name: str) -> RegistryState:
-        """The state of a registry, made at its first mention."""
+        """The state of a registry, created at its first use."""
         return self._registries.get(name) or self._open(name)
 
     def _open(self, name: str) -> RegistryState:
@@ -88,7 +88,7 @@ class TaskQueue:
     def demand(self, task: Task) -> Demand:
         """The places that the task takes.
 
-        A mount counts as a short request until the registry refuses one.
+        A blob that may be mounted counts as a short request until the registry refuses a mount.
         """
         asks = task.asks_if_mounted
         if not asks or self.registry(asks[0].repository.registry).refusals:
@@ -120,7 +120,7 @@ class TaskQueue:
         self._where[task.key] = (queue, demand)
 
     def drop(self, key: str) -> None:
-        """Take back a task that has not been given out; one that has, or is unknown, stays as it is."""
+        """Remove a task that has not been given out; any other key is ignored."""
         self._alone.pop(key, None)
         self._resting.pop(key, None)
         where = self._where.pop(key, None)
@@ -133,7 +133,7 @@ class TaskQueue:
                 self._large.pop(where, None)
 
     def rest(self, task: Task, until: float) -> None:
-        """Have a ready task wait until then; one that is not ready, since nobody needs it, stays so."""
+        """Let a queued task wait until then; a task that is not queued, since nobody needs it, is ignored."""
         if task.key not in self._where and task.key not in self._alone:
             return
         alone = task.key in self._alone
@@ -142,7 +142,7 @@ class TaskQueue:
         heappush(self._alarms, (until, task.key))
 
     def _wake(self, now: float) -> None:
-        """Queue the tasks that have rested."""
+        """Queue the tasks whose rest is over."""
         while self._alarms and self._alarms[0][0] <= now:
             until, key = heappop(self._alarms)
             when, task, alone = self._resting.get(key, (None, None, False))
@@ -152,16 +152,16 @@ class TaskQueue:
 
     @property
     def next_alarm(self) -> float | None:
-        """When the next task has rested; None: none rests."""
+        """When the next rest ends; None: no task rests."""
         while self._alarms and self._resting.get(self._alarms[0][1], (None,))[0] != self._alarms[0][0]:
             heappop(self._alarms)
         return self._alarms[0][0] if self._alarms else None
 
     def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
-        """Give out the next task of a stage that may start now, and hold its places; None: there is none.
+        """Give out the next task of a stage that may start now, and take its places; None: there is none.
 
-        Manifests go before blobs: they end images, and free the window. `alone`: only the tasks that must
-        run with nothing beside them.
+        Manifests go before blobs: they finish images, so that others can open. `alone`: only tasks that must
+        run alone.
         """
         if self._alarms:
             self._wake(now)
@@ -176,7 +176,7 @@ class TaskQueue:
         return found
 
     def suspect(self, stage: Stage, now: float) -> Task | None:
-        """The next task of a stage that may start now, with nothing beside it; None: there is none."""
+        """The next task of a stage that may start now and must run alone; None: there is none."""
         return next((t for t in self._alone.values() if t.stage == stage and self._free(t, now)), None)
 
     def _next(self, queue: tuple[Stage, bool], now: float) -> Task | None:
@@ -185,7 +185,7 @@ class TaskQueue:
             return None
         for demand in list(sets):
             task = self._first(queue, demand)
-            # A move that was to mount may have become a body since it was queued.
+            # A blob that was to be mounted may have become a body since it was queued.
             if self._free(task, now, () if task.asks_if_mounted else demand):
                 sets[demand] = sets.pop(demand)
                 return task
@@ -200,7 +200,7 @@ class TaskQueue:
         return tasks[large[0][2]] if large else next(iter(tasks.values()))
 
     def _free(self, task: Task, now: float, demand: Demand = ()) -> bool:
-        """Whether the task, which demands this (empty: not known yet), may start now."""
+        """Whether the task may start now; `demand`: its places; empty: not known yet."""
         proc = self._limits.proc
         if proc is not None and self._bound.get(task.bound, 0) >= proc:
             return False
@@ -223,7 +223,7 @@ class TaskQueue:
             self._bound[task.bound] += 1
 
     def release(self, key: str) -> tuple[Task, Demand] | None:
-        """Free the places of a running task, and say which they and it were; None: no such task runs."""
+        """Free the places of a running task; returns it and them; None: no such task runs."""
         held = self._running.pop(key, None)
         if held is None:
             return None
@@ -235,11 +235,11 @@ class TaskQueue:
         return held
 
     def running(self, key: str) -> bool:
-        """Whether the task has been given out and not come back."""
+        """Whether the task is running."""
         return key in self._running
 
     def knows(self, key: str) -> bool:
-        """Whether the task is ready or running."""
+        """Whether the task is queued, rests or runs."""
         return key in self._running or key in self._where or key in self._alone or key in self._resting
 
     def task(self, key: str) -> Task | None:
@@ -248,44 +248,44 @@ class TaskQueue:
 
     @property
     def in_flight(self) -> int:
-        """Tasks that have been given out and not come back."""
+        """Number of running tasks."""
         return len(self._running)
 
     @property
     def waiting(self) -> int:
-        """Tasks that are ready and not given out, those that rest included."""
+        """Number of tasks that are not given out, resting ones included."""
         return len(self._where) + len(self._alone) + len(self._resting)
 
     def tasks(self) -> list[Task]:
-        """All tasks that are ready and not given out, those that rest included."""
+        """All tasks that are not given out, resting ones included."""
         queued = (
             task for sets in self._queues.values() for tasks in sets.values() for task in tasks.values()
         )
         return [*queued, *self._alone.values(), *(task for _, task, _ in self._resting.values())]
 
     def pauses(self, registry: str, now: float) -> bool:
-        """Whether the registry may not be asked now."""
+        """Whether the registry pauses."""
         found = self._registries.get(registry)
         return found is not None and found.paused_until > now
 
     def pausing(self, now: float) -> set[str]:
-        """Registries that may not be asked now."""
+        """Registries that pause."""
         return {name for name, registry in self._registries.items() if registry.paused_until > now}
 
     def troubled(self, now: float) -> Iterator[tuple[str, RegistryState]]:
-        """Registries that cool down, or have let nothing through since a while."""
+        """Registries that pause, or whose last answer was a refusal."""
         for name, registry in self._registries.items():
             if registry.paused_until > now or registry.refusing_since is not None:
                 yield name, registry
 
     def running_tasks(self) -> list[Task]:
-        """All tasks that have been given out and not come back."""
+        """All running tasks."""
         return [task for task, _ in self._running.values()]
 
     def views(
         self, now: float, *, read: Mapping[str, int], written: Mapping[str, int]
     ) -> Iterator[RegistryView]:
-        """Each registry that was asked anything.
+        """The view of each registry with requests.
 
         Args:
             now: seconds.
@@ -327,18 +327,18 @@ class TaskQueue:
         return min(places, self._limits.proc or places)
 
     def forgive(self, now: float) -> None:
-        """A new pass: registries that were unavailable are asked again, but for those that still pause."""
+        """Begin a pass: unavailable registries are asked again, except those that still pause."""
         for registry in self._registries.values():
             if registry.paused_until <= now:
                 registry.unavailable = None
 
     def startable(self, now: float) -> bool:
-        """Whether any ready task may start now."""
+        """Whether any queued task may start now."""
         self._wake(now)
         return any(self._free(task, now) for task in self.tasks() if task.key not in self._resting)
 
     def validate(self) -> None:
-        """Check that the places taken are those of the running tasks, and within the limits.
+        """Check that the taken places are those of the running tasks, and within the limits.
 
         Raises:
             AssertionError: they are not.

@@ -1,9 +1,8 @@
-"""Verifying: every manifest and every blob of an image is asked for, and nothing is believed or brought.
+"""Verification: every manifest and blob of an image is requested; nothing is assumed or copied.
 
-What the destination must hold is read there, by digest: one request then proves that a manifest is there,
-that its bytes are right, and what it names. So the source, which may count what is read, is asked for its
-digest only; it is read where the destination has another digest, or where a platform filter needs the whole
-index.
+Manifests are read at the destination, by digest: one request proves that a manifest is there, that its bytes
+are right, and what it names. So the source, which may count pulls, is only asked for its digest. It is read
+if the destination has another digest, or if a platform filter needs the whole index.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ class Verification(Images):
     def __init__(
         self, state: SharedState, results: ImageResults, settings: Settings, *, quarantine: Quarantine
     ) -> None:
-        """Settings.deep: manifests of which only a digest was told are read too."""
+        """Settings.deep: manifests are read even if their digest is known."""
         super().__init__(state, results, settings, quarantine=quarantine)
         self._deep = settings.deep
 
     def _compare(self, image: Image, source: ManifestHead) -> None:
-        """Both sides are known: what has the source's digest, and was seen whole in this run, is done.
+        """Compare both sides; the source's digest is enough if this run has seen it complete.
 
-        Under a filter what is missing may be nothing that is wanted: the source tells.
+        With a filter the source must be read, since a missing image may have nothing that is selected.
         """
         there, here = image.found, image.destination.repository
         if not self._is_same(image) and self._is_held(image):
@@ -56,17 +55,17 @@ class Verification(Images):
             self._begin_to_read(image)
 
     def _keep(self, image: Image, there: ManifestHead) -> None:
-        """What the rule never moves must be complete; it need not be what the source has now."""
+        """A tag that the rule never moves must be complete, but need not be the source's."""
         image.how, image.source_digest = "kept, not compared", there.digest
         image.pruning = Pruning()
         self._begin_to_read(image)
 
     def _miss(self, image: Image) -> None:
-        """The destination has nothing, and should have."""
+        """Fail an image that the destination lacks."""
         self._fail(image, absent(image.destination))
 
     def _is_same(self, image: Image) -> bool:
-        """Whether the destination's digest is to be, and is, the source's."""
+        """Whether the destination must have, and has, the source's digest."""
         same = image.found is not None and image.found.digest == image.source_digest
         return same and not image.pruning.active
 
@@ -79,7 +78,7 @@ class Verification(Images):
         return False
 
     def _bring(self, image: Image, *, equal: bool) -> None:
-        """Ask for all that the plan names, if the destination's top manifest is the plan's."""
+        """Request everything in the plan, if the destination's top manifest is the plan's."""
         assert image.plan is not None
         if image.found is None:
             self._miss(image)
@@ -97,7 +96,7 @@ class Verification(Images):
         self._need(image, [*needed, (top, image.destination)], equal=True)
 
     def _fetch_failed(self, image: Image, task: FetchManifest, fault: Fault) -> None:
-        """What the destination lacks is lacking; what else cannot be read leaves the image in doubt."""
+        """What the destination lacks is missing; any other failure leaves the image in doubt."""
         missing = task.side == "destination" and fault.status == HTTPStatus.NOT_FOUND
         self._fail(image, replace(fault, hint=FORCE_HINT) if missing else fault)
 
@@ -108,6 +107,6 @@ class Verification(Images):
             return "exists"
         assert image.found is not None
         is_top = reference == image.destination
-        # An index that another tool has serialised has been read already, to be compared.
+        # An index that another tool serialised has been read already, to be compared.
         told = is_top and (not self._deep or image.found.digest != manifest.digest)
         return "exists" if told and equal else "missing"

@@ -1,4 +1,4 @@
-"""What a run looks like at one moment: for displays, reports and metrics, which only read it."""
+"""The state of a run at one moment, for displays, reports and metrics, which only read it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class RegistryView:
 
     name: str
     requests: int
-    """Asked of it so far."""
+    """Requests so far."""
     read: int
-    """Bytes of blobs received from it, those of running moves included."""
+    """Bytes of blobs received from it, running transfers included."""
     written: int
     """Bytes of blobs sent to it, likewise."""
     in_flight: int
@@ -35,28 +35,28 @@ class RegistryView:
     waiting: int
     """Ready tasks that need it."""
     pause: float
-    """Seconds until it may be asked again; 0: now."""
+    """Seconds until its pause ends; 0: it does not pause."""
     unavailable: str
-    """Why nothing is asked there any more in this pass; empty: it is asked."""
+    """Why it gets no more requests in this pass; empty: it gets some."""
     blobs: Mapping[BlobOrigin, int] = field(default_factory=dict)
-    """Blobs in place there, by how they came; this and what follows is live: to be read at once."""
+    """Blobs in place there, by origin. This and the following fields are live: read them at once."""
     saved: Mapping[BlobOrigin, int] = field(default_factory=dict)
-    """Bytes that did not have to be sent there, by why."""
+    """Bytes that did not have to be sent there, by reason."""
     calls: Mapping[tuple[str, int], Timing] = field(default_factory=dict)
     """By method and status (0: no answer), where requests are timed."""
     retries: Mapping[str, int] = field(default_factory=dict)
-    """Tries that were to be repeated, by status or word of ours."""
+    """Attempts that were repeated, by status or our own code."""
     asked: Mapping[tuple[str, RequestTopic], int] = field(default_factory=dict)
-    """By method and what they were about, where requests are timed."""
+    """By method and topic, if requests are timed."""
     pulls_left: int | None = None
-    """What is left of the registry's rate limit, where it says so and requests are timed."""
+    """Remaining pulls by its rate limit headers, if it states them and requests are timed."""
     pulls_limit: tuple[int, int] | None = None
-    """What that limit lets through, and within how many seconds."""
+    """Pulls that it allows, and within how many seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferView:
-    """One blob on its way."""
+    """One blob that is being transferred."""
 
     destination: str
     """The repository as text."""
@@ -66,7 +66,7 @@ class TransferView:
     size: int
     """Bytes; -1: not known."""
     sent: int
-    """Bytes so far in this try."""
+    """Bytes so far in this attempt."""
     seconds: float
     """Since it was given out."""
 
@@ -82,7 +82,7 @@ class RunView:
     expanded: bool
     """Whether all rules have been expanded: then figures.known is the total."""
     registries: tuple[RegistryView, ...]
-    """Those that were asked anything, by name."""
+    """Registries with requests, by name."""
     transfers: tuple[TransferView, ...]
     """Largest first."""
     running: Mapping[Stage, int]
@@ -90,11 +90,11 @@ class RunView:
     workers: int
     """Processes."""
     unsent: int = 0
-    """Bytes of blobs that the open images need at most, without what running transfers have sent."""
+    """Bytes of blobs that open images still need at most, without those already sent."""
     sized: bool = False
     """Whether every image has been read, so that `unsent` is all that is left."""
     planned: int = 0
-    """Tags that rules select and that wait for room; each becomes an image per destination."""
+    """Selected tags that wait for room; each becomes an image for each destination."""
 
     @property
     def sent(self) -> int:
