@@ -24,6 +24,7 @@ from pipeline.model.messages import STAGES
 from pipeline.model.rule_options import NOT_BUILT, RuleOptions, TagOptions, option_fields
 from pipeline.observe.metrics.catalogue import METRICS
 from pipeline.observe.metrics.catalogue import PREFIX as METRIC_PREFIX
+from pipeline.report.causes import CAUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,6 +45,35 @@ _LINE: dict[str, Any] = {
     "process.pid": {"type": "integer"},
 }
 """What every line holds."""
+_COMMANDS_HEAD = """\
+# Commands
+
+Generated from the command line's parser by `make docs`. Every command takes the flags of a run: what has no
+effect there changes nothing, so `plan` or `check` can stand before the line of a timer or a job.
+"""
+_TROUBLE_HEAD = """\
+# Troubleshooting
+
+Generated from `pipeline/report/causes.py` and `pipeline/log/catalogue.py` by `make docs`.
+
+1. `image-syncer check`, with the flags of the run, tries every registry and login, and says what to do.
+2. The summary, or `image-syncer status`, groups failures by cause; below each stands what to do.
+3. `--log-level debug` shows every request with its status and time.
+
+## By code
+
+A failure ends with the registry's code, or one of ours, or the HTTP status (`error.type` in JSON):
+
+| code | what it means | what to do |
+|---|---|---|
+{codes}
+## By line of the log
+
+| event | what happened |
+|---|---|
+{lines}
+Fields and levels of all events: [log-events.md](log-events.md).
+"""
 _EVENTS_HEAD = """\
 # Log events
 
@@ -56,7 +86,7 @@ where one run is looked at, leaves them out.
 
 | | text | logfmt | JSON |
 |---|---|---|---|
-| when | local time | `time`, local | `timestamp`, UTC |
+| when | local time; in files with milliseconds and zone | `time`, likewise | `timestamp`, UTC |
 | how bad | the level | `level` | `severity_text`, `severity_number` (OpenTelemetry: {severities}) |
 | what | | `event` | `event_name`, behind `{prefix}` |
 | in words | the message | `msg` | `body` |
@@ -134,6 +164,8 @@ def generated() -> dict[str, str]:
         "pipeline/config/rules.schema.json": json.dumps(rules_schema(), indent=2) + "\n",
         "pipeline/config/credentials.schema.json": json.dumps(credentials_schema(), indent=2) + "\n",
         "docs/rule-options.md": _options_page(),
+        "docs/commands.md": _commands_page(),
+        "docs/troubleshooting.md": _troubleshooting_page(),
         "docs/metrics.md": _METRICS_HEAD + "".join(_metric_rows()),
         "completions/image-syncer.bash": _completion("bash"),
         "completions/_image-syncer": _completion("zsh"),
@@ -248,6 +280,31 @@ def _option_rows(owner: type) -> Iterator[str]:
             values = [_OPTION_VALUES[field.kind]] * (field.kind != "choice") + words
             about = field.about.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
             yield f"| `{name}` | {', '.join(values)} | {about} |\n"
+
+
+def _commands_page() -> str:
+    """The help of each verb, as it is printed."""
+    pages = "".join(f"\n## {name}\n\n{_indented(build_parser(name).format_help())}" for name in VERBS)
+    whole = _indented(build_parser().format_help())
+    return f"{_COMMANDS_HEAD}\n## All commands and flags\n\n{whole}{pages}"
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}".rstrip() + "\n" for line in text.splitlines())
+
+
+def _troubleshooting_page() -> str:
+    """What each code means and asks for, and the lines of the log that tell of trouble."""
+    codes = "".join(
+        f"| `{code}` | {meaning} | {advice or 'what stands below it in the summary'} |\n"
+        for code, (meaning, advice) in CAUSES.items()
+    )
+    lines = "".join(
+        f"| `{name}` | {entry.meaning} |\n"
+        for name, entry in EVENTS.items()
+        if set(entry.levels) & {"warning", "error"} and "info" not in entry.levels
+    )
+    return _TROUBLE_HEAD.format(codes=codes, lines=lines)
 
 
 def _completion(shell: str) -> str:
