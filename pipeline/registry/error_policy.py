@@ -98,6 +98,8 @@ TABLE: tuple[Row, ...] = (
         codes={"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "LAYERS_NOT_FOUND"},
     ),
     Row(verdict="lacking", kinds={"store"}, words=r"layers ?not ?found|blob ?unknown"),
+    # cue's registry, with 500: "blob for layers[0] not found", "manifest for manifests[1] not found".
+    Row(verdict="lacking", kinds={"store"}, words=r"(blob|manifest) for \S+ not found"),
     # S3, GCS and Azure answer so to an expired presigned URL: the registry returns a new one.
     Row(verdict="again", kinds={"read"}, statuses={400, 401, 403}, storage=True),
     # 409 for immutable tags: Quay's has a code, those of GAR and GitLab a text.

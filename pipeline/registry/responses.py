@@ -38,6 +38,8 @@ _LINK = re.compile(
 _REL = re.compile(r""";\s?rel\s?=\s?(?:"([^"]*)"|'([^']*)'|([^\s;,"]+))""", re.IGNORECASE)
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,63}")
 _PULLS = re.compile(r"([0-9]{1,9})(?:;w=([0-9]{1,9}))?")
+_CODE_FIELD = re.compile(r'"code"\s*:\s*"([^"]{1,64})"')
+_WORDS_FIELD = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)')
 _XML = re.compile(r"<(Code|Message)>([^<]*)</")
 _TITLE = re.compile(r"<(?:title|h1)[^>]*>([^<]*)<", re.IGNORECASE)
 _UPLOADED = re.compile(r"(?:bytes[= ])?0-(-1|[0-9]{1,18})")
@@ -194,6 +196,11 @@ def parse_complaint(body: bytes, *, content_type: str = "") -> Complaint:
         parts = dict(_XML.findall(text))
         code = parts.get("Code", "")
         return Complaint(code=code if _CODE.fullmatch(code) else "", words=clean(parts.get("Message", "")))
+    if start.startswith("{"):
+        # It was too long to be read to its end: cue's registry quotes the blob that it refuses.
+        found, said = _CODE_FIELD.search(text), _WORDS_FIELD.search(text)
+        code = found[1] if found and _CODE.fullmatch(found[1]) else ""
+        return Complaint(code=code, words=clean(said[1] if said else text))
     return Complaint(words=clean(text))
 
 

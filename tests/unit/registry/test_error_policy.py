@@ -177,6 +177,23 @@ ANSWERS = (
     Seen(DISTRIBUTION, "begin", 400, said("NAME_INVALID"), "never", "NAME_INVALID"),
     Seen(DISTRIBUTION, "read", 503, said("UNAVAILABLE"), "again", "UNAVAILABLE"),
     Seen(DISTRIBUTION, "read", 503, "", "later", headers={"Retry-After": "5"}),
+    # cue's registry in memory
+    Seen(
+        ANY,
+        "store",
+        500,
+        said("UNKNOWN", "invalid manifest: blob for layers[0] not found"),
+        "lacking",
+        "UNKNOWN",
+    ),
+    Seen(
+        ANY,
+        "store",
+        500,
+        said("UNKNOWN", "invalid manifest: manifest for manifests[0] not found"),
+        "lacking",
+        "UNKNOWN",
+    ),
     # Gateways, storage, proxies
     *(
         Seen(ANY, kind, status, "", "again")

@@ -163,6 +163,12 @@ class TestComplaints:
             ("<Error><Code>AccessDenied</Code><Message>Expired</Message></Error>", "AccessDenied", "Expired"),
             ("<html><head><title>Sign in</title></head></html>", "", "Sign in"),
             ("404 page not found\n", "", "404 page not found"),
+            (
+                '{"errors":[{"code":"DIGEST_INVALID","message":"it is \\"xxxxxxx',
+                "DIGEST_INVALID",
+                'it is \\"xxxxxxx',
+            ),
+            ('{"errors":[{"code":"no code","mess', "", '{"errors":[{"code":"no code","mess'),
             ("", "", ""),
         ],
     )
