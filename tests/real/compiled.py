@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.real.golang import built
+from tests.real.golang import build
 from tests.real.servers import DockerRegistry, await_line
 from tests.real.wire import Endpoint
 
@@ -17,23 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
-_PORT = re.compile(r"serving on port ([0-9]+)")
+_PORT = re.compile(r"(?:serving on|using) port[: ]+([0-9]+)")
+_COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "crane": ("registry", "serve", "--address", "127.0.0.1:0"),
+    "ocimem": (),
+    "gofakes3": ("-host", "127.0.0.1:0", "-backend", "memory", "-initialbucket", "registry"),
+}
+"""Servers that hold everything in memory and let everybody in; each names its port in its log."""
 
 
 @contextmanager
-def distribution(users: Mapping[str, str] | None = None) -> Iterator[Endpoint]:
-    """The registry of distribution, version 3; Debian's is of version 2."""
-    with DockerRegistry(program=str(built("registry")), users=users, memory=True) as server:
-        yield server.endpoint
-
-
-@contextmanager
-def crane() -> Iterator[Endpoint]:
-    """The registry of go-containerregistry, which holds everything in memory and lets everybody in."""
-    with tempfile.TemporaryDirectory(prefix="crane-registry-") as folder:
+def _in_memory(program: str) -> Iterator[Endpoint]:
+    with tempfile.TemporaryDirectory(prefix=f"{program}-") as folder:
         path = Path(folder) / "log"
         with path.open("wb") as log:
-            command = [str(built("crane")), "registry", "serve", "--address", "127.0.0.1:0"]
+            command = [str(build(program)), *_COMMANDS[program]]
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             yield Endpoint(address=f"127.0.0.1:{await_line(process, path, _PORT)}")
@@ -42,6 +40,30 @@ def crane() -> Iterator[Endpoint]:
             process.wait()
 
 
+@contextmanager
+def distribution(users: Mapping[str, str] | None = None, *, s3: bool = False) -> Iterator[Endpoint]:
+    """The registry of distribution, version 3, in memory or on an S3 server; Debian's is of version 2."""
+    with ExitStack() as stack:
+        driver: dict[str, object] = {"inmemory": {}}
+        if s3:
+            storage = stack.enter_context(_in_memory("gofakes3"))
+            driver = {"s3": _bucket(storage), "redirect": {"disable": True}}
+        server = DockerRegistry(program=str(build("registry")), users=users, driver=driver)
+        yield stack.enter_context(server).endpoint
+
+
+def _bucket(storage: Endpoint) -> Mapping[str, object]:
+    return {
+        "region": "us-east-1",
+        "regionendpoint": f"http://{storage.address}",
+        "forcepathstyle": True,
+        "secure": False,
+        "bucket": "registry",
+        "accesskey": "user",
+        "secretkey": "secret",
+    }
+
+
 def compiled(kind: str) -> AbstractContextManager[Endpoint]:
-    """A running registry of that kind, `distribution-3` or `crane`, within the context."""
-    return crane() if kind == "crane" else distribution()
+    """A running registry of that kind: `crane`, `ocimem`, `distribution-3` or `distribution-3-s3`."""
+    return distribution(s3=kind.endswith("-s3")) if kind.startswith("distribution") else _in_memory(kind)

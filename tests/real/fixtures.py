@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.real.compiled import compiled
+from tests.real.golang import has_go
+from tests.real.nginx import ADVICE, NGINX, Manner, nginx
 from tests.real.servers import DockerRegistry
 from tests.real.tools import advice, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.real.wire import Endpoint
 
 
 class StartRegistry(Protocol):
@@ -22,6 +27,20 @@ class StartRegistry(Protocol):
 
     def __call__(self, **options: Any) -> DockerRegistry:
         """Start a server; the options are those of `DockerRegistry`."""
+
+
+class StartOther(Protocol):
+    """The fixture `other_registry`: each call starts another server for this test."""
+
+    def __call__(self, kind: str) -> Endpoint:
+        """Start one that Go builds; the kinds are those of `compiled`."""
+
+
+class StartNginx(Protocol):
+    """The fixture `behind_nginx`: each call starts another server for this test."""
+
+    def __call__(self, upstream: Endpoint, **manner: Any) -> Endpoint:
+        """Start nginx before a registry; the options are those of `Manner`."""
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +59,21 @@ def docker_registry(needs_real: None) -> Iterator[StartRegistry]:
             return servers.enter_context(DockerRegistry(**options))
 
         yield start
+
+
+@pytest.fixture
+def other_registry() -> Iterator[StartOther]:
+    """A maker of registries that Go builds, all stopped after the test."""
+    if not has_go():
+        pytest.skip("Go missing, which builds other registries: https://go.dev/dl")
+    with ExitStack() as servers:
+        yield lambda kind: servers.enter_context(compiled(kind))
+
+
+@pytest.fixture
+def behind_nginx() -> Iterator[StartNginx]:
+    """A maker of nginx servers, all stopped after the test."""
+    if NGINX is None:
+        pytest.skip(ADVICE)
+    with ExitStack() as servers:
+        yield lambda upstream, **manner: servers.enter_context(nginx(upstream, Manner(**manner)))

@@ -1,10 +1,14 @@
-"""Programs that come from no package of Debian and are built by Go, each of one version, into .venv.
+"""Programs that come from no package of Debian and are built by Go, each of one version, into a cache.
 
-`python -m tests.real.golang crane registry` builds those that are not there yet.
+`python -m tests.real.golang crane ocimem` builds those that are not there yet. What tests always ask for is
+pinned with its dependencies in tests/real/go; the larger programs are pinned by their own version.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,35 +19,53 @@ from tests.real.tools import ToolError, run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MODULES: Mapping[str, str] = {
-    "crane": "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
+_MODULE = Path(__file__).parent / "go"
+PROGRAMS: Mapping[str, str] = {
+    "crane": "github.com/google/go-containerregistry/cmd/crane",
+    "ocimem": "./ocimem",
     "regsync": "github.com/regclient/regclient/cmd/regsync@v0.11.7",
     "oras": "oras.land/oras/cmd/oras@v1.3.6",
-    "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.0.0",
+    "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
+    "gofakes3": "github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0",
 }
-"""Program -> what `go install` makes it of."""
-GO_BIN = Path(__file__).resolve().parents[2] / ".venv" / "go-bin"
+"""Program -> what `go install` makes it of: a package of that module, or another one's of that version."""
+
+
+def has_go() -> bool:
+    """Whether there is a Go to build them with."""
+    return shutil.which("go") is not None
 
 
 def built(name: str) -> Path:
-    """The path at which a program is once it is built."""
-    return GO_BIN / name
+    """The path of a program once it is built: another version has another one."""
+    pinned = PROGRAMS[name].encode()
+    if b"@" not in pinned:
+        pinned += b"".join(path.read_bytes() for path in sorted(_MODULE.rglob("*")) if path.is_file())
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache, "image-syncer", "go", f"{name}-{hashlib.sha256(pinned).hexdigest()[:12]}", name)
 
 
-def build(name: str) -> None:
-    """Build a program unless it is there.
+def build(name: str) -> Path:
+    """Build a program unless it is there; its path.
 
     Raises:
         ToolError: there is no Go, or it cannot build it.
     """
-    if built(name).exists():
-        return
-    if shutil.which("go") is None:
-        raise ToolError(f"{name} is not installed, and there is no Go (https://go.dev/dl) to build it with")
-    try:
-        run("env", f"GOBIN={GO_BIN}", "go", "install", MODULES[name])
-    except ToolError as error:
-        raise ToolError(f"Go cannot build {name}: {str(error)[-300:]}") from error
+    path = built(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes need it at the same moment
+        if path.exists():
+            return path
+        if not has_go():
+            raise ToolError(
+                f"{name} is not installed, and there is no Go (https://go.dev/dl) to build it with"
+            )
+        try:
+            run("env", f"GOBIN={path.parent}", "go", "-C", str(_MODULE), "install", PROGRAMS[name])
+        except ToolError as error:
+            raise ToolError(f"Go cannot build {name}: {str(error)[-300:]}") from error
+    return path
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ class DockerRegistry:
         memory: hold everything in memory instead of a temporary folder; slow for blobs of many megabytes.
         place: where the temporary folder is made; None: where the system has such folders.
         program: the distribution registry that is started; Debian's is of its version 2.
+        driver: another place for what it holds, as its configuration has it.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class DockerRegistry:
         memory: bool = False,
         place: Path | None = None,
         program: str = "docker-registry",
+        driver: Mapping[str, object] | None = None,
     ) -> None:
         """Nothing is started before `__enter__`."""
         self._users = dict(users or {})
@@ -84,6 +86,7 @@ class DockerRegistry:
         self._memory = memory
         self._place = place
         self._program = program
+        self._driver = driver
         self._folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint = Endpoint(address="")
@@ -202,11 +205,12 @@ class DockerRegistry:
             certificate, key = make_certificate(self._folder)
             http["tls"] = {"certificate": str(certificate), "key": str(key)}
         driver = {"inmemory": {}} if self._memory else {"filesystem": {"rootdirectory": str(self.storage)}}
+        storage = {**(self._driver or driver), "delete": {"enabled": self._delete}}
         config: dict[str, object] = {
             "version": 0.1,
             "log": {"level": "info"},
             "http": http,
-            "storage": {**driver, "delete": {"enabled": self._delete}},
+            "storage": storage,
             "compatibility": {"schema1": {"enabled": self._schema1}},
         }
         if self._users:

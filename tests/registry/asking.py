@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from tests.real.wire import Endpoint, Wire
 from tests.registry import content
@@ -39,7 +39,7 @@ def begin(wire: Wire, repository: str = "a/b") -> str:
 
 def location(answer: Answer) -> str:
     """Path and query of the Location."""
-    return "/" + str(answer.headers["Location"]).removeprefix("http://").partition("/")[2]
+    return urlsplit(answer.headers["Location"])._replace(scheme="", netloc="").geturl()
 
 
 def finish(wire: Wire, session: str, digest: str, body: bytes = b"") -> Answer:

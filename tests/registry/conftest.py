@@ -1,6 +1,6 @@
 """Fixtures of the conformance suite: a registry of each kind, scripted and real.
 
-`make test-registries` asks those that Go builds; what they answer otherwise is listed in differences.py.
+What the others answer otherwise is listed in differences.py; `make test-registries` asks the larger ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.real.compiled import compiled, distribution
+from tests.real.compiled import distribution
 from tests.real.wire import Endpoint, Wire
 from tests.registry.differences import difference
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KINDS = ("scripted", "docker-registry", pytest.param("distribution-3", marks=pytest.mark.built))
+OTHERS = ("crane", "ocimem", "nginx", pytest.param("distribution-3-s3", marks=pytest.mark.built))
+"""Those that know no users, or whose users are those of the registry behind them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,29 +29,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
 
 
-@pytest.fixture(params=[*KINDS, pytest.param("crane", marks=pytest.mark.built)])
-def open_registry(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a registry of each kind, without authentication."""
-    with ExitStack() as stack:
-        if request.param == "scripted":
-            registry = request.getfixturevalue("scripted")()
-        elif request.param == "docker-registry":
-            registry = request.getfixturevalue("docker_registry")(memory=True)
-        else:
-            registry = stack.enter_context(compiled(request.param))
-        yield str(registry.address)
+@pytest.fixture(params=[*KINDS, *OTHERS])
+def endpoint(request: pytest.FixtureRequest) -> Endpoint:
+    """A registry of each kind, without authentication; nginx stands before docker-registry."""
+    if request.param == "scripted":
+        return Endpoint(address=request.getfixturevalue("scripted")().address)
+    if request.param not in {"docker-registry", "nginx"}:
+        started: Endpoint = request.getfixturevalue("other_registry")(request.param)
+        return started
+    debian: Endpoint = request.getfixturevalue("docker_registry")(memory=True).endpoint
+    if request.param == "docker-registry":
+        return debian
+    behind: Endpoint = request.getfixturevalue("behind_nginx")(
+        debian, tls=True, path="hosted", buffering=True
+    )
+    return behind
 
 
 @pytest.fixture
-def wire(open_registry: str) -> Iterator[Wire]:
+def open_registry(endpoint: Endpoint) -> str:
+    """Its address."""
+    return endpoint.address
+
+
+@pytest.fixture
+def wire(endpoint: Endpoint) -> Iterator[Wire]:
     """A connection to it."""
-    with Wire(Endpoint(address=open_registry)) as opened:
+    with Wire(endpoint) as opened:
         yield opened
 
 
 @pytest.fixture(params=KINDS)
 def locked(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a registry of each kind that wants Basic, user:pass; crane's wants nothing."""
+    """The address of a registry of each kind that wants Basic, user:pass."""
     users = {"user": "pass"}
     with ExitStack() as stack:
         if request.param == "scripted":

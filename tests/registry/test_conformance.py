@@ -207,7 +207,7 @@ def test_refuses_docker_schema_1(wire: Wire, signed: bool) -> None:  # noqa: FBT
     assert put(wire, "old/image", "latest", old.manifest, old.media_type).status >= 400
 
 
-def test_lists_tags(wire: Wire) -> None:
+def test_lists_tags_of_a_repository(wire: Wire) -> None:
     """The tag list names the repository and every tag once."""
     push(wire, "a/b", IMAGE, "v2", "v1", "V3")
     push(wire, "a/b", ARM, "v1")

@@ -193,6 +193,7 @@ def test_mounts_a_blob(wire: Wire) -> None:
         "mount=nonsense&from=a/b",
         "from=a/b",
     ],
+    ids=["absent", "no repository", "no source", "no digest", "nothing"],
 )
 def test_opens_a_session_where_it_cannot_mount(wire: Wire, query: str) -> None:
     """An impossible mount is 202 with a session that accepts the blob."""
