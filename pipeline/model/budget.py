@@ -1,4 +1,4 @@
-"""Messages about rates: what the scheduler grants to a worker, and what the worker made of it."""
+"""Messages about rates: the scheduler's grants to a worker, and the worker's use of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.model.fast_pickle import fast_pickle
 Resource = Literal["requests", "read", "written"]
 """Requests to a registry's own hosts; bytes of blobs from it; bytes of blobs to it."""
 Account = tuple[str, Resource]
-"""A registry and what is limited there. An empty registry is the whole run (`--bandwidth`)."""
+"""A registry and a limited resource there. An empty registry stands for the whole run (`--bandwidth`)."""
 RUN = ""
 
 
@@ -25,14 +25,14 @@ class Share(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What a worker made of its share since its last report."""
+    """A worker's use of its share since its last report."""
 
     account: Account
     used: float
     unused: float = 0.0
-    """What it was granted and had no use for."""
+    """The part that it did not need."""
     waiting: int = 0
-    """Threads that wait for more, or had to."""
+    """Threads that wait for more, or had to wait."""
 
 
 @fast_pickle
@@ -46,6 +46,6 @@ class Grant:
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """From a worker: its use of shares, a few times a second, and at once where it has none."""
+    """From a worker: its use of shares, a few times a second, and at once if it has none."""
 
     uses: tuple[Use, ...]

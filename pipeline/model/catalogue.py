@@ -1,7 +1,7 @@
 """Catalogues: the interfaces by which registries list repositories, and what they say, as data.
 
-What a catalogue says steers nothing: a name counts only if it is a repository's, lies where was asked, and
-matches the pattern. A listing that may be short is no listing.
+A catalogue is not trusted: a name counts only if it is a valid repository in the requested namespace that
+matches the pattern. A listing that may be incomplete is not used.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _KINDS_BY_DOMAIN: dict[str, CatalogueKind] = {
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueSetting:
-    """What `catalog` says in the credentials file."""
+    """The value of `catalog` in the credentials file."""
 
     kind: CatalogueKind
     host: str = ""
@@ -58,7 +58,7 @@ class CatalogueSetting:
 
 
 def known_kind(registry: str) -> CatalogueKind | None:
-    """The kind of a vendor's registry, by its name; None: it has to be found out."""
+    """The kind of a vendor's registry, by its name; None: it must be found out."""
     domains = (kind for domain, kind in _KINDS_BY_DOMAIN.items() if registry.endswith(domain))
     return _KINDS_BY_HOST.get(registry) or next(domains, None)
 
@@ -77,11 +77,11 @@ def is_pair(registry: str, host: str) -> bool:
 @fast_pickle
 @dataclass(frozen=True, slots=True)
 class ListedTag:
-    """One tag, as a listing that carries digests tells of it."""
+    """One tag of a listing with digests."""
 
     name: str
     digest: str = ""
-    """Of what it points to; empty: not stated."""
+    """The digest that it points to; empty: not stated."""
     pushed: float = 0.0
     """When it was pushed, in seconds since 1970; 0: not stated."""
 
@@ -92,9 +92,9 @@ class RepositoryPage:
     """One page of the repositories of a namespace."""
 
     paths: tuple[str, ...]
-    """As listed: unchecked, and perhaps of elsewhere."""
+    """As listed: unchecked, and perhaps of another namespace."""
     more: tuple[str, ...] = ()
-    """The pages to ask for because of this one; empty: none."""
+    """The pages to request because of this one; empty: none."""
     total: int = -1
     """Repositories of all pages, as the registry states it; -1: it does not."""
     short: str = ""
@@ -108,7 +108,7 @@ class ListedTagPage:
 
     tags: tuple[ListedTag, ...]
     entries: int
-    """What the page lists: tags, or manifests with their tags."""
+    """The number of entries: tags, or manifests with their tags."""
     next: str = ""
     """The next page; empty: this is the last one."""
     total: int = -1
@@ -125,20 +125,20 @@ class RepositoryListing:
         self._pattern = pattern
         self.registry = pattern.registry
         self.pages: deque[str] = deque([""])
-        """To be asked for."""
+        """Pages that have not been read."""
         self._asked = {""}
         self._found: set[str] = set()
         self._listed: set[str] = set()
         self._total = -1
         self.trouble = ""
-        """Why the listing must not be used; empty: nothing speaks against it."""
+        """Why the listing must not be used; empty: it may be used."""
         self.invalid = 0
-        """Names that are not a repository's, or lie elsewhere than asked."""
+        """Names that are invalid, or in another namespace."""
         self.others = 0
         """Repositories that the pattern does not match."""
 
     def take(self, page: RepositoryPage) -> tuple[str, ...]:
-        """Take in a page; returns the paths that match and are new, as listed."""
+        """Add a page; returns the paths that match and are new, as listed."""
         new = []
         for path in page.paths:
             if path in self._listed:
@@ -169,13 +169,13 @@ class RepositoryListing:
             self.trouble = f"it does not end after {MAX_PAGES:,} pages"
 
     def end(self) -> None:
-        """All pages have come: compare what was listed with what the registry counts."""
+        """End the listing: compare the number of repositories with the registry's."""
         listed = len(self._listed)
         if not self.trouble and listed < self._total:
             self.trouble = f"it has {listed:,} entries, but the registry counts {self._total:,}"
 
     def left_out(self) -> str:
-        """What the registry lists and the pattern does not take, as the end of a sentence; empty: nothing."""
+        """The listed repositories that the pattern does not match, as the end of a sentence; empty: none."""
         parts = []
         if self.others:
             parts.append(f"{format_count(self.others, 'other')} not matched")

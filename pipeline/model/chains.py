@@ -26,9 +26,9 @@ class Links:
 
     rule: Rule
     writers: frozenset[int]
-    """They write what the rule reads. Those that another one of these waits for may be left out."""
+    """Rules that write what the rule reads; one that another of them waits for may be left out."""
     readers: tuple[int, ...]
-    """They read what the rule writes: they stand above it, and so begin before it; in file order."""
+    """Rules above it, in file order, that read what the rule writes, and so begin too early."""
 
 
 def links(rules: Sequence[Rule]) -> Iterator[Links]:
@@ -44,13 +44,13 @@ def links(rules: Sequence[Rule]) -> Iterator[Links]:
         if before or early:
             yield Links(rule=rule, writers=before, readers=tuple(sorted(early)))
         for place in writes:
-            # Who waits for the end of all of these stands for them.
+            # A rule that waits for all of these stands for them.
             writers[place] = [rule.number] if place in fetches else [*writers[place], rule.number]
         readers.update(dict.fromkeys(fetches, rule.number))
 
 
 def _reads(rule: Rule) -> set[_Place]:
-    """What may not be written any more when the rule begins; a digest may come under any tag."""
+    """What must be written before the rule begins; a digest may be under any tag."""
     names = [read_name(name) for name in rule.selection.names] if isinstance(rule.selection, Named) else []
     if not names or any(map(is_digest, names)):
         return {(rule.source, _ANY)}

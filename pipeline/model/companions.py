@@ -34,18 +34,18 @@ def fallback_tag(digest: str) -> str:
 
 
 def subject(tag: str) -> str:
-    """The digest whose companions a shared tag lists; empty: it is no shared tag."""
+    """The digest whose companions a shared tag lists; empty: it is not a shared tag."""
     found = _SHARED.fullmatch(tag)
     return tag.partition(".")[0].replace("-", ":", 1) if found else ""
 
 
 def cosign_tags(digest: str) -> tuple[str, ...]:
-    """The tags under which cosign keeps what belongs to a manifest."""
+    """The tags under which cosign keeps the companions of a manifest."""
     return tuple(f"{fallback_tag(digest)}.{suffix}" for suffix in _SUFFIXES)
 
 
 def referrer_index(entries: Iterable[bytes]) -> Manifest:
-    """The index that lists these entries, as a fallback tag has it.
+    """The index of a fallback tag, with these entries.
 
     Raises:
         ManifestError: it is too large.
@@ -56,7 +56,7 @@ def referrer_index(entries: Iterable[bytes]) -> Manifest:
 
 
 def referrer_entry(manifest: Manifest) -> bytes:
-    """The entry that lists an artifact, made of its manifest (OCI distribution specification)."""
+    """The entry of an artifact in a list, made from its manifest (OCI distribution specification)."""
     document = load(manifest.content)
     annotations = document.get("annotations")
     entry = {
@@ -70,7 +70,7 @@ def referrer_entry(manifest: Manifest) -> bytes:
 
 
 def artifact_types(manifest: Manifest, tag: str) -> tuple[str, ...]:
-    """What a companion is: its artifact type; under one of cosign's tags, the types of its layers."""
+    """The types of a companion: its artifact type, or under one of cosign's tags those of its layers."""
     document = load(manifest.content)
     if not tag:
         return (_artifact_type(document),)

@@ -45,7 +45,7 @@ class Cost:
     retries: tuple[tuple[str, str], ...] = ()
     """Registry and status (or our own error code) of each attempt that was repeated."""
     asked: tuple[RequestRecord, ...] = ()
-    """Each request, where Settings.timed asks for it."""
+    """Each request, if Settings.timed asks for it."""
     planned: int = 0
     """Requests that a plan only predicts; the bytes of their bodies are predicted too."""
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from pipeline.errors import ManifestError
 
 _MAX_DIGITS = 100
-"""Of an integer; the standard library's own error talks of interpreter flags."""
+"""Of an integer; the standard library's own error message is about interpreter flags."""
 
 
 def load(content: bytes) -> dict[str, Any]:

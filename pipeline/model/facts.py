@@ -133,7 +133,7 @@ class Facts(Protocol):
     """The scheduler's view of the records; each call takes about ten microseconds."""
 
     def write(self, fact: Fact) -> None:
-        """Keep a fact: visible to the methods below at once, on disk soon after."""
+        """Write a fact: visible to the methods below at once, on disk soon after."""
         ...
 
     def held(self, repository: Repository, digest: str) -> str:

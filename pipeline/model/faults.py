@@ -1,4 +1,4 @@
-"""Where faults are made: one builder, and the faults that this program finds by itself, with their words.
+"""The builder of faults, and the faults that this program finds by itself, with their words.
 
 What a registry answers, and how a connection fails, becomes a fault in registry/faults.py.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Reference, Repository
 
 FORCE_HINT = "run again with --force to copy it"
-"""What to do about an image that is not as it should be, though the records may say so."""
+"""What to do about an image that is not as the records say."""
 
 _LIST_TROUBLES: Mapping[ListTrouble, str] = {
     "loops": "loops: a page links back to an earlier one",
@@ -29,7 +29,7 @@ _LIST_TROUBLES: Mapping[ListTrouble, str] = {
 
 
 def catalogue_needs_namespace(host: str, what: str) -> Fault:
-    """A registry that lists the repositories of one namespace at a time."""
+    """The registry lists only the repositories of one namespace at a time."""
     return Fault(
         operation="list the repositories",
         words=f"it lists the repositories of {what}, not of the whole registry",
@@ -51,7 +51,7 @@ def no_catalogue(registry: str, words: str, hint: str) -> Fault:
 
 
 def short_listing(registry: str, place: str, words: str) -> Fault:
-    """A listing that may lack something is not used at all."""
+    """A listing that may be incomplete is not used at all."""
     return Fault(
         operation="list what is there",
         words=f"the listing is not reliable: {words}",
@@ -102,7 +102,7 @@ def unreadable(source: Repository, digest: str, words: str) -> Fault:
 
 
 def sparse_refused(fault: Fault) -> Fault:
-    """The destination takes no index whose children it lacks."""
+    """The destination refuses an index whose children it lacks."""
     return replace(
         fault, hint="the registry takes no index with missing children: use `index: trim` in the rule"
     )
@@ -133,7 +133,7 @@ def filter_changes_digest(destination: Reference, *, digest: str, required: str)
 
 
 def conflict(destination: Reference, *, places: tuple[str, ...], winner: str, retryable: bool) -> Fault:
-    """Two sources for one destination: of one rule (its place) or of two (their places)."""
+    """Two sources for one destination, of one rule or of two (their places)."""
     first, *others = places
     if not others:
         words = f"the rule {'in' if first.startswith('line') else 'on'} {first} names two sources for it"
@@ -152,7 +152,7 @@ def conflict(destination: Reference, *, places: tuple[str, ...], winner: str, re
 
 
 def not_joined(destination: Reference, words: str) -> Fault:
-    """A shared tag stays as it is."""
+    """A shared tag cannot be merged, and stays as it is."""
     return fault_at(
         destination.repository,
         "destination",
@@ -190,7 +190,7 @@ def different(destination: Reference, *, found: str, expected: str, is_shared: b
 
 
 def overwritten(destination: Reference, *, stored: str, found: str) -> Fault:
-    """A tag that was stored has another digest at the end of the run; `found` is empty: none."""
+    """A stored tag has another digest at the end of the run; `found`: empty: it is missing."""
     now = f"it is {found} now" if found else "it is gone"
     return fault_at(
         destination.repository,
@@ -203,7 +203,7 @@ def overwritten(destination: Reference, *, stored: str, found: str) -> Fault:
 
 
 def untrusted_list(repository: Repository, trouble: ListTrouble, *, pages: int) -> Fault:
-    """A list of tags does not end as lists do; `pages` were read."""
+    """A list of tags does not end properly; `pages` were read."""
     return fault_at(
         repository,
         "source",
@@ -215,7 +215,7 @@ def untrusted_list(repository: Repository, trouble: ListTrouble, *, pages: int) 
 
 
 def too_few_tags(repository: Repository, selected: int, *, least: int, listed: int) -> Fault:
-    """A rule selects fewer tags than it has to."""
+    """A rule selects fewer tags than required."""
     return fault_at(
         repository,
         "source",
@@ -227,7 +227,7 @@ def too_few_tags(repository: Repository, selected: int, *, least: int, listed: i
 
 
 def wrong_tag(repository: Repository, tag: str) -> Fault:
-    """The template of a destination makes what is not a tag."""
+    """The template of a destination gives an invalid tag."""
     return fault_at(
         repository,
         "destination",

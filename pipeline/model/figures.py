@@ -46,7 +46,7 @@ class Figures:
     copied: int = 0
     unchanged: int = 0
     kept: int = 0
-    """Images whose tag is there, and is never moved; they were not compared."""
+    """Images whose tag exists and is never moved; they were not compared."""
     held: int = 0
     """Images that were first seen too recently."""
     skipped: int = 0
@@ -56,7 +56,7 @@ class Figures:
     companions: int = 0
     """Signatures, SBOMs and other artifacts that were stored for images."""
     companions_failed: int = 0
-    """Those that could not be, or are missing, without failing their image."""
+    """Companions that could not be stored, or are missing, without failing their image."""
     rules: int = 0
     """Rules of the rules file, invalid ones included."""
     rules_failed: int = 0
@@ -103,7 +103,7 @@ class Figures:
             self.saved += max(0, size)
 
     def reject_rules(self, count: int) -> None:
-        """Count rules that are invalid, and that the scheduler is not given."""
+        """Count invalid rules, which the scheduler does not get."""
         self.rules += count
         self.rules_failed += count
 
@@ -114,17 +114,17 @@ class Figures:
 
     @property
     def failures(self) -> int:
-        """Images that have failed, those that wait for another attempt included."""
+        """Images that failed, those that wait for another attempt included."""
         return self.failed + self.to_retry
 
     @property
     def lost(self) -> int:
-        """Images and rules that have failed and are not optional: a run without them has done its work."""
+        """Failed images and rules that are not optional; if there are none, the run has succeeded."""
         return self.failures + self.rules_failed - self.optional
 
     @property
     def unfinished(self) -> int:
-        """Images that are known, and have neither a result nor an attempt to wait for."""
+        """Known images without a result that do not wait for another attempt."""
         return self.known - self.processed - self.to_retry
 
     def copy(self) -> Figures:

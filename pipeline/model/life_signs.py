@@ -1,4 +1,4 @@
-"""What a worker says of itself, whatever its tasks are."""
+"""A worker's messages about itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Alive:
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootFailed:
-    """A worker cannot start; neither would another one."""
+    """A worker cannot start, and another one would not either."""
 
     reason: str
     """One line, no secrets."""

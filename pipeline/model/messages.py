@@ -164,7 +164,7 @@ class CopyBlob(TaskFacts):
 
     @property
     def original(self) -> Repository | None:
-        """As of FetchManifest; whether a foreign layer is left to its urls only the source can tell."""
+        """The source; None: only the source can tell whether a foreign layer is left to its urls."""
         return None if self.blob.has_urls else self.source
 
     @property
@@ -215,7 +215,7 @@ class PushManifest(TaskFacts):
     merges: bool = False
     """Whether its entries are added to those that the tag has: see stages/companions.py."""
     turn: str = ""
-    """What tells it from others that write the same tag; they take turns."""
+    """Distinguishes it from others that write the same tag; they take turns."""
     key: str = field(init=False, repr=False, compare=False)
     """Identity: the destination, and the turn."""
 
@@ -320,12 +320,12 @@ class ManifestPushed(Outcome):
 @fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferrersListed(Outcome):
-    """What belongs to a manifest at the source."""
+    """The companions of a manifest at the source."""
 
     referrers: tuple[Referrer, ...]
     """Each digest once."""
     tags: tuple[tuple[str, str], ...] = ()
-    """Of cosign's tags those that are there, with their digests."""
+    """The existing tags of cosign, with their digests."""
     api: bool | None = None
     """Whether the registry has a referrers API; None: it was not asked."""
 
@@ -371,7 +371,7 @@ class TaskLost(Outcome):
     alone: bool = False
     """Whether no other task ran beside it: then the task itself killed the worker."""
     fenced: bool = False
-    """Whether the worker may have run on unseen, and written its result to the registry."""
+    """Whether the worker may have continued unseen, and written its result to the registry."""
 
 
 @fast_pickle

@@ -1,4 +1,4 @@
-"""The newest tags of each group, kept while a list of any length goes by."""
+"""The newest tags of each group, from a list of any length in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from pipeline.model.rule_options import Per
 
 _FRONT = {"minor": 2, "major": 1}
-"""How many of the first numbers are the same in a group."""
+"""The number of leading numbers that are the same in a group."""
 
 
 class NewestTags:
-    """Holds the `count` newest tags of each group, and all that equal the last of them."""
+    """Keeps the `count` newest tags of each group, and all that equal the last of them."""
 
     def __init__(
         self, count: int, *, per: Per = "series", seen: Callable[[str], float] | None = None
     ) -> None:
-        """Nothing has gone by.
+        """Begin without tags.
 
         Args:
             count: 1 or more.
@@ -30,13 +30,13 @@ class NewestTags:
             seen: when a tag was first seen, where that is what makes it new; None: its numbers.
         """
         self.unordered = 0
-        """Tags that went by without a number that could order them."""
+        """Tags without a number that could order them."""
         self._count, self._per, self._seen = count, per, seen
         self._groups: dict[Hashable, list[str]] = {}
-        """The newest last. Only tags are kept: their order is cheap to find again, and takes more room."""
+        """The newest last. Only tags are kept: computing their order again is cheap, and saves memory."""
 
     def add(self, tag: str) -> None:
-        """A tag goes by; one that went by before changes nothing."""
+        """Add a tag; one that was added before changes nothing."""
         if not self._is_ordered(tag):
             self.unordered += 1
             return
@@ -54,7 +54,7 @@ class NewestTags:
         return (tag for group in self._groups.values() for tag in reversed(group))
 
     def why(self, tag: str) -> tuple[bool, str]:
-        """Whether a tag is among the newest, and the reason, when all have gone by."""
+        """Whether a tag is among the newest, and the reason, after all were added."""
         if not self._is_ordered(tag):
             return False, "it has no number outside of hashes; name it in always"
         group = self._groups[self._group(tag)]

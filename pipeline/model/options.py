@@ -1,4 +1,4 @@
-"""The options of an image: what its rule says, and the command line where the rule says nothing.
+"""The options of an image: from its rule, or from the command line if the rule does not state them.
 
 A new option is a field here, of the same name as in RuleOptions; commands/job.py gives its default, and the
 scheduler finds it at each image.
@@ -28,27 +28,27 @@ class ImageOptions:
     index: IndexForm = "trim"
     attestations: Attestations = "keep"
     referrers: Referrers = NO_REFERRERS
-    """Which of its signatures and SBOMs come along."""
+    """Which of its companions are copied."""
     force: bool = False
-    """Whether to push again what the destination has, and to begin unfinished uploads anew."""
+    """Whether to push again what the destination has, and to restart unfinished uploads."""
     retries: int = 2
     """Extra passes for a failed image."""
     optional: bool = False
-    """Whether its failure leaves the exit code as it is."""
+    """Whether its failure does not change the exit code."""
     keep: tuple[str, ...] = ()
-    """Patterns of the destination's tags that are never moved once they are there."""
+    """Patterns of the destination's tags that are never moved once they exist."""
     min_age: float = 0.0
     """Seconds for which a digest must have been seen before it is copied."""
     pruning: Pruning = field(init=False)
-    """The first three in one: it is asked for with each manifest."""
+    """The options about the tree of manifests, in one object: it is used for each manifest."""
 
     def __post_init__(self) -> None:
-        """Put together what concerns the tree of manifests."""
+        """Collect what concerns the tree of manifests."""
         pruning = Pruning(platforms=self.platforms, index=self.index, attestations=self.attestations)
         object.__setattr__(self, "pruning", pruning)
 
     def keeps(self, destination: Reference) -> bool:
-        """Whether the destination's tag, if it is there, is not to be moved."""
+        """Whether the destination's tag, if it exists, must not be moved."""
         return (
             bool(self.keep)
             and not (self.force or destination.is_digest)
@@ -56,6 +56,6 @@ class ImageOptions:
         )
 
     def under(self, rule: RuleOptions) -> ImageOptions:
-        """What the rule says, and these where it says nothing."""
+        """The rule's options, and these if the rule does not state them."""
         said = {each.name: getattr(rule, each.name) for each in fields(self) if each.init}
         return replace(self, **{name: value for name, value in said.items() if value is not None})

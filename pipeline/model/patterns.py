@@ -20,7 +20,7 @@ Matcher = Callable[[str], bool]
 """Whether a tag matches."""
 
 _ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
-"""Quoted text, or one escape sequence."""
+"""A quoted text, or one escape sequence."""
 _GLOB = re.compile(r"[*?\[]")
 _PARTS = re.compile(r"\[[!^]?\]?[^\]]*\]|.", re.DOTALL)
 """Of a glob: a set, or one character."""
@@ -31,7 +31,7 @@ _LONGEST = 128
 
 
 def is_literal(pattern: str) -> bool:
-    """Whether a pattern is a tag written out."""
+    """Whether a pattern is a literal tag."""
     return not (pattern.startswith("/") or _GLOB.search(pattern))
 
 

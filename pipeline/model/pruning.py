@@ -1,4 +1,4 @@
-"""What a copy leaves out of an index, and what it writes in the index's place."""
+"""Pruning: what a copy leaves out of an index, and what it writes instead."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from pipeline.model.manifest import Descriptor
 
 IndexForm = Literal["trim", "single", "sparse"]
-"""A new index of what is kept; the one image that is kept, without an index; the original index, of which
-the destination lacks some children."""
+"""trim: a new index of what is kept; single: the one image that is kept, without an index; sparse: the
+original index, though the destination lacks some of its children."""
 Attestations = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruning:
-    """What is kept of an image's tree of manifests."""
+    """Which manifests of an image's tree are kept."""
 
     platforms: Filter = field(default_factory=Filter)
     attestations: Attestations = "keep"
     index: IndexForm = "trim"
 
     def __str__(self) -> str:
-        """The filter's text, and what is not the default; empty: all is kept.
+        """The filter's text, and options that are not the default; empty: everything is kept.
 
         Canonical: it is a key in the records.
         """
@@ -35,9 +35,9 @@ class Pruning:
 
     @property
     def active(self) -> bool:
-        """Whether anything may be left out, or written otherwise."""
+        """Whether anything may be left out or changed."""
         return self.platforms.active or self.attestations == "drop" or self.index == "single"
 
     def drops(self, entry: Descriptor) -> bool:
-        """Whether an entry is left out for being an attestation."""
+        """Whether an entry is left out because it is an attestation."""
         return self.attestations == "drop" and entry.is_attestation

@@ -1,4 +1,4 @@
-"""Durations, rates and bandwidths as people write them in flags and files: one reading of each."""
+"""Durations, rates and bandwidths as users write them in flags and files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _RATE = re.compile(rf"{_NUMBER}(?:/([smh]))?")
 _BANDWIDTH = re.compile(rf"{_NUMBER} ?([kmgt])(i?)b?(?:/s)?")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 10_000 * 3600.0
-"""Seconds, more than a year: the kernel limits timeouts somewhere above."""
+"""Seconds, more than a year: the kernel's limit of timeouts is not far above."""
 
 
 def parse_duration(text: str) -> float:

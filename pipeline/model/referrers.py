@@ -1,4 +1,4 @@
-"""What belongs to a manifest, as data: artifacts with a subject, and which of them come along."""
+"""Referrers as data: artifacts that belong to a manifest, and which of them are copied."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
 When = Literal["no", "copied", "always"]
-"""Never; with an image that is copied; also with an unchanged one."""
+"""no: never; copied: with an image that is copied; always: also with an unchanged one."""
 
 _WHENS: Mapping[str, When] = {"no": "no", "copied": "copied", "always": "always"}
 
 MAX_REFERRERS_DEPTH = 8
-"""Referrers of referrers: how far they are followed."""
+"""Maximum depth of referrers of referrers."""
 
 
 @fast_pickle
@@ -52,9 +52,9 @@ class ListReferrers(TaskFacts):
     api: bool
     """Whether to ask the referrers API."""
     fallback: bool | None
-    """Whether the fallback tag is there; None: unknown, so it is read where there is no API."""
+    """Whether the fallback tag exists; None: unknown, so it is read if there is no API."""
     tags: tuple[str, ...] = ()
-    """Of cosign's tags, those that are, or may be, there."""
+    """cosign's tags that exist, or may exist."""
     need: str
     """Key of the list in the scheduler's ledger."""
 
@@ -79,7 +79,7 @@ class Referrers:
     types: tuple[str, ...] = ()
     """Globs of artifact types; empty: all."""
     written: bool = True
-    """Whether somebody asked for it: then what cannot be copied fails its image."""
+    """Whether the user asked for them: then a companion that cannot be copied fails its image."""
 
     def wants(self, types: Iterable[str]) -> bool:
         """Whether an artifact of one of these types is copied."""
@@ -104,7 +104,7 @@ def parse_when(text: str) -> When:
 
 
 def parse_referrers(texts: Sequence[str]) -> Referrers:
-    """What a rule or the command line says: one word, or globs of artifact types.
+    """Read the value of a rule or of the command line: one word, or globs of artifact types.
 
     Raises:
         RuleError: neither.

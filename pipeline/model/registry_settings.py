@@ -1,4 +1,4 @@
-"""What a user has set for one registry, beside the logins: how to reach it, and how hard it may be used."""
+"""The user's settings of one registry, besides logins: how to reach it, and its limits."""
 
 from __future__ import annotations
 
@@ -41,33 +41,33 @@ class RegistrySettings:
     """The settings of one registry; the password of a proxy is not in its repr."""
 
     ca: str = ""
-    """File of CA certificates to trust beside the system's; empty: none. Absolute, as the next two."""
+    """Absolute path of CA certificates to trust besides the system's; empty: none."""
     cert: str = ""
-    """File of the client certificate, which only the registry's own origin is shown."""
+    """File of the client certificate, which is shown to the registry's own origin only."""
     key: str = ""
     """File of its private key; empty: it is in `cert`."""
     proxy: str | None = field(default=None, repr=False)
-    """URL of the proxy; empty: none; None: as the environment says."""
+    """URL of the proxy; empty: none; None: from the environment."""
     mirrors: tuple[Mirror, ...] = ()
     """In the order in which they are asked."""
     patience: float | None = None
-    """Seconds without an accepted request after which it is unavailable; None: as for all."""
+    """Seconds without an accepted request after which it is unavailable; None: the run's patience."""
     requests: int | None = None
-    """Maximum requests at a time; None: the usual limit. It adapts below that."""
+    """Maximum requests at a time; None: the usual limit. The adaptive limit stays below."""
     rate: float | None = None
     """Maximum requests a second; None: unlimited."""
     bandwidth: float | None = None
     """Maximum bytes a second of blobs, in each direction; None: unlimited."""
     reserve: int | None = None
-    """Pulls to leave to others, where the registry counts them; None: nobody asks."""
+    """Pulls to leave to others, if the registry counts them; None: no reserve."""
 
     catalog: CatalogueSetting | None = None
-    """The interface that lists its repositories; None: by its name, or found out."""
+    """The interface that lists its repositories; None: known by its name, or found out."""
     create: bool = False
-    """Whether repositories that are missing are created."""
+    """Whether missing repositories are created."""
 
     def describe(self) -> str:
-        """What is in force beside the proxy, which its user names: `ca corp.pem, at most 50 requests/s`."""
+        """The settings in force except the proxy: `ca corp.pem, at most 50 requests/s`."""
         named = [f"{name} {path}" for name, path in (("ca", self.ca), ("cert", self.cert)) if path]
         if self.requests is not None:
             named.append(f"at most {self.requests} requests at a time")

@@ -34,7 +34,7 @@ class RepositoryPattern:
     path: str
     """With `*` in it."""
     include: tuple[str, ...] = ()
-    """Of what matches, only these: patterns of the path below the fixed part; empty: all."""
+    """Only these of the matches: patterns of the path below the fixed part; empty: all."""
     exclude: tuple[str, ...] = ()
     """And none of these."""
     _matches: Callable[[str], bool] = field(init=False, repr=False, compare=False)
@@ -46,7 +46,7 @@ class RepositoryPattern:
             path_matcher(each)
 
     def __reduce__(self) -> tuple[type[RepositoryPattern], tuple[object, ...]]:
-        """Pickle without what is compiled."""
+        """Pickle without the compiled pattern."""
         return RepositoryPattern, (self.registry, self.path, self.include, self.exclude)
 
     @property
@@ -57,11 +57,11 @@ class RepositoryPattern:
         return "/".join(parts[:count])
 
     def rest(self, path: str) -> str:
-        """What `{rest}` stands for: a matching path from the first part with a `*` on."""
+        """The value of `{rest}`: a matching path from the first part with a `*` on."""
         return path[len(self.fixed) + 1 :] if self.fixed else path
 
     def matches(self, path: str) -> bool:
-        """Whether a repository's path is meant."""
+        """Whether a repository's path matches."""
         below = self.rest(path)
         return (
             self._matches(path)
@@ -119,7 +119,7 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
     if len(parts) > _MAX_PARTS:
         raise RuleError(f"the pattern {pattern[:40]!r}... has more than {_MAX_PARTS} parts")
     if parts[-1] == ANY_DEPTH:
-        parts.insert(-1, "*")  # team/** is what lies below team, not team itself
+        parts.insert(-1, "*")  # team/** matches what is below team, not team itself
     tests = [None if part == ANY_DEPTH else _part_matcher(part) for part in parts]
 
     def after(place: int) -> list[int]:

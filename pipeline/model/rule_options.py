@@ -1,8 +1,7 @@
-"""Options of a rule as data: what a rules file may say of one source, or of all of them in `.defaults`.
+"""Options of a rule as data: what a rules file may state for one source, or for all in `.defaults`.
 
-Each field carries its kind and its description, which the reader of files and the schema for editors share.
-None is what nobody has written: the nearer wins, field by field, so a rule lies over `.defaults`, and both
-lie over the flags.
+Each field has its kind and its description, which the reader of files and the schema for editors share. None
+means that it is not stated. Each field is taken from the rule, else from `.defaults`, else from the flags.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ OptionKind = Literal[
     "time",
     "map",
 ]
-"""How a value is written; texts, literals, patterns, versions and platforms are one text or a list."""
+"""How a value is written; texts, literals, patterns, versions and platforms: one text or a list of them."""
 
 Per = Literal["series", "minor", "major", "repository"]
 By = Literal["numbers", "pushed", "seen"]
@@ -42,27 +41,27 @@ _METADATA = "option"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionField:
-    """What there is to know of an option beside its name."""
+    """The properties of an option."""
 
     kind: OptionKind
     about: str
-    """For people: editors show it."""
+    """For users: editors show it."""
     choices: tuple[str, ...] = ()
-    """Words that are a value; for a list, words that stand for it."""
+    """The words allowed as a value; for a list, the words allowed instead of it."""
     least: int = 0
-    """Of a count, or of the length of a list."""
+    """The minimum of a count, or of the length of a list."""
     owner: type | None = None
     """Of a map: the class of its fields."""
 
 
 def _option(kind: OptionKind, about: str, **more: Any) -> Any:
-    """A field that nobody has written yet."""
+    """A field that is not stated by default."""
     return field(default=None, metadata={_METADATA: OptionField(kind=kind, about=about, **more)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagOptions:
-    """Which tags of a source; the stages apply in this order."""
+    """Which tags of a source are selected; the stages apply in this order."""
 
     include: tuple[str, ...] | None = _option(
         "patterns",
@@ -107,7 +106,7 @@ class TagOptions:
     )
 
     def over(self, farther: TagOptions) -> TagOptions:
-        """These, and of the others what these do not say."""
+        """These options, and those of `farther` that these do not state."""
         return _over(self, farther)
 
 
@@ -119,13 +118,13 @@ class RepositoryOptions:
     exclude: tuple[str, ...] | None = _option("texts", "Repositories that are not wanted; it wins.")
 
     def over(self, farther: RepositoryOptions) -> RepositoryOptions:
-        """These, and of the others what these do not say."""
+        """These options, and those of `farther` that these do not state."""
         return _over(self, farther)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleOptions:
-    """What a rule says beside its source."""
+    """The options of a rule."""
 
     to: tuple[str, ...] | None = _option(
         "texts",
@@ -171,7 +170,7 @@ class RuleOptions:
     force: bool | None = _option("switch", "Whether images are pushed that the destination has already.")
 
     def over(self, farther: RuleOptions) -> RuleOptions:
-        """These, and of the others what these do not say; inside `tags` and `repositories` too."""
+        """These options, and those of `farther` that these do not state, also inside the maps."""
         return _over(self, farther)
 
 
@@ -184,7 +183,7 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
     "repositories": frozenset(),
     "since": frozenset(),
 }
-"""Options that are known and do nothing yet, by name: the values that are refused; empty: every value."""
+"""Options without effect yet, by name: the values that are refused; empty: every value."""
 
 
 def option_fields(owner: type) -> Mapping[str, OptionField]:
@@ -193,7 +192,7 @@ def option_fields(owner: type) -> Mapping[str, OptionField]:
 
 
 def plain_options(options: RuleOptions | TagOptions | RepositoryOptions) -> dict[str, Any]:
-    """What the options say, as a rules file writes it: texts, numbers, lists and maps."""
+    """The options as a rules file writes them: texts, numbers, lists and maps."""
     said = ((each.name, getattr(options, each.name)) for each in fields(options))
     return {name: _plain(name, value) for name, value in said if value is not None}
 

@@ -51,7 +51,7 @@ class Target:
     `tag@digest` is written under the tag, and only if the content has that digest.
     """
     tag: str = ""
-    """The tag to write, where it is made from the source's, which TAG stands for; empty: as above."""
+    """The tag to write, if it is made from the source's tag, which TAG stands for; empty: as above."""
 
     def written(self, name: str, position: int | None) -> str:
         """The tag or digest to write for the source's tag, digest, or `tag@digest`.
@@ -82,9 +82,9 @@ class Rule:
     selection: Selection
     targets: tuple[Target, ...]
     options: RuleOptions = NO_OPTIONS
-    """What the rule and the file's `.defaults` say; None in it is left to the flags."""
+    """The options of the rule and of the file's `.defaults`; what they do not state is left to the flags."""
     file: str = ""
-    """The file, where the run reads several."""
+    """The file, if the run reads several."""
 
     @property
     def place(self) -> str:
@@ -121,7 +121,7 @@ def with_digest(destination: Reference, digest: str) -> str:
 
 
 def companion_takers(rules: Iterable[Rule], options: Mapping[int, ImageOptions]) -> set[int]:
-    """Numbers of the rules for which tags that list companions of images are tags like others.
+    """Numbers of the rules that copy tags that list companions like any other tags.
 
     Rules that say nothing of tags: so those arrive that belong to no image that is copied. Elsewhere they
     follow their image, or are not wanted.
@@ -138,7 +138,7 @@ def companion_takers(rules: Iterable[Rule], options: Mapping[int, ImageOptions])
 def select(
     rule: Rule, *, companions: bool = True, seen: Callable[[str], float] | None = None
 ) -> TagSelection:
-    """The selection of a rule's tags from a list that begins.
+    """The selection of a rule's tags from a list.
 
     Args:
         rule: a rule with AllTags or Matching; Named needs no list.

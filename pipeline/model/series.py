@@ -1,4 +1,4 @@
-"""Series: the tags that differ only in their numbers, and in which order they stand.
+"""Series: the tags that differ only in their numbers, and their order.
 
 Tags follow no standard: of 9,849 tags of Docker's official images, semantic versions order 768. So every run
 of digits is a number wherever it stands, and numbers are compared from left to right. A commit's hash has no

@@ -1,8 +1,8 @@
 """Sharding: which of several runs writes which destination.
 
 Each run reads all rules and keeps its part, so runs need no shared state. A destination repository is never
-split: rules that write to it stay together, in file order. Rules that feed each other belong to one run: what
-the later one writes belongs to the shard of its source.
+split: rules that write to it stay together, in file order. A rule that reads what another one writes belongs
+to the same run: its destinations belong to the shard of its source.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def rules_of_shard(rules: Sequence[Rule], shard: Shard) -> tuple[Rule, ...]:
-    """The rules with the targets that belong to the shard; those without any are left out.
+    """The rules with their targets in the shard; rules without such targets are left out.
 
     Raises:
         UsageError: a destination belongs to more than one shard.
@@ -46,7 +46,7 @@ class _Homes:
     """The shard of each destination repository."""
 
     def __init__(self, shard: Shard) -> None:
-        """Every repository is on its own."""
+        """Begin with every repository by itself."""
         self._shard = shard
         self._fed: dict[Repository, tuple[Repository, Rule]] = {}
         """By destination of a rule that another one feeds: that rule, and its source, whose shard it has."""
@@ -57,7 +57,7 @@ class _Homes:
         return int(hashlib.sha256(key.encode()).hexdigest()[:16], 16) % self._shard.count
 
     def bind(self, rule: Rule) -> None:
-        """Have the rule's destinations in the shard of its source.
+        """Put the rule's destinations into the shard of its source.
 
         Raises:
             UsageError: one of them has to be in another shard already.
@@ -76,7 +76,7 @@ class _Homes:
         return repository
 
     def _key(self, repository: Repository) -> str:
-        """What is hashed: equal for repositories that stay together."""
+        """The text to hash: equal for repositories that stay together."""
         if self._shard.by == "repository":
             return str(repository)
         return f"{repository.registry}/{repository.path.rpartition('/')[0]}"

@@ -1,4 +1,4 @@
-"""Which tags a rule takes: one pipeline of stages in a fixed order, page by page and in bounded memory.
+"""The selection of a rule's tags: stages in a fixed order, page by page and in bounded memory.
 
 A tag passes a stage or is stopped by it; inside a list one match is enough. `newest` is the only stage that
 compares tags, and holds no more of a list than what it selects.
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pipeline.model.rule_options import TagOptions
 
 _COMPANION = re.compile(r"(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})(?:\..*)?")
-"""Tags of signatures and SBOMs: they come along with their image, or not at all."""
+"""Tags of signatures and SBOMs: they are copied with their image, or not at all."""
 
 
 class StageVerdict(NamedTuple):
-    """What one stage says of a tag."""
+    """The verdict of one stage on a tag."""
 
     stage: str
     """The option's name; `list` comes before all options."""
@@ -40,12 +40,12 @@ class _Stage:
     name: str
     passes: Callable[[str], bool]
     yes: str
-    """Why a tag passes; why one does not."""
+    """Why a tag passes; `no`: why it does not."""
     no: str
 
 
 class TagSelection:
-    """The tags that a rule takes of one list: each page is added, then the list ends."""
+    """The tags that a rule selects from one list: each page is added, then the list ends."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class TagSelection:
         whole: bool = False,
         seen: Callable[[str], float] | None = None,
     ) -> None:
-        """Nothing has been added.
+        """Begin with an empty list.
 
         Args:
             options: the stages; the expression of a rule's source is their include.
@@ -80,20 +80,20 @@ class TagSelection:
         """Whether nothing is given out before the list has ended."""
         demanding = not plain and any((options.include, options.versions, options.newest))
         self.least = int(demanding) if options.at_least is None else options.at_least
-        """With fewer tags the rule fails."""
+        """The rule fails if fewer tags are selected."""
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What `always` names and the list has not."""
+        """Tags that `always` names and the list lacks."""
         return tuple(self._missing)
 
     @property
     def unordered(self) -> int:
-        """Tags that `newest` left out because they hold no number."""
+        """Tags that `newest` left out because they have no number."""
         return self._newest.unordered if self._newest is not None else 0
 
     def add(self, tags: Iterable[str]) -> list[str]:
-        """Take in one page as the registry sent it; returns what is selected of it and need not wait."""
+        """Add one page as the registry sent it; returns the selected tags that need not wait."""
         chosen = [tag for tag in dict.fromkeys(tags) if self._takes(tag)]
         if not self.whole:
             self.selected += len(chosen)
@@ -106,14 +106,14 @@ class TagSelection:
         return []
 
     def end(self) -> list[str]:
-        """The list has ended; returns what has waited for that."""
+        """End the list; returns the selected tags that waited for that."""
         chosen = [*(self._newest or ()), *self._held]
         self._held.clear()
         self.selected += len(chosen)
         return chosen
 
     def explain(self, tag: str, tags: Iterable[str]) -> tuple[StageVerdict, ...]:
-        """What the stages say of a tag, in order, up to the one that decides; the last one counts.
+        """The verdicts of the stages on a tag, in order, up to the one that decides.
 
         Args:
             tag: any tag.

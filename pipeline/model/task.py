@@ -33,7 +33,7 @@ class Ask(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """A blob on its way."""
+    """A blob that is transferred."""
 
     source: Repository
     """Where it is read."""

@@ -1,8 +1,8 @@
 """Templates of destinations: `registry.example.com/mirror/{name}:{tag}`.
 
-Placeholders stand for parts of the source's repository, and for a tag behind the last colon. They never
-supply the registry, but for {registry} in front: the path of a source would decide which host gets its
-content.
+Placeholders stand for parts of the source's repository, and for a tag behind the last colon. Except for
+{registry} in front, they never supply the registry: otherwise the path of a source would decide which host
+gets its content.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
 TAG = "{tag}"
-"""Stays in a filled template: tags are known later."""
+"""It stays in a filled template, since tags are known later."""
 REST = "{rest}"
 
 _LONGEST = 255
@@ -27,14 +27,14 @@ _PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}|[{}]")
 
 
 class TextPiece(NamedTuple):
-    """A piece of text, and whether somebody wrote it there: placeholders are found in nothing else."""
+    """A piece of text, and whether the user wrote it there: only then placeholders are looked for."""
 
     text: str
     written: bool
 
 
 def fill(pieces: Sequence[TextPiece], source: Repository) -> str:
-    """Put the parts of a source's repository in.
+    """Insert the parts of a source's repository.
 
     Returns:
         The destination; {tag} is left, and stands in its tag only.

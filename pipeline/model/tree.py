@@ -49,7 +49,7 @@ class Skip:
 
 
 def unread(root: str, read: Mapping[str, Manifest], wanted: Pruning) -> tuple[str, ...]:
-    """The manifests that have to be read before `prune` can decide.
+    """The manifests that must be read before `prune` can decide.
 
     Each call walks the whole tree: call again when all of them have been read.
 
@@ -70,7 +70,7 @@ def unread(root: str, read: Mapping[str, Manifest], wanted: Pruning) -> tuple[st
 
 
 def prune(root: str, read: Mapping[str, Manifest], wanted: Pruning) -> Plan | Skip:
-    """Leave out of an image's manifests what is not wanted.
+    """Leave out of an image's manifests what the pruning drops.
 
     An index is pushed unchanged if all its entries are kept, rewritten if some are, and dropped if none is.
     An empty index (image-spec, image-index.md: "manifests" may be empty) is kept by every filter.
@@ -108,13 +108,13 @@ def prune(root: str, read: Mapping[str, Manifest], wanted: Pruning) -> Plan | Sk
 
 
 def _upwards(top: Manifest, final: Mapping[str, Manifest]) -> tuple[Manifest, ...]:
-    """All manifests of a tree, children before their index, each once."""
+    """All manifests of a tree, each once, children before their index."""
     upwards = reversed(_levels(top.digest, final, Pruning()))
     return tuple(final[digest] for digest in dict.fromkeys(chain.from_iterable(upwards)))
 
 
 def _only(index: Manifest, final: Mapping[str, Manifest]) -> Manifest:
-    """The one image that is left in an index, its attestations not counted."""
+    """The only image that is left in an index, attestations not counted."""
     images = list(
         dict.fromkeys(entry.digest for entry in index.children if not (entry.is_attestation or entry.attests))
     )
@@ -126,7 +126,7 @@ def _only(index: Manifest, final: Mapping[str, Manifest]) -> Manifest:
 
 
 def _check_nested(top: Manifest, read: Mapping[str, Manifest]) -> None:
-    """Of a sparse image only the root lacks children: two images may share a nested index."""
+    """Check that only the root of a sparse image lacks children: images may share a nested index."""
     if any(entry.digest not in read for entry in top.children):
         raise ManifestError("index: sparse cannot leave entries out of a nested index; index: trim can")
 
@@ -191,7 +191,7 @@ def _pruned(manifest: Manifest, pruned: Mapping[str, Manifest | None], wanted: P
 
 
 def _entries(manifests: Iterable[Manifest]) -> int:
-    """How many entries the indexes among the manifests have."""
+    """The number of entries of the indexes among the manifests."""
     indexes = [manifest for manifest in manifests if manifest.kind == "index"]
     return sum(len(index.children) + len(index.blobs) for index in indexes)
 

@@ -1,4 +1,4 @@
-"""Sizes, durations, counts and slips for people: one format each in log, display and report."""
+"""Sizes, durations, counts and suggestions for people: one format each in log, display and report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_count(count: int, noun: str, nouns: str = "") -> str:
-    """`1 blob`, `12,944 blobs`; `nouns` where the plural does not just end in s."""
+    """`1 blob`, `12,944 blobs`; `nouns`: a plural that does not just end in s."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 

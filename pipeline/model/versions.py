@@ -41,17 +41,17 @@ _TERM = re.compile(
 )
 _SEPARATOR = re.compile(r"[\s,]*")
 _DIGITS = 18
-"""Of a number in a range; more are a slip."""
+"""Of a number in a range; more are a mistake."""
 
 
 def version(tag: str) -> Numbers | None:
-    """The numbers in front of a tag without the zeros at their end; None: it has none, or a hash is there."""
+    """The numbers in front of a tag, without zeros at the end; None: there are none, or it is a hash."""
     found = _VERSION.match(without_hashes(tag))
     return _trimmed(tuple(map(int, found[1].split(".")))) if found else None
 
 
 def is_prerelease(tag: str) -> bool:
-    """Whether a word of the tag says that something comes before a release."""
+    """Whether a word of the tag marks a prerelease."""
     return _PRERELEASE.search(without_hashes(tag)) is not None
 
 
@@ -61,10 +61,10 @@ class Bound:
 
     sign: str
     limit: Numbers
-    """Without zeros at its end."""
+    """It has no zeros at its end."""
 
     def admits(self, numbers: Numbers) -> bool:
-        """Whether a version, without zeros at its end, fulfils it."""
+        """Whether a version (without zeros at its end) fulfils it."""
         return _OPERATORS[self.sign](numbers, self.limit)
 
 
@@ -93,12 +93,12 @@ def parse_range(text: str) -> Range:
 
 
 def admits(ranges: Sequence[Range], numbers: Numbers) -> bool:
-    """Whether one of the ranges holds a version, without zeros at its end."""
+    """Whether one of the ranges contains a version (without zeros at its end)."""
     return any(all(bound.admits(numbers) for bound in each) for each in ranges)
 
 
 def _bounds(sign: str, limit: Numbers, is_open: bool) -> Iterator[Bound]:  # noqa: FBT001 - the only caller is above
-    """What one term stands for."""
+    """The bounds of one term."""
     sign = "=" if sign == "==" else sign
     if sign == "~" or (sign == "=" and is_open):
         kept = len(limit) if is_open else min(len(limit), 2)
@@ -113,7 +113,7 @@ def _bounds(sign: str, limit: Numbers, is_open: bool) -> Iterator[Bound]:  # noq
 
 
 def _between(limit: Numbers, kept: int) -> Iterator[Bound]:
-    """From the limit on, as long as its first numbers stay."""
+    """The bounds from the limit on, as long as its first numbers stay the same."""
     yield Bound(">=", _trimmed(limit))
     yield Bound("<", _trimmed((*limit[: kept - 1], limit[kept - 1] + 1)))
 
