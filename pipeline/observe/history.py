@@ -46,7 +46,7 @@ _ESTIMATE_WINDOW = 60.0
 """Seconds that an estimate looks back, at least; it looks back over a quarter of the run."""
 _LEAST_DONE = 5
 """Images after which an estimate is more than a guess."""
-_OWN_PLACE = frozenset({"image.retry", "registry.pause", "image.rewritten", "run.drain"})
+_OWN_PLACE = frozenset({"image.retry", "registry.cooldown", "image.rewritten", "run.drain"})
 """Warnings that the report has elsewhere, or as a figure."""
 
 

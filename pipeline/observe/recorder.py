@@ -70,7 +70,7 @@ class RunStateRecorder:
 
     def hear(self, event: Event) -> None:
         """Keep the reason of a pause."""
-        if event.name == "registry.pause":
+        if event.name == "registry.cooldown":
             parts = (event.fields.get("status"), event.fields.get("code"))
             self._why[str(event.fields.get("registry"))] = " ".join(str(part) for part in parts if part)
 

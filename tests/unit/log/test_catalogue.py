@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -49,6 +50,17 @@ def test_nothing_unknown() -> None:
     """Every event that the program makes is in the catalogue."""
     assert "records.trouble" in names_given()
     assert names_given() - EVENTS.keys() == set()
+
+
+def test_nothing_heard_in_vain() -> None:
+    """Every event that an observer waits for is in the catalogue."""
+    sources = {path: ast.parse(path.read_text()) for path in (ROOT / "pipeline/observe").rglob("*.py")}
+    begins = {name.partition(".")[0] for name in EVENTS}
+    words = {text for tree in sources.values() for text in strings(tree)}
+    heard = {text for text in words if re.fullmatch(rf"({'|'.join(begins)})\.[a-z_]+", text)}
+
+    assert "registry.cooldown" in heard
+    assert heard - EVENTS.keys() == set()
 
 
 def test_nothing_idle() -> None:
