@@ -20,7 +20,7 @@ from pipeline.model.units import meant
 from pipeline.model.versions import parse_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pipeline.config.nodes import Document, Node
     from pipeline.model.platform import Filter
@@ -33,6 +33,15 @@ _TIME = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHORT: dict[type, str] = {TagOptions: "include"}
 """What a text or a list stands for where a map is expected."""
+_ELSEWHERE = {
+    **dict.fromkeys(("dest", "destination", "destinations", "target", "targets"), "to"),
+    "allow": "include",
+    "deny": "exclude",
+    "ignore": "exclude",
+    "latest": "newest",
+    "semver": "versions",
+}
+"""What other tools call an option, by their word."""
 
 
 def read_rule_options(document: Document, node: Mapping) -> RuleOptions:
@@ -78,10 +87,10 @@ def _read_fields(document: Document, node: Mapping, owner: type[_Owner], prefix:
     for key, value in node.entries:
         name = f"{prefix}{key.text}"
         if key.text not in names:
-            hint = f"known are {', '.join(sorted(known))}"
-            is_of_tags = owner is RuleOptions and key.text in option_fields(TagOptions)
-            slip = "; it belongs below tags" if is_of_tags else meant(key.text, names)
-            raise document.error(key, f"unknown option {name!r}{slip}", hint=hint)
+            hint = (
+                f"known are {', '.join(sorted(each for each in known if NOT_BUILT.get(each) != frozenset()))}"
+            )
+            raise document.error(key, f"unknown option {name!r}{_slip(key.text, owner, names)}", hint=hint)
         refused = NOT_BUILT.get(key.text)
         written = value.text if isinstance(value, Scalar) else ""
         if refused is not None and (not refused or written in refused):
@@ -94,8 +103,22 @@ def _read_fields(document: Document, node: Mapping, owner: type[_Owner], prefix:
     return owner(**values)
 
 
+def _slip(name: str, owner: type, names: Iterable[str]) -> str:
+    """What somebody meant who wrote an unknown option, as the end of a sentence."""
+    if owner is RuleOptions and name in option_fields(TagOptions):
+        return "; it belongs below tags"
+    if owner is TagOptions and name in option_fields(RuleOptions):
+        return "; it belongs beside tags"
+    other = _ELSEWHERE.get(name, "")
+    return f"; did you mean {other}?" if other in names else meant(name, names)
+
+
 def _read_map(document: Document, node: Node, name: str, field: OptionField) -> Any:
     assert field.owner is not None
+    if isinstance(node, Sequence) and any(isinstance(item, Mapping) for item in node.items):
+        raise document.error(
+            node, f"{name} is a list of maps", hint=f"write one map: {name}: {{...: ..., ...: ...}}"
+        )
     short = _SHORT.get(field.owner)
     if short and not isinstance(node, Mapping):
         texts = option_fields(field.owner)[short]
@@ -113,7 +136,7 @@ def _scalars(document: Document, node: Node, name: str) -> tuple[Scalar, ...]:
                 item, f"{name} must be text, not {describe(item)}", hint="or a list of texts"
             )
         if item.kind == "plain" and item.text.lower() in {"true", "false"}:
-            hint = "write a text; one of that name in quotes"
+            hint = f'write a text, such as "*" for all; a text {item.text} needs quotes'
             raise document.error(item, f"{name} must be text, not {item.text}", hint=hint)
     return tuple(item for item in items if isinstance(item, Scalar))
 
@@ -129,7 +152,10 @@ def _texts(check: Callable[[str], object]) -> Callable[[Document, Node, str, Opt
             try:
                 check(item.text)
             except RuleError as error:
-                raise document.error(item, f"{name}: {error.message}", hint=error.hint) from None
+                parts = [part.strip() for part in item.text.split(",")]
+                is_list = node is item and len(parts) > 1
+                hint = f"write a list: {name}: [{', '.join(parts)}]" if is_list else error.hint
+                raise document.error(item, f"{name}: {error.message}", hint=hint) from None
         return tuple(item.text for item in items)
 
     return read
@@ -203,7 +229,8 @@ def _read_text(document: Document, node: Node, name: str, _: OptionField) -> str
 def _read_time(document: Document, node: Node, name: str, _: OptionField) -> float:
     found = _TIME.fullmatch(node.text) if isinstance(node, Scalar) else None
     if found is None:
-        raise document.error(node, f"{name} is not a time", hint="write 90s, 15m, 72h or 3d")
+        shown = node.text if isinstance(node, Scalar) else describe(node)
+        raise document.error(node, f"{name}: {shown} is not a time", hint="write 90s, 15m, 72h or 3d")
     return float(int(found[1]) * _SECONDS[found[2]])
 
 

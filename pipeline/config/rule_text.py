@@ -189,6 +189,9 @@ def _parse_name(item: str) -> str:
     if at or ":" in name:
         hint = "expected sha256: and 64 digits 0-9a-f, or sha512: and 128"
         raise RuleError(f"{name!r} is not a digest", hint=hint)
+    if any(sign in name for sign in "*?["):
+        hint = f"patterns stand below tags: {{to: ..., tags: '{name}'}}"
+        raise RuleError(f"{name!r} is not a tag", hint=hint)
     hint = "a tag has at most 128 of the characters A-Z a-z 0-9 _ . - and begins with none of . -"
     raise RuleError(f"{name!r} is not a tag", hint=hint)
 

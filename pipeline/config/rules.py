@@ -16,7 +16,7 @@ from pipeline.config.rule_options import check_tags, destinations_in, entry, rea
 from pipeline.config.rule_text import Defaults, make_defaults, parse_source, parse_target
 from pipeline.config.text import read_document
 from pipeline.errors import FileError, RuleError
-from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, plain_options
+from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, option_fields, plain_options
 from pipeline.model.selection import AllTags, Matching, Named, Rule
 from pipeline.model.units import meant
 
@@ -124,7 +124,8 @@ def rules_from_node(
         raise document.error(mapping.merge, "the merge key << stands among the sources", hint=hint)
     special = {key.text: value for key, value in mapping.entries if key.text in {_DEFAULTS, _ANCHORS}}
     base = _read_base(document, special.get(_DEFAULTS))
-    context = _Context(base=base, defaults=defaults, environ=environ)
+    stray = " and ".join(key.text for key, _ in mapping.entries if key.text in option_fields(RuleOptions))
+    context = _Context(base=base, defaults=defaults, environ=environ, stray=stray)
     rules, bad = [], []
     sources = ((key, value) for key, value in mapping.entries if key.text not in special)
     forms = ((key, form, line) for key, value in sources for form, line in _forms(key, value))
@@ -183,6 +184,8 @@ class _Context:
     base: _Base
     defaults: Defaults
     environ: Mapping[str, str]
+    stray: str = ""
+    """Options that stand among the sources, as `to and tags`."""
 
 
 class _Written(NamedTuple):
@@ -250,6 +253,9 @@ def _read_rule(document: Document, written: _Written, value: Node, context: _Con
             hint = "give each map its own to, or write destinations only"
             raise document.error(mixed or value, "a list is all of one kind", hint=hint)
         written = written._replace(node=value)
+        if (dotted := f".{written.source.text}") in {_DEFAULTS, _ANCHORS} and entry(value, "to") is None:
+            what = f"{written.source.text!r} is read as an image"
+            raise document.error(written.source, what, hint=f"write {dotted}, with a dot in front")
         written = written._replace(options=read_rule_options(document, value))
         to = destinations_in(document, value) or context.base.to
     except FileError as error:
@@ -297,7 +303,11 @@ def _build(written: _Written, destinations: Sequence[Scalar], context: _Context)
                 raise RuleError("the option 'to' is missing", hint="write to: registry/repository")
             raise RuleError("the list of destinations is empty", hint="write at least one")
     except RuleError as error:
-        return written.bad(place, error, (destination.text for destination in destinations))
+        words = [destination.text for destination in destinations]
+        if context.stray and (written.source.text in option_fields(RuleOptions) or not any(words)):
+            hint = f"{context.stray} stand among the sources: indent them below theirs"
+            error = RuleError(error.message, hint=hint)
+        return written.bad(place, error, words)
     return Rule(
         number=written.number,
         line=written.line,

@@ -57,7 +57,9 @@ def _explain(path: str, text: str, error: yaml.MarkedYAMLError) -> FileError:
     elif 0 <= line < len(lines) and lines[line][column : column + 1] == "\t":
         hint = "indent with spaces, not with tabs"
     elif "mapping values" in (error.problem or ""):
-        hint = "one key on a line; a value that holds ': ' needs quotes"
+        hint = (
+            "one key on a line, as far in as its siblings, with a colon; a value that holds ': ' needs quotes"
+        )
     else:
         hint = "put text with special characters in quotes"
     message = ", ".join(part for part in (error.problem, error.context) if part)

@@ -22,6 +22,8 @@ Matcher = Callable[[str], bool]
 _ESCAPES = re.compile(r"\\Q.*?(?:\\E|\Z)|\\(.)", re.DOTALL)
 """A quoted text, or one escape sequence."""
 _GLOB = re.compile(r"[*?\[]")
+_SIGNS = re.compile(r"[\\^$+(|]")
+"""Of regular expressions; neither tags nor globs hold them, but for ^ in a set."""
 _PARTS = re.compile(r"\[[!^]?\]?[^\]]*\]|.", re.DOTALL)
 """Of a glob: a set, or one character."""
 _FIRST = f"{string.ascii_letters}{string.digits}_"
@@ -48,8 +50,8 @@ def tag_matcher(pattern: str) -> Matcher:
         return compile_pattern(pattern[1:-1])
     if is_literal(pattern):
         if not is_tag(pattern):
-            hint = "write a tag, a glob like 1.2*, or /REGEX/"
-            raise RuleError(f"no tag can be {pattern!r}", hint=hint)
+            hint = _as_expression(pattern) or "write a tag, a glob like 1.2*, or /REGEX/"
+            raise RuleError(f"no tag can be '{pattern}'", hint=hint)
         return pattern.__eq__
     _check_glob(pattern)
     expression = re.compile(_translated(pattern))
@@ -65,11 +67,16 @@ def _check_glob(pattern: str) -> None:
         fits = re.compile(_translated(part)).match
         if part != "*" and not any(map(fits, _LATER if place else _FIRST)):
             where = "tags hold no" if place else "tags begin with no"
-            hint = "a glob is compared with the whole tag, without the repository"
+            hint = _as_expression(pattern) or "a glob is compared with the whole tag, without the repository"
             shown = part if part.isprintable() and part.strip() else repr(part)
-            raise RuleError(f"no tag matches {pattern!r}: {where} {shown}", hint=hint)
+            raise RuleError(f"no tag matches '{pattern}': {where} {shown}", hint=hint)
     if len(parts) - parts.count("*") > _LONGEST:
         raise RuleError(f"no tag matches {pattern[:40]!r}...: tags have at most {_LONGEST} characters")
+
+
+def _as_expression(pattern: str) -> str:
+    """How to write what looks like a regular expression; empty: it does not."""
+    return f"write a regular expression between slashes: /{pattern}/" if _SIGNS.search(pattern) else ""
 
 
 def _translated(glob: str) -> str:

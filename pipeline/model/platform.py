@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import RuleError, UsageError
 from pipeline.model.fast_pickle import fast_pickle
+from pipeline.model.units import meant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,24 @@ _VARIANTS = {
     ("arm", "6"): "v6",
     ("arm", "8"): "v8",
 }
+_KNOWN_OS = (
+    "linux",
+    "windows",
+    "darwin",
+    "freebsd",
+    "netbsd",
+    "openbsd",
+    "solaris",
+    "aix",
+    "android",
+    "wasi",
+    "js",
+)
+_KNOWN_ARCHITECTURES = (
+    *("386", "amd64", "arm", "arm64", "loong64", "mips", "mipsle", "mips64", "mips64le", "ppc64", "ppc64le"),
+    *("riscv64", "s390x", "sparc64", "wasm"),
+)
+"""Go's words (https://go.dev/doc/install/source#environment): other ones that resemble them are slips."""
 _LEFT_OUT = {"amd64": "v1", "arm64": "v8"}
 """The variant that the normal form leaves out, by architecture."""
 
@@ -188,6 +207,10 @@ def parse_platform(text: str) -> Platform:
     name, version, machine, variant = (part or "" for part in found.groups())
     os, version = _system(name, version)
     architecture, variant = _machine(machine, variant)
+    for word, known in ((os, _KNOWN_OS), (architecture, _KNOWN_ARCHITECTURES)):
+        slip = "" if word in known else meant(word, known)
+        if slip:
+            raise RuleError(f"{text!r}: {word} is not known{slip}", hint="see the platforms of the image")
     return Platform(os=os, os_version=version, architecture=architecture, variant=variant)
 
 

@@ -39,6 +39,7 @@ _OPERATORS: dict[str, Callable[[Numbers, Numbers], bool]] = {
 _TERM = re.compile(
     r"(?P<sign>>=|<=|!=|==?|>|<|~|\^)?\s*[vV]?(?P<numbers>[0-9]+(?:\.[0-9]+)*)(?P<any>(?:\.[xX*])*)(?=[\s,<>=!~^]|$)"
 )
+_SUFFIX = re.compile(r"[^\s,]*[0-9]-[0-9A-Za-z]")
 _SEPARATOR = re.compile(r"[\s,]*")
 _DIGITS = 18
 """Of a number in a range; more are a mistake."""
@@ -84,6 +85,8 @@ def parse_range(text: str) -> Range:
         term = _TERM.match(text, at)
         if term is None or len(max(term["numbers"].split("."), key=len)) > _DIGITS:
             hint = 'write >=1.25 <2, 1.25.x, ~1.25 or ^1.25; a list of ranges means "or"'
+            if _SUFFIX.match(text, at):
+                hint = "a range holds numbers only; prereleases: true lets prereleases pass"
             raise RuleError(f"{text[at:]!r} is not a range of versions", hint=hint)
         bounds += _bounds(term["sign"] or "=", tuple(map(int, term["numbers"].split("."))), bool(term["any"]))
         at = _skip(text, term.end())

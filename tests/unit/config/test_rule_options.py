@@ -193,6 +193,13 @@ WRONG = [
     ("{to: r.io/x, referrers: allways}", "allways", "did you mean always?"),
     ("{to: r.io/x, tags: {since: 90d}}", "since", "this version cannot do tags.since"),
     ("{to: r.io/x, tags: {newest: 1, by: pushed}}", "by", "this version cannot do tags.by: pushed"),
+    ("{destination: r.io/x}", "destination", "unknown option 'destination'; did you mean to?"),
+    ("{to: r.io/x, tags: {allow: v*}}", "allow", "unknown option 'tags.allow'; did you mean include?"),
+    ("{to: r.io/x, tags: {min_age: 3d}}", "min_age", "unknown option 'tags.min_age'; it belongs beside tags"),
+    ("{to: r.io/x, tags: [{include: a}]}", "[{", "tags is a list of maps"),
+    ("{to: r.io/x, platforms: [linux/arm64v8]}", "linux", "arm64v8 is not known; did you mean arm64?"),
+    ("{to: r.io/x, platforms: [linx/amd64]}", "linx", "linx is not known; did you mean linux?"),
+    ("{to: r.io/x, min_age: 72}", "72", "min_age: 72 is not a time"),
     ("{to: 'r.io/{nmae}'}", "'r.io/{nmae", "{nmae} is not a placeholder; did you mean name?"),
     ("{to: 'ocidir:///srv/x'}", "'ocidir", "this version cannot read or write ocidir:// folders"),
 ]
@@ -210,6 +217,26 @@ def test_wrong_option(tmp_path: Path, value: str, at: str, words: str) -> None:
     assert bad.line == 1
     assert line[bad.column - 1 :].startswith(at)
     assert ["redis"] == [rule.text for rule in rules.rules]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("nginx: {to: r.io/x, platforms: 'linux/amd64, linux/arm64'}", "[linux/amd64, linux/arm64]"),
+        ("nginx: {to: r.io/x, tags: '1.*, 2.*'}", "write a list: tags: [1.*, 2.*]"),
+        ("nginx: {to: r.io/x, tags: '[0-9]+'}", "a regular expression between slashes: /[0-9]+/"),
+        (r"nginx: {to: r.io/x, tags: 'v\d'}", r"a regular expression between slashes: /v\d/"),
+        ("nginx: {to: r.io/x, tags: {versions: '>=1.2.0-0'}}", "a range holds numbers only"),
+        ("nginx: {to: r.io/x, keep: true}", 'such as "*" for all'),
+        ("nginx:1.*: r.io/x", "patterns stand below tags: {to: ..., tags: '1.*'}"),
+        ("nginx: {to: r.io/x, tags: {any: a}}", "include, newest, per, prereleases, versions"),
+        ("defaults: {platforms: linux/amd64}", "write .defaults, with a dot in front"),
+        ("tags: 1.*", "tags stand among the sources: indent them below theirs"),
+    ],
+)
+def test_advice(tmp_path: Path, text: str, hint: str) -> None:
+    """A slip that people make comes with what to write instead."""
+    assert hint in wrong(tmp_path, f"{text}\n").hint
 
 
 @pytest.mark.parametrize(
