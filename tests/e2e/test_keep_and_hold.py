@@ -127,3 +127,14 @@ def test_forms_of_an_index(
     else:
         assert expected == architectures(mirror, "copy", "v1")
     assert 0 == copy(command, (source, mirror), "verify", platforms="linux/amd64", index=form).code
+
+
+def test_digests_are_not_held(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """What a rule names by its digest is copied at once, also under a tag."""
+    source, mirror = pair
+    digest = source.tags("team/app")["v1.1"]
+    rule = {"to": f"{mirror.address}/copy:pinned", "min_age": "72h"}
+    command.write("images.json", {f"{source.address}/team/app@{digest}": rule})
+
+    assert 0 == command.run().code
+    assert digest == mirror.tags("copy")["pinned"]

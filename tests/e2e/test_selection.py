@@ -297,3 +297,85 @@ def test_force_and_retries_of_a_rule(command: Command, pair: tuple[Registry, Reg
         entry.path for entry in mirror.requests() if entry.method == "PUT"
     }
     assert (result.finish["failed"], result.events("image.retry")) == (1, [])
+
+
+def test_defaults_and_what_sources_name(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """Tags of .defaults select from sources that name none; an expression is its own include."""
+    source, mirror = pair
+    command.write(
+        "images.yaml",
+        ".defaults: {tags: {include: '2.*', exclude: '*-debug'}}\n"
+        f"{source.address}/team/app: {mirror.address}/all\n"
+        f"{source.address}/team/app:/^[12].0/: {mirror.address}/matching\n"
+        f"{source.address}/team/app:latest,2.0.0-debug: {mirror.address}/named\n",
+    )
+
+    result = command.run()
+
+    assert result.code == 0, result.text
+    assert [{"2.0.0"}, {"2.0.0"}, {"latest", "2.0.0-debug"}] == [
+        set(mirror.tags(repository)) for repository in ("all", "matching", "named")
+    ]
+
+
+def test_companions_are_no_tags(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """Tags of signatures pass no stage, not even `*`; a rule that says nothing of tags copies them."""
+    source, mirror = pair
+    signature = f"sha256-{'0' * 64}.sig"
+    source.add("team/app", image(layer("signature")), signature)
+
+    choose(command, pair, tags={"include": "*"})
+    assert set(TAGS) == set(mirror.tags("copy"))
+    choose(command, pair)
+    assert {*TAGS, signature} == set(mirror.tags("copy"))
+
+
+def test_nothing_is_kept_of_a_list_that_breaks_off(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """A rule with keep opens no image before its list has ended."""
+    fault = Fault(action=Reply(status=403), path=r"/tags/list.*last=1\.10\.1", times=None)
+    pair[0].fault(fault)
+
+    result = choose(command, pair, keep="*")
+
+    assert (result.code, set()) == (1, asked(pair[0])), result.text
+
+
+def test_single_never_picks(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """With index: single and several platforms left the image fails, and says which are left."""
+    source, mirror = pair
+    children = [image(layer(arch), architecture=arch) for arch in ("amd64", "arm64", "s390x")]
+    source.add("team/multi", index(*children), "1")
+    rule = {"to": f"{mirror.address}/multi", "index": "single", "platforms": ["linux/amd64", "linux/arm64"]}
+    command.write("images.json", {f"{source.address}/team/multi:1": rule})
+
+    result = command.run("--retries", "0")
+
+    (line,) = result.events("image.failed")
+    assert (1, {}) == (result.code, mirror.tags("multi"))
+    assert "needs exactly one image, and these are left: linux/amd64, linux/arm64" in line["msg"]
+
+
+def test_lists_of_a_run(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """The list of successes has the plain form; in that of failures a source may have two sets of options."""
+    source, mirror = pair
+    both = [{"to": f"{mirror.address}/{name}", "platforms": f"linux/{name}"} for name in ("amd64", "arm64")]
+    source.add(
+        "team/multi",
+        index(image(layer("amd")), image(layer("arm"), architecture="arm64")),
+        "1",
+    )
+    command.write("images.json", {f"{source.address}/team/multi:1": both})
+    lists = ("--output-success-images=ok.json", "--output-failed-images=failed.json", "--retries=0")
+    mirror.fault(Fault(action=Reply(status=403), method="PUT", path="/manifests/1", times=2))
+
+    failed = command.run(*lists)
+    listed = json.loads((command.folder / "failed.json").read_text())
+    again = command.run("--images=failed.json", lists[0])
+
+    name = f"{source.address}/team/multi:1"
+    assert (1, 0) == (failed.code, again.code), again.text
+    assert [["linux/amd64"], ["linux/arm64"]] == sorted(each["platforms"] for each in listed[name])
+    assert {name: [f"{mirror.address}/{each}:1" for each in ("amd64", "arm64")]} == json.loads(
+        (command.folder / "ok.json").read_text()
+    )
+    assert [["amd64"], ["arm64"]] == [sorted(architectures(mirror, each, "1")) for each in ("amd64", "arm64")]
