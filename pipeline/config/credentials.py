@@ -81,7 +81,7 @@ def keyring_from_nodes(
 
 
 def _keys(document: Document, node: Node, warnings: list[Event]) -> dict[Key, tuple[Scalar, Node]]:
-    """The keys of one file with their values; of a key that stands there twice the last one."""
+    """The keys of one file with their values; of a duplicate key, the last value."""
     found: dict[Key, tuple[Scalar, Node]] = {}
     for key, value in document.mapping(node, "the credentials", hint=_SHAPE).entries:
         try:
@@ -97,14 +97,14 @@ def _keys(document: Document, node: Node, warnings: list[Event]) -> dict[Key, tu
 
 
 def _whole(entries: Mapping[Key, _Entry], place: Key) -> _Entry | None:
-    """The entry of the whole registry, where `place` is a part of it; None: there is none."""
+    """The entry of the whole registry, if `place` is a part of it; None: there is none."""
     names = (name for name in registry_names(place[0]) if (name, "") in entries)
     return next((entries[name, ""] for name in names if place[1]), None)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Entry:
-    """What all files say under one key: each field with who reads it."""
+    """The fields of one key in all files, each with its reader."""
 
     registry: str
     is_whole: bool
@@ -113,7 +113,7 @@ class _Entry:
     fields: dict[str, tuple[FieldReader, Node]] = field(default_factory=dict)
 
     def add(self, reader: FieldReader, value: Node, warnings: list[Event]) -> None:
-        """Take in one file's value; a list with one map is accepted, as in the original tool."""
+        """Add one file's value; a list with one map is accepted, as in the original tool."""
         document, key = reader.document, reader.key
         self.readers.append(reader)
         if isinstance(value, nodes.Sequence):
@@ -132,10 +132,10 @@ class _Entry:
                 self.fields[name] = reader, node
 
     def _is_used(self, name: str, written: Scalar, reader: FieldReader, warnings: list[Event]) -> bool:
-        """Whether a field counts; one that is unknown, or that this version does not use, is a warning.
+        """Whether a field is used; an unknown or unused one is a warning.
 
         Raises:
-            FileError: it is probably a slip of the hand, or belongs into another key.
+            FileError: it is probably misspelled, or belongs into another key.
         """
         document, key = reader.document, reader.key.text
         info = FIELDS.get(name)
@@ -167,7 +167,7 @@ class _Entry:
         return " and ".join(places)
 
     def credential(self, whole: _Entry | None) -> Credential | BadEntry:
-        """The login; `insecure` and `realm` are those of the `whole` registry where this key has no own."""
+        """The login; without its own `insecure` and `realm` it has those of the `whole` registry."""
         shared = whole.fields if whole else {}
         insecure, realm = (self.fields.get(name) or shared.get(name) for name in ("insecure", "realm"))
         credential = Credential(

@@ -76,13 +76,13 @@ def choose_files(
 
 
 def _expand_folders(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Files as they are, folders as the rules files directly in them; each file once."""
+    """The files, and the rules files directly in the folders; each file once."""
     each = (_files_of(path) if is_folder(path) else (path,) for path in _matches(paths))
     return tuple(dict.fromkeys(chain.from_iterable(each)))
 
 
 def _matches(paths: Iterable[Path]) -> Iterator[Path]:
-    """Paths as they are; a glob that is not the name of a file as what it matches, by name."""
+    """The paths, and the matches of globs that are not the name of a file, by name."""
     for path in paths:
         if not glob.has_magic(str(path)) or os.path.lexists(path):
             yield path
@@ -101,7 +101,7 @@ def is_folder(path: Path) -> bool:
 def is_rules_file(path: Path) -> bool:
     """Whether a file directly in a folder of --images is read, by its name.
 
-    Names with a dot are not: a ConfigMap's files are links to `..data`, and editors keep copies so.
+    Names that begin with a dot are not read: a ConfigMap has `..data`, and editors keep copies there.
     """
     return path.suffix.lower() in _IN_FOLDERS and not path.name.startswith(".")
 

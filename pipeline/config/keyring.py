@@ -50,7 +50,7 @@ class Keyring:
     Pickled with its secrets, but without helper programs' answers; thread-safe.
 
     Args:
-        keys: what our files say.
+        keys: the entries of our files.
         logins: docker's and podman's login files.
         given: the command line's logins, for exactly these repositories; they go first.
         registries: settings by registry.
@@ -120,7 +120,7 @@ class Keyring:
                 raise bad.error
 
     def _bad(self, repository: Repository) -> BadEntry | None:
-        """What is invalid: the login, unless the command line gives another, or the registry's settings."""
+        """The invalid entry: the login, unless the command line gives another, or the registry's settings."""
         entry, settings = self._written(repository), self._settings(repository.registry)
         if isinstance(entry, BadEntry) and self.given.get(repository, _NONE).anonymous:
             return entry

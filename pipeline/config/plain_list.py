@@ -1,4 +1,4 @@
-"""A plain list: one image reference a line, as people make it from charts and manifests.
+"""A plain list: one image reference on each line, as users extract it from charts and manifests.
 
 A line is read as docker reads it, so a reference without a tag means `latest`. All images go to one
 destination, which may be a template.
@@ -52,7 +52,7 @@ def parse_list(path: str, text: str, *, to: str, defaults: Defaults, environ: Ma
 
 
 def _references(text: str) -> Iterator[Scalar]:
-    """Every line without its comment; empty ones are left out."""
+    """Every line without its comment, except empty ones."""
     for number, line in enumerate(text.split("\n"), 1):
         content = _COMMENT.sub("", line)
         if content.strip():

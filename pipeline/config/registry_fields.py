@@ -1,4 +1,4 @@
-"""The fields of an entry of the credentials file: what each one is, and how its value is read."""
+"""The fields of an entry of the credentials file: their meaning, and how their values are read."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FieldType = Literal["text", "flag", "texts", "count", "catalog"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldInfo:
-    """One field, in words that also serve a schema of the file."""
+    """The description of one field, also for the schema of the file."""
 
     type: FieldType
     description: str
     example: str
     of_registry: bool = True
-    """Whether it belongs to the whole registry, and so only into a key without a path."""
+    """Whether it is for a whole registry, so that its key must not have a path."""
     built: bool = True
     """Whether this version uses it."""
 
@@ -100,14 +100,14 @@ FIELDS: Mapping[str, FieldInfo] = {
 """By name, in the order in which people should read them."""
 
 _NEAR = 0.65
-"""Similarity of two names from which one is a slip of the other: `pass` yes, `email` (for realm) no."""
+"""Similarity of two names from which one is a misspelling of the other: not `email` of `realm`."""
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 _MAX_DIGITS = 9
 
 
 def meant(name: str) -> str:
-    """The known field that an unknown one is nearly the name of; empty: none."""
+    """The known field that an unknown one probably means; empty: none."""
     return next(iter(difflib.get_close_matches(name.casefold(), FIELDS, 1, _NEAR)), "")
 
 
@@ -132,7 +132,7 @@ class FieldReader:
         return self.document.error(node, f"{name} of {self.key.text!r} {words}", hint=hint)
 
     def unusable(self, node: Node, message: str, *, hint: str) -> UnusableError:
-        """An error that only matters if the entry is needed."""
+        """An error that counts only if the entry is needed."""
         return UnusableError(self.document.path, message, line=node.line, column=node.column, hint=hint)
 
     def flag(self, name: str, node: Node) -> bool:

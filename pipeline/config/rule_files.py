@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenRules:
-    """Rules from standard input, which nothing can read again."""
+    """Rules from standard input, which cannot be read again."""
 
     ending: str
-    """Of the name of a file with this content."""
+    """The file extension for this content."""
     text: str
 
 
@@ -44,7 +44,7 @@ def read_rule_files(
         The rules, and those that came from standard input as text.
 
     Raises:
-        UsageError: a list has no destination, or the one that is given is invalid or for no list.
+        UsageError: a list has no destination, or the given destination is invalid or not needed.
         FileError: a file cannot be read or parsed, or has the wrong shape.
     """
     lists = [path for path in paths if _is_list(path, to)]
@@ -69,7 +69,7 @@ def read_rule_files(
 def _read(
     path: Path, to: str | None, *, defaults: Defaults, environ: Mapping[str, str]
 ) -> tuple[RulesFile, str]:
-    """The rules of one file, a list if `to` is given; and its text where that is known."""
+    """The rules of one file (a list if `to` is given), and its text if it is known."""
     is_input = path == STANDARD_INPUT
     if to is None and not is_input:
         return read_rules(path, defaults=defaults, environ=environ), ""
@@ -82,7 +82,7 @@ def _read(
 
 
 def _check_destination(to: str, *, defaults: Defaults, environ: Mapping[str, str]) -> None:
-    """Check the destination of lists once, and not for each of their lines."""
+    """Check the destination of lists once, not for each line."""
     source, selection = parse_source("registry.example.com/namespace/name:tag")
     try:
         parse_target(to, source=source, selection=selection, defaults=defaults, environ=environ)
@@ -95,7 +95,7 @@ def _is_list(path: Path, to: str | None) -> bool:
 
 
 def _joined(files: Sequence[RulesFile]) -> RulesFile:
-    """One for all: rules are numbered through, and know their file."""
+    """All files as one: rules are numbered across files, and know their file."""
     if len(files) == 1:
         return files[0]
     before = accumulate((len(file.rules) + len(file.bad) for file in files), initial=0)

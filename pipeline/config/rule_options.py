@@ -1,7 +1,7 @@
 """Read the options of a rule, or of all rules of a file, from a map.
 
-The fields of the types say what each option takes, so nothing here names one of them but where a short form
-stands for a map.
+The types' fields state what each option accepts, so no option is named here, except for a short form of a
+map.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _COUNT = re.compile(r"[0-9]{1,9}")
 _TIME = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHORT: dict[type, str] = {TagOptions: "include"}
-"""What a text or a list stands for where a map is expected."""
+"""The field of a map that a text or a list stands for."""
 _ELSEWHERE = {
     **dict.fromkeys(("dest", "destination", "destinations", "target", "targets"), "to"),
     "allow": "include",
@@ -59,7 +59,7 @@ def read_rule_options(document: Document, node: Mapping) -> RuleOptions:
 
 
 def check_tags(tags: TagOptions | None) -> None:
-    """Check what no option shows by itself.
+    """Check that options do not contradict each other.
 
     Raises:
         RuleError: exclude and always name the same tag.

@@ -113,7 +113,7 @@ def parse_target(
 
 
 def _expand_destination(text: str, source: Repository, environ: Mapping[str, str]) -> str:
-    """Put in variables and parts of the source."""
+    """Insert variables and parts of the source."""
     pieces, unset = expanded_pieces(text + REST if text.endswith("/") else text, environ)
     if unset:
         raise RuleError(f"the variable {unset[0]} is not set", hint="set it, or write the destination out")

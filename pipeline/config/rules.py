@@ -40,7 +40,7 @@ __all__ = [
 
 _SHAPE = "write source: destination, source: [destination, ...], or source: {to: destination, ...}"
 _DEFAULTS, _ANCHORS = ".defaults", ".anchors"
-"""Keys that are no sources: options for all rules of the file, and a place for YAML anchors."""
+"""Keys that are not sources: options for all rules of the file, and a place for YAML anchors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +64,11 @@ class BadRule:
     options: MappingNode | None = None
     """As written; None: the rule has none."""
     base: RuleOptions = NO_OPTIONS
-    """What `.defaults` says."""
+    """The options of `.defaults`."""
 
     @property
     def said(self) -> dict[str, Any]:
-        """The options over those of `.defaults`, as a rules file without `.defaults` writes them."""
+        """The options merged with those of `.defaults`, as in a rules file without `.defaults`."""
         own: dict[str, Any] = nodes.plain(self.options) if self.options else {}
         base = plain_options(_inherited(self.base, _selection_of(self.text)))
         if self.destinations:
@@ -171,7 +171,7 @@ def rule_from_words(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Base:
-    """What `.defaults` says."""
+    """The options of `.defaults`."""
 
     options: RuleOptions = NO_OPTIONS
     to: tuple[Scalar, ...] = ()
@@ -189,7 +189,7 @@ class _Context:
 
 
 class _Written(NamedTuple):
-    """Where a rule stands, and what it says beside its destinations."""
+    """The place of a rule, and what it states besides its destinations."""
 
     number: int
     line: int
@@ -202,7 +202,7 @@ class _Written(NamedTuple):
     def bad(
         self, place: Node | FileError, error: RuleError | FileError, words: Iterable[str] = ()
     ) -> BadRule:
-        """The rule with an error at a place."""
+        """The invalid rule with the place of its error."""
         return BadRule(
             number=self.number,
             path=self.path,
@@ -221,7 +221,7 @@ def _read_base(document: Document, node: Node | None) -> _Base:
     """Read `.defaults`.
 
     Raises:
-        FileError: it is invalid; no rule of the file means what it says then.
+        FileError: it is invalid, so all rules of the file would be wrong.
     """
     if node is None:
         return _Base()
@@ -231,7 +231,7 @@ def _read_base(document: Document, node: Node | None) -> _Base:
 
 
 def _forms(source: Scalar, value: Node) -> tuple[tuple[Node, int], ...]:
-    """The values of the rules that one source has, each with its line: one, or one for each map of a list."""
+    """The values of a source's rules with their lines: one, or one for each map of a list."""
     items = value.items if isinstance(value, nodes.Sequence) else ()
     if items and all(isinstance(item, MappingNode) for item in items):
         return tuple((item, item.line) for item in items)
@@ -242,7 +242,7 @@ def _read_rule(document: Document, written: _Written, value: Node, context: _Con
     """Read one rule.
 
     Raises:
-        FileError: its value has a type that no rule has.
+        FileError: its value has a wrong type.
     """
     items = value.items if isinstance(value, nodes.Sequence) else ()
     mixed = next((item for item in items if isinstance(item, MappingNode)), None)
@@ -320,13 +320,13 @@ def _build(written: _Written, destinations: Sequence[Scalar], context: _Context)
 
 
 def _filled(destinations: Sequence[Scalar], base: Sequence[Scalar]) -> Iterator[Scalar]:
-    """The destinations; an empty one is those of `.defaults`, where there are any."""
+    """The destinations; an empty one stands for those of `.defaults`, if there are any."""
     for destination in destinations:
         yield from (destination,) if destination.text.strip() or not base else base
 
 
 def _effective(options: RuleOptions, base: RuleOptions, selection: Selection) -> RuleOptions:
-    """The options of a rule over those of its file.
+    """The options of a rule merged with those of its file.
 
     Raises:
         RuleError: they contradict the source, or each other.
@@ -343,7 +343,7 @@ def _effective(options: RuleOptions, base: RuleOptions, selection: Selection) ->
 
 
 def _inherited(base: RuleOptions, selection: Selection) -> RuleOptions:
-    """What `.defaults` says of a source: tags that it names are taken as they are."""
+    """The options of `.defaults` for a source; its `tags` do not apply to tags that a source names."""
     if base.tags is None or isinstance(selection, AllTags):
         return base
     return replace(base, tags=None if isinstance(selection, Named) else replace(base.tags, include=None))
@@ -358,7 +358,7 @@ def _selection_of(text: str) -> Selection:
 
 
 def _with_advice(document: Document, mapping: MappingNode) -> Iterator[Event]:
-    """The file's warnings; about a source that stands twice, with what to write instead."""
+    """The file's warnings; the one about a duplicate source says what to write instead."""
     sources = {(key.text, key.line) for key, _ in mapping.entries if key.text not in {_DEFAULTS, _ANCHORS}}
     for event in document.warnings:
         fields = event.fields

@@ -141,5 +141,5 @@ def _decode(name: str, content: bytes) -> str:
 
 
 def _place(before: str) -> tuple[int, int]:
-    """Line and column of what follows `before`."""
+    """The line and column after `before`."""
     return before.count("\n") + 1, len(before) - before.rfind("\n")

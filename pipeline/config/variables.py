@@ -29,7 +29,7 @@ def expand(text: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]
 
 
 def expanded_pieces(text: str, environ: Mapping[str, str]) -> tuple[tuple[TextPiece, ...], tuple[str, ...]]:
-    """As `expand`, with what was written apart from what variables put in."""
+    """As `expand`, in pieces: the written text apart from the values of variables."""
     pieces, unset, end = [], [], 0
     for match in _VARIABLE.finditer(text):
         pieces.append(TextPiece(text[end : match.start()], written=True))

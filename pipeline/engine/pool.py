@@ -66,13 +66,13 @@ class Gone:
     reason: str
     """Its exit status in words."""
     tasks: tuple[tuple[str, bool], ...]
-    """The key of each of its tasks, and whether the task may have caused the death. Not so: tasks that had
-    not started, and deaths with a known other cause, such as a worker that was told to exit."""
+    """The key of each of its tasks, and whether the task may have caused the death. A task that had not
+    started has not, and none has if the cause is known, such as a worker that was told to exit."""
     alone: bool = False
     """Whether its task ran alone: then no other task can have caused the death."""
     fence: float = 0.0
-    """Seconds until the worker certainly runs no more. Until then it may still write: its tasks wait so long,
-    and a CopyBlob that is given again sends a HEAD first."""
+    """Seconds until the worker certainly does not run any more. Until then it may still write, so its tasks
+    wait, and a CopyBlob that is given again sends a HEAD first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 _FLUSH_EVERY = 0.05
 """Seconds between two transactions of the records; log lines are written after the records, never before."""
 _BUSY = 8
-"""Running tasks from which on messages are gathered: each pass of the loop costs as much as a few of them."""
+"""Running tasks from which messages are gathered: each pass of the loop costs as much as a few messages."""
 _GATHER = 0.001
-"""Seconds for which they are gathered."""
+"""Seconds for which messages are gathered."""
 _MAX_WAIT = 1.0
 """Seconds to wait at most if nothing happens."""
 _SHOW_EVERY = 0.25
@@ -107,10 +107,10 @@ class Supervisor:
         self._pool = pool
         self._selector = selectors.DefaultSelector()
         self._once = Once()
-        """For what every worker sends: credentials, registries' warnings."""
+        """Suppresses repeated events that every worker sends: credentials, registries' warnings."""
         self._observers = observers
         self._running: dict[str, tuple[int, float]] = {}
-        """Running tasks by key: bytes so far, and the time when it was given."""
+        """By key of a running task: bytes so far, and the time when it was given."""
         self._fenced: list[tuple[float, TaskLost]] = []
         """Lost tasks whose worker may still run, with the time when that ends."""
         self._stopped_by = 0
@@ -119,7 +119,7 @@ class Supervisor:
         self._began = self._flushed = self._shown = time.monotonic()
 
     def run(self) -> Ending:
-        """Run until all is done, or a signal or a problem of this machine ends it."""
+        """Run until everything is done, or a signal or a problem of this machine ends the run."""
         with Signals() as signals:
             self._selector.register(signals, selectors.EVENT_READ, signals)
             self._selector.register(self._pool, selectors.EVENT_READ)
@@ -233,7 +233,7 @@ class Supervisor:
         self._return_lost()
 
     def _return_lost(self) -> None:
-        """Return the lost tasks whose worker certainly runs no more."""
+        """Return the lost tasks whose worker certainly does not run any more."""
         now = time.monotonic()
         due = [lost for until, lost in self._fenced if until <= now]
         self._fenced = [(until, lost) for until, lost in self._fenced if until > now]

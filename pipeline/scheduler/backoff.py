@@ -145,7 +145,8 @@ class Backoff:
     def throttled(self, task: Task, outcome: Throttled) -> Fault | None:
         """A registry limits the rate: the task waits and is repeated, not counted as an attempt.
 
-        Returns: Why the task fails instead, if it was refused for the run's patience while others succeeded.
+        Returns:
+            Why the task fails instead, if it was refused for the run's patience while others succeeded.
         """
         now, name = self._state.now, outcome.fault.registry
         registry = self._state.queue.registry(name)

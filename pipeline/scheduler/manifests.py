@@ -335,7 +335,8 @@ class Manifests:
     def validate(self) -> None:
         """Check that everything that is waited for will come, and that needs fit their states.
 
-        Raises: AssertionError: one does not.
+        Raises:
+            AssertionError: one does not.
         """
         self.blobs.validate()
         queue, stopping = self._state.queue, self._state.is_stopping
