@@ -94,7 +94,9 @@ def compile_pattern(pattern: str) -> Matcher:
     try:
         import re2  # noqa: PLC0415 - only rules with an expression need it
     except ImportError:
-        raise RuleError("regular expressions need the package google-re2, which is not installed") from None
+        raise RuleError(
+            "regular expressions need google-re2, which is not installed: pip install google-re2"
+        ) from None
     if not hasattr(re2, "Options"):
         raise RuleError("regular expressions need google-re2, but another package provides the module re2")
     options = re2.Options()
