@@ -247,7 +247,7 @@ class _Explanation:
         return DestinationVerdict(destination=where, result="copied")
 
     def _why_held(self, options: ImageOptions, source: Reference, destination: Reference) -> str:
-        if not options.min_age or options.force or source.is_digest or self._facts is None:
+        if not options.min_age or source.is_digest or self._facts is None:
             return ""
         digest = self._asking.digest(source)
         when = self._facts.first_seen(source.repository, source.name, digest)
@@ -304,7 +304,7 @@ class _Explanation:
         writers = {to.repository: self._writers(rule, to.repository) for to in rule.targets}
         for name, position in self._names(rule):
             source = Reference(rule.source, read_name(name))
-            may_wait = options.min_age and not (options.force or source.is_digest)
+            may_wait = options.min_age and not source.is_digest
             is_young = may_wait and self._now - self._first_seen(rule.source, source.name) < options.min_age
             for destination in pairs(rule, name, position):
                 first, first_name = writers[destination.repository][destination]

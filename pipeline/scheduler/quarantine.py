@@ -70,7 +70,7 @@ class Quarantine:
     def why_held(self, image: Image) -> str:
         """Why an image may not be copied yet; empty: it may. An image named by digest is never held."""
         least, tag = image.options.min_age, image.source
-        if not least or tag.is_digest or image.options.force:
+        if not least or tag.is_digest:
             return ""
         when = self._state.facts.first_seen(tag.repository, tag.name, image.source_digest)
         age = None if when is None else self._state.wall - when

@@ -80,9 +80,8 @@ class Task:
     def fate(self, pair: Pair, rule: Rule, before: World) -> Fate:
         """What the rule makes of an image, by what the destination had before the run."""
         there = held_at(before, pair.destination).tags.get(pair.destination.name)
-        if self.force or rule.force:
-            return "copied"
-        if there and any(matches(pair.destination.name, each) for each in rule.keep):
+        force = self.force or rule.force
+        if there and not force and any(matches(pair.destination.name, each) for each in rule.keep):
             return "kept"
         digest = self.digest(pair)
         if not rule.min_age or ":" in pair.source.name or digest is None:

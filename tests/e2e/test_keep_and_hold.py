@@ -129,6 +129,13 @@ def test_forms_of_an_index(
     assert 0 == copy(command, (source, mirror), "verify", platforms="linux/amd64", index=form).code
 
 
+def test_force_does_not_end_a_quarantine(command: Command, pair: tuple[Registry, Registry]) -> None:
+    """--force pushes again what is there; what is too young is held all the same."""
+    copied = copy(command, pair, "--json", "--force", min_age="72h", keep="v*")
+
+    assert {"held": 3} == counts(copied)
+
+
 def test_digests_are_not_held(command: Command, pair: tuple[Registry, Registry]) -> None:
     """What a rule names by its digest is copied at once, also under a tag."""
     source, mirror = pair
