@@ -86,6 +86,12 @@ def _artifact_type(document: Mapping[str, Any]) -> str:
     return str(document.get("artifactType") or kind or "")
 
 
+def is_fallback(reference: Reference) -> bool:
+    """Whether the reference is a fallback tag, which a registry with a referrers API does not need."""
+    digest = subject(reference.name)
+    return bool(digest) and fallback_tag(digest) == reference.name
+
+
 def is_shared(reference: Reference) -> bool:
     """Whether the reference is a tag that lists companions of another manifest."""
     return _SHARED.fullmatch(reference.name) is not None

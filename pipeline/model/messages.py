@@ -214,6 +214,8 @@ class PushManifest(TaskFacts):
     """Read it back with HEAD: the first manifest of a registry in a run."""
     merges: bool = False
     """Whether its entries are added to those that the tag has: see stages/companions.py."""
+    no_api: bool = False
+    """Whether the registry is known to have no referrers API."""
     turn: str = ""
     """Distinguishes it from others that write the same tag; they take turns."""
     key: str = field(init=False, repr=False, compare=False)
@@ -315,6 +317,8 @@ class ManifestPushed(Outcome):
     """Whether it had to be; False: the tag had all its entries."""
     registered: bool = False
     """Whether the registry lists it among the referrers of its subject."""
+    no_api: bool = False
+    """Whether the registry was found to have no referrers API."""
 
 
 @fast_pickle

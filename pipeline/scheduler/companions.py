@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.fetches import Fetches
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.image_results import ImageResults
+    from pipeline.scheduler.manifest_need import Presence
     from pipeline.scheduler.manifests import Manifests
     from pipeline.scheduler.notices import ImageNotice
     from pipeline.scheduler.shared_state import SharedState
@@ -256,13 +257,12 @@ class Companions:
                     companions.key, each, source=source, destination=Reference(here, artifact.tag)
                 )
             else:
-                there = self._state.holds(here, each.digest)
                 need = self._manifests.need(
                     companions.key,
                     each,
                     source=source,
                     destination=Reference(here, each.digest),
-                    presence="complete" if there else "missing",
+                    presence=self._presence(companions.image, each.digest),
                     force=companions.image.options.force,
                 )
             companions.needs.add(need.key)
@@ -272,6 +272,15 @@ class Companions:
         companions.artifacts[need.key] = artifact
         if need.state == "complete":
             self._enter(companions, artifact, registered=need.registered)
+
+    def _presence(self, image: Image, digest: str) -> Presence:
+        """What is believed of an artifact: it is asked for where it may have come with an earlier run."""
+        here = image.destination.repository
+        if self._state.holds(here, digest):
+            return "complete"
+        if image.options.force or self._state.aim == "verify":
+            return "missing"
+        return "check" if image.found is not None or self._state.facts.held(here, digest) else "missing"
 
     def _stored(self, companions: CompanionSet, notice: ManifestStored) -> None:
         need = notice.need

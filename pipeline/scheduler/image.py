@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.model.companions import is_shared
+from pipeline.model.companions import is_fallback, is_shared
 from pipeline.model.faults import filter_changes_digest, source_changed
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ SINGLE_TYPES = frozenset(
     }
 )
 """Media types of manifests that have no child manifests."""
+
+LISTED = "the registry lists these referrers itself"
+"""How a fallback tag is unchanged that is not there."""
 
 
 def image_key(source: str, destination: str, options: ImageOptions) -> str:
@@ -112,6 +115,12 @@ class Image:
         """Add the cost of a task."""
         self.requests += sum(count for _, count in cost.requests)
         self.bytes += cost.read
+
+    @property
+    def may_be_listed(self) -> bool:
+        """Whether it is a fallback tag that is not there: a registry with a referrers API needs none."""
+        is_index = self.plan is not None and self.plan.manifests[-1].kind == "index"
+        return self.found is None and is_index and is_fallback(self.destination)
 
     @property
     def digest_there(self) -> str:

@@ -135,8 +135,10 @@ class ImageResults:
         self._state.events.append(event)
 
     def changed(self, image: Image, plan: Plan, digest: str) -> None:
-        """Log why an image has another digest than at the source, if it has."""
+        """Log why an image has another digest than at the source, if it has; empty: it needs no tag."""
         fields: dict[str, Value] = {"old_digest": plan.original, "digest": digest}
+        if not digest:
+            return
         if plan.dropped and digest != plan.original:
             self._say(image, "image.rewritten", {**fields, "dropped": plan.dropped})
         elif image.is_shared and digest != image.source_digest:

@@ -16,7 +16,7 @@ from pipeline.model.reference import Reference
 from pipeline.model.tree import Plan, Skip, prune, unread
 from pipeline.scheduler.companions import Companions, companions_of
 from pipeline.scheduler.fetches import Fetches
-from pipeline.scheduler.image import Image, image_key
+from pipeline.scheduler.image import LISTED, Image, image_key
 from pipeline.scheduler.lookups import Lookups
 from pipeline.scheduler.manifests import MAX_HEALS, Manifests
 from pipeline.scheduler.merging import TagMerging
@@ -59,8 +59,7 @@ class Images:
         self._open: dict[str, Image] = {}
         self._followers: dict[str, list[str]] = {}
         self._merging = TagMerging(state, results)
-        most = settings.limits.window_bytes
-        self.fetches = Fetches(state, most=most)
+        self.fetches = Fetches(state, most=settings.limits.window_bytes)
         self.lookups = Lookups(state)
         self.manifests = Manifests(state)
         self.companions = Companions(state, results, self.fetches, self.manifests)
@@ -71,9 +70,8 @@ class Images:
 
     def knows(self, source: Reference, destination: Reference, rule: int) -> bool:
         """Whether the image is open, or finished in this run."""
-        row = self._previous.row(source, destination, rule)
-        is_over = row is not None and row.run == self._state.run
-        return is_over or image_key(str(source), str(destination), self._state.options[rule]) in self._open
+        key = image_key(str(source), str(destination), self._state.options[rule])
+        return key in self._open or self._previous.has_ended(source, destination, rule)
 
     def open(self, source: Reference, destination: Reference, rule: int, *, required: str = "") -> Image:
         """Open an image; requests follow later. `required`: the digest that it must have; empty: any."""
@@ -135,7 +133,7 @@ class Images:
     def _looked(self, image: Image, source: ManifestHead, there: ManifestHead | Fault | None) -> None:
         """Finish the image if nothing changed; else read it."""
         image.source_digest = source.digest
-        if image.required and image.required != source.digest and not image.pruning.active:
+        if image.required not in ("", source.digest) and not image.pruning.active:
             self._fail(image, image.other_digest(source.digest))
             return
         if image.rival:
@@ -187,6 +185,9 @@ class Images:
             if image.vouched and (image.options.referrers.when != "always" or image.is_shared):
                 self._unchanged(image, "", image.found.digest)
                 return
+        elif self._previous.lists(image, source):
+            self._unchanged(image, LISTED, "")
+            return
         if image.vouched or not self._is_held(image):
             self._begin_to_read(image)
 
@@ -253,24 +254,20 @@ class Images:
             return
         image.plan = plan
         self._results.planned(image, plan)
-        top = plan.manifests[-1]
+        top, there = plan.manifests[-1], image.found
         if image.required not in ("", top.digest):
             self._fail(image, image.other_digest(top.digest))
-            return
-        if image.rival:
+        elif image.rival:
             self._compare_with_rival(image)
-            return
-        there = image.found
-        if there is None or there.digest == top.digest:
+        elif there is None or there.digest == top.digest:
             self._bring(image, equal=there is not None and not image.options.force)
         elif image.is_shared or (
             not image.options.force and self._previous.may_be_foreign(image, top, there)
         ):
             image.state = "comparing"
             here = image.destination.repository
-            read = self.fetches.want(
-                image.key, FetchManifest(repository=here, digest=there.digest, side="destination")
-            )
+            task = FetchManifest(repository=here, digest=there.digest, side="destination")
+            read = self.fetches.want(image.key, task)
             if read is not None:
                 self._compare_manifests(image, read)
         else:
@@ -292,7 +289,7 @@ class Images:
         # An equal tag vouches for an image's blobs, but a registry may take an index without its children.
         if not equal or top.lists_blobs:
             needed.append((top, image.destination))
-        image.sent = image.sent or not equal
+        image.sent = image.sent or not (equal or image.may_be_listed)
         self._need(image, [] if image.vouched else needed, equal=equal)
 
     def _need(self, image: Image, needed: list[tuple[Manifest, Reference]], *, equal: bool) -> None:
@@ -307,6 +304,7 @@ class Images:
                 force=image.options.force,
                 sparse=image.plan is not None and image.plan.sparse and reference == image.destination,
                 awaits=companions if reference == image.destination else "",
+                adds=reference == image.destination and image.may_be_listed,
             )
             for manifest, reference in needed
         ]
@@ -325,8 +323,8 @@ class Images:
         for image in images:
             self.manifests.leave_all(image.key, image.needs)
             image.doubt()
-            here = image.destination.repository
-            self._state.facts.write(HoldingForgotten(repository=here, digest=image.source_digest))
+            here, digest = image.destination.repository, image.source_digest
+            self._state.facts.write(HoldingForgotten(repository=here, digest=digest))
         for image in images:
             if image.doubts > MAX_HEALS:
                 self._fail(image, notice.fault)
@@ -336,6 +334,7 @@ class Images:
     def _stored(self, image: Image, need: ManifestNeed) -> None:
         if need.state == "complete" and image.key in need.needed_by:
             image.sent = image.sent or need.pushed
+            image.how = LISTED if need.merges and not need.pushed else image.how
             self._arrived(image, need.key)
 
     def _arrived(self, image: Image, key: str) -> None:
@@ -346,7 +345,7 @@ class Images:
 
     def _complete(self, image: Image) -> None:
         assert image.plan is not None
-        top = image.plan.manifests[-1].digest
+        top = "" if image.how == LISTED else image.plan.manifests[-1].digest
         if image.sent or image.blobs.keys() & {"uploaded", "mounted"}:
             self._results.changed(image, image.plan, top)
             self._end(image, "copied", digest=top)

@@ -38,6 +38,8 @@ class Manifests:
         self._state = state
         self._needs: dict[str, ManifestNeed] = {}
         self._turns = Turns()
+        self._without_api: set[str] = set()
+        """Registries that were found to have no referrers API."""
         self.blobs = Blobs(state)
 
     def need(
@@ -51,8 +53,14 @@ class Manifests:
         force: bool = False,
         sparse: bool = False,
         awaits: str = "",
+        adds: bool = False,
     ) -> ManifestNeed:
-        """Note that an image needs a manifest at a reference; its children must be noted before."""
+        """Note that an image needs a manifest at a reference; its children must be noted before.
+
+        `adds`: its entries are added to those of the tag.
+        """
+        if adds:
+            return self.add(image, manifest, source=source, destination=destination)
         need = self._needs.get(str(destination))
         if need is None or need.manifest.digest != manifest.digest:
             need = ManifestNeed(destination, manifest, [source], presence, force=force, sparse=sparse)
@@ -184,7 +192,9 @@ class Manifests:
         return True
 
     def prepare(self, task: PushManifest) -> PushManifest:
-        """The task, which reads back if it is the registry's first push."""
+        """The task with what is known by now: the registry's first push is read back."""
+        if task.merges:
+            return replace(task, no_api=task.destination.repository.registry in self._without_api)
         return replace(task, check=True) if self._state.read_back.due(task) else task
 
     def returned(self, task: PushManifest) -> bool:
@@ -221,6 +231,8 @@ class Manifests:
 
     def stored(self, task: PushManifest, outcome: ManifestPushed) -> None:
         """A manifest was pushed."""
+        if outcome.no_api:
+            self._without_api.add(task.destination.repository.registry)
         need = self._of(task)
         if need is None:
             if not task.merges:

@@ -28,6 +28,11 @@ class PreviousResults:
         pruning = self._state.options[rule].pruning
         return self._state.facts.image(str(source), str(destination), str(pruning))
 
+    def has_ended(self, source: Reference, destination: Reference, rule: int) -> bool:
+        """Whether the image has come to an end in this run."""
+        row = self.row(source, destination, rule)
+        return row is not None and row.run == self._state.run
+
     def rival(self, image: Image) -> ImageRow | None:
         """The result of the image that has claimed the same destination."""
         claim = self._state.facts.claim(str(image.destination))
@@ -52,6 +57,11 @@ class PreviousResults:
             return True
         same = source.digest == there.digest and source.media_type in SINGLE_TYPES
         return same and not image.options.platforms.active
+
+    def lists(self, image: Image, source: ManifestHead) -> bool:
+        """Whether the destination listed these referrers itself, so that it has no fallback tag."""
+        row = None if image.options.force else self.arrived(image)
+        return row is not None and (row.source_digest, row.destination_digest) == (source.digest, "")
 
     def may_be_foreign(self, image: Image, top: Manifest, there: ManifestHead) -> bool:
         """Whether it may be the same index, written by another tool; one that we wrote is outdated."""

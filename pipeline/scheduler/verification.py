@@ -11,6 +11,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from pipeline.model.companions import is_fallback
 from pipeline.model.faults import FORCE_HINT, absent, different
 from pipeline.model.messages import FetchManifest
 from pipeline.model.pruning import Pruning
@@ -47,7 +48,7 @@ class Verification(Images):
         there, here = image.found, image.destination.repository
         if not self._is_same(image) and self._is_held(image):
             return
-        if there is None and not image.pruning.active:
+        if there is None and not (image.pruning.active or is_fallback(image.destination)):
             self._miss(image)
         elif there is not None and self._is_same(image) and self._state.holds(here, source.digest):
             self._unchanged(image, "", there.digest)
@@ -80,12 +81,12 @@ class Verification(Images):
     def _bring(self, image: Image, *, equal: bool) -> None:
         """Request everything in the plan, if the destination's top manifest is the plan's."""
         assert image.plan is not None
-        if image.found is None:
+        if image.found is None and not image.may_be_listed:
             self._miss(image)
             return
         here = image.destination.repository
         *below, top = image.plan.manifests
-        if not equal:
+        if image.found is not None and not equal:
             expected = image.source_digest if image.is_shared else top.digest
             fault = different(
                 image.destination, found=image.found.digest, expected=expected, is_shared=image.is_shared
@@ -105,8 +106,7 @@ class Verification(Images):
             return "complete"
         if not image.pruning.active:
             return "exists"
-        assert image.found is not None
         is_top = reference == image.destination
         # An index that another tool serialised has been read already, to be compared.
-        told = is_top and (not self._deep or image.found.digest != manifest.digest)
+        told = is_top and (not self._deep or image.digest_there != manifest.digest)
         return "exists" if told and equal else "missing"

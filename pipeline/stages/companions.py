@@ -8,15 +8,18 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ManifestError, RegistryError
-from pipeline.model.companions import fallback_tag, join, subject
+from pipeline.model.companions import is_fallback, join, subject
 from pipeline.model.faults import FORCE_HINT, fault_at, not_joined
 from pipeline.model.manifest import compute_digest, parse
-from pipeline.model.messages import ReferrersListed
+from pipeline.model.messages import ManifestPushed, ReferrersListed
 from pipeline.model.reference import Reference
 from pipeline.registry.meter import current_meter, metering
 from pipeline.settings import MAX_MANIFEST
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.errors import Side
     from pipeline.model.manifest import Manifest
     from pipeline.model.messages import PushManifest
     from pipeline.model.reference import Repository
@@ -54,7 +57,9 @@ def list_referrers(task: ListReferrers, context: StageContext) -> ReferrersListe
     )
 
 
-def _pages(store: ImageStore, repository: Repository, digest: str) -> list[Referrer] | None:
+def _pages(
+    store: ImageStore, repository: Repository, digest: str, *, side: Side = "source"
+) -> list[Referrer] | None:
     """All that the API lists; None: there is no API."""
     found: list[Referrer] = []
     seen, page = set[str](), ""
@@ -70,7 +75,7 @@ def _pages(store: ImageStore, repository: Repository, digest: str) -> list[Refer
     raise RegistryError(
         fault_at(
             repository,
-            "source",
+            side,
             operation=f"list the referrers of {digest}",
             code="PAGINATION_INVALID",
             words="the list loops, or does not end",
@@ -78,21 +83,27 @@ def _pages(store: ImageStore, repository: Repository, digest: str) -> list[Refer
     )
 
 
-def merge(task: PushManifest, store: ImageStore) -> bool:
-    """Add a manifest's entries to those of a tag; whether it had to be written.
+def merge(task: PushManifest, store: ImageStore) -> ManifestPushed:
+    """Add a manifest's entries to those of a tag.
 
+    A destination with a referrers API that lists them all needs no fallback tag, and gets none.
     The tag is read again after each PUT, since another writer may have read it before. Where the registry
     gives an entity tag, it refuses a PUT that would undo another's; the last attempt does not rely on that.
 
     Raises:
         RegistryError: it cannot be merged, or does not show what was put.
     """
-    own, written = parse(task.content, task.media_type, task.digest), False
+    own, written, no_api = parse(task.content, task.media_type, task.digest), False, task.no_api
     for attempt in range(_MERGES):
         there, etag = _read(task, store)
         wanted = own if there is None else _joined(task, own, there)
         if wanted is there:
-            return written
+            return ManifestPushed(key=task.key, stored=written, no_api=no_api)
+        if not attempt:
+            listed = _is_listed(task, store, own)
+            if listed:
+                return ManifestPushed(key=task.key, stored=False)
+            no_api = no_api or listed is None
         try:
             store.put_manifest(
                 task.destination,
@@ -106,8 +117,8 @@ def merge(task: PushManifest, store: ImageStore) -> bool:
                 raise
             continue
         written = True
-        if _shows(task, store, own):
-            return True
+        if _soon(lambda: _holds(task, store, own)):
+            return ManifestPushed(key=task.key, no_api=no_api)
     raise RegistryError(
         fault_at(
             task.destination.repository,
@@ -143,27 +154,31 @@ def _joined(task: PushManifest, own: Manifest, there: Manifest) -> Manifest:
     return joined
 
 
-def _shows(task: PushManifest, store: ImageStore, own: Manifest) -> bool:
-    """Whether the tag has all entries now, or soon."""
+def _holds(task: PushManifest, store: ImageStore, own: Manifest) -> bool:
+    """Whether the tag has all entries."""
+    there, _ = _read(task, store)
+    return there is not None and _joined(task, own, there) is there
+
+
+def _soon(look: Callable[[], bool | None]) -> bool | None:
+    """Whether a look finds what was written; a registry may take a while to show it. None: it never will."""
     for before, now in pairwise((0.0, *_LOOKS)):
         time.sleep(now - before)
-        there, _ = _read(task, store)
-        if there is not None and _joined(task, own, there) is there:
-            return True
+        found = look()
+        if found is not False:
+            return found
     return False
 
 
 def check_merged(task: PushManifest, store: ImageStore) -> None:
-    """Check that the destination lists all entries: by its API, or under the tag.
+    """Check that the destination lists all entries: under the tag, or by its API.
 
     Raises:
         RegistryError: COMPANIONS_MISSING: it does not.
     """
     own = parse(task.content, task.media_type, task.digest)
-    if _has_listed(task, store, own):
-        return
     there, _ = _read(task, store)
-    if there is None or _joined(task, own, there) is not there:
+    if (there is None or _joined(task, own, there) is not there) and not _is_listed(task, store, own):
         raise RegistryError(
             fault_at(
                 task.destination.repository,
@@ -177,32 +192,36 @@ def check_merged(task: PushManifest, store: ImageStore) -> None:
         )
 
 
-def _has_listed(task: PushManifest, store: ImageStore, own: Manifest) -> bool:
-    """Whether the destination's API lists all entries of a fallback tag."""
-    digest = subject(task.destination.name)
-    if not digest or fallback_tag(digest) != task.destination.name:
+def _is_listed(task: PushManifest, store: ImageStore, own: Manifest) -> bool | None:
+    """Whether the destination's API lists all entries of a fallback tag, now or soon; None: it has none."""
+    if not is_fallback(task.destination) or task.no_api:
         return False
-    listed = _pages(store, task.destination.repository, digest)
-    return {entry.digest for entry in own.children} <= {each.digest for each in listed or ()}
+    repository, digest = task.destination.repository, subject(task.destination.name)
+    wanted = {entry.digest for entry in own.children}
+
+    def look() -> bool | None:
+        listed = _pages(store, repository, digest, side="destination")
+        return None if listed is None else wanted <= {each.digest for each in listed}
+
+    return _soon(look)
 
 
 def plan_merge(task: PushManifest, store: ImageStore) -> bool:
     """Predict the cost of adding entries to a tag; whether it has to be written.
 
-    A registry with a referrers API needs no fallback tag; asking for that is not counted: a run is told by
-    the answers to its pushes.
+    A run is told by the answers to its pushes whether the destination lists artifacts itself, so asking for
+    that is not counted here.
     """
     own, meter = parse(task.content, task.media_type, task.digest), current_meter()
-    digest, registry = subject(task.destination.name), task.destination.repository.registry
-    if digest:
-        with metering():
-            known = store.referrers(task.destination.repository, digest) is not None
-        if known:
-            return False
+    registry = task.destination.repository.registry
     there, _ = _read(task, store)
     wanted = own if there is None else _joined(task, own, there)
     if wanted is there:
         return False
+    if is_fallback(task.destination):
+        with metering():
+            if store.referrers(task.destination.repository, subject(task.destination.name)) is not None:
+                return False
     meter.plan(registry, "PUT", status=201, what="manifest")
     meter.plan(registry, "GET", status=200, what="manifest")
     meter.written += len(wanted.content)

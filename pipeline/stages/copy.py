@@ -175,7 +175,7 @@ def push_manifest(task: PushManifest, context: StageContext) -> Outcome:
     store = context.stores.at(task.destination.repository.registry, push=True)
     try:
         if task.merges:
-            return ManifestPushed(key=task.key, stored=merge(task, store))
+            return merge(task, store)
         stored = store.put_manifest(
             task.destination, task.content, media_type=task.media_type, digest=task.digest
         )

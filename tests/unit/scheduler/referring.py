@@ -47,16 +47,22 @@ def list_referrers(
 
 
 def merge(
-    task: PushManifest, tags: MutableMapping[str, str], manifests: MutableMapping[str, bytes]
+    task: PushManifest,
+    tags: MutableMapping[str, str],
+    manifests: MutableMapping[str, bytes],
+    *,
+    api: bool = False,
 ) -> ManifestPushed:
-    """Add a manifest's entries to those of its tag."""
+    """Add a manifest's entries to those of its tag, unless the registry lists them all itself."""
     own = parse(task.content, task.media_type, task.digest)
     there: Manifest | None = None
     if task.destination.name in tags:
         digest = tags[task.destination.name]
         there = parse(manifests[digest], "", digest)
+    if api and there is None:
+        return ManifestPushed(key=task.key, stored=False)
     wanted = own if there is None else join(own, there, task.destination.name)
     assert wanted is not None
     manifests[wanted.digest] = wanted.content
     tags[task.destination.name] = wanted.digest
-    return ManifestPushed(key=task.key, stored=wanted is not there)
+    return ManifestPushed(key=task.key, stored=wanted is not there, no_api=not api)

@@ -335,7 +335,9 @@ class World:
             fault = Fault(operation="put", words="unknown", side="destination", status=400, code=code)
             return ReferencesMissing(key=task.key, fault=fault)
         if task.merges:
-            return merge(task, here.tags, here.manifests)
+            return merge(
+                task, here.tags, here.manifests, api=task.destination.repository.registry in self.with_api
+            )
         here.manifests[task.digest] = task.content
         if not task.destination.is_digest:
             here.tags[task.destination.name] = task.digest
