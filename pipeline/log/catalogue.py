@@ -56,6 +56,7 @@ FIELDS: Mapping[str, Field] = {
     "command": Field("a command line"),
     "code": Field("the OCI error code, or our own such as UNREACHABLE or TIMEOUT", "text", "error.type"),
     "companions": Field("signatures, SBOMs and other artifacts of images", _WHOLE),
+    "companions_missing": Field("companions that are not at the destination of their image", _WHOLE),
     "copied": Field("images copied", _WHOLE),
     "delay": Field("seconds until the next attempt, or until the next request to the registry", "number"),
     "destination": Field("the image's destination; of a blob, the repository"),
@@ -149,14 +150,15 @@ class EventEntry:
 def _entry(meaning: str, levels: str, always: str = "", sometimes: str = "") -> EventEntry:
     """Lists are given as words separated by spaces."""
     named: tuple[Level, ...] = tuple(levels.split())  # type: ignore[arg-type] # a test looks at them
-    return EventEntry(meaning, named, frozenset(always.split()), frozenset(sometimes.split()))
+    required, optional = frozenset(always.split()), frozenset(sometimes.split())
+    return EventEntry(meaning, named, required, optional - required)
 
 
 _FAULT = "side registry status code"
 _RESULTS = "copied unchanged kept held skipped failed"
 _PAIR = "source destination"
 _COST = "bytes requests duration"
-_BLOBS = "blobs_uploaded blobs_mounted blobs_present blobs_left"
+_BLOBS = "companions blobs_uploaded blobs_mounted blobs_present blobs_left"
 
 EVENTS: Mapping[str, EventEntry] = {
     "run.start": _entry("a run started", "info", "version command rules records", "proc shard"),
@@ -190,21 +192,21 @@ EVENTS: Mapping[str, EventEntry] = {
         "a run finished; an error if the exit code is not 0",
         "info error",
         f"{_RESULTS} rules_failed left bytes spared uploaded mounted present requests duration exit_code",
-        "optional",
+        "optional companions companions_missing",
     ),
     "plan.start": _entry("a plan started", "info", "version command rules records", "shard"),
     "plan.finish": _entry(
         "a plan finished: what a run would do; an error if the exit code is not 0",
         "info error",
         f"{_RESULTS} rules_failed left bytes spared uploaded mounted present requests duration exit_code",
-        "eta optional",
+        "eta optional companions companions_missing",
     ),
     "verify.start": _entry("a verification started", "info", "version command rules", "shard"),
     "verify.finish": _entry(
         "a verification finished; an error if the exit code is not 0",
         "info error",
         "unchanged kept held skipped failed rules_failed left present requests duration exit_code",
-        "optional",
+        "optional companions companions_missing",
     ),
     "run.broken": _entry("a bug in this program ended the run: its traceback", "error"),
     "flags.unused": _entry("flags of the command line have no effect for this verb", "debug", "flags"),
@@ -284,9 +286,7 @@ EVENTS: Mapping[str, EventEntry] = {
         f"{_PAIR} {_COST}",
         f"digest how {_BLOBS}",
     ),
-    "image.skipped": _entry(
-        "an image has no platform that the filter wants", "info", f"{_PAIR} reason {_COST}", _BLOBS
-    ),
+    "image.skipped": _entry("no platform of an image is wanted", "info", f"{_PAIR} reason {_COST}", _BLOBS),
     "image.kept": _entry(
         "the destination has the tag, and the rule never moves it: it was not compared",
         "info",

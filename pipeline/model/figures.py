@@ -55,7 +55,7 @@ class Figures:
     """Images that failed and wait for the next attempt."""
     companions: int = 0
     """Signatures, SBOMs and other artifacts that were stored for images."""
-    companions_failed: int = 0
+    companions_missing: int = 0
     """Companions that could not be stored, or are missing, without failing their image."""
     rules: int = 0
     """Rules of the rules file, invalid ones included."""

@@ -12,7 +12,7 @@ from pipeline.model.budget import Spent
 from pipeline.model.cost import FREE, Cost
 from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.life_signs import Alive, BootFailed
-from pipeline.model.referrers import ListReferrers
+from pipeline.model.referrers import ListReferrers, Referrer
 from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts, Transfer
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pipeline.log import Event
     from pipeline.model.manifest import Descriptor, Manifest
     from pipeline.model.reference import Reference, Repository
-    from pipeline.model.referrers import Referrer
     from pipeline.model.task import SlotKind
 
 Stage = Literal["expand", "resolve", "transfer"]
@@ -217,7 +216,7 @@ class PushManifest(TaskFacts):
     no_api: bool = False
     """Whether the registry is known to have no referrers API."""
     turn: str = ""
-    """Distinguishes it from others that write the same tag; they take turns."""
+    """Distinguishes tasks that take turns at one tag."""
     key: str = field(init=False, repr=False, compare=False)
     """Identity: the destination, and the turn."""
 

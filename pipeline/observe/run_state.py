@@ -27,6 +27,8 @@ _FIGURES = {
     "rules": "rules",
     "rules_failed": "rules_failed",
     "optional": "optional",
+    "companions": "companions",
+    "companions_missing": "companions_missing",
     "bytes": "sent",
     "read": "received",
     "spared": "saved",

@@ -19,7 +19,15 @@ from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.outputs.image_lists import rules_text
 from pipeline.report.causes import entries
 from pipeline.report.charts import HEIGHT, WIDTH, bytes_over_time, images_over_time, time_spent
-from pipeline.report.summary import cause_counts, command, optional, set_aside, short, verdict
+from pipeline.report.summary import (
+    cause_counts,
+    command,
+    companions_stored,
+    optional,
+    set_aside,
+    short,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,6 +150,7 @@ def _numbers(summary: Summary) -> list[tuple[str, str, str]]:
     failed = [*rules, *causes, *[optional(figures)] * bool(figures.optional)]
     each = f"{figures.requests / figures.known:.1f} per image" if figures.known else ""
     mounted = f"{format_count(figures.mounted, 'blob')} mounted, {figures.present:,} already there"
+    rate += companions_stored(figures)
     return [
         ("At their destination", f"{there:,}", ", ".join([of_all, *set_aside(figures)])),
         ("Failed", f"{figures.failures:,}", ", ".join(failed) or "none"),

@@ -91,8 +91,21 @@ def last_line(summary: Summary) -> str:
 
 def set_aside(figures: Figures) -> list[str]:
     """What was not compared or copied, since a rule says so; an exit code of 0 does not speak of it."""
-    kept = [f"{figures.kept:,} kept as they are"] * bool(figures.kept)
-    return kept + [f"{figures.held:,} held until old enough"] * bool(figures.held)
+    parts = [f"{figures.kept:,} kept as they are"] * bool(figures.kept)
+    parts += [f"{figures.held:,} held until old enough"] * bool(figures.held)
+    return parts + companions_missing(figures)
+
+
+def companions_missing(figures: Figures) -> list[str]:
+    """`2 companions (signatures, SBOMs) missing`, if any."""
+    missing = figures.companions_missing
+    return [f"{format_count(missing, 'companion')} (signatures, SBOMs) missing"] * bool(missing)
+
+
+def companions_stored(figures: Figures) -> str:
+    """`, 12 companions (signatures, SBOMs)`, if any."""
+    stored = figures.companions
+    return f", {format_count(stored, 'companion')} (signatures, SBOMs)" if stored else ""
 
 
 def optional(figures: Figures) -> str:
@@ -144,6 +157,7 @@ def cost(summary: Summary) -> str:
     saved = f", {format_size(figures.saved)} saved:" if figures.saved else ","
     blobs = f"{format_count(figures.mounted, 'blob')} mounted"
     blobs += f", {figures.present:,} already there" if figures.present else ""
+    blobs += companions_stored(figures)
     return f"{format_size(figures.sent)} sent{rate}{saved} {blobs}; {request_count(figures)}"
 
 
@@ -171,14 +185,17 @@ def figure_fields(figures: Figures) -> dict[str, int]:
         "present": figures.present,
         "requests": figures.requests,
         **({"optional": figures.optional} if figures.optional else {}),
+        **({"companions": figures.companions} if figures.companions else {}),
+        **({"companions_missing": figures.companions_missing} if figures.companions_missing else {}),
     }
 
 
 def traffic_object(figures: Figures) -> dict[str, Any]:
-    """What was sent and what was saved, for a program."""
+    """What was sent and what was saved, and what came along with images, for a program."""
     return {
         "bytes": {"received": figures.received, "sent": figures.sent, "spared": figures.saved},
         "blobs": {"uploaded": figures.uploaded, "mounted": figures.mounted, "present": figures.present},
+        "companions": {"stored": figures.companions, "missing": figures.companions_missing},
     }
 
 

@@ -17,6 +17,8 @@ from pipeline.report.summary import (
     Summary,
     cause_lines,
     cause_object,
+    companions_missing,
+    companions_stored,
     figure_fields,
     optional,
     request_count,
@@ -186,6 +188,7 @@ def verdict(found: SurveyResult) -> str:
     wrong = "would FAIL" if found.aim == "plan" else "FAILED"
     parts += [f"{format_count(figures.rules_failed, 'rule')} {wrong} as a whole"] * bool(figures.rules_failed)
     parts += [optional(figures)] * bool(figures.optional)
+    parts += companions_missing(figures)
     return f"{found.aim}: {format_count(figures.known, 'image')}: {', '.join(parts)}"
 
 
@@ -232,7 +235,7 @@ def _blobs(found: SurveyResult) -> str:
     parts += [f"{figures.present:,} already there ({format_size(figures.saved - mounted)})"] * bool(
         figures.present
     )
-    return ", ".join(parts)
+    return ", ".join(parts) + companions_stored(figures)
 
 
 def _kinds(registry: RegistryView) -> str:

@@ -88,7 +88,10 @@ class ImageResults:
         self._figures.optional += result == "failed" and image.options.optional
         self._order.ended(image.rule)
         how = image.how if result == "unchanged" else ""
-        fields: dict[str, Value] = {"digest": digest or None, "how": how or None, "reason": reason or None}
+        shown = digest or (image.source_digest if result == "copied" else "")  # it needs no tag there
+        fields: dict[str, Value] = {"digest": shown or None, "how": how or None, "reason": reason or None}
+        if result in ("copied", "unchanged"):
+            fields["companions"] = image.companions or None
         if fault is not None:
             fields |= {**fault_fields(fault), "attempt": self._state.attempt, "again": False}
         self._say(
@@ -151,7 +154,7 @@ class ImageResults:
 
     def lost_companions(self, image: Image, count: int, fault: Fault) -> None:
         """Log that companions of an image are missing, which is not its failure."""
-        self._figures.companions_failed += count
+        self._figures.companions_missing += count
         fields: dict[str, Value] = {**fault_fields(fault), "companions": count}
         self._say(image, "image.companions_missing", fields, fault=fault, count=count)
 

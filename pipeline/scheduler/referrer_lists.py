@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
     from pipeline.scheduler.shared_state import SharedState
 
-MAX_PAGES = 10
-"""Pages of a tag list that is read only for companions; if there are more, each tag is requested."""
+TAGS = 4
+"""Tags in question for each manifest: reading the tag list may cost no more than requesting each of them."""
 
 
 @dataclass(slots=True)
@@ -134,10 +134,14 @@ class ReferrerLists:
         names.page, names.pages = outcome.next, names.pages + 1
         is_wanted = names.state == "asked"
         names.state = "partial" if names.page else "complete"
-        if names.page and names.pages >= MAX_PAGES:
+        if is_wanted and names.page and names.pages >= TAGS * self._waiting(task.repository):
             names.state = "unknown"
         if is_wanted:
             self._resume(repository=task.repository)
+
+    def _waiting(self, repository: Repository) -> int:
+        """How many manifests wait for the tags of a repository."""
+        return sum(each.repository == repository and each.state == "waiting" for each in self._lists.values())
 
     def page_failed(self, task: ListTags) -> None:
         """A page cannot be read: each tag is requested."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.model.companions import fallback_tag
+from tests.e2e.command import Command, children
 from tests.e2e.figures import kinds
 from tests.registry.content import artifact, image, index, layer
-from tests.registry.faults import Fault, Reply
+from tests.registry.faults import Fault, Reply, Stall
 from tests.registry.referrers import subject_of
 
 if TYPE_CHECKING:
-    from tests.e2e.command import Command, Result
+    from pathlib import Path
+
+    from tests.e2e.command import Result
     from tests.registry.content import Content
     from tests.registry.fixtures import Scripted
     from tests.registry.registry import Registry
@@ -178,3 +183,179 @@ def test_price_without_companions(command: Command, scripted: Scripted) -> None:
     assert command.run().code == 0
 
     assert (1, 1) == tuple(kinds(source.requests())[each] for each in ("GET referrers", "GET tags"))
+
+
+@pytest.mark.parametrize("there", ["no", "yes"])
+def test_every_tag(command: Command, scripted: Scripted, there: str) -> None:
+    """A rule of every tag brings what fallback tags list, also later; an API gets no such tag."""
+    source, mirror = scripted(), scripted(referrers=there)
+    source.add("team/app", SIGNED, "v1")
+    fill(source, "team/app", SIGNATURE)
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/{COPY}"})
+    command.insecure(source.address, mirror.address)
+    fallback = fallback_tag(SIGNED.digest)
+
+    first = command.run()
+    mirror.reset()
+    second = command.run()
+    asked = kinds(mirror.requests())
+    fill(source, "team/app", SIGNATURE, SBOM)
+    third = command.run()
+
+    assert [each.code for each in (first, second, third)] == [0, 0, 0], third.text
+    assert (second.finish["unchanged"], asked) == (2, {"HEAD manifest": 2})
+    assert {SIGNATURE.digest, SBOM.digest} <= set(mirror.manifests(COPY))
+    assert (fallback in mirror.tags(COPY)) == (there == "no")
+    assert command.run("verify").code == 0
+
+
+@pytest.mark.parametrize("there", ["no", "yes"])
+def test_always_pushes_nothing_twice(command: Command, scripted: Scripted, there: str) -> None:
+    """`always` looks for companions of unchanged images, and writes nothing where all are there."""
+    source, mirror = scripted(referrers="yes"), scripted(referrers=there)
+    source.add("team/app", SIGNED, "v1")
+    fill(source, "team/app", SIGNATURE, SBOM)
+    assert copy(command, source, mirror, "--referrers=always").code == 0
+    mirror.reset()
+
+    again = copy(command, source, mirror, "--referrers=always")
+
+    assert again.code == 0, again.text
+    assert not {kind for kind in kinds(mirror.requests()) if kind.startswith(("PUT", "POST"))}
+    assert again.finish["unchanged"] == 1
+
+
+@pytest.mark.parametrize(("tags", "lists", "heads"), [(1, 1, 0), (9, 4, 4)])
+def test_price_of_named_tags(command: Command, scripted: Scripted, tags: int, lists: int, heads: int) -> None:
+    """Of a named tag the tag list is read while that costs no more than a question for each tag."""
+    source, mirror = scripted(page=2), scripted()
+    source.add("team/app", SIGNED, *(f"v{number}" for number in range(1, tags + 1)))
+
+    assert copy(command, source, mirror).code == 0
+
+    asked = kinds(source.requests())
+    assert (asked["GET tags"], asked["HEAD manifest"] + asked["GET manifest"]) == (lists, 2 + heads)
+
+
+def test_counted(command: Command, scripted: Scripted) -> None:
+    """What was stored is counted in the summary, in JSON, in metrics and in the line of its image."""
+    source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
+    source.add("team/app", SIGNED, "v1")
+    fill(source, "team/app", SIGNATURE, SBOM)
+
+    planned = copy(command, source, mirror, "plan", "--json")
+    result = copy(command, source, mirror, "--metrics-file", str(command.folder / "metrics.prom"))
+
+    assert json.loads(planned.output)["companions"] == {"stored": 2, "missing": 0}
+    assert result.finish["companions"] == 2
+    assert [line["companions"] for line in result.events("image.done")] == ["2"]
+    assert 'imagesyncer_companions_total{outcome="stored"} 2' in (command.folder / "metrics.prom").read_text()
+
+
+def test_a_list_that_shows_new_entries_late(command: Command, scripted: Scripted) -> None:
+    """A destination that shows late what was put under the fallback tag is asked again."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", SIGNED, "v1")
+    fill(source, "team/app", SIGNATURE)
+    stale = Fault(
+        action=Reply(status=404), method="GET", path=f"/manifests/{fallback_tag(SIGNED.digest)}", times=2
+    )
+    mirror.fault(stale)
+
+    result = copy(command, source, mirror)
+
+    assert result.code == 0, result.text
+    assert listed(mirror, SIGNED) == {SIGNATURE.digest}
+
+
+def test_both_stores_of_a_source(command: Command, scripted: Scripted) -> None:
+    """A source that has the API, and older referrers under the fallback tag only, gives both."""
+    source, mirror = scripted(), scripted(referrers="yes")
+    source.add("team/app", SIGNED, "v1")
+    older = artifact(b"older")  # has no subject, so that the API never lists it
+    source.add("team/app", index(older), fallback_tag(SIGNED.digest))
+    source.add("team/app", SIGNATURE)
+    source.set(referrers="yes")
+
+    assert copy(command, source, mirror).code == 0
+
+    assert {older.digest, SIGNATURE.digest} <= set(mirror.manifests(COPY))
+
+
+@pytest.mark.parametrize("if_match", [False, True])
+def test_two_runs_at_once(command: Command, scripted: Scripted, tmp_path: Path, if_match: bool) -> None:  # noqa: FBT001 - pytest's
+    """Two runs add to one fallback tag at once: nothing older is lost, and with If-Match nothing at all."""
+    sources, mirror = (scripted(), scripted()), scripted(if_match=if_match)
+    (tmp_path / "other").mkdir()
+    other = Command(tmp_path / "other")
+    fallback = fallback_tag(SIGNED.digest)
+    for source, each in zip(sources, (SIGNATURE, SBOM), strict=True):
+        source.add("team/app", SIGNED, "v1")
+        fill(source, "team/app", each)
+    mirror.add(COPY, SIGNED)
+    fill(mirror, COPY, LOCAL)
+    # The first run has read the tag, and waits with its PUT until the second one has ended.
+    mirror.fault(Fault(action=Stall(), method="PUT", path=f"/manifests/{fallback}$"))
+    command.rules({f"{sources[0].address}/team/app:v1": f"{mirror.address}/{COPY}"})
+    command.insecure(sources[0].address, mirror.address)
+    first = command.start()
+    mirror.wait_for(1, method="PUT", path=f"/manifests/{fallback}$")
+
+    second = copy(other, sources[1], mirror)
+    mirror.release()
+    ended = command.end(first)
+
+    assert [second.code, ended.code] == [0, 0], ended.text
+    assert {SIGNATURE.digest, LOCAL.digest} <= listed(mirror, SIGNED)
+    assert not if_match or SBOM.digest in listed(mirror, SIGNED)
+
+
+def test_killed_before_the_fallback_tag(command: Command, scripted: Scripted) -> None:
+    """After SIGKILL between an artifact and the fallback tag, the next run lists it."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", SIGNED, "v1")
+    fill(source, "team/app", SIGNATURE, SBOM)
+    mirror.fault(Fault(action=Stall(), method="PUT", path=f"/manifests/{fallback_tag(SIGNED.digest)}$"))
+    command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/{COPY}"})
+    command.insecure(source.address, mirror.address)
+    process = command.start()
+    mirror.wait_for(1, method="PUT", path=f"/manifests/{fallback_tag(SIGNED.digest)}$")
+    processes = list(children(process.pid))
+    for pid in (*processes, process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    mirror.release()
+    before = dict(mirror.tags(COPY))
+
+    result = command.run()
+
+    assert result.code == 0, result.text
+    assert "v1" not in before
+    assert listed(mirror, SIGNED) == {SIGNATURE.digest, SBOM.digest}
+    assert "v1" in mirror.tags(COPY)
+
+
+def test_the_rule_of_a_supply_chain(command: Command, scripted: Scripted) -> None:
+    """A rule with quarantine and a type of signatures holds the image, then brings it with these only."""
+    source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
+    bundle = artifact(b"bundle", kind="application/vnd.dev.sigstore.bundle.v0.3+json", subject=SIGNED)
+    source.add("acme/agent", SIGNED, "4.0.1")
+    fill(source, "acme/agent", bundle, SBOM)
+    rule = {
+        "to": f"{mirror.address}/acme/agent",
+        "tags": {"versions": "^4", "newest": 5},
+        "min_age": "72h",
+        "referrers": ["application/vnd.dev.sigstore.bundle*"],
+    }
+    command.write("images.yaml", {f"{source.address}/acme/agent": rule})
+    command.insecure(source.address, mirror.address)
+
+    held = command.run()
+    command.write("images.yaml", {f"{source.address}/acme/agent": rule | {"min_age": "1s"}})
+    for _ in range(20):
+        later = command.run()
+        if not later.finish["held"]:
+            break
+
+    assert (held.code, held.finish["held"], later.code) == (0, 1, 0), later.text
+    assert set(mirror.manifests("acme/agent")) == {SIGNED.digest, bundle.digest}

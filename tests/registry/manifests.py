@@ -75,6 +75,7 @@ def write(call: Request, name: str, reference: str) -> Response:
         raise Refusal(404, "TAG_INVALID", "manifest tag did not match URI")
     else:
         _check_immutable(call, call.store.create(name), tag=reference, name=name)
+        _check_match(call, call.store.create(name), tag=reference)
     _check_references(call, name, stored.content)
     call.store.put(name, stored, digest=digest, tags=() if by_digest else (reference,))
     headers = {"Location": f"/v2/{name}/manifests/{digest}"}
@@ -123,6 +124,12 @@ def _check_references(call: Request, name: str, content: bytes) -> None:
         raise Refusal(400, "MANIFEST_INVALID", str(error)) from error
     if missing and call.options.check_references:
         raise Refusal(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry", detail=missing)
+
+
+def _check_match(call: Request, repository: Repository, *, tag: str) -> None:
+    expected = call.entry.headers.get("if-match", "")
+    if call.options.if_match and expected and expected != f'"{repository.resolve(tag)}"':
+        raise Refusal(412, "PRECONDITION_FAILED", "the tag has moved")
 
 
 def _check_immutable(call: Request, repository: Repository, *, tag: str, name: str) -> None:

@@ -81,6 +81,8 @@ class Options:
     """Whether docker schema 1 may be pushed."""
     immutable: Literal["no", "ecr", "harbor", "quay", "acr"] = "no"
     """The answer to a push of a tag that exists."""
+    if_match: bool = False
+    """Whether If-Match is honoured in a push."""
     read_only: bool = False
     """Every push is answered with 405."""
     create_first: bool = False

@@ -49,6 +49,11 @@ METRICS: Mapping[str, Metric] = {
     "images_finished_total": Metric(
         "counter", ("outcome",), "Finished images: copied, unchanged, kept, held, skipped or failed."
     ),
+    "companions_total": Metric(
+        "counter",
+        ("outcome",),
+        "Signatures, SBOMs and other artifacts of images: stored; or missing, if that failed no image.",
+    ),
     "blobs_total": Metric(
         "counter",
         ("registry", "how"),

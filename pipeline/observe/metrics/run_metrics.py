@@ -111,6 +111,8 @@ def _of_run(look: Snapshot) -> Iterator[Metric]:
     states = {"planned": view.planned, "in_flight": figures.unfinished, "waiting": figures.to_retry}
     yield _family("images", [((state,), count) for state, count in states.items()])
     yield _family("images_finished_total", [((each,), getattr(figures, each)) for each in RESULTS])
+    companions = {"stored": figures.companions, "missing": figures.companions_missing}
+    yield _family("companions_total", [((outcome,), count) for outcome, count in companions.items()])
     yield _family("workers", [((), view.workers)])
     yield _family("worker_deaths_total", [((reason,), count) for reason, count in look.deaths.items()])
 
