@@ -1,4 +1,4 @@
-"""The records in memory: what the scheduler may ask and tell, without a disk."""
+"""The records in memory: what the scheduler reads and writes, without a disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What registries of the world answer about referrers: their lists, and tags that are merged."""
+"""The answers of the world's registries about referrers: lists, and merged tags."""
 
 from __future__ import annotations
 

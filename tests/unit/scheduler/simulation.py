@@ -1,7 +1,7 @@
-"""The scheduler in virtual time, over registries that take their time, refuse requests, or serve few at once.
+"""The scheduler in virtual time, over registries that are slow, refuse requests, or serve few at a time.
 
-No process, socket or clock takes part: minutes pass in seconds, and the same seed gives the same run. A task
-is the requests that its worker would make, one after the other; there are as many workers as it likes.
+There is no process, socket or clock: minutes pass in seconds, and the same seed gives the same run. A task is
+the sequence of requests that its worker would make; the number of workers is unlimited.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ if TYPE_CHECKING:
 
 WORKER = "worker"
 LEARNED = 10.0
-"""Seconds after which a steady rate is to be known."""
+"""Seconds after which a steady rate must be known."""
 UNSAID = 5.0
-"""Seconds of the pause that workers choose where a registry does not say for how long."""
+"""Seconds of the pause that workers choose if a registry does not state one."""
 
 
 @dataclass(kw_only=True)
 class Server:
-    """How a registry answers; what it refuses, it refuses with 429."""
+    """How a registry answers; it refuses with 429."""
 
     seconds: float = 0.02
-    """From a request to its answer, where it need not wait for a slot."""
+    """From a request to its answer, without waiting for a slot."""
     slots: int = 0
     """Requests that it serves at a time, the others wait; 0: all."""
     refused: float = 0.0
     """Share of the requests that it refuses, whatever the rate."""
     at_once: int = 0
-    """It refuses what comes while so many are served; 0: nothing."""
+    """It refuses requests while it serves so many; 0: never."""
     rate: float = 0.0
-    """It refuses what exceeds so many requests a second, a second's worth of them saved up; 0: nothing."""
+    """It refuses what exceeds so many requests a second, with a burst of one second; 0: nothing."""
     retry_after: float = 1.0
-    """Seconds that it asks for; 0: it does not say."""
+    """Seconds that it asks for; 0: not stated."""
     _busy: list[float] = field(default_factory=list)
-    """A heap of when the slots that are busy become free."""
+    """A heap of the times when busy slots become free."""
     _saved: float = 0.0
     _saved_at: float = 0.0
 
@@ -92,12 +92,12 @@ class Server:
 
 @dataclass(kw_only=True)
 class Ran:
-    """What a run came to."""
+    """The figures of a run."""
 
     seconds: float = 0.0
     """Virtual ones."""
     paused: float = 0.0
-    """Of them: those in which at least one registry was asked nothing."""
+    """Seconds in which at least one registry paused."""
     requests: int = 0
     refused: int = 0
     tasks: int = 0

@@ -1,4 +1,4 @@
-"""Limits are found out against a made-up registry that serves so many at a time, and no more."""
+"""The adaptive limit, against a simulated registry that serves a fixed number of tasks at a time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def work(
 
 
 def test_far_registry() -> None:
-    """Where a registry is far away and serves many, all places that are allowed are used soon."""
+    """If a registry is far away and serves many tasks, the limit soon reaches the maximum."""
     limit = AdaptiveLimit(most=64)
 
     found = work(limit, serves=1000, answers=200)
@@ -46,7 +46,7 @@ def test_far_registry() -> None:
 
 
 def test_busy_registry() -> None:
-    """Where a registry serves few at a time, more are tried in vain and given back."""
+    """If a registry serves few tasks at a time, higher limits are tried and given up."""
     limit = AdaptiveLimit(most=64)
 
     found = work(limit, serves=4)
@@ -57,7 +57,7 @@ def test_busy_registry() -> None:
 
 @pytest.mark.parametrize("serves", [8, 16, 32])
 def test_between(serves: int) -> None:
-    """A registry that serves so many at a time gets as many, and not many times as many."""
+    """A registry gets about as many tasks as it serves at a time."""
     limit = AdaptiveLimit(most=64)
 
     work(limit, serves=serves, jitter=0.1)
@@ -66,7 +66,7 @@ def test_between(serves: int) -> None:
 
 
 def test_jitter() -> None:
-    """Answers that take now half and now twice as long hold nothing down for long."""
+    """Response times that vary between half and twice the mean do not keep the limit down for long."""
     limit = AdaptiveLimit(most=64)
 
     work(limit, serves=1000, jitter=0.7, answers=5000)
@@ -75,7 +75,7 @@ def test_jitter() -> None:
 
 
 def test_vain_tries_become_rare() -> None:
-    """What was tried in vain is tried again, and ever more rarely."""
+    """A higher limit that did not help is tried again, each time later."""
     limit = AdaptiveLimit(most=64)
 
     early = work(limit, serves=4, answers=1000)
@@ -85,7 +85,7 @@ def test_vain_tries_become_rare() -> None:
 
 
 def test_other_work() -> None:
-    """Work that takes longer by its nature is not taken for a registry at its limit."""
+    """Work that takes longer by nature does not count as a registry at its limit."""
     limit = AdaptiveLimit(most=64)
 
     for number in range(400):
@@ -96,7 +96,7 @@ def test_other_work() -> None:
 
 
 def test_nobody_waits() -> None:
-    """Where no task had to wait for a place, there are no more of them."""
+    """The limit does not rise if no task had to wait."""
     limit = AdaptiveLimit(most=64)
 
     for _ in range(1000):
@@ -106,7 +106,7 @@ def test_nobody_waits() -> None:
 
 
 def test_refusal_among_many_answers() -> None:
-    """One refusal among thousands of answers lowers the limit by next to nothing."""
+    """One refusal among thousands of answers hardly lowers the limit."""
     limit = AdaptiveLimit(most=64)
     work(limit, serves=1000, answers=4000)
 
@@ -116,7 +116,7 @@ def test_refusal_among_many_answers() -> None:
 
 
 def test_refusals_in_every_round() -> None:
-    """A round that is refused halves the limit, once for all that was under way together."""
+    """A refused round halves the limit, once for all tasks in flight."""
     limit = AdaptiveLimit(most=64)
     work(limit, serves=1000, answers=4000)
     limit.push_back(10.0, until=11.0)
@@ -129,7 +129,7 @@ def test_refusals_in_every_round() -> None:
 
 
 def test_recovery() -> None:
-    """After a push-back the limit rises a step a second, and is within seconds what it was."""
+    """After a push-back the limit rises by one step a second, and recovers within seconds."""
     limit = AdaptiveLimit(most=64)
     work(limit, serves=1000)
     limit.push_back(10.0, until=11.0)
@@ -143,7 +143,7 @@ def test_recovery() -> None:
 
 
 def test_push_back_during_recovery() -> None:
-    """A registry that refuses a round each time the limit rises is tried more and more rarely."""
+    """If a registry refuses a round at each rise, the limit rises more and more rarely."""
     limit = AdaptiveLimit(most=64, limit=8)
     now, tried = 0.0, []
     for _ in range(10_000):
@@ -160,7 +160,7 @@ def test_push_back_during_recovery() -> None:
 
 
 def test_one_task_remains() -> None:
-    """However often a registry pushes back, one task may run."""
+    """One task may always run, however often the registry pushes back."""
     limit = AdaptiveLimit(most=8)
 
     for second in range(10):
@@ -171,5 +171,5 @@ def test_one_task_remains() -> None:
 
 
 def test_limit_below_the_first() -> None:
-    """A limit below what a run begins with is kept."""
+    """A maximum below the first limit is kept."""
     assert 2 == AdaptiveLimit(most=2).limit

@@ -1,4 +1,4 @@
-"""Who waits for how long where a registry pushes back, cannot be reached, or does not see what it holds."""
+"""Who waits, and how long, if a registry limits the rate, is unreachable, or shows new content late."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SLOW = Fault(operation="work", words="slow", registry=MIRROR, side="destination"
 def busy(
     *, patience: float = 3600.0, retries: int = 0, tags: int = 60
 ) -> tuple[World, Scheduler, list[Task]]:
-    """A run of many tags whose registries have answered some hundred requests; and what runs now."""
+    """A run of many tags whose registries have answered some hundred requests, and its running tasks."""
     world = World(patience=patience, retries=retries)
     for number in range(tags):
         world.push(f"{SOURCE}/a", image("one", salt=str(number)), f"v{number}")
@@ -36,14 +36,14 @@ def busy(
 
 
 def pauses(scheduler: Scheduler, world: World) -> set[str]:
-    """Registries that are asked nothing now."""
+    """Registries that pause."""
     views = scheduler.view(world.now, began=0.0, running={}, workers=1).registries
     return {view.name for view in views if view.pause}
 
 
 @pytest.mark.parametrize("asked", [0.0, 1.0, 2.0])
 def test_rare_refusal(asked: float) -> None:
-    """One refusal among many answers that asks for no long pause lets that request wait, and nothing else."""
+    """One refusal among many answers without a long pause delays only that request."""
     world, scheduler, tasks = busy(tags=240)
     refused = tasks.pop(next(n for n, task in enumerate(tasks) if isinstance(task, CopyBlob)))
     scheduler.settle(Throttled(key=refused.key, fault=SLOW, delay=asked or 5.0, asked=asked), world.now)
@@ -60,7 +60,7 @@ def test_rare_refusal(asked: float) -> None:
 
 @pytest.mark.parametrize(("delay", "asked"), [(3.0, 3.0), (60.0, 60.0), (900.0, 0.0)])
 def test_long_pause(delay: float, asked: float) -> None:
-    """A registry that asks for a longer pause, or whose quota is used up, is left alone."""
+    """A registry that asks for a longer pause, or whose quota is exhausted, pauses."""
     world, scheduler, tasks = busy(tags=240)
     scheduler.settle(Throttled(key=tasks[0].key, fault=SLOW, delay=delay, asked=asked), world.now)
 
@@ -70,7 +70,7 @@ def test_long_pause(delay: float, asked: float) -> None:
 @pytest.mark.parametrize("code", ["UNREACHABLE", "CERTIFICATE", "TIMEOUT"])
 @pytest.mark.parametrize("tags", [2, 60])
 def test_dead_host(code: str, tags: int) -> None:
-    """A dead host that a registry named fails the tasks that it led there, and holds up no other."""
+    """A dead host that a registry named fails only the tasks that were sent there."""
     world, scheduler, tasks = busy(tags=tags)
     bad = next(task for task in tasks if isinstance(task, CopyBlob))
     dead = replace(SLOW, status=None, code=code, host="storage.test")
@@ -85,7 +85,7 @@ def test_dead_host(code: str, tags: int) -> None:
 
 
 def test_storage_that_pushes_back() -> None:
-    """Storage that asks for a pause lets the requests wait that were sent there, and no other."""
+    """Storage that asks for a pause delays only the requests that were sent there."""
     world, scheduler, tasks = busy()
     moves = [task for task in tasks if isinstance(task, CopyBlob)][:5]
     assert len(moves) > 3
@@ -104,7 +104,7 @@ def test_storage_that_pushes_back() -> None:
 
 
 def test_refusals_in_a_row() -> None:
-    """A registry that begins to refuse everything is left alone after three refusals in a row."""
+    """A registry that begins to refuse everything pauses after three refusals in a row."""
     world, scheduler, tasks = busy(tags=240)
     moves = [task for task in tasks if isinstance(task, CopyBlob)][:3]
     for task in moves[:2]:
@@ -128,7 +128,7 @@ def test_only_the_kind_that_was_refused() -> None:
 
 
 def test_one_request_refused_for_ever() -> None:
-    """A request that is refused for --patience fails, though its registry lets others pass."""
+    """A request that is refused for --patience fails, even if its registry accepts others."""
     world, scheduler, tasks = busy(patience=5.0, retries=2, tags=240)
     bad = next(task for task in tasks if isinstance(task, CopyBlob))
     world.script[bad.key] += [
@@ -148,7 +148,7 @@ def test_one_request_refused_for_ever() -> None:
 
 
 def test_patience_is_one_for_all_passes() -> None:
-    """A registry that asks for a minute is waited for as long as --patience says, whatever --retries says."""
+    """A registry that asks for a minute is waited for up to --patience, whatever --retries is."""
     world = World(patience=5.0, retries=2)
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.throttle("look", MIRROR, delay=70, asked=60, times=100)
@@ -172,7 +172,7 @@ def test_short_pauses_without_end() -> None:
 
 
 def test_pause_that_ends_before_the_next_pass() -> None:
-    """A registry that was given up is asked once more in a pass that begins after its pause."""
+    """An unavailable registry is asked once more in a pass that begins after its pause."""
     world = World(patience=5.0, retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.push(f"{SOURCE}/b", image("two"), "v1")
@@ -200,7 +200,7 @@ def test_pause_that_ends_before_the_next_pass() -> None:
 
 @pytest.mark.parametrize(("code", "waits"), [("MANIFEST_UNKNOWN", True), ("BLOB_UNKNOWN", True), ("", False)])
 def test_pass_after_what_was_not_seen_yet(code: str, waits: bool) -> None:  # noqa: FBT001 - a parameter
-    """Where a destination does not see yet what it has taken, the next pass begins a little later."""
+    """If a destination does not show yet what it accepted, the next pass begins a little later."""
     world = World(retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.fail("put", side="destination", registry=MIRROR, code=code, status=500, retryable=True)
@@ -213,7 +213,7 @@ def test_pass_after_what_was_not_seen_yet(code: str, waits: bool) -> None:  # no
 
 
 def test_stopped_between_two_passes() -> None:
-    """A run that is stopped while it waits for its next pass ends at once, and names what is left."""
+    """A run that is stopped before its next pass ends at once, and names the unfinished images."""
     world = World(retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.fail("put", side="destination", registry=MIRROR, code="BLOB_UNKNOWN", retryable=True)

@@ -1,4 +1,4 @@
-"""Tags that differ in case only: a warning, and a second look where a registry may take them for one."""
+"""Tags that differ only in case: a warning, and a read-back, since a registry may take them for one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make(*tags: str, **settings: Any) -> World:
 
 
 def read_back(world: World) -> list[str]:
-    """The destinations that were looked at without a source."""
+    """The destinations that were read back."""
     return [
         str(task.destinations[0])
         for task in world.done
@@ -32,7 +32,7 @@ def read_back(world: World) -> list[str]:
 @pytest.mark.parametrize("tags", [("V1", "v1"), ("v1.RC", "v1.rc", "v1.Rc", "other")])
 @pytest.mark.parametrize("is_one_rule", [True, False])
 def test_twins_are_read_back_at_the_end(tags: tuple[str, ...], *, is_one_rule: bool) -> None:
-    """Each of them is asked for when all images have ended, once, with one warning for what is found."""
+    """Each of them is read back once when all images are finished, with one warning."""
     world = make(*tags)
     each = [rule(f"{SOURCE}/a:{tag}", f"{MIRROR}/a", number=n) for n, tag in enumerate(tags)]
 
@@ -56,7 +56,7 @@ def test_warning_names_them() -> None:
 
 
 def test_registry_that_takes_them_for_one() -> None:
-    """What is not found again as it was stored has failed, by a code of its own; the other one stays."""
+    """An image whose tag has another digest in the end fails with its own code; the other succeeds."""
     world = make("V1", "v1", retries=2)
     scheduler = world.scheduler(RULES)
 
@@ -77,7 +77,7 @@ def test_registry_that_takes_them_for_one() -> None:
 
 
 def test_registry_that_cannot_be_asked() -> None:
-    """Where the second look fails, so has the image: nobody knows what is there."""
+    """If the read-back fails, the image fails, since nobody knows what is there."""
     world = make("V1", "v1", retries=1)
     world.fail(f"look  -> {MIRROR}/a:V1", retryable=True)
 
@@ -88,7 +88,7 @@ def test_registry_that_cannot_be_asked() -> None:
 
 @pytest.mark.parametrize("aim", ["plan", "verify", "copy"])
 def test_nothing_stored_and_nothing_read_back(aim: str) -> None:
-    """Where this run has stored none of them, they cost no more than others."""
+    """If this run has stored none of them, they cost no further requests."""
     world = make("V1", "v1", aim=aim)
     for tag in ("V1", "v1"):
         world.push(f"{MIRROR}/a", image(tag), tag)

@@ -1,4 +1,4 @@
-"""Companions in the scheduler: before the tag, one writer of a tag at a time, nothing waits for ever."""
+"""Companions in the scheduler: stored before the tag, one writer of a tag at a time, no endless wait."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ SIGNATURE, SBOM = artifact("signature", SIGNED), artifact("sbom", SIGNED)
 
 
 def referred(world: World, place: str, subject: bytes, artifacts: Sequence[bytes]) -> None:
-    """Have a fallback tag list artifacts."""
+    """Let a fallback tag list artifacts."""
     world.push(place, index(*artifacts), fallback_tag(digest(subject)), children=artifacts)
 
 
 def listed(world: World, subject: bytes, place: str = f"{MIRROR}/a") -> set[str]:
-    """What the fallback tag of a manifest lists."""
+    """The entries of a manifest's fallback tag."""
     store = world.store(place)
     found = json.loads(store.manifests[store.tags[fallback_tag(digest(subject))]])
     return {entry["digest"] for entry in found["manifests"]}
@@ -48,7 +48,7 @@ def listed(world: World, subject: bytes, place: str = f"{MIRROR}/a") -> set[str]
 
 @pytest.mark.parametrize("seed", range(20))
 def test_before_the_tag(seed: int) -> None:
-    """In whatever order tasks end, a tag is pushed after all that hangs on its image, and workers may die."""
+    """A tag is pushed after all companions of its image, in any order of outcomes and deaths of workers."""
     world, chance = World(referrers=COPIED), random.Random(seed)
     parent = index((SIGNED, "amd64"))
     world.push(f"{SOURCE}/a", parent, "v1", "v2", children=[SIGNED])
@@ -71,7 +71,7 @@ def test_before_the_tag(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_one_writer_of_a_tag(seed: int) -> None:
-    """Two sources of one image add to one fallback tag, one after the other, beside a rule of every tag."""
+    """Two sources of one image add to one fallback tag in turn, also beside a rule for all tags."""
     world, chance = World(referrers=COPIED), random.Random(seed)
     for place, name in ((f"{SOURCE}/a", "one"), (f"{SOURCE}/b", "two"), (f"{SOURCE}/c", "three")):
         world.push(place, SIGNED, f"of-{name}")
@@ -104,7 +104,7 @@ def test_a_cycle_ends() -> None:
 
 
 def test_price() -> None:
-    """A registry without the API is asked once; unchanged images ask nothing."""
+    """A registry without the API is asked once, and not at all for unchanged images."""
     world = World(referrers=COPIED)
     for number in range(20):
         world.push(f"{SOURCE}/a", image(str(number)), f"v{number}")
@@ -120,7 +120,7 @@ def test_price() -> None:
 
 
 def test_registered_by_the_destination() -> None:
-    """Where both sides have the API nothing is written but artifacts and images."""
+    """If both sides have the API, only artifacts and images are written."""
     world = World(referrers=COPIED)
     world.with_api = {SOURCE, MIRROR}
     world.push(f"{SOURCE}/a", SIGNED, "v1", children=[SIGNATURE, SBOM])
@@ -134,7 +134,7 @@ def test_registered_by_the_destination() -> None:
 
 @pytest.mark.parametrize("written", [False, True])
 def test_what_cannot_be_brought(written: bool) -> None:  # noqa: FBT001 - pytest's
-    """A companion that fails for good fails its image only where somebody asked for it."""
+    """A companion that fails finally fails its image only if the user asked for companions."""
     world = World(referrers=Referrers(written=written), retries=0)
     world.push(f"{SOURCE}/a", SIGNED, "v1")
     referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE, SBOM])

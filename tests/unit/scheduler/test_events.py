@@ -1,4 +1,4 @@
-"""What the scheduler says of a run: to the log, and to whoever counts."""
+"""What the scheduler reports of a run, as events and figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.scheduler.world import MIRROR, SOURCE, World, blob, image, rule
 
 
 def test_pause() -> None:
-    """The end of a pause is said once, when the registry answers again, however often it asked for one."""
+    """The end of a pause is logged once, when the registry answers again, however often it asked for one."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.throttle("look", SOURCE, times=3)
@@ -25,7 +25,7 @@ def test_pause() -> None:
 
 
 def test_long_pause() -> None:
-    """A registry that asks for one short pause after another is told of once a minute, not each time."""
+    """A registry that asks for one short pause after another is logged once a minute."""
     world = World(patience=1_000.0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
@@ -41,7 +41,7 @@ def test_long_pause() -> None:
 
 
 def test_mounts() -> None:
-    """A registry that mounts nothing is named once."""
+    """A registry that refuses mounts is logged once."""
     world = World(mounts=False)
     for number in range(6):
         world.push(f"{SOURCE}/a{number}", image("one", salt=str(number)), "v1")
@@ -54,7 +54,7 @@ def test_mounts() -> None:
 
 
 def test_tries() -> None:
-    """Each failure of an image says which round it was in, and whether and when another one follows."""
+    """Each failure of an image is logged with its pass, and whether and when another one follows."""
     world = World(retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.fail("put", times=2, side="destination", status=500, retryable=True)
@@ -69,7 +69,7 @@ def test_tries() -> None:
 
 
 def test_debug() -> None:
-    """Events of level debug are made only where they are wanted."""
+    """Debug events are made only if they are wanted."""
     names = []
     for debug in (True, False):
         world = World(debug=debug)
@@ -81,7 +81,7 @@ def test_debug() -> None:
 
 
 def test_requests_are_counted_by_registry() -> None:
-    """What single requests and repeated tries cost stands with the registry that they were for."""
+    """Requests and repeated attempts are counted for their registry."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
@@ -100,7 +100,7 @@ def test_requests_are_counted_by_registry() -> None:
 
 
 def test_bytes_that_are_left() -> None:
-    """The bytes still to be sent are all that is left once every image has been read, and become none."""
+    """The bytes still to be sent are complete once every image has been read, and fall to zero."""
     world = World()
     for name in ("one", "two"):
         world.push(f"{SOURCE}/{name}", image(name), "v1")
@@ -123,7 +123,7 @@ def test_bytes_that_are_left() -> None:
 
 
 def test_a_transfer_names_its_image() -> None:
-    """A blob under way is shown with the image that it is for."""
+    """A running transfer is shown with its image."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])

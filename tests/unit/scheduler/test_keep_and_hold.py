@@ -21,7 +21,7 @@ AGED = RuleOptions(min_age=3 * DAY)
 
 
 def asked(world: World) -> list[str]:
-    """The source tags that were asked for."""
+    """The source tags that were requested."""
     return sorted(task.source.name for task in world.done if isinstance(task, HeadManifests) and task.source)
 
 
@@ -31,10 +31,10 @@ def results(world: World) -> dict[str, str]:
 
 
 class TestKeep:
-    """`keep`: tags that are there are never moved."""
+    """`keep`: existing tags are never moved."""
 
     def test_costs_one_list(self) -> None:
-        """Tags that the destination's list shows cost no request; others are copied, and moved."""
+        """Tags in the destination's list cost no request; other tags are copied, or moved."""
         world = World()
         world.push(f"{SOURCE}/a", image("new"), "v1", "v2", "latest")
         world.push(f"{MIRROR}/a", image("old"), "v1", "latest")
@@ -57,7 +57,7 @@ class TestKeep:
         assert {"a:v1": "kept", "a:v2": "copied"} == results(world)
 
     def test_list_of_pages(self) -> None:
-        """A list of several pages is read whole before anything is opened."""
+        """A list of several pages is read completely before any image is opened."""
         world = World()
         world.page_size = 2
         tags = [f"v{number}" for number in range(9)]
@@ -69,7 +69,7 @@ class TestKeep:
         assert (9, []) == (scheduler.figures.kept, asked(world))
 
     def test_refused_list(self) -> None:
-        """Where the list is refused, the destination is asked for each tag, and what is there is kept."""
+        """If the list is refused, the destination is asked for each tag, and existing tags are kept."""
         world = World()
         world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
         world.push(f"{MIRROR}/a", image("old"), "v1")
@@ -141,7 +141,7 @@ class TestHold:
         assert not world.run(self.RULES, "two").quarantine_begins
 
     def test_tag_that_moves(self) -> None:
-        """A tag that moves begins anew with each digest; the reason says that it will never be old enough."""
+        """A tag that moves starts again with each digest; the reason says that it never gets old enough."""
         world = self.world()
         for day in range(5):
             world.now = day * DAY
@@ -152,14 +152,14 @@ class TestHold:
         assert "moves too often" in next(iter(world.facts.rows.values())).fault
 
     def test_named_by_digest(self) -> None:
-        """What a rule names by digest is not held."""
+        """An image that a rule names by digest is not held."""
         world = self.world()
         name = f"{SOURCE}/a@{digest(image('one'))}"
 
         assert 1 == world.run([rule(name, f"{MIRROR}/a", options=AGED)]).figures.copied
 
     def test_existing_is_trusted(self) -> None:
-        """With --trust-existing what the destination has already counts as seen long ago."""
+        """With --trust-existing, the destination's digest counts as seen long ago."""
         world = self.world(trust_existing=True)
         world.push(f"{MIRROR}/a", image("one"), "v1")
 
@@ -169,7 +169,7 @@ class TestHold:
 
     @pytest.mark.parametrize("aim", ["plan", "verify"])
     def test_no_clock_starts(self, aim: str) -> None:
-        """A plan and a verification hold what is too young, and do not begin to count."""
+        """A plan and a verification hold young digests, and do not start their clock."""
         world = self.world(aim=aim)
 
         scheduler = world.run(self.RULES)
@@ -177,7 +177,7 @@ class TestHold:
         assert (1, {}) == (scheduler.figures.held, world.facts.seen)
 
     def test_newest_by_time(self) -> None:
-        """`by: seen` takes the tags that appeared last, of those that came together the greater number."""
+        """`by: seen` selects the tags that appeared last, and the greater numbers of simultaneous ones."""
         world = World()
         world.push(f"{SOURCE}/a", image("one"), "v1", "v9", "v5")
         repository = parse_repository(f"{SOURCE}/a")
@@ -190,7 +190,7 @@ class TestHold:
         assert {"a:v5": "copied"} == results(world)
 
     def test_newest_of_many_pages(self) -> None:
-        """Tags that one run sees first came together, whatever page of the list they are on."""
+        """Tags that one run sees for the first time count as simultaneous, on whatever page they are."""
         world = World()
         world.page_size = 2
         world.push(f"{SOURCE}/a", image("one"), "v1", "v20", "v3", "v4", "v5")

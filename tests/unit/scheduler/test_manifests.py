@@ -1,4 +1,4 @@
-"""The ledger of manifests by itself: what it tells when something that is needed fails or arrives."""
+"""The ledger of manifests by itself: its notices when something that is needed fails or arrives."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PARENT = index((CHILD, "amd64"))
 
 
 def ledger() -> tuple[SharedState, Manifests]:
-    """An empty ledger, and what it shares with the other parts."""
+    """An empty ledger, and the shared state."""
     state = SharedState(run="run", facts=MemoryFacts(), limits=Limits())
     return state, Manifests(state)
 
 
 def need(manifests: Manifests, content: bytes, image_key: str) -> ManifestNeed:
-    """Have an image need a manifest that the destination lacks."""
+    """Let an image need a manifest that the destination lacks."""
     place = Repository(MIRROR, "a")
     return manifests.need(
         image_key,
@@ -41,7 +41,7 @@ def need(manifests: Manifests, content: bytes, image_key: str) -> ManifestNeed:
 
 
 def test_child_fails_for_others() -> None:
-    """A child that fails takes along a manifest that waits for it, though another image needs that one."""
+    """A child that fails also fails the manifest that waits for it, though another image needs that one."""
     state, manifests = ledger()
     child = need(manifests, CHILD, "one")
     parent = need(manifests, PARENT, "two")

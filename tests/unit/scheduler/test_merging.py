@@ -1,4 +1,4 @@
-"""Tags that list what belongs to an image: what the destination has is joined with, never lost."""
+"""Tags that list companions of an image: the destination's entries are merged, never lost."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_referrers_of_both_sides_are_listed(run: str, force: bool) -> None:  # n
 
 
 def test_signatures_of_both_sides_are_kept() -> None:
-    """Cosign's tag holds the source's signatures, then the destination's own, though one payload has both."""
+    """A tag of cosign has the source's signatures, then the destination's own, even for one payload."""
     world = World(retries=0)
     pushed(world, f"{SOURCE}/a", "upstream", tag=f"{LIST}.sig")
     pushed(world, f"{MIRROR}/a", "local", tag=f"{LIST}.sig")
@@ -78,7 +78,7 @@ def test_signatures_of_both_sides_are_kept() -> None:
 
 
 def test_layers_of_the_destination_are_not_looked_for_at_the_source() -> None:
-    """A layer that only the destination's tag has is taken to be there, not mounted from the source."""
+    """A layer that only the destination's tag has counts as present, and is not mounted from the source."""
     world = World(retries=0)
     world.push(f"{MIRROR}/from", image("upstream"), f"{LIST}.att")
     world.push(f"{MIRROR}/a", image("local"), f"{LIST}.att")
@@ -94,7 +94,7 @@ def test_layers_of_the_destination_are_not_looked_for_at_the_source() -> None:
 @pytest.mark.parametrize("tag", [LIST, f"{LIST}.sig"])
 @pytest.mark.parametrize("aim", ["copy", "verify"])
 def test_all_of_the_source_is_there(tag: str, aim: str) -> None:
-    """A destination that lists all that the source does, and more, stays, and counts as complete."""
+    """A destination that lists everything that the source does, and more, stays and counts as complete."""
     world = World(retries=0, aim=aim)
     pushed(world, f"{SOURCE}/a", "upstream", tag=tag)
     there = pushed(world, f"{MIRROR}/a", "local", "upstream", tag=tag)
@@ -107,7 +107,7 @@ def test_all_of_the_source_is_there(tag: str, aim: str) -> None:
 
 @pytest.mark.parametrize("tag", [LIST, f"{LIST}.sig"])
 def test_all_of_the_destination_is_at_the_source(tag: str) -> None:
-    """A source that lists all that the destination does, and more, is copied byte for byte."""
+    """A source that lists everything that the destination does, and more, is copied byte for byte."""
     world = World(retries=0)
     own = pushed(world, f"{SOURCE}/a", "local", "upstream", tag=tag)
     pushed(world, f"{MIRROR}/a", "local", tag=tag)
@@ -118,7 +118,7 @@ def test_all_of_the_destination_is_at_the_source(tag: str) -> None:
 
 
 def test_verifying_finds_what_is_lacking() -> None:
-    """A verification fails a tag that does not list all that the source's does."""
+    """A verification fails a tag that does not list everything that the source's does."""
     world = World(retries=0, aim="verify")
     pushed(world, f"{SOURCE}/a", "upstream", "both")
     pushed(world, f"{MIRROR}/a", "both", "local")
@@ -134,7 +134,7 @@ def test_verifying_finds_what_is_lacking() -> None:
 @pytest.mark.parametrize("retries", [0, 2])
 @pytest.mark.parametrize("pick", [0, -1], ids=["first", "last"])
 def test_several_sources_of_one_list(retries: int, pick: int) -> None:
-    """Sources that write one tag take turns: in the end it lists what any of them does."""
+    """Sources that write one tag take turns, and in the end it lists the entries of all."""
     world = World(retries=retries)
     for place, name in ((SOURCE, "one"), (OTHER, "two"), (MIRROR, "three")):
         pushed(world, f"{place}/{name}", name)
@@ -153,7 +153,7 @@ def test_several_sources_of_one_list(retries: int, pick: int) -> None:
 
 
 def test_what_cannot_be_joined_is_left() -> None:
-    """An image under the tag of the destination's list fails, by a code of its own, and the list stays."""
+    """An image under the tag of the destination's list fails with its own code, and the list stays."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("ordinary"), LIST)
     there = pushed(world, f"{MIRROR}/a", "local")
@@ -166,7 +166,7 @@ def test_what_cannot_be_joined_is_left() -> None:
 
 
 def test_unreadable_list_is_not_replaced() -> None:
-    """Where the destination's list cannot be read, the image fails, and the list stays."""
+    """If the destination's list cannot be read, the image fails, and the list stays."""
     world = World(retries=0)
     pushed(world, f"{SOURCE}/a", "upstream")
     there = pushed(world, f"{MIRROR}/a", "local")
@@ -179,7 +179,7 @@ def test_unreadable_list_is_not_replaced() -> None:
 
 
 def test_ordinary_images_with_such_a_tag() -> None:
-    """Images that only happen to have such a tag are replaced, and the rule that stands first wins."""
+    """Images that only happen to have such a tag are replaced, and the first rule wins."""
     world = World(retries=0)
     own = world.push(f"{SOURCE}/a", image("new"), LIST)
     world.push(f"{OTHER}/a", image("rival"), LIST)

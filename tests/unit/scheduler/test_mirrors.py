@@ -1,4 +1,4 @@
-"""Mirrors: whatever they answer, the run ends as without them, and waits for none of them."""
+"""Mirrors: whatever they answer, the run ends as without them and never waits for them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_first_mirror_serves() -> None:
 
 @given(st.lists(st.sampled_from(["right", "gone", "silent", "slow", "lost"]), max_size=60))
 def test_whatever_mirrors_answer(answers: list[str]) -> None:
-    """Every image is copied in the first pass, and nothing is asked at a mirror that asks for a pause."""
+    """Every image is copied in the first pass, without requests to a mirror that pauses."""
     world, scheduler = cached()
     left, until = list(answers), dict.fromkeys(CACHES, 0.0)
 
@@ -97,7 +97,7 @@ def test_whatever_mirrors_answer(answers: list[str]) -> None:
 
 
 def test_what_is_queued_leaves_a_mirror_that_fails() -> None:
-    """Tasks that wait for a place at a mirror that fails are done from the next one; later it is tried."""
+    """Tasks that are queued for a mirror that fails use the next one, and later try it again."""
     world, scheduler = cached(tags=40)
     tasks = world.take_all(scheduler)
     while asked_at(tasks[0]) != CACHES[0]:
@@ -122,7 +122,7 @@ def test_what_is_queued_leaves_a_mirror_that_fails() -> None:
 
 
 def test_a_source_that_pauses_does_not_hold_up_mirrors() -> None:
-    """While the source asks for a pause, content goes on to be read at its mirror."""
+    """While the source pauses, content is still read at its mirror."""
     world, scheduler = cached(tags=2)
     tasks = world.take_all(scheduler)
     while not any(asked_at(task) for task in tasks):

@@ -1,4 +1,4 @@
-"""The scheduler against a model: whatever the order of outcomes, deaths, refusals, pauses and retries.
+"""The scheduler against a model, with any order of outcomes, deaths, refusals, pauses and retries.
 
 A world that loses nothing by itself answers the tasks; hypothesis chooses the corpus, the rules, who answers
 next, and which answers are replaced by trouble.
@@ -49,7 +49,7 @@ OTHER = "other.example.net"
 
 @dataclass
 class Troubled:
-    """A world whose answers are now and then replaced by trouble, as drawn."""
+    """A world in which some answers are replaced by drawn troubles."""
 
     world: World
     trouble: list[str]
@@ -97,12 +97,12 @@ class Troubled:
                 )
                 return TaskFailed(key=task.key, fault=gone)
             case "lacking" if isinstance(task, PushManifest):
-                # The registry is wrong, or was for a while: what it says to lack is there.
+                # The registry is wrong, or was for a while: it does not lack this.
                 return ReferencesMissing(key=task.key, fault=fault)
             case "lacking":
                 return self.world.answer(task)
             case "twice":
-                # It was done, and the worker died before it could say so.
+                # It was done, and the worker died before it sent the outcome.
                 self.world.answer(task)
                 return TaskLost(key=task.key, reason="killed by SIGKILL", begun=True)
             case _:
@@ -159,7 +159,7 @@ def worlds(draw: st.DrawFn) -> tuple[World, list[Rule]]:
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), made=worlds(), trouble=st.lists(st.sampled_from(TROUBLE), max_size=40))
 def test_whatever_happens(data: st.DataObject, made: tuple[World, list[Rule]], trouble: list[str]) -> None:
-    """No tag goes before what it needs, nothing is sent twice without cause, all images end and add up."""
+    """No tag precedes its content, nothing is sent twice without cause, and all images finish and add up."""
     world, rules = made
     troubled = Troubled(world, trouble)
     scheduler = world.scheduler(rules)
@@ -192,7 +192,7 @@ def test_whatever_happens(data: st.DataObject, made: tuple[World, list[Rule]], t
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), made=worlds(), steps=st.integers(0, 60))
 def test_killed_and_run_again(data: st.DataObject, made: tuple[World, list[Rule]], steps: int) -> None:
-    """A run that was killed, run again, brings the rest, and no blob that was confirmed is sent again."""
+    """A killed run that is repeated copies the rest, and sends no confirmed blob again."""
     world, rules = made
     first = world.scheduler(rules, "first")
     running: list[Task] = []
@@ -219,7 +219,7 @@ def test_killed_and_run_again(data: st.DataObject, made: tuple[World, list[Rule]
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), made=worlds(), steps=st.integers(0, 60))
 def test_stopped_anywhere(data: st.DataObject, made: tuple[World, list[Rule]], steps: int) -> None:
-    """A run that is told to stop gives out nothing but puts, and no tag points at something incomplete."""
+    """A run that is stopped gives out only pushes, and no tag points to incomplete content."""
     world, rules = made
     scheduler = world.scheduler(rules)
     running: list[Task] = []

@@ -1,4 +1,4 @@
-"""Who needs something, who pays for it, and that the bill does not depend on chance."""
+"""Needs: who needs something, and who pays for it, independent of chance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, index, rule
 
 
 def test_first_one_pays() -> None:
-    """Who needs it first pays, and who leaves hands the bill to the next in order."""
+    """The first one pays, and after it leaves the next in order."""
     need = Need()
     assert need.payer == ""
     for key in ("c", "a", "b"):
@@ -24,7 +24,7 @@ def test_first_one_pays() -> None:
 
 
 def test_costs_of_what_is_shared() -> None:
-    """Of images that share a child, the first one pays for the child, its blobs and its push."""
+    """The first of the images that share a child pays for the child, its blobs and its push."""
     world = World()
     child = image("base", "app")
     tags = [f"v{number}" for number in range(6)]
@@ -36,7 +36,7 @@ def test_costs_of_what_is_shared() -> None:
 
     while not scheduler.done:
         held += world.take_all(scheduler)
-        # All images are looked at and read before anything is brought.
+        # All images are looked up and read before anything is copied.
         task = next((each for each in held if not isinstance(each, CopyBlob | PushManifest)), held[0])
         held.remove(task)
         given = scheduler._queue.task(task.key)

@@ -15,7 +15,7 @@ FORCED = RuleOptions(force=True)
 
 
 def test_retries_of_each_rule() -> None:
-    """There are as many passes as the most patient rule wants, and a rule takes part in its own only."""
+    """There are as many passes as the rule with the most retries has, and each rule takes part in its own."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.fail("look", side="source", status=500, retryable=True, times=20)
@@ -33,7 +33,7 @@ def test_retries_of_each_rule() -> None:
 
 
 def test_list_of_tags_is_retried_by_its_rule() -> None:
-    """A list of tags that fails is asked for again only where its rule may be retried."""
+    """A tag list that fails is requested again only if its rule may be retried."""
     world = World()
     for name in ("a", "b"):
         world.push(f"{SOURCE}/{name}", image("one"), "v1")
@@ -101,7 +101,7 @@ def test_sparse_is_no_proof_of_a_whole_image() -> None:
 
 
 def test_sparse_is_refused() -> None:
-    """A registry that takes no index with missing children fails the image; the hint names the way out."""
+    """A registry that refuses an index with missing children fails the image, with advice in the hint."""
     world = World()
     two_platforms(world)
 
@@ -112,7 +112,7 @@ def test_sparse_is_refused() -> None:
 
 
 def test_single_puts_the_image_under_the_tag() -> None:
-    """With `index: single` the tag is the image of the one platform that is wanted, and a rerun knows it."""
+    """With `index: single` the tag is the image of the one selected platform, and a second run knows it."""
     world = World()
     amd, _ = two_platforms(world)
     rules = [
@@ -128,7 +128,7 @@ def test_single_puts_the_image_under_the_tag() -> None:
 
 
 def test_one_source_with_other_options_is_a_conflict() -> None:
-    """Of two rules that write other parts of one image to one tag, the first wins and the second fails."""
+    """If two rules write different parts of one image to one tag, the first wins and the second fails."""
     world = World()
     amd, arm = two_platforms(world)
 
@@ -147,7 +147,7 @@ def test_one_source_with_other_options_is_a_conflict() -> None:
 
 @pytest.mark.parametrize(("second", "result"), [("s390x", "unchanged"), ("arm", "failed")])
 def test_two_sources_that_a_filter_makes_equal(second: str, result: str) -> None:
-    """Two indexes are no conflict where the filter of both rules leaves the same of them."""
+    """Two indexes do not conflict if the filters of both rules leave the same."""
     world = World()
     amd, arm = two_platforms(world)
     other = image("other")
@@ -163,7 +163,7 @@ def test_two_sources_that_a_filter_makes_equal(second: str, result: str) -> None
 
 
 def test_companions_have_one_form() -> None:
-    """The list of an image's referrers stays a list, whatever form the rule gives an index."""
+    """The list of an image's referrers stays a list, whatever `index` the rule has."""
     world = World()
     tag, referrer = f"sha256-{'a' * 64}", image("signature")
     world.push(f"{SOURCE}/a", index(referrer), tag, children=[referrer])
@@ -175,7 +175,7 @@ def test_companions_have_one_form() -> None:
 
 
 def test_sparse_is_not_the_same_content() -> None:
-    """A rule that wants the whole index is in conflict with one that put the same index without children."""
+    """A rule for the whole index conflicts with one that pushed the same index without children."""
     world = World()
     world.takes_sparse = True
     amd, arm = two_platforms(world)
@@ -209,7 +209,7 @@ def test_force_of_each_rule() -> None:
 
 
 def test_unfinished_uploads_of_each_rule() -> None:
-    """Only the rule with `force` begins an upload anew that an earlier run has left."""
+    """Only the rule with `force` restarts an upload that an earlier run has left."""
     world = World(mounts=False)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     for name in ("plain", "forced"):
@@ -236,7 +236,7 @@ def test_unfinished_uploads_of_each_rule() -> None:
 
 
 def test_forced_image_shares_a_blob() -> None:
-    """A blob that a forced image shares with another one is uploaded anew, whichever asked for it first."""
+    """A blob that a forced image shares with another one is uploaded again, whichever requested it first."""
     for first in (NO_OPTIONS, FORCED):
         world = World()
         world.push(f"{SOURCE}/a", image("one", salt="x"), "v1")

@@ -25,7 +25,7 @@ def begun(order: Order) -> list[int]:
 @pytest.mark.parametrize("pick", [0, -1])
 @pytest.mark.parametrize("names", ["", ":v1,v2"])
 def test_rules_that_feed_each_other(names: str, pick: int) -> None:
-    """A to B, B to C, C to D in one file brings every image through to the end in one run."""
+    """A to B, B to C, C to D in one file copies every image to D in one run."""
     world = World()
     for tag in ("v1", "v2", "v3"):
         world.push(f"{SOURCE}/a", image(tag), tag)
@@ -45,7 +45,7 @@ def test_rules_that_feed_each_other(names: str, pick: int) -> None:
 
 
 def test_begins_when_all_images_have_ended() -> None:
-    """Nothing of a rule is asked for while an image of the rule that feeds it is under way or tried again."""
+    """A rule sends no requests while an image of the rule that writes its source is unfinished or retried."""
     world = World(retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.push(f"{MIRROR}/b", image("old"), "v1")
@@ -61,7 +61,7 @@ def test_begins_when_all_images_have_ended() -> None:
 
 @pytest.mark.parametrize("retries", [0, 2])
 def test_failures_do_not_stop_the_next_rule(retries: int) -> None:
-    """What failed in the first rule is missing for the second; all else goes on."""
+    """An image that failed in the first rule is missing for the second; the others continue."""
     world = World(retries=retries)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.push(f"{SOURCE}/a", image("two"), "v2")
@@ -75,7 +75,7 @@ def test_failures_do_not_stop_the_next_rule(retries: int) -> None:
 
 
 def test_a_rule_without_images_holds_up_nobody() -> None:
-    """A rule whose list of tags fails, or is empty, ends all the same."""
+    """A rule whose tag list fails or is empty still ends."""
     world = World(retries=0)
     world.store(f"{SOURCE}/empty")
     world.push(f"{MIRROR}/b", image("old"), "v1")
@@ -91,7 +91,7 @@ def test_a_rule_without_images_holds_up_nobody() -> None:
 
 
 def test_who_waits_for_whom_is_said() -> None:
-    """The log tells a rule that waits with the line it waits for, and warns of one that reads too early."""
+    """The log names a rule that waits and the line it waits for, and warns of one that reads too early."""
     there = rule(f"{SOURCE}/a", f"{MIRROR}/b")
     back = rule(f"{MIRROR}/b", f"{SOURCE}/a", number=1)
 
@@ -129,7 +129,7 @@ def test_who_waits_for_whom_is_said() -> None:
 def test_waits_only_where_one_may_read_what_the_other_writes(
     first: Rule, second: Rule, *, waits: bool
 ) -> None:
-    """Tags that the rules name and that differ do not make one wait for the end of the other."""
+    """Rules that name different tags do not wait for each other."""
     order = Order([first, second])
     assert 0 == order.begin().number
     order.opened(0)
@@ -149,7 +149,7 @@ def test_many_rules_of_one_repository_are_lined_up_at_once() -> None:
 
 
 def test_unfed_rules_run_beside_each_other() -> None:
-    """Rules of different repositories wait for nobody."""
+    """Rules of different repositories do not wait."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.push(f"{SOURCE}/b", image("two"), "v1")

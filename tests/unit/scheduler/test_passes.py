@@ -1,4 +1,4 @@
-"""The scheduler, walked by hand: claims, retries and passes, pauses, stopping, memory."""
+"""The scheduler step by step: claims, retries and passes, pauses, stopping, memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_two_sources_for_one_tag() -> None:
-    """The rule that stands first in the file wins a destination tag; the other pair fails with both lines."""
+    """The first rule in the file wins a destination tag; the other image fails with both lines."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.push(f"{SOURCE}/b", image("two"), "v1")
@@ -35,7 +35,7 @@ def test_two_sources_for_one_tag() -> None:
 
 
 def test_two_sources_of_one_digest() -> None:
-    """Two sources for one destination tag are no conflict where their digests are equal."""
+    """Two sources for one destination tag do not conflict if their digests are equal."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.push(f"{SOURCE}/b", image("one"), "v1")
@@ -60,7 +60,7 @@ def test_same_pair_twice() -> None:
 
 
 def test_failed_image_is_tried_again_after_all_others() -> None:
-    """What failed and may succeed is tried again in a pass of its own, and counts once."""
+    """An image that failed and may succeed is retried in the next pass, and counts once."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.fail("look", side="source", status=500, retryable=True)
@@ -76,7 +76,7 @@ def test_failed_image_is_tried_again_after_all_others() -> None:
 
 
 def test_permanent_failure_is_not_tried_again() -> None:
-    """An image that cannot succeed is looked at once, whatever --retries says."""
+    """An image that cannot succeed is tried once, whatever --retries is."""
     world = World(retries=5)
     world.push(f"{SOURCE}/a", image("one"), "v1")
 
@@ -87,7 +87,7 @@ def test_permanent_failure_is_not_tried_again() -> None:
 
 
 def test_retries_end() -> None:
-    """--retries 2 means three tries, and then the image has failed."""
+    """With --retries 2 an image fails after three attempts."""
     world = World(retries=2)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.fail("look", side="source", status=500, retryable=True, times=9)
@@ -99,7 +99,7 @@ def test_retries_end() -> None:
 
 
 def test_failed_image_asks_for_none_of_its_other_blobs() -> None:
-    """When one blob cannot be had, the moves of the image that have not begun are taken back."""
+    """When one blob fails, the queued copies of the image's other blobs are dropped."""
     world = World(limits=Limits(requests=1))
     layers = [f"layer {number}" for number in range(20)]
     world.push(f"{SOURCE}/a", image(*layers), "v1")
@@ -112,7 +112,7 @@ def test_failed_image_asks_for_none_of_its_other_blobs() -> None:
 
 
 def test_task_that_kills_its_worker() -> None:
-    """A task that two workers died of runs alone, and fails when its worker dies again; the others go on."""
+    """A task that two workers died of runs alone, and fails when its worker dies again; others continue."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     bad = f"look {SOURCE}/a:v1"
@@ -125,7 +125,7 @@ def test_task_that_kills_its_worker() -> None:
 
 
 def test_throttled_registry_is_left_alone() -> None:
-    """A 429 costs no try: the registry is asked nothing until its pause is over, and nothing fails."""
+    """A 429 is not counted as an attempt, and its registry gets no requests until its pause is over."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.throttle("look", SOURCE, delay=30, times=4)
@@ -137,7 +137,7 @@ def test_throttled_registry_is_left_alone() -> None:
 
 
 def test_patience_ends() -> None:
-    """A registry that lets nothing through for --patience is given up, and its images fail."""
+    """A registry that accepts nothing for --patience is unavailable, and its images fail."""
     world = World(retries=0, patience=100.0)
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.throttle("look", SOURCE, delay=30, times=100)
@@ -149,7 +149,7 @@ def test_patience_ends() -> None:
 
 
 def test_push_back_halves_what_runs() -> None:
-    """A registry that pushes back gets half as many requests at a time, and more again as they go well."""
+    """A registry that pushes back gets half as many requests at a time, and more again when they succeed."""
     world = World(retries=0, limits=Limits(requests=8))
     world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(90)))
     world.throttle("look", SOURCE, delay=1)
@@ -177,7 +177,7 @@ def test_push_back_halves_what_runs() -> None:
 
 
 def test_registry_that_goes_away_is_waited_for() -> None:
-    """A registry that answered and cannot be reached now is asked again later, and no image fails."""
+    """A registry that answered before and cannot be reached is asked again later, and no image fails."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.fail(
@@ -191,7 +191,7 @@ def test_registry_that_goes_away_is_waited_for() -> None:
 
 
 def test_unreachable_registry_fails_fast() -> None:
-    """A registry that was never reached is given up for the pass: nobody else waits for the same fault."""
+    """A registry that was never reached is unavailable for the pass, so nothing waits for the same fault."""
     world = World(retries=1, limits=Limits(requests=2))
     world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(50)))
     world.fail("look", side="source", registry=SOURCE, code="UNREACHABLE", retryable=True, times=999)
@@ -204,7 +204,7 @@ def test_unreachable_registry_fails_fast() -> None:
 
 
 def test_destinations_elsewhere_do_not_wait() -> None:
-    """A destination registry that asks for a pause, or is down, holds up no other one of the same source."""
+    """A destination registry that pauses or is down does not delay other destinations of the source."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.throttle("look", "slow.example.net", delay=50)
@@ -219,7 +219,7 @@ def test_destinations_elsewhere_do_not_wait() -> None:
 
 
 def test_rules_that_share_a_destination_wait() -> None:
-    """A rule that failed to expand and is tried again keeps its right to the destination tag."""
+    """A rule that failed to expand and is retried keeps its claim on the destination tag."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.push(f"{SOURCE}/b", image("two"), "v1")
@@ -250,7 +250,7 @@ def test_looping_list_fails_the_rule() -> None:
 
 
 def test_endless_list_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tag list that brings ever new pages fails the rule after a bounded number of them."""
+    """A tag list with endless new pages fails the rule after a bounded number of them."""
     monkeypatch.setattr(tag_pages, "MAX_PAGES", 5)
     world = World()
     world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(50)))
@@ -263,7 +263,7 @@ def test_endless_list_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_drain_finishes_what_is_complete() -> None:
-    """While stopping, only puts of images whose blobs are all there are given out."""
+    """While the run is stopping, only pushes of images with all their blobs are given out."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
@@ -282,7 +282,7 @@ def test_drain_finishes_what_is_complete() -> None:
 
 
 def test_memory_does_not_depend_on_tags() -> None:
-    """After a rule of 3,000 tags no ledger holds anything, and never more than the window."""
+    """After a rule of 3,000 tags every ledger is empty, and none ever exceeds the window."""
     world = World(limits=Limits(window_images=16))
     content = image("one")
     world.push(f"{SOURCE}/a", content, *(f"v{number}" for number in range(3_000)))
@@ -303,7 +303,7 @@ def test_memory_does_not_depend_on_tags() -> None:
 
 
 def test_pages_are_asked_ahead() -> None:
-    """The next page of tags is asked for while images of the page before are still looked at."""
+    """The next page of tags is requested while images of the page before are still open."""
     world = World(limits=Limits(window_images=2))
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2", "v3", "v4")
     world.page_size = 3

@@ -54,7 +54,7 @@ def test_nothing_limited_costs_nothing() -> None:
 
 
 def test_requests_are_granted_evenly() -> None:
-    """Of two workers that wait, each gets its turn, and both together the rate in any second."""
+    """Two workers that wait take turns, and together get the rate in any second."""
     made = budgets(RegistrySettings(rate=20.0))
     sent = {"one": 0, "two": 0}
     now = 1.0
@@ -70,7 +70,7 @@ def test_requests_are_granted_evenly() -> None:
 
 
 def test_only_who_waits_is_granted() -> None:
-    """A request is granted to a thread that waits: none lies idle in a worker."""
+    """Requests are granted only to threads that wait, so none stays unused in a worker."""
     made = budgets(RegistrySettings(rate=1000.0))
     made.spent("two", waiting(3), 1.0)
 
@@ -79,7 +79,7 @@ def test_only_who_waits_is_granted() -> None:
 
 
 def test_requests_of_the_dead_are_lost_to_nobody() -> None:
-    """The threads of a worker that is gone wait no more."""
+    """The threads of a worker that is gone do not wait any more."""
     made = budgets(RegistrySettings(rate=10.0))
     for worker in ("one", "two"):
         made.spent(worker, waiting(9), 1.0)
@@ -101,7 +101,7 @@ def test_whoever_waits_gets_all() -> None:
 
 
 def test_shares_are_the_rate() -> None:
-    """What all workers may move together is the rate, however they share it."""
+    """All workers together may transfer the rate, however they share it."""
     made = budgets(RegistrySettings(bandwidth=2e6))
     made.spent("one", read(1e5, waits=True), 1.0)
     made.spent("two", read(waits=True), 1.0)
@@ -114,7 +114,7 @@ def test_shares_are_the_rate() -> None:
 
 
 def test_unused_shares_come_back() -> None:
-    """What a worker had no use for is granted again to who waits, and once only."""
+    """Unused bytes are granted again to workers that wait, and only once."""
     made = budgets(RegistrySettings(bandwidth=2e6))
     for worker in ("one", "two"):
         made.spent(worker, read(waits=True), 1.0)
@@ -127,7 +127,7 @@ def test_unused_shares_come_back() -> None:
 
 
 def test_shares_of_the_dead_go_to_the_living() -> None:
-    """A worker that is gone, or says nothing any more, leaves its share to the others."""
+    """The share of a worker that is gone or silent goes to the others."""
     made = budgets(RegistrySettings(bandwidth=2e6))
     for worker in ("one", "two"):
         made.spent(worker, read(waits=True), 1.0)
@@ -144,7 +144,7 @@ def test_shares_of_the_dead_go_to_the_living() -> None:
 
 
 def test_bandwidth_is_one_budget_each_way() -> None:
-    """A registry's bandwidth and the run's hold for what is read and for what is written, each by itself."""
+    """The bandwidth of a registry and of the run applies to reading and writing separately."""
     made = RateBudgets(bandwidth=1e6)
     made.open("r.test", RegistrySettings(bandwidth=5e5))
     made.joined("one")
@@ -157,7 +157,7 @@ def test_bandwidth_is_one_budget_each_way() -> None:
 
 
 def test_a_learned_rate_holds_for_all_workers() -> None:
-    """Workers are told of a rate that was learned, those that join later too."""
+    """Workers are told a learned rate, also those that join later."""
     made, told = budgets(RegistrySettings()), set[str]()
     for second in range(6):
         made.refused("r.test", asked=0, now=second + 0.5)
@@ -204,7 +204,7 @@ class Limiter:
 @pytest.mark.parametrize("kind", ["any", "clock", "saved"])
 @pytest.mark.parametrize("rate", [10, 20, 40, 200])
 def test_a_steady_rate_is_learned(rate: int, kind: str) -> None:
-    """After ten seconds nearly all that a registry allows is used, and hardly anything is refused."""
+    """After ten seconds nearly the whole rate is used, and hardly anything is refused."""
     registry, learned, chance = Limiter(rate, kind), LearnedRate(most=None), Random(rate)
     due, tick, pause, accepted, refused = 0.0, 1.0, 0.0, 0, 0
     while due < 60.0:
@@ -227,7 +227,7 @@ def test_a_steady_rate_is_learned(rate: int, kind: str) -> None:
 
 
 def test_a_rate_that_changes_is_followed() -> None:
-    """When a registry allows less or more, the pace goes after it within some seconds, or a minute."""
+    """When a registry allows less or more, the pace follows within some seconds, or a minute."""
     learned, due, tick = LearnedRate(most=None), 0.0, 1.0
     accepted = dict.fromkeys((40, 20, 60), 0)
     limiters = {rate: Limiter(rate, "any") for rate in accepted}
@@ -260,7 +260,7 @@ def test_what_the_user_allows_is_the_most() -> None:
 
 
 def test_push_back_now_and_then_teaches_no_rate() -> None:
-    """A refusal every half a minute is no steady rate."""
+    """A refusal every half a minute does not show a steady rate."""
     learned = LearnedRate(most=None)
     for second in range(120):
         learned.asked(50, second + 0.5)

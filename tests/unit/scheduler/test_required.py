@@ -32,7 +32,7 @@ def test_tag_with_digest_is_written_under_its_tag(world: World, destination: str
 
 
 def test_digest_alone_keeps_no_tag(world: World) -> None:
-    """A destination that names the digest alone gets it without a tag."""
+    """A destination that names only the digest gets it without a tag."""
     world.run([rule(f"{SOURCE}/a:v1@{digest(ONE)}", f"{MIRROR}/a@{digest(ONE)}")])
 
     assert {} == world.store(f"{MIRROR}/a").tags
@@ -42,7 +42,7 @@ def test_digest_alone_keeps_no_tag(world: World) -> None:
 @pytest.mark.parametrize("there", [None, ONE, OTHER], ids=["new", "the source's", "the required one"])
 @pytest.mark.parametrize("retries", [0, 2])
 def test_required_digest_that_the_source_has_not(there: bytes | None, retries: int) -> None:
-    """Where the rule requires another digest than the source has, nothing is written, and the image fails."""
+    """If the source does not have the digest that the rule requires, the image fails without a write."""
     world = World(retries=retries)
     world.push(f"{SOURCE}/a", ONE, "v1")
     if there:
@@ -57,7 +57,7 @@ def test_required_digest_that_the_source_has_not(there: bytes | None, retries: i
 
 
 def test_required_digest_overrules_the_records(world: World) -> None:
-    """What an earlier run put under the tag is replaced where a rule now requires the source's digest."""
+    """What an earlier run pushed under the tag is replaced if a rule now requires the source's digest."""
     world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")], "first")
     world.push(f"{MIRROR}/a", OTHER, "v1")
     (row,) = world.facts.rows.values()
@@ -69,7 +69,7 @@ def test_required_digest_overrules_the_records(world: World) -> None:
 
 
 def test_required_digest_is_named_in_what_is_left(world: World) -> None:
-    """An image that was begun and not finished is left with the digest that its destination requires."""
+    """An unfinished image is listed with the digest that its destination requires."""
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a:v2@{digest(ONE)}")])
 
     assert [(f"{SOURCE}/a:v1", f"{MIRROR}/a:v2@{digest(ONE)}", 0)] == scheduler.unfinished

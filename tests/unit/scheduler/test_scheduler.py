@@ -1,4 +1,4 @@
-"""The scheduler, walked by hand: each test is a world, rules, and what became of it."""
+"""The scheduler step by step: each test is a world, rules, and the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, ind
 
 
 def test_copies_one_image() -> None:
-    """A tag that the destination lacks is there afterwards, with all it needs."""
+    """A tag that the destination lacks is copied with everything it needs."""
     world = World()
     world.push(f"{SOURCE}/a", image("one", "two"), "v1")
 
@@ -31,7 +31,7 @@ def test_minimal_requests_for_a_new_image() -> None:
 
 
 def test_unchanged_costs_two_heads() -> None:
-    """A second run asks nothing but HEAD on both sides, an index included."""
+    """A second run sends only a HEAD to both sides, also for an index."""
     world = World()
     amd, arm = image("base", "amd"), image("base", "arm")
     world.push(f"{SOURCE}/a", index((amd, "amd64"), (arm, "arm64")), "v1", children=[amd, arm])
@@ -46,7 +46,7 @@ def test_unchanged_costs_two_heads() -> None:
 
 
 def test_shared_blob_crosses_once() -> None:
-    """A blob wanted by three repositories is uploaded once and mounted twice."""
+    """A blob that three repositories need is uploaded once and mounted twice."""
     world = World()
     for name in "abc":
         world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
@@ -58,7 +58,7 @@ def test_shared_blob_crosses_once() -> None:
 
 
 def test_mounts_refused() -> None:
-    """Where mounts are refused, every repository gets its own upload, and after two refusals nobody waits."""
+    """If mounts are refused, every repository gets its own upload, without waiting after two refusals."""
     world = World(mounts=False)
     for name in "abcd":
         world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
@@ -70,7 +70,7 @@ def test_mounts_refused() -> None:
 
 
 def test_first_mount_is_read_back() -> None:
-    """Mounts are read back until one was found: a registry may say that it mounted what it did not."""
+    """Mounts are read back until one was found, since a registry may confirm a mount that it did not do."""
     world = World(limits=Limits(bodies=1, requests=1))
     for name in "abcd":
         world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
@@ -82,7 +82,7 @@ def test_first_mount_is_read_back() -> None:
 
 
 def test_first_uploader_killed() -> None:
-    """When the leader's worker dies, the same move is given out again, and the others mount from it."""
+    """When the leader's worker dies, the same copy is given out again, and the others mount from it."""
     world = World()
     for name in "abc":
         world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
@@ -95,7 +95,7 @@ def test_first_uploader_killed() -> None:
 
 
 def test_leader_fails_at_the_source() -> None:
-    """A fault at the source fails who shares that source; one with another source leads on."""
+    """A fault at the source fails requests with that source, and one with another source takes the lead."""
     world = World()
     world.push(f"{SOURCE}/a", image("base", salt="a"), "v1")
     world.push("other.example.com/b", image("base", salt="b"), "v1")
@@ -115,7 +115,7 @@ def test_leader_fails_at_the_source() -> None:
 
 
 def test_leader_fails_at_the_destination() -> None:
-    """A fault at the destination fails that repository only; the next one leads."""
+    """A fault at the destination fails that repository only, and the next one takes the lead."""
     world = World()
     for name in "abc":
         world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
@@ -128,7 +128,7 @@ def test_leader_fails_at_the_destination() -> None:
 
 
 def test_child_shared_by_two_tags() -> None:
-    """A child manifest that two tags name is read once and put once."""
+    """A child manifest of two tags is read once and pushed once."""
     world = World()
     shared, other = image("base"), image("else")
     world.push(f"{SOURCE}/a", index((shared, "amd64")), "v1", children=[shared])
@@ -178,7 +178,7 @@ def test_same_registry_moves_no_blob() -> None:
 
 
 def test_source_equals_destination() -> None:
-    """Source and destination equal: up to date, where one HEAD finds it."""
+    """An image whose source is its destination is up to date after one HEAD."""
     world = World()
     world.push(f"{MIRROR}/a", image("base"), "v1")
 
@@ -189,7 +189,7 @@ def test_source_equals_destination() -> None:
 
 
 def test_page_lost_with_its_worker() -> None:
-    """A page of tags that dies with its worker is asked for again, and nothing is missing or doubled."""
+    """A page of tags that is lost with its worker is requested again, without missing or duplicate tags."""
     world = World()
     world.page_size = 3
     for number in range(10):
@@ -203,7 +203,7 @@ def test_page_lost_with_its_worker() -> None:
 
 
 def test_blob_unknown_is_healed() -> None:
-    """Blob unknown at a put: what was believed is forgotten, asked for, and sent."""
+    """After a push that is refused for unknown blobs, each blob is asked for, and sent if it is missing."""
     world = World()
     world.push(f"{SOURCE}/a", image("base", "top"), "v1")
     rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
@@ -222,7 +222,7 @@ def test_blob_unknown_is_healed() -> None:
 
 
 def test_blob_unknown_for_ever_fails() -> None:
-    """A registry that never knows what it was given fails the image after two heals."""
+    """A registry that never knows its content fails the image after two heals."""
     world = World()
     world.push(f"{SOURCE}/a", image("base"), "v1")
     refusal = Fault(operation="put", words="blob unknown", status=400)
@@ -235,7 +235,7 @@ def test_blob_unknown_for_ever_fails() -> None:
 
 
 def test_equal_index_without_records_asks_for_children() -> None:
-    """Equal tags that no record vouches for: children are asked for once, and what is missing is sent."""
+    """For equal tags without a record, children are asked for once, and what is missing is sent."""
     world = World()
     amd, arm = image("base", "amd"), image("base", "arm")
     both = index((amd, "amd64"), (arm, "arm64"))
@@ -287,7 +287,7 @@ def test_filter_rewrites_an_index() -> None:
 
 
 def test_resumes_without_sending_confirmed_blobs() -> None:
-    """After a run that was killed, blobs that the destination confirmed are asked for and not sent again."""
+    """After a killed run, blobs that the destination confirmed are asked for and not sent again."""
     world = World()
     world.push(f"{SOURCE}/a", image("one", "two", "three"), "v1")
     rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
@@ -304,7 +304,7 @@ def test_resumes_without_sending_confirmed_blobs() -> None:
 
 
 def test_force_pushes_again() -> None:
-    """--force puts manifests that are there already."""
+    """--force pushes manifests that exist already."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
     rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
@@ -320,7 +320,7 @@ def test_force_pushes_again() -> None:
 
 
 def test_filter_changes_a_digest_destination() -> None:
-    """A filter that changes an index fails an image whose destination is the old digest, by its own code."""
+    """A filter that changes an index fails an image whose destination is the old digest."""
     world = World(retries=0)
     world.filter = parse_filter([], ["amd64"])
     amd, arm = image("base", "amd"), image("base", "arm")

@@ -1,4 +1,4 @@
-"""How long whole runs take in virtual time where registries push back, small and exact."""
+"""Whole runs in virtual time over registries that push back, small and exact."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ STEPS = 2.0
 
 @pytest.fixture(scope="module")
 def calm() -> Ran:
-    """The run that nobody disturbs."""
+    """The undisturbed run."""
     return Simulation(TAGS).run()
 
 
 def test_calm(calm: Ran) -> None:
-    """Nothing is paused, and each image takes 18 requests, beside those of the repository."""
+    """Nothing pauses, and each image takes 18 requests besides those of the repository."""
     assert (TAGS, 0, 0.0) == (calm.copied, calm.refused, calm.paused)
     assert 0 < calm.requests - 18 * TAGS < 10
 
@@ -26,7 +26,7 @@ def test_calm(calm: Ran) -> None:
 @pytest.mark.parametrize("retry_after", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("share", [0.0005, 0.002, 0.01])
 def test_push_back_now_and_then(calm: Ran, share: float, retry_after: float) -> None:
-    """Refusals now and then cost at most as much again as the run takes, beside the pauses."""
+    """Occasional refusals at most double the time of the run, besides the pauses."""
     server = Server(refused=share, retry_after=retry_after)
 
     ran = Simulation(TAGS, source=server, destination=server).run()
@@ -39,7 +39,7 @@ def test_push_back_now_and_then(calm: Ran, share: float, retry_after: float) -> 
 
 @pytest.mark.parametrize("share", [0.0, 0.0005, 0.002, 0.01])
 def test_slots(share: float) -> None:
-    """A registry that serves eight at a time is kept busy, whether it refuses now and then or not."""
+    """A registry that serves eight tasks at a time is kept busy, with or without occasional refusals."""
     server = Server(slots=8, refused=share)
 
     ran = Simulation(TAGS, destination=server).run()
@@ -50,7 +50,7 @@ def test_slots(share: float) -> None:
 
 
 def test_long_pauses_asked_for() -> None:
-    """A registry that asks for long pauses now and then gets them, and little time is lost beside them."""
+    """A registry that sometimes asks for long pauses gets them, and little other time is lost."""
     ran = Simulation(TAGS, destination=Server(refused=0.002, retry_after=30.0)).run()
 
     assert 30 <= ran.paused
@@ -61,7 +61,7 @@ def test_long_pauses_asked_for() -> None:
     ("server", "most"), [(Server(rate=200.0), 1.2), (Server(rate=200.0, retry_after=10.0), 3.0)]
 )
 def test_rate(server: Server, most: float) -> None:
-    """A registry that refuses what exceeds a rate is asked about as fast as it allows."""
+    """A registry that refuses what exceeds a rate gets requests about as fast as it allows."""
     ran = Simulation(TAGS, destination=server).run()
 
     assert TAGS == ran.copied

@@ -1,4 +1,4 @@
-"""Which of the ready tasks is given out next."""
+"""Which of the queued tasks is given out next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.unit.scheduler.world import MIRROR, SOURCE, digest
 
 
 def move(name: str, size: int) -> CopyBlob:
-    """A blob to be moved."""
+    """A blob to be copied."""
     return CopyBlob(
         source=Repository(SOURCE, "a"),
         blob=Descriptor(media_type="", digest=digest(name.encode()), size=size),
@@ -21,7 +21,7 @@ def move(name: str, size: int) -> CopyBlob:
 
 
 def given(queue: TaskQueue) -> list[int]:
-    """Sizes of all that is given out, in order, one at a time."""
+    """Sizes of the tasks that are given out, in order, one at a time."""
     sizes = []
     while isinstance(task := queue.take("transfer", 0.0), CopyBlob):
         sizes.append(task.blob.size)
@@ -30,7 +30,7 @@ def given(queue: TaskQueue) -> list[int]:
 
 
 def take_all(queue: TaskQueue) -> list[CopyBlob]:
-    """All that may run beside each other."""
+    """All tasks that may run at the same time."""
     taken = []
     while isinstance(task := queue.take("transfer", 0.0), CopyBlob):
         taken.append(task)
@@ -50,7 +50,7 @@ def test_large_blobs_first() -> None:
 
 
 def test_dropped_blob() -> None:
-    """A large blob that nobody wants any more, or that comes back, is given out as often as it is ready."""
+    """A large blob is given out as often as it is queued, and not after it was dropped."""
     queue = TaskQueue(Limits())
     gone, back, small = move("gone", 30 * MIB), move("back", 20 * MIB), move("small", 5 * MIB)
     for task in (gone, back, small):
@@ -66,7 +66,7 @@ def test_dropped_blob() -> None:
 
 
 def test_small_blobs_take_no_place_of_large_ones() -> None:
-    """As many small blobs as short requests may run beside the large ones, of which few may."""
+    """As many small blobs as short requests may run beside the few large ones."""
     limits = Limits(requests=4, bodies=2)
     queue = TaskQueue(limits)
     for number in range(6):
@@ -79,7 +79,7 @@ def test_small_blobs_take_no_place_of_large_ones() -> None:
 
 
 def test_blob_of_unknown_size() -> None:
-    """A blob of unknown size takes a place of the large ones."""
+    """A blob of unknown size takes the place of a large one."""
     queue = TaskQueue(Limits(requests=4, bodies=1))
     for number in range(3):
         queue.add(move(str(number), -1))

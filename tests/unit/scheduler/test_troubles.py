@@ -1,4 +1,4 @@
-"""The scheduler where things go wrong beside each other: who is blamed, who waits, who is asked again."""
+"""The scheduler with several troubles at a time: what fails, what waits, what is repeated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def until(world: World, scheduler: Scheduler, kind: type, count: int) -> list[Ta
 
 
 def in_order(world: World, scheduler: Scheduler, *parts: str) -> None:
-    """Answer first the tasks whose keys hold these parts, one after the other, then all that is left."""
+    """Answer first the tasks whose keys contain these parts, one after the other, then all others."""
     running: list[Task] = []
     for part in parts:
         running += world.take_all(scheduler)
@@ -70,7 +70,7 @@ def test_one_manifest_read_as_source_and_as_destination(order: int) -> None:
 
 
 def test_only_who_was_asked_has_answered() -> None:
-    """A registry that lets nothing through is given up in time, though tasks that name it end elsewhere."""
+    """A registry that accepts nothing becomes unavailable in time, whatever else its tasks do."""
     world = World(retries=0, patience=10.0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
@@ -95,7 +95,7 @@ def test_only_who_was_asked_has_answered() -> None:
     [(429, "slow", "TOOMANYREQUESTS"), (None, "Connection refused", "UNREACHABLE")],
 )
 def test_given_up_for_what_it_was(status: int | None, words: str, code: str) -> None:
-    """A registry that is given up in time is so for what it said last, not for a limit that it has not."""
+    """The fault of an unavailable registry has its last words, not a rate limit that it does not have."""
     world = World(retries=0, patience=10.0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
@@ -114,7 +114,7 @@ def test_given_up_for_what_it_was(status: int | None, words: str, code: str) -> 
 
 
 def test_given_up_registry_is_named_rightly() -> None:
-    """Every image that a dead registry fails names its own repository there, on its own side."""
+    """Every image that fails for a dead registry names its own repository and side."""
     dead = "gone.example.com"
     world = World(retries=0, limits=Limits(requests=1))
     for name in "ab":
@@ -136,7 +136,7 @@ def test_given_up_registry_is_named_rightly() -> None:
 
 
 def test_drain_puts_all_manifests_of_an_image() -> None:
-    """While stopping, an image whose last blobs arrive is finished with all its children, in any order."""
+    """While the run is stopping, an image whose last blobs arrive is finished with all its children."""
     world = World()
     one, two = image("one"), image("two")
     world.push(f"{SOURCE}/a", index((one, "amd64"), (two, "arm64")), "v1", children=[one, two])
@@ -153,7 +153,7 @@ def test_drain_puts_all_manifests_of_an_image() -> None:
 
 
 def test_second_source_of_a_shared_child() -> None:
-    """A child manifest that two images share comes from the second one's source where the first fails."""
+    """A child manifest that two images share is read from the second source if the first fails."""
     world = World(retries=0)
     child = image("base")
     world.push(f"{SOURCE}/a", index(child), "v1", children=[child])
@@ -184,7 +184,7 @@ def test_second_source_of_a_shared_child() -> None:
 
 
 def test_index_whose_children_vanished() -> None:
-    """An index that this run has put is put again under a second tag though a child has vanished since."""
+    """An index that this run has pushed is pushed under a second tag, even if a child has vanished since."""
     world = World(limits=Limits(window_images=1))
     child = image("one")
     world.push(f"{SOURCE}/a", index(child), "v1", "v2", children=[child])
@@ -201,7 +201,7 @@ def test_index_whose_children_vanished() -> None:
 
 
 def test_pausing_destination_does_not_fill_the_window() -> None:
-    """While one destination pauses, the rule's other one goes on beyond the window."""
+    """While one destination pauses, the rule's other destination continues beyond the window."""
     world = World(retries=0, limits=Limits(window_images=2))
     world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(10)))
     world.throttle("look", "slow.example.net", delay=500)
@@ -215,7 +215,7 @@ def test_pausing_destination_does_not_fill_the_window() -> None:
 
 
 def test_what_nobody_needs_is_not_asked_again() -> None:
-    """A blob that was put off is not asked for again when its image has failed in the meantime."""
+    """A postponed blob is not requested again if its image has failed in the meantime."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("one", "two"), "v1")
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
@@ -237,7 +237,7 @@ def test_what_nobody_needs_is_not_asked_again() -> None:
 
 
 def test_read_back_is_made_up_for() -> None:
-    """The read-back of a registry's first blob is not lost with a task that was put off or lost."""
+    """The read-back of a registry's first blob is not lost with a task that is postponed or lost."""
     world = World(retries=0, limits=Limits(requests=1))
     world.push(f"{SOURCE}/a", image("one", "two"), "v1")
     world.throttle("move", MIRROR, delay=5)
@@ -262,7 +262,7 @@ def test_source_that_is_its_own_destination_and_missing() -> None:
 
 
 def test_manifests_held_are_bounded() -> None:
-    """However many images are open, the manifests held stay within the bound and one image beyond it."""
+    """However many images are open, manifests in memory exceed the bound by one image at most."""
     world = World(limits=Limits(window_bytes=4_000, requests=4))
     size = 0
     for number in range(40):
@@ -284,7 +284,7 @@ def test_manifests_held_are_bounded() -> None:
 
 
 def test_leader_that_fails_before_its_move_is_ready() -> None:
-    """Who waits for a leader that is lost while its registry says whether it is new goes on without it."""
+    """Requests continue without a leader that fails while its repository is being probed."""
     world = World(retries=0)
     content = image("base")
     foreign = blob("base")["digest"]
@@ -311,7 +311,7 @@ def test_leader_that_fails_before_its_move_is_ready() -> None:
 
 
 def test_index_that_two_images_need_and_one_has_not_read() -> None:
-    """An image that took an index's children to be there ends where the one that brings them fails."""
+    """An image that assumed an index's children to be there ends even if the image that copies them fails."""
     world = World(retries=0)
     child = image("one")
     inner = index(child)
@@ -336,14 +336,14 @@ def test_index_that_two_images_need_and_one_has_not_read() -> None:
 
 
 def broken(registry: str) -> Fault:
-    """A registry's own error, after all tries of a task."""
+    """A registry's own error, after all attempts of a task."""
     return Fault(
         operation="work", words="oops", registry=registry, side="destination", status=500, retryable=True
     )
 
 
 def test_nothing_but_errors() -> None:
-    """A registry that answers 5xx to everything is left alone, and given up after a while, in each pass."""
+    """A registry that answers 5xx to everything pauses, and is unavailable after a while, in each pass."""
     world = World(retries=2)
     for number in range(300):
         world.push(f"{SOURCE}/a", image(str(number)), f"v{number}")
@@ -373,7 +373,7 @@ def test_nothing_but_errors() -> None:
 
 
 def test_errors_of_one_repository() -> None:
-    """A registry that lets something through in between is not left alone for one repository's errors."""
+    """A registry that accepts other requests does not pause for one repository's errors."""
     world = World(retries=0)
     for number in range(50):
         world.push(f"{SOURCE}/a", image(str(number)), f"v{number}")

@@ -1,4 +1,4 @@
-"""Uploads that were begun: who is given them, and until when they are kept."""
+"""Unfinished uploads: which tasks resume them, and how long they are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = (f"{MIRROR}/a", digest(b"one"))
 
 
 class Telling:
-    """Answers right, but has the first move of the layer say what was kept before it ends as told."""
+    """Answers right, but the first copy of the layer reports a checkpoint, then ends as told."""
 
     def __init__(self, world: World) -> None:
         """A world with one image."""
@@ -29,7 +29,7 @@ class Telling:
         self.moves: list[CopyBlob] = []
 
     def answer(self, task: Task) -> Outcome:
-        """What the task's worker would say."""
+        """The answer of the task's worker."""
         if isinstance(task, CopyBlob) and task.blob.digest == KEY[1]:
             self.moves.append(task)
             if len(self.moves) == 1:
@@ -38,13 +38,13 @@ class Telling:
         return self.world.answer(task)
 
     def go(self) -> list[UploadCheckpoint | None]:
-        """Run to the end; the sessions of the layer's moves."""
+        """Run to the end; returns the sessions of the layer's copies."""
         self.world.go(self.scheduler, answer=self.answer)
         return [move.session for move in self.moves]
 
 
 def test_worker_died() -> None:
-    """After a worker's death the same move goes on from what its registry had confirmed."""
+    """After a worker's death the same copy resumes from what the registry had confirmed."""
     told = Telling(World())
     told.world.lose(KEY[1])
 
@@ -53,7 +53,7 @@ def test_worker_died() -> None:
 
 
 def test_pause() -> None:
-    """So does a move that a registry asked to wait with."""
+    """So does a copy that was rate limited."""
     told = Telling(World())
     told.world.throttle(KEY[1], MIRROR)
 
@@ -62,7 +62,7 @@ def test_pause() -> None:
 
 
 def test_later_round() -> None:
-    """So does the next round over what failed."""
+    """So does the next pass."""
     told = Telling(World())
     told.world.fail(KEY[1], retryable=True, side="destination")
 
@@ -71,7 +71,7 @@ def test_later_round() -> None:
 
 
 def test_next_run() -> None:
-    """What a failed run leaves, the next one goes on from, and removes when the blob is there."""
+    """The next run resumes what a failed run leaves, and removes it when the blob is there."""
     told = Telling(World(retries=0))
     told.world.fail(KEY[1], retryable=True, side="destination")
     told.go()
@@ -82,7 +82,7 @@ def test_next_run() -> None:
 
 
 def test_said_too_late() -> None:
-    """What is said of a move that has ended is passed over."""
+    """A message about a copy that has ended is ignored."""
     told = Telling(World())
     told.go()
     task = told.moves[0]
@@ -91,7 +91,7 @@ def test_said_too_late() -> None:
 
 
 def test_dropped() -> None:
-    """What is of no use any more is not given to anyone."""
+    """An upload that cannot be resumed any more is given to no task."""
     told = Telling(World())
     told.world.lose(KEY[1])
     answer = told.answer

@@ -1,4 +1,4 @@
-"""Verifying in the scheduler: what is asked, and what is found to be missing."""
+"""Verification in the scheduler: what is requested, and what is found to be missing."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ MULTI = index((AMD, "amd64"), (ARM, "arm64"))
 
 
 class Proving(World):
-    """A world whose workers look, and change nothing."""
+    """A world whose workers only check."""
 
     def __init__(self, *, deep: bool = False) -> None:
         super().__init__(aim="verify", deep=deep)
 
     def run_copy(self, *rules: str) -> None:
-        """Bring it there first."""
+        """Copy it first."""
         copying = World()
         copying.stores, copying.filter = self.stores, self.filter
         copying.run([_rule(each, number) for number, each in enumerate(rules)])
 
     def verify(self, *rules: str) -> Scheduler:
-        """Verify, and count what is asked."""
+        """Verify, and count the requests."""
         self.done.clear()
         return self.run([_rule(each, number) for number, each in enumerate(rules)], "proof")
 
@@ -118,7 +118,7 @@ def made(*, deep: bool = False, platforms: Sequence[str] = ()) -> Proving:
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_complete(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A complete index costs a look, a read of each manifest at the destination, and each blob once."""
+    """A complete index costs a lookup, a read of each manifest there, and a HEAD of each blob."""
     world = made(deep=deep)
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
@@ -128,7 +128,7 @@ def test_complete(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
 
 
 def test_filtered() -> None:
-    """Under a filter the source is read, and the destination is asked for each manifest and blob."""
+    """With a filter the source is read, and the destination is asked for each manifest and blob."""
     world = made(platforms=["arm64"])
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
@@ -138,7 +138,7 @@ def test_filtered() -> None:
 
 
 def test_filtered_and_deep() -> None:
-    """Under a filter and --deep the cut index is read as well, not only its digest told."""
+    """With a filter and --deep the pruned index is read as well, not only its digest."""
     world = made(deep=True, platforms=["arm64"])
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
@@ -148,7 +148,7 @@ def test_filtered_and_deep() -> None:
 
 
 def test_second_tag_costs_a_look() -> None:
-    """A tag whose manifest was seen whole in its repository before costs two HEADs."""
+    """A tag whose manifest was seen complete in its repository before costs two HEADs."""
     world = made()
     world.store(f"{SOURCE}/a").tags["v2"] = digest(MULTI)
     world.store(f"{MIRROR}/x").tags["v2"] = digest(MULTI)
@@ -161,7 +161,7 @@ def test_second_tag_costs_a_look() -> None:
 
 
 def test_shared_blobs_are_asked_once_per_repository() -> None:
-    """A blob that several images share is asked for once in each repository, and nobody waits for another."""
+    """A blob that several images share is asked for once in each repository, without waiting."""
     world = Proving()
     for name in ("a", "b"):
         world.push(f"{SOURCE}/{name}", AMD, "v1")
@@ -176,7 +176,7 @@ def test_shared_blobs_are_asked_once_per_repository() -> None:
 
 
 def test_old_records_are_not_believed() -> None:
-    """What records say of an earlier run, and of the blobs it brought, is asked for all the same."""
+    """What the records of an earlier run say is verified nevertheless."""
     world = made()
     world.facts.rows.clear()
     copying = World()
@@ -215,7 +215,7 @@ def test_losses(lost: str) -> None:
 
 
 def test_nothing_that_is_wanted() -> None:
-    """What a run skips for its platform is not missing, and is skipped."""
+    """An image that a run skips for its platform is not missing, but skipped."""
     world = Proving()
     world.filter = parse_filter((), ("s390x",))
     world.push(f"{SOURCE}/b", MULTI, "v1", children=[AMD, ARM])
@@ -233,7 +233,7 @@ def test_missing_image() -> None:
 
 
 def test_other_serialisation() -> None:
-    """The same index as another tool has serialised it counts as equal, and its children are asked for."""
+    """The same index, serialised by another tool, counts as equal, and its children are asked for."""
     world = made()
     there = world.store(f"{MIRROR}/x")
     other = MULTI.replace(b", ", b",\n  ")
@@ -247,7 +247,7 @@ def test_other_serialisation() -> None:
 
 
 def test_same_repository() -> None:
-    """A tag that was set from another one of its repository is proven down to its blobs."""
+    """A tag that was set from another tag of its repository is verified down to its blobs."""
     world = Proving()
     world.push(f"{SOURCE}/a", AMD, "v1")
     world.run_copy(f"{SOURCE}/a:v1 {SOURCE}/a:v2")
@@ -259,7 +259,7 @@ def test_same_repository() -> None:
 
 
 def test_one_loss_fails_every_image_that_needs_it() -> None:
-    """A layer that is missing fails all images that name it, and no other."""
+    """A missing layer fails all images that name it, and no other."""
     world = Proving()
     world.push(f"{SOURCE}/a", AMD, "v1")
     world.push(f"{SOURCE}/a", ARM, "v2")
@@ -291,7 +291,7 @@ def trees(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_exactly_what_is_incomplete(data: st.DataObject) -> None:
-    """Whatever is lost, and in whatever order is answered: just those images fail that are not complete."""
+    """Exactly the incomplete images fail, whatever is lost and in whatever order tasks end."""
     world, rules = Proving(), []
     for number, (top, below) in enumerate(data.draw(st.lists(trees(), min_size=1, max_size=4))):
         repository = data.draw(st.sampled_from(["a", "b"]))

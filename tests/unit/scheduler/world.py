@@ -1,6 +1,6 @@
 """A world of registries in memory that answers the tasks of the scheduler, as workers would.
 
-The world checks at every put what a real registry may not: that all blobs and children are there.
+At every push the world checks what a real registry may not: that all blobs and children are there.
 """
 
 from __future__ import annotations
@@ -127,31 +127,32 @@ class World:
         self.with_api: set[str] = set()
         """Registries that register what has a subject."""
         self.takes_sparse = False
-        """Whether an index is taken whose children are missing."""
+        """Whether an index with missing children is accepted."""
         self.facts = MemoryFacts()
         of_images = {name: settings.pop(name) for name in settings.keys() & OF_IMAGES}
         self.options = ImageOptions(**of_images)
-        """Of rules that do not say otherwise; their platforms are `filter`."""
+        """Of rules without own options; their platforms are `filter`."""
         self.settings = Settings(limits=limits or Limits(), **settings)
         self.filter = Filter()
         self.page_size = 1_000
         self.script: dict[str, list[Callable[[Task], Outcome | None]]] = defaultdict(list)
-        """By a part of the task's key: answers to give instead of the right one, in order; None: be right."""
+        """By a part of the task's key: answers to give instead of the right one, in order; None: the right
+        one."""
         self.done: list[Task] = []
         self.uploads: Counter[tuple[str, str]] = Counter()
         """(destination registry, digest) -> uploads."""
         self.requests: Counter[str] = Counter()
-        """By what was asked, as the protocol counts: HEAD, GET, POST, PUT."""
+        """By kind, as the protocol counts: HEAD, GET, POST, PUT."""
         self.now = 0.0
         self.early_puts: list[str] = []
-        """Manifests that were put while the world, which loses nothing by itself, lacked what they name."""
+        """Manifests that were pushed before their content."""
 
     def store(self, text: str) -> Store:
-        """A repository, made at its first mention."""
+        """A repository, created at its first use."""
         return self.stores.setdefault(str(parse_repository(text)), Store())
 
     def push(self, text: str, content: bytes, *tags: str, children: Sequence[bytes] = ()) -> str:
-        """Put a manifest with all that it names into a repository; returns its digest."""
+        """Store a manifest with all that it names in a repository; returns its digest."""
         store = self.store(text)
         for each in (*children, content):
             parsed = manifest(each)
@@ -214,12 +215,12 @@ class World:
         return found
 
     def fail(self, part: str, *, times: int = 1, **fault: Any) -> None:
-        """Have tasks whose key holds `part` fail."""
+        """Let tasks whose key contains `part` fail."""
         made = Fault(**({"operation": "work", "words": "it is broken"} | fault))
         self.script[part] += [lambda task: TaskFailed(key=task.key, fault=made)] * times
 
     def lose(self, part: str, *, times: int = 1, alone: bool = False) -> None:
-        """Have the worker of such a task die."""
+        """Let the worker of such a task die."""
         self.script[part] += [
             lambda task: TaskLost(key=task.key, reason="killed by SIGKILL", begun=True, alone=alone)
         ] * times
@@ -227,7 +228,7 @@ class World:
     def throttle(
         self, part: str, registry: str, *, delay: float = 5.0, asked: float = 0.0, times: int = 1
     ) -> None:
-        """Have the registry answer such a task with a request for a pause; `asked`: of so many seconds."""
+        """Let the registry answer such a task with a request for a pause of `asked` seconds."""
         fault = Fault(operation="work", words="slow down", registry=registry, status=429, retryable=True)
         self.script[part] += [
             lambda task: Throttled(key=task.key, fault=fault, delay=delay, asked=asked)
@@ -345,7 +346,7 @@ class World:
         return ManifestPushed(key=task.key, registered=api and b'"subject"' in task.content)
 
     def complete(self, text: str, tag: str) -> bool:
-        """Whether a tag is there with everything below it."""
+        """Whether a tag exists with everything below it."""
         store = self.stores.get(str(parse_repository(text)), Store())
         todo = [store.tags.get(tag, "")]
         while todo:
