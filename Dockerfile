@@ -7,8 +7,11 @@
 # Debian and not Alpine: google-re2 has no wheels for musl, and building them needs Abseil and pybind11
 # (https://github.com/google/re2/issues/587).
 ARG DEBIAN=bookworm-slim
+# [dask]: also what --engine dask needs, for the run, Dask's scheduler and its workers.
+ARG EXTRA=
 
 FROM debian:${DEBIAN} AS build
+ARG EXTRA
 RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv
 COPY requirements.lock /src/
 # Everything that is used below has the hash that the lock names; nothing else is downloaded.
@@ -21,7 +24,7 @@ COPY pipeline /src/pipeline
 RUN /build/bin/pip install --disable-pip-version-check --no-index --find-links /wheels hatchling && \
     /build/bin/pip wheel --disable-pip-version-check --no-index --no-deps --no-build-isolation -w /wheels /src && \
     python3 -m venv /opt/image-syncer && \
-    /opt/image-syncer/bin/pip install --disable-pip-version-check --no-index --find-links /wheels image-syncer
+    /opt/image-syncer/bin/pip install --disable-pip-version-check --no-index --find-links /wheels "image-syncer${EXTRA}"
 
 FROM debian:${DEBIAN}
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates python3 && \

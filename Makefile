@@ -37,7 +37,7 @@ docs: setup  ## write docs/ and completions/ anew from the catalogues and the fl
 	@$(python) -m scripts.docs
 
 lock:  ## renew requirements.lock after a change of pyproject.toml; needs uv; LOCK=--upgrade takes newer versions
-	@printf 'hatchling\neditables\n' | uv pip compile pyproject.toml - --group dev --universal \
+	@printf 'hatchling\neditables\n' | uv pip compile pyproject.toml - --group dev --extra dask --universal \
 		--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
 		--quiet --output-file requirements.lock $(LOCK)
 

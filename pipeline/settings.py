@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -134,6 +135,22 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """--engine dask: the Dask cluster whose workers run the tasks."""
+
+    scheduler: str = ""
+    """`tls://host:8786`; empty: start a scheduler and workers on this machine."""
+    workers: int = min(os.cpu_count() or 1, 4)
+    """How many workers to start on this machine."""
+    worker_auth: tuple[Path, ...] = ()
+    """Where workers have the credentials files; empty: where this machine has them."""
+    ca: str = ""
+    """The file of the authority's certificate; empty, like the next two: what Dask's configuration says."""
+    cert: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GivenLogin:
     """A login of the command line; of `variable`, `from_input` and `password` one is set."""
 
@@ -174,6 +191,8 @@ class Options:
     records: Path
     """With a shard, its own folder in the one that --records names."""
     shard: Shard | None
+    cluster: ClusterOptions | None
+    """None: workers are processes of this machine."""
     retries: int
     os: tuple[str, ...]
     arch: tuple[str, ...]

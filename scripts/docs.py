@@ -92,6 +92,7 @@ where one run is looked at, leaves them out.
 | in words | the message | `msg` | `body` |
 | run | `run` | `run` | `service.instance.id` |
 | process | `pid` | `pid` | `process.pid` |
+| worker of another machine | `host`, `worker` | `host`, `worker` | `host.name`, `{prefix}worker` |
 | stage (expand, resolve, transfer) | `stage` | `stage` | `{prefix}stage` |
 | fields | | as below | as below |
 
@@ -246,6 +247,8 @@ def _of_event(name: str, entry: EventEntry) -> dict[str, Any]:
             "severity_number": {"enum": [SEVERITIES[level][1] for level in entry.levels]},
             "event_name": {"const": PREFIX + name},
             PREFIX + "stage": {"enum": list(STAGES)},
+            "host.name": {"type": "string"},
+            PREFIX + "worker": {"type": "string"},
             **_properties(entry.always | entry.sometimes),
         },
         "unevaluatedProperties": False,

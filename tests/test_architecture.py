@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = {"errors", "settings", "log"}
+BASE = {"errors", "settings", "log", "process"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "model": BASE,
@@ -161,6 +161,17 @@ def test_diskcache() -> None:
     assert {str(path) for path in named} <= {"pipeline/records/store.py", "pipeline/records/folder.py"}
 
 
+def test_distributed() -> None:
+    """Only engine/dask imports Dask, so the rest works without the extra."""
+    named = {
+        path.parent.as_posix()
+        for path in files("pipeline")
+        if {"dask", "distributed"} & {name.split(".")[0] for name in imported(path)}
+    }
+
+    assert named == {"pipeline/engine/dask"}
+
+
 def test_requests() -> None:
     """Only http/ opens connections, and registry/ knows their errors."""
     assert importers("requests") <= {"http"}
@@ -187,13 +198,14 @@ def test_stages_know_the_store_only() -> None:
 
 
 def test_supervisor_knows_no_process() -> None:
-    """The supervisor knows who runs tasks by the interface only: no process, pipe or local worker."""
+    """The supervisor knows who runs tasks by the interface only: no process, pipe or cluster."""
     wrong = {
         f"{path}: {name}"
         for path in files("pipeline/engine")
         if "local" not in path.parts
         for name in imported(path)
         if name.startswith(("pipeline.engine.local", "multiprocessing", "subprocess"))
+        or (name.startswith("pipeline.engine.dask") and "dask" not in path.parts)
     }
 
     assert wrong == set()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline import __version__
-from pipeline.cli import shard_flags
+from pipeline.cli import cluster_flags, shard_flags
 from pipeline.cli import values as flag_values
 from pipeline.cli.verbs import OWN, VERBS, is_shown, listed
 from pipeline.errors import UsageError
@@ -161,6 +161,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         help="folder of records for the next run [./records]",
     )
     shard_flags.add_to(group)
+    cluster_flags.add_to(group)
     add(
         "--bandwidth",
         type=flag_values.bandwidth,
@@ -280,7 +281,8 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     if sharded:
         arguments = shard_flags.with_index(arguments, environ)
     ignored = tuple(action.option_strings[-1] for action in unused)
-    values = vars(found) | {"verb": verb, "words": words, "ignored": ignored, **sharded}
+    cluster = cluster_flags.chosen(found)
+    values = vars(found) | {"verb": verb, "words": words, "ignored": ignored, "cluster": cluster, **sharded}
     if not words:
         _reject_without_words(found)
     values["images"], values["auth"] = tuple(found.images or ()), tuple(found.auth or ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.cli import shard_flags
+from pipeline.cli import cluster_flags, shard_flags
 
 if TYPE_CHECKING:
     from argparse import Action
@@ -63,6 +63,7 @@ VERBS = {
                 *_METRICS,
                 *_LOG,
                 *shard_flags.NAMES,
+                *cluster_flags.NAMES,
                 *("--output-failed-images", "--report", "--drain", "--dry-run", "--trust-existing"),
             )
         ),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from pipeline.commands.finish import Finish, Printer
     from pipeline.commands.job import Job
+    from pipeline.engine.pool import WorkerPool
     from pipeline.engine.supervisor import Ending
     from pipeline.observe.display import Display
     from pipeline.observe.metrics.export import Exporter
@@ -82,7 +83,7 @@ def run(verb: Verb, options: Options, environ: Mapping[str, str], *, say: Printe
     """
     with _exporter(options) as exporter:
         job = prepare(options, environ)
-        if job.rules.rules:
+        if job.rules.rules and options.cluster is None:
             warm_up()
         try:
             with raise_on_stop() if verb.stops_at_once else nullcontext():
@@ -220,7 +221,7 @@ def _supervise(
         supervisor = Supervisor(
             scheduler,
             settings=job.settings,
-            pool=LocalPool(job.settings, job.keyring),
+            pool=_pool(job, options, log),
             store=store,
             say=_to_all(*(each.hear for each in observers), log.write),
             reopen_log=log.reopen if options.log is not None else None,
@@ -229,6 +230,17 @@ def _supervise(
         )
         after.enter_context(ignore_one_stop())
         return supervisor.run()
+
+
+def _pool(job: Job, options: Options, log: Log) -> WorkerPool:
+    """The workers: processes of this machine, or those of a Dask cluster."""
+    if options.cluster is None:
+        return LocalPool(job.settings, job.keyring)
+    from pipeline.commands.worker_logins import logins_of  # noqa: PLC0415 - as below
+    from pipeline.engine.dask.pool import DaskPool  # noqa: PLC0415 - an extra, which may not be installed
+
+    recipe = logins_of(job, options)
+    return DaskPool(job.settings, recipe, options.cluster, say=log.write)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import MachineError
 from pipeline.model.units import format_count, format_duration
-from pipeline.observe.run_state import RUNNING, current_folder, is_gone, run_state_of
+from pipeline.observe.run_state import RUNNING, current_folder, run_state_of
+from pipeline.process import is_gone
 from pipeline.records.reader import read_records
 from pipeline.report.causes import from_row, group
 from pipeline.report.summary import (

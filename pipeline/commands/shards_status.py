@@ -12,7 +12,8 @@ from pipeline.errors import MachineError
 from pipeline.model.facts import RESULTS
 from pipeline.model.figures import Figures
 from pipeline.model.units import format_count
-from pipeline.observe.run_state import RUNNING, Process, RunState
+from pipeline.observe.run_state import RUNNING, RunState
+from pipeline.process import Process
 from pipeline.report.causes import merged
 from pipeline.settings import Shard
 

@@ -108,6 +108,16 @@ class Keyring:
                 return replace(credential, insecure=entry.insecure, realms=entry.realms)
         return entry
 
+    def describe(self) -> dict[str, str]:
+        """Each login and each registry's settings in words, without secrets: two keyrings can be compared."""
+        logins = [("/".join(part for part in key if part), each) for key, each in self.keys.items()]
+        logins += [(str(repository), each) for repository, each in self.given.items()]
+        found = {f"the login of {name}": _in_words(each) for name, each in logins}
+        return found | {
+            f"the settings of {name}": "an invalid entry" if isinstance(each, BadEntry) else each.in_words
+            for name, each in self.registries.items()
+        }
+
     def require(self, repositories: Iterable[Repository]) -> None:
         """Check that the entries of these repositories are valid; others may belong to other jobs.
 
@@ -142,3 +152,9 @@ class Keyring:
     def forget(self, credential: Credential) -> None:
         """Discard an expired credential, so that its helper program is run again."""
         self._helpers.forget(replace(credential, insecure=False, realms=()))
+
+
+def _in_words(entry: Credential | BadEntry) -> str:
+    if isinstance(entry, BadEntry):
+        return f"an invalid entry ({entry.message})"
+    return f"the user {entry.username!r}" if entry.username else "no user"

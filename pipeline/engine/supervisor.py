@@ -201,6 +201,7 @@ class Supervisor:
                 self._scheduler.budgets.spent(message.worker.name, report, time.monotonic())
             case Joined():
                 self._scheduler.budgets.joined(message.worker.name)
+                self._resize()
             case Gone():
                 self._on_gone(message)
             case Broken():
@@ -212,17 +213,21 @@ class Supervisor:
     def _on_gone(self, gone: Gone) -> None:
         """Return a dead worker's tasks to the scheduler; those that may have killed it are marked."""
         worker = gone.worker
+        on = f"{worker.host}, " if worker.host else ""
         self._scheduler.budgets.gone(worker.name)
+        self._resize()
         self._write_out()
         self._say(
             Event(
                 name="worker.lost",
                 level="warning",
-                message=f"the worker {worker.name} (pid {worker.pid}) died: {gone.reason};"
+                message=f"the worker {worker.name} ({on}pid {worker.pid}) died: {gone.reason};"
                 f" its {len(gone.tasks)} tasks go to another worker",
                 fields={"reason": gone.reason, "tasks": len(gone.tasks)},
                 stage=worker.stage,
                 pid=worker.pid,
+                host=worker.host,
+                worker=worker.name if worker.host else "",
             )
         )
         for key, begun in gone.tasks:
@@ -231,6 +236,10 @@ class Supervisor:
             lost = TaskLost(key=key, reason=gone.reason, begun=begun, alone=gone.alone, fenced=fenced)
             self._fenced.append((time.monotonic() + gone.fence, lost))
         self._return_lost()
+
+    def _resize(self) -> None:
+        """Tell the scheduler how many workers other machines give."""
+        self._scheduler.resize(sum(bool(worker.host) for worker in self._pool.roster()))
 
     def _return_lost(self) -> None:
         """Return the lost tasks whose worker certainly does not run any more."""

@@ -390,6 +390,7 @@ EVENTS: Mapping[str, EventEntry] = {
     ),
     "task.broken": _entry("a task failed with an unexpected error: its traceback", "debug", "key"),
     "worker.lost": _entry("a worker process died; its tasks are dispatched again", "warning", "reason tasks"),
+    "worker.unfit": _entry("a remote worker gets no tasks, or there is none", "warning", "address"),
     "records.trouble": _entry(
         "the records are damaged or cannot be used", "warning", "reason", "file.path aside"
     ),

@@ -34,6 +34,9 @@ class Event:
     """The stage that it comes from; empty: none."""
     pid: int = 0
     """The worker process that it comes from; 0: the supervisor."""
+    host: str = ""
+    """The machine of that worker, and its name there; empty: this machine."""
+    worker: str = ""
 
 
 def event_of(

@@ -75,9 +75,10 @@ class Renderings:
         return f"{head} {self._where(event)}{tail}".encode()
 
     def _where(self, event: Event) -> str:
-        """The run, the process, and the stage if there is one."""
+        """The run, the process with its machine if that is another one, and the stage if there is one."""
         stage = f" stage={event.stage}" if event.stage else ""
-        return f"run={self._run} pid={event.pid or self._pid}{stage}"
+        host = f" host={_value(event.host)} worker={_value(event.worker)}" if event.host else ""
+        return f"run={self._run} pid={event.pid or self._pid}{host}{stage}"
 
     def json(self, event: Event, time: float) -> bytes:
         """One object with the names of `catalogue.FIELDS`."""
@@ -93,6 +94,9 @@ class Renderings:
             "service.instance.id": self._run,
             "process.pid": event.pid or self._pid,
         }
+        if event.host:
+            line["host.name"] = event.host
+            line[PREFIX + "worker"] = event.worker
         if event.stage:
             line[PREFIX + "stage"] = event.stage
         for key, value in event.fields.items():

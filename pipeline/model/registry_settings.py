@@ -81,6 +81,14 @@ class RegistrySettings:
             named.append(f"mirrors {' and '.join(map(str, self.mirrors))}")
         return ", ".join(named)
 
+    @property
+    def in_words(self) -> str:
+        """All of them but for the places of files and the proxy, which may differ between machines."""
+        mirrors = f"mirrors {', '.join(map(str, self.mirrors))}" if self.mirrors else ""
+        reserve = f"reserve {self.reserve}" if self.reserve is not None else ""
+        described = replace(self, ca="", cert="").describe()
+        return ", ".join(part for part in (described, mirrors, reserve) if part) or "nothing"
+
     def shared(self, runs: int) -> RegistrySettings:
         """The settings of one of several runs that use the registry at the same time."""
         return replace(

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline import __version__
-from pipeline.observe.run_state import RunState, Wait, current_folder, this_process
+from pipeline.observe.run_state import RunState, Wait, current_folder
+from pipeline.process import this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

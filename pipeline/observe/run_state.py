@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pipeline.model.figures import Figures
+from pipeline.process import Process  # noqa: TC001 - get_type_hints needs it
 from pipeline.report.causes import Failure  # noqa: TC001 - get_type_hints needs it
 
 RUNNING = -1
 """The exit code of a run that has not ended."""
-_PROC = Path("/proc")
 _FIGURES = {
     "known": "known",
     "to_retry": "to_retry",
@@ -38,18 +36,6 @@ _FIGURES = {
     "requests": "requests",
 }
 """By name in the row: its figures; those of images are counted from the images' own rows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
-    """One process of one machine, distinct from all before and after it."""
-
-    host: str = ""
-    pid: int = 0
-    space: str = ""
-    """The boot of the machine and the PID namespace; empty: unknown."""
-    start: str = ""
-    """Its start time as the kernel counts it; empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,39 +123,8 @@ def _built(kind: Any, value: Any) -> Any:
     return value
 
 
-def this_process() -> Process:
-    """The calling process."""
-    return Process(host=socket.gethostname(), pid=os.getpid(), space=_space(), start=_start(os.getpid()))
-
-
 def current_folder() -> str:
     """The working directory; empty: it was removed."""
     with suppress(OSError):
         return os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
-    return ""
-
-
-def is_gone(process: Process) -> bool | None:
-    """Whether the process has ended; None: unknown from here."""
-    if not process.space or process.space != _space():
-        return None
-    return _start(process.pid) != process.start
-
-
-def _space() -> str:
-    """The boot of this machine, and the PID namespace."""
-    with suppress(OSError):
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
-    return ""
-
-
-def _start(pid: int) -> str:
-    """When the process started, in ticks since boot (proc(5), stat, field 22); empty: there is none.
-
-    A zombie has none either.
-    """
-    with suppress(OSError):
-        after_name = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        return "" if after_name[0] in ("Z", "X") else after_name[19]
     return ""

@@ -122,6 +122,10 @@ class Pacer:
             self._leases.setdefault((registry, "read"), _Lease())
             self._leases.setdefault((registry, "written"), _Lease())
 
+    def forget_all(self) -> None:
+        """Limit nothing: another run begins in this process."""
+        self._leases = {}
+
     @property
     def is_active(self) -> bool:
         """Whether anything is limited."""

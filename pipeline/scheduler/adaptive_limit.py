@@ -102,6 +102,11 @@ class AdaptiveLimit:
         """Whether each try still doubles the limit; one may fail, since response times vary."""
         return self._vain < _CHANCES
 
+    def bound(self, most: int) -> None:
+        """Set another bound; what runs beyond it may end."""
+        self.most = max(most, self.running)
+        self.limit = min(self.limit, self.most)
+
     @property
     def free(self) -> bool:
         """Whether a task may start; always if none runs."""

@@ -102,6 +102,8 @@ class Admission:
         self._images = images
         self._figures = state.figures
         self._limits = limits
+        self.scale = 1
+        """How many times as many images may be open as on one machine."""
         self._rules = order.rules
         state.events += order.events
         self._order = order
@@ -137,7 +139,7 @@ class Admission:
 
     def _has_room(self, held_up: int) -> bool:
         """Whether another image may open; images that wait for a paused registry have their own window."""
-        count, most = len(self._images), self._limits.window_images
+        count, most = len(self._images), self._limits.window_images * self.scale
         room = count - held_up < most and count < most * HELD_UP
         return not self._images or (room and self._images.fetches.bytes_held < self._limits.window_bytes)
 

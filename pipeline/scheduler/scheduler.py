@@ -7,6 +7,7 @@ counting can be reproduced as a list of outcomes, in a test that takes milliseco
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from pipeline.model.selection import Rule
     from pipeline.model.task import Transfer
     from pipeline.settings import Settings
+
+_OF_ONE_MACHINE = 4
+"""Workers that the bounds of Limits are meant for."""
 
 
 class Scheduler:
@@ -113,6 +117,12 @@ class Scheduler:
             self._state.history.tell(now, task.key, "given out")
             task = self._router.prepare(task)
         return task
+
+    def resize(self, workers: int) -> None:
+        """Let bounds grow with the workers of other machines; learned limits stay below them."""
+        factor = max(1, math.ceil(workers / _OF_ONE_MACHINE))
+        self._queue.scale(factor)
+        self._admission.scale = factor
 
     def has_suspects(self, stage: Stage, now: float) -> bool:
         """Whether a task that must run alone in its worker may start now."""

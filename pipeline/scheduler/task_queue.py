@@ -58,6 +58,7 @@ class TaskQueue:
         self._bound = {"resolve": 0, "copy": 0}
         self._settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS
         self._budgets: RateBudgets | None = None
+        self._scale = 1
 
     def configure(self, settings_of: Callable[[str], RegistrySettings], budgets: RateBudgets) -> None:
         """Set where the limits of registries come from."""
@@ -69,21 +70,29 @@ class TaskQueue:
 
     def _open(self, name: str) -> RegistryState:
         settings = self._settings_of(name)
-        requests = min(self._limits.requests, settings.requests or self._limits.requests)
-        bodies = min(self._limits.bodies, requests)
-        if settings.rate is not None:
-            requests = min(requests, max(_AT_LEAST, math.ceil(settings.rate * _WAITS)))
-        if settings.bandwidth is not None:
-            bodies = min(bodies, max(_AT_LEAST, int(settings.bandwidth / _SLOWEST)))
-        limits: dict[SlotKind, AdaptiveLimit] = {
-            "request": AdaptiveLimit(most=requests),
-            "blob": AdaptiveLimit(most=requests),
-            "body": AdaptiveLimit(most=bodies),
-        }
+        limits = {kind: AdaptiveLimit(most=most) for kind, most in self._bounds(settings).items()}
         if self._budgets is not None:
             self._budgets.open(name, settings)
         found = self._registries[name] = RegistryState(limits=limits, settings=settings)
         return found
+
+    def _bounds(self, settings: RegistrySettings) -> dict[SlotKind, int]:
+        """How many tasks of each kind may ever run at a registry: what the user set holds for all workers."""
+        requests = self._limits.requests * self._scale
+        requests = min(requests, settings.requests or requests)
+        bodies = min(self._limits.bodies * self._scale, requests)
+        if settings.rate is not None:
+            requests = min(requests, max(_AT_LEAST, math.ceil(settings.rate * _WAITS)))
+        if settings.bandwidth is not None:
+            bodies = min(bodies, max(_AT_LEAST, int(settings.bandwidth / _SLOWEST)))
+        return {"request": requests, "blob": requests, "body": bodies}
+
+    def scale(self, factor: int) -> None:
+        """Set how many times as many tasks may run as on one machine."""
+        self._scale = factor
+        for registry in self._registries.values():
+            for kind, most in self._bounds(registry.settings).items():
+                registry.limits[kind].bound(most)
 
     def demand(self, task: Task) -> Demand:
         """The places that the task takes.

@@ -11,8 +11,8 @@ from typing import Any
 from pipeline import settings
 from pipeline.cli import main
 from pipeline.commands import job
-from pipeline.engine import supervisor
-from pipeline.engine.local import handle, pool, worker
+from pipeline.engine import supervisor, worker
+from pipeline.engine.local import handle, pool
 from pipeline.registry import faults, upload
 from pipeline.scheduler import backoff
 from pipeline.stages.run import make_runner  # noqa: F401 - for workers

@@ -52,7 +52,7 @@ def _complaints(line: Mapping[str, str]) -> Iterable[str]:
         yield f"level {line['level']}"
     if missing := (_COMMON | entry.always) - line.keys():
         yield f"lacks {sorted(missing)}"
-    for key in line.keys() - _COMMON - {"stage"}:
+    for key in line.keys() - _COMMON - {"stage", "host", "worker"}:
         if key not in entry.always | entry.sometimes:
             yield f"may not have {key}"
         elif not _KINDS[FIELDS[key].kind].fullmatch(line[key]):

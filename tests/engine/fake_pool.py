@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipeline.engine.local.queues import frame
-from pipeline.engine.local.worker import task_failed
+from pipeline.engine.packing import pack
 from pipeline.engine.pool import Broken, Gone, Joined, Said, WorkerView
+from pipeline.engine.worker import task_failed
 from pipeline.errors import MachineError
 from pipeline.model.messages import Outcome
 
@@ -103,7 +103,7 @@ class FakePool:
             worker = self._workers[task.stage] = Worker(view, now)
             self._tell(Joined(worker=view))
         try:
-            frame(task)
+            pack(task)
         except ValueError as error:
             self._tell(Said(worker=worker.view, answer=task_failed(task, error)))
             return

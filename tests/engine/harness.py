@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.engine.local.process import start_worker
-from pipeline.engine.local.worker import Setup
+from pipeline.engine.worker import Setup
 from pipeline.settings import Settings
 from tests.engine.runners import PLAIN
 

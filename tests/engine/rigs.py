@@ -6,12 +6,14 @@ import os
 import select
 import signal
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.engine.dask.pool import DaskPool
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.pool import Gone, Said
 from pipeline.model.messages import BytesTransferred, ManifestPushed, Outcome
-from pipeline.settings import Settings
+from pipeline.settings import ClusterOptions, Settings
 from tests.engine.fake_pool import FakePool
 from tests.engine.harness import PATIENCE, wait_until_gone
 from tests.engine.runners import BROKEN, PLAIN, STILLBORN, ask
@@ -21,13 +23,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.engine.pool import Message, WorkerPool, WorkerView
-    from pipeline.model.messages import Task, UploadProgress
+    from pipeline.log import Event
+    from pipeline.model.messages import Stage, Task, UploadProgress
 
 SILENCE = 4.0
 
 
 class Rig(Protocol):
     """An implementation, and what the suite does to its workers."""
+
+    serves: Stage
+    """The stage that names a worker that runs the suite's tasks."""
 
     def make(self, *, unable: bool = False, stillborn: int = 0) -> WorkerPool:
         """A pool whose workers understand the words of runners.py.
@@ -53,6 +59,8 @@ class Rig(Protocol):
 
 class LocalRig:
     """Processes of this machine."""
+
+    serves: Stage = "resolve"
 
     def __init__(self, folder: Path) -> None:
         """Args: folder: an empty one."""
@@ -81,6 +89,8 @@ class LocalRig:
 class FakeRig:
     """No processes."""
 
+    serves: Stage = "resolve"
+
     def __init__(self, _folder: Path) -> None:
         """No folder is needed."""
 
@@ -103,6 +113,56 @@ class FakeRig:
         return [worker.pid for worker in workers if worker in self.pool.roster()]
 
 
+@dataclass(frozen=True)
+class FolderRecipe:
+    """A keyring for the runners of the tests: the folder."""
+
+    folder: str
+
+    def open(self, _environ: object) -> str:
+        """See Recipe."""
+        return self.folder
+
+    def misfit(self, _environ: object) -> str:
+        """See Recipe."""
+        return ""
+
+
+class DaskRig:
+    """One worker of a cluster on this machine."""
+
+    serves: Stage = "transfer"
+
+    def __init__(self, folder: Path) -> None:
+        """Args: folder: an empty one."""
+        self._folder = folder
+        self.said: list[Event] = []
+
+    def make(self, *, unable: bool = False, stillborn: int = 0) -> DaskPool:
+        """See Rig."""
+        for number in range(stillborn):
+            (self._folder / f"{number}").touch()
+        return DaskPool(
+            Settings(silence=SILENCE),
+            FolderRecipe(str(self._folder)),
+            ClusterOptions(workers=1),
+            say=self.said.append,
+            runner=BROKEN if unable else STILLBORN if stillborn else PLAIN,
+        )
+
+    def kill(self, worker: WorkerView) -> None:
+        """See Rig."""
+        os.kill(worker.pid, signal.SIGKILL)
+
+    def hang(self, worker: WorkerView) -> None:
+        """See Rig."""
+        os.kill(worker.pid, signal.SIGSTOP)
+
+    def left(self, workers: list[WorkerView]) -> list[int]:
+        """See Rig."""
+        return wait_until_gone([worker.pid for worker in workers])
+
+
 def _answer(task: Task) -> list[Outcome | BytesTransferred | UploadProgress]:
     """The words are those of runners.py."""
     match task.key.rpartition("@")[2].partition(" ")[0]:
@@ -117,10 +177,19 @@ def give(pool: WorkerPool, *words: str, alone: bool = False, now: float = 0.0) -
     """Give a task for each word; returns their keys."""
     tasks = [ask(word) for word in words]
     for task in tasks:
-        assert pool.has_room(task.stage, alone=alone)
+        wait_for_room(pool, task.stage, alone=alone, now=now)
         pool.give(task, now, alone=alone)
     pool.flush(now)
     return [task.key for task in tasks]
+
+
+def wait_for_room(pool: WorkerPool, stage: Stage, *, alone: bool = False, now: float = 0.0) -> None:
+    """Wait for a worker that joins by itself: until it has a task, nothing is said of it."""
+    end = time.monotonic() + PATIENCE
+    while not pool.has_room(stage, alone=alone):
+        assert time.monotonic() < end, "there is no room"
+        if select.select([pool], [], [], 1.0)[0]:
+            assert [] == pool.hear(now)
 
 
 def hear(pool: WorkerPool, until: Callable[[list[Message]], object], *, now: float = 0.0) -> list[Message]:

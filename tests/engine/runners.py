@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.engine.local.queues import MAX_MESSAGE
+from pipeline.engine.packing import MAX_MESSAGE
 from pipeline.log import Event
 from pipeline.model.manifest import Manifest
 from pipeline.model.messages import FetchManifest, ManifestFetched, ManifestPushed, Outcome, Task

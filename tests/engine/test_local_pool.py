@@ -43,7 +43,9 @@ def put(path: str, tag: str = "v1", content: bytes = b"") -> PushManifest:
 def workers(count: int) -> list[WorkerHandle]:
     """Workers of that stage, without processes."""
     return [
-        WorkerHandle(MagicMock(pid=number, **{"inbox.broken": False}), "transfer", 0.0)
+        WorkerHandle(
+            process=MagicMock(pid=number, **{"inbox.broken": False}), stage="transfer", last_word=0.0
+        )
         for number in range(count)
     ]
 

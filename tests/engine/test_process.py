@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.engine.local.fork_server import ForkServer
 from pipeline.engine.local.process import start_worker, stop_all
-from pipeline.engine.local.worker import Setup
+from pipeline.engine.worker import Setup
 from pipeline.errors import MachineError
 from pipeline.model.messages import BytesTransferred, ManifestFetched, ManifestPushed, PushManifest
 from pipeline.model.reference import Reference, Repository

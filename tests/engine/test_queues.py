@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.local.queues import MAX_MESSAGE, AnswerWriter, Inbox, Outbox, TaskReader, Unframer, frame
+from pipeline.engine.local.queues import AnswerWriter, Inbox, Outbox, TaskReader, Unframer, frame
+from pipeline.engine.packing import MAX_MESSAGE
 from pipeline.model.messages import (
     BytesTransferred,
     ManifestFetched,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from pipeline.engine.local.worker import Setup, Worker
+from pipeline.engine.worker import Setup, Worker
 from pipeline.model.life_signs import Alive, BootFailed
 from pipeline.model.messages import (
     BytesTransferred,

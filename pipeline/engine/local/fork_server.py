@@ -22,7 +22,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from pipeline.engine.local.descriptors import claim_descriptors
+from pipeline.engine.descriptors import claim_descriptors
 from pipeline.errors import MachineError
 
 if TYPE_CHECKING:

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.engine.load import WorkerLoad
 from pipeline.engine.pool import Gone, WorkerView
 
 if TYPE_CHECKING:
     from pipeline.engine.local.process import WorkerProcess
     from pipeline.model.messages import Stage, Task
-    from pipeline.model.reference import Repository
 
-_REMEMBERED = 64
-"""Repositories remembered for each worker."""
 _EXIT_TAKES = 1.0
 """Seconds between the end of a worker's outbox and its exit; then it is killed."""
 _ABORT_TAKES = 2.0
 """Seconds for an aborted worker to print its stacks."""
 
 
-@dataclass(slots=True, eq=False)
-class WorkerHandle:
+@dataclass(slots=True, eq=False, kw_only=True)
+class WorkerHandle(WorkerLoad):
     """One worker process and its tasks."""
 
     process: WorkerProcess
     stage: Stage
     """It names the worker, which may run tasks of other stages too."""
     last_word: float
-    tasks: dict[str, None] = field(default_factory=dict)
-    """Keys of its tasks, in the order in which they were given."""
     ready: bool = False
     """Whether it has sent a message: before that it runs no task, after that it runs all its tasks."""
-    alone: bool = False
-    """Whether it runs a task that must run alone."""
-    kept_free: set[Stage] = field(default_factory=set)
-    """Stages with a task that must run alone: it gets no more tasks until it is idle."""
     aborted_at: float | None = None
     """When SIGABRT was sent."""
-    served: dict[Repository, None] = field(default_factory=dict)
-    """Destination repositories of its last tasks, the latest last: it may hold tokens for them."""
     ended_at: float | None = None
     """When its outbox ended."""
     _view: WorkerView | None = None
@@ -66,23 +56,7 @@ class WorkerHandle:
         self.process.inbox.put(task)
         if not self.tasks:
             self.last_word = now
-        self.tasks[task.key] = None
-        self.alone = alone
-
-    def ended(self, key: str) -> bool:
-        """Remove a finished task; False: it has no such task."""
-        if key not in self.tasks:
-            return False
-        del self.tasks[key]
-        self.alone = self.alone and bool(self.tasks)
-        return True
-
-    def serve(self, repository: Repository) -> None:
-        """Record the destination of its next task."""
-        self.served.pop(repository, None)
-        self.served[repository] = None
-        if len(self.served) > _REMEMBERED:
-            del self.served[next(iter(self.served))]
+        self.gets(task, alone=alone)
 
     def watch(self, now: float, *, silence: float) -> None:
         """Abort a silent worker that has tasks, so that it prints its stacks; then kill it."""

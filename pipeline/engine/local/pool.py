@@ -10,12 +10,12 @@ import os
 import selectors
 from typing import TYPE_CHECKING
 
-from pipeline.engine.local.descriptors import affordable_threads
+from pipeline.engine.descriptors import affordable_threads
 from pipeline.engine.local.fork_server import ForkServer, take_server
 from pipeline.engine.local.handle import WorkerHandle
 from pipeline.engine.local.process import start_worker, stop_all
-from pipeline.engine.local.worker import Setup, task_failed
 from pipeline.engine.pool import Broken, Joined, Said
+from pipeline.engine.worker import Setup, task_failed
 from pipeline.errors import MachineError
 from pipeline.model.life_signs import Alive, BootFailed
 from pipeline.model.messages import Outcome
@@ -33,8 +33,6 @@ _PROCESSES: dict[Stage, int] = {"resolve": 1, "transfer": _TRANSFER_PROCESSES}
 """Maximum processes of that name."""
 _THREADS: dict[Stage, int] = {"resolve": 128, "transfer": 48}
 """Maximum parallel tasks of a process; threads are started as needed."""
-_AFFINITY = 2
-"""Tasks that a worker may have more than others if it has served the task's repository."""
 _MAX_FAILED_STARTS = 3
 """Workers in a row that may die before they are ready."""
 _CHECK_EVERY = 1.0
@@ -114,23 +112,14 @@ class LocalPool:
     def _choose(self, task: Task, now: float, *, alone: bool) -> WorkerHandle:
         """The least busy worker with room; a new one if all are busy and another may be started.
 
-        A worker that has served the task's repository is preferred unless it is much busier: tokens and
-        connections belong to a process.
-
         Raises:
             MachineError: no worker can be started.
         """
-        place = task.writes_to
-
-        def burden(handle: WorkerHandle) -> int:
-            return len(handle.tasks) - (_AFFINITY if place in handle.served else 0)
-
         name = _SERVED_BY[task.stage]
-        best = min(self._available(name, alone=alone), key=burden, default=None)
+        available = self._available(name, alone=alone)
+        best = min(available, key=lambda handle: handle.burden(task), default=None)
         if best is None or (best.tasks and len(self._workers[name]) < _PROCESSES[name]):
             best = self._start(name, now)
-        if place is not None:
-            best.serve(place)
         return best
 
     def _available(self, name: Stage, *, alone: bool) -> list[WorkerHandle]:
@@ -151,7 +140,7 @@ class LocalPool:
             **self._runner,
         )
         process = start_worker(self._running_server(), f"{name}-{self._started}", setup)
-        handle = WorkerHandle(process, name, now)
+        handle = WorkerHandle(process=process, stage=name, last_word=now)
         self._workers[name].append(handle)
         self._starting.append(handle)
         return handle

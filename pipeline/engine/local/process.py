@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.engine.local.fork_server import ForkServer
-    from pipeline.engine.local.worker import Setup
+    from pipeline.engine.worker import Setup
 
 _KILL_TAKES = 1.0
 """Seconds to wait for a killed process; only one that hangs in the kernel needs more."""

@@ -15,15 +15,14 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pipeline.settings import MAX_TAG_PAGE, MIB
+from pipeline.engine.packing import MAX_MESSAGE, pack
+from pipeline.settings import MIB
 
 if TYPE_CHECKING:
-    from pipeline.engine.local.worker import Setup
+    from pipeline.engine.worker import Setup
     from pipeline.model.budget import Grant
     from pipeline.model.messages import Task, WorkerMessage
 
-MAX_MESSAGE = MAX_TAG_PAGE + 8 * MIB
-"""Bytes of one pickled message: a page of tags takes at most 2 % more than in JSON."""
 _HEADER = 4
 _READ = MIB
 _AT_ONCE = 64
@@ -37,9 +36,7 @@ def frame(message: object) -> bytes:
         ValueError: it is larger than MAX_MESSAGE.
         Exception: of pickle, for an object that it does not support.
     """
-    body = pickle.dumps(message, protocol=5)
-    if len(body) > MAX_MESSAGE:
-        raise ValueError(f"a message of {len(body)} bytes, the limit is {MAX_MESSAGE}")
+    body = pack(message)
     return len(body).to_bytes(_HEADER, "big") + body
 
 

@@ -11,7 +11,8 @@ from pipeline.cli.main import main
 from pipeline.commands.run_status import Status, as_object, lines, read_status
 from pipeline.model.facts import RunRow
 from pipeline.model.figures import Figures
-from pipeline.observe.run_state import Process, RunState, Wait, text_of, this_process
+from pipeline.observe.run_state import RunState, Wait, text_of
+from pipeline.process import Process, this_process
 from tests.unit.records.stores import failed, image, opened
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 from pipeline.commands.shards_status import ShardsStatus, read_shards, shard_lines, shards_object
 from pipeline.model.facts import RunRow
 from pipeline.model.figures import Figures
-from pipeline.observe.run_state import Process, RunState, Wait, text_of
+from pipeline.observe.run_state import RunState, Wait, text_of
+from pipeline.process import Process
 from tests.unit.records.stores import alter, failed, image, opened
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.figures import Figures
-from pipeline.observe.run_state import Process, RunState, Wait, is_gone, run_state_of, text_of, this_process
+from pipeline.observe.run_state import RunState, Wait, run_state_of, text_of
+from pipeline.process import Process, is_gone, this_process
 from pipeline.report.causes import Failure
 
 RUN_STATE = RunState(

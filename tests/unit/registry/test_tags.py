@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.engine.local.queues import MAX_MESSAGE, frame
+from pipeline.engine.local.queues import frame
+from pipeline.engine.packing import MAX_MESSAGE
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.messages import TagsListed
 from pipeline.registry.auth import Auth as Tokens

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pipeline.model.manifest import Descriptor
 from pipeline.model.messages import CopyBlob
 from pipeline.model.reference import Repository
+from pipeline.model.registry_settings import RegistrySettings
+from pipeline.scheduler.rate_budget import RateBudgets
 from pipeline.scheduler.task_queue import TaskQueue
 from pipeline.settings import MIB, Limits
 from tests.unit.scheduler.world import MIRROR, SOURCE, digest
@@ -85,3 +87,24 @@ def test_blob_of_unknown_size() -> None:
         queue.add(move(str(number), -1))
 
     assert 1 == len(take_all(queue))
+
+
+def test_bounds_grow_with_workers() -> None:
+    """Three times as many workers may do three times as much at a registry, but for what the user has set."""
+    queue = TaskQueue(Limits(requests=64, bodies=16))
+    settings = {MIRROR: RegistrySettings(requests=20), SOURCE: RegistrySettings()}
+    queue.configure(settings.__getitem__, RateBudgets(bandwidth=None))
+    before = {
+        name: {kind: each.most for kind, each in queue.registry(name).limits.items()} for name in settings
+    }
+
+    queue.scale(3)
+
+    after = {
+        name: {kind: each.most for kind, each in queue.registry(name).limits.items()} for name in settings
+    }
+    assert {"request": 64, "blob": 64, "body": 16} == before[SOURCE]
+    assert {"request": 192, "blob": 192, "body": 48} == after[SOURCE]
+    assert {"request": 20, "blob": 20, "body": 20} == after[MIRROR]
+    queue.scale(1)
+    assert before[SOURCE] == {kind: each.most for kind, each in queue.registry(SOURCE).limits.items()}

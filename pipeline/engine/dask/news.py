@@ -1,0 +1,56 @@
+"""What the thread that speaks to Dask tells the pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.engine.dask.guest import Greeting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Came:
+    """A worker that fits belongs to the cluster."""
+
+    greeting: Greeting
+    name: str
+    """Its name in the cluster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """A worker that cannot work for this run."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameHome:
+    """Visits brought answers, in the order in which they were given."""
+
+    process: str
+    answers: tuple[bytes, ...]
+    """Each pickled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A worker does not belong to the cluster any more."""
+
+    process: str
+    reason: str
+    to_blame: bool
+    """Whether a task may have caused it."""
+    certain: bool
+    """Whether its process is known to be dead."""
+    unsent: frozenset[str]
+    """Keys of tasks that never went there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreachable:
+    """There is no scheduler to be reached."""
+
+    reason: str

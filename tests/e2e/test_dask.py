@@ -1,0 +1,73 @@
+"""Runs whose workers belong to a Dask cluster: the same copies, the same requests."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.figures import kinds
+from tests.real.witness import flaws
+from tests.registry.content import image, layer
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command
+    from tests.real.fixtures import StartRegistry
+    from tests.real.images import Layout
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+DASK = ("--engine", "dask", "--workers", "2")
+KINDS = ("multi", "nested", "single", "artifact", "bare")
+
+
+@pytest.fixture
+def trio(command: Command, scripted: Scripted) -> tuple[Registry, Registry, Registry]:
+    """A source, and two empty destinations.
+
+    Its repositories share no layers: whether a mount is read back depends on which others run at that time.
+    """
+    source, *mirrors = scripted(), scripted(), scripted()
+    for number in range(6):
+        source.add(f"team/app{number}", image(layer(f"{number}", size=5_000)), "v1", "v2")
+    command.insecure(*(each.address for each in (source, *mirrors)))
+    return source, mirrors[0], mirrors[1]
+
+
+def rules_to(command: Command, source: Registry, mirror: Registry) -> None:
+    """Copy all."""
+    command.rules(
+        {f"{source.address}/team/app{number}": f"{mirror.address}/ours/app{number}" for number in range(6)}
+    )
+
+
+def test_real_registry(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+    """Workers of a cluster on this machine copy to a real registry, and log lines name them."""
+    source, mirror = docker_registry(), docker_registry()
+    for kind in KINDS:
+        layout.send(layout.tagged(kind), source.endpoint, f"team/{kind}:{kind}")
+    command.insecure(source.address, mirror.address)
+    command.rules({f"{source.address}/team/{kind}": f"{mirror.address}/ours/{kind}" for kind in KINDS})
+
+    result = command.run(*DASK, "--log-level=debug")
+
+    assert (0, len(KINDS)) == (result.code, result.finish["copied"]), result.text
+    assert [[], []] == [flaws(mirror.endpoint, f"ours/{kind}:{kind}") for kind in ("multi", "single")]
+    assert f" host={socket.gethostname()} worker=dask-" in result.text
+
+
+def test_same_requests(command: Command, trio: tuple[Registry, Registry, Registry]) -> None:
+    """A cold run and one where nothing changed ask what local workers ask, kind by kind."""
+    source, *mirrors = trio
+    asked = []
+    for mirror, flags in zip(mirrors, ((), DASK), strict=True):
+        rules_to(command, source, mirror)
+        for copied in (12, 0):
+            source.log.clear()
+            mirror.log.clear()
+            result = command.run(f"--records={mirror.address}", *flags)
+            assert (0, copied) == (result.code, result.finish["copied"]), result.text
+            asked.append((kinds(source.requests()), kinds(mirror.requests())))
+
+    assert asked[:2] == asked[2:]
