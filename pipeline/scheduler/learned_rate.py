@@ -29,8 +29,8 @@ _MANY = 3
 """Minimum refusals for that."""
 _JUDGED = 3
 """Seconds over which that is counted."""
-_FAST, _STEP = 1.08, 0.005
-"""Rise in a second, as a factor at most; it begins with the step and grows by it."""
+_STEP, _FAST, _SLOW = 0.005, 0.08, 0.02
+"""Rise in a second: it begins with the step and grows by it, to so much before and after a refusal."""
 _FIRST_KEEP, _LONGEST_KEEP = 5.0, 300.0
 """Seconds for which a pace is kept after a refusal."""
 
@@ -90,7 +90,7 @@ class LearnedRate:
             self._lower(now, seen)
         elif waits and now >= self._kept_until:
             self._rises += 1
-            self.pace *= min(_FAST, 1 + _STEP * self._rises)
+            self.pace *= 1 + min(_STEP * self._rises, _SLOW if self._series[1] else _FAST)
         if self.pace is not None and self.most is not None:
             self.pace = min(self.pace, self.most)
         return self.pace
@@ -112,8 +112,8 @@ class LearnedRate:
         if int(now) - ended > _SERIES:
             began = self.pace
         if refused >= _MANY and refused >= _MUCH * asked:
-            accepted = (asked - refused) / len(seen)
-            self.pace = began = min(self.pace, max(accepted, 1.0)) * _BELOW
+            recent = sum(each.accepted for each in self._seconds if each.number > now - 1 - _JUDGED)
+            self.pace = began = min(self.pace, max(recent / _JUDGED, self.pace * _LOWEST)) * _BELOW
         else:
             self.pace = max(self.pace * _BELOW, (_LEAST if self._are_few(now) else _LOWEST) * began)
         self._series = int(now), began
