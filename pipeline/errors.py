@@ -47,7 +47,7 @@ class Fault:
     """The OCI error code (MANIFEST_UNKNOWN), or our own: UNREACHABLE, CERTIFICATE, TIMEOUT,
     CONNECTION_LOST, DIGEST_MISMATCH, DIGEST_CHANGED (not the one required), SIZE_MISMATCH, NOT_A_REGISTRY,
     TOO_LARGE, TAG_CONFLICT, TAG_IMMUTABLE, TAG_OVERWRITTEN, TAG_INVALID, TOO_FEW_TAGS, NOT_JOINED,
-    WORKER_DIED, CREDENTIALS, OPEN_FILES, INTERNAL."""
+    PULL_RESERVE, WORKER_DIED, CREDENTIALS, OPEN_FILES, INTERNAL."""
     retryable: bool = False
     """Whether the same request may succeed later without intervention."""
     hint: str = ""

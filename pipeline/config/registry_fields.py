@@ -83,7 +83,6 @@ FIELDS: Mapping[str, FieldInfo] = {
         type="text", description="bytes of blobs a second in each direction, at most", example="20MB/s"
     ),
     "reserve": FieldInfo(
-        built=False,
         type="count",
         description="pulls to leave to others, where the registry counts them",
         example="100",

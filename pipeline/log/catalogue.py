@@ -364,6 +364,9 @@ EVENTS: Mapping[str, EventEntry] = {
         "registry delay limit open retryable again",
         "side status code",
     ),
+    "registry.reserved": _entry(
+        "no more pulls are left than `reserve` says: manifests wait", "warning", "registry delay open"
+    ),
     "registry.recovered": _entry("a registry accepts requests again", "info", "registry limit duration"),
     "registry.settled": _entry(
         "the limit of parallel requests, or blobs, was found; at level debug each time it changes",
@@ -376,11 +379,8 @@ EVENTS: Mapping[str, EventEntry] = {
         "registry requests p50 p95",
     ),
     "mirror.left": _entry(
-        "a mirror failed, and is not asked for `delay` seconds; without `again`: for content of one"
-        " repository, for the rest of the run",
-        "warning",
-        "side registry retryable again",
-        "status code delay",
+        "a mirror failed: not asked for `delay` seconds; without `again`: not for one repository in this run",
+        *("warning", "side registry retryable again", "status code delay"),
     ),
     "registry.warning": _entry(
         "a registry sends a Warning header; once for each text", "warning", "registry reason"

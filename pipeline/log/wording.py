@@ -119,6 +119,9 @@ _SENTENCES: Mapping[str, str | Callable[[EventFacts], str]] = {
     " exists before; move it below that rule if it needs the result",
     "tags.twins": "{destination}: the tags {twins} differ only in case: a registry may take them for one",
     "registry.cooldown": _cooldown,
+    "registry.reserved": "{registry} has {pulls:,} pulls left, {kept:,} are for others (reserve): manifests"
+    " wait, next look in {delay:.0f}s; {open} images are open, what needs no pull continues; giving up in"
+    " {left:.0f}s (--patience)",
     "registry.recovered": "{registry} accepts requests again after {duration:.0f}s;"
     " {limit} requests at a time",
     "registry.settled": _settled,

@@ -44,6 +44,8 @@ class Cost:
     """Total seconds until the heads of responses, by registry."""
     retries: tuple[tuple[str, str], ...] = ()
     """Registry and status (or our own error code) of each attempt that was repeated."""
+    pulls_left: tuple[tuple[str, int], ...] = ()
+    """By registry where some are left to others: the pulls that it allows, as it said last."""
     asked: tuple[RequestRecord, ...] = ()
     """Each request, if Settings.timed asks for it."""
     planned: int = 0

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pipeline.errors import Side
     from pipeline.model.reference import Reference, Repository
 
+PULL_RESERVE = "PULL_RESERVE"
+"""Code of a read that would take from the pulls that are left to others."""
+
 FORCE_HINT = "run again with --force to copy it"
 """What to do about an image that is not as the records say."""
 
@@ -251,6 +254,18 @@ def patience_lost(why: Fault, waited: float, *, one_request: bool = False) -> Fa
         code=why.code or ("TOOMANYREQUESTS" if why.status else "UNREACHABLE"),
         retryable=True,
         hint=f"{why.hint}; {again}" if why.hint else again,
+    )
+
+
+def pulls_reserved(repository: Repository, digest: str, *, left: int, reserve: int) -> Fault:
+    """The registry allows no more pulls than are to be left to others."""
+    return fault_at(
+        repository,
+        "source",
+        operation=f"read the manifest {digest}",
+        code=PULL_RESERVE,
+        words=f"{left:,} pulls are left at the registry, of which {reserve:,} are for others (reserve)",
+        hint="repeat the command when its window has passed, or lower reserve in the credentials file",
     )
 
 

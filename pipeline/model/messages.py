@@ -92,6 +92,7 @@ class FetchManifest(TaskFacts):
 
     stage: ClassVar[Stage] = "resolve"
     bound: ClassVar[ProcLimit] = "resolve"
+    pulls: ClassVar[bool] = True
     repository: Repository
     digest: str
     side: Side = "source"
@@ -99,6 +100,8 @@ class FetchManifest(TaskFacts):
     """Whether to read the config of a single image too, for its platform."""
     mirror: Repository | None = field(default=None, compare=False)
     """Where to read it instead; None: at the repository itself."""
+    reserve: int = -1
+    """Only if more pulls than that are left, which HEAD tells; -1: in any case."""
     key: str = field(init=False, repr=False, compare=False)
     """Identity: repository, digest, side, and whether the config is read too."""
 

@@ -77,6 +77,8 @@ class RegistrySettings:
             named.append(f"at most {format_size(self.bandwidth)}/s in each direction")
         if self.patience is not None:
             named.append(f"patience {format_duration(self.patience)}")
+        if self.reserve is not None:
+            named.append(f"{self.reserve:,} pulls for others")
         if self.mirrors:
             named.append(f"mirrors {' and '.join(map(str, self.mirrors))}")
         return ", ".join(named)

@@ -49,6 +49,8 @@ class TaskFacts:
     """The stage whose workers run it."""
     bound: ClassVar[ProcLimit] = ""
     """The --proc limit that it counts towards."""
+    pulls: ClassVar[bool] = False
+    """Whether registries that limit pulls count it."""
     ends_images: ClassVar[bool] = False
     """Whether it precedes other tasks of its stage: it finishes images, so others can start."""
 

@@ -53,6 +53,8 @@ class Meter:
     """Whether to make events of level debug."""
     planned: int = 0
     """Planned requests among `requests`."""
+    pulls_left: dict[str, int] = field(default_factory=dict)
+    """By registry where some are left to others: the pulls that it allows, as it said last."""
 
     def plan(self, registry: str, method: str, *, status: int, what: RequestTopic, times: int = 1) -> None:
         """Count requests that a run would make, with their expected answer."""
@@ -89,6 +91,7 @@ class Meter:
         self.events += other.events
         self.retries += other.retries
         self.asked += other.asked
+        self.pulls_left |= other.pulls_left
 
     def unask(self, registry: str) -> None:
         """Uncount the last request: it only showed that the registry has no TLS."""

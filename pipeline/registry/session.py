@@ -223,6 +223,8 @@ class RegistrySession:
             raise lost from None
         self._note(call, url, began, answer=response)
         meter.waited[self.registry] += response.waited
+        if self.settings.reserve is not None and (left := parse_pulls(response.headers)[0]) >= 0:
+            meter.pulls_left[self.registry] = left
         if isinstance(call.body, bytes):
             meter.written += len(call.body)
         if response.status_code < HTTPStatus.OK:

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault
 from pipeline.log import event_of, fault_fields
-from pipeline.model.faults import only_server_errors, patience_lost
-from pipeline.model.messages import ManifestsHeaded, TaskFailed
+from pipeline.model.faults import only_server_errors, patience_lost, pulls_reserved
+from pipeline.model.messages import FetchManifest, ManifestsHeaded, TaskFailed
+from pipeline.scheduler.notices import TaskDoomed
+from pipeline.scheduler.pull_reserve import LOOKED_AFTER
 
 if TYPE_CHECKING:
     from pipeline.model.cost import Cost
     from pipeline.model.messages import Outcome, Task, Throttled
     from pipeline.model.task import SlotKind
     from pipeline.scheduler.images import Images
+    from pipeline.scheduler.pull_reserve import PullReserve
     from pipeline.scheduler.rate_budget import RateBudgets
     from pipeline.scheduler.registry_state import RegistryState
     from pipeline.scheduler.router import Router
@@ -97,7 +100,10 @@ class Backoff:
                     continue
                 if registry.paused_since is not None and registry.paused_until <= self._state.now:
                     self._recovered(name, registry)
-                registry.refusing_since, registry.recent.refused_in_a_row = None, 0
+                # What was under way before a pause may end well during it: patience begins anew, and ends.
+                pauses = registry.paused_until > self._state.now
+                registry.refusing_since = self._state.now if pauses else None
+                registry.recent.refused_in_a_row = 0
                 self._troubles.pop(name, None)
         for fault in faults:
             registry = self._state.queue.registry(fault.registry)
@@ -243,6 +249,32 @@ class Backoff:
         """Make registries unavailable that have accepted nothing for too long."""
         for name, registry in self._state.queue.troubled(self._state.now):
             self._judge(name, registry)
+        for name, reserve in self._state.queue.reserving():
+            if reserve.since is not None and self._state.now - reserve.since >= self._patience_at(name):
+                self._give_up_pulls(name, reserve)
+
+    def counted(self, task: Task, cost: Cost) -> None:
+        """Take in how many pulls registries say are left, where some are left to others."""
+        for name, left in cost.pulls_left:
+            reserve = self._state.queue.registry(name).reserve
+            if reserve is not None and reserve.said(left, self._state.now, by_pull=task.pulls):
+                facts = {"pulls": left, "kept": reserve.kept, "left": self._patience_at(name)}
+                event = event_of(
+                    "registry.reserved",
+                    {"registry": name, "delay": LOOKED_AFTER, "open": len(self._images)},
+                    facts=facts,
+                )
+                self._state.events.append(event)
+
+    def _give_up_pulls(self, name: str, reserve: PullReserve) -> None:
+        """What would take from the pulls that are left to others fails, and nothing else."""
+        for task in self._state.queue.tasks():
+            if isinstance(task, FetchManifest) and task.read_from.registry == name:
+                fault = pulls_reserved(
+                    task.read_from, task.digest, left=reserve.left or 0, reserve=reserve.kept
+                )
+                self._state.queue.drop(task.key)
+                self._state.notices.append(TaskDoomed(task, fault))
 
     def _judge(self, name: str, registry: RegistryState) -> None:
         """Make a registry unavailable if patience has ended and it still pauses."""
@@ -265,6 +297,9 @@ class Backoff:
             )
             if moment > now
         ]
+        for name, reserve in self._state.queue.reserving():
+            ends = (reserve.since or now) + self._patience_at(name)
+            times += [moment for moment in (reserve.wake(now), ends) if moment is not None and moment > now]
         alarm = self._state.queue.next_alarm
         if alarm is not None:
             times.append(max(now, alarm))

@@ -6,7 +6,7 @@ release its manifests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.scheduler.need import Need
@@ -87,6 +87,11 @@ class Fetches:
         fetch.state = "asked"
         self._asked += 1
         self._state.ready(fetch.task)
+
+    def prepare(self, task: FetchManifest) -> FetchManifest:
+        """The read as it is given out: it looks first where only pulls for others are left."""
+        reserve = self._state.queue.registry(task.read_from.registry).reserve
+        return task if reserve is None or reserve.since is None else replace(task, reserve=reserve.kept)
 
     def returned(self, task: FetchManifest) -> bool:
         """A fetch came back without an outcome; False: nobody needs it any more."""

@@ -23,7 +23,7 @@ _FEW = 0.025
 """Share of refused requests that is few, within the last `_WITHIN / 2` seconds."""
 _SERIES = 4
 """Seconds without a refusal that end a series."""
-_MUCH = 0.08
+_MUCH = 0.04
 """Share of refused requests from which the accepted ones show the rate."""
 _MANY = 3
 """Minimum refusals for that."""
@@ -31,6 +31,8 @@ _JUDGED = 3
 """Seconds over which that is counted."""
 _STEP, _FAST, _SLOW = 0.005, 0.08, 0.02
 """Rise in a second: it begins with the step and grows by it, to so much before and after a refusal."""
+_USED = 0.85
+"""What of a pace must be used before it rises: what is not used tells nothing."""
 _FIRST_KEEP, _LONGEST_KEEP = 5.0, 300.0
 """Seconds for which a pace is kept after a refusal."""
 
@@ -88,12 +90,17 @@ class LearnedRate:
             self._judged, self._kept_until = int(now), now + self._keep
         elif any(each.refused for each in seen):
             self._lower(now, seen)
-        elif waits and now >= self._kept_until:
+        elif waits and now >= self._kept_until and self._recent(now) >= _USED * self.pace:
             self._rises += 1
             self.pace *= 1 + min(_STEP * self._rises, _SLOW if self._series[1] else _FAST)
         if self.pace is not None and self.most is not None:
             self.pace = min(self.pace, self.most)
         return self.pace
+
+    def _recent(self, now: float) -> float:
+        """Accepted requests a second."""
+        last = int(now) - 1
+        return sum(each.accepted for each in self._seconds if last - _JUDGED < each.number <= last) / _JUDGED
 
     def _are_few(self, now: float) -> bool:
         seen = [each for each in self._seconds if each.number > now - _WITHIN / 2]
@@ -112,8 +119,7 @@ class LearnedRate:
         if int(now) - ended > _SERIES:
             began = self.pace
         if refused >= _MANY and refused >= _MUCH * asked:
-            recent = sum(each.accepted for each in self._seconds if each.number > now - 1 - _JUDGED)
-            self.pace = began = min(self.pace, max(recent / _JUDGED, self.pace * _LOWEST)) * _BELOW
+            self.pace = began = min(self.pace, max(self._recent(now), self.pace * _LOWEST)) * _BELOW
         else:
             self.pace = max(self.pace * _BELOW, (_LEAST if self._are_few(now) else _LOWEST) * began)
         self._series = int(now), began

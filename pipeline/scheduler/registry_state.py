@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.model.messages import BlobOrigin
     from pipeline.model.task import SlotKind
     from pipeline.scheduler.adaptive_limit import AdaptiveLimit
+    from pipeline.scheduler.pull_reserve import PullReserve
 
 _RECENT = 10
 """Seconds over which the share of refused requests is taken."""
@@ -97,6 +98,8 @@ class RegistryState:
     """Attempts that were repeated, by status or our own code."""
     asked: Counter[tuple[str, RequestTopic]] = field(default_factory=Counter)
     """By method and topic: requests that were timed, or only planned."""
+    reserve: PullReserve | None = None
+    """Where pulls are left to others."""
     pulls_left: int | None = None
     """Remaining pulls by its rate limit headers; None: not stated, or not wanted."""
     pulls_limit: tuple[int, int] | None = None
@@ -108,10 +111,11 @@ class RegistryState:
     mounts: int = 0
     """Mounts accepted."""
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many requests are in flight as the user allows."""
-        return self.settings.requests is not None and self.in_flight >= self.settings.requests
+    def is_open(self, now: float, *, pulls: bool) -> bool:
+        """Whether one more task may start as far as pauses and the user's limits go; `pulls`: its fact."""
+        full = self.settings.requests is not None and self.in_flight >= self.settings.requests
+        kept = self.reserve if pulls else None
+        return not (self.paused_until > now or full or (kept and not kept.may_pull(now)))
 
     @property
     def in_flight(self) -> int:

@@ -62,6 +62,8 @@ class Router:
                 return self._blobs.prepare(task)
             case PushManifest():
                 return self._manifests.prepare(task)
+            case FetchManifest():
+                return self._fetches.prepare(task)
             case _:
                 return task
 

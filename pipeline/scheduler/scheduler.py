@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pipeline.model.faults import worker_died
+from pipeline.model.faults import PULL_RESERVE, worker_died
 from pipeline.model.messages import (
     TaskFailed,
     TaskLost,
@@ -151,6 +151,8 @@ class Scheduler:
                 self._lost(task, outcome)
             case _ if self._state.mirrors.failed(task, outcome):
                 self._router.returned(task)
+            case Throttled() if outcome.fault.code == PULL_RESERVE:
+                self._router.returned(task)
             case Throttled():
                 fault = self._backoff.throttled(task, outcome)
                 if fault is not None:
@@ -171,6 +173,7 @@ class Scheduler:
             self.budgets.asked(name, count, self._state.now)
         for name, reason in cost.retries:
             self._queue.registry(name).retries[reason] += 1
+        self._backoff.counted(task, cost)
         for asked in cost.asked:
             self._queue.registry(asked.registry).time(asked)
         if (transfer := task.transfer) is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.model.task import LARGE_BLOB
 from pipeline.scheduler.adaptive_limit import AdaptiveLimit
+from pipeline.scheduler.pull_reserve import PullReserve
 from pipeline.scheduler.registry_state import RegistryState
 from pipeline.scheduler.view import RegistryView
 
@@ -73,7 +74,8 @@ class TaskQueue:
         limits = {kind: AdaptiveLimit(most=most) for kind, most in self._bounds(settings).items()}
         if self._budgets is not None:
             self._budgets.open(name, settings)
-        found = self._registries[name] = RegistryState(limits=limits, settings=settings)
+        reserve = None if settings.reserve is None else PullReserve(settings.reserve)
+        found = self._registries[name] = RegistryState(limits=limits, settings=settings, reserve=reserve)
         return found
 
     def _bounds(self, settings: RegistrySettings) -> dict[SlotKind, int]:
@@ -217,7 +219,7 @@ class TaskQueue:
         for name, kind in demand or self.demand(task):
             registry = self.registry(name)
             limit = registry.limits[kind]
-            if registry.paused_until > now or registry.is_full:
+            if not registry.is_open(now, pulls=task.pulls):
                 free = False
             elif not limit.free:
                 limit.pressed, free = True, False
@@ -227,7 +229,7 @@ class TaskQueue:
         demand = demand or self.demand(task)
         self._running[task.key] = (task, demand)
         for name, kind in demand:
-            self.registry(name).limits[kind].running += 1
+            self._take_place(task, name, kind, 1)
         if task.bound:
             self._bound[task.bound] += 1
 
@@ -238,10 +240,16 @@ class TaskQueue:
             return None
         task, demand = held
         for name, kind in demand:
-            self.registry(name).limits[kind].running -= 1
+            self._take_place(task, name, kind, -1)
         if task.bound:
             self._bound[task.bound] -= 1
         return held
+
+    def _take_place(self, task: Task, name: str, kind: SlotKind, count: int) -> None:
+        registry = self.registry(name)
+        registry.limits[kind].running += count
+        if task.pulls and registry.reserve is not None:
+            (registry.reserve.begin if count > 0 else registry.reserve.end)()
 
     def running(self, key: str) -> bool:
         """Whether the task is running."""
@@ -286,6 +294,12 @@ class TaskQueue:
         for name, registry in self._registries.items():
             if registry.paused_until > now or registry.refusing_since is not None:
                 yield name, registry
+
+    def reserving(self) -> Iterator[tuple[str, PullReserve]]:
+        """Registries that allow no more pulls than are left to others."""
+        for name, registry in self._registries.items():
+            if registry.reserve is not None and registry.reserve.since is not None:
+                yield name, registry.reserve
 
     def running_tasks(self) -> list[Task]:
         """All running tasks."""

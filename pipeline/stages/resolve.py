@@ -6,11 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryError
-from pipeline.model.faults import fault_at
+from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryError, ThrottledError
+from pipeline.model.faults import fault_at, pulls_reserved
 from pipeline.model.manifest import IMAGE_CONFIG_TYPES, config_platform, parse
 from pipeline.model.messages import ManifestFetched, ManifestsHeaded
 from pipeline.model.reference import Reference
+from pipeline.registry.meter import current_meter
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST
 from pipeline.stages.bodies import CheckedBlob, Checkpoint
 
@@ -90,6 +91,8 @@ def fetch_manifest(task: FetchManifest, context: StageContext) -> ManifestFetche
     Raises:
         RegistryError: it cannot be fetched, is not a manifest, or does not match its digest.
     """
+    if task.reserve >= 0:
+        _leave_reserve(task, context)
     try:
         try:
             manifest = _get(task, context, fresh=False)
@@ -103,6 +106,19 @@ def fetch_manifest(task: FetchManifest, context: StageContext) -> ManifestFetche
         wrong = "DIGEST_MISMATCH" if isinstance(error, DigestMismatchError) else "MANIFEST_INVALID"
         raise RegistryError(_fault(task, code=wrong, words=str(error))) from error
     return ManifestFetched(key=task.key, manifest=manifest)
+
+
+def _leave_reserve(task: FetchManifest, context: StageContext) -> None:
+    """Look how many pulls are left.
+
+    Raises:
+        ThrottledError: no more than are to be left to others.
+    """
+    context.read_store(task).head_manifest(Reference(task.read_from, task.digest))
+    left = current_meter().pulls_left.get(task.read_from.registry)
+    if left is not None and left <= task.reserve:
+        fault = pulls_reserved(task.read_from, task.digest, left=left, reserve=task.reserve)
+        raise ThrottledError(fault, delay=0.0)
 
 
 def _get(task: FetchManifest, context: StageContext, *, fresh: bool) -> Manifest:

@@ -88,6 +88,7 @@ def make_runner(settings: Settings, keyring: Keyring) -> Runner:
             written=meter.written,
             seconds=time.monotonic() - began,
             retries=tuple(meter.retries),
+            pulls_left=tuple(meter.pulls_left.items()),
             asked=tuple(meter.asked),
             planned=meter.planned,
         )

@@ -6,7 +6,7 @@ or serve few at a time.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from scripts.bench.report import judged
@@ -19,7 +19,7 @@ TAGS = 3_000
 _AT_DESTINATION = 11
 """Of the 18 requests that a tag takes: those at its destination."""
 _SHARES = (0.0005, 0.002, 0.01)
-_BUSY = Server(slots=8)
+_SLOTS = 8
 _STEADY = {
     "10/s allowed": Server(rate=10.0),
     "20/s allowed": Server(rate=20.0),
@@ -40,7 +40,7 @@ def pushback(tags: int = TAGS) -> dict[str, Any]:
         ran[name] = _run(name, tags, source=server, destination=server)
     for share in (0.0, *_SHARES):
         name = f"8 slots, {share:.2%} refused"
-        ran[name] = _run(name, tags, destination=replace(_BUSY, refused=share))
+        ran[name] = _run(name, tags, destination=Server(slots=_SLOTS, refused=share))
     for name, server in _STEADY.items():
         ran[name] = _run(name, tags // 5, destination=server)
     _judge(ran, tags)
@@ -64,7 +64,7 @@ def _judge(ran: dict[str, Ran], tags: int) -> None:
         print(
             judged(f"{share:.2%} refused: beside pauses, of calm", (found.seconds - found.paused) / calm, 2.0)
         )
-    least = tags * _AT_DESTINATION * _BUSY.seconds / _BUSY.slots
+    least = tags * _AT_DESTINATION * Server().seconds / _SLOTS
     for share in (0.0, *_SHARES):
         found = ran[f"8 slots, {share:.2%} refused"]
         beside = (found.seconds - found.paused) / least

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _PIECE = 1 << 16
 
@@ -112,3 +113,59 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Say nothing."""
+
+
+class Tunnel:
+    """A CONNECT proxy that leads names to addresses on this machine while the context lasts.
+
+    Args:
+        addresses: `host:port` of each name that may be asked for.
+    """
+
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        """See the class."""
+        self.asked: list[str] = []
+        """`host:port` of each CONNECT."""
+        handler = type("Handler", (_Tunnelling,), {"tunnel": self, "addresses": dict(addresses)})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        """Serve."""
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Tunnelling(BaseHTTPRequestHandler):
+    tunnel: Tunnel
+    addresses: Mapping[str, str]
+
+    def do_CONNECT(self) -> None:
+        self.tunnel.asked.append(self.path)
+        address = self.addresses.get(self.path.partition(":")[0])
+        if address is None:
+            self.send_error(502)
+            return
+        host, _, port = address.partition(":")
+        with socket.create_connection((host, int(port))) as there:
+            self.send_response(200)
+            self.end_headers()
+            threading.Thread(target=_pump, args=(there, self.connection), daemon=True).start()
+            _pump(self.connection, there)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(_PIECE):
+            target.sendall(piece)
+        target.shutdown(socket.SHUT_WR)

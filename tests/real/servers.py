@@ -254,8 +254,8 @@ def await_line(process: subprocess.Popen[bytes], log: Path, wanted: re.Pattern[s
     raise ServerError(f"{process.args!r} did not start: {log.read_text()[-2000:]}")
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a CA (`folder/trust/ca.crt`, alone there for skopeo) and its certificate for loopback."""
+def make_certificate(folder: Path, *names: str) -> tuple[Path, Path]:
+    """Make a CA (`folder/trust/ca.crt`, alone there for skopeo), and a certificate for loopback and names."""
     trust = folder / "trust"
     trust.mkdir()
     key, request, certificate = folder / "server.key", folder / "server.csr", folder / "server.crt"
@@ -277,7 +277,8 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     run("openssl", "req", *new_key, "-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(request))
     extensions = folder / "extensions"
     extensions.write_text(
-        "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n"
+        f"subjectAltName={','.join(('IP:127.0.0.1', 'DNS:localhost', *(f'DNS:{name}' for name in names)))}\n"
+        "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n"
         "extendedKeyUsage=serverAuth\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
     )
     signer = ("-CA", f"{trust}/ca.crt", "-CAkey", f"{folder}/ca.key", "-CAcreateserial", "-days", "2")

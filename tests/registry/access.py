@@ -39,6 +39,8 @@ class Grant:
     """time.monotonic() at which it is over."""
     uses: int | None
     """Requests that are left; None: any number."""
+    account: str
+    """Whose it is; empty: it was given to nobody."""
 
 
 class Access:
@@ -61,6 +63,12 @@ class Access:
                 return False
             self._admitted.append(now)
             return True
+
+    def account(self, entry: Entry) -> str:
+        """The account that a request's token names; empty: none."""
+        with self._lock:
+            grant = self._grants.get(entry.headers.get("authorization", "").partition(" ")[2])
+            return grant.account if grant else ""
 
     def expire(self) -> None:
         """Every token given out so far has expired."""
@@ -160,7 +168,8 @@ class Access:
         token = secrets.token_urlsafe(24)
         lifetime = 60 if options.token_expires_in is None else options.token_expires_in
         with self._lock:
-            self._grants[token] = Grant(granted, time.monotonic() + lifetime, options.token_uses)
+            account = options.username if known else ""
+            self._grants[token] = Grant(granted, time.monotonic() + lifetime, options.token_uses, account)
         names = ("token", "access_token") if options.token_field == "both" else (options.token_field,)
         body: dict[str, str | int] = dict.fromkeys(names, token)
         body["issued_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

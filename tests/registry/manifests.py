@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _SCHEMA1_TYPES = (SCHEMA1, SCHEMA1_SIGNED)
 _ENDLESS = "zzzz-"
+_USED_UP = (
+    "You have reached your pull rate limit. You may increase the limit by authenticating and upgrading:"
+    " https://www.docker.com/increase-rate-limit"
+)
 
 
 def read(call: Request, name: str, reference: str) -> Response:
@@ -49,13 +53,28 @@ def read(call: Request, name: str, reference: str) -> Response:
 
 
 def _pulls(call: Request) -> dict[str, str]:
-    """The headers about the rate limit."""
+    """The headers about the rate limit (docs.docker.com/docker-hub/usage/pulls).
+
+    Raises:
+        Refusal: it is used up.
+    """
     if not call.options.pulls:
         return {}
+    account = call.access.account(call.entry)
+    limit = (account and call.options.pulls_of_account) or call.options.pulls
     with call.store.lock:
         call.store.pulled += call.entry.method == "GET"
-        left = max(0, call.options.pulls - call.store.pulled)
-    return {"RateLimit-Limit": f"{call.options.pulls};w=21600", "RateLimit-Remaining": f"{left};w=21600"}
+        left = limit - call.store.pulled
+    headers = {
+        "RateLimit-Limit": f"{limit};w=21600",
+        "RateLimit-Remaining": f"{max(0, left)};w=21600",
+        "Docker-RateLimit-Source": account or "127.0.0.1",
+    }
+    if left < 0 and call.options.pulls_refused and call.entry.method == "GET":
+        refusal = Refusal(429, "TOOMANYREQUESTS", _USED_UP)
+        refusal.response.headers.update(headers)
+        raise refusal
+    return headers
 
 
 def write(call: Request, name: str, reference: str) -> Response:

@@ -34,6 +34,8 @@ class Options:
     """Whether a token without credentials may pull."""
     token_elsewhere: bool = False
     """The realm is on the second host."""
+    elsewhere_as: str = ""
+    """Name of the second host in URLs; empty: its address."""
     token_field: Literal["both", "token", "access_token"] = "both"
     token_post: bool = True
     """Whether the OAuth2 POST form is known; else it is answered with 404."""
@@ -91,7 +93,11 @@ class Options:
     """Bytes."""
     pulls: int = 0
     """What the headers of manifests say of a rate limit, as Docker Hub's do: so many GETs in six hours, HEAD
-    being free; none is refused. 0: nothing is said."""
+    being free. 0: nothing is said."""
+    pulls_of_account: int = 0
+    """The same for whoever has a token of the account; 0: as for everybody."""
+    pulls_refused: bool = False
+    """Whether GETs beyond that are refused, in Docker Hub's words."""
 
     # Referrers.
     referrers: Literal["no", "yes", "filters"] = "no"

@@ -233,7 +233,7 @@ class Server:
             access=registry.access,
             scheme=self.scheme,
             address=self.addresses[0],
-            elsewhere=self.addresses[1],
+            elsewhere=registry.options.elsewhere_as or self.addresses[1],
         )
 
     def _answer(self, entry: Entry, body: Body, action: Action | None, released: threading.Event) -> Response:

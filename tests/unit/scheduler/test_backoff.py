@@ -67,6 +67,19 @@ def test_long_pause(delay: float, asked: float) -> None:
     assert {MIRROR} == pauses(scheduler, world)
 
 
+def test_patience_ends_though_something_was_under_way() -> None:
+    """What was under way when a long pause began, and ends well, does not make the run wait for its end."""
+    world, scheduler, tasks = busy(patience=60.0)
+    long = Throttled(key=tasks[0].key, fault=SLOW, delay=900.0, asked=900.0)
+    scheduler.settle(long, world.now)
+    for task in tasks[1:]:
+        scheduler.settle(world.answer(task), world.now)
+    world.go(scheduler)
+
+    assert world.now < 100.0
+    assert scheduler.figures.failures
+
+
 @pytest.mark.parametrize("code", ["UNREACHABLE", "CERTIFICATE", "TIMEOUT"])
 @pytest.mark.parametrize("tags", [2, 60])
 def test_dead_host(code: str, tags: int) -> None:
