@@ -1,4 +1,4 @@
-"""A runner that answers every task at once and rightly, but where a tag says what else is to happen.
+"""A runner that answers every task at once and correctly, unless a tag requests something else.
 
 `die`: its worker is killed. `die-once-N`: the same, but only once. `stop`: its worker is stopped, once.
 """

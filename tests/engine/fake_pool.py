@@ -1,4 +1,4 @@
-"""A WorkerPool without processes: tasks are run, and workers die, when the test says so."""
+"""A WorkerPool without processes: tasks run and workers die when the test says so."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from pipeline.model.messages import BytesTransferred, Stage, Task, UploadProgress
 
     Answer = Callable[[Task], list[Outcome | BytesTransferred | UploadProgress]]
-    """What a worker says of a task as soon as it has it; without an Outcome the task runs on."""
+    """A worker's messages about a task as soon as it has it; without an Outcome the task continues."""
 
 _MAX_FAILED_STARTS = 3
 
 
 class Worker:
-    """One worker of a stage, and what it has."""
+    """One worker of a stage, and its tasks."""
 
     def __init__(self, view: WorkerView, now: float) -> None:
-        """Nothing given yet."""
+        """Begin without tasks."""
         self.view = view
         self.tasks: dict[str, None] = {}
         self.alone = self.kept_free = self.hangs = False
@@ -128,7 +128,7 @@ class FakePool:
                     self.say(worker.view, answer)
 
     def say(self, view: WorkerView, answer: Outcome | BytesTransferred | UploadProgress) -> None:
-        """Have a worker say something of a task that it has."""
+        """Let a worker send a message about one of its tasks."""
         worker = self._workers[view.stage]
         if isinstance(answer, Outcome):
             del worker.tasks[answer.key]
@@ -142,7 +142,7 @@ class FakePool:
         self._tell(Gone(worker=view, reason=reason, tasks=tasks, alone=worker.alone, fence=self._fence))
 
     def hang(self, view: WorkerView) -> None:
-        """Have a worker say nothing more."""
+        """Let a worker send nothing more."""
         self._workers[view.stage].hangs = True
 
     def _tell(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of real workers share: starting them, listening to them, seeing them gone."""
+"""Helpers for tests of real workers: start them, read their messages, see them end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 PATIENCE = 30.0
-"""Seconds after which a test gives up; nothing is expected to take a tenth of it."""
+"""Seconds after which a test gives up; nothing should take a tenth of it."""
 
 
 def start(
@@ -37,7 +37,7 @@ def start(
 
 
 def listen(worker: WorkerProcess, until: Callable[[list[WorkerMessage]], bool]) -> list[WorkerMessage]:
-    """What the worker says until `until` holds of it."""
+    """The worker's messages until `until` holds for them."""
     heard: list[WorkerMessage] = []
     end = time.monotonic() + PATIENCE
     while not until(heard):
@@ -49,7 +49,7 @@ def listen(worker: WorkerProcess, until: Callable[[list[WorkerMessage]], bool]) 
 
 
 def hear_out(worker: WorkerProcess) -> list[WorkerMessage]:
-    """What the worker says until its outbox is at its end."""
+    """The worker's messages until its outbox is at end-of-file."""
     heard: list[WorkerMessage] = []
     end = time.monotonic() + PATIENCE
     while not worker.outbox.at_end:
@@ -65,7 +65,7 @@ def of_kind(heard: list[WorkerMessage], kind: type[Kind]) -> list[Kind]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether no such process runs; a zombie does not run, and its parent is another process's business."""
+    """Whether no such process runs; a zombie does not count as running."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -74,12 +74,12 @@ def is_gone(pid: int) -> bool:
 
 
 def descriptors() -> set[str]:
-    """What this process has open."""
+    """The open descriptors of this process."""
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
 def wait_until_gone(pids: list[int]) -> list[int]:
-    """Wait until all of `pids` are gone; those that are not."""
+    """Wait until all of `pids` are gone; returns those that are not."""
     end = time.monotonic() + PATIENCE
     while (left := [pid for pid in pids if not is_gone(pid)]) and time.monotonic() < end:
         time.sleep(0.01)

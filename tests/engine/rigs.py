@@ -1,4 +1,4 @@
-"""The WorkerPools of the suite, what it does to their workers, and how it listens to them."""
+"""The WorkerPools of the suite, and how it controls and observes their workers."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SILENCE = 4.0
 
 
 class Rig(Protocol):
-    """An implementation, and what the suite does to its workers."""
+    """An implementation, and the suite's actions on its workers."""
 
     serves: Stage
     """The stage that names a worker that runs the suite's tasks."""
 
     def make(self, *, unable: bool = False, stillborn: int = 0) -> WorkerPool:
-        """A pool whose workers understand the words of runners.py.
+        """A pool whose workers run the tasks of runners.py.
 
         Args:
             unable: no worker can start, and says why.
@@ -49,11 +49,11 @@ class Rig(Protocol):
         ...
 
     def hang(self, worker: WorkerView) -> None:
-        """Have a worker run on and say nothing."""
+        """Let a worker run without messages."""
         ...
 
     def left(self, workers: list[WorkerView]) -> list[int]:
-        """Those that are still there after a while."""
+        """The processes that are still there after a while."""
         ...
 
 
@@ -193,7 +193,7 @@ def wait_for_room(pool: WorkerPool, stage: Stage, *, alone: bool = False, now: f
 
 
 def hear(pool: WorkerPool, until: Callable[[list[Message]], object], *, now: float = 0.0) -> list[Message]:
-    """What the pool says until `until` holds of it, asking only when its descriptor is readable."""
+    """The pool's messages until `until` holds for them; read only when its descriptor is readable."""
     heard: list[Message] = []
     end = time.monotonic() + PATIENCE
     while not until(heard):
@@ -218,6 +218,6 @@ def gone(heard: list[Message]) -> list[Gone]:
 
 
 def progress(heard: list[Message]) -> list[BytesTransferred]:
-    """What was said of running tasks."""
+    """The progress messages of running tasks."""
     said = [message.answer for message in heard if isinstance(message, Said)]
     return [answer for answer in said if isinstance(answer, BytesTransferred)]

@@ -1,4 +1,4 @@
-"""Runners that workers import in tests: the digest of a Read says what is to happen."""
+"""Runners that workers import in tests: the digest of a FetchManifest says what happens."""
 
 from __future__ import annotations
 

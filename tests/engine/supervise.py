@@ -22,7 +22,7 @@ def say(what: object) -> None:
 
 
 def be_killed(server: ForkServer) -> None:
-    """Keep three workers busy for ever, having named every process."""
+    """Print the processes, then keep three workers busy for ever."""
     workers = [start(server, name=f"resolve-{number}") for number in range(3)]
     for worker in workers:
         worker.inbox.send(ask("move"))
@@ -32,7 +32,7 @@ def be_killed(server: ForkServer) -> None:
 
 
 def be_interrupted(server: ForkServer) -> None:
-    """Start three workers under whatever signals come, use each, let them go."""
+    """Start three workers despite signals, use each, and end them."""
     with Signals() as signals:
         say("armed")
         workers = [start(server, name=f"resolve-{number}") for number in range(3)]

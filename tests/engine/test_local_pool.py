@@ -1,4 +1,4 @@
-"""How local workers are chosen and started, and what no other pool has: pipes that fill."""
+"""How local workers are chosen and started, and what only they have: pipes that fill."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def workers(count: int) -> list[WorkerHandle]:
 
 
 def test_worker_dies_with_a_full_inbox(pool: LocalPool) -> None:
-    """A worker that dies while its inbox waits for room is gone once: its pipes' ends come together."""
+    """A worker that dies while its inbox waits for room is reported once, though both its pipes end."""
     task = put("a", content=bytes(MIB))
     handle = pool._choose(task, 0.0, alone=False)
     hear(pool, lambda heard: heard)
@@ -86,7 +86,7 @@ def test_worker_that_knows_the_repository(pool: LocalPool, monkeypatch: pytest.M
 
 
 def test_one_worker_lists_and_resolves(pool: LocalPool) -> None:
-    """Tags and manifests are asked for by one worker, and a task that runs alone has it for itself."""
+    """Tags and manifests are requested by one worker, and a task that runs alone has it for itself."""
     listing = ListTags(repository=parse_repository(f"{MIRROR}/a"), count=1)
     pool.give(listing, 0.0)
     give(pool, "echo")
@@ -98,7 +98,7 @@ def test_one_worker_lists_and_resolves(pool: LocalPool) -> None:
 
 
 def test_stopped_fork_server(pool: LocalPool) -> None:
-    """A fork server that does nothing holds up no call, and the worker starts when it goes on."""
+    """A stopped fork server blocks no call, and the worker starts when the server continues."""
     server = pool._running_server()
     os.kill(server.pid, signal.SIGSTOP)
     (key,) = give(pool, "echo")
@@ -110,7 +110,7 @@ def test_stopped_fork_server(pool: LocalPool) -> None:
 
 
 def test_fork_server_dies(pool: LocalPool) -> None:
-    """Where the fork server dies, the workers that it started run on, and another one starts the next."""
+    """If the fork server dies, its workers continue, and another server starts the next one."""
     give(pool, "echo")
     hear(pool, ends)
     (worker,) = pool.roster()
@@ -128,7 +128,7 @@ def test_fork_server_dies(pool: LocalPool) -> None:
 
 
 def test_worker_that_does_not_exit(pool: LocalPool) -> None:
-    """A worker that closed its outbox and lives on is killed, and nothing waits for it."""
+    """A worker that closed its outbox and continues is killed, and nothing waits for it."""
     give(pool, "echo")
     hear(pool, ends)
     (worker,) = pool.roster()
@@ -145,7 +145,7 @@ def test_worker_that_does_not_exit(pool: LocalPool) -> None:
 
 
 def test_no_process_can_be_had(pool: LocalPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that cannot be started breaks the pool, instead of raising where a task is given."""
+    """A process that cannot be started breaks the pool, and `give` does not raise."""
 
     def refuse(*_: object) -> None:
         raise MachineError("cannot start the worker: Too many open files")

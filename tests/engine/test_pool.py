@@ -1,4 +1,4 @@
-"""What every WorkerPool guarantees, proved on local processes, on Dask, and on the fake of the tests."""
+"""The guarantees of every WorkerPool, tested on local processes, on Dask, and on the fake."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
 
 @pytest.fixture
 def pool(rig: Rig) -> Iterator[WorkerPool]:
-    """A pool that works, and leaves nobody behind."""
+    """A working pool, which must leave no worker behind."""
     made = rig.make()
     yield made
     made.dismiss(timeout=0.0)
@@ -59,7 +59,7 @@ def test_each_task_ends_once(pool: WorkerPool) -> None:
 
 
 def test_quiet_without_news(pool: WorkerPool) -> None:
-    """A pool that has said everything is not readable, and has nothing to say."""
+    """A pool without messages is not readable."""
     give(pool, "echo")
     hear(pool, ends)
 
@@ -67,7 +67,7 @@ def test_quiet_without_news(pool: WorkerPool) -> None:
 
 
 def test_bytes_of_a_running_task(rig: Rig, pool: WorkerPool) -> None:
-    """What a task has moved is said while it runs, by the worker that runs it."""
+    """A task's bytes are reported while it runs, by its worker."""
     (key,) = give(pool, "move")
 
     heard = hear(pool, progress)
@@ -77,7 +77,7 @@ def test_bytes_of_a_running_task(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_dead_worker(rig: Rig, pool: WorkerPool) -> None:
-    """The tasks of a worker that dies end with it, charged, and none of them is given to another worker."""
+    """The tasks of a worker that dies end with it as begun, and none is given to another worker."""
     done, *open_ = give(pool, "echo", "move", "wait")
     before = hear(pool, lambda heard: ends(heard) and progress(heard))
     (worker,) = pool.roster()
@@ -95,7 +95,7 @@ def test_dead_worker(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_alone(rig: Rig, pool: WorkerPool) -> None:
-    """A task that runs alone has nothing beside it, and its worker's end says so."""
+    """A task that runs alone has no other task beside it, and the message of its worker's end says so."""
     give(pool, "move", alone=True)
     hear(pool, progress)
     (worker,) = pool.roster()
@@ -107,7 +107,7 @@ def test_alone(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_kept_free(pool: WorkerPool) -> None:
-    """A worker that is kept free gets nothing but a task that runs alone, and that once it is idle."""
+    """A worker that is kept free gets only a task that runs alone, once it is idle."""
     give(pool, "echo")
     pool.keep_free("resolve", wanted=True)
     busy = (pool.has_room("resolve"), pool.has_room("resolve", alone=True))
@@ -121,7 +121,7 @@ def test_kept_free(pool: WorkerPool) -> None:
 
 
 def test_answers_before_the_end(rig: Rig, pool: WorkerPool) -> None:
-    """What a worker had answered before it died is heard before its end, in its order, and nothing after."""
+    """A worker's answers come before its end, in order, and nothing comes after."""
     give(pool, "echo")
     hear(pool, ends)
     (worker,) = pool.roster()
@@ -139,7 +139,7 @@ def test_answers_before_the_end(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_nothing_waits_for_a_worker(rig: Rig, pool: WorkerPool) -> None:
-    """A worker that reads nothing holds up no call, however much it is given."""
+    """A worker that reads nothing blocks no call, however much it is given."""
     give(pool, "move")
     hear(pool, progress)
     (worker,) = pool.roster()
@@ -155,7 +155,7 @@ def test_nothing_waits_for_a_worker(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_descriptor(rig: Rig, pool: WorkerPool) -> None:
-    """The descriptor to wait for stays the same, whatever becomes of the workers."""
+    """The descriptor to wait for stays the same, whatever happens to the workers."""
     before = pool.fileno()
     give(pool, "move")
     hear(pool, progress)
@@ -183,7 +183,7 @@ def test_task_that_cannot_be_sent(pool: WorkerPool) -> None:
 
 
 def test_death_before_a_task_began(rig: Rig) -> None:
-    """A worker that dies before it is ready ends its tasks uncharged; the next one runs them."""
+    """A worker that dies before it is ready ends its tasks as not begun, and the next one can run them."""
     pool = rig.make(stillborn=1)
     try:
         (key,) = give(pool, "echo")
@@ -201,7 +201,7 @@ def test_death_before_a_task_began(rig: Rig) -> None:
 
 
 def test_workers_that_never_begin(rig: Rig) -> None:
-    """After several workers in a row that died before they were ready, the pool says that it is broken."""
+    """After several workers in a row that died before they were ready, the pool reports Broken."""
     pool = rig.make(stillborn=5)
     try:
         heard: list[Message] = []
@@ -217,7 +217,7 @@ def test_workers_that_never_begin(rig: Rig) -> None:
 
 
 def test_no_secret_is_shown(rig: Rig, pool: WorkerPool) -> None:
-    """Neither the pool nor what it says of a task shows the secrets that the task carries."""
+    """Neither the pool nor its messages show the secrets of a task."""
     there = Repository("registry.test", "a")
     session = UploadCheckpoint(url="https://registry.test/upload?state=hidden", offset=1)
     blob = Descriptor(digest=f"sha256:{'0' * 64}", size=1, media_type="m")
@@ -234,7 +234,7 @@ def test_no_secret_is_shown(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_no_worker_can_be_had(rig: Rig) -> None:
-    """Where no worker can begin, giving does not raise: the pool says so once, and has no room any more."""
+    """If no worker can start, `give` does not raise, and the pool reports Broken once and has no room."""
     pool = rig.make(unable=True)
     try:
         give(pool, "echo")
@@ -255,7 +255,7 @@ def test_no_worker_can_be_had(rig: Rig) -> None:
 
 @pytest.mark.parametrize("began", [-1e6, 0.0, 1e6])
 def test_silent_worker(rig: Rig, pool: WorkerPool, began: float) -> None:
-    """A worker that has tasks and says nothing for too long is ended, whatever the caller's clock says."""
+    """A worker that has tasks and is silent for too long is ended, whatever the caller's clock shows."""
     (key,) = give(pool, "move", now=began)
     hear(pool, progress, now=began)
     (worker,) = pool.roster()
@@ -283,7 +283,7 @@ def test_idle_worker(pool: WorkerPool) -> None:
 
 
 def test_caller_was_suspended(pool: WorkerPool) -> None:
-    """When the caller itself did not run for a while, no worker is blamed for its silence."""
+    """If the caller itself did not run for a while, no worker is blamed for its silence."""
     give(pool, "move")
     hear(pool, progress)
     (worker,) = pool.roster()
@@ -297,7 +297,7 @@ def test_caller_was_suspended(pool: WorkerPool) -> None:
 
 
 def test_dismissed(rig: Rig) -> None:
-    """A pool that is dismissed, twice even, leaves no worker and no descriptor, whatever was running."""
+    """A pool that is dismissed, even twice, leaves no worker and no descriptor, whatever was running."""
     rig.make().dismiss(timeout=0.0)
     before = descriptors()
     pool = rig.make()
@@ -312,7 +312,7 @@ def test_dismissed(rig: Rig) -> None:
 
 
 def test_deaths_at_any_time(rig: Rig, pool: WorkerPool) -> None:
-    """Whenever workers die, each giving of a task has one end: an outcome, or its key in a Gone."""
+    """Whenever workers die, each given task ends once: with an outcome, or with its key in a Gone."""
     words = {ask(word).key: word for word in (f"{'big' if n % 20 == 0 else 'echo'} {n}" for n in range(100))}
     todo, done = list(words), list[str]()
     open_: set[str] = set()

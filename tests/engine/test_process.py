@@ -32,20 +32,20 @@ SETUP = Setup(stage="resolve", threads=2, settings=Settings(), keyring=None, run
 
 
 def kill(server: ForkServer) -> None:
-    """Kill it and wait until that is known."""
+    """Kill it and wait until its end is known."""
     os.kill(server.pid, signal.SIGKILL)
     server.wait(lambda: False, PATIENCE)
     assert server.dead
 
 
 def wait_for_bytes(worker: WorkerProcess) -> None:
-    """Until something lies in a worker's outbox; it is not read."""
+    """Wait until a worker's outbox is readable; it is not read."""
     assert select.select([worker.outbox], [], [], 30.0)[0]
 
 
 class TestDeath:
     def test_idle_sibling(self, begin: Begin, any_server: ForkServer) -> None:
-        """A worker killed while it waits for a task takes nothing along: its siblings go on."""
+        """A worker killed while it waits for a task does not disturb its siblings."""
         dead, alive = begin(any_server), begin(any_server)
         listen(dead, bool)
         os.kill(dead.pid, signal.SIGKILL)
@@ -54,7 +54,7 @@ class TestDeath:
         assert len(of_kind(listen(alive, has(ManifestPushed)), ManifestPushed)) == 1
 
     def test_last_answers(self, begin: Begin, any_server: ForkServer) -> None:
-        """What a worker answered before it was killed is read before the end of its outbox."""
+        """The answers of a killed worker are read before the end of its outbox."""
         worker = begin(any_server, threads=1)
         for word in ("echo 1", "echo 2", "die", "echo 3"):
             worker.inbox.send(ask(word))
@@ -75,7 +75,7 @@ class TestDeath:
         assert (len(gone), worker.inbox.broken, worker.inbox.pending) == (1, True, False)
 
     def test_stopped_in_an_answer(self, begin: Begin) -> None:
-        """A worker stopped in the middle of a large answer holds up neither reading nor writing."""
+        """A worker stopped in the middle of a large answer blocks neither reading nor writing."""
         worker = begin(threads=1)
         heard = listen(worker, bool)
         worker.inbox.send(ask("big"))
@@ -104,7 +104,7 @@ class TestDeath:
 
 class TestLeaving:
     def test_busy(self, begin: Begin, any_server: ForkServer) -> None:
-        """A worker leaves when its inbox is closed, though its threads run and a sibling came later."""
+        """A worker exits when its inbox is closed, though its threads run and a sibling started later."""
         worker = begin(any_server)
         begin(any_server)
         worker.inbox.send(ask("move"))
@@ -114,7 +114,7 @@ class TestLeaving:
         assert worker.reap(10.0) == "exit status 0"
 
     def test_all(self, server: ForkServer) -> None:
-        """Stopping all lets each go, kills who stays, and leaves no process and no descriptor behind."""
+        """Stopping all workers ends each, kills those that stay, and leaves no process or descriptor."""
         before = descriptors()
         workers = [start(server, name=f"resolve-{number}") for number in range(3)]
         listen(workers[1], bool)
@@ -125,7 +125,7 @@ class TestLeaving:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
     def test_signals_of_others(self, begin: Begin, any_server: ForkServer, number: int) -> None:
-        """A worker takes no notice of the signals that are the supervisor's business."""
+        """A worker ignores the signals that are for the supervisor."""
         worker = begin(any_server)
         listen(worker, bool)
         os.kill(worker.pid, number)
@@ -138,7 +138,7 @@ class TestStatus:
         ("word", "status"), [("die", "killed by SIGKILL; perhaps out of memory"), ("exit", "exit status 3")]
     )
     def test_own_death(self, begin: Begin, any_server: ForkServer, word: str, status: str) -> None:
-        """How a worker ended is said in words, and no zombie is left."""
+        """A worker's exit status is told in words, and no zombie is left."""
         worker = begin(any_server)
         worker.inbox.send(ask(word))
         hear_out(worker)
@@ -147,7 +147,7 @@ class TestStatus:
             os.waitpid(worker.pid, os.WNOHANG)
 
     def test_told_to_die(self, begin: Begin, any_server: ForkServer) -> None:
-        """A worker that was killed on purpose did not run out of memory."""
+        """A worker that was killed on purpose is not said to have run out of memory."""
         worker = begin(any_server)
         worker.kill()
         hear_out(worker)
@@ -162,7 +162,7 @@ class TestStatus:
         assert wait_until_gone([worker.pid]) == []
 
     def test_fork_server_killed(self, begin: Begin, server: ForkServer) -> None:
-        """Without its fork server a worker works on; its status is unknown, so it is killed."""
+        """Without its fork server a worker continues; it is killed at its end, its status unknown."""
         worker = begin()
         listen(worker, bool)
         kill(server)
@@ -203,7 +203,7 @@ class TestStatus:
         worker.reap(0.0)
 
     def test_no_descriptors(self, server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where no pipe can be had, the error names the worker and the reason."""
+        """If no pipe can be created, the error names the worker and the reason."""
 
         def refuse() -> None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -213,13 +213,13 @@ class TestStatus:
             start(server)
 
     def test_no_fork_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where no process can be had, the error says so."""
+        """If no process can be created, the error says so."""
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         with pytest.raises(MachineError, match="no workers can be started: No such file"):
             ForkServer()
 
     def test_working_folder(self, tmp_path: Path) -> None:
-        """Files of the working folder do not stand for modules in a worker."""
+        """A worker imports no modules from the working folder."""
         (tmp_path / "struct.py").write_text("raise SystemExit(3)")
         code = (
             "from pipeline.engine.local.fork_server import ForkServer\n"

@@ -62,14 +62,14 @@ def cut(stream: bytes, at: list[int]) -> list[bytes]:
 class TestFrames:
     @given(messages, st.lists(st.integers(0, 100_000)))
     def test_any_cut(self, sent: list[Any], at: list[int]) -> None:
-        """However a stream is cut, the same messages come out of it in order."""
+        """A stream gives the same messages in order, wherever it is cut."""
         unframer = Unframer()
         stream = b"".join(map(frame, sent))
         assert sent == [message for piece in cut(stream, at) for message in unframer.feed(piece)]
 
     @given(messages.filter(lambda sent: len(sent) < 12), st.lists(st.integers(0, 100_000), max_size=20))
     def test_any_cut_of_a_pipe(self, sent: list[Any], at: list[int]) -> None:
-        """However a writer cuts its stream, the outbox reads the same messages and then its end."""
+        """The outbox reads the same messages and then the end, wherever the writer cuts its stream."""
         reader, writer = os.pipe()
         outbox, heard = Outbox(reader), []
         for piece in cut(b"".join(map(frame, sent)), at):
@@ -86,7 +86,7 @@ class TestFrames:
             frame(b"x" * MAX_MESSAGE)
 
     def test_announces_too_much(self) -> None:
-        """A stream that announces a message above the bound is refused before it is held in memory."""
+        """A stream that announces a message above the bound is refused before it is read into memory."""
         with pytest.raises(ValueError, match="a message of 4294967295 bytes"):
             Unframer().feed(b"\xff\xff\xff\xff")
 
@@ -98,7 +98,7 @@ class TestOutbox:
         assert (outbox.read(), outbox.at_end) == ([], False)
 
     def test_half(self, ends: Ends) -> None:
-        """Half a message stays buffered until the other half has come."""
+        """Half a message stays buffered until the other half arrives."""
         outbox, whole = Outbox(ends[0].fileno()), ManifestPushed(key="a")
         stream = frame(whole)
         os.write(ends[1].fileno(), stream[:9])
@@ -115,7 +115,7 @@ class TestOutbox:
         assert [([ManifestPushed(key="a")], False), ([], True), ([], True)] == heard
 
     def test_rubbish(self, ends: Ends) -> None:
-        """A stream that holds no message ends the queue and says why; the supervisor goes on."""
+        """An invalid stream ends the queue with the reason, and the supervisor continues."""
         outbox = Outbox(ends[0].fileno())
         os.write(ends[1].fileno(), b"\0\0\0\x04oops")
         assert (outbox.read(), outbox.at_end) == ([], True)
@@ -124,7 +124,7 @@ class TestOutbox:
 
 class TestInbox:
     def test_full_pipe(self, ends: Ends) -> None:
-        """A task that the pipe cannot take waits in memory, and flows on as the reader reads."""
+        """A task that does not fit into the pipe waits in memory, and is sent as the reader reads."""
         inbox, tasks = Inbox(ends[1].fileno()), TaskReader(ends[0].fileno())
         inbox.send(big_put())
         inbox.send(ask("echo"))
@@ -138,7 +138,7 @@ class TestInbox:
         assert (True, [big_put(), ask("echo")], False) == (waiting, heard, inbox.pending)
 
     def test_reader_gone(self, ends: Ends) -> None:
-        """A reader that is gone is remembered, not raised, and nothing waits for it."""
+        """A dead reader raises nothing, and nothing waits for it."""
         inbox = Inbox(ends[1].fileno())
         inbox.send(big_put())
         ends[0].close()
@@ -147,7 +147,7 @@ class TestInbox:
         assert (inbox.broken, inbox.pending) == (True, False)
 
     def test_close(self, ends: Ends) -> None:
-        """Closing tells the reader that this is all, however often it is done."""
+        """Closing, also repeatedly, gives the reader end-of-file."""
         inbox, tasks = Inbox(ends[1].fileno()), TaskReader(ends[0].fileno())
         inbox.send(ask("echo"))
         inbox.close()
@@ -180,7 +180,7 @@ class TestAnswerWriter:
         }
 
     def test_supervisor_gone(self, ends: Ends) -> None:
-        """A worker whose supervisor is gone learns so from the write."""
+        """A worker learns from a write that its supervisor is gone."""
         answers = AnswerWriter(ends[1].fileno())
         ends[0].close()
         with pytest.raises(BrokenPipeError):

@@ -16,7 +16,7 @@ class Clock:
     now = 100.0
 
     def __call__(self) -> float:
-        """Now."""
+        """The time."""
         return self.now
 
 
@@ -27,7 +27,7 @@ def send(*numbers: int) -> None:
 
 
 def handlers() -> list[object]:
-    """What is in place now."""
+    """The handlers in place."""
     return [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)]
 
 
@@ -42,7 +42,7 @@ class TestSignals:
             assert ([], [signals], [number], []) == (before, after, signals.read(), signals.read())
 
     def test_one_press_twice(self) -> None:
-        """A second signal to stop within 0.3 s of the first is the same press, whichever it is."""
+        """A second stop signal within 0.3 s of the first counts as the same key press, whichever it is."""
         clock = Clock()
         with Signals(clock) as signals:
             send(signal.SIGINT, signal.SIGINT)
@@ -52,7 +52,7 @@ class TestSignals:
             assert (first, signals.read()) == ([signal.SIGINT], [])
 
     def test_second_press(self) -> None:
-        """A signal 0.3 s after the one that counted counts, even where others came in between."""
+        """A signal 0.3 s after the last one that counted counts, even if others came in between."""
         clock = Clock()
         heard = []
         with Signals(clock) as signals:
@@ -63,13 +63,13 @@ class TestSignals:
         assert heard == [[signal.SIGINT], [], [signal.SIGINT], [], [signal.SIGINT]]
 
     def test_progress_is_no_press(self) -> None:
-        """USR1 neither is held back by a press nor holds one back."""
+        """USR1 and stop signals do not suppress each other."""
         with Signals(Clock()) as signals:
             send(signal.SIGUSR1, signal.SIGINT, signal.SIGUSR1)
             assert signals.read() == [signal.SIGUSR1, signal.SIGINT, signal.SIGUSR1]
 
     def test_nohup(self) -> None:
-        """HUP stays ignored where it was ignored at the start."""
+        """HUP stays ignored if it was ignored at the start."""
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             with Signals() as signals:
@@ -90,7 +90,7 @@ class TestSignals:
             signal.signal(signal.SIGUSR2, before)
 
     def test_restores(self) -> None:
-        """Handlers, wakeup descriptor and pipe are as before when the context ends, an error or not."""
+        """Handlers, wakeup descriptor and pipe are restored when the context ends, also after an error."""
         before = handlers(), descriptors()
         with pytest.raises(KeyError), Signals():
             raise KeyError
@@ -115,7 +115,7 @@ class TestSignals:
 
 class TestOnePressLate:
     def test_passes_by(self) -> None:
-        """One press, which may come as several signals, does nothing, and the next does what it did."""
+        """One key press, possibly several signals, does nothing, and the next has its usual effect."""
         clock, before = Clock(), handlers()
         with ignore_one_stop(clock):
             send(signal.SIGINT, signal.SIGTERM, signal.SIGINT)
@@ -125,14 +125,14 @@ class TestOnePressLate:
             assert before == handlers()
 
     def test_restores(self) -> None:
-        """The handlers of before are in place afterwards."""
+        """The previous handlers are restored afterwards."""
         before = handlers()
         with ignore_one_stop():
             send(signal.SIGTERM)
         assert before == handlers()
 
     def test_leaves_ignored_alone(self) -> None:
-        """What was ignored stays so: nohup means it."""
+        """Ignored signals stay ignored, as nohup requires."""
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             with ignore_one_stop():
@@ -144,7 +144,7 @@ class TestOnePressLate:
 class TestRaised:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_raises_once(self, number: int) -> None:
-        """The first signal to stop is an exception with its number, those that follow break off nothing."""
+        """The first stop signal raises an exception with its number, and later ones interrupt nothing."""
         before, cleaned = handlers(), []
 
         def work() -> None:
@@ -161,7 +161,7 @@ class TestRaised:
         assert before == handlers()
 
     def test_around_the_others(self) -> None:
-        """Within it Signals and one late press work as ever, and leave it as it was."""
+        """Signals and ignore_one_stop work inside it and restore it."""
         with raise_on_stop(), ignore_one_stop():
             with Signals() as signals:
                 send(signal.SIGTERM)

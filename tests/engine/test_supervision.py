@@ -50,7 +50,7 @@ class Supervisor:
         return json.loads(self.out.readline())
 
     def finish(self) -> tuple[list[object], str, int]:
-        """Let it end: what it still says, what it and its workers printed, its exit status."""
+        """Let it end; returns its last messages, its error output and its exit status."""
         out, err = self.process.communicate(timeout=60.0)
         return [json.loads(line) for line in out.splitlines()], err.decode(), self.process.returncode
 
@@ -63,7 +63,7 @@ def method(request: pytest.FixtureRequest) -> Iterator[str]:
 
 class TestSupervisorKilled:
     def test_nothing_survives(self, method: str) -> None:
-        """When the supervisor is killed its busy workers and the fork server leave."""
+        """When the supervisor is killed, its busy workers and the fork server exit."""
         supervisor = Supervisor("be_killed", method)
         pids = supervisor.hear()
         assert isinstance(pids, list)
@@ -101,7 +101,7 @@ class TestAborted:
 
 
 class Storm:
-    """The least supervisor: three workers, each task until it is answered, a worker killed now and then."""
+    """A minimal supervisor: three workers, each task repeated until it is answered, occasional kills."""
 
     def __init__(self, begin: Begin, count: int) -> None:
         """Make up tasks, some of them with large answers."""
@@ -158,7 +158,7 @@ class _Readable:
 
 class TestStorm:
     def test_every_task_is_answered(self, begin: Begin) -> None:
-        """Of 200 tasks each is answered once, though a worker is killed after every tenth answer."""
+        """Each of 200 tasks is answered once, though a worker is killed after every tenth answer."""
         storm = Storm(begin, 200)
         storm.run()
         assert sorted(storm.tasks) == sorted(storm.done)

@@ -91,7 +91,7 @@ def test_runs_to_its_end(tmp_path: Path) -> None:
 
 
 def test_workers_that_die_once(tmp_path: Path) -> None:
-    """Tasks whose worker dies are done by the next one."""
+    """Tasks whose worker dies are run by the next one."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,die-once-1,die-once-2,v2")
 
     assert 4 == run.scheduler.figures.copied
@@ -99,7 +99,7 @@ def test_workers_that_die_once(tmp_path: Path) -> None:
 
 
 def test_task_that_kills_its_worker(tmp_path: Path) -> None:
-    """A task that kills every worker fails its image, with the exit status in words; the others go on."""
+    """A task that kills every worker fails its image with the exit status in words; others continue."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,die,v2,v3")
 
     assert (3, 1) == (run.scheduler.figures.copied, run.scheduler.figures.failed)
@@ -110,7 +110,7 @@ def test_task_that_kills_its_worker(tmp_path: Path) -> None:
 
 
 def test_stopped_worker(tmp_path: Path) -> None:
-    """A worker that is stopped holds up nothing: it is killed after its silence, and its tasks are done."""
+    """A stopped worker is killed after a silence, and its tasks are run by another."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=4.0))
 
     assert 3 == run.scheduler.figures.copied
@@ -118,7 +118,7 @@ def test_stopped_worker(tmp_path: Path) -> None:
 
 
 def test_workers_that_cannot_begin(tmp_path: Path) -> None:
-    """A worker that cannot begin ends the run with its reason: another one would not either."""
+    """A worker that cannot start ends the run with its reason."""
     run = Run(tmp_path, f"{SOURCE}/a", runner=BROKEN)
 
     assert run.ending.trouble is not None
@@ -127,7 +127,7 @@ def test_workers_that_cannot_begin(tmp_path: Path) -> None:
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    """Records that cannot be written end the run after what is under way."""
+    """If the records cannot be written, the run ends after its running tasks."""
     run = Run(tmp_path, f"{SOURCE}/a", store=Store(full=True))
 
     assert run.ending.trouble is not None
@@ -137,7 +137,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 
 def test_nothing_to_do(tmp_path: Path) -> None:
-    """A run without rules ends at once, and starts no worker."""
+    """A run without rules ends at once without a worker."""
     facts = MemoryFacts()
     settings = Settings()
     scheduler = Scheduler(

@@ -1,4 +1,4 @@
-"""The supervisor over a pool without processes: what it makes of what a pool says."""
+"""The supervisor over a pool without processes: how it reacts to the pool's messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A run of one tag whose first move gets no answer: instead its worker dies, if `dies`."""
+    """A run of one tag whose first copy gets no answer; if `dies`, its worker dies."""
 
     def __init__(self, *, dies: bool, fence: float = 0.0, unable: str = "") -> None:
         """Run it."""
@@ -63,13 +63,13 @@ class Run:
 
 
 def asked(run: Run) -> list[bool]:
-    """Of each giving of the first blob, whether it asks first whether the blob is there."""
+    """For each time that the first blob is given, whether a HEAD comes first."""
     first = run.moves[0][1].key
     return [move.ask for _, move in run.moves if move.key == first]
 
 
 def test_runs_to_its_end() -> None:
-    """A run needs nothing of a pool but what the interface says."""
+    """A run needs only the pool's interface."""
     run = Run(dies=False)
 
     assert (1, None) == (run.scheduler.figures.copied, run.ending.trouble)
@@ -86,7 +86,7 @@ def test_death_that_is_certain() -> None:
 
 
 def test_death_that_is_not_certain_yet() -> None:
-    """The tasks of a worker that may still be running wait until it cannot, then ask what is there."""
+    """The tasks of a worker that may still run wait until it cannot, then begin with a HEAD."""
     run = Run(dies=True, fence=0.05)
 
     assert 1 == run.scheduler.figures.copied

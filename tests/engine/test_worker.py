@@ -33,7 +33,7 @@ def has(kind: type[WorkerMessage], count: int = 1) -> Callable[[list[WorkerMessa
 
 
 def fail(worker: WorkerProcess, word: str) -> TaskFailed:
-    """What the worker answers to a task that fails."""
+    """The worker's answer to a task that fails."""
     worker.inbox.send(ask(word))
     (failed,) = of_kind(listen(worker, has(TaskFailed)), TaskFailed)
     return failed
@@ -41,13 +41,13 @@ def fail(worker: WorkerProcess, word: str) -> TaskFailed:
 
 class TestTasks:
     def test_one(self, begin: Begin) -> None:
-        """A worker says that it is ready, and what came of a task."""
+        """A worker reports that it is ready, and the outcome of a task."""
         worker = begin()
         worker.inbox.send(ask("echo"))
         assert [Alive(), ManifestPushed(key=ask("echo").key)] == listen(worker, has(ManifestPushed))
 
     def test_parallel(self, begin: Begin) -> None:
-        """As many tasks run at a time as the worker has threads: two that wait for each other both end."""
+        """As many tasks run at a time as the worker has threads, so two that wait for each other both end."""
         worker = begin(threads=2)
         worker.inbox.send(ask("pair 1"))
         worker.inbox.send(ask("pair 2"))
@@ -55,7 +55,7 @@ class TestTasks:
         assert {ask("pair 1").key, ask("pair 2").key} == {stored.key for stored in ended}
 
     def test_no_more_than_threads(self, begin: Begin) -> None:
-        """A task that finds no free thread does not begin."""
+        """A task without a free thread does not begin."""
         worker = begin(threads=1)
         for word in ("move", "echo"):
             worker.inbox.send(ask(word))
@@ -68,7 +68,7 @@ class TestTasks:
         ]
 
     def test_bytes(self, begin: Begin) -> None:
-        """Bytes that a running task has moved are told while it runs."""
+        """The bytes of a running task are reported while it runs."""
         worker = begin()
         worker.inbox.send(ask("move"))
         assert [BytesTransferred(key=ask("move").key, sent=7)] == of_kind(
@@ -117,7 +117,7 @@ class TestFaults:
         assert "pickle" in fail(begin(), "odd").fault.words
 
     def test_boot(self, begin: Begin) -> None:
-        """A worker that cannot start says why, in one line, and leaves."""
+        """A worker that cannot start reports why, in one line, and exits."""
         worker = begin(runner=BROKEN)
         heard = hear_out(worker)
         reason = "the resolve worker cannot start: OSError: the keyring is locked"
@@ -129,7 +129,7 @@ class TestFaults:
         assert failed.reason.endswith("ModuleNotFoundError: No module named 'tests.engine.nowhere'")
 
     def test_setup_hides_keyring(self) -> None:
-        """The keyring does not show in a setup's repr."""
+        """The repr of a setup does not show the keyring."""
         setup = Setup(stage="resolve", threads=1, settings=Settings(), keyring="hidden")
         assert "hidden" not in repr(setup)
 
@@ -153,7 +153,7 @@ class Blocked:
 
 class TestTelling:
     def test_only_what_changed(self) -> None:
-        """A tick tells the bytes of a task only where they changed, backwards too, and Alive every 5 s."""
+        """A tick reports the bytes of a task only if they changed, also backwards, and Alive every 5 s."""
         said: list[WorkerMessage] = []
         run = Blocked()
         worker, task = Worker(said.append, run, threads=1), ask("echo")
@@ -177,7 +177,7 @@ class TestTelling:
         ] == ticks
 
     def test_upload_kept(self) -> None:
-        """What a registry has confirmed of an upload is said at once, and its address shows nowhere."""
+        """A checkpoint of an upload is reported at once, and no repr shows its URL."""
         said: list[WorkerMessage] = []
         session = UploadCheckpoint(url="https://registry.test/session", offset=7)
 
@@ -191,7 +191,7 @@ class TestTelling:
         assert "registry.test/session" not in repr(said)
 
     def test_nothing_afterwards(self) -> None:
-        """Of a task that has ended nothing is told, and a worker without tasks says nothing."""
+        """Nothing is reported about a finished task, or by a worker without tasks."""
         said: list[WorkerMessage] = []
         run = Blocked()
         run.let.set()

@@ -1,4 +1,4 @@
-"""The catalogue against what the program says, and what is generated against the catalogue."""
+"""The catalogue against the program's events, and generated files against the catalogue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def strings(node: ast.AST) -> set[str]:
 
 
 def names_in_sources() -> set[str]:
-    """The names of events, as text constants anywhere in the program but in the catalogue."""
+    """The names of events as text constants in the program, except the catalogue."""
     found = set()
     for path in (ROOT / "pipeline").rglob("*.py"):
         if path.name != "catalogue.py":
@@ -47,7 +47,7 @@ def names_given() -> set[str]:
 
 
 def test_nothing_unknown() -> None:
-    """Every event that the program makes is in the catalogue."""
+    """Every event of the program is in the catalogue."""
     assert "records.trouble" in names_given()
     assert names_given() - EVENTS.keys() == set()
 
@@ -64,7 +64,7 @@ def test_nothing_heard_in_vain() -> None:
 
 
 def test_nothing_idle() -> None:
-    """Every event of the catalogue is made somewhere."""
+    """Every event of the catalogue is emitted somewhere."""
     assert EVENTS.keys() - names_in_sources() == set()
 
 
@@ -76,18 +76,18 @@ def test_fields() -> None:
 
 
 def test_levels() -> None:
-    """Every event has levels, and those that there are."""
+    """Every event has valid levels."""
     assert {level for entry in EVENTS.values() for level in entry.levels} == set(get_args(Level))
     assert all(entry.levels for entry in EVENTS.values())
 
 
 def test_names_in_json() -> None:
-    """No two fields have one name in JSON."""
+    """No two fields have the same name in JSON."""
     assert len({attribute(name) for name in FIELDS}) == len(FIELDS)
 
 
 def test_schema() -> None:
-    """The schema is one, and what is no line of the log is not taken for one."""
+    """The schema is valid, and rejects what is not a line of the log."""
     jsonschema.Draft202012Validator.check_schema(schema())
 
     assert not jsonschema.Draft202012Validator(schema()).is_valid({})
@@ -95,5 +95,5 @@ def test_schema() -> None:
 
 @pytest.mark.parametrize("name", generated())
 def test_generated(name: str) -> None:
-    """What is generated is up to date: else run `make docs`."""
+    """Generated files are up to date; otherwise run `make docs`."""
     assert (ROOT / name).read_text(encoding="utf-8") == generated()[name]

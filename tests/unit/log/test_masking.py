@@ -30,7 +30,7 @@ from pipeline.log.masking import HIDDEN, mask
     ],
 )  # fmt: skip
 def test_forms(text: str, shown: str) -> None:
-    """What authorizes is masked and the rest stays."""
+    """Secrets are masked and the rest stays."""
     assert mask(text) == shown
 
 
@@ -51,7 +51,7 @@ def test_plain(text: str) -> None:
 
 
 def test_known() -> None:
-    """Secrets that are known are masked wherever they occur, unless they are too short to tell."""
+    """Known secrets are masked wherever they occur, unless they are too short."""
     assert mask("a xyz b hunter2c", "hunter2", "xyz") == f"a xyz b {HIDDEN}c"
 
 
@@ -63,5 +63,5 @@ def test_twice(text: str) -> None:
 
 @pytest.mark.parametrize("part", ["/", "http://", "a/b", "https://a@", "token=", "eyJ", "basic ", "?"])
 def test_long(part: str) -> None:
-    """A long hostile text is masked in time that grows with its length: squared, this would take hours."""
+    """A long hostile text is masked in linear time; quadratic, it would take hours."""
     assert HIDDEN not in mask(part * 100_000, "hunter2").replace(HIDDEN, "", 100_000)

@@ -79,7 +79,7 @@ class TestJson:
         ],
     )
     def test_server(self, registry: str, server: dict[str, Any]) -> None:
-        """A registry is an address, and a port where it names one."""
+        """A registry becomes an address, and a port if it has one."""
         event = Event(name="registry.recovered", message="", fields={"registry": registry})
 
         assert {key: value for key, value in parse(event).items() if key.startswith("server.")} == server
@@ -94,7 +94,7 @@ class TestJson:
 
     @given(message=ANY, value=ANY)
     def test_any_text(self, message: str, value: str) -> None:
-        """Whatever a registry says is one line of ASCII that reads back as it was."""
+        """Whatever a registry says becomes one line of ASCII that can be read back."""
         line = RENDERINGS.json(Event(name="image.done", message=message, fields={"how": value}), MOMENT)
         found = json.loads(line)
 
@@ -102,7 +102,7 @@ class TestJson:
         assert (found["body"], found["imagesyncer.how"]) == (message, value)
 
     def test_worker(self) -> None:
-        """What happened in a worker carries the worker's process."""
+        """An event of a worker has the worker's process ID."""
         assert parse(Event(name="task.broken", message="", pid=99))["process.pid"] == 99
 
 
@@ -136,7 +136,7 @@ class TestChoice:
 
     @pytest.mark.parametrize("form", FORMATS)
     def test_terminal(self, form: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A format that was asked for is used on a terminal too, and only text counts as for people."""
+        """A requested format is used on a terminal too, and only text counts as for people."""
         master, terminal = os.openpty()
         with os.fdopen(terminal, "w") as stream, os.fdopen(master, "rb", buffering=0):
             monkeypatch.setattr(sys, "stderr", stream)
@@ -157,7 +157,7 @@ class TestChoice:
 
 
 def test_fault_fields() -> None:
-    """A fault's fields say whose it is, and leave out what is not known."""
+    """A fault's fields name its place, and leave out what is unknown."""
     fault = Fault(operation="read", words="no", side="source", registry="quay.io", retryable=True)
 
     assert fault_fields(fault) == {

@@ -27,7 +27,7 @@ def event(message: str = "done", *, level: Level = "info", **fields: Value) -> E
 
 
 def written(path: Path, *events: Event, level: str = "info") -> list[str]:
-    """The lines that a log file gets, without their times."""
+    """The lines of a log file, without their times."""
     with closing(open_log(path, level=level, run="7f3a")) as lines:
         for happened in events:
             lines.write(happened)
@@ -58,7 +58,7 @@ class TestPairs:
         value=st.text(st.characters(exclude_categories=())),
     )
     def test_any_text(self, tmp_path_factory: pytest.TempPathFactory, message: str, value: str) -> None:
-        """Whatever a registry says becomes one printable line that splits into what was written."""
+        """Whatever a registry says becomes one printable line that can be parsed back."""
         path = tmp_path_factory.mktemp("log") / "log"
         [line] = written(path, event(message, words=value))
         pairs = dict(pair.split("=", 1) for pair in shlex.split(line))
@@ -82,13 +82,13 @@ class TestPairs:
         assert [line.split()[0] for line in found] == [f"level={each}" for each in levels[-count:]]
 
     def test_percent_signs(self, tmp_path: Path) -> None:
-        """A message is no format."""
+        """A message is not used as a format."""
         [line] = written(tmp_path / "log", event("50% of %s"))
 
         assert 'msg="50% of %s"' in line
 
     def test_pipe(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Standard error that is a pipe gets pairs."""
+        """Standard error that is a pipe gets logfmt."""
         reader, writer = os.pipe()
         with os.fdopen(writer, "w") as stream, os.fdopen(reader) as lines:
             monkeypatch.setattr(sys, "stderr", stream)
@@ -99,7 +99,7 @@ class TestPairs:
 
 
 def test_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal gets time, level and message alone, and never a raw escape."""
+    """A terminal gets only time, level and message, and never a raw escape."""
     master, terminal = os.openpty()
     with os.fdopen(terminal, "w") as stream, os.fdopen(master, "rb", buffering=0) as screen:
         monkeypatch.setattr(sys, "stderr", stream)
@@ -113,7 +113,7 @@ def test_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_printable(text: str) -> None:
-    """What is made printable is, and what was printable stays as it is."""
+    """`printable` makes any text printable, and does not change printable text."""
     assert printable(text).isprintable()
     assert printable(printable(text)) == printable(text)
     assert printable(text) == text or not text.isprintable()
@@ -121,7 +121,7 @@ def test_printable(text: str) -> None:
 
 class TestFile:
     def test_append(self, tmp_path: Path) -> None:
-        """An old log is kept and continued."""
+        """An existing log is continued."""
         path = tmp_path / "log"
         path.write_text("old\n")
 
@@ -141,7 +141,7 @@ class TestFile:
         assert words == [["first", "second"], ["third"]]
 
     def test_reopen_fails(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """Where reopening fails the old file goes on, and standard error says why."""
+        """If reopening fails, the old file continues, and standard error says why."""
         path = tmp_path / "log"
         with closing(open_log(path, level="info", run="7f3a")) as lines:
             path.rename(tmp_path / "log.1")
@@ -153,7 +153,7 @@ class TestFile:
         assert "Is a directory" in capsys.readouterr().err
 
     def test_reopen_standard_error(self, capfd: pytest.CaptureFixture[str]) -> None:
-        """Standard error has no name to be reopened under, and stays open when the log is closed."""
+        """Standard error is not reopened, and stays open when the log is closed."""
         lines = open_log(None, level="info", run="7f3a")
         lines.reopen()
         lines.close()
@@ -163,7 +163,7 @@ class TestFile:
 
     @pytest.mark.skipif(not FULL.exists(), reason="a device that is always full")
     def test_full_disk(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A log that cannot be written stops nothing, and standard error says so once."""
+        """A log that cannot be written does not stop the run, and standard error says so once."""
         with closing(open_log(FULL, level="info", run="7f3a")) as lines:
             lines.write(event("one"))
             lines.write(event("two"))
@@ -174,7 +174,7 @@ class TestFile:
         assert capsys.readouterr().err == expected
 
     def test_reader_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Standard error that nobody reads any more stops nothing."""
+        """Standard error without a reader does not stop the run."""
         reader, writer = os.pipe()
         with os.fdopen(writer, "w") as stream:
             os.close(reader)
@@ -194,14 +194,14 @@ class TestFile:
         assert caught.value.exit_code == 2
 
     def test_wrong_level(self) -> None:
-        """A level that there is not is an error that names those that there are."""
+        """An unknown level is an error that names the valid ones."""
         with pytest.raises(
             UsageError, match="--log-level loud: unknown level; use one of debug, info, warning, error"
         ):
             open_log(None, level="loud", run="7f3a")
 
     def test_closed_standard_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without standard error a file has to be named."""
+        """Without standard error a log file is required."""
         monkeypatch.setattr(sys, "stderr", None)
         with pytest.raises(UsageError, match="--log"):
             open_log(None, level="info", run="7f3a")

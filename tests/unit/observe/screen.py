@@ -10,7 +10,7 @@ _TOKEN = re.compile(
 
 
 class Screen:
-    """Shows what was written; rows that scroll off the top are kept, as a terminal's history is."""
+    """Shows what was written; rows that scroll off the top are kept, like a terminal's history."""
 
     def __init__(self, columns: int = 80) -> None:
         self.columns = columns
@@ -18,7 +18,7 @@ class Screen:
         self.row = self.column = 0
 
     def write(self, data: bytes) -> None:
-        """Take in bytes; a sequence that is not known is an error."""
+        """Process bytes; an unknown sequence is an error."""
         text = data.decode()
         assert "".join(found[0] for found in _TOKEN.finditer(text)) == text, repr(text)
         for found in _TOKEN.finditer(text):

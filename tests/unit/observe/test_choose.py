@@ -34,7 +34,7 @@ TERM = {"TERM": "xterm"}
 def test_choose(
     asked: ProgressMode, *, is_terminal: bool, is_quiet: bool, environ: dict[str, str], expected: str
 ) -> None:
-    """The view is live only on a terminal that moves its cursor, and where somebody looks or asks for it."""
+    """The view is live only on a terminal with cursor movements, if a user watches it or requests it."""
     assert expected == choose(asked, is_terminal=is_terminal, is_quiet=is_quiet, environ=environ)
 
 
@@ -47,7 +47,7 @@ def test_no_rich() -> None:
 
 
 def test_log_without_rich() -> None:
-    """Nor does its log, whose structlog would bring rich along; who wants rich gets it afterwards."""
+    """The log does not import rich with structlog, and rich can be imported afterwards."""
     script = (
         "import sys; from pipeline.log import open_log; open_log(None, level='info', run='7f3a');"
         " print('structlog' in sys.modules, 'rich' in sys.modules); import rich; print(rich.__name__)"

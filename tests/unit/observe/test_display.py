@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """A display on a screen in memory, with a clock that only moves when told."""
+    """A display on a screen in memory, with a clock that the test sets."""
 
     def __init__(self, columns: int = 100, rows: int = 24, *, aim: Aim = "copy") -> None:
         self.columns, self.rows, self.now = columns, rows, 100.0
@@ -51,7 +51,7 @@ class Terminal:
         self.display.hear(event)
 
     def read(self) -> list[str]:
-        """What is on the screen now."""
+        """The current screen."""
         try:
             while data := os.read(self.reader, 1 << 16):
                 self.writes += 1
@@ -74,7 +74,7 @@ def terminal() -> Iterator[Terminal]:
 
 
 def test_frame(terminal: Terminal) -> None:
-    """A frame says how far the run is, how each registry stands, what moves and what failed."""
+    """A frame shows the progress of the run, each registry, running transfers and failures."""
     terminal.hear(
         Event(
             name="image.failed",
@@ -136,7 +136,7 @@ def test_size(columns: int, rows: int) -> None:
     ],
 )
 def test_bytes_left(terminal: Terminal, *, unsent: int, sized: bool, told: str) -> None:
-    """The bytes in all are told where they are known, and marked where images to be read may add to them."""
+    """The total of bytes is shown if known, and marked if unread images may add to it."""
     terminal.tick(view(unsent=unsent, sized=sized))
 
     assert terminal.read()[2].startswith(f"data    {told}  ")
@@ -160,7 +160,7 @@ def test_small_transfers(terminal: Terminal) -> None:
     ],
 )
 def test_aims(aim: Aim, images: str, data: str) -> None:
-    """The view of a plan tells what would be sent, that of a verification what was found."""
+    """The view of a plan shows what would be sent, that of a verification what was found."""
     terminal = Terminal(aim=aim)
     terminal.tick(view())
     rows = terminal.read()
@@ -172,7 +172,7 @@ def test_aims(aim: Aim, images: str, data: str) -> None:
 
 
 def test_few_frames(terminal: Terminal) -> None:
-    """No more than four frames are drawn in a second, however often the display looks."""
+    """At most four frames are drawn in a second, however often the display is called."""
     for _ in range(1_000):
         terminal.now += 0.001
         terminal.tick(view())
@@ -186,7 +186,7 @@ def test_few_frames(terminal: Terminal) -> None:
     pause=st.sampled_from([0.0, 0.01, 0.06, 0.3, 20.0]),
 )
 def test_lines_above(steps: list[str | None], pause: float) -> None:
-    """Whatever comes when, lines stand above the view, whole and in order, and at the end nothing else."""
+    """Lines appear above the view, complete and in order, and at the end alone."""
     terminal = Terminal()
     terminal.tick(view())
     for step in steps:
@@ -206,7 +206,7 @@ def test_lines_above(steps: list[str | None], pause: float) -> None:
 
 
 def test_narrower(terminal: Terminal) -> None:
-    """A terminal that was made narrower has broken the rows of the view, which is still overwritten whole."""
+    """In a narrowed terminal, which wraps the rows of the view, the view is still overwritten completely."""
     terminal.display.above(b"a line\n")
     terminal.tick(view())
     terminal.read()
@@ -223,7 +223,7 @@ def test_narrower(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize(("expanded", "rest"), [(True, "left: ?"), (False, "listing tags")])
 def test_few_columns(terminal: Terminal, *, expanded: bool, rest: str) -> None:
-    """On forty columns the rules file is still named beside the time."""
+    """On forty columns the rules file is still shown beside the time."""
     terminal.columns = 40
     terminal.tick(view(6.0, expanded=expanded, copied=0))
 
@@ -231,7 +231,7 @@ def test_few_columns(terminal: Terminal, *, expanded: bool, rest: str) -> None:
 
 
 def test_resumed(terminal: Terminal) -> None:
-    """After a long pause others have written to the terminal: the view begins anew below."""
+    """After a long pause the view is drawn again below, since others may have written to the terminal."""
     terminal.tick(view())
     terminal.read()
     terminal.screen.write(b"[1]+ Stopped\n")
@@ -243,7 +243,7 @@ def test_resumed(terminal: Terminal) -> None:
 
 
 def test_stopping(terminal: Terminal) -> None:
-    """After a signal the last row says what happens now."""
+    """After a signal the last row shows what happens now."""
     terminal.hear(Event(name="run.drain", message=""))
     terminal.tick(view())
 
@@ -252,7 +252,7 @@ def test_stopping(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize(("variable", "expected"), [("1", False), ("", True)])
 def test_no_color(monkeypatch: pytest.MonkeyPatch, *, variable: str, expected: bool) -> None:
-    """NO_COLOR takes the colours and leaves the view; an empty value means nothing."""
+    """NO_COLOR removes the colours, not the view; an empty value is ignored."""
     monkeypatch.setenv("NO_COLOR", variable)
     monkeypatch.setenv("TERM", "xterm-256color")
     terminal = Terminal()
@@ -264,7 +264,7 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch, *, variable: str, expected: b
 
 
 def test_hostile(terminal: Terminal) -> None:
-    """What steers a terminal is shown as an escape, and brackets are no markup."""
+    """Control characters are shown as escapes, and brackets are not markup."""
     terminal.hear(
         Event(
             name="image.failed",
@@ -278,7 +278,7 @@ def test_hostile(terminal: Terminal) -> None:
 
 
 def test_gone(terminal: Terminal) -> None:
-    """A terminal that went away does not end the run."""
+    """A terminal that disappears does not end the run."""
     os.close(terminal.writer)
     terminal.tick(view())
     terminal.display.above(b"x\n")
@@ -289,5 +289,5 @@ def test_gone(terminal: Terminal) -> None:
 
 
 def test_unknown_size(terminal: Terminal) -> None:
-    """What is no terminal is taken for one of 80 columns and 24 rows."""
+    """Without a terminal, 80 columns and 24 rows are assumed."""
     assert terminal_size(terminal.writer) == (80, 24)

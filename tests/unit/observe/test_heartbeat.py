@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Watched:
-    """A heartbeat behind the history that it reads."""
+    """A heartbeat with the history that it reads."""
 
     def __init__(self, *, every: float = 0.0) -> None:
         self.history, self.said = RunHistory(), list[Event]()
@@ -29,7 +29,7 @@ class Watched:
 
 
 def beat(*seconds: float, every: float = 30.0) -> list[Event]:
-    """What is said of a run that is looked at then; a tenth of an image ends in each second."""
+    """The lines about a run that is observed at these times; a tenth of an image is finished each second."""
     heartbeat = Watched(every=every)
     for now in seconds:
         heartbeat.tick(view(now, copied=int(now // 10), sent=int(now * 1_000_000), transfers=()))
@@ -37,17 +37,17 @@ def beat(*seconds: float, every: float = 30.0) -> list[Event]:
 
 
 def test_interval() -> None:
-    """A line comes at every interval, however often the run is looked at."""
+    """There is one line for each interval, however often the run is observed."""
     assert len(beat(*range(0, 100, 5))) == 3
 
 
 def test_never() -> None:
-    """Without an interval nothing is said."""
+    """Without an interval there are no lines."""
     assert beat(*range(0, 100, 5), every=0.0) == []
 
 
 def test_what_it_says() -> None:
-    """It says how many of how many, how fast, and how long it will take."""
+    """It states how many images of how many, the rate, and the time left."""
     event = beat(*range(301))[-1]
 
     assert event.name == "run.progress"
@@ -56,7 +56,7 @@ def test_what_it_says() -> None:
 
 
 def test_when_asked() -> None:
-    """When asked it tells what it saw last: what is under way, who pauses, what nobody can tell yet."""
+    """On request it states what it saw last: running tasks, pauses, unknown totals."""
     heartbeat = Watched()
     heartbeat.tell()
     registries = (replace(QUAY, pause=39.4),)
@@ -72,7 +72,7 @@ def test_when_asked() -> None:
 
 
 def test_latency() -> None:
-    """Where requests are timed, a line for each registry follows that says how fast it answers."""
+    """If requests are timed, a line for each registry with its response times follows."""
     timing = Timing()
     for _ in range(100):
         timing.add(0.03)
@@ -87,7 +87,7 @@ def test_latency() -> None:
 
 
 def test_all_wait() -> None:
-    """Where all that is left waits for a registry that pauses, no time is made up from what went before."""
+    """If everything that is left waits for a paused registry, the time left is not guessed."""
     heartbeat = Watched()
     registries = (replace(QUAY, pause=39.4, waiting=2),)
     for now in range(100):
@@ -100,7 +100,7 @@ def test_all_wait() -> None:
 
 
 def test_not_before_the_pause() -> None:
-    """A run does not end before the pause of a registry that tasks wait for."""
+    """The time left is at least the pause of a registry that tasks wait for."""
     heartbeat = Watched()
     registries = (replace(QUAY, pause=900.0, waiting=2),)
     for now in range(100):

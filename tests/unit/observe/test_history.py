@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_curve_is_bounded() -> None:
-    """However long a run, few samples are held, evenly spread, the first and the newest among them."""
+    """However long a run, few samples are kept, evenly spread, with the first and the newest."""
     curve = Curve()
     for tick in range(1, 100_001):
         curve.add(Sample(seconds=tick / 4, figures=Figures(copied=tick)))
@@ -42,7 +42,7 @@ def test_since() -> None:
 
 
 def test_pauses() -> None:
-    """A pause is counted once, from its beginning to its end, per registry."""
+    """A pause is counted once for each registry, from its start to its end."""
     history = RunHistory()
     cooling = replace(QUAY, pause=5.0)
     for seconds, registry in ((1, QUAY), (2, cooling), (3, cooling), (4, QUAY), (5, cooling), (6, QUAY)):
@@ -55,7 +55,7 @@ def test_pauses() -> None:
 
 
 def test_many_pauses() -> None:
-    """Of very many pauses near ones are put together, and their number and time stay right."""
+    """Of very many pauses adjacent ones are merged, and their number and time stay right."""
     history = RunHistory()
     for second in range(1, 1_001):
         history.tick(view(float(second), registries=(replace(QUAY, pause=float(second % 2)),)))
@@ -101,7 +101,7 @@ def test_largest_and_slowest() -> None:
 
 
 def test_warnings() -> None:
-    """Warnings are counted and the first hundred kept; changed digests stand for themselves."""
+    """Warnings are counted and the first hundred kept; changed digests are counted separately."""
     history = RunHistory()
     for number in range(300):
         history.hear(Event(name="config.warning", message=f"w{number}", level="warning"))
@@ -115,7 +115,7 @@ def test_warnings() -> None:
 
 
 def test_charts() -> None:
-    """Pictures begin at the left, end at the right, and stack what became of the images."""
+    """Charts begin at the left, end at the right, and stack the results of images."""
     history = RunHistory()
     for second in range(1, 5):
         written = replace(HARBOR, written=second * 1_000_000)
@@ -134,7 +134,7 @@ def test_charts() -> None:
 
 
 def test_no_charts() -> None:
-    """A run that was too short for a picture has none."""
+    """A run that was too short for a chart has none."""
     assert images_over_time(RunHistory()) is None
     assert bytes_over_time(RunHistory()) is None
     assert time_spent(RunHistory()) == ()
@@ -144,13 +144,13 @@ def test_no_charts() -> None:
     ("value", "expected"), [(1, 1), (1.1, 2), (3, 5), (153, 200), (220, 250), (999, 1000)]
 )
 def test_nice(value: float, expected: float) -> None:
-    """The end of an axis is a number that is good to read."""
+    """The end of an axis is a round number."""
     assert nice(value) == expected
 
 
 @pytest.mark.parametrize(("sized", "expected"), [(True, 20.0), (False, 15.0)])
 def test_time_left(*, sized: bool, expected: float) -> None:
-    """The time left is told by bytes once all images have been read, and by images before that."""
+    """The time left is computed from bytes once all images have been read, and from images before."""
     history = RunHistory()
     for seconds in range(1, 11):
         state = {"known": 100, "copied": 4 * seconds, "failed": 0, "sent": 100 * seconds, "transfers": ()}

@@ -1,4 +1,4 @@
-"""Percentiles from classes."""
+"""Percentiles from buckets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.views import HARBOR, QUAY
 
 
 def timing(*seconds: float) -> Timing:
-    """Requests that took so long."""
+    """Requests with these times."""
     made = Timing()
     for each in seconds:
         made.add(each)
@@ -23,7 +23,7 @@ def timing(*seconds: float) -> Timing:
 
 @given(st.lists(st.floats(min_value=0, max_value=60), min_size=1), st.floats(min_value=0.01, max_value=1))
 def test_within_its_class(seconds: list[float], part: float) -> None:
-    """A percentile lies in the class of the request that it stands for."""
+    """A percentile lies in the bucket of its request."""
     exact = sorted(seconds)[max(0, -int(-part * len(seconds) // 1) - 1)]
     found = quantile(timing(*seconds).counts, part)
     index = next(number for number, bound in enumerate(BOUNDS) if exact <= bound)
@@ -32,12 +32,12 @@ def test_within_its_class(seconds: list[float], part: float) -> None:
 
 
 def test_beyond_all_bounds() -> None:
-    """What takes longer than the last bound counts as that bound."""
+    """A time above the last bound counts as that bound."""
     assert quantile(timing(1_000.0).counts, 0.5) == BOUNDS[-1]
 
 
 def test_left_out() -> None:
-    """Requests with bodies, and those without an answer, say nothing of how fast a registry answers."""
+    """Requests with bodies, and those without an answer, do not count as response times."""
     calls = {
         ("GET", 200): timing(0.02),
         ("HEAD", 404): timing(0.02),

@@ -1,4 +1,4 @@
-"""What a run notes of itself, and whether the process that it names still lives."""
+"""The run state in the records, and whether its process is still alive."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RUN_STATE = RunState(
 
 @given(st.builds(RunState))
 def test_text(run_state: RunState) -> None:
-    """What is noted is read back field by field."""
+    """A run state is read back field by field."""
     found = run_state_of(text_of(run_state))
 
     assert found is not None
@@ -40,7 +40,7 @@ def test_text(run_state: RunState) -> None:
 
 
 def test_later_fields() -> None:
-    """Fields that a later version has added are passed over, and missing ones have their defaults."""
+    """Fields of a later version are ignored, and missing ones have their defaults."""
     value = json.loads(text_of(RUN_STATE))
     del value["rate"], value["waits"]
     value |= {"mood": "good", "began": 5, "process": value["process"] | {"cores": 2}}
@@ -49,7 +49,7 @@ def test_later_fields() -> None:
 
 
 def test_names_of_figures() -> None:
-    """Figures have the names in the row that other versions write and read."""
+    """Figures have the names that other versions write and read."""
     figures = Figures(known=9, to_retry=1, sent=5, received=6, saved=7, uploaded=2, requests=40, rules=3)
     names = {"known": 9, "to_retry": 1, "bytes": 5, "read": 6, "spared": 7, "uploaded": 2, "requests": 40}
     row = json.loads(text_of(replace(RUN_STATE, figures=figures)))
@@ -77,12 +77,12 @@ WRONG: list[dict[str, object]] = [
     + [json.dumps(json.loads(text_of(RUN_STATE)) | wrong) for wrong in WRONG],
 )
 def test_wrong(text: str) -> None:
-    """What has another shape is no standing."""
+    """A row of another shape is not a run state."""
     assert run_state_of(text) is None
 
 
 def test_this_process() -> None:
-    """A process that lives is not gone, one that ended is, though nobody has asked for its exit code."""
+    """A live process is not gone, and a zombie is."""
     mine = this_process()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert child.stdin
@@ -97,13 +97,13 @@ def test_this_process() -> None:
 
 
 def this_process_of(pid: int) -> Process:
-    """As a process of that number would name itself."""
+    """The identity of a process with that number."""
     ticks = subprocess.run(["cat", f"/proc/{pid}/stat"], capture_output=True, text=True, check=True).stdout
     return replace(this_process(), pid=pid, start=ticks.rpartition(")")[2].split()[19])
 
 
 def test_another_process() -> None:
-    """Another process of the same number is not taken for it, and of another machine nothing is known."""
+    """Another process with the same number is not the run's, and nothing is known on another machine."""
     mine = this_process()
 
     assert is_gone(replace(mine, start="1")) is True

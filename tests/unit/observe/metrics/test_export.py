@@ -23,13 +23,13 @@ ANY_PORT = ("127.0.0.1", 0)
 
 @pytest.fixture
 def said() -> list[Event]:
-    """What an exporter said."""
+    """The exporter's events."""
     return []
 
 
 @pytest.fixture
 def serving(said: list[Event]) -> Iterator[Exporter]:
-    """One that serves, and whose run has begun."""
+    """An exporter that serves, and whose run has begun."""
     with closing(Exporter(listen=ANY_PORT, path=None)) as exporter:
         exporter.begin(said.append)
         yield exporter
@@ -47,7 +47,7 @@ def ask(exporter: Exporter, path: str, method: str = "GET") -> tuple[int, str]:
 
 class TestPage:
     def test_metrics(self, serving: Exporter, said: list[Event]) -> None:
-        """The page shows the last look, and the log says where it is."""
+        """The page shows the last state, and the log says where it is."""
         serving.tick(view(registries=(QUAY,)))
         status, body = ask(serving, "/metrics")
 
@@ -79,7 +79,7 @@ class TestPage:
             assert (before, ask(exporter, "/readyz")[0]) == (503, 200)
 
     def test_alive(self, serving: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Health ends when nobody has looked for a minute, and comes back with the next look."""
+        """Health ends after a minute without an update, and returns with the next one."""
         begun = ask(serving, "/healthz")[0]
         now = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: now + 61.0)
@@ -90,25 +90,25 @@ class TestPage:
         assert (begun, stuck, ask(serving, "/healthz")[0]) == (200, 503, 200)
 
     def test_client_that_says_nothing(self, serving: Exporter) -> None:
-        """A client that connects and says nothing holds up no other."""
+        """A silent client does not block others."""
         assert serving._server is not None
         with socket.create_connection(ANY_PORT[:1] + serving._server.server_address[1:2]):
             assert ask(serving, "/healthz")[0] == 200
 
     def test_taken(self, serving: Exporter) -> None:
-        """A port that is taken is said, with its name, before anything begins."""
+        """A port in use is an error that names it, before the run begins."""
         assert serving._server is not None
         taken = int(serving._server.server_address[1])
         with pytest.raises(UsageError, match=f"--metrics-listen 127.0.0.1:{taken}: Address already in use"):
             Exporter(listen=("127.0.0.1", taken), path=None)
 
     def test_no_such_address(self) -> None:
-        """An address that is not ours is said."""
+        """An address of another machine is an error."""
         with pytest.raises(UsageError, match=r"--metrics-listen 192\.0\.2\.1:0: "):
             Exporter(listen=("192.0.2.1", 0), path=None)
 
     def test_version_six(self, said: list[Event]) -> None:
-        """An address of IPv6 is named in brackets."""
+        """An IPv6 address is shown in brackets."""
         with closing(Exporter(listen=("::1", 0), path=None)) as exporter:
             exporter.begin(said.append)
 
@@ -117,12 +117,12 @@ class TestPage:
 
 class TestFile:
     def test_name(self, tmp_path: Path) -> None:
-        """A name that the collector passes over is refused."""
+        """A file name that the collector ignores is refused."""
         with pytest.raises(FileError, match=r"\.prom"):
             Exporter(listen=None, path=tmp_path / "metrics.txt")
 
     def test_end(self, tmp_path: Path) -> None:
-        """The file is whole when the run is over, and nothing stands beside it."""
+        """The file is complete at the end of the run, without temporary files beside it."""
         path = tmp_path / "run.prom"
         exporter = Exporter(listen=None, path=path)
         exporter.tick(view(registries=(QUAY,)))
@@ -134,7 +134,7 @@ class TestFile:
         assert [each.name for each in tmp_path.iterdir()] == ["run.prom"]
 
     def test_now_and_then(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Every half minute it is written while the run lasts."""
+        """It is written every half minute during the run."""
         path = tmp_path / "run.prom"
         exporter = Exporter(listen=None, path=path)
         now = time.monotonic()
@@ -144,7 +144,7 @@ class TestFile:
         assert "imagesyncer_workers 5.0" in path.read_text()
 
     def test_success_is_remembered(self, tmp_path: Path) -> None:
-        """A run that fails leaves the time of the last success as it was."""
+        """A failed run does not change the time of the last success."""
         path = tmp_path / "run.prom"
         for succeeded in (True, False):
             exporter = Exporter(listen=None, path=path)
@@ -159,14 +159,14 @@ class TestFile:
 
     @pytest.mark.parametrize("content", [b"\xff\x00", b"imagesyncer_run_last_success_timestamp_seconds 1e\n"])
     def test_damaged(self, tmp_path: Path, content: bytes) -> None:
-        """An old file that cannot be read counts for nothing."""
+        """An old file that cannot be read is ignored."""
         path = tmp_path / "run.prom"
         path.write_bytes(content)
 
         assert Exporter(listen=None, path=path)._gauge._last_success is None
 
     def test_cannot_be_written(self, tmp_path: Path, said: list[Event]) -> None:
-        """A file that cannot be written any more is said once, and the run goes on."""
+        """A file that cannot be written any more is reported once, and the run continues."""
         folder = tmp_path / "folder"
         folder.mkdir()
         exporter = Exporter(listen=None, path=folder / "run.prom")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def timing(*seconds: float) -> Timing:
-    """How long some requests took."""
+    """Times of some requests."""
     made = Timing()
     for each in seconds:
         made.add(each)
@@ -24,7 +24,7 @@ def timing(*seconds: float) -> Timing:
 
 
 def full() -> RegistryView:
-    """A registry with something of everything."""
+    """A registry with all kinds of figures."""
     return replace(
         QUAY,
         blobs={"uploaded": 3, "mounted": 2},
@@ -43,7 +43,7 @@ def page(gauge: RunMetrics) -> list[str]:
 
 
 def test_everything() -> None:
-    """What a run knows stands under the catalogue's names and labels, and nothing else does."""
+    """The metrics of a run have the catalogue's names and labels, and there are no others."""
     gauge = RunMetrics(last_success=5.0)
     gauge.hear(Event(name="worker.lost", message="", fields={"reason": "killed by SIGKILL; perhaps"}))
     gauge.hear(Event(name="worker.lost", message="", fields={"reason": "exit status 3"}))
@@ -89,12 +89,12 @@ def test_durations() -> None:
 
 
 def test_before_the_first_look() -> None:
-    """Before a run has begun there is only what does not depend on one."""
+    """Before a run begins there are only metrics that do not depend on one."""
     assert [line.split("{")[0] for line in page(RunMetrics())] == ["imagesyncer_build_info"]
 
 
 def test_success() -> None:
-    """A run that succeeded sets both stamps to its end."""
+    """A successful run sets both timestamps to its end."""
     gauge = RunMetrics(last_success=5.0)
     gauge.end(succeeded=True)
     stamps = [line.split(" ")[1] for line in page(gauge) if "_timestamp_" in line]
@@ -104,7 +104,7 @@ def test_success() -> None:
 
 
 def test_a_look_stays() -> None:
-    """What was looked at does not change under the reader when the run goes on."""
+    """A snapshot does not change while the run continues."""
     gauge = RunMetrics()
     moving, seen = timing(0.1), view(registries=())
     seen = replace(seen, registries=(replace(QUAY, calls={("GET", 200): moving}),))
