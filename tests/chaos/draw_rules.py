@@ -6,6 +6,7 @@ A family that says when a tag is moved has repositories of its own, so that no o
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.choosing import RANGES
@@ -149,14 +150,31 @@ class _Family:
         return self._at("copy", **form)
 
     def _platforms(self) -> Any:
-        return self._random.choice(("all", "linux/amd64", self._random.sample(_PLATFORMS, 2)))
+        return self._random.choice(
+            ("all", self._platform(), [self._platform(), self._random.choice(_PLATFORMS)])
+        )
+
+    def _platform(self) -> str:
+        """A platform of an index that is there, or any."""
+        manifests = self._source.store.create(self._name).manifests.values()
+        entries = [
+            entry["platform"]
+            for each in manifests
+            for entry in json.loads(each.content).get("manifests", ())
+            if entry.get("platform", {}).get("os", "unknown") != "unknown"
+        ]
+        if not entries:
+            return self._random.choice(_PLATFORMS)
+        found = self._random.choice(entries)
+        os = ":".join(filter(None, (found["os"], found.get("os.version"))))
+        return "/".join(filter(None, (os, found["architecture"], found.get("variant"))))
 
     def _draw_two(self) -> Any:
         """Two filters of one source: in two repositories, under two tags, for one tag, or in two files."""
         first, second = ({"to": self._here(word), "platforms": self._platforms()} for word in ("copy", "two"))
         random, books = self._random, self._drawn.books
         second |= {"attestations": "drop"} if random.random() < 0.3 else {}
-        second |= {"index": "single"} if random.random() < 0.2 else {}
+        second |= {"platforms": self._platform(), "index": "single"} if random.random() < 0.25 else {}
         match random.choice(("repositories", "tags", "tag")):
             case "tags":
                 second["to"] = first["to"] + ":{tag}-two"
@@ -169,7 +187,7 @@ class _Family:
         return None
 
     def _draw_single(self) -> dict[str, Any]:
-        return self._at("copy", platforms=self._random.choice(_PLATFORMS), index="single")
+        return self._at("copy", platforms=self._platform(), index="single")
 
     def _draw_sparse(self) -> dict[str, Any] | None:
         lenient = [each for each in self._destinations if not each.options.check_references]
@@ -183,11 +201,11 @@ class _Family:
         for tag in self._some() if random.random() < 0.7 else ():
             if not tag.startswith("sha256-"):
                 self._to.add(f"kept/{self._name[-3:]}", content.image(content.layer(f"old {tag}")), tag)
-        more: dict[str, Any] = random.choice(({}, {}, {"platforms": "linux/amd64"}, {"force": True}))
+        more: dict[str, Any] = random.choice(({}, {}, {"platforms": self._platform()}, {"force": True}))
         return {"to": self._here("kept"), "keep": random.choice(("*", "v*", ["v1*", "*alpine"])), **more}
 
     def _draw_held(self) -> dict[str, Any]:
-        more: dict[str, Any] = self._random.choice(({}, {}, {"platforms": "linux/amd64"}))
+        more: dict[str, Any] = self._random.choice(({}, {}, {"platforms": self._platform()}))
         if "--trust-existing" not in self._drawn.flags and self._random.random() < 0.3:
             self._drawn.flags.append("--trust-existing")
         return self._at("held", min_age="30d", **more)

@@ -95,7 +95,8 @@ def _find(task: Task, said: Said, world: World, before: World, lapsed: Collectio
     named = {pair[:2] for pair in task.pairs(read_rules(said.done, task.base))}
     listed = read_rules(said.failed, task.base)
     written = {rule.source for rule in task.rules}
-    failed, lost = set(task.pairs(listed)), beaten(task, missing)
+    failed = set(task.pairs(listed))
+    lost = beaten(task, missing | failed)
     at_fault = [rule.source for rule in listed if not rule.optional]
     at_fault += [str(pair) for pair in _ordered(lost - failed) if not pairs[pair].optional]
     return Findings(
@@ -145,7 +146,7 @@ def beaten(task: Task, missing: Collection[Pair] = ()) -> set[Pair]:
 
     Args:
         task: what the rules are.
-        missing: what has not come: nor do those that wait for it.
+        missing: what has failed, or has not come: nor do those that wait for it.
     """
     first: dict[Place, Pair] = {}
     found = set()
