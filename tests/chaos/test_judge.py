@@ -56,12 +56,13 @@ HOLD = {"to": COPY, "tags": ["v1"], "min_age": "30d"}
 
 
 def test_held() -> None:
-    """What is held is not copied, not moved, and in no list."""
+    """What is held is not copied, not moved, and in no list, with --force too."""
     assert [] == wrong(task(HOLD), said(), Held())
     assert [] == wrong(task(HOLD), said(), OLD, OLD)
-    assert [] == wrong(task(HOLD, force=True), said("v1"), hold({"v1": AMD}))
+    assert [] == wrong(task(HOLD, force=True), said(), OLD, OLD)
 
     assert wrong(task(HOLD), said(), hold({"v1": AMD}))
+    assert wrong(task(HOLD, force=True), said("v1"), hold({"v1": AMD}), OLD)
     assert wrong(task(HOLD), said("v1"), OLD, OLD)
     assert wrong(task(HOLD), said("v1"), Held())
 
