@@ -64,10 +64,13 @@ def _rule(
     number: int, written: Scalar, *, path: str, to: str, defaults: Defaults, environ: Mapping[str, str]
 ) -> Rule | BadRule:
     try:
+        hint = "rules and selections go into a .yaml file"
+        if any(map(str.isspace, written.text)):
+            raise RuleError("a line of a list is one image", hint=hint)
         rule = rule_from_words(written.text, [to], defaults=defaults, environ=environ)
         is_one = isinstance(rule.selection, Named) and len(rule.selection.names) == 1
-        if not is_one or any(map(str.isspace, written.text)):
-            raise RuleError("a line of a list is one image", hint="selections go into a file of rules")
+        if not is_one:
+            raise RuleError("a line of a list is one image", hint=hint)
     except RuleError as error:
         return BadRule(
             number=number,

@@ -109,8 +109,8 @@ def _slip(name: str, owner: type, names: Iterable[str]) -> str:
         return "; it belongs below tags"
     if owner is TagOptions and name in option_fields(RuleOptions):
         return "; it belongs beside tags"
-    other = _ELSEWHERE.get(name, "")
-    return f"; did you mean {other}?" if other in names else meant(name, names)
+    other = _ELSEWHERE.get(name.lower(), "")
+    return f"; did you mean {other}?" if other in names else meant(name.lower(), names)
 
 
 def _read_map(document: Document, node: Node, name: str, field: OptionField) -> Any:

@@ -107,7 +107,8 @@ def test_a_list_goes_where_rules_without_destination_go(tmp_path: Path) -> None:
     [
         ("quay.io/a/b:v1,v2", "a line of a list is one image"),
         ("quay.io/a/b:/v1/", "a line of a list is one image"),
-        ("quay.io/a/b:v1: r.io/b", "is not a repository name"),
+        ("quay.io/a/b:v1: r.io/b", "a line of a list is one image"),
+        ("nginx: r.io/nginx", "a line of a list is one image"),
         ("image: nginx", "a line of a list is one image"),
         ("docker://nginx", "a reference has no docker://"),
         ("Nginx", "Nginx"),

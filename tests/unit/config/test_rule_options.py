@@ -193,6 +193,7 @@ WRONG = [
     ("{to: r.io/x, referrers: allways}", "allways", "did you mean always?"),
     ("{to: r.io/x, tags: {since: 90d}}", "since", "this version cannot do tags.since"),
     ("{to: r.io/x, tags: {newest: 1, by: pushed}}", "by", "this version cannot do tags.by: pushed"),
+    ("{TO: r.io/x}", "TO", "unknown option 'TO'; did you mean to?"),
     ("{destination: r.io/x}", "destination", "unknown option 'destination'; did you mean to?"),
     ("{to: r.io/x, tags: {allow: v*}}", "allow", "unknown option 'tags.allow'; did you mean include?"),
     ("{to: r.io/x, tags: {min_age: 3d}}", "min_age", "unknown option 'tags.min_age'; it belongs beside tags"),
