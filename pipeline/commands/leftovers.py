@@ -41,8 +41,10 @@ _OF_A_SHARD = frozenset({"--shard", "--shard-by", "--shard-parallelism", "--reco
 it would seem to belong to other shards."""
 
 
-_OF_A_RULE = dict.fromkeys(("to", "tags", "repositories", "keep", "min_age"))
-"""Options that an image does not need any more: it has its tag and its destination."""
+_OF_A_RULE = dict.fromkeys(("to", "tags", "repositories"))
+"""Options that an image does not need any more: it has its tag and its destination.
+
+`keep` and `min_age` stay: it may have failed before it was known what the destination has, or how old it is."""
 
 
 @dataclass(slots=True)

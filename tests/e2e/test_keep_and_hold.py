@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.test_selection import architectures
 from tests.registry.content import image, index, layer
+from tests.registry.faults import Fault, Reply
 
 if TYPE_CHECKING:
     from tests.e2e.command import Command, Result
@@ -134,6 +135,23 @@ def test_force_does_not_end_a_quarantine(command: Command, pair: tuple[Registry,
     copied = copy(command, pair, "--json", "--force", min_age="72h", keep="v*")
 
     assert {"held": 3} == counts(copied)
+
+
+@pytest.mark.parametrize("options", [{"keep": "v*"}, {"min_age": "72h"}], ids=str)
+def test_a_retry_keeps_and_holds(
+    command: Command, pair: tuple[Registry, Registry], options: dict[str, str]
+) -> None:
+    """An image that failed before it was known to be kept or held is so by the list of failures too."""
+    fault = Fault(action=Reply(status=403), path=r"/copy/(tags/list|manifests/v1.0)", times=None)
+    pair[1].fault(fault)
+    before = pair[1].tags("copy")["v1.0"]
+    failed = copy(command, pair, "--output-failed-images=failed.yaml", tags="v1.0", **options)
+    pair[1].clear_faults()
+
+    result = command.run("--images=failed.yaml")
+
+    assert (1, 0) == (failed.code, result.code), result.text
+    assert before == pair[1].tags("copy")["v1.0"]
 
 
 def test_digests_are_not_held(command: Command, pair: tuple[Registry, Registry]) -> None:
