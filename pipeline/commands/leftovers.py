@@ -44,7 +44,7 @@ it would seem to belong to other shards."""
 _OF_A_RULE = dict.fromkeys(("to", "tags", "repositories"))
 """Options that an image does not need any more: it has its tag and its destination.
 
-`keep` and `min_age` stay: it may have failed before it was known what the destination has, or how old it is."""
+`keep` and `min_age` stay: it may have failed before the destination and its own age were known."""
 
 
 @dataclass(slots=True)
