@@ -129,7 +129,7 @@ class Round:
     @property
     def images(self) -> list[str]:
         """The flags that name the files."""
-        names = ["rules"] * self.is_folder + [each for each in self.files if not each.startswith("rules/")]
+        names = list(dict.fromkeys("rules" if each.startswith("rules/") else each for each in self.files))
         flags = [f"--images={name}" for name in names] if names != ["images.json"] else []
         return flags + [f"--to={self.to}"] * bool(self.listed)
 
