@@ -5,7 +5,7 @@ Everything that depends on the kind of a task is here, so a new kind needs one c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from pipeline.model.faults import wrong_answer
 from pipeline.model.messages import (
@@ -115,6 +115,8 @@ class Router:
                 self._blobs.failed(task, outcome)
             case PushManifest():
                 self._manifests.push_failed(task, outcome)
+            case _:
+                assert_never(task)
 
     def _headed(self, task: HeadManifests, outcome: ManifestsHeaded | TaskFailed) -> None:
         if task.source is not None:
@@ -171,6 +173,8 @@ class Router:
                 again = self._manifests.returned(task)
             case CopyBlob():
                 again = self._blobs.returned(task)
+            case _:
+                assert_never(task)
         if not again:
             self._state.marks.pop(task.key, None)
 
