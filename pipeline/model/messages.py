@@ -44,10 +44,10 @@ class ListTags(TaskFacts):
     """The page size to ask for."""
     key: str = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        """Build the key once; it is read a dozen times."""
+    def identity(self) -> str:
+        """The page of the list."""
         there = "" if self.side == "source" else "!" if self.is_probe else "!list"
-        object.__setattr__(self, "key", f"expand {self.repository}?{self.page}{there}")
+        return f"expand {self.repository}?{self.page}{there}"
 
     @property
     def asks(self) -> tuple[Ask, ...]:
@@ -71,12 +71,10 @@ class HeadManifests(TaskFacts):
     """None: only the destinations are asked, to confirm that child manifests are present."""
     destinations: tuple[Reference, ...]
     key: str = field(init=False, repr=False, compare=False)
-    """Identity: all references."""
 
-    def __post_init__(self) -> None:
-        """Build the key once; it is read a dozen times."""
-        key = f"look {self.source or ''} -> {' '.join(map(str, self.destinations))}"
-        object.__setattr__(self, "key", key)
+    def identity(self) -> str:
+        """All references."""
+        return f"look {self.source or ''} -> {' '.join(map(str, self.destinations))}"
 
     @property
     def asks(self) -> tuple[Ask, ...]:
@@ -103,12 +101,11 @@ class FetchManifest(TaskFacts):
     reserve: int = -1
     """Only if more pulls than that are left, which HEAD tells; -1: in any case."""
     key: str = field(init=False, repr=False, compare=False)
-    """Identity: repository, digest, side, and whether the config is read too."""
 
-    def __post_init__(self) -> None:
-        """Build the key once; it is read a dozen times."""
+    def identity(self) -> str:
+        """Repository, digest, side, and whether the config is read too."""
         more = ("+config" if self.config else "") + ("!" if self.side == "destination" else "")
-        object.__setattr__(self, "key", f"read {self.repository}@{self.digest}{more}")
+        return f"read {self.repository}@{self.digest}{more}"
 
     @property
     def original(self) -> Repository | None:
@@ -158,11 +155,10 @@ class CopyBlob(TaskFacts):
     mirror: Repository | None = field(default=None, compare=False)
     """Where to read it instead of at the source; None: there."""
     key: str = field(init=False, repr=False, compare=False)
-    """Identity: destination repository and digest."""
 
-    def __post_init__(self) -> None:
-        """Build the key once; it is read a dozen times."""
-        object.__setattr__(self, "key", f"move {self.destination}@{self.blob.digest}")
+    def identity(self) -> str:
+        """Destination repository and digest."""
+        return f"move {self.destination}@{self.blob.digest}"
 
     @property
     def original(self) -> Repository | None:
@@ -221,11 +217,10 @@ class PushManifest(TaskFacts):
     turn: str = ""
     """Distinguishes tasks that take turns at one tag."""
     key: str = field(init=False, repr=False, compare=False)
-    """Identity: the destination, and the turn."""
 
-    def __post_init__(self) -> None:
-        """Build the key once; it is read a dozen times."""
-        object.__setattr__(self, "key", f"put {self.destination}{self.turn}")
+    def identity(self) -> str:
+        """The destination, and the turn."""
+        return f"put {self.destination}{self.turn}"
 
     @property
     def need(self) -> str:

@@ -59,11 +59,10 @@ class ListReferrers(TaskFacts):
     """Key of the list in the scheduler's ledger."""
 
     key: str = field(init=False, repr=False, compare=False)
-    """Identity: the list."""
 
-    def __post_init__(self) -> None:
-        """Build the key once; it is read a dozen times."""
-        object.__setattr__(self, "key", f"referrers {self.need}")
+    def identity(self) -> str:
+        """The list."""
+        return f"referrers {self.need}"
 
     @property
     def asks(self) -> tuple[Ask, ...]:

@@ -53,6 +53,16 @@ class TaskFacts:
     """Whether registries that limit pulls count it."""
     ends_images: ClassVar[bool] = False
     """Whether it precedes other tasks of its stage: it finishes images, so others can start."""
+    key: str
+    """Its identity."""
+
+    def __post_init__(self) -> None:
+        """Build the key once; it is read a dozen times."""
+        object.__setattr__(self, "key", self.identity())
+
+    def identity(self) -> str:
+        """What makes two tasks the same: the key as it is built."""
+        raise NotImplementedError
 
     @property
     def asks(self) -> tuple[Ask, ...]:
