@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
+from tests.chaos.attached import all_attached, attached, whole
 from tests.chaos.choosing import LISTS, matches
 from tests.chaos.expect import WHOLE, Form, Held, Place, Tree, blobs_of, entries_of, left_of, outcome
 from tests.chaos.rules import expand, names_of, read_source
@@ -56,6 +58,10 @@ class Task:
     """Whether what is there counts as seen."""
     ripe: bool = False
     """Whether short quarantines are over,"""
+    always: bool = False
+    """Whether artifacts come along with every image that is a success."""
+    apis: Collection[str] = ()
+    """Registries that list artifacts themselves."""
     fresh: Collection[Place] = ()
     """but for these sources, which have moved since."""
 
@@ -144,6 +150,8 @@ def flaw(task: Task, pair: Pair, world: World) -> str:
     source, there = held_at(task.sources, pair.source), held_at(world, pair.destination)
     name = pair.destination.name
     digest = name if ":" in name else there.tags.get(name, "")
+    if not digest and LISTS.fullmatch(name) and pair.destination.registry in task.apis:
+        return next(_flaws_of_listed(source, tree, there, name), "")
     if not digest:
         return "no such tag"
     if LISTS.fullmatch(name):
@@ -151,7 +159,32 @@ def flaw(task: Task, pair: Pair, world: World) -> str:
         mine = before.digest(name)
         own = entries_of(before.manifests[mine][0]) if mine else []
         return next(_flaws_of_list(source, tree, there, digest, own), "")
-    return next(_flaws(source, tree, there, digest), "")
+    found = chain(_flaws(source, tree, there, digest), _flaws_of_attached(task, pair, tree, there))
+    return next(found, "")
+
+
+def _flaws_of_attached(task: Task, pair: Pair, tree: Tree, there: Held) -> Iterator[str]:
+    """Where artifacts are to come along, all are there, and listed."""
+    if not task.always or pair.source[:2] == pair.destination[:2]:
+        return
+    source = held_at(task.sources, pair.source)
+    known = all_attached(source, set(whole(tree)), api=pair.source.registry in task.apis)
+    for subject, artifacts in known.items():
+        listed = attached(there, subject, api=pair.destination.registry in task.apis)
+        for each in artifacts:
+            yield from _flaws(source, Tree(each, None, changed=False), there, each)
+            if each not in listed:
+                yield f"{each} is not listed among the artifacts of {subject}"
+
+
+def _flaws_of_listed(source: Held, tree: Tree, there: Held, name: str) -> Iterator[str]:
+    """A fallback tag that is not there: the registry lists all artifacts itself."""
+    listed = attached(there, name.replace("-", ":"), api=True)
+    yield from (
+        f"{child.digest} is not listed" for _, child in tree.entries or () if child.digest not in listed
+    )
+    for _, child in tree.entries or ():
+        yield from _flaws(source, child, there, child.digest)
 
 
 def _flaws(source: Held, tree: Tree, there: Held, digest: str) -> Iterator[str]:

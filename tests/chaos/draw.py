@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.attached import ALWAYS, attach
 from tests.chaos.draw_faults import draw_trouble
 from tests.chaos.draw_rules import add_list, add_rule, draw_defaults
 from tests.chaos.rules import read_list, read_rules
@@ -48,6 +49,7 @@ _FLAGS: tuple[tuple[float, tuple[tuple[str, ...], ...]], ...] = (
     (0.3, (("--log-format=json",), ("--log-format=text",))),
     (0.5, (("--drain=1s",), ("--drain=5s",))),
     (0.2, (("--report=report.html",),)),
+    (0.35, ((ALWAYS,),)),
 )
 _OF_ANY: dict[str, tuple[Any, ...]] = {
     "digest_header": (False,),
@@ -55,6 +57,7 @@ _OF_ANY: dict[str, tuple[Any, ...]] = {
     "content_type": ("none", "application/json", "text/html", "text/plain", "application/octet-stream"),
     "redirect": ("get", "all"),
     "gzip": (True,),
+    "referrers": ("yes", "filters"),
     "location": ("absolute", "other-host", "missing"),
 }
 _OF_SOURCE: dict[str, tuple[Any, ...]] = {
@@ -172,6 +175,9 @@ def draw(seed: int) -> Round:
     for share, choices in _FLAGS:
         if random.random() < share:
             drawn.flags += random.choice(choices)
+    if ALWAYS in drawn.flags:
+        for each in options:
+            each["referrers"] = random.choice(("no", "no", "yes", "filters"))
     for _ in range(random.choice((1, 1, 1, 2))):
         drawn.runs.append(draw_trouble(random, sources=sources, registries=len(options)))
     return drawn
@@ -211,6 +217,8 @@ def fill(drawn: Round, registries: list[Watched]) -> None:
             pool = [_draw_content(random, f"{drawn.seed} {name} {n}", shared) for n in range(3)]
             for tag in random.sample(_TAGS, random.choice((1, 2, 3, 4, 5, 8))):
                 source.add(name, random.choice(pool), tag)
+            if ALWAYS in drawn.flags and not drawn.immutable:
+                attach(random, source, name, f"{drawn.seed} {name} attached")
             if random.random() < 0.25:
                 add_list(drawn, source, name, "upstream")
             add_rule(drawn, source, name, [*destinations, *([source] if random.random() < 0.2 else [])])

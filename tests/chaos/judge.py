@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.chaos.attached import all_attached
 from tests.chaos.checker import flaw, held_at
 from tests.chaos.choosing import LISTS
 from tests.chaos.expect import blobs_of
@@ -232,7 +233,11 @@ def unwanted(task: Task, world: World, *, first: World, known: dict[tuple[str, s
         except LookupError:
             continue
         wanted = known.setdefault(pair.destination[:2], set())
-        wanted |= {pair.destination.name} | (manifests_of(tree) if tree else set())
+        below = manifests_of(tree) if tree else set()
+        source, api = held_at(task.sources, pair.source), pair.source.registry in task.apis
+        artifacts = all_attached(source, below, api=api)
+        wanted |= {pair.destination.name, *below} | below.union(*artifacts.values())
+        wanted |= {subject.replace(":", "-") for subject in artifacts}
     originals = {digest for held in task.sources.values() for digest in held.manifests}
     wrong = []
     for place, held in world.items():

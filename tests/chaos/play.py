@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.attached import ALWAYS
 from tests.chaos.blows import Victim, sessions_left
 from tests.chaos.checker import LONG, Said, Task, flaw
 from tests.chaos.choosing import LISTS
@@ -82,7 +83,16 @@ class Stage:
         systems, machines = (tuple(filter(None, text.split(","))) for text in (drawn.os, drawn.arch))
         base = Form(Wanted(systems, machines))
         rules = drawn.rules(base)
-        self.task = Task(rules=rules, sources=self._first, base=base, late=late, force=force, trust=trust)
+        self.task = Task(
+            rules=rules,
+            sources=self._first,
+            base=base,
+            late=late,
+            force=force,
+            trust=trust,
+            always=ALWAYS in drawn.flags,
+            apis={each.address for each in registries if each.options.referrers != "no"},
+        )
         self._lost = damage(drawn, registries)
         self.hopeless = self._hopeless()
         for registry in registries:

@@ -1,0 +1,85 @@
+"""Artifacts that oras attaches, and what oras finds of them at the destination: neither is ours."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real.golang import build
+from tests.real.tools import run
+from tests.real.witness import tags_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.e2e.command import Command
+    from tests.real.fixtures import StartOther, StartRegistry
+    from tests.real.images import Layout
+    from tests.real.wire import Endpoint
+
+SIGNATURE, SBOM = "application/vnd.example.signature", "application/spdx+json"
+OF_SBOM = "application/vnd.example.signature.sbom"
+
+
+def oras(*words: str) -> str:
+    """Run oras with plain HTTP."""
+    return run(str(build("oras")), *words, "--plain-http")
+
+
+def attach(subject: str, kind: str, folder: Path) -> str:
+    """Attach a file to what a reference names; the digest of the artifact."""
+    file = folder / f"{kind.rpartition('/')[2]}.json"
+    file.write_text(json.dumps({"of": subject}))
+    words = ("--artifact-type", kind, "--disable-path-validation", "--format", "json")
+    return str(json.loads(oras("attach", *words, subject, f"{file}:text/json"))["digest"])
+
+
+def kinds_of(reference: str) -> dict[str, str]:
+    """The artifacts that oras finds at a reference, with their types."""
+    found = json.loads(oras("discover", "--format", "json", "--depth", "1", reference))
+    return {
+        each["digest"]: each["artifactType"]
+        for each in found.get("referrers") or found.get("manifests") or ()
+    }
+
+
+@pytest.fixture
+def start(docker_registry: StartRegistry, other_registry: StartOther) -> Callable[[str], Endpoint]:
+    """A maker of registries: docker-registry knows fallback tags only, cue's lists referrers itself."""
+    return lambda kind: docker_registry().endpoint if kind == "docker-registry" else other_registry(kind)
+
+
+@pytest.mark.built
+@pytest.mark.parametrize("kinds", list(product(("docker-registry", "ocimem"), repeat=2)), ids="-".join)
+def test_attached(
+    kinds: tuple[str, str],
+    command: Command,
+    layout: Layout,
+    start: Callable[[str], Endpoint],
+    tmp_path: Path,
+) -> None:
+    """What oras attaches to an image and to an artifact it finds at the destination, later ones too."""
+    here, mirror = map(start, kinds)
+    layout.send(layout.tagged("multi"), here, "team/app:v1")
+    image, copied = f"{here.address}/team/app", f"{mirror.address}/copy/app"
+    sbom = attach(f"{image}:v1", SBOM, tmp_path)
+    signature = attach(f"{image}:v1", SIGNATURE, tmp_path)
+    of_sbom = attach(f"{image}@{sbom}", OF_SBOM, tmp_path)
+    command.rules({f"{image}:v1": copied})
+    command.insecure(here.address, mirror.address)
+
+    first = command.run()
+    later = attach(f"{image}:v1", OF_SBOM, tmp_path)
+    second = command.run("--referrers=always")
+
+    assert [first.code, second.code] == [0, 0], second.text
+    assert (first.finish["companions"], second.finish["companions"]) == (3, 1)
+    assert kinds_of(f"{copied}:v1") == {sbom: SBOM, signature: SIGNATURE, later: OF_SBOM}
+    assert kinds_of(f"{copied}@{sbom}") == {of_sbom: OF_SBOM}
+    fallbacks = {tag for tag in tags_of(mirror, "copy/app") if tag.startswith("sha256-")}
+    assert len(fallbacks) == (2 if kinds[1] == "docker-registry" else 0)
+    assert command.run("verify", "--referrers=always").code == 0
