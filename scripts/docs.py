@@ -18,7 +18,8 @@ import shtab
 from pipeline.cli.arguments import build_parser
 from pipeline.cli.verbs import VERBS
 from pipeline.config.schema import credentials_schema, rules_schema
-from pipeline.log.catalogue import EVENTS, FIELDS, PREFIX
+from pipeline.log.catalogue import EVENTS
+from pipeline.log.fields import FIELDS, PREFIX
 from pipeline.log.renderings import SEVERITIES, attribute
 from pipeline.model.messages import STAGES
 from pipeline.model.rule_options import NOT_BUILT, RuleOptions, TagOptions, option_fields

@@ -26,6 +26,7 @@ from pipeline.commands.job import prepare
 from pipeline.config.rule_text import parse_source
 from pipeline.errors import ManifestError, RegistryError, RuleError, UsageError
 from pipeline.log import printable
+from pipeline.model.expansion import expanded
 from pipeline.model.patterns import tag_matcher
 from pipeline.model.reference import Reference
 from pipeline.model.selection import AllTags, Named, pairs, read_name, select, written_name
@@ -69,8 +70,7 @@ def explain(options: Options, environ: Mapping[str, str], *, show: Callable[[str
         explanation = _Explanation(job, facts)
         found = [
             explanation.of_tag(rule, tag) if tag else explanation.of_list(rule)
-            for rule in job.rules.rules
-            if rule.source == repository
+            for rule in _rules_of(job.rules.rules, repository)
         ]
     found += [_of_invalid(bad) for bad in job.rules.bad if _reads(bad, repository)]
     name = f"{repository}:{tag}" if tag else str(repository)
@@ -82,6 +82,15 @@ def explain(options: Options, environ: Mapping[str, str], *, show: Callable[[str
         for line in lines(name, found, known=[str(rule.source) for rule in job.rules.rules]):
             show(printable(line))
     return 0 if any(each.takes for each in found) else 1
+
+
+def _rules_of(rules: Iterable[Rule], repository: Repository) -> Iterator[Rule]:
+    """The rules of a repository; a pattern that matches stands for one, whether it is listed or not."""
+    for rule in rules:
+        if rule.expansion is None:
+            yield from (rule,) if rule.source == repository else ()
+        elif rule.expansion.takes(repository):
+            yield expanded(rule, repository.path)
 
 
 def _asked(text: str) -> tuple[Repository, str]:
@@ -277,10 +286,11 @@ class _Explanation:
         return "" if isinstance(plan, Skip) else plan.manifests[-1].digest
 
     def _writers(self, rule: Rule, repository: Repository) -> Mapping[Reference, _Writer]:
-        """Who writes each tag of a repository first, among the rules up to this one."""
+        """Who writes each tag of a repository first, among rules up to this one that name it."""
         found: dict[Reference, _Writer] = {}
-        for each in self._job.rules.rules:
-            if each.number <= rule.number and any(to.repository == repository for to in each.targets):
+        before = [each for each in self._job.rules.rules if each.number < rule.number]
+        for each in (*before, rule):
+            if any(to.repository == repository for to in each.targets):
                 for name, position in self._names(each):
                     for destination in pairs(each, name, position):
                         found.setdefault(destination, (each, name))

@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, RegistryError
 from pipeline.model.faults import untrusted_list
-from pipeline.model.messages import (
-    FetchManifest,
-    HeadManifests,
-    ListTags,
-    ManifestFetched,
-    ManifestsHeaded,
-    TagsListed,
-)
+from pipeline.model.listing_tasks import ListTags
+from pipeline.model.messages import FetchManifest, HeadManifests, ManifestFetched, ManifestsHeaded, TagsListed
 from pipeline.model.tree import unread
 from pipeline.scheduler.tag_pages import TagPages
 from pipeline.settings import PAGE

@@ -134,10 +134,8 @@ def summary_of(run: FinishedRun) -> Summary:
 
 def lost_rules(job: Job, scheduler: Scheduler) -> Iterator[Failure]:
     """The rules that are invalid, then those whose tags could not be listed so far."""
-    rules = {rule.number: rule for rule in job.rules.rules} if scheduler.failed_rules else {}
     yield from map(_from_bad, job.rules.bad)
-    for number, fault in scheduler.failed_rules.items():
-        rule = rules[number]
+    for rule, fault in scheduler.failed_rules:
         yield from_rule(rule, destinations_of(rule), fault, options=options_of_rule(rule))
 
 

@@ -126,10 +126,9 @@ def _finished(message: str, summary: Summary) -> Event:
 def _page(run: FinishedRun, summary: Summary) -> Iterable[str]:
     from pipeline.report.page import RuleCounts, count_rules, page  # noqa: PLC0415 - only if a report is requested
 
+    failed = {rule.number for rule, _ in run.scheduler.failed_rules}
     rules = {
-        rule.number: RuleCounts(
-            _place(run, rule.file, rule.line), rule.text, rule.number in run.scheduler.failed_rules
-        )
+        rule.number: RuleCounts(_place(run, rule.file, rule.line), rule.text, rule.number in failed)
         for rule in run.job.rules.rules
     }
     rules |= {

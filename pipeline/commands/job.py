@@ -14,6 +14,7 @@ from pipeline.config.rule_files import read_rule_files
 from pipeline.config.rules import BadRule, RulesFile, make_defaults, rule_from_words
 from pipeline.errors import FileError, RuleError, UsageError
 from pipeline.log import Event
+from pipeline.model.expansion import areas_of
 from pipeline.model.options import ImageOptions
 from pipeline.model.platform import parse_filter
 from pipeline.model.referrers import Referrers, parse_referrers
@@ -212,11 +213,7 @@ def _from_words(
 
 def _repositories(rules: RulesFile) -> Iterator[Repository]:
     """Every repository in the rules, each once."""
-    named = (
-        each
-        for rule in rules.rules
-        for each in (rule.source, *(target.repository for target in rule.targets))
-    )
+    named = (each for rule in rules.rules for each in (rule.source, *areas_of(rule)))
     return iter(dict.fromkeys(named))
 
 
@@ -226,7 +223,7 @@ def check_mirrors(keyring: Keyring, rules: RulesFile) -> None:
     Raises:
         FileError: one is.
     """
-    targets = {aim.repository for rule in rules.rules for aim in rule.targets}
+    targets = {area for rule in rules.rules for area in areas_of(rule)}
     for source in {rule.source for rule in rules.rules}:
         for mirror in keyring.settings(source.registry).mirrors:
             keyring.require((mirror.repository(source),))

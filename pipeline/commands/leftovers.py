@@ -137,17 +137,18 @@ def _failed_path(run: FinishedRun) -> Path | None:
 def _lost(run: FinishedRun) -> Iterator[ListEntry]:
     """Rules with images that the run may not know, as written, in file order."""
     scheduler, rules = run.scheduler, run.job.rules
-    lost = {*scheduler.failed_rules, *(scheduler.unexpanded if not scheduler.finished else ())}
+    lost = [rule for rule, _ in scheduler.failed_rules]
+    lost += scheduler.unexpanded if not scheduler.finished else ()
     for bad in rules.bad:
         yield ListEntry(bad.text, bad.destinations, _json(bad.said))
-    for rule in rules.rules:
-        if rule.number in lost:
-            yield ListEntry(rule.text, destinations_of(rule), options_of_rule(rule))
+    for rule in sorted(lost, key=lambda rule: rule.number):
+        yield ListEntry(rule.text, destinations_of(rule), options_of_rule(rule))
 
 
 def options_of_rule(rule: Rule) -> str:
     """What a rule says beside its destinations, as a list of images writes it."""
-    return _json(plain_options(replace(rule.options, to=None)))
+    options = replace(rule.options, to=None)
+    return _json(plain_options(replace(options, repositories=None) if rule.is_child else options))
 
 
 def options_of_images(job: Job) -> dict[int, str]:
@@ -165,7 +166,7 @@ def _json(options: dict[str, Any]) -> str:
 
 def destinations_of(rule: Rule) -> tuple[str, ...]:
     """The destinations of a rule as a rules file writes them."""
-    return tuple(_target(target) for target in rule.targets)
+    return tuple(_target(target) for target in rule.targets) or rule.written
 
 
 def _target(target: Target) -> str:
@@ -211,8 +212,7 @@ def _with_flags(given: Sequence[str], flags: Sequence[str], *, replaced: Collect
 
 def what_is_left(run: FinishedRun) -> str:
     """What stopped the run, and what is missing."""
-    lost = set(run.scheduler.unexpanded)
-    rules = [rule for rule in run.job.rules.rules if rule.number in lost]
+    rules = run.scheduler.unexpanded
     named = ", ".join(f"{rule.text} ({rule.place})" for rule in rules[:_SHOWN])
     more = f" and {len(rules) - _SHOWN} more" if len(rules) > _SHOWN else ""
     by = signal.Signals(run.ending.signal).name if run.ending.signal else "this machine"

@@ -33,6 +33,8 @@ def given_credentials(
         raise UsageError(
             "--src-creds and --dest-creds cannot both read standard input: use USER:$NAME for one"
         )
+    if rule.expansion is not None and (source or destination or options.insecure):
+        raise UsageError("--src-creds, --dest-creds and --insecure need named repositories: use --auth FILE")
     targets = {target.repository for target in rule.targets}
     if source and destination and source != destination and rule.source in targets:
         raise UsageError(f"{rule.source} is both source and destination: give it one login")

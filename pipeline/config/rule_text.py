@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.config.pattern_rules import pattern_source
 from pipeline.config.variables import expanded_pieces
 from pipeline.errors import RuleError, UsageError
 from pipeline.model.patterns import compile_pattern
 from pipeline.model.reference import Repository, canonical_registry, is_digest, is_tag, parse_repository
+from pipeline.model.repository_pattern import is_repository_pattern
 from pipeline.model.selection import AllTags, Matching, Named, Target, read_name
 from pipeline.model.template import REST, TAG, fill
 from pipeline.model.units import format_count
@@ -64,9 +66,9 @@ def parse_source(text: str) -> tuple[Repository, Selection]:
     if not text:
         raise RuleError("the source is empty", hint="write registry/repository, with :tag for a single tag")
     _refuse_scheme(text)
+    if is_repository_pattern(text):
+        return pattern_source(text), AllTags()
     head, colon, pattern = text.partition(":/")
-    if "*" in head[: head.rfind("/") + 1] + head[head.rfind("/") + 1 :].partition(":")[0]:
-        raise RuleError("this version cannot list repositories: a source with *", hint="name the repository")
     if colon:
         if not pattern.endswith("/"):
             raise RuleError("the regular expression is not closed", hint="write repository:/REGEX/")

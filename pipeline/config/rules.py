@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.config import nodes
 from pipeline.config.nodes import Mapping as MappingNode
 from pipeline.config.nodes import Scalar, is_null
+from pipeline.config.pattern_rules import expansion_of, with_apart
 from pipeline.config.rule_options import check_tags, destinations_in, entry, read_rule_options
 from pipeline.config.rule_text import Defaults, make_defaults, parse_source, parse_target
 from pipeline.config.text import read_document
 from pipeline.errors import FileError, RuleError
+from pipeline.model.repository_pattern import is_repository_pattern
 from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, option_fields, plain_options
 from pipeline.model.selection import AllTags, Matching, Named, Rule
 from pipeline.model.units import meant
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from pipeline.config.nodes import Document, Node
     from pipeline.log import Event
+    from pipeline.model.expansion import Expansion
     from pipeline.model.selection import Selection
 
 __all__ = [
@@ -138,7 +141,7 @@ def rules_from_node(
         else:
             bad.append(rule)
     warnings = tuple(_with_advice(document, mapping))
-    return RulesFile(path=document.path, rules=tuple(rules), bad=tuple(bad), warnings=warnings)
+    return RulesFile(path=document.path, rules=with_apart(rules), bad=tuple(bad), warnings=warnings)
 
 
 def rule_from_words(
@@ -157,6 +160,8 @@ def rule_from_words(
         RuleError: it is invalid.
     """
     is_bare = isinstance(parse_source(source)[1], AllTags)
+    if is_repository_pattern(source) and not all_tags:
+        raise RuleError("a source with * stands for every tag", hint="add --all-tags")
     if all_tags and not is_bare:
         raise RuleError("--all-tags is given, but the source names its tags", hint="leave one of them out")
     if is_bare and not all_tags:
@@ -279,7 +284,7 @@ def _destinations(document: Document, source: Scalar, value: Node) -> list[Scala
 
 def _build(written: _Written, destinations: Sequence[Scalar], context: _Context) -> Rule | BadRule:
     place: Node = written.source
-    base, targets = context.base, []
+    base, targets, written_to = context.base, [], list(_filled(destinations, context.base.to))
     try:
         if slip := written.source.text.startswith(".") and meant(written.source.text, (_DEFAULTS, _ANCHORS)):
             raise RuleError(
@@ -289,7 +294,8 @@ def _build(written: _Written, destinations: Sequence[Scalar], context: _Context)
         if written.node is not None:
             place = entry(written.node, "tags") or written.node
         options = _effective(written.options, base.options, selection)
-        for place in _filled(destinations, base.to):
+        expansion = _expansion(written, written_to, options, context)
+        for place in () if expansion else written_to:
             target = parse_target(
                 place.text,
                 source=repository,
@@ -298,16 +304,13 @@ def _build(written: _Written, destinations: Sequence[Scalar], context: _Context)
                 environ=context.environ,
             )
             targets.append(target)
-        if not targets:
-            if written.node is not None:
-                raise RuleError("the option 'to' is missing", hint="write to: registry/repository")
-            raise RuleError("the list of destinations is empty", hint="write at least one")
+        if not written_to:
+            is_map = written.node is not None
+            words = "the option 'to' is missing" if is_map else "the list of destinations is empty"
+            raise RuleError(words, hint="write to: registry/repository" if is_map else "write at least one")
     except RuleError as error:
-        words = [destination.text for destination in destinations]
-        if context.stray and (written.source.text in option_fields(RuleOptions) or not any(words)):
-            hint = f"{context.stray} stand among the sources: indent them below theirs"
-            error = RuleError(error.message, hint=hint)
-        return written.bad(place, error, words)
+        said = [destination.text for destination in destinations]
+        return written.bad(place, _advised(error, written, said, stray=context.stray), said)
     return Rule(
         number=written.number,
         line=written.line,
@@ -316,7 +319,32 @@ def _build(written: _Written, destinations: Sequence[Scalar], context: _Context)
         selection=selection,
         targets=tuple(dict.fromkeys(targets)),
         options=options,
+        expansion=expansion,
+        written=tuple(each.text for each in written_to) if expansion else (),
     )
+
+
+def _advised(error: RuleError, written: _Written, said: Sequence[str], *, stray: str) -> RuleError:
+    """The error, with the likely cause where options stand among the sources."""
+    if stray and (written.source.text in option_fields(RuleOptions) or not any(said)):
+        return RuleError(error.message, hint=f"{stray} stand among the sources: indent them below theirs")
+    return error
+
+
+def _expansion(
+    written: _Written, to: Sequence[Scalar], options: RuleOptions, context: _Context
+) -> Expansion | None:
+    """What a source with a `*` stands for; None: it has none.
+
+    Raises:
+        RuleError: it cannot be meant.
+    """
+    source = written.source.text
+    if is_repository_pattern(source):
+        return expansion_of(source, [place.text for place in to], options, context.environ)
+    if written.options.repositories is not None:
+        raise RuleError("repositories is for a source with *", hint="leave it out")
+    return None
 
 
 def _filled(destinations: Sequence[Scalar], base: Sequence[Scalar]) -> Iterator[Scalar]:

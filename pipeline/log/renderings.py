@@ -15,8 +15,8 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from pipeline import __version__
-from pipeline.log.catalogue import FIELDS, PREFIX
 from pipeline.log.event import printable
+from pipeline.log.fields import FIELDS, PREFIX
 from pipeline.log.wording import sentence
 
 if TYPE_CHECKING:

@@ -112,6 +112,11 @@ _SENTENCES: Mapping[str, str | Callable[[EventFacts], str]] = {
             else ""
         )
     ),
+    "rule.listed": lambda facts: (
+        "rule {rule}: {repositories} repositories, by the catalogue {catalogue}{left_out}".format_map(facts)
+        + (f", {facts['apart']} have rules of their own" if facts["apart"] else "")
+    ),
+    "rule.gone": "rule {rule}: listed, but not there: {reason}",
     "rule.failed": _rule_failed,
     "rule.retry": _rule_failed,
     "rule.after": "rule {rule} ({place}) starts when {writer} is finished, which writes to its source",

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.model.expansion import areas_of, may_read
 from pipeline.model.reference import is_digest
 from pipeline.model.selection import Named, read_name
 
@@ -33,6 +34,23 @@ class Links:
 
 def links(rules: Sequence[Rule]) -> Iterator[Links]:
     """The rules that depend on rules above them, in file order."""
+    named = {each.rule.number: each for each in _named_links([r for r in rules if r.expansion is None])}
+    patterns: list[Rule] = []
+    for place, rule in enumerate(rules):
+        # Which repositories a pattern has is not known yet, so each one of them may be meant.
+        others = rules[:place] if rule.expansion else patterns
+        writers = frozenset(each.number for each in others if may_read(rule, areas_of(each)))
+        readers = tuple(each.number for each in others if may_read(each, areas_of(rule)))
+        if rule.expansion:
+            patterns.append(rule)
+        found = named.get(rule.number, Links(rule=rule, writers=frozenset(), readers=()))
+        if found.writers or found.readers or writers or readers:
+            early = tuple(sorted({*found.readers, *readers}))
+            yield Links(rule=rule, writers=found.writers | writers, readers=early)
+
+
+def _named_links(rules: Sequence[Rule]) -> Iterator[Links]:
+    """As `links`, of rules that name their repositories."""
     fed = {rule.source for rule in rules} & {each.repository for rule in rules for each in rule.targets}
     writers: dict[_Place, list[int]] = defaultdict(list)
     readers: dict[_Place, int] = {}

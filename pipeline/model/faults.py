@@ -64,6 +64,30 @@ def short_listing(registry: str, place: str, words: str) -> Fault:
     )
 
 
+def bad_destination(source: Repository, words: str) -> Fault:
+    """A listed repository whose name makes no destination."""
+    return fault_at(
+        source,
+        "source",
+        operation="make its destination",
+        words=words,
+        code="NAME_INVALID",
+        hint="leave it out with repositories: {exclude: ...}, or give it a rule of its own",
+    )
+
+
+def flattened(source: Repository, destination: Repository, first: str) -> Fault:
+    """Two repositories of one pattern would be written to one."""
+    return fault_at(
+        source,
+        "source",
+        operation="copy the repository",
+        words=f"{first} is written to {destination} already",
+        code="TAG_CONFLICT",
+        hint="keep the levels apart with {rest} or {flat} in the destination",
+    )
+
+
 def fault_at(
     repository: Repository | None,
     side: Side,

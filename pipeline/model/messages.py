@@ -12,12 +12,14 @@ from pipeline.model.budget import Spent
 from pipeline.model.cost import FREE, Cost
 from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.life_signs import Alive, BootFailed
+from pipeline.model.listing_tasks import ListRepositories, ListTags
 from pipeline.model.referrers import ListReferrers, Referrer
 from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts, Transfer
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault, Side
     from pipeline.log import Event
+    from pipeline.model.catalogue import RepositoryPage
     from pipeline.model.manifest import Descriptor, Manifest
     from pipeline.model.reference import Reference, Repository
     from pipeline.model.task import SlotKind
@@ -26,38 +28,6 @@ Stage = Literal["expand", "resolve", "transfer"]
 BlobOrigin = Literal["present", "mounted", "uploaded", "left"]
 """How a blob got into its repository; left: not copied, its `urls` serve it."""
 STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
-
-
-@fast_pickle
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListTags(TaskFacts):
-    """GET one page of a tag list."""
-
-    stage: ClassVar[Stage] = "expand"
-    repository: Repository
-    side: Side = "source"
-    is_probe: bool = False
-    """Of a destination: only to find out whether the repository exists."""
-    page: str = ""
-    """The page's query, from the registry's Link header; empty: the first page."""
-    count: int
-    """The page size to ask for."""
-    key: str = field(init=False, repr=False, compare=False)
-
-    def identity(self) -> str:
-        """The page of the list."""
-        there = "" if self.side == "source" else "!" if self.is_probe else "!list"
-        return f"expand {self.repository}?{self.page}{there}"
-
-    @property
-    def asks(self) -> tuple[Ask, ...]:
-        """The repository."""
-        return (Ask(self.repository, self.side),)
-
-    @property
-    def enters(self) -> bool:
-        """A destination is probed before the first write to it."""
-        return self.is_probe
 
 
 @fast_pickle
@@ -238,7 +208,7 @@ class PushManifest(TaskFacts):
         return self.destination.repository
 
 
-Task = ListTags | HeadManifests | FetchManifest | ListReferrers | CopyBlob | PushManifest
+Task = ListTags | ListRepositories | HeadManifests | FetchManifest | ListReferrers | CopyBlob | PushManifest
 
 
 @fast_pickle
@@ -264,6 +234,16 @@ class TagsListed(Outcome):
     """Whether `next` was inferred from an exactly full page, without a Link header."""
     missing: bool = False
     """404: the repository does not exist; reported only for a destination, a Fault for a source."""
+
+
+@fast_pickle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoriesListed(Outcome):
+    """One page of the repositories of a namespace."""
+
+    page: RepositoryPage
+    kind: str = ""
+    """Of the catalogue."""
 
 
 @fast_pickle

@@ -76,7 +76,9 @@ class RepositoryPattern:
 
 def is_repository_pattern(text: str) -> bool:
     """Whether a source names many repositories: a `*` in its path."""
-    return "*" in text
+    head = text.partition(":/")[0]
+    last = head.rfind("/") + 1
+    return "*" in head[:last] + head[last:].partition(":")[0]
 
 
 def parse_repository_pattern(

@@ -180,7 +180,6 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
     "by": frozenset({"pushed"}),
     "delete": frozenset(),
     "every": frozenset(),
-    "repositories": frozenset(),
     "since": frozenset(),
 }
 """Options without effect yet, by name: the values that are refused; empty: every value."""

@@ -13,6 +13,7 @@ from pipeline.model.template import TAG
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from pipeline.model.expansion import Expansion
     from pipeline.model.options import ImageOptions
     from pipeline.model.reference import Repository
 
@@ -84,7 +85,13 @@ class Rule:
     options: RuleOptions = NO_OPTIONS
     """The options of the rule and of the file's `.defaults`; what they do not state is left to the flags."""
     file: str = ""
-    """The file, if the run reads several."""
+    """The file, where the run reads several."""
+    expansion: Expansion | None = None
+    """Of a source with a `*`, whose fixed part `source` is; it has no targets until it is expanded."""
+    written: tuple[str, ...] = ()
+    """Its destinations as the user wrote them, of a source with a `*`."""
+    is_child: bool = False
+    """Whether it is one of the rules that such a rule has become."""
 
     @property
     def place(self) -> str:
@@ -152,7 +159,9 @@ def select(
     options = rule.options.tags or TagOptions()
     if isinstance(rule.selection, Matching):
         options = replace(options, include=(f"/{rule.selection.pattern}/",))
-    plain, whole = rule.options.tags is None, rule.options.keep is not None
+    if rule.is_child and options.at_least is None:
+        options = replace(options, at_least=0)
+    plain, whole = rule.options.tags is None, rule.options.keep is not None or rule.is_child
     return TagSelection(options, plain=plain, companions=plain and companions, whole=whole, seen=seen)
 
 

@@ -31,12 +31,25 @@ def rules_of_shard(rules: Sequence[Rule], shard: Shard) -> tuple[Rule, ...]:
     homes = _Homes(shard)
     for each in links(rules):
         if each.writers:
+            if each.rule.expansion is not None:
+                raise UsageError(
+                    f"--shard {shard}: {each.rule.place} ({each.rule.text}) reads what other rules write: its"
+                    " repositories would belong to the shards of those; give it a run of its own"
+                )
             homes.bind(each.rule)
     return tuple(_kept(rules, homes, shard))
 
 
+def part_of_shard(rule: Rule, shard: Shard | None) -> Rule:
+    """A rule with those of its targets that belong to the shard; None: all."""
+    return next(_kept([rule], _Homes(shard), shard), replace(rule, targets=())) if shard else rule
+
+
 def _kept(rules: Sequence[Rule], homes: _Homes, shard: Shard) -> Iterator[Rule]:
     for rule in rules:
+        if rule.expansion is not None:
+            yield replace(rule, expansion=replace(rule.expansion, shard=shard))
+            continue
         targets = tuple(each for each in rule.targets if homes.shard_of(each.repository) == shard.index)
         if targets:
             yield rule if len(targets) == len(rule.targets) else replace(rule, targets=targets)

@@ -33,8 +33,18 @@ class TextPiece(NamedTuple):
     written: bool
 
 
-def fill(pieces: Sequence[TextPiece], source: Repository) -> str:
-    """Insert the parts of a source's repository.
+def has_placeholder(pieces: Sequence[TextPiece]) -> bool:
+    """Whether a destination depends on its source."""
+    return any(piece.written and _PLACEHOLDER.search(piece.text) for piece in pieces)
+
+
+def fill(pieces: Sequence[TextPiece], source: Repository, *, rest: str = "") -> str:
+    """Put the parts of a source's repository in.
+
+    Args:
+        pieces: the destination.
+        source: the repository.
+        rest: what {rest} stands for; empty: the same as {name}.
 
     Returns:
         The destination; {tag} is left, and stands in its tag only.
@@ -42,9 +52,10 @@ def fill(pieces: Sequence[TextPiece], source: Repository) -> str:
     Raises:
         RuleError: a placeholder is unknown, or does not belong where it stands.
     """
-    if not any(piece.written and _PLACEHOLDER.search(piece.text) for piece in pieces):
+    if not has_placeholder(pieces):
         return "".join(piece.text for piece in pieces)
     values, text = _values(source), ""
+    values["rest"] = rest or values["rest"]
     places: list[tuple[int, str]] = []
     for piece in pieces:
         if not piece.written and _PLACEHOLDER.search(piece.text):

@@ -100,15 +100,27 @@ class Clients:
         settings: Settings | None = None,
         is_target: bool = False,
         push: bool = False,
-        login_of: str = "",
+        host: str = "",
+        shares_login: bool = False,
     ) -> AuthenticatedClient:
-        """A client of one side; `login_of`: the registry whose login it uses where its host has none."""
+        """A client of one side.
+
+        Args:
+            session: of the host that is asked.
+            auth: of that host.
+            settings: other ones than the run's.
+            is_target: whether the registry is a destination.
+            push: whether to ask for the right to write.
+            host: the host, where it is not the registry itself.
+            shares_login: whether that host may get the registry's login, where it has none of its own.
+        """
 
         def find(repository: Repository) -> Credential:
-            found = self._find(repository)
-            if found.anonymous and login_of:
-                shared = self._find(replace(repository, registry=login_of))
-                return replace(shared, insecure=found.insecure)
+            if host in ("", repository.registry):
+                return self._find(repository)
+            found = self._find(replace(repository, registry=host))
+            if found.anonymous and shares_login:
+                return replace(self._find(repository), insecure=found.insecure)
             return found
 
         return AuthenticatedClient(

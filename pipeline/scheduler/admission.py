@@ -7,28 +7,29 @@ order.py decides which rule begins after which. A later pass takes its images fr
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from pipeline.log import event_of, fault_fields
 from pipeline.log.catalogue import LATER
-from pipeline.model.faults import too_few_tags, untrusted_list, wrong_tag
-from pipeline.model.messages import ListTags
+from pipeline.model.faults import untrusted_list, wrong_tag
+from pipeline.model.listing_tasks import ListTags
+from pipeline.model.messages import TaskFailed
 from pipeline.model.reference import Reference, is_tag
-from pipeline.model.selection import Named, Rule, pairs, read_name, select
+from pipeline.model.selection import Named, pairs, read_name, select
 from pipeline.scheduler.claims import Claims
+from pipeline.scheduler.cursor import Cursor
 from pipeline.scheduler.failed_images import FailedImages
 from pipeline.scheduler.kept_tags import KeptTags
-from pipeline.scheduler.tag_pages import TagPages
+from pipeline.scheduler.pattern_listings import PatternListings
 from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipeline.errors import Fault
-    from pipeline.model.messages import TagsListed
-    from pipeline.model.tag_selection import TagSelection
+    from pipeline.model.listing_tasks import ListRepositories
+    from pipeline.model.messages import RepositoriesListed, TagsListed
+    from pipeline.model.selection import Rule
     from pipeline.scheduler.case_variants import CaseVariants
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.images import Images
@@ -43,43 +44,6 @@ AHEAD = PAGE // 2
 """The next page is requested when so many names of the current one are left."""
 HELD_UP = 16
 """Cap, in windows, on open images while a registry is paused."""
-
-
-@dataclass(slots=True)
-class Cursor:
-    """The state of one rule's expansion."""
-
-    rule: Rule
-    names: deque[tuple[str, int | None]] = field(default_factory=deque)
-    """Tags and digests that are not images yet, with their position if the rule names them."""
-    state: Literal["ready", "asked", "listed", "failed"] = "ready"
-    """ready: the next page is requested when names run out; asked: it is requested; listed: there are no more
-    pages; failed: the list ends with a fault."""
-    pages: TagPages = field(default_factory=TagPages)
-    tags: int = 0
-    chosen: TagSelection | None = None
-    """Selects tags of the list; None: the rule names its tags."""
-    fault: Fault | None = None
-    """Why the list ends here; the tags before are copied anyway, unless the rule needs the whole list."""
-
-    def fail(self, fault: Fault) -> None:
-        """End the list here."""
-        self.state, self.fault = "failed", fault
-
-    def take(self, tags: Sequence[str]) -> None:
-        """Add a page of the list."""
-        assert self.chosen is not None
-        self.names.extend((name, None) for name in self.chosen.add(tags))
-
-    def list_ended(self) -> None:
-        """Add the tags that could be selected only from the whole list; too few tags are a fault."""
-        assert self.chosen is not None
-        chosen = self.chosen
-        names = chosen.end()
-        if chosen.selected < chosen.least:
-            self.fail(too_few_tags(self.rule.source, chosen.selected, least=chosen.least, listed=self.tags))
-        else:
-            self.names.extend((name, None) for name in (*names, *chosen.missing))
 
 
 class Admission:
@@ -109,18 +73,22 @@ class Admission:
         self._order = order
         self._open: deque[Cursor] = deque()
         self._asking: dict[str, list[Cursor]] = {}
-        self._deferred: list[int] = []
+        self._patterns = PatternListings(state)
+        self._children: deque[Rule] = deque()
+        """Rules that patterns have become, and that have not begun."""
+        self._deferred: list[Rule] = []
         self._claims = Claims(state)
         self._failed = FailedImages(state, self._claims)
-        self.failed_rules: dict[int, Fault] = {}
-        """By rule number: rules whose tags could not be listed in full."""
+        self.failed_rules: list[tuple[Rule, Fault]] = []
+        """Rules whose tags or repositories could not be listed in full."""
         self.kept = KeptTags(state)
         self._figures.rules = len(order.rules)
 
     @property
     def exhausted(self) -> bool:
         """Whether this pass has no more images."""
-        return self._failed.exhausted and not (self._open or self._order)
+        listed = self._open or self._patterns.rules or self._children
+        return self._failed.exhausted and not (listed or self._order)
 
     @property
     def deferred(self) -> bool:
@@ -128,9 +96,11 @@ class Admission:
         return bool(self._deferred)
 
     @property
-    def unexpanded(self) -> list[int]:
-        """Numbers of the rules that are not fully expanded, for a run that was stopped."""
-        return sorted({*self._order.unbegun, *(c.rule.number for c in self._open), *self._deferred})
+    def unexpanded(self) -> list[Rule]:
+        """The rules that are not fully expanded, in file order, for a run that was stopped."""
+        begun = [*(cursor.rule for cursor in self._open), *self._patterns.rules]
+        unbegun = [self._rules[number] for number in self._order.unbegun]
+        return sorted((*unbegun, *begun, *self._children, *self._deferred), key=lambda rule: rule.number)
 
     @property
     def waiting(self) -> int:
@@ -149,10 +119,17 @@ class Admission:
         while self._has_room(held_up):
             if self._admit_failed():
                 continue
-            while self._order and len(self._open) < OPEN_RULES:
-                self._open.append(self._begin(self._order.begin()))
+            self._begin_rules()
             if not any(self._advance() for _ in range(len(self._open))):
                 return
+
+    def _begin_rules(self) -> None:
+        while (self._children or self._order) and len(self._open) < OPEN_RULES:
+            rule = self._children.popleft() if self._children else self._order.begin()
+            if rule.expansion is not None:
+                self._patterns.begin(rule)
+            else:
+                self._open.append(self._begin(rule))
 
     def _begin(self, rule: Rule) -> Cursor:
         cursor = Cursor(rule)
@@ -186,7 +163,7 @@ class Admission:
                 cursor.fail(wrong_tag(targets[0].repository, wrong))
             return True
         if cursor.fault is not None:
-            self._fail(cursor, cursor.fault)
+            self._end(cursor, cursor.fault)
             return True
         if cursor.state == "listed":
             self._close(cursor)
@@ -249,13 +226,44 @@ class Admission:
         for cursor in self._asking.pop(task.key, ()):
             cursor.fail(fault)
 
-    def _fail(self, cursor: Cursor, fault: Fault) -> None:
-        """End the rule's expansion with a fault; later rules that depend on it wait if it is retried."""
+    def repositories(self, task: ListRepositories, outcome: RepositoriesListed | TaskFailed) -> None:
+        """A page of a pattern's listing has come, or cannot be had."""
+        if isinstance(outcome, TaskFailed):
+            ends = self._patterns.failed(task, outcome.fault)
+        else:
+            ends = self._patterns.listed(task, outcome)
+        for end in ends:
+            if end.fault is not None:
+                self._fail(end.rule, end.fault)
+                continue
+            self._figures.rules += len(end.rules) + len(end.failed)
+            self._order.split(end.rule.number, len(end.rules) + len(end.failed))
+            self._children.extend(end.rules)
+            for rule, fault in end.failed:
+                self._fail(rule, fault)
+
+    def _end(self, cursor: Cursor, fault: Fault) -> None:
+        """A rule's list ends with a fault; a repository that is listed and not there is none."""
         rule = cursor.rule
         if self._state.aim == "plan" and self._order.who_brings(rule.number, fault):
             self._close(cursor)
             return
         self._open.remove(cursor)
+        if not (rule.is_child and fault.status == HTTPStatus.NOT_FOUND):
+            self._fail(rule, fault)
+            return
+        self._state.events.append(
+            event_of("rule.gone", {"rule": rule.text, "reason": fault.words}, facts={}, stage="expand")
+        )
+        self._finish(rule)
+
+    def _finish(self, rule: Rule) -> None:
+        if rule.is_child:
+            self.kept.forget(rule)
+        self._order.expanded(rule.number)
+
+    def _fail(self, rule: Rule, fault: Fault) -> None:
+        """End the rule's expansion with a fault; rules that it goes before wait while it may be retried."""
         again = fault.retryable and self._state.may_retry(self._state.options[rule.number])
         self._state.events.append(
             event_of(
@@ -274,12 +282,12 @@ class Admission:
             )
         )
         if again:
-            self._deferred.append(rule.number)
+            self._deferred.append(rule)
         else:
             self._figures.rules_failed += 1
             self._figures.optional += self._state.options[rule.number].optional
-            self.failed_rules[rule.number] = fault
-            self._order.expanded(rule.number)
+            self.failed_rules.append((rule, fault))
+            self._finish(rule)
 
     def _close(self, cursor: Cursor) -> None:
         """Close a rule that is fully expanded."""
@@ -296,7 +304,7 @@ class Admission:
                     stage="expand",
                 )
             )
-        self._order.expanded(rule.number)
+        self._finish(rule)
 
     def validate(self) -> None:
         """Check that requested lists have their task, and that failed ones have a fault.
@@ -312,8 +320,11 @@ class Admission:
     def next_pass(self) -> None:
         """Begin a pass over what failed and may succeed: images from the records first, then rules."""
         self._failed.begin()
-        for number in self._deferred:
-            self._order.again(number)
+        for rule in self._deferred:
+            if rule.is_child:
+                self._children.append(rule)
+            else:
+                self._order.again(rule.number)
         self._deferred.clear()
 
     def _admit_failed(self) -> bool:

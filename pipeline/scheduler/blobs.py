@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.log import event_of
 from pipeline.model.facts import RepositoryEntered, UnfinishedUpload
-from pipeline.model.messages import CopyBlob, ListTags, UploadCheckpoint
+from pipeline.model.listing_tasks import ListTags
+from pipeline.model.messages import CopyBlob, UploadCheckpoint
 from pipeline.model.reference import Repository
 from pipeline.scheduler.need import Need
 from pipeline.scheduler.notices import BlobArrived, BlobFailed

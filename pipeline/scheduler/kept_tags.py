@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.model.messages import ListTags
+from pipeline.model.listing_tasks import ListTags
 from pipeline.scheduler.tag_pages import TagPages
 from pipeline.settings import PAGE
 
@@ -45,6 +45,11 @@ class KeptTags:
                 self._lists[target.repository] = _TagList()
                 self._ask(target.repository)
         return all(self._lists[target.repository].state != "reading" for target in rule.targets)
+
+    def forget(self, rule: Rule) -> None:
+        """A rule of a pattern has named all its images: there may be thousands of such lists."""
+        for target in rule.targets:
+            self._lists.pop(target.repository, None)
 
     def _ask(self, repository: Repository) -> None:
         page = self._lists[repository].pages.page

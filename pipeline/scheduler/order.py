@@ -1,8 +1,8 @@
 """Order: which rule begins after which, so that a rules file means the same in every run.
 
-Rules that write to one repository are expanded one after the other, in file order: the first rule claims a
-tag. A rule that reads what an earlier one writes begins when all images of that one are finished, even if
-they failed: a file may copy A to B and B to C.
+Rules that write to one repository, or may because of a pattern, are expanded one after the other, in file
+order: the first rule claims a tag. A rule that reads what an earlier one writes begins when all images of
+that one are finished, even if they failed: a file may copy A to B and B to C.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.log import event_of
 from pipeline.model.chains import links
+from pipeline.model.expansion import may_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,8 @@ class Order:
         self._expanded: set[int] = set()
         self._fed_by: dict[int, Rule] = {}
         """By rule: the last one that writes what it reads."""
+        self._parts: dict[int, int] = {}
+        """By rule that became several: those that have not named all their images."""
         self._line_up(rules)
         self.events = list(self._chain(rules))
         """Events about rules that read what others write."""
@@ -71,8 +74,17 @@ class Order:
         self._images[number] -= 1
         self._settle(number)
 
+    def split(self, number: int, count: int) -> None:
+        """The rule has become so many rules; it is expanded when all of them are."""
+        self._parts[number] = count
+        if not count:
+            self.expanded(number)
+
     def expanded(self, number: int) -> None:
-        """All images of the rule are known, or cannot be listed."""
+        """All images of the rule, or of one of those that it became, are known, or cannot be listed."""
+        if self._parts.get(number, 0) > 1:
+            self._parts[number] -= 1
+            return
         self._expanded.add(number)
         self._release(self._when_expanded.pop(number, ()))
         self._settle(number)
@@ -96,8 +108,12 @@ class Order:
     def _line_up(self, rules: Sequence[Rule]) -> None:
         """Let rules that write to one repository be expanded one after the other."""
         last: dict[Repository, int] = {}
-        for rule in rules:
+        patterns: list[Rule] = []
+        for place, rule in enumerate(rules):
             before = {last[target.repository] for target in rule.targets if target.repository in last}
+            others = rules[:place] if rule.expansion else patterns
+            before |= {each.number for each in others if may_share(rule, each)}
+            patterns += [rule] if rule.expansion else []
             self._waits[rule.number] += len(before)
             for number in before:
                 self._when_expanded[number].append(rule.number)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.model.companions import cosign_tags, fallback_tag, subject
-from pipeline.model.messages import ListTags
+from pipeline.model.listing_tasks import ListTags
 from pipeline.model.referrers import ListReferrers
 from pipeline.scheduler.need import Need
 from pipeline.scheduler.notices import ReferrersFound

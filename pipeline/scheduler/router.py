@@ -8,18 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from pipeline.model.faults import wrong_answer
+from pipeline.model.listing_tasks import ListRepositories, ListTags
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
     FetchManifest,
     HeadManifests,
-    ListTags,
     ManifestFetched,
     ManifestPushed,
     ManifestsHeaded,
     PushManifest,
     ReferencesMissing,
     ReferrersListed,
+    RepositoriesListed,
     TagsListed,
     TaskFailed,
 )
@@ -79,6 +80,8 @@ class Router:
             case ListTags(), TagsListed():
                 self._admission.page(task, outcome)
                 self._lists.page(task, outcome)
+            case ListRepositories(), RepositoriesListed():
+                self._admission.repositories(task, outcome)
             case HeadManifests(), ManifestsHeaded():
                 self._headed(task, outcome)
             case FetchManifest(), ManifestFetched():
@@ -105,6 +108,8 @@ class Router:
             case ListTags():
                 self._admission.page_failed(task, outcome.fault)
                 self._lists.page_failed(task)
+            case ListRepositories():
+                self._admission.repositories(task, outcome)
             case HeadManifests():
                 self._headed(task, outcome)
             case FetchManifest():
@@ -161,7 +166,7 @@ class Router:
     def returned(self, task: Task) -> None:
         """A task came back without an outcome: it is queued again if anything still needs it."""
         match task:
-            case HeadManifests(source=None) | ListTags():
+            case HeadManifests(source=None) | ListTags() | ListRepositories():
                 again = self._state.ready(task)
             case HeadManifests():
                 again = self._lookups.returned(task)
@@ -202,5 +207,5 @@ class Router:
                 return self._manifests.payer(task.need)
             case CopyBlob():
                 return self._manifests.payer(self._blobs.payer(task))
-            case ListTags():
+            case ListTags() | ListRepositories():
                 return ""

@@ -337,8 +337,8 @@ class Scheduler:
         ]
 
     @property
-    def unexpanded(self) -> list[int]:
-        """Numbers of the rules that have not been fully expanded."""
+    def unexpanded(self) -> list[Rule]:
+        """The rules that have not been fully expanded, in file order."""
         return self._admission.unexpanded
 
     @property
@@ -348,8 +348,8 @@ class Scheduler:
         return held > 0 and held == self.figures.processed and not self._quarantine.seen_before
 
     @property
-    def failed_rules(self) -> dict[int, Fault]:
-        """By rule number: rules whose tags could not be listed in full."""
+    def failed_rules(self) -> list[tuple[Rule, Fault]]:
+        """Rules whose tags or repositories could not be listed in full."""
         return self._admission.failed_rules
 
     def history(self, key: str) -> list[str]:

@@ -9,7 +9,7 @@ from pipeline.errors import RegistryError
 from pipeline.model.messages import TagsListed
 
 if TYPE_CHECKING:
-    from pipeline.model.messages import ListTags
+    from pipeline.model.listing_tasks import ListTags
     from pipeline.stages.context import StageContext
 
 

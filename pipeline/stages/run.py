@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.budget import RUN
 from pipeline.model.cost import Cost
+from pipeline.model.listing_tasks import ListRepositories, ListTags
 from pipeline.model.messages import (
     CopyBlob,
     FetchManifest,
     HeadManifests,
-    ListTags,
     PushManifest,
     TaskFailed,
     Throttled,
@@ -26,6 +26,7 @@ from pipeline.registry.pacing import PACER
 from pipeline.stages import copy, plan, verify
 from pipeline.stages.companions import list_referrers
 from pipeline.stages.context import StageContext
+from pipeline.stages.list_repositories import list_repositories
 from pipeline.stages.list_tags import list_tags
 from pipeline.stages.parallel import ParallelRequests
 from pipeline.stages.resolve import fetch_manifest, head_manifests
@@ -103,6 +104,8 @@ def _answer(task: Task, context: StageContext) -> Outcome:
         match task:
             case ListTags():
                 return list_tags(task, context)
+            case ListRepositories():
+                return list_repositories(task, context)
             case HeadManifests():
                 return head_manifests(task, context)
             case FetchManifest():

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import jsonschema
 
-from pipeline.log.catalogue import EVENTS, FIELDS
+from pipeline.log.catalogue import EVENTS
+from pipeline.log.fields import FIELDS
 from scripts.docs import schema
 
 if TYPE_CHECKING:

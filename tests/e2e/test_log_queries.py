@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.log.catalogue import EVENTS, FIELDS, PREFIX
+from pipeline.log.catalogue import EVENTS
+from pipeline.log.fields import FIELDS, PREFIX
 from pipeline.log.renderings import attribute
 from tests.e2e.lines import wrong_json
 from tests.registry.content import image, layer

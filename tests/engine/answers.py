@@ -12,18 +12,20 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.model.catalogue import RepositoryPage
+from pipeline.model.listing_tasks import ListRepositories, ListTags
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
     FetchManifest,
     HeadManifests,
-    ListTags,
     ManifestFetched,
     ManifestHead,
     ManifestPushed,
     ManifestsHeaded,
     PushManifest,
     ReferrersListed,
+    RepositoriesListed,
     TagsListed,
 )
 from pipeline.model.referrers import ListReferrers
@@ -78,6 +80,8 @@ def answer(task: Task) -> Outcome:
             return TagsListed(key=task.key, tags=(), missing=True)
         case ListTags():
             return TagsListed(key=task.key, tags=TAGS)
+        case ListRepositories():
+            return RepositoriesListed(key=task.key, page=RepositoryPage(paths=()))
         case HeadManifests():
             kind = json.loads(content)["mediaType"]
             found = ManifestHead(digest=digest(content), media_type=kind)

@@ -14,7 +14,8 @@ from pipeline.engine.local.handle import WorkerHandle
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.pool import Broken, Gone, Joined
 from pipeline.errors import MachineError
-from pipeline.model.messages import ListTags, PushManifest
+from pipeline.model.listing_tasks import ListTags
+from pipeline.model.messages import PushManifest
 from pipeline.model.reference import Reference, parse_repository
 from pipeline.settings import MIB, Settings
 from tests.engine.harness import wait_until_gone

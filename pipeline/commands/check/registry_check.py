@@ -206,9 +206,9 @@ class RegistryCheck:
     def _try(self, target: CheckTarget) -> TrialOutcome | None:
         credential = self._credentials[target]
         client = self._clients.at(self._registry, push=target.side == "destination")
-        patience = self._settings.patience
+        catalogue, patience = self._clients.catalogue(self._registry), self._settings.patience
         outcome = self._gates[credential].enter(
-            lambda: attempt(client, target, credential, patience=patience)
+            lambda: attempt(client, target, credential, catalogue=catalogue, patience=patience)
         )
         if outcome is not None and outcome.paused:
             for gate in self._gates.values():

@@ -35,18 +35,20 @@ class CheckTarget:
     """Whether a run can do without it."""
     after: str = ""
     """The place of the rule that writes it, where all rules that read it come after that one."""
+    is_namespace: bool = False
+    """Whether repositories are listed there."""
 
 
 def targets_by_registry(
     rules: Sequence[Rule], settings_of: Callable[[str], RegistrySettings] = lambda _: NO_SETTINGS
 ) -> dict[str, tuple[CheckTarget, ...]]:
     """What the rules need, and the mirrors of their sources; the same repository is one target."""
-    found: dict[tuple[Side, Repository, bool], CheckTarget] = {}
+    found: dict[tuple[Side, Repository, bool, bool], CheckTarget] = {}
     places = {rule.number: rule.place for rule in rules}
     fed = {each.rule.number: places[max(each.writers)] for each in links(rules) if each.writers}
     for rule in rules:
         for each in _targets(rule, settings_of):
-            key = (each.side, each.repository, each.is_mirror)
+            key = (each.side, each.repository, each.is_mirror, each.is_namespace)
             after = fed.get(rule.number, "") if each.side == "source" else ""
             known = found.get(key, replace(each, after=after))
             found[key] = replace(
@@ -65,6 +67,8 @@ def targets_by_registry(
 def _targets(rule: Rule, settings_of: Callable[[str], RegistrySettings]) -> Iterator[CheckTarget]:
     names = rule.selection.names if isinstance(rule.selection, Named) else ()
     first = names[0] if names else ""
+    if rule.expansion is not None:
+        yield CheckTarget(side="source", repository=rule.source, name="", is_namespace=True)
     if rule.targets:
         yield CheckTarget(side="source", repository=rule.source, name=read_name(first), lists=not names)
         for mirror in settings_of(rule.source.registry).mirrors:

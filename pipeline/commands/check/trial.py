@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
     from pipeline.model.registry_settings import RegistrySettings
     from pipeline.registry.client import Client
+    from pipeline.registry.image_store import Catalogue
     from pipeline.registry.probe import Probe
 
 _NOTHING = f"sha256:{hashlib.sha256().hexdigest()}"
@@ -97,7 +98,12 @@ def judge_silence(
 
 
 def attempt(
-    client: Client, target: CheckTarget, credential: Credential | None, *, patience: float
+    client: Client,
+    target: CheckTarget,
+    credential: Credential | None,
+    *,
+    catalogue: Catalogue | None = None,
+    patience: float,
 ) -> TrialOutcome:
     """Pull or push, as the target needs; a failure is part of the result.
 
@@ -105,9 +111,10 @@ def attempt(
         client: the registry's client for that side.
         target: what to try.
         credential: the one that will be used; None: it cannot be read, and the trial reports why.
+        catalogue: of the registry, for targets that are namespaces.
         patience: seconds that a run waits for a registry that accepts no request.
     """
-    outcome = _attempt(client, target, credential, patience=patience)
+    outcome = _attempt(client, target, credential, catalogue=catalogue, patience=patience)
     found = outcome.finding
     if target.after and (found.state == "warning" or found.status == HTTPStatus.NOT_FOUND):
         words = f"not there yet: it comes after {target.after}"
@@ -116,9 +123,14 @@ def attempt(
 
 
 def _attempt(
-    client: Client, target: CheckTarget, credential: Credential | None, *, patience: float
+    client: Client,
+    target: CheckTarget,
+    credential: Credential | None,
+    *,
+    catalogue: Catalogue | None,
+    patience: float,
 ) -> TrialOutcome:
-    verb = "push" if target.side == "destination" else "list and pull" if target.lists else "pull"
+    verb = _verb(target)
     who = describe(credential, target.repository.registry) if credential else "with a login"
     found = Finding(
         state="ok",
@@ -128,7 +140,12 @@ def _attempt(
         credential=credential,
     )
     try:
-        found = _pull(client, target, found) if target.side == "source" else _push(client, target, found)
+        if target.is_namespace and catalogue is not None:
+            found = _list(catalogue, target, found)
+        elif target.side == "source":
+            found = _pull(client, target, found)
+        else:
+            found = _push(client, target, found)
     except ThrottledError as error:
         return TrialOutcome(finding=_pause(found, error, patience), effect="stop", paused=True)
     except RegistryError as error:
@@ -142,6 +159,20 @@ def _attempt(
         effect: Effect = "stop" if error.rejected else "failed" if fault.retryable else "works"
         return TrialOutcome(finding=found, effect=effect)
     return TrialOutcome(finding=found)
+
+
+def _verb(target: CheckTarget) -> str:
+    if target.side == "destination":
+        return "push"
+    return "list repositories" if target.is_namespace else "list and pull" if target.lists else "pull"
+
+
+def _list(catalogue: Catalogue, target: CheckTarget, found: Finding) -> Finding:
+    """The first page says whether the credential suffices."""
+    page = catalogue.repositories(target.repository.path)
+    if not (page.paths or page.more):
+        return _warn(found, "it has none", "a run copies nothing from it")
+    return replace(found, words=f"{found.words}, by the catalogue {catalogue.kind}")
 
 
 def _pull(client: Client, target: CheckTarget, found: Finding) -> Finding:

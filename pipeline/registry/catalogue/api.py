@@ -85,13 +85,13 @@ class Api:
 
     Args:
         client: of the host that serves it.
-        host: its name, for faults and credentials.
+        registry: whose interface it is.
         prefix: path in front of all its URLs.
     """
 
-    def __init__(self, client: AuthenticatedClient, host: str, *, prefix: str = "") -> None:
+    def __init__(self, client: AuthenticatedClient, registry: str, *, prefix: str = "") -> None:
         """See the class."""
-        self._client, self.host, self._prefix = client, host, prefix
+        self._client, self.registry, self._prefix = client, registry, prefix
 
     def get(
         self, path: str, *, place: str, operation: str, scope: str = "", missing: bool = False
@@ -108,7 +108,7 @@ class Api:
         Raises:
             RegistryError: any other answer than a JSON document.
         """
-        info = self._client.info(operation, "read", Repository(self.host, place))
+        info = self._client.info(operation, "read", Repository(self.registry, place))
         call = Request(info=info, method="GET", url=self._prefix + path, scope=scope)
         also = frozenset({HTTPStatus.NOT_FOUND}) if missing else frozenset()
 
@@ -142,7 +142,7 @@ class Api:
         Raises:
             RegistryError: it was not accepted.
         """
-        info = self._client.info(operation, "begin", Repository(self.host, place))
+        info = self._client.info(operation, "begin", Repository(self.registry, place))
         call = Request(
             info=info,
             method="POST",

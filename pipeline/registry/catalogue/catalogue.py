@@ -7,7 +7,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pipeline.errors import RegistryError
+from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.catalogue import CatalogueKind, known_kind
 from pipeline.registry.catalogue.own import AcrCatalogue, GarCatalogue, V2Catalogue
 from pipeline.registry.catalogue.vendors import (
@@ -56,6 +56,8 @@ class Interfaces(Protocol):
 
     client: AuthenticatedClient
     """Of the registry, with the tokens of a pull."""
+    host: str
+    """That of the vendor's interface."""
 
     def own(self) -> Api:
         """JSON of the registry itself, with those tokens."""
@@ -106,8 +108,16 @@ class RegistryCatalogue:
         try:
             return ask(source)
         except RegistryError as error:
-            error.fault = _with_advice(error.fault, self.kind, source.needs)
+            error.fault = _with_advice(self._placed(error.fault), self.kind, source.needs)
             raise
+        except ThrottledError as error:
+            error.fault = self._placed(error.fault)
+            raise
+
+    def _placed(self, fault: Fault) -> Fault:
+        """The fault with the host that failed, where it is not the registry's own."""
+        own = fault.host or self._interfaces.host == self._registry
+        return fault if own else replace(fault, host=self._interfaces.host)
 
     def _find_out(self) -> CatalogueKind:
         """Ask the registry's own origin, without a login."""

@@ -22,7 +22,9 @@ _HEADERS = {"harbor": as_basic, "gitlab": as_bearer, "ghcr": as_bearer, "quay": 
 class MakeClient(Protocol):
     """Makes a client; see Clients."""
 
-    def __call__(self, session: RegistrySession, auth: Auth, *, login_of: str = "") -> AuthenticatedClient:
+    def __call__(
+        self, session: RegistrySession, auth: Auth, *, host: str = "", shares_login: bool = False
+    ) -> AuthenticatedClient:
         """A client of this session."""
         ...
 
@@ -46,7 +48,7 @@ class CatalogueClients:
     ) -> None:
         """See the class."""
         self._registry, self._open, self._make = registry, open_session, make_client
-        self._host, self._prefix = api_host(registry, setting), setting.prefix if setting else ""
+        self.host, self._prefix = api_host(registry, setting), setting.prefix if setting else ""
         session, auth, _ = open_session(registry)
         self.client = make_client(session, auth)
 
@@ -61,8 +63,8 @@ class CatalogueClients:
 
     def vendor(self, kind: CatalogueKind) -> Api:
         """See Interfaces. A login goes to another host only where the two are a fixed pair."""
-        session, _, _ = self._open(self._host)
+        session, _, _ = self._open(self.host)
         header_of = HubLogin(session).header if kind == "hub" else _HEADERS[kind]
-        login_of = self._registry if is_pair(self._registry, self._host) else ""
-        client = self._make(session, ApiAuth(session, header_of), login_of=login_of)
-        return Api(client, self._host, prefix=self._prefix)
+        auth, shared = ApiAuth(session, header_of), is_pair(self._registry, self.host)
+        client = self._make(session, auth, host=self.host, shares_login=shared)
+        return Api(client, self._registry, prefix=self._prefix)

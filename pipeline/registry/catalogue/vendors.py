@@ -97,7 +97,7 @@ class HubCatalogue:
         """See Catalogue."""
         owner = namespace.partition("/")[0]
         if not owner:
-            raise RegistryError(catalogue_needs_namespace(self._api.host, "a namespace"))
+            raise RegistryError(catalogue_needs_namespace(self._api.registry, "a namespace"))
         answer, number = self._get(f"{_quoted(owner)}/repositories", page, namespace, _LIST)
         entries = answer.entries("results")
         return RepositoryPage(
@@ -146,7 +146,7 @@ class QuayCatalogue:
         """See Catalogue. `public` adds public ones; those that a login may see are listed anyway."""
         owner = namespace.partition("/")[0]
         if not owner:
-            raise RegistryError(catalogue_needs_namespace(self._api.host, "an organization"))
+            raise RegistryError(catalogue_needs_namespace(self._api.registry, "an organization"))
         asked = {"namespace": owner, "public": "true"} | ({"next_page": page} if page else {})
         answer = self._api.need(f"/api/v1/repository?{urlencode(asked)}", place=namespace, operation=_LIST)
         entries = answer.entries("repositories")
@@ -194,7 +194,7 @@ class GitlabCatalogue:
     def repositories(self, namespace: str, page: str) -> RepositoryPage:
         """See Catalogue: the fixed part is a group, or else a project."""
         if not namespace:
-            raise RegistryError(catalogue_needs_namespace(self._api.host, "a group"))
+            raise RegistryError(catalogue_needs_namespace(self._api.registry, "a group"))
         kind, _, number = page.rpartition(":")
         query = f"registry/repositories?per_page={_PAGE}&page={_number(number)}"
         for what in (kind,) if kind else ("groups", "projects"):
@@ -248,7 +248,7 @@ class GhcrCatalogue:
         """See Catalogue."""
         owner = namespace.partition("/")[0]
         if not owner:
-            raise RegistryError(catalogue_needs_namespace(self._api.host, "an organization or user"))
+            raise RegistryError(catalogue_needs_namespace(self._api.registry, "an organization or user"))
         query = f"packages?package_type=container&{page or f'per_page={_PAGE}'}"
         answer = self._get(owner, query, namespace, _LIST)
         return RepositoryPage(

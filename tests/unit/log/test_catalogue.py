@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 from pipeline.log import Level
-from pipeline.log.catalogue import EVENTS, FIELDS
+from pipeline.log.catalogue import EVENTS
+from pipeline.log.fields import FIELDS
 from pipeline.log.renderings import attribute
 from scripts.docs import generated, schema
 

@@ -1,17 +1,21 @@
-"""The answers of the world's registries about referrers: lists, and merged tags."""
+"""What registries of the world list: referrers, tags that are merged, repositories."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from pipeline.model.catalogue import RepositoryPage
 from pipeline.model.companions import fallback_tag, join, referrer_entry
 from pipeline.model.manifest import Manifest, parse
-from pipeline.model.messages import ManifestPushed, PushManifest, ReferrersListed
+from pipeline.model.messages import ManifestPushed, PushManifest, ReferrersListed, RepositoriesListed
 from pipeline.model.referrers import ListReferrers, Referrer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections import Counter
+    from collections.abc import Iterable, Mapping, MutableMapping
+
+    from pipeline.model.listing_tasks import ListRepositories
 
 
 def list_referrers(
@@ -66,3 +70,13 @@ def merge(
     manifests[wanted.digest] = wanted.content
     tags[task.destination.name] = wanted.digest
     return ManifestPushed(key=task.key, stored=wanted is not there, no_api=not api)
+
+
+def list_repositories(
+    task: ListRepositories, names: Iterable[str], requests: Counter[str]
+) -> RepositoriesListed:
+    """All repositories of a registry, as /v2/_catalog lists them, on one page."""
+    requests["CATALOGUE"] += 1
+    front = f"{task.namespace.registry}/"
+    paths = tuple(name.removeprefix(front) for name in sorted(names) if name.startswith(front))
+    return RepositoriesListed(key=task.key, page=RepositoryPage(paths=paths), kind="v2")

@@ -17,15 +17,8 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault
 from pipeline.model.budget import Spent, Use
 from pipeline.model.cost import Cost
-from pipeline.model.messages import (
-    STAGES,
-    CopyBlob,
-    FetchManifest,
-    HeadManifests,
-    ListTags,
-    PushManifest,
-    Throttled,
-)
+from pipeline.model.listing_tasks import ListRepositories, ListTags
+from pipeline.model.messages import STAGES, CopyBlob, FetchManifest, HeadManifests, PushManifest, Throttled
 from pipeline.model.referrers import ListReferrers
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, index, rule
 
@@ -243,6 +236,8 @@ class Simulation:
 def requests_of(task: Task) -> list[str]:
     """The registries of the requests that a task makes where all goes well, in order."""
     match task:
+        case ListRepositories():
+            return [task.namespace.registry]
         case ListTags() | FetchManifest() | ListReferrers():
             return [task.repository.registry]
         case HeadManifests():

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.model.facts import FirstSeen
-from pipeline.model.messages import HeadManifests, ListTags
+from pipeline.model.listing_tasks import ListTags
+from pipeline.model.messages import HeadManifests
 from pipeline.model.reference import parse_repository
 from pipeline.model.rule_options import RuleOptions, TagOptions
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, rule

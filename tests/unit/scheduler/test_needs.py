@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.model.messages import CopyBlob, ListTags, PushManifest
+from pipeline.model.listing_tasks import ListTags
+from pipeline.model.messages import CopyBlob, PushManifest
 from pipeline.scheduler.need import Need
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, index, rule
 

@@ -46,7 +46,7 @@ def test_list_of_tags_is_retried_by_its_rule() -> None:
         ]
     )
 
-    assert [0] == list(scheduler.failed_rules)
+    assert [0] == [rule.number for rule, _ in scheduler.failed_rules]
     assert (1, 1) == (scheduler.figures.copied, scheduler.figures.rules_failed)
 
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import Fault
+from pipeline.model.listing_tasks import ListTags
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
     FetchManifest,
-    ListTags,
     ManifestPushed,
     PushManifest,
     TaskFailed,

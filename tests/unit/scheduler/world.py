@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import Fault
 from pipeline.log import sentence
 from pipeline.model.cost import Cost
+from pipeline.model.listing_tasks import ListRepositories, ListTags
 from pipeline.model.manifest import Manifest, parse
 from pipeline.model.messages import (
     STAGES,
@@ -21,7 +22,6 @@ from pipeline.model.messages import (
     CopyBlob,
     FetchManifest,
     HeadManifests,
-    ListTags,
     ManifestFetched,
     ManifestHead,
     ManifestPushed,
@@ -42,7 +42,7 @@ from pipeline.model.selection import AllTags, Named, Rule, Target
 from pipeline.scheduler.scheduler import Scheduler
 from pipeline.settings import Limits, Settings
 from tests.unit.scheduler.memory import MemoryFacts
-from tests.unit.scheduler.referring import list_referrers, merge
+from tests.unit.scheduler.referring import list_referrers, list_repositories, merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -251,6 +251,8 @@ class World:
         match task:
             case ListTags():
                 return self._expand(task)
+            case ListRepositories():
+                return list_repositories(task, self.stores, self.requests)
             case HeadManifests():
                 return self._look(task)
             case FetchManifest():
@@ -335,14 +337,12 @@ class World:
             code = "MANIFEST_BLOB_UNKNOWN"
             fault = Fault(operation="put", words="unknown", side="destination", status=400, code=code)
             return ReferencesMissing(key=task.key, fault=fault)
+        api = task.destination.repository.registry in self.with_api
         if task.merges:
-            return merge(
-                task, here.tags, here.manifests, api=task.destination.repository.registry in self.with_api
-            )
+            return merge(task, here.tags, here.manifests, api=api)
         here.manifests[task.digest] = task.content
         if not task.destination.is_digest:
             here.tags[task.destination.name] = task.digest
-        api = task.destination.repository.registry in self.with_api
         return ManifestPushed(key=task.key, registered=api and b'"subject"' in task.content)
 
     def complete(self, text: str, tag: str) -> bool:

@@ -43,9 +43,16 @@ class Trials:
         self._lock = threading.Lock()
 
     def __call__(
-        self, _client: object, target: CheckTarget, credential: Credential | None, *, patience: float
+        self,
+        _client: object,
+        target: CheckTarget,
+        credential: Credential | None,
+        *,
+        catalogue: object,
+        patience: float,
     ) -> TrialOutcome:
         """One trial."""
+        assert catalogue is not None
         assert patience > 0
         with self._lock:
             self.paths.append(target.repository.path)

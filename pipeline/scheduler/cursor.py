@@ -1,0 +1,54 @@
+"""A cursor: where the expansion of one rule into images stands."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.model.faults import too_few_tags
+from pipeline.scheduler.tag_pages import TagPages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.errors import Fault
+    from pipeline.model.selection import Rule
+    from pipeline.model.tag_selection import TagSelection
+
+
+@dataclass(slots=True)
+class Cursor:
+    """The state of one rule's expansion."""
+
+    rule: Rule
+    names: deque[tuple[str, int | None]] = field(default_factory=deque)
+    """Tags and digests that are not images yet, with their position if the rule names them."""
+    state: Literal["ready", "asked", "listed", "failed"] = "ready"
+    """ready: the next page is requested when names run out; asked: it is requested; listed: there are no more
+    pages; failed: the list ends with a fault."""
+    pages: TagPages = field(default_factory=TagPages)
+    tags: int = 0
+    chosen: TagSelection | None = None
+    """Selects tags of the list; None: the rule names its tags."""
+    fault: Fault | None = None
+    """Why the list ends here; the tags before are copied anyway, unless the rule needs the whole list."""
+
+    def fail(self, fault: Fault) -> None:
+        """End the list here."""
+        self.state, self.fault = "failed", fault
+
+    def take(self, tags: Sequence[str]) -> None:
+        """Add a page of the list."""
+        assert self.chosen is not None
+        self.names.extend((name, None) for name in self.chosen.add(tags))
+
+    def list_ended(self) -> None:
+        """Add the tags that could be selected only from the whole list; too few tags are a fault."""
+        assert self.chosen is not None
+        chosen = self.chosen
+        names = chosen.end()
+        if chosen.selected < chosen.least:
+            self.fail(too_few_tags(self.rule.source, chosen.selected, least=chosen.least, listed=self.tags))
+        else:
+            self.names.extend((name, None) for name in (*names, *chosen.missing))

@@ -1,0 +1,168 @@
+"""Rules with a `*` in their source, run by the command: what is copied, told and left for the next run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.registry.content import image, layer
+from tests.registry.faults import Fault, Reply
+
+if TYPE_CHECKING:
+    from tests.e2e.command import Command
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+NAMES = ("team/a", "team/b/c", "team/sandbox/x", "team/z-test", "other/x")
+KINDS = ("v2", "harbor", "hub", "quay", "gitlab", "ghcr", "gar", "acr")
+
+
+def fill(registry: Registry) -> None:
+    """An image with two tags in each repository."""
+    for name in NAMES:
+        registry.add(name, image(layer(name)), "v1", "v2")
+
+
+def prepare(command: Command, source: Registry, mirror: Registry, *, kind: str = "") -> None:
+    """Credentials that name the kind of catalogue, if it has one."""
+    named = {"catalog": kind} if kind else {}
+    command.write(
+        "auth.json", {source.address: {"insecure": True, **named}, mirror.address: {"insecure": True}}
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_project(command: Command, scripted: Scripted, kind: str) -> None:
+    """A whole project is copied to two places, without what is excluded, by any catalogue."""
+    source, mirror = scripted(catalogue=kind, catalogue_page=2), scripted()
+    fill(source)
+    prepare(command, source, mirror, kind=kind)
+    command.write(
+        "images.yaml",
+        f"""
+{source.address}/team/**:
+  to: ["{mirror.address}/team/{{rest}}", "{mirror.address}/backup/{{registry}}/{{path}}"]
+  repositories: {{exclude: ["sandbox/**", "*-test"]}}
+""",
+    )
+
+    result = command.run()
+
+    backup = f"backup/{source.address.replace(':', '-')}/team"
+    assert result.code == 0, result.text
+    assert mirror.repositories() == sorted(f"{front}/{n}" for front in (backup, "team") for n in ("a", "b/c"))
+    assert mirror.tags("team/b/c") == source.tags("team/b/c")
+    (listed,) = result.events("rule.listed")
+    assert (listed["repositories"], listed["catalogue"]) == ("2", kind)
+
+
+def test_flat_names(command: Command, scripted: Scripted) -> None:
+    """A registry without nested paths gets one flat name for each repository."""
+    source, mirror = scripted(catalogue="v2"), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    command.rules({f"{source.address}/team/*": f"{mirror.address}/acme/mirrored-{{flat}}"})
+
+    assert command.run().code == 0
+    assert mirror.repositories() == ["acme/mirrored-team-a", "acme/mirrored-team-z-test"]
+
+
+def test_denied(command: Command, scripted: Scripted) -> None:
+    """A refused listing fails its rule with the credential that it needs; the list of failures keeps it."""
+    source, mirror = scripted(catalogue="harbor", catalogue_denied=True), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    rule = {"to": [f"{mirror.address}/x/"], "repositories": {"exclude": ["b"]}, "retries": 0}
+    rules = {f"{source.address}/team/*": rule, f"{source.address}/other/x": f"{mirror.address}/y"}
+    command.write("images.json", rules)
+
+    result = command.run("--output-failed-images", "failed.json")
+
+    (failed,) = result.events("rule.failed")
+    assert (result.code, mirror.repositories(), failed["status"]) == (1, ["y"], "403")
+    assert "a listing needs a member of the project, or a robot account" in failed["msg"]
+    assert json.loads((command.folder / "failed.json").read_text()) == {f"{source.address}/team/*": rule}
+
+
+def test_short(command: Command, scripted: Scripted) -> None:
+    """A listing with fewer repositories than the registry counts fails the rule, and copies nothing."""
+    source, mirror = scripted(catalogue="harbor", catalogue_hides=1), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    command.rules({f"{source.address}/team/*": f"{mirror.address}/x/"})
+
+    result = command.run()
+
+    assert (result.code, mirror.repositories()) == (1, [])
+    assert result.events("rule.failed")[0]["code"] == "LISTING_SHORT"
+
+
+def test_failures_name_repositories(command: Command, scripted: Scripted) -> None:
+    """What failed below a pattern is retried by repository, or by tag, without another listing."""
+    source, mirror = scripted(catalogue="v2"), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    command.rules({f"{source.address}/team/**": f"{mirror.address}/x/"})
+    denied = Reply(status=403, body='{"errors": [{"code": "DENIED"}]}')
+    source.fault(Fault(action=denied, path="/v2/team/a/tags/list", times=None))
+    mirror.fault(Fault(action=denied, path="/v2/x/b/c/manifests/v2", method="PUT", times=None))
+
+    result = command.run("--retries", "0")
+    failed = (command.folder / "records/failed.yaml").read_text()
+    for registry in (source, mirror):
+        registry.reset()
+    again = command.run("--images", "records/failed.yaml")
+
+    assert (result.code, again.code) == (1, 0), again.text
+    assert f"{source.address}/team/a:" in failed
+    assert f"{source.address}/team/b/c:v2" in failed
+    assert "*" not in failed
+    assert source.requests(path="/v2/_catalog") == []
+    assert set(mirror.tags("x/a")) == set(mirror.tags("x/b/c")) == {"v1", "v2"}
+
+
+def test_plan_and_explain(command: Command, scripted: Scripted) -> None:
+    """Plan counts what a pattern would copy; --explain says what it does with one repository."""
+    source, mirror = scripted(catalogue="harbor"), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    command.rules({f"{source.address}/team/**": f"{mirror.address}/x/"})
+
+    planned = command.run("plan")
+    explained = command.run("plan", "--explain", f"{source.address}/team/b/c:v1")
+
+    assert "8 images: 8 to copy" in planned.output
+    assert explained.code == 0
+    assert f"{mirror.address}/x/b/c:v1" in explained.output
+    assert mirror.repositories() == []
+
+
+def test_check(command: Command, scripted: Scripted) -> None:
+    """Check tries the listing of a pattern, and says by which catalogue, or which credential it needs."""
+    source, mirror = scripted(catalogue="harbor"), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    command.rules({f"{source.address}/team/**": f"{mirror.address}/x/"})
+
+    good = command.run("check")
+    source.set(catalogue_denied=True)
+    bad = command.run("check")
+
+    assert (good.code, bad.code) == (0, 1)
+    assert "by the catalogue harbor" in good.output
+    assert "a robot account that may list" in bad.output
+
+
+def test_words(command: Command, scripted: Scripted) -> None:
+    """Copy takes a pattern with --all-tags, and logins for it from a file only."""
+    source, mirror = scripted(catalogue="v2"), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    words = ("copy", f"{source.address}/team/*", f"{mirror.address}/x/")
+
+    assert "add --all-tags" in command.run(*words).text
+    assert "use --auth FILE" in command.run(*words, "--all-tags", "--insecure").text
+    assert command.run(*words, "--all-tags").code == 0
+    assert mirror.repositories() == ["x/a", "x/z-test"]
