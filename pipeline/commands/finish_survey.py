@@ -72,6 +72,7 @@ def _result(run: FinishedRun, summary: Summary) -> SurveyResult:
     return SurveyResult(
         aim=settings.aim,
         deep=settings.deep,
+        least_seconds=max(figures.sent, figures.received) / settings.bandwidth if settings.bandwidth else 0.0,
         summary=summary,
         began=run.began.isoformat(timespec="seconds"),
         ended=run.ended.isoformat(timespec="seconds"),

@@ -289,7 +289,6 @@ def pulls_reserved(repository: Repository, digest: str, *, left: int, reserve: i
         operation=f"read the manifest {digest}",
         code=PULL_RESERVE,
         words=f"{left:,} pulls are left at the registry, of which {reserve:,} are for others (reserve)",
-        hint="repeat the command when its window has passed, or lower reserve in the credentials file",
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from pipeline.model.faults import PULL_RESERVE
 from pipeline.outputs.image_lists import ListEntry
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ CAUSES: Mapping[str, tuple[str, str]] = {
     ),
     "TAG_OVERWRITTEN": ("the registry ignores case in tags", "give the tags names that differ"),
     CONFLICT: ("two rules write one destination tag", "let one of the rules write another tag"),
+    PULL_RESERVE: (
+        "only pulls for others are left (reserve)",
+        "repeat the command when the registry's window has passed, or lower reserve in the credentials file",
+    ),
     "WORKER_DIED": (
         "the task kills its worker process",
         "the log says how the process died (memory?); repeat the command with a smaller --proc",

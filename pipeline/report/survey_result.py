@@ -75,12 +75,14 @@ class Pulls:
     """Seconds."""
     left: int
     """How many it still allows now."""
+    reserve: int = 0
+    """Of these and of each limit, how many are for others."""
 
     @property
     def seconds(self) -> float:
         """The least time that the limit makes it take: what exceeds it waits for the next windows."""
-        over = self.pulls - self.left
-        return math.ceil(over / max(1, self.limit)) * self.window if over > 0 else 0.0
+        over = self.pulls - max(0, self.left - self.reserve)
+        return math.ceil(over / max(1, self.limit - self.reserve)) * self.window if over > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class SurveyResult:
     own: int
     """Requests that were really made."""
     estimate: Estimate | None = None
+    least_seconds: float = 0.0
+    """How long its bytes take at least, by --bandwidth."""
     skipped: tuple[ImageRow, ...] = ()
     """The first ones."""
 
@@ -124,6 +128,7 @@ class SurveyResult:
                 limit=each.pulls_limit[0],
                 window=each.pulls_limit[1],
                 left=each.pulls_left if each.pulls_left is not None else each.pulls_limit[0],
+                reserve=each.reserve,
             )
             for each in self.registries
             if each.pulls_limit is not None
@@ -131,9 +136,10 @@ class SurveyResult:
 
     @property
     def seconds(self) -> float:
-        """How long a run would take, with pulls; 0: unknown."""
+        """How long a run would take, with pulls and the limits that the user has set; 0: unknown."""
         estimated = self.estimate.seconds if self.estimate else 0.0
-        return max(estimated, *(each.seconds for each in self.pulls), 0.0)
+        limits = (each.least_seconds for each in self.registries)
+        return max(estimated, self.least_seconds, *limits, *(each.seconds for each in self.pulls))
 
     @property
     def results(self) -> dict[str, int]:
@@ -218,7 +224,9 @@ def cost_lines(found: SurveyResult) -> Iterator[str]:
     if listed := summary.history.listed:
         yield f"rules take {summary.history.selected:,} of {format_count(listed, 'listed tag')}"
     for registry in found.registries:
-        yield f"{registry.name}: {_kinds(registry)}"
+        least = format_duration(round(registry.least_seconds, 1))
+        limited = f"; its limits in the credentials file make it {least}" if registry.least_seconds else ""
+        yield f"{registry.name}: {_kinds(registry)}{limited}"
     yield from map(_pulls_line, found.pulls)
     if found.estimate is not None:
         yield f"time: about {format_duration(round(found.seconds, 1))}, based on {found.estimate.basis}"
@@ -247,6 +255,7 @@ def _kinds(registry: RegistryView) -> str:
 def _pulls_line(each: Pulls) -> str:
     window = format_duration(each.window)
     told = f"{each.registry}: {format_count(each.pulls, 'pull')}; its limit is {each.limit:,} in {window}"
+    told += f", {each.reserve:,} for others" if each.reserve else ""
     if not each.seconds:
         return f"{told}, {each.left:,} left now: enough"
     return f"{told}, {each.left:,} left now: a run waits {format_duration(each.seconds)} for it"

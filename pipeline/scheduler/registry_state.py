@@ -118,6 +118,16 @@ class RegistryState:
         return not (self.paused_until > now or full or (kept and not kept.may_pull(now)))
 
     @property
+    def least_seconds(self) -> float:
+        """How long its requests and bytes take at least, by what the user has set."""
+        found = [0.0]
+        if self.settings.rate is not None:
+            found.append(self.requests / self.settings.rate)
+        if self.settings.bandwidth is not None:
+            found.append(max(self.read, self.written) / self.settings.bandwidth)
+        return max(found)
+
+    @property
     def in_flight(self) -> int:
         """Tasks that run there, of all kinds."""
         return sum(limit.running for limit in self.limits.values())

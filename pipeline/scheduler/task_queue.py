@@ -341,6 +341,8 @@ class TaskQueue:
                     retries=registry.retries,
                     asked=registry.asked,
                     pulls_left=registry.pulls_left,
+                    least_seconds=registry.least_seconds,
+                    reserve=registry.settings.reserve or 0,
                     pulls_limit=registry.pulls_limit,
                 )
 

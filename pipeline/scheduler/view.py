@@ -50,6 +50,10 @@ class RegistryView:
     """By method and topic, if requests are timed."""
     pulls_left: int | None = None
     """Remaining pulls by its rate limit headers, if it states them and requests are timed."""
+    least_seconds: float = 0.0
+    """How long its requests and bytes take at least, by the rate and bandwidth that the user has set."""
+    reserve: int = 0
+    """Pulls to leave to others."""
     pulls_limit: tuple[int, int] | None = None
     """Pulls that it allows, and within how many seconds."""
 

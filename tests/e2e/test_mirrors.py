@@ -257,3 +257,23 @@ def test_check_tries_mirrors(command: Command, scripted: Scripted) -> None:
     assert f"mirrors {cache.address} and 127.0.0.1:1" in result.output
     assert re.search(rf"warn +mirror +{cache.address}/team/app .*\b401\b", result.output)
     assert re.search(r"warn +registry +127.0.0.1:1 .*reads at the registry itself", result.output)
+
+
+def test_settings_that_cross(command: Command, scripted: Scripted) -> None:
+    """A longer key gives the login, the whole registry's key in another file the mirror and the rate."""
+    source, cache, mirror = scripted(auth="basic", username="ann"), scripted(), scripted()
+    fill(source, cache, at=("team/app", "team/app"))
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    command.write("logins.json", {f"{source.address}/team": {"username": "ann", "password": "pass"}})
+    command.write("hosts.json", {
+        source.address: {"insecure": True, "rate": "1000/s", "mirrors": [cache.address]},
+        cache.address: {"insecure": True, "requests": 2},
+        mirror.address: {"insecure": True, "bandwidth": "50MB/s"},
+    })  # fmt: skip
+
+    result = command.run("--auth", "logins.json", "--auth", "hosts.json", "--bandwidth", "40MB/s")
+
+    assert result.code == 0, result.text
+    assert is_complete(source, mirror)
+    assert read_by_digest(source) == 0
+    assert not [each for each in cache.requests() if "authorization" in each.headers]

@@ -244,7 +244,7 @@ def test_pulls(command: Command, scripted: Scripted) -> None:
     result = command.run("plan", "--json", "--proc", "1")
 
     (pulls,) = summary(result)["pulls"]
-    expected = {"pulls": 7, "limit": 4, "window": 21_600, "left": 4, "seconds": 21_600}
+    expected = {"pulls": 7, "limit": 4, "window": 21_600, "left": 4, "reserve": 0, "seconds": 21_600}
     assert pulls == {"registry": source.address, **expected}
     assert "7 pulls; its limit is 4 in 6h" in command.run("plan").output
 
@@ -317,3 +317,30 @@ def test_json_is_one_object(command: Command, scripted: Scripted) -> None:
     assert (found["verb"], found["exit_code"]) == ("plan", 1)
     assert len(results(found)) == found["images"]["total"] == 14
     assert sorted(results(found).values()).count("would_fail") == found["images"]["would_fail"] == 2
+
+
+def test_limits_of_the_user(command: Command, scripted: Scripted) -> None:
+    """What rate, bandwidth and reserve make a run take is part of the time that a plan states."""
+    source, mirror = scripted(), scripted()
+    for number in range(4):
+        source.add("team/app", image(layer(f"{number}", size=100_000)), f"v{number}")
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
+    plain = {"insecure": True}
+    command.write("auth.json", {source.address: plain, mirror.address: {**plain, "bandwidth": "1KB/s"}})
+    by_bandwidth = summary(command.run("plan", "--json"))
+    assert 400 <= plan_seconds(command) < 3600
+    command.write("auth.json", {source.address: plain, mirror.address: {**plain, "rate": "5/s"}})
+    requests = by_bandwidth["registries"][mirror.address]["requests"]
+    assert plan_seconds(command) >= requests // 5
+    command.write("auth.json", {source.address: {**plain, "reserve": 7}, mirror.address: plain})
+    source.set(pulls=10)
+
+    pulls = summary(command.run("plan", "--json", "--patience", "1s"))["pulls"]
+
+    assert [(each["reserve"], each["seconds"]) for each in pulls] == [(7, 21_600)]
+
+
+def plan_seconds(command: Command) -> int:
+    """The time that a plan's last event states."""
+    (event,) = command.run("plan").events("plan.finish")
+    return int(event["eta"])
