@@ -78,11 +78,6 @@ class FetchManifest(TaskFacts):
         return f"read {self.repository}@{self.digest}{more}"
 
     @property
-    def original(self) -> Repository | None:
-        """The repository that mirrors may stand in for; None: no mirror serves this."""
-        return self.repository if self.side == "source" else None
-
-    @property
     def read_from(self) -> Repository:
         """Where it is read."""
         return self.mirror or self.repository
@@ -129,11 +124,6 @@ class CopyBlob(TaskFacts):
     def identity(self) -> str:
         """Destination repository and digest."""
         return f"move {self.destination}@{self.blob.digest}"
-
-    @property
-    def original(self) -> Repository | None:
-        """The source; None: only the source can tell whether a foreign layer is left to its urls."""
-        return None if self.blob.has_urls else self.source
 
     @property
     def read_from(self) -> Repository:

@@ -47,13 +47,13 @@ class Mirrors:
 
     def choose(self, task: Task) -> Task:
         """The task with the place to read from."""
-        if not isinstance(task, (FetchManifest, CopyBlob)) or task.original is None:
+        if not isinstance(task, (FetchManifest, CopyBlob)) or (original := _original(task)) is None:
             return task
-        mirrors = self._state.queue.registry(task.original.registry).settings.mirrors
+        mirrors = self._state.queue.registry(original.registry).settings.mirrors
         if not mirrors or self._state.aim == "verify":
             return task
         tried = self._tried.get(task.key, ())
-        places = (mirror.repository(task.original) for mirror in mirrors)
+        places = (mirror.repository(original) for mirror in mirrors)
         place = next((each for each in places if each not in tried and self._is_usable(each)), None)
         return replace(task, mirror=place)
 
@@ -124,3 +124,13 @@ class Mirrors:
     def _say(self, fault: Fault, *, seconds: float | None) -> None:
         fields = {**fault_fields(fault), "again": seconds is not None, "delay": seconds and round(seconds, 1)}
         self._state.events.append(event_of("mirror.left", fields, facts={"fault": str(fault)}))
+
+
+def _original(task: FetchManifest | CopyBlob) -> Repository | None:
+    """The repository that a mirror may stand in for; None: no mirror serves this.
+
+    Whether a foreign layer is left to its urls only the source can tell.
+    """
+    if isinstance(task, CopyBlob):
+        return None if task.blob.has_urls else task.source
+    return task.repository if task.side == "source" else None
