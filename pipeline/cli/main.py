@@ -77,10 +77,10 @@ def _run(options: Options, environ: Mapping[str, str], show: Callable[[str], Non
     from pipeline.commands.finish import Printer  # noqa: PLC0415 - half a second that --help does not need
     from pipeline.commands.lifecycle import run as run_verb  # noqa: PLC0415 - as above
     from pipeline.commands.plan import PLAN  # noqa: PLC0415 - as above
-    from pipeline.commands.sync import SYNC  # noqa: PLC0415 - as above
+    from pipeline.commands.sync import COPY, SYNC  # noqa: PLC0415 - as above
     from pipeline.commands.verify import VERIFY  # noqa: PLC0415 - as above
 
-    verb = {"plan": PLAN, "verify": VERIFY}.get(options.verb, SYNC)
+    verb = {"copy": COPY, "plan": PLAN, "verify": VERIFY}.get(options.verb, SYNC)
     return run_verb(verb, options, environ, say=Printer(tell=tell, show=show))
 
 

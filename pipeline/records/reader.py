@@ -37,6 +37,7 @@ _ONE = (
     "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1 AND typeof(value) = 'text'"
     " AND (expire_time IS NULL OR expire_time > ?)"
 )
+_ANY = "SELECT 1 FROM Cache WHERE key > ? AND key < ? LIMIT 1"
 _RANGE = (
     "SELECT key, value FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND mode = 1"
     " AND tag IN (?, ?, ?, ?, ?, ?) ORDER BY key LIMIT ?"
@@ -73,6 +74,12 @@ class RecordsReader:
         """
         row = self._connection.execute(_ONE, (key, time.time())).fetchone()
         return row[0] if row else None
+
+    def vouches(self) -> bool:
+        """Whether a later run could save anything: something is known to be somewhere, or half sent."""
+        kinds = ("held", "session")
+        found = (self._connection.execute(_ANY, (f"{each}\x1f", f"{each}\x20")).fetchone() for each in kinds)
+        return any(found)
 
     def counts(self, run: str) -> dict[Result, int]:
         """The number of the run's images by result."""

@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.cli.verbs import VERBS
 from tests.registry.content import image, layer
+from tests.registry.faults import Fault, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,3 +143,19 @@ def test_no_effect_is_told(command: Command, scripted: Scripted) -> None:
     (told,) = (line for line in lines if line["event_name"] == "imagesyncer.flags.unused")
     assert told["imagesyncer.flags"] == "--drain, --output-failed-images"
     assert not (command.folder / "failed.yaml").exists()
+
+
+def test_failed_copy_leaves_nothing(command: Command, scripted: Scripted) -> None:
+    """A copy that failed before anything was sent leaves no records behind; one that began keeps them."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.insecure(source.address, mirror.address)
+    wrong, right = f"{source.address}/team/none:v1", f"{source.address}/team/app:v1"
+
+    failed = command.run("copy", "--retries=0", wrong, f"{mirror.address}/copy/app")
+    after = (command.folder / "records").exists()
+    mirror.fault(Fault(method="PUT", path="/manifests/", action=Reply(status=403), times=None))
+    begun = command.run("copy", "--retries=0", right, f"{mirror.address}/copy/app")
+
+    assert (failed.code, after) == (1, False)
+    assert (begun.code, (command.folder / "records").exists()) == (1, True)
