@@ -33,7 +33,7 @@ _PLATFORMS: tuple[dict[str, Any], ...] = (
 _OS = ("linux", "windows", "windows:10.0.17763", "linux,windows:10.0.20348.1")
 _ARCH = ("amd64", "arm64", "arm64:v8", "arm:v7", "amd64,arm:v6", "arm,arm64")
 _KINDS = (
-    *("image", "image", "index", "index", "list", "nested", "attested", "bare"),
+    *("image", "image", "index", "index", "list", "nested", "attested", "attested", "bare"),
     *("artifact", "schema1", "foreign", "cache"),
 )
 _TAGS = (

@@ -145,7 +145,7 @@ class _Family:
 
     def _draw_platforms(self) -> dict[str, Any]:
         form: dict[str, Any] = {"platforms": self._platforms()}
-        if self._random.random() < 0.4:
+        if self._random.random() < 0.7:
             form["attestations"] = "drop"
         return self._at("copy", **form)
 
