@@ -22,7 +22,7 @@ from pipeline.config.text import read_document
 from pipeline.errors import RuleError
 from pipeline.log import Event
 from pipeline.model.credential import Credential
-from pipeline.model.registry_settings import NO_SETTINGS, RegistrySettings
+from pipeline.model.registry_settings import RegistrySettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,16 +143,13 @@ class _Entry:
             if close := meant(name):
                 message = f"{key!r} has no field {written.text!r}; did you mean {close}?"
                 raise document.error(written, message, hint=f"write {close}: {FIELDS[close].example}")
-            hint = f"the fields of {key!r} are {', '.join(n for n, i in FIELDS.items() if i.built)}"
+            hint = f"the fields of {key!r} are {', '.join(FIELDS)}"
             warnings.append(warn_of_unknown(document.path, written.text, line=written.line, hint=hint))
             return False
         if info.of_registry and not self.is_whole:
             message = f"{name} of {key!r} is a setting of the whole registry"
             raise document.error(written, message, hint=f"write it under the key {self.registry}")
-        if not info.built:
-            hint = f"this version cannot do this yet: {info.description}"
-            warnings.append(warn_of_unknown(document.path, written.text, line=written.line, hint=hint))
-        return info.built or hasattr(NO_SETTINGS, name)
+        return True
 
     def _check_once(self, name: str, written: Scalar, reader: FieldReader) -> None:
         if name in self.fields:

@@ -36,8 +36,6 @@ class FieldInfo:
     example: str
     of_registry: bool = True
     """Whether it is for a whole registry, so that its key must not have a path."""
-    built: bool = True
-    """Whether this version uses it."""
 
 
 FIELDS: Mapping[str, FieldInfo] = {
@@ -93,7 +91,9 @@ FIELDS: Mapping[str, FieldInfo] = {
         example="{kind: gitlab, url: https://gitlab.example.com}",
     ),
     "create": FieldInfo(
-        type="flag", description="create repositories that are missing", example="true", built=False
+        type="flag",
+        description="create what is missing before the first upload: Harbor's project, ECR's repository",
+        example="true",
     ),
 }
 """By name, in the order in which people should read them."""

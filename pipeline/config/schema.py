@@ -77,7 +77,7 @@ def credentials_schema() -> dict[str, Any]:
         "$defs": {
             "entry": {
                 "type": "object",
-                "properties": {name: _of_field(info) for name, info in FIELDS.items() if info.built},
+                "properties": {name: _of_field(info) for name, info in FIELDS.items()},
             }
         },
     }

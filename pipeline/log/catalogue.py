@@ -137,6 +137,9 @@ EVENTS: Mapping[str, EventEntry] = {
         "info warning",
         "rule repositories apart others invalid catalogue",
     ),
+    "repository.created": _entry(
+        "a missing repository, or its project, was created for the first upload", "info", "destination"
+    ),
     "rule.gone": _entry("a repository is listed, but is not there", "info", "rule reason"),
     "rule.after": _entry(
         "a rule reads what an earlier rule writes: it starts when all images of that rule are finished",

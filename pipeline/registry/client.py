@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from pipeline.errors import ManifestError, RegistryError
+from pipeline.log import Event
 from pipeline.model.companions import fallback_tag
 from pipeline.model.manifest import ACCEPT, compute_digest
 from pipeline.model.messages import ManifestHead
@@ -19,6 +20,7 @@ from pipeline.registry.blobs import BlobBody
 from pipeline.registry.faults import fault_for
 from pipeline.registry.image_store import StoredManifest, TaggedManifest
 from pipeline.registry.listing import parse_referrers, read_referrers, read_tags
+from pipeline.registry.meter import current_meter
 from pipeline.registry.probe import probe
 from pipeline.registry.request import Request
 from pipeline.registry.responses import is_html, is_page, parse_json, parse_size
@@ -28,6 +30,8 @@ from pipeline.registry.upload_strategy import FormPlan
 from pipeline.settings import MAX_MANIFEST
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.errors import Fault
     from pipeline.model.reference import Repository
     from pipeline.model.referrers import Referrer
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 
 _NO_HEAD = frozenset({403, 404, 405, 500, 501, 502, 503, 504})
 """Answers to HEAD after which GET may succeed: old registries, proxies, pull-through caches (404)."""
+_NO_REPOSITORY = frozenset({401, 403, 404})
+"""Answers to an upload where a project or repository is missing: Harbor's tokens hold no right then."""
 _IMMUTABLE = frozenset({400, 403, 405, 409, 412})
 """Answers to a PUT of an immutable tag: ECR 400, Harbor 412, Quay 409, ACR 405."""
 _SAYS_IMMUTABLE = ("immutable", "overwrit", "protected", "updating", "already exist")
@@ -48,8 +54,14 @@ _SAYS_IMMUTABLE = ("immutable", "overwrit", "protected", "updating", "already ex
 class Client:
     """One registry as one side of a copy; see ImageStore."""
 
-    def __init__(self, client: AuthenticatedClient, strategy: UploadStrategy) -> None:
-        """`strategy`: of uploads to this registry."""
+    def __init__(
+        self,
+        client: AuthenticatedClient,
+        strategy: UploadStrategy,
+        create: Callable[[Repository], bool] | None = None,
+    ) -> None:
+        """`strategy`: of uploads to this registry; `create`: creates a missing repository, where allowed."""
+        self._create = create
         self._client = client
         self.strategy = strategy
         self._session = client.session
@@ -274,6 +286,18 @@ class Client:
         return self._post_upload(repository, digest)
 
     def _post_upload(self, repository: Repository, digest: str, *, mount: str = "") -> Upload | None:
+        try:
+            return self._open_upload(repository, digest, mount=mount)
+        except RegistryError as error:
+            if self._create is None or error.fault.status not in _NO_REPOSITORY:
+                raise
+            made = self._create(repository)
+        if made:
+            words, fields = f"{repository}: created for the first upload", {"destination": str(repository)}
+            current_meter().events.append(Event(name="repository.created", message=words, fields=fields))
+        return self._open_upload(repository, digest, mount=mount)
+
+    def _open_upload(self, repository: Repository, digest: str, *, mount: str) -> Upload | None:
         what = f"mount the blob {digest} from {mount}" if mount else f"begin to upload the blob {digest}"
         info = self._client.info(what, "begin", repository)
         fields = {"mount": digest, "from": mount} if mount else {}

@@ -63,7 +63,8 @@ class Clients:
         """See ImageStores. A verification does not ask for the right to write: the user may not have it."""
         session, auth, strategy = self._open(registry, self._settings)
         client = self._client(session, auth, push=push and self._settings.aim != "verify", is_target=push)
-        return Client(client, strategy)
+        creates = push and self._settings.aim == "copy" and self._settings_of(registry).create
+        return Client(client, strategy, self.catalogue(registry, push=True).create if creates else None)
 
     def mirror(self, registry: str) -> Client:
         """See ImageStores."""

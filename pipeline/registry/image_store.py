@@ -323,6 +323,13 @@ class Catalogue(Protocol):
         """One page of the tags with their digests; None: the registry has no such listing."""
         ...
 
+    def create(self, repository: Repository) -> bool:
+        """Create what a push to the repository needs and does not create by itself.
+
+        False: it is there, was tried before in this process, or the registry has nothing to create.
+        """
+        ...
+
 
 class ImageStores(Protocol):
     """The stores that a worker knows; any thread may ask."""

@@ -69,6 +69,9 @@ class Request:
         """
         if self.options.read_only:
             raise Refusal(405, "DENIED", "the registry is read-only")
+        project = name.partition("/")[0]
+        if self.options.projects_first and project not in self.store.projects:
+            raise Refusal(404, "NOT_FOUND", f"project {project} not found")
         if self.options.create_first and self.store.get(name) is None:
             message = f"The repository with name '{name}' does not exist in the registry"
             raise Refusal(404, "NAME_UNKNOWN", message)

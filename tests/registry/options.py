@@ -66,6 +66,8 @@ class Options:
     """Names, with spaces in between, that are listed beside the repositories."""
     catalogue_hides: int = 0
     """Entries that are counted, but not listed."""
+    projects_first: bool = False
+    """Harbor: a push needs the project to be created."""
     catalogue_denied: bool = False
     """Nobody may list."""
 

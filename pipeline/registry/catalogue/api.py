@@ -19,6 +19,7 @@ from pipeline.registry.faults import fault_for
 from pipeline.registry.listing import next_query, read_list, unless_refused
 from pipeline.registry.request import Request
 from pipeline.registry.responses import parse_json, parse_size
+from pipeline.registry.session import finish
 from pipeline.registry.tokens import basic
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ class Api:
         following = next_query(call.info, response)
         return ApiAnswer(document=document, next=following, headers=response.headers, _misread=misread)
 
-    def post(self, path: str, document: Mapping[str, Any], *, place: str, operation: str) -> None:
-        """POST a JSON document that creates something.
+    def create(self, path: str, document: Mapping[str, Any], *, place: str, operation: str) -> bool:
+        """POST a JSON document that creates something; False: it is there already.
 
         Raises:
             RegistryError: it was not accepted.
@@ -150,8 +151,9 @@ class Api:
             headers={"Content-Type": "application/json"},
             body=json.dumps(document).encode(),
         )
-        response = self._client.ask(call)
-        response.close()
+        response = self._client.ask(call, also=frozenset({HTTPStatus.CONFLICT}))
+        finish(response)
+        return response.status_code != HTTPStatus.CONFLICT
 
 
 class ApiAuth(Auth):

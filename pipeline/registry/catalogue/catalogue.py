@@ -79,7 +79,8 @@ class RegistryCatalogue:
         """Ask nothing yet."""
         self._registry, self._interfaces = registry, interfaces
         self._kind: CatalogueKind | None = setting.kind if setting else known_kind(registry)
-        self._lock = threading.Lock()
+        self._lock, self._creating = threading.Lock(), threading.Lock()
+        self._created: set[str] = set()
         self._source: Source | None = None
 
     @property
@@ -102,6 +103,16 @@ class RegistryCatalogue:
     def tags(self, repository: Repository, *, page: str = "") -> ListedTagPage | None:
         """See Catalogue."""
         return self._asked(lambda source: source.tags(repository, page))
+
+    def create(self, repository: Repository) -> bool:
+        """See Catalogue: once for each repository in this process."""
+        with self._creating:
+            if repository.path in self._created:
+                return False
+            create = getattr(self._made(), "create", None)
+            made = bool(create(repository)) if create is not None else False
+            self._created.add(repository.path)
+            return made
 
     def _asked(self, ask: Callable[[Source], T]) -> T:
         source = self._made()

@@ -77,6 +77,13 @@ class HarborCatalogue:
         following = _following(answer, number, len(entries), total)
         return ListedTagPage(tags=tags, entries=len(entries), next="".join(following), total=total)
 
+    def create(self, repository: Repository) -> bool:
+        """Create the project of a repository, a private one; a push creates what lies below."""
+        project = repository.path.partition("/")[0]
+        asked = {"project_name": project, "metadata": {"public": "false"}}
+        operation = f"create the project {project}"
+        return self._api.create("/api/v2.0/projects", asked, place=repository.path, operation=operation)
+
 
 def _following(answer: ApiAnswer, number: int, entries: int, total: int) -> tuple[str, ...]:
     """The next page's number, where pages are numbered: by a link, else by the count of all."""

@@ -191,15 +191,6 @@ def test_other_unknown_fields_warn(tmp_path: Path, name: str) -> None:
     assert warning.name == "config.unknown_key"
 
 
-@pytest.mark.parametrize("entry", [{"create": True}])
-def test_what_is_not_built_warns(tmp_path: Path, entry: object) -> None:
-    """A field that this version does not use yet is said to be without effect."""
-    path = write(tmp_path, "one.json", json.dumps({"quay.io": entry}))
-    _, (warning,) = read_credentials([path], environ={"HOME": str(tmp_path)})
-
-    assert "this version cannot do this yet" in warning.message
-
-
 def test_settings_belong_to_whole_registries(tmp_path: Path) -> None:
     """A setting under a namespace is refused: it would hold for nobody."""
     with pytest.raises(FileError, match=r"rate of 'quay\.io/team' is a setting of the whole registry"):
