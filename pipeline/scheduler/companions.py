@@ -342,7 +342,7 @@ class Companions:
         self._state.notices.append(CompanionsEnded(image.key))
 
     def _fails_image(self, companions: CompanionSet, fault: Fault) -> bool:
-        if fault.retryable:
+        if fault.retryable and self._state.may_retry(companions.image.options):
             return True
         if self._state.aim == "verify":
             return companions.wanted.when == "always"

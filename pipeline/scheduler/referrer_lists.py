@@ -7,6 +7,7 @@ and cosign's tags are looked up in the repository's tag list, which a rule for a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.model.companions import cosign_tags, fallback_tag, subject
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 TAGS = 4
 """Tags in question for each manifest: reading the tag list may cost no more than requesting each of them."""
+MAX_FAILURES = 3
+"""Server errors in a row after which a registry is asked for no more lists: images would wait for each."""
 
 
 @dataclass(slots=True)
@@ -74,6 +77,8 @@ class ReferrerLists:
         """By registry: whether it has a referrers API, once that is known."""
         self._probes: dict[str, str] = {}
         """By registry: key of the list that finds out whether it has an API."""
+        self._failures: dict[str, list[Fault]] = {}
+        """By registry: server errors in a row instead of lists."""
         self._tags: dict[str, CompanionTags] = {}
 
     def want(self, who: str, repository: Repository, digest: str, *, with_tags: bool) -> None:
@@ -86,6 +91,10 @@ class ReferrerLists:
     def _ask(self, found: ReferrerList) -> None:
         """Queue the task as soon as it is known what to ask."""
         registry = found.repository.registry
+        failures = self._failures.get(registry, [])
+        if found.state == "waiting" and len(failures) >= MAX_FAILURES:
+            self._tell(found, ReferrersFound("", found.digest, fault=failures[-1]))
+            return
         api, probe = self._has_api.get(registry), self._probes.get(registry, found.key)
         waits = (api is None and probe != found.key) or (found.with_tags and not self._knows_tags(found))
         if found.state == "asked" or waits:
@@ -158,12 +167,15 @@ class ReferrerLists:
 
     def got(self, task: ListReferrers, outcome: ReferrersListed) -> None:
         """A list was read."""
+        self._failures.pop(task.repository.registry, None)
         if outcome.api is not None:
             self._has_api[task.repository.registry] = outcome.api
         self._end(task, ReferrersFound("", task.digest, outcome.referrers, outcome.tags))
 
     def failed(self, task: ListReferrers, fault: Fault) -> None:
         """A list cannot be read."""
+        if (fault.status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._failures.setdefault(task.repository.registry, []).append(fault)
         self._end(task, ReferrersFound("", task.digest, fault=fault))
 
     def _end(self, task: ListReferrers, notice: ReferrersFound) -> None:

@@ -159,6 +159,23 @@ def test_refused(command: Command, scripted: Scripted, flags: tuple[str, ...], c
     assert line["code"] == "REFERRERS_REFUSED"
 
 
+@pytest.mark.parametrize(("flags", "code"), [((), 0), (("--referrers=copied",), 1)])
+def test_a_broken_list(command: Command, scripted: Scripted, flags: tuple[str, ...], code: int) -> None:
+    """Lists of referrers that answer 500 are a warning for each image, unless somebody asked for them."""
+    source, mirror = scripted(), scripted()
+    for number in range(12):
+        source.add("team/app", image(layer(str(number))), f"v{number}")
+    source.fault(Fault(action=Reply(status=500), path="/referrers/", times=None))
+    command.rules({f"{source.address}/team/app": f"{mirror.address}/{COPY}"})
+    command.insecure(source.address, mirror.address)
+
+    result = command.run("--retries=1", *flags)
+
+    assert result.code == code, result.text
+    assert len(mirror.tags(COPY)) == (0 if code else 12)
+    assert len(result.events("image.companions_missing")) == (0 if code else 12)
+
+
 def test_missing_companions_are_named_by_verify(command: Command, scripted: Scripted) -> None:
     """Verify lists missing companions, and fails for them under `always`."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
