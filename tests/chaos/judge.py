@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.chaos.attached import all_attached
+from tests.chaos.attached import all_attached, whole
 from tests.chaos.checker import flaw, held_at
 from tests.chaos.choosing import LISTS
 from tests.chaos.expect import blobs_of
@@ -197,7 +197,11 @@ def _cannot_come(task: Task, pair: Pair, lost: Collection[str]) -> bool:
         return True
     if tree is None:
         return False
-    below = _blobs_below(held_at(task.sources, pair.source), tree)
+    source = held_at(task.sources, pair.source)
+    below = _blobs_below(source, tree)
+    if task.always:
+        artifacts = all_attached(source, set(whole(tree)), api=pair.source.registry in task.apis).values()
+        below |= {blob for each in set().union(*artifacts) for blob in blobs_of(source.manifests[each][0])}
     return (task.changed(pair) and ":" in pair.destination.name) or not below.isdisjoint(lost)
 
 
