@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import RuleError
 from pipeline.model.patterns import compile_pattern
-from pipeline.model.reference import Repository, is_path, parse_repository
+from pipeline.model.reference import is_path, parse_repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,8 +160,3 @@ def _part_matcher(part: str) -> Callable[[str], bool]:
 def below(registry: str, namespace: str) -> RepositoryPattern:
     """Everything below a namespace, at any depth; of an empty one, the whole registry."""
     return RepositoryPattern(registry, f"{namespace}/{ANY_DEPTH}" if namespace else ANY_DEPTH)
-
-
-def repository_at(pattern: RepositoryPattern, path: str) -> Repository:
-    """A repository that matches."""
-    return Repository(pattern.registry, path)

@@ -305,11 +305,6 @@ class Catalogue(Protocol):
         """Which interface it is. The first call may make a request."""
         ...
 
-    @property
-    def page_size(self) -> int:
-        """Entries of a page of `tags`."""
-        ...
-
     def repositories(self, namespace: str, *, page: str = "") -> RepositoryPage:
         """One page of the repositories of a namespace, perhaps among others.
 

@@ -38,7 +38,6 @@ _HARBOR = "/api/v2.0/systeminfo"
 class Source(Protocol):
     """One vendor's interface."""
 
-    page_size: int
     needs: str
     """The credential that it wants, as the end of a sentence."""
 
@@ -90,11 +89,6 @@ class RegistryCatalogue:
             if self._kind is None:
                 self._kind = self._find_out()
             return self._kind
-
-    @property
-    def page_size(self) -> int:
-        """Entries of a page of tags."""
-        return self._made().page_size
 
     def repositories(self, namespace: str, *, page: str = "") -> RepositoryPage:
         """See Catalogue."""

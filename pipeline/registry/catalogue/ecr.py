@@ -29,7 +29,6 @@ _EXISTS = "RepositoryAlreadyExistsException"
 class EcrCatalogue:
     """The repositories of one account in one region; thread-safe."""
 
-    page_size = _PAGE
     needs = "an AWS identity with ecr:DescribeRepositories and ecr:DescribeImages, found by boto3"
 
     def __init__(self, registry: str) -> None:

@@ -29,7 +29,6 @@ _MOST_TAGS = 10_000
 class V2Catalogue:
     """`/v2/_catalog`: all repositories of a registry, whatever namespace is asked for; no digests."""
 
-    page_size = PAGE
     needs = (
         "a login that may list the whole registry (registry:catalog:*); Harbor grants that to administrators"
         " and system robots only: set catalog: harbor there"
@@ -80,7 +79,6 @@ class AcrCatalogue(V2Catalogue):
 class GarCatalogue:
     """Google: `tags/list` names repositories below (`child`), and the tags of each digest (`manifest`)."""
 
-    page_size = _MOST_TAGS
     needs = "a login with the role Artifact Registry Reader"
 
     def __init__(self, api: Api) -> None:

@@ -36,7 +36,6 @@ def _quoted(text: str) -> str:
 class HarborCatalogue:
     """Harbor: the repositories of a project, and artifacts with their tags."""
 
-    page_size = _PAGE
     needs = "a member of the project, or a robot account that may list repositories, artifacts and tags"
 
     def __init__(self, api: Api) -> None:
@@ -93,7 +92,6 @@ def _following(answer: ApiAnswer, number: int, entries: int, total: int) -> tupl
 class HubCatalogue:
     """Docker Hub: the repositories of a namespace, and their tags."""
 
-    page_size = _PAGE
     needs = "docker login with a personal access token: without one the list ends after 1,000 entries"
 
     def __init__(self, api: Api) -> None:
@@ -140,7 +138,6 @@ class HubCatalogue:
 class QuayCatalogue:
     """Quay: the repositories of a namespace, and their active tags."""
 
-    page_size = _PAGE
     needs = (
         "an OAuth token that may view repositories, as password of the user $oauthtoken; robots cannot list"
     )
@@ -191,7 +188,6 @@ class QuayCatalogue:
 class GitlabCatalogue:
     """GitLab: the repositories of a group or project by its API, tags with digests by its registry's."""
 
-    page_size = _PAGE
     needs = "a personal or group access token with read_api, under the key of the API's host"
 
     def __init__(self, api: Api, registry: Api) -> None:
@@ -239,7 +235,6 @@ class GitlabCatalogue:
 class GhcrCatalogue:
     """GitHub: the container packages of an organization or user, and their versions with tags."""
 
-    page_size = _PAGE
     needs = (
         "a classic personal access token with read:packages, which ghcr.io and api.github.com share;"
         " fine-grained tokens cannot list"
