@@ -1,0 +1,145 @@
+"""Runs on a cluster that operators run: certificates, own credentials, and what dies how."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.command import children, wait_for
+from tests.e2e.test_death import complete, fill, prepare
+from tests.engine.harness import wait_until_gone
+from tests.registry.faults import Fault, Stall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.command import Command
+    from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, command: Command) -> Iterator[Cluster]:
+    """Nothing runs yet."""
+    made = Cluster(tmp_path / "cluster", command.environ)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def both(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+    """A source and a mirror that takes its time, so that a run lasts seconds."""
+    source, mirror = scripted(), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    mirror.fault(Fault(method="PUT", times=None, action=Stall(seconds=0.3)))
+    return source, mirror
+
+
+def test_own_credentials(command: Command, cluster: Cluster, scripted: Scripted) -> None:
+    """Workers take the password from their own environment, and nobody logs it or an upload's URL."""
+    source, mirror = scripted(), scripted(auth="basic", username="me", password="hunter2")
+    fill(source, repositories=1)
+    prepare(command, source, mirror, repositories=1)
+    command.write(
+        "auth.json",
+        {
+            source.address: {"insecure": True},
+            mirror.address: {"insecure": True, "username": "me", "password": "${SECRET}"},
+        },
+    )
+    debug = {"DASK_LOGGING__DISTRIBUTED": "debug"}
+    cluster.scheduler()
+    cluster.worker(SECRET="hunter2", **debug)
+
+    result = command.run(*cluster.flags, "--log-level=debug", SECRET="hunter2")
+
+    assert result.code == 0, result.text
+    assert complete(source, mirror, repositories=1)
+    uploads = {each.path for each in mirror.requests(method="PUT", path="/blobs/uploads/")}
+    assert uploads
+    secrets = {"hunter2", *uploads}
+    assert [] == [secret for secret in secrets if secret in cluster.log or secret in result.text]
+
+
+def test_misfits(command: Command, cluster: Cluster, both: tuple[Registry, Registry]) -> None:
+    """A worker that lacks threads, or credentials, gets no task and one line; the others do the work."""
+    cluster.scheduler()
+    cluster.worker("--nthreads", "1")
+    cluster.worker()
+    wait_for(lambda: cluster.log.count("Starting established connection to tls") >= 2)
+
+    result = command.run(*cluster.flags)
+
+    assert result.code == 0, result.text
+    (line,) = result.events("worker.unfit")
+    assert "start it with --nthreads 2 or more" in line["msg"]
+    assert complete(*both)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_worker_ends(
+    command: Command, cluster: Cluster, both: tuple[Registry, Registry], number: signal.Signals
+) -> None:
+    """When a worker is killed, or its host is drained, others do its tasks, and no blob is uploaded twice."""
+    cluster.scheduler()
+    first, _ = cluster.worker(), cluster.worker()
+    process = command.start(*cluster.flags)
+    both[1].wait_for(method="PUT", count=1)
+    if number == signal.SIGKILL:
+        os.kill(next(children(first.pid)), number)
+    else:
+        first.send_signal(number)
+
+    result = command.end(process)
+
+    assert result.code == 0, result.text
+    assert complete(*both)
+    assert len(result.events("worker.lost")) <= 1
+
+
+def test_scheduler_comes_back(command: Command, cluster: Cluster, both: tuple[Registry, Registry]) -> None:
+    """A run outlives Dask's scheduler if another one with workers takes its place within a minute."""
+    scheduler, _ = cluster.scheduler(), cluster.worker()
+    process = command.start(*cluster.flags)
+    both[1].wait_for(method="PUT", count=1)
+    scheduler.kill()
+    scheduler.wait()
+    cluster.scheduler()
+    cluster.worker()
+
+    result = command.end(process)
+
+    assert result.code == 0, result.text
+    assert complete(*both)
+
+
+def test_no_worker(command: Command, cluster: Cluster, both: tuple[Registry, Registry]) -> None:
+    """Without any worker for --patience the run ends with exit code 3 and says where none is."""
+    cluster.scheduler()
+
+    result = command.run(*cluster.flags, "--patience=2s")
+
+    assert result.code == 3
+    assert f"no worker at {cluster.address}" in result.text
+
+
+def test_interrupted(command: Command, both: tuple[Registry, Registry]) -> None:
+    """Ctrl-C on a terminal drains a run with workers of this machine, which leaves no process behind."""
+    process = command.start("--engine=dask", "--workers=2")
+    both[1].wait_for(method="PUT", count=1)
+    started = list(children(process.pid))
+    os.killpg(process.pid, signal.SIGINT)
+
+    result = command.end(process)
+
+    assert result.code == 130, result.text
+    assert result.events("worker.lost") == []
+    assert wait_until_gone(started) == []
+    assert command.run().code == 0
+    assert complete(*both)
