@@ -202,13 +202,20 @@ def test_supervisor_knows_no_process() -> None:
     wrong = {
         f"{path}: {name}"
         for path in files("pipeline/engine")
-        if "local" not in path.parts
+        if not {"local", "dask"} & set(path.parts)
         for name in imported(path)
-        if name.startswith(("pipeline.engine.local", "multiprocessing", "subprocess"))
-        or (name.startswith("pipeline.engine.dask") and "dask" not in path.parts)
+        if name.startswith(("pipeline.engine.local", "pipeline.engine.dask", "multiprocessing", "subprocess"))
     }
 
     assert wrong == set()
+
+
+def test_pools_are_independent() -> None:
+    """Neither kind of worker imports the other."""
+    for one, other in (("local", "dask"), ("dask", "local")):
+        names = {name for path in files(f"pipeline/engine/{one}") for name in imported(path)}
+
+        assert not any(name.startswith(f"pipeline.engine.{other}") for name in names)
 
 
 def test_model_is_pure() -> None:

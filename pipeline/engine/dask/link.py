@@ -17,6 +17,7 @@ import uuid
 from collections import deque
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from distributed import Client
@@ -138,6 +139,8 @@ class Link:
         self._closing.set()
 
     def _main(self) -> None:
+        # Python's tracker, which the first child needs, unblocks SIGINT when it starts.
+        resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         quiet()
         try:
