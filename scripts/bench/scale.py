@@ -20,13 +20,13 @@ from pathlib import Path
 
 from pipeline.errors import Fault
 from pipeline.model.cost import Cost
+from pipeline.model.listing_tasks import ListTags
 from pipeline.model.messages import (
     STAGES,
     BlobCopied,
     CopyBlob,
     FetchManifest,
     HeadManifests,
-    ListTags,
     ManifestFetched,
     ManifestHead,
     ManifestPushed,
