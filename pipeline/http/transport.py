@@ -120,6 +120,8 @@ class Answer:
         """The connection's socket."""
         self.url, self.waited = url, waited
         self.status_code: int = response.status
+        self.reason: str = response.reason
+        """The words of the status line."""
         self.headers: Mapping[str, str] = response.fields
 
     def read(self, most: int) -> bytes:

@@ -87,6 +87,8 @@ TABLE: tuple[Row, ...] = (
     ),
     # The text of ECR's 400 and of Aliyun's 503.
     Row(verdict="later", words=r"throttlingexception|throttling\.|flow control"),
+    # nginx itself, by default above limit_req or limit_conn, and as an ingress without a server behind it.
+    Row(verdict="later", statuses={503}, words=r"service temporarily unavailable"),
     # GitHub's rate limits, also of GHCR.
     Row(verdict="later", statuses={403}, words=r"rate limit"),
     # ECR: "Your authorization token has expired. Reauthenticate and try again.", 12 hours after the login.

@@ -36,7 +36,7 @@ from pipeline.registry.hints import speaks_tls
 from pipeline.registry.meter import current_meter, what_of
 from pipeline.registry.pacing import PACER
 from pipeline.registry.request import Body, BodyError, Request
-from pipeline.registry.responses import parse_complaint, parse_pulls
+from pipeline.registry.responses import clean, parse_complaint, parse_pulls
 from pipeline.settings import MIB
 
 if TYPE_CHECKING:
@@ -288,9 +288,12 @@ class RegistrySession:
 
     def _refusal(self, response: Answer, body: bytes | None = None) -> Refusal:
         said = finish(response) if body is None else body
+        complaint = parse_complaint(said, content_type=response.headers.get("Content-Type", ""))
+        if body is None and not said:
+            complaint = replace(complaint, words=clean(response.reason))  # an answer to HEAD says no more
         return Refusal(
             status=response.status_code,
-            complaint=parse_complaint(said, content_type=response.headers.get("Content-Type", "")),
+            complaint=complaint,
             headers=response.headers,
             host=self.foreign_host(response.url),
         )

@@ -56,7 +56,7 @@ class Manner:
     """Repositories `a/b` are `path/a/b` at the registry, and its Locations are rewritten."""
     rate: str = ""
     """Requests a second for all clients together, as `20r/s`; empty: no limit."""
-    burst: int = 0
+    burst: int = 1
     """Requests that may come at once."""
     status: int = 503
     """The answer to what is too much; nginx sends 503 unless told otherwise, and never a Retry-After."""

@@ -205,6 +205,9 @@ ANSWERS = (
         for status in (400, 402, 403, 410, 411, 412, 418, 451, 501, 505)
     ),
     *(Seen(ANY, "send", status, "", "never") for status in (403, 405, 410, 411, 413, 415, 501)),
+    Seen(ANY, "read", 503, PAGE.format("503 Service Temporarily Unavailable"), "later", headers=HTML),
+    Seen(ANY, "send", 503, "Service Temporarily Unavailable", "later"),
+    Seen(ANY, "read", 503, PAGE.format("503 Service Unavailable"), "again", headers=HTML),
     Seen(ANY, "send", 507, "", "never", hint="storage is full"),
     Seen(ANY, "read", 407, "", "never", hint="https_proxy"),
     Seen(ANY, "read", 200, PAGE.format("Sign in"), "never", "NOT_A_REGISTRY", HTML, "web page"),
