@@ -39,11 +39,11 @@ class _Lease:
         self._waited = False
         """Whether any thread had to wait since the last report."""
 
-    def grant(self, share: Share) -> None:
+    def grant(self, share: Share, most: float) -> None:
         """Replace the rate of bytes, or add requests: no more than are waited for."""
         with self._changed:
             now = time.monotonic()
-            self._fill(now)
+            self._fill(now, most)
             self._rate, self._until = share.rate, now + _LASTS
             if share.requests:
                 self._level = min(self._level + share.requests, max(1, self._waiting))
@@ -80,7 +80,7 @@ class _Lease:
                 if self._level < needed and (self._rate <= 0 or time.monotonic() >= self._until):
                     self._changed.wait(1.0)
 
-    def _fill(self, now: float, most: float = 1.0) -> None:
+    def _fill(self, now: float, most: float) -> None:
         """Add what the share has brought since then; beyond a short burst it is unused."""
         self._level += self._rate * max(0.0, min(now, self._until) - self._updated)
         self._updated = now
@@ -136,7 +136,7 @@ class Pacer:
         for share in grant.shares:
             with self._lock:
                 lease = self._leases.setdefault(share.account, _Lease())
-            lease.grant(share)
+            lease.grant(share, _most(share.account))
 
     def request(self, registry: str) -> None:
         """Wait until one more request may be sent to the registry."""

@@ -23,9 +23,9 @@ _PERIOD = 0.25
 """Seconds between two grants of bytes: unused ones are granted again within the same second."""
 _TICK = 0.002
 """Minimum seconds between two grants of requests: at high rates several are granted at once."""
-_LATE = 0.02
-"""Seconds (or one request) that a late grant may make up for; to make up for more at once would exceed what
-the registry allows."""
+_LATE, _LATE_LEARNED = 0.05, 0.02
+"""Seconds (or one request) that a late grant may make up for: at a rate that the user has set; at a learned
+one, where to make up for more at once would exceed what the registry allows."""
 _LEARN_EVERY = 1.0
 """Seconds between two corrections of learned rates."""
 _SILENT = 1.6
@@ -41,6 +41,7 @@ class RequestBudget:
     """Requests to one registry."""
 
     rate: float
+    late: float = _LATE
     was_short: bool = False
     """Whether anything had to wait since the last `LearnedRate.tick`."""
     _waiting: dict[str, int] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class RequestBudget:
     def take(self, now: float) -> dict[str, int]:
         """By worker, the requests that it may send now."""
         given: dict[str, int] = {}
-        self._next = max(self._next, now - max(_LATE, 1.0 / self.rate))
+        self._next = max(self._next, now - max(self.late, 1.0 / self.rate))
         while self._next <= now:
             worker = next((name for name, waiting in self._waiting.items() if waiting), None)
             if worker is None:
@@ -261,7 +262,7 @@ class RateBudgets:
                 budget.was_short = False
                 budget.rate = pace or budget.rate
             elif pace is not None:
-                self._requests[name] = RequestBudget(pace)
+                self._requests[name] = RequestBudget(pace, late=_LATE_LEARNED)
 
     def wake(self, now: float) -> float | None:
         """Seconds until the next grant; None: never."""

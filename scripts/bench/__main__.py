@@ -22,6 +22,7 @@ from scripts.bench.cases import CASES, DEFAULT, EXTRA
 from scripts.bench.clients import clients
 from scripts.bench.course import Course
 from scripts.bench.pushback import pushback
+from scripts.bench.rates import rates
 from scripts.bench.report import as_json, head, report
 from tests.real.tools import advice, missing
 
@@ -88,6 +89,9 @@ def main() -> None:
     if "pushback" in flags.cases:
         print("\n== pushback: the scheduler in virtual time")
         figures["pushback"] = pushback()
+    if "rates" in flags.cases:
+        print("\n== rates: by the registry's log")
+        figures["rates"] = rates()
     if "start" in flags.cases:
         print("\n== start")
         figures["start"] = extra.start(flags.rounds)

@@ -70,3 +70,18 @@ def test_pieces_are_small_where_bandwidth_is_limited() -> None:
 
     assert [len(part) for part in pacer.parts("r.test", "read", piece)] == [SMALL_PIECE] * 3 + [1]
     assert list(pacer.parts("r.test", "written", piece)) == [piece]
+
+
+def test_a_small_share_suffices_for_a_piece() -> None:
+    """A share that takes several grants to allow one piece is saved up: new grants of it lose nothing."""
+    pacer, needs = Pacer(), threading.Event()
+    pacer.serve(needs.set)
+    share = Grant(shares=(Share(READ, SMALL_PIECE * 2.0),))
+    pacer.restrict("r.test", RegistrySettings(bandwidth=SMALL_PIECE * 2.0))
+    thread = threading.Thread(target=pacer.moved, args=("r.test", "read", SMALL_PIECE), daemon=True)
+    thread.start()
+    for _ in range(200):
+        pacer.grant(share)
+        thread.join(0.05)
+
+    assert not thread.is_alive()
