@@ -125,6 +125,7 @@ def run(scheduler: Scheduler, registries: Registries, records: Records, machines
         scheduler.settle(_refusal(task) if refused else registries.answer(task), now)
         if counts["tasks"] // _LIVES > counts["deaths"]:
             counts["deaths"] += 1
+            machine = max(range(machines), key=lambda each: len(running[each]))
             counts["lost"] += len(running[machine])
             for key in list(running[machine]):
                 del running[machine][key]
