@@ -164,12 +164,22 @@ def flaw(task: Task, pair: Pair, world: World) -> str:
 
 
 def _flaws_of_attached(task: Task, pair: Pair, tree: Tree, there: Held) -> Iterator[str]:
-    """Where artifacts are to come along, all are there, and listed."""
+    """Where artifacts are to come along, all are there, and listed.
+
+    Where a rule takes every tag, the list of a subject is an image of its own, with a result of its own.
+    """
     if not task.always or pair.source[:2] == pair.destination[:2]:
         return
     source = held_at(task.sources, pair.source)
     known = all_attached(source, set(whole(tree)), api=pair.source.registry in task.apis)
+    lists = {
+        each.source.name
+        for each in task.pairs()
+        if (each.source[:2], each.destination[:2]) == (pair.source[:2], pair.destination[:2])
+    }
     for subject, artifacts in known.items():
+        if subject.replace(":", "-") in lists:
+            continue
         listed = attached(there, subject, api=pair.destination.registry in task.apis)
         for each in artifacts:
             yield from _flaws(source, Tree(each, None, changed=False), there, each)

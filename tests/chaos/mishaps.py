@@ -10,6 +10,7 @@ from contextlib import closing
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
+from tests.chaos.choosing import LISTS
 from tests.registry import content
 from tests.registry.store import referred
 
@@ -149,10 +150,10 @@ class Mishaps:
         return True
 
     def _move_source(self, _: Watched, choice: float) -> bool:
-        """A tag of a source points at another image now, or there is a new tag."""
+        """A tag of a source points at another image now, or there is a new tag; lists of companions stay."""
         source = self._registries[int(choice * self._sources)]
         name = _pick([name for name, _ in source.held() if name.startswith("team/")], choice)
-        tag = _pick(["v-new", *source.tags(name)], 1 - choice)
+        tag = _pick(["v-new", *(each for each in source.tags(name) if not LISTS.fullmatch(each))], 1 - choice)
         source.add(name, content.image(content.layer(f"moved {choice}")), tag)
         return True
 
