@@ -1,7 +1,8 @@
 """What a run leaves for the next one: lists of images, and the command that resumes.
 
 The same command copies what is missing, and only that. With the list of failures it does not check the other
-images again; so that list names all that is missing: failed and unfinished images, rules not fully expanded.
+images again; so that list names all that is missing: failed and unfinished images, images without their
+companions, rules not fully expanded.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pipeline.model.selection import with_digest
 from pipeline.model.units import format_count
 from pipeline.outputs.image_lists import ListEntry, format_of, write_failed, write_success
 from pipeline.report.causes import CONFLICT
+from pipeline.report.summary import companions_missing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
 
     from pipeline.commands.finish import FinishedRun
     from pipeline.commands.job import Job
-    from pipeline.model.facts import ImageRow
+    from pipeline.model.facts import ImageRow, Result
+    from pipeline.model.figures import Figures
     from pipeline.model.selection import Rule, Target
 
+_ARRIVED: tuple[Result, ...] = ("copied", "unchanged")
 _SHOWN = 8
 """Maximum rules in one line."""
 _REPLACED = frozenset({"--images", "--to", "--output-failed-images", "--output-success-images"})
@@ -63,7 +67,7 @@ class Leftovers:
     def any_to_retry(self) -> bool:
         """Whether a retry may copy something."""
         figures = self.run.scheduler.figures
-        return figures.failures > self.beaten or figures.rules_failed > 0
+        return figures.failures > self.beaten or figures.rules_failed > 0 or figures.companions_missing > 0
 
     @property
     def remark(self) -> str:
@@ -73,13 +77,17 @@ class Leftovers:
         return f"{images} skipped: {reason}; not in the retry list" if self.beaten else ""
 
     def rows(self) -> Iterator[ImageRow]:
-        """The failed images to retry; counts the beaten ones."""
+        """The images to retry: failed ones, and those without their companions; counts the beaten ones."""
         run = self.run
         rules = {rule.number: rule for rule in run.job.rules.rules}
-        for row in run.records.images(run=run.name, results={"failed"}):
+        without = _ARRIVED if run.scheduler.figures.companions_missing else ()
+        for row in run.records.images(run=run.name, results={"failed", *without}):
+            if row.result != "failed" and not row.companions_owed:
+                continue
             claim = run.records.claim(row.destination)
             beaten = (
-                claim is not None
+                row.result == "failed"
+                and claim is not None
                 and claim.run == run.name
                 and (claim.source != row.source or _filter(run, rules[claim.rule]) != row.filter)
             )
@@ -104,7 +112,15 @@ def write_files(run: FinishedRun) -> Leftovers:
 def _write_success(run: FinishedRun, _: Leftovers) -> None:
     if run.options.success_file is not None:
         rows = run.records.images(run=run.name, results={"copied", "unchanged", "kept"})
-        write_success(run.options.success_file, rows, fmt=run.options.success_format)
+        remark = _companions(run.scheduler.figures)
+        write_success(run.options.success_file, rows, fmt=run.options.success_format, remark=remark)
+
+
+def _companions(figures: Figures) -> str:
+    """What came with the images, for people; empty: nothing."""
+    stored = format_count(figures.companions, "companion")
+    parts = [f"{stored} (signatures, SBOMs) stored with them"] * bool(figures.companions)
+    return ", ".join(parts + companions_missing(figures))
 
 
 def _write_failed(run: FinishedRun, left: Leftovers) -> None:
@@ -112,7 +128,7 @@ def _write_failed(run: FinishedRun, left: Leftovers) -> None:
     if path is None:
         deque(left.rows(), maxlen=0)
         return
-    known = options_of_images(run.job)
+    known, without = options_of_images(run.job), _options_of_owing(run.job)
     begun = (ListEntry(source, (to,), known.get(rule, "")) for source, to, rule in run.scheduler.unfinished)
     write_failed(
         path,
@@ -120,7 +136,7 @@ def _write_failed(run: FinishedRun, left: Leftovers) -> None:
         chain(begun, _lost(run)),
         fmt=format_of(path),
         remark=lambda: left.remark,
-        options=lambda rule: known.get(rule, ""),
+        options=lambda row: known.get(row.rule, "") if row.result == "failed" else without[row.rule],
     )
     left.failed = str(path) if run.job.files.images else ""
 
@@ -130,7 +146,7 @@ def _failed_path(run: FinishedRun) -> Path | None:
     if run.options.failed_file is not None or not run.job.files.images:
         return run.options.failed_file
     own, figures = own_failed_file(run.options), run.scheduler.figures
-    failed = figures.failed or figures.rules_failed or run.is_stopped
+    failed = figures.failed or figures.rules_failed or figures.companions_missing or run.is_stopped
     return own if failed or own.exists() else None
 
 
@@ -158,6 +174,16 @@ def options_of_images(job: Job) -> dict[int, str]:
         for rule in job.rules.rules
         if job.options.under(rule.options) != job.options
     }
+
+
+def _options_of_owing(job: Job) -> dict[int, str]:
+    """Likewise for images that are at their destination without their companions: these are looked for."""
+    found = {}
+    for rule in job.rules.rules:
+        always = replace(job.options.under(rule.options).referrers, when="always")
+        options = replace(rule.options, **_OF_A_RULE, referrers=always)
+        found[rule.number] = _json(plain_options(options))
+    return found
 
 
 def _json(options: dict[str, Any]) -> str:

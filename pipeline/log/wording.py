@@ -100,7 +100,7 @@ _SENTENCES: Mapping[str, str | Callable[[EventFacts], str]] = {
     "image.rewritten": "{destination}: the platform filter removed {dropped} entries,"
     " the digest changed from {old_digest} to {digest}",
     "image.companions_missing": "{destination}: {count} of its signatures, SBOMs and other artifacts"
-    " are missing: {fault}",
+    " are missing, and the next run looks for them: {fault}",
     "image.joined": "{destination}: holds the entries of the source's {old_digest}"
     " and its own earlier ones; its digest is {digest}",
     "rule.expanded": lambda facts: (

@@ -100,6 +100,8 @@ class ImageRow:
     """HTTP status; 0: no response."""
     code: str = ""
     hint: str = ""
+    companions_owed: int = 0
+    """Companions that are known to be missing at the destination: the next run looks for them."""
     when: str = ""
     """Date and time in ISO 8601; set only for output."""
 

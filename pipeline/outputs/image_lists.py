@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -61,18 +61,20 @@ def format_of(path: Path) -> ListFormat:
     return known
 
 
-def write_success(path: Path, rows: Iterable[ImageRow], *, fmt: ListFormat) -> None:
+def write_success(path: Path, rows: Iterable[ImageRow], *, fmt: ListFormat, remark: str = "") -> None:
     """Write a rules file of the images that are at their destination, without options.
 
     Args:
         path: the file; replaced when the new one is complete.
         rows: in order of source, then destination.
         fmt: yaml or json.
+        remark: a comment at the end of a YAML file; empty: none.
 
     Raises:
         MachineError: it cannot be written.
     """
-    write_text(path, _FORMS[fmt](_grouped(rows, lambda _: "")))
+    end = (f"# {remark}\n",) if fmt == "yaml" and remark else ()
+    write_text(path, chain(_FORMS[fmt](_grouped(rows, lambda _: "")), end))
 
 
 def write_failed(
@@ -82,18 +84,18 @@ def write_failed(
     *,
     fmt: ListFormat,
     remark: Callable[[], str] = lambda: "",
-    options: Callable[[int], str] = lambda _: "",
+    options: Callable[[ImageRow], str] = lambda _: "",
 ) -> None:
     """Write a rules file of what is not at its destination, for the next run.
 
     Args:
         path: the file; replaced when the new one is complete.
-        rows: failed images in order of source, then destination.
+        rows: images in order of source, then destination: failed ones, and those without their companions.
         more: further sources with their destinations: rules that failed or were not fully expanded, as
             written, and unfinished images.
         fmt: yaml or json.
         remark: a comment at the end of a YAML file, called when all rows are read; empty: none.
-        options: the options of an image by its rule's number, as in ListEntry.
+        options: the options of an image, as in ListEntry.
 
     Raises:
         MachineError: it cannot be written.
@@ -107,12 +109,12 @@ def write_failed(
     write_text(path, pieces())
 
 
-def _grouped(rows: Iterable[ImageRow], options: Callable[[int], str]) -> Iterator[_SourceEntry]:
+def _grouped(rows: Iterable[ImageRow], options: Callable[[ImageRow], str]) -> Iterator[_SourceEntry]:
     """One entry for each source, each destination once (two filters make two rows)."""
     for source, group in groupby(rows, key=attrgetter("source")):
         forms: _Forms = {}
         for row in group:
-            forms.setdefault(options(row.rule), {})[row.destination] = None
+            forms.setdefault(options(row), {})[row.destination] = None
         yield source, forms
 
 

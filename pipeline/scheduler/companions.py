@@ -137,7 +137,7 @@ class Companions:
         known = self._sets.get(key)
         if known is not None:
             return "" if known.ended else key
-        looked_at = wanted.when == "always" or not equal or self._state.aim == "verify"
+        looked_at = image.seeks_companions or not equal or self._state.aim == "verify"
         same = image.source.repository == image.destination.repository
         if wanted.when == "no" or not looked_at or image.is_shared or same:
             return ""
@@ -145,6 +145,7 @@ class Companions:
         mine = [each.digest for each in image.plan.manifests if each.digest in image.tree]
         digests = [each for each in mine if self._place(image, each) not in self._in_place]
         if not digests:
+            image.companions_owed = 0
             return ""
         companions = self._sets[key] = CompanionSet(image, wanted, key)
         for digest in digests:
@@ -327,13 +328,14 @@ class Companions:
         """Every companion is stored or lost; the image fails only if the user asked for companions."""
         companions.ended = True
         fault, image = companions.fault, companions.image
+        image.companions_owed = companions.lost
         if fault is None:
             for digest in [each for each, depth in companions.depths.items() if depth == 0]:
                 self._in_place[self._place(image, digest)] = None
             while len(self._in_place) > _REMEMBERED:
                 del self._in_place[next(iter(self._in_place))]
         elif not self._fails_image(companions, fault):
-            self._results.lost_companions(image, companions.lost, fault)
+            self._results.lost_companions(image, fault)
             fault = None
         if fault is not None:
             self._state.notices.append(ImageFailed(image.key, fault))

@@ -76,6 +76,8 @@ class Image:
     """Whether anything had to be stored for it."""
     companions: int = 0
     """Companions that were stored for it."""
+    companions_owed: int = 0
+    """Companions that its destination lacks, as far as this run or an earlier one has found out."""
     requests: int = 0
     bytes: int = 0
     """Received from the source."""
@@ -115,6 +117,11 @@ class Image:
         """Add the cost of a task."""
         self.requests += sum(count for _, count in cost.requests)
         self.bytes += cost.read
+
+    @property
+    def seeks_companions(self) -> bool:
+        """Whether its companions are looked for even if the image itself is unchanged."""
+        return self.options.referrers.when == "always" or self.companions_owed > 0
 
     @property
     def may_be_listed(self) -> bool:

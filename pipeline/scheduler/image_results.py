@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypedDict
 
@@ -85,6 +86,8 @@ class ImageResults:
             self._say(image, "image.retry", {**fault_fields(fault), **tries}, fault=fault)
             return
         setattr(self._figures, result, getattr(self._figures, result) + 1)
+        if result in ("copied", "unchanged"):
+            self._figures.companions_missing += image.companions_owed
         self._figures.optional += result == "failed" and image.options.optional
         self._order.ended(image.rule)
         how = image.how if result == "unchanged" else ""
@@ -115,6 +118,7 @@ class ImageResults:
             source_digest=image.source_digest,
             destination_digest=digest,
             fault=why,
+            companions_owed=image.companions_owed,
             **_cause(fault),
         )
 
@@ -152,11 +156,17 @@ class ImageResults:
         image.companions += 1
         self._figures.companions += 1
 
-    def lost_companions(self, image: Image, count: int, fault: Fault) -> None:
-        """Log that companions of an image are missing, which is not its failure."""
-        self._figures.companions_missing += count
-        fields: dict[str, Value] = {**fault_fields(fault), "companions": count}
-        self._say(image, "image.companions_missing", fields, fault=fault, count=count)
+    def lost_companions(self, image: Image, fault: Fault) -> None:
+        """Log that companions of an image are missing, which is not its failure.
+
+        The row says so before the tag is pushed: once the tags are equal, nothing else would.
+        """
+        row = self._state.facts.image(
+            str(image.source), str(image.destination), str(image.options.pruning)
+        ) or replace(self._row(image, "failed", digest="", why=str(fault), fault=fault), run="")
+        self._state.facts.write(replace(row, companions_owed=image.companions_owed))
+        fields: dict[str, Value] = {**fault_fields(fault), "companions": image.companions_owed}
+        self._say(image, "image.companions_missing", fields, fault=fault, count=image.companions_owed)
 
     def conflict(self, image: Image, *, retryable: bool = False) -> Fault:
         """The fault of an image whose destination is written for an earlier rule."""

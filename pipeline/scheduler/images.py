@@ -78,6 +78,7 @@ class Images:
         image = Image(source, destination, rule, self._state.options[rule], self._state.now)
         image.required = required or (destination.name if destination.is_digest else "")
         image.with_tags = rule not in self._state.companion_tags
+        image.companions_owed = self._previous.companions_owed(image)
         self._open[image.key] = image
         self._merging.enter(image)
         return image
@@ -182,7 +183,7 @@ class Images:
         if image.found is not None:
             self.manifests.blobs.exists(image.destination.repository)
             image.vouched = not image.options.force and self._previous.vouches(image, source, image.found)
-            if image.vouched and (image.options.referrers.when != "always" or image.is_shared):
+            if image.vouched and (image.is_shared or not image.seeks_companions):
                 self._unchanged(image, "", image.found.digest)
                 return
         elif self._previous.lists(image, source):

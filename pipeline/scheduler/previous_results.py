@@ -28,6 +28,11 @@ class PreviousResults:
         pruning = self._state.options[rule].pruning
         return self._state.facts.image(str(source), str(destination), str(pruning))
 
+    def companions_owed(self, image: Image) -> int:
+        """The companions that an earlier run could not store, if the rule still wants companions."""
+        row = self.row(image.source, image.destination, image.rule)
+        return row.companions_owed if row and image.options.referrers.when != "no" else 0
+
     def has_ended(self, source: Reference, destination: Reference, rule: int) -> bool:
         """Whether the image has come to an end in this run."""
         row = self.row(source, destination, rule)

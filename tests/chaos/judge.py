@@ -94,7 +94,7 @@ def _find(task: Task, said: Said, world: World, before: World, lapsed: Collectio
         pair for pair, what in flaws.items() if what and fates[pair] == "copied" and pair not in lapsed
     }
     named = {pair[:2] for pair in task.pairs(read_rules(said.done, task.base))}
-    listed = read_rules(said.failed, task.base)
+    listed = [rule for rule in read_rules(said.failed, task.base) if not rule.owes]
     written = {rule.source for rule in task.rules}
     failed = set(task.pairs(listed))
     lost = beaten(task, missing | failed)

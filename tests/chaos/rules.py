@@ -33,6 +33,8 @@ class Rule:
     """Seconds."""
     force: bool = False
     optional: bool = False
+    owes: bool = False
+    """Of a list of failures: only companions are missing; no round writes that into a rule."""
 
 
 class Source(NamedTuple):
@@ -100,6 +102,7 @@ def _rule(source: str, near: Mapping[str, Any], far: Mapping[str, Any], base: Fo
         min_age=int(age[:-1]) * _SECONDS[age[-1]],
         force=said.get("force", False),
         optional=said.get("optional", False),
+        owes=said.get("referrers") == "always",
     )
 
 

@@ -12,47 +12,14 @@ import pytest
 from pipeline.model.companions import fallback_tag
 from tests.e2e.command import Command, children
 from tests.e2e.figures import kinds
+from tests.e2e.signed import COPY, LOCAL, OF_SBOM, SBOM, SIGNATURE, SIGNED, copy, fill, listed
 from tests.registry.content import artifact, image, index, layer
-from tests.registry.faults import Fault, Reply, Stall
-from tests.registry.referrers import subject_of
+from tests.registry.faults import Fault, Stall
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.command import Result
-    from tests.registry.content import Content
     from tests.registry.fixtures import Scripted
-    from tests.registry.registry import Registry
-
-SIGNED = image(layer("base"))
-SIGNATURE = artifact(b"signature", subject=SIGNED)
-SBOM = artifact(b"sbom", kind="application/spdx+json", subject=SIGNED)
-OF_SBOM = artifact(b"signature of the sbom", subject=SBOM)
-LOCAL = artifact(b"made at the destination", subject=SIGNED)
-COPY = "copy"
-
-
-def listed(registry: Registry, subject: Content, repository: str = COPY) -> set[str]:
-    """What the fallback tag of a manifest lists."""
-    content = registry.manifest(repository, fallback_tag(subject.digest)) or b'{"manifests": []}'
-    return {entry["digest"] for entry in json.loads(content)["manifests"]}
-
-
-def fill(registry: Registry, repository: str, *artifacts: Content) -> None:
-    """Store artifacts, and where the registry has no API list them under fallback tags."""
-    for each in artifacts:
-        registry.add(repository, each)
-    for subject in (SIGNED, SBOM):
-        mine = [each for each in artifacts if subject_of(each.manifest) == subject.digest]
-        if mine and registry.options.referrers == "no":
-            registry.add(repository, index(*mine), fallback_tag(subject.digest))
-
-
-def copy(command: Command, source: Registry, mirror: Registry, *flags: str, to: str = COPY) -> Result:
-    """Copy the signed image by its tag."""
-    command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/{to}"})
-    command.insecure(source.address, mirror.address)
-    return command.run(*flags)
 
 
 @pytest.mark.parametrize("api", ["no", "yes", "filters"])
@@ -140,40 +107,6 @@ def test_later_arrivals(command: Command, scripted: Scripted) -> None:
     assert [unchanged.code, always.code] == [0, 0]
     assert (asked, before) == ({"HEAD manifest": 1}, {SIGNED.digest})
     assert set(mirror.manifests(COPY)) == {SIGNED.digest, SIGNATURE.digest}
-
-
-@pytest.mark.parametrize(("flags", "code"), [((), 0), (("--referrers=copied",), 1)])
-def test_refused(command: Command, scripted: Scripted, flags: tuple[str, ...], code: int) -> None:
-    """A destination that takes no artifact: a warning, but a failed image where somebody asked for it."""
-    source, mirror = scripted(referrers="yes"), scripted()
-    source.add("team/app", SIGNED, "v1")
-    fill(source, "team/app", SIGNATURE)
-    mirror.fault(
-        Fault(action=Reply(status=405), method="PUT", path=f"/manifests/{SIGNATURE.digest}", times=None)
-    )
-
-    result = copy(command, source, mirror, *flags, "--retries=0")
-
-    assert (result.code, "v1" in mirror.tags(COPY)) == (code, not code), result.text
-    (line,) = result.events("image.failed" if code else "image.companions_missing")
-    assert line["code"] == "REFERRERS_REFUSED"
-
-
-@pytest.mark.parametrize(("flags", "code"), [((), 0), (("--referrers=copied",), 1)])
-def test_a_broken_list(command: Command, scripted: Scripted, flags: tuple[str, ...], code: int) -> None:
-    """Lists of referrers that answer 500 are a warning for each image, unless somebody asked for them."""
-    source, mirror = scripted(), scripted()
-    for number in range(12):
-        source.add("team/app", image(layer(str(number))), f"v{number}")
-    source.fault(Fault(action=Reply(status=500), path="/referrers/", times=None))
-    command.rules({f"{source.address}/team/app": f"{mirror.address}/{COPY}"})
-    command.insecure(source.address, mirror.address)
-
-    result = command.run("--retries=1", *flags)
-
-    assert result.code == code, result.text
-    assert len(mirror.tags(COPY)) == (0 if code else 12)
-    assert len(result.events("image.companions_missing")) == (0 if code else 12)
 
 
 def test_missing_companions_are_named_by_verify(command: Command, scripted: Scripted) -> None:
@@ -267,22 +200,6 @@ def test_counted(command: Command, scripted: Scripted) -> None:
     assert result.finish["companions"] == 2
     assert [line["companions"] for line in result.events("image.done")] == ["2"]
     assert 'imagesyncer_companions_total{outcome="stored"} 2' in (command.folder / "metrics.prom").read_text()
-
-
-def test_a_list_that_shows_new_entries_late(command: Command, scripted: Scripted) -> None:
-    """A destination that shows late what was put under the fallback tag is asked again."""
-    source, mirror = scripted(), scripted()
-    source.add("team/app", SIGNED, "v1")
-    fill(source, "team/app", SIGNATURE)
-    stale = Fault(
-        action=Reply(status=404), method="GET", path=f"/manifests/{fallback_tag(SIGNED.digest)}", times=2
-    )
-    mirror.fault(stale)
-
-    result = copy(command, source, mirror)
-
-    assert result.code == 0, result.text
-    assert listed(mirror, SIGNED) == {SIGNATURE.digest}
 
 
 def test_both_stores_of_a_source(command: Command, scripted: Scripted) -> None:

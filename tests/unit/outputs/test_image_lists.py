@@ -143,7 +143,7 @@ class TestFiles:
             [first, replace(second, rule=1), third],
             more,
             fmt=fmt,
-            options=options.__getitem__,
+            options=lambda row: options[row.rule],
         )
 
         arm = {"platforms": ["linux/arm64"], "retries": 5}

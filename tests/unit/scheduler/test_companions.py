@@ -16,6 +16,8 @@ from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, ind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipeline.model.messages import Task
+
 COPIED = Referrers(written=False)
 SIGNED = image("base")
 
@@ -144,3 +146,44 @@ def test_what_cannot_be_brought(written: bool) -> None:  # noqa: FBT001 - pytest
 
     assert (figures.copied, figures.failed) == ((0, 1) if written else (1, 0))
     assert listed(world, SIGNED) == {digest(SIGNATURE)}
+
+
+def test_owed_until_they_are_there() -> None:
+    """Companions that were refused are brought by the next run that can, and looked for no more then."""
+    world = World(referrers=COPIED, retries=0)
+    world.push(f"{SOURCE}/a", SIGNED, "v1")
+    referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE])
+    world.fail(f"put {MIRROR}/a@{digest(SIGNATURE)}", side="destination", status=405)
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+
+    first = world.run(rules, "first").figures
+    world.fail(f"look {SOURCE}/a", side="source", status=500)
+    second = world.run(rules, "second").figures
+    third = world.run(rules, "third").figures
+    world.done.clear()
+    fourth = world.run(rules, "fourth").figures
+
+    assert [first.copied, second.failed, third.unchanged, fourth.unchanged] == [1, 1, 1, 1]
+    assert [each.companions_missing for each in (first, second, third, fourth)] == [1, 0, 0, 0]
+    assert third.companions == 1
+    assert listed(world, SIGNED) == {digest(SIGNATURE)}
+    assert not any(isinstance(task, ListReferrers) for task in world.done)
+
+
+def test_owed_is_written_before_the_tag() -> None:
+    """A run that is killed as soon as the tag is there leaves a row that says what its image owes."""
+    world = World(referrers=COPIED, retries=0)
+    world.push(f"{SOURCE}/a", SIGNED, "v1")
+    referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE])
+    world.fail(f"put {MIRROR}/a@{digest(SIGNATURE)}", side="destination", status=405)
+    rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
+    written: list[int] = []
+
+    def note(_: Task) -> None:
+        row = world.facts.image(f"{SOURCE}/a:v1", f"{MIRROR}/a:v1", "")
+        written.append(row.companions_owed if row else 0)
+
+    world.script[f"put {MIRROR}/a:v1"].append(note)
+    world.run(rules)
+
+    assert written == [1]
