@@ -17,8 +17,8 @@ test: setup  ## all tests, on two cores; TESTS=tests/unit runs a part
 	@$(python) -m pytest -n 2 -rs $(TESTS)
 
 test-registries: setup  ## conformance and copies with distribution 3, on memory and on S3, which Go builds in minutes
-	@$(python) -m tests.real.golang registry gofakes3 oras
-	@$(python) -m pytest -m built -rx tests/registry tests/e2e/test_other_registries.py tests/e2e/test_companions_of_oras.py
+	@$(python) -m tests.real.golang registry gofakes3 oras cosign
+	@$(python) -m pytest -m built -rx tests/registry tests/e2e/test_other_registries.py tests/e2e/test_companions_of_tools.py
 
 chaos: setup  ## 30 rounds of faults, kills and signals, checked; N=1000 for long, SEED= repeats one, JOBS=2 at a time
 	@N=$(N) SEED=$(SEED) FIRST=$(FIRST) JOBS=$(JOBS) CALM=$(CALM) $(python) -m tests.chaos

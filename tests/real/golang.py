@@ -25,6 +25,7 @@ PROGRAMS: Mapping[str, str] = {
     "ocimem": "./ocimem",
     "regsync": "github.com/regclient/regclient/cmd/regsync@v0.11.7",
     "oras": "oras.land/oras/cmd/oras@v1.3.6",
+    "cosign": "github.com/sigstore/cosign/v2/cmd/cosign@v2.5.3",
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
     "gofakes3": "github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0",
 }

@@ -1,4 +1,4 @@
-"""Artifacts that oras attaches, and what oras finds of them at the destination: neither is ours."""
+"""What oras attaches and cosign signs, and what they themselves find of it at the destination."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.real.golang import build
-from tests.real.tools import run
+from tests.real.tools import ToolError, run
 from tests.real.witness import tags_of
 
 if TYPE_CHECKING:
@@ -45,6 +45,23 @@ def kinds_of(reference: str) -> dict[str, str]:
         each["digest"]: each["artifactType"]
         for each in found.get("referrers") or found.get("manifests") or ()
     }
+
+
+def cosign(folder: Path, verb: str, *words: str) -> str:
+    """Run cosign with a key of an empty password and plain HTTP, without any server of sigstore."""
+    settings = (f"HOME={folder}", "COSIGN_PASSWORD=", "COSIGN_EXPERIMENTAL=1")
+    return run("env", "-C", str(folder), *settings, str(build("cosign")), verb, *words)
+
+
+def verify(folder: Path, reference: str, mode: str) -> None:
+    """Let cosign judge what a reference names, by the public key in that folder.
+
+    Raises:
+        ToolError: it is not signed with that key.
+    """
+    words = ("--experimental-oci11",) * (mode == "oci-1-1")
+    flags = ("--key=cosign.pub", "--insecure-ignore-tlog", "--allow-http-registry", *words)
+    cosign(folder, "verify", *flags, reference)
 
 
 @pytest.fixture
@@ -83,3 +100,35 @@ def test_attached(
     fallbacks = {tag for tag in tags_of(mirror, "copy/app") if tag.startswith("sha256-")}
     assert len(fallbacks) == (2 if kinds[1] == "docker-registry" else 0)
     assert command.run("verify", "--referrers=always").code == 0
+
+
+@pytest.mark.built
+@pytest.mark.parametrize(
+    "case",
+    list(product(("docker-registry", "ocimem"), ("docker-registry", "ocimem"), ("legacy", "oci-1-1"))),
+    ids="-".join,
+)
+def test_signed(
+    case: tuple[str, str, str],
+    command: Command,
+    layout: Layout,
+    start: Callable[[str], Endpoint],
+    tmp_path: Path,
+) -> None:
+    """What cosign has signed at the source its own verify accepts at the destination, and nothing else."""
+    here, mirror, mode = start(case[0]), start(case[1]), case[2]
+    image, copied = f"{here.address}/team/app", f"{mirror.address}/copy/app"
+    for tag in ("signed", "not"):
+        layout.send(layout.tagged("multi" if tag == "signed" else "single"), here, f"team/app:{tag}")
+    cosign(tmp_path, "generate-key-pair")
+    flags = ("--yes", "--key=cosign.key", "--tlog-upload=false", "--allow-http-registry")
+    cosign(tmp_path, "sign", *flags, f"--registry-referrers-mode={mode}", f"{image}:signed")
+    command.rules({f"{image}:signed,not": copied})
+    command.insecure(here.address, mirror.address)
+
+    result = command.run()
+
+    assert (result.code, result.finish["companions"]) == (0, 1), result.text
+    verify(tmp_path, f"{copied}:signed", mode)
+    with pytest.raises(ToolError, match=r"no (matching )?signatures"):
+        verify(tmp_path, f"{copied}:not", mode)
