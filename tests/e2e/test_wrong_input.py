@@ -279,11 +279,11 @@ def test_options_of_a_rule(command: Command, value: str, words: str) -> None:
     [
         ("a/b:1", "images.yaml:1:27: rule 'a/b:1': the tags are named twice"),
         ("a/b:/1/", "images.yaml:1:29: rule 'a/b:/1/': the tags are named twice"),
-        ("a/*/c", "images.yaml:1:1: rule 'a/*/c': this version cannot list repositories"),
+        ("a/*/c", "images.yaml:1:1: rule 'a/*/c': 'a/*/c' names no registry"),
     ],
 )
 def test_options_against_the_source(command: Command, source: str, words: str) -> None:
-    """Tags that the source and the options both name, and a source of many repositories, fail the rule."""
+    """Tags that the source and the options both name, and a pattern without a registry, fail the rule."""
     command.write("images.yaml", f"{source}: {{to: r.io/b, tags: v*}}\n")
 
     result = command.run()
