@@ -77,7 +77,7 @@ class Images:
         """Open an image; requests follow later. `required`: the digest that it must have; empty: any."""
         image = Image(source, destination, rule, self._state.options[rule], self._state.now)
         image.required = required or (destination.name if destination.is_digest else "")
-        image.with_tags = rule not in self._state.companion_tags
+        image.with_tags = rule not in self._state.all_tags
         image.companions_owed = self._previous.companions_owed(image)
         self._open[image.key] = image
         self._merging.enter(image)

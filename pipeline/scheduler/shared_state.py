@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.model.facts import Holding
 from pipeline.model.figures import Figures
-from pipeline.model.selection import companion_takers
+from pipeline.model.selection import AllTags, companion_takers
 from pipeline.scheduler.history import TaskHistory
 from pipeline.scheduler.mirrors import Mirrors
 from pipeline.scheduler.notices import TaskDoomed
@@ -73,6 +73,8 @@ class SharedState:
         """By rule: the options of its images."""
         self.companion_tags: set[int] = set()
         """Rules that copy tags that list companions like any other tags."""
+        self.all_tags: set[int] = set()
+        """Those of them that take every tag: no image of theirs has to look for such tags."""
         self.attempt = 1
         """The number of the current pass over the images."""
         self.debug = False
@@ -89,6 +91,11 @@ class SharedState:
         """Note the options of each rule's images; `options`: those that a rule does not state."""
         self.options = {rule.number: options.under(rule.options) for rule in rules}
         self.companion_tags = companion_takers(rules, self.options)
+        self.all_tags = {
+            rule.number
+            for rule in rules
+            if rule.number in self.companion_tags and isinstance(rule.selection, AllTags)
+        }
 
     def may_retry(self, options: ImageOptions) -> bool:
         """Whether an image or rule with these options that fails in this pass is retried in the next one."""

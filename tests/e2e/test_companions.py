@@ -73,6 +73,26 @@ def test_cosign_tags_follow(command: Command, scripted: Scripted) -> None:
     assert {"v1", own} == set(mirror.tags(COPY))
 
 
+@pytest.mark.parametrize("there", ["no", "yes"])
+@pytest.mark.parametrize("expression", ["^v", "."])
+def test_of_an_expression(command: Command, scripted: Scripted, expression: str, there: str) -> None:
+    """Companions of the tags that an expression takes come along, whether or not it matches their own tags."""
+    source, mirror = scripted(), scripted(referrers=there)
+    source.add("team/app", SIGNED, "v1")
+    fill(source, "team/app", SIGNATURE)
+    source.add("team/app", image(layer("signature")), f"{fallback_tag(SIGNED.digest)}.sig")
+    command.rules({f"{source.address}/team/app:/{expression}/": f"{mirror.address}/{COPY}"})
+    command.insecure(source.address, mirror.address)
+
+    result = command.run()
+
+    assert result.code == 0, result.text
+    assert SIGNATURE.digest in mirror.manifests(COPY)
+    assert f"{fallback_tag(SIGNED.digest)}.sig" in mirror.tags(COPY)
+    assert there == "yes" or listed(mirror, SIGNED) == {SIGNATURE.digest}
+    assert command.run("verify", "--referrers=always").code == 0
+
+
 @pytest.mark.parametrize(
     ("flag", "kept"),
     [
