@@ -76,7 +76,7 @@ def test_cosign_tags_follow(command: Command, scripted: Scripted) -> None:
 @pytest.mark.parametrize("there", ["no", "yes"])
 @pytest.mark.parametrize("expression", ["^v", "."])
 def test_of_an_expression(command: Command, scripted: Scripted, expression: str, there: str) -> None:
-    """Companions of the tags that an expression takes come along, whether or not it matches their own tags."""
+    """Companions of the tags that an expression takes come along, whatever tags it matches besides."""
     source, mirror = scripted(), scripted(referrers=there)
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE)
