@@ -139,6 +139,13 @@ class Manifests:
             if key in self._needs:
                 self._push_when_ready(self._needs[key])
 
+    def _stop_pushing(self, need: ManifestNeed) -> None:
+        """Its push has no result yet; who has the turn at its tag, and waited for that push, goes first."""
+        need.state = "gathering"
+        first = self._needs.get(self._turns.first(str(need.destination)))
+        if first is not None and first is not need:
+            self._push_when_ready(first)
+
     def _drop(self, need: ManifestNeed) -> None:
         if need.state in ("checking", "pushing"):
             self._state.queue.drop((need.check() if need.state == "checking" else need.push()).key)
@@ -202,7 +209,7 @@ class Manifests:
         need = self._of(task)
         if need is None:
             return False
-        need.state = "gathering"
+        self._stop_pushing(need)
         if need.needed_by:
             return self._push_when_ready(need)
         self._drop(need)
@@ -258,7 +265,7 @@ class Manifests:
         need = self._of(task)
         if need is None:
             return
-        need.state = "gathering"
+        self._stop_pushing(need)
         if need.heals >= MAX_HEALS or not need.needed_by:
             self._fail(need, sparse_refused(outcome.fault) if need.sparse else outcome.fault)
             return

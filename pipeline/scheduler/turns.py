@@ -26,6 +26,10 @@ class Turns:
         """Whether nobody else has the turn."""
         return self._waiting.get(destination, [key])[0] == key
 
+    def first(self, destination: str) -> str:
+        """The need that has the turn; empty: none."""
+        return next(iter(self._waiting.get(destination, ())), "")
+
     def leave(self, destination: str, key: str) -> tuple[str, ...]:
         """A need is done with a tag; returns the needs that may write it now."""
         waiting = self._waiting.get(destination)

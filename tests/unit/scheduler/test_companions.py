@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipeline.errors import Fault
 from pipeline.model.companions import fallback_tag
-from pipeline.model.messages import PushManifest
+from pipeline.model.messages import PushManifest, ReferencesMissing
 from pipeline.model.referrers import ListReferrers, Referrers
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, index, rule
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.model.messages import Task
+    from pipeline.scheduler.scheduler import Scheduler
 
 COPIED = Referrers(written=False)
 SIGNED = image("base")
@@ -90,6 +92,50 @@ def test_one_writer_of_a_tag(seed: int) -> None:
     assert scheduler.figures.failed == 0
     names = ("one", "two", "three", "local")
     assert listed(world, SIGNED) == {digest(artifact(name, SIGNED)) for name in names}
+
+
+@pytest.mark.parametrize("trouble", ["throttle", "lose", "doubt", "fail"])
+def test_a_named_tag_that_images_add_to(trouble: str) -> None:
+    """A tag whose push by its own rule goes wrong is written by the images that wait to add entries to it."""
+    world = World(referrers=COPIED, retries=1)
+    world.push(f"{SOURCE}/a", SIGNED, "v1", "v2")
+    referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE, SBOM])
+    local = artifact("local", SIGNED)
+    referred(world, f"{MIRROR}/a", SIGNED, [local])
+    tag = fallback_tag(digest(SIGNED))
+    scheduler = world.scheduler([rule(f"{SOURCE}/a:{tag},v1,v2", f"{MIRROR}/a")])
+    own = f"put {MIRROR}/a:{tag}"
+    late = hold_back(world, scheduler, own)
+    match trouble:
+        case "throttle":
+            world.throttle(own, MIRROR)
+        case "lose":
+            world.lose(own)
+        case "fail":
+            world.fail(own, side="destination", status=500, retryable=True)
+        case "doubt":
+            fault = Fault(operation="put", words="unknown", side="destination", code="MANIFEST_BLOB_UNKNOWN")
+            world.script[own].append(lambda task: ReferencesMissing(key=task.key, fault=fault))
+    scheduler.settle(world.answer(late), world.now)
+    scheduler.validate()
+
+    world.go(scheduler)
+
+    assert scheduler.figures.copied + scheduler.figures.unchanged == 3
+    assert listed(world, SIGNED) == {digest(each) for each in (SIGNATURE, SBOM, local)}
+
+
+def hold_back(world: World, scheduler: Scheduler, key: str) -> Task:
+    """Let everything run but one task, which is returned."""
+    held: list[Task] = []
+    while running := world.take_all(scheduler):
+        for task in running:
+            if task.key == key:
+                held.append(task)
+            else:
+                scheduler.settle(world.answer(task), world.now)
+    (late,) = held
+    return late
 
 
 def test_a_cycle_ends() -> None:
