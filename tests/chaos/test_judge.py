@@ -73,6 +73,9 @@ def test_short_quarantine() -> None:
 
     assert [] == wrong(task(short), said(), Held())
     assert [] == wrong(task(short), said("v1"), hold({"v1": AMD}))
+    failed = said(code=1, failed={f"{APP}:v1": [f"{COPY}:v1"]})
+    assert [] == wrong(task(short), failed, Held())
+    assert wrong(task(short), failed, hold({"v1": AMD}))
     assert wrong(task(short, ripe=True), said(), Held())
     fresh = task(short, ripe=True, fresh={Place(SOURCE, "team/app", "v1")})
     assert [] == wrong(fresh, said(), Held())
