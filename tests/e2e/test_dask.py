@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,3 +73,17 @@ def test_same_requests(command: Command, trio: tuple[Registry, Registry, Registr
             asked.append((kinds(source.requests()), kinds(mirror.requests())))
 
     assert asked[:2] == asked[2:]
+
+
+def test_installed_command(
+    command: Command, trio: tuple[Registry, Registry, Registry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The installed command can start workers of a cluster: they import its script and do not run it again."""
+    source, mirror, _ = trio
+    rules_to(command, source, mirror)
+    script = str(Path(__file__).parents[2] / "bin/image-syncer")
+    monkeypatch.setattr(command, "words", lambda *arguments: [sys.executable, script, *arguments])
+
+    result = command.run(*DASK, "--patience=20s")
+
+    assert (0, 12) == (result.code, result.finish["copied"]), result.text

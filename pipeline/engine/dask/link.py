@@ -180,12 +180,20 @@ class Link:
             await asyncio.wait_for(self._closing.wait(), seconds)
 
     async def _follow(self, client: Client) -> None:
-        """Follow who comes and goes, until the connection or this run ends."""
+        """Follow who comes and goes, until the connection or this run ends.
+
+        A client connects again by itself, perhaps between two looks; what it waited for is lost all the same.
+        """
+        connection = client.scheduler_comm
         client.subscribe_topic("all", self._on_event)
         for address in await self._known():
             self._spawn(self._meet(address))
-        while client.status == "running" and not self._closing.is_set():
+        while self._is_connected(client, connection) and not self._closing.is_set():
             await self._pause(_CHECK_EVERY)
+
+    @staticmethod
+    def _is_connected(client: Client, connection: object) -> bool:
+        return client.status == "running" and client.scheduler_comm is connection
 
     async def _disconnect(self, client: Client) -> None:
         """Leave the workers, or take it that they are lost with the scheduler."""
