@@ -78,7 +78,7 @@ def test_same_requests(command: Command, trio: tuple[Registry, Registry, Registr
 def test_installed_command(
     command: Command, trio: tuple[Registry, Registry, Registry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The installed command can start workers of a cluster: they import its script and do not run it again."""
+    """The installed command starts workers of a cluster: they import its script, and do not run it again."""
     source, mirror, _ = trio
     rules_to(command, source, mirror)
     script = str(Path(__file__).parents[2] / "bin/image-syncer")
