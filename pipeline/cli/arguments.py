@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pipeline import __version__
 from pipeline.cli import cluster_flags, shard_flags
 from pipeline.cli import values as flag_values
-from pipeline.cli.verbs import OWN, VERBS, is_shown, listed
+from pipeline.cli.verbs import OWN, VERBS, WITH_WORDS, is_shown, listed
 from pipeline.errors import UsageError
 from pipeline.model.units import meant
 from pipeline.settings import Options
@@ -21,8 +21,6 @@ from pipeline.settings import Options
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_WITH_WORDS = ("copy", "check", "plan", "verify")
-"""Verbs that take one rule as words instead of a rules file."""
 _FORMATS = ("text", "logfmt", "json")
 _PROGRESS = ("auto", "live", "plain", "none")
 
@@ -330,7 +328,7 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
     if verb not in VERBS:
         suggested = flag_values.meant_verb(words, VERBS) or "; image-syncer --help lists the commands"
         raise UsageError(f"unknown command {verb!r}{suggested}")
-    if verb in _WITH_WORDS and len(rest) < 2 and (rest or verb == "copy"):  # noqa: PLR2004 - a source and a destination
+    if verb in WITH_WORDS and len(rest) < 2 and (rest or verb == "copy"):  # noqa: PLR2004 - a source and a destination
         raise UsageError(
             f"{verb} needs a source and at least one destination: image-syncer {verb} nginx:1 reg/nginx"
             + flag_values.meant_verb(rest, ())
@@ -339,7 +337,7 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
         if len(rest) != 1:
             raise UsageError("list needs one namespace or pattern: image-syncer list quay.io/coreos")
         return verb, tuple(rest)
-    if verb not in _WITH_WORDS and rest:
+    if verb not in WITH_WORDS and rest:
         raise UsageError(f"unexpected word {rest[0]!r}{flag_values.meant_verb(rest, VERBS)}")
     return verb, tuple(rest)
 

@@ -43,9 +43,8 @@ def _act(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[s
     try:
         options = parse(arguments, environ)
         if options.ignored and options.verb in ("status", "check") and options.log_level == "debug":
-            tell(
-                f"image-syncer: {', '.join(options.ignored)}: no effect for {options.verb}"
-            )  # they have no log
+            flags = ", ".join(options.ignored)
+            tell(f"image-syncer: {flags}: no effect for {options.verb}")
         if options.verb == "status":
             from pipeline.commands.status import status  # noqa: PLC0415 - as below
 

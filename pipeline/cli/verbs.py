@@ -94,7 +94,8 @@ VERBS = {
 }
 OWN = {"--deep": "verify", "--explain": "plan", "--tags": "list"}
 """Flags of one verb alone."""
-_COPY_ALIKE = ("copy", "check", "plan", "verify")
+WITH_WORDS = ("copy", "check", "plan", "verify")
+"""Verbs that take one rule as words instead of a rules file."""
 _OF_WORDS = ("--all-tags", "--insecure", "--src-creds", "--dest-creds")
 """Flags of a rule that is given in words."""
 
@@ -105,7 +106,7 @@ def is_shown(action: Action, verb: str) -> bool:
     if action.dest in ("help", "version", "schema"):
         return action.dest == "help"
     if any(name in _OF_WORDS for name in names):
-        return verb in _COPY_ALIKE
+        return verb in WITH_WORDS
     owner = next((OWN[name] for name in names if name in OWN), verb)
     return owner == verb and VERBS[verb].uses(names)
 
