@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.settings import Uploads
-from tests.e2e.command import children, workers
+from tests.e2e.command import children, wait_for, workers
 from tests.e2e.proxy import Proxy
 from tests.e2e.small import CHUNK
 from tests.real.wire import OCI_MANIFEST, Wire
@@ -185,6 +185,8 @@ def test_partial_chunk(command: Command, scripted: Scripted) -> None:
     with Proxy(mirror.address, buffers=False) as proxy:
         blob = small(command, source, proxy.address)
         killed_in_a_chunk(command, proxy)
+        uploads = mirror.store.create("copy/app").uploads
+        wait_for(lambda: any(each.size > 5 * CHUNK for each in uploads.values()))
 
         result = command.run()
 
