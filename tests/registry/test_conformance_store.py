@@ -307,8 +307,9 @@ def test_cancels_an_upload(store: ImageStore, repository: Repository) -> None:
     assert session is not None
     session.cancel()
 
+    # One byte: a proxy answers 502 if the registry answers before it has read a long body.
     with pytest.raises(RegistryError) as caught:
-        session.put(Sent(BLOB))
+        session.put(Sent(BLOB[:1]))
 
     assert caught.value.fault.status == 404
 
