@@ -222,6 +222,7 @@ complete -c image-syncer -n '_shtab_image_syncer_using check' -s r -l retries -x
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l records -xka "(__fish_complete_path (commandline -ct))" -d 'folder of records for the next run [./records]'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l bandwidth -x -d 'of all blobs, in each direction, at most: 20MB/s'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l patience -x -d 'give up a registry that accepts nothing [1h]'
+complete -c image-syncer -n '_shtab_image_syncer_using check' -l progress -xka "auto live plain none" -d 'auto, live, plain, none [$IMAGE_SYNCER_PROGRESS, auto: live on a terminal]'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -s q -l quiet -d 'only warnings, errors and failures'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l json -d 'print the summary as one object'
 complete -c image-syncer -n '_shtab_image_syncer_using check' -l log-level -xka "debug info warning error" -d 'debug, info, warning, error [info]'

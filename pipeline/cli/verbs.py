@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LISTS = ("--output-success-images", "--output-images-format")
 _METRICS = ("--metrics-listen", "--metrics-file")
-_LOG = ("--log", "--log-format", "--progress", "--progress-interval")
+_LOG = ("--log", "--log-format", "--progress-interval")
 _WORDS = "[SOURCE DESTINATION...]"
 _RUN_CODES = """\
 Exit codes: 0 all present, 1 some failed, 2 usage or files, 3 this machine (disk

@@ -25,6 +25,7 @@ from pipeline.engine.supervisor import Supervisor
 from pipeline.errors import MachineError
 from pipeline.log import Event, Log, mask, open_log
 from pipeline.model.facts import RunRow
+from pipeline.model.units import format_count
 from pipeline.observe.choice import choose
 from pipeline.observe.heartbeat import Heartbeat
 from pipeline.observe.history import RunHistory
@@ -259,16 +260,17 @@ def _exporter(options: Options) -> Iterator[Exporter | None]:
 def _display(job: Job, watch: _Observers) -> Iterator[Display]:
     """A live view on standard error; a log to the same terminal writes its lines above it."""
     from pipeline.observe.display import Display  # noqa: PLC0415 - rich: only a terminal needs it
+    from pipeline.observe.live_rows import LiveRows  # noqa: PLC0415 - as above
 
-    log, title = watch.log, f"{job.rules.path or 'copy'}  {len(job.rules.rules)} rules"
-    display = Display(watch.history, sys.stderr.fileno(), title=title, aim=job.settings.aim)
+    log, title = watch.log, f"{job.rules.path or 'copy'}  {format_count(len(job.rules.rules), 'rule')}"
+    rows = LiveRows(sys.stderr.fileno())
     if log.is_terminal:
-        log.share(display.above)
+        log.share(rows.above)
     try:
-        yield display
+        yield Display(watch.history, rows, title=title, aim=job.settings.aim)
     finally:
         log.share(None)
-        display.close()
+        rows.close()
 
 
 def _to_all(*hear: Callable[[Event], None]) -> Callable[[Event], None]:

@@ -29,11 +29,12 @@ _SMALL = 64 << 10
 _FEW_ROWS = 9
 """Below this, only figures are shown."""
 _REGISTRIES, _FAILURES = 5, 3
-_NARROW, _WIDE = 60, 96
+NARROW, _WIDE = 60, 96
+"""Columns from which a row says more."""
 _HEAD = 8
 """Columns of the first word of a row."""
 _SHORT = {"time left unknown": "left: ?", "still listing tags": "listing tags"}
-_FULL, _EMPTY = ("\u2588", "\u00b7"), ("#", ".")
+_BLOCKS, _LETTERS = ("\u2588", "\u00b7"), ("#", ".")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,23 +97,27 @@ def _title(scene: FrameInput, width: int) -> Text:
         rest = f"about {format_duration(round(left))} left"
     else:
         rest = "time left unknown" if view.expanded else "still listing tags"
-    times = f"{gone} elapsed, {rest}" if width >= _NARROW else f"{gone}, {_SHORT.get(rest, rest)}"
+    times = f"{gone} elapsed, {rest}" if width >= NARROW else f"{gone}, {_SHORT.get(rest, rest)}"
+    return heading(scene.title, times, width)
+
+
+def heading(title: str, times: str, width: int) -> Text:
+    """The title at the left, the times at the right."""
     line = Text("image-syncer  ", style="bold") if width >= _WIDE else Text()
-    name = printable(scene.title)
+    name = printable(title)
     room = width - len(line) - len(times) - 2
     line.append(name if len(name) <= room else name[: max(0, room)])
-    line.append(" " * max(2, width - line.cell_len - len(times)) + times)
-    return line
+    return line.append(" " * max(2, width - line.cell_len - len(times)) + times)
 
 
 def _images(scene: FrameInput, width: int) -> Text:
     figures = scene.view.figures
     line = Text("images".ljust(_HEAD))
     known = max(figures.known, 1)
-    if width >= _NARROW:
-        line.append_text(_bar(figures.processed / known, max(10, min(40, width - 80)), scene))
+    if width >= NARROW:
+        line.append_text(bar(figures.processed / known, max(10, min(40, width - 80)), fancy=scene.fancy))
     line.append(f"{figures.processed:,}/{figures.known:,}{'' if scene.view.expanded else '+'}", style="bold")
-    if scene.view.expanded and width >= _NARROW:
+    if scene.view.expanded and width >= NARROW:
         line.append(f" {100 * figures.processed // known} %")
     parts = [
         (figures.copied, f"  {figures.copied:,} {'to copy' if scene.aim == 'plan' else 'copied'}", ""),
@@ -123,13 +128,14 @@ def _images(scene: FrameInput, width: int) -> Text:
         (figures.to_retry, f"  {figures.to_retry:,} to retry", "yellow"),
         (figures.failed, f"  {figures.failed:,} failed", "bold red"),
     ]
-    for count, words, style in parts if width >= _NARROW else reversed(parts):
+    for count, words, style in parts if width >= NARROW else reversed(parts):
         line.append(words if count else "", style=style)
     return line
 
 
-def _bar(part: float, width: int, scene: FrameInput) -> Text:
-    full, empty = (_FULL[0], _FULL[1]) if scene.fancy else _EMPTY
+def bar(part: float, width: int, *, fancy: bool) -> Text:
+    """A bar of which a part is full, and two blanks."""
+    full, empty = _BLOCKS if fancy else _LETTERS
     filled = int(width * min(1.0, part))
     return Text(full * filled, style="green").append(empty * (width - filled) + "  ", style="dim")
 
@@ -143,7 +149,7 @@ def _data(scene: FrameInput, width: int) -> Text:
         line.append(_sent(scene), style="bold").append(f"  {_rate(scene.history.rate)}")
     if scene.aim == "verify":
         return line.append(f"{figures.present:,} blobs found  {figures.requests:,} requests")
-    if width >= _NARROW:
+    if width >= NARROW:
         saved = f"{figures.mounted:,} blobs mounted, {format_size(figures.saved)} saved"
         line.append(f"  {saved}  {figures.requests:,} requests")
     return line
@@ -174,7 +180,7 @@ def _registries(scene: FrameInput, width: int, rows: int) -> list[Text]:
 
 
 def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) -> Text:
-    line = Text(_cut(registry.name, room).ljust(room) + "  ")
+    line = Text(shortened_end(registry.name, room).ljust(room) + "  ")
     if registry.unavailable:
         return line.append(f"given up: {printable(registry.unavailable)}", style="red")
     waiting = f"  {registry.waiting:,} waiting" if registry.waiting else ""
@@ -182,7 +188,7 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
         left = format_duration(round(registry.pause))
         return line.append(f"paused, next request in {left}{waiting}", style="yellow")
     read, written = scene.history.registry_rates(registry.name)
-    if width >= _NARROW:
+    if width >= NARROW:
         way, rate = ("reading", read) if read > written else ("writing", written)
         moves = f"{way} {_rate(rate):>10}" if rate else "no blobs now".ljust(18)
         requests = registry.in_flight - registry.blobs_in_flight
@@ -210,12 +216,12 @@ def _move(move: TransferView, width: int) -> Text:
     rate = move.sent / move.seconds if move.seconds > 0 else 0.0
     line = Text(f"{size:>9}  {part}", style="cyan")
     speed = _rate(rate) if move.sent else ""
-    if width >= _NARROW:
+    if width >= NARROW:
         left = (move.size - move.sent) / rate if rate and move.size > 0 else None
         line.append(f"  {speed:>11}  {format_duration(round(left)) if left is not None else '':>6}")
     digest = f"  {move.digest[:19]}" if width >= _WIDE else ""
     room = width - line.cell_len - len(digest) - 2
-    return line.append(f"  {_cut(move.image or move.destination, room)}").append(digest, style="dim")
+    return line.append(f"  {shortened_end(move.image or move.destination, room)}").append(digest, style="dim")
 
 
 def _failures(scene: FrameInput, width: int, rows: int) -> list[Text]:
@@ -225,7 +231,7 @@ def _failures(scene: FrameInput, width: int, rows: int) -> list[Text]:
         again = "  retried later" if failure.again else ""
         source, cause = printable(failure.source), printable(failure.cause)
         room = width - _HEAD - 2 - len(cause) - len(again)
-        line.append(_cut(source, max(room, width // 3)), style="default")
+        line.append(shortened_end(source, max(room, width // 3)), style="default")
         lines.append(line.append(f"  {cause}{again}", style="default"))
     return lines
 
@@ -240,7 +246,7 @@ def _foot(scene: FrameInput, width: int) -> Text:
     return Text(words if width >= _WIDE else "Ctrl-C: stop; the next run resumes", style="dim")
 
 
-def _cut(text: str, room: int) -> str:
+def shortened_end(text: str, room: int) -> str:
     """The end of the text, in that many columns: it tells more than the beginning."""
     text = printable(text)
     return text if len(text) <= room else f"..{text[len(text) - max(0, room - 2) :]}"

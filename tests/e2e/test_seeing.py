@@ -17,6 +17,8 @@ from tests.registry.faults import Drip, Fault, Reply, Stall
 from tests.unit.observe.screen import Screen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from tests.e2e.command import Command
     from tests.registry.fixtures import Scripted
     from tests.registry.registry import Registry
@@ -42,15 +44,25 @@ def prepare(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
     return source, mirror
 
 
-def on_terminal(command: Command, *arguments: str, **environ: str) -> tuple[int, bytes]:
-    """Run the command with standard error on a terminal; its exit code and all that it wrote there."""
+def on_terminal(
+    command: Command,
+    *arguments: str,
+    until: Callable[[bytes], bool] | None = None,
+    then: Callable[[], None] | None = None,
+    shared: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
+    """Run the command with standard error on a terminal; its exit code and all that it wrote there.
+
+    When what it wrote fulfils `until`, `then` is called. `shared`: standard output is that terminal too.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command.words(*arguments),
         cwd=command.folder,
-        env=command.environ | {"TERM": "xterm"} | environ,
+        env=command.environ | {"TERM": "xterm"} | dict(environ or {}),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=theirs if shared else subprocess.DEVNULL,
         stderr=theirs,
     )
     os.close(theirs)
@@ -58,6 +70,9 @@ def on_terminal(command: Command, *arguments: str, **environ: str) -> tuple[int,
     try:
         while piece := os.read(ours, 1 << 16):
             data += piece
+            if until is not None and then is not None and until(data):
+                then()
+                until = None
     except OSError:
         pass  # Linux tells with EIO that the other end is closed
     os.close(ours)
@@ -182,11 +197,34 @@ def test_live_without_copying(command: Command, scripted: Scripted, verb: str) -
     assert b" info " not in data
 
 
+def test_live_check(command: Command, scripted: Scripted) -> None:
+    """A check on a terminal draws how far it has come, and leaves the lines of its findings."""
+    source, _ = prepare(command, scripted)
+    held = Stall(seconds=60)
+    source.fault(Fault(method="GET", path="/team/none/tags/", action=held))
+    code, data = on_terminal(
+        command, "check", until=lambda seen: b"3/4 75 %" in seen, then=source.release, shared=True
+    )
+    screen = Screen(500)
+    screen.write(data.replace(b"\r\n", b"\n"))
+
+    assert code == 1
+    assert b"1 of 2 repositories" in data
+    assert [line.split()[:2] for line in screen.text[-6:]] == [
+        ["ok", "source"],
+        ["FAIL", "source"],
+        ["ok", "registry"],
+        ["ok", "destination"],
+        ["ok", "destination"],
+        ["not", "ready:"],
+    ]
+
+
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"CI": "true"}, {"IMAGE_SYNCER_PROGRESS": "plain"}])
 def test_not_live(command: Command, scripted: Scripted, environ: dict[str, str]) -> None:
     """If the live view is unsuitable or switched off, a terminal gets lines without control sequences."""
     prepare(command, scripted)
-    _, data = on_terminal(command, "--retries=0", **environ)
+    _, data = on_terminal(command, "--retries=0", environ=environ)
 
     assert b"\x1b" not in data
     assert b"Finish synchronizing manifest" in data

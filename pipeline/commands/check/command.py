@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from contextlib import nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline.commands.check.finding import Finding, as_object, exit_code, last_line, width_of
@@ -11,10 +14,14 @@ from pipeline.commands.check.registry_check import find_all
 from pipeline.commands.check.targets import targets_by_registry
 from pipeline.commands.job import prepare
 from pipeline.model.units import format_count
+from pipeline.observe.choice import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
+    from pipeline.commands.check.live import CheckView
+    from pipeline.commands.job import Job
     from pipeline.config.rules import RulesFile
     from pipeline.settings import Options
 
@@ -50,16 +57,15 @@ def check(
         many = format_count(len(set(wanted)), "repository", "repositories")
         tell(f"image-syncer: trying {many} of {format_count(len(registries), 'registry', 'registries')}")
     found: list[Finding] = []
-
-    def hear(finding: Finding) -> None:
-        found.append(finding)
-        if not options.json and not (options.quiet and finding.state == "ok"):
-            show(finding.line(width))
-
-    for finding in wrong:
-        hear(finding)
-    for finding in find_all(registries, job.settings, job.keyring):
-        hear(finding)
+    with _view(job, options, environ) as view:
+        is_shared = sys.stdout is not None and sys.stdout.isatty()
+        say = view.show if view is not None and is_shared else show
+        for finding in chain(wrong, find_all(registries, job.settings, job.keyring, view=view)):
+            found.append(finding)
+            if view is not None:
+                view.hear(finding)
+            if not options.json and not (options.quiet and finding.state == "ok"):
+                say(finding.line(width))
     seconds = time.monotonic() - began
     if options.json:
         warnings = [warning.message for warning in job.warnings]
@@ -67,6 +73,18 @@ def check(
     elif exit_code(found) or not options.quiet:
         show(last_line(found, seconds=seconds))
     return exit_code(found)
+
+
+def _view(job: Job, options: Options, environ: Mapping[str, str]) -> AbstractContextManager[CheckView | None]:
+    """The live view, where a person looks at a terminal."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    how = choose(options.progress, is_terminal=is_terminal, is_quiet=options.quiet, environ=environ)
+    if how != "live":
+        return nullcontext()
+    from pipeline.commands.check.live import live_view  # noqa: PLC0415 - rich: only a terminal needs it
+
+    rules = format_count(len(job.rules.rules), "rule")
+    return live_view(f"check {job.rules.path}".rstrip() + f"  {rules}")
 
 
 def _wrong_rules(rules: RulesFile) -> Iterator[Finding]:

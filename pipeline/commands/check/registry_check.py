@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.commands.check.finding import Finding, describe, some_of
 from pipeline.commands.check.trial import attempt, judge_probe, judge_silence
@@ -21,6 +21,7 @@ from pipeline.registry.clients import Clients
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from pipeline.commands.check.live import CheckView
     from pipeline.commands.check.targets import CheckTarget
     from pipeline.commands.check.trial import TrialOutcome
     from pipeline.config.keyring import Keyring
@@ -33,12 +34,18 @@ _REGISTRIES = 256
 """Registries at a time; unreachable ones only wait."""
 _PER_REGISTRY = 8
 """Repositories at a time."""
+_LOOK = 0.25
+"""Seconds between two looks at the progress."""
 _STRIKES = 3
 """Failures in a row after which a login is not used again; each of them is three attempts."""
 
 
 def find_all(
-    registries: Mapping[str, Sequence[CheckTarget]], settings: Settings, keyring: Keyring
+    registries: Mapping[str, Sequence[CheckTarget]],
+    settings: Settings,
+    keyring: Keyring,
+    *,
+    view: CheckView | None = None,
 ) -> Iterator[Finding]:
     """Yield findings as they come, in the order of `registries`: each with its repositories.
 
@@ -46,6 +53,7 @@ def find_all(
         registries: the targets, by registry.
         settings: the run's, so timeouts and attempts are the same.
         keyring: the credentials.
+        view: drawn whenever this waits.
     """
     share = max(1, _REGISTRIES // max(1, len(registries)))
     share = min(share, _PER_REGISTRY, settings.limits.proc or _PER_REGISTRY)
@@ -53,10 +61,16 @@ def find_all(
         RegistryCheck(name, targets, settings, keyring, threads=share) for name, targets in registries.items()
     ]
     pool = DaemonPool(_REGISTRIES)
+
+    def draw_until(future: Future[Any]) -> None:
+        while view is not None and not wait((future,), _LOOK).done:
+            view.tick(checks)
+
     try:
         for check, probe in [(check, pool.submit(check.probe)) for check in checks]:
+            draw_until(probe)
             yield from probe.result()
-            yield from check.results()
+            yield from check.results(draw_until)
     finally:
         for each in (pool, *(check.pool for check in checks)):
             each.stop()
@@ -143,7 +157,8 @@ class RegistryCheck:
         threads: int,
     ) -> None:
         """Send nothing yet; `threads`: repositories to try at a time."""
-        self._registry, self._targets, self._settings = registry, targets, settings
+        self.name, self.probed = registry, False
+        self._targets, self._settings = targets, settings
         self._keyring = keyring
         self._clients = Clients(settings, keyring.find, keyring.forget, keyring.settings)
         self._credentials: dict[CheckTarget, Credential | None] = {}
@@ -165,12 +180,25 @@ class RegistryCheck:
             for target in self._targets
             if self._is_insecure(target) in reached
         ]
+        self.probed = True
         return findings
 
-    def results(self) -> Iterator[Finding]:
-        """The findings about the targets, as they come."""
+    @property
+    def total(self) -> int:
+        """Targets."""
+        return len(self._targets)
+
+    @property
+    def done(self) -> int:
+        """Targets that were tried, or will not be."""
+        tried = sum(trial.done() for _, trial in self._trials)
+        return self.total - len(self._trials) + tried if self.probed else tried
+
+    def results(self, before: Callable[[Future[Any]], None]) -> Iterator[Finding]:
+        """The findings about the targets, as they come; each trial is passed to `before`, then waited for."""
         untried: dict[Credential | None, list[str]] = {}
         for target, trial in self._trials:
+            before(trial)
             outcome = trial.result()
             if outcome is not None:
                 yield outcome.finding
@@ -193,20 +221,20 @@ class RegistryCheck:
         """The finding about the registry itself, and whether it was reached."""
         targets = [target for target in self._credentials if self._is_insecure(target) == insecure]
         try:
-            probe = self._clients.at(self._registry).probe(targets[0].repository, insecure=insecure)
+            probe = self._clients.at(self.name).probe(targets[0].repository, insecure=insecure)
         except OperationError as error:
             untried = tuple(dict.fromkeys(str(target.repository) for target in targets))
             held = dict.fromkeys(self._credentials[target] for target in targets)
             credentials = tuple(credential for credential in held if credential is not None)
-            finding = judge_silence(self._registry, error.fault, untried, credentials)
+            finding = judge_silence(self.name, error.fault, untried, credentials)
             return finding.of_mirror() if all(each.is_mirror for each in targets) else finding, False
-        settings = self._keyring.settings(self._registry)
-        return judge_probe(self._registry, probe, dt.datetime.now(dt.UTC), settings), True
+        settings = self._keyring.settings(self.name)
+        return judge_probe(self.name, probe, dt.datetime.now(dt.UTC), settings), True
 
     def _try(self, target: CheckTarget) -> TrialOutcome | None:
         credential = self._credentials[target]
-        client = self._clients.at(self._registry, push=target.side == "destination")
-        catalogue, patience = self._clients.catalogue(self._registry), self._settings.patience
+        client = self._clients.at(self.name, push=target.side == "destination")
+        catalogue, patience = self._clients.catalogue(self.name), self._settings.patience
         outcome = self._gates[credential].enter(
             lambda: attempt(client, target, credential, catalogue=catalogue, patience=patience)
         )
@@ -219,11 +247,11 @@ class RegistryCheck:
         """The finding about repositories behind a closed gate."""
         cause = self._gates[credential].closed_by
         assert cause is not None
-        who = f" {describe(credential, self._registry)}" if credential else ""
+        who = f" {describe(credential, self.name)}" if credential else ""
         return Finding(
             state=cause.state,
             what="registry",
-            place=self._registry,
+            place=self.name,
             words=f"not tried{who}, after {cause.place}: {some_of(untried)}",
             advice=cause.advice,
             credential=credential,

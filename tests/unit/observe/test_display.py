@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.log import Event
-from pipeline.observe.display import Display, terminal_size
+from pipeline.observe.display import Display
 from pipeline.observe.history import RunHistory
+from pipeline.observe.live_rows import LiveRows, terminal_size
 from tests.unit.observe.screen import Screen
 from tests.unit.views import HARBOR, QUAY, view
 
@@ -31,14 +32,8 @@ class Terminal:
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         self.history = RunHistory()
-        self.display = Display(
-            self.history,
-            self.writer,
-            title="images.yaml",
-            aim=aim,
-            size=lambda _: (self.columns, self.rows),
-            clock=lambda: self.now,
-        )
+        self.live = LiveRows(self.writer, size=lambda _: (self.columns, self.rows), clock=lambda: self.now)
+        self.display = Display(self.history, self.live, title="images.yaml", aim=aim)
 
     def tick(self, seen: RunView) -> None:
         """History and display look."""
@@ -194,9 +189,9 @@ def test_lines_above(steps: list[str | None], pause: float) -> None:
         if step is None:
             terminal.tick(view())
         else:
-            terminal.display.above(f"{step}\n".encode())
+            terminal.live.above(f"{step}\n".encode())
         assert terminal.read()[-1].startswith("Ctrl-C: ")
-    terminal.display.close()
+    terminal.live.close()
     lines = [step for step in steps if step is not None]
     expected = [line[start : start + 100] for line in lines for start in range(0, len(line), 100)]
     found = terminal.read()
@@ -207,7 +202,7 @@ def test_lines_above(steps: list[str | None], pause: float) -> None:
 
 def test_narrower(terminal: Terminal) -> None:
     """In a narrowed terminal, which wraps the rows of the view, the view is still overwritten completely."""
-    terminal.display.above(b"a line\n")
+    terminal.live.above(b"a line\n")
     terminal.tick(view())
     terminal.read()
     broken = Screen(50)
@@ -281,8 +276,8 @@ def test_gone(terminal: Terminal) -> None:
     """A terminal that disappears does not end the run."""
     os.close(terminal.writer)
     terminal.tick(view())
-    terminal.display.above(b"x\n")
-    terminal.display.close()
+    terminal.live.above(b"x\n")
+    terminal.live.close()
 
     assert terminal.read() == terminal.screen.text  # nothing arrived, and nothing was raised
     terminal.writer = os.open(os.devnull, os.O_WRONLY)
