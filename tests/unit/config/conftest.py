@@ -1,4 +1,4 @@
-"""Every file that a test of this folder reads is also held against the schema that editors use."""
+"""Every file that these tests read is also checked against the schema that editors use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SCHEMA = jsonschema.Draft202012Validator(rules_schema())
 
 @pytest.fixture(autouse=True)
 def _schema_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the reader accepts, the schema accepts."""
+    """A file that the reader accepts is valid under the schema."""
     read = rules.rules_from_node
 
     def checked(document: Document, node: Node, **more: Any) -> RulesFile:

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def read(folder: Path, content: object, **environ: str) -> tuple[Keyring, tuple[Event, ...]]:
-    """The keyring of a JSON file, with no login files about."""
+    """The keyring of a JSON file, without docker login files."""
     text = content if isinstance(content, str) else json.dumps(content)
     return read_credentials((write(folder, "auth.json", text),), environ={"HOME": str(folder), **environ})
 
 
 def found(folder: Path, content: object, repository: str, **environ: str) -> Credential:
-    """The credential for a repository; its origin shortened to the key."""
+    """The credential for a repository, with its origin shortened to the key."""
     keyring, _ = read(folder, content, **environ)
     return keyring.find(parse_repository(repository))
 
 
 def user(name: str) -> dict[str, str]:
-    """An entry of the file."""
+    """A login entry for the file."""
     return {"username": name, "password": f"secret of {name}"}
 
 
@@ -85,7 +85,7 @@ KEYS = {
     ],
 )
 def test_the_longest_key_wins(tmp_path: Path, repository: str, key: str) -> None:
-    """The longest key that is a whole-segment prefix of the normalised repository is chosen."""
+    """The longest key that is a prefix of the normalised repository in whole segments is used."""
     credential = found(tmp_path, KEYS, repository)
 
     expected = ("none", "", "") if key == "none" else (f"{tmp_path}/auth.json key {key}", *user(key).values())
@@ -98,7 +98,7 @@ PATHS = st.lists(SEGMENT, min_size=0, max_size=4).map("/".join)
 
 @given(keys=st.sets(PATHS, max_size=8), path=st.lists(SEGMENT, min_size=1, max_size=5))
 def test_any_keys_match_by_segments(keys: set[str], path: list[str]) -> None:
-    """Among any keys the answer is the longest prefix in whole segments, or none."""
+    """For any set of keys, the longest prefix in whole segments is used, or none."""
     keyring = Keyring({("quay.io", key): Credential(origin=f"key {key}") for key in keys})
 
     matching = [key for key in keys if key == "" or path[: key.count("/") + 1] == key.split("/")]
@@ -108,7 +108,7 @@ def test_any_keys_match_by_segments(keys: set[str], path: list[str]) -> None:
 
 @given(path=PATHS, tail=st.sampled_from(["", "/", "//"]))
 def test_a_slash_at_the_end_of_a_key_does_not_matter(path: str, tail: str) -> None:
-    """A key is the same key with and without slashes at its end."""
+    """Slashes at the end of a key do not matter."""
     key = f"quay.io/{path}".rstrip("/")
 
     assert ("quay.io", path) == split_key(key + tail)
@@ -116,12 +116,12 @@ def test_a_slash_at_the_end_of_a_key_does_not_matter(path: str, tail: str) -> No
 
 @pytest.mark.parametrize("content", [[user("a")], user("a")])
 def test_a_value_may_stand_in_a_list_of_one(tmp_path: Path, content: object) -> None:
-    """The one-element list that older documents show is read like the bare map."""
+    """A one-element list, as in older documentation, is read like a plain map."""
     assert "a" == found(tmp_path, {"quay.io": content}, "quay.io/x").username
 
 
 def test_the_fields(tmp_path: Path) -> None:
-    """Username, password and insecure are read, and each may be left out or null."""
+    """Username, password and insecure are read; each may be missing or null."""
     content = {
         "a.io": {"username": "u", "password": "p", "insecure": True},
         "b.io": {"username": None, "insecure": None},
@@ -140,7 +140,7 @@ def test_the_fields(tmp_path: Path) -> None:
 
 
 def test_words_of_yaml_stay_text(tmp_path: Path) -> None:
-    """An unquoted password of digits is text, and booleans are what YAML takes for them."""
+    """An unquoted password of digits stays text, and booleans follow YAML's spelling."""
     path = write(
         tmp_path,
         "auth.yaml",
@@ -167,7 +167,7 @@ def test_words_of_yaml_stay_text(tmp_path: Path) -> None:
     ],
 )
 def test_variables_are_replaced_where_they_are_set(tmp_path: Path, written: str, expected: str) -> None:
-    """A variable that is set is replaced; text with one that is not set stays, dollars and all."""
+    """A variable that is set is replaced; text with an unset variable is kept, including its dollars."""
     content = {"quay.io": {"username": written, "password": written}}
 
     credential = found(tmp_path, content, "quay.io/x", PASS="s3cret", EMPTY="")
@@ -178,7 +178,7 @@ def test_variables_are_replaced_where_they_are_set(tmp_path: Path, written: str,
 @pytest.mark.parametrize("written", ["$NOT_SET", "${NOT_SET}"])
 @pytest.mark.parametrize("field", ["username", "password"])
 def test_a_value_that_is_one_unset_variable_is_an_error(tmp_path: Path, written: str, field: str) -> None:
-    """A value that is nothing but one unset variable fails who needs it, and the error names the variable."""
+    """A value that is exactly one unset variable is an error for whoever needs it, and names the variable."""
     keyring, _ = read(tmp_path, {"quay.io": user("a") | {field: written}, "ghcr.io": user("b")})
     keyring.require([parse_repository("ghcr.io/x")])
 
@@ -191,7 +191,7 @@ def test_a_value_that_is_one_unset_variable_is_an_error(tmp_path: Path, written:
 
 
 def test_a_variable_of_odd_bytes_is_an_error(tmp_path: Path) -> None:
-    """A variable that is no UTF-8 cannot be sent, and is not shown."""
+    """A variable that is not UTF-8 is refused and not shown."""
     keyring, _ = read(tmp_path, {"quay.io": {"password": "$ODD"}}, ODD="hunter\udcff")
 
     with pytest.raises(FileError, match="has a variable that is not UTF-8"):
@@ -200,7 +200,7 @@ def test_a_variable_of_odd_bytes_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("field", "lacking"), [("username", "password"), ("password", "username")])
 def test_half_a_login_matters_where_it_is_used(tmp_path: Path, field: str, lacking: str) -> None:
-    """Half a login fails the repositories that it would open, and the error names the missing half."""
+    """A username without a password, or the reverse, fails the repositories that use it."""
     keyring, _ = read(tmp_path, {"quay.io/team": {field: "hunter2"}})
     keyring.require([parse_repository("quay.io/other/x")])
 
@@ -212,7 +212,7 @@ def test_half_a_login_matters_where_it_is_used(tmp_path: Path, field: str, lacki
 
 @pytest.mark.parametrize("registry", ["gcr.io", "eu.gcr.io", "europe-docker.pkg.dev"])
 def test_the_google_key_file_user(tmp_path: Path, registry: str) -> None:
-    """The user `_oauth2_` is sent under the name that Google takes for a base64 key file."""
+    """On Google's registries the user `_oauth2_` is sent as the name for a base64 key file."""
     credential = found(tmp_path, {f"{registry}/p": user("_oauth2_")}, f"{registry}/p/x")
 
     assert ("_json_key_base64", "secret of _oauth2_") == (credential.username, credential.password)
@@ -220,7 +220,7 @@ def test_the_google_key_file_user(tmp_path: Path, registry: str) -> None:
 
 @pytest.mark.parametrize("registry", ["quay.io", "notgcr.io", "gcr.io.evil.example"])
 def test_the_google_user_elsewhere_is_any_user(tmp_path: Path, registry: str) -> None:
-    """Other registries get the user as it is written."""
+    """Other registries get the user as written."""
     assert "_oauth2_" == found(tmp_path, {registry: user("_oauth2_")}, f"{registry}/x").username
 
 
@@ -252,7 +252,7 @@ def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, content: str, words: 
 @pytest.mark.parametrize("field", ["username", "password", "insecure"])
 @pytest.mark.parametrize("value", [["hunter2"], {"hunter2": "x"}, {"x": ["hunter2"]}])
 def test_an_error_never_shows_a_value(tmp_path: Path, field: str, value: object) -> None:
-    """What stands where a secret should stand is described, not shown."""
+    """The error describes a misplaced value instead of showing it, since it may be a secret."""
     with pytest.raises(FileError) as caught:
         read(tmp_path, {"quay.io": {field: value}})
 
@@ -260,7 +260,7 @@ def test_an_error_never_shows_a_value(tmp_path: Path, field: str, value: object)
 
 
 def test_two_spellings_of_one_key_are_warned_about(tmp_path: Path) -> None:
-    """Keys that mean the same place are duplicates: the last one wins, with a warning of both lines."""
+    """Keys for the same place are duplicates: the last one wins, with a warning that names both lines."""
     content = '{"docker.io":\n{},\n"index.docker.io/":\n{"username": "b", "password": "b"}}'
 
     keyring, (warning,) = read(tmp_path, content)
@@ -271,7 +271,7 @@ def test_two_spellings_of_one_key_are_warned_about(tmp_path: Path) -> None:
 
 
 def test_a_duplicate_field_is_warned_about(tmp_path: Path) -> None:
-    """Of two equal fields the last one counts, and the warning shows no value."""
+    """The last of two equal fields wins, and the warning shows no value."""
     keyring, (warning,) = read(
         tmp_path, '{"quay.io": {"username": "u", "password": "hunter1", "password": "hunter2"}}'
     )
@@ -282,7 +282,7 @@ def test_a_duplicate_field_is_warned_about(tmp_path: Path) -> None:
 
 
 def test_no_file_is_a_warning(tmp_path: Path) -> None:
-    """Without a credentials file everything is anonymous, and that is said."""
+    """Without a credentials file everything is anonymous, with a warning."""
     keyring, (warning,) = read_credentials((), environ={"HOME": str(tmp_path)})
 
     assert ("config.no_credentials", "warning") == (warning.name, warning.level)
@@ -291,7 +291,7 @@ def test_no_file_is_a_warning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("login", [{}, {"username": "", "password": ""}])
 def test_an_entry_without_a_login_leaves_it_to_docker(tmp_path: Path, login: dict[str, str]) -> None:
-    """An entry that says no more than `insecure` keeps that, and docker's login is used."""
+    """An entry with only `insecure` keeps that setting, and docker's login is used."""
     write(tmp_path, ".dockercfg", json.dumps({"quay.io": user("docker")}))
 
     keyring, _ = read(tmp_path, {"quay.io": {"insecure": True, **login}, "ghcr.io": {"insecure": True}})
@@ -303,7 +303,7 @@ def test_an_entry_without_a_login_leaves_it_to_docker(tmp_path: Path, login: dic
 
 
 def test_fields_that_mean_nothing_are_warned_about(tmp_path: Path) -> None:
-    """A field that we do not know is a warning that names the fields that there are."""
+    """An unknown field is a warning that lists the known fields."""
     keyring, (warning,) = read(tmp_path, {"quay.io": user("a") | {"ispublic": ["hunter2"]}})
 
     assert "a" == keyring.find(parse_repository("quay.io/x")).username
@@ -313,7 +313,7 @@ def test_fields_that_mean_nothing_are_warned_about(tmp_path: Path) -> None:
 
 
 def test_letter_case_of_fields_is_as_in_go(tmp_path: Path) -> None:
-    """In JSON a field may be written in any letter case, perhaps twice; in YAML that is an error."""
+    """In JSON, field names match in any letter case and may repeat; in YAML another case is an error."""
     entry = '{"quay.io": {"UserName": "a", "PASSWORD": "b", "password": "c", "Insecure": true}}'
     keyring, (duplicate,) = read(tmp_path, entry)
     credential = keyring.find(parse_repository("quay.io/x"))
@@ -324,7 +324,7 @@ def test_letter_case_of_fields_is_as_in_go(tmp_path: Path) -> None:
 
 
 def test_merge_keys_bring_what_an_entry_lacks(tmp_path: Path) -> None:
-    """`<<` brings the fields of other entries; what an entry says itself wins, then the first of a list."""
+    """`<<` merges fields of other entries; the entry's own fields win, then those of the first in a list."""
     text = (
         "one.example: &one {username: a, password: b}\n"
         "two.example: &two {username: c, password: d, insecure: true}\n"
@@ -341,7 +341,7 @@ def test_merge_keys_bring_what_an_entry_lacks(tmp_path: Path) -> None:
 
 
 def test_what_the_command_line_gives_is_for_its_repositories(tmp_path: Path) -> None:
-    """A login that is lent goes before the file's, for just the repositories named, in a worker too."""
+    """A login from the command line wins over the file, only for the given repositories, also in a worker."""
     keyring, _ = read(tmp_path, {"quay.io": user("file"), "ghcr.io": {"username": "half"}})
     given = {
         parse_repository("quay.io/a"): Credential(origin="--src-creds", username="u", password="p"),
@@ -366,7 +366,7 @@ def test_what_the_command_line_gives_is_for_its_repositories(tmp_path: Path) -> 
     ],
 )
 def test_realms(tmp_path: Path, written: object, realms: tuple[str, ...]) -> None:
-    """Token servers that are allowed are one host or a list, each with its port or for all of them."""
+    """Allowed token servers are one host or a list, each with a port or for all ports."""
     assert realms == found(tmp_path, {"quay.io": {"realm": written}}, "quay.io/x").realms
 
 
@@ -374,7 +374,7 @@ def test_realms(tmp_path: Path, written: object, realms: tuple[str, ...]) -> Non
     "written", ["https://auth.corp/token", "auth.corp/token", "user@auth.corp", "", ["a b"]]
 )
 def test_a_realm_is_a_host(tmp_path: Path, written: object) -> None:
-    """A URL, which no challenge would ever equal, is an error that shows how to write it."""
+    """A URL instead of a host is an error that shows how to write it."""
     with pytest.raises(FileError, match="realm") as caught:
         read(tmp_path, {"quay.io": {"realm": written}})
 
@@ -382,7 +382,7 @@ def test_a_realm_is_a_host(tmp_path: Path, written: object) -> None:
 
 
 def test_a_keyring_is_pickled_and_shows_no_secret(tmp_path: Path) -> None:
-    """A keyring answers the same in a worker, and prints nothing that is secret."""
+    """A keyring gives the same answers in a worker, and its repr shows no secret."""
     keyring, _ = read(tmp_path, KEYS)
 
     copy = pickle.loads(pickle.dumps(keyring))

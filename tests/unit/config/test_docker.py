@@ -28,7 +28,7 @@ NOT_FOUND = "echo credentials not found in native keychain; exit 1"
 
 
 def auth(username: str, password: str) -> dict[str, str]:
-    """An entry as docker login writes it."""
+    """An entry as written by docker login."""
     return {"auth": base64.b64encode(f"{username}:{password}".encode()).decode()}
 
 
@@ -40,7 +40,7 @@ def place(path: Path, content: object) -> Path:
 
 
 def read(home: Path, **environ: str) -> tuple[Keyring, list[Event]]:
-    """The keyring of a home folder without a credentials file; that warning is left out."""
+    """The keyring of a home folder without a credentials file; the warning about that is left out."""
     keyring, (_, *warnings) = read_credentials((), environ={"HOME": str(home), **environ})
     return keyring, warnings
 
@@ -60,14 +60,14 @@ class Programs:
         self.asked = folder / "asked"
 
     def add(self, suffix: str, script: str) -> None:
-        """Add a helper that notes its words and its standard input, then runs `script`."""
+        """Add a helper that records its arguments and standard input, then runs `script`."""
         path = self.folder / f"docker-credential-{suffix}"
         path.write_text(f'#!/bin/sh\nserver=$(cat)\necho "$* $server" >> {self.asked}\n{script}\n')
         path.chmod(0o755)
 
     @property
     def questions(self) -> list[str]:
-        """What was asked, in order: words, then standard input."""
+        """Each helper call, in order: arguments, then standard input."""
         return self.asked.read_text().splitlines() if self.asked.exists() else []
 
 
@@ -81,7 +81,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 
 def answer(username: str, secret: str) -> str:
-    """A script that answers."""
+    """A helper script that prints this login."""
     reply = json.dumps({"ServerURL": "", "Username": username, "Secret": secret})
     return f"echo '{reply}'"
 
@@ -127,7 +127,7 @@ AUTHS = {
     ],
 )
 def test_reads_the_logins_of_docker(tmp_path: Path, repository: str, username: str, password: str) -> None:
-    """Every form of key and of secret in `auths` is understood."""
+    """Every form of key and secret in `auths` is understood."""
     place(tmp_path / ".docker" / "config.json", {"auths": AUTHS})
 
     credential = find(tmp_path, repository)
@@ -137,7 +137,7 @@ def test_reads_the_logins_of_docker(tmp_path: Path, repository: str, username: s
 
 
 def test_reads_tokens(tmp_path: Path) -> None:
-    """Identity and registry tokens are told from passwords."""
+    """Identity tokens, registry tokens and passwords are distinguished."""
     entries = {
         "a.io": {**auth("<token>", ""), "identitytoken": "refresh"},
         "b.io": {"registrytoken": "bearer"},
@@ -149,7 +149,7 @@ def test_reads_tokens(tmp_path: Path) -> None:
 
 
 def test_the_order_of_the_files(tmp_path: Path) -> None:
-    """Each file is asked only where those before it have nothing."""
+    """Each file is used only for registries that the files before it do not cover."""
     order = [
         ("$DOCKER_AUTH_CONFIG", None),
         (str(tmp_path / "named.json"), tmp_path / "named.json"),
@@ -187,7 +187,7 @@ def test_docker_config_names_the_folder(tmp_path: Path) -> None:
 
 
 def test_the_home_folder_without_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service without $HOME finds its logins by its account; without an account there are none."""
+    """Without $HOME, logins are found by the account's home folder; without an account there are none."""
     place(tmp_path / ".docker" / "config.json", {"auths": {"quay.io": auth("home", "x")}})
     monkeypatch.setattr(pwd, "getpwuid", {os.getuid(): SimpleNamespace(pw_dir=str(tmp_path))}.__getitem__)
 
@@ -207,7 +207,7 @@ def test_the_home_folder_without_a_variable(tmp_path: Path, monkeypatch: pytest.
     ],
 )
 def test_a_broken_login_file_is_warned_about(tmp_path: Path, content: str) -> None:
-    """A login file that cannot be used is passed over with a warning that shows no secret."""
+    """A login file that cannot be used is ignored with a warning that shows no secret."""
     place(tmp_path / ".docker" / "config.json", content)
     place(tmp_path / ".dockercfg", {"quay.io": auth("old", "x")})
 
@@ -220,7 +220,7 @@ def test_a_broken_login_file_is_warned_about(tmp_path: Path, content: str) -> No
 
 
 def test_a_directory_in_the_place_of_a_login_file(tmp_path: Path) -> None:
-    """What is no file is passed over with the operating system's words."""
+    """A path that is not a file is ignored with the operating system's message."""
     (tmp_path / ".docker" / "config.json").mkdir(parents=True)
 
     _, (warning,) = read(tmp_path)
@@ -229,7 +229,7 @@ def test_a_directory_in_the_place_of_a_login_file(tmp_path: Path) -> None:
 
 
 def test_helpers_come_before_the_store_and_the_store_before_auths(tmp_path: Path, programs: Programs) -> None:
-    """Who answers: the registry's own helper, else the store, else the file itself."""
+    """The registry's own helper answers first, then the store, then the file itself."""
     programs.add("own", answer("own", "x"))
     programs.add("all", f'case "$server" in a.io|b.io) {answer("all", "x")};; *) {NOT_FOUND};; esac')
     config = {
@@ -262,7 +262,7 @@ def test_helpers_come_before_the_store_and_the_store_before_auths(tmp_path: Path
 def test_a_helper_is_asked_by_the_name_that_it_knows(
     tmp_path: Path, programs: Programs, repository: str, server: str
 ) -> None:
-    """The server goes in on standard input, as `docker login` stored it, and never as a word."""
+    """The server is passed on standard input, as `docker login` stored it, and never as an argument."""
     programs.add("all", answer("u", "p"))
     place(tmp_path / ".docker/config.json", {"auths": {"https://marked.io/v1/": {}}, "credsStore": "all"})
 
@@ -271,7 +271,7 @@ def test_a_helper_is_asked_by_the_name_that_it_knows(
 
 
 def test_a_credential_that_ran_out_is_asked_for_again(tmp_path: Path, programs: Programs) -> None:
-    """A helper is asked again once its answer is refused; an answer that came since then is kept."""
+    """A helper runs again after its answer was refused; a newer answer is kept."""
     programs.add("all", 'printf \'{"Username":"u","Secret":"%s"}\' $$')
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
     keyring, _ = read(tmp_path)
@@ -286,7 +286,7 @@ def test_a_credential_that_ran_out_is_asked_for_again(tmp_path: Path, programs: 
 
 @pytest.mark.parametrize("username", ["<token>", ""])
 def test_a_helper_may_answer_with_a_token(tmp_path: Path, programs: Programs, username: str) -> None:
-    """A secret without a user is a refresh token."""
+    """A secret without a username is a refresh token."""
     programs.add("all", answer(username, "refresh"))
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
 
@@ -311,7 +311,7 @@ def test_a_helper_may_answer_with_a_token(tmp_path: Path, programs: Programs, us
 def test_a_helper_that_fails_is_an_error(
     tmp_path: Path, programs: Programs, suffix: str, script: str | None, words: str
 ) -> None:
-    """A helper that does not answer is named, with its own words and without secrets."""
+    """The error names a helper that gives no login and its message, without secrets."""
     if script is not None:
         programs.add(suffix, script)
     place(tmp_path / ".docker/config.json", {"credHelpers": {"quay.io": suffix}})
@@ -325,7 +325,7 @@ def test_a_helper_that_fails_is_an_error(
 
 
 def test_a_helper_that_may_not_be_run_is_an_error(tmp_path: Path, programs: Programs) -> None:
-    """A helper without the right to be run, or that is no program, says so."""
+    """A helper without permission to run, or that is not a program, is an error."""
     programs.add("all", "")
     (programs.folder / "docker-credential-all").chmod(0o644)
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
@@ -341,7 +341,7 @@ def test_a_helper_that_may_not_be_run_is_an_error(tmp_path: Path, programs: Prog
 def test_a_helper_that_does_not_end_is_ended(
     tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch, script: str, words: str
 ) -> None:
-    """A helper that never answers, or prints more than any login takes, is given up."""
+    """A helper that never answers, or prints too much, is killed."""
     monkeypatch.setattr(helpers, "HELPER_TIMEOUT", 0.2 if "sleep" in script else 30.0)
     programs.add("all", f"exec {script}")
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
@@ -351,7 +351,7 @@ def test_a_helper_that_does_not_end_is_ended(
 
 
 def test_a_helper_runs_once_for_all_threads(tmp_path: Path, programs: Programs) -> None:
-    """Threads that need the same answer at once share one run of the helper."""
+    """Threads that need the same login at once share one run of the helper."""
     programs.add("all", answer("u", "p"))
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
     keyring, _ = read(tmp_path)
@@ -376,7 +376,7 @@ def test_a_helper_runs_once_for_all_threads(tmp_path: Path, programs: Programs) 
 def test_an_answer_is_believed_for_a_while(
     tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch, script: str, life: float
 ) -> None:
-    """An answer and a failure are kept for their time, then the helper runs again, as tokens expire."""
+    """Answers and failures are cached for a limited time, since tokens expire; then the helper runs again."""
     now = [1000.0]
     monkeypatch.setattr("pipeline.config.helpers.monotonic", lambda: now[0])
     programs.add("all", script)
@@ -392,7 +392,7 @@ def test_an_answer_is_believed_for_a_while(
 
 
 def test_helpers_run_only_where_they_are_needed(tmp_path: Path, programs: Programs) -> None:
-    """Reading login files runs no helper."""
+    """Reading login files does not run any helper."""
     programs.add("all", answer("u", "p"))
     place(tmp_path / ".docker/config.json", {"credsStore": "all", "credHelpers": {"quay.io": "all"}})
 

@@ -1,4 +1,4 @@
-"""Credentials, docker's logins and its helpers' answers, drawn by hypothesis: used, or refused in words."""
+"""Generated credentials, docker logins and helper answers: each is used or refused with a message."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LOGINS = st.fixed_dictionaries(
 
 @given(LOGINS | ANY)
 def test_any_login_file(content: object) -> None:
-    """Whatever JSON a login file holds, it is used, or a warning says why not."""
+    """Whatever JSON a login file holds, it is used or a warning says why not."""
     logins, warnings = read_logins({"HOME": "/nonexistent", "DOCKER_AUTH_CONFIG": json.dumps(content)})
 
     assert len(logins) <= 1
@@ -53,7 +53,7 @@ def test_any_login_file(content: object) -> None:
 
 @given(st.text(max_size=40))
 def test_any_login_text(text: str) -> None:
-    """So it is with whatever text."""
+    """The same is true for any text."""
     logins, warnings = read_logins({"HOME": "/nonexistent", "DOCKER_AUTH_CONFIG": text})
 
     assert len(logins) + len(warnings) <= 1
@@ -67,7 +67,7 @@ def test_any_login_text(text: str) -> None:
     st.integers(0, 2),
 )
 def test_any_answer_of_a_helper(said: bytes, status: int) -> None:
-    """Whatever a helper program says is a credential, nothing, or an error in words."""
+    """Any output of a helper gives a credential, nothing, or an error."""
     program = SimpleNamespace(returncode=status, stdout=said, stderr=b"")
     asked = Helpers()
     with pytest.MonkeyPatch.context() as patch:
@@ -83,7 +83,7 @@ ENTRIES = ANY | st.dictionaries(st.sampled_from(["username", "password", "insecu
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANY | st.dictionaries(NAMES | st.text(max_size=6), ENTRIES, max_size=3))
 def test_any_credentials_file(tmp_path: Path, content: object) -> None:
-    """Whatever JSON the credentials file holds, it is a keyring, or refused with its place."""
+    """Whatever JSON the credentials file holds gives a keyring or an error with its place."""
     path = tmp_path / "auth.json"
     path.write_text(json.dumps(content))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_broken_entry_is_left_out_alone(tmp_path: Path, part: str, entry: object) -> None:
-    """A broken entry is warned about by file and registry, without its secret, and the others are used."""
+    """A broken entry is reported by file and registry, without its secret, and the others are used."""
     config = {"auths": {"a.io": auth("first", "x"), "z.io": auth("last", "x")}}
     config.setdefault(part, {})["quay.io"] = entry  # type: ignore[assignment] # of another shape, on purpose
     place(tmp_path / ".docker" / "config.json", json.dumps(config))

@@ -25,17 +25,17 @@ HOSTS = {"registry.example.com", "mirror.example.org"}
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """An environment without any variable that a file may ask for, and without logins."""
+    """An environment without logins or any variable that the files use."""
     return {"HOME": str(tmp_path)}
 
 
 def without_lines(rules: tuple[Rule, ...]) -> list[Rule]:
-    """Rules with all that they mean."""
+    """Rules without their line numbers."""
     return [replace(rule, line=0) for rule in rules]
 
 
 def answers(keyring: Keyring) -> list[Credential]:
-    """What a keyring says of each place that the examples tell apart."""
+    """The credentials for each place where the examples differ."""
     places = [
         Repository(host, f"{folder}/x") for host in sorted(HOSTS) for folder in ("library", "team", "teams")
     ]
@@ -43,7 +43,7 @@ def answers(keyring: Keyring) -> list[Credential]:
 
 
 def test_the_rules_are_the_same_in_every_format(environ: dict[str, str]) -> None:
-    """images.json, images.yaml and both config files hold the same rules, none of them wrong."""
+    """images.json, images.yaml and both config files hold the same valid rules."""
     files = [
         read_rules(EXAMPLE / f"images.{ending}", defaults=NO_DEFAULTS, environ=environ)
         for ending in ("yaml", "json")
@@ -60,7 +60,7 @@ def test_the_rules_are_the_same_in_every_format(environ: dict[str, str]) -> None
 
 
 def test_the_credentials_are_the_same_in_every_format(environ: dict[str, str]) -> None:
-    """auth.json, auth.yaml and both config files hold the same credentials and need no variable."""
+    """auth.json, auth.yaml and both config files hold the same credentials, without variables."""
     read = [read_credentials((EXAMPLE / f"auth.{ending}",), environ=environ) for ending in ("yaml", "json")]
     for ending in ("yaml", "json"):
         keyring, _, warnings = read_legacy(
@@ -75,7 +75,7 @@ def test_the_credentials_are_the_same_in_every_format(environ: dict[str, str]) -
 
 
 def test_the_examples_name_two_hosts(environ: dict[str, str]) -> None:
-    """Replacing two names makes the examples run against other registries."""
+    """The examples name only two hosts, so that replacing these runs them against other registries."""
     rules = read_rules(EXAMPLE / "images.json", defaults=NO_DEFAULTS, environ=environ).rules
 
     found = {rule.source.registry for rule in rules}
@@ -84,7 +84,7 @@ def test_the_examples_name_two_hosts(environ: dict[str, str]) -> None:
 
 
 def test_the_pinned_manifest_has_the_digest_of_the_rules() -> None:
-    """The bytes that the comment gives have the digest that the rules name."""
+    """The bytes in the comment have the digest in the rules."""
     text = (EXAMPLE / "images.yaml").read_text()
     match = re.search(r'^# +(\{"schemaVersion".*\})$', text, re.MULTILINE)
 
@@ -94,7 +94,7 @@ def test_the_pinned_manifest_has_the_digest_of_the_rules() -> None:
 
 
 def test_the_commented_lines_are_valid(environ: dict[str, str], tmp_path: Path) -> None:
-    """What stands in comments works once it is no comment."""
+    """The commented lines are valid once uncommented."""
     variables = {"MIRROR": "mirror.example.org", "TAG": "x"}
     variables |= dict.fromkeys(("REGISTRY_USER", "REGISTRY_PASSWORD", "GOOGLE_KEY"), "x")
     for name, indented in (("images", "#   "), ("auth", "# ")):

@@ -34,7 +34,7 @@ def test_chooses(
     expected: tuple[Path | str | None, ...],
     ignored: int,
 ) -> None:
-    """What is named comes first, the single file wins with a warning, then what lies in the directory."""
+    """Named files come first, then the single file with a warning, then files in the directory."""
     for name in there.split():
         (tmp_path / f"{name}.json").touch()
     auth, images, config = named
@@ -49,7 +49,7 @@ def test_chooses(
 
 
 def test_a_rules_file_is_needed(tmp_path: Path) -> None:
-    """Without any rules file the run is refused."""
+    """A run without a rules file is refused."""
     for auth in ((), (A,)):
         with pytest.raises(UsageError, match="no rules file"):
             choose_files(auth=auth, images=[], config=None, directory=tmp_path)
@@ -67,7 +67,7 @@ def test_a_rules_file_is_needed(tmp_path: Path) -> None:
 def test_yaml_is_found_like_json(
     tmp_path: Path, there: str, chosen: tuple[str | None, str], ignored: list[str]
 ) -> None:
-    """Files of all three endings are found; .json goes first, with a warning that names the others."""
+    """Files with all three endings are found; .json wins, with a warning that names the others."""
     for name in there.split():
         (tmp_path / name).touch()
 
@@ -79,7 +79,7 @@ def test_yaml_is_found_like_json(
 
 @pytest.mark.parametrize("stem", ["images", "auth"])
 def test_yaml_beside_yml_is_refused(tmp_path: Path, stem: str) -> None:
-    """Of two files of YAML nothing says which is meant."""
+    """Two YAML files of the same name are ambiguous and refused."""
     for name in ("images.yaml", f"{stem}.yaml", f"{stem}.yml"):
         (tmp_path / name).touch()
 
@@ -88,7 +88,7 @@ def test_yaml_beside_yml_is_refused(tmp_path: Path, stem: str) -> None:
 
 
 def test_a_rule_of_words_needs_no_rules_file(tmp_path: Path) -> None:
-    """Where the rule comes from the command line only credentials are looked for."""
+    """If the rule comes from the command line, only credentials are looked for."""
     (tmp_path / "auth.json").touch()
 
     files = choose_files(auth=(), images=[], config=None, rules_needed=False, directory=tmp_path)
@@ -97,7 +97,7 @@ def test_a_rule_of_words_needs_no_rules_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_its_rules_files(tmp_path: Path) -> None:
-    """A folder stands for the files of rules in it, by name, as a ConfigMap's links to them too."""
+    """A folder stands for its rules files in order of name, including the links of a ConfigMap."""
     data = tmp_path / "..2026"
     data.mkdir()
     for name in ("b.yaml", "a.txt", "c.JSON", "d.yml", ".hidden.yaml", "README.md", "run.sh"):
@@ -112,7 +112,7 @@ def test_a_folder_is_its_rules_files(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
-    """A folder that holds no file of rules is a mistake."""
+    """A folder without a rules file is an error."""
     (tmp_path / "notes.md").touch()
 
     with pytest.raises(FileError, match=r"holds no file that ends in .json, .yaml, .yml, .txt"):

@@ -22,7 +22,7 @@ VALUES = st.recursive(
 
 @given(value=VALUES, indent=st.none() | st.integers(0, 3), ascii_only=st.booleans())
 def test_agrees_with_the_standard_library(value: object, indent: int | None, ascii_only: bool) -> None:  # noqa: FBT001 - hypothesis passes by keyword
-    """What the standard library writes is read to the same value."""
+    """Output of the standard library parses to the same value."""
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
 
     node, warnings = read_json("a.json", text)
@@ -32,7 +32,7 @@ def test_agrees_with_the_standard_library(value: object, indent: int | None, asc
 
 @given(st.text(alphabet="{}[]\",:\\ \n0123456789-+.eEtrufalsn/#'x\ud800", max_size=40))
 def test_accepts_what_the_standard_library_accepts(text: str) -> None:
-    """Any text is read as the standard library reads it, or refused with a place."""
+    """Any text is parsed as by the standard library, or refused with a place."""
     found = attempt(lambda: plain(read_json("a.json", text)[0]))
 
     if isinstance(found, FileError):
@@ -44,7 +44,7 @@ def test_accepts_what_the_standard_library_accepts(text: str) -> None:
 
 
 def _strict(text: str) -> object:
-    """The standard library's reading, without NaN and halves of surrogate pairs."""
+    """The standard library's parser, without NaN and lone surrogates."""
     value = json.loads(text, parse_constant=lambda word: (_ for _ in ()).throw(ValueError(word)))
     json.dumps(value, ensure_ascii=False).encode()
     return value
@@ -52,7 +52,7 @@ def _strict(text: str) -> object:
 
 @given(st.text(max_size=60))
 def test_never_raises_anything_else(text: str) -> None:
-    """No text at all leads to another exception than FileError."""
+    """Any text either parses or raises FileError."""
     found = attempt(lambda: read_json("a.json", text))
 
     assert isinstance(found, tuple | FileError)
@@ -81,7 +81,7 @@ def test_never_raises_anything_else(text: str) -> None:
     ],
 )
 def test_says_what_is_wrong_and_where(text: str, place: tuple[int, int], words: str) -> None:
-    """A mistake is named with line, column and what to write instead."""
+    """An error names line, column and what to write instead."""
     with pytest.raises(FileError) as caught:
         read_json("a.json", text)
 
@@ -90,21 +90,21 @@ def test_says_what_is_wrong_and_where(text: str, place: tuple[int, int], words: 
 
 
 def test_keeps_places_and_text() -> None:
-    """Every word knows its line and column, and numbers stay as they are written."""
+    """Every scalar has its line and column, and numbers stay as written."""
     node, _ = read_json("a.json", '{\n  "é": 1.10\n}')
 
     assert Mapping(1, 1, ((Scalar(2, 3, "é", "text"), Scalar(2, 8, "1.10", "number")),)) == node
 
 
 def test_reads_long_keys_and_escaped_pairs() -> None:
-    """A key of any length and an escaped surrogate pair are read, which YAML readers refuse."""
+    """Long keys and escaped surrogate pairs are read, although YAML readers refuse them."""
     node, _ = read_json("a.json", '{"' + "k" * 5000 + '": "\\ud83d\\ude00"}')
 
     assert {"k" * 5000: "\U0001f600"} == plain(node)
 
 
 def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
-    """Of duplicate keys the last one counts, and the warning names the key and both lines."""
+    """The last of duplicate keys wins, and the warning names the key and both lines."""
     node, warnings = read_json("a.json", '{"a": 1,\n"b": 2,\n"a": 3}')
 
     assert [("b", 2), ("a", 3)] == list(plain(node).items())  # type: ignore[attr-defined]  # a map was read
@@ -114,7 +114,7 @@ def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
 
 
 def test_bounds_the_number_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of endless values is refused before it fills the memory."""
+    """A file with too many values is refused before it fills the memory."""
     monkeypatch.setattr(json_text, "MAX_NODES", 10)
 
     with pytest.raises(FileError, match="more than 10 values in one file"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read(folder: Path, name: str, text: str, **environ: str) -> tuple[Keyring, RulesFile, tuple[Event, ...]]:
-    """A file of both kinds, with no login files about."""
+    """A file of both kinds, without docker login files."""
     defaults = Defaults(registry="", namespace="")
     return read_legacy(write(folder, name, text), defaults=defaults, environ={"HOME": str(folder), **environ})
 
@@ -29,7 +29,7 @@ YAML = "auth:\n  quay.io: {username: u, password: $P}\nimages:\n  nginx: quay.io
 
 @pytest.mark.parametrize(("name", "text"), [("config.json", JSON), ("config.yaml", YAML)])
 def test_reads_both_parts(tmp_path: Path, name: str, text: str) -> None:
-    """Credentials, with their variables, and rules are read from one file, JSON or YAML."""
+    """Credentials with variables, and rules, are read from one JSON or YAML file."""
     keyring, rules, warnings = read(tmp_path, name, text, P="s3cret")
 
     assert "s3cret" == keyring.find(parse_repository("quay.io/x")).password
@@ -48,7 +48,7 @@ def test_reads_both_parts(tmp_path: Path, name: str, text: str) -> None:
     ],
 )
 def test_what_is_left_out(tmp_path: Path, text: str, names: list[str]) -> None:
-    """Missing credentials, unknown and duplicate keys are warned about; nothing to do is fine."""
+    """Missing credentials, unknown and duplicate keys are warnings; a file without rules is valid."""
     _, rules, warnings = read(tmp_path, "config.yaml", text)
 
     assert () == rules.bad
@@ -74,7 +74,7 @@ def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, text: str, words: str
 
 
 def test_options(tmp_path: Path) -> None:
-    """The rules of a single file may have options and .defaults, as in a file of their own."""
+    """The rules of a single file may have options and .defaults, as in a separate file."""
     text = "images:\n  .defaults: {platforms: linux/amd64}\n  nginx: {to: r.io/x, tags: {newest: 3}}\n"
 
     _, rules, _ = read(tmp_path, "config.yaml", text)
@@ -85,7 +85,7 @@ def test_options(tmp_path: Path) -> None:
 
 
 def test_merged_rules(tmp_path: Path) -> None:
-    """Rules of a single file may come from another map of it, as older files have them."""
+    """Rules of a single file may be merged from another of its maps, as in older files."""
     text = "common: &common {nginx: quay.io/x}\nimages: {<<: *common, redis: quay.io/y}\n"
 
     _, rules, _ = read(tmp_path, "config.yaml", text)

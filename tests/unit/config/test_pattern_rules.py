@@ -1,4 +1,4 @@
-"""Rules with a `*` in their source: what they stand for, and what is refused."""
+"""Rules with a `*` in their source: what they expand to, and which are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(folder: Path, text: str, **environ: str) -> RulesFile:
 
 
 def destinations(file: RulesFile, path: str) -> list[str]:
-    """Where the only rule writes a repository."""
+    """The destinations of the only rule for a repository."""
     (rule,) = file.rules
     return [f"{each.repository}:{each.tag}".rstrip(":") for each in expanded(rule, path).targets]
 
@@ -45,7 +45,7 @@ def destinations(file: RulesFile, path: str) -> list[str]:
     ],
 )
 def test_destinations(tmp_path: Path, rule: str, path: str, found: str) -> None:
-    """A template or a / at the end says where each repository goes."""
+    """A template or a trailing slash gives the destination of each repository."""
     file = read(tmp_path, rule, MIRROR="m.io")
 
     assert file.bad == ()
@@ -53,7 +53,7 @@ def test_destinations(tmp_path: Path, rule: str, path: str, found: str) -> None:
 
 
 def test_whole_project(tmp_path: Path) -> None:
-    """Two destinations and a filter, with the options of the file, reach every repository."""
+    """Two destinations, a filter and the options of the file apply to every repository."""
     text = """
 .defaults:
   repositories: {exclude: ["sandbox/**", "*-test"]}
@@ -96,7 +96,7 @@ harbor.corp/team/**:
     ],
 )
 def test_refused(tmp_path: Path, rule: str, words: str) -> None:
-    """What cannot be meant fails its rule, with the reason."""
+    """A pattern rule that makes no sense fails with the reason."""
     file = read(tmp_path, rule)
 
     (bad,) = file.bad
@@ -104,7 +104,7 @@ def test_refused(tmp_path: Path, rule: str, words: str) -> None:
 
 
 def test_own_key(tmp_path: Path) -> None:
-    """A repository with a key of its own is not part of a pattern; a tag of it is not enough."""
+    """A repository with its own key is excluded from a pattern; a key for one tag does not exclude it."""
     text = """
 r.io/team/*: m.io/x/
 r.io/team/a: m.io/own/a
@@ -118,7 +118,7 @@ r.io/other/c: m.io/own/c
 
 
 def test_name_too_long(tmp_path: Path) -> None:
-    """A listed name that makes no destination fails alone."""
+    """A listed repository without a valid destination fails alone."""
     (rule,) = read(tmp_path, "r.io/team/*: m.io/a/very/long/way/to/{flat}").rules
 
     with pytest.raises(RuleError):

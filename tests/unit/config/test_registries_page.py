@@ -1,4 +1,4 @@
-"""The files in docs/registries.md are read by the program as they stand there."""
+"""The files in docs/registries.md are valid as printed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECIPES = [part for part in PAGE.split("\n## ")[1:] if "```" in part]
 
 
 def written(folder: Path, name: str) -> list[Path]:
-    """A file of each block of that name."""
+    """A file for each block with that name."""
     found = [text for named, text in BLOCKS if named == name]
     paths = [folder / f"{number}-{name}" for number in range(len(found))]
     for path, text in zip(paths, found, strict=True):
@@ -26,13 +26,13 @@ def written(folder: Path, name: str) -> list[Path]:
 
 
 def test_every_recipe_has_both_files() -> None:
-    """Each registry has one file of credentials and one of rules, and nothing else is in a block."""
+    """Each registry has one credentials file and one rules file, and the page has no other blocks."""
     assert ["auth.yaml", "images.yaml"] * len(RECIPES) == [name for name, _ in BLOCKS]
     assert 2 * PAGE.count("```yaml") == PAGE.count("```") == 4 * len(RECIPES)
 
 
 def test_rules(tmp_path: Path) -> None:
-    """Every rule is one that a run takes, without a warning."""
+    """Every rule is valid and causes no warning."""
     for path in written(tmp_path, "images.yaml"):
         read = read_rules(path, defaults=Defaults(registry="", namespace=""), environ={})
 
@@ -41,7 +41,7 @@ def test_rules(tmp_path: Path) -> None:
 
 
 def test_credentials(tmp_path: Path) -> None:
-    """Every login and setting is understood, without a warning, and nothing secret stands in the page."""
+    """Every login and setting is valid and causes no warning, and the page holds no secret."""
     environ = {"HOME": str(tmp_path), **dict.fromkeys(re.findall(r"\$([A-Z_]+)", PAGE), "a secret")}
     for path in written(tmp_path, "auth.yaml"):
         _, warnings = read_credentials((path,), environ=environ)
@@ -52,5 +52,5 @@ def test_credentials(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=[part.partition("\n")[0] for part in RECIPES])
 def test_recipe(recipe: str) -> None:
-    """A recipe tells of the login, the limits, and what is odd."""
+    """A recipe describes the login, the limits, and oddities."""
     assert re.findall(r"^- (\w+):", recipe, re.MULTILINE) == ["Login", "Limits", "Odd"]

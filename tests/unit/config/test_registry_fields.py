@@ -1,4 +1,4 @@
-"""Settings of registries in the credentials file: what is read, what is refused, how files go together."""
+"""Settings of registries in the credentials file: values, errors, and several files together."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def keyring_of(folder: Path, *contents: object, **environ: str) -> Keyring:
-    """The keyring of files with these contents, one.json, two.json and so on."""
+    """The keyring of files with these contents, named one.json, two.json and so on."""
     names = ("one.json", "two.json", "three.json")
     paths = [write(folder, name, json.dumps(content)) for name, content in zip(names, contents, strict=False)]
     return read_credentials(paths, environ={"HOME": str(folder), **environ})[0]
 
 
 def settings_of(folder: Path, entry: object, **environ: str) -> RegistrySettings:
-    """What an entry sets for quay.io."""
+    """The settings of quay.io from one entry."""
     return keyring_of(folder, {"quay.io": entry}, **environ).settings("quay.io")
 
 
@@ -71,7 +71,7 @@ def settings_of(folder: Path, entry: object, **environ: str) -> RegistrySettings
     ],
 )
 def test_values(tmp_path: Path, name: str, written: object, read: object) -> None:
-    """A setting is a number or text in the units that people use; null is as if it were not there."""
+    """A setting is a number or text with a unit; null means that it is not set."""
     assert getattr(settings_of(tmp_path, {name: written}), name) == read
 
 
@@ -109,7 +109,7 @@ def test_values(tmp_path: Path, name: str, written: object, read: object) -> Non
     ],
 )
 def test_wrong_values(tmp_path: Path, name: str, written: object) -> None:
-    """What cannot be meant is an error at its place, which names the field and says how to write it."""
+    """An invalid setting is an error at its place that names the field and the expected form."""
     with pytest.raises(FileError, match=name) as caught:
         settings_of(tmp_path, {name: written})
 
@@ -118,7 +118,7 @@ def test_wrong_values(tmp_path: Path, name: str, written: object) -> None:
 
 
 def test_secrets_stay_hidden(tmp_path: Path) -> None:
-    """The password of a proxy comes from a variable, and no repr, error or warning shows it."""
+    """A proxy's password comes from a variable and does not appear in a repr, error or warning."""
     entry = {"proxy": "http://bob:${SECRET}@proxy.corp:3128"}
     settings = settings_of(tmp_path, entry, SECRET="hunter2")
 
@@ -140,7 +140,7 @@ def test_secrets_stay_hidden(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_here(tmp_path: Path, entry: object, words: str) -> None:
-    """What this machine lacks is an error of whoever needs the registry, and of nobody else."""
+    """Something that this machine lacks is an error only for those who need the registry."""
     write(tmp_path, "text.pem", "hello")
     keyring = keyring_of(tmp_path, {"quay.io": entry, "ghcr.io": {}})
 
@@ -153,7 +153,7 @@ def test_unusable_here(tmp_path: Path, entry: object, words: str) -> None:
 
 
 def test_certificates_are_relative_to_the_file(tmp_path: Path, ca: Path, certificates: Path) -> None:
-    """Paths are read from where the file lies, wherever the command runs."""
+    """Relative paths start at the folder of the file, not at the working directory."""
     (tmp_path / "tls").mkdir()
     for path in (ca, certificates / "server.crt", certificates / "server.key"):
         write(tmp_path / "tls", path.name, path.read_bytes())
@@ -177,14 +177,14 @@ def test_certificates_are_relative_to_the_file(tmp_path: Path, ca: Path, certifi
     ],
 )
 def test_a_slip_of_the_hand_is_an_error(tmp_path: Path, name: str, close: str) -> None:
-    """A field that is nearly a known one is refused: without it a push would be anonymous."""
+    """A field that is close to a known one is refused, since otherwise a push would be anonymous."""
     with pytest.raises(FileError, match=f"did you mean {close}"):
         settings_of(tmp_path, {name: "x"})
 
 
 @pytest.mark.parametrize("name", ["email", "auth", "comment", "serveraddress"])
 def test_other_unknown_fields_warn(tmp_path: Path, name: str) -> None:
-    """Fields of other tools are passed over, with a warning."""
+    """Fields of other tools are ignored with a warning."""
     path = write(tmp_path, "one.json", json.dumps({"quay.io": {name: "x"}}))
     _, (warning,) = read_credentials([path], environ={"HOME": str(tmp_path)})
 
@@ -192,14 +192,14 @@ def test_other_unknown_fields_warn(tmp_path: Path, name: str) -> None:
 
 
 def test_settings_belong_to_whole_registries(tmp_path: Path) -> None:
-    """A setting under a namespace is refused: it would hold for nobody."""
+    """A registry setting under a namespace is refused."""
     with pytest.raises(FileError, match=r"rate of 'quay\.io/team' is a setting of the whole registry"):
         keyring_of(tmp_path, {"quay.io/team": {"rate": "5/s"}})
 
 
 @pytest.mark.parametrize("spelling", ["docker.io", "index.docker.io/", "https://index.docker.io/v1/"])
 def test_keys_are_normalised(tmp_path: Path, spelling: str) -> None:
-    """Docker Hub is one registry under all its names, and a slash at the end means nothing."""
+    """Docker Hub is one registry under all its names, and a trailing slash does not matter."""
     keyring = keyring_of(tmp_path, {spelling: {"rate": 5}})
 
     assert keyring.settings("docker.io").rate == 5
@@ -207,7 +207,7 @@ def test_keys_are_normalised(tmp_path: Path, spelling: str) -> None:
 
 
 def test_a_longer_key_gives_the_login_alone(tmp_path: Path) -> None:
-    """Settings and `insecure` come from the registry's key, unless the longer one has its own `insecure`."""
+    """Settings and `insecure` come from the registry's key, unless the longer key has its own `insecure`."""
     login = {"username": "a", "password": "b"}
     keyring = keyring_of(
         tmp_path,
@@ -225,7 +225,7 @@ def test_a_longer_key_gives_the_login_alone(tmp_path: Path) -> None:
 
 
 def test_a_default_port_is_the_same_registry(tmp_path: Path) -> None:
-    """`r.corp` is the key of `r.corp:443` too, where that has no own."""
+    """The key `r.corp` also covers `r.corp:443`, unless that has its own key."""
     keyring = keyring_of(tmp_path, {"r.corp": {"rate": 5}, "s.corp": {"rate": 6}, "s.corp:443": {}})
 
     assert keyring.settings("r.corp:443").rate == 5
@@ -233,7 +233,7 @@ def test_a_default_port_is_the_same_registry(tmp_path: Path) -> None:
 
 
 def test_fields_of_one_key_come_from_two_files(tmp_path: Path) -> None:
-    """A login in one file and settings in another make one entry, whose origin names both."""
+    """A login in one file and settings in another are merged, and the origin names both."""
     keyring = keyring_of(
         tmp_path,
         {"docker.io": {"username": "bob", "password": "secret"}, "ghcr.io": {"rate": 1}},
@@ -249,7 +249,7 @@ def test_fields_of_one_key_come_from_two_files(tmp_path: Path) -> None:
 
 
 def test_one_field_in_two_files_is_an_error(tmp_path: Path) -> None:
-    """Nothing says which of the two is meant: the error names both places."""
+    """The same field in two files is an error that names both places."""
     with pytest.raises(FileError, match=r"rate of 'quay\.io/' is also in .*one.json, line 1") as caught:
         keyring_of(tmp_path, {"quay.io": {"rate": 1}}, {"quay.io/": {"rate": 1}})
 
@@ -266,7 +266,7 @@ def test_one_field_in_two_files_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_mirror_covers(tmp_path: Path, mirror: str, repository: str, covers: bool) -> None:  # noqa: FBT001 - a column
-    """A mirror is the part of a registry that its prefix names, by whole segments."""
+    """A mirror covers the repositories below its prefix, by whole segments."""
     (found,) = settings_of(tmp_path, {"mirrors": mirror}).mirrors
 
     assert found.covers(parse_repository(repository)) is covers

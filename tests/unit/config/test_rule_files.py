@@ -23,17 +23,17 @@ OURS = Defaults(registry="mirror.io", namespace="ours")
 
 
 def read(*paths: Path, to: str | None = None, defaults: Defaults = NONE) -> RulesFile:
-    """The rules of files, without the text of standard input."""
+    """The rules of files, without the text from standard input."""
     return read_rule_files(paths, to=to, defaults=defaults, environ={"TEAM": "blue"})[0]
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    """Have standard input hold `content`."""
+    """Replace standard input with `content`."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
 
 
 def pairs(file: RulesFile) -> list[tuple[str, str]]:
-    """Source and destination of every rule, with the names that it reads."""
+    """Source and destination of every rule, with its selected names."""
     return [
         (f"{rule.source} {','.join(rule.selection.names)}", str(rule.targets[0].repository))
         for rule in file.rules
@@ -42,7 +42,7 @@ def pairs(file: RulesFile) -> list[tuple[str, str]]:
 
 
 def test_one_file_is_read_as_ever(tmp_path: Path) -> None:
-    """A single file gives what it gave before there could be several: no rule knows its file."""
+    """A single file reads as before several were allowed: places are lines without a file name."""
     path = write(tmp_path, "images.yaml", "a/b:1: r.io/b\nUPPER: r.io/b\n")
 
     assert read_rules(path, defaults=NONE, environ={}) == read(path)
@@ -50,7 +50,7 @@ def test_one_file_is_read_as_ever(tmp_path: Path) -> None:
 
 
 def test_rules_of_several_files_are_numbered_through(tmp_path: Path) -> None:
-    """Files count in the order in which they are named; rules, invalid ones too, say file and line."""
+    """Files keep the order in which they are named; rules, including invalid ones, give file and line."""
     one = write(tmp_path, "one.yaml", "a/b:1: r.io/b\nUPPER: r.io/b\n")
     two = write(tmp_path, "two.json", '{"a/b:1": "r.io/c",\n "a/c": "r.io/c"}')
     found = read(two, one)
@@ -63,7 +63,7 @@ def test_rules_of_several_files_are_numbered_through(tmp_path: Path) -> None:
 
 
 def test_the_same_key_in_two_files_is_two_rules(tmp_path: Path) -> None:
-    """A key hides an equal one only in its own file, with a warning."""
+    """A duplicate key replaces the earlier one, with a warning, only within one file."""
     one = write(tmp_path, "one.yaml", "a/b:1: r.io/b\na/b:1: r.io/c\n")
     two = write(tmp_path, "two.yaml", "a/b:1: r.io/d\n")
     found = read(one, two)
@@ -73,7 +73,7 @@ def test_the_same_key_in_two_files_is_two_rules(tmp_path: Path) -> None:
 
 
 def test_a_list_is_read_as_docker_reads_it(tmp_path: Path) -> None:
-    """A bare name is `latest` of Docker Hub; comments and empty lines are nothing, a repeated line is one."""
+    """A bare name means `latest` of Docker Hub; comments, empty lines and repeated lines are ignored."""
     digest = f"sha256:{'a' * 64}"
     path = write(
         tmp_path,
@@ -94,7 +94,7 @@ def test_a_list_is_read_as_docker_reads_it(tmp_path: Path) -> None:
 
 
 def test_a_list_goes_where_rules_without_destination_go(tmp_path: Path) -> None:
-    """Without --to a list goes to the default registry and namespace; without these it is refused."""
+    """Without --to, a list needs a default registry and namespace, and is refused if these are missing."""
     path = write(tmp_path, "list.txt", "quay.io/a/b:v1\n")
 
     assert [("quay.io/a/b v1", "mirror.io/ours/b")] == pairs(read(path, defaults=OURS))
@@ -115,7 +115,7 @@ def test_a_list_goes_where_rules_without_destination_go(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_that_is_no_image_fails_alone(tmp_path: Path, line: str, reason: str) -> None:
-    """A line that is not one image is named with its place, and the others are read."""
+    """A line that is not one image is reported with its place, and the others are read."""
     path = write(tmp_path, "list.txt", f"nginx\n  {line}\n")
     found = read(path, to="r.io/x")
 
@@ -126,7 +126,7 @@ def test_a_line_that_is_no_image_fails_alone(tmp_path: Path, line: str, reason: 
 
 @pytest.mark.parametrize("content", ["", "\n  # nothing\n"])
 def test_an_empty_list_is_refused(tmp_path: Path, content: str) -> None:
-    """A list without an image is the slip of whoever made it."""
+    """A list without images is refused."""
     with pytest.raises(FileError, match="the list names no image"):
         read(write(tmp_path, "list.txt", content), to="r.io/x")
 
@@ -148,13 +148,13 @@ def test_a_destination_may_be_a_template(tmp_path: Path, to: str, expected: str)
 
 @pytest.mark.parametrize("to", ["mirror.io/{nmae}", "mirror.io/$UNSET/x", "UPPER/x y", "mirror.io/x:a,b"])
 def test_a_wrong_destination_is_said_once(tmp_path: Path, to: str) -> None:
-    """A destination that suits no line is one error, and not one for each line."""
+    """A destination that is invalid for every line is reported once."""
     with pytest.raises(UsageError, match=r"^--to "):
         read(write(tmp_path, "list.txt", "nginx\nredis\n"), to=to)
 
 
 def test_to_needs_a_list(tmp_path: Path) -> None:
-    """A destination for lists is refused where there is none."""
+    """--to is refused if no file is a list."""
     with pytest.raises(UsageError, match="--to is for plain lists"):
         read(write(tmp_path, "images.yaml", "a/b: r.io/b"), to="r.io/x")
 
@@ -163,7 +163,7 @@ def test_to_needs_a_list(tmp_path: Path) -> None:
     ("content", "to", "ending"), [(b"a/b:1: r.io/b\n", None, ".yaml"), (b"a/b:1\n", "r.io/b", ".txt")]
 )
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, content: bytes, to: str | None, ending: str) -> None:
-    """Standard input holds YAML, or with --to a list; its text is handed on."""
+    """Standard input is YAML, or a list if --to is given; its text is returned."""
     type_in(monkeypatch, content)
     found, given = read_rule_files([STANDARD_INPUT], to=to, defaults=NONE, environ={})
 
@@ -172,7 +172,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, content: bytes, to: str
 
 
 def test_standard_input_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What never ends is refused."""
+    """Endless input is refused."""
     type_in(monkeypatch, b"#" * (MAX_INPUT + 1))
 
     with pytest.raises(FileError, match="standard input: the file is larger than 32 MiB"):

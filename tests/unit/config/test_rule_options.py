@@ -27,7 +27,7 @@ def read(folder: Path, text: str, name: str = "images.yaml") -> RulesFile:
 
 
 def only(folder: Path, text: str) -> Rule:
-    """The rule of a file that holds nothing else."""
+    """The only rule of a file."""
     rules = read(folder, text)
     assert () == rules.bad
     (rule,) = rules.rules
@@ -35,19 +35,19 @@ def only(folder: Path, text: str) -> Rule:
 
 
 def wrong(folder: Path, text: str) -> BadRule:
-    """The invalid rule of a file that holds nothing else."""
+    """The only, invalid rule of a file."""
     (bad,) = read(folder, text).bad
     return bad
 
 
 def targets(rule: Rule) -> list[str]:
-    """Where a rule writes, in words."""
+    """The destinations of a rule, as text."""
     return [f"{each.repository}" + (f":{each.tag}" if each.tag else "") for each in rule.targets]
 
 
 class TestForms:
     def test_options(self, tmp_path: Path) -> None:
-        """A map as a value says destinations and options; a text or a list of tags is what to include."""
+        """A map gives destinations and options; `tags` as text or a list is what to include."""
         rule = only(
             tmp_path,
             "quay.io/a/b:\n  to: [r.io/x, r.io/y]\n  tags: [1.10, v*]\n  platforms: linux/arm64/v8\n"
@@ -67,7 +67,7 @@ class TestForms:
         )
 
     def test_json_is_the_same_tree(self, tmp_path: Path) -> None:
-        """A JSON file says the same; a number in a list of tags is its text."""
+        """A JSON file means the same; a number in a list of tags keeps its spelling."""
         text = '{"quay.io/a/b": {"to": "r.io/x", "tags": {"include": [1.10, "v*"], "newest": 3}}}'
 
         (rule,) = read(tmp_path, text, "images.json").rules
@@ -75,7 +75,7 @@ class TestForms:
         assert TagOptions(include=("1.10", "v*"), newest=3) == rule.options.tags
 
     def test_list_of_maps(self, tmp_path: Path) -> None:
-        """A list of maps is several rules with one source, each with its own line."""
+        """A list of maps gives several rules with one source, each with its own line."""
         rules = read(
             tmp_path,
             "quay.io/a/b:\n- {to: r.io/x, tags: {newest: 1}}\n- {to: r.io/y, force: true}\nnginx: r.io/z\n",
@@ -86,13 +86,13 @@ class TestForms:
         ]
 
     def test_mixed_list(self, tmp_path: Path) -> None:
-        """A list of destinations and of maps fails its rule, and says where the first map is."""
+        """A list that mixes destinations and maps fails its rule at the first map."""
         bad = wrong(tmp_path, "quay.io/a/b:\n- r.io/x\n- {to: r.io/y}\n")
 
         assert (3, 3, "a list is all of one kind") == (bad.line, bad.column, bad.reason)
 
     def test_defaults_reach_old_values(self, tmp_path: Path) -> None:
-        """Options of the file apply to every rule, also to one without options; the rule's own win."""
+        """The file's options apply to every rule, even one without options; the rule's own win."""
         rules = read(
             tmp_path,
             "nginx: r.io/x\n.defaults: {platforms: linux/amd64, tags: {exclude: '*-debug', newest: 2}}\n"
@@ -105,11 +105,11 @@ class TestForms:
         ] == [(rule.number, rule.line, rule.options.platforms, rule.options.tags) for rule in rules.rules]
 
     def test_without_defaults(self, tmp_path: Path) -> None:
-        """A rule of a file without options has none."""
+        """A rule without options in a file without options has none."""
         assert NO_OPTIONS == only(tmp_path, "nginx: r.io/x\n").options
 
     def test_destination_of_defaults(self, tmp_path: Path) -> None:
-        """The destination of .defaults is that of rules which say none."""
+        """Rules without a destination use the one in .defaults."""
         rules = read(
             tmp_path,
             ".defaults: {to: mirror.corp/all/}\nnginx:\nredis: ''\nbusybox: {force: true}\nhttpd: r.io/h\n",
@@ -123,7 +123,7 @@ class TestForms:
         ] == [targets(rule) for rule in rules.rules]
 
     def test_defaults_leave_named_tags_alone(self, tmp_path: Path) -> None:
-        """Tags and digests that a source names are taken as they are; an expression keeps its own include."""
+        """Tags and digests that a source names are always selected; an expression keeps its own include."""
         rules = read(
             tmp_path,
             ".defaults: {tags: {include: 'v*', exclude: '*-rc', newest: 1}}\n"
@@ -133,7 +133,7 @@ class TestForms:
         assert [None, TagOptions(exclude=("*-rc",), newest=1)] == [rule.options.tags for rule in rules.rules]
 
     def test_anchors(self, tmp_path: Path) -> None:
-        """.anchors is a place for YAML anchors, which a rule merges into its options."""
+        """.anchors holds YAML anchors, which rules merge into their options."""
         rule = only(
             tmp_path,
             ".anchors:\n  - &small {platforms: linux/amd64, retries: 1}\n  - anything: {goes: [here]}\n"
@@ -143,14 +143,14 @@ class TestForms:
         assert (parse_platforms(["linux/amd64"]), 2) == (rule.options.platforms, rule.options.retries)
 
     def test_merge_among_the_sources(self, tmp_path: Path) -> None:
-        """Maps of options cannot be merged where sources stand: their options would be read as sources."""
+        """A map of options cannot be merged among the sources, since its keys would be read as sources."""
         text = "nginx: &a {to: r.io/x, retries: 1}\n<<: *a\n"
 
         with pytest.raises(FileError, match=r"images.yaml:2:1: the merge key << stands among the sources"):
             read(tmp_path, text)
 
     def test_same_source_twice(self, tmp_path: Path) -> None:
-        """The last of two equal sources counts, and the warning says how to write two rules."""
+        """The last of two equal sources wins, and the warning says how to write two rules."""
         (warning,) = read(tmp_path, "nginx: r.io/x\nnginx: {to: r.io/y}\n").warnings
 
         assert "the last one counts; for two rules write one list of maps" in warning.message
@@ -208,7 +208,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("value", "at", "words"), WRONG)
 def test_wrong_option(tmp_path: Path, value: str, at: str, words: str) -> None:
-    """What is wrong with an option is said in one line, at its place, and fails its rule alone."""
+    """A wrong option is reported in one line at its place, and fails only its rule."""
     line = f"nginx: {value}"
 
     rules = read(tmp_path, f"{line}\nredis: r.io/y\n")
@@ -236,7 +236,7 @@ def test_wrong_option(tmp_path: Path, value: str, at: str, words: str) -> None:
     ],
 )
 def test_advice(tmp_path: Path, text: str, hint: str) -> None:
-    """A slip that people make comes with what to write instead."""
+    """A common mistake is reported with what to write instead."""
     assert hint in wrong(tmp_path, f"{text}\n").hint
 
 
@@ -251,7 +251,7 @@ def test_advice(tmp_path: Path, text: str, hint: str) -> None:
     ],
 )
 def test_wrong_defaults(tmp_path: Path, value: str, words: str) -> None:
-    """A slip in .defaults fails the file: no rule means what it says."""
+    """A mistake in .defaults fails the whole file, since it affects every rule."""
     with pytest.raises(FileError) as caught:
         read(tmp_path, f"nginx: r.io/x\n.defaults: {value}\n")
 
@@ -268,7 +268,7 @@ def test_wrong_defaults(tmp_path: Path, value: str, words: str) -> None:
     ],
 )
 def test_wrong_source(tmp_path: Path, source: str, value: str, words: str) -> None:
-    """A source that names its tags takes no include, and a folder is not built."""
+    """A source that names its tags takes no include, and a folder is not supported."""
     assert words in wrong(tmp_path, f"{source!r}: {value}\n").reason
 
 
@@ -289,7 +289,7 @@ TEMPLATES = [
 
 @pytest.mark.parametrize(("source", "text", "expected"), TEMPLATES)
 def test_template(tmp_path: Path, source: str, text: str, expected: str) -> None:
-    """Placeholders of a destination stand for parts of the source; a slash at the end appends the name."""
+    """Placeholders in a destination are parts of the source; a trailing slash appends the name."""
     assert [expected] == targets(only(tmp_path, f"{source}: '{text}'\n"))
 
 
@@ -314,5 +314,5 @@ def test_template(tmp_path: Path, source: str, text: str, expected: str) -> None
     ],
 )
 def test_wrong_template(tmp_path: Path, source: str, text: str, words: str) -> None:
-    """A template that would write elsewhere than it says is refused before anything is asked."""
+    """A template that could write to an unexpected place is refused before any request."""
     assert words in wrong(tmp_path, f"{source}: '{text}'\n").reason

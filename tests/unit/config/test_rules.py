@@ -27,7 +27,7 @@ ENVIRON = {"REG": "mirror.example.org", "NS": "team", "EMPTY": ""}
 
 
 def rule(source: str, *destinations: str, defaults: Defaults = NO_DEFAULTS) -> Rule:
-    """The rule that words make; a source without a tag means every tag."""
+    """The rule of a command line; a source without a tag means every tag."""
     found = attempt(lambda: parse_source(source))
     every = not isinstance(found, SyncError) and isinstance(found[1], AllTags)
     return rule_from_words(source, destinations, defaults=defaults, environ=ENVIRON, all_tags=every)
@@ -68,7 +68,7 @@ SOURCES = [
 
 @pytest.mark.parametrize(("text", "repository", "selection"), SOURCES)
 def test_reads_a_source(text: str, repository: str, selection: object) -> None:
-    """Each form of a source says its repository and which tags or digests."""
+    """Each form of a source gives its repository and the tags or digests."""
     made = rule(text, "mirror.example.org/x")
 
     registry, _, path = repository.partition("/")
@@ -96,7 +96,7 @@ DESTINATIONS = [
 
 @pytest.mark.parametrize(("source", "text", "expected"), DESTINATIONS)
 def test_reads_a_destination(source: str, text: str, expected: tuple[str, str, tuple[str, ...]]) -> None:
-    """Each form of a destination says its repository and which names, or that they are kept."""
+    """Each form of a destination gives its repository and its names, or keeps the source's."""
     registry, path, names = expected
 
     (target,) = rule(source, text, defaults=DEFAULTS).targets
@@ -105,7 +105,7 @@ def test_reads_a_destination(source: str, text: str, expected: tuple[str, str, t
 
 
 def test_drops_equal_destinations() -> None:
-    """A list of destinations keeps each one once, however it is written, in order."""
+    """A list of destinations is kept in order and without duplicates, however they are spelled."""
     made = rule("nginx", "docker.io/a/x", "quay.io/x", "$NS/x", "a/x", "registry-1.docker.io/a/x")
 
     expected = ["docker.io/a/x", "quay.io/x", "docker.io/team/x"]
@@ -149,7 +149,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("source", "destinations", "words"), WRONG)
 def test_says_what_is_wrong_with_a_rule(source: str, destinations: list[str], words: str) -> None:
-    """A wrong rule says what is wrong and what to write instead."""
+    """An invalid rule is reported with the reason and what to write instead."""
     with pytest.raises(RuleError) as caught:
         rule(source, *destinations)
 
@@ -157,7 +157,7 @@ def test_says_what_is_wrong_with_a_rule(source: str, destinations: list[str], wo
 
 
 def test_a_missing_regular_expression_package_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without google-re2 a rule with an expression fails; it is never read by another library's rules."""
+    """Without google-re2 a rule with an expression fails instead of using another library."""
     monkeypatch.setitem(sys.modules, "re2", None)
 
     with pytest.raises(RuleError, match="google-re2"):
@@ -165,7 +165,7 @@ def test_a_missing_regular_expression_package_fails_the_rule(monkeypatch: pytest
 
 
 def test_a_wrong_rule_fails_alone(tmp_path: Path) -> None:
-    """The other rules of the file go on, numbers count all rules, and the place is that of the culprit."""
+    """The other rules of the file are kept, numbers count all rules, and the place is that of the error."""
     path = write(
         tmp_path,
         "images.yaml",
@@ -189,7 +189,7 @@ def test_a_wrong_rule_fails_alone(tmp_path: Path) -> None:
 
 
 def test_both_formats_say_the_same(tmp_path: Path) -> None:
-    """A file of all sources reads to the same rules from JSON and from YAML."""
+    """A file with every form of source gives the same rules from JSON and from YAML."""
     entries = {text: "mirror.example.org/x" for text, _, _ in SOURCES}
     content = json.dumps(entries, indent=1)
 
@@ -201,7 +201,7 @@ def test_both_formats_say_the_same(tmp_path: Path) -> None:
 
 
 def test_words_of_yaml_stay_text(tmp_path: Path) -> None:
-    """A tag or a repository that looks like a number or a boolean is none."""
+    """A tag or a repository that looks like a number or a boolean stays text."""
     rules = read(write(tmp_path, "images.yaml", "nginx:1.10: quay.io/x:1.20\n5: [yes, quay.io/no]\n"))
 
     assert (Named(names=("1.10",)), ("1.20",)) == (rules.rules[0].selection, rules.rules[0].targets[0].names)
@@ -235,7 +235,7 @@ def test_duplicate_rules_are_warned_about(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_of_the_wrong_shape_fails_as_a_whole(tmp_path: Path, content: str, words: str) -> None:
-    """A wrong type at any level names file, line, column, key and what to write instead."""
+    """A wrong type at any level is reported with file, line, column, key and what to write instead."""
     path = write(tmp_path, "images.json", content)
 
     with pytest.raises(FileError) as caught:
@@ -245,14 +245,14 @@ def test_a_file_of_the_wrong_shape_fails_as_a_whole(tmp_path: Path, content: str
 
 
 def test_nothing_to_do_is_fine(tmp_path: Path) -> None:
-    """An empty map is a file without rules."""
+    """An empty map is a valid file without rules."""
     rules = read(write(tmp_path, "images.json", "{}"))
 
     assert ((), (), ()) == (rules.rules, rules.bad, rules.warnings)
 
 
 def test_reads_defaults() -> None:
-    """Slashes around the namespace do not matter."""
+    """Slashes around the default namespace do not matter."""
     assert NO_DEFAULTS == make_defaults("", "")
     assert Defaults(registry="docker.io", namespace="team") == make_defaults("docker.io", "team")
     assert DEFAULTS == make_defaults("mirror.example.org:5000", "/a/b/")
@@ -264,7 +264,7 @@ def test_reads_defaults() -> None:
 def test_half_a_default_fails_the_rules_that_need_it(
     tmp_path: Path, registry: str, namespace: str, lacking: str
 ) -> None:
-    """A default registry without a namespace, or the reverse, fails rules with an empty destination alone."""
+    """A default registry without a namespace, or the reverse, fails only rules with an empty destination."""
     path = write(tmp_path, "images.yaml", "nginx: ''\nredis: quay.io/x/redis\n")
 
     found = read(path, make_defaults(registry, namespace))
@@ -283,7 +283,7 @@ def test_half_a_default_fails_the_rules_that_need_it(
     ],
 )
 def test_nothing_is_the_empty_destination(tmp_path: Path, name: str, content: str) -> None:
-    """A rule with nothing after its colon goes where the default registry is."""
+    """A rule with an empty or null destination goes to the default registry."""
     found = read(write(tmp_path, name, content), DEFAULTS)
 
     assert () == found.bad
@@ -294,7 +294,7 @@ def test_nothing_is_the_empty_destination(tmp_path: Path, name: str, content: st
 
 
 def test_a_rule_of_words_is_one_image_unless_all_tags_are_asked_for() -> None:
-    """A bare source on the command line is `latest`, as docker reads it; --all-tags wants a bare source."""
+    """A bare source on the command line means `latest`, as in docker; --all-tags needs a bare source."""
 
     def words(source: str, *, all_tags: bool = False) -> object:
         return rule_from_words(
@@ -318,7 +318,7 @@ def test_a_rule_of_words_is_one_image_unless_all_tags_are_asked_for() -> None:
     ],
 )
 def test_wrong_defaults_are_wrong_usage(registry: str, namespace: str, words: str) -> None:
-    """Defaults that cannot work are refused before anything starts."""
+    """Invalid defaults are refused before anything starts."""
     with pytest.raises(UsageError) as caught:
         make_defaults(registry, namespace)
 
@@ -327,7 +327,7 @@ def test_wrong_defaults_are_wrong_usage(registry: str, namespace: str, words: st
 
 @given(st.text(alphabet="abN.:/@,-_$[]{} sh256é\ud800", max_size=40), st.text(max_size=20))
 def test_no_words_lead_to_another_exception(source: str, destination: str) -> None:
-    """Any source and destination make a rule or a RuleError."""
+    """Any source and destination give a rule or a RuleError."""
     found = attempt(lambda: rule(source, destination, defaults=DEFAULTS))
 
     assert isinstance(found, Rule | RuleError)
@@ -341,7 +341,7 @@ def test_no_words_lead_to_another_exception(source: str, destination: str) -> No
     separator=st.sampled_from([",", ", ", " ,"]),
 )
 def test_reads_back_what_is_written(repository: str, names: list[str], separator: str) -> None:
-    """A list of tags is read in its order, whatever the repository and the spaces around commas."""
+    """A list of tags keeps its order, for any repository and any spaces around commas."""
     made = rule(f"{repository}:{separator.join(names)}", "quay.io/x")
 
     assert Named(names=tuple(names)) == made.selection

@@ -45,7 +45,7 @@ def is_read(path: Path) -> bool:
 def test_the_command_prints_schemas(
     kind: str, schema: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--schema prints the valid schema that the types make."""
+    """--schema prints the schema of the types, and it is valid."""
     jsonschema.Draft202012Validator.check_schema(schema)
     with pytest.raises(SystemExit) as end:
         parse(["--schema", kind], {})
@@ -56,7 +56,7 @@ def test_the_command_prints_schemas(
 
 @pytest.mark.parametrize("path", sorted((ROOT / "example").glob("*.*")), ids=lambda path: path.name)
 def test_example_files(path: Path, tmp_path: Path) -> None:
-    """Every file of example/ is as its schema says, and is read without a complaint."""
+    """Every file of example/ is valid under its schema, and is read without warnings."""
     value = plain(read_document(path).root)
     if path.stem == "config":
         RULES.validate(value["images"])
@@ -71,7 +71,7 @@ def test_example_files(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", examples("rules.md"))
 def test_examples_of_the_page_on_rules(text: str, tmp_path: Path) -> None:
-    """Every example of the page is as the schema says, and is read."""
+    """Every example of the page is valid under the schema, and is read."""
     path = write(tmp_path, "images.yaml", text)
 
     RULES.validate(plain(read_document(path).root))
@@ -80,7 +80,7 @@ def test_examples_of_the_page_on_rules(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", examples("credentials.md"))
 def test_examples_of_the_page_on_credentials(text: str, tmp_path: Path) -> None:
-    """Every example of the page is as the schema says."""
+    """Every example of the page is valid under the schema."""
     CREDENTIALS.validate(plain(read_document(write(tmp_path, "auth.yaml", text)).root))
 
 
@@ -103,7 +103,7 @@ def test_examples_of_the_page_on_credentials(text: str, tmp_path: Path) -> None:
     ids=json.dumps,
 )
 def test_both_refuse(value: Any, tmp_path: Path) -> None:
-    """What the schema refuses, the reader refuses too."""
+    """Rules that the schema refuses, the reader refuses too."""
     assert not RULES.is_valid(value)
     assert not is_read(write(tmp_path, "images.json", json.dumps(value)))
 
@@ -121,7 +121,7 @@ def test_both_refuse(value: Any, tmp_path: Path) -> None:
     ids=json.dumps,
 )
 def test_both_refuse_credentials(value: Any, tmp_path: Path) -> None:
-    """Likewise for credentials."""
+    """Credentials that the schema refuses, the reader refuses too."""
     assert not CREDENTIALS.is_valid(value)
     with pytest.raises(SyncError):
         read_credentials([write(tmp_path, "auth.json", json.dumps(value))], environ={"HOME": str(tmp_path)})

@@ -37,7 +37,7 @@ except FileError as error:
 
 @pytest.mark.parametrize("name", ["a.json", "a.yaml", "a.yml"])
 def test_the_ending_says_the_format(tmp_path: Path, name: str) -> None:
-    """All three endings are read, and a byte order mark is no part of the text."""
+    """All three endings are read, and a byte order mark is ignored."""
     path = write(tmp_path, name, b'\xef\xbb\xbf{"a": "b"}')
 
     document = read_document(path)
@@ -74,7 +74,7 @@ def test_a_wrong_file_gets_one_clear_error(
     content: str | bytes,
     words: str,
 ) -> None:
-    """The error names the file, the place where there is one, and what to do."""
+    """The error names the file, the place if known, and what to do."""
     path = write(tmp_path, name, content)
 
     with pytest.raises(FileError) as caught:
@@ -85,7 +85,7 @@ def test_a_wrong_file_gets_one_clear_error(
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    """A file that is not there is said to be not there, also below what is no directory."""
+    """A missing file is reported as missing or unreadable, also below a path that is not a directory."""
     write(tmp_path, "file", "")
 
     for path in (tmp_path / "no.json", tmp_path / "file" / "no.json", Path("a\0b.json")):
@@ -95,7 +95,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_directory(tmp_path: Path) -> None:
-    """A directory of a file's name is told from a file."""
+    """A directory with the name of a file is refused as a directory."""
     path = tmp_path / "a.json"
     path.mkdir()
 
@@ -104,7 +104,7 @@ def test_a_directory(tmp_path: Path) -> None:
 
 
 def test_a_huge_file(tmp_path: Path) -> None:
-    """A file beyond the limit is refused without being parsed."""
+    """A file over the size limit is refused without being parsed."""
     path = tmp_path / "a.json"
     with path.open("wb") as file:
         file.truncate(text.MAX_FILE + 1)
@@ -115,7 +115,7 @@ def test_a_huge_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root reads any file")
 def test_an_unreadable_file(tmp_path: Path) -> None:
-    """A file that this account may not read says so."""
+    """A file without read permission is reported as such."""
     path = write(tmp_path, "a.json", "{}")
     path.chmod(0)
     prefix = WITHOUT_POWERS if os.geteuid() == 0 else ()
@@ -134,7 +134,7 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=60), name=st.sampled_from(["a.json", "a.yaml"]))
 def test_never_raises_anything_else(tmp_path: Path, content: bytes, name: str) -> None:
-    """No content at all leads to another exception than FileError."""
+    """Any content either parses or raises FileError."""
     path = write(tmp_path, name, content)
 
     found = attempt(lambda: read_document(path))
@@ -145,7 +145,7 @@ def test_never_raises_anything_else(tmp_path: Path, content: bytes, name: str) -
 
 @pytest.mark.parametrize(("name", "imported"), [("rules.json", False), ("rules.yaml", True)])
 def test_imports(tmp_path: Path, name: str, imported: bool) -> None:  # noqa: FBT001 - a column
-    """Yaml is imported for YAML alone."""
+    """The yaml package is imported only for YAML files."""
     file = tmp_path / name
     file.write_text('{"a": "b"}')
     script = (

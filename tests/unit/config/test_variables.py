@@ -29,7 +29,7 @@ ENVIRON = {"A": "1", "B_2": "$A", "E": ""}
     ],
 )
 def test_replaces_what_is_set(text: str, expected: str, unset: tuple[str, ...]) -> None:
-    """Variables that are set are replaced, once; all other text stays as it is."""
+    """Variables that are set are replaced once; all other text is kept."""
     assert (expected, unset) == expand(text, ENVIRON)
 
 
@@ -38,11 +38,11 @@ def test_replaces_what_is_set(text: str, expected: str, unset: tuple[str, ...]) 
     [("$A", "A"), ("${A}", "A"), ("$$", ""), ("$A$A", ""), ("x$A", ""), ("$A\n", ""), ("", "")],
 )
 def test_finds_a_sole_variable(text: str, name: str) -> None:
-    """Only a text that is one variable and nothing else is one."""
+    """A sole variable is text that is exactly one variable."""
     assert name == sole_variable(text)
 
 
 @given(st.text())
 def test_doubled_dollars_are_any_text(text: str) -> None:
-    """Any text comes through unchanged with its dollars duplicates."""
+    """Any text with doubled dollars expands to itself."""
     assert (text, ()) == expand(text.replace("$", "$$"), ENVIRON)

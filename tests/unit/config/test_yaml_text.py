@@ -19,7 +19,7 @@ BOMB = 'a: &a ["x","x","x","x","x","x","x","x","x"]\n' + "".join(
 
 @pytest.fixture(params=["CSafeLoader", "SafeLoader"], autouse=True)
 def _loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test runs with libyaml and without it."""
+    """Every test runs with and without libyaml."""
     monkeypatch.setattr(yaml_text, "_LOADER", getattr(yaml, request.param))
 
 
@@ -31,7 +31,7 @@ def read(text: str) -> object:
 
 
 def test_words_stay_text() -> None:
-    """Neither numbers nor booleans nor dates are made of what is not in quotes."""
+    """Unquoted text does not become a number, a boolean or a date."""
     text = "1.10: yes\n5: 0x10\n2026-01-01: off\n'6': 1_000\nnull: on"
 
     expected = {"1.10": "yes", "5": "0x10", "2026-01-01": "off", "6": "1_000", "null": "on"}
@@ -39,7 +39,7 @@ def test_words_stay_text() -> None:
 
 
 def test_keeps_places() -> None:
-    """Every word knows its line and column."""
+    """Every scalar has its line and column."""
     node, _ = read_yaml("a.yaml", "# first\né:\n  - 'b'\n")
 
     assert isinstance(node, Mapping)
@@ -72,18 +72,18 @@ def test_keeps_places() -> None:
     ],
 )
 def test_says_what_is_wrong_and_where(text: str, place: tuple[int, int], words: str) -> None:
-    """A mistake is named with line, column and what to write instead."""
+    """An error names line, column and what to write instead."""
     with pytest.raises(FileError) as caught:
         read_yaml("a.yaml", text)
 
     assert words in str(caught.value)
-    if place[0]:  # libyaml and the pure reader see the end of a file in different places
+    if place[0]:  # libyaml and the pure parser report the end of a file at different places
         assert place == (caught.value.line, caught.value.column)
 
 
 @pytest.mark.parametrize("secret", ["!Hunter2", "*Hunter2", "&Hunter2"])
 def test_an_unquoted_secret_is_not_shown(secret: str) -> None:
-    """A password that YAML takes for a tag, an alias or an anchor is refused without being shown."""
+    """A password that YAML reads as a tag, an alias or an anchor is refused without being shown."""
     with pytest.raises(FileError, match="needs quotes") as caught:
         read_yaml("a.yaml", f"a:\n  password: {secret}\n")
 
@@ -91,7 +91,7 @@ def test_an_unquoted_secret_is_not_shown(secret: str) -> None:
 
 
 def test_an_alias_bomb_is_refused() -> None:
-    """Aliases are counted with all that they stand for, so that nine lines cannot mean a billion words."""
+    """Aliases count with all the values that they stand for, so that nine lines cannot expand to billions."""
     with pytest.raises(FileError, match="more than 2,000,000 values in one file") as caught:
         read_yaml("a.yaml", BOMB)
 
@@ -99,12 +99,12 @@ def test_an_alias_bomb_is_refused() -> None:
 
 
 def test_an_alias_is_read() -> None:
-    """An alias stands for its value, where it is a value and where it is a key."""
+    """An alias is replaced by its value, as a value or as a key."""
     assert {"a": ["x"], "b": ["x"], "c": "k", "k": "v"} == read("a: &l [x]\nb: *l\nc: &k k\n*k : v")
 
 
 def test_a_second_document_is_warned_about() -> None:
-    """Only the first document is read, and the warning says where the second one begins."""
+    """Only the first document is read, and the warning says where the second one starts."""
     node, warnings = read_yaml("a.yaml", "a: b\n---\nc: d\n")
 
     assert node is not None
@@ -114,14 +114,14 @@ def test_a_second_document_is_warned_about() -> None:
 
 @pytest.mark.parametrize("text", ["# only a comment\n", "%YAML 1.1\n---\n...\n"])
 def test_no_document_is_none_or_null(text: str) -> None:
-    """A file without a document is told from an empty map."""
+    """A file without a document is distinguished from an empty map."""
     node, _ = read_yaml("a.yaml", text)
 
     assert node is None or (isinstance(node, Scalar) and node.kind == "null")
 
 
 def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
-    """Of duplicate keys the last one counts, and the warning names the key and both lines."""
+    """The last of duplicate keys wins, and the warning names the key and both lines."""
     node, warnings = read_yaml("a.yaml", "a: 1\nb: 2\n'a': 3\n")
 
     assert node is not None
@@ -133,7 +133,7 @@ def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
 
 @given(st.text(alphabet="abc:-?[]{},#&*!|>'\"%@` \n\t<~0\x00\x81é", max_size=40))
 def test_never_raises_anything_else(text: str) -> None:
-    """No text at all leads to another exception than FileError."""
+    """Any text either parses or raises FileError."""
     found = attempt(lambda: read_yaml("a.yaml", text))
 
     assert isinstance(found, tuple | FileError)
@@ -141,7 +141,7 @@ def test_never_raises_anything_else(text: str) -> None:
 
 @given(st.dictionaries(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=3), max_size=5))
 def test_reads_what_pyyaml_writes(value: dict[str, list[str]]) -> None:
-    """Text that PyYAML writes is read back as it was."""
+    """Text that PyYAML writes is read back unchanged."""
     text = yaml.safe_dump(value, default_style='"', allow_unicode=True)
 
     assert value == read(text.replace("!!str", ""))

@@ -1,4 +1,4 @@
-"""What the tests of config share: files written in a line, and nodes as plain Python values."""
+"""Shared by the tests of config: files written in one line, and nodes as plain Python values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def attempt(call: Callable[[], T]) -> T | SyncError:
-    """What a call returns, or the error of ours that it raises; any other error is the test's failure."""
+    """The result of a call or the error of ours that it raises; any other error fails the test."""
     try:
         return call()
     except SyncError as error:
@@ -33,7 +33,7 @@ def attempt(call: Callable[[], T]) -> T | SyncError:
 
 
 def plain(node: Node) -> object:
-    """The Python value that the standard library's JSON reader would make of `node`."""
+    """The Python value that the standard library's JSON parser would give for `node`."""
     if isinstance(node, Mapping):
         return {key.text: plain(value) for key, value in node.entries}
     if isinstance(node, Sequence):

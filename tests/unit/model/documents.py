@@ -1,4 +1,4 @@
-"""Documents as registries store them, made for tests of manifests and trees."""
+"""Documents as registries store them, for tests of manifests and trees."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def encode(document: object) -> bytes:
 
 
 def digest_of(content: bytes, algorithm: str = "sha256") -> str:
-    """The digest of bytes."""
+    """The digest of some bytes."""
     return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
 
 
@@ -44,7 +44,7 @@ def image(text: str = "layer", **more: object) -> dict[str, Any]:
 
 
 def entry(content: bytes, media_type: str = OCI_IMAGE, **more: object) -> dict[str, Any]:
-    """The entry of an index for a manifest's bytes."""
+    """The index entry for a manifest's bytes."""
     return {"mediaType": media_type, "digest": digest_of(content), "size": len(content), **more}
 
 
@@ -54,7 +54,7 @@ def index(*entries: dict[str, Any], **more: object) -> dict[str, Any]:
 
 
 def attestation(content: bytes, attested: str) -> dict[str, Any]:
-    """The entry of an index for what buildkit attests of an image."""
+    """The index entry for a buildkit attestation of an image."""
     annotations = {
         "vnd.docker.reference.digest": attested,
         "vnd.docker.reference.type": "attestation-manifest",
@@ -63,7 +63,7 @@ def attestation(content: bytes, attested: str) -> dict[str, Any]:
 
 
 def schema1(**more: object) -> dict[str, Any]:
-    """An unsigned docker schema 1 manifest, whose layers repeat as they do in the field."""
+    """An unsigned docker schema 1 manifest with repeated layers, as real ones have."""
     layers = [{"blobSum": digest_of(text)} for text in (b"top", b"empty", b"base", b"empty")]
     return {
         "schemaVersion": 1,
@@ -76,7 +76,7 @@ def schema1(**more: object) -> dict[str, Any]:
 
 
 def sign(document: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Sign in libtrust's form; returns the signed bytes and those that the signature covers."""
+    """Sign in libtrust's form; returns the signed bytes and the bytes that the signature covers."""
     payload = encode(document)
     length = len(payload) - len(b"\n}")
     protected = encode({"formatLength": length, "formatTail": _base64url(payload[length:])})
@@ -85,7 +85,7 @@ def sign(document: dict[str, Any]) -> tuple[bytes, bytes]:
 
 
 def read(content: bytes, content_type: str = "") -> Manifest:
-    """Parse bytes under the digest that they have."""
+    """Parse bytes under their own digest."""
     return parse(content, content_type, digest_of(content))
 
 

@@ -1,4 +1,4 @@
-"""Lists of tags: in the shape of those of public repositories, and a real one."""
+"""Lists of tags: some with the shape of public repositories, and a real one."""
 
 from __future__ import annotations
 

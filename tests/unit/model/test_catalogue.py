@@ -1,4 +1,4 @@
-"""A listing of repositories: what counts, and when it is not to be trusted."""
+"""A listing of repositories: which names count, and when the listing is not trusted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.model.repository_pattern import parse_repository_pattern
 
 
 def listing(pattern: str = "r.io/team/**") -> RepositoryListing:
-    """One that begins."""
+    """A new listing."""
     return RepositoryListing(parse_repository_pattern(pattern))
 
 
 def test_takes_what_matches() -> None:
-    """Names that fit no grammar are left out with a count, others and duplicates too."""
+    """Invalid names, duplicates and names that do not match are left out and counted."""
     found = listing()
     names = ("team/a", "team/a", "team/../x", "Team/B", "team/a:v1", "other/b", "team/a\nb", "")
 
@@ -41,7 +41,7 @@ def test_takes_what_matches() -> None:
     ],
 )
 def test_not_trusted(pages: list[RepositoryPage], words: str) -> None:
-    """A listing that may be short says why, and a count that fits says nothing."""
+    """A listing that may be incomplete says why."""
     found = listing()
     for page in pages:
         found.take(page)
@@ -51,7 +51,7 @@ def test_not_trusted(pages: list[RepositoryPage], words: str) -> None:
 
 
 def test_pages() -> None:
-    """Each page is asked for once; several may follow one."""
+    """Each page is requested once; a page may lead to several others."""
     found = listing()
     assert list(found.pages) == [""]
     found.pages.clear()
@@ -76,12 +76,12 @@ def test_pages() -> None:
     ],
 )
 def test_known_kinds(registry: str, kind: str | None) -> None:
-    """A vendor's registry is known by its name; all others have to say, or to be asked."""
+    """A vendor's registry is recognised by its name; any other needs a setting or a probe."""
     assert known_kind(registry) == kind
 
 
 def test_hosts() -> None:
-    """A login goes to its own registry, or to one of two fixed pairs, wherever `catalog` points."""
+    """A login goes only to its own registry or to a known pair's API host, wherever `catalog` points."""
     elsewhere = CatalogueSetting(kind="gitlab", host="gitlab.example.com")
 
     assert api_host("docker.io", None) == "hub.docker.com"

@@ -1,4 +1,4 @@
-"""JSON of a peer: its traps."""
+"""JSON from a peer: its traps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TestLoad:
         ],
     )
     def test_traps_of_json(self, content: bytes, words: str) -> None:
-        """What the JSON reader of the standard library lets through or dies of is a ManifestError."""
+        """JSON that the standard library's reader accepts wrongly or crashes on raises ManifestError."""
         with pytest.raises(ManifestError, match=words):
             load(content)
 
@@ -42,12 +42,12 @@ class TestLoad:
         assert load(b'{"a": "\\ud83d\\ude00"}') == {"a": "\U0001f600"}
 
     def test_many_keys_take_no_time(self) -> None:
-        """An object of hundreds of thousands of keys is looked through once."""
+        """Duplicate keys of an object with hundreds of thousands of keys are found in one pass."""
         pairs = ",".join(f'"{number}":0' for number in range(200_000))
         with pytest.raises(ManifestError, match="'199999' is given twice"):
             load(f'{{{pairs},"199999":0}}'.encode())
 
     def test_dump_is_its_inverse(self) -> None:
-        """What was read is written compactly, in the same order, with all characters as they are."""
+        """A document is written compactly, with its order and its characters kept."""
         content = '{"b":[1,2.5,null,true],"a":{"é":"<&>"}}'.encode()
         assert content == dump(load(content))

@@ -1,4 +1,4 @@
-"""Records that travel between processes arrive as they were."""
+"""Records that travel between processes arrive unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipeline.model.reference import Reference, Repository
     ],
 )
 def test_round_trip(record: object) -> None:
-    """Inherited fields, defaults and fields that are not shown travel, and what arrives is frozen."""
+    """Inherited fields, defaults and fields hidden from repr travel, and the received record is frozen."""
     arrived = pickle.loads(pickle.dumps(record, protocol=5))
 
     assert record == arrived
@@ -33,5 +33,5 @@ def test_round_trip(record: object) -> None:
 
 
 def test_as_values() -> None:
-    """A record is pickled as its values, without the names of its fields."""
+    """A record is pickled as its values, without field names."""
     assert b"offset" not in pickle.dumps(UploadCheckpoint(url="u", offset=3), protocol=5)

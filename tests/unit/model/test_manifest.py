@@ -1,4 +1,4 @@
-"""Manifests: recognising, parsing, digests, rewriting."""
+"""Manifests: recognition, parsing, digests, rewriting."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ close = st.fixed_dictionaries(
 
 
 def parse_document(document: object, content_type: str = "") -> Any:
-    """Parse a document under the digest that it has; Any, since tests compare its parts."""
+    """Parse a document under its own digest; returns Any, since tests compare its parts."""
     return make.read(make.encode(document), content_type)
 
 
 def without_type(document: dict[str, Any]) -> dict[str, Any]:
-    """The same manifest that does not say what it is."""
+    """The same manifest without its media type."""
     return {name: value for name, value in document.items() if name != "mediaType"}
 
 
 def assert_sound(manifest: Manifest) -> None:
-    """A manifest is of its type's kind, and its blobs are each there once with a size."""
+    """The manifest's kind fits its type; its blobs are unique and have a size."""
     assert KINDS[manifest.media_type] == manifest.kind
     assert all(blob.size >= 0 or manifest.kind == "schema1" for blob in manifest.blobs)
     assert len(manifest.blobs) == len({blob.digest for blob in manifest.blobs})
@@ -113,25 +113,25 @@ class TestRecognising:
     def test_by_itself_or_by_content(
         self, content_type: str, document: object, media_type: str, kind: str
     ) -> None:
-        """A type that says nothing leaves it to the manifest, and then to what it holds."""
+        """An uninformative Content-Type leaves the decision to the manifest's type, then to its fields."""
         manifest = parse_document(document, content_type)
         assert (media_type, kind) == (manifest.media_type, manifest.kind)
 
     @pytest.mark.parametrize("media_type", [make.OCI_IMAGE, make.DOCKER_IMAGE])
     def test_by_content_type(self, media_type: str) -> None:
-        """A known Content-Type decides where the manifest does not say; parameters and case do not matter."""
+        """A known Content-Type decides where the manifest has no type; parameters and case do not matter."""
         document = without_type(make.image())
         header = f" {media_type.upper()} ; charset=utf-8"
         assert media_type == parse_document(document, header).media_type
 
     def test_signed_schema1_by_its_signatures(self) -> None:
-        """Whether a schema 1 manifest is signed is told by its signatures, not by the Content-Type."""
+        """The signatures of a schema 1 manifest, not the Content-Type, decide whether it is signed."""
         signed, payload = make.sign(make.schema1())
         assert parse(signed, make.SCHEMA1, make.digest_of(payload)).media_type == make.SCHEMA1_SIGNED
         assert make.read(payload, make.SCHEMA1_SIGNED).media_type == make.SCHEMA1
 
     def test_itself_wins_over_an_unknown_content_type(self) -> None:
-        """A manifest that says its type is taken, whatever a proxy says."""
+        """The manifest's own type wins over an unknown Content-Type, such as one from a proxy."""
         assert parse_document(make.image(), "text/html").media_type == make.OCI_IMAGE
 
     @pytest.mark.parametrize(
@@ -159,17 +159,17 @@ class TestRecognising:
         ],
     )
     def test_refuses(self, document: object, content_type: str, words: str) -> None:
-        """Unknown types are named, and what two readers could take for two things is refused."""
+        """Unknown types are named, and a manifest that two readers could interpret differently is refused."""
         with pytest.raises(ManifestError, match=words):
             parse_document(document, content_type)
 
     def test_null_is_nothing(self) -> None:
-        """Null is what Go writes for an empty list; it makes no manifest ambiguous."""
+        """Null is how Go writes an empty list; it does not make a manifest ambiguous."""
         assert len(parse_document(make.image(manifests=None, layers=None)).blobs) == 1
         assert parse_document(make.index(manifests=None, config=None)).children == ()
 
     def test_accept_names_every_type(self) -> None:
-        """One header asks for all types, so that no registry converts or hides one."""
+        """The Accept header lists every type, so that no registry converts or hides a manifest."""
         assert list(KINDS) == ACCEPT.split(", ")
 
 
@@ -189,12 +189,12 @@ class TestParsing:
         assert expected == manifest.blobs
 
     def test_keeps_the_bytes(self) -> None:
-        """The content is kept as it came, white space and unknown fields included."""
+        """The content is kept byte for byte, including white space and unknown fields."""
         content = make.encode(make.image(unknown={"a": 1.50}))
         assert content == make.read(content).content
 
     def test_index(self) -> None:
-        """An index gives its entries in order, with normal platforms and what they attest."""
+        """An index yields its entries in order, with normalised platforms and attested digests."""
         entries = [
             make.entry(b"a", platform={"os": "Linux", "architecture": "aarch64", "variant": "v8"}),
             make.entry(b"b", make.OCI_INDEX),
@@ -220,7 +220,7 @@ class TestParsing:
         assert ["", "", "", make.digest_of(b"a"), ""] == [child.attests for child in children]
 
     def test_one_digest_for_two_platforms(self) -> None:
-        """An image that serves two platforms stays two entries, so that a filter for either finds it."""
+        """An image for two platforms keeps both entries, so that a filter for either finds it."""
         arms = [
             make.entry(b"a", platform={"os": "linux", "architecture": "arm", "variant": v})
             for v in ("v6", "v7")
@@ -231,7 +231,7 @@ class TestParsing:
         ]
 
     def test_schema1(self) -> None:
-        """Schema 1 gives its layers as listed, each once and without a size, and its architecture."""
+        """Schema 1 yields its layers as listed, each once and without a size, and its architecture."""
         manifest = parse_document(make.schema1(architecture="x86_64"))
         assert [make.digest_of(text) for text in (b"top", b"empty", b"base")] == [
             b.digest for b in manifest.blobs
@@ -241,12 +241,12 @@ class TestParsing:
         assert parse_document(make.schema1(architecture="")).platform is None
 
     def test_artifact(self) -> None:
-        """The withdrawn artifact manifest is an image of blobs without a config."""
+        """The withdrawn artifact manifest is an image with blobs but without a config."""
         manifest = parse_document({"mediaType": make.OCI_ARTIFACT, "blobs": [make.blob("a"), make.blob("b")]})
         assert [make.digest_of(b"a"), make.digest_of(b"b")] == [blob.digest for blob in manifest.blobs]
 
     def test_image_without_layers(self) -> None:
-        """An artifact may have an empty config and no layers; the config is still a blob."""
+        """An artifact may have an empty config and no layers; the config still counts as a blob."""
         manifest = parse_document(
             make.image(layers=[], config=make.blob("{}", "application/vnd.oci.empty.v1+json"))
         )
@@ -256,12 +256,12 @@ class TestParsing:
 
     @pytest.mark.parametrize("size", [-1, True, "1", 1.0, None, 1 << 63, [], 10**90])
     def test_refuses_sizes(self, size: object) -> None:
-        """A size is an integer from 0 to 2**63 - 1; true is none."""
+        """A size is an integer from 0 to 2**63 - 1; `true` is refused."""
         with pytest.raises(ManifestError, match=r"layers\[0\] has no size"):
             parse_document(make.image(layers=[make.blob("a") | {"size": size}]))
 
     def test_takes_extreme_sizes(self) -> None:
-        """Zero and the largest size are sizes."""
+        """Zero and the largest allowed number are valid sizes."""
         layers = [make.blob("a") | {"size": 0}, make.blob("b") | {"size": (1 << 63) - 1}]
         assert [blob.size for blob in parse_document(make.image(layers=layers)).blobs] == [
             2,
@@ -297,12 +297,12 @@ class TestParsing:
         ],
     )
     def test_names_the_place(self, document: object, words: str) -> None:
-        """What is wrong in a manifest is said with its place."""
+        """An error in a manifest names the field."""
         with pytest.raises(ManifestError, match=words):
             parse_document(document)
 
     def test_limit(self) -> None:
-        """A manifest has at most 4 MiB, white space counted."""
+        """A manifest has at most 4 MiB, including white space."""
         content = make.encode(make.image())
         assert make.read(content + b" " * (MAX_MANIFEST - len(content))).kind == "image"
         with pytest.raises(ManifestError, match="limit is 4 MiB"):
@@ -312,13 +312,13 @@ class TestParsing:
         "content", [b"", b"<html></html>", b"[" * 100_000, b'{"a": NaN}', b'{"a": 1, "a": 1}']
     )
     def test_no_json(self, content: bytes) -> None:
-        """Bytes that are no JSON object, or one that two readers could read differently, are no manifest."""
+        """Bytes that are not a JSON object, or that two readers could parse differently, are refused."""
         with pytest.raises(ManifestError):
             make.read(content)
 
     @given(values | close, types | st.text(max_size=5))
     def test_raises_nothing_else_on_json(self, document: object, content_type: str) -> None:
-        """Any JSON is a manifest whose descriptors are sound, or a ManifestError."""
+        """Any JSON either parses to a manifest with valid descriptors or raises ManifestError."""
         content = json.dumps(document).encode()
         with contextlib.suppress(ManifestError):
             assert_sound(parse(content, content_type, compute_digest(content, content_type, "sha256")))
@@ -326,6 +326,6 @@ class TestParsing:
     @given(st.binary() | st.text().map(str.encode), types)
     @example(b'{"schemaVersion":1,"signatures":[{"protected":"e30"}]}', "")
     def test_raises_nothing_else_on_bytes(self, content: bytes, content_type: str) -> None:
-        """Any bytes are a manifest or a ManifestError."""
+        """Any bytes either parse to a manifest or raise ManifestError."""
         with contextlib.suppress(ManifestError):
             assert_sound(parse(content, content_type, make.digest_of(content)))

@@ -1,4 +1,4 @@
-"""Manifests as bytes: digests, rewriting, and comparing."""
+"""Manifests as bytes: digests, rewriting, and comparison."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ names = st.sampled_from(["os", "architecture", "variant", "os.version"])
 
 
 def read_document(document: object) -> Manifest:
-    """Parse a document under the digest that it has."""
+    """Parse a document under its own digest."""
     return make.read(make.encode(document))
 
 
 class TestDigest:
     def test_mismatch_names_both(self) -> None:
-        """Other bytes than those asked for are told apart from bytes that are no manifest."""
+        """A manifest with another digest gives another error than bytes that are not a manifest."""
         content, expected = make.encode(make.image()), make.digest_of(b"other")
         with pytest.raises(DigestMismatchError) as raised:
             parse(content, "", expected)
@@ -40,25 +40,25 @@ class TestDigest:
         assert make.digest_of(content) in str(raised.value)
 
     def test_mismatch_comes_first(self) -> None:
-        """A body that is cut is a wrong digest, not broken JSON: another try may bring it whole."""
+        """A truncated body is a digest mismatch, not broken JSON, since a retry may return all of it."""
         content = make.encode(make.image())
         with pytest.raises(DigestMismatchError):
             parse(content[:-9], make.OCI_IMAGE, make.digest_of(content))
 
     def test_sha512(self) -> None:
-        """A manifest that was asked for by sha512 is checked by sha512 and keeps that name."""
+        """A manifest requested by sha512 is checked with sha512 and keeps that digest."""
         content = make.encode(make.image())
         digest = make.digest_of(content, "sha512")
         assert digest == parse(content, "", digest).digest
 
     @pytest.mark.parametrize("digest", ["", "sha256:12", f"blake3:{'0' * 64}", f"sha256:{'A' * 64}"])
     def test_refuses_what_cannot_be_checked(self, digest: str) -> None:
-        """A digest by an algorithm that we cannot compute is refused before anything is believed."""
+        """A digest whose algorithm is not supported is refused before the content is trusted."""
         with pytest.raises(ManifestError, match="cannot be checked"):
             parse(make.encode(make.image()), "", digest)
 
     def test_refuses_other_algorithms(self) -> None:
-        """Only sha256 and sha512 are computed."""
+        """Only sha256 and sha512 are supported."""
         with pytest.raises(ManifestError, match="md5"):
             compute_digest(b"", "", "md5")
 
@@ -66,13 +66,13 @@ class TestDigest:
         "media_type", [make.SCHEMA1_SIGNED, make.SCHEMA1, "", "application/json; charset=utf-8"]
     )
     def test_signed_schema1_covers_the_payload(self, media_type: str) -> None:
-        """The digest of a signed schema 1 manifest is that of the bytes without the signatures."""
+        """The digest of a signed schema 1 manifest covers the bytes without the signatures."""
         signed, payload = make.sign(make.schema1())
         assert make.digest_of(payload) == compute_digest(signed, media_type, "sha256")
 
     @pytest.mark.parametrize("media_type", [make.OCI_IMAGE, make.DOCKER_LIST])
     def test_other_types_cover_everything(self, media_type: str) -> None:
-        """Where another type is stated, signatures in the document mean nothing."""
+        """With another stated type, signatures in the document are ignored."""
         signed, _ = make.sign(make.schema1())
         assert make.digest_of(signed) == compute_digest(signed, media_type, "sha256")
 
@@ -80,7 +80,7 @@ class TestDigest:
         "content", [make.encode(make.schema1(signatures=[])), HTML, b"", make.encode(make.image())]
     )
     def test_unsigned_covers_everything(self, content: bytes) -> None:
-        """Without signatures the digest is that of all bytes, whatever they are."""
+        """Without signatures the digest covers all bytes, whatever they are."""
         assert make.digest_of(content) == compute_digest(content, "", "sha256")
 
     @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ class TestDigest:
         ],
     )
     def test_broken_signatures(self, signatures: object) -> None:
-        """Signatures that do not say what they cover leave the manifest without a digest."""
+        """A digest cannot be computed if the signatures do not say what they cover."""
         with pytest.raises(ManifestError, match="signatures"):
             compute_digest(make.encode(make.schema1(signatures=signatures)), "", "sha256")
 
 
 class TestWithout:
     def test_keeps_everything_else_in_order(self) -> None:
-        """Only entries go; all other fields of the index and of the entries stay, in order."""
+        """Only entries are removed; all other fields of the index and of its entries stay, in order."""
         a, b, c = (
             make.entry(text, platform=LINUX, annotations={"é": "<&>"}, extra=[1.5])
             for text in (b"a", b"b", b"c")
@@ -123,7 +123,7 @@ class TestWithout:
         assert [a["digest"], c["digest"]] == [child.digest for child in new.children]
 
     def test_replaces_what_was_rewritten(self) -> None:
-        """A rewritten entry gets its new digest and size, and loses the embedded copy of its old content."""
+        """A rewritten entry gets the new digest and size, and loses the embedded copy of the old content."""
         inner = read_document(make.index(make.entry(b"a"), make.entry(b"b")))
         new_inner = without(inner, {make.digest_of(b"a")}, replacing={})
         outer = read_document(make.index(make.entry(inner.content, make.OCI_INDEX, data="e30=", urls=["x"])))
@@ -137,14 +137,14 @@ class TestWithout:
         assert [expected] == json.loads(new.content)["manifests"]
 
     def test_keeps_type_and_algorithm(self) -> None:
-        """The new index has the type that the old one was taken for, and a digest by the same algorithm."""
+        """The new index keeps the media type and the digest algorithm of the old one."""
         content = make.encode(make.index(make.entry(b"a"), make.entry(b"b"), mediaType=None))
         old = parse(content, make.DOCKER_LIST, make.digest_of(content, "sha512"))
         new = without(old, {make.digest_of(b"a")}, replacing={})
         assert (make.DOCKER_LIST, make.digest_of(new.content, "sha512")) == (new.media_type, new.digest)
 
     def test_is_deterministic(self) -> None:
-        """White space of the original does not matter to the new bytes: records depend on their digest."""
+        """White space in the original does not change the new bytes, since records depend on their digest."""
         document = make.index(make.entry(b"a"), make.entry(b"b"))
         contents = [json.dumps(document, indent=indent).encode() for indent in (None, 1, 4)]
         assert (
@@ -161,13 +161,13 @@ class TestWithout:
 class TestSameJson:
     @given(st.dictionaries(st.text(max_size=3), values, max_size=5), st.integers(0, 4))
     def test_serialised_differently(self, document: dict[str, object], indent: int) -> None:
-        """White space, the order of keys and escapes make no difference."""
+        """White space, key order and escapes make no difference."""
         one = json.dumps(document, indent=indent, ensure_ascii=True)
         other = json.dumps(dict(reversed(document.items())), ensure_ascii=False)
         assert same_json(one.encode(), one.encode()) == same_json(one.encode(), other.encode())
 
     def test_different_order_of_keys(self) -> None:
-        """The same index in another layout is the same JSON."""
+        """The same index with another layout is the same JSON."""
         assert same_json(b'{"a": [1, {"b": "<", "c": null}]}', b'{"a":[1,{"c":null,"b":"\\u003c"}]}')
 
     @pytest.mark.parametrize(
@@ -183,17 +183,17 @@ class TestSameJson:
         ],
     )
     def test_different_values(self, other: bytes) -> None:
-        """Another order of a list, another value, or no JSON object is not the same."""
+        """Another list order, another value, or something that is not a JSON object is not the same."""
         assert not same_json(b'{"a":[1,2]}', other)
 
     def test_true_is_not_one(self) -> None:
-        """True and 1 are equal in Python, and different in JSON."""
+        """True and 1 are equal in Python but differ in JSON."""
         assert not same_json(b'{"a":1}', b'{"a":true}')
 
 
 class TestConfigPlatform:
     def test_reads_all_fields(self) -> None:
-        """The platform of a config is read in normal form."""
+        """The platform in a config is read in normal form."""
         config = {
             "os": "Windows",
             "os.version": "10.0.1",
@@ -209,11 +209,11 @@ class TestConfigPlatform:
         "content", [b"{}", b"", HTML, b"[]", b'{"os": "", "architecture": null}', b'{"os": 5}', b"\xff"]
     )
     def test_states_none(self, content: bytes) -> None:
-        """What is no image config, or states no platform, has none."""
+        """A document that is not an image config, or that states no platform, has no platform."""
         assert config_platform(content) is None
 
     @given(st.dictionaries(names, values) | values)
     def test_never_raises(self, document: object) -> None:
-        """Any JSON has a platform or none."""
+        """Any JSON either has a platform or has none."""
         found = config_platform(json.dumps(document).encode())
         assert found is None or isinstance(found, Platform)

@@ -32,7 +32,7 @@ from tests.unit.model.tags import EVERY
     ],
 )
 def test_pattern(pattern: str, tag: str, expected: object) -> None:
-    """A literal and a glob are compared with the whole tag, an expression matches anywhere."""
+    """A literal or a glob has to match the whole tag; an expression matches anywhere."""
     assert expected == tag_matcher(pattern)(tag)
 
 
@@ -41,18 +41,18 @@ def test_pattern(pattern: str, tag: str, expected: object) -> None:
     ["", "a/b", "a:b", "a b*", "-a*", ".*", "v[/]", "v[1", "é*", "x" * 129, "?" * 129, "/", "/a", "/(/"],
 )
 def test_pattern_that_no_tag_matches(pattern: str) -> None:
-    """A pattern that can select nothing is refused, not taken for an empty selection."""
+    """A pattern that cannot match any tag is refused, instead of selecting nothing."""
     with pytest.raises(RuleError):
         tag_matcher(pattern)
 
 
 def test_globs_are_linear() -> None:
-    """Many stars take no exponential time."""
+    """A glob with many stars does not take exponential time."""
     assert not tag_matcher("*a" * 30 + "b")("a" * 128)
 
 
 @given(st.text(st.sampled_from("v1.2-*?[]!a"), min_size=1, max_size=8), st.sampled_from(EVERY))
 def test_globs_are_those_of_the_shell(pattern: str, tag: str) -> None:
-    """A glob that is accepted means what it means in a shell."""
+    """An accepted glob means the same as in a shell."""
     with contextlib.suppress(RuleError):
         assert fnmatchcase(tag, pattern) == tag_matcher(pattern)(tag)

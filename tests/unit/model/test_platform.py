@@ -22,7 +22,7 @@ platforms = st.builds(normalise, os=systems, os_version=versions, architecture=m
 
 
 def clauses(names: st.SearchStrategy[str], parts: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
-    """Values of a flag as users write them."""
+    """Values of a flag, as users write them."""
     texts = st.builds(lambda name, part: ":".join(filter(None, (name, part))), names.filter(bool), parts)
     return st.lists(texts, max_size=4)
 
@@ -59,18 +59,18 @@ class TestNormalise:
         ],
     )
     def test_architectures(self, architecture: str, variant: str, expected: tuple[str, str]) -> None:
-        """Architectures and variants come to the forms of containerd."""
+        """Architectures and variants are normalised as in containerd."""
         platform = normalise(architecture=architecture, variant=variant)
         assert expected == (platform.architecture, platform.variant)
 
     def test_systems(self) -> None:
-        """An operating system is lower case, and macos is darwin."""
+        """An operating system is lower case, and macos means darwin."""
         names = ["Linux", " macOS ", "windows", ""]
         assert [normalise(os=name).os for name in names] == ["linux", "darwin", "windows", ""]
 
     @given(platforms)
     def test_is_idempotent(self, platform: Platform) -> None:
-        """A normal form is its own normal form."""
+        """Normalising twice changes nothing."""
         again = normalise(
             os=platform.os,
             os_version=platform.os_version,
@@ -80,7 +80,7 @@ class TestNormalise:
         assert platform == again
 
     def test_words(self) -> None:
-        """A platform is written as containerd writes it, with a question mark for what is not stated."""
+        """A platform is written as in containerd, with a question mark for an unstated part."""
         windows = normalise(os="windows", os_version="10.0", architecture="amd64")
         assert [
             str(windows),
@@ -111,7 +111,7 @@ class TestFilter:
         ],
     )
     def test_architectures(self, arch: str, matching: list[str]) -> None:
-        """A filter without a variant takes all variants, one with a variant takes it in all its spellings."""
+        """A filter without a variant matches all variants; a filter with one matches all its spellings."""
         machines = ["amd64", "amd64/v1", "amd64/v3", "arm64", "arm64/v8", "arm64/v9"]
         machines += ["arm", "arm/v5", "arm/v6", "arm/v7", "386", "s390x", ""]
         wanted = parse_filter([], [arch])
@@ -138,7 +138,7 @@ class TestFilter:
         ],
     )
     def test_systems(self, os: str, matching: list[str]) -> None:
-        """An os version matches where it is equal, is continued behind a dot, or is not stated."""
+        """An OS version matches if it is equal, extends the wanted one after a dot, or is not stated."""
         systems = ["linux", "darwin", "windows", "windows 10.0.17763.1397", "windows 10.0.177631", ""]
         wanted = parse_filter([os], [])
         split = [(system, *system.partition(" ")) for system in systems]
@@ -150,7 +150,7 @@ class TestFilter:
         assert matching == found
 
     def test_both_have_to_fit(self) -> None:
-        """A platform has to fit one of --os and one of --arch."""
+        """A platform has to match one of --os and one of --arch."""
         wanted = parse_filter(["linux", "windows"], ["amd64,arm64"])
         pairs = itertools.product(["linux", "windows", "darwin"], ["amd64", "arm64", "386"])
         found = [(os, arch) for os, arch in pairs if wanted.matches(normalise(os=os, architecture=arch))]
@@ -158,13 +158,13 @@ class TestFilter:
 
     @given(filters)
     def test_not_stated_is_not_filtered(self, wanted: Filter) -> None:
-        """What states no platform at all is never filtered out."""
+        """An entry that states no platform is never filtered out."""
         assert wanted.matches(None)
         assert wanted.matches(Platform())
 
     @given(platforms)
     def test_inactive_takes_everything(self, platform: Platform) -> None:
-        """A filter of nothing matches everything and is the empty text."""
+        """An empty filter matches everything and has an empty text."""
         wanted = parse_filter([], [])
         assert (wanted.matches(platform), wanted.active, str(wanted)) == (True, False, "")
 
@@ -178,7 +178,7 @@ class TestFilter:
 
     @given(filters)
     def test_text_tells_the_filter(self, wanted: Filter) -> None:
-        """The text is made of the flags that give the same filter again."""
+        """The text of a filter consists of the flags that produce it."""
         words = str(wanted).split()
         flags = dict(zip(words[::2], words[1::2], strict=True))
         assert wanted == parse_filter(
@@ -195,20 +195,20 @@ class TestFilter:
         ["", " ", ",", "linux,", "linux:", ":v8", "a:b:c", "linux/amd64", "a b", "*", "linux:10.", "é"],
     )
     def test_nonsense_is_refused(self, value: str) -> None:
-        """What is no name, or a name and its part, is a UsageError that names the flag."""
+        """A value that is not a name, optionally with one more part, is a UsageError that names the flag."""
         with pytest.raises(UsageError, match="--os"):
             parse_filter([value], [])
         with pytest.raises(UsageError, match="--arch"):
             parse_filter([], [value])
 
     def test_slash_is_explained(self) -> None:
-        """Who writes docker's form is told ours."""
+        """The error for docker's os/arch form shows the flags to use instead."""
         with pytest.raises(UsageError, match="--os linux --arch amd64"):
             parse_filter(["linux/amd64"], [])
 
     @given(st.text(), st.text())
     def test_raises_nothing_else(self, os: str, arch: str) -> None:
-        """Any text is a filter or a UsageError."""
+        """Any text is either a filter or a UsageError."""
         with contextlib.suppress(UsageError):
             wanted = parse_filter([os], [arch])
             assert wanted.os

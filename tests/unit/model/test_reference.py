@@ -39,7 +39,7 @@ name = st.one_of(tag, st.sampled_from([SHA256, SHA512]))
 
 @st.composite
 def references(draw: st.DrawFn) -> Reference:
-    """Any reference in canonical form."""
+    """Any canonical reference."""
     where, rest = draw(registry), draw(path)
     if where == "docker.io" and "/" not in rest:
         rest = f"library/{rest}"
@@ -72,7 +72,7 @@ class TestParseRepository:
         ],
     )
     def test_reads_what_docker_pull_reads(self, text: str, expected: str) -> None:
-        """The first part is a registry iff a slash follows and it looks like a host, as for docker pull."""
+        """The first part is a registry iff a slash follows and it looks like a host, as in docker pull."""
         assert expected == str(parse_repository(text))
 
     @pytest.mark.parametrize(
@@ -105,32 +105,32 @@ class TestParseRepository:
         ],
     )
     def test_refuses_with_the_part_that_is_wrong(self, text: str, word: str) -> None:
-        """What is no repository is refused, and the message says which part."""
+        """Text that is not a repository is refused, and the message names the invalid part."""
         with pytest.raises(RuleError, match=word):
             parse_repository(text)
 
     def test_takes_255_characters(self) -> None:
-        """The limit of a path is 255 characters, the registry not counted."""
+        """A path has at most 255 characters, not counting the registry."""
         assert f"quay.io/{'a' * 255}" == str(parse_repository(f"quay.io/{'a' * 255}"))
 
     @given(st.text())
     @example("\ud800/a")
     def test_raises_nothing_else(self, text: str) -> None:
-        """Any text is a repository or a RuleError."""
+        """Any text is either a repository or a RuleError."""
         with contextlib.suppress(RuleError):
             repository = parse_repository(text)
             assert parse_repository(str(repository)) == repository
 
     @given(references())
     def test_canonical_text_stays(self, reference: Reference) -> None:
-        """The canonical text of a repository reads as that repository."""
+        """The canonical text of a repository parses to that repository."""
         assert reference.repository == parse_repository(str(reference.repository))
 
 
 class TestParseReference:
     @given(references())
     def test_is_the_inverse_of_str(self, reference: Reference) -> None:
-        """A reference survives being written and read."""
+        """A reference survives formatting and parsing."""
         assert reference == parse_reference(str(reference))
 
     @given(
@@ -138,7 +138,7 @@ class TestParseReference:
         | references().map(str).flatmap(lambda text: st.sampled_from([text[1:], text + "\n", text.upper()]))
     )
     def test_reads_only_what_str_writes(self, text: str) -> None:
-        """Whatever is read is written as the same text; all else is a RuleError."""
+        """Every text that parses is what `str` would write; any other text is a RuleError."""
         try:
             reference = parse_reference(text)
         except RuleError:
@@ -146,7 +146,7 @@ class TestParseReference:
         assert text == str(reference)
 
     def test_keeps_a_registry_without_a_dot(self) -> None:
-        """The registry always stands there, even where docker pull would take it for a part of the path."""
+        """The first part is always the registry, even where docker pull would take it as part of the path."""
         assert Reference(Repository("foo", "bar"), "1") == parse_reference("foo/bar:1")
 
     @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ class TestParseReference:
         ],
     )
     def test_refuses_what_is_not_canonical(self, text: str) -> None:
-        """Short names, aliases, missing and double names are no canonical text."""
+        """Short names, aliases, and references with no tag or with two are not canonical."""
         with pytest.raises(RuleError):
             parse_reference(text)
 
@@ -183,7 +183,7 @@ class TestNames:
 
     @pytest.mark.parametrize("text", ["", ".a", "-a", "0" * 129, "a\n", "a b", "a:b", "a/b", "é", "٣", "a+b"])
     def test_no_tags(self, text: str) -> None:
-        """A tag begins with no dot or hyphen and holds no other character, a newline at its end included."""
+        """A tag does not begin with a dot or hyphen or hold any other character, not even a final newline."""
         assert not is_tag(text)
 
     @pytest.mark.parametrize("text", [SHA256, SHA512])
@@ -210,7 +210,7 @@ class TestNames:
         ],
     )
     def test_no_digests(self, text: str) -> None:
-        """Other algorithms, lengths and digits are no digest that could be checked."""
+        """Another algorithm, length or digit is not a valid digest."""
         assert not is_digest(text)
 
     def test_reference_knows_its_kind(self) -> None:
@@ -221,7 +221,7 @@ class TestNames:
         assert [Reference(repository, name).is_digest for name in (SHA256, "1")] == [True, False]
 
     def test_docker_hub_has_one_name(self) -> None:
-        """All names of Docker Hub are one registry; auth.docker.io is none."""
+        """All names of Docker Hub are one registry; auth.docker.io is not among them."""
         names = ["docker.io", "index.docker.io", "registry-1.docker.io", "Registry.Hub.Docker.com"]
         assert {"docker.io"} == set(map(canonical_registry, names))
         assert canonical_registry("auth.docker.io") == "auth.docker.io"

@@ -1,4 +1,4 @@
-"""Patterns of repositories: what matches, what stands for what, what is refused."""
+"""Patterns of repositories: which ones they match, what `{rest}` stands for, and which are refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pipeline.model.repository_pattern import (
     ],
 )
 def test_matches(pattern: str, matching: list[str], other: list[str]) -> None:
-    """`*` stays within a part of the path, `**` crosses parts, and what lies in front does not match."""
+    """`*` stays within a part of the path, `**` crosses parts, and both are anchored at the start."""
     found = parse_repository_pattern(f"r.io/{pattern}")
 
     assert [path for path in (*matching, *other) if found.matches(path)] == matching
@@ -49,14 +49,14 @@ def test_matches(pattern: str, matching: list[str], other: list[str]) -> None:
     ],
 )
 def test_rest(pattern: str, fixed: str, path: str, rest: str) -> None:
-    """The fixed part ends before the first part with a `*`, and {rest} begins there."""
+    """The fixed part ends before the first part with a `*`; {rest} begins there."""
     found = parse_repository_pattern(f"r.io/{pattern}")
 
     assert (found.fixed, found.rest(path)) == (fixed, rest)
 
 
 def test_filters() -> None:
-    """`include` and `exclude` are patterns of the path below the fixed part, and exclude wins."""
+    """`include` and `exclude` match the path below the fixed part, and exclude wins."""
     found = parse_repository_pattern(
         "r.io/team/**", include=("api/**", "web", "/^x[0-9]/"), exclude=("api/internal/**", "*-test")
     )
@@ -79,39 +79,39 @@ def test_filters() -> None:
     ],
 )
 def test_refused(text: str) -> None:
-    """A pattern names its registry, and its parts are those of repositories."""
+    """A pattern names its registry, and its parts are valid in a repository."""
     with pytest.raises(RuleError):
         parse_repository_pattern(text)
 
 
 @pytest.mark.parametrize("pattern", ["", "/", "/a", "a/", "/(/"])
 def test_refused_filters(pattern: str) -> None:
-    """A filter that can match nothing, or is no expression, is refused."""
+    """A filter that cannot match anything, or is not a valid expression, is refused."""
     with pytest.raises(RuleError):
         path_matcher(pattern)
 
 
 def test_hub_aliases() -> None:
-    """Docker Hub has one name, as in other sources."""
+    """Docker Hub's aliases are resolved as in other sources."""
     assert str(parse_repository_pattern("index.docker.io/acme/*")) == "docker.io/acme/*"
 
 
 def test_below() -> None:
-    """A namespace without a `*` means all below it; none, the whole registry."""
+    """A namespace without a `*` means everything below it; an empty one means the whole registry."""
     assert str(below("r.io", "team")) == "r.io/team/**"
     assert below("r.io", "").matches("a")
     assert not is_repository_pattern("r.io/team")
 
 
 def test_pickled() -> None:
-    """A pattern can be sent to a worker."""
+    """A pattern can be pickled for a worker."""
     found = pickle.loads(pickle.dumps(parse_repository_pattern("r.io/team/**", exclude=("x",))))
 
     assert (found.matches("team/a"), found.matches("team/x")) == (True, False)
 
 
 def test_linear() -> None:
-    """A long name and a pattern with many stars take no time."""
+    """A long name and a pattern with many stars are matched quickly."""
     matches = path_matcher("/".join(["**", "*a*a*a*a*"] * 8))
     began = time.process_time()
 

@@ -5,7 +5,7 @@ from pipeline.model.rule_options import NO_OPTIONS, NOT_BUILT, RuleOptions, TagO
 
 
 def test_nearer_options_win() -> None:
-    """What a rule says wins over what the file says, field by field, inside tags too; lists replace lists."""
+    """A rule's options win over the file's, field by field, including those of `tags`; lists are replaced."""
     near = RuleOptions(to=("a",), tags=TagOptions(include=("1.*",), newest=2), platforms=Filter())
     far = RuleOptions(
         to=("b", "c"),
@@ -25,14 +25,14 @@ def test_nearer_options_win() -> None:
 
 
 def test_false_is_written() -> None:
-    """False and 0 are values that somebody has written, and win too."""
+    """False and 0 are explicit values and win too."""
     near = RuleOptions(force=False, retries=0)
 
     assert near == near.over(RuleOptions(force=True, retries=3))
 
 
 def test_every_option_is_described() -> None:
-    """Each field tells its kind and what it is for; what is not built is a known name."""
+    """Each field has a kind and a description; a planned option is a known name."""
     known = {**option_fields(RuleOptions), **option_fields(TagOptions)}
 
     assert all(each.about.endswith(".") for each in known.values())

@@ -1,4 +1,4 @@
-"""Selection: RE2 expressions, tags of a page, destinations of a name."""
+"""Selection: RE2 expressions, tags of a page, destinations of a tag."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIGEST = f"sha256:{'0' * 64}"
 
 
 def rule(selection: Selection, *targets: Target) -> Rule:
-    """A rule of one source."""
+    """A rule with one source."""
     return Rule(number=0, line=1, text=str(SOURCE), source=SOURCE, selection=selection, targets=targets)
 
 
@@ -56,7 +56,7 @@ class TestCompilePattern:
         ],
     )
     def test_is_a_search_in_re2(self, pattern: str, tag: str, expected: object) -> None:
-        """An expression matches anywhere, and means what it means in Go."""
+        """An expression matches anywhere, and means the same as in Go."""
         assert expected == compile_pattern(pattern)(tag)
 
     @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ class TestCompilePattern:
     def test_refuses_what_go_refuses(
         self, pattern: str, words: str, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """A wrong expression fails its rule in RE2's words, and nothing is written to standard error."""
+        """An invalid expression fails its rule with RE2's message, and nothing goes to standard error."""
         with pytest.raises(RuleError, match=words) as raised:
             compile_pattern(pattern)
         assert str(raised.value).isprintable()
@@ -85,17 +85,17 @@ class TestCompilePattern:
 
     @pytest.mark.timeout(10)
     def test_is_linear(self) -> None:
-        """Nested quantifiers, on which backtracking takes longer than the universe is old, take no time."""
+        """Nested quantifiers, which take exponential time with backtracking, are matched quickly."""
         assert not compile_pattern("(a+)+$")("a" * 127 + "!")
 
     def test_without_the_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without google-re2 the rule fails and says what is missing; Python's re never stands in."""
+        """Without google-re2 the rule fails and names the missing package; Python's re never replaces it."""
         monkeypatch.setitem(sys.modules, "re2", None)
         with pytest.raises(RuleError, match="google-re2, which is not installed"):
             compile_pattern("without the package")
 
     def test_with_another_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The package pyre2 has the same module name and falls back to Python's re: it is refused."""
+        """The package pyre2, which has the same module name and falls back to Python's re, is refused."""
         monkeypatch.setitem(sys.modules, "re2", ModuleType("re2"))
         with pytest.raises(RuleError, match="another package"):
             compile_pattern("with another package")
@@ -103,30 +103,30 @@ class TestCompilePattern:
     @given(st.text(st.sampled_from(r"ab1.*+?()[]{}|^$\QECpLz:<>P-") | st.characters()), st.text())
     @example("\ud800\\C", "")
     def test_raises_nothing_else(self, pattern: str, tag: str) -> None:
-        """Any text is an expression or a RuleError."""
+        """Any text is either an expression or a RuleError."""
         with contextlib.suppress(RuleError):
             assert compile_pattern(pattern)(tag) in {True, False}
 
 
 class TestSelect:
     def test_all_tags(self) -> None:
-        """All tags of a page are taken in its order, each once; names that are no tags are left out."""
+        """All tags of a page are selected once, in its order; names that are not tags are left out."""
         tags = ["b", "a", "b", "", "-x", "a b", "sha256-1.sig", "é", "\ud800", "0" * 129, "latest\n"]
         assert select(rule(AllTags())).add(tags) == ["b", "a", "sha256-1.sig"]
 
     def test_matching(self) -> None:
-        """Of a page the tags that match are taken, and only tags are tried."""
+        """The tags of a page that match are selected, and names that are not tags are left out."""
         tags = ["v2", "1", "v1", "v2", "v 3", "\ud800v"]
         assert select(rule(Matching(pattern="v"))).add(tags) == ["v2", "v1"]
 
     def test_wrong_expression(self) -> None:
-        """A wrong expression is said at once, not when the first tag is asked for."""
+        """An invalid expression is reported at once, not when the first tag is matched."""
         with pytest.raises(RuleError):
             select(rule(Matching(pattern="(wrong")))
 
     @given(st.lists(st.text(max_size=3) | st.sampled_from(["v1", "v2", "latest"])))
     def test_takes_each_tag_once(self, tags: list[str]) -> None:
-        """Whatever a registry sends, each of its tags comes out once, in order."""
+        """Whatever a registry sends, each of its tags is selected once, in order."""
         found = select(rule(AllTags())).add(tags)
         assert set(filter(is_tag, tags)) == set(found)
         assert sorted(found, key=tags.index) == found
@@ -141,7 +141,7 @@ class TestPairs:
         assert (Reference(ONE, DIGEST), Reference(TWO, DIGEST)) == pairs(wanted, DIGEST, 0)
 
     def test_by_position(self) -> None:
-        """A destination with names takes the one at the source's position."""
+        """A destination with names uses the one at the source's position."""
         wanted = rule(
             Named(names=("a", DIGEST)), Target(repository=ONE, names=("x", "y")), Target(repository=TWO)
         )
@@ -149,6 +149,6 @@ class TestPairs:
         assert (Reference(ONE, "y"), Reference(TWO, DIGEST)) == pairs(wanted, DIGEST, 1)
 
     def test_duplicates(self) -> None:
-        """Two targets that come to the same reference are one destination."""
+        """Two targets that resolve to the same reference are one destination."""
         wanted = rule(Named(names=("a",)), Target(repository=ONE, names=("a",)), Target(repository=ONE))
         assert (Reference(ONE, "a"),) == pairs(wanted, "a", 0)

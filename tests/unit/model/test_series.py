@@ -36,7 +36,7 @@ GIT = "5ca3b1a0e2f49d87c6b5a4f3e2d1c0b9a8f7e6d5"
     ],
 )
 def test_series(tag: str, text: str, numbers: tuple[int, ...]) -> None:
-    """Each number is a # wherever it stands, a hash is a @ without order."""
+    """Each number becomes #, wherever it is, and a hash becomes @ and is not ordered."""
     assert (text, numbers) == series(tag)
 
 
@@ -51,13 +51,13 @@ def test_series(tag: str, text: str, numbers: tuple[int, ...]) -> None:
     ],
 )
 def test_series_of_repositories(repository: str, count: int) -> None:
-    """The releases of a repository are one series, and one more for each variant."""
+    """The releases of a repository are one series, and each variant is another."""
     assert count == len({series(tag)[0] for tag in LISTS[repository]})
 
 
 @given(st.sampled_from(EVERY), st.data())
 def test_other_numbers_are_the_same_series(tag: str, data: st.DataObject) -> None:
-    """A tag with other numbers is in the same series, and the first number that differs orders both."""
+    """Tags that differ only in numbers are in one series, ordered by the first number that differs."""
     text, numbers = series(tag)
     if "@" in text or not numbers:
         return

@@ -1,4 +1,4 @@
-"""Shards: every target in exactly one, together with what it depends on."""
+"""Shards: each target is in exactly one, together with the rules that it depends on."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def rules_of(written: Sequence[tuple[str, Sequence[str]]]) -> list[Rule]:
 def split(
     rules: Sequence[Rule], count: int, by: Literal["repository", "namespace"] = "repository"
 ) -> list[tuple[Rule, ...]]:
-    """All shards."""
+    """The rules of each shard."""
     return [rules_of_shard(rules, Shard(index=index, count=count, by=by)) for index in range(count)]
 
 
 def where(
     rules: Sequence[Rule], count: int, by: Literal["repository", "namespace"] = "repository"
 ) -> dict[str, int]:
-    """By destination: its shard."""
+    """The shard of each destination."""
     return {
         str(target.repository): index
         for index, part in enumerate(split(rules, count, by))
@@ -60,7 +60,7 @@ def where(
 def test_disjoint_and_complete(
     written: list[tuple[str, list[str]]], count: int, by: Literal["repository", "namespace"]
 ) -> None:
-    """Each target of each rule is in one shard, no repository is in two, and rules keep their order."""
+    """Each target of each rule is in one shard, as is each repository, and rules keep their order."""
     rules = rules_of(written)
     try:
         shards = split(rules, count, by)
@@ -87,7 +87,7 @@ def test_disjoint_and_complete(
 def test_rules_that_feed_each_other_stay_together(
     written: list[tuple[str, list[str]]], count: int, by: Literal["repository", "namespace"]
 ) -> None:
-    """A rule waits in its shard for the same rules as in the whole file."""
+    """A rule in a shard waits for the same rules as it does in the whole file."""
     rules = rules_of(written)
     try:
         shards = split(rules, count, by)
@@ -101,7 +101,7 @@ def test_rules_that_feed_each_other_stay_together(
 
 
 def test_formula() -> None:
-    """The shard of a repository is a number that other programs can compute, and does not change."""
+    """The shard of a repository is a stable number that other programs can compute."""
     expected = int(hashlib.sha256(b"r.io/team/app").hexdigest()[:16], 16) % 200
 
     assert where([rule("quay.io/a/b", "r.io/team/app")], 200) == {"r.io/team/app": expected}
@@ -118,7 +118,7 @@ def test_by_namespace() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 50])
 def test_chain(count: int) -> None:
-    """A chain is in the shard of its first destination, whatever is written beside it."""
+    """A chain is in the shard of its first destination, whatever else its rules write."""
     rules = rules_of(
         [
             ("quay.io/a/a", ["r.io/b/b", "r.io/x/x"]),
@@ -135,7 +135,7 @@ def test_chain(count: int) -> None:
 
 
 def test_circle() -> None:
-    """Rules that feed each other in a circle are in one shard."""
+    """Rules that form a circle are in one shard."""
     rules = rules_of(
         [("a.io/p/p", ["a.io/q/q"]), ("a.io/q/q", ["a.io/r/r"]), ("a.io/r/r", ["a.io/q/q", "a.io/p/p"])]
     )
@@ -144,7 +144,7 @@ def test_circle() -> None:
 
 
 def test_torn() -> None:
-    """A destination that two rules write, each fed into another shard, is refused with both lines."""
+    """A destination whose two rules depend on different shards is refused with both lines."""
     rules = rules_of(
         [
             ("quay.io/a/a", ["r.io/s/a"]),

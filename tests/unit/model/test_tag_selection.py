@@ -20,7 +20,7 @@ SIGNATURE = f"sha256-{'0' * 64}.sig"
 
 
 def chosen(tags: list[str], *, page: int = 7, **options: Any) -> list[str]:
-    """What is selected of a list that comes in pages."""
+    """The tags selected from a list that arrives in pages."""
     selection = TagSelection(TagOptions(**options))
     found = [tag for at in range(0, len(tags), page) for tag in selection.add(tags[at : at + page])]
     return [*found, *selection.end()]
@@ -28,17 +28,17 @@ def chosen(tags: list[str], *, page: int = 7, **options: Any) -> list[str]:
 
 class TestStages:
     def test_include(self) -> None:
-        """One of the patterns is enough, in the order of the list."""
+        """A tag needs to match only one pattern, and the order of the list is kept."""
         assert ["1.13.3", "main", "1.12.7"] == chosen(
             ["1.13.3", "1.13.3-chroot", "main", "1.12.7", "v2"], include=("1.??.?", "main")
         )
 
     def test_exclude_wins(self) -> None:
-        """A tag that include and exclude both match is out."""
+        """A tag that both include and exclude match is left out."""
         assert ["3.14"] == chosen(["3.14", "3.14-slim"], include=("3.*",), exclude=("/slim/",))
 
     def test_versions_drop_prereleases(self) -> None:
-        """Where a range is given, prereleases are out unless they are asked for."""
+        """With a range, prereleases are left out unless the rule asks for them."""
         tags = ["v3.6.5", "v3.6.0-rc.5", "v3.5.24", "latest", "5ca3b1a"]
 
         assert ["v3.6.5"] == chosen(tags, versions=(">=3.6",))
@@ -46,27 +46,27 @@ class TestStages:
         assert ["v3.6.5", "v3.5.24", "latest", "5ca3b1a"] == chosen(tags, prereleases=False)
 
     def test_a_moving_tag_is_its_zeros(self) -> None:
-        """1.2 is 1.2.0: it is below 1.2.5, and always brings it."""
+        """1.2 counts as 1.2.0: it is below 1.2.5, and `always` still selects it."""
         tags = ["1.2", "1.2.4", "1.2.5", "1.3"]
 
         assert ["1.2.5", "1.3"] == chosen(tags, versions=(">=1.2.5",))
         assert {"1.2", "1.2.5", "1.3"} == set(chosen(tags, versions=(">=1.2.5",), always=("1.2",)))
 
     def test_always_wins(self) -> None:
-        """Always brings a tag that include leaves out, exclude matches, and newest does not reach."""
+        """`always` selects a tag that include leaves out, exclude matches, or newest does not reach."""
         found = chosen(PYTHON, include=("3.14.*",), exclude=("*",), newest=1, always=("latest", "3.11.14"))
 
         assert {"latest", "3.11.14"} == set(found)
 
     def test_missing_always(self) -> None:
-        """What always names and the list lacks is told, and does not count as selected."""
+        """A tag in `always` that the list lacks is reported, and does not count as selected."""
         selection = TagSelection(TagOptions(always=("gone", "latest")))
 
         assert ["latest"] == selection.add(["latest"])
         assert ([], ("gone",), 1) == (selection.end(), selection.missing, selection.selected)
 
     def test_companions_are_no_tags(self) -> None:
-        """Signatures pass no stage, unless a rule says nothing of tags."""
+        """Signature tags are left out, unless the rule has no tag options."""
         tags = [SIGNATURE, "1.0"]
         plain = TagSelection(TagOptions(), plain=True)
 
@@ -77,31 +77,31 @@ class TestStages:
 
 class TestNewest:
     def test_each_series(self) -> None:
-        """The newest of each series, not of all: moving tags and variants take no places of others."""
+        """Newest counts per series: moving tags and variants do not take places of releases."""
         found = chosen(PYTHON, include=("*.*.*", "?.??"), exclude=("*-*",), versions=(">=3.12",), newest=3)
 
         assert ["3.14.0", "3.13.9", "3.13.8", "3.14", "3.13", "3.12"] == found
 
     def test_per_minor(self) -> None:
-        """Per minor counts within each minor version of a series."""
+        """`per: minor` counts within each minor version of a series."""
         found = chosen(PYTHON, include=("*.*.*-alpine",), versions=(">=3.12",), newest=1, per="minor")
 
         assert ["3.14.0-alpine", "3.13.9-alpine", "3.12.12-alpine"] == found
 
     def test_per_major(self) -> None:
-        """Per major counts within each major version of a series."""
+        """`per: major` counts within each major version of a series."""
         tags = LISTS["quay.io/prometheus/prometheus"]
 
         assert ["v3.7.3", "v3.7.2", "v2.55.1", "v2.53.5"] == chosen(tags, newest=2, per="major")
 
     def test_per_repository(self) -> None:
-        """Per repository counts across all series."""
+        """`per: repository` counts across all series."""
         tags = LISTS["docker.io/rancher/mirrored-coredns-coredns"]
 
         assert {"1.12.3", "v1.12.3"} == set(chosen(tags, newest=2, per="repository"))
 
     def test_dates_and_other_words(self) -> None:
-        """Dates are numbers too, and a suffix is another series."""
+        """Dates are ordered like other numbers, and a suffix makes another series."""
         found = chosen(LISTS["docker.io/minio/minio"], include=("RELEASE.*Z", "RELEASE.*-cpuv1"), newest=2)
 
         assert [
@@ -118,14 +118,14 @@ class TestNewest:
         assert {"1.2-5ca3b1a", "1.2-0ff1ce5"} == set(chosen(tags, newest=1, page=2))
 
     def test_tags_without_numbers_are_out(self) -> None:
-        """Tags without digits, and with digits in hashes only, have no order; they are counted."""
+        """Tags without digits, or with digits only in hashes, cannot be ordered; they are counted."""
         selection = TagSelection(TagOptions(newest=3))
         selection.add(["latest", "main-5ca3b1a", "1.0"])
 
         assert (["1.0"], 2) == (selection.end(), selection.unordered)
 
     def test_by_time(self) -> None:
-        """By seen the later tag is the newer one, also where it has no number."""
+        """With `by: seen` the tag seen later is newer, even without a number."""
         seen = {"main-5ca3b1a": 3.0, "main-0ff1ce5": 1.0, "main-c0ffee1": 2.0}
         selection = TagSelection(TagOptions(newest=2, by="seen"), seen=seen.__getitem__)
         selection.add(list(seen))
@@ -136,7 +136,7 @@ class TestNewest:
         ("form", "most"), [("{0}.{1}-x{2}", 4_000_000), ("branch-{3}-{0}", 10_000_000)], ids=["few", "many"]
     )
     def test_memory_of_a_long_list(self, form: str, most: int) -> None:
-        """30,000 tags of few series take next to nothing, each in a series of its own 300 bytes a tag."""
+        """30,000 tags of few series take under 4 MB; with a series for each tag, 300 bytes per tag."""
         words = ["".join(each) for each in product(ascii_lowercase, repeat=4)]
         selection = TagSelection(TagOptions(newest=3))
         tracemalloc.start()
@@ -150,7 +150,7 @@ class TestNewest:
 
     @given(st.lists(st.sampled_from(EVERY), max_size=60), st.integers(1, 4), st.integers(1, 20))
     def test_is_what_sorting_says(self, tags: list[str], count: int, page: int) -> None:
-        """In any order and in pages of any size, the newest are those that no `count` others surpass."""
+        """For any order and page size, the newest are the tags that fewer than `count` others surpass."""
         groups = defaultdict(set)
         for tag in tags:
             if series(tag)[1]:
@@ -169,17 +169,17 @@ class TestNewest:
 
 
 class TestRealList:
-    """Docker's python, as its maintainers published it on one day."""
+    """The tags of docker's python image, as published on one day."""
 
     def test_series(self) -> None:
-        """Each variant is a series of its own, and moving tags are series beside the releases."""
+        """Each variant is a series of its own, and moving tags are separate from the releases."""
         names = {series(tag)[0] for tag in REAL if series(tag)[1]}
         suffixes = ("", "-trixie", "-slim", "-slim-bookworm", "-alpine", "-alpine#.#", "-windowsservercore")
 
         assert {f"{front}{each}" for front in ("#.#.#", "#.#") for each in suffixes} <= names
 
     def test_newest(self) -> None:
-        """The newest of a variant are releases: neither moving tags nor prereleases take their places."""
+        """The newest of a variant are releases: moving tags and prereleases do not take their places."""
         options: dict[str, Any] = {"versions": (">=3.12",), "newest": 3}
 
         assert ["3.14.0", "3.13.9", "3.12.12"] == chosen(
@@ -190,7 +190,7 @@ class TestRealList:
         )
 
     def test_prereleases(self) -> None:
-        """Prereleases of every variant are left out where a range is given."""
+        """With a range, prereleases of every variant are left out."""
         found = chosen(REAL, versions=(">=3.12",), page=50)
 
         assert [tag for tag in REAL if tag.startswith(("3.12", "3.13", "3.14"))] == found
@@ -198,7 +198,7 @@ class TestRealList:
 
 class TestWhole:
     def test_page_by_page(self) -> None:
-        """Stages that judge a tag by itself give out what they take at once."""
+        """Stages that judge each tag by itself return results page by page."""
         selection = TagSelection(TagOptions(include=("1.*",), versions=("^1",)))
 
         assert ["1.1"] == selection.add(["1.1", "2.0"])
@@ -206,7 +206,7 @@ class TestWhole:
 
     @pytest.mark.parametrize("options", [{"newest": 1}, {"at_least": 1}])
     def test_nothing_before_the_end(self, options: dict[str, Any]) -> None:
-        """Newest and at_least give out nothing before the list has ended."""
+        """`newest` and `at_least` return nothing before the end of the list."""
         selection = TagSelection(TagOptions(**options))
 
         assert [] == selection.add(["1.1", "1.0"])
@@ -226,7 +226,7 @@ class TestWhole:
         ],
     )
     def test_at_least(self, options: dict[str, Any], least: int) -> None:
-        """A selection that includes something is meant to find something."""
+        """A selection that includes something has to find at least one tag by default."""
         assert least == TagSelection(TagOptions(**options)).least
 
 
@@ -249,21 +249,21 @@ class TestExplain:
         ],
     )
     def test_says_which_stage(self, tag: str, stages: str) -> None:
-        """The stages are told in order, up to the one that stops the tag."""
+        """The stages are listed in order, up to the one that drops the tag."""
         found = TagSelection(self.OPTIONS).explain(tag, NGINX)
 
         assert stages == " ".join(f"{each.stage}{'+' if each.passed else '-'}" for each in found)
         assert all(each.reason for each in found)
 
     def test_newest_names_what_is_newer(self) -> None:
-        """Newest says which tags take the places."""
+        """The reason of newest names the tags that take the places."""
         found = TagSelection(self.OPTIONS).explain("1.29.2", NGINX)
 
         assert found[-1].reason == "newer ones of #.#.#: 1.29.3"
 
     @given(st.sampled_from(NGINX))
     def test_agrees_with_the_selection(self, tag: str) -> None:
-        """What is explained as taken is taken, and nothing else."""
+        """A tag is explained as selected if and only if it is selected."""
         selection = TagSelection(self.OPTIONS)
         selection.add(NGINX)
 

@@ -1,4 +1,4 @@
-"""Trees: what is still to be read, and what a filter leaves, in push order."""
+"""Trees: which manifests are still unread, and what a filter keeps, in push order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AMD64 = Pruning(platforms=parse_filter([], ["amd64"]))
 
 
 def fake(digest: str, *children: str, size: int = 1) -> Manifest:
-    """A manifest whose digest nobody checked: an index where it has children."""
+    """A manifest with an unchecked digest: an index if it has children."""
     entries = tuple(Descriptor(media_type=make.OCI_IMAGE, digest=child, size=size) for child in children)
     kind: ManifestKind = "index" if children else "image"
     return Manifest(content=b"{}", media_type=make.OCI_INDEX, digest=digest, kind=kind, children=entries)
@@ -40,7 +40,7 @@ def fakes(*manifests: Manifest) -> Mapping[str, Manifest]:
 
 class TestUnread:
     def test_begins_with_the_root(self) -> None:
-        """Nothing read, the root is missing."""
+        """With nothing read, the root is missing."""
         assert unread("root", {}, EVERYTHING) == ("root",)
 
     def test_image_needs_nothing_else(self) -> None:
@@ -49,7 +49,7 @@ class TestUnread:
         assert unread(root_of(image(read, "a")), read, AMD64) == ()
 
     def test_names_entries_in_order(self) -> None:
-        """The entries of an index are asked for in its order, each once, and those that are there are not."""
+        """Unread entries of an index are listed in its order, each once."""
         read: Read = {}
         there, missing = image(read, "a"), [make.encode(make.image(text)) for text in "cb"]
         entries = [make.entry(content) for content in (missing[0], there, missing[1], missing[0])]
@@ -57,7 +57,7 @@ class TestUnread:
         assert tuple(map(root_of, missing)) == unread(root, read, EVERYTHING)
 
     def test_dropped_entries_are_not_read(self) -> None:
-        """What the filter drops is not asked for: images, their attestations, indexes by their platform."""
+        """Entries that the filter drops are not read: images, attestations, indexes by their platform."""
         read: Read = {}
         names = ["amd64", "arm64", "amd64-attested", "arm64-attested", "index", "unstated"]
         amd, arm, amd_attested, arm_attested, inner, unstated = (
@@ -76,7 +76,7 @@ class TestUnread:
         assert len(unread(root, read, EVERYTHING)) == 6
 
     def test_goes_into_nested_indexes(self) -> None:
-        """Once a nested index is read, its own entries are asked for."""
+        """Once a nested index is read, its own entries are listed."""
         read: Read = {}
         content = make.encode(make.image("a"))
         inner = store(read, make.index(on("amd64", content)))
@@ -84,7 +84,7 @@ class TestUnread:
         assert unread(root, read, AMD64) == (root_of(content),)
 
     def test_depth(self) -> None:
-        """The deepest chain of indexes that is allowed is walked, one more is refused."""
+        """The deepest allowed chain of indexes is walked; a deeper one is refused."""
         names = [str(number) for number in range(MAX_DEPTH + 2)]
         chain = [fake(name, names[number + 1]) for number, name in enumerate(names[:-1])]
         assert unread("1", fakes(*chain), EVERYTHING) == (names[-1],)
@@ -99,21 +99,21 @@ class TestUnread:
 
     @pytest.mark.timeout(10)
     def test_lattice(self) -> None:
-        """Levels of indexes that all name the whole next level are walked once each, not once per path."""
+        """With levels of indexes that each name the whole next level, each index is walked once."""
         levels = [[f"{depth}.{number}" for number in range(60)] for depth in range(MAX_DEPTH + 1)]
         indexes = [fake(name, *levels[depth + 1]) for depth in range(1, MAX_DEPTH) for name in levels[depth]]
         read = fakes(fake("root", *levels[1]), *indexes)
         assert tuple(levels[-1]) == unread("root", read, EVERYTHING)
 
     def test_entries(self) -> None:
-        """As many manifests as are allowed are walked, one more is refused."""
+        """The largest allowed number of manifests is walked; one more is refused."""
         names = [str(number) for number in range(MAX_TREE_ENTRIES)]
         assert len(unread("root", fakes(fake("root", *names[1:])), EVERYTHING)) == MAX_TREE_ENTRIES - 1
         with pytest.raises(ManifestError, match=f"more than {MAX_TREE_ENTRIES} manifests"):
             unread("root", fakes(fake("root", *names)), EVERYTHING)
 
     def test_bytes(self) -> None:
-        """Announced sizes count as long as a manifest is not read, then its own."""
+        """The announced size counts until a manifest is read, then its own."""
         root = fake("root", "a", "b", size=MAX_TREE_BYTES // 2)
         with pytest.raises(ManifestError, match="more than 64 MiB"):
             unread("root", fakes(root), EVERYTHING)
@@ -125,20 +125,20 @@ class TestPrune:
         "platform", [None, Platform(os="linux", architecture="amd64"), Platform(os="linux")]
     )
     def test_single_image(self, platform: Platform | None) -> None:
-        """An image is its own plan where its platform is wanted or not stated."""
+        """An image is its own plan if its platform is wanted or not stated."""
         manifest = replace(fake("a"), platform=platform)
         expected = Plan(manifests=(manifest,), dropped=0, original="a")
         assert expected == prune("a", {"a": manifest}, AMD64)
 
     def test_single_image_not_wanted(self) -> None:
-        """An image of another platform is skipped, and the reason names both."""
+        """An image of another platform is skipped, and the reason names both platforms."""
         read = {"a": make.read(make.encode(make.schema1(architecture="arm64")))}
         expected = Skip(reason="its platform ?/arm64 does not match --arch amd64")
         assert expected == prune("a", read, AMD64)
 
     @pytest.mark.parametrize("wanted", [EVERYTHING, AMD64])
     def test_all_kept(self, wanted: Pruning) -> None:
-        """Where all is kept, with or without a filter, the original bytes are pushed, children first."""
+        """If everything is kept, with or without a filter, the original bytes are pushed, children first."""
         read: Read = {}
         one, two = image(read, "a"), image(read, "b")
         root = root_of(store(read, make.index(on("amd64", one), make.entry(two))))
@@ -146,7 +146,7 @@ class TestPrune:
         assert Plan(manifests=manifests, dropped=0, original=root) == prune(root, read, wanted)
 
     def test_some_kept(self) -> None:
-        """Where some is kept, a new index has those entries and their attestations, and all else of it."""
+        """If only some entries are kept, a new index has these, their attestations, and all other fields."""
         read: Read = {}
         amd, arm = image(read, "amd"), image(read, "arm")
         amd_attested, arm_attested = image(read, "amd attested"), image(read, "arm attested")
@@ -165,7 +165,7 @@ class TestPrune:
         assert expected == json.loads(outcome.manifests[-1].content)
 
     def test_shared_digest(self) -> None:
-        """An image that serves two platforms is kept where one of them is wanted."""
+        """An image for two platforms is kept if either is wanted."""
         read: Read = {}
         content = image(read, "a")
         root = root_of(store(read, make.index(on("arm64", content), on("amd64", content))))
@@ -190,7 +190,7 @@ class TestPrune:
         assert 3 - len(kept.split()) == plan.dropped
 
     def test_nothing_kept(self) -> None:
-        """An index of which nothing is left is skipped; the reason says what there was and what is wanted."""
+        """An index with nothing left is skipped; the reason names its platforms and the filter."""
         entries = [on(name, make.encode(make.image(name))) for name in ("s390x", "arm64")]
         read: Read = {}
         entries.append(make.attestation(image(read, "attested"), entries[0]["digest"]))
@@ -199,7 +199,7 @@ class TestPrune:
         assert expected == prune(root, read, AMD64)
 
     def test_many_platforms(self) -> None:
-        """A reason names eight platforms and counts the others."""
+        """A reason names eight platforms and counts the rest."""
         read: Read = {}
         entries = [on(f"a{number}", f"{number}".encode()) for number in range(10)]
         outcome = prune(root_of(store(read, make.index(*entries))), read, AMD64)
@@ -208,13 +208,13 @@ class TestPrune:
 
     @pytest.mark.parametrize("wanted", [EVERYTHING, AMD64])
     def test_empty_index(self, wanted: Pruning) -> None:
-        """An index that names nothing is pushed as it is, since no filter drops anything of it."""
+        """An empty index is pushed as it is, since no filter can drop anything from it."""
         read: Read = {}
         root = root_of(store(read, make.index()))
         assert Plan(manifests=(read[root],), dropped=0, original=root) == prune(root, read, wanted)
 
     def test_empty_index_within(self) -> None:
-        """An entry that is such an index is kept where its platform is wanted, else dropped."""
+        """A nested empty index is kept if its platform is wanted, and dropped otherwise."""
         read: Read = {}
         empty = store(read, make.index())
         root = root_of(store(read, make.index(on("amd64", empty, make.OCI_INDEX), on("arm64", b"gone"))))
@@ -227,7 +227,7 @@ class TestPrune:
         assert isinstance(prune(root, read, AMD64), Skip)
 
     def test_nested(self) -> None:
-        """A nested index is filtered too: rewritten, its parent names it anew; with nothing left, it goes."""
+        """A filtered nested index is rewritten in its parent, or dropped from it if nothing is left."""
         read: Read = {}
         amd, arm = image(read, "amd"), image(read, "arm")
         both = store(read, make.index(on("amd64", amd), on("arm64", arm)))
@@ -240,7 +240,7 @@ class TestPrune:
         assert expected == prune(root, read, AMD64)
 
     def test_nested_and_nothing_kept(self) -> None:
-        """Where every nested index goes, the image is skipped, and the nested platforms are named."""
+        """If every nested index is dropped, the image is skipped, and the reason names their platforms."""
         read: Read = {}
         inner = store(read, make.index(on("arm64", image(read, "arm"))))
         root = root_of(store(read, make.index(make.entry(inner, make.OCI_INDEX))))
@@ -248,7 +248,7 @@ class TestPrune:
         assert expected == prune(root, read, AMD64)
 
     def test_attestation_of_a_dropped_index(self) -> None:
-        """What is attested of a nested index goes with it."""
+        """The attestation of a dropped nested index is dropped too."""
         read: Read = {}
         amd, attested = image(read, "amd"), image(read, "attested")
         inner = store(read, make.index(on("arm64", image(read, "arm"))))
@@ -257,7 +257,7 @@ class TestPrune:
         assert [root_of(amd)] == digests(prune(root, read, AMD64))[:-1]
 
     def test_manifest_at_two_depths(self) -> None:
-        """A manifest that two depths name is pushed once, before all that name it."""
+        """A manifest that is named at two depths is pushed once, before all its parents."""
         read: Read = {}
         content = image(read, "a")
         inner = store(read, make.index(make.entry(content)))
@@ -270,7 +270,7 @@ class TestPrune:
 
 @st.composite
 def trees(draw: st.DrawFn) -> tuple[str, Read]:
-    """An image of up to four levels of indexes, with shared children, attestations, unstated platforms."""
+    """An image with up to four levels of indexes, shared children, attestations, and unstated platforms."""
     read: Read = {}
     level = [image(read, str(number)) for number in range(draw(st.integers(1, 4)))]
     types = [make.OCI_IMAGE] * len(level)
@@ -289,7 +289,7 @@ def trees(draw: st.DrawFn) -> tuple[str, Read]:
 
 
 def draw_entry(draw: st.DrawFn, content: bytes, media_type: str) -> dict[str, Any]:
-    """An entry with some platform, or none."""
+    """An entry with or without a platform."""
     architecture = draw(st.sampled_from(["amd64", "arm64", "s390x", None]))
     if architecture is None:
         return make.entry(content, media_type)
@@ -302,7 +302,7 @@ filters = st.sampled_from(["", "amd64", "arm64,amd64", "386"]).map(
 
 
 def survivors(digest: str, read: Read, wanted: Pruning) -> set[str] | None:
-    """Digests of the images that the filter leaves below a manifest; None: it goes too."""
+    """Digests of the images that the filter keeps below a manifest; None if the manifest is dropped."""
     manifest = read[digest]
     if manifest.kind != "index":
         return {digest}
@@ -319,7 +319,7 @@ def survivors(digest: str, read: Read, wanted: Pruning) -> set[str] | None:
 
 
 def assert_push_order(plan: Plan) -> None:
-    """Each manifest comes once, after all that it names, and every one but the last is named."""
+    """Each manifest is pushed once, after its children, and each but the last has a parent."""
     pushed: set[str] = set()
     named: set[str] = set()
     for manifest in plan.manifests:
@@ -334,7 +334,7 @@ def assert_push_order(plan: Plan) -> None:
 class TestAnyTree:
     @given(trees(), filters)
     def test_prune(self, tree: tuple[str, Read], wanted: Pruning) -> None:
-        """Of any tree the right images are left, in push order, and what lost nothing keeps its bytes."""
+        """From any tree the right images are kept, in push order, and an unfiltered root keeps its bytes."""
         root, read = tree
         expected = survivors(root, read, wanted)
         outcome = prune(root, read, wanted)
@@ -347,7 +347,7 @@ class TestAnyTree:
 
     @given(trees(), filters)
     def test_reading_step_by_step(self, tree: tuple[str, Read], wanted: Pruning) -> None:
-        """To read what is named until nothing is missing is enough to prune."""
+        """Reading what `unread` names until nothing is missing is enough to prune."""
         root, everything = tree
         read: Read = {}
         while missing := unread(root, read, wanted):
@@ -357,6 +357,6 @@ class TestAnyTree:
 
     @given(trees(), filters)
     def test_is_deterministic(self, tree: tuple[str, Read], wanted: Pruning) -> None:
-        """The order in which answers came does not change a byte of the plan."""
+        """The order of the answers does not change a byte of the plan."""
         root, read = tree
         assert prune(root, read, wanted) == prune(root, dict(reversed(read.items())), wanted)

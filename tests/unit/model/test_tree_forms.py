@@ -1,4 +1,4 @@
-"""Trees: what is written where entries of an index are left out, and attestations."""
+"""Trees: which index is written when entries are left out, and attestations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN = {"os": "unknown", "architecture": "unknown"}
 
 
 def test_attestations_are_dropped() -> None:
-    """Dropping attestations leaves a new index of the images, and an entry of an unknown platform."""
+    """Dropping attestations writes a new index with the images, and keeps an entry of an unknown platform."""
     read: Read = {}
     amd, odd = on("amd64", image(read, "a")), make.entry(image(read, "o"), platform=UNKNOWN)
     attested = make.attestation(image(read, "of amd"), amd["digest"])
@@ -30,7 +30,7 @@ def test_attestations_are_dropped() -> None:
 
 
 def test_nothing_but_attestations() -> None:
-    """An index of attestations alone is skipped where they are dropped."""
+    """An index with only attestations is skipped if attestations are dropped."""
     read: Read = {}
     attested = make.attestation(image(read, "of amd"), make.digest_of(b"amd"))
     root = root_of(store(read, make.index(attested)))
@@ -41,7 +41,7 @@ def test_nothing_but_attestations() -> None:
 
 
 def test_single() -> None:
-    """The one image that is left takes the place of the index, also below a nested one."""
+    """The only image that is left replaces the index, even if it was below a nested one."""
     read: Read = {}
     amd, arm = on("amd64", image(read, "a")), on("arm64", image(read, "b"))
     attested = make.attestation(image(read, "of amd"), amd["digest"])
@@ -54,7 +54,7 @@ def test_single() -> None:
 
 
 def test_single_never_picks() -> None:
-    """With two images left nothing is chosen: the error names them."""
+    """With two images left none is picked: the error names both."""
     read: Read = {}
     root = root_of(store(read, make.index(on("amd64", image(read, "a")), on("arm64", image(read, "b")))))
 
@@ -63,7 +63,7 @@ def test_single_never_picks() -> None:
 
 
 def test_sparse() -> None:
-    """The original index is pushed with the children that are kept."""
+    """A sparse index is the original index, pushed with only the kept children."""
     read: Read = {}
     amd = on("amd64", image(read, "a"))
     root = root_of(store(read, make.index(amd, on("arm64", image(read, "b")))))
@@ -76,7 +76,7 @@ def test_sparse() -> None:
 
 
 def test_sparse_keeps_nested_indexes_whole() -> None:
-    """A nested index that would lack children fails the image: another image may believe it complete."""
+    """A nested index that would lack children fails the image, since another image may expect it complete."""
     read: Read = {}
     inner = store(read, make.index(on("amd64", image(read, "a")), on("arm64", image(read, "b"))))
     root = root_of(store(read, make.index(make.entry(inner, make.OCI_INDEX))))
@@ -87,7 +87,7 @@ def test_sparse_keeps_nested_indexes_whole() -> None:
 
 @pytest.mark.parametrize("pruning", [Pruning(index="sparse"), Pruning(attestations="keep"), AMD64])
 def test_nothing_left_out(pruning: Pruning) -> None:
-    """An index of which all is kept is pushed as it is."""
+    """An index from which nothing is dropped is pushed as it is."""
     read: Read = {}
     root = root_of(store(read, make.index(on("amd64", image(read, "a")))))
 

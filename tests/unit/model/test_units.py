@@ -40,12 +40,12 @@ def test_format_size(count: float, expected: str) -> None:
     ],
 )
 def test_format_duration(seconds: float, expected: str) -> None:
-    """Durations are Go's."""
+    """Durations are written as in Go."""
     assert format_duration(seconds) == expected
 
 
 def test_format_count() -> None:
-    """Counts have separators, and their noun is singular for one alone."""
+    """Counts have thousands separators, and their noun is singular for one."""
     assert [format_count(1, "blob"), format_count(12_944, "blob"), format_count(2, "try", "tries")] == [
         "1 blob",
         "12,944 blobs",

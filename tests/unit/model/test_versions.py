@@ -33,7 +33,7 @@ NUMBERS = st.lists(st.integers(0, 3), min_size=1, max_size=4)
     ],
 )
 def test_version_in_front(tag: str, expected: tuple[int, ...] | None) -> None:
-    """A version is the numbers in front, without zeros at their end; a hash is none."""
+    """A version is the leading numbers without trailing zeros; a hash is not a version."""
     assert expected == version(tag)
 
 
@@ -63,7 +63,7 @@ def test_version_in_front(tag: str, expected: tuple[int, ...] | None) -> None:
     ],
 )
 def test_range(text: str, inside: list[str], outside: list[str]) -> None:
-    """A range compares numbers, padded with zeros; what follows them is a variant."""
+    """A range compares numbers, padded with zeros; any suffix is a variant."""
     ranges = [parse_range(text)]
 
     found = {
@@ -73,7 +73,7 @@ def test_range(text: str, inside: list[str], outside: list[str]) -> None:
 
 
 def test_ranges_are_alternatives() -> None:
-    """Of several ranges one is enough."""
+    """A version has to be within only one of several ranges."""
     ranges = [parse_range("~1.25"), parse_range(">=2 <3")]
 
     assert [True, False, True] == [admits(ranges, numbers) for numbers in ((1, 25, 3), (1, 26), (2, 1))]
@@ -83,14 +83,14 @@ def test_ranges_are_alternatives() -> None:
     "text", ["", " , ", "latest", ">=", ">=1.0-rc1", ">=x", "1.2 || 2", "1.2 - 1.4", ">1.x", "=>1", "9" * 19]
 )
 def test_wrong_range(text: str) -> None:
-    """What is not understood is refused."""
+    """A range that is not understood is refused."""
     with pytest.raises(RuleError):
         parse_range(text)
 
 
 @given(NUMBERS, NUMBERS)
 def test_comparison_pads_with_zeros(left: list[int], right: list[int]) -> None:
-    """Versions of any length compare as if the shorter had zeros at its end."""
+    """Versions of different length compare as if the shorter one ended in zeros."""
     found = version(".".join(map(str, left)))
     assert found is not None
 
@@ -102,13 +102,13 @@ def test_comparison_pads_with_zeros(left: list[int], right: list[int]) -> None:
 
 @given(st.text(st.sampled_from("0123456789.x*vV <>=~^!,-")))
 def test_reads_or_refuses_any_range(text: str) -> None:
-    """Any text is a range or a RuleError."""
+    """Any text is either a range or a RuleError."""
     with contextlib.suppress(RuleError):
         assert parse_range(text)
 
 
 def test_prereleases_of_lists() -> None:
-    """Words of prereleases are found wherever they stand; variants and hashes are none."""
+    """Prerelease words are found anywhere in a tag; variants and hashes do not count."""
     expected = {
         *("3.15.0a1", "3.15.0a1-alpine", "3.15-rc", "3.15-rc-alpine", "3.14.0rc3", "3.14.0rc3-slim"),
         *("1.26rc1", "1.26rc1-alpine", "1.25rc3", "18beta3", "18rc1", "18rc1-alpine", "8.0.0-beta1"),
@@ -130,5 +130,5 @@ def test_prereleases_of_lists() -> None:
 
 @pytest.mark.parametrize("tag", ["1.2-dev", "edge", "1.2-1", "1.2-eap", "1.2-m1x", "1-alpine", "arc", "1.2b"])
 def test_variants_are_no_prereleases(tag: str) -> None:
-    """A word that only holds the letters of another is none."""
+    """A word that only contains a prerelease word's letters does not count."""
     assert not is_prerelease(tag)

@@ -1,4 +1,4 @@
-"""Trees of manifests that were read, for tests of what a pruning leaves of them."""
+"""Trees of read manifests, for tests of pruning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Read = dict[str, Manifest]
 
 
 def store(read: Read, document: dict[str, Any]) -> bytes:
-    """Put a document among those that were read; returns its bytes."""
+    """Add a document to the manifests read; returns its bytes."""
     content = make.encode(document)
     manifest = make.read(content)
     read[manifest.digest] = manifest
@@ -20,17 +20,17 @@ def store(read: Read, document: dict[str, Any]) -> bytes:
 
 
 def image(read: Read, text: str) -> bytes:
-    """Put an image of its own among those that were read."""
+    """Add an image of its own to the manifests read."""
     return store(read, make.image(text))
 
 
 def on(architecture: str, content: bytes, media_type: str = make.OCI_IMAGE) -> dict[str, Any]:
-    """The entry of an index for a linux image."""
+    """The index entry for a linux image."""
     return make.entry(content, media_type, platform={"os": "linux", "architecture": architecture})
 
 
 def root_of(content: bytes) -> str:
-    """The digest by which a tree is asked for."""
+    """The digest that requests a tree."""
     return make.digest_of(content)
 
 
