@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any, cast
+
+import pytest
 
 from pipeline.engine.dask import link
 from pipeline.engine.dask.link import Link
+from pipeline.engine.dask.news import Unreachable
+from pipeline.settings import ClusterOptions
 
 if TYPE_CHECKING:
-    import pytest
     from distributed import Client
 
 
@@ -42,3 +46,66 @@ def test_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 async def nobody(_link: Link) -> dict[str, Any]:
     """The cluster has no worker."""
     return {}
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> tuple[Link, list[object]]:
+    """A link whose cluster is not there, with what it tells."""
+    monkeypatch.setattr(link, "RECONNECT", 0.0)
+    told: list[object] = []
+    options = ClusterOptions(scheduler="tcp://127.0.0.1:1")
+    return Link(options, run="1", recipe=None, tell=told.append), told
+
+
+def test_loose_ends(unreachable: tuple[Link, list[object]], caplog: pytest.LogCaptureFixture) -> None:
+    """What Dask's client leaves behind when its waiting is cancelled is not printed."""
+    made, _ = unreachable
+    made._loop.call_soon_threadsafe(made._loop.create_task, fail(LookupError("nobody waits")))
+    made.close(timeout=0.0)
+    gc.collect()
+
+    assert caplog.text == ""
+
+
+def test_own_failure() -> None:
+    """A defect in what runs beside ends the run, and a lost connection does not: another one may come."""
+    told: list[object] = []
+    made = object.__new__(Link)
+    made._tell = told.append
+
+    asyncio.run(made._guard(fail(LookupError("a bug"))))
+    asyncio.run(made._guard(fail(ConnectionResetError())))
+
+    assert [Unreachable(reason="LookupError: a bug")] == told
+
+
+async def fail(error: Exception) -> None:
+    """Raise it."""
+    raise error
+
+
+def test_question_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question to Dask's scheduler that gets lost is asked again while the connection lasts."""
+    monkeypatch.setattr(link, "_CHECK_EVERY", 0.01)
+    made = object.__new__(Link)
+    made._closing = asyncio.Event()
+    made._client = cast("Client", ForgetfulClient())
+
+    assert {"tls://one": {}} == asyncio.run(made._known())
+
+
+class ForgetfulClient:
+    """A client whose first question gets lost."""
+
+    status = "running"
+
+    def __init__(self) -> None:
+        self.scheduler = self
+        self._asked = 0
+
+    async def identity(self, **_: object) -> dict[str, Any]:
+        """See distributed."""
+        self._asked += 1
+        if self._asked == 1:
+            raise ConnectionResetError
+        return {"workers": {"tls://one": {}}}

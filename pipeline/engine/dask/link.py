@@ -14,15 +14,14 @@ import pickle
 import signal
 import threading
 import uuid
-from collections import deque
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from distributed import Client
 
 from pipeline.engine.dask.cluster import enter_cluster, quiet, security_of
+from pipeline.engine.dask.member import Member
 from pipeline.engine.dask.news import Came, CameHome, Left, Unfit, Unreachable
 from pipeline.engine.dask.visit import PROTOCOL, Sealed, greet, leave, visit
 from pipeline.engine.worker import describe
@@ -33,7 +32,6 @@ from pipeline.settings import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from pipeline.engine.dask.guest import Greeting, Home
     from pipeline.settings import ClusterOptions
 
 _FULL = 4 * MIB
@@ -57,38 +55,6 @@ _BLOCKED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """Signals for the supervisor, which a terminal sends to all processes: our workers inherit this mask."""
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class _Member:
-    """A worker of the cluster that fits."""
-
-    address: str
-    greeting: Greeting
-    outbox: deque[tuple[str, bytes]] = field(default_factory=deque)
-    """Keys of tasks (empty: it is no task), and messages."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    visits: int = 0
-    began: bool = False
-    """Whether anything was ever sent."""
-    ready: bool = False
-    """Whether a visit has come home: from then on two may be under way."""
-    sent_at: float = 0.0
-    journeys: set[asyncio.Task[None]] = field(default_factory=set)
-    """Its visits that have not come home."""
-    homes: int = 0
-    """Visits that came home, and all before them too."""
-    early: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
-    """Answers of visits that came home before an earlier one."""
-
-    def take_home(self, home: Home) -> tuple[bytes, ...]:
-        """The answers that come next."""
-        self.early[home.number] = home.sealed.parts
-        answers: list[bytes] = []
-        while self.homes + 1 in self.early:
-            self.homes += 1
-            answers += self.early.pop(self.homes)
-        return tuple(answers)
-
-
 class Link:
     """See the module.
 
@@ -105,11 +71,12 @@ class Link:
         """See the class."""
         self._options, self._run, self._tell = options, run, tell
         self._recipe = Sealed((pickle.dumps(recipe),))
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, Member] = {}
         """By address."""
         self.heard: dict[str, int] = {}
         """By process, how many visits have come home: it is alive as long as that rises."""
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_leave_unsaid)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
         self._patient = 0.0
@@ -228,10 +195,19 @@ class Link:
                 self._spawn(self._lose(message["worker"], words, to_blame=not expected))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(self._guard(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """End the run if work fails, since nobody waits for it; _follow sees a lost connection."""
+        try:
+            await work
+        except OSError:
+            pass
+        except Exception as error:  # noqa: BLE001 - the pool reports it, whatever it is
+            self._tell(Unreachable(reason=describe(error)))
 
     def _submit(self, address: str, function: Callable[..., object], *args: object) -> Any:
         """Send a Dask task to one worker, and no other."""
@@ -247,10 +223,22 @@ class Link:
         )
 
     async def _known(self) -> dict[str, Any]:
-        """What Dask's scheduler knows of its workers, by address."""
-        identity = await self._client.scheduler.identity(n_workers=-1)  # type: ignore[union-attr] # connected
-        workers: dict[str, Any] = identity["workers"]
-        return workers
+        """What Dask's scheduler knows of its workers, by address.
+
+        Raises:
+            OSError: the connection to it is lost.
+        """
+        while True:
+            client = self._client
+            try:
+                identity = await client.scheduler.identity(n_workers=-1)  # type: ignore[union-attr] # connected
+            except OSError:
+                if self._client is not client or client.status != "running":  # type: ignore[union-attr] # as above
+                    raise
+                await self._pause(_CHECK_EVERY)
+            else:
+                workers: dict[str, Any] = identity["workers"]
+                return workers
 
     async def _meet(self, address: str) -> None:
         """Greet a worker until it is free; tell of it if it fits."""
@@ -276,7 +264,7 @@ class Link:
         if misfit:
             self._tell(Unfit(address=address, reason=mask(misfit)))
             return
-        member = self._members[address] = _Member(address=address, greeting=greeting)
+        member = self._members[address] = Member(address=address, greeting=greeting)
         self._tell(Came(greeting=greeting, name=str(facts["name"])))
         self._spawn(self._attend(member))
 
@@ -302,7 +290,7 @@ class Link:
             Left(process=greeting.process, reason=reason, to_blame=to_blame, certain=certain, unsent=unsent)
         )
 
-    def _find(self, process: str) -> _Member | None:
+    def _find(self, process: str) -> Member | None:
         found = (each for each in self._members.values() if each.greeting.process == process)
         return next(found, None)
 
@@ -317,7 +305,7 @@ class Link:
     def _gather(self) -> float:
         return min(max(_GATHER_LEAST, _GATHER_EACH * len(self._members)), _GATHER_MOST)
 
-    async def _attend(self, member: _Member) -> None:
+    async def _attend(self, member: Member) -> None:
         """Send visits to a worker: the only place that does."""
         while self._members.get(member.address) is member:
             wanted = 2 if member.outbox and member.ready else 1
@@ -339,7 +327,7 @@ class Link:
             future = self._submit(member.address, visit, *arguments)
             member.journeys.add(self._spawn(self._bring_home(member, future)))
 
-    async def _bring_home(self, member: _Member, future: Any) -> None:
+    async def _bring_home(self, member: Member, future: Any) -> None:
         """Wait for a visit to come home; of one that does not, the worker's end is told."""
         try:
             home = await _result(future)
@@ -358,7 +346,7 @@ class Link:
         else:
             await self._lose_guest(member, "it gave up, since no visit came for too long")
 
-    async def _lose_guest(self, member: _Member, reason: str) -> None:
+    async def _lose_guest(self, member: Member, reason: str) -> None:
         """Begin anew with a worker that is still there, unless the connection to the cluster is lost."""
         if self._members.get(member.address) is member and self._client.status == "running":  # type: ignore[union-attr] # connected
             await self._lose(member.address, reason, to_blame=False)
@@ -369,7 +357,7 @@ class Link:
         if member is not None:
             self._spawn(self._restart(member))
 
-    async def _restart(self, member: _Member) -> None:
+    async def _restart(self, member: Member) -> None:
         """Have Dask kill a worker; if it cannot, take it for lost."""
         with suppress(Exception):
             await asyncio.wait_for(
@@ -385,6 +373,10 @@ class Link:
         await asyncio.sleep(1.0)
         if self._members.get(member.address) is member:
             await self._lose(member.address, "it hung, and Dask could not restart it", to_blame=True)
+
+
+def _leave_unsaid(_loop: object, _context: object) -> None:
+    """Keep off standard error what Dask's client leaves behind when nobody waits for a result any more."""
 
 
 async def _result(future: Any) -> Any:
