@@ -20,8 +20,8 @@ test-registries: setup  ## conformance and copies with distribution 3, on memory
 	@$(python) -m tests.real.golang registry gofakes3 oras cosign
 	@$(python) -m pytest -m built -rx tests/registry tests/e2e/test_other_registries.py tests/e2e/test_companions_of_tools.py
 
-chaos: setup  ## 30 rounds of faults, kills and signals, checked; N=1000 for long, SEED= repeats one, JOBS=2 at a time
-	@N=$(N) SEED=$(SEED) FIRST=$(FIRST) JOBS=$(JOBS) CALM=$(CALM) $(python) -m tests.chaos
+chaos: setup  ## 30 rounds of faults, kills and signals, checked; N=1000 for long, SEED= repeats one, ENGINE=dask
+	@N=$(N) SEED=$(SEED) FIRST=$(FIRST) JOBS=$(JOBS) CALM=$(CALM) ENGINE=$(ENGINE) $(python) -m tests.chaos
 
 check: setup  ## format, lint, types, the rules of tests/test_architecture.py, the links of docs/
 	@$(python) -m ruff format --check .

@@ -1,7 +1,8 @@
 """Play rounds: `python -m tests.chaos`; N=30 says how many, SEED=7 repeats one, JOBS=2 how many at a time.
 
 A round in which nothing was delivered does not count and is replaced by another. FIRST=1 says with which seed
-they begin; CALM=1 plays the rounds without all that goes wrong, for comparison.
+they begin; CALM=1 plays the rounds without all that goes wrong, for comparison. ENGINE=dask has workers
+of a Dask cluster run the tasks, and strikes that cluster too.
 """
 
 from __future__ import annotations
@@ -37,18 +38,21 @@ def main() -> int:
     """Play, print, and say how it went; returns the exit code."""
     folder = Path(os.environ.get("CHAOS_FOLDER") or tempfile.mkdtemp(prefix="chaos-"))
     chosen, calm = os.environ.get("SEED", ""), bool(os.environ.get("CALM"))
+    engine = os.environ.get("ENGINE") or "local"
     count = 1 if chosen else int(os.environ.get("N") or 30)
     jobs = 1 if chosen else int(os.environ.get("JOBS") or 2)
     first = int(chosen) if chosen else int(os.environ.get("FIRST") or secrets.randbelow(1 << 31))
+    of_engine = f"ENGINE={engine} " * (engine != "local")
     began, tally = time.monotonic(), Tally()
-    chosen_one = (play(first, folder / str(first), calm=calm) for _ in range(1))
-    for played in chosen_one if chosen else rounds(count, jobs, folder, first, calm=calm):
+    chosen_one = (play(first, folder / str(first), calm=calm, engine=engine) for _ in range(1))
+    for played in chosen_one if chosen else rounds(count, jobs, folder, first, calm=calm, engine=engine):
         _say(line(played))
         tally.add(played)
         for each in played.wrong[:12]:
             _say(f"    {each}")
         if played.wrong:
-            _say(f"    again: make chaos SEED={played.seed}    its folder: {folder / str(played.seed)}")
+            again = f"make chaos {of_engine}SEED={played.seed}"
+            _say(f"    again: {again}    its folder: {folder / str(played.seed)}")
     for each in () if chosen else tally.lines():
         _say(each)
     seeds = f": seeds {' '.join(map(str, tally.failed))}" if tally.failed else ""

@@ -12,10 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.e2e.command import children, workers
+from tests.e2e.command import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from tests.chaos.crew import Crew
 
 ROOT = Path(__file__).parents[2]
 _GONE = 8.0
@@ -28,19 +30,22 @@ _SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "HUP": signal.SIGHUP}
 class Victim:
     """One run of the command."""
 
-    def __init__(self, folder: Path, flags: Sequence[str], *, hurried: bool, descriptors: int) -> None:
+    def __init__(
+        self, folder: Path, flags: Sequence[str], *, crew: Crew, hurried: bool, descriptors: int
+    ) -> None:
         """Prepare.
 
         Args:
             folder: where it runs.
             flags: what it is told.
+            crew: who runs its tasks.
             hurried: whether its limits are short.
             descriptors: files that it may hold open; 0: as many as we.
         """
-        self._folder = folder
+        self._folder, self._crew = folder, crew
         limit = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
         module = "tests.chaos.hurried" if hurried else "pipeline"
-        self._command = [*limit, sys.executable, "-m", module, *flags]
+        self._command = [*limit, sys.executable, "-m", module, *flags, *crew.flags]
         self._lock = threading.Lock()
         self._timers: list[threading.Timer] = []
         self.struck: list[str] = []
@@ -73,7 +78,7 @@ class Victim:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             _send([self.pid], signal.SIGCONT)
-            _send(workers(self.pid), signal.SIGABRT)
+            _send(self._crew.workers(self.pid), signal.SIGABRT)
             time.sleep(0.5)
             _send([*children(self.pid), self.pid], signal.SIGKILL)
             self._process.wait()
@@ -88,8 +93,11 @@ class Victim:
         with self._lock:
             if not self.pid or self._process.poll() is not None:
                 return
-            mine, below = workers(self.pid), list(children(self.pid))
+            mine, below = self._crew.workers(self.pid), list(children(self.pid))
             one = sorted(mine)[int(choice * len(mine)) :][:1]
+        if self._crew.strike(kind, choice):
+            self.struck.append(kind)
+            return
         whom, number = self._aim(kind, one=one, mine=mine, below=below)
         if not whom:
             return
@@ -111,7 +119,7 @@ class Victim:
             case "supervisor":
                 return [self.pid], signal.SIGKILL
             case "everything":
-                return [*below, self.pid], signal.SIGKILL
+                return [*below, *mine, self.pid], signal.SIGKILL
             case "STOP worker" | "STOP worker for good":
                 return one, signal.SIGSTOP
             case "STOP all":

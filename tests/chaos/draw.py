@@ -9,12 +9,14 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.attached import ALWAYS, attach
-from tests.chaos.draw_faults import draw_trouble
+from tests.chaos.draw_faults import BLOWS, draw_trouble
 from tests.chaos.draw_rules import add_list, add_rule, draw_defaults
 from tests.chaos.rules import read_list, read_rules
 from tests.registry import content
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.chaos.draw_faults import Trouble
     from tests.chaos.expect import Form
     from tests.chaos.rules import Rule
@@ -101,6 +103,8 @@ class Round:
     options: list[dict[str, Any]]
     """Of each registry; the first `sources` of them are sources."""
     sources: int
+    kinds: Sequence[str] = BLOWS
+    """Of blows."""
     os: str = ""
     arch: str = ""
     flags: list[str] = field(default_factory=list)
@@ -161,13 +165,13 @@ class Round:
         )
 
 
-def draw(seed: int) -> Round:
-    """The round of a seed."""
+def draw(seed: int, kinds: Sequence[str] = BLOWS) -> Round:
+    """The round of a seed, with blows of these kinds."""
     random = Random(seed)
     sources = 2 if random.random() < 0.2 else 1
     destinations = 2 if random.random() < 0.3 else 1
     options = [_options(random, seed, is_source=number < sources) for number in range(sources + destinations)]
-    drawn = Round(seed, random, options, sources)
+    drawn = Round(seed, random, options, sources, kinds)
     if random.random() < 0.35:
         drawn.os = random.choice(("", *_OS))
         drawn.arch = random.choice(("", *_ARCH))
@@ -179,7 +183,7 @@ def draw(seed: int) -> Round:
         for each in options:
             each["referrers"] = random.choice(("no", "no", "yes", "filters"))
     for _ in range(random.choice((1, 1, 1, 2))):
-        drawn.runs.append(draw_trouble(random, sources=sources, registries=len(options)))
+        drawn.runs.append(draw_trouble(random, sources=sources, registries=len(options), kinds=kinds))
     return drawn
 
 
@@ -228,7 +232,9 @@ def fill(drawn: Round, registries: list[Watched]) -> None:
         add_rule(drawn, own, "base/own", destinations)
     if "ripe" in drawn.marks and len(drawn.runs) == 1:
         # Something is first seen in one run, and copied in another: both are disturbed.
-        drawn.runs.append(draw_trouble(random, sources=len(sources), registries=len(registries)))
+        drawn.runs.append(
+            draw_trouble(random, sources=len(sources), registries=len(registries), kinds=drawn.kinds)
+        )
     if drawn.late:
         drawn.runs = [each.remembering() for each in drawn.runs]
     last = drawn.books[-1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tests.registry.faults import Corrupt, Drip, Drop, Extra, Fault, Reply, Stall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from tests.registry.faults import Action, Closing
@@ -45,13 +45,18 @@ _PUSH_BACK: tuple[dict[str, str], ...] = (
 _PATIENT = 1.0
 """Seconds of a stall above which it is only met a few times."""
 _PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in</body></html>"
-_BLOWS = (
+BLOWS = (
     "worker", "worker", "worker", "workers", "fork server", "supervisor", "everything",
     "INT", "TERM", "HUP", "INT twice", "INT to all",
     "STOP worker", "STOP worker for good", "STOP all",
     "expire", "expire", "down", "down", "password", "lose",
     "records removed", "records damaged",
 )  # fmt: skip
+CLUSTER_BLOWS = (
+    "worker leaves", "worker leaves", "worker joins", "worker joins", "machine", "machine",
+    "scheduler", "scheduler", "scheduler for good", "workers for good",
+)  # fmt: skip
+"""Of a Dask cluster: SIGTERM of a worker's nanny, a further worker, and SIGKILL of the others."""
 _BETWEEN = ("records removed", "records damaged", "pickle", "tag lost", "tag lost", "lose", "source moved")
 FORGETFUL = frozenset({"pickle", "records removed", "records damaged"})
 """Blows after which the records do not say any more what was seen."""
@@ -181,19 +186,19 @@ def _stall(random: Random) -> Action:
     return Stall(seconds=seconds)
 
 
-def draw_blow(random: Random, registries: int) -> Blow:
+def draw_blow(random: Random, registries: int, kinds: Sequence[str]) -> Blow:
     """One kill or signal; half of them early, during the start of the run."""
     request = random.randint(1, random.choice((4, 40, 120)))
-    return Blow(random.randrange(registries), request, random.choice(_BLOWS), random.random())
+    return Blow(random.randrange(registries), request, random.choice(kinds), random.random())
 
 
-def draw_trouble(random: Random, *, sources: int, registries: int) -> Trouble:
+def draw_trouble(random: Random, *, sources: int, registries: int, kinds: Sequence[str] = BLOWS) -> Trouble:
     """The faults of one run."""
     faults = tuple(
         (number, draw_fault(random, is_source=number < sources and random.random() < 0.9))
         for number in random.choices(range(registries), k=random.choice((0, 1, 2, 3, 5, 8)))
     )
-    blows = tuple(draw_blow(random, registries) for _ in range(random.choice((0, 0, 1, 1, 2))))
+    blows = tuple(draw_blow(random, registries, kinds) for _ in range(random.choice((0, 0, 1, 1, 2))))
     after = tuple(
         Blow(random.randrange(registries), 0, random.choice(_BETWEEN), random.random())
         for _ in range(random.random() < 0.25)

@@ -5,6 +5,7 @@ Waiting out real limits would make a round last minutes. Nothing else is changed
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline import settings
 from pipeline.cli import main
 from pipeline.commands import job
 from pipeline.engine import supervisor, worker
+from pipeline.engine.dask import guest
 from pipeline.engine.local import handle, pool
 from pipeline.registry import faults, upload
 from pipeline.scheduler import backoff
@@ -21,6 +23,7 @@ from tests.e2e.small import replace_in
 # Here and not below, since workers import this module for its make_runner.
 replace_in(faults, _NO_PAUSE_GIVEN=1.0)
 replace_in(upload, _COMMIT_POLLS=(0.1, 0.3, 0.6))
+replace_in(guest, ABANDONED=3.0)
 
 
 def hurry(**given: Any) -> settings.Settings:
@@ -41,4 +44,11 @@ if __name__ == "__main__":
     setup = partial(worker.Setup, runner="tests.chaos.hurried:make_runner")
     replace_in(pool, _CHECK_EVERY=0.3, _SUSPENDED=2.0, Setup=setup)
     replace_in(handle, _ABORT_TAKES=0.3)
+    if "--engine=dask" in sys.argv:
+        # Only then: they import Dask.
+        from pipeline.engine.dask import link
+        from pipeline.engine.dask import pool as dask_pool
+
+        replace_in(link, RECONNECT=20.0, _BUSY_EVERY=0.5)
+        replace_in(dask_pool, _CHECK_EVERY=0.3, _SUSPENDED=2.0, FENCE=8.0, Setup=setup)
     main.run()

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from tests.chaos.play import Played
 
 
-def rounds(count: int, jobs: int, folder: Path, first: int, *, calm: bool) -> Iterator[Played]:
+def rounds(count: int, jobs: int, folder: Path, first: int, *, calm: bool, engine: str) -> Iterator[Played]:
     """Play so many rounds that count, from this seed on; calm ones, in which nothing happens, all count."""
     seed, counted = first, 0
     running: set[Future[Played]] = set()
     with ProcessPoolExecutor(jobs, get_context("spawn"), _end_with_parent) as pool:
         while counted < count:
             while len(running) < min(jobs, count - counted):
-                running.add(pool.submit(play, seed, folder / str(seed), calm=calm))
+                running.add(pool.submit(play, seed, folder / str(seed), calm=calm, engine=engine))
                 seed += 1
             over, running = wait(running, return_when=FIRST_COMPLETED)
             for future in over:

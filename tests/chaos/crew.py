@@ -1,0 +1,185 @@
+"""Who runs the tasks of a round: processes of the command, or workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, ClassVar
+
+from tests.chaos.draw_faults import BLOWS, CLUSTER_BLOWS
+from tests.e2e.cluster import Cluster
+from tests.e2e.command import children, wait_for, workers
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+_LOCAL_CLUSTER = 0.3
+"""Share of the rounds with Dask in which the command starts its cluster."""
+_AGAIN = 0.3
+"""Seconds after which a process of the cluster that ended is started again, as systemd would."""
+
+
+class Crew:
+    """Processes of the command."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """For the command."""
+        return ()
+
+    patience = 5
+    """For --patience, in seconds."""
+    longest = 90.0
+    """Seconds of one run; more is a hang."""
+    brief = ""
+
+    def workers(self, pid: int) -> list[int]:
+        """The workers of the run with this pid."""
+        return workers(pid)
+
+    def strike(self, kind: str, choice: float) -> bool:
+        """Do to the cluster what `kind` says, if there is one."""
+        del kind, choice
+        return False
+
+    def settle(self) -> None:
+        """Have everybody back after a run."""
+
+    def close(self) -> None:
+        """End what was started."""
+
+
+class OwnCluster(Crew):
+    """A cluster that the command starts for itself."""
+
+    patience = 20
+    longest = 150.0
+    brief = "own-cluster"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """See Crew."""
+        return "--engine=dask", "--workers=2"
+
+    def workers(self, pid: int) -> list[int]:
+        """See Crew."""
+        return sorted(_spawned(pid))
+
+
+class KeptCluster(Cluster, Crew):
+    """A scheduler and two workers, and whatever ends is started again until it is told otherwise."""
+
+    patience = 20
+    longest = 150.0
+    KINDS: ClassVar[tuple[str, ...]] = CLUSTER_BLOWS
+
+    def __init__(self, folder: Path, *, debug: bool) -> None:
+        """Start all, and wait until both workers belong to it."""
+        more = {"DASK_LOGGING__DISTRIBUTED": "debug"} if debug else {}
+        super().__init__(folder, {"PATH": os.environ["PATH"], "HOME": str(folder)} | more)
+        self.brief = "cluster" + " debug" * debug
+        self._roles: dict[str, subprocess.Popen[bytes] | None] = dict.fromkeys(
+            ("scheduler", "worker 1", "worker 2")
+        )
+        self._unwanted: set[str] = set()
+        """Roles that nobody plays before the run is over."""
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._keeper.start()
+        wait_for(lambda: self.log.count("Registered to:") > 1, seconds=60)
+
+    def _keep(self) -> None:
+        while not self._over.wait(_AGAIN):
+            with self._lock:
+                for role, process in self._roles.items():
+                    if role not in self._unwanted and (process is None or process.poll() is not None):
+                        self._roles[role] = self.scheduler() if role == "scheduler" else self.worker()
+
+    def workers(self, pid: int) -> list[int]:
+        """See Crew."""
+        del pid
+        return sorted(
+            each for role in self._roles if role != "scheduler" for each in _spawned(self._pid(role))
+        )
+
+    def _pid(self, role: str) -> int:
+        process = self._roles[role]
+        return process.pid if process is not None and process.poll() is None else 0
+
+    def strike(self, kind: str, choice: float) -> bool:
+        """See Crew."""
+        if kind not in self.KINDS:
+            return False
+        with self._lock:
+            running = [role for role in self._roles if role != "scheduler" and self._pid(role)]
+            match kind:
+                case "worker joins":
+                    self._roles.setdefault(f"worker {len(self._roles)}", None)
+                    return True
+                case "scheduler" | "scheduler for good":
+                    whom = ["scheduler"]
+                case "workers for good":
+                    whom = running
+                case _:
+                    whom = running[int(choice * len(running)) :][:1]
+            if kind.endswith("for good"):
+                self._unwanted.update(
+                    role for role in self._roles if role in whom or kind[0] == "w" == role[0]
+                )
+            number = signal.SIGTERM if kind == "worker leaves" else signal.SIGKILL
+            struck = [self._end(role, number) for role in whom]
+            return any(struck)
+
+    def _end(self, role: str, number: signal.Signals) -> bool:
+        """End a process that runs; with the nanny its worker is killed too: a machine dies as a whole."""
+        pid = self._pid(role)
+        below = [*_spawned(pid)] if number == signal.SIGKILL else []
+        for each in (pid, *below) if pid else ():
+            with suppress(ProcessLookupError):
+                os.kill(each, number)
+        return bool(pid)
+
+    def settle(self) -> None:
+        """See Crew."""
+        with self._lock:
+            self._unwanted.clear()
+            for pid in self.workers(0):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        """See Crew."""
+        self._over.set()
+        self._keeper.join()
+        for role in self._roles:
+            self._end(role, signal.SIGKILL)
+        self.stop()
+
+
+def _spawned(pid: int) -> Iterator[int]:
+    """The workers that a nanny in this process has started."""
+    for child in children(pid) if pid else ():
+        with suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                yield child
+
+
+def blows_of(engine: str) -> tuple[str, ...]:
+    """The kinds of blows that rounds with this engine draw from."""
+    return BLOWS if engine == "local" else (*BLOWS, *CLUSTER_BLOWS)
+
+
+def assemble(engine: str, seed: int, folder: Path) -> Crew:
+    """The crew of a round."""
+    random = Random(f"{seed} crew")
+    if engine == "local":
+        return Crew()
+    if random.random() < _LOCAL_CLUSTER:
+        return OwnCluster()
+    return KeptCluster(folder / "cluster", debug=random.random() < 0.4)
