@@ -101,6 +101,7 @@ JSON lines follow OpenTelemetry's log data model: `service.*` and `process.pid` 
 below are attributes. [log-events.schema.json](log-events.schema.json) says the same to programs. The
 Collector reads them with its `filelog` receiver:
 
+<!-- not run: the Collector's -->
 ```yaml
 receivers:
   filelog:
