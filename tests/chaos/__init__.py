@@ -1,4 +1,4 @@
-"""Chaos: rounds of faults, kills and signals drawn from a seed, judged by a checker of their own.
+"""Chaos: rounds of faults, kills and signals drawn from a seed, judged by an independent checker.
 
-Nothing here but `hurried.py` imports the program: what is promised is worked out anew from docs/promises.md.
+Only `hurried.py` imports the program: the checker works out the promises of docs/promises.md by itself.
 """

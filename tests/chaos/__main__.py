@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def line(played: Played) -> str:
-    """One round in one line."""
+    """One line about a round."""
     met = Counter(played.delivered)
     faults = ", ".join(f"{kind}" + (f" x{count}" if count > 1 else "") for kind, count in sorted(met.items()))
     ends = ",".join(map(str, played.codes))
@@ -35,7 +35,7 @@ def line(played: Played) -> str:
 
 
 def main() -> int:
-    """Play, print, and say how it went; returns the exit code."""
+    """Play, print and report; returns the exit code."""
     folder = Path(os.environ.get("CHAOS_FOLDER") or tempfile.mkdtemp(prefix="chaos-"))
     chosen, calm = os.environ.get("SEED", ""), bool(os.environ.get("CALM"))
     engine = os.environ.get("ENGINE") or "local"

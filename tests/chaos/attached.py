@@ -1,6 +1,6 @@
-"""Artifacts with a subject: how rounds draw them, and what is promised of them, worked out anew.
+"""Artifacts with a subject: how rounds draw them, and which ones must be copied.
 
-The rounds that draw them ask for `always`: then a success has them, whatever happened in runs before it.
+Rounds that draw them use `--referrers=always`: a success then includes them, whatever earlier runs did.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALWAYS = "--referrers=always"
 
 
 def attach(random: Random, registry: Watched, repository: str, word: str) -> None:
-    """Attach artifacts to an image, or to a child of it, and perhaps one more to the first of them."""
+    """Attach artifacts to an image or one of its children, and perhaps another one to the first artifact."""
     held = registry.store.create(repository)
     digests = sorted(digest for digest in held.manifests if digest.startswith("sha256:"))
     subjects = [(digest, held.manifests[digest]) for digest in random.sample(digests, 1)]
@@ -70,7 +70,7 @@ def _subject(raw: bytes) -> str:
 
 
 def all_attached(held: Held, digests: set[str], *, api: bool) -> dict[str, set[str]]:
-    """By subject: the artifacts of these manifests, and theirs."""
+    """By subject: the artifacts of these manifests, and the artifacts of those."""
     found: dict[str, set[str]] = {}
     todo = [*digests]
     while todo:
@@ -82,7 +82,7 @@ def all_attached(held: Held, digests: set[str], *, api: bool) -> dict[str, set[s
 
 
 def whole(tree: Tree) -> Iterator[str]:
-    """The digests of the manifests of a tree that no filter has changed."""
+    """The digests of the manifests in a tree that no filter has changed."""
     if not (tree.changed or tree.is_blob):
         yield tree.digest
     for _, child in tree.entries or ():

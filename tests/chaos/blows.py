@@ -1,4 +1,4 @@
-"""The command as a victim: started in its own session, killed at a moment, and searched for afterwards."""
+"""The command as a victim: started in its own session, hit at some moment, then searched for leftovers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 _GONE = 8.0
-"""Seconds within which all processes of a run that ended are gone."""
+"""Seconds within which all processes of a finished run must be gone."""
 _LONG_STOPS, _LONG_STOP = 0.8, 5.5
-"""Every fifth stop is longer than a worker may be silent, in seconds."""
+"""In seconds; every fifth stop lasts longer than a worker may be silent."""
 _SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "HUP": signal.SIGHUP}
 
 
@@ -49,13 +49,13 @@ class Victim:
         self._lock = threading.Lock()
         self._timers: list[threading.Timer] = []
         self.struck: list[str] = []
-        """What really befell it."""
+        """The blows that actually happened."""
         self.text = ""
-        """What it said on standard output and standard error."""
+        """Its standard output and standard error."""
         self.pid = 0
 
     def __enter__(self) -> Self:
-        """Start."""
+        """Start the run."""
         environ = {"PATH": os.environ["PATH"], "HOME": str(self._folder), "PYTHONPATH": str(ROOT)}
         with self._lock, (self._folder / "said.txt").open("ab") as said:
             self._began = said.tell()
@@ -73,7 +73,7 @@ class Victim:
         _send(session(self.pid), signal.SIGCONT)
 
     def wait(self, seconds: float) -> int:
-        """The exit code, or -999 for one that did not end and was killed."""
+        """The exit code, or -999 if the run did not end and was killed."""
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -89,7 +89,7 @@ class Victim:
         return code
 
     def strike(self, kind: str, choice: float) -> None:
-        """Do to it what `kind` says; `choice` from 0 to 1 says to which of its workers."""
+        """Strike it as `kind` says; `choice` from 0 to 1 selects one of its workers."""
         with self._lock:
             if not self.pid or self._process.poll() is not None:
                 return
@@ -155,7 +155,7 @@ def _is_fork_server(pid: int, above: int) -> bool:
 
 
 def session(pid: int) -> list[int]:
-    """The living processes of the session that a process began."""
+    """The living processes of a session."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -166,7 +166,7 @@ def session(pid: int) -> list[int]:
 
 
 def sessions_left(pid: int) -> list[str]:
-    """The remaining processes of a run, which are then killed."""
+    """The remaining processes of a run; they are killed."""
     end = time.monotonic() + _GONE
     while left := session(pid):
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""The checker: holds what a run left and said against the promise, knowing nothing of how it works."""
+"""The checker: compares what a run left and reported with the promise, without knowing how the run works."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ NOTHING = Held()
 
 
 Fate = Literal["copied", "kept", "held", "either"]
-"""What becomes of an image that nothing hinders: `either` is held, or copied if it was first seen long enough
-ago; who is kept or held is not moved."""
+"""What happens to an image if nothing goes wrong: kept and held images are not moved; `either` is held, or
+copied if it was first seen long enough ago.
+"""
 LONG = 86_400
-"""Seconds; a quarantine of as long outlasts every round."""
+"""Seconds; a quarantine this long outlasts every round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +38,9 @@ class Said:
 
     code: int
     done: Mapping[str, Any]
-    """The file of successes."""
+    """The content of the file of successes."""
     failed: Mapping[str, Any]
-    """The file of failures."""
+    """The content of the file of failures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,25 +49,25 @@ class Task:
 
     rules: Sequence[Rule]
     sources: World
-    """What the sources held before any run."""
+    """The content of the sources before any run."""
     base: Form = WHOLE
-    """What the flags say."""
+    """The form that the flags set."""
     late: Collection[Place] = ()
-    """Tags that came after others had been seen."""
+    """Tags that were added after others had been seen."""
     force: bool = False
     trust: bool = False
-    """Whether what is there counts as seen."""
+    """Whether existing destination tags count as seen (--trust-existing)."""
     ripe: bool = False
-    """Whether short quarantines are over,"""
+    """Whether short quarantines are over, except for the sources in `fresh`."""
     always: bool = False
-    """Whether artifacts come along with every image that is a success."""
+    """Whether a success includes the image's artifacts."""
     apis: Collection[str] = ()
-    """Registries that list artifacts themselves."""
+    """Registries with a referrers API."""
     fresh: Collection[Place] = ()
-    """but for these sources, which have moved since."""
+    """Sources that moved after the quarantine had passed."""
 
     def pairs(self, rules: Sequence[Rule] | None = None) -> dict[Pair, Rule]:
-        """The images that the rules (or those of another file) name, each once, in order."""
+        """The images that the rules (or those of another file) name, without duplicates, in order."""
         found: dict[Pair, Rule] = {}
         for pair, rule in expand(self.rules if rules is None else rules, self._tags, self._is_late):
             found.setdefault(pair, rule)
@@ -84,7 +85,7 @@ class Task:
         return Place(registry, repository, tag) in self.late
 
     def fate(self, pair: Pair, rule: Rule, before: World) -> Fate:
-        """What the rule makes of an image, by what the destination had before the run."""
+        """What the rule does with an image, given the content of the destination before the run."""
         there = held_at(before, pair.destination).tags.get(pair.destination.name)
         force = self.force or rule.force
         if there and not force and any(matches(pair.destination.name, each) for each in rule.keep):
@@ -97,21 +98,21 @@ class Task:
         return "either" if self.trust and there == digest else "held"
 
     def tree(self, pair: Pair) -> Tree | None:
-        """What is to come of a source; None: the filter leaves nothing.
+        """The tree to be copied; None if the filter leaves nothing.
 
         Raises:
-            LookupError: the source lacks it, or something below, or it cannot have the form.
+            LookupError: the source lacks part of it, or it cannot have the form.
         """
         held = held_at(self.sources, pair.source)
         form = replace(pair.form, index="trim") if LISTS.fullmatch(pair.destination.name) else pair.form
         return left_of(held, held.digest(pair.source.name) or "", form)
 
     def digest(self, pair: Pair) -> str | None:
-        """The digest of the image at its source, before any filter."""
+        """The digest of the image at its source, before filtering."""
         return held_at(self.sources, pair.source).digest(pair.source.name)
 
     def changed(self, pair: Pair) -> bool:
-        """Whether the filter gives the image another digest."""
+        """Whether the filter changes the digest of the image."""
         try:
             tree = self.tree(pair)
         except LookupError:
@@ -119,7 +120,7 @@ class Task:
         return tree is not None and (tree.changed or tree.digest != self.digest(pair))
 
     def outcome(self, pair: Pair) -> Any:
-        """What stands for what the destination gets; two images that cannot come get nothing equal."""
+        """A value for the expected content; an image that cannot be copied equals no other."""
         try:
             tree = self.tree(pair)
         except LookupError:
@@ -127,7 +128,7 @@ class Task:
         return tree and outcome(held_at(self.sources, pair.source), tree)
 
     def is_skipped(self, pair: Pair) -> bool:
-        """Whether the filter leaves nothing of it."""
+        """Whether the filter leaves nothing of the image."""
         try:
             return self.tree(pair) is None
         except LookupError:
@@ -140,7 +141,7 @@ def held_at(world: World, place: Place) -> Held:
 
 
 def flaw(task: Task, pair: Pair, world: World) -> str:
-    """The error at the destination of one image; empty: it is complete, or correctly filtered."""
+    """The error at the destination of an image; empty if it is complete, or correctly filtered."""
     try:
         tree = task.tree(pair)
     except LookupError as missing:
@@ -164,9 +165,9 @@ def flaw(task: Task, pair: Pair, world: World) -> str:
 
 
 def _flaws_of_attached(task: Task, pair: Pair, tree: Tree, there: Held) -> Iterator[str]:
-    """Where artifacts are to come along, all are there, and listed.
+    """With `always`, all artifacts are copied and listed.
 
-    Where a rule takes every tag, the list of a subject is an image of its own, with a result of its own.
+    If a rule selects every tag, the list of a subject is an image of its own with a result of its own.
     """
     if not task.always or pair.source[:2] == pair.destination[:2]:
         return
@@ -188,7 +189,7 @@ def _flaws_of_attached(task: Task, pair: Pair, tree: Tree, there: Held) -> Itera
 
 
 def _flaws_of_listed(source: Held, tree: Tree, there: Held, name: str) -> Iterator[str]:
-    """A fallback tag that is not there: the registry lists all artifacts itself."""
+    """A fallback tag that does not exist, since the registry lists artifacts itself."""
     listed = attached(there, name.replace("-", ":"), api=True)
     yield from (
         f"{child.digest} is not listed" for _, child in tree.entries or () if child.digest not in listed
@@ -221,7 +222,7 @@ def _flaws(source: Held, tree: Tree, there: Held, digest: str) -> Iterator[str]:
 
 
 def _flaws_of_list(source: Held, tree: Tree, there: Held, digest: str, own: list[Any]) -> Iterator[str]:
-    """A list of what belongs to an image has all entries of the source's, and all that were there before."""
+    """A list of companions keeps all entries of the source and all earlier entries of the destination."""
     if digest not in there.manifests:
         yield f"no manifest {digest}"
         return
@@ -236,7 +237,7 @@ def _flaws_of_list(source: Held, tree: Tree, there: Held, digest: str, own: list
 
 
 def _flaws_of_cut(source: Held, tree: Tree, there: Held, digest: str) -> Iterator[str]:
-    """An index that a filter cut: the same but for its entries, and those that stay but for their digests."""
+    """A filtered index equals the original except for dropped entries and for digests of changed ones."""
     content = there.manifests[digest][0]
     if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
         yield f"{digest} has another digest"
@@ -257,18 +258,18 @@ def _flaws_of_cut(source: Held, tree: Tree, there: Held, digest: str) -> Iterato
 
 
 def is_right(digest: str, content: bytes | None) -> bool:
-    """Whether bytes are those of a digest."""
+    """Whether the content has this digest."""
     algorithm, _, wanted = digest.partition(":")
     return content is not None and hashlib.new(algorithm, content).hexdigest() == wanted
 
 
 def dangling(held: Held, digest: str, *, sparse: bool = False) -> str:
-    """The content that a manifest lacks in its repository; empty: it is complete.
+    """The content that a manifest lacks in its repository; empty if it is complete.
 
     Args:
         held: the repository.
-        digest: of the manifest.
-        sparse: whether children may be lacking.
+        digest: the manifest.
+        sparse: whether children may be missing.
     """
     if digest not in held.manifests:
         return f"no manifest {digest}"

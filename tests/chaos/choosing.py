@@ -1,6 +1,6 @@
-"""Which tags a rule takes, worked out anew from docs/rules.md: no code of the program.
+"""Which tags a rule selects, worked out from docs/rules.md without the program's code.
 
-Ranges of versions are a table of those that rounds draw; of prereleases there are the words that they draw.
+Version ranges are a table of those that rounds draw; prereleases are the words that rounds draw.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 LISTS = re.compile(r"sha256-[0-9a-f]{64}(\.sig)?")
-"""Tags whose entries are joined with the destination's; with the suffix: the layers of an image."""
+"""Tags of lists that are merged with the destination's; with the suffix, the layers of an image."""
 RANGES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     ">=2": ((2,), (1_000,)),
     ">=1 <3": ((1,), (3,)),
@@ -22,7 +22,7 @@ RANGES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "1.25.x": ((1, 25), (1, 26)),
     ">=1.25.2, <7": ((1, 25, 2), (7,)),
 }
-"""From which version on, and up to which one, which is out itself."""
+"""The first version of each range, and the first one after it."""
 _PRERELEASE = re.compile("rc|beta")
 _FRONT = {"minor": 2, "major": 1}
 _PARTS = 4
@@ -31,13 +31,14 @@ _PARTS = 4
 def choose(
     tags: Collection[str], said: Mapping[str, Any] | None, pattern: str | None, is_new: Callable[[str], bool]
 ) -> list[str] | None:
-    """The tags that a rule takes, and those that it names in vain; None: too few, the rule fails.
+    """The tags that a rule selects, including missing ones in `always`; None if too few, so that the rule
+    fails.
 
     Args:
-        tags: what the source has.
-        said: the rule's `tags`; None: nothing.
-        pattern: of the rule's key.
-        is_new: whether a tag was first seen after others; only `by: seen` asks.
+        tags: the tags of the source.
+        said: the rule's `tags`, if it has any.
+        pattern: the expression in the rule's key.
+        is_new: whether a tag was first seen after others; used only with `by: seen`.
     """
     if said is None:
         return sorted(tag for tag in tags if re.search(pattern or "", tag))
@@ -83,7 +84,7 @@ def _padded(numbers: Iterable[int]) -> tuple[int, ...]:
 
 
 def _newest(tags: Iterable[str], said: Mapping[str, Any], is_new: Callable[[str], bool]) -> list[str]:
-    """The greatest of each group, and what equals the last of them."""
+    """The greatest of each group, with ties for the last place."""
     by_time, per = said.get("by") == "seen", said.get("per", "series")
     order: dict[str, tuple[int, ...]] = {}
     groups: dict[Any, list[str]] = {}

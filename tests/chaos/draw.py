@@ -1,4 +1,4 @@
-"""Draws a round from its seed: registries and their peculiarities, a corpus, rules, flags, faults, kills."""
+"""Draws a round from its seed: registries with their quirks, a corpus, rules, flags, faults, kills."""
 
 from __future__ import annotations
 
@@ -96,12 +96,12 @@ _OF_TOKENS: dict[str, tuple[Any, ...]] = {
 
 @dataclass(slots=True)
 class Round:
-    """Everything drawn from a seed; `fill` makes corpus and rules when the registries have addresses."""
+    """Everything drawn from a seed; `fill` makes corpus and rules once the registries have addresses."""
 
     seed: int
     random: Random
     options: list[dict[str, Any]]
-    """Of each registry; the first `sources` of them are sources."""
+    """For each registry; the first `sources` of them are sources."""
     sources: int
     kinds: Sequence[str] = BLOWS
     """Of blows."""
@@ -109,25 +109,25 @@ class Round:
     arch: str = ""
     flags: list[str] = field(default_factory=list)
     runs: list[Trouble] = field(default_factory=list)
-    """Of each run that is disturbed."""
+    """For each disturbed run."""
     descriptors: int = 0
-    """Files that the command may hold open; 0: as many as anybody."""
+    """The limit of open files; 0: no limit."""
     books: list[dict[str, Any]] = field(default_factory=list)
     """The content of each rules file."""
     is_folder: bool = False
-    """Whether they lie in a folder that the flags name."""
+    """Whether they are in a folder that the flags name."""
     listed: list[str] = field(default_factory=list)
     """The lines of a plain list."""
     to: str = ""
     """Its destination."""
     late: list[tuple[Watched, str, Content, str]] = field(default_factory=list)
-    """What is added to a source when what it has has been seen: repository, content, tag."""
+    """Added to a source after its tags have been seen: registry, repository, content, tag."""
     marks: list[str] = field(default_factory=list)
-    """What else is special, in a word each."""
+    """What else is special about the round, one word each."""
 
     @property
     def files(self) -> dict[str, str]:
-        """The files of rules by their names, in the order in which they count."""
+        """The rules files by name, in order."""
         names = ["rules/a.json", "rules/b.json"] if self.is_folder else ["images.json", "more.json"]
         books = [json.dumps(book, indent=1) for book in self.books if any(key[0] != "." for key in book)]
         lists = {"list.txt": "\n".join(["# images", *self.listed])} if self.listed else {}
@@ -135,13 +135,13 @@ class Round:
 
     @property
     def images(self) -> list[str]:
-        """The flags that name the files."""
+        """The flags that name the rules files."""
         names = list(dict.fromkeys("rules" if each.startswith("rules/") else each for each in self.files))
         flags = [f"--images={name}" for name in names] if names != ["images.json"] else []
         return flags + [f"--to={self.to}"] * bool(self.listed)
 
     def rules(self, base: Form) -> list[Rule]:
-        """All rules as the checker reads them."""
+        """All rules, parsed by the checker."""
         found = [rule for book in self.books for rule in read_rules(book, base)]
         return found + read_list(self.listed, self.to, base)
 
@@ -151,7 +151,7 @@ class Round:
         return any(options.get("immutable", "no") != "no" for options in self.options)
 
     def brief(self) -> str:
-        """A summary of what was drawn."""
+        """A summary of the round."""
         special = [
             f"{'S' if number < self.sources else 'D'}:{key}={value}"
             for number, options in enumerate(self.options)
@@ -198,10 +198,10 @@ def _options(random: Random, seed: int, *, is_source: bool) -> dict[str, Any]:
             if random.random() < share:
                 drawn[name] = random.choice(choices)
     if "chunk_max" in drawn:
-        # Nobody takes less of a part than it says that a part may have.
+        # No registry takes less of a chunk than the maximum that it announces.
         drawn.pop("patch_takes", None)
     if drawn.get("location") == "missing":
-        # Where each answer ends the address before it, each answer names the next one.
+        # If each response invalidates the previous Location, each response has to give the next one.
         drawn["session_state"] = False
     return drawn
 
@@ -231,7 +231,7 @@ def fill(drawn: Round, registries: list[Watched]) -> None:
         own.add("base/own", _draw_content(random, f"{drawn.seed} own", shared), "v1", "v2")
         add_rule(drawn, own, "base/own", destinations)
     if "ripe" in drawn.marks and len(drawn.runs) == 1:
-        # Something is first seen in one run, and copied in another: both are disturbed.
+        # An image is first seen in one run and copied in another, so both runs are disturbed.
         drawn.runs.append(
             draw_trouble(random, sources=len(sources), registries=len(registries), kinds=drawn.kinds)
         )
@@ -275,7 +275,7 @@ def _draw_image(random: Random, word: str, shared: list[bytes]) -> Content:
 
 
 def damage(drawn: Round, registries: list[Watched]) -> set[str]:
-    """Sometimes remove a layer that only this source holds; returns its digest."""
+    """Sometimes remove a layer that only this source has; returns its digest."""
     random, source = drawn.random, registries[0]
     if random.random() > 0.1:
         return set()

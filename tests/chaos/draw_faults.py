@@ -30,7 +30,7 @@ REQUESTS = {
     "put-tag": ("PUT", r"/manifests/(?!sha)"),
     "any": ("", r"/v2/"),
 }
-"""Method and path of the kinds of requests."""
+"""Method and path of each kind of request."""
 _OF_SOURCE = ("token", "tags", "head-manifest", "get-manifest", "get-blob", "get-blob", "any")
 _OF_DESTINATION = (
     "token", "tags", "head-manifest", "head-blob", "post", "mount", "patch", "put-blob", "put-blob",
@@ -43,7 +43,7 @@ _PUSH_BACK: tuple[dict[str, str], ...] = (
     {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "0;w=21600"},
 )
 _PATIENT = 1.0
-"""Seconds of a stall above which it is only met a few times."""
+"""Seconds; a longer stall happens only a few times."""
 _PAGE = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in</body></html>"
 BLOWS = (
     "worker", "worker", "worker", "workers", "fork server", "supervisor", "everything",
@@ -59,7 +59,7 @@ CLUSTER_BLOWS = (
 """Of a Dask cluster: SIGTERM of a worker's nanny, a further worker, and SIGKILL of the others."""
 _BETWEEN = ("records removed", "records damaged", "pickle", "tag lost", "tag lost", "lose", "source moved")
 FORGETFUL = frozenset({"pickle", "records removed", "records damaged"})
-"""Blows after which the records do not say any more what was seen."""
+"""Blows after which the records no longer say what was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class Blow:
     """A kill, a signal or another event at a moment: see `Victim.strike` and `Mishaps`."""
 
     registry: int
-    """Whose requests are counted."""
+    """The registry whose requests are counted."""
     request: int
-    """The number at which it comes."""
+    """The number of the request at which it happens."""
     kind: str
     choice: float
-    """From 0 to 1: which of several."""
+    """Selects one of several targets, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +83,10 @@ class Trouble:
     """By registry."""
     blows: tuple[Blow, ...]
     after: tuple[Blow, ...]
-    """What happens before the next run; whose `request` means nothing."""
+    """What happens before the next run; `request` is unused."""
 
     def remembering(self) -> Trouble:
-        """The same without what loses the records."""
+        """The same without events that lose the records."""
         blows, after = (
             tuple(each for each in some if each.kind not in FORGETFUL) for some in (self.blows, self.after)
         )

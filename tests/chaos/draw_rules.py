@@ -1,6 +1,6 @@
-"""Draws rules: the plain forms, options in families whose answer is easily worked out, defaults, lists.
+"""Draws rules: plain forms, families of options with predictable results, defaults, lists.
 
-A family that says when a tag is moved has repositories of its own, so that no other rule moves it.
+A family about moving tags has its own repositories, so that no other rule moves them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _INCLUDES = (["v*"], ["*.*.*-alpine", "7"], ["/^v[0-9]+$/", "latest"], "v*", ["[
 _EXCLUDES = (["*-rc*", "7"], ["/^v/"], ["latest"], ["*alpine"])
 _PER = ("series", "minor", "major", "repository")
 _LATE = {"v": "v0", "7": "3", "alpine": "1.0.0-alpine"}
-"""Tags that come later than greater ones of their series, by what is in those."""
+"""Tags that are added after greater ones of their series, by a word in these."""
 
 
 def draw_defaults(random: Random) -> dict[str, Any]:
-    """The content of a rules file to begin with: nothing, or `.defaults`."""
+    """The initial content of a rules file: nothing, or `.defaults`."""
     if random.random() > 0.12:
         return {}
     made = (
@@ -52,7 +52,7 @@ def draw_defaults(random: Random) -> dict[str, Any]:
 
 
 def add_rule(drawn: Round, source: Watched, name: str, destinations: list[Watched]) -> None:
-    """One more rule, for a repository that has tags."""
+    """Add a rule for a repository that has tags."""
     random, book = drawn.random, drawn.random.choice(drawn.books)
     to = random.choice(destinations)
     if random.random() < 0.6:
@@ -103,7 +103,7 @@ class _Family:
         self._text = f"{source.address}/{name}"
 
     def draw(self, family: str) -> None:
-        """Add what the family makes."""
+        """Add the rule of a family."""
         value = getattr(self, f"_draw_{family}")()
         if value is not None:
             self._drawn.marks.append(family)
@@ -124,7 +124,7 @@ class _Family:
         return {"to": self._here(word), **options}
 
     def _draw_tags(self) -> dict[str, Any]:
-        """One to three stages: with more, hardly a tag comes to the last one."""
+        """One to three stages; with more, hardly any tag passes all of them."""
         random = self._random
         stages: dict[str, dict[str, Any]] = {
             "include": {"include": random.choice(_INCLUDES)},
@@ -139,7 +139,7 @@ class _Family:
         for stage in random.choices((*stages, "include", "exclude", "newest"), k=random.randint(1, 3)):
             said |= stages[stage]
         if "always" in said:
-            # Named twice, a tag makes the rule invalid.
+            # A tag that exclude and always both name makes the rule invalid.
             said["exclude"] = ["*-rc*"]
         return self._at("copy", tags=said)
 
@@ -155,7 +155,7 @@ class _Family:
         )
 
     def _platform(self) -> str:
-        """A platform of an index that is there, or any."""
+        """A platform of an index in the repository, or any platform."""
         manifests = self._source.store.create(self._name).manifests.values()
         entries = [
             entry["platform"]
@@ -170,7 +170,7 @@ class _Family:
         return "/".join(filter(None, (os, found["architecture"], found.get("variant"))))
 
     def _draw_two(self) -> Any:
-        """Two filters of one source: in two repositories, under two tags, for one tag, or in two files."""
+        """Two filters of one source: to two repositories, two tags, one tag, or from two files."""
         first, second = ({"to": self._here(word), "platforms": self._platforms()} for word in ("copy", "two"))
         random, books = self._random, self._drawn.books
         second |= {"attestations": "drop"} if random.random() < 0.3 else {}
@@ -215,7 +215,7 @@ class _Family:
         return self._at("ripe", min_age="1s", **more)
 
     def _draw_seen(self) -> dict[str, Any]:
-        """One tag comes late into each series that has been seen, so the answer is plain."""
+        """A late tag joins each series that has been seen, so that the result is predictable."""
         known = self._source.tags(self._name)
         for word, tag in _LATE.items():
             if any(word in each for each in known) and tag not in known:
@@ -237,7 +237,7 @@ class _Family:
         return {"to": f"{self._to.address}/made/{last}"}
 
     def _draw_list(self) -> None:
-        """Lines of a plain list, all of which go to one destination."""
+        """Lines of a plain list with one destination."""
         lines = [f"{self._text}:{tag}  # {tag}" for tag in self._some()]
         lines += [self._text] if "latest" in self._source.tags(self._name) else []
         self._drawn.to = self._drawn.to or f"{self._to.address}/listed/{{flat}}"
@@ -246,7 +246,7 @@ class _Family:
 
 
 def add_list(drawn: Round, registry: Watched, name: str, word: str, tag: str = "") -> None:
-    """The repository lists what belongs to an image: referrers, or cosign's signatures."""
+    """Add a list of an image's companions: referrers or cosign signatures."""
     random = drawn.random
     files = [content.layer(f"{drawn.seed} {word} {number}") for number in range(random.randint(1, 2))]
     tag = tag or "sha256-" + hashlib.sha256(name.encode()).hexdigest() + random.choice(("", ".sig"))
@@ -256,7 +256,7 @@ def add_list(drawn: Round, registry: Watched, name: str, word: str, tag: str = "
 
 
 def _stale(drawn: Round, source: Watched, name: str, to: Watched, path: str) -> None:
-    """The destination has something there already: the same image, the same with a hole, or another one."""
+    """Put something at the destination: the same image, an incomplete copy, or another image."""
     random = drawn.random
     tag, digest = random.choice(sorted(source.tags(name).items()))
     if tag.startswith("sha256-"):

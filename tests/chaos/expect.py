@@ -1,4 +1,4 @@
-"""What is promised, worked out anew from docs/promises.md: what a rule leaves of an image.
+"""The expected result of a rule for an image, worked out from docs/promises.md.
 
 It shares no code with the program.
 """
@@ -27,25 +27,25 @@ class Place(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        """As rules write it."""
+        """As written in rules."""
         return f"{self.registry}/{self.repository}{'@' if ':' in self.name else ':'}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A platform filter; empty parts want everything."""
+    """A platform filter; an empty part matches everything."""
 
     os: Clauses = ()
     arch: Clauses = ()
     any_of: tuple[tuple[Clauses, Clauses], ...] = ()
-    """Alternatives of both, instead of the product of the above."""
+    """Alternatives of both, instead of combining the fields above."""
 
     def __bool__(self) -> bool:
-        """Whether anything may be left out."""
+        """Whether the filter can drop anything."""
         return bool(self.os or self.arch or self.any_of)
 
     def takes(self, stated: Mapping[str, Any] | None) -> bool:
-        """Whether a platform is wanted; what it does not state speaks for it."""
+        """Whether a platform matches; unstated parts match."""
         return any(_fits(os, arch, stated or {}) for os, arch in self.any_of or ((self.os, self.arch),))
 
 
@@ -67,7 +67,7 @@ def _fits_os(systems: Clauses, os: str, version: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a rule has written of an image."""
+    """How a rule writes an image."""
 
     wanted: Wanted = field(default_factory=Wanted)
     index: str = "trim"
@@ -85,7 +85,7 @@ class Pair(NamedTuple):
     form: Form = WHOLE
 
     def __str__(self) -> str:
-        """For people."""
+        """As text for messages."""
         form = "" if self.form == WHOLE else f" as {self.form}"
         return f"{self.source} -> {self.destination}{form}"
 
@@ -100,7 +100,7 @@ class Held:
     blobs: dict[str, bytes] = field(default_factory=dict)
 
     def digest(self, name: str) -> str | None:
-        """The digest of a tag, or of itself, that is there."""
+        """The digest of a tag or of a digest, if the manifest exists."""
         digest = name if ":" in name else self.tags.get(name)
         return digest if digest in self.manifests else None
 
@@ -111,23 +111,23 @@ World = dict[tuple[str, str], Held]
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The expected content at the destination of one manifest."""
+    """The expected content of a manifest at the destination."""
 
     digest: str
-    """At the source."""
+    """The digest at the source."""
     entries: tuple[tuple[dict[str, Any], Tree], ...] | None
-    """Entries of the index that stay, with what is below them; None: no index."""
+    """The kept entries of an index, with their trees; None if the manifest is not an index."""
     changed: bool
-    """Whether something below was left out, so that the destination has another digest."""
+    """Whether something below was dropped, so that the digest differs from the source's."""
     is_blob: bool = False
-    """Whether it is no manifest, but a blob that an index lists."""
+    """Whether it is a blob that an index lists, not a manifest."""
 
 
 def left_of(held: Held, digest: str, form: Form) -> Tree | None:
-    """What comes of an image in this form; None: nothing is left.
+    """What is left of an image in this form; None if nothing is left.
 
     Raises:
-        LookupError: the source lacks a manifest below, or the image cannot have the form.
+        LookupError: the source lacks a manifest, or the image cannot have the form.
     """
     tree = _left_of(held, digest, form)
     if tree is None or tree.entries is None:
@@ -167,7 +167,7 @@ def _left_of(held: Held, digest: str, form: Form) -> Tree | None:
 
 
 def _only(tree: Tree) -> Tree:
-    """The one image of an index."""
+    """The only image of an index."""
     images = {child.digest: child for entry, child in tree.entries or () if not _is_attestation(entry)}
     if len(images) != 1 or any(child.is_blob for child in images.values()):
         raise LookupError("there is not exactly one image")
@@ -176,7 +176,7 @@ def _only(tree: Tree) -> Tree:
 
 
 def outcome(held: Held, tree: Tree) -> Any:
-    """What stands for the content that the destination gets; equal for two images: equal content."""
+    """A value for the content at the destination; equal values mean equal content."""
     if not tree.changed:
         return tree.digest
     body = json.loads(held.manifests[tree.digest][0])
@@ -215,7 +215,7 @@ def entries_of(content: bytes) -> list[Any]:
 
 
 def blobs_of(content: bytes) -> dict[str, bool]:
-    """The blobs that a manifest itself names, and whether each may be left to urls."""
+    """The blobs that a manifest names, and whether each may be missing because it has urls."""
     body = json.loads(content)
     named = [*([body["config"]] if "config" in body else []), *body.get("layers", ())]
     named += filter(_is_blob, body.get("manifests", ()))

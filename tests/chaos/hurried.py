@@ -1,6 +1,6 @@
 """The command with short limits: `python -m tests.chaos.hurried` takes the same flags.
 
-Waiting out real limits would make a round last minutes. Nothing else is changed.
+With the real limits a round would take minutes. Nothing else is changed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pipeline.scheduler import backoff
 from pipeline.stages.run import make_runner  # noqa: F401 - for workers
 from tests.e2e.small import replace_in
 
-# Here and not below, since workers import this module for its make_runner.
+# Imported here, since workers import this module for its make_runner.
 replace_in(faults, _NO_PAUSE_GIVEN=1.0)
 replace_in(upload, _COMMIT_POLLS=(0.1, 0.3, 0.6))
 replace_in(guest, ABANDONED=3.0)
 
 
 def hurry(**given: Any) -> settings.Settings:
-    """Settings as the flags say, with limits of seconds, and chunks small enough for small blobs."""
+    """Settings from the flags, with limits of seconds and with small chunks."""
     return settings.Settings(
         **given,
         silence=4.5,

@@ -1,4 +1,4 @@
-"""The judge: holds the exit code, the lists and the registries after a run against the promise."""
+"""The judge: compares the exit code, the lists and the registries after a run with the promise."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What is to be known of a run before it is judged."""
+    """The facts about a run that the judge uses."""
 
     pairs: dict[Pair, Rule]
     fates: dict[Pair, Fate]
     flaws: dict[Pair, str]
-    """Empty: the image is complete."""
+    """By image; empty if it is complete."""
     missing: set[Pair]
-    """What has a flaw, and was to be copied."""
+    """Images with an error that should have been copied."""
     lost: set[Pair]
     """See `beaten`."""
     done: set[Pair]
-    """Of two forms of one image the list does not tell which."""
+    """If an image has two forms, the list does not say which."""
     failed: set[Pair]
     whole: set[Pair]
-    """Of rules that are listed as they were written."""
+    """Images of rules that are listed as written."""
     at_fault: list[str]
-    """What is listed as failed, or beaten, and not optional."""
+    """Images and rules that failed or were beaten, except optional ones."""
 
 
 def judge(
@@ -49,16 +49,16 @@ def judge(
     unsure: Collection[Pair] = (),
     lapsed: Collection[Pair] = (),
 ) -> list[str]:
-    """What of the promise a run broke.
+    """The broken promises of a run.
 
     Args:
-        task: what the run was about.
-        said: what it said.
-        world: what all repositories hold after it.
-        before: what they held before it.
-        unsure: what may be there although it failed: a fault hid that it arrived, or another rule's claim
-            stands against what was there before.
-        lapsed: what may be lacking although it is a success: its registry lost it after it had confirmed it.
+        task: the input of the run.
+        said: the output of the run.
+        world: the content of all repositories after the run.
+        before: their content before the run.
+        unsure: images that may be complete although they failed: a fault hid the success, or another
+            rule's claim conflicts with earlier content.
+        lapsed: images that may be missing although they succeeded, since the registry lost content later.
     """
     found = _find(task, said, world, before, lapsed)
     flaws, done, failed = found.flaws, found.done, found.failed
@@ -74,7 +74,7 @@ def judge(
         wrong += [f"exit 0, but failed: {each}" for each in found.at_fault]
     if said.code == 1:
         surplus = (failed & set(flaws)) - found.missing - found.whole - set(unsure) - set(lapsed)
-        # What was perhaps old enough was perhaps tried.
+        # An image that was perhaps old enough may have been tried.
         surplus -= {pair for pair, fate in found.fates.items() if fate == "either" and flaws[pair]}
         wrong += [f"listed as failed, but it is there: {pair}" for pair in _ordered(surplus)]
         wrong += ["exit 1, and nothing failed that is not optional"] * (not found.at_fault)
@@ -116,7 +116,7 @@ def _find(task: Task, said: Said, world: World, before: World, lapsed: Collectio
 
 
 def _unnamed(task: Task, said: Said, pairs: dict[Pair, Rule]) -> list[str]:
-    """What is in a list and no rule has named."""
+    """Listed images that no rule names."""
     done = task.pairs(read_rules(said.done, task.base)).keys()
     failed = task.pairs(read_rules(said.failed, task.base)).keys()
     known = {pair[:2] for pair in pairs}
@@ -142,14 +142,13 @@ def _ordered(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def beaten(task: Task, missing: Collection[Pair] = ()) -> set[Pair]:
-    """The images that lose their destination's tag to a rule that stands first.
+    """The images that lose their destination's tag to an earlier rule.
 
-    They need stand in no list: in a rules file of what failed, without the rule that stands first, they would
-    win.
+    They need not be listed: in a rules file of failures, without the earlier rule, they would win.
 
     Args:
-        task: what the rules are.
-        missing: what has failed, or has not come: nor do those that wait for it.
+        task: the input of the run.
+        missing: images that failed or are missing; images that wait for them are missing too.
     """
     first: dict[Place, Pair] = {}
     found = set()
@@ -166,14 +165,14 @@ def beaten(task: Task, missing: Collection[Pair] = ()) -> set[Pair]:
 def hopeless(
     task: Task, world: World, *, immutable: Collection[str], refused: Collection[Pair], lost: Collection[str]
 ) -> set[Pair]:
-    """The images that no run can bring: not at the source, refused, or beaten by a rule that stands first.
+    """The images that no run can copy: missing at the source, refused, or beaten by an earlier rule.
 
     Args:
-        task: what the runs are about.
-        world: what all repositories held before any run.
+        task: the input of the runs.
+        world: the content of all repositories before any run.
         immutable: registries that refuse to move a tag.
-        refused: what the destinations do not take for what it is.
-        lost: blobs that are nowhere any more.
+        refused: images whose type the destination refuses.
+        lost: blobs that no registry has any more.
     """
     found: set[Pair] = set()
     claims: dict[Place, Pair] = {}
@@ -192,7 +191,7 @@ def hopeless(
 
 
 def _cannot_come(task: Task, pair: Pair, lost: Collection[str]) -> bool:
-    """Whether the source lacks some of it, or a filter gives it another digest than it is to have."""
+    """Whether the source lacks content, or a filter changes an image that has to keep its digest."""
     try:
         tree = task.tree(pair)
     except LookupError:
@@ -213,25 +212,25 @@ def _blobs_below(held: Held, tree: Tree) -> set[str]:
 
 
 def _is_taken(task: Task, pair: Pair, world: World) -> bool:
-    """Whether the tag points at something else."""
+    """Whether the destination's tag points at another image."""
     there = held_at(world, pair.destination).tags.get(pair.destination.name)
     return there is not None and (there != task.digest(pair) or task.changed(pair))
 
 
 def manifests_of(tree: Tree) -> set[str]:
-    """The digests, as the source has them, of all manifests of a tree."""
+    """The source digests of all manifests of a tree."""
     below = (manifests_of(child) for _, child in tree.entries or () if not child.is_blob)
     return {tree.digest}.union(*below)
 
 
 def unwanted(task: Task, world: World, *, first: World, known: dict[tuple[str, str], set[str]]) -> list[str]:
-    """The tags and manifests at destinations that no rule has put there.
+    """The tags and manifests at destinations that no rule asked for.
 
     Args:
-        task: what the rules are.
-        world: what all repositories hold.
-        first: what they held at the beginning.
-        known: what was wanted in each repository so far; what this task wants is added.
+        task: the input of the run.
+        world: the content of all repositories.
+        first: their content at the beginning.
+        known: the wanted digests of each repository so far; those of this task are added.
     """
     for pair in task.pairs():
         try:

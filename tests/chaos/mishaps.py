@@ -28,16 +28,16 @@ _OF_SOURCES = ("team/", "base/")
 
 
 class Mishaps:
-    """All that goes wrong in a round apart from faults and blows; and what the checker makes of it."""
+    """Everything that goes wrong in a round except faults and blows, with what the checker needs."""
 
     def __init__(self, registries: list[Watched], sources: int, folder: Path) -> None:
         """Args: sources: number of registries that are sources; folder: the command's working directory."""
         self._registries, self._sources, self._folder = registries, sources, folder
         self._waking: dict[Watched, threading.Timer] = {}
         self.lapsed: set[tuple[str, str]] = set()
-        """Repositories that lost something below their tags: no run looks there but with --force."""
+        """Repositories that lost content below their tags: only --force looks there."""
         self.healing: set[tuple[str, str]] = set()
-        """Repositories that lost a tag and something below it: the next run that ends brings it back."""
+        """Repositories that lost a tag and content below it: the next finished run restores both."""
         self.executed = folder / "executed"
         """Exists if a planted pickle was loaded."""
         self.kinds: dict[str, Callable[[Watched, float], bool]] = {
@@ -52,11 +52,11 @@ class Mishaps:
         }
 
     def happen(self, kind: str, registry: int, choice: float) -> bool:
-        """Have it happen; `choice` from 0 to 1 says to which of several."""
+        """Make it happen; `choice` from 0 to 1 selects one of several."""
         return self.kinds[kind](self._registries[registry], choice)
 
     def settle(self) -> None:
-        """Have everybody back who went down."""
+        """Restart every registry that is down."""
         for registry, timer in self._waking.items():
             timer.cancel()
             timer.join()
@@ -102,7 +102,7 @@ class Mishaps:
         ]
 
     def _lose(self, _: Watched, choice: float) -> bool:
-        """A blob, or a manifest that no tag names, is gone from some destination."""
+        """Remove a blob, or a manifest without a tag, from a destination."""
         found = [
             (registry, name, kind, digest)
             for registry, name, repository in self._copies()
@@ -122,7 +122,7 @@ class Mishaps:
         return True
 
     def lose_tag(self, pairs: Iterable[Pair], choice: float) -> bool:
-        """The tag of one of these, and something below it, is gone from its destination."""
+        """Remove the tag of one of these, and content below it, from its destination."""
         places = {pair.destination for pair in pairs}
         order = [registry.address for registry in self._registries]
         by_address = {registry.address: registry for registry in self._registries}
@@ -150,7 +150,7 @@ class Mishaps:
         return True
 
     def _move_source(self, _: Watched, choice: float) -> bool:
-        """A tag of a source points at another image now, or there is a new tag; lists of companions stay."""
+        """Move a tag of a source to another image, or add a tag; lists of companions stay."""
         source = self._registries[int(choice * self._sources)]
         name = _pick([name for name, _ in source.held() if name.startswith("team/")], choice)
         tag = _pick(["v-new", *(each for each in source.tags(name) if not LISTS.fullmatch(each))], 1 - choice)
@@ -161,16 +161,17 @@ class Mishaps:
         return self._folder / "records" / "store"
 
     def _remove_records(self, _: Watched, choice: float) -> bool:
-        """All of them, or the database alone."""
+        """Remove all records, or only the database."""
         doomed = self._store().parent if choice < 0.5 else self._store()
         there = doomed.exists()
         shutil.rmtree(doomed, ignore_errors=True)
         return there
 
     def _damage_records(self, _: Watched, choice: float) -> bool:
-        """The database, or the log of its last writes, is overwritten or cut off.
+        """Overwrite or truncate the database, or its write-ahead log.
 
-        Not the index of that log: it is memory that processes share, and who cuts it off kills them (SIGBUS).
+        The shared-memory index of that log is left alone: truncating it kills the processes that map it
+        (SIGBUS).
         """
         files = sorted(
             path
@@ -189,7 +190,7 @@ class Mishaps:
         return True
 
     def _plant(self, _: Watched, choice: float) -> bool:
-        """Rows of the records become pickles that would leave a mark if anybody loaded them."""
+        """Turn rows of the records into pickles that leave a mark when loaded."""
         del choice
         pickled = b"cos\nsystem\n(S'touch %s'\ntR." % os.fsencode(self.executed)
         database = self._store() / "cache.db"
@@ -208,6 +209,6 @@ class Mishaps:
 
 
 def _pick(items: Iterable[_Item], choice: float, *, key: Callable[[_Item], str] = str) -> _Item:
-    """One of the items: the same one in every repetition."""
+    """One of the items; the same one whenever the seed is repeated."""
     ordered = sorted(items, key=key)
     return ordered[min(int(choice * len(ordered)), len(ordered) - 1)]

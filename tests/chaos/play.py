@@ -1,4 +1,4 @@
-"""Plays one round: registries, the command with what is to befall it, and the checker after each run."""
+"""Plays one round: registries, the command with its faults, and the checker after each run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MACHINE, _SIGNALLED = 3, 128
 _STOPPED = "not fully expanded"
 _RECORDS = FORGETFUL - {"pickle"}
 _HARMLESS = {"expire", "password", "lose", *_RECORDS}
-"""Blows after which nothing need be sent a second time."""
+"""Blows after which nothing is sent a second time."""
 _NOTHING = Trouble(faults=(), blows=(), after=())
 _RIPE = 1.1
 """Seconds after which short quarantines are over."""
@@ -59,9 +59,9 @@ class Played:
     """Faults, kills and signals that took place, in words."""
     codes: list[int] = field(default_factory=list)
     runs: list[tuple[list[str], int]] = field(default_factory=list)
-    """Of each run: what it met, by kind, and its exit code."""
+    """For each run: what happened, by kind, and the exit code."""
     requests: int = 0
-    """That all registries were asked in all runs."""
+    """Requests to all registries in all runs."""
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -70,7 +70,7 @@ class Stage:
     """A round while it is played."""
 
     def __init__(self, drawn: Round, registries: list[Watched], folder: Path, crew: Crew) -> None:
-        """Fill the registries, write the files, note what is there."""
+        """Fill the registries, write the files, and record the initial content."""
         self.drawn, self.registries, self.folder, self.crew = drawn, registries, folder, crew
         self.mishaps = Mishaps(registries, drawn.sources, folder)
         fill(drawn, registries)
@@ -102,7 +102,7 @@ class Stage:
         self.kills = 0
 
     def _see(self) -> None:
-        """Have the command see what sources have, before something comes late."""
+        """Let the command see the sources before the late tags are added."""
         books = [each for book in self.drawn.books for each in book.items()]
         seen = {source: value for source, value in books if "seen" in json.dumps(value)}
         (self.folder / "seen.json").write_text(json.dumps(seen))
@@ -125,7 +125,7 @@ class Stage:
         return {place: held for registry in self.registries for place, held in registry.world().items()}
 
     def _takes(self, pair: Pair) -> bool:
-        """Whether the destination takes schema 1, if it is some."""
+        """Whether the destination takes the image, if it is schema 1."""
         options = {each.address: each.options for each in self.registries}[pair.destination.registry]
         digest = self.task.digest(pair)
         if options.schema1 or digest is None:
@@ -189,9 +189,9 @@ class Stage:
             victim.struck.append(blow.kind)
 
     def befall(self, blow: Blow) -> None:
-        """Have it happen between two runs."""
+        """Make it happen between two runs."""
         if blow.kind == "tag lost":
-            # With a list of companions its own entries would be lost, and nobody could bring them back.
+            # A list of companions would lose its own entries, which no run could restore.
             pairs = {
                 pair
                 for pair, rule in self.task.pairs().items()
@@ -210,7 +210,7 @@ class Stage:
             self.hopeless = self._hopeless()
 
     def ripen(self) -> None:
-        """See everything, and wait until it was seen long enough ago."""
+        """See every image, and wait until short quarantines are over."""
         self.run(_NOTHING, hurried=True)
         time.sleep(_RIPE)
         fresh = set(self._move_what_is_ripe()) if self.drawn.random.random() < 0.5 else set()
@@ -219,7 +219,7 @@ class Stage:
         self.hopeless = self._hopeless()
 
     def _move_what_is_ripe(self) -> Iterator[Place]:
-        """The tags of rules with a short quarantine point at something that nobody has seen."""
+        """Move the tags of rules with a short quarantine to images that no run has seen."""
         by_address = {registry.address: registry for registry in self.registries}
         for pair, rule in self.task.pairs().items():
             repository, name = pair.source.repository, pair.source.name
@@ -230,7 +230,7 @@ class Stage:
                 yield pair.source
 
     def _sources_now(self) -> Iterator[tuple[tuple[str, str], Held]]:
-        """The repositories that rules name; what `damage` took from them is still held to be theirs."""
+        """The repositories that rules name; what `damage` removed still counts as their content."""
         for place, held in self.world().items():
             if place[1].startswith("team/"):
                 yield place, replace(held, blobs=self._first[place].blobs | held.blobs)
@@ -249,7 +249,7 @@ class Stage:
         return {pair for pair in self.task.pairs() if pair.destination[:2] in places}
 
     def _check(self, victim: Victim, code: int, before: World, *, excused: bool, hurried: bool) -> list[str]:
-        """The errors in how a run ended, and in what it left."""
+        """The errors in how a run ended and in what it left."""
         number = len(self.played.codes)
         wrong = sessions_left(victim.pid)
         said = victim.text + self._logged()
@@ -268,7 +268,7 @@ class Stage:
         if code >= 0:
             done, failed = self._read("done.json"), self._read("failed.json")
             if done is None or failed is None:
-                # What is gone with the records cannot be listed, and that is what 3 says.
+                # Without records the images cannot be listed; exit code 3 says so.
                 wrong += [f"exit {code} without the files of successes and failures"] * (code != _MACHINE)
             else:
                 said_so = Said(code=code, done=done, failed=failed)
@@ -283,7 +283,7 @@ class Stage:
         return [f"run {number}: {each}" for each in wrong]
 
     def _check_counts(self, said: str, before: World) -> list[str]:
-        """How many images an undisturbed run says that it kept and held."""
+        """Errors in the numbers of kept and held images that an undisturbed run reports."""
         line = next((line for line in said.splitlines() if line.startswith('{"schema"')), "")
         if not line:
             return ["no summary in JSON"]
@@ -307,12 +307,12 @@ class Stage:
         return found
 
     def check_end(self, code: int) -> None:
-        """After a run that nothing disturbed: all that can be there is, and nothing was done twice."""
+        """After an undisturbed run, everything that can be there is there, and nothing was done twice."""
         task, pairs = self.task, self.task.pairs()
         listed = task.pairs(self._listed("failed.json"))
         failed = {pair: rule for pair, rule in listed.items() if pair in pairs}
         lost = beaten(task, self.hopeless)
-        # What was there before need not come from a source that has lost a part of it; `judge` looks.
+        # An earlier copy may be complete although its source has lost content; `judge` checks it.
         named = {pair[:2] for pair in task.pairs(self._listed("done.json"))}
         done = {pair for pair in pairs if pair[:2] in named}
         wrong = [f"undisturbed, and yet not there: {pair}" for pair in failed.keys() - self.hopeless]
@@ -336,7 +336,7 @@ class Stage:
         return read_rules(self._read(name) or {}, self.task.base)
 
     def _has_lost_records(self) -> bool:
-        """Whether the records were lost on the way: which blobs no tag shows yet, they alone knew."""
+        """Whether the records were lost: only they knew which uploaded blobs had no tag yet."""
         return bool(FORGETFUL & {each.removeprefix("then ") for each in self.played.delivered})
 
 

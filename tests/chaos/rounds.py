@@ -1,6 +1,6 @@
-"""Plays many rounds, several at a time, in processes that do not outlive the command.
+"""Plays many rounds, several at a time, in processes that end with the command.
 
-A module of its own because what `-m` runs has no name under which a new process could find its functions.
+This is a separate module because a new process cannot import functions from a module run with `-m`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def rounds(count: int, jobs: int, folder: Path, first: int, *, calm: bool, engine: str) -> Iterator[Played]:
-    """Play so many rounds that count, from this seed on; calm ones, in which nothing happens, all count."""
+    """Play this many rounds that count, starting at this seed; calm rounds, without faults, all count."""
     seed, counted = first, 0
     running: set[Future[Played]] = set()
     with ProcessPoolExecutor(jobs, get_context("spawn"), _end_with_parent) as pool:
@@ -38,7 +38,7 @@ def rounds(count: int, jobs: int, folder: Path, first: int, *, calm: bool, engin
 
 
 def _end_with_parent() -> None:
-    """Whoever kills the command kills its players: without it they would wait for ever for a round."""
+    """The players die with the command; otherwise they would wait for rounds forever."""
     parent = parent_process()
     assert parent is not None
 

@@ -1,4 +1,4 @@
-"""Reads rules files and plain lists anew, kept to the forms that rounds draw: no code of the program."""
+"""Reads rules files and plain lists in the forms that rounds draw, without the program's code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     TagsOf = Callable[[str, str], Collection[str]]
     IsNew = Callable[[str, str, str], bool]
-    """Of a tag of a repository of a registry: whether it was first seen after others."""
+    """Whether a tag of a repository of a registry was first seen after others."""
 
 _SECONDS = {"s": 1, "h": 3_600, "d": 86_400}
 
@@ -34,11 +34,11 @@ class Rule:
     force: bool = False
     optional: bool = False
     owes: bool = False
-    """Of a list of failures: only companions are missing; no round writes that into a rule."""
+    """In a list of failures: only companions are missing; no round writes this into a rule."""
 
 
 class Source(NamedTuple):
-    """A rule's left side, taken apart; `names` and `pattern` both None: all tags."""
+    """The key of a rule, parsed; `names` and `pattern` are both None for all tags."""
 
     registry: str
     repository: str
@@ -47,7 +47,7 @@ class Source(NamedTuple):
 
 
 def read_rules(content: Mapping[str, Any], base: Form) -> list[Rule]:
-    """The rules of a file; `base` is what the flags say of the form."""
+    """The rules of a file; `base` is the form that the flags set."""
     defaults = content.get(".defaults", {})
     return [
         _rule(source, said, defaults, base)
@@ -58,14 +58,14 @@ def read_rules(content: Mapping[str, Any], base: Form) -> list[Rule]:
 
 
 def read_list(lines: Iterable[str], to: str, base: Form) -> list[Rule]:
-    """The rules of a plain list: a line without tag or digest is `latest`."""
+    """The rules of a plain list: a line without tag or digest means `latest`."""
     found = filter(None, (line.partition("#")[0].strip() for line in lines))
     sources = [each if re.search("[:@]", each.partition("/")[2]) else f"{each}:latest" for each in found]
     return [Rule(source=each, to=(to,), form=base) for each in dict.fromkeys(sources)]
 
 
 def _maps(value: Any) -> list[dict[str, Any]]:
-    """The sets of options that a rule's value stands for."""
+    """The sets of options in a rule's value."""
     if isinstance(value, dict):
         return [value]
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -113,10 +113,10 @@ def read_platforms(texts: Iterable[str]) -> Wanted:
 
 
 def read_source(text: str) -> Source:
-    """Take a source apart.
+    """Parse a source.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a source.
     """
     registry, slash, rest = text.partition("/")
     head, colon, pattern = rest.partition(":/")
@@ -130,7 +130,7 @@ def read_source(text: str) -> Source:
 
 
 def names_of(rule: Rule, tags_of: TagsOf, is_new: IsNew) -> list[str] | None:
-    """The tags and digests that a rule takes; None: it cannot be read, or takes too few and fails."""
+    """The tags and digests that a rule selects; None if it cannot be read or selects too few."""
     try:
         source = read_source(rule.source)
     except ValueError:
@@ -142,7 +142,7 @@ def names_of(rule: Rule, tags_of: TagsOf, is_new: IsNew) -> list[str] | None:
 
 
 def expand(rules: Iterable[Rule], tags_of: TagsOf, is_new: IsNew) -> Iterator[tuple[Pair, Rule]]:
-    """The pairs that rules name, in the file's order; rules that fail name none."""
+    """The images that rules name, in the file's order; rules that fail name none."""
     for rule in rules:
         for position, name in enumerate(names_of(rule, tags_of, is_new) or ()):
             source = read_source(rule.source)
@@ -152,7 +152,7 @@ def expand(rules: Iterable[Rule], tags_of: TagsOf, is_new: IsNew) -> Iterator[tu
 
 
 def _destination(text: str, source: Source, name: str, position: int) -> Place:
-    """Where one tag or digest goes: placeholders replaced, names by position."""
+    """The destination of a tag or digest: placeholders are replaced, names matched by position."""
     last = source.repository.rpartition("/")
     parts = {
         "{path}": source.repository, "{namespace}": last[0], "{name}": last[2], "{rest}": last[2],

@@ -29,7 +29,7 @@ def secrets_of(registries: list[Watched]) -> tuple[set[str], set[str]]:
 
 
 def leaks(folder: Path, registries: list[Watched]) -> list[str]:
-    """The files that hold a secret; the credentials file is the user's own."""
+    """The files that hold a secret, except the user's own credentials file."""
     secret, sessions = secrets_of(registries)
     found = []
     for path in folder.rglob("*"):

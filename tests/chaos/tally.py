@@ -17,7 +17,7 @@ class Tally:
     """The sums over rounds."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start with no rounds."""
         self.counted = self.faults = self.requests = 0
         self.failed: list[int] = []
         """Seeds."""
@@ -25,7 +25,7 @@ class Tally:
         self._ends: defaultdict[str, Counter[int]] = defaultdict(Counter)
 
     def add(self, played: Played) -> None:
-        """One more round."""
+        """Add a round."""
         self.counted += bool(played.delivered)
         self.faults += len(played.delivered)
         self.requests += played.requests
@@ -36,7 +36,7 @@ class Tally:
                 self._ends[kind][code] += 1
 
     def lines(self) -> Iterator[str]:
-        """A table: what befell runs, how often in all, and how many of these runs ended with which code."""
+        """A table with one line per fault: how often it happened, and the exit codes of these runs."""
         yield f"{'met':22}{'times':>7}{'runs':>7}" + "".join(f"{f'exit {code}':>10}" for code in _CODES)
         for kind, ends in sorted(self._ends.items()):
             times = self._met[kind] or ""

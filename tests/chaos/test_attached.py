@@ -1,4 +1,4 @@
-"""The checker finds an artifact that did not come along, and one that is not listed."""
+"""The checker finds an artifact that was not copied, and one that is not listed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLACE = "copy/app"
 @pytest.mark.parametrize("api", ["no", "yes"])
 @pytest.mark.parametrize("loss", ["nothing", "artifact", "blob", "entry"])
 def test_losses(api: str, loss: str) -> None:
-    """A success without one of its artifacts, without a blob of it, or without its entry is wrong."""
+    """A success that lacks one of its artifacts, a blob of it, or its entry is an error."""
     with Watched(referrers=api) as source, Watched(referrers=api) as mirror:
         top = image(layer("base"))
         source.add("team/app", top, "v1")

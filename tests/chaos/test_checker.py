@@ -34,7 +34,7 @@ RULES = {f"{SOURCE}/team/app": [f"{MIRROR}/copy/app"], f"{SOURCE}/team/tool:v1":
 
 
 def never(*_: str) -> bool:
-    """No tag came after others."""
+    """No tag is late."""
     return False
 
 
@@ -51,7 +51,7 @@ def hold(contents: dict[str, Content]) -> Held:
 
 @dataclass
 class Case:
-    """A copy that is complete, and what was said of it: to be broken by a test."""
+    """A complete copy and the output about it, for a test to break."""
 
     world: World
     said: Said
@@ -75,7 +75,7 @@ class Case:
 
 
 def complete() -> Case:
-    """All three images are there, and said to be."""
+    """All three images are complete and listed."""
     done = {
         f"{SOURCE}/team/app:multi": [f"{MIRROR}/copy/app:multi"],
         f"{SOURCE}/team/app:nested": [f"{MIRROR}/copy/app:nested"],
@@ -104,7 +104,7 @@ def lose_child(case: Case) -> None:
 
 
 def serialise_anew(case: Case) -> None:
-    """An index is serialised again under its old digest."""
+    """An index is serialised anew under its old digest."""
     case.here.manifests[MULTI.digest] = (
         json.dumps(json.loads(MULTI.manifest), indent=4).encode(),
         MULTI.media_type,
@@ -127,20 +127,20 @@ def move_tag(case: Case) -> None:
 
 
 def drop_without_filter(case: Case) -> None:
-    """An entry was dropped though no filter asks for it."""
+    """An entry was dropped although no filter asks for it."""
     cut = index(AMD, attestation(AMD))
     case.here.manifests[cut.digest] = (cut.manifest, cut.media_type)
     case.here.tags["multi"] = cut.digest
 
 
 def keep_silent(case: Case) -> None:
-    """An image is in no list."""
+    """An image is not in any list."""
     first, *_ = case.said.done
     case.said = replace(case.said, done={key: to for key, to in case.said.done.items() if key != first})
 
 
 def fail_silently(case: Case) -> None:
-    """An image is missing, and another one is listed in its place."""
+    """An image is missing, and another one is listed instead."""
     del case.world[MIRROR, "copy/tool"]
     done = {key: to for key, to in case.said.done.items() if "tool" not in key}
     case.said = replace(
@@ -153,13 +153,13 @@ LOSSES = [lose_layer, change_layer, lose_child, serialise_anew, change_type, los
 
 
 def test_complete() -> None:
-    """In a complete copy nothing is found."""
+    """A complete copy has no errors."""
     assert [] == complete().wrong()
 
 
 @pytest.mark.parametrize("plant", LOSSES)
 def test_planted_loss(plant: Callable[[Case], None]) -> None:
-    """Each of ten losses is found behind exit code 0, or behind a list that does not name it."""
+    """Each of ten losses is found despite exit code 0, or if the list does not name it."""
     case = complete()
     plant(case)
 
@@ -177,7 +177,7 @@ def test_listed_success(plant: Callable[[Case], None]) -> None:
 
 
 def test_lapsed() -> None:
-    """Content that a registry lost after confirming it is no error of the run, whatever list it is in."""
+    """Content that a registry lost after confirming it is not an error of the run, in either list."""
     case = complete()
     lose_layer(case)
     task = case.task()
@@ -188,7 +188,7 @@ def test_lapsed() -> None:
 
 
 def test_exact_list() -> None:
-    """With exit code 1, what is missing is listed, and what is listed is missing."""
+    """With exit code 1, all missing images are listed, and all listed images are missing."""
     case = complete()
     lose_tag(case)
     listed = {f"{SOURCE}/team/app:nested": [f"{MIRROR}/copy/app:nested"]}
@@ -204,7 +204,7 @@ def test_exact_list() -> None:
 
 
 def test_stopped() -> None:
-    """A run that was stopped names all that it left, image by image or by the rule as written."""
+    """A stopped run lists everything that it left undone, by image or by the rule as written."""
     case = complete()
     lose_tag(case)
     done = {key: to for key, to in case.said.done.items() if "tool" in key}
@@ -221,7 +221,7 @@ def test_stopped() -> None:
 
 
 def test_filter() -> None:
-    """A cut index is right with exactly the entries that are wanted, and wrong uncut or cut too far."""
+    """A filtered index is correct only with exactly the wanted entries."""
     case = complete()
     case.wanted = Wanted(arch=("amd64",))
     cut, inner = index(AMD, attestation(AMD)), index(AMD)
@@ -235,7 +235,7 @@ def test_filter() -> None:
 
 
 def test_skipped() -> None:
-    """If the filter leaves nothing, nothing must be at the destination or in a list."""
+    """If the filter leaves nothing, the destination and the lists must have nothing."""
     case = complete()
     case.wanted = Wanted(os=("windows",))
     case.world.pop(PLACE)
@@ -245,7 +245,7 @@ def test_skipped() -> None:
 
 
 def test_rules() -> None:
-    """Rules name all tags, lists, matches and digests, each to every destination, by position."""
+    """Rules name all tags, lists, matches and digests, each for every destination, by position."""
     digest = f"sha256:{'0' * 64}"
     rules = {
         "a:1/x": ["b/y"],
@@ -265,7 +265,7 @@ def test_rules() -> None:
 
 
 def test_conflict() -> None:
-    """The second of two sources for one destination tag is not copied, unless both are the same image."""
+    """The second of two sources for one destination tag is not copied, unless the images are equal."""
     sources = {(SOURCE, name): hold({"v1": top}) for name, top in (("a", AMD), ("b", ARM), ("c", AMD))}
     rules = {f"{SOURCE}/{name}": [f"{MIRROR}/copy/app"] for name in "abc"}
     task = Task(rules=read_rules(rules, WHOLE), sources=sources)
@@ -284,7 +284,7 @@ def test_conflict() -> None:
     ("names", "is_right"), [("ab", True), ("ba", True), ("abc", True), ("a", False), ("b", False)]
 )
 def test_lists_of_both_sides(names: str, *, is_right: bool) -> None:
-    """A tag that lists referrers has all of the source's, and all that were there before."""
+    """A tag that lists referrers keeps all entries of the source and all earlier ones."""
     tag = f"sha256-{'0' * 64}"
     lists = {
         each: hold({tag: index(*(artifact(name.encode()) for name in each))}) for each in ("a", "b", names)
@@ -300,7 +300,7 @@ def test_lists_of_both_sides(names: str, *, is_right: bool) -> None:
 
 
 def test_attestations_follow() -> None:
-    """An attestation stays with the image that it is about, and goes with it."""
+    """An attestation is kept or dropped with its image."""
     repository = hold({"multi": MULTI})
 
     tree = left_of(repository, MULTI.digest, Form(Wanted(arch=("arm64",))))
@@ -310,7 +310,7 @@ def test_attestations_follow() -> None:
 
 
 def test_early_tag() -> None:
-    """A tag that is pushed before its content is noticed at that moment, even if all is complete later."""
+    """A tag that is pushed before its content is noticed at once, even if everything is complete later."""
     with Watched(check_references=False) as registry:
         registry.store.watching = True
         registry.add_manifest("copy/app", AMD.manifest, AMD.media_type, ["v1"])
@@ -324,7 +324,7 @@ def test_early_tag() -> None:
 
 
 def test_sent_twice() -> None:
-    """A blob that is uploaded twice is seen, unless a fault touched its repository or a kill came between."""
+    """A blob that is uploaded twice is found, unless a fault in its repository or a kill excuses it."""
     blob = layer("twice")
     with Watched() as registry:
         for _ in range(2):
@@ -340,7 +340,7 @@ def test_sent_twice() -> None:
 
 
 def test_leaks(tmp_path: Path) -> None:
-    """A password that a file holds is found, wherever it lies but in the credentials file."""
+    """A secret is found in any file except the credentials file."""
     (tmp_path / "auth.json").write_text("pass-word")
     (tmp_path / "records").mkdir()
     with Watched(auth="basic", password="pass-word") as registry:

@@ -1,4 +1,4 @@
-"""The short limits of chaos, which name constants of the command."""
+"""The short limits of chaos, which refer to constants of the command by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_names(tmp_path: Path) -> None:
-    """Every constant and setting that chaos shortens exists under the name that it uses."""
+    """Every constant and setting that chaos shortens exists under that name."""
     words = [sys.executable, "-m", "tests.chaos.hurried", "plan", "--images", "missing.yaml"]
     found = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
 

@@ -1,4 +1,4 @@
-"""The judge finds what is planted against the options of rules."""
+"""The judge finds planted violations of the rules' options."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def task(value: Any, **more: Any) -> Task:
 
 
 def said(*done: str, code: int = 0, failed: dict[str, Any] | None = None) -> Said:
-    """What a run said that was successful with these tags."""
+    """The output of a run in which these tags succeeded."""
     return Said(code=code, done={f"{APP}:{tag}": [f"{COPY}:{tag}"] for tag in done}, failed=failed or {})
 
 
 def wrong(of: Task, what: Said, there: Held, before: Held | None = None) -> list[str]:
-    """What is found wrong."""
+    """The errors that the judge finds."""
     return judge(of, what, {PLACE: there}, before={PLACE: before} if before else {})
 
 
@@ -41,7 +41,7 @@ KEEP = {"to": COPY, "tags": ["v1"], "keep": "v*"}
 
 
 def test_kept() -> None:
-    """A kept tag is what it was, and a success; only --force may move it."""
+    """A kept tag stays and is a success; only --force may move it."""
     assert [] == wrong(task(KEEP), said("v1"), OLD, OLD)
     assert [] == wrong(task(KEEP), said("v1"), hold({"v1": AMD}))
     assert [] == wrong(task(KEEP, force=True), said("v1"), hold({"v1": AMD}), OLD)
@@ -56,7 +56,7 @@ HOLD = {"to": COPY, "tags": ["v1"], "min_age": "30d"}
 
 
 def test_held() -> None:
-    """What is held is not copied, not moved, and in no list, with --force too."""
+    """A held image is not copied, moved or listed, even with --force."""
     assert [] == wrong(task(HOLD), said(), Held())
     assert [] == wrong(task(HOLD), said(), OLD, OLD)
     assert [] == wrong(task(HOLD, force=True), said(), OLD, OLD)
@@ -68,7 +68,7 @@ def test_held() -> None:
 
 
 def test_short_quarantine() -> None:
-    """A short quarantine may be over, and is when the round has waited for it."""
+    """A short quarantine may be over, and is over once the round has waited for it."""
     short = HOLD | {"min_age": "1s"}
 
     assert [] == wrong(task(short), said(), Held())
@@ -84,7 +84,7 @@ def test_short_quarantine() -> None:
 
 @pytest.mark.parametrize("optional", [False, True])
 def test_optional(optional: bool) -> None:  # noqa: FBT001 - pytest's
-    """A failure of an optional rule is listed, and leaves the exit code as it is."""
+    """A failure of an optional rule is listed, and does not change the exit code."""
     value = {"to": COPY, "tags": ["v1"], "optional": optional}
     listed = {f"{APP}:v1": {"to": [f"{COPY}:v1"], "optional": optional}}
 
@@ -93,7 +93,7 @@ def test_optional(optional: bool) -> None:  # noqa: FBT001 - pytest's
 
 
 def test_failed_list_keeps_options() -> None:
-    """An image in the list of failures without its rule's options is another one."""
+    """An image in the list of failures without its rule's options does not match."""
     value = {"to": COPY, "tags": ["v2"], "platforms": "linux/amd64"}
     listed = {f"{APP}:v2": {"to": [f"{COPY}:v2"], "platforms": "linux/amd64"}}
 
@@ -102,7 +102,7 @@ def test_failed_list_keeps_options() -> None:
 
 
 def test_two_filters() -> None:
-    """Of two filters for one tag the first counts; for two tags each has its own."""
+    """The first of two filters for one tag applies; for two tags each has its own."""
     amd = {"to": COPY, "tags": ["v2"], "platforms": "linux/amd64", "attestations": "drop"}
     one_tag = task([amd, {"to": COPY, "tags": ["v2"]}])
     two_tags = task([amd, {"to": f"{COPY}:{{tag}}-all", "tags": ["v2"]}])
@@ -119,7 +119,7 @@ def test_two_filters() -> None:
 
 @pytest.mark.parametrize(("form", "right"), [("single", AMD), ("trim", index(AMD)), ("sparse", MULTI)])
 def test_forms(form: str, right: Any) -> None:
-    """Each form of an index is right by itself, and wrong for the others."""
+    """Each form of an index is correct only for its own option."""
     value = {"to": COPY, "tags": ["v2"], "platforms": "linux/amd64", "attestations": "drop", "index": form}
 
     for there in (AMD, index(AMD), MULTI):
@@ -127,7 +127,7 @@ def test_forms(form: str, right: Any) -> None:
 
 
 def test_no_single_image() -> None:
-    """Where two images are left of an index, there is no single one: it cannot come."""
+    """An index with two images has no single one, so it cannot be copied."""
     value = {"to": COPY, "tags": ["v2"], "index": "single"}
     failed = {f"{APP}:v2": {"to": [f"{COPY}:v2"], "index": "single"}}
 
@@ -136,7 +136,7 @@ def test_no_single_image() -> None:
 
 
 def test_what_nobody_wants() -> None:
-    """A tag that is excluded, and a child that a filter leaves out, must not be there."""
+    """An excluded tag, and a child that a filter drops, must not be at the destination."""
     value = {"to": COPY, "tags": {"exclude": ["v1"]}, "platforms": "linux/arm64", "attestations": "drop"}
     cut = index(ARM)
     world: World = {PLACE: hold({"v2": cut, "edge": index(cut)})}

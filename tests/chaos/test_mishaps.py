@@ -1,4 +1,4 @@
-"""Mishaps happen, say so, and say what follows from them."""
+"""Mishaps happen, report it, and record their consequences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOP = index(image(layer("one")), image(layer("two"), architecture="arm64"))
 
 @pytest.fixture
 def registry() -> Iterator[Watched]:
-    """A registry that is source and destination, with an image and its copy."""
+    """A registry that is both source and destination, with an image and its copy."""
     with Watched(auth="token") as made:
         made.add("team/app", TOP, "v1")
         made.add("copy/app", TOP, "v1")
@@ -31,7 +31,7 @@ def registry() -> Iterator[Watched]:
 
 @pytest.fixture
 def mishaps(registry: Watched, tmp_path: Path) -> Mishaps:
-    """The possible faults, and written records."""
+    """The mishaps of that registry, and existing records."""
     records, _ = Records.open(tmp_path / "records", run="1")
     records.close()
     return Mishaps([registry], 1, tmp_path)
@@ -39,7 +39,7 @@ def mishaps(registry: Watched, tmp_path: Path) -> Mishaps:
 
 @pytest.mark.parametrize("choice", [0.0, 0.4, 0.99])
 def test_lose(registry: Watched, mishaps: Mishaps, choice: float) -> None:
-    """A destination loses one blob or child, never a source, and the repository is known as lossy."""
+    """A destination, never a source, loses one blob or child, and the repository is recorded."""
     before = len(TOP.all_blobs) + len(list(TOP.walk()))
 
     assert mishaps.happen("lose", 0, choice)
@@ -50,7 +50,7 @@ def test_lose(registry: Watched, mishaps: Mishaps, choice: float) -> None:
 
 
 def test_lose_tag(registry: Watched, mishaps: Mishaps) -> None:
-    """A tag goes together with something below it."""
+    """A tag is lost together with content below it."""
     name = registry.address
     pair = Pair(Place(name, "team/app", "v1"), Place(name, "copy/app", "v1"))
 
@@ -62,7 +62,7 @@ def test_lose_tag(registry: Watched, mishaps: Mishaps) -> None:
 
 
 def test_down(registry: Watched, mishaps: Mishaps) -> None:
-    """A registry that is down refuses connections, goes down only once, and is back when the run is over."""
+    """A registry that is down refuses connections, goes down only once, and is back after the run."""
     assert mishaps.happen("down", 0, 1.0)
     assert not mishaps.happen("down", 0, 1.0)
     with pytest.raises(ConnectionRefusedError):

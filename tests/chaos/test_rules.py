@@ -1,4 +1,4 @@
-"""The checker reads rules by itself: which tags, which options, which destinations."""
+"""The checker parses rules by itself: tags, options, destinations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALPINE = ["1.25.1-alpine", "1.25.3-alpine", "1.26.0-alpine"]
 
 
 def never(*_: str) -> bool:
-    """No tag came after others."""
+    """No tag is late."""
     return False
 
 
@@ -38,12 +38,12 @@ def never(*_: str) -> bool:
     ],
 )
 def test_choice(said: dict[str, Any], expected: list[str] | None) -> None:
-    """Each stage takes what docs/rules.md says; with too few tags the rule fails."""
+    """Each stage selects what docs/rules.md says; with too few tags the rule fails."""
     assert expected == choose(TAGS, said, None, lambda tag: tag == "v1")
 
 
 def test_companions() -> None:
-    """Lists of companions pass only where the rule says nothing of tags."""
+    """Lists of companions are selected only if the rule has no tag options."""
     tags = [f"sha256-{'0' * 64}", "v1"]
 
     assert tags == choose(tags, None, None, never)
@@ -52,7 +52,7 @@ def test_companions() -> None:
 
 
 def test_values() -> None:
-    """A value is a destination, several, options, or several sets of options; the rule wins over defaults."""
+    """A value is one or more destinations or sets of options; the rule wins over .defaults."""
     rules = read_rules(
         {
             ".defaults": {"tags": {"exclude": "v1"}, "attestations": "drop", "platforms": "linux/arm/v7"},
@@ -72,7 +72,7 @@ def test_values() -> None:
 
 
 def test_list() -> None:
-    """A line of a plain list is one image, once, and `latest` where it names no tag."""
+    """A line of a plain list is one image, without duplicates, and means `latest` if it names no tag."""
     rules = read_list(["# images", "a:1/t/x", "", "a:1/t/y:v1  # why", "a:1/t/y:v1"], "b/all/{flat}", WHOLE)
 
     found = [str(pair) for pair, _ in expand(rules, lambda *_: (), never)]
@@ -90,7 +90,7 @@ def test_list() -> None:
     ],
 )
 def test_templates(to: str, expected: str) -> None:
-    """Placeholders stand for parts of the source."""
+    """Placeholders are replaced by parts of the source."""
     ((pair, _),) = expand(read_rules({"a:1/t/x": {"to": to}}, WHOLE), lambda *_: ["v1"], never)
 
     assert expected == str(pair.destination)

@@ -1,7 +1,6 @@
-"""Watching registries from within: tags as they are pushed, faults as they are met, requests that are due.
+"""Watches registries from within: tags when they are pushed, faults when they happen, and due events.
 
-What is to happen at a moment is tied to a number of requests, not to time, so that a seed means the same on a
-slow machine as on a fast one.
+An event is tied to a number of requests, not to time, so that a seed means the same on any machine.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _DIGEST = re.compile(r"digest=([^&]+)")
 
 
 class Delivered(NamedTuple):
-    """A fault that a request met."""
+    """A fault that happened to a request."""
 
     kind: str
     method: str
@@ -36,19 +35,19 @@ class Delivered(NamedTuple):
 
 
 class WatchedStore(Store):
-    """Looks below every tag at the moment at which it is pushed."""
+    """Checks the tree below every tag when it is pushed."""
 
     def __init__(self) -> None:
-        """Begin empty, and blind until `watching` is set: filling a registry is no push."""
+        """Start empty; checks begin once `watching` is set, since filling a registry is not a push."""
         super().__init__()
         self.watching = False
         self.early: list[str] = []
-        """Tags that pointed at something incomplete."""
+        """Tags that were pushed before their content was complete."""
         self.lossy: set[str] = set()
-        """Repositories that lost something: nobody else is to blame for what they lack, or are sent again."""
+        """Repositories that lost content; errors there are not the run's fault."""
 
     def put(self, name: str, stored: Stored, *, digest: str = "", tags: Iterable[str] = ()) -> str:
-        """As Store, and then look."""
+        """Store as `Store` does, then check the tree."""
         tags = list(tags)
         digest = super().put(name, stored, digest=digest, tags=tags)
         if self.watching and tags and name not in self.lossy:
@@ -61,10 +60,10 @@ class WatchedStore(Store):
 
 
 class WatchedFaults(Faults):
-    """Notes what is met, and does what is due."""
+    """Records faults, and runs due events."""
 
     def __init__(self) -> None:
-        """Begin with nothing due."""
+        """Start with nothing due."""
         super().__init__()
         self.met: list[Delivered] = []
         self._count = 0
@@ -72,12 +71,12 @@ class WatchedFaults(Faults):
         self._counting = threading.Lock()
 
     def schedule(self, due: dict[int, list[Callable[[], None]]]) -> None:
-        """Reset the counter; call these at the requests with these numbers, from 1."""
+        """Reset the counter; run these actions at the requests with these numbers, from 1."""
         with self._counting:
             self._count, self._due = 0, due
 
     def take(self, entry: Entry) -> Action | None:
-        """As Faults."""
+        """The fault for a request, as in `Faults`, after due events."""
         with self._counting:
             self._count += 1
             due = self._due.get(self._count, ())
@@ -99,7 +98,7 @@ class Watched(Registry):
         self.store: WatchedStore = WatchedStore()
         self.faults: WatchedFaults = WatchedFaults()
         self.passwords = {self.options.password}
-        """All that it ever had."""
+        """All passwords that it ever had."""
 
     def held(self) -> list[tuple[str, Repository]]:
         """Its repositories by name."""
@@ -112,9 +111,9 @@ class Watched(Registry):
             return {(self.address, name): held(found) for name, found in self.store.repositories.items()}
 
     def sent_twice(self, *, kills: int) -> list[str]:
-        """Blobs that were uploaded into one repository twice, with nothing to excuse it.
+        """Blobs that were uploaded into one repository twice without an excuse.
 
-        A fault excuses what it touched: its repository. A kill excuses what was under way.
+        A fault excuses its repository. A kill excuses what was in flight.
         """
         uploads = self.requests(method="PUT", path=r"/blobs/uploads/.*digest=", status=201)
         counts = Counter(
@@ -137,7 +136,7 @@ class Watched(Registry):
 
 
 def held(repository: Repository) -> Held:
-    """A copy of what a repository holds."""
+    """A copy of a repository's content."""
     return Held(
         tags=dict(repository.tags),
         manifests={digest: (each.content, each.media_type) for digest, each in repository.manifests.items()},
