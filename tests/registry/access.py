@@ -1,4 +1,4 @@
-"""Who may do what: challenges, Basic, Bearer tokens and the token endpoint.
+"""Access: challenges, Basic, Bearer tokens and the token endpoint.
 
 Sources: distribution docs/spec/auth (token.md, oauth.md, scope.md), RFC 7235, RFC 6750.
 """
@@ -36,25 +36,25 @@ class Grant:
     scopes: frozenset[tuple[str, str]]
     """Pairs of (repository, action)."""
     ends: float
-    """time.monotonic() at which it is over."""
+    """The time.monotonic() at which it expires."""
     uses: int | None
-    """Requests that are left; None: any number."""
+    """Requests until it expires; None: no limit."""
     account: str
-    """Whose it is; empty: it was given to nobody."""
+    """The account; empty: anonymous."""
 
 
 class Access:
-    """The tokens given out, and the checks."""
+    """The issued tokens, and the access checks."""
 
     def __init__(self) -> None:
-        """Begin without tokens."""
+        """Start without tokens."""
         self._lock = threading.Lock()
         self._grants: dict[str, Grant] = {}
         self._admitted: deque[float] = deque()
-        """When requests of the last second were."""
+        """Times of the requests of the last second."""
 
     def admits(self, rate: int) -> bool:
-        """Whether one more request is within the rate; 0: all are."""
+        """Whether one more request is within the rate; 0: no limit."""
         with self._lock:
             now = time.monotonic()
             while self._admitted and self._admitted[0] <= now - 1.0:
@@ -65,28 +65,28 @@ class Access:
             return True
 
     def account(self, entry: Entry) -> str:
-        """The account that a request's token names; empty: none."""
+        """The account of a request's token; empty: none."""
         with self._lock:
             grant = self._grants.get(entry.headers.get("authorization", "").partition(" ")[2])
             return grant.account if grant else ""
 
     def expire(self) -> None:
-        """Every token given out so far has expired."""
+        """Expire every token issued so far."""
         with self._lock:
             self._grants.clear()
 
     def check(
         self, entry: Entry, options: Options, *, repository: str, origin: str, realm: str, scope: str = ""
     ) -> None:
-        """Let the request through.
+        """Allow the request or refuse it.
 
         Args:
             entry: the request.
             options: how the registry behaves.
-            repository: what it is about; empty for /v2/ itself.
+            repository: the requested repository; empty for /v2/ itself.
             origin: the repository to mount from, or empty.
             realm: URL of the token endpoint.
-            scope: what a token must hold, if it is not a right to the repository.
+            scope: the scope that a token needs, if it is not access to the repository.
 
         Raises:
             Refusal: 401 with a challenge.
@@ -126,10 +126,10 @@ class Access:
         return None
 
     def token(self, entry: Entry, content: bytes, options: Options) -> Response:
-        """Answer the token endpoint, in the GET and the OAuth2 POST form.
+        """Answer the token endpoint, for the GET form and the OAuth2 POST form.
 
         Raises:
-            Refusal: wrong credentials, or a form that is not known.
+            Refusal: the credentials are wrong, or the form is not supported.
         """
         if entry.method == "POST" and options.token_post:
             return self._token_post(parse_qs(content.decode()), options)
@@ -195,7 +195,7 @@ def _joined(needed: list[tuple[str, str]], repository: str) -> str:
 def _pairs(scope: str) -> list[tuple[str, str]]:
     kind, _, rest = scope.partition(":")
     name, _, actions = rest.rpartition(":")
-    # No repository's name has a colon.
+    # A repository's name never contains a colon.
     named = name if kind == "repository" else f"{kind}:{name}"
     return [(named, action) for action in actions.split(",")]
 

@@ -45,10 +45,10 @@ class Request:
         return next((value for key, value in parse_qsl(self.entry.query) if key == name), "")
 
     def admit(self, repository: str = "", *, scope: str = "") -> None:
-        """Let a request for a listing through.
+        """Allow a request for a listing, or refuse it.
 
         Raises:
-            Refusal: there is no right to it.
+            Refusal: the account may not list.
         """
         if self.options.catalogue_denied:
             raise Refusal(401, "UNAUTHORIZED", "authentication required")
@@ -62,7 +62,7 @@ class Request:
         return f"{self.scheme}://{self.elsewhere if self.options.token_elsewhere else self.address}/token"
 
     def refuse_writes(self, name: str) -> None:
-        """Refuse what the options forbid.
+        """Refuse writes that the options forbid.
 
         Raises:
             Refusal: read-only, or the repository was not created.

@@ -42,7 +42,7 @@ def read(call: Request, name: str, digest: str) -> Response:
 
 
 def read_storage(call: Request, name: str, digest: str) -> Response:
-    """The second host's side of a redirect: presigned, so GET only and no Authorization, as S3 has it."""
+    """The second host's side of a redirect: presigned, so GET only and no Authorization, as on S3."""
     if "authorization" in call.entry.headers:
         body = (
             b"<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>"
@@ -167,7 +167,7 @@ def _finish(call: Request, name: str, session: str, digest: str) -> Response:
         raise Refusal(400, "DIGEST_INVALID", "a digest that cannot be checked")
     found = call.body.sha256 if whole_in_one else hashlib.new(algorithm, content).hexdigest()
     if wanted != found:
-        # As distribution 2.8: the session goes on, and what was sent is still in it.
+        # As in distribution 2.8: the session stays open and keeps what was sent.
         detail = {"Digest": digest, "Reason": {}}
         raise Refusal(400, "DIGEST_INVALID", "provided digest did not match uploaded content", detail=detail)
     with call.store.lock:
@@ -216,6 +216,6 @@ def _progress(call: Request, name: str, session: str, *, status: int) -> Respons
 
 
 def session_of(target: str) -> tuple[str, str] | None:
-    """Repository and session of an upload's URL."""
+    """Repository and session in an upload's URL."""
     name, found, session = urlsplit(target).path.removeprefix("/v2/").partition("/blobs/uploads/")
     return (name, session) if found and session else None

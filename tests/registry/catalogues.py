@@ -1,6 +1,6 @@
-"""The interfaces by which vendors list repositories, and tags with their digests.
+"""The interfaces with which vendors list repositories, and tags with their digests.
 
-Each answer has the fields that the vendor's documentation names and a client may use:
+Each answer has the documented fields that a client may use:
 v2: distribution docs/spec/api.md, "Listing Repositories". harbor: goharbor/harbor api/v2.0/swagger.yaml.
 hub: docs.docker.com/reference/api/hub/latest. quay: docs.quay.io/api/swagger. gitlab: docs.gitlab.com,
 "Container registry API", and gitlab-org/container-registry docs/spec/gitlab/api.md.
@@ -42,12 +42,12 @@ class Tagged:
 
     @property
     def iso(self) -> str:
-        """When it was pushed, as most write it."""
+        """The time of its push, in the format of most vendors."""
         return datetime.fromtimestamp(self.pushed, UTC).isoformat().replace("+00:00", "Z")
 
 
 def route(call: Request) -> Response | None:
-    """Answer a request to the registry's catalogue; None: it is for something else."""
+    """Answer a request to the registry's catalogue; None if it is another request."""
     kind, path = call.options.catalogue, call.entry.path
     if kind in ("v2", "acr") and path == "/v2/_catalog":
         return _v2(call)
@@ -63,7 +63,7 @@ def route(call: Request) -> Response | None:
 
 
 def _paths(call: Request, below: str = "") -> list[str]:
-    """The repositories with content, in order; `extra` ones are only listed."""
+    """The repositories with content, in order; `extra` names are only listed."""
     with call.store.lock:
         names = {name for name, held in call.store.repositories.items() if held.manifests or held.tags}
     extra = [name for name in call.options.catalogue_extra.split(" ") if name]
@@ -85,7 +85,7 @@ def _number(call: Request, name: str = "page") -> int:
 
 
 def _slice(call: Request, entries: Sequence[Any], size: str) -> tuple[list[Any], bool]:
-    """A numbered page, and whether there is another one."""
+    """A numbered page, and whether another one follows."""
     most = call.options.catalogue_page or _PAGES[call.options.catalogue]
     count = min(int(call.parameter(size) or "10"), most)
     begin = (_number(call) - 1) * count
@@ -93,7 +93,7 @@ def _slice(call: Request, entries: Sequence[Any], size: str) -> tuple[list[Any],
 
 
 def _linked(call: Request, body: Any, *, more: bool) -> Response:
-    """With a link to the next numbered page."""
+    """A page with a link to the next numbered page."""
     response = json_response(body)
     if more:
         target = re.sub(r"([?&]page=)\d+", "", call.entry.target)
@@ -103,7 +103,7 @@ def _linked(call: Request, body: Any, *, more: bool) -> Response:
 
 
 def _after_last(call: Request, entries: Sequence[Any], names: Sequence[str]) -> tuple[list[Any], str]:
-    """A page that begins after `last`, and its link."""
+    """A page that starts after `last`, and its link."""
     most = call.options.catalogue_page or _PAGES["v2"]
     count, last = min(int(call.parameter("n") or "100"), most), call.parameter("last")
     left = [entry for name, entry in zip(names, entries, strict=True) if name > last]
@@ -163,7 +163,7 @@ def _gitlab_tags(call: Request, name: str) -> Response:
 
 
 def _need(call: Request, header: str) -> None:
-    """Refuse a request without the login that the API takes."""
+    """Refuse a request without the login that the API needs."""
     given = call.entry.headers.get("authorization", "")
     if call.options.auth != "none" and given != header and (given or not call.options.anonymous):
         raise Refusal(401, "UNAUTHORIZED", "authentication required")
@@ -182,7 +182,7 @@ def _harbor(call: Request) -> Response:
     _need(call, _basic(call))
     if call.entry.method == "POST" and path == "/projects":
         return _harbor_project(call)
-    # entry.path is unquoted once, and Harbor's names are quoted twice.
+    # entry.path is unquoted once, but Harbor's names are quoted twice.
     found = re.fullmatch(r"/projects/([^/]+)/repositories(?:/([^/]+)/artifacts)?", path)
     if found is None and path == "/repositories":
         entries = [{"name": name, "artifact_count": 1} for name in _paths(call)]

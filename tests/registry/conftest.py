@@ -1,6 +1,6 @@
 """Fixtures of the conformance suite: a registry of each kind, scripted and real.
 
-What the others answer otherwise is listed in differences.py; `make test-registries` asks the larger ones.
+differences.py lists what other registries answer differently; `make test-registries` tests the larger ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KINDS = ("scripted", "docker-registry", pytest.param("distribution-3", marks=pytest.mark.built))
 OTHERS = ("crane", "ocimem", "nginx", pytest.param("distribution-3-s3", marks=pytest.mark.built))
-"""Those that know no users, or whose users are those of the registry behind them."""
+"""Registries without users, or with the users of the registry behind them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(params=[*KINDS, *OTHERS])
 def endpoint(request: pytest.FixtureRequest) -> Endpoint:
-    """A registry of each kind, without authentication; nginx stands before docker-registry."""
+    """A registry of each kind, without authentication; nginx is in front of docker-registry."""
     if request.param == "scripted":
         return Endpoint(address=request.getfixturevalue("scripted")().address)
     if request.param not in {"docker-registry", "nginx"}:
@@ -48,20 +48,20 @@ def endpoint(request: pytest.FixtureRequest) -> Endpoint:
 
 @pytest.fixture
 def open_registry(endpoint: Endpoint) -> str:
-    """Its address."""
+    """The registry's address."""
     return endpoint.address
 
 
 @pytest.fixture
 def wire(endpoint: Endpoint) -> Iterator[Wire]:
-    """A connection to it."""
+    """A connection to the registry."""
     with Wire(endpoint) as opened:
         yield opened
 
 
 @pytest.fixture(params=KINDS)
 def locked(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a registry of each kind that wants Basic, user:pass."""
+    """The address of a registry of each kind that requires Basic, user:pass."""
     users = {"user": "pass"}
     with ExitStack() as stack:
         if request.param == "scripted":

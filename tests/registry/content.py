@@ -41,7 +41,7 @@ class Content:
     media_type: str
     digest: str
     blobs: tuple[bytes, ...] = ()
-    """What the manifest itself names: config, then layers."""
+    """The blobs that the manifest itself names: config, then layers."""
     children: tuple[Content, ...] = ()
     platform: Mapping[str, Any] | None = None
     """What an index says of it."""
@@ -68,7 +68,7 @@ def digest_of(content: bytes, algorithm: str = "sha256") -> str:
 
 
 def manifest_digest(content: bytes, *, algorithm: str = "sha256") -> str:
-    """The digest of a manifest: of the JWS payload where it is a signed schema 1, else of all its bytes.
+    """The digest of a manifest: of the JWS payload if it is a signed schema 1, else of all its bytes.
 
     Source: distribution, docs/spec/manifest-v2-1.md ("Signed Manifests").
     """
@@ -102,7 +102,7 @@ def image(
     annotations: Mapping[str, str] | None = None,
     subject: Mapping[str, Any] | None = None,
 ) -> Content:
-    """An image of these layers; `platform` holds more than os and architecture (variant, os.version)."""
+    """An image of these layers; `platform` may have more than os and architecture (variant, os.version)."""
     where = {"architecture": architecture, "os": os, **(platform or {})}
     diffs = [digest_of(each) for each in layers]
     config = _dump({**where, "config": {}, "rootfs": {"type": "layers", "diff_ids": diffs}})
@@ -120,7 +120,7 @@ def image(
 def foreign_image(
     present: bytes, foreign: bytes, *, urls: tuple[str, ...] = ("https://example.com/l",)
 ) -> Content:
-    """A docker image whose second layer is at a URL only; its bytes are not among the blobs."""
+    """A docker image whose second layer is only at a URL; its bytes are not among the blobs."""
     config = _dump({"architecture": "amd64", "os": "windows", "config": {}})
     more = {"urls": list(urls)} if urls else {}
     body = {
@@ -205,7 +205,7 @@ def artifact(
 
 
 def schema1(*layers: bytes, signed: bool = False, name: str = "old/image", tag: str = "latest") -> Content:
-    """A docker schema 1 image, newest layer first; its signature is made up, its payload is cut correctly."""
+    """A docker schema 1 image, newest layer first, with an invalid signature but a correct payload."""
     body = {
         "schemaVersion": 1,
         "name": name,

@@ -1,6 +1,7 @@
-"""The registry's verbs over HTTP, on its own port: `POST /_control/VERB` with the arguments as a JSON object.
+"""The registry's verbs over HTTP, on its own port: `POST /_control/VERB` with the arguments as a JSON
+object.
 
-Bytes travel as {"base64": ...}. Nothing of this is logged, and neither faults nor authentication apply.
+Bytes travel as {"base64": ...}. These requests are not logged, and have no faults or authentication.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _VERBS = frozenset({
 
 
 def answer_control(registry: Registry, path: str, content: bytes) -> Response:
-    """Do what another process asks: 200 with {"result": ...}, 400 with {"error": ...}."""
+    """Run a verb for another process: 200 with {"result": ...}, 400 with {"error": ...}."""
     verb = path.removeprefix(PREFIX)
     try:
         if verb not in _VERBS:
@@ -74,15 +75,15 @@ class Remote:
     """A registry in another process; its methods are described in Registry."""
 
     def __init__(self, address: str, *, scheme: str = "http") -> None:
-        """Speak to the registry at host:port."""
+        """Talk to the registry at host:port."""
         self.address = address
         self.url = f"{scheme}://{address}"
 
     def call(self, verb: str, **arguments: Any) -> Any:
-        """Have one verb performed.
+        """Run a verb in the registry.
 
         Raises:
-            RuntimeError: the registry refused; with its words.
+            RuntimeError: the registry refused; with its message.
         """
         connection = (
             http.client.HTTPSConnection(self.address, timeout=60, context=_unverified())
@@ -227,12 +228,12 @@ class Holder(Protocol):
     """A registry that content can be added to: Registry and Remote."""
 
     def add_blob(self, repository: str, content: bytes) -> str:
-        """Put a blob there."""
+        """Add a blob."""
 
     def add_manifest(
         self, repository: str, content: bytes, media_type: str, tags: Iterable[str] = (), *, digest: str = ""
     ) -> str:
-        """Put a manifest there."""
+        """Add a manifest."""
 
 
 def fill(holder: Holder, repository: str, content: Content, *tags: str) -> str:

@@ -1,4 +1,4 @@
-"""The differences between other registries and the conformance suite; each was examined."""
+"""How other registries differ from the conformance suite; each difference was examined."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ _ON_S3: Mapping[str, str] = {
 
 
 def difference(name: str) -> str:
-    """Why a test of this name, with its parameters, fails; empty: it must not."""
+    """Why a test with this name, including its parameters, fails; empty if it must pass."""
     test, _, parameters = name.partition("[")
     kinds = {
         "crane": _CRANE,

@@ -1,6 +1,6 @@
-"""Faults: what the scripted registry does wrong, to which request, and how often.
+"""Faults: what the scripted registry does wrong, for which request, and how often.
 
-A fault is plain data (JSON both ways), so that a test in another process can script the server.
+A fault is plain data (JSON in both directions), so that a test in another process can script the server.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     early: bool = False
-    """Answer after `read` bytes of the request's body; `closing` then says what becomes of the connection."""
+    """Answer after `read` bytes of the request's body; `closing` then says what happens to the connection."""
     read: int = 0
     closing: Closing = "keep"
     """keep (not with early), close at once, drain the body and then close, reset."""
@@ -40,12 +40,13 @@ class Drop:
     read: int | None = None
     """Bytes of the request's body to read before cutting without performing; None: all."""
     perform: bool = False
-    """Do what was asked, then send nothing."""
+    """Perform the request, then send nothing."""
     after: int | None = None
-    """Do what was asked, send the head and this many bytes of the answer's body. A number above the body's
-    length sends all and then closes without a word, as an idle connection is closed."""
+    """Perform the request, send the head and this many bytes of the answer's body. A number above the
+    body's length sends everything and then closes without notice, as when an idle connection is closed.
+    """
     framing: Literal["length", "chunked", "none"] = "length"
-    """How the answer that is cut announces its length; chunked: the last chunk never comes."""
+    """How the truncated answer announces its length; chunked: the last chunk is never sent."""
     reset: bool = False
     """Cut with RST instead of FIN."""
 
@@ -57,7 +58,7 @@ class Stall:
     seconds: float = 30.0
     """At most; `release` ends it earlier."""
     after: int | None = None
-    """Bytes of the answer's body to send before; None: before the request is performed."""
+    """Bytes of the answer's body to send first; None: stall before the request is performed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +98,15 @@ class Fault:
     method: str = ""
     """Empty: any."""
     path: str = ""
-    """Expression that is searched in path?query, as sent."""
+    """Regular expression that is searched in path?query, as sent."""
     skip: int = 0
-    """Matching requests that go well first."""
+    """Matching requests to let pass first."""
     times: int | None = 1
-    """Matching requests that meet it after those; None: all."""
+    """Matching requests that get the fault after those; None: all."""
 
 
 def throttle(*, retry_after: str = "", body: str = "", **match: Any) -> Fault:
-    """A 429 with the Retry-After as given (seconds, a date, or empty for none); `match` as in Fault."""
+    """A 429 with this Retry-After (seconds, a date, or empty for none); `match` as in Fault."""
     headers = {"Retry-After": retry_after} if retry_after else {}
     return Fault(action=Reply(status=429, headers=headers, body=body), **match)
 
@@ -123,34 +124,34 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
 
 
 def fault_from_json(plain: Mapping[str, Any]) -> Fault:
-    """Read what `fault_to_json` wrote."""
+    """Read the output of `fault_to_json`."""
     action = dict(plain["action"])
     return Fault(**{**plain, "action": _ACTIONS[action.pop("kind")](**action)})
 
 
 class Faults:
-    """The faults that are set, in order; the first that matches and is not used up is taken."""
+    """The faults that are set, in order; the first one that matches and is not used up applies."""
 
     def __init__(self) -> None:
-        """Begin without faults."""
+        """Start without faults."""
         self._lock = threading.Lock()
         self._set: list[tuple[Fault, re.Pattern[str]]] = []
         self._seen: list[int] = []
 
     def add(self, fault: Fault) -> None:
-        """Set one more."""
+        """Add a fault."""
         with self._lock:
             self._set.append((fault, re.compile(fault.path)))
             self._seen.append(0)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all faults."""
         with self._lock:
             self._set.clear()
             self._seen.clear()
 
     def take(self, entry: Entry) -> Action | None:
-        """The action for this request, counted."""
+        """The action for this request, which is counted."""
         if not self._set:
             return None
         with self._lock:
@@ -167,7 +168,7 @@ class Faults:
 
 
 def shape(pieces: Iterable[bytes], action: Action | None, wait: Callable[[float], object]) -> Iterator[bytes]:
-    """The body as the action leaves it: cut, paused, dripping, corrupt or too long."""
+    """The body as the action changes it: truncated, paused, dripping, corrupt or too long."""
     match action:
         case Drop(after=int(after)):
             yield from _first(pieces, after)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Scripted(Protocol):
-    """Makes a registry in threads of this process; arguments as of Registry."""
+    """Makes a registry in threads of this process; arguments as for Registry."""
 
     def __call__(self, **options: Any) -> Registry:
         """Start one."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One request; it is in the log from the end of its head on, and is completed as it goes."""
+    """One request; it is logged once its head was read, and completed step by step."""
 
     method: str
     target: str
@@ -27,11 +27,11 @@ class Entry:
     headers: dict[str, str]
     """Names in lower case; the last line of a name wins."""
     elsewhere: bool
-    """Whether it came to the second host."""
+    """Whether it was sent to the second host."""
     connection: int
     """Number of the connection: equal numbers share one."""
     at: float = field(default_factory=time.monotonic)
-    """When its head had come, by this machine's monotonic clock."""
+    """When its head had been read, by this machine's monotonic clock."""
     length: int = 0
     """Bytes of the body that were read."""
     sha256: str = ""
@@ -39,11 +39,11 @@ class Entry:
     status: int = 0
     """0: not answered (yet)."""
     finished: bool = False
-    """Whether it is counted: its answer is decided, or it never gets one."""
+    """Whether it is counted: its answer is decided, or it will never get one."""
 
     @property
     def parameters(self) -> dict[str, list[str]]:
-        """The query, taken apart."""
+        """The parsed query."""
         return parse_qs(self.query, keep_blank_values=True)
 
 
@@ -52,7 +52,7 @@ class Log:
     """All requests since the start or the last reset."""
 
     keep: bool = True
-    """False: `counts` only."""
+    """False: only `counts`."""
     counts: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Answers by (method, status)."""
     received: int = 0
@@ -70,7 +70,7 @@ class Log:
                 self._changed.notify_all()
 
     def finish(self, entry: Entry, *, status: int = 0) -> None:
-        """Count the request, once: before its answer goes out, so that who has the answer finds it here."""
+        """Count the request once, before its answer is sent, so that whoever has the answer finds it here."""
         with self._changed:
             if entry.finished:
                 return
@@ -80,14 +80,14 @@ class Log:
             self._changed.notify_all()
 
     def count_sent(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Count what passes, each piece before it goes out."""
+        """Count the pieces, each before it is sent."""
         for piece in pieces:
             with self._changed:
                 self.sent += len(piece)
             yield piece
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries and counts."""
         with self._changed:
             self._entries.clear()
             self.counts.clear()
@@ -118,10 +118,10 @@ class Log:
         status: int | None = None,
         seconds: float = 30.0,
     ) -> list[Entry]:
-        """Wait until so many requests match (a status: until they are answered).
+        """Wait until this many requests match (with a status: until they are answered).
 
         Raises:
-            TimeoutError: they did not come.
+            TimeoutError: they did not arrive in time.
         """
         with self._changed:
             if not self._changed.wait_for(

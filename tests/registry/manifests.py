@@ -56,7 +56,7 @@ def _pulls(call: Request) -> dict[str, str]:
     """The headers about the rate limit (docs.docker.com/docker-hub/usage/pulls).
 
     Raises:
-        Refusal: it is used up.
+        Refusal: the limit is used up.
     """
     if not call.options.pulls:
         return {}

@@ -1,7 +1,7 @@
 """How the scripted registry behaves, as one frozen value.
 
-Each field is one peculiarity that some registry in the field has; the defaults are those of distribution 2.8,
-but for paging, which follows the OCI distribution specification. All fields are JSON scalars, so that options
+Each field is one quirk of some registry in use; the defaults are those of distribution 2.8, except for
+paging, which follows the OCI distribution specification. All fields are JSON scalars, so that options
 travel over the control endpoint and the command line.
 """
 
@@ -23,7 +23,7 @@ Ranges = Literal["yes", "ignored", "wrong-start", "lying"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Everything that can be different between two registries."""
+    """Everything that can differ between two registries."""
 
     # Authentication.
     auth: Literal["none", "basic", "token"] = "none"
@@ -33,41 +33,41 @@ class Options:
     anonymous: bool = False
     """Whether a token without credentials may pull."""
     token_elsewhere: bool = False
-    """The realm is on the second host."""
+    """Whether the realm is on the second host."""
     elsewhere_as: str = ""
     """Name of the second host in URLs; empty: its address."""
     token_field: Literal["both", "token", "access_token"] = "both"
     token_post: bool = True
-    """Whether the OAuth2 POST form is known; else it is answered with 404."""
+    """Whether the OAuth2 POST form is supported; otherwise it gets 404."""
     token_grants: Literal["asked", "pull", "first"] = "asked"
-    """What a token holds: all that was asked for, only pull of it, only the first scope."""
+    """What a token grants: all that was requested, only pull, or only the first scope."""
     token_expires_in: int | None = 300
-    """What the token answer announces; None: nothing."""
+    """The lifetime in the token answer; None: not stated."""
     token_uses: int | None = None
-    """Requests after which a token has expired, whatever was announced."""
+    """Requests after which a token expires, whatever was announced."""
     harbor: bool = False
-    """The challenge is Basic as soon as a request carried an Authorization that failed (goharbor/harbor)."""
+    """The challenge is Basic once a request carried an Authorization that failed (goharbor/harbor)."""
     denied: str = ""
-    """Repositories (an expression that matches the whole path) that no token opens."""
+    """Repositories (a regular expression for the whole path) that no token grants."""
 
     # Tag lists.
     page: int | None = None
-    """Tags in a page where the request names no n, and the largest n; None: everything."""
+    """Tags in a page if the request has no n, and the largest n; None: everything."""
     honour_n: bool = True
     link: Link = "relative"
     tags: Literal["sorted", "unsorted", "doubled", "null", "missing"] = "sorted"
 
     # The listing of repositories, and of tags with digests.
     catalogue: Literal["no", "v2", "harbor", "hub", "quay", "gitlab", "ghcr", "gar", "acr"] = "no"
-    """Whose interface there is beside that of distribution; see catalogues.py."""
+    """Which vendor's interface there is beside distribution's; see catalogues.py."""
     catalogue_page: int = 0
-    """Entries in a page at most; 0: as the vendor."""
+    """Entries in a page at most; 0: as at the vendor."""
     catalogue_extra: str = ""
-    """Names, with spaces in between, that are listed beside the repositories."""
+    """Names, separated by spaces, that are listed beside the repositories."""
     catalogue_hides: int = 0
-    """Entries that are counted, but not listed."""
+    """Entries that are counted but not listed."""
     projects_first: bool = False
-    """Harbor: a push needs the project to be created."""
+    """Harbor: a push needs an existing project."""
     catalogue_denied: bool = False
     """Nobody may list."""
 
@@ -78,15 +78,15 @@ class Options:
     digest_header: bool = True
     """Whether Docker-Content-Digest is sent with manifests and after uploads."""
     head: bool = True
-    """Whether HEAD of a manifest is known; else 405."""
+    """Whether HEAD of a manifest is supported; otherwise it gets 405."""
     check_references: bool = True
-    """A manifest may only name blobs and children that are there."""
+    """A manifest may only name blobs and children that exist."""
     schema1: bool = False
     """Whether docker schema 1 may be pushed."""
     immutable: Literal["no", "ecr", "harbor", "quay", "acr"] = "no"
-    """The answer to a push of a tag that exists."""
+    """The answer to a push of an existing tag."""
     if_match: bool = False
-    """Whether If-Match is honoured in a push."""
+    """Whether a push honours If-Match."""
     read_only: bool = False
     """Every push is answered with 405."""
     create_first: bool = False
@@ -94,16 +94,17 @@ class Options:
     max_manifest: int = 4 << 20
     """Bytes."""
     pulls: int = 0
-    """What the headers of manifests say of a rate limit, as Docker Hub's do: so many GETs in six hours, HEAD
-    being free. 0: nothing is said."""
+    """The rate limit in the headers of manifests, as at Docker Hub: this many GETs in six hours, HEAD is
+    free. 0: no such headers.
+    """
     pulls_of_account: int = 0
-    """The same for whoever has a token of the account; 0: as for everybody."""
+    """The same for requests with a token of the account; 0: as for anonymous ones."""
     pulls_refused: bool = False
-    """Whether GETs beyond that are refused, in Docker Hub's words."""
+    """Whether GETs beyond the limit are refused, with Docker Hub's message."""
 
     # Referrers.
     referrers: Literal["no", "yes", "filters"] = "no"
-    """Whether the referrers API is known, and applies artifactType; OCI-Subject answers a push then."""
+    """Whether the referrers API exists, and applies artifactType; OCI-Subject then answers a push."""
     referrers_page: int = 0
     """Referrers in a page; 0: all."""
 
@@ -112,7 +113,7 @@ class Options:
 
     # Blobs.
     redirect: Literal["no", "get", "all"] = "no"
-    """GETs (and HEADs) of blobs lead to the second host, which fails on Authorization as S3 does."""
+    """GETs (and HEADs) of blobs are redirected to the second host, which refuses Authorization as S3 does."""
     ranges: Ranges = "yes"
     gzip: bool = False
     """Answers are compressed if the client accepts it."""
@@ -120,20 +121,20 @@ class Options:
     location: Location = "relative"
     """Of an upload session."""
     session_state: bool = True
-    """The Location changes with each answer and only the newest is good."""
+    """The Location changes with each answer, and only the newest is valid."""
     session_dies: bool = True
-    """A body that broke off ends its session."""
+    """An incomplete body ends its session."""
     broken_bodies: bool = True
-    """Whether what came of a body that broke off reaches the session; no: as behind a proxy that buffers."""
+    """Whether an incomplete body reaches the session; no: as behind a proxy that buffers."""
     check_content_range: bool = False
-    """A PATCH that does not begin where the session ends is answered with 416."""
+    """A PATCH that does not start at the end of the session gets 416."""
     patch_status: int = 202
     patch_range: Literal["right", "stuck", "none", "one-too-many"] = "right"
     patch_takes: int = 0
-    """Bytes that a PATCH takes at most, saying so in its Range; 0: all."""
+    """Bytes that a PATCH takes at most, as its Range says; 0: all."""
     chunk_min: int = 0
     chunk_max: int = 0
-    """What OCI-Chunk-Min-Length and -Max-Length announce, if not 0; larger bodies are answered with 413."""
+    """What OCI-Chunk-Min-Length and -Max-Length announce, if not 0; larger bodies get 413."""
     monolithic_post: bool = False
     """Whether POST with a digest and a body stores the blob."""
     sink: bool = False
@@ -141,4 +142,4 @@ class Options:
 
     # The server.
     count_only: bool = False
-    """Requests are counted, not kept in the log: for runs of hundreds of thousands."""
+    """Requests are counted, not logged: for runs of hundreds of thousands."""

@@ -20,7 +20,7 @@ _PATIENCE = 10.0
 
 @contextmanager
 def start_process(*, port: int = 0, tls: tuple[Path, Path] | None = None, **options: Any) -> Iterator[Remote]:
-    """Run `python -m tests.registry` as long as the context lasts; it also ends when this process dies.
+    """Run `python -m tests.registry` while the context lasts; it also ends when this process dies.
 
     Args:
         port: 0: any.

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def subject_of(content: bytes) -> str:
-    """The digest that a manifest names as its subject; empty: none."""
+    """The digest that a manifest names as its subject, or empty."""
     subject = json.loads(content).get("subject")
     return str(subject["digest"]) if subject else ""
 
 
 def list_referrers(call: Request, name: str, digest: str) -> Response:
-    """GET of the referrers of a digest, or of one page; empty for a digest that nothing has."""
+    """GET of the referrers of a digest, or of one page; empty for a digest without referrers."""
     repository = call.store.get(name)
     if ":" not in digest:
         raise Refusal(400, "DIGEST_INVALID", "the digest is malformed")

@@ -1,6 +1,6 @@
 """The scripted registry: content, log and faults, and the verbs with which a test fills and watches it.
 
-The same verbs go over HTTP to a registry in another process (control.py).
+The same verbs work over HTTP for a registry in another process (control.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """One registry, in threads of this process. Start with `with`, or `start` and `stop`."""
+    """One registry, in threads of this process. Start it with `with`, or `start` and `stop`."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Registry:
         tls: ssl.SSLContext | None = None,
         **options: Any,
     ) -> None:
-        """Bind, without serving yet.
+        """Bind, but do not serve yet.
 
         Args:
             port: 0: any.
@@ -76,22 +76,22 @@ class Registry:
         self.server.stop()
 
     def errors(self) -> list[str]:
-        """Tracebacks of the registry's own failures; a test should find none."""
+        """Tracebacks of the registry's own failures; a test should see none."""
         return self.server.errors
 
     # What a test does to it.
 
     def set(self, **changes: Any) -> None:
-        """Change options; requests that begin later see them."""
+        """Change options for requests that begin later."""
         self.options = dataclasses.replace(self.options, **changes)
         self.log.keep = not self.options.count_only
 
     def fault(self, fault: Fault) -> None:
-        """Set one more fault."""
+        """Add a fault."""
         self.faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self.faults.clear()
 
     def release(self) -> None:
@@ -107,11 +107,11 @@ class Registry:
         self.server.resume()
 
     def expire_tokens(self) -> None:
-        """Every token that was given out has expired."""
+        """Expire every token issued so far."""
         self.access.expire()
 
     def reset(self) -> None:
-        """Forget log and faults, not the content."""
+        """Clear log and faults, not the content."""
         self.release()
         self.faults.clear()
         self.log.clear()
@@ -121,13 +121,13 @@ class Registry:
         self.store.create(repository)
 
     def add_blob(self, repository: str, content: bytes) -> str:
-        """Put a blob there; its digest is returned."""
+        """Add a blob; returns its digest."""
         digest = digest_of(content)
         self.store.create(repository).blobs[digest] = Blob(content, len(content))
         return digest
 
     def add_large_blob(self, repository: str, size: int, *, seed: bytes = b"large") -> str:
-        """Put a blob of `size` bytes there of which only one 1 MiB block is held; its digest is returned."""
+        """Add a blob of `size` bytes, of which only one 1 MiB block is in memory; returns its digest."""
         digest, blob = make_large(size, seed)
         self.store.create(repository).blobs[digest] = blob
         return digest
@@ -135,11 +135,11 @@ class Registry:
     def add_manifest(
         self, repository: str, content: bytes, media_type: str, tags: Iterable[str] = (), *, digest: str = ""
     ) -> str:
-        """Put a manifest there, unchecked, under its digest (or the one given) and the tags."""
+        """Add a manifest, unchecked, under its digest (or the given one) and the tags."""
         return self.store.put(repository, Stored(content, media_type), digest=digest, tags=tags)
 
     def add(self, repository: str, content: Content, *tags: str) -> str:
-        """Put a whole tree there; the tags name its top."""
+        """Add a whole tree; the tags name its top."""
         return fill(self, repository, content, *tags)
 
     def add_tags(self, repository: str, count: int, digest: str, *, prefix: str = "v") -> None:
@@ -147,13 +147,13 @@ class Registry:
         self.store.create(repository).ranges.append((TagRange(prefix, count), digest))
 
     def forget_blob(self, repository: str, digest: str) -> None:
-        """Remove a blob, as a garbage collection does."""
+        """Remove a blob, as garbage collection does."""
         self.store.create(repository).blobs.pop(digest, None)
 
-    # What a test finds in it.
+    # What a test reads from it.
 
     def repositories(self) -> list[str]:
-        """Names of all repositories that hold something."""
+        """Names of all repositories with content."""
         with self.store.lock:
             return sorted(
                 name
@@ -217,5 +217,5 @@ class Registry:
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes of answers' bodies."""
+        """Bytes of response bodies."""
         return self.log.sent

@@ -1,7 +1,7 @@
-"""Listeners and threads: one thread per connection, requests read, faults acted out, answers sent.
+"""Listeners and threads: one thread per connection reads requests, performs faults, sends answers.
 
-The second address is another host: it serves what redirects, upload Locations and token realms point to, if
-the options say so. A plain accept loop stops at once, where socketserver polls.
+The second address is another host: it serves redirects, upload Locations and token realms that point to it,
+if the options say so. A plain accept loop stops at once, whereas socketserver polls.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Server:
             self._spawn(self._accept, listener, bool(number))
 
     def suspend(self) -> None:
-        """Break every connection and refuse new ones, as a server that was killed does."""
+        """Break every connection and refuse new ones, like a server that was killed."""
         with self._lock:
             self._suspended = True
             doomed = [*self._listeners, *self._open]
@@ -80,7 +80,7 @@ class Server:
             listener.close()
 
     def resume(self) -> None:
-        """Serve again, at the same addresses: they were kept meanwhile."""
+        """Serve again at the same addresses, which stayed reserved."""
         with self._lock:
             if self._stopping:
                 return
@@ -152,7 +152,7 @@ class Server:
         except _Hangup as hangup:
             reset = hangup.reset
         except (OSError, ValueError):
-            pass  # the other side is gone, or speaks no HTTP
+            pass  # the other side is gone, or does not speak HTTP
         except Exception:  # noqa: BLE001  a test asks for these
             self.errors.append(traceback.format_exc())
         finally:

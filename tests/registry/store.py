@@ -28,7 +28,7 @@ class Blob:
     size: int
 
     def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The bytes from start up to stop."""
+        """The bytes from start to stop."""
         end = self.size if stop is None else stop
         if self.size <= len(self.block):
             view = memoryview(self.block)
@@ -47,7 +47,7 @@ class Blob:
 
 
 def make_large(size: int, seed: bytes) -> tuple[str, Blob]:
-    """A blob of any size of which one block of 1 MiB is held, and its digest."""
+    """A blob of any size of which one block of 1 MiB is in memory, and its digest."""
     blob = Blob((hashlib.sha256(seed).digest() * (1 << 15)), size)
     hasher = hashlib.sha256()
     for piece in blob.pieces():
@@ -64,7 +64,7 @@ class Stored:
 
 
 class TagRange(Sequence[str]):
-    """Tags that are computed, not held: prefix and seven digits, so that their order is that of numbers."""
+    """Computed tags that take no memory: prefix and seven digits, so that they sort by number."""
 
     def __init__(self, prefix: str, count: int) -> None:
         """See the class."""
@@ -87,7 +87,7 @@ class TagRange(Sequence[str]):
         return f"{self._prefix}{key:07d}"
 
     def __contains__(self, tag: object) -> bool:
-        """Whether the tag is one of them, without looking at them."""
+        """Whether the tag is one of them, without enumerating them."""
         if not isinstance(tag, str) or not tag.startswith(self._prefix):
             return False
         digits = tag.removeprefix(self._prefix)
@@ -101,10 +101,10 @@ class Upload:
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
     state: int = 0
-    """Counts the answers; the newest is the only good one."""
+    """The number of answers; only the newest one's state is valid."""
     dead: bool = False
     first: int = 0
-    """Size after the first piece."""
+    """The size after the first piece."""
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class Repository:
     """Computed tags, and the digest that they all name."""
     uploads: dict[str, Upload] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
-    """When tags were pushed, where a test says so."""
+    """When tags were pushed, if a test says so."""
     _sorted: list[str] | None = None
 
     def tag(self, tag: str, digest: str) -> None:
@@ -139,7 +139,7 @@ class Repository:
         return self.tags.get(name) or next((to for names, to in self.ranges if name in names), None)
 
     def names(self, after: str = "") -> Iterator[str]:
-        """The tags in order, from the first that is greater than `after`."""
+        """The tags in order, starting after `after`."""
         if self._sorted is None:
             self._sorted = sorted(self.tags)
         parts: list[Sequence[str]] = [self._sorted, *(names for names, _ in self.ranges)]
@@ -151,20 +151,20 @@ class Store:
     """All repositories; every method may be called from any thread."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Start empty."""
         self.lock = threading.RLock()
         self.repositories: dict[str, Repository] = {}
         self.projects: dict[str, object] = {}
-        """Harbor's, with what they were created with."""
+        """Harbor projects, with the body that created them."""
         self.pulled = 0
-        """GETs of manifests, where Options.pulls has them counted."""
+        """GETs of manifests, if Options.pulls counts them."""
 
     def get(self, name: str) -> Repository | None:
-        """The repository, if something was ever put there."""
+        """The repository, if anything was ever put into it."""
         return self.repositories.get(name)
 
     def create(self, name: str) -> Repository:
-        """The repository, made if need be."""
+        """The repository, created if necessary."""
         with self.lock:
             return self.repositories.setdefault(name, Repository())
 
@@ -172,7 +172,7 @@ class Store:
         """The digests that the manifest names and the repository lacks.
 
         Raises:
-            ValueError: no manifest.
+            ValueError: it is not a manifest.
         """
         repository = self.create(name)
         blobs, children = referred(content)
@@ -182,7 +182,7 @@ class Store:
         ]
 
     def put(self, name: str, stored: Stored, *, digest: str = "", tags: Iterable[str] = ()) -> str:
-        """Store a manifest under its digest and these tags; the digest is returned."""
+        """Store a manifest under its digest and these tags; returns the digest."""
         digest = digest or manifest_digest(stored.content)
         with self.lock:
             repository = self.create(name)
@@ -193,12 +193,12 @@ class Store:
 
 
 def referred(content: bytes) -> tuple[list[str], list[str]]:
-    """The digests of the blobs and of the children that a manifest names, each once.
+    """The digests of the blobs and of the children that a manifest names, without duplicates.
 
-    Layers with urls need not be there; neither does the subject.
+    Layers with urls may be missing; so may the subject.
 
     Raises:
-        ValueError: no manifest.
+        ValueError: it is not a manifest.
     """
     body = json.loads(content)
     if not isinstance(body, dict):

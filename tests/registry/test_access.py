@@ -1,4 +1,4 @@
-"""Authentication options: each makes the registry behave as some registry in the field does."""
+"""Authentication options: each makes the registry behave like a registry in use."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_challenges_with_realm_service_and_scope(scripted: Scripted) -> None:
 
 
 def test_opens_with_a_token(scripted: Scripted) -> None:
-    """A token with the scope opens what it names, and nothing else."""
+    """A token with the scope grants exactly that scope."""
     registry = scripted(auth="token")
     registry.add("a/b", IMAGE, "v1")
     registry.add("a/c", IMAGE, "v1")
@@ -53,7 +53,7 @@ def test_opens_with_a_token(scripted: Scripted) -> None:
 
 
 def test_a_mount_wants_to_read_the_other_repository(scripted: Scripted) -> None:
-    """A token for the destination alone does not open a mount."""
+    """A token for the destination alone does not allow a mount."""
     registry = scripted(auth="token")
     digest = registry.add_blob("c/d", b"shared")
     path = f"/v2/a/b/blobs/uploads/?mount={digest}&from=c/d"
@@ -99,7 +99,7 @@ def test_tokens_may_hold_less_than_asked(scripted: Scripted, grants: str, expect
     requests = (("POST", "/v2/a/b/blobs/uploads/"), ("GET", "/v2/c/d/tags/list"))
     statuses = [ask(registry.address, *request, headers=headers).status for request in requests]
 
-    # The two repositories are written to and read, so that 202 and 404 mean: let through.
+    # The repositories are written and read with requests that give 202 and 404 if they are allowed.
     assert expected == statuses
 
 

@@ -1,4 +1,4 @@
-"""Blob options: each makes the registry behave as some registry in the field does."""
+"""Blob options: each makes the registry behave like a registry in use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_redirects_blobs_to_storage(scripted: Scripted, redirect: str, head: int
     [("ignored", 200, b"0123456789"), ("wrong-start", 206, b"456789"), ("yes", 206, b"56789")],
 )
 def test_ranges(scripted: Scripted, ranges: str, status: int, body: bytes) -> None:
-    """A Range is served, ignored, or begun one byte early."""
+    """A Range is served, ignored, or served from one byte too early."""
     registry = scripted(ranges=ranges)
     path = f"/v2/a/b/blobs/{registry.add_blob('a/b', b'0123456789')}"
 
@@ -50,7 +50,7 @@ def test_ranges(scripted: Scripted, ranges: str, status: int, body: bytes) -> No
 
 
 def test_refuses_a_range_beyond_the_end(scripted: Scripted) -> None:
-    """A Range that begins at the end is 416 with the size."""
+    """A Range that starts at the end gets 416 with the size."""
     registry = scripted()
     path = f"/v2/a/b/blobs/{registry.add_blob('a/b', b'0123456789')}"
 
@@ -150,7 +150,7 @@ def test_shapes_the_location(scripted: Scripted, location: str, expected: str) -
     ],
 )
 def test_patches(scripted: Scripted, options: dict[str, Any], status: int, shown: list[str | None]) -> None:
-    """PATCH answers with the status and the Range that the options name, and stores everything."""
+    """PATCH answers with the status and the Range of the options, and stores everything."""
     registry = scripted(session_state=False, **options)
     session = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").headers["Location"]
 
@@ -196,7 +196,7 @@ def test_knows_sha512(scripted: Scripted) -> None:
 
 
 def test_may_hold_no_blobs(scripted: Scripted) -> None:
-    """With sink the digest of an upload is checked, its size kept, and its bytes are gone."""
+    """With sink the digest of an upload is checked and its size kept, but not its bytes."""
     registry = scripted(sink=True)
     with Wire(Endpoint(address=registry.address)) as wire:
         digest = wire.send_blob("a/b", b"12345")
@@ -206,7 +206,7 @@ def test_may_hold_no_blobs(scripted: Scripted) -> None:
 
 
 def test_makes_large_blobs_of_little(scripted: Scripted) -> None:
-    """A large blob has the size and digest that were promised, at any offset."""
+    """A large blob has the promised size and digest, at any offset."""
     registry = scripted()
     size = (3 << 20) + 5
     digest = registry.add_large_blob("a/b", size)

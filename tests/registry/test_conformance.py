@@ -1,4 +1,4 @@
-"""The conformance suite: what the scripted registry and Debian's docker-registry must answer alike."""
+"""The conformance suite: what the scripted registry and Debian's docker-registry have to answer alike."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_keeps_the_bytes_of_every_type_of_manifest(wire: Wire, name: str) -> Non
 
 @pytest.mark.parametrize("name", TREES)
 def test_keeps_every_manifest_by_digest(wire: Wire, name: str) -> None:
-    """Each manifest of a tree is there by its digest."""
+    """Each manifest of a tree is available by its digest."""
     push(wire, "team/thing", TREES[name], "v1")
 
     found = [wire.manifest("team/thing", each.digest).body for each in TREES[name].walk()]
@@ -111,7 +111,7 @@ def test_hides_a_manifest_whose_type_is_not_accepted(wire: Wire, asked: str) -> 
 
 @pytest.mark.parametrize("name", ["v2", ABSENT])
 def test_says_that_a_manifest_is_unknown(wire: Wire, name: str) -> None:
-    """A tag or digest that is not there is 404 MANIFEST_UNKNOWN."""
+    """A missing tag or digest gets 404 MANIFEST_UNKNOWN."""
     push(wire, "a/b", IMAGE, "v1")
 
     answer = wire.manifest("a/b", name)
@@ -120,7 +120,7 @@ def test_says_that_a_manifest_is_unknown(wire: Wire, name: str) -> None:
 
 
 def test_refuses_a_manifest_whose_blobs_are_missing(wire: Wire) -> None:
-    """Missing blobs give 400 MANIFEST_BLOB_UNKNOWN, with one error for each that names its digest."""
+    """Missing blobs get 400 MANIFEST_BLOB_UNKNOWN, with one error for each that names its digest."""
     wire.send_blob("a/b", IMAGE.blobs[0])
 
     answer = put(wire, "a/b", "v1", IMAGE.manifest, IMAGE.media_type)
@@ -133,7 +133,7 @@ def test_refuses_a_manifest_whose_blobs_are_missing(wire: Wire) -> None:
 
 
 def test_refuses_an_index_whose_children_are_missing(wire: Wire) -> None:
-    """A missing child gives 400 MANIFEST_BLOB_UNKNOWN with its digest."""
+    """A missing child gets 400 MANIFEST_BLOB_UNKNOWN with its digest."""
     push(wire, "a/b", IMAGE)
     tree = content.index(IMAGE, ARM)
 
@@ -165,7 +165,7 @@ def test_refuses_a_foreign_layer_that_nobody_has(wire: Wire) -> None:
 
 
 def test_refuses_a_manifest_under_another_digest(wire: Wire) -> None:
-    """A manifest pushed under a digest that is not its own is 400 DIGEST_INVALID."""
+    """A manifest pushed under a wrong digest gets 400 DIGEST_INVALID."""
     push(wire, "a/b", IMAGE)
 
     answer = put(wire, "a/b", ABSENT, IMAGE.manifest, IMAGE.media_type)
@@ -175,7 +175,7 @@ def test_refuses_a_manifest_under_another_digest(wire: Wire) -> None:
 
 @pytest.mark.parametrize("media_type", ["application/json", content.DOCKER_MANIFEST])
 def test_refuses_a_manifest_under_another_type(wire: Wire, media_type: str) -> None:
-    """A Content-Type that is not the manifest's is 400 MANIFEST_INVALID."""
+    """A Content-Type that is not the manifest's gets 400 MANIFEST_INVALID."""
     push(wire, "a/b", IMAGE)
 
     answer = put(wire, "a/b", "v1", IMAGE.manifest, media_type)
@@ -185,7 +185,7 @@ def test_refuses_a_manifest_under_another_type(wire: Wire, media_type: str) -> N
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]"])
 def test_refuses_what_is_no_manifest(wire: Wire, body: bytes) -> None:
-    """Bytes that are not a JSON object are 400 MANIFEST_INVALID."""
+    """Bytes that are not a JSON object get 400 MANIFEST_INVALID."""
     answer = put(wire, "a/b", "v1", body, content.OCI_MANIFEST)
 
     assert (400, "MANIFEST_INVALID") == (answer.status, code(answer))
@@ -220,14 +220,14 @@ def test_lists_tags_of_a_repository(wire: Wire) -> None:
 
 
 def test_says_that_a_repository_is_unknown(wire: Wire) -> None:
-    """The tag list of a repository that is not there is 404 NAME_UNKNOWN."""
+    """The tag list of a missing repository gets 404 NAME_UNKNOWN."""
     answer = wire.ask("GET", "/v2/not/there/tags/list")
 
     assert (404, "NAME_UNKNOWN") == (answer.status, code(answer))
 
 
 def test_knows_no_referrers(wire: Wire) -> None:
-    """The referrers API is 404 with a page that is not JSON."""
+    """The referrers API gets 404 with a page that is not JSON."""
     push(wire, "a/b", IMAGE, "v1")
 
     answer = wire.ask("GET", f"/v2/a/b/referrers/{IMAGE.digest}")
@@ -237,7 +237,7 @@ def test_knows_no_referrers(wire: Wire) -> None:
 
 @pytest.mark.parametrize("path", ["/v2/UPPER/manifests/v1", "/v2/a/b", "/v2/a//b/tags/list", "/v3/"])
 def test_knows_no_other_pages(wire: Wire, path: str) -> None:
-    """A path outside the API is 404 or a redirect to a cleaner path."""
+    """A path outside the API gets 404 or a redirect to a cleaner path."""
     assert wire.ask("GET", path).status in (301, 404)
 
 
@@ -245,7 +245,7 @@ def test_knows_no_other_pages(wire: Wire, path: str) -> None:
     "path", ["/v2/", "/v2/a/b/tags/list", "/v2/a/b/manifests/v1", f"/v2/a/b/blobs/{ABSENT}"]
 )
 def test_asks_for_basic(locked: str, path: str) -> None:
-    """Without credentials, or with wrong ones, every path is 401 with a Basic challenge."""
+    """Without credentials, or with wrong ones, every path gets 401 with a Basic challenge."""
     for password in ("", "wrong"):
         user = "user" if password else ""
         with Wire(Endpoint(address=locked, user=user, password=password)) as wire:

@@ -27,7 +27,7 @@ def test_stores_a_blob_in_two_requests(wire: Wire) -> None:
 
 
 def test_stores_a_blob_in_pieces(wire: Wire) -> None:
-    """PATCHes and an empty PUT store a blob; Range says how far it is, each Location is the next one's."""
+    """PATCHes and an empty PUT store a blob; each answer has the Range and the next Location."""
     body = content.layer("a blob", size=1000)
     session = begin(wire)
     ranges = []
@@ -42,7 +42,7 @@ def test_stores_a_blob_in_pieces(wire: Wire) -> None:
 
 
 def test_stores_the_last_piece_with_the_put(wire: Wire) -> None:
-    """The body of the PUT is appended to what the PATCH brought."""
+    """The body of the PUT is appended to the body of the PATCH."""
     session = location(wire.need(202, "PATCH", begin(wire), body=b"first "))
 
     assert 201 == finish(wire, session, content.digest_of(b"first last"), b"last").status
@@ -77,7 +77,7 @@ def test_refuses_an_outdated_location(wire: Wire) -> None:
 
 
 def test_ends_a_session_once(wire: Wire) -> None:
-    """A PUT that is repeated after its 201 is 404 BLOB_UPLOAD_UNKNOWN, though the blob is there."""
+    """A PUT that is repeated after its 201 gets 404 BLOB_UPLOAD_UNKNOWN, although the blob exists."""
     session, digest = begin(wire), content.digest_of(b"body")
     finish(wire, session, digest, b"body")
 
@@ -88,7 +88,7 @@ def test_ends_a_session_once(wire: Wire) -> None:
 
 
 def test_cancels_a_session(wire: Wire) -> None:
-    """DELETE of a session is 204, after which it is unknown."""
+    """DELETE of a session gets 204, and the session is unknown afterwards."""
     session = begin(wire)
 
     assert 204 == wire.ask("DELETE", session).status
@@ -96,7 +96,7 @@ def test_cancels_a_session(wire: Wire) -> None:
 
 
 def test_refuses_a_body_of_another_digest(wire: Wire) -> None:
-    """A body that is not what the digest says is 400 DIGEST_INVALID, and nothing is stored."""
+    """A body that does not match the digest gets 400 DIGEST_INVALID, and nothing is stored."""
     digest = content.digest_of(b"right")
 
     answer = finish(wire, begin(wire), digest, b"wrong")
@@ -108,14 +108,14 @@ def test_refuses_a_body_of_another_digest(wire: Wire) -> None:
 
 @pytest.mark.parametrize("digest", ["", "sha256", "sha256:abc", "md5:d41d8cd98f00b204e9800998ecf8427e"])
 def test_refuses_a_digest_that_is_none(wire: Wire, digest: str) -> None:
-    """A PUT with no digest, or one that is malformed, is 400 DIGEST_INVALID."""
+    """A PUT with no digest, or a malformed one, gets 400 DIGEST_INVALID."""
     answer = finish(wire, begin(wire), digest, b"body")
 
     assert (400, "DIGEST_INVALID") == (answer.status, code(answer))
 
 
 def test_stores_an_empty_blob(wire: Wire) -> None:
-    """A PUT with Content-Length 0 stores the blob of no bytes."""
+    """A PUT with Content-Length 0 stores the empty blob."""
     digest = content.digest_of(b"")
 
     assert 201 == finish(wire, begin(wire), digest).status
@@ -135,7 +135,7 @@ def test_describes_a_blob_at_head(wire: Wire) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_says_that_a_blob_is_unknown(wire: Wire, method: str) -> None:
-    """A missing blob is 404, with BLOB_UNKNOWN in the body if there is one."""
+    """A missing blob gets 404, with BLOB_UNKNOWN in the body if there is one."""
     answer = wire.ask(method, f"/v2/a/b/blobs/{ABSENT}")
 
     assert 404 == answer.status
@@ -152,7 +152,7 @@ def test_says_that_a_blob_is_unknown(wire: Wire, method: str) -> None:
     ],
 )
 def test_sends_a_part_of_a_blob(wire: Wire, asked: str, expected: str, body: bytes) -> None:
-    """Range is answered with 206, the Content-Range and just these bytes."""
+    """Range is answered with 206, the Content-Range and exactly these bytes."""
     digest = wire.send_blob("a/b", b"0123456789")
 
     answer = wire.ask("GET", f"/v2/a/b/blobs/{digest}", headers={"Range": asked})
@@ -196,7 +196,7 @@ def test_mounts_a_blob(wire: Wire) -> None:
     ids=["absent", "no repository", "no source", "no digest", "nothing"],
 )
 def test_opens_a_session_where_it_cannot_mount(wire: Wire, query: str) -> None:
-    """An impossible mount is 202 with a session that accepts the blob."""
+    """An impossible mount gets 202 with a session that accepts the blob."""
     wire.send_blob("a/b", b"shared")
 
     answer = wire.ask("POST", f"/v2/a/c/blobs/uploads/?{query}")

@@ -1,4 +1,4 @@
-"""What nginx refuses above its limit of requests is a pause, not a fault of the registry behind it."""
+"""A request that nginx refuses above its rate limit is a pause, not a fault of the registry behind it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ASKING: Mapping[str, Callable[[ImageStore, Repository], object]] = {
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("verb", ASKING)
 def test_pause(status: int, verb: str, docker_registry: StartRegistry, behind_nginx: StartNginx) -> None:
-    """Any request, with or without a body in its answer, is told to come later."""
+    """Any request, with or without a body in its answer, is told to retry later."""
     front = behind_nginx(docker_registry(memory=True).endpoint, rate="1r/m", status=status)
     store, repository = connect(front.address), Repository(front.address, PATH)
     with Wire(front) as wire:
         for _ in range(2):
-            wire.need(200, "GET", "/v2/")  # no more is let through
+            wire.need(200, "GET", "/v2/")  # refuses every further request
 
     with pytest.raises(ThrottledError):
         ASKING[verb](store, repository)

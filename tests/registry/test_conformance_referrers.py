@@ -25,12 +25,12 @@ SIGNED_SBOM = content.artifact(b"of the sbom", kind="application/vnd.example.sig
 
 @pytest.fixture(params=["yes", "filters"])
 def address(request: pytest.FixtureRequest, scripted: Scripted) -> str:
-    """The address of a registry with a referrers API; none of the real ones has it."""
+    """The address of a registry with a referrers API, which no real one here has."""
     return scripted(referrers=request.param, referrers_page=2).address
 
 
 def referrer(artifact: content.Content) -> Referrer:
-    """The artifact as a list names it."""
+    """The artifact as a list describes it."""
     return Referrer(
         media_type=artifact.media_type, digest=artifact.digest, artifact_type=artifact.artifact_type
     )
@@ -75,7 +75,7 @@ def test_lists_referrers_of_one_type(address: str) -> None:
 
 
 def test_lists_no_referrers(address: str) -> None:
-    """An image without referrers has an empty list, and so has a digest that is not there."""
+    """An image without referrers has an empty list, and so has a missing digest."""
     store, repository = connect(address), Repository(address, PATH)
     upload_tree(store, repository, IMAGE, "v1")
 
@@ -83,7 +83,7 @@ def test_lists_no_referrers(address: str) -> None:
 
 
 def test_stores_a_referrer_first(address: str) -> None:
-    """An artifact is accepted and listed before its subject is there."""
+    """An artifact is accepted and listed before its subject exists."""
     store, repository = connect(address), Repository(address, PATH)
     upload_tree(store, repository, SBOM, SBOM.digest)
 
@@ -91,7 +91,7 @@ def test_stores_a_referrer_first(address: str) -> None:
 
 
 def test_has_no_referrers_api(open_registry: str) -> None:
-    """A registry without the API is distinguished from one that lists nothing; both accept artifacts."""
+    """A registry without the API is distinguished from one with an empty list; both accept artifacts."""
     store, repository = connect(open_registry), Repository(open_registry, PATH)
     upload_tree(store, repository, SBOM, SBOM.digest)
 
@@ -99,7 +99,7 @@ def test_has_no_referrers_api(open_registry: str) -> None:
 
 
 def test_reads_the_fallback_tag(open_registry: str) -> None:
-    """The fallback tag's index is a list of referrers; no such tag, or an image under it, is an empty one."""
+    """The fallback tag's index lists the referrers; a missing tag, or one with an image, means none."""
     store, repository = connect(open_registry), Repository(open_registry, PATH)
     assert store.tagged_referrers(repository, IMAGE.digest) == ()
     upload_tree(store, repository, content.index(SIGNATURE, SBOM), fallback_tag(IMAGE.digest))

@@ -41,12 +41,12 @@ def store(open_registry: str) -> ImageStore:
 
 @pytest.fixture
 def repository(open_registry: str) -> Repository:
-    """The repository that the tests are about."""
+    """The repository that the tests use."""
     return Repository(open_registry, PATH)
 
 
 def upload(store: ImageStore, repository: Repository, body: bytes = BLOB, *, digest: str = "") -> bool:
-    """Upload a blob; whether the registry confirmed its digest."""
+    """Upload a blob; returns whether the registry confirmed its digest."""
     digest = digest or content.digest_of(body)
     session = store.begin_upload(repository, digest)
     assert session is not None
@@ -77,7 +77,7 @@ def test_lists_tags(store: ImageStore, repository: Repository, wire: Wire) -> No
 
 
 def test_lists_no_tags_of_no_repository(store: ImageStore, repository: Repository) -> None:
-    """A repository that is not there is an error with status 404 and the registry's code."""
+    """A missing repository is an error with status 404 and the registry's code."""
     with pytest.raises(RegistryError) as caught:
         store.tags(repository, page="", count=3)
 
@@ -124,7 +124,7 @@ def test_reads_a_manifest_past_caches(store: ImageStore, repository: Repository,
 
 
 def test_reads_no_manifest_that_is_absent(store: ImageStore, repository: Repository) -> None:
-    """A manifest that is not there is a permanent fault with status 404."""
+    """A missing manifest is a permanent fault with status 404."""
     with pytest.raises(RegistryError) as caught:
         store.get_manifest(Reference(repository, "v1"), limit=MAX_MANIFEST)
 
@@ -172,7 +172,7 @@ def test_index_lacks_children(store: ImageStore, repository: Repository) -> None
 
 
 def test_looks_for_a_blob(store: ImageStore, repository: Repository, wire: Wire) -> None:
-    """A blob that is there has its size, one that is not is None."""
+    """An existing blob has its size; a missing one is None."""
     wire.send_blob(PATH, BLOB)
 
     found = [store.head_blob(repository, digest) for digest in (DIGEST, ABSENT)]
@@ -192,7 +192,7 @@ def test_reads_a_blob(store: ImageStore, repository: Repository, wire: Wire, off
 
 
 def test_reads_no_blob_that_is_absent(store: ImageStore, repository: Repository, wire: Wire) -> None:
-    """A blob that is not there is a permanent fault with status 404."""
+    """A missing blob is a permanent fault with status 404."""
     wire.send_blob(PATH, b"something else")
 
     with pytest.raises(RegistryError) as caught:
@@ -202,7 +202,7 @@ def test_reads_no_blob_that_is_absent(store: ImageStore, repository: Repository,
 
 
 def test_reads_no_blob_of_another_size(store: ImageStore, repository: Repository, wire: Wire) -> None:
-    """A blob with another size than its descriptor is refused before it is read."""
+    """A blob with another size than in its descriptor is refused before it is read."""
     wire.send_blob(PATH, BLOB)
 
     with pytest.raises(RegistryError) as caught:
@@ -220,7 +220,7 @@ def test_uploads_a_blob(store: ImageStore, repository: Repository, wire: Wire, b
 
 
 def test_uploads_no_blob_of_another_digest(store: ImageStore, repository: Repository) -> None:
-    """A body that is not what the digest says is refused, and nothing is stored under it."""
+    """A body that does not match the digest is refused, and nothing is stored under it."""
     with pytest.raises(RegistryError) as caught:
         upload(store, repository, BLOB, digest=ABSENT)
 
@@ -242,7 +242,7 @@ def test_uploads_nothing_that_broke_off(store: ImageStore, repository: Repositor
 
 
 def test_stores_the_same_twice(store: ImageStore, repository: Repository, wire: Wire) -> None:
-    """Blobs, manifests and tags may be written again, as after a worker's death."""
+    """Blobs, manifests and tags may be written again, as after the death of a worker."""
     for _ in range(2):
         upload_tree(store, repository, INDEX, "v1")
 
@@ -250,7 +250,7 @@ def test_stores_the_same_twice(store: ImageStore, repository: Repository, wire: 
 
 
 def test_moves_a_tag(store: ImageStore, repository: Repository, wire: Wire) -> None:
-    """A tag that points to another manifest moves; that manifest stays."""
+    """A tag that pointed to another manifest moves; that manifest stays."""
     upload_tree(store, repository, IMAGE, "v1")
     upload_tree(store, repository, INDEX, "v1")
 
@@ -271,7 +271,7 @@ def test_uploads_one_blob_twice_at_once(store: ImageStore, repository: Repositor
 
 
 def test_uploads_by_its_plan(store: ImageStore, repository: Repository) -> None:
-    """An upload by the store's own plan is accepted."""
+    """An upload by the store's own strategy is accepted."""
     session, at = store.begin_upload(repository, DIGEST), 0
     assert session is not None
     plan = store.plan_upload()
@@ -287,7 +287,7 @@ def test_uploads_by_its_plan(store: ImageStore, repository: Repository) -> None:
 
 
 def test_resumes_an_upload(store: ImageStore, repository: Repository, open_registry: str) -> None:
-    """Another process finds the session by its URL, asks how much it has, and ends it."""
+    """Another process resumes a session by its URL: it asks for the offset and finishes the upload."""
     half = len(BLOB) // 2
     begun = store.begin_upload(repository, DIGEST)
     assert begun is not None
@@ -315,7 +315,7 @@ def test_cancels_an_upload(store: ImageStore, repository: Repository) -> None:
 
 
 def test_mounts_a_blob(store: ImageStore, repository: Repository, wire: Wire) -> None:
-    """A blob of another repository is there at once, without a session."""
+    """A blob of another repository is mounted at once, without a session."""
     wire.send_blob("other/app", BLOB)
 
     assert store.begin_upload(repository, DIGEST, mount="other/app") is None
@@ -334,7 +334,7 @@ def test_uploads_where_it_cannot_mount(store: ImageStore, repository: Repository
 
 
 def test_opens_with_basic(locked: str) -> None:
-    """With credentials every verb goes through a Basic challenge."""
+    """With credentials every method works through a Basic challenge."""
     store, repository = connect(locked, USER), Repository(locked, PATH)
     upload_tree(store, repository, IMAGE, "v1")
 

@@ -1,4 +1,4 @@
-"""The makers of content make what the specifications describe."""
+"""The makers of content follow the specifications."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_image_names_its_blobs() -> None:
     ],
 )
 def test_an_image_keeps_to_one_family_of_types(docker: bool, expected: set[str]) -> None:  # noqa: FBT001  parameter
-    """All types in an image are OCI's or all are docker's."""
+    """All types in an image are OCI's, or all are docker's."""
     body = json.loads(content.image(*LAYERS, docker=docker).manifest)
 
     assert expected == {each["mediaType"] for each in [body["config"], *body["layers"]]}
@@ -58,7 +58,7 @@ def test_a_tree_is_walked_leaves_first() -> None:
 
 
 def test_a_signed_schema_1_has_the_digest_of_its_payload() -> None:
-    """The digest of the signed form is that of the unsigned one, and not of all its bytes."""
+    """The digest of the signed form is that of the unsigned one, not that of all its bytes."""
     signed, unsigned = (content.schema1(*LAYERS, signed=signed) for signed in (True, False))
 
     assert unsigned.digest == content.manifest_digest(signed.manifest) == signed.digest
@@ -67,7 +67,7 @@ def test_a_signed_schema_1_has_the_digest_of_its_payload() -> None:
 
 
 def test_a_signed_schema_1_is_json_that_holds_its_payload() -> None:
-    """The signed form is the payload and the member `signatures`."""
+    """The signed form is the payload plus the member `signatures`."""
     signed, unsigned = (
         json.loads(content.schema1(*LAYERS, signed=signed).manifest) for signed in (True, False)
     )
@@ -84,7 +84,7 @@ def test_schema_1_lists_the_newest_layer_first() -> None:
 
 
 def test_an_artifact_names_the_empty_config_and_its_subject() -> None:
-    """The config of an artifact is the two bytes {}; its subject is a descriptor, but no child."""
+    """The config of an artifact is the two bytes {}; its subject is a descriptor but not a child."""
     image = content.image(*LAYERS)
     artifact = content.artifact(b"signature", subject=image)
     body = json.loads(artifact.manifest)
@@ -95,7 +95,7 @@ def test_an_artifact_names_the_empty_config_and_its_subject() -> None:
 
 
 def test_a_foreign_layer_need_not_be_there() -> None:
-    """A layer with urls is left out of what a registry must hold."""
+    """A layer with urls is not among the blobs that a registry must have."""
     image = content.foreign_image(*LAYERS)
 
     assert list(map(content.digest_of, image.blobs)) == referred(image.manifest)[0]

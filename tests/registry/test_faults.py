@@ -1,4 +1,4 @@
-"""Each fault happens at the socket, to the requests that it is for."""
+"""Each fault happens at the socket, to the requests that it matches."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fill(scripted: Scripted, *faults: Fault, **options: Any) -> tuple[Registry, 
 
 
 def raw(address: str, request: bytes) -> tuple[bytes, type[Exception] | None]:
-    """Send bytes, and read until the other side closes: what came, and how it ended."""
+    """Send bytes, and read until the other side closes; returns the answer and how it ended."""
     host, _, port = address.partition(":")
     received = b""
     with closing(socket.create_connection((host, int(port)), timeout=30)) as sock:
@@ -73,7 +73,7 @@ def get(path: str) -> bytes:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_json(fault: Fault) -> None:
-    """A fault that goes through JSON is the same fault."""
+    """A fault survives JSON unchanged."""
     assert fault == fault_from_json(json.loads(json.dumps(fault_to_json(fault))))
 
 
@@ -91,21 +91,21 @@ def test_faults_are_json(fault: Fault) -> None:
     ],
 )
 def test_matches(scripted: Scripted, match: dict[str, Any], expected: list[int]) -> None:
-    """A fault meets the requests of its method and path, after `skip` of them, `times` times."""
+    """A fault applies to the requests of its method and path, after `skip` of them, `times` times."""
     registry, path = fill(scripted, Fault(action=Reply(status=503), **match))
 
     assert expected == [ask(registry.address, "GET", path).status for _ in range(4)]
 
 
 def test_the_next_fault_follows_the_one_that_is_used_up(scripted: Scripted) -> None:
-    """Faults for the same requests happen one after the other, in the order in which they were set."""
+    """Faults for the same requests apply one after the other, in the order in which they were set."""
     registry, path = fill(scripted, *(Fault(action=Reply(status=status)) for status in (500, 502, 504)))
 
     assert [500, 502, 504, 200] == [ask(registry.address, "GET", path).status for _ in range(4)]
 
 
 def test_faults_can_be_cleared(scripted: Scripted) -> None:
-    """After clear_faults everything goes well."""
+    """After clear_faults every request succeeds."""
     registry, path = fill(scripted, Fault(action=Reply(status=503), times=None))
     registry.clear_faults()
 
@@ -146,7 +146,7 @@ def test_redirects(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize(("reset", "expected"), [(False, None), (True, ConnectionResetError)])
 def test_drops_before_answering(scripted: Scripted, reset: bool, expected: type[Exception] | None) -> None:  # noqa: FBT001  a parameter of the test
-    """A Drop closes, or resets, without a byte; the request is in the log without a status."""
+    """A Drop closes or resets the connection without a byte; the request is logged without a status."""
     registry, path = fill(scripted, Fault(action=Drop(reset=reset)))
 
     assert (b"", expected) == raw(registry.address, get(path))
@@ -166,7 +166,7 @@ def test_cuts_the_body(scripted: Scripted, framing: Any) -> None:
 
 
 def test_hangs_up_after_the_answer(scripted: Scripted) -> None:
-    """A Drop beyond the end sends everything, and closes without having said so."""
+    """A Drop beyond the end sends everything, then closes without notice."""
     registry, path = fill(scripted, Fault(action=Drop(after=10_000)))
 
     head, _, body = raw(registry.address, get(path))[0].partition(b"\r\n\r\n")
@@ -176,7 +176,7 @@ def test_hangs_up_after_the_answer(scripted: Scripted) -> None:
 
 
 def test_performs_and_swallows_the_answer(scripted: Scripted) -> None:
-    """With `perform` a PUT is stored and its answer lost."""
+    """With `perform` a PUT is stored and its answer is lost."""
     registry = scripted()
     registry.fault(Fault(action=Drop(perform=True), method="PUT"))
     with Wire(Endpoint(address=registry.address)) as wire:
@@ -188,7 +188,7 @@ def test_performs_and_swallows_the_answer(scripted: Scripted) -> None:
 
 
 def test_drops_in_the_middle_of_a_request(scripted: Scripted) -> None:
-    """With `read` so many bytes of the body are read and counted before the connection is cut."""
+    """With `read` this many bytes of the body are read and counted before the connection is cut."""
     registry = scripted()
     registry.fault(Fault(action=Drop(read=1000), method="PUT"))
     with Wire(Endpoint(address=registry.address)) as wire:
@@ -260,14 +260,14 @@ def test_stalls_end_by_themselves(scripted: Scripted) -> None:
     ],
 )
 def test_spoils_bodies(scripted: Scripted, action: Any, expected: bytes) -> None:
-    """A body that drips is whole, a corrupt one has one other byte, a surplus lies behind the end."""
+    """A dripping body is complete, a corrupt one has one wrong byte, a surplus follows the end."""
     registry, path = fill(scripted, Fault(action=action))
 
     assert expected == ask(registry.address, "GET", path).body
 
 
 def test_sends_more_than_announced(scripted: Scripted) -> None:
-    """The surplus is really on the wire."""
+    """The surplus is really sent."""
     registry, path = fill(scripted, Fault(action=Extra(body="more")))
 
     received, _ = raw(registry.address, get(path).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
@@ -277,7 +277,7 @@ def test_sends_more_than_announced(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize(("dies", "expected"), [(True, 404), (False, 204)])
 def test_a_body_that_breaks_off_ends_its_session(scripted: Scripted, dies: bool, expected: int) -> None:  # noqa: FBT001  a parameter of the test
-    """After a PATCH that broke off the session is 404, or (session_dies off) holds what came."""
+    """After an incomplete PATCH the session is 404, or (session_dies off) has the received bytes."""
     registry = scripted(session_dies=dies, session_state=False)
     session = location(ask(registry.address, "POST", "/v2/a/b/blobs/uploads/"))
     raw_request = f"PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n12345".encode()

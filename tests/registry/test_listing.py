@@ -1,4 +1,4 @@
-"""Tag list options: each makes the registry behave as some registry in the field does."""
+"""Tag list options: each makes the registry behave like a registry in use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tags_of(answer: Answer) -> Any:
 
 
 def test_pages_through_many_tags(scripted: Scripted) -> None:
-    """A list of computed and pushed tags is paged in order, each tag once, until there is no Link."""
+    """A list of computed and pushed tags is paged in order, each tag once, until no Link follows."""
     registry = scripted()
     digest = registry.add("a/b", IMAGE, "v0000001x", "latest")
     registry.add_tags("a/b", 250, digest)
@@ -37,7 +37,7 @@ def test_pages_through_many_tags(scripted: Scripted) -> None:
 
 
 def test_a_computed_tag_can_be_pulled(scripted: Scripted) -> None:
-    """Every tag of add_tags leads to its manifest, and the next number does not."""
+    """Every tag of add_tags leads to its manifest, and the next number does not exist."""
     registry = scripted()
     registry.add_tags("a/b", 200_000, registry.add("a/b", IMAGE))
 
@@ -62,7 +62,7 @@ def test_a_computed_tag_can_be_pulled(scripted: Scripted) -> None:
     ],
 )
 def test_shapes_the_link(scripted: Scripted, link: str, expected: str | None) -> None:
-    """The Link of a first page has the form that the option names."""
+    """The Link of a first page has the form of the option."""
     registry = scripted(link=link)
     registry.add_tags("a/b", 10, registry.add("a/b", IMAGE))
     where = {"address": registry.address, "elsewhere": registry.elsewhere}
@@ -84,7 +84,7 @@ def test_links_in_a_circle(scripted: Scripted) -> None:
 
 
 def test_links_for_ever(scripted: Scripted) -> None:
-    """With `endless` every page is full of new tags and leads to another one."""
+    """With `endless` every page is full of new tags and has a link to another one."""
     registry = scripted(link="endless")
     registry.add("a/b", IMAGE, "v1")
 
@@ -101,7 +101,7 @@ def test_links_for_ever(scripted: Scripted) -> None:
 
 
 def test_may_ignore_n(scripted: Scripted) -> None:
-    """Without honour_n the answer to any page is everything, without a Link."""
+    """Without honour_n every page has all tags and no Link."""
     registry = scripted(honour_n=False)
     registry.add_tags("a/b", 10, registry.add("a/b", IMAGE))
 
@@ -112,7 +112,7 @@ def test_may_ignore_n(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize(("query", "expected"), [("", 2), ("?n=5", 2), ("?n=1", 1), ("?n=0", 0)])
 def test_bounds_pages(scripted: Scripted, query: str, expected: int) -> None:
-    """`page` is the size without n and the largest n; n=0 is an empty page."""
+    """`page` is the page size without n and the largest n; n=0 gives an empty page."""
     registry = scripted(page=2)
     registry.add_tags("a/b", 10, registry.add("a/b", IMAGE))
 
@@ -134,7 +134,7 @@ def test_refuses_a_bad_n(scripted: Scripted) -> None:
     [("sorted", ["v1", "v2"]), ("unsorted", ["v2", "v1"]), ("doubled", ["v1", "v2", "v1", "v2"])],
 )
 def test_shapes_the_list(scripted: Scripted, shape: str, expected: list[str]) -> None:
-    """The tags of a list come as the option says."""
+    """The tags of a list are ordered as the option says."""
     registry = scripted(tags=shape)
     registry.add("a/b", IMAGE, "v2", "v1")
 

@@ -1,4 +1,4 @@
-"""Manifest options: each makes the registry behave as some registry in the field does."""
+"""Manifest options: each makes the registry behave like a registry in use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("shown", ["none", "application/json", "text/plain", "application/octet-stream"])
 def test_may_send_another_content_type(scripted: Scripted, shown: str) -> None:
-    """Content-Type of a manifest is as the option says, or missing."""
+    """Content-Type of a manifest is set by the option, or missing."""
     registry = scripted(content_type=shown)
     registry.add("a/b", IMAGE, "v1")
 
@@ -52,7 +52,7 @@ def test_may_not_know_head(scripted: Scripted) -> None:
 
 
 def test_may_not_check_references(scripted: Scripted) -> None:
-    """Without check_references a manifest is stored though its blobs are missing."""
+    """Without check_references a manifest is stored although its blobs are missing."""
     registry = scripted(check_references=False)
     headers = {"Content-Type": IMAGE.media_type}
 
@@ -74,7 +74,7 @@ def test_may_take_schema_1(scripted: Scripted, signed: bool) -> None:  # noqa: F
 
 
 def test_takes_a_foreign_layer_with_urls(scripted: Scripted) -> None:
-    """A layer that has urls may be missing."""
+    """A layer with urls may be missing."""
     registry = scripted()
     with Wire(Endpoint(address=registry.address)) as wire:
         tree = content.foreign_image(content.layer("here"), content.layer("elsewhere"))
@@ -93,7 +93,7 @@ def test_takes_a_foreign_layer_with_urls(scripted: Scripted) -> None:
     ],
 )
 def test_keeps_tags_immutable(scripted: Scripted, how: str, expected: tuple[int, str]) -> None:
-    """A tag that exists is not written again; a new tag and a digest are."""
+    """An existing tag is not overwritten; a new tag and a digest are accepted."""
     registry = scripted(immutable=how)
     registry.add("a/b", IMAGE, "v1")
     headers = {"Content-Type": IMAGE.media_type}
@@ -125,7 +125,7 @@ def test_may_want_repositories_to_be_created(scripted: Scripted) -> None:
 
 
 def test_bounds_manifests(scripted: Scripted) -> None:
-    """A manifest above max_manifest is 413."""
+    """A manifest above max_manifest gets 413."""
     registry = scripted(max_manifest=10)
     headers = {"Content-Type": IMAGE.media_type}
 

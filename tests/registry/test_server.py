@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def test_logs_requests(scripted: Scripted) -> None:
-    """An entry has method, path, query, headers, status, and length and hash of the body."""
+    """An entry has method, path, query, headers, status, and the length and hash of the body."""
     registry = scripted()
     headers = {"X-Thing": "7"}
 
@@ -60,7 +60,7 @@ def test_finds_requests(scripted: Scripted) -> None:
 
 
 def test_forgets_requests(scripted: Scripted) -> None:
-    """After a reset the log is empty and nothing is counted; the content stays."""
+    """After a reset the log and the counts are empty; the content stays."""
     registry = scripted()
     digest = registry.add_blob("a/b", b"x")
     ask(registry.address, "GET", "/v2/")
@@ -102,7 +102,7 @@ def test_keeps_connections(scripted: Scripted) -> None:
 
 
 def test_reads_chunked_bodies(scripted: Scripted) -> None:
-    """A body in chunks is read, hashed and stored like another."""
+    """A chunked body is read, hashed and stored like any other."""
     registry = scripted()
     body = b"0123456789" * 1000
     session = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").headers["Location"]
@@ -129,7 +129,7 @@ def test_says_continue(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("hello", [b"\x16\x03\x01 a b\n", b"\x16\x03\x01\n", b"GET /v2/ HTTP/2\n"])
 def test_hangs_up_on_what_is_no_http(scripted: Scripted, hello: bytes) -> None:
-    """Whoever speaks TLS, or anything else, to the plain port is hung up on at once, and is not logged."""
+    """A client that speaks TLS, or anything else, to the plain port is disconnected and not logged."""
     registry = scripted()
     host, _, port = registry.address.partition(":")
     with closing(socket.create_connection((host, int(port)), timeout=30)) as sock:
@@ -140,7 +140,7 @@ def test_hangs_up_on_what_is_no_http(scripted: Scripted, hello: bytes) -> None:
 
 
 def test_serves_many_at_a_time(scripted: Scripted) -> None:
-    """Each connection has its own thread: a stalled request holds no other."""
+    """Each connection has its own thread: a stalled request does not block others."""
     registry = scripted()
     registry.fault(Fault(action=Stall(seconds=60), path="/v2/stalled/"))
     thread = threading.Thread(target=ask, args=(registry.address, "GET", "/v2/stalled/tags/list"))
@@ -153,7 +153,7 @@ def test_serves_many_at_a_time(scripted: Scripted) -> None:
 
 
 def test_stops_with_open_connections() -> None:
-    """A registry stops though clients hold connections and a request is stalled."""
+    """A registry stops even while clients hold connections and a request is stalled."""
     with Registry() as registry, Wire(Endpoint(address=registry.address)) as wire:
         registry.fault(Fault(action=Stall(seconds=60), path="/v2/x/"))
         wire.ask("GET", "/v2/")
@@ -176,7 +176,7 @@ def test_stops_with_open_connections() -> None:
 
 
 def test_goes_down_and_comes_back(scripted: Scripted) -> None:
-    """A registry that is suspended breaks its connections and refuses new ones; resumed, it is back."""
+    """A suspended registry breaks its connections and refuses new ones until it resumes."""
     registry = scripted()
     with closing(http.client.HTTPConnection(registry.address, timeout=5)) as connection:
         connection.request("GET", "/v2/")
@@ -191,7 +191,7 @@ def test_goes_down_and_comes_back(scripted: Scripted) -> None:
 
 
 def test_options_change_while_it_runs(scripted: Scripted) -> None:
-    """`set` changes what later requests meet."""
+    """`set` changes the options of later requests."""
     registry = scripted()
     before = ask(registry.address, "GET", "/v2/").status
     registry.set(auth="basic")
@@ -200,7 +200,7 @@ def test_options_change_while_it_runs(scripted: Scripted) -> None:
 
 
 def test_serves_https(scripted: Scripted, tmp_path: Path, needs_real: None) -> None:
-    """With a certificate both hosts speak TLS, and so do the URLs that they give."""
+    """With a certificate both hosts speak TLS, and their URLs are https."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*make_certificate(tmp_path))
     registry = scripted(tls=context, redirect="get", location="absolute")
@@ -214,7 +214,7 @@ def test_serves_https(scripted: Scripted, tmp_path: Path, needs_real: None) -> N
 
 
 def test_is_scripted_over_http(scripted: Scripted) -> None:
-    """Content, faults, options and log can be reached by the control endpoint, which is not logged itself."""
+    """Content, faults, options and log are reachable through the control endpoint, which is not logged."""
     registry = scripted()
     remote = Remote(registry.address)
     tree = content.index(IMAGE, content.attestation(IMAGE))
@@ -250,7 +250,7 @@ def test_refuses_what_it_does_not_know(scripted: Scripted, verb: str, words: str
 
 
 def test_runs_as_a_process(scripted_process: ScriptedProcess) -> None:
-    """A registry in its own process takes options and is scripted from here."""
+    """A registry in its own process takes options and can be scripted."""
     registry = scripted_process(auth="basic")
     registry.add("a/b", IMAGE, "v1")
     with Wire(Endpoint(address=registry.address, user="user", password="pass")) as wire:

@@ -1,7 +1,7 @@
-"""HTTP/1.1 at the socket: heads and bodies read and written with no more care than a test wants.
+"""HTTP/1.1 at the socket: heads and bodies are read and written with just the checks that a test needs.
 
 http.server parses heads with the email package and hides the socket; here a request costs some tens of
-microseconds, and every misbehaviour of faults.py can be acted out.
+microseconds, and every fault of faults.py can be performed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _MAX_LINE = 1 << 16
 _PIECE = 1 << 18
 _HANDSHAKE = b"\x16"
-"""The first byte of TLS (RFC 8446, 5.1); no method of HTTP begins so."""
+"""The first byte of TLS (RFC 8446, 5.1); no HTTP method starts with it."""
 _NO_BODY = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's first part."""
+    """The head of a request."""
 
     method: str
     target: str
@@ -36,14 +36,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request's second part."""
+    """The body of a request."""
 
     content: bytes
-    """Empty where it was not kept."""
+    """Empty if it was not kept."""
     length: int
     sha256: str
     whole: bool
-    """Whether all that was announced came."""
+    """Whether everything that was announced arrived."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     stream: Iterable[bytes] | None = None
-    """Instead of `body`; `length` says how much."""
+    """Instead of `body`; `length` is its size."""
     length: int | None = None
     """Announced in Content-Length; None: the body's."""
 
@@ -63,7 +63,7 @@ class Refusal(Exception):  # noqa: N818  an answer like any other
     """A response with an OCI error body, raised by the handler."""
 
     def __init__(self, status: int, code: str, message: str = "", *, detail: Any = None) -> None:
-        """One error; `detail` as a list makes one error of each item."""
+        """One error; a list as `detail` makes one error for each item."""
         super().__init__(code)
         details = detail if isinstance(detail, list) else [detail]
         errors = [{"code": code, "message": message or code.lower(), "detail": each} for each in details]
@@ -80,14 +80,14 @@ class Connection:
     """One accepted connection, used by one thread."""
 
     def __init__(self, sock: socket.socket) -> None:
-        """Take the socket over."""
+        """Take over the socket."""
         self.socket = sock
         self._reader = io.BufferedReader(sock.makefile("rb", buffering=0), _MAX_LINE)
 
     def read_head(self) -> Head | None:
-        """The next request's head; None where the other side has closed, ValueError where it is no HTTP.
+        """The next request's head; None if the other side has closed, ValueError if it is not HTTP.
 
-        A TLS handshake, which may never bring the end of a line, counts as closed.
+        A TLS handshake, which may never contain the end of a line, counts as closed.
         """
         if self._reader.peek(1)[:1] == _HANDSHAKE:
             return None
@@ -96,7 +96,7 @@ class Connection:
             return None
         method, target, version = line.decode("latin-1").rstrip("\r\n").split(" ", 2)
         if not version.startswith("HTTP/1."):
-            raise ValueError("no HTTP")  # a TLS hello holds line feeds and spaces too
+            raise ValueError("no HTTP")  # a TLS hello may contain line feeds and spaces
         headers: dict[str, str] = {}
         while line := self._reader.readline(_MAX_LINE).rstrip(b"\r\n"):
             name, _, value = line.decode("latin-1").partition(":")
@@ -150,9 +150,9 @@ class Connection:
         close: bool = False,
         bodyless: bool = False,
     ) -> None:
-        """Write the head and then `pieces`, as they are.
+        """Write the head and then `pieces`, unchanged.
 
-        Chunked framing is never ended: only bodies that are cut are sent so.
+        Chunked framing is never finished: only truncated bodies are sent this way.
         """
         lines = [f"HTTP/1.1 {response.status} {_reason(response.status)}"]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
