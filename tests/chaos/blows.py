@@ -33,14 +33,14 @@ class Victim:
     def __init__(
         self, folder: Path, flags: Sequence[str], *, crew: Crew, hurried: bool, descriptors: int
     ) -> None:
-        """Prepare.
+        """Prepare a run.
 
         Args:
-            folder: where it runs.
-            flags: what it is told.
+            folder: the working directory.
+            flags: the command's flags.
             crew: who runs its tasks.
-            hurried: whether its limits are short.
-            descriptors: files that it may hold open; 0: as many as we.
+            hurried: whether to use short limits.
+            descriptors: the limit of open files; 0: as in this process.
         """
         self._folder, self._crew = folder, crew
         limit = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []

@@ -341,12 +341,12 @@ class Stage:
 
 
 def play(seed: int, folder: Path, *, calm: bool = False, engine: str = "local") -> Played:
-    """Play the round of a seed in a folder of its own, which stays where something is wrong.
+    """Play the round of a seed in a folder of its own, which is kept if something is wrong.
 
     Args:
-        seed: says everything.
+        seed: decides everything.
         folder: is emptied first.
-        calm: leave out all that goes wrong, to see what the round costs without it.
+        calm: whether to leave out the faults, to compare the cost of the round.
         engine: who runs tasks.
     """
     began = time.monotonic()
