@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pipeline.observe.frame import FailureLine, FrameInput, frame
+from pipeline.observe.frame import FAILURES, FailureLine, FrameInput, frame
 
 if TYPE_CHECKING:
     from pipeline.log import Event
@@ -30,7 +30,7 @@ class Display:
         self._history = history
         self._rows = rows
         self._title, self._aim = title, aim
-        self._failures: deque[FailureLine] = deque(maxlen=3)
+        self._failures: deque[FailureLine] = deque(maxlen=FAILURES)
 
     def tick(self, view: RunView) -> None:
         """Draw the run, unless that was done just now."""

@@ -1,4 +1,4 @@
-"""The live view as lines of text: a fixed number of rows, one statement each, cut to the width.
+"""The live view as lines of text, one statement each; what does not fit a narrow terminal is left out whole.
 
 Text from a registry is never taken for markup: only Text objects without control characters are made. Rows
 are laid out by hand: rich's Table would cost more than all the rest.
@@ -15,7 +15,7 @@ from pipeline.log import printable
 from pipeline.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipeline.observe.history import RunHistory
     from pipeline.scheduler.view import RegistryView, RunView, TransferView
@@ -28,11 +28,14 @@ _SMALL = 64 << 10
 """Bytes below which a transfer has no row of its own: it is gone before anybody has read it."""
 _FEW_ROWS = 9
 """Below this, only figures are shown."""
-_REGISTRIES, _FAILURES = 5, 3
+_REGISTRIES = 12
+FAILURES = 10
+"""Of these, as many as there is room for."""
 NARROW, _WIDE = 60, 96
 """Columns from which a row says more."""
 _HEAD = 8
 """Columns of the first word of a row."""
+_FAILED: Mapping[Aim, str] = {"copy": "failed", "plan": "would fail", "verify": "incomplete"}
 _SHORT = {"time left unknown": "left: ?", "still listing tags": "listing tags"}
 _BLOCKS, _LETTERS = ("\u2588", "\u00b7"), ("#", ".")
 
@@ -45,6 +48,17 @@ class FailureLine:
     cause: str
     again: bool
     """Whether it is retried in this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a row."""
+
+    rank: int
+    """The lower, the more important."""
+    text: str
+    """Empty: there is nothing to say."""
+    style: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +76,7 @@ class FrameInput:
 
 
 def frame(scene: FrameInput, *, width: int, height: int) -> list[Text]:
-    """The rows: one fewer than the screen has at most, and always as many for a screen of one size."""
+    """The rows: one fewer than the screen has at most; of a run always as many for a screen of one size."""
     rows = min(max(ROWS, min(_MOST_ROWS, 2 * height // 3)), height - 1)
     if rows < 1 or width < _HEAD:
         return []
@@ -79,12 +93,16 @@ def frame(scene: FrameInput, *, width: int, height: int) -> list[Text]:
 
 
 def _body(scene: FrameInput, width: int, rows: int) -> list[Text]:
-    """Registries first, failures last, transfers in the room between."""
+    """Registries first, failures last, transfers in the room between.
+
+    Transfers come and go, so a run that has them keeps its height; the other verbs have none.
+    """
     registries = _registries(scene, width, min(_REGISTRIES, rows // 3 + 1))
-    failures = _failures(scene, width, min(_FAILURES, rows // 4))
-    moves = _moves(scene, width, rows - len(registries) - len(failures))
-    blank = [Text()] * (rows - len(registries) - len(moves) - len(failures))
-    return [*registries, *moves, *blank, *failures]
+    rows -= len(registries)
+    moves = _moves(scene, width, rows - min(len(scene.failures), rows // 3))
+    failures = _failures(scene, width, min(FAILURES, rows - len(moves)))
+    blank = rows - len(moves) - len(failures) if scene.aim == "copy" else 0
+    return [*registries, *moves, *[Text()] * blank, *failures]
 
 
 def _title(scene: FrameInput, width: int) -> Text:
@@ -119,17 +137,41 @@ def _images(scene: FrameInput, width: int) -> Text:
     line.append(f"{figures.processed:,}/{figures.known:,}{'' if scene.view.expanded else '+'}", style="bold")
     if scene.view.expanded and width >= NARROW:
         line.append(f" {100 * figures.processed // known} %")
-    parts = [
-        (figures.copied, f"  {figures.copied:,} {'to copy' if scene.aim == 'plan' else 'copied'}", ""),
-        (figures.unchanged, f"  {figures.unchanged:,} up to date", ""),
-        (figures.kept, f"  {figures.kept:,} kept", ""),
-        (figures.held, f"  {figures.held:,} held", ""),
-        (figures.skipped, f"  {figures.skipped:,} skipped", ""),
-        (figures.to_retry, f"  {figures.to_retry:,} to retry", "yellow"),
-        (figures.failed, f"  {figures.failed:,} failed", "bold red"),
-    ]
-    for count, words, style in parts if width >= NARROW else reversed(parts):
-        line.append(words if count else "", style=style)
+    return _with(line, _results(scene), width)
+
+
+def _results(scene: FrameInput) -> Iterator[_Part]:
+    """Images and rules by result; what a person has to see is left out last."""
+    figures, failed = scene.view.figures, _FAILED[scene.aim]
+    if scene.aim == "verify":
+        yield _Part(2, _count(figures.copied + figures.unchanged, "complete"))
+    else:
+        yield _Part(2, _count(figures.copied, "to copy" if scene.aim == "plan" else "copied"))
+        yield _Part(3, _count(figures.unchanged, "up to date"))
+    yield _Part(5, _count(figures.kept, "kept"))
+    yield _Part(4, _count(figures.held, "held"))
+    yield _Part(6, _count(figures.skipped, "skipped"))
+    yield _Part(1, _count(figures.to_retry, "to retry"), "yellow")
+    yield _Part(0, _count(figures.failed, failed), "bold red")
+    rules = "rule" if figures.rules_failed == 1 else "rules"
+    yield _Part(1, _count(figures.rules_failed, f"{rules} {failed}"), "bold red")
+
+
+def _count(count: int, words: str) -> str:
+    return f"{count:,} {words}" if count else ""
+
+
+def _with(line: Text, parts: Iterable[_Part], width: int) -> Text:
+    """The line with those parts that fit in whole, the most important ones first, in the given order."""
+    told = [part for part in parts if part.text]
+    room, fits = width - line.cell_len, set()
+    for part in sorted(told, key=lambda each: each.rank):
+        room -= len(part.text) + 2
+        if room < 0:
+            break
+        fits.add(part)
+    for part in told:
+        line.append(f"  {part.text}" if part in fits else "", style=part.style)
     return line
 
 
@@ -147,12 +189,14 @@ def _data(scene: FrameInput, width: int) -> Text:
         line.append(f"{format_size(figures.sent)} to send", style="bold")
     elif scene.aim == "copy":
         line.append(_sent(scene), style="bold").append(f"  {_rate(scene.history.rate)}")
+    saved = f"{format_size(figures.saved)} saved" if figures.saved else ""
+    mounted = _count(figures.mounted, "blobs to mount" if scene.aim == "plan" else "blobs mounted")
     if scene.aim == "verify":
-        return line.append(f"{figures.present:,} blobs found  {figures.requests:,} requests")
-    if width >= NARROW:
-        saved = f"{figures.mounted:,} blobs mounted, {format_size(figures.saved)} saved"
-        line.append(f"  {saved}  {figures.requests:,} requests")
-    return line
+        line = Text("data".ljust(_HEAD - 2))
+        mounted, saved = _count(figures.present, "blobs found"), ""
+    return _with(
+        line, [_Part(1, mounted), _Part(2, saved), _Part(3, _count(figures.requests, "requests"))], width
+    )
 
 
 def _sent(scene: FrameInput) -> str:
@@ -180,33 +224,32 @@ def _registries(scene: FrameInput, width: int, rows: int) -> list[Text]:
 
 
 def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) -> Text:
-    line = Text(shortened_end(registry.name, room).ljust(room) + "  ")
+    line = Text(shortened_end(registry.name, room).ljust(room))
     if registry.unavailable:
-        return line.append(f"given up: {printable(registry.unavailable)}", style="red")
-    waiting = f"  {registry.waiting:,} waiting" if registry.waiting else ""
+        return line.append(f"  given up: {printable(registry.unavailable)}", style="red")
+    waiting = _Part(1, _count(registry.waiting, "waiting"))
     if registry.pause > 0:
         left = format_duration(round(registry.pause))
-        return line.append(f"paused, next request in {left}{waiting}", style="yellow")
+        return _with(line.append(f"  paused, next request in {left}", style="yellow"), [waiting], width)
     read, written = scene.history.registry_rates(registry.name)
-    if width >= NARROW:
-        way, rate = ("reading", read) if read > written else ("writing", written)
-        moves = f"{way} {_rate(rate):>10}" if rate else "no blobs now".ljust(18)
-        requests = registry.in_flight - registry.blobs_in_flight
-        blobs = f"{registry.blobs_in_flight}/{registry.blobs_limit}"
-        line.append(f"{moves}  requests {requests}/{registry.limit}, blobs {blobs} in flight{waiting}")
-    else:
-        line.append(f"{_rate(max(read, written))} {registry.in_flight}/{registry.limit}")
-    return line
+    way, rate = ("reading", read) if read > written else ("writing", written)
+    moves = f"{way} {_rate(rate):>10}" if rate else "no blobs now".ljust(18)
+    requests = f"{registry.in_flight - registry.blobs_in_flight}/{registry.limit} requests"
+    blobs = f"{registry.blobs_in_flight}/{registry.blobs_limit} blobs"
+    if scene.aim != "copy" and not (rate or registry.blobs_in_flight):
+        return _with(line, [_Part(0, f"{requests} in flight"), waiting], width)
+    blobs += " in flight" if width >= _WIDE else ""
+    return _with(line, [_Part(0, moves), _Part(0, requests), _Part(2, blobs), waiting], width)
 
 
 def _moves(scene: FrameInput, width: int, rows: int) -> list[Text]:
-    """The largest transfers, and how many smaller ones there are."""
+    """The largest transfers, and how many smaller there are."""
     moving = scene.view.transfers
     large = [move for move in moving if not 0 <= move.size < _SMALL]
     shown = large if len(moving) <= rows else large[: max(0, rows - 1)]
     lines = [_move(each, width) for each in shown]
     if len(moving) > len(shown) and rows > 0:
-        lines.append(Text(f"  ... and {len(moving) - len(shown)} smaller ones", style="dim"))
+        lines.append(Text(f"  ... and {len(moving) - len(shown)} smaller", style="dim"))
     return lines
 
 
@@ -227,12 +270,12 @@ def _move(move: TransferView, width: int) -> Text:
 def _failures(scene: FrameInput, width: int, rows: int) -> list[Text]:
     lines = []
     for failure in list(scene.failures)[-rows:] if rows > 0 else ():
-        line = Text("failed".ljust(_HEAD), style="yellow" if failure.again else "red")
-        again = "  retried later" if failure.again else ""
+        word, style = ("retry", "yellow") if failure.again else ("failed", "red")
+        line = Text(word.ljust(_HEAD), style=style)
         source, cause = printable(failure.source), printable(failure.cause)
-        room = width - _HEAD - 2 - len(cause) - len(again)
+        room = width - _HEAD - 2 - len(cause)
         line.append(shortened_end(source, max(room, width // 3)), style="default")
-        lines.append(line.append(f"  {cause}{again}", style="default"))
+        lines.append(line.append(f"  {cause}", style="default"))
     return lines
 
 

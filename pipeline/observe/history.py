@@ -218,8 +218,9 @@ class RunHistory:
     def left(self) -> float | None:
         """Estimated seconds until the end of the run; None: unknown.
 
-        By bytes once every image has been read, before that by how many images finished recently. If all that
-        is left waits for pausing registries, nobody knows what follows the pause.
+        By bytes once every image has been read, before that by how many images finished recently, but no less
+        than known bytes take. If all that is left waits for pausing registries, nobody knows what follows
+        the pause.
         """
         view = self.view
         if view is None or not view.expanded:
@@ -228,14 +229,15 @@ class RunHistory:
         if pauses and not any(view.running.values()):
             return None
         rate = self.rate
-        if view.sized and view.unsent and rate:
-            return max(view.unsent / rate, *pauses, 0.0)
+        by_bytes = view.unsent / rate if rate else 0.0
+        if view.sized and by_bytes:
+            return max(by_bytes, *pauses, 0.0)
         before = self.curve.since(view.seconds - max(_ESTIMATE_WINDOW, view.seconds / 4))
         took = view.seconds - before.seconds
         done = self.figures.processed - before.figures.processed
         if done < _LEAST_DONE or took <= 0:
             return None
-        return max((self.figures.known - self.figures.processed) * took / done, *pauses, 0.0)
+        return max((self.figures.known - self.figures.processed) * took / done, by_bytes, *pauses)
 
     @property
     def blobs(self) -> list[TransferView]:

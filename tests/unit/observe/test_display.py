@@ -84,9 +84,9 @@ def test_frame(terminal: Terminal) -> None:
     assert rows[0].split("  ")[:2] == ["image-syncer", "images.yaml"]
     assert rows[0].endswith("4m31s elapsed, about 6m30s left")
     assert rows[1].endswith("41/100 41 %  40 copied  1 failed")
-    assert rows[2].startswith("data    232.5MB sent  858kB/s  0 blobs mounted")
+    assert rows[2].startswith("data    232.5MB sent  858kB/s  120 requests")
     assert rows[3] == "docker.io    paused, next request in 39s  288 waiting"
-    assert rows[4] == "harbor.corp  no blobs now        requests 8/24, blobs 4/24 in flight"
+    assert rows[4] == "harbor.corp  no blobs now        8/24 requests  4/24 blobs in flight"
     assert rows[5] == "quay.io      given up: no answer"
     assert rows[6].split() == [
         "30MB",
@@ -97,7 +97,7 @@ def test_frame(terminal: Terminal) -> None:
         "harbor.corp/ml/app30:v1",
         "sha256:000000000000",
     ]
-    assert rows[13].strip() == "... and 23 smaller ones"
+    assert rows[13].strip() == "... and 23 smaller"
     assert rows[14] == "failed  quay.io/team/api:[v1]  source 404 X"
     assert rows[15].startswith("Ctrl-C: ")
     assert len(rows) == 16
@@ -144,14 +144,14 @@ def test_small_transfers(terminal: Terminal) -> None:
     rows = terminal.read()
 
     assert not [row for row in rows if "ml/small" in row]
-    assert "  ... and 1 smaller ones" in rows
+    assert "  ... and 1 smaller" in rows
 
 
 @pytest.mark.parametrize(
     ("aim", "images", "data"),
     [
-        ("plan", "41/100 41 %  40 to copy  1 failed", "data    232.5MB to send  "),
-        ("verify", "41/100 41 %  40 copied  1 failed", "data    0 blobs found  120 requests"),
+        ("plan", "41/100 41 %  40 to copy  1 would fail", "data    232.5MB to send  "),
+        ("verify", "41/100 41 %  40 complete  1 incomplete", "data    120 requests"),
     ],
 )
 def test_aims(aim: Aim, images: str, data: str) -> None:
@@ -163,7 +163,34 @@ def test_aims(aim: Aim, images: str, data: str) -> None:
 
     assert rows[1].endswith(images)
     assert rows[2].startswith(data)
-    assert rows[15] == "Ctrl-C: stop.  Nothing is changed."
+    assert rows[-1] == "Ctrl-C: stop.  Nothing is changed."
+
+
+@pytest.mark.parametrize("columns", [60, 66, 73, 80, 87, 96, 110, 129])
+def test_whole_words(columns: int) -> None:
+    """What has no room is left out whole, and what failed stays longest."""
+    terminal = Terminal(columns)
+    figures = {"known": 3_000, "copied": 1_372, "unchanged": 459, "skipped": 2, "rules_failed": 1}
+    busy = tuple(replace(each, waiting=1_288) for each in (HARBOR, QUAY))
+    terminal.tick(view(failed=12, to_retry=3, mounted=1_200, saved=61_000, registries=busy, **figures))
+    rows = terminal.read()
+    terminal.close()
+    last = {row.split()[-1] for row in rows[1:5]}
+
+    assert "  12 failed" in rows[1]
+    assert last <= {"failed", "requests", "saved", "mounted", "858kB/s", "blobs", "waiting", "flight"}
+
+
+def test_all_failures(terminal: Terminal) -> None:
+    """Height that transfers leave free shows more of what failed."""
+    terminal.rows = 45
+    for number in range(20):
+        name = "image.retry" if number % 2 else "image.failed"
+        terminal.hear(Event(name=name, fields={"source": f"quay.io/team/a:v{number}", "status": 404}))
+    terminal.tick(view(transfers=()))
+    rows = [row.split()[:2] for row in terminal.read()[-11:-1]]
+
+    assert rows == [[("failed", "retry")[n % 2], f"quay.io/team/a:v{n}"] for n in range(10, 20)]
 
 
 def test_few_frames(terminal: Terminal) -> None:

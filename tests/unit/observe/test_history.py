@@ -148,12 +148,14 @@ def test_nice(value: float, expected: float) -> None:
     assert nice(value) == expected
 
 
-@pytest.mark.parametrize(("sized", "expected"), [(True, 20.0), (False, 15.0)])
-def test_time_left(*, sized: bool, expected: float) -> None:
-    """The time left is computed from bytes once all images have been read, and from images before."""
+@pytest.mark.parametrize(
+    ("unsent", "sized", "expected"), [(2_000, True, 20.0), (1_000, False, 15.0), (2_000, False, 20.0)]
+)
+def test_time_left(unsent: int, *, sized: bool, expected: float) -> None:
+    """The time left is computed from bytes once all images are read; before, it is no less than that."""
     history = RunHistory()
     for seconds in range(1, 11):
         state = {"known": 100, "copied": 4 * seconds, "failed": 0, "sent": 100 * seconds, "transfers": ()}
-        history.tick(view(float(seconds), unsent=2_000, sized=sized, **state))
+        history.tick(view(float(seconds), unsent=unsent, sized=sized, **state))
 
     assert history.left == pytest.approx(expected, rel=0.01)
