@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+from compileall import compile_dir
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.bench import extra
 from scripts.bench.cases import CASES, DEFAULT, EXTRA
-from scripts.bench.clients import clients
+from scripts.bench.clients import ROOT, clients
 from scripts.bench.course import Course
 from scripts.bench.pushback import pushback
 from scripts.bench.rates import rates
@@ -79,6 +80,7 @@ def main() -> None:
     flags = _parse()
     if absent := missing():
         raise SystemExit(advice(absent))
+    compile_dir(ROOT / "pipeline", quiet=1)  # as an installation does
     taking_part = clients(peer=flags.peer, alone=flags.alone)
     print(
         f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.platform()};"
