@@ -19,9 +19,10 @@ the Fault.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
+
+from pipeline.dataclass import dataclass
 
 Side = Literal["source", "destination", ""]
 

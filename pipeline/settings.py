@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
+
+from pipeline.dataclass import dataclass
 
 KIB = 1 << 10
 MIB = 1 << 20

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = {"errors", "settings", "log", "process"}
+BASE = {"dataclass", "errors", "settings", "log", "process"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "model": BASE,
@@ -123,6 +123,13 @@ def test_import_order(path: Path) -> None:
     assert part in MAY_IMPORT, f"{part} has no place in the order of imports: give it one in MAY_IMPORT"
 
     assert parts_imported(path) - {part} - MAY_IMPORT[part] == set()
+
+
+def test_one_dataclass() -> None:
+    """Classes are made by the decorator that is cheap at the start of each process."""
+    users = {str(path) for path in files("pipeline") if "dataclasses.dataclass" in imported(path)}
+
+    assert users == {"pipeline/dataclass.py"}
 
 
 def test_one_builder_of_faults() -> None:

@@ -6,10 +6,10 @@ timer or a job as it stands. A flag that means nothing to the verb has no effect
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.cli import cluster_flags, shard_flags
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from argparse import Action

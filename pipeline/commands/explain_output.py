@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.model.units import format_count, meant
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ is reported and the rest is done.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeline import __version__
 from pipeline.commands.leftovers import destinations_of, options_of_images, options_of_rule
+from pipeline.dataclass import dataclass
 from pipeline.errors import MachineError
 from pipeline.model.facts import RESULTS
 from pipeline.model.units import format_count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.config.credentials import read_credentials
@@ -12,6 +12,7 @@ from pipeline.config.given import given_credentials
 from pipeline.config.legacy import read_legacy
 from pipeline.config.rule_files import read_rule_files
 from pipeline.config.rules import BadRule, RulesFile, make_defaults, rule_from_words
+from pipeline.dataclass import dataclass
 from pipeline.errors import FileError, RuleError, UsageError
 from pipeline.log import Event
 from pipeline.model.expansion import areas_of

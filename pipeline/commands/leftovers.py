@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import signal
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.job import own_failed_file
+from pipeline.dataclass import dataclass
 from pipeline.errors import MachineError
 from pipeline.model.companions import is_shared
 from pipeline.model.reference import parse_reference

@@ -12,12 +12,12 @@ import sys
 import time
 import traceback
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.commands.finish import FinishedRun, finish, lost_rules
 from pipeline.commands.job import invalid_rules, keep_given, prepare
 from pipeline.commands.start import start_events
+from pipeline.dataclass import dataclass
 from pipeline.engine.local.fork_server import warm_up
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.signals import StoppedError, ignore_one_stop, raise_on_stop

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import MachineError
 from pipeline.model.units import format_count, format_duration
 from pipeline.observe.run_state import RUNNING, current_folder, run_state_of

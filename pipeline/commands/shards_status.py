@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.run_status import Status, as_object, continues, head, read_status, result_lines
+from pipeline.dataclass import dataclass
 from pipeline.errors import MachineError
 from pipeline.model.facts import RESULTS
 from pipeline.model.figures import Figures

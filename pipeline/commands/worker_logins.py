@@ -6,13 +6,14 @@ names of users, and by the settings of registries.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.config.credentials import read_credentials
 from pipeline.config.given import given_credentials
 from pipeline.config.legacy import read_legacy
 from pipeline.config.rules import make_defaults
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.config import nodes
@@ -19,6 +19,7 @@ from pipeline.config.registry_fields import (
     with_setting,
 )
 from pipeline.config.text import read_document
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError
 from pipeline.log import Event
 from pipeline.model.credential import Credential

@@ -12,11 +12,12 @@ import binascii
 import json
 import os
 import pwd
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.keys import matching_keys, registry_names, split_key
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError
 from pipeline.log import Event
 from pipeline.model.credential import Credential

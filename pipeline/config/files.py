@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import FileError, UsageError
 from pipeline.log import Event
 

@@ -14,10 +14,10 @@ import re
 import subprocess
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import LoginError
 from pipeline.log import mask
 from pipeline.model.credential import Credential

@@ -6,11 +6,12 @@ the start nor other workers, and its secret crosses no pipe.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.config.helpers import Helpers
 from pipeline.config.keys import matching_keys, registry_names
+from pipeline.dataclass import dataclass
 from pipeline.errors import FileError, LoginError
 from pipeline.model.credential import Credential
 from pipeline.model.registry_settings import NO_SETTINGS, RegistrySettings

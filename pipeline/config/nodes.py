@@ -8,9 +8,9 @@ thousands of rules an error needs a position.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import FileError
 from pipeline.log import Event
 

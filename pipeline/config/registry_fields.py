@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from pipeline.config import nodes
 from pipeline.config.keys import split_key
 from pipeline.config.nodes import is_null
 from pipeline.config.variables import expand, sole_variable
+from pipeline.dataclass import dataclass
 from pipeline.errors import FileError, RuleError
 from pipeline.model.catalogue import KINDS, CatalogueSetting
 from pipeline.model.quantities import parse_bandwidth, parse_duration, parse_rate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from pipeline.config.plain_list import parse_list
 from pipeline.config.rule_text import parse_source, parse_target
 from pipeline.config.rules import RulesFile, read_rules, rules_from_node
 from pipeline.config.text import INPUT_NAME, parse_document, read_bytes, read_input, text_of
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError, UsageError
 
 if TYPE_CHECKING:

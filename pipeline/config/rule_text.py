@@ -7,11 +7,11 @@ image silently, so everything that is not understood is an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.config.pattern_rules import pattern_source
 from pipeline.config.variables import expanded_pieces
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError, UsageError
 from pipeline.model.patterns import compile_pattern
 from pipeline.model.reference import Repository, canonical_registry, is_digest, is_tag, parse_repository

@@ -6,7 +6,7 @@ written. A file of the wrong shape fails as a whole, before any request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config import nodes
@@ -16,6 +16,7 @@ from pipeline.config.pattern_rules import expansion_of, with_apart
 from pipeline.config.rule_options import check_tags, destinations_in, entry, read_rule_options
 from pipeline.config.rule_text import Defaults, make_defaults, parse_source, parse_target
 from pipeline.config.text import read_document
+from pipeline.dataclass import dataclass
 from pipeline.errors import FileError, RuleError
 from pipeline.model.repository_pattern import is_repository_pattern
 from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, option_fields, plain_options

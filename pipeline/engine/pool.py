@@ -16,8 +16,9 @@ that it writes to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

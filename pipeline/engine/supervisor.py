@@ -8,9 +8,9 @@ from __future__ import annotations
 import selectors
 import signal
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.dataclass import dataclass
 from pipeline.engine.pool import Broken, Gone, Joined, Said
 from pipeline.engine.signals import Signals
 from pipeline.errors import MachineError

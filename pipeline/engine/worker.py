@@ -8,9 +8,10 @@ import queue
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.log import Event, mask
 from pipeline.model.faults import defect, no_memory
 from pipeline.model.life_signs import Alive

@@ -7,8 +7,9 @@ semantic conventions, or ours with a prefix if there is none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

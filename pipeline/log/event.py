@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.log.catalogue import EVENTS
 
 if TYPE_CHECKING:

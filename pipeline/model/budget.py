@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from pipeline.model.fast_pickle import fast_pickle
+from pipeline.dataclass import dataclass
 
 Resource = Literal["requests", "read", "written"]
 """Requests to a registry's own hosts; bytes of blobs from it; bytes of blobs to it."""
@@ -35,7 +34,6 @@ class Use(NamedTuple):
     """Threads that wait for more, or had to wait."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """To a worker: its shares, a few times a second."""
@@ -43,7 +41,6 @@ class Grant:
     shares: tuple[Share, ...]
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """From a worker: its use of shares, a few times a second, and at once if it has none."""

@@ -7,10 +7,9 @@ matches the pattern. A listing that may be incomplete is not used.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from pipeline.model.fast_pickle import fast_pickle
+from pipeline.dataclass import dataclass
 from pipeline.model.reference import DOCKER_HUB, is_path
 from pipeline.model.units import format_count
 
@@ -45,7 +44,6 @@ _KINDS_BY_DOMAIN: dict[str, CatalogueKind] = {
 }
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueSetting:
     """The value of `catalog` in the credentials file."""
@@ -74,7 +72,6 @@ def is_pair(registry: str, host: str) -> bool:
     return host == registry or _API_HOSTS.get(registry) == host
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True)
 class ListedTag:
     """One tag of a listing with digests."""
@@ -86,7 +83,6 @@ class ListedTag:
     """When it was pushed, in seconds since 1970; 0: not stated."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryPage:
     """One page of the repositories of a namespace."""
@@ -101,7 +97,6 @@ class RepositoryPage:
     """Why the listing may be incomplete; empty: it is not known to be."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTagPage:
     """One page of a listing of tags with digests."""

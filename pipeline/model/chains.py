@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.model.expansion import areas_of, may_read
 from pipeline.model.reference import is_digest
 from pipeline.model.selection import Named, read_name

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from pipeline.model.fast_pickle import fast_pickle
+from pipeline.dataclass import dataclass
 
 RequestTopic = Literal["", "tags", "manifest", "blob", "upload", "referrers"]
 """The object of a request; empty: a token, or a request to a host that a registry redirected to."""
@@ -28,7 +27,6 @@ class RequestRecord(NamedTuple):
     pulls_window: int = -1
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What one task cost."""

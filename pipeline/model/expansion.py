@@ -5,9 +5,10 @@ The rules keep the number, the place and the options of the one that they come f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError
 from pipeline.model.reference import Repository, parse_repository
 from pipeline.model.selection import Target

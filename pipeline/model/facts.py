@@ -6,8 +6,10 @@ run serves as a mount source and is confirmed before a manifest relies on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
+
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pipeline.model.reference import Repository

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING
+
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pipeline.model.cost import Cost

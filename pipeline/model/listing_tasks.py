@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.model.fast_pickle import fast_pickle
+from pipeline.dataclass import dataclass
 from pipeline.model.task import Ask, TaskFacts
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Repository
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListTags(TaskFacts):
     """GET one page of a tag list."""
@@ -46,7 +45,6 @@ class ListTags(TaskFacts):
         return self.is_probe
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRepositories(TaskFacts):
     """GET one page of the repositories of a namespace."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import DigestMismatchError, ManifestError
 from pipeline.model.document import dump, load
-from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.platform import Platform, normalise
 from pipeline.model.reference import is_digest
 from pipeline.settings import MAX_MANIFEST, MIB
@@ -67,7 +66,6 @@ _OTHERS: Mapping[ManifestKind, tuple[str, ...]] = {
 (CVE-2021-41190)."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
     """What a manifest states about one blob or child manifest."""
@@ -86,7 +84,6 @@ class Descriptor:
     """Whether this index entry is BuildKit's provenance or SBOM of another (`vnd.docker.reference.type`)."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """One manifest as it was read, with the parts that a copy needs."""

@@ -5,12 +5,12 @@ All are small; the largest part is a manifest of at most 4 MiB, the one secret a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.model.budget import Spent
 from pipeline.model.cost import FREE, Cost
-from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.life_signs import Alive, BootFailed
 from pipeline.model.listing_tasks import ListRepositories, ListTags
 from pipeline.model.referrers import ListReferrers, Referrer
@@ -30,7 +30,6 @@ BlobOrigin = Literal["present", "mounted", "uploaded", "left"]
 STAGES: tuple[Stage, ...] = ("expand", "resolve", "transfer")
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadManifests(TaskFacts):
     """HEAD one source and each of its destinations."""
@@ -53,7 +52,6 @@ class HeadManifests(TaskFacts):
         return there if self.source is None else (Ask(self.source.repository, "source"), *there)
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchManifest(TaskFacts):
     """GET one manifest by digest."""
@@ -88,7 +86,6 @@ class FetchManifest(TaskFacts):
         return (Ask(self.read_from, self.side),)
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadCheckpoint:
     """An unfinished upload and the bytes that the registry has confirmed."""
@@ -99,7 +96,6 @@ class UploadCheckpoint:
     """Bytes that the registry has confirmed."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyBlob(TaskFacts):
     """Copy one blob into one repository."""
@@ -157,7 +153,6 @@ class CopyBlob(TaskFacts):
         return self.destination
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushManifest(TaskFacts):
     """PUT one manifest under a tag or its digest."""
@@ -201,7 +196,6 @@ class PushManifest(TaskFacts):
 Task = ListTags | ListRepositories | HeadManifests | FetchManifest | ListReferrers | CopyBlob | PushManifest
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """A worker's result for a task; only TaskLost is made by the supervisor itself."""
@@ -212,7 +206,6 @@ class Outcome:
     events: tuple[Event, ...] = ()
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagsListed(Outcome):
     """One page of a tag list, as sent: unsorted, duplicates and bad names included."""
@@ -226,7 +219,6 @@ class TagsListed(Outcome):
     """404: the repository does not exist; reported only for a destination, a Fault for a source."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoriesListed(Outcome):
     """One page of the repositories of a namespace."""
@@ -236,7 +228,6 @@ class RepositoriesListed(Outcome):
     """Of the catalogue."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestHead:
     """An existing manifest, as HEAD described it."""
@@ -246,7 +237,6 @@ class ManifestHead:
     """From Content-Type; may be empty or wrong."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestsHeaded(Outcome):
     """The digests on both sides."""
@@ -257,7 +247,6 @@ class ManifestsHeaded(Outcome):
     """In the order of the task; None: missing."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFetched(Outcome):
     """A manifest that was read and matches its digest."""
@@ -265,7 +254,6 @@ class ManifestFetched(Outcome):
     manifest: Manifest
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobCopied(Outcome):
     """A blob is in its repository, or its `urls` serve it."""
@@ -275,7 +263,6 @@ class BlobCopied(Outcome):
     """Whether the registry refused a mount (202, or an error)."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestPushed(Outcome):
     """A manifest is stored."""
@@ -288,7 +275,6 @@ class ManifestPushed(Outcome):
     """Whether the registry was found to have no referrers API."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferrersListed(Outcome):
     """The companions of a manifest at the source."""
@@ -301,7 +287,6 @@ class ReferrersListed(Outcome):
     """Whether the registry has a referrers API; None: it was not asked."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferencesMissing(Outcome):
     """The registry refused a manifest that references unknown content."""
@@ -309,7 +294,6 @@ class ReferencesMissing(Outcome):
     fault: Fault
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFailed(Outcome):
     """The task failed after all its attempts."""
@@ -319,7 +303,6 @@ class TaskFailed(Outcome):
     """Of a CopyBlob: whether the registry refused a mount before the failure."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttled(Outcome):
     """A registry limits the rate; the task is dispatched again, not counted as an attempt."""
@@ -345,7 +328,6 @@ class TaskLost(Outcome):
     """Whether the worker may have continued unseen, and written its result to the registry."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BytesTransferred:
     """Progress of a running task, at most 4 times a second."""
@@ -355,7 +337,6 @@ class BytesTransferred:
     """Bytes transferred in the current attempt."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgress:
     """Where a running CopyBlob can resume: what the registry has confirmed."""

@@ -6,9 +6,10 @@ scheduler finds it at each image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.model.patterns import tag_matcher
 from pipeline.model.platform import Filter
 from pipeline.model.pruning import Attestations, IndexForm, Pruning

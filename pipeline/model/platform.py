@@ -7,11 +7,10 @@ chains of runtimes (arm64 runs arm/v8, amd64/v3 runs amd64) do not apply to a fi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError, UsageError
-from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.units import meant
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ _LEFT_OUT = {"amd64": "v1", "arm64": "v8"}
 """The variant that the normal form leaves out, by architecture."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """One platform in normal form; an empty field is not stated."""

@@ -7,10 +7,9 @@ Regular expressions are used with fullmatch only: `$` admits a trailing newline.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError
-from pipeline.model.fast_pickle import fast_pickle
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
@@ -26,7 +25,6 @@ _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 _MAX_PATH = 255
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, order=True)
 class Repository:
     """One repository of one registry, both in canonical form."""
@@ -40,7 +38,6 @@ class Repository:
         return f"{self.registry}/{self.path}"
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, order=True)
 class Reference:
     """One tag or one digest of a repository."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError
-from pipeline.model.fast_pickle import fast_pickle
 from pipeline.model.task import Ask, ProcLimit, TaskFacts
 from pipeline.model.units import meant
 
@@ -26,7 +26,6 @@ MAX_REFERRERS_DEPTH = 8
 """Maximum depth of referrers of referrers."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referrer:
     """An artifact with a subject, such as a signature, an SBOM or an attestation."""
@@ -40,7 +39,6 @@ class Referrer:
     """The entry of the list as JSON: it may have annotations that the manifest lacks."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListReferrers(TaskFacts):
     """Ask a source what belongs to a manifest: its referrers, and cosign's tags."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError
 from pipeline.model.patterns import compile_pattern
 from pipeline.model.reference import is_path, parse_repository

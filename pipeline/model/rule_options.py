@@ -6,8 +6,10 @@ means that it is not stated. Each field is taken from the rule, else from `.defa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

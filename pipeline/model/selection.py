@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.model.reference import Reference, is_digest
 from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, TagOptions
 from pipeline.model.tag_selection import TagSelection

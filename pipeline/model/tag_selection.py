@@ -7,9 +7,9 @@ compares tags, and holds no more of a list than what it selects.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline.dataclass import dataclass
 from pipeline.model.newest import NewestTags
 from pipeline.model.patterns import tag_matcher
 from pipeline.model.reference import is_tag

@@ -7,10 +7,10 @@ lattice of indexes costs more than MAX_DEPTH levels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import ManifestError
 from pipeline.model.manifest import without
 from pipeline.model.pruning import Pruning

@@ -6,11 +6,11 @@ are laid out by hand: rich's Table would cost more than all the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from pipeline.dataclass import dataclass
 from pipeline.log import printable
 from pipeline.model.units import format_duration, format_size
 

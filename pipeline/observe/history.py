@@ -9,11 +9,12 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.log import sentence
 from pipeline.model.figures import Figures
 

@@ -6,10 +6,11 @@ left out, because they take as long as the body; so are those without an answer.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.model.figures import BOUNDS
 from pipeline.model.units import format_duration
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, field, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
+from pipeline.dataclass import dataclass
 from pipeline.model.figures import Figures
 from pipeline.process import Process  # noqa: TC001 - get_type_hints needs it
 from pipeline.report.causes import Failure  # noqa: TC001 - get_type_hints needs it

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.http.origins import RefusedURLError, resolve_realm
 from pipeline.log import Event, Once

@@ -8,8 +8,10 @@ Sources: OCI distribution specification 1.1, "Error Codes"; RFC 9110; observed a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
+
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,9 @@ ones. For every method:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
+
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

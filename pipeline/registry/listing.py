@@ -8,11 +8,12 @@ differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.document import dump
 from pipeline.model.manifest import OCI_INDEX

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pipeline.dataclass import dataclass
 from pipeline.log import Event, fault_fields, mask
 from pipeline.model.cost import RequestRecord
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ssl
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pipeline.dataclass import dataclass
 from pipeline.http.proxies import choose_proxy
 from pipeline.registry.request import Request
 from pipeline.registry.request_info import RequestInfo

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from pipeline.dataclass import dataclass
 from pipeline.registry.request import Request
 from pipeline.registry.responses import is_html, parse_json
 from pipeline.registry.session import finish

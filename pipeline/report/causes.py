@@ -6,10 +6,11 @@ image to image. Registries choose codes too, so causes beyond a number are group
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.model.faults import PULL_RESERVE
 from pipeline.outputs.image_lists import ListEntry
 

@@ -6,10 +6,10 @@ that they keep their size on a narrow screen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.model.units import format_duration, format_size
 from pipeline.observe.history import PHASES
 

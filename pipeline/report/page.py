@@ -8,11 +8,12 @@ scripts and loading, should both fail.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.dataclass import dataclass
 from pipeline.log import printable
 from pipeline.model.facts import RESULTS
 from pipeline.model.units import format_count, format_duration, format_size

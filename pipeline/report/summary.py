@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from pipeline.dataclass import dataclass
 from pipeline.log import printable
 from pipeline.model.figures import Figures
 from pipeline.model.units import format_count, format_duration, format_size

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pipeline.dataclass import dataclass
 from pipeline.log import Event, printable
 from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.report.summary import (

@@ -14,8 +14,10 @@ by one step a second, since one refusal says little about the next.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from pipeline.dataclass import dataclass
 
 FIRST = 4
 """The limit at the beginning."""

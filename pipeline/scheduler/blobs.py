@@ -6,9 +6,10 @@ leader. The needs that wait for a blob are named by keys (of manifests).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.log import event_of
 from pipeline.model.facts import RepositoryEntered, UnfinishedUpload
 from pipeline.model.listing_tasks import ListTags

@@ -7,9 +7,10 @@ artifact by itself, the fallback tag of its subject gets an entry, after all art
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import ManifestError
 from pipeline.model.companions import (
     artifact_types,

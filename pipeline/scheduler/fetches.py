@@ -6,9 +6,10 @@ release its manifests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.scheduler.need import Need
 from pipeline.scheduler.notices import Fetched, FetchFailed
 from pipeline.settings import MIB

@@ -6,9 +6,10 @@ destination as usual: an incomplete list never proves that a tag is absent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.model.listing_tasks import ListTags
 from pipeline.scheduler.tag_pages import TagPages
 from pipeline.settings import PAGE

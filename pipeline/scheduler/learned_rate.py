@@ -10,7 +10,9 @@ refused. If a lower pace does not end the refusals, they are not about the rate 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from pipeline.dataclass import dataclass
 
 _EPISODES = 3
 """Seconds with refusals, within `_WITHIN`, that show a steady rate."""

@@ -5,9 +5,10 @@ A destination at a paused registry has a task of its own, so that the others nee
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import Fault
 from pipeline.model.messages import HeadManifests, TaskFailed
 from pipeline.scheduler.need import Need

@@ -7,7 +7,9 @@ implied by a combination of fields. A page of tags is not a need: rules ask for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from pipeline.dataclass import dataclass
 
 
 @dataclass(slots=True, kw_only=True)

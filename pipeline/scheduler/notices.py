@@ -6,8 +6,9 @@ change is complete. So no part is called while it is half changed, and none know
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault

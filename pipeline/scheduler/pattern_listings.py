@@ -6,9 +6,9 @@ nothing else happens because of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RuleError
 from pipeline.log import event_of
 from pipeline.model.catalogue import RepositoryListing

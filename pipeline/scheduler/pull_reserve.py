@@ -8,7 +8,7 @@ again once a minute, as the registry does not say when there will be more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pipeline.dataclass import dataclass
 
 LOOKED_AFTER = 60.0
 """Seconds between two looks."""

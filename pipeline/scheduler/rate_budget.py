@@ -9,9 +9,10 @@ stay at the rate, whichever of them has the work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.model.budget import RUN, Account, Grant, Share
 from pipeline.model.registry_settings import RegistrySettings
 from pipeline.scheduler.learned_rate import LearnedRate

@@ -6,10 +6,11 @@ and cosign's tags are looked up in the repository's tag list, which a rule for a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.dataclass import dataclass
 from pipeline.model.companions import cosign_tags, fallback_tag, subject
 from pipeline.model.listing_tasks import ListTags
 from pipeline.model.referrers import ListReferrers

@@ -7,9 +7,9 @@ wrong blob is never committed.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RegistryError
 from pipeline.model.faults import fault_at
 

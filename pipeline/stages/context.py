@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.model.messages import FetchManifest
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from pipeline.dataclass import dataclass
 from pipeline.registry.meter import current_meter, metering
 
 if TYPE_CHECKING:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import __version__
+from pipeline.dataclass import dataclass
 from pipeline.log import printable
 from pipeline.model.units import format_count, format_duration
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.model.chains import links
 from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.model.selection import Named, read_name

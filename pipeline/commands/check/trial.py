@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.commands.check.finding import Finding, describe, some_of
+from pipeline.dataclass import dataclass
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.reference import DOCKER_HUB, Reference, is_tag
 from pipeline.model.registry_settings import NO_SETTINGS

@@ -11,9 +11,10 @@ import pickle
 import threading
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pipeline.dataclass import dataclass
 from pipeline.engine.dask.visit import PROTOCOL, Sealed
 from pipeline.engine.descriptors import affordable_threads, claim_descriptors
 from pipeline.engine.packing import pack

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import pickle
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from pipeline.dataclass import dataclass
 from pipeline.engine.dask.link import Link
 from pipeline.engine.dask.mailbox import Mailbox
 from pipeline.engine.dask.news import Came, CameHome, Left, Unfit, Unreachable

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.engine.load import WorkerLoad
 from pipeline.engine.pool import Gone, WorkerView
 

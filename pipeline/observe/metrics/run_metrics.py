@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from pipeline import __version__
+from pipeline.dataclass import dataclass
 from pipeline.model.facts import RESULTS
 from pipeline.model.figures import BOUNDS, Timing
 from pipeline.observe.metrics.catalogue import METRICS, PREFIX

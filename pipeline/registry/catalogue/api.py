@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from pipeline.dataclass import dataclass
 from pipeline.errors import RegistryError
 from pipeline.model.reference import Repository
 from pipeline.registry.auth import Auth, Lesson
