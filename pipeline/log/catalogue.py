@@ -138,6 +138,12 @@ EVENTS: Mapping[str, EventEntry] = {
         "info warning",
         "rule repositories apart others invalid catalogue",
     ),
+    "listing.unused": _entry(
+        "no listing tells the digests of a registry's tags, so each tag is asked for; once for each registry",
+        "info",
+        "retryable",
+        _FAULT,
+    ),
     "repository.created": _entry(
         "a missing repository, or its project, was created for the first upload", "info", "destination"
     ),

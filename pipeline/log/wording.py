@@ -117,6 +117,7 @@ _SENTENCES: Mapping[str, str | Callable[[EventFacts], str]] = {
         + (f", {facts['apart']} have rules of their own" if facts["apart"] else "")
     ),
     "rule.gone": "rule {rule}: listed, but not there: {reason}",
+    "listing.unused": "tags are compared one by one, since no listing tells their digests: {fault}",
     "rule.failed": _rule_failed,
     "rule.retry": _rule_failed,
     "rule.after": "rule {rule} ({place}) starts when {writer} is finished, which writes to its source",

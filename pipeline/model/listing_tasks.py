@@ -46,6 +46,29 @@ class ListTags(TaskFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListDigests(TaskFacts):
+    """GET one page of tags with their digests, from the catalogue of a registry."""
+
+    stage: ClassVar[Stage] = "expand"
+    repository: Repository
+    side: Side = "source"
+    page: str = ""
+    """Of the catalogue; empty: the first page."""
+    key: str = field(init=False, repr=False, compare=False)
+
+    def identity(self) -> str:
+        """The page of the listing."""
+        there = "" if self.side == "source" else "!"
+        return f"digests {self.repository}?{self.page}{there}"
+
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """The repository."""
+        return (Ask(self.repository, self.side),)
+
+
+@fast_pickle
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListRepositories(TaskFacts):
     """GET one page of the repositories of a namespace."""
 

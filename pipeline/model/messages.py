@@ -12,14 +12,14 @@ from pipeline.dataclass import dataclass
 from pipeline.model.budget import Spent
 from pipeline.model.cost import FREE, Cost
 from pipeline.model.life_signs import Alive, BootFailed
-from pipeline.model.listing_tasks import ListRepositories, ListTags
+from pipeline.model.listing_tasks import ListDigests, ListRepositories, ListTags
 from pipeline.model.referrers import ListReferrers, Referrer
 from pipeline.model.task import LARGE_BLOB, Ask, ProcLimit, TaskFacts, Transfer
 
 if TYPE_CHECKING:
     from pipeline.errors import Fault, Side
     from pipeline.log import Event
-    from pipeline.model.catalogue import RepositoryPage
+    from pipeline.model.catalogue import ListedTagPage, RepositoryPage
     from pipeline.model.manifest import Descriptor, Manifest
     from pipeline.model.reference import Reference, Repository
     from pipeline.model.task import SlotKind
@@ -39,17 +39,21 @@ class HeadManifests(TaskFacts):
     source: Reference | None
     """None: only the destinations are asked, to confirm that child manifests are present."""
     destinations: tuple[Reference, ...]
+    listed: str = ""
+    """The source's digest by a listing; empty: the source is asked."""
     key: str = field(init=False, repr=False, compare=False)
 
     def identity(self) -> str:
         """All references."""
-        return f"look {self.source or ''} -> {' '.join(map(str, self.destinations))}"
+        known = f"@{self.listed}" if self.listed else ""
+        return f"look {self.source or ''}{known} -> {' '.join(map(str, self.destinations))}"
 
     @property
     def asks(self) -> tuple[Ask, ...]:
         """The source before the destinations."""
         there = tuple(Ask(each.repository, "destination") for each in self.destinations)
-        return there if self.source is None else (Ask(self.source.repository, "source"), *there)
+        asked = self.source if not self.listed else None
+        return there if asked is None else (Ask(asked.repository, "source"), *there)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +197,16 @@ class PushManifest(TaskFacts):
         return self.destination.repository
 
 
-Task = ListTags | ListRepositories | HeadManifests | FetchManifest | ListReferrers | CopyBlob | PushManifest
+Task = (
+    ListTags
+    | ListDigests
+    | ListRepositories
+    | HeadManifests
+    | FetchManifest
+    | ListReferrers
+    | CopyBlob
+    | PushManifest
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +232,17 @@ class TagsListed(Outcome):
     """404: the repository does not exist; reported only for a destination, a Fault for a source."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestsListed(Outcome):
+    """One page of tags with their digests."""
+
+    page: ListedTagPage | None
+    """None: the registry has no such listing."""
+    kind: str = ""
+    """Of the catalogue."""
+
+
+@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoriesListed(Outcome):
     """One page of the repositories of a namespace."""

@@ -27,7 +27,7 @@ from pipeline.report.summary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipeline.model.facts import ImageRow, Result
     from pipeline.model.figures import Figures
@@ -228,6 +228,7 @@ def cost_lines(found: SurveyResult) -> Iterator[str]:
         least = format_duration(round(registry.least_seconds, 1))
         limited = f"; its limits in the credentials file make it {least}" if registry.least_seconds else ""
         yield f"{registry.name}: {_kinds(registry)}{limited}"
+    yield from _comparisons(found.registries)
     yield from map(_pulls_line, found.pulls)
     if found.estimate is not None:
         yield f"time: about {format_duration(round(found.seconds, 1))}, based on {found.estimate.basis}"
@@ -245,6 +246,17 @@ def _blobs(found: SurveyResult) -> str:
         figures.present
     )
     return ", ".join(parts) + companions_stored(figures)
+
+
+def _comparisons(registries: Sequence[RegistryView]) -> Iterator[str]:
+    """How the tags of each side are compared, where a listing saves requests on any."""
+    if not any(each.by_listing for each in registries):
+        return
+    for each in registries:
+        for side in sorted({*each.by_head, *each.by_listing}):
+            ways = ((each.by_listing, "by a listing of its digests"), (each.by_head, "by HEAD"))
+            told = ", ".join(f"{counts.get(side, 0):,} {how}" for counts, how in ways if counts.get(side))
+            yield f"tags compared at the {side} {each.name}: {told}"
 
 
 def _kinds(registry: RegistryView) -> str:
@@ -300,6 +312,7 @@ def _registry_object(each: RegistryView) -> dict[str, Any]:
     return {
         "requests": each.requests,
         "by_kind": {" ".join(kind).strip(): count for kind, count in sorted(each.asked.items())},
+        "compared": {"by_listing": sum(each.by_listing.values()), "by_head": sum(each.by_head.values())},
         "blobs": dict(each.blobs),
         "received": each.read,
         "sent": each.written,

@@ -22,10 +22,13 @@ from pipeline.scheduler.claims import Claims
 from pipeline.scheduler.cursor import Cursor
 from pipeline.scheduler.failed_images import FailedImages
 from pipeline.scheduler.kept_tags import KeptTags
+from pipeline.scheduler.listed_digests import ListedDigests
 from pipeline.scheduler.pattern_listings import PatternListings
 from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.errors import Fault
     from pipeline.model.listing_tasks import ListRepositories
     from pipeline.model.messages import RepositoriesListed, TagsListed
@@ -82,6 +85,7 @@ class Admission:
         self.failed_rules: list[tuple[Rule, Fault]] = []
         """Rules whose tags or repositories could not be listed in full."""
         self.kept = KeptTags(state)
+        self.listed = ListedDigests(state, images.lookups)
         self._figures.rules = len(order.rules)
 
     @property
@@ -150,7 +154,7 @@ class Admission:
         self._open.rotate(-1)
         if cursor.state == "ready" and len(cursor.names) < AHEAD:
             self._ask(cursor)
-        if cursor.names and not self.kept.is_ready(cursor.rule):
+        if cursor.names and not (self.kept.is_ready(cursor.rule) and self.listed.is_ready(cursor)):
             return False
         if cursor.names:
             name, position = cursor.names.popleft()
@@ -158,7 +162,7 @@ class Admission:
             targets = pairs(cursor.rule, name, position)
             wrong = next((each.name for each in targets if not (each.is_digest or is_tag(each.name))), None)
             if wrong is None:
-                self._claim(source, [(target, cursor.rule.number) for target in targets])
+                self._claim(cursor, source, targets)
             else:
                 cursor.fail(wrong_tag(targets[0].repository, wrong))
             return True
@@ -177,10 +181,11 @@ class Admission:
         self._asking.setdefault(task.key, []).append(cursor)
         self._state.ready(task)
 
-    def _claim(self, source: Reference, targets: list[tuple[Reference, int]]) -> None:
+    def _claim(self, cursor: Cursor, source: Reference, targets: Iterable[Reference]) -> None:
         """Open an image for each unclaimed destination; where another image has the claim, follow it."""
         opened: list[Image] = []
-        for destination, number in targets:
+        number = cursor.rule.number
+        for destination in targets:
             if self._claims.take(source, destination, self._rules[number]):
                 if self.kept.has(destination, number):
                     self._count(number)
@@ -192,7 +197,7 @@ class Admission:
             if rival and not self._images.knows(source, destination, number):
                 self._images.follow(self._open_new(source, destination, number), rival)
         if opened:
-            self._images.lookups.look(source, {each.key: each.asked_for for each in opened})
+            self.listed.look(cursor, source, opened)
 
     def _count(self, number: int) -> None:
         self._figures.known += 1
@@ -236,6 +241,7 @@ class Admission:
             if end.fault is not None:
                 self._fail(end.rule, end.fault)
                 continue
+            self.listed.learn(task.namespace.registry, end.kind)
             self._figures.rules += len(end.rules) + len(end.failed)
             self._order.split(end.rule.number, len(end.rules) + len(end.failed))
             self._children.extend(end.rules)

@@ -11,11 +11,13 @@ from pipeline.model.faults import too_few_tags
 from pipeline.scheduler.tag_pages import TagPages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from pipeline.errors import Fault
+    from pipeline.errors import Fault, Side
+    from pipeline.model.reference import Reference
     from pipeline.model.selection import Rule
     from pipeline.model.tag_selection import TagSelection
+    from pipeline.scheduler.listed_digests import DigestListing
 
 
 @dataclass(slots=True)
@@ -34,6 +36,10 @@ class Cursor:
     """Selects tags of the list; None: the rule names its tags."""
     fault: Fault | None = None
     """Why the list ends here; the tags before are copied anyway, unless the rule needs the whole list."""
+    listings: list[DigestListing] = field(default_factory=list)
+    """Of its source and its destinations, where listings save requests."""
+    is_weighed: bool = False
+    """Whether these have been read as far as it is worth it for the names."""
 
     def fail(self, fault: Fault) -> None:
         """End the list here."""
@@ -42,7 +48,7 @@ class Cursor:
     def take(self, tags: Sequence[str]) -> None:
         """Add a page of the list."""
         assert self.chosen is not None
-        self.names.extend((name, None) for name in self.chosen.add(tags))
+        self._name(self.chosen.add(tags))
 
     def list_ended(self) -> None:
         """Add the tags that could be selected only from the whole list; too few tags are a fault."""
@@ -52,4 +58,15 @@ class Cursor:
         if chosen.selected < chosen.least:
             self.fail(too_few_tags(self.rule.source, chosen.selected, least=chosen.least, listed=self.tags))
         else:
-            self.names.extend((name, None) for name in (*names, *chosen.missing))
+            self._name((*names, *chosen.missing))
+
+    def _name(self, tags: Iterable[str]) -> None:
+        self.names.extend((tag, None) for tag in tags)
+        self.is_weighed = False
+
+    def listed(self, reference: Reference, side: Side) -> str:
+        """The digest of a tag by a listing, told once, since later it may be another; empty: unknown."""
+        for listing in self.listings:
+            if (listing.repository, listing.side) == (reference.repository, side):
+                return listing.digests.pop(reference.name, "")
+        return ""

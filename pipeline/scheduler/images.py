@@ -111,8 +111,7 @@ class Images:
 
     def learn(self, notice: ImageNotice) -> None:
         """Process a notice about one image; it is ignored if the image is finished."""
-        image = self._open.get(notice.image)
-        if image is None:
+        if (image := self._open.get(notice.image)) is None:
             self.companions.learn(notice)
             return
         match notice:
@@ -120,6 +119,8 @@ class Images:
                 self._stored(image, notice.need)
             case Fetched():
                 self._fetched(image, notice.manifest)
+            case Looked(listed=True) if not self._previous.is_as_listed(image, notice):
+                self.lookups.look(image.source, {image.key: image.asked_for})
             case Looked():
                 self._looked(image, notice.source, notice.found)
             case FetchFailed():
@@ -268,8 +269,7 @@ class Images:
             image.state = "comparing"
             here = image.destination.repository
             task = FetchManifest(repository=here, digest=there.digest, side="destination")
-            read = self.fetches.want(image.key, task)
-            if read is not None:
+            if (read := self.fetches.want(image.key, task)) is not None:
                 self._compare_manifests(image, read)
         else:
             self._bring(image, equal=False)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.dataclass import dataclass
 from pipeline.errors import Fault
-from pipeline.model.messages import HeadManifests, TaskFailed
+from pipeline.model.messages import HeadManifests, ManifestHead, TaskFailed
+from pipeline.model.reference import Reference
 from pipeline.scheduler.need import Need
 from pipeline.scheduler.notices import ImageFailed, Looked
 
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.model.messages import ManifestsHeaded
-    from pipeline.model.reference import Reference
     from pipeline.scheduler.shared_state import SharedState
 
-    LookupGroup = Mapping[str, Reference | None]
-    """Destinations by image key; None: only the source is asked."""
+    LookupGroup = Mapping[str, Reference | ManifestHead | None]
+    """Destinations by image key; a head: a listing told it; None: only the source is asked."""
 
 
 @dataclass(slots=True)
@@ -30,8 +30,8 @@ class Lookup(Need):
     """The digests of one source and of some of its images' destinations."""
 
     task: HeadManifests
-    destinations: dict[str, Reference | None]
-    """By image; None: only the source is asked."""
+    destinations: dict[str, Reference | ManifestHead | None]
+    """By image; see LookupGroup."""
 
 
 class Lookups:
@@ -42,21 +42,32 @@ class Lookups:
         self._state = state
         self._lookups: dict[str, Lookup] = {}
 
-    def look(self, source: Reference, images: LookupGroup) -> None:
-        """Request the digests of one source and of its images' destinations."""
-        together: dict[str, dict[str, Reference | None]] = {}
+    def look(self, source: Reference, images: LookupGroup, *, listed: str = "") -> None:
+        """Request the digests of one source and of its images' destinations.
+
+        Args:
+            source: a tag or digest.
+            images: the destinations.
+            listed: the source's digest, if a listing told it.
+        """
+        together: dict[str, dict[str, Reference | ManifestHead | None]] = {}
         for key, destination in images.items():
-            registry = destination.repository.registry if destination else ""
+            if isinstance(destination, ManifestHead) and listed:
+                self._state.notices.append(Looked(key, ManifestHead(digest=listed), destination, listed=True))
+                continue
+            registry = destination.repository.registry if isinstance(destination, Reference) else ""
             pauses = registry != source.repository.registry and self._state.queue.pauses(
                 registry, self._state.now
             )
             together.setdefault(registry if pauses else "", {})[key] = destination
         for group in together.values():
-            self._ask(source, group)
+            self._ask(source, group, listed)
 
-    def _ask(self, source: Reference, group: LookupGroup) -> None:
-        destinations = tuple(destination for destination in group.values() if destination)
-        task = HeadManifests(source=source, destinations=destinations)
+    def _ask(self, source: Reference, group: LookupGroup, listed: str) -> None:
+        destinations = tuple(each for each in group.values() if isinstance(each, Reference))
+        task = HeadManifests(source=source, destinations=destinations, listed=listed)
+        for ask in task.asks:
+            self._state.queue.registry(ask.repository.registry).by_head[ask.side] += 1
         lookup = self._lookups.setdefault(task.key, Lookup(task, {}))
         lookup.destinations.update(group)
         for image in group:
@@ -81,8 +92,9 @@ class Lookups:
                 self._state.notices.append(ImageFailed(key, source))
             else:
                 assert source is not None
-                found = heads[destination] if destination else None
-                self._state.notices.append(Looked(key, source, found))
+                told = isinstance(destination, ManifestHead)
+                found = heads[destination] if isinstance(destination, Reference) else destination
+                self._state.notices.append(Looked(key, source, found, listed=told or bool(task.listed)))
 
     def part(self, task: HeadManifests, registry: str, fault: Fault | None = None) -> None:
         """Take the destinations at one registry out of a lookup, so that the others need not wait for it.
@@ -92,16 +104,17 @@ class Lookups:
         assert task.source is not None
         group = self._end(task)
         there = {
-            key: place for key, place in group.items() if place and place.repository.registry == registry
+            key: place
+            for key, place in group.items()
+            if isinstance(place, Reference) and place.repository.registry == registry
         }
         others = {key: place for key, place in group.items() if key not in there}
         if others:
-            self._ask(task.source, others)
+            self._ask(task.source, others, task.listed)
         if fault is None and there:
-            self._ask(task.source, there)
+            self._ask(task.source, there, task.listed)
         elif fault is not None:
             for key, place in there.items():
-                assert place is not None
                 aimed = replace(fault, side="destination", repository=place.repository.path)
                 self._state.notices.append(ImageFailed(key, aimed))
 

@@ -26,6 +26,8 @@ class Looked:
     source: ManifestHead
     found: ManifestHead | Fault | None
     """What the destination has; None: nothing, or it was not asked."""
+    listed: bool = False
+    """Whether a listing answered for one side: then only what the records confirm counts."""
 
 
 @dataclass(frozen=True, slots=True)

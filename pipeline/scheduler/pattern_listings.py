@@ -50,6 +50,8 @@ class ListingEnd:
     """The rules of its repositories, by name."""
     failed: tuple[tuple[Rule, Fault], ...] = ()
     """Those that cannot be written as the rule says."""
+    kind: str = ""
+    """Of the catalogue."""
 
 
 class PatternListings:
@@ -128,7 +130,7 @@ class PatternListings:
                 stage="expand",
             )
         )
-        return ListingEnd(rule=reading.rule, rules=tuple(rules), failed=tuple(failed))
+        return ListingEnd(rule=reading.rule, rules=tuple(rules), failed=tuple(failed), kind=kind)
 
     def _expand(self, reading: _Reading) -> tuple[list[Rule], list[tuple[Rule, Fault]], int]:
         """The rules of the repositories, those that fail, and how many have a key of their own."""

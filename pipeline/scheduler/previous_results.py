@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.errors import Fault
 from pipeline.scheduler.image import SINGLE_TYPES
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.model.reference import Reference
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.manifest_need import Presence
+    from pipeline.scheduler.notices import Looked
     from pipeline.scheduler.shared_state import SharedState
 
 
@@ -57,11 +59,25 @@ class PreviousResults:
         """Whether the records, or the kind of the manifest, prove that equal digests are a complete image."""
         if image.required not in ("", there.digest):
             return False
-        row = self.arrived(image)
-        if row and (row.source_digest, row.destination_digest) == (source.digest, there.digest):
+        if self.is_recorded(image, source.digest, there.digest):
             return True
         same = source.digest == there.digest and source.media_type in SINGLE_TYPES
         return same and not image.options.platforms.active
+
+    def is_as_listed(self, image: Image, notice: Looked) -> bool:
+        """Whether the records confirm what a listing and the other side's answer say; a fault is final."""
+        there = notice.found
+        if there is None or isinstance(there, Fault):
+            return there is not None
+        return self.is_recorded(image, notice.source.digest, there.digest)
+
+    def is_recorded(self, image: Image, source: str, destination: str) -> bool:
+        """Whether the records say that the image was at its destination with these digests; empty: any."""
+        row = self.arrived(image)
+        return row is not None and all(
+            found in ("", known) and known
+            for found, known in ((source, row.source_digest), (destination, row.destination_digest))
+        )
 
     def lists(self, image: Image, source: ManifestHead) -> bool:
         """Whether the destination listed these referrers itself, so that it has no fallback tag."""

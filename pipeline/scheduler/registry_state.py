@@ -13,7 +13,7 @@ from pipeline.model.registry_settings import NO_SETTINGS, RegistrySettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.errors import Fault
+    from pipeline.errors import Fault, Side
     from pipeline.model.cost import RequestRecord, RequestTopic
     from pipeline.model.messages import BlobOrigin
     from pipeline.model.task import SlotKind
@@ -101,6 +101,9 @@ class RegistryState:
     """By method and topic: requests that were timed, or only planned."""
     reserve: PullReserve | None = None
     """Where pulls are left to others."""
+    by_head: Counter[Side] = field(default_factory=Counter)
+    """References whose digest was asked for, by side; `by_listing`: whose digest a listing told."""
+    by_listing: Counter[Side] = field(default_factory=Counter)
     pulls_left: int | None = None
     """Remaining pulls by its rate limit headers; None: not stated, or not wanted."""
     pulls_limit: tuple[int, int] | None = None

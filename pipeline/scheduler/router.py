@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from pipeline.model.faults import wrong_answer
-from pipeline.model.listing_tasks import ListRepositories, ListTags
+from pipeline.model.listing_tasks import ListDigests, ListRepositories, ListTags
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
+    DigestsListed,
     FetchManifest,
     HeadManifests,
     ManifestFetched,
@@ -73,13 +74,10 @@ class Router:
         match task, outcome:
             case _, TaskFailed():
                 self._fail(task, outcome)
-            case ListTags(is_probe=True), TagsListed():
-                self._blobs.exists(task.repository, is_new=outcome.missing)
-            case ListTags(side="destination"), TagsListed():
-                self._admission.kept.listed(task, outcome)
             case ListTags(), TagsListed():
-                self._admission.page(task, outcome)
-                self._lists.page(task, outcome)
+                self._listed(task, outcome)
+            case ListDigests(), DigestsListed():
+                self._admission.listed.listed(task, outcome)
             case ListRepositories(), RepositoriesListed():
                 self._admission.repositories(task, outcome)
             case HeadManifests(), ManifestsHeaded():
@@ -99,6 +97,15 @@ class Router:
                 fault = wrong_answer(task.key, type(outcome).__name__)
                 self._fail(task, TaskFailed(key=task.key, fault=fault))
 
+    def _listed(self, task: ListTags, outcome: TagsListed) -> None:
+        if task.is_probe:
+            self._blobs.exists(task.repository, is_new=outcome.missing)
+        elif task.side == "destination":
+            self._admission.kept.listed(task, outcome)
+        else:
+            self._admission.page(task, outcome)
+            self._lists.page(task, outcome)
+
     def _fail(self, task: Task, outcome: TaskFailed) -> None:
         match task:
             case ListTags(is_probe=True):
@@ -108,6 +115,8 @@ class Router:
             case ListTags():
                 self._admission.page_failed(task, outcome.fault)
                 self._lists.page_failed(task)
+            case ListDigests():
+                self._admission.listed.failed(task, outcome.fault)
             case ListRepositories():
                 self._admission.repositories(task, outcome)
             case HeadManifests():
@@ -166,7 +175,7 @@ class Router:
     def returned(self, task: Task) -> None:
         """A task came back without an outcome: it is queued again if anything still needs it."""
         match task:
-            case HeadManifests(source=None) | ListTags() | ListRepositories():
+            case HeadManifests(source=None) | ListTags() | ListDigests() | ListRepositories():
                 again = self._state.ready(task)
             case HeadManifests():
                 again = self._lookups.returned(task)
@@ -207,5 +216,5 @@ class Router:
                 return self._manifests.payer(task.need)
             case CopyBlob():
                 return self._manifests.payer(self._blobs.payer(task))
-            case ListTags() | ListRepositories():
+            case ListTags() | ListDigests() | ListRepositories():
                 return ""

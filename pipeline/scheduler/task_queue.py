@@ -340,6 +340,8 @@ class TaskQueue:
                     calls=registry.calls,
                     retries=registry.retries,
                     asked=registry.asked,
+                    by_head=registry.by_head,
+                    by_listing=registry.by_listing,
                     pulls_left=registry.pulls_left,
                     least_seconds=registry.least_seconds,
                     reserve=registry.settings.reserve or 0,

@@ -10,6 +10,7 @@ from pipeline.dataclass import dataclass
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.errors import Side
     from pipeline.model.cost import RequestTopic
     from pipeline.model.figures import Figures, Timing
     from pipeline.model.messages import BlobOrigin, Stage
@@ -52,6 +53,9 @@ class RegistryView:
     """By method and topic, if requests are timed."""
     pulls_left: int | None = None
     """Remaining pulls by its rate limit headers, if it states them and requests are timed."""
+    by_head: Mapping[Side, int] = field(default_factory=dict)
+    """By side: references whose digest was asked for; `by_listing`: whose digest a listing told."""
+    by_listing: Mapping[Side, int] = field(default_factory=dict)
     least_seconds: float = 0.0
     """How long its requests and bytes take at least, by the rate and bandwidth that the user has set."""
     reserve: int = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import DigestMismatchError, Fault, ManifestError, RegistryError, ThrottledError
 from pipeline.model.faults import fault_at, pulls_reserved
 from pipeline.model.manifest import IMAGE_CONFIG_TYPES, config_platform, parse
-from pipeline.model.messages import ManifestFetched, ManifestsHeaded
+from pipeline.model.messages import ManifestFetched, ManifestHead, ManifestsHeaded
 from pipeline.model.reference import Reference
 from pipeline.registry.meter import current_meter
 from pipeline.settings import MAX_CONFIG, MAX_MANIFEST
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.errors import Side
     from pipeline.model.manifest import Descriptor, Manifest
-    from pipeline.model.messages import FetchManifest, HeadManifests, ManifestHead
+    from pipeline.model.messages import FetchManifest, HeadManifests
     from pipeline.model.platform import Platform
     from pipeline.stages.context import StageContext
 
@@ -39,7 +39,7 @@ def head_manifests(task: HeadManifests, context: StageContext) -> ManifestsHeade
     there: list[HeadCall] = [partial(_head, place, "destination", context) for place in task.destinations]
     if task.source is None:
         return ManifestsHeaded(key=task.key, source=None, destinations=tuple(ask() for ask in there))
-    source: HeadCall = partial(_source, task.source, context)
+    source: HeadCall = partial(_source, task.source, context, listed=task.listed)
     if any(context.parallel.is_slow(place.repository.registry) for place in task.destinations):
         found, *others = context.parallel.run([source, *there])
         return ManifestsHeaded(key=task.key, source=found, destinations=tuple(others))
@@ -49,7 +49,9 @@ def head_manifests(task: HeadManifests, context: StageContext) -> ManifestsHeade
     return ManifestsHeaded(key=task.key, source=found, destinations=tuple(ask() for ask in there))
 
 
-def _source(reference: Reference, context: StageContext) -> ManifestHead | Fault:
+def _source(reference: Reference, context: StageContext, *, listed: str) -> ManifestHead | Fault:
+    if listed:
+        return ManifestHead(digest=listed)
     found = _head(reference, "source", context)
     if isinstance(found, Fault):
         return found

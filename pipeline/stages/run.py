@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import RegistryError, ThrottledError
 from pipeline.model.budget import RUN
 from pipeline.model.cost import Cost
-from pipeline.model.listing_tasks import ListRepositories, ListTags
+from pipeline.model.listing_tasks import ListDigests, ListRepositories, ListTags
 from pipeline.model.messages import (
     CopyBlob,
     FetchManifest,
@@ -26,7 +26,7 @@ from pipeline.registry.pacing import PACER
 from pipeline.stages import copy, plan, verify
 from pipeline.stages.companions import list_referrers
 from pipeline.stages.context import StageContext
-from pipeline.stages.list_repositories import list_repositories
+from pipeline.stages.list_catalogue import list_digests, list_repositories
 from pipeline.stages.list_tags import list_tags
 from pipeline.stages.parallel import ParallelRequests
 from pipeline.stages.resolve import fetch_manifest, head_manifests
@@ -104,6 +104,8 @@ def _answer(task: Task, context: StageContext) -> Outcome:
         match task:
             case ListTags():
                 return list_tags(task, context)
+            case ListDigests():
+                return list_digests(task, context)
             case ListRepositories():
                 return list_repositories(task, context)
             case HeadManifests():

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.model.catalogue import RepositoryPage
-from pipeline.model.listing_tasks import ListRepositories, ListTags
+from pipeline.model.listing_tasks import ListDigests, ListRepositories, ListTags
 from pipeline.model.messages import (
     BlobCopied,
     CopyBlob,
+    DigestsListed,
     FetchManifest,
     HeadManifests,
     ManifestFetched,
@@ -80,6 +81,8 @@ def answer(task: Task) -> Outcome:
             return TagsListed(key=task.key, tags=(), missing=True)
         case ListTags():
             return TagsListed(key=task.key, tags=TAGS)
+        case ListDigests():
+            return DigestsListed(key=task.key, page=None)
         case ListRepositories():
             return RepositoriesListed(key=task.key, page=RepositoryPage(paths=()))
         case HeadManifests():

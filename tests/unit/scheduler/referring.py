@@ -5,17 +5,26 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pipeline.model.catalogue import RepositoryPage
+from pipeline.model.catalogue import ListedTag, ListedTagPage, RepositoryPage
 from pipeline.model.companions import fallback_tag, join, referrer_entry
+from pipeline.model.cost import Cost
 from pipeline.model.manifest import Manifest, parse
-from pipeline.model.messages import ManifestPushed, PushManifest, ReferrersListed, RepositoriesListed
+from pipeline.model.messages import (
+    DigestsListed,
+    ManifestPushed,
+    PushManifest,
+    ReferrersListed,
+    RepositoriesListed,
+)
 from pipeline.model.referrers import ListReferrers, Referrer
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable, Mapping, MutableMapping
 
-    from pipeline.model.listing_tasks import ListRepositories
+    from pipeline.model.catalogue import CatalogueKind
+    from pipeline.model.listing_tasks import ListDigests, ListRepositories
+    from pipeline.model.messages import Task
 
 
 def list_referrers(
@@ -80,3 +89,29 @@ def list_repositories(
     front = f"{task.namespace.registry}/"
     paths = tuple(name.removeprefix(front) for name in sorted(names) if name.startswith(front))
     return RepositoriesListed(key=task.key, page=RepositoryPage(paths=paths), kind="v2")
+
+
+def list_digests(
+    task: ListDigests, tags: Mapping[str, str], requests: Counter[str], *, kind: CatalogueKind, count: int
+) -> DigestsListed:
+    """A page of the tags with their digests, by any catalogue but v2; Harbor's says how many there are."""
+    requests["DIGESTS"] += 1
+    begin = int(task.page or 0)
+    found = [ListedTag(*each) for each in sorted(tags.items())]
+    page = ListedTagPage(
+        tags=tuple(found[begin : begin + count]),
+        entries=len(found[begin : begin + count]),
+        next=str(begin + count) if begin + count < len(found) else "",
+        total=len(found) if kind == "harbor" else -1,
+    )
+    return DigestsListed(key=task.key, page=None if kind == "v2" else page, kind=kind)
+
+
+def cost_of(task: Task, *, answered: bool) -> Cost:
+    """One request at each of the registries that a task asks, every answer after 10 ms."""
+    names = sorted({ask.repository.registry for ask in task.asks_if_mounted or task.asks if answered})
+    return Cost(
+        requests=tuple((name, 1) for name in names),
+        waited=tuple((name, 0.01) for name in names),
+        seconds=0.01,
+    )

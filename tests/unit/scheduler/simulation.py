@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import Fault
 from pipeline.model.budget import Spent, Use
 from pipeline.model.cost import Cost
-from pipeline.model.listing_tasks import ListRepositories, ListTags
+from pipeline.model.listing_tasks import ListDigests, ListRepositories, ListTags
 from pipeline.model.messages import STAGES, CopyBlob, FetchManifest, HeadManifests, PushManifest, Throttled
 from pipeline.model.referrers import ListReferrers
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, index, rule
@@ -238,7 +238,7 @@ def requests_of(task: Task) -> list[str]:
     match task:
         case ListRepositories():
             return [task.namespace.registry]
-        case ListTags() | FetchManifest() | ListReferrers():
+        case ListTags() | ListDigests() | FetchManifest() | ListReferrers():
             return [task.repository.registry]
         case HeadManifests():
             asked = [*([task.source] if task.source else []), *task.destinations]

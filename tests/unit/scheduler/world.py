@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Fault
 from pipeline.log import sentence
-from pipeline.model.cost import Cost
-from pipeline.model.listing_tasks import ListRepositories, ListTags
+from pipeline.model.catalogue import CatalogueKind, CatalogueSetting
+from pipeline.model.listing_tasks import ListDigests, ListRepositories, ListTags
 from pipeline.model.manifest import Manifest, parse
 from pipeline.model.messages import (
     STAGES,
@@ -37,12 +37,13 @@ from pipeline.model.options import ImageOptions
 from pipeline.model.platform import Filter
 from pipeline.model.reference import Reference, parse_repository
 from pipeline.model.referrers import ListReferrers
+from pipeline.model.registry_settings import RegistrySettings
 from pipeline.model.rule_options import NO_OPTIONS, RuleOptions
 from pipeline.model.selection import AllTags, Named, Rule, Target
 from pipeline.scheduler.scheduler import Scheduler
 from pipeline.settings import Limits, Settings
 from tests.unit.scheduler.memory import MemoryFacts
-from tests.unit.scheduler.referring import list_referrers, list_repositories, merge
+from tests.unit.scheduler.referring import cost_of, list_digests, list_referrers, list_repositories, merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,6 +127,8 @@ class World:
         self.mounts = mounts
         self.with_api: set[str] = set()
         """Registries that register what has a subject."""
+        self.catalogues: dict[str, CatalogueKind] = {}
+        """By registry whose catalogue is known: v2 tells no digests, the others do."""
         self.takes_sparse = False
         """Whether an index with missing children is accepted."""
         self.facts = MemoryFacts()
@@ -167,8 +170,18 @@ class World:
         self.facts.run = run
         options = replace(self.options, platforms=self.filter)
         return Scheduler(
-            rules, run=run, facts=self.facts, settings=self.settings, options=options, now=self.now
+            rules,
+            run=run,
+            facts=self.facts,
+            settings=self.settings,
+            options=options,
+            now=self.now,
+            settings_of=self._settings_of,
         )
+
+    def _settings_of(self, registry: str) -> RegistrySettings:
+        known = registry in self.catalogues
+        return RegistrySettings(catalog=CatalogueSetting(kind=self.catalogues[registry]) if known else None)
 
     def run(
         self, rules: Sequence[Rule], run: str = "run", *, pick: Callable[[int], int] = lambda _: 0
@@ -238,8 +251,7 @@ class World:
         """What the task's worker would answer, with one request at each registry that answered."""
         outcome = self._answer(task)
         fault = getattr(outcome, "fault", None)
-        asked = registries(task) if fault is None or fault.status else set()
-        return replace(outcome, cost=_cost(asked))
+        return replace(outcome, cost=cost_of(task, answered=fault is None or bool(fault.status)))
 
     def _answer(self, task: Task) -> Outcome:
         self.done.append(task)
@@ -251,6 +263,9 @@ class World:
         match task:
             case ListTags():
                 return self._expand(task)
+            case ListDigests(repository=where):
+                tags, kind = self.store(str(where)).tags, self.catalogues.get(where.registry, "v2")
+                return list_digests(task, tags, self.requests, kind=kind, count=self.page_size)
             case ListRepositories():
                 return list_repositories(task, self.stores, self.requests)
             case HeadManifests():
@@ -290,8 +305,8 @@ class World:
         return ManifestHead(digest=name, media_type=manifest(store.manifests[name]).media_type)
 
     def _look(self, task: HeadManifests) -> Outcome:
-        source: ManifestHead | Fault | None = None
-        if task.source is not None:
+        source: ManifestHead | Fault | None = ManifestHead(digest=task.listed) if task.listed else None
+        if task.source is not None and source is None:
             source = self._find(task.source) or Fault(
                 operation="read",
                 words="no such tag",
@@ -358,21 +373,6 @@ class World:
                 return False
             todo += [child.digest for child in parsed.children]
         return True
-
-
-def registries(task: Task) -> set[str]:
-    """The registries that a task asks."""
-    return {ask.repository.registry for ask in task.asks_if_mounted or task.asks}
-
-
-def _cost(asked: set[str]) -> Cost:
-    """One request at each of the registries, every answer after 10 ms."""
-    names = sorted(asked)
-    return Cost(
-        requests=tuple((name, 1) for name in names),
-        waited=tuple((name, 0.01) for name in names),
-        seconds=0.01,
-    )
 
 
 def rule(source: str, *destinations: str, number: int = 0, options: RuleOptions = NO_OPTIONS) -> Rule:

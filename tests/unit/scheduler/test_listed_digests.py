@@ -1,0 +1,267 @@
+"""Digests that listings tell: what they save, and what they are no evidence of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.model.catalogue import ListedTag, ListedTagPage
+from pipeline.model.messages import DigestsListed, HeadManifests
+from pipeline.model.referrers import Referrers
+from pipeline.model.rule_options import RuleOptions
+from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, index, rule
+
+if TYPE_CHECKING:
+    from pipeline.model.catalogue import CatalogueKind
+    from pipeline.model.messages import Outcome, Task
+    from pipeline.scheduler.scheduler import Scheduler
+
+RULE = rule(f"{SOURCE}/a", f"{MIRROR}/a")
+
+
+def mirrored(
+    *, tags: int = 20, source: CatalogueKind = "harbor", mirror: CatalogueKind = "harbor", page: int = 1_000
+) -> World:
+    """A world whose images have been copied."""
+    world = World()
+    world.page_size = page
+    world.catalogues = {SOURCE: source, MIRROR: mirror}
+    for number in range(tags):
+        world.push(f"{SOURCE}/a", image(f"layer {number}"), f"v{number}")
+    world.run([RULE])
+    forget(world)
+    return world
+
+
+def forget(world: World) -> Counter[str]:
+    """Forget what was requested so far; returns it."""
+    asked, world.requests = world.requests, Counter()
+    world.done.clear()
+    return asked
+
+
+def headed(world: World) -> list[str]:
+    """The tags that were requested by HEAD, on either side."""
+    tasks = [task for task in world.done if isinstance(task, HeadManifests)]
+    sources = [str(task.source) for task in tasks if task.source and not task.listed]
+    return sorted([*sources, *(str(each) for task in tasks for each in task.destinations)])
+
+
+def unchanged(scheduler: Scheduler) -> tuple[int, int]:
+    """Images that are up to date, and those that were copied."""
+    return scheduler.figures.unchanged, scheduler.figures.copied
+
+
+def test_first_run_asks_no_listing() -> None:
+    """Without records a listing is no evidence, so nobody asks for it."""
+    world = World()
+    world.catalogues = {SOURCE: "harbor", MIRROR: "harbor"}
+    world.push(f"{SOURCE}/a", image("a"), "v1", "v2", "v3")
+
+    scheduler = world.run([RULE])
+
+    assert (unchanged(scheduler), world.requests["DIGESTS"]) == ((0, 3), 0)
+
+
+def test_unchanged_costs_listings() -> None:
+    """Unchanged images cost a list of tags, and a listing of each side."""
+    world = mirrored()
+
+    scheduler = world.run([RULE], "again")
+
+    assert unchanged(scheduler) == (20, 0)
+    assert world.requests == {"LIST": 1, "DIGESTS": 2}
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_one_side(side: str) -> None:
+    """Where only one registry lists digests, the other one is asked by HEAD."""
+    world = mirrored(mirror="v2") if side == "source" else mirrored(source="v2")
+
+    scheduler = world.run([RULE], "again")
+
+    asked = MIRROR if side == "source" else SOURCE
+    assert unchanged(scheduler) == (20, 0)
+    assert headed(world) == sorted(f"{asked}/a:v{number}" for number in range(20))
+    assert world.requests["DIGESTS"] == 1
+
+
+def test_what_moved_is_asked_for() -> None:
+    """A tag that moved at its source, or its destination, is looked up by HEAD on both sides and copied."""
+    world = mirrored()
+    world.push(f"{SOURCE}/a", image("new"), "v3")
+    world.push(f"{MIRROR}/a", image("foreign"), "v4")
+
+    scheduler = world.run([RULE], "again")
+
+    assert unchanged(scheduler) == (18, 2)
+    assert headed(world) == sorted(f"{at}/a:{tag}" for at in (SOURCE, MIRROR) for tag in ("v3", "v4"))
+    assert world.store(f"{MIRROR}/a").tags == world.store(f"{SOURCE}/a").tags
+
+
+def test_other_side_moved() -> None:
+    """If the side without a listing has moved, both sides are looked up."""
+    world = mirrored(mirror="v2")
+    world.push(f"{MIRROR}/a", image("foreign"), "v4")
+
+    scheduler = world.run([RULE], "again")
+
+    assert unchanged(scheduler) == (19, 1)
+    assert f"{SOURCE}/a:v4" in headed(world)
+    assert world.store(f"{MIRROR}/a").tags == world.store(f"{SOURCE}/a").tags
+
+
+def test_missing_in_the_listing() -> None:
+    """What a listing leaves out is asked for: it is never taken for missing."""
+    world = mirrored()
+    whole = dict(world.store(f"{MIRROR}/a").tags)
+
+    def short(task: Task) -> Outcome:
+        world.stores[f"{MIRROR}/a"].tags = {"v1": whole["v1"]}
+        world.script["digests"].clear()
+        outcome = world.answer(task)
+        world.stores[f"{MIRROR}/a"].tags = whole
+        return outcome
+
+    world.script[f"digests {MIRROR}"].append(short)
+
+    scheduler = world.run([RULE], "again")
+
+    assert unchanged(scheduler) == (20, 0)
+    assert f"{MIRROR}/a:v2" in headed(world)
+    assert f"{MIRROR}/a:v1" not in headed(world)
+
+
+def test_equal_digests_are_no_evidence() -> None:
+    """Equal digests without a row of the records are looked up: an index may lack its children."""
+    world = mirrored()
+    child = image("child")
+    top = index((child, "linux/amd64"))
+    world.push(f"{SOURCE}/a", top, "v20", children=(child,))
+    there = world.store(f"{MIRROR}/a")
+    there.manifests[digest(top)] = top
+    there.tags["v20"] = digest(top)
+
+    scheduler = world.run([RULE], "again")
+
+    assert unchanged(scheduler) == (20, 1)
+    assert world.complete(f"{MIRROR}/a", "v20")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [RuleOptions(force=True), RuleOptions(referrers=Referrers(when="always")), RuleOptions(keep=("x*",))],
+)
+def test_rules_that_need_more(options: RuleOptions) -> None:
+    """Rules that look at each image anyway, or read a list of tags instead, ask for no listing."""
+    world = mirrored(tags=3)
+
+    world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=options)], "again")
+
+    assert world.requests["DIGESTS"] == 0
+
+
+def test_verification_asks_each_tag() -> None:
+    """A verification proves each image, so it believes no listing."""
+    world = mirrored(tags=3)
+    world.settings = type(world.settings)(aim="verify")
+
+    world.run([RULE], "again")
+
+    assert world.requests["DIGESTS"] == 0
+
+
+def test_named_tags() -> None:
+    """Tags that a rule names are compared by listings if these cost less; a single one is asked for."""
+    world = mirrored()
+
+    three = world.run([rule(f"{SOURCE}/a:v1,v2,v3", f"{MIRROR}/a")], "three")
+    of_three = forget(world)
+    one = world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")], "one")
+
+    assert (unchanged(three), unchanged(one)) == ((3, 0), (1, 0))
+    assert (of_three, world.requests) == ({"DIGESTS": 2}, {"HEAD": 2})
+
+
+def test_chosen_after_the_first_page() -> None:
+    """A listing of more pages than it would save requests is left after its first page, by its total."""
+    world = mirrored(tags=40, page=10)
+
+    few = world.run([rule(f"{SOURCE}/a:v0,v1,v39", f"{MIRROR}/a")], "few")
+
+    assert unchanged(few) == (3, 0)
+    assert world.requests == {"DIGESTS": 2, "HEAD": 2}
+
+
+def test_pages_are_read_while_they_pay() -> None:
+    """A listing without a total is read on as long as its pages have told more than they cost."""
+    world = mirrored(tags=40, page=10, source="quay", mirror="quay")
+
+    scheduler = world.run([RULE], "again")
+
+    assert unchanged(scheduler) == (40, 0)
+    assert world.requests == {"LIST": 4, "DIGESTS": 8}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_refused(status: int) -> None:
+    """A listing that cannot be read costs HEADs and is no failure; the log tells of it once."""
+    world = mirrored()
+    world.push(f"{SOURCE}/b", image("b"), "v1", "v2")
+    rules = [RULE, rule(f"{SOURCE}/b", f"{MIRROR}/b", number=1)]
+    world.run(rules, "more")
+    forget(world)
+    world.fail(f"digests {SOURCE}", status=status, registry=SOURCE, words="no", times=9)
+    world.fail(f"digests {MIRROR}", status=status, registry=MIRROR, words="no", times=9)
+
+    scheduler = world.run(rules, "again")
+
+    told = [event.fields["registry"] for event in scheduler._state.events if event.name == "listing.unused"]
+    assert unchanged(scheduler) == (22, 0)
+    assert world.requests["HEAD"] == 44
+    assert sorted(map(str, told)) == ([] if status == 404 else sorted([SOURCE, MIRROR]))
+
+
+def test_kind_is_found_out_for_many() -> None:
+    """A registry of an unknown kind is tried only where many requests may be saved."""
+    world = mirrored(tags=60)
+    world.push(f"{SOURCE}/few", image("few"), "v1", "v2", "v3")
+    few = rule(f"{SOURCE}/few", f"{MIRROR}/few", number=1)
+    world.run([few], "few")
+    world.catalogues = {}
+    forget(world)
+
+    world.run([few], "few again")
+    assert world.requests["DIGESTS"] == 0
+    scheduler = world.run([RULE], "many")
+
+    assert unchanged(scheduler) == (60, 0)
+    assert world.requests["DIGESTS"] == 2
+
+
+def test_moved_while_the_run_lasts() -> None:
+    """A digest of a listing is used once: a tag that another rule has written since then is looked up."""
+    world = mirrored(tags=3)
+    third = "third.example.net"
+    rules = [RULE, rule(f"{MIRROR}/a", f"{third}/a", number=1)]
+    world.run(rules, "both")
+    forget(world)
+    world.push(f"{SOURCE}/a", image("new"), "v1")
+
+    world.run(rules, "again")
+
+    assert world.store(f"{third}/a").tags["v1"] == digest(image("new"))
+
+
+def test_listing_that_never_ends() -> None:
+    """A listing whose pages lead back to an earlier one is left."""
+    world = mirrored(tags=20, source="quay", mirror="v2")
+    page = ListedTagPage(tags=(ListedTag("v0", ""),), entries=1, next="again")
+    world.script[f"digests {SOURCE}"] += [lambda task: DigestsListed(key=task.key, page=page)] * 9
+
+    scheduler = world.run([RULE], "again")
+
+    assert unchanged(scheduler) == (20, 0)
+    assert len(world.script[f"digests {SOURCE}"]) == 7
