@@ -187,7 +187,8 @@ def _parse_name(item: str) -> str:
     if is_digest(name) or (not at and is_tag(name)):
         return item
     if not name:
-        raise RuleError("a tag is missing after a colon, a comma or an @", hint="write it there")
+        hint = "write it there; repository without a colon is every tag"
+        raise RuleError("a tag is missing after a colon, a comma or an @", hint=hint)
     if at or ":" in name:
         hint = "expected sha256: and 64 digits 0-9a-f, or sha512: and 128"
         raise RuleError(f"{name!r} is not a digest", hint=hint)

@@ -1,43 +1,70 @@
 """Registries of this machine under public names, so that files and commands of others run as they stand.
 
-A proxy leads each name to a scripted registry that has a certificate for it. `docker.io` is asked as
-`registry-1.docker.io`, as everywhere.
+A proxy leads each name to a scripted registry that has a certificate for it.
+Tokens come from `auth.` and the name.
 """
 
 from __future__ import annotations
 
 import ssl
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from tests.e2e.proxy import Tunnel
 from tests.real.servers import make_certificate
 from tests.registry.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 HUB = "registry-1.docker.io"
 
 
+class Names:
+    """A registry for each name, and the environment that leads a command to them."""
+
+    def __init__(self, registries: dict[str, Registry], environ: dict[str, str]) -> None:
+        """See the class."""
+        self._registries, self.environ = registries, environ
+
+    def __getitem__(self, host: str) -> Registry:
+        """The registry of that name, as references have it."""
+        return self._registries[asked_as(host)]
+
+
+def asked_as(host: str) -> str:
+    """The name under which a registry is asked: without port, and Docker Hub by that of its API."""
+    name = host.partition(":")[0]
+    return HUB if name in {"docker.io", "registry.hub.docker.com"} else name
+
+
+def certify(folder: Path, hosts: Iterable[str]) -> Path:
+    """Make the certificates of all these registries, in that folder."""
+    names = sorted({*map(asked_as, hosts)})
+    make_certificate(folder, *names, *(f"auth.{name}" for name in names))
+    return folder
+
+
 @contextmanager
-def serve(
-    folder: Path, sides: Mapping[str, tuple[str, ...]]
-) -> Iterator[tuple[dict[str, Registry], dict[str, str]]]:
-    """A registry for each side, under all names of it; and the environment that leads a command there."""
-    certificate, key = make_certificate(folder, *(name for names in sides.values() for name in names))
+def serve(certificates: Path, hosts: Iterable[str], **options: Any) -> Iterator[Names]:
+    """Registries while the context lasts.
+
+    Args:
+        certificates: the folder of `certify`.
+        hosts: the names, as references have them.
+        options: those of the scripted registry.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    registries = {side: Registry(tls=context) for side in sides}
-    addresses = {name: registries[side].address for side, names in sides.items() for name in names}
-    try:
-        for registry in registries.values():
-            registry.start()
-        with Tunnel(addresses) as tunnel:
-            trust = folder / "trust" / "ca.crt"
-            yield registries, {"HTTPS_PROXY": tunnel.url, "SSL_CERT_FILE": str(trust)}
-    finally:
-        for registry in registries.values():
-            registry.stop()
+    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    with ExitStack() as stack:
+        registries: dict[str, Registry] = {}
+        addresses: dict[str, str] = {}
+        for name in {*map(asked_as, hosts)}:
+            made = Registry(tls=context, elsewhere_as=f"auth.{name}", token_elsewhere=True, **options)
+            registries[name] = stack.enter_context(made)
+            addresses |= {name: made.address, f"auth.{name}": made.elsewhere}
+        tunnel = stack.enter_context(Tunnel(addresses))
+        trust = certificates / "trust" / "ca.crt"
+        yield Names(registries, {"HTTPS_PROXY": tunnel.url, "SSL_CERT_FILE": str(trust)})
     assert [error for registry in registries.values() for error in registry.errors()] == []

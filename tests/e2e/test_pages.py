@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.public_names import HUB, serve
+from tests.e2e.public_names import certify, serve
 from tests.operators.pages import PAGES, ROOT, blocks
 from tests.registry.content import image, layer
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.command import Command
+    from tests.e2e.public_names import Names
     from tests.operators.pages import Block
-    from tests.registry.registry import Registry
 
-SIDES = {"source": (HUB, "quay.io"), "mirror": ("registry.example.com",)}
+HOSTS = ("docker.io", "quay.io", "registry.example.com")
 TAGS = {
-    "coreos/etcd": ["v3.4.15", "v3.5.0"],
-    "library/nginx": ["1.27", "1.27-alpine", "1.28-alpine"],
-    "library/python": ["3.13.9", "3.14.0", "3.14.0-alpine", "3.15.0a2", "latest"],
+    "quay.io/coreos/etcd": ["v3.4.15", "v3.5.0"],
+    "docker.io/library/nginx": ["1.27", "1.27-alpine", "1.28-alpine"],
+    "docker.io/library/python": ["3.13.9", "3.14.0", "3.14.0-alpine", "3.15.0a2", "latest"],
 }
 RUNNABLE = {
     page: found
@@ -43,9 +43,9 @@ pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="pages use jq
 class Shell:
     """A shell in a folder with the files of the README, on a machine that has image-syncer."""
 
-    def __init__(self, command: Command, registries: dict[str, Registry]) -> None:
+    def __init__(self, command: Command, names: Names) -> None:
         """See the class."""
-        self.command, self.registries = command, registries
+        self.command, self.names = command, names
         programs = command.folder / "bin"
         programs.mkdir()
         started = " ".join(command.words())
@@ -71,15 +71,22 @@ class Shell:
         )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates for the names."""
+    return certify(tmp_path_factory.mktemp("names"), HOSTS)
+
+
 @pytest.fixture
-def shell(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+def shell(command: Command, certificates: Path) -> Iterator[Shell]:
     """The shell, and registries with what the pages name."""
-    with serve(tmp_path_factory.mktemp("names"), SIDES) as (registries, environ):
+    with serve(certificates, HOSTS) as names:
         for repository, tags in TAGS.items():
+            host, _, path = repository.partition("/")
             for tag in tags:
-                registries["source"].add(repository, image(layer(f"{repository}:{tag}")), tag)
-        command.environ |= environ
-        yield Shell(command, registries)
+                names[host].add(path, image(layer(f"{repository}:{tag}")), tag)
+        command.environ |= names.environ
+        yield Shell(command, names)
 
 
 def leave_a_log(shell: Shell) -> None:
@@ -93,7 +100,7 @@ def leave_a_shard(shell: Shell) -> None:
     """The list of failures of a shard, which are mended by now."""
     leave_a_log(shell)
     assert shell.command.run("--images", "missing.yaml", "--retries", "0", "--shard", "0/1").code == 1
-    shell.registries["source"].add("coreos/etcd", image(layer("late")), "v0")
+    shell.names["quay.io"].add("coreos/etcd", image(layer("late")), "v0")
 
 
 def leave_images(shell: Shell) -> None:
