@@ -67,7 +67,6 @@ class ListDigests(TaskFacts):
         return (Ask(self.repository, self.side),)
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRepositories(TaskFacts):
     """GET one page of the repositories of a namespace."""

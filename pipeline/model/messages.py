@@ -242,7 +242,6 @@ class DigestsListed(Outcome):
     """Of the catalogue."""
 
 
-@fast_pickle
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoriesListed(Outcome):
     """One page of the repositories of a namespace."""

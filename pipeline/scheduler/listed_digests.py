@@ -7,11 +7,12 @@ costs less than what it saves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING
 
+from pipeline.dataclass import dataclass
 from pipeline.log import event_of, fault_fields
 from pipeline.model.catalogue import KINDS, MAX_REPOSITORIES, known_kind
 from pipeline.model.listing_tasks import ListDigests
