@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from tests.chaos.draw_faults import BLOWS, CLUSTER_BLOWS
 from tests.e2e.cluster import Cluster
@@ -37,6 +37,8 @@ class Crew:
     longest = 90.0
     """Seconds of one run; more is a hang."""
     brief = ""
+    blows: tuple[str, ...] = BLOWS
+    """The kinds that it can be dealt."""
 
     def workers(self, pid: int) -> list[int]:
         """The workers of the run with this pid."""
@@ -76,7 +78,7 @@ class KeptCluster(Cluster, Crew):
 
     patience = 20
     longest = 150.0
-    KINDS: ClassVar[tuple[str, ...]] = CLUSTER_BLOWS
+    blows = (*BLOWS, *CLUSTER_BLOWS)
 
     def __init__(self, folder: Path, *, debug: bool) -> None:
         """Start all, and wait until both workers belong to it."""
@@ -114,7 +116,7 @@ class KeptCluster(Cluster, Crew):
 
     def strike(self, kind: str, choice: float) -> bool:
         """See Crew."""
-        if kind not in self.KINDS:
+        if kind not in CLUSTER_BLOWS:
             return False
         with self._lock:
             running = [role for role in self._roles if role != "scheduler" and self._pid(role)]
@@ -168,11 +170,6 @@ def _spawned(pid: int) -> Iterator[int]:
         with suppress(OSError):
             if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
                 yield child
-
-
-def blows_of(engine: str) -> tuple[str, ...]:
-    """The kinds of blows that rounds with this engine draw from."""
-    return BLOWS if engine == "local" else (*BLOWS, *CLUSTER_BLOWS)
 
 
 def assemble(engine: str, seed: int, folder: Path) -> Crew:

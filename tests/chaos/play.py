@@ -14,7 +14,7 @@ from tests.chaos.attached import ALWAYS
 from tests.chaos.blows import Victim, sessions_left
 from tests.chaos.checker import LONG, Said, Task, flaw
 from tests.chaos.choosing import LISTS
-from tests.chaos.crew import Crew, assemble, blows_of
+from tests.chaos.crew import Crew, assemble
 from tests.chaos.draw import damage, draw, fill
 from tests.chaos.draw_faults import FORGETFUL, Trouble
 from tests.chaos.expect import Form, Held, Pair, Place, Wanted
@@ -350,14 +350,14 @@ def play(seed: int, folder: Path, *, calm: bool = False, engine: str = "local") 
         engine: who runs tasks.
     """
     began = time.monotonic()
-    drawn = draw(seed, blows_of(engine))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with ExitStack() as stack:
-        registries = [stack.enter_context(Watched(**options)) for options in drawn.options]
         crew = assemble(engine, seed, folder)
         stack.callback(crew.close)
+        drawn = draw(seed, crew.blows)
         drawn.marks += filter(None, [crew.brief])
+        registries = [stack.enter_context(Watched(**options)) for options in drawn.options]
         stage = Stage(drawn, registries, folder, crew)
         for trouble in () if calm else drawn.runs:
             stage.run(trouble, hurried=True)

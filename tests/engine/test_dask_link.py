@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pipeline.engine.dask import link
+from pipeline.engine.dask.cluster import quiet
+from pipeline.engine.dask.guest import Greeting
 from pipeline.engine.dask.link import Link
-from pipeline.engine.dask.news import Unreachable
+from pipeline.engine.dask.member import Member
+from pipeline.engine.dask.news import Left, Unreachable
+from pipeline.process import this_process
 from pipeline.settings import ClusterOptions
 
 if TYPE_CHECKING:
@@ -77,6 +82,43 @@ def test_own_failure() -> None:
     asyncio.run(made._guard(fail(ConnectionResetError())))
 
     assert [Unreachable(reason="LookupError: a bug")] == told
+
+
+class Deaf:
+    """A client that is told to end."""
+
+    async def close(self) -> None:
+        """See distributed."""
+
+
+def test_worker_lost_with_scheduler(
+    unreachable: tuple[Link, list[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a worker that is being told when Dask's scheduler is lost too is told all the same."""
+    made, told = unreachable
+    monkeypatch.setattr(link, "_DIES", 0.2)
+    greeting = Greeting(process="1", identity=this_process(), threads=1)
+
+    async def lose() -> None:
+        made._members["tls://one"] = Member(address="tls://one", greeting=greeting)
+        visit = made._spawn(made._lose_guest(made._members["tls://one"], "it ended"))
+        made._client = cast("Client", QuickClient())
+        await asyncio.sleep(0)
+        await made._disconnect(cast("Client", Deaf()))
+        assert visit.cancelled()
+
+    asyncio.run(lose())
+
+    assert ["1"] == [each.process for each in told if isinstance(each, Left)]
+
+
+def test_silent() -> None:
+    """No logger of Dask's writes among our lines, even one with a level of its own."""
+    logging.getLogger("distributed.client").setLevel(logging.DEBUG)
+
+    quiet()
+
+    assert not logging.getLogger("distributed.client").isEnabledFor(logging.CRITICAL)
 
 
 async def fail(error: Exception) -> None:

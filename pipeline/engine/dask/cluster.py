@@ -22,7 +22,10 @@ def quiet() -> None:
 
     Of a cluster of our own, the pages of scheduler and workers would be open to all users of this machine.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    for name in ("distributed", *logging.root.manager.loggerDict):
+        # Dask has given some of them levels and handlers of their own.
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     dask.config.set(
         {
             "distributed.admin.large-graph-warning-threshold": "1GiB",

@@ -78,6 +78,8 @@ class Link:
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_leave_unsaid)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._burials: set[asyncio.Task[None]] = set()
+        """Of lost workers, until their ends are told; nothing cancels these."""
         self._closing = asyncio.Event()
         self._patient = 0.0
         self._client: Client | None = None
@@ -176,10 +178,10 @@ class Link:
                     await asyncio.wait_for(ends, 1.0)
             client.unsubscribe_topic("all")
         for address in list(self._members):
-            await self._lose(address, "Dask's scheduler was lost", to_blame=False)
+            self._lose(address, "Dask's scheduler was lost", to_blame=False)
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._burials, return_exceptions=True)
         self._client = None
         with suppress(Exception):
             await asyncio.wait_for(client.close(), 5.0)
@@ -192,7 +194,7 @@ class Link:
             case "remove-worker":
                 expected = bool(message["expected"])
                 words = "it left the cluster" if expected else "its process ended or cannot be reached"
-                self._spawn(self._lose(message["worker"], words, to_blame=not expected))
+                self._lose(message["worker"], words, to_blame=not expected)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(self._guard(work))
@@ -268,15 +270,22 @@ class Link:
         self._tell(Came(greeting=greeting, name=str(facts["name"])))
         self._spawn(self._attend(member))
 
-    async def _lose(self, address: str, reason: str, *, to_blame: bool) -> None:
-        """Tell that a worker is gone; where its process table is ours, wait until its process has ended."""
+    def _lose(self, address: str, reason: str, *, to_blame: bool) -> asyncio.Task[None] | None:
+        """Send a worker nothing more; returns what tells its end, None if it was lost before."""
         member = self._members.pop(address, None)
         if member is None:
-            return
+            return None
         member.changed.set()
         for journey in member.journeys:
             if journey is not asyncio.current_task():
                 journey.cancel()
+        burial = asyncio.ensure_future(self._bury(member, reason, to_blame=to_blame))
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+        return burial
+
+    async def _bury(self, member: Member, reason: str, *, to_blame: bool) -> None:
+        """Tell that a worker is gone; where its process table is ours, wait until its process has ended."""
         greeting = member.greeting
         until = self._loop.time() + _DIES
         while not self._closing.is_set() and is_gone(greeting.identity) is False:
@@ -349,7 +358,9 @@ class Link:
     async def _lose_guest(self, member: Member, reason: str) -> None:
         """Begin anew with a worker that is still there, unless the connection to the cluster is lost."""
         if self._members.get(member.address) is member and self._client.status == "running":  # type: ignore[union-attr] # connected
-            await self._lose(member.address, reason, to_blame=False)
+            burial = self._lose(member.address, reason, to_blame=False)
+            assert burial is not None
+            await asyncio.shield(burial)
             self._spawn(self._meet(member.address))
 
     def _begin_restart(self, process: str) -> None:
@@ -372,7 +383,7 @@ class Link:
             )
         await asyncio.sleep(1.0)
         if self._members.get(member.address) is member:
-            await self._lose(member.address, "it hung, and Dask could not restart it", to_blame=True)
+            self._lose(member.address, "it hung, and Dask could not restart it", to_blame=True)
 
 
 def _leave_unsaid(_loop: object, _context: object) -> None:
