@@ -63,7 +63,7 @@ class Retry:
 class Uploads:
     """Chunked uploads: confirmed chunks are not sent again after a failure."""
 
-    above: int = 320 * MIB
+    above: int = 288 * MIB
     """Bytes: larger blobs are uploaded in chunks if the registry supports it. More than 256 MiB, because a
     file of that size makes a blob that is a little larger."""
     chunk: int = 16 * MIB

@@ -18,7 +18,7 @@ def forms(registry: str = "registry.test") -> UploadStrategy:
 @pytest.mark.parametrize(
     ("registry", "size", "form", "then"),
     [
-        ("registry.test", 320 * MIB, "whole", "chunks"),
+        ("registry.test", 288 * MIB, "whole", "chunks"),
         ("registry.test", LARGE, "chunks", "whole"),
         ("docker.io", LARGE, "chunks", "whole"),
         ("gcr.io", LARGE, "chunks", "whole"),
