@@ -45,7 +45,7 @@ TAGS = tuple(f"v{number}" for number in range(20))
 
 
 def make(settings: Settings, keyring: object) -> Runner:
-    """`keyring` is a folder where it is noted what has happened once."""
+    """`keyring` is a folder that records what has happened once."""
     once = Path(str(keyring))
 
     def first(name: str) -> bool:
@@ -69,12 +69,12 @@ def make(settings: Settings, keyring: object) -> Runner:
 
 
 def break_at_start(_settings: Settings, _keyring: object) -> Runner:
-    """A runner that cannot be made."""
+    """A runner whose maker fails."""
     raise RuntimeError("no certificates here")
 
 
 def answer(task: Task) -> Outcome:
-    """What is right."""
+    """The correct answer."""
     content = image("one")
     match task:
         case ListTags(side="destination"):

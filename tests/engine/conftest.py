@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server() -> Iterator[ForkServer]:
-    """One that forks."""
+    """A starter that forks."""
     made = ForkServer("fork")
     yield made
     made.stop()
@@ -39,7 +39,7 @@ def begin(server: ForkServer) -> Iterator[Callable[..., WorkerProcess]]:
 
 @pytest.fixture(params=["fork", "spawn"])
 def any_server(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
-    """Each way in which workers are started."""
+    """Each way to start workers."""
     made = ForkServer(request.param)
     yield made
     made.stop()

@@ -28,7 +28,7 @@ class Worker:
     """One worker of a stage, and its tasks."""
 
     def __init__(self, view: WorkerView, now: float) -> None:
-        """Begin without tasks."""
+        """Start without tasks."""
         self.view = view
         self.tasks: dict[str, None] = {}
         self.alone = self.kept_free = self.hangs = False
@@ -39,11 +39,11 @@ class FakePool:
     """One worker for each stage.
 
     Args:
-        answer: what a worker says of a task.
+        answer: a worker's messages about a task.
         room: tasks that a worker takes.
-        silence: seconds after which a worker that hangs is ended.
+        silence: seconds after which a hanging worker is ended.
         fence: seconds until a death is certain.
-        unable: why no worker can be started; empty: they can.
+        unable: why no worker can start, or empty.
         stillborn: how many workers die before they are ready.
     """
 
@@ -142,7 +142,7 @@ class FakePool:
         self._tell(Gone(worker=view, reason=reason, tasks=tasks, alone=worker.alone, fence=self._fence))
 
     def hang(self, view: WorkerView) -> None:
-        """Let a worker send nothing more."""
+        """Silence a worker: it sends nothing more."""
         self._workers[view.stage].hangs = True
 
     def _tell(self, message: Message) -> None:

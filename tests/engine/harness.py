@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 PATIENCE = 30.0
-"""Seconds after which a test gives up; nothing should take a tenth of it."""
+"""Seconds after which a test fails; nothing should take a tenth of it."""
 
 
 def start(

@@ -33,13 +33,13 @@ class Rig(Protocol):
     """An implementation, and the suite's actions on its workers."""
 
     serves: Stage
-    """The stage that names a worker that runs the suite's tasks."""
+    """The name of the stage whose worker runs the suite's tasks."""
 
     def make(self, *, unable: bool = False, stillborn: int = 0) -> WorkerPool:
         """A pool whose workers run the tasks of runners.py.
 
         Args:
-            unable: no worker can start, and says why.
+            unable: no worker can start, and the pool says why.
             stillborn: how many workers die before they are ready.
         """
         ...
@@ -53,12 +53,12 @@ class Rig(Protocol):
         ...
 
     def left(self, workers: list[WorkerView]) -> list[int]:
-        """The processes that are still there after a while."""
+        """The processes that still exist after a while."""
         ...
 
 
 class LocalRig:
-    """Processes of this machine."""
+    """Worker processes of this machine."""
 
     serves: Stage = "resolve"
 
@@ -184,7 +184,7 @@ def give(pool: WorkerPool, *words: str, alone: bool = False, now: float = 0.0) -
 
 
 def wait_for_room(pool: WorkerPool, stage: Stage, *, alone: bool = False, now: float = 0.0) -> None:
-    """Wait for a worker that joins by itself: until it has a task, nothing is said of it."""
+    """Wait for a worker that joins by itself: it sends no message before it has a task."""
     end = time.monotonic() + PATIENCE
     while not pool.has_room(stage, alone=alone):
         assert time.monotonic() < end, "there is no room"

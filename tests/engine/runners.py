@@ -79,7 +79,7 @@ def make_nothing(_settings: Settings, _keyring: object) -> Runner:
 
 
 def make_after_deaths(settings: Settings, folder: object) -> Runner:
-    """Each file of the folder is the death of one worker."""
+    """Each file in the folder makes one worker die."""
     for file in Path(str(folder)).iterdir():
         file.unlink()
         os._exit(3)

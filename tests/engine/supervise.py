@@ -1,6 +1,6 @@
 """A small supervisor for tests that kill it, or that read what its workers print.
 
-Run as `python -m tests.engine.supervise WHAT METHOD`; says what it does in lines of JSON on its output.
+Run as `python -m tests.engine.supervise WHAT METHOD`; it reports its steps as lines of JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def say(what: object) -> None:
 
 
 def be_killed(server: ForkServer) -> None:
-    """Print the processes, then keep three workers busy for ever."""
+    """Print the processes, then keep three workers busy forever."""
     workers = [start(server, name=f"resolve-{number}") for number in range(3)]
     for worker in workers:
         worker.inbox.send(ask("move"))

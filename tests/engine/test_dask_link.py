@@ -1,4 +1,4 @@
-"""The thread that speaks to Dask, without a cluster."""
+"""The thread that talks to Dask, without a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How local workers are chosen and started, and what only they have: pipes that fill."""
+"""How local workers are chosen and started, and what only they have: pipes that fill up."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def workers(count: int) -> list[WorkerHandle]:
 
 
 def test_worker_dies_with_a_full_inbox(pool: LocalPool) -> None:
-    """A worker that dies while its inbox waits for room is reported once, though both its pipes end."""
+    """A worker that dies while its inbox is full is reported once, although both its pipes end."""
     task = put("a", content=bytes(MIB))
     handle = pool._choose(task, 0.0, alone=False)
     hear(pool, lambda heard: heard)

@@ -77,7 +77,7 @@ def test_bytes_of_a_running_task(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_dead_worker(rig: Rig, pool: WorkerPool) -> None:
-    """The tasks of a worker that dies end with it as begun, and none is given to another worker."""
+    """The end of a worker reports its tasks as begun, and none of them is given to another worker."""
     done, *open_ = give(pool, "echo", "move", "wait")
     before = hear(pool, lambda heard: ends(heard) and progress(heard))
     (worker,) = pool.roster()
@@ -107,7 +107,7 @@ def test_alone(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_kept_free(pool: WorkerPool) -> None:
-    """A worker that is kept free gets only a task that runs alone, once it is idle."""
+    """A worker that is kept free gets only a task that runs alone, and only once it is idle."""
     give(pool, "echo")
     pool.keep_free("resolve", wanted=True)
     busy = (pool.has_room("resolve"), pool.has_room("resolve", alone=True))
@@ -121,7 +121,7 @@ def test_kept_free(pool: WorkerPool) -> None:
 
 
 def test_answers_before_the_end(rig: Rig, pool: WorkerPool) -> None:
-    """A worker's answers come before its end, in order, and nothing comes after."""
+    """A worker's answers arrive before its end, in order, and nothing follows."""
     give(pool, "echo")
     hear(pool, ends)
     (worker,) = pool.roster()
@@ -139,7 +139,7 @@ def test_answers_before_the_end(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_nothing_waits_for_a_worker(rig: Rig, pool: WorkerPool) -> None:
-    """A worker that reads nothing blocks no call, however much it is given."""
+    """A worker that reads nothing blocks no call, however many tasks it is given."""
     give(pool, "move")
     hear(pool, progress)
     (worker,) = pool.roster()
@@ -201,7 +201,7 @@ def test_death_before_a_task_began(rig: Rig) -> None:
 
 
 def test_workers_that_never_begin(rig: Rig) -> None:
-    """After several workers in a row that died before they were ready, the pool reports Broken."""
+    """After several workers in a row died before they were ready, the pool reports Broken."""
     pool = rig.make(stillborn=5)
     try:
         heard: list[Message] = []
@@ -255,7 +255,7 @@ def test_no_worker_can_be_had(rig: Rig) -> None:
 
 @pytest.mark.parametrize("began", [-1e6, 0.0, 1e6])
 def test_silent_worker(rig: Rig, pool: WorkerPool, began: float) -> None:
-    """A worker that has tasks and is silent for too long is ended, whatever the caller's clock shows."""
+    """A worker with tasks that is silent for too long is ended, whatever the caller's clock shows."""
     (key,) = give(pool, "move", now=began)
     hear(pool, progress, now=began)
     (worker,) = pool.roster()
@@ -283,7 +283,7 @@ def test_idle_worker(pool: WorkerPool) -> None:
 
 
 def test_caller_was_suspended(pool: WorkerPool) -> None:
-    """If the caller itself did not run for a while, no worker is blamed for its silence."""
+    """If the caller itself did not run for a while, no worker is blamed for silence."""
     give(pool, "move")
     hear(pool, progress)
     (worker,) = pool.roster()

@@ -32,7 +32,7 @@ SETUP = Setup(stage="resolve", threads=2, settings=Settings(), keyring=None, run
 
 
 def kill(server: ForkServer) -> None:
-    """Kill it and wait until its end is known."""
+    """Kill it and wait for its end."""
     os.kill(server.pid, signal.SIGKILL)
     server.wait(lambda: False, PATIENCE)
     assert server.dead
@@ -64,7 +64,7 @@ class TestDeath:
         ]
 
     def test_inbox_of_the_dead(self, begin: Begin) -> None:
-        """Sending to a worker that is dead raises nothing and keeps nothing."""
+        """Sending to a dead worker raises nothing and keeps nothing."""
         worker = begin()
         listen(worker, bool)
         worker.kill()
@@ -92,7 +92,7 @@ class TestDeath:
         assert len(of_kind(listen(worker, has(ManifestFetched)), ManifestFetched)) == 1
 
     def test_stopped_is_killed(self, begin: Begin) -> None:
-        """A worker that is stopped can be killed, and half of its answer is dropped."""
+        """A stopped worker can be killed, and its incomplete answer is dropped."""
         worker = begin(threads=1)
         listen(worker, bool)
         worker.inbox.send(ask("big"))
@@ -104,7 +104,7 @@ class TestDeath:
 
 class TestLeaving:
     def test_busy(self, begin: Begin, any_server: ForkServer) -> None:
-        """A worker exits when its inbox is closed, though its threads run and a sibling started later."""
+        """A worker exits when its inbox is closed, although its threads run and a sibling started later."""
         worker = begin(any_server)
         begin(any_server)
         worker.inbox.send(ask("move"))
@@ -125,7 +125,7 @@ class TestLeaving:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
     def test_signals_of_others(self, begin: Begin, any_server: ForkServer, number: int) -> None:
-        """A worker ignores the signals that are for the supervisor."""
+        """A worker ignores the signals meant for the supervisor."""
         worker = begin(any_server)
         listen(worker, bool)
         os.kill(worker.pid, number)
@@ -138,7 +138,7 @@ class TestStatus:
         ("word", "status"), [("die", "killed by SIGKILL; perhaps out of memory"), ("exit", "exit status 3")]
     )
     def test_own_death(self, begin: Begin, any_server: ForkServer, word: str, status: str) -> None:
-        """A worker's exit status is told in words, and no zombie is left."""
+        """A worker's exit status is described in words, and no zombie is left."""
         worker = begin(any_server)
         worker.inbox.send(ask(word))
         hear_out(worker)
@@ -147,7 +147,7 @@ class TestStatus:
             os.waitpid(worker.pid, os.WNOHANG)
 
     def test_told_to_die(self, begin: Begin, any_server: ForkServer) -> None:
-        """A worker that was killed on purpose is not said to have run out of memory."""
+        """A worker that was killed on purpose is not reported as out of memory."""
         worker = begin(any_server)
         worker.kill()
         hear_out(worker)
@@ -162,7 +162,7 @@ class TestStatus:
         assert wait_until_gone([worker.pid]) == []
 
     def test_fork_server_killed(self, begin: Begin, server: ForkServer) -> None:
-        """Without its fork server a worker continues; it is killed at its end, its status unknown."""
+        """Without its fork server a worker continues; when it ends, its status is unknown."""
         worker = begin()
         listen(worker, bool)
         kill(server)
@@ -183,7 +183,7 @@ class TestStatus:
         assert wait_until_gone([worker.pid]) == []
 
     def test_start_without_fork_server(self, server: ForkServer) -> None:
-        """A worker that a dead fork server should start fails, whether that is known already or not."""
+        """A worker fails to start from a dead fork server, whether the death was already noticed or not."""
         os.kill(server.pid, signal.SIGSTOP)
         early = start_worker(server, "resolve-1", SETUP)
         kill(server)

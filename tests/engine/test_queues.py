@@ -147,7 +147,7 @@ class TestInbox:
         assert (inbox.broken, inbox.pending) == (True, False)
 
     def test_close(self, ends: Ends) -> None:
-        """Closing, also repeatedly, gives the reader end-of-file."""
+        """Closing, even twice, gives the reader end-of-file."""
         inbox, tasks = Inbox(ends[1].fileno()), TaskReader(ends[0].fileno())
         inbox.send(ask("echo"))
         inbox.close()
@@ -159,7 +159,7 @@ class TestInbox:
 
 class TestAnswerWriter:
     def test_many_threads(self, ends: Ends) -> None:
-        """Answers of several threads arrive whole, each thread's in its order."""
+        """Answers of several threads arrive complete, each thread's in its order."""
         outbox, answers = Outbox(ends[0].fileno()), AnswerWriter(ends[1].fileno())
 
         def send(name: str) -> None:

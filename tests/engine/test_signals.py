@@ -11,7 +11,7 @@ from tests.engine.harness import descriptors
 
 
 class Clock:
-    """A clock that the test moves."""
+    """A clock that the test sets."""
 
     now = 100.0
 
@@ -42,7 +42,7 @@ class TestSignals:
             assert ([], [signals], [number], []) == (before, after, signals.read(), signals.read())
 
     def test_one_press_twice(self) -> None:
-        """A second stop signal within 0.3 s of the first counts as the same key press, whichever it is."""
+        """A second stop signal of any kind within 0.3 s of the first counts as the same key press."""
         clock = Clock()
         with Signals(clock) as signals:
             send(signal.SIGINT, signal.SIGINT)
@@ -115,7 +115,7 @@ class TestSignals:
 
 class TestOnePressLate:
     def test_passes_by(self) -> None:
-        """One key press, possibly several signals, does nothing, and the next has its usual effect."""
+        """One key press, possibly several signals, is ignored, and the next has its usual effect."""
         clock, before = Clock(), handlers()
         with ignore_one_stop(clock):
             send(signal.SIGINT, signal.SIGTERM, signal.SIGINT)
@@ -161,7 +161,7 @@ class TestRaised:
         assert before == handlers()
 
     def test_around_the_others(self) -> None:
-        """Signals and ignore_one_stop work inside it and restore it."""
+        """Signals and ignore_one_stop work inside it and restore its handlers."""
         with raise_on_stop(), ignore_one_stop():
             with Signals() as signals:
                 send(signal.SIGTERM)

@@ -46,7 +46,7 @@ class Supervisor:
         return self.process.stdout
 
     def hear(self) -> object:
-        """The next thing that it says."""
+        """Its next message."""
         return json.loads(self.out.readline())
 
     def finish(self) -> tuple[list[object], str, int]:
@@ -114,7 +114,7 @@ class Storm:
         self.random = random.Random(11)
 
     def run(self) -> None:
-        """Until every task is answered."""
+        """Run until every task is answered."""
         for _ in range(3):
             self.given[begun := self.begin(threads=4)] = set()
             self.give(begun)
@@ -130,7 +130,7 @@ class Storm:
             worker.inbox.send(task)
 
     def hear(self, worker: WorkerProcess) -> None:
-        """Take a worker's answers; replace it where it is dead; sometimes kill it."""
+        """Take a worker's answers; replace it if it is dead; sometimes kill it."""
         for outcome in of_kind(worker.outbox.read(), Outcome):
             self.done.append(outcome.key)
             self.given[worker].remove(outcome.key)
@@ -147,7 +147,7 @@ class Storm:
 
 
 class _Readable:
-    """A worker as select takes it."""
+    """The worker for a selector key."""
 
     def __init__(self, worker: WorkerProcess) -> None:
         self.worker = worker
@@ -158,7 +158,7 @@ class _Readable:
 
 class TestStorm:
     def test_every_task_is_answered(self, begin: Begin) -> None:
-        """Each of 200 tasks is answered once, though a worker is killed after every tenth answer."""
+        """Each of 200 tasks is answered once, although a worker is killed after every tenth answer."""
         storm = Storm(begin, 200)
         storm.run()
         assert sorted(storm.tasks) == sorted(storm.done)

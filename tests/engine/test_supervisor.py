@@ -91,7 +91,7 @@ def test_runs_to_its_end(tmp_path: Path) -> None:
 
 
 def test_workers_that_die_once(tmp_path: Path) -> None:
-    """Tasks whose worker dies are run by the next one."""
+    """The tasks of a dead worker are run by the next one."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,die-once-1,die-once-2,v2")
 
     assert 4 == run.scheduler.figures.copied
@@ -110,7 +110,7 @@ def test_task_that_kills_its_worker(tmp_path: Path) -> None:
 
 
 def test_stopped_worker(tmp_path: Path) -> None:
-    """A stopped worker is killed after a silence, and its tasks are run by another."""
+    """A stopped worker is killed after its silence, and another one runs its tasks."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=4.0))
 
     assert 3 == run.scheduler.figures.copied

@@ -63,7 +63,7 @@ class Run:
 
 
 def asked(run: Run) -> list[bool]:
-    """For each time that the first blob is given, whether a HEAD comes first."""
+    """For each attempt at the first blob, whether it has to begin with a HEAD."""
     first = run.moves[0][1].key
     return [move.ask for _, move in run.moves if move.key == first]
 
@@ -76,7 +76,7 @@ def test_runs_to_its_end() -> None:
 
 
 def test_death_that_is_certain() -> None:
-    """The tasks of a dead worker are given again as they were."""
+    """The tasks of a dead worker are given again unchanged."""
     run = Run(dies=True)
 
     assert 1 == run.scheduler.figures.copied
@@ -86,7 +86,7 @@ def test_death_that_is_certain() -> None:
 
 
 def test_death_that_is_not_certain_yet() -> None:
-    """The tasks of a worker that may still run wait until it cannot, then begin with a HEAD."""
+    """The tasks of a worker that may still be running wait until it cannot be, then begin with a HEAD."""
     run = Run(dies=True, fence=0.05)
 
     assert 1 == run.scheduler.figures.copied

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def has(kind: type[WorkerMessage], count: int = 1) -> Callable[[list[WorkerMessage]], bool]:
-    """Whether so many of that type have been heard."""
+    """Whether this many messages of that type have arrived."""
     return lambda heard: len(of_kind(heard, kind)) >= count
 
 
@@ -55,7 +55,7 @@ class TestTasks:
         assert {ask("pair 1").key, ask("pair 2").key} == {stored.key for stored in ended}
 
     def test_no_more_than_threads(self, begin: Begin) -> None:
-        """A task without a free thread does not begin."""
+        """A task does not begin without a free thread."""
         worker = begin(threads=1)
         for word in ("move", "echo"):
             worker.inbox.send(ask(word))
@@ -99,7 +99,7 @@ class TestFaults:
         assert "hunter" not in event.message
 
     def test_thread_survives(self, begin: Begin) -> None:
-        """A task that wants to end its thread fails, and the thread serves the next one."""
+        """A task that tries to end its thread fails, and the thread serves the next one."""
         worker = begin(threads=1)
         words = fail(worker, "leave").fault.words
         worker.inbox.send(ask("echo"))
@@ -109,11 +109,11 @@ class TestFaults:
         )
 
     def test_too_large(self, begin: Begin) -> None:
-        """An outcome that is too large to send fails its task, instead of leaving it unanswered."""
+        """An outcome that is too large to send fails its task instead of leaving it unanswered."""
         assert fail(begin(), "huge").fault.words.startswith("ValueError: a message of ")
 
     def test_unsendable(self, begin: Begin) -> None:
-        """An outcome that pickle refuses fails its task, instead of leaving it unanswered."""
+        """An outcome that cannot be pickled fails its task instead of leaving it unanswered."""
         assert "pickle" in fail(begin(), "odd").fault.words
 
     def test_boot(self, begin: Begin) -> None:
@@ -135,16 +135,16 @@ class TestFaults:
 
 
 class Blocked:
-    """A runner whose one task runs until the test lets it end."""
+    """A runner whose only task runs until the test lets it end."""
 
     def __init__(self) -> None:
-        """Not begun."""
+        """Start with the task not begun."""
         self.begun = threading.Event()
         self.let = threading.Event()
         self.moved: Callable[[int], None] = lambda _total: None
 
     def __call__(self, task: Task, moved: Callable[[int], None], kept: object) -> Outcome:
-        """Run until let."""
+        """Run until the test releases it."""
         self.moved = moved
         self.begun.set()
         self.let.wait(30.0)
@@ -153,7 +153,7 @@ class Blocked:
 
 class TestTelling:
     def test_only_what_changed(self) -> None:
-        """A tick reports the bytes of a task only if they changed, also backwards, and Alive every 5 s."""
+        """A tick reports a task's bytes only if they changed, even backwards, and Alive every 5 s."""
         said: list[WorkerMessage] = []
         run = Blocked()
         worker, task = Worker(said.append, run, threads=1), ask("echo")

@@ -1,4 +1,4 @@
-"""PromQL taken apart as far as is needed to hold it against the catalogue of metrics."""
+"""Checks PromQL queries against the catalogue of metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[2] / "example"
 OF_PROMETHEUS = {"job", "instance"}
-"""Labels that a scrape adds."""
+"""Labels that Prometheus adds to a scrape."""
 
 _SERIES = re.compile(r"\b(imagesyncer_\w+)\s*(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
@@ -22,7 +22,7 @@ _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def labels_of(name: str) -> set[str] | None:
-    """The labels of a series by its whole name; None: there is no such metric."""
+    """The labels of a series by its full name; None if there is no such metric."""
     base = name.removeprefix(PREFIX)
     if base in METRICS and METRICS[base].kind != "histogram":
         return set(METRICS[base].labels)
@@ -34,7 +34,7 @@ def labels_of(name: str) -> set[str] | None:
 
 
 def complaints(query: str) -> Iterator[str]:
-    """The parts of a query that are not in the catalogue: metrics and labels."""
+    """The metrics and labels of a query that are not in the catalogue."""
     known: set[str] = set(OF_PROMETHEUS)
     found = _SERIES.findall(query)
     if not found:

@@ -1,4 +1,4 @@
-"""The files of a Dask cluster, held against what judges them and what the command takes."""
+"""The files of a Dask cluster, checked with the tools of their formats and against the command's flags."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ COMMANDS = {"scheduler": scheduler, "worker": worker}
 
 
 def documents() -> list[dict[str, Any]]:
-    """The objects for Kubernetes."""
+    """The Kubernetes objects."""
     return list(yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text()))
 
 
 def containers() -> dict[str, dict[str, Any]]:
-    """By name."""
+    """Containers by name."""
     specs = (document["spec"].get("template", {}).get("spec", {}) for document in documents())
     return {each["name"]: each for spec in specs for each in spec.get("containers", ())}
 
 
 def known(role: str) -> set[str]:
-    """The flags that Dask's command takes."""
+    """The flags of Dask's command."""
     shown = CliRunner().invoke(COMMANDS[role], ["--help"]).output
     return set(re.findall(r"--[a-z][a-z-]+", shown))
 
 
 @pytest.mark.parametrize("version", ["1.31", kubernetes_validate.latest_version()])
 def test_schema(version: str) -> None:
-    """Every object has only fields that Kubernetes knows, with values that it takes."""
+    """Every object is valid in the schemas of Kubernetes."""
     for document in documents():
         kubernetes_validate.validate(document, version, strict=True)
 
@@ -53,7 +53,7 @@ def test_schema(version: str) -> None:
 
 
 def test_run() -> None:
-    """The run's flags are accepted, and it meets its cluster over TLS."""
+    """The run's flags are accepted, and it connects to the cluster over TLS."""
     cluster = parse(containers()["image-syncer"]["args"], {}).cluster
     [service] = [document for document in documents() if document["kind"] == "Service"]
     host, [port] = service["metadata"]["name"], service["spec"]["ports"]
@@ -64,7 +64,7 @@ def test_run() -> None:
 
 
 def test_workers_have_the_credentials() -> None:
-    """The run's credentials file is mounted at the same place in the workers, and not in Dask's scheduler."""
+    """The workers, but not Dask's scheduler, mount the run's credentials file at the same path."""
     run = parse(containers()["image-syncer"]["args"], {})
     mounts = {
         name: {mount["mountPath"] for mount in container["volumeMounts"]}
@@ -77,7 +77,7 @@ def test_workers_have_the_credentials() -> None:
 
 @pytest.mark.parametrize("role", COMMANDS)
 def test_flags(role: str) -> None:
-    """Dask's commands know the flags of the manifests and the units."""
+    """Dask's commands know the flags in the manifests and the units."""
     [unit] = [path for path in UNITS if role in path.name]
     [line] = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
     words = [*containers()[role]["args"], *shlex.split(line)]
@@ -90,7 +90,7 @@ def test_flags(role: str) -> None:
 @needs_systemd
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
 def test_units(unit: Path, tmp_path: Path) -> None:
-    """Systemd finds nothing to object to in the units."""
+    """Systemd accepts the units without a warning."""
     command = tmp_path / "dask"
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)

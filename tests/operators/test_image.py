@@ -1,4 +1,4 @@
-"""The Dockerfile: what it copies is there, what it runs works, and it is used as the original's image is."""
+"""The Dockerfile: its files exist, its commands work, and the image is used like the original's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNREACHABLE = re.compile(r"No matching distribution|Max retries|NewConnectionErr
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Keyword and rest of each instruction, with continued lines joined."""
+    """Keyword and arguments of each instruction, with continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n", " ", text).splitlines()
     pairs = (line.partition(" ") for line in lines if line.strip())
@@ -25,7 +25,7 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def of(keyword: str) -> list[str]:
-    """All instructions of that keyword."""
+    """The arguments of all instructions with that keyword."""
     return [rest for name, rest in instructions() if name == keyword]
 
 
@@ -36,7 +36,7 @@ def copied() -> list[tuple[list[str], str]]:
 
 
 def test_instructions() -> None:
-    """Every instruction is one that Docker knows, and the image is Debian's, in both stages."""
+    """Every instruction is known to Docker, and both stages use Debian's image."""
     known = {
         "ARG", "FROM", "RUN", "COPY", "WORKDIR", "VOLUME", "USER", "ENTRYPOINT", "CMD", "ENV", "LABEL",
     }  # fmt: skip
@@ -46,7 +46,7 @@ def test_instructions() -> None:
 
 
 def test_used_as_the_original() -> None:
-    """Entrypoint and default file are those of the original's image, and the records are in a volume."""
+    """Entrypoint and default file are those of the original image, and the records are in a volume."""
     assert json.loads(of("ENTRYPOINT")[0]) == ["image-syncer"]
     assert json.loads(of("CMD")[0]) == ["--config", "/etc/image-syncer/image-syncer.json"]
     assert (of("WORKDIR"), of("VOLUME")) == (["/"], ["/records"])
@@ -58,7 +58,7 @@ def test_sources() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     let_in = {line[1:].rstrip("/") for line in ignored if line.startswith("!")}
     sources = {source.rstrip("/") for names, _ in copied() for source in names}
-    listing = ["git", "-c", "safe.directory=*", "ls-files"]  # the clone may be another account's
+    listing = ["git", "-c", "safe.directory=*", "ls-files"]  # the clone may belong to another account
     tracked = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False).stdout
     if not tracked:
         pytest.skip("this is no clone, so nobody knows what belongs to the project")
@@ -71,7 +71,7 @@ def test_sources() -> None:
 
 @pytest.mark.timeout(600)
 def test_build(tmp_path: Path) -> None:
-    """The build's own commands make a command that starts, from nothing but what the lock has hashes of."""
+    """The build's own commands make a working command, using only packages whose hashes are in the lock."""
     places = {
         place: tmp_path / place.strip("/") for place in ("/src", "/build", "/wheels", "/opt/image-syncer")
     }

@@ -1,4 +1,4 @@
-"""The manifests, held against the schemas of Kubernetes, and against what the command takes and answers."""
+"""The manifests, checked against the schemas of Kubernetes and the command's flags and exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def job(name: str) -> dict[str, Any]:
-    """The specification of the job that a file holds, as it is or in a template."""
+    """The specification of the job in a file, directly or in a template."""
     [found] = documents(name)
     spec: dict[str, Any] = found["spec"]
     return spec["jobTemplate"]["spec"] if "jobTemplate" in spec else spec
@@ -35,7 +35,7 @@ JOBS = pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("version", ["1.31", "1.34", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir()))
 def test_schema(name: str, version: str) -> None:
-    """Every object has only fields that Kubernetes knows, with values that it takes."""
+    """Every object is valid in the schemas of Kubernetes."""
     found = documents(name)
     for document in found:
         kubernetes_validate.validate(document, version, strict=True)
@@ -57,7 +57,7 @@ def test_schema_can_fail() -> None:
 
 @JOBS
 def test_exit_codes(name: str) -> None:
-    """What no retry can change fails the job or the index, a stop does not count, the rest is retried."""
+    """An error that no retry can fix fails the job or index, a stop does not count, others are retried."""
     rules = job(name)["podFailurePolicy"]["rules"]
     codes = {rule["action"]: rule["onExitCodes"]["values"] for rule in rules if "onExitCodes" in rule}
     fail = "FailIndex" if "backoffLimitPerIndex" in job(name) else "FailJob"
@@ -70,7 +70,7 @@ def test_exit_codes(name: str) -> None:
 
 @JOBS
 def test_container(name: str) -> None:
-    """The container's flags are accepted, its files are mounted, and it gets the time that a stop takes."""
+    """The container's flags are accepted, its files are mounted, and it has enough time to stop."""
     pod = job(name)["template"]["spec"]
     [container] = pod["containers"]
     options = parse(container["args"], {"JOB_COMPLETION_INDEX": "17"})
@@ -102,7 +102,7 @@ def test_storage() -> None:
 
 
 def test_shards() -> None:
-    """Every index of the job is a shard of its own, and limits are divided by what runs at a time."""
+    """Every index of the job is its own shard, and limits are divided by the number of parallel ones."""
     spec = job("indexed-job.yaml")
     [container] = spec["template"]["spec"]["containers"]
     shards = [

@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard, held against the catalogue of metrics and judged by promtool."""
+"""The alert rules and the dashboard, checked against the catalogue of metrics and with promtool."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def promtool(*words: str, folder: Path = MONITORING) -> str:
 
 @needs_promtool
 def test_rules() -> None:
-    """Prometheus takes the rules, and they fire when they should and not before."""
+    """Prometheus accepts the rules, and they fire when they should and not earlier."""
     assert f"SUCCESS: {len(alerts())} rules found" in promtool("check", "rules", "alerts.yaml")
     assert "SUCCESS" in promtool("test", "rules", "alerts_test.yaml")
 
 
 def test_every_alert_is_tested() -> None:
-    """Each alert fires in a test, and in some test it does not."""
+    """Each alert fires in one test and stays silent in another."""
     cases = [
         case
         for test in yaml.safe_load((MONITORING / "alerts_test.yaml").read_text())["tests"]
@@ -77,14 +77,14 @@ def test_every_alert_is_tested() -> None:
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: str(alert["alert"]))
 def test_alert(alert: dict[str, Any]) -> None:
-    """An alert asks for metrics and labels that there are, and says how bad it is and what to do."""
+    """An alert uses existing metrics and labels, and has a severity, a summary and a remedy."""
     assert list(complaints(alert["expr"])) == []
     assert alert["labels"]["severity"] in ("info", "warning", "critical")
     assert set(alert["annotations"]) == {"summary", "what_to_do"}
 
 
 def test_queries_of_the_dashboard() -> None:
-    """The dashboard asks for metrics and labels that there are, and names series by labels that are left."""
+    """The dashboard uses existing metrics and labels, and legends use labels that the query keeps."""
     wrong = [words for query, _ in targets() for words in complaints(query)]
     for query, legend in targets():
         kept = {label for names in re.findall(r"by \(([^)]*)\)", query) for label in names.split(", ")}
@@ -95,7 +95,7 @@ def test_queries_of_the_dashboard() -> None:
 
 @needs_promtool
 def test_promql(tmp_path: Path) -> None:
-    """Prometheus can read every query of the dashboard."""
+    """Prometheus can parse every query of the dashboard."""
     rules = []
     for number, (query, _) in enumerate(targets()):
         text = query
@@ -108,7 +108,7 @@ def test_promql(tmp_path: Path) -> None:
 
 
 def test_panels() -> None:
-    """Panels have numbers of their own and do not overlap, and all ask the data source that is chosen."""
+    """Panels have unique IDs and do not overlap, and all use the selected data source."""
     board = dashboard()
     cells = [
         (panel["gridPos"]["x"] + x, panel["gridPos"]["y"] + y)

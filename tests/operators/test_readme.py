@@ -1,4 +1,4 @@
-"""The two READMEs: short, and the same in what is not prose."""
+"""The two READMEs: short, and equal except for their prose."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_same_commands() -> None:
 
 
 def test_same_links() -> None:
-    """Both show the same picture, and lead to the same pages."""
+    """Both show the same picture and link to the same pages."""
     links = [re.findall(r"\]\(([^)]+)\)", text) for text in (ENGLISH, CHINESE)]
     other = {"README.md", "README.zh-CN.md"}
 

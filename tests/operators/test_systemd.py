@@ -1,4 +1,4 @@
-"""The units, judged by systemd's own tool."""
+"""The units, checked with systemd's own tools."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SERVICE = (UNITS / "image-syncer.service").read_text()
 
 
 def setting(name: str) -> str:
-    """The one value of a setting of the service."""
+    """The only value of a setting of the service."""
     [value] = re.findall(rf"^{name}=(.*)$", SERVICE, re.MULTILINE)
     return str(value)
 
 
 @needs_systemd
 def test_verify(tmp_path: Path) -> None:
-    """Systemd finds nothing to object to in service and timer, once the command is there."""
+    """Systemd accepts service and timer without a warning, once the command exists."""
     command = tmp_path / "image-syncer"
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
@@ -49,7 +49,7 @@ def test_verify(tmp_path: Path) -> None:
 
 @needs_systemd
 def test_exposure(tmp_path: Path) -> None:
-    """Systemd rates what the service may do beyond its task as low."""
+    """Systemd rates the exposure of the service as low."""
     done = subprocess.run(
         [
             "systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager",
@@ -72,7 +72,7 @@ def test_user() -> None:
 
 
 def test_command() -> None:
-    """The service's command line is one that is accepted, and what it writes is in its own folder."""
+    """The service's command line is accepted, and everything it writes is in its own folder."""
     path, *words = setting("ExecStart").split()
     options = parse([word.replace("${CREDENTIALS_DIRECTORY}", "/run/credentials") for word in words], {})
     state = f"/var/lib/{setting('StateDirectory')}"

@@ -1,1 +1,1 @@
-"""Tests of the transport, against peers that say any bytes."""
+"""Tests of the transport, against peers that send arbitrary bytes."""

@@ -1,4 +1,4 @@
-"""Requests to peers, without what a session adds to them."""
+"""Requests to peers, without the headers that a session adds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Sender:
-    """The connections of a process that verifies no certificates."""
+    """The connections of a process that does not verify certificates."""
 
     def __init__(self) -> None:
-        """Connect to nothing yet."""
+        """Start without connections."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -46,7 +46,7 @@ class Sender:
 
 @contextmanager
 def sending() -> Iterator[Sender]:
-    """Connections that are closed in the end."""
+    """Connections that are closed at the end."""
     sender = Sender()
     try:
         yield sender
@@ -55,7 +55,7 @@ def sending() -> Iterator[Sender]:
 
 
 def finish(answer: Answer) -> bytes:
-    """Close an answer: its body."""
+    """Read an answer to its end, and close it; returns the body."""
     body = answer.read(1 << 20)
     answer.close()
     return body

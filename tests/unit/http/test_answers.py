@@ -1,4 +1,4 @@
-"""How answers are read off a connection, and what requests look like on one."""
+"""How answers are parsed, and how requests look on the wire."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Told:
         self._sender, self._teller, self._url = sender, teller, f"http://{address}/v2/"
 
     def ask(self, *pieces: bytes, method: str = "GET", ends: bool = False) -> Answer:
-        """The answer that these bytes are; `ends`: nothing follows them."""
+        """The parsed answer of these bytes; with `ends` the peer closes after them."""
         self._teller.say(*pieces, ends=ends)
         return self._sender.ask(self._url, method)
 
@@ -47,14 +47,14 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told() -> Iterator[Told]:
-    """One for all: properties ask it thousands of times."""
+    """One peer for all: properties use it thousands of times."""
     teller = Teller()
     with peer(teller) as address, sending() as sender:
         yield Told(sender, teller, address)
 
 
 def body_of(answer: Answer, *, whole: bool = True, most: int = 7) -> bytes:
-    """All of a body, in small pieces."""
+    """The whole body, read in small pieces."""
     buffer, pieces = memoryview(bytearray(most)), list[bytes]()
     while count := answer.readinto(buffer, whole=whole, seconds=5.0):
         pieces.append(bytes(buffer[:count]))
@@ -62,7 +62,7 @@ def body_of(answer: Answer, *, whole: bool = True, most: int = 7) -> bytes:
 
 
 def cut(sent: bytes, sizes: list[int]) -> list[bytes]:
-    """Bytes in pieces of these sizes, one after the other and over again."""
+    """Bytes in pieces of these sizes, repeated in turn."""
     pieces, at, turns = [], 0, itertools.cycle(sizes)
     while at < len(sent):
         size = next(turns)
@@ -82,14 +82,14 @@ PARTS = st.lists(st.binary(min_size=1, max_size=20), max_size=4)
 
 
 def chunked(parts: list[bytes]) -> bytes:
-    """Parts as chunks, the second with an extension, and a trailer behind them."""
+    """Parts as chunks, the second one with an extension, and a trailer at the end."""
     extended = [b";a=b" if number == 1 else b"" for number in range(len(parts))]
     framed = [b"%x%b\r\n%b\r\n" % (len(part), more, part) for part, more in zip(parts, extended, strict=True)]
     return b"".join(framed) + b"0\r\nX-Trailer: 1\r\n\r\n"
 
 
 def joined(fields: list[tuple[str, str]]) -> dict[str, str]:
-    """Names in lower case, values of one name joined by commas, and every run of white space one blank."""
+    """Names in lower case, values of one name joined by commas, white space collapsed."""
     values: dict[str, str] = {}
     for name, value in fields:
         before = f"{values[name.lower()]}, " if name.lower() in values else ""
@@ -185,7 +185,7 @@ def test_interim(told: Told, statuses: tuple[int, ...]) -> None:
 
 
 def test_many_interim(told: Told) -> None:
-    """A thousand interim answers are skipped, a flood of them is an error."""
+    """A thousand interim answers are skipped, but an endless flood of them is an error."""
     interim, final = b"HTTP/1.1 103 Early Hints\r\n\r\n", OK + b"Content-Length: 5\r\n\r\nabcde"
 
     assert finish(told.ask(interim * 1000 + final)) == b"abcde"
@@ -194,7 +194,7 @@ def test_many_interim(told: Told) -> None:
 
 
 LOST = ConnectionResetError
-"""By which a connection is known that was lost before the answer."""
+"""The error of a connection that was lost before the answer."""
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ LOST = ConnectionResetError
     ],
 )
 def test_unsound(told: Told, sent: bytes, error: type[Exception]) -> None:
-    """A head that breaks off, contradicts itself, or is larger than any registry's, is an error."""
+    """A head that is incomplete, contradicts itself, or is too large is an error."""
     with pytest.raises(error):
         told.ask(sent, ends=True)
 
@@ -246,7 +246,7 @@ def test_mixed_ends(told: Told, end: bytes, blank: bytes) -> None:
 
 @pytest.mark.parametrize("said", [b"5\r\nContent-Length: 5", b"5, 5"])
 def test_said_twice(told: Told, said: bytes) -> None:
-    """A repeated length is that length."""
+    """A repeated equal length is accepted."""
     answer = told.ask(OK + b"Content-Length: " + said + b"\r\n\r\nabcde")
 
     assert finish(answer) == b"abcde"
@@ -279,7 +279,7 @@ def test_broken_chunks(told: Told, body: bytes, into: bool) -> None:  # noqa: FB
 
 
 def test_broken_off(told: Told) -> None:
-    """A body that is shorter than its length is an error, after all that came of it."""
+    """A body that is shorter than its length is an error, raised after all received bytes."""
     answer = told.ask(OK + b"Content-Length: 5\r\n\r\n", b"ab", b"c", ends=True)
     buffer = bytearray(5)
     count = answer.readinto(memoryview(buffer), whole=True, seconds=5.0)
@@ -361,14 +361,14 @@ class TestRequests:
         "target", ["/v2/%7e%2F//../a;b,c?x=%&y=[]{}|^`\"<>\\'", "/?", "/v2/?_state=a==&b=%2f+c"]
     )
     def test_target(self, target: str) -> None:
-        """Path and query are sent byte for byte as they were returned."""
+        """Path and query are sent byte for byte as given."""
         expected = target.encode() if target != "/?" else b"/"
 
         assert self.head("GET", target, headers={}).split(b" ")[1] == expected
 
     @pytest.mark.parametrize(("method", "said"), [("GET", False), ("HEAD", False), ("POST", True)])
     def test_no_body(self, method: str, said: bool) -> None:  # noqa: FBT001 - a column
-        """An empty body is announced with methods that usually have one."""
+        """An empty body is announced for methods that usually have one."""
         assert said == bool(re.search(rb"\r\nContent-Length: 0\r\n", self.head(method, "/", headers={})))
 
     @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\rb", "\N{SNOWMAN}", b"a\r\n\r\n"])

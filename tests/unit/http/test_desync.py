@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from tests.unit.http.sending import Sender
 
 BODY = 200_000
-"""Bytes of a body that is sent: more than goes out together with the head."""
+"""Bytes of a request body: more than is sent together with the head."""
 STRAY = b"HTTP/1.1 200 OK\r\nX-For: stray\r\nContent-Length: 5\r\n\r\nstray"
 EARLY = b"HTTP/1.1 103 Early Hints\r\nX-For: stray\r\nContent-Length: 5\r\n\r\n"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One request, what the peer does with it, and what becomes of the answer."""
+    """One request, what the peer does with it, and what happens to the answer."""
 
     method: str
     does: str
     how_many: int
-    """Of whatever it does: bytes, answers."""
+    """The number of bytes or answers, depending on `does`."""
     ends: str
     then: str
 
 
 DEEDS = """sound; chunks; two; two apart; junk; interim; flood; cut; longer; shorter; body in any case;
 no last chunk; more chunks; early; nothing""".replace("\n", " ").split("; ")
-"""Of a peer: see `pieces`."""
+"""What a peer can do; see `pieces`."""
 STEPS = st.builds(
     Step,
     st.sampled_from(["GET", "HEAD", "PUT"]),
@@ -86,16 +86,16 @@ def pieces(number: bytes, step: Step) -> list[bytes]:
 
 
 class Hostile:
-    """A script by steps that are drawn: the request for `/N` meets the step N."""
+    """A peer that follows drawn steps: the request for `/N` gets step N."""
 
     def __init__(self) -> None:
-        """Know of no step yet."""
+        """Start without steps."""
         self.heads: list[bytes] = []
         self.steps: list[Step] = []
         self._spoken = threading.Event()
 
     def wait(self) -> None:
-        """Wait until the last response is sent: later bytes cannot be told from it."""
+        """Wait until the last response is sent, since later bytes could not be told from it."""
         assert self._spoken.wait(10)
         self._spoken.clear()
 
@@ -150,7 +150,7 @@ def follow(sender: Sender, hostile: Hostile, address: str) -> None:
 
 
 def check(number: int, said: bytes) -> None:
-    """Whether a body is, or begins, that of the request of this number."""
+    """Whether a body is, or begins like, that of the request with this number."""
     mine = str(number).encode()
     assert said.startswith(mine) or mine.startswith(said)
 
@@ -166,7 +166,7 @@ def hostile_peer(scheme: str, certificates: Path) -> Iterator[tuple[Hostile, str
 
 @pytest.fixture(scope="module", params=["http", "https"])
 def peers(request: pytest.FixtureRequest, certificates: Path) -> Iterator[tuple[Hostile, str]]:
-    """One peer for all that is drawn, without and with TLS."""
+    """One peer for all examples, without and with TLS."""
     with hostile_peer(request.param, certificates) as made:
         yield made
 

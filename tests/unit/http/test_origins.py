@@ -27,7 +27,7 @@ class TestResolve:
     @pytest.mark.parametrize("base", [BASE, BASE.replace("https", "http")])
     @pytest.mark.parametrize("scheme", ["HTTP", "HTTPS"])
     def test_capitals(self, base: str, scheme: str) -> None:
-        """A scheme in capitals is that scheme, whatever the registry's own is."""
+        """An upper-case scheme means the same as a lower-case one, whatever the registry's own is."""
         url = resolve(base, f"{scheme}://other.example/X?Y", insecure=True)
 
         assert url == f"{scheme.lower()}://other.example/X?Y"
@@ -49,7 +49,7 @@ class TestResolve:
 
     @given(st.text(alphabet=st.characters(max_codepoint=255), max_size=60))
     def test_anything(self, location: str) -> None:
-        """A location is an http URL or a RefusedURLError, nothing else."""
+        """A location gives either an http URL or a RefusedURLError."""
         try:
             url = resolve(BASE, location, insecure=False)
         except RefusedURLError:
@@ -73,12 +73,12 @@ class TestRealms:
 
     @pytest.mark.parametrize("allowed", ["10.0.0.1", "10.0.0.1:443"])
     def test_allowed(self, allowed: str) -> None:
-        """It may if the user has named the token server there, by host or by host and port."""
+        """It may if the user has named the token server in the settings, by host or by host and port."""
         realm = "https://10.0.0.1/token"
         assert resolve_realm(BASE, realm, insecure=False, allowed=["a.test", allowed]) == realm
 
     def test_another_port(self) -> None:
-        """A token server that is allowed at one port is not at another; the refusal says what to write."""
+        """A token server that is allowed at one port is refused at another; the error shows the setting."""
         with pytest.raises(RefusedURLError) as caught:
             resolve_realm(BASE, "https://10.0.0.1:8443/token", insecure=False, allowed=["10.0.0.1:443"])
 
@@ -111,13 +111,13 @@ class TestOtherPort:
     @pytest.mark.parametrize("port", ["", ":80", ":5000"])
     @pytest.mark.parametrize("redirect", [True, False])
     def test_proxy(self, port: str, redirect: bool) -> None:  # noqa: FBT001 - a parameter
-        """With the same port or none it is the mistake of a proxy: the registry's own origin is kept."""
+        """With the same port or none, a proxy's mistake is assumed, and the registry's own origin is kept."""
         base = "https://registry.test:5000/v2/"
         url = resolve(base, f"http://registry.test{port}/x", insecure=True, redirect=redirect)
         assert url == "https://registry.test:5000/x"
 
     def test_upload(self) -> None:
-        """An upload's Location keeps the registry's own origin always."""
+        """An upload's Location always keeps the registry's own origin."""
         url = resolve("https://registry.test/v2/", self.STORAGE, insecure=True)
         assert url.startswith("https://registry.test/bucket/")
 

@@ -1,4 +1,4 @@
-"""The proxy for each URL, by the environment."""
+"""The proxy for each URL, taken from the environment."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_proxy(
     monkeypatch: pytest.MonkeyPatch, entries: str, spared: list[str], proxied: list[str]
 ) -> None:
-    """NO_PROXY is read as Go reads it."""
+    """NO_PROXY is parsed as in Go."""
     monkeypatch.setenv("NO_PROXY", entries)
 
     assert [host for host in (*spared, *proxied) if find_proxy(f"https://{host}/v2/") == PROXY] == proxied
@@ -58,7 +58,7 @@ def test_this_machine(host: str) -> None:
 
 
 def test_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each scheme has its own proxy, ALL_PROXY is for those without one; capitals have priority."""
+    """Each scheme has its own proxy, and ALL_PROXY is for the others; upper-case names have priority."""
     monkeypatch.setenv("https_proxy", "http://small.test:1")
     assert find_proxy("https://a.test/") == PROXY
     assert not find_proxy("http://a.test/")
@@ -70,6 +70,6 @@ def test_which(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy without a scheme is one over plain HTTP."""
+    """A proxy without a scheme is used over plain HTTP."""
     monkeypatch.setenv("HTTPS_PROXY", "proxy.test:3128")
     assert find_proxy("https://a.test/") == PROXY

@@ -1,4 +1,4 @@
-"""Which connections are used again: none on which anything of another answer may lie, or may still come."""
+"""Which connections are reused: none that may still carry bytes of another answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tls(certificates: Path) -> ssl.SSLContext:
 
 
 def test_other_protocol() -> None:
-    """On a connection that speaks another protocol from now on no other request goes out."""
+    """No other request is sent on a connection that has switched to another protocol."""
     switched = b"HTTP/1.1 101 Wait\r\n\r\n"
     with peer(lambda sock: sock.sendall(switched)) as address, sending() as sender:
         first = sender.ask(f"http://{address}/one")
@@ -55,7 +55,7 @@ def test_closed_twice() -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_more_than_announced(tls: ssl.SSLContext, scheme: str) -> None:
-    """Bytes beyond the length of a body, also decrypted ones, are not taken for the next response."""
+    """Bytes beyond the length of a body, even decrypted ones, are not taken for the next response."""
 
     def script(sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
@@ -71,7 +71,7 @@ def test_more_than_announced(tls: ssl.SSLContext, scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_closed_while_idle(tls: ssl.SSLContext, scheme: str) -> None:
-    """A connection that the server has closed is found out before a body goes out on it."""
+    """A connection that the server has closed is detected before a body is sent on it."""
     closed: list[socket.socket] = []
 
     def script(sock: socket.socket) -> None:
@@ -110,7 +110,7 @@ class Failing:
     """A body that raises after a while."""
 
     def __len__(self) -> int:
-        """Bytes announced."""
+        """The announced length."""
         return 1 << 20
 
     def __iter__(self) -> Iterator[bytes]:
@@ -120,7 +120,7 @@ class Failing:
 
 
 def test_body_not_sent() -> None:
-    """After an incomplete body no other request follows: it would be taken for the rest of it."""
+    """No other request follows an incomplete body, since it would be taken for the rest of it."""
     heads: list[bytes] = []
     with peer(lambda sock: sock.sendall(FINE), heads=heads) as address, sending() as sender:
         finish(sender.ask(f"http://{address}/one"))
@@ -132,7 +132,7 @@ def test_body_not_sent() -> None:
 
 
 def test_nobody_answers() -> None:
-    """A connection whose peer closed in the middle of a head is not used again."""
+    """A connection whose peer closed in the middle of a head is not reused."""
 
     def script(sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-")
@@ -146,7 +146,7 @@ def test_nobody_answers() -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_interim_within_a_body(tls: ssl.SSLContext, scheme: str) -> None:
-    """An interim answer while the body still goes out does not keep us from sending the rest of it."""
+    """An interim answer during a request body does not stop the rest from being sent."""
     size, received = 16 << 20, list[int]()
 
     def script(sock: socket.socket) -> None:
@@ -166,7 +166,7 @@ def test_interim_within_a_body(tls: ssl.SSLContext, scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_early_answer_on_a_new_connection(tls: ssl.SSLContext, scheme: str) -> None:
-    """An answer in the middle of a body is read on a connection that has answered nothing before, too."""
+    """An early answer during a request body is read, even on a new connection."""
     early = b"HTTP/1.1 413 Too Large\r\nContent-Length: 7\r\n\r\nno more"
     received: list[int] = []
 
@@ -202,7 +202,7 @@ def test_threads() -> None:
 
 
 def test_many_at_once() -> None:
-    """Threads that ask at the same time do so on connections of their own, each of which is used again."""
+    """Simultaneous requests use separate connections, each of which is reused."""
     all_there = threading.Barrier(4)
 
     def script(sock: socket.socket) -> None:

@@ -20,12 +20,12 @@ ROOT = Path(__file__).parents[3]
 
 
 def strings(node: ast.AST) -> set[str]:
-    """All text constants below a node."""
+    """All string constants below a node."""
     return {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
 def names_in_sources() -> set[str]:
-    """The names of events as text constants in the program, except the catalogue."""
+    """The names of events in string constants of the program, except in the catalogue."""
     found = set()
     for path in (ROOT / "pipeline").rglob("*.py"):
         if path.name != "catalogue.py":
@@ -34,7 +34,7 @@ def names_in_sources() -> set[str]:
 
 
 def names_given() -> set[str]:
-    """The names that are given to Event and event_of as constants, in the catalogue or not."""
+    """The names passed to Event and event_of as constants, in the catalogue or not."""
     found = set()
     for path in (ROOT / "pipeline").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -54,7 +54,7 @@ def test_nothing_unknown() -> None:
 
 
 def test_nothing_heard_in_vain() -> None:
-    """Every event that an observer waits for is in the catalogue."""
+    """Every event that an observer handles is in the catalogue."""
     sources = {path: ast.parse(path.read_text()) for path in (ROOT / "pipeline/observe").rglob("*.py")}
     begins = {name.partition(".")[0] for name in EVENTS}
     words = {text for tree in sources.values() for text in strings(tree)}

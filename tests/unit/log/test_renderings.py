@@ -94,7 +94,7 @@ class TestJson:
 
     @given(message=ANY, value=ANY)
     def test_any_text(self, message: str, value: str) -> None:
-        """Whatever a registry says becomes one line of ASCII that can be read back."""
+        """Whatever a registry sends becomes one line of ASCII that can be parsed."""
         line = RENDERINGS.json(Event(name="image.done", message=message, fields={"how": value}), MOMENT)
         found = json.loads(line)
 
@@ -136,7 +136,7 @@ class TestChoice:
 
     @pytest.mark.parametrize("form", FORMATS)
     def test_terminal(self, form: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A requested format is used on a terminal too, and only text counts as for people."""
+        """A requested format is used on a terminal too, and only text counts as meant for people."""
         master, terminal = os.openpty()
         with os.fdopen(terminal, "w") as stream, os.fdopen(master, "rb", buffering=0):
             monkeypatch.setattr(sys, "stderr", stream)

@@ -58,7 +58,7 @@ class TestPairs:
         value=st.text(st.characters(exclude_categories=())),
     )
     def test_any_text(self, tmp_path_factory: pytest.TempPathFactory, message: str, value: str) -> None:
-        """Whatever a registry says becomes one printable line that can be parsed back."""
+        """Whatever a registry sends becomes one printable line that can be parsed."""
         path = tmp_path_factory.mktemp("log") / "log"
         [line] = written(path, event(message, words=value))
         pairs = dict(pair.split("=", 1) for pair in shlex.split(line))
@@ -68,7 +68,7 @@ class TestPairs:
         assert pairs["msg"] == printable(message.replace("\\", "\\\\")).replace("\\\\", "\\")
 
     def test_escapes(self, tmp_path: Path) -> None:
-        """Line breaks, terminal escapes, text direction and half surrogates show as escapes."""
+        """Line breaks, terminal escapes, text direction marks and lone surrogates are shown as escapes."""
         [line] = written(tmp_path / "log", event("a\nb\x1b[2J\x9b\u202e\u2028\ud800\\n"))
 
         assert line.startswith(r'level=info msg="a\nb\x1b[2J\x9b\u202e\u2028\ud800\\n" ')
@@ -82,7 +82,7 @@ class TestPairs:
         assert [line.split()[0] for line in found] == [f"level={each}" for each in levels[-count:]]
 
     def test_percent_signs(self, tmp_path: Path) -> None:
-        """A message is not used as a format."""
+        """A message is not used as a format string."""
         [line] = written(tmp_path / "log", event("50% of %s"))
 
         assert 'msg="50% of %s"' in line

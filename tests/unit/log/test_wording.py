@@ -1,4 +1,4 @@
-"""The sentences that are made of facts: users grep logs for some of them."""
+"""The sentences made from facts: users grep logs for some of them."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ LINES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("name", "fields", "facts", "expected"), LINES, ids=[line[0] for line in LINES])
 def test_sentence(name: str, fields: dict[str, Any], facts: dict[str, Any], expected: str) -> None:
-    """Each event says what happened, in one sentence, whatever its words hold."""
+    """Each event is one sentence about what happened, whatever its words contain."""
     assert expected == sentence(event_of(name, fields, facts=facts))
 
 
 def test_level() -> None:
-    """An event without a level of its own has the catalogue's first one."""
+    """An event without its own level has the first one of the catalogue."""
     assert [event_of(name, {}).level for name in ("image.failed", "rule.expanded")] == ["error", "info"]

@@ -23,7 +23,7 @@ class Watched:
         self.tell = self.heartbeat.tell
 
     def tick(self, seen: RunView) -> None:
-        """Both look."""
+        """Let both observe."""
         self.history.tick(seen)
         self.heartbeat.tick(seen)
 
@@ -47,7 +47,7 @@ def test_never() -> None:
 
 
 def test_what_it_says() -> None:
-    """It states how many images of how many, the rate, and the time left."""
+    """It states the finished images and their total, the rate, and the time left."""
     event = beat(*range(301))[-1]
 
     assert event.name == "run.progress"
@@ -56,7 +56,7 @@ def test_what_it_says() -> None:
 
 
 def test_when_asked() -> None:
-    """On request it states what it saw last: running tasks, pauses, unknown totals."""
+    """On request it repeats its last state: running tasks, pauses, unknown totals."""
     heartbeat = Watched()
     heartbeat.tell()
     registries = (replace(QUAY, pause=39.4),)
@@ -87,7 +87,7 @@ def test_latency() -> None:
 
 
 def test_all_wait() -> None:
-    """If everything that is left waits for a paused registry, the time left is not guessed."""
+    """If all remaining tasks wait for a paused registry, the time left is not estimated."""
     heartbeat = Watched()
     registries = (replace(QUAY, pause=39.4, waiting=2),)
     for now in range(100):

@@ -53,7 +53,7 @@ def test_left_out() -> None:
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.0841, "84ms"), (1.26, "1.3s"), (60.0, "1m0s")])
 def test_words(seconds: float, words: str) -> None:
-    """Times are shown as short as they can be."""
+    """Times are shown in their shortest form."""
     shown = str(Latency(registry="q", requests=1, p50=seconds, p95=seconds))
 
     assert shown == f"q response time: median {words}, 95th percentile {words}"

@@ -77,7 +77,7 @@ WRONG: list[dict[str, object]] = [
     + [json.dumps(json.loads(text_of(RUN_STATE)) | wrong) for wrong in WRONG],
 )
 def test_wrong(text: str) -> None:
-    """A row of another shape is not a run state."""
+    """A row with other fields is not a run state."""
     assert run_state_of(text) is None
 
 
@@ -103,7 +103,7 @@ def this_process_of(pid: int) -> Process:
 
 
 def test_another_process() -> None:
-    """Another process with the same number is not the run's, and nothing is known on another machine."""
+    """Another process with the same number is not the run's; on another machine the answer is unknown."""
     mine = this_process()
 
     assert is_gone(replace(mine, start="1")) is True

@@ -1,4 +1,4 @@
-"""Records for tests, and ways to get at them behind their back."""
+"""Records for tests, and ways to change them behind their back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ APP = Repository("harbor.corp", "team/app")
 BASE = Repository("harbor.corp", "team/base")
 DIGEST = "sha256:" + "a" * 64
 NO_OVERRIDE = "-dac_override,-dac_read_search"
-"""Capabilities by which root writes where modes forbid it."""
+"""Capabilities that let root write despite file modes."""
 
 
 @contextmanager

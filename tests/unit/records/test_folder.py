@@ -160,21 +160,21 @@ class Bomb:
     """A pickle that creates a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
-        """The file does not exist yet."""
+        """Start with a path that does not exist."""
         self.path = path
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        """Make the file."""
+        """Create the file when unpickled."""
         return (Path.touch, (self.path,))
 
 
 def garbage(path: Path) -> None:
-    """Bytes that are no database."""
+    """Bytes that are not a database."""
     database(path).write_bytes(os.urandom(8192))
 
 
 def truncated(path: Path) -> None:
-    """A database that was cut off."""
+    """A truncated database."""
     os.truncate(database(path), 20_000)
 
 
@@ -197,7 +197,7 @@ def holed_index(path: Path) -> None:
 
 
 def folder(path: Path) -> None:
-    """A folder where the file should be."""
+    """A folder instead of the file."""
     database(path).unlink()
     database(path).mkdir()
 
@@ -348,7 +348,7 @@ class TestDamage:
                 call()
 
     def test_lost_database(self, tmp_path: Path) -> None:
-        """Pages that become unreadable during a run are an error, never the end of the list."""
+        """Pages that become unreadable during a run are an error, not the end of the list."""
         with opened(tmp_path) as store:
             store.write(image())
             store.flush()

@@ -1,4 +1,4 @@
-"""Records as they are read from elsewhere, while others open, write and close them."""
+"""Records read by another process, while others open, write and close them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def take(view: RecordsReader) -> tuple[str, dict[Result, int], list[ImageRow]]:
-    """Everything that a reader can tell about run `one`."""
+    """Everything that a reader knows about run `one`."""
     return view.run_state, view.counts("one"), list(view.images("one", "failed"))
 
 
@@ -42,7 +42,7 @@ def test_closed(tmp_path: Path) -> None:
 
 
 def test_open(tmp_path: Path) -> None:
-    """A reader of records that a run has open sees what is flushed, and not what is buffered."""
+    """A reader of records that a run has open sees flushed rows, but not buffered ones."""
     with opened(tmp_path) as store:
         store.write(RunRow(text="first"))
         store.flush()

@@ -20,7 +20,7 @@ class Store:
     """A database like diskcache's that counts its queries."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Start empty."""
         self.database = sqlite3.connect(":memory:")
         self.database.execute("CREATE TABLE Cache (key PRIMARY KEY, value, raw, mode, expire_time)")
         self.asked: list[str] = []

@@ -1,4 +1,4 @@
-"""Records that pass: copied from those of a run, and gone when all is over."""
+"""Temporary records: copied from those of a run, and removed at the end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fill(records: Records) -> None:
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_beside_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A copy has what a running run has flushed, and not what the run writes later."""
+    """A copy has what a run has flushed, and not what it writes later."""
     if busy:
         ticks = count()
         monkeypatch.setattr(scratch, "stamps", lambda _: ((next(ticks), 1), None))
@@ -68,7 +68,7 @@ def _pair(number: int) -> tuple[str, str, str]:
 
 
 def test_rows_are_dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row has the time of its writing, and the temporary folder is removed at the end."""
+    """A row keeps the time of its writing, and the temporary folder is removed at the end."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with scratch_records(None, run="proof") as (passing, events):
         passing.write(row(1, run="proof"))

@@ -202,10 +202,10 @@ FACTS = st.one_of(
 
 
 class Model:
-    """The expected answers of the records, in dicts."""
+    """The expected answers of the records, kept in dicts."""
 
     def __init__(self) -> None:
-        """Nothing is known yet."""
+        """Start with no facts."""
         self.held: dict[tuple[Repository, str], str] = {}
         self.mounts: dict[tuple[str, str], list[str]] = {}
         self.claims: dict[str, Claim] = {}
@@ -283,7 +283,7 @@ FULL_DISK = """if True:
     store.close()
     print(*errors, sep="\\n")
 """
-"""Writes where files may have 300,000 bytes, and closes where they may have the second argument's."""
+"""Writes with a limit of 300,000 bytes per file, and closes with the limit in the second argument."""
 
 
 class TestDurability:
@@ -291,7 +291,7 @@ class TestDurability:
         """Rows that diskcache's defaults would drop are present after reopening."""
         count = 60_000
         with opened(tmp_path) as store:
-            # A mark that any eviction policy would cull at: the settings have to hold with it.
+            # A mark at which any eviction policy would cull: the settings have to hold despite it.
             store._cache.reset("size_limit", 1)
             for number in range(count):
                 store.write(image(f"q.io/a:{number:05}"))
@@ -339,7 +339,7 @@ class TestDurability:
         assert found == [f"q.io/a:{number:05}" for number in range(len(found))]
 
     def test_full_disk_is_cleared(self, tmp_path: Path) -> None:
-        """Facts that a full disk held up are written at the end if there is space again."""
+        """Facts held back by a full disk are written at the end if there is space again."""
         output, _ = python(FULL_DISK, tmp_path, -1).communicate()
 
         assert output.splitlines() == ["5000", "records cannot be written: disk I/O error"]
@@ -347,7 +347,7 @@ class TestDurability:
             assert sum(1 for _ in store.images(run="one", results=["copied"])) == 5_000
 
     def test_locked_database(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A database that another program locked is named as the cause, and written when unlocked."""
+        """If another program locks the database, the error says so, and the facts are written later."""
         monkeypatch.setattr(store_module, "_PAUSES", ())
         with opened(tmp_path) as store, closing(sqlite3.connect(database(tmp_path))) as other:
             store.write(image())
@@ -377,7 +377,7 @@ class TestDurability:
             assert (store.entered(APP), store.entered(BASE)) == (True, False)
 
     def test_flush(self, tmp_path: Path) -> None:
-        """Nothing is written to disk before a flush, and all that is pending by it."""
+        """Nothing is written to disk before a flush, which then writes everything pending."""
         count = "SELECT count(*) FROM Cache WHERE tag != ''"
         with opened(tmp_path) as store, closing(folder.read_only(tmp_path)) as other:
             for number in range(300):

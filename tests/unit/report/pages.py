@@ -1,4 +1,4 @@
-"""A report of a made-up run, with hostile words wherever a registry or a file chooses them."""
+"""A report of a made-up run, with hostile text wherever a registry or a file provides it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVIL = "</script><script>alert('x')</script><img src=x onerror=f(1)>\" onload='x
 
 
 def summary() -> Summary:
-    """A summary with hostile words in every text."""
+    """A summary with hostile text everywhere."""
     rows = [replace(ROW, source=EVIL, destination=EVIL, fault=EVIL, registry=EVIL, code=EVIL)]
     rows += [DENIED, *(replace(ROW, source=f"quay.io/team/api:v{number}") for number in range(40))]
     causes = group(map(from_row, [*rows, replace(DENIED, registry="q", hint=EVIL)]))
@@ -29,7 +29,7 @@ def summary() -> Summary:
 
 
 def history() -> RunHistory:
-    """Four minutes with a pause, and hostile words in every text."""
+    """Four minutes with a pause, and hostile text everywhere."""
     made = RunHistory()
     for tick in range(1, 1_000):
         seconds = tick / 4

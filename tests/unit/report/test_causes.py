@@ -34,7 +34,7 @@ DENIED = replace(
 
 
 def test_groups() -> None:
-    """Failures with the same side, registry, status and code are one cause; the largest stands first."""
+    """Failures with the same side, registry, status and code are one cause; the largest is first."""
     other = replace(ROW, registry="ghcr.io", fault="other words")
     found = group(
         map(from_row, [other, ROW, replace(ROW, source="quay.io/b:1", fault="other words"), DENIED])
@@ -57,7 +57,7 @@ def test_groups() -> None:
 
 
 def test_remedies() -> None:
-    """Failures that ask for different things are different causes, whatever else they share."""
+    """Failures with different remedies are different causes, even if all else is equal."""
     other = replace(DENIED, hint="create the repository first")
     found = group(map(from_row, [DENIED, other, DENIED]))
 
@@ -81,7 +81,7 @@ def test_rules() -> None:
 
 
 def test_bounded() -> None:
-    """However many codes a registry makes up, few causes are told apart, and each keeps few examples."""
+    """However many codes a registry invents, there are few causes, each with few examples."""
     rows = (replace(ROW, code=f"CODE{number % 1_000}") for number in range(10_000))
     found = group(map(from_row, rows))
 
@@ -92,7 +92,7 @@ def test_bounded() -> None:
 
 
 def test_entries() -> None:
-    """Failures of one source share an entry of the rules that repeat them."""
+    """Failures of one source share an entry in the rules that repeat them."""
     (found,) = group(map(from_row, [ROW, replace(ROW, destination="r.io/api:1"), ROW]))
 
     text = rules_text(entries(found))
@@ -101,7 +101,7 @@ def test_entries() -> None:
 
 
 def test_invalid_rules() -> None:
-    """All invalid rules are one cause, whatever is wrong in each of them."""
+    """All invalid rules are one cause, whatever is wrong with each of them."""
     failures = [
         Failure(
             source=f"a{n}", destinations=(), words=f"images.yaml:{n}: no", hint=f"mend {n}", code=RULE_INVALID
@@ -116,7 +116,7 @@ def test_invalid_rules() -> None:
 
 
 def test_order() -> None:
-    """What a person has to mend stands before what may go away by itself, however often that failed."""
+    """Failures that a person has to fix come before temporary ones, however many."""
     busy = replace(ROW, status=503, code="", retryable=True)
 
     found = group(map(from_row, [busy, busy, busy, DENIED]))

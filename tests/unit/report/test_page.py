@@ -24,7 +24,7 @@ SILENT = ("--disable-background-networking", "--disable-component-update", "--di
 
 
 class Reader(HTMLParser):
-    """Collects what a browser would find."""
+    """Collects the parts that matter to a browser."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -53,12 +53,12 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def found() -> Reader:
-    """The hostile report, read."""
+    """The hostile report, parsed."""
     return Reader(report())
 
 
 def test_safe(found: Reader) -> None:
-    """Whatever registries say, the page has no script, handler or link elsewhere, and each tag is closed."""
+    """Whatever registries send, the page has no script, handler or external link, and each tag is closed."""
     assert found.tags & {"script", "img", "iframe", "link", "object", "form"} == set()
     assert all(re.fullmatch(r"#cause-\d+", link) for link in found.links)
     assert not {name for name in found.attributes if name.startswith("on")}
@@ -67,7 +67,7 @@ def test_safe(found: Reader) -> None:
 
 
 def test_shown(found: Reader) -> None:
-    """Hostile words are shown as they are, what is invisible or turns text around as escapes."""
+    """Hostile text is shown as it is, with invisible characters and direction marks as escapes."""
     shown = EVIL.replace("\x1b", r"\x1b").replace("\x00", r"\x00").replace("\u202e", r"\u202e")
     text = "".join(found.texts)
 
@@ -76,7 +76,7 @@ def test_shown(found: Reader) -> None:
 
 
 def test_alone() -> None:
-    """The page names no other place: it loads nothing, and a policy of its own forbids it to."""
+    """The page loads nothing: it names no other host, and its own policy forbids it."""
     text = report()
 
     assert not re.search(r"https?:|url\(|@import|//[a-z]", text)
@@ -84,7 +84,7 @@ def test_alone() -> None:
 
 
 def test_order(found: Reader) -> None:
-    """Failures stand before everything else, with what to do and the rules that repeat them."""
+    """Failures come before everything else, with remedies and the rules that repeat them."""
     text = "".join(found.texts)
     heads = ["FAILED", "Failures", "What to do:", "as rules", "Over time", "Where the time went"]
     heads += [
@@ -104,7 +104,7 @@ def test_order(found: Reader) -> None:
 
 
 def test_empty() -> None:
-    """A run in which nothing happened has a page too."""
+    """A run in which nothing happened has a page, too."""
     pieces = page(Summary(version="2"), rules=[], settings=[], ended="now")
     text = "".join(Reader("".join(pieces)).texts)
 
@@ -117,7 +117,7 @@ def test_empty() -> None:
 class TestBrowser:
     @pytest.mark.parametrize("width", [1280, 768, 375])
     def test_fits(self, tmp_path: Path, width: int) -> None:
-        """On a wide, a middle and a narrow screen nothing runs out of the page at its side."""
+        """On a wide, a medium and a narrow screen nothing overflows horizontally."""
         assert CHROMIUM
         probe = (
             f"<iframe id=f width={width} height=900 src=report.html></iframe><p id=out></p><script>"
@@ -135,7 +135,7 @@ class TestBrowser:
 
     @pytest.mark.parametrize(("scheme", "expected"), [("0", "dark"), ("1", "light")])
     def test_colours(self, tmp_path: Path, scheme: str, expected: str) -> None:
-        """The page is drawn, dark where the system is dark and light where it is light."""
+        """The page is drawn, dark or light as the system is set."""
         (tmp_path / "report.html").write_text(report())
         flags = (f"--blink-settings=preferredColorScheme={scheme}", "--window-size=800,600")
         self.run(tmp_path, *flags, "--screenshot=shot.png", "report.html")
@@ -146,7 +146,7 @@ class TestBrowser:
 
     @staticmethod
     def run(folder: Path, *arguments: str) -> str:
-        """What the browser says; its profile is a new folder."""
+        """The output of the browser, with a new profile."""
         assert CHROMIUM
         *flags, file = arguments
         command = [

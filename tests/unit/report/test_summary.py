@@ -12,7 +12,7 @@ from tests.unit.views import QUAY, view
 
 
 def seen() -> RunHistory:
-    """What was seen of it: response times of a registry, two that paused, a changed digest."""
+    """What was observed: response times of a registry, two that paused, a changed digest."""
     made, timing = RunHistory(), Timing()
     for _ in range(9):
         timing.add(0.03)
@@ -53,7 +53,7 @@ SUMMARY = Summary(
 
 
 def test_lines() -> None:
-    """The summary says what became of the images, what it cost, why and what failed, and what to do."""
+    """The summary has the results, the costs, the failures by cause, and what to do."""
     first = "3,006 images in 9m24s: 2,741 copied, 257 up to date, 1 skipped, 4 not finished"
     sent = "84.2GB sent (149.3MB/s), 61GB saved: 12,944 blobs mounted, 3 already there;"
     assert summary_lines(SUMMARY) == [
@@ -88,7 +88,7 @@ def test_nothing() -> None:
 
 
 def test_stopped() -> None:
-    """A run with work left does not say that it has finished, but what is left, and how to go on."""
+    """An unfinished run does not claim to have finished, but says what is left and how to resume."""
     lines = summary_lines(replace(SUMMARY, is_stopped=True, unexpanded=2))
 
     assert "To resume:  image-syncer --images 'my failed.yaml'" in lines
@@ -99,7 +99,7 @@ def test_stopped() -> None:
 
 
 def test_many_causes() -> None:
-    """On a terminal a person reads a dozen causes and how many failures are left out; a file has all."""
+    """A terminal shows a dozen causes and counts the other failures; a file has all of them."""
     rows = [replace(ROW, code=f"CODE{number}") for number in range(20)]
     many = replace(SUMMARY, causes=group(map(from_row, rows)))
     lines, whole = summary_lines(many, most=12), summary_lines(many)
@@ -112,7 +112,7 @@ def test_many_causes() -> None:
 
 
 def test_long_words() -> None:
-    """A registry's long words are cut."""
+    """A registry's long words are truncated."""
     (cause,) = group([from_row(replace(ROW, fault="x" * 500))])
     lines = summary_lines(replace(SUMMARY, causes=(cause,)))
 
@@ -120,7 +120,7 @@ def test_long_words() -> None:
 
 
 def test_object() -> None:
-    """A program gets the same figures, sizes in bytes and times in seconds, and examples of each cause."""
+    """The JSON object has the same figures, bytes and seconds as numbers, and examples of each cause."""
     found = json.loads(json.dumps(as_object(SUMMARY)))
 
     assert found["schema"] == 1
@@ -146,7 +146,7 @@ def test_object() -> None:
 
 
 def test_digests() -> None:
-    """Digests are cut short before the reason is."""
+    """Digests are shortened before the reason is."""
     words = f"cannot begin to upload the blob sha256:{'7' * 64} at {'r' * 60}/team/app: 404: no such project"
     (cause,) = group([from_row(replace(ROW, fault=words))])
     [shown] = [line for line in summary_lines(replace(SUMMARY, causes=(cause,))) if "cannot begin" in line]

@@ -1,4 +1,4 @@
-"""What registries of the world list: referrers, tags that are merged, repositories."""
+"""What the registries of the world list: referrers, merged tags, repositories."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def list_referrers(
     task: ListReferrers, tags: Mapping[str, str], manifests: Mapping[str, bytes], *, api: bool = False
 ) -> ReferrersListed:
-    """What names a manifest as its subject where there is an API, else what the fallback tag lists."""
+    """With the API the manifests with this subject, else the entries of the fallback tag."""
     found: list[dict[str, str]] = []
     if api and task.api:
         named = (each for each in manifests.items() if json.loads(each[1]).get("subject", {}) != {})

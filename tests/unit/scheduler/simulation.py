@@ -40,28 +40,28 @@ class Server:
     """How a registry answers; it refuses with 429."""
 
     seconds: float = 0.02
-    """From a request to its answer, without waiting for a slot."""
+    """The time from a request to its answer, without waiting for a slot."""
     slots: int = 0
-    """Requests that it serves at a time, the others wait; 0: all."""
+    """Requests that it serves at a time, while others wait; 0: all."""
     refused: float = 0.0
-    """Share of the requests that it refuses, whatever the rate."""
+    """Share of the requests that it refuses at any rate."""
     at_once: int = 0
-    """It refuses requests while it serves so many; 0: never."""
+    """It refuses requests while it serves this many; 0: never."""
     rate: float = 0.0
-    """It refuses what exceeds so many requests a second, with a burst of one second; 0: nothing."""
+    """Requests a second above which it refuses, with a burst of one second; 0: no limit."""
     retry_after: float = 1.0
-    """Seconds that it asks for; 0: not stated."""
+    """Seconds in Retry-After; 0: not stated."""
     _busy: list[float] = field(default_factory=list)
     """A heap of the times when busy slots become free."""
     _saved: float = 0.0
     _saved_at: float = 0.0
 
     def __post_init__(self) -> None:
-        """Begin with a full second's worth of requests."""
+        """Start with a full second's worth of requests."""
         self._saved = self.rate
 
     def answer(self, now: float, chance: random.Random) -> tuple[float, bool]:
-        """When a request that comes now is answered, and whether it is refused."""
+        """When a request that arrives now is answered, and whether it is refused."""
         while self._busy and self._busy[0] <= now:
             heappop(self._busy)
         if self._refuses(now, chance):
@@ -88,18 +88,18 @@ class Ran:
     """The figures of a run."""
 
     seconds: float = 0.0
-    """Virtual ones."""
+    """Virtual seconds."""
     paused: float = 0.0
     """Seconds in which at least one registry paused."""
     requests: int = 0
     refused: int = 0
     tasks: int = 0
     late: int = 0
-    """Requests after the first ten seconds at registries that refuse what exceeds a rate."""
+    """Requests after the first ten seconds at registries that refuse requests above a rate."""
     refused_late: int = 0
-    """Of them."""
+    """How many of them were refused."""
     within: float = 0.0
-    """Real seconds within the scheduler."""
+    """Real seconds spent in the scheduler."""
     copied: int = 0
 
 
@@ -109,20 +109,21 @@ class Running:
 
     task: Task
     left: list[str]
-    """Registries of the requests to be made yet, the next one last."""
+    """Registries of the remaining requests, the next one last."""
     requests: dict[str, int] = field(default_factory=dict)
     waited: dict[str, float] = field(default_factory=dict)
     refused_by: str = ""
 
 
 class Simulation:
-    """One run over new tags of one repository, 18 requests each: an index of an image with three own layers.
+    """One run over new tags of one repository, 18 requests each: an index of an image with three own
+    layers.
 
     Args:
         tags: how many.
         source: how the source answers.
         destination: how the destination answers.
-        seed: of everything that is drawn.
+        seed: of all random choices.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Simulation:
         self._chance = random.Random(seed)
         self._answers: list[tuple[float, int, Running]] = []
         self._waiting: dict[str, deque[Running]] = {}
-        """By registry whose rate was learned: tasks whose next request has to be granted."""
+        """By registry with a learned rate: tasks whose next request has to be granted."""
         self._ran = Ran()
 
     def run(self) -> Ran:
@@ -159,13 +160,13 @@ class Simulation:
 
     @contextmanager
     def _metered(self) -> Iterator[None]:
-        """Count how long the scheduler takes."""
+        """Measure the time of the scheduler."""
         began = perf_counter()
         yield
         self._ran.within += perf_counter() - began
 
     def _take(self, scheduler: Scheduler, now: float) -> None:
-        """Begin all tasks that may start now."""
+        """Start all tasks that may start now."""
         found = []
         with self._metered():
             for stage in STAGES:
@@ -182,7 +183,7 @@ class Simulation:
                 self._send(waiting.popleft(), now)
 
     def _ask(self, running: Running, now: float) -> None:
-        """Make the next request of a task, or wait until it may be made."""
+        """Make the next request of a task, or wait until it is allowed."""
         name = running.left[-1]
         if name not in self._waiting:
             self._send(running, now)
@@ -206,7 +207,7 @@ class Simulation:
         heappush(self._answers, (then, self._ran.requests, running))
 
     def _next(self, scheduler: Scheduler, now: float) -> float:
-        """Go on to the next answer, or to when the scheduler wants to be woken; when that is."""
+        """Advance to the next answer, or to the scheduler's wake-up time; returns that time."""
         with self._metered():
             wake = scheduler.wake(now)
         if wake is not None and (not self._answers or now + wake < self._answers[0][0]):
@@ -223,7 +224,7 @@ class Simulation:
         return then
 
     def _outcome(self, running: Running) -> Outcome:
-        """What the task's worker answers."""
+        """The answer of the task's worker."""
         name, key = running.refused_by, running.task.key
         cost = Cost(requests=tuple(running.requests.items()), waited=tuple(running.waited.items()))
         if not name:
@@ -234,7 +235,7 @@ class Simulation:
 
 
 def requests_of(task: Task) -> list[str]:
-    """The registries of the requests that a task makes where all goes well, in order."""
+    """The registries of the requests that a successful task makes, in order."""
     match task:
         case ListRepositories():
             return [task.namespace.registry]

@@ -22,7 +22,7 @@ def work(
     answers: int = 2000,
     now: float = 0.0,
 ) -> list[LimitFound]:
-    """Have a registry answer that serves `serves` at a time, `trip` seconds away; what was found out."""
+    """Let a registry answer that serves `serves` at a time, `trip` seconds away; returns the measurements."""
     chance = random.Random(1)
     found = []
     for _ in range(answers):
@@ -57,7 +57,7 @@ def test_busy_registry() -> None:
 
 @pytest.mark.parametrize("serves", [8, 16, 32])
 def test_between(serves: int) -> None:
-    """A registry gets about as many tasks as it serves at a time."""
+    """A registry gets about as many tasks at a time as it serves."""
     limit = AdaptiveLimit(most=64)
 
     work(limit, serves=serves, jitter=0.1)
@@ -85,7 +85,7 @@ def test_vain_tries_become_rare() -> None:
 
 
 def test_other_work() -> None:
-    """Work that takes longer by nature does not count as a registry at its limit."""
+    """Tasks that take longer by nature do not count as a registry at its limit."""
     limit = AdaptiveLimit(most=64)
 
     for number in range(400):

@@ -1,4 +1,4 @@
-"""Who waits, and how long, if a registry limits the rate, is unreachable, or shows new content late."""
+"""Which tasks wait, and how long, if a registry limits the rate, is unreachable, or is inconsistent."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_long_pause(delay: float, asked: float) -> None:
 
 
 def test_patience_ends_though_something_was_under_way() -> None:
-    """What was under way when a long pause began, and ends well, does not make the run wait for its end."""
+    """The run does not wait for the rest of a long pause if the tasks in flight succeed meanwhile."""
     world, scheduler, tasks = busy(patience=60.0)
     long = Throttled(key=tasks[0].key, fault=SLOW, delay=900.0, asked=900.0)
     scheduler.settle(long, world.now)
@@ -117,7 +117,7 @@ def test_storage_that_pushes_back() -> None:
 
 
 def test_refusals_in_a_row() -> None:
-    """A registry that begins to refuse everything pauses after three refusals in a row."""
+    """A registry that starts to refuse everything pauses after three refusals in a row."""
     world, scheduler, tasks = busy(tags=240)
     moves = [task for task in tasks if isinstance(task, CopyBlob)][:3]
     for task in moves[:2]:
@@ -129,7 +129,7 @@ def test_refusals_in_a_row() -> None:
 
 
 def test_only_the_kind_that_was_refused() -> None:
-    """Blobs that are refused lower the number of blobs at a time, not that of short requests."""
+    """Refused blobs lower the limit for blobs, not for short requests."""
     world, scheduler, tasks = busy()
     limits = scheduler._queue.registry(MIRROR).limits
     before = {kind: limit.limit for kind, limit in limits.items()}
@@ -173,7 +173,7 @@ def test_patience_is_one_for_all_passes() -> None:
 
 
 def test_short_pauses_without_end() -> None:
-    """So is one that asks for one short pause after another."""
+    """A registry that asks for one short pause after another is waited for up to --patience, too."""
     world = World(patience=5.0, retries=2)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.throttle("look", MIRROR, delay=2, asked=2, times=100)
@@ -185,7 +185,7 @@ def test_short_pauses_without_end() -> None:
 
 
 def test_pause_that_ends_before_the_next_pass() -> None:
-    """An unavailable registry is asked once more in a pass that begins after its pause."""
+    """An unavailable registry is tried once more in a pass that begins after its pause."""
     world = World(patience=5.0, retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.push(f"{SOURCE}/b", image("two"), "v1")

@@ -17,7 +17,7 @@ def listing(*entries: dict[str, Any]) -> bytes:
 
 
 def named(content: bytes) -> dict[str, Any]:
-    """The entry of a manifest."""
+    """The index entry of a manifest."""
     return {"mediaType": json.loads(content)["mediaType"], "digest": digest(content), "size": len(content)}
 
 
@@ -30,7 +30,7 @@ RULES = [rule(f"{SOURCE}/a:cache", f"{MIRROR}/a")]
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("arch", [[], ["amd64"]])
 def test_brings_entries_that_are_blobs(case: str, arch: list[str]) -> None:
-    """Each entry that is not a manifest is copied as a blob, also below an index, whatever the filter."""
+    """Each entry that is not a manifest is copied as a blob, also in a nested index, with any filter."""
     world = World(retries=0)
     content, children = CASES[case]
     world.push(f"{SOURCE}/a", content, "cache", children=children)
@@ -46,7 +46,7 @@ def test_brings_entries_that_are_blobs(case: str, arch: list[str]) -> None:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("lost", ["layer", "beside"])
 def test_equal_tag_does_not_vouch_for_them(case: str, lost: str) -> None:
-    """If the destination has the same index without a blob that it lists, the blob is copied."""
+    """If the destination has the same index but lacks a blob of it, the blob is copied."""
     world = World(retries=0)
     content, children = CASES[case]
     for place in (SOURCE, MIRROR):

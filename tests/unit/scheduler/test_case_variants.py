@@ -1,4 +1,4 @@
-"""Tags that differ only in case: a warning, and a read-back, since a registry may take them for one."""
+"""Tags that differ only in case: a warning and a read-back, since a registry may treat them as equal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make(*tags: str, **settings: Any) -> World:
 
 
 def read_back(world: World) -> list[str]:
-    """The destinations that were read back."""
+    """The destination tags that were read back."""
     return [
         str(task.destinations[0])
         for task in world.done
@@ -56,7 +56,7 @@ def test_warning_names_them() -> None:
 
 
 def test_registry_that_takes_them_for_one() -> None:
-    """An image whose tag has another digest in the end fails with its own code; the other succeeds."""
+    """An image whose tag ends up with another digest fails with a code of its own; the other succeeds."""
     world = make("V1", "v1", retries=2)
     scheduler = world.scheduler(RULES)
 
@@ -77,7 +77,7 @@ def test_registry_that_takes_them_for_one() -> None:
 
 
 def test_registry_that_cannot_be_asked() -> None:
-    """If the read-back fails, the image fails, since nobody knows what is there."""
+    """If the read-back fails, the image fails, since its content is unknown."""
     world = make("V1", "v1", retries=1)
     world.fail(f"look  -> {MIRROR}/a:V1", retryable=True)
 
@@ -88,7 +88,7 @@ def test_registry_that_cannot_be_asked() -> None:
 
 @pytest.mark.parametrize("aim", ["plan", "verify", "copy"])
 def test_nothing_stored_and_nothing_read_back(aim: str) -> None:
-    """If this run has stored none of them, they cost no further requests."""
+    """If this run has stored none of them, no further requests are made."""
     world = make("V1", "v1", aim=aim)
     for tag in ("V1", "v1"):
         world.push(f"{MIRROR}/a", image(tag), tag)
@@ -100,7 +100,7 @@ def test_nothing_stored_and_nothing_read_back(aim: str) -> None:
 
 
 def test_stopped_before_they_are_read_back() -> None:
-    """A run that is stopped before it has read them back is not finished."""
+    """A run that is stopped before the read-back is not finished."""
     world = make("V1", "v1")
     scheduler = world.scheduler(RULES)
     running: list[Task] = []

@@ -25,7 +25,7 @@ SIGNED = image("base")
 
 
 def artifact(name: str, subject: bytes) -> bytes:
-    """An artifact that names a subject."""
+    """An artifact with a subject."""
     document: dict[str, Any] = json.loads(image(name))
     document["subject"] = {
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -96,7 +96,7 @@ def test_one_writer_of_a_tag(seed: int) -> None:
 
 @pytest.mark.parametrize("trouble", ["throttle", "lose", "doubt", "fail"])
 def test_a_named_tag_that_images_add_to(trouble: str) -> None:
-    """A tag whose push by its own rule goes wrong is written by the images that wait to add entries to it."""
+    """If a fallback tag's push by its own rule fails, the images that wait to add entries write it."""
     world = World(referrers=COPIED, retries=1)
     world.push(f"{SOURCE}/a", SIGNED, "v1", "v2")
     referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE, SBOM])
@@ -126,7 +126,7 @@ def test_a_named_tag_that_images_add_to(trouble: str) -> None:
 
 
 def hold_back(world: World, scheduler: Scheduler, key: str) -> Task:
-    """Let everything run but one task, which is returned."""
+    """Let everything run except one task, which is returned."""
     held: list[Task] = []
     while running := world.take_all(scheduler):
         for task in running:
@@ -139,7 +139,7 @@ def hold_back(world: World, scheduler: Scheduler, key: str) -> Task:
 
 
 def test_a_cycle_ends() -> None:
-    """A fallback tag that lists its own subject, and two that list each other, end."""
+    """A fallback tag that lists its own subject, and two that list each other, do not loop."""
     world = World(referrers=COPIED)
     world.push(f"{SOURCE}/a", SIGNED, "v1")
     referred(world, f"{SOURCE}/a", SIGNED, [SIGNED, SIGNATURE])
@@ -182,7 +182,7 @@ def test_registered_by_the_destination() -> None:
 
 @pytest.mark.parametrize("written", [False, True])
 def test_what_cannot_be_brought(written: bool) -> None:  # noqa: FBT001 - pytest's
-    """A companion that fails finally fails its image only if the user asked for companions."""
+    """A companion that fails for good fails its image only if the user asked for companions."""
     world = World(referrers=Referrers(written=written), retries=0)
     world.push(f"{SOURCE}/a", SIGNED, "v1")
     referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE, SBOM])
@@ -195,7 +195,7 @@ def test_what_cannot_be_brought(written: bool) -> None:  # noqa: FBT001 - pytest
 
 
 def test_owed_until_they_are_there() -> None:
-    """Companions that were refused are brought by the next run that can, and looked for no more then."""
+    """A later run that is allowed to copies refused companions; after that no run looks for them."""
     world = World(referrers=COPIED, retries=0)
     world.push(f"{SOURCE}/a", SIGNED, "v1")
     referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE])
@@ -217,7 +217,7 @@ def test_owed_until_they_are_there() -> None:
 
 
 def test_owed_is_written_before_the_tag() -> None:
-    """A run that is killed as soon as the tag is there leaves a row that says what its image owes."""
+    """A run that is killed once the tag exists leaves a row with the companions that its image owes."""
     world = World(referrers=COPIED, retries=0)
     world.push(f"{SOURCE}/a", SIGNED, "v1")
     referred(world, f"{SOURCE}/a", SIGNED, [SIGNATURE])

@@ -1,4 +1,4 @@
-"""What the scheduler reports of a run, as events and figures."""
+"""What the scheduler reports about a run, as events and figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.scheduler.world import MIRROR, SOURCE, World, blob, image, rule
 
 
 def test_pause() -> None:
-    """The end of a pause is logged once, when the registry answers again, however often it asked for one."""
+    """The end of a pause is logged once, when the registry answers again, however often it was extended."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.throttle("look", SOURCE, times=3)
@@ -54,7 +54,7 @@ def test_mounts() -> None:
 
 
 def test_tries() -> None:
-    """Each failure of an image is logged with its pass, and whether and when another one follows."""
+    """Each failure of an image is logged with its pass, and whether and when a retry follows."""
     world = World(retries=1)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     world.fail("put", times=2, side="destination", status=500, retryable=True)
@@ -69,7 +69,7 @@ def test_tries() -> None:
 
 
 def test_debug() -> None:
-    """Debug events are made only if they are wanted."""
+    """Debug events are created only if they are wanted."""
     names = []
     for debug in (True, False):
         world = World(debug=debug)

@@ -35,7 +35,7 @@ class TestKeep:
     """`keep`: existing tags are never moved."""
 
     def test_costs_one_list(self) -> None:
-        """Tags in the destination's list cost no request; other tags are copied, or moved."""
+        """Tags in the destination's list cost no request; other tags are copied or moved."""
         world = World()
         world.push(f"{SOURCE}/a", image("new"), "v1", "v2", "latest")
         world.push(f"{MIRROR}/a", image("old"), "v1", "latest")
@@ -70,7 +70,7 @@ class TestKeep:
         assert (9, []) == (scheduler.figures.kept, asked(world))
 
     def test_refused_list(self) -> None:
-        """If the list is refused, the destination is asked for each tag, and existing tags are kept."""
+        """If the list is refused, each tag is looked up at the destination, and existing tags are kept."""
         world = World()
         world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
         world.push(f"{MIRROR}/a", image("old"), "v1")
@@ -81,7 +81,7 @@ class TestKeep:
         assert {"a:v1": "kept", "a:v2": "copied"} == results(world)
 
     def test_missing_repository(self) -> None:
-        """A destination repository that does not exist keeps nothing."""
+        """A missing destination repository keeps nothing."""
         world = World()
         world.push(f"{SOURCE}/a", image("new"), "v1")
 
@@ -100,7 +100,7 @@ class TestKeep:
         assert not [task for task in world.done if isinstance(task, ListTags) and not task.is_probe]
 
     def test_verification(self) -> None:
-        """A verification asks that a kept tag is complete, not that it is equal."""
+        """A verification requires that a kept tag is complete, not that it is equal."""
         world = World(aim="verify")
         world.push(f"{SOURCE}/a", image("new"), "v1", "v2")
         world.push(f"{MIRROR}/a", image("old"), "v1")
@@ -126,7 +126,7 @@ class TestHold:
     RULES = (rule(f"{SOURCE}/a:v1", f"{MIRROR}/a", options=AGED),)
 
     def test_old_enough(self) -> None:
-        """The first run holds the image, and so does each run until it was seen long enough ago."""
+        """The first run holds the image, as does each run until it was first seen long enough ago."""
         world, found = self.world(), []
         for day in range(5):
             world.now = day * DAY
@@ -135,14 +135,14 @@ class TestHold:
         assert ["held", "held", "held", "copied", "unchanged"] == found
 
     def test_first_run_is_told(self) -> None:
-        """Only a run that has seen nothing before begins the quarantine."""
+        """Only a run that has seen nothing before starts the quarantine."""
         world = self.world()
         assert world.run(self.RULES, "one").quarantine_begins
         world.now = DAY
         assert not world.run(self.RULES, "two").quarantine_begins
 
     def test_tag_that_moves(self) -> None:
-        """A tag that moves starts again with each digest; the reason says that it never gets old enough."""
+        """A tag that keeps moving starts again with each digest, and the reason says so."""
         world = self.world()
         for day in range(5):
             world.now = day * DAY
@@ -191,7 +191,7 @@ class TestHold:
         assert {"a:v5": "copied"} == results(world)
 
     def test_newest_of_many_pages(self) -> None:
-        """Tags that one run sees for the first time count as simultaneous, on whatever page they are."""
+        """Tags that one run sees for the first time count as simultaneous, whatever their page."""
         world = World()
         world.page_size = 2
         world.push(f"{SOURCE}/a", image("one"), "v1", "v20", "v3", "v4", "v5")
@@ -208,6 +208,6 @@ class TestHold:
 
 
 def vars_of(scheduler: Any) -> list[str]:
-    """The results that were counted."""
+    """The counted results."""
     names = ("copied", "unchanged", "held", "failed")
     return [name for name in names if getattr(scheduler.figures, name)]

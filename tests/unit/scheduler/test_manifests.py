@@ -1,4 +1,4 @@
-"""The ledger of manifests by itself: its notices when something that is needed fails or arrives."""
+"""The ledger of manifests by itself: its notices when needed content fails or arrives."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def need(manifests: Manifests, content: bytes, image_key: str) -> ManifestNeed:
 
 
 def test_child_fails_for_others() -> None:
-    """A child that fails also fails the manifest that waits for it, though another image needs that one."""
+    """A child that fails also fails the manifest that waits for it, even if another image needs the child."""
     state, manifests = ledger()
     child = need(manifests, CHILD, "one")
     parent = need(manifests, PARENT, "two")
@@ -56,7 +56,7 @@ def test_child_fails_for_others() -> None:
 
 
 def test_parent_waits_for_child() -> None:
-    """A manifest gathers until its child is in place, and is pushed then."""
+    """A manifest waits until its child is in place, and is pushed then."""
     state, manifests = ledger()
     child, parent = need(manifests, CHILD, "one"), need(manifests, PARENT, "one")
     for blob in child.manifest.blobs:

@@ -14,7 +14,7 @@ OTHER = "other.example.org"
 
 
 def signatures(*names: str) -> bytes:
-    """Signatures of one payload, as cosign stores them: told apart by an annotation only."""
+    """Signatures of one payload, as cosign stores them: they differ only in an annotation."""
     document = json.loads(image(*(["payload"] * len(names)), salt=" ".join(names)))
     for layer, name in zip(document["layers"], names, strict=True):
         layer["annotations"] = {"dev.cosignproject.cosign/signature": name}
@@ -22,7 +22,7 @@ def signatures(*names: str) -> bytes:
 
 
 def listed(world: World, tag: str, place: str = f"{MIRROR}/a") -> list[str]:
-    """What the tag lists at the destination: digests, or signatures."""
+    """The entries of the tag at the destination: digests, or signatures."""
     store = world.store(place)
     found: dict[str, Any] = json.loads(store.manifests[store.tags[tag]])
     if tag == LIST:
@@ -31,7 +31,7 @@ def listed(world: World, tag: str, place: str = f"{MIRROR}/a") -> list[str]:
 
 
 def pushed(world: World, place: str, *names: str, tag: str = LIST) -> str:
-    """Have a repository list referrers, or signatures, of these names."""
+    """Let a repository list referrers, or signatures, of these names."""
     if tag != LIST:
         return world.push(place, signatures(*names), tag)
     children = [image(name) for name in names]
@@ -94,7 +94,7 @@ def test_layers_of_the_destination_are_not_looked_for_at_the_source() -> None:
 @pytest.mark.parametrize("tag", [LIST, f"{LIST}.sig"])
 @pytest.mark.parametrize("aim", ["copy", "verify"])
 def test_all_of_the_source_is_there(tag: str, aim: str) -> None:
-    """A destination that lists everything that the source does, and more, stays and counts as complete."""
+    """A destination that lists everything from the source, and more, is unchanged and complete."""
     world = World(retries=0, aim=aim)
     pushed(world, f"{SOURCE}/a", "upstream", tag=tag)
     there = pushed(world, f"{MIRROR}/a", "local", "upstream", tag=tag)
@@ -107,7 +107,7 @@ def test_all_of_the_source_is_there(tag: str, aim: str) -> None:
 
 @pytest.mark.parametrize("tag", [LIST, f"{LIST}.sig"])
 def test_all_of_the_destination_is_at_the_source(tag: str) -> None:
-    """A source that lists everything that the destination does, and more, is copied byte for byte."""
+    """A source that lists everything from the destination, and more, is copied byte for byte."""
     world = World(retries=0)
     own = pushed(world, f"{SOURCE}/a", "local", "upstream", tag=tag)
     pushed(world, f"{MIRROR}/a", "local", tag=tag)
@@ -118,7 +118,7 @@ def test_all_of_the_destination_is_at_the_source(tag: str) -> None:
 
 
 def test_verifying_finds_what_is_lacking() -> None:
-    """A verification fails a tag that does not list everything that the source's does."""
+    """A verification fails a tag that does not list every entry of the source's."""
     world = World(retries=0, aim="verify")
     pushed(world, f"{SOURCE}/a", "upstream", "both")
     pushed(world, f"{MIRROR}/a", "both", "local")
@@ -134,7 +134,7 @@ def test_verifying_finds_what_is_lacking() -> None:
 @pytest.mark.parametrize("retries", [0, 2])
 @pytest.mark.parametrize("pick", [0, -1], ids=["first", "last"])
 def test_several_sources_of_one_list(retries: int, pick: int) -> None:
-    """Sources that write one tag take turns, and in the end it lists the entries of all."""
+    """Sources that write one tag take turns, and finally it lists the entries of all."""
     world = World(retries=retries)
     for place, name in ((SOURCE, "one"), (OTHER, "two"), (MIRROR, "three")):
         pushed(world, f"{place}/{name}", name)

@@ -1,4 +1,4 @@
-"""Mirrors: whatever they answer, the run ends as without them and never waits for them."""
+"""Mirrors: whatever they answer, the run ends as it would without them and never waits for them."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def cached(tags: int = 8) -> tuple[World, Scheduler]:
 
 
 def asked_at(task: Task) -> str:
-    """The registry that a task reads content from; empty: it reads none."""
+    """The registry from which a task reads content; empty if it reads none."""
     return task.read_from.registry if isinstance(task, (FetchManifest, CopyBlob)) else ""
 
 
 def refuse(task: Task, fault: Fault, *, delay: float = 0.0) -> Outcome:
-    """The task's mirror answers with that fault."""
+    """The task fails at its mirror with that fault."""
     fault = replace(fault, registry=asked_at(task), repository="hub/a")
     if fault is SLOW or fault.status == SLOW.status:
         return Throttled(key=task.key, fault=fault, delay=delay, asked=delay)
@@ -58,7 +58,7 @@ def refuse(task: Task, fault: Fault, *, delay: float = 0.0) -> Outcome:
 
 
 def test_first_mirror_serves() -> None:
-    """Content is read at the first mirror, below its prefix; the source is asked for tags and digests."""
+    """Content is read from the first mirror, below its prefix; tags and digests come from the source."""
     world, scheduler = cached()
     world.go(scheduler)
 
@@ -97,7 +97,7 @@ def test_whatever_mirrors_answer(answers: list[str]) -> None:
 
 
 def test_what_is_queued_leaves_a_mirror_that_fails() -> None:
-    """Tasks that are queued for a mirror that fails use the next one, and later try it again."""
+    """Tasks that are queued for a failing mirror use the next one, and later try it again."""
     world, scheduler = cached(tags=40)
     tasks = world.take_all(scheduler)
     while asked_at(tasks[0]) != CACHES[0]:
@@ -122,7 +122,7 @@ def test_what_is_queued_leaves_a_mirror_that_fails() -> None:
 
 
 def test_a_source_that_pauses_does_not_hold_up_mirrors() -> None:
-    """While the source pauses, content is still read at its mirror."""
+    """While the source pauses, content is still read from its mirror."""
     world, scheduler = cached(tags=2)
     tasks = world.take_all(scheduler)
     while not any(asked_at(task) for task in tasks):

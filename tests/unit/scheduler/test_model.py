@@ -1,7 +1,7 @@
 """The scheduler against a model, with any order of outcomes, deaths, refusals, pauses and retries.
 
-A world that loses nothing by itself answers the tasks; hypothesis chooses the corpus, the rules, who answers
-next, and which answers are replaced by trouble.
+A world that loses nothing by itself answers the tasks; hypothesis chooses the corpus, the rules, which task
+is answered next, and which answers are replaced by faults.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ OTHER = "other.example.net"
 
 @dataclass
 class Troubled:
-    """A world in which some answers are replaced by drawn troubles."""
+    """A world in which drawn faults replace some answers."""
 
     world: World
     trouble: list[str]
@@ -59,7 +59,7 @@ class Troubled:
     troubles: int = 0
 
     def answer(self, task: Task) -> Outcome:
-        """The right answer, or the next trouble."""
+        """The correct answer, or the next fault."""
         kind = self.trouble[self.answers] if self.answers < len(self.trouble) else "none"
         self.answers += 1
         if kind != "none":
@@ -97,12 +97,12 @@ class Troubled:
                 )
                 return TaskFailed(key=task.key, fault=gone)
             case "lacking" if isinstance(task, PushManifest):
-                # The registry is wrong, or was for a while: it does not lack this.
+                # The registry is wrong, at least for a while: it does have this content.
                 return ReferencesMissing(key=task.key, fault=fault)
             case "lacking":
                 return self.world.answer(task)
             case "twice":
-                # It was done, and the worker died before it sent the outcome.
+                # The task was done, and the worker died before it sent the outcome.
                 self.world.answer(task)
                 return TaskLost(key=task.key, reason="killed by SIGKILL", begun=True)
             case _:
@@ -116,7 +116,7 @@ IMAGES = st.builds(lambda layers, salt: image(*layers, salt=salt), LAYERS, st.sa
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[World, list[Rule]]:
-    """A corpus of few layers, shared as much as possible, and rules over it."""
+    """A corpus of few, widely shared layers, and rules over it."""
     world = World(
         mounts=draw(st.booleans()),
         retries=draw(st.integers(0, 2)),
@@ -159,7 +159,7 @@ def worlds(draw: st.DrawFn) -> tuple[World, list[Rule]]:
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), made=worlds(), trouble=st.lists(st.sampled_from(TROUBLE), max_size=40))
 def test_whatever_happens(data: st.DataObject, made: tuple[World, list[Rule]], trouble: list[str]) -> None:
-    """No tag precedes its content, nothing is sent twice without cause, and all images finish and add up."""
+    """No tag precedes its content, nothing is sent twice without cause, and all images are counted."""
     world, rules = made
     troubled = Troubled(world, trouble)
     scheduler = world.scheduler(rules)
@@ -192,7 +192,7 @@ def test_whatever_happens(data: st.DataObject, made: tuple[World, list[Rule]], t
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), made=worlds(), steps=st.integers(0, 60))
 def test_killed_and_run_again(data: st.DataObject, made: tuple[World, list[Rule]], steps: int) -> None:
-    """A killed run that is repeated copies the rest, and sends no confirmed blob again."""
+    """A run after a killed one copies the rest, and sends no confirmed blob again."""
     world, rules = made
     first = world.scheduler(rules, "first")
     running: list[Task] = []
@@ -219,7 +219,7 @@ def test_killed_and_run_again(data: st.DataObject, made: tuple[World, list[Rule]
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), made=worlds(), steps=st.integers(0, 60))
 def test_stopped_anywhere(data: st.DataObject, made: tuple[World, list[Rule]], steps: int) -> None:
-    """A run that is stopped gives out only pushes, and no tag points to incomplete content."""
+    """A stopped run gives out only pushes, and no tag points to incomplete content."""
     world, rules = made
     scheduler = world.scheduler(rules)
     running: list[Task] = []

@@ -9,7 +9,7 @@ from tests.unit.scheduler.world import MIRROR, SOURCE, World, image, index, rule
 
 
 def test_first_one_pays() -> None:
-    """The first one pays, and after it leaves the next in order."""
+    """The first one pays; if it leaves, the next in order pays."""
     need = Need()
     assert need.payer == ""
     for key in ("c", "a", "b"):

@@ -15,7 +15,7 @@ FORCED = RuleOptions(force=True)
 
 
 def test_retries_of_each_rule() -> None:
-    """There are as many passes as the rule with the most retries has, and each rule takes part in its own."""
+    """There are as many passes as the rule with the most retries needs, and each rule uses only its own."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.fail("look", side="source", status=500, retryable=True, times=20)
@@ -33,7 +33,7 @@ def test_retries_of_each_rule() -> None:
 
 
 def test_list_of_tags_is_retried_by_its_rule() -> None:
-    """A tag list that fails is requested again only if its rule may be retried."""
+    """A failed tag list is requested again only if its rule may be retried."""
     world = World()
     for name in ("a", "b"):
         world.push(f"{SOURCE}/{name}", image("one"), "v1")
@@ -112,7 +112,7 @@ def test_sparse_is_refused() -> None:
 
 
 def test_single_puts_the_image_under_the_tag() -> None:
-    """With `index: single` the tag is the image of the one selected platform, and a second run knows it."""
+    """With `index: single` the tag gets the only selected image, and a second run recognises it."""
     world = World()
     amd, _ = two_platforms(world)
     rules = [
@@ -147,7 +147,7 @@ def test_one_source_with_other_options_is_a_conflict() -> None:
 
 @pytest.mark.parametrize(("second", "result"), [("s390x", "unchanged"), ("arm", "failed")])
 def test_two_sources_that_a_filter_makes_equal(second: str, result: str) -> None:
-    """Two indexes do not conflict if the filters of both rules leave the same."""
+    """Two indexes do not conflict if both filters leave the same entries."""
     world = World()
     amd, arm = two_platforms(world)
     other = image("other")
@@ -236,7 +236,7 @@ def test_unfinished_uploads_of_each_rule() -> None:
 
 
 def test_forced_image_shares_a_blob() -> None:
-    """A blob that a forced image shares with another one is uploaded again, whichever requested it first."""
+    """A blob that a forced image shares with another is uploaded again, whichever requested it first."""
     for first in (NO_OPTIONS, FORCED):
         world = World()
         world.push(f"{SOURCE}/a", image("one", salt="x"), "v1")

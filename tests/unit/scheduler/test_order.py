@@ -15,7 +15,7 @@ THIRD = "third.example.net"
 
 
 def begun(order: Order) -> list[int]:
-    """Numbers of the rules that may begin now."""
+    """Numbers of the rules that may start now."""
     found = []
     while order:
         found.append(order.begin().number)
@@ -91,7 +91,7 @@ def test_a_rule_without_images_holds_up_nobody() -> None:
 
 
 def test_who_waits_for_whom_is_said() -> None:
-    """The log names a rule that waits and the line it waits for, and warns of one that reads too early."""
+    """The log names a waiting rule and the line that it waits for, and a rule that reads too early."""
     there = rule(f"{SOURCE}/a", f"{MIRROR}/b")
     back = rule(f"{MIRROR}/b", f"{SOURCE}/a", number=1)
 
@@ -139,7 +139,7 @@ def test_waits_only_where_one_may_read_what_the_other_writes(
 
 
 def test_many_rules_of_one_repository_are_lined_up_at_once() -> None:
-    """Thousands of rules that give digests of a repository new tags cost memory in proportion."""
+    """Thousands of rules that retag digests of one repository use memory in proportion to their number."""
     each = digest(b"")
     order = Order([rule(f"h.example/a@{each}", f"h.example/a:{n}", number=n) for n in range(5_000)])
 

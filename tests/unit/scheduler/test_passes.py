@@ -60,7 +60,7 @@ def test_same_pair_twice() -> None:
 
 
 def test_failed_image_is_tried_again_after_all_others() -> None:
-    """An image that failed and may succeed is retried in the next pass, and counts once."""
+    """A failed image that may succeed is retried in the next pass, and counts once."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.fail("look", side="source", status=500, retryable=True)
@@ -112,7 +112,7 @@ def test_failed_image_asks_for_none_of_its_other_blobs() -> None:
 
 
 def test_task_that_kills_its_worker() -> None:
-    """A task that two workers died of runs alone, and fails when its worker dies again; others continue."""
+    """A task that killed two workers runs alone, and fails if its worker dies again; others continue."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     bad = f"look {SOURCE}/a:v1"
@@ -177,7 +177,7 @@ def test_push_back_halves_what_runs() -> None:
 
 
 def test_registry_that_goes_away_is_waited_for() -> None:
-    """A registry that answered before and cannot be reached is asked again later, and no image fails."""
+    """A registry that answered before and becomes unreachable is tried again later, and no image fails."""
     world = World(retries=0)
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     world.fail(
@@ -232,7 +232,7 @@ def test_rules_that_share_a_destination_wait() -> None:
 
 
 def test_looping_list_fails_the_rule() -> None:
-    """A tag list whose link leads back fails the rule, with the tags before it copied."""
+    """A tag list whose link leads back fails the rule; the tags before it are copied."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1", "v2")
     pages = iter([(("v1",), "x"), (("v2",), "y"), (("v1",), "x")])
@@ -250,7 +250,7 @@ def test_looping_list_fails_the_rule() -> None:
 
 
 def test_endless_list_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tag list with endless new pages fails the rule after a bounded number of them."""
+    """A tag list with endless new pages fails the rule after a limited number of them."""
     monkeypatch.setattr(tag_pages, "MAX_PAGES", 5)
     world = World()
     world.push(f"{SOURCE}/a", image("one"), *(f"v{number}" for number in range(50)))
@@ -282,7 +282,7 @@ def test_drain_finishes_what_is_complete() -> None:
 
 
 def test_memory_does_not_depend_on_tags() -> None:
-    """After a rule of 3,000 tags every ledger is empty, and none ever exceeds the window."""
+    """After a rule with 3,000 tags every ledger is empty, and none ever exceeded the window."""
     world = World(limits=Limits(window_images=16))
     content = image("one")
     world.push(f"{SOURCE}/a", content, *(f"v{number}" for number in range(3_000)))
@@ -318,7 +318,7 @@ def test_pages_are_asked_ahead() -> None:
 
 
 def test_who_follows_is_tried_again_after_whom_it_follows() -> None:
-    """In the last pass too, a second source with equal digests succeeds where the first one now does."""
+    """In the last pass too, a source with an equal digest succeeds if the first source now does."""
     world = World(retries=1)
     content = image("one")
     for path in ("a", "b", "z"):

@@ -1,4 +1,4 @@
-"""Rules with a `*`: the listing becomes rules, in an order that means the same in every run."""
+"""Rules with a `*`: the listing becomes rules in a stable order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THIRD = "third.example.net"
 
 
 def pattern(source: str, *to: str, number: int = 0, options: RuleOptions = NO_OPTIONS) -> Rule:
-    """A rule as a file says it."""
+    """A rule as written in a file."""
     return Rule(
         number=number,
         line=number + 1,
@@ -40,7 +40,7 @@ def pattern(source: str, *to: str, number: int = 0, options: RuleOptions = NO_OP
 
 
 def filled(*names: str, retries: int = 0) -> World:
-    """Repositories with an image each."""
+    """Repositories with one image each."""
     world = World(retries=retries)
     for name in names:
         world.push(f"{SOURCE}/{name}", image(name), "v1")
@@ -48,13 +48,13 @@ def filled(*names: str, retries: int = 0) -> World:
 
 
 def events(scheduler: Scheduler, name: str) -> list[dict[str, object]]:
-    """Fields of all events of that name."""
+    """Fields of all events with that name."""
     return [dict(event.fields) for event in scheduler._state.events if event.name == name]
 
 
 @pytest.mark.parametrize("pick", [0, -1])
 def test_copies_a_project(pick: int) -> None:
-    """Every repository that matches is copied, the others are counted, and one listing is enough."""
+    """Every matching repository is copied, the others are counted, and one listing is enough."""
     world = filled("team/a", "team/b/c", "team/skip/d", "other/e")
     filters = RuleOptions(repositories=RepositoryOptions(exclude=("skip/**",)))
 
@@ -71,7 +71,7 @@ def test_copies_a_project(pick: int) -> None:
 
 
 def test_own_rule_wins() -> None:
-    """A repository with a rule of its own is left to it."""
+    """A repository with its own rule is left to that rule."""
     world = filled("team/a", "team/b")
     rules = with_apart(
         [pattern(f"{SOURCE}/team/*", f"{MIRROR}/x/"), rule(f"{SOURCE}/team/a", f"{MIRROR}/own", number=1)]
@@ -85,7 +85,7 @@ def test_own_rule_wins() -> None:
 
 
 def test_flattened_onto_one() -> None:
-    """Of two repositories that become one, the second fails with both names, and nothing of it is written."""
+    """If two repositories map to one destination, the second fails with both names, and is not written."""
     world = filled("team/a/b", "team/a-b")
 
     scheduler = world.run([pattern(f"{SOURCE}/team/**", f"{MIRROR}/x/{{flat}}")])
@@ -97,7 +97,7 @@ def test_flattened_onto_one() -> None:
 
 @pytest.mark.parametrize("status", [403, 500])
 def test_listing_fails(status: int) -> None:
-    """A listing that cannot be had fails its rule alone, after the retries that it may have."""
+    """A failed listing fails only its rule, after the rule's retries."""
     world = filled("team/a", "other/b", retries=1)
     world.fail("catalogue", status=status, retryable=status == 500, times=1 if status == 500 else 9)
     rules = [pattern(f"{SOURCE}/team/*", f"{MIRROR}/x/"), rule(f"{SOURCE}/other/b", f"{MIRROR}/b", number=1)]
@@ -110,7 +110,7 @@ def test_listing_fails(status: int) -> None:
 
 
 def test_short_listing() -> None:
-    """A listing that lacks something copies nothing at all."""
+    """An incomplete listing copies nothing at all."""
     world = filled("team/a")
     page = RepositoryPage(paths=("team/a",), total=2)
     world.script["catalogue"].append(lambda task: RepositoriesListed(key=task.key, page=page))
@@ -122,7 +122,7 @@ def test_short_listing() -> None:
 
 
 def test_listed_and_gone() -> None:
-    """A name that is listed and not there is told of and no failure; one without rights is a failure."""
+    """A listed repository that does not exist is only reported; one without access is a failure."""
     world = filled("team/a", "team/b", "team/gone", "team/secret")
     world.fail(f"expand {SOURCE}/team/gone", status=404)
     world.fail(f"expand {SOURCE}/team/secret", status=403)
@@ -135,7 +135,7 @@ def test_listed_and_gone() -> None:
 
 
 def test_repository_is_tried_again() -> None:
-    """A repository whose tags could not be listed is tried again, not the whole pattern."""
+    """A repository whose tags could not be listed is retried, not the whole pattern."""
     world = filled("team/a", "team/b", retries=1)
     world.fail(f"expand {SOURCE}/team/a", status=500, retryable=True)
 
@@ -146,7 +146,7 @@ def test_repository_is_tried_again() -> None:
 
 
 def feeding() -> Sequence[Sequence[Rule]]:
-    """Chains with a pattern in front, in the middle, at the end."""
+    """Chains with a pattern at the start, in the middle, or at the end."""
     return [
         [
             pattern(f"{SOURCE}/team/*", f"{MIRROR}/x/"),
@@ -166,7 +166,7 @@ def feeding() -> Sequence[Sequence[Rule]]:
 @pytest.mark.parametrize("rules", feeding())
 @pytest.mark.parametrize("pick", [0, -1])
 def test_feeds(rules: Sequence[Rule], pick: int) -> None:
-    """A pattern that reads what is written, or writes what is read, waits or is waited for."""
+    """A pattern waits for the rules that write its sources, and the rules that read its destinations wait."""
     world = filled("team/a")
 
     scheduler = world.run(rules, pick=lambda count: pick % count)
@@ -178,7 +178,7 @@ def test_feeds(rules: Sequence[Rule], pick: int) -> None:
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("pick", [0, -1])
 def test_file_order_wins(first: bool, pick: int) -> None:  # noqa: FBT001 - a parameter of pytest
-    """Where a pattern and a rule want one tag, the one that stands first has it."""
+    """If a pattern and a rule write the same tag, the earlier one wins."""
     world = filled("team/a", "other/a")
     rules = [
         pattern(f"{SOURCE}/team/*", f"{MIRROR}/x/", number=0 if first else 1),
@@ -193,7 +193,7 @@ def test_file_order_wins(first: bool, pick: int) -> None:  # noqa: FBT001 - a pa
 
 
 def test_stopped_before_the_listing() -> None:
-    """A run that is stopped names the pattern as not expanded, and after its listing the repositories."""
+    """A stopped run names the pattern as not expanded, or after its listing the repositories."""
     world = filled("team/a", "team/b")
     rules = [pattern(f"{SOURCE}/team/*", f"{MIRROR}/x/")]
     scheduler = world.scheduler(rules)
@@ -205,7 +205,7 @@ def test_stopped_before_the_listing() -> None:
 
 
 def test_many_repositories_are_bounded() -> None:
-    """Of thousands of repositories a few are listed at a time."""
+    """Of thousands of repositories only a few are listed at a time."""
     world = filled("team/r0")
     paths = tuple(f"team/r{number}" for number in range(3000))
     scheduler = world.scheduler([pattern(f"{SOURCE}/team/*", f"{MIRROR}/x/")])

@@ -1,4 +1,4 @@
-"""Pulls that are left to others: how many reads start, and when one looks whether there are more."""
+"""Pulls that are left to others: how many reads start, and when a read checks for new ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_nothing_said() -> None:
-    """A registry that counts nothing is not held up."""
+    """A registry that states no limit is not slowed down."""
     reserve = PullReserve(10)
     for _ in range(100):
         assert reserve.may_pull(0.0)
@@ -23,7 +23,7 @@ def test_nothing_said() -> None:
 
 @given(st.integers(0, 20), st.integers(0, 60), st.randoms())
 def test_the_reserve_is_left(kept: int, allowed: int, chance: Random) -> None:
-    """Whatever order answers come in, no read takes from the reserve."""
+    """In any order of answers, no read takes from the reserve."""
     reserve, left, answers = PullReserve(kept), allowed, list[tuple[int, bool]]()
     reserve.said(left, 0.0, by_pull=False)
     for _ in range(300):
@@ -44,7 +44,7 @@ def test_the_reserve_is_left(kept: int, allowed: int, chance: Random) -> None:
 
 
 def test_one_looks_once_a_minute() -> None:
-    """When no more are left one read looks alone, at once and then every minute; told once."""
+    """With none left, one read checks alone, at once and then every minute; it is reported once."""
     reserve = PullReserve(10)
     assert not reserve.said(10, 0.0, by_pull=False)
     looks = []
@@ -61,7 +61,7 @@ def test_one_looks_once_a_minute() -> None:
 
 
 def test_more_pulls_after_the_window() -> None:
-    """When a look finds that there are more, reads go on."""
+    """Once a check finds more pulls, reads continue."""
     reserve = PullReserve(10)
     reserve.said(10, 0.0, by_pull=False)
     reserve.begin()

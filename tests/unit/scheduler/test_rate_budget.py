@@ -41,12 +41,12 @@ def granted(grants: dict[str, Grant]) -> dict[str, int]:
 
 
 def shares(grants: dict[str, Grant]) -> dict[str, float]:
-    """The rate of each worker that is told one."""
+    """The rate of each worker that was told one."""
     return {worker: share.rate for worker, grant in grants.items() for share in grant.shares}
 
 
 def test_nothing_limited_costs_nothing() -> None:
-    """Without settings and push-back there is nothing to grant, and nothing to wake for."""
+    """Without settings and push-back there is nothing to grant and no wake-up time."""
     made = budgets(RegistrySettings())
     made.asked("r.test", 100, 1.0)
 
@@ -70,7 +70,7 @@ def test_requests_are_granted_evenly() -> None:
 
 
 def test_only_who_waits_is_granted() -> None:
-    """Requests are granted only to threads that wait, so none stays unused in a worker."""
+    """Requests are granted only to waiting threads, so that none stays unused in a worker."""
     made = budgets(RegistrySettings(rate=1000.0))
     made.spent("two", waiting(3), 1.0)
 
@@ -79,7 +79,7 @@ def test_only_who_waits_is_granted() -> None:
 
 
 def test_requests_of_the_dead_are_lost_to_nobody() -> None:
-    """The threads of a worker that is gone do not wait any more."""
+    """Threads of a worker that is gone no longer wait."""
     made = budgets(RegistrySettings(rate=10.0))
     for worker in ("one", "two"):
         made.spent(worker, waiting(9), 1.0)
@@ -90,7 +90,7 @@ def test_requests_of_the_dead_are_lost_to_nobody() -> None:
 
 
 def test_whoever_waits_gets_all() -> None:
-    """A worker that waits for bytes gets a share at once, and all of it while nobody else asks."""
+    """A worker that waits for bytes gets a share at once, and all of it while no other asks."""
     made = budgets(RegistrySettings(bandwidth=2e6))
     made.grants(1.0)
 
@@ -157,7 +157,7 @@ def test_bandwidth_is_one_budget_each_way() -> None:
 
 
 def test_a_learned_rate_holds_for_all_workers() -> None:
-    """Workers are told a learned rate, also those that join later."""
+    """Workers are told a learned rate, including those that join later."""
     made, told = budgets(RegistrySettings()), set[str]()
     for second in range(6):
         made.refused("r.test", asked=0, now=second + 0.5)
@@ -177,10 +177,10 @@ def test_a_learned_rate_holds_for_all_workers() -> None:
 
 
 class Limiter:
-    """A registry that accepts so many requests in any second, in each of the clock's, or saves them up."""
+    """A registry that accepts so many requests in any second, in each clock second, or as a token bucket."""
 
     def __init__(self, rate: int, kind: str) -> None:
-        """Accept all at first."""
+        """Start by accepting all."""
         self._rate, self._kind = rate, kind
         self._times: deque[float] = deque()
         self._saved, self._at = float(rate), 0.0
@@ -204,7 +204,7 @@ class Limiter:
 @pytest.mark.parametrize("kind", ["any", "clock", "saved"])
 @pytest.mark.parametrize("rate", [10, 20, 40, 200])
 def test_a_steady_rate_is_learned(rate: int, kind: str) -> None:
-    """After ten seconds nearly the whole rate is used, and hardly anything is refused."""
+    """After ten seconds nearly the whole rate is used, and almost nothing is refused."""
     registry, learned, chance = Limiter(rate, kind), LearnedRate(most=None), Random(rate)
     due, tick, pause, accepted, refused = 0.0, 1.0, 0.0, 0, 0
     while due < 60.0:
@@ -227,7 +227,7 @@ def test_a_steady_rate_is_learned(rate: int, kind: str) -> None:
 
 
 def test_a_rate_that_changes_is_followed() -> None:
-    """When a registry allows less or more, the pace follows within some seconds, or a minute."""
+    """When a registry allows less or more, the rate follows within some seconds or a minute."""
     learned, due, tick = LearnedRate(most=None), 0.0, 1.0
     accepted = dict.fromkeys((40, 20, 60), 0)
     limiters = {rate: Limiter(rate, "any") for rate in accepted}
@@ -260,7 +260,7 @@ def test_what_the_user_allows_is_the_most() -> None:
 
 
 def test_push_back_now_and_then_teaches_no_rate() -> None:
-    """A refusal every half a minute does not show a steady rate."""
+    """One refusal every half a minute does not show a steady rate."""
     learned = LearnedRate(most=None)
     for second in range(120):
         learned.asked(50, second + 0.5)

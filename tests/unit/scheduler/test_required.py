@@ -1,4 +1,4 @@
-"""Tags with digests in rules: what is read, what is written, and what a digest at a destination requires."""
+"""Rules with tag and digest: what is read and written, and what a digest at a destination requires."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ONE, OTHER = image("one"), image("other")
 
 @pytest.fixture
 def world() -> World:
-    """A world whose source has two images, the second under no tag."""
+    """A world whose source has two images, the second without a tag."""
     world = World()
     world.push(f"{SOURCE}/a", ONE, "v1")
     world.push(f"{SOURCE}/a", OTHER)
@@ -42,7 +42,7 @@ def test_digest_alone_keeps_no_tag(world: World) -> None:
 @pytest.mark.parametrize("there", [None, ONE, OTHER], ids=["new", "the source's", "the required one"])
 @pytest.mark.parametrize("retries", [0, 2])
 def test_required_digest_that_the_source_has_not(there: bytes | None, retries: int) -> None:
-    """If the source does not have the digest that the rule requires, the image fails without a write."""
+    """If the source lacks the digest that the rule requires, the image fails without a write."""
     world = World(retries=retries)
     world.push(f"{SOURCE}/a", ONE, "v1")
     if there:
@@ -57,7 +57,7 @@ def test_required_digest_that_the_source_has_not(there: bytes | None, retries: i
 
 
 def test_required_digest_overrules_the_records(world: World) -> None:
-    """What an earlier run pushed under the tag is replaced if a rule now requires the source's digest."""
+    """An image from an earlier run under the tag is replaced if a rule now requires the source's digest."""
     world.run([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")], "first")
     world.push(f"{MIRROR}/a", OTHER, "v1")
     (row,) = world.facts.rows.values()

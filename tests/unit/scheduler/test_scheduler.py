@@ -31,7 +31,7 @@ def test_minimal_requests_for_a_new_image() -> None:
 
 
 def test_unchanged_costs_two_heads() -> None:
-    """A second run sends only a HEAD to both sides, also for an index."""
+    """A second run sends only one HEAD to each side, also for an index."""
     world = World()
     amd, arm = image("base", "amd"), image("base", "arm")
     world.push(f"{SOURCE}/a", index((amd, "amd64"), (arm, "arm64")), "v1", children=[amd, arm])
@@ -70,7 +70,7 @@ def test_mounts_refused() -> None:
 
 
 def test_first_mount_is_read_back() -> None:
-    """Mounts are read back until one was found, since a registry may confirm a mount that it did not do."""
+    """Mounts are read back until one was found, since a registry may confirm a mount without doing it."""
     world = World(limits=Limits(bodies=1, requests=1))
     for name in "abcd":
         world.push(f"{SOURCE}/{name}", image("base", salt=name), "v1")
@@ -95,7 +95,7 @@ def test_first_uploader_killed() -> None:
 
 
 def test_leader_fails_at_the_source() -> None:
-    """A fault at the source fails requests with that source, and one with another source takes the lead."""
+    """A fault at the source fails only requests from that source, and another source takes the lead."""
     world = World()
     world.push(f"{SOURCE}/a", image("base", salt="a"), "v1")
     world.push("other.example.com/b", image("base", salt="b"), "v1")
@@ -203,7 +203,7 @@ def test_page_lost_with_its_worker() -> None:
 
 
 def test_blob_unknown_is_healed() -> None:
-    """After a push that is refused for unknown blobs, each blob is asked for, and sent if it is missing."""
+    """After a push that is refused for unknown blobs, each blob is looked up, and sent if it is missing."""
     world = World()
     world.push(f"{SOURCE}/a", image("base", "top"), "v1")
     rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
@@ -222,7 +222,7 @@ def test_blob_unknown_is_healed() -> None:
 
 
 def test_blob_unknown_for_ever_fails() -> None:
-    """A registry that never knows its content fails the image after two heals."""
+    """A registry that never recognises its content fails the image after two heals."""
     world = World()
     world.push(f"{SOURCE}/a", image("base"), "v1")
     refusal = Fault(operation="put", words="blob unknown", status=400)
@@ -235,7 +235,7 @@ def test_blob_unknown_for_ever_fails() -> None:
 
 
 def test_equal_index_without_records_asks_for_children() -> None:
-    """For equal tags without a record, children are asked for once, and what is missing is sent."""
+    """For equal tags without a record, children are looked up once, and missing ones are sent."""
     world = World()
     amd, arm = image("base", "amd"), image("base", "arm")
     both = index((amd, "amd64"), (arm, "arm64"))
@@ -287,7 +287,7 @@ def test_filter_rewrites_an_index() -> None:
 
 
 def test_resumes_without_sending_confirmed_blobs() -> None:
-    """After a killed run, blobs that the destination confirmed are asked for and not sent again."""
+    """After a killed run, blobs that the destination confirmed are looked up and not sent again."""
     world = World()
     world.push(f"{SOURCE}/a", image("one", "two", "three"), "v1")
     rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]
@@ -304,7 +304,7 @@ def test_resumes_without_sending_confirmed_blobs() -> None:
 
 
 def test_force_pushes_again() -> None:
-    """--force pushes manifests that exist already."""
+    """--force pushes existing manifests."""
     world = World()
     world.push(f"{SOURCE}/a", image("one"), "v1")
     rules = [rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")]

@@ -8,7 +8,7 @@ from tests.unit.scheduler.simulation import UNSAID, Ran, Server, Simulation
 
 TAGS = 300
 STEPS = 2.0
-"""Seconds of two steps of recovery: a run of a second or two ends before its limits have recovered."""
+"""Seconds of two recovery steps: a run of a second or two ends before its limits have recovered."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_calm(calm: Ran) -> None:
 @pytest.mark.parametrize("retry_after", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("share", [0.0005, 0.002, 0.01])
 def test_push_back_now_and_then(calm: Ran, share: float, retry_after: float) -> None:
-    """Occasional refusals at most double the time of the run, besides the pauses."""
+    """Occasional refusals at most double the time of the run, not counting the pauses."""
     server = Server(refused=share, retry_after=retry_after)
 
     ran = Simulation(TAGS, source=server, destination=server).run()
@@ -61,7 +61,7 @@ def test_long_pauses_asked_for() -> None:
     ("server", "most"), [(Server(rate=200.0), 1.2), (Server(rate=200.0, retry_after=10.0), 3.0)]
 )
 def test_rate(server: Server, most: float) -> None:
-    """A registry that refuses what exceeds a rate gets requests about as fast as it allows."""
+    """A registry with a rate limit gets requests about as fast as it allows."""
     ran = Simulation(TAGS, destination=server).run()
 
     assert TAGS == ran.copied

@@ -1,4 +1,4 @@
-"""Which of the queued tasks is given out next."""
+"""Which queued task is given out next."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def take_all(queue: TaskQueue) -> list[CopyBlob]:
 
 
 def test_large_blobs_first() -> None:
-    """The largest of large blobs starts first, and small ones in the order in which they came."""
+    """The largest of large blobs starts first, and small ones in order of arrival."""
     large, small = TaskQueue(Limits()), TaskQueue(Limits())
     for number, size in enumerate([7 * MIB, 20 * MIB, 5 * MIB, 500 * MIB, 6 * MIB, 20 * MIB]):
         large.add(move(str(number), size))
@@ -81,7 +81,7 @@ def test_small_blobs_take_no_place_of_large_ones() -> None:
 
 
 def test_blob_of_unknown_size() -> None:
-    """A blob of unknown size takes the place of a large one."""
+    """A blob of unknown size counts as a large one."""
     queue = TaskQueue(Limits(requests=4, bodies=1))
     for number in range(3):
         queue.add(move(str(number), -1))
@@ -90,7 +90,7 @@ def test_blob_of_unknown_size() -> None:
 
 
 def test_bounds_grow_with_workers() -> None:
-    """Three times as many workers may do three times as much at a registry, but for what the user has set."""
+    """Three times as many workers may do three times as much at a registry, except for the user's limits."""
     queue = TaskQueue(Limits(requests=64, bodies=16))
     settings = {MIRROR: RegistrySettings(requests=20), SOURCE: RegistrySettings()}
     queue.configure(settings.__getitem__, RateBudgets(bandwidth=None))

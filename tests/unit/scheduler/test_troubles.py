@@ -1,4 +1,4 @@
-"""The scheduler with several troubles at a time: what fails, what waits, what is repeated."""
+"""The scheduler with several faults at a time: what fails, what waits, what is repeated."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def in_order(world: World, scheduler: Scheduler, *parts: str) -> None:
 
 @pytest.mark.parametrize("order", range(20))
 def test_one_manifest_read_as_source_and_as_destination(order: int) -> None:
-    """A manifest that one image reads at its source, and another compares at its destination, serves both."""
+    """One read of a manifest serves an image that copies it and another that compares it."""
     world = World()
     child = image("one")
     world.push(f"{SOURCE}/a", index(child), "v1", children=[child])
@@ -95,7 +95,7 @@ def test_only_who_was_asked_has_answered() -> None:
     [(429, "slow", "TOOMANYREQUESTS"), (None, "Connection refused", "UNREACHABLE")],
 )
 def test_given_up_for_what_it_was(status: int | None, words: str, code: str) -> None:
-    """The fault of an unavailable registry has its last words, not a rate limit that it does not have."""
+    """The fault of an unavailable registry has its last words, not an invented rate limit."""
     world = World(retries=0, patience=10.0)
     world.push(f"{SOURCE}/a", image("one"), "v1")
     scheduler = world.scheduler([rule(f"{SOURCE}/a:v1", f"{MIRROR}/a")])
@@ -114,7 +114,7 @@ def test_given_up_for_what_it_was(status: int | None, words: str, code: str) -> 
 
 
 def test_given_up_registry_is_named_rightly() -> None:
-    """Every image that fails for a dead registry names its own repository and side."""
+    """Every image that fails because of a dead registry names its own repository and side."""
     dead = "gone.example.com"
     world = World(retries=0, limits=Limits(requests=1))
     for name in "ab":
@@ -237,7 +237,7 @@ def test_what_nobody_needs_is_not_asked_again() -> None:
 
 
 def test_read_back_is_made_up_for() -> None:
-    """The read-back of a registry's first blob is not lost with a task that is postponed or lost."""
+    """The read-back of a registry's first blob is not lost if its task is postponed or lost."""
     world = World(retries=0, limits=Limits(requests=1))
     world.push(f"{SOURCE}/a", image("one", "two"), "v1")
     world.throttle("move", MIRROR, delay=5)
@@ -262,7 +262,7 @@ def test_source_that_is_its_own_destination_and_missing() -> None:
 
 
 def test_manifests_held_are_bounded() -> None:
-    """However many images are open, manifests in memory exceed the bound by one image at most."""
+    """However many images are open, manifests in memory exceed the bound by at most one image."""
     world = World(limits=Limits(window_bytes=4_000, requests=4))
     size = 0
     for number in range(40):
@@ -311,7 +311,7 @@ def test_leader_that_fails_before_its_move_is_ready() -> None:
 
 
 def test_index_that_two_images_need_and_one_has_not_read() -> None:
-    """An image that assumed an index's children to be there ends even if the image that copies them fails."""
+    """An image that assumes an index's children exist ends even if the image that copies them fails."""
     world = World(retries=0)
     child = image("one")
     inner = index(child)
@@ -336,7 +336,7 @@ def test_index_that_two_images_need_and_one_has_not_read() -> None:
 
 
 def broken(registry: str) -> Fault:
-    """A registry's own error, after all attempts of a task."""
+    """A server error, after all attempts of a task."""
     return Fault(
         operation="work", words="oops", registry=registry, side="destination", status=500, retryable=True
     )

@@ -19,7 +19,7 @@ KEY = (f"{MIRROR}/a", digest(b"one"))
 
 
 class Telling:
-    """Answers right, but the first copy of the layer reports a checkpoint, then ends as told."""
+    """Answers correctly, except that the first copy of the layer reports a checkpoint and then fails."""
 
     def __init__(self, world: World) -> None:
         """A world with one image."""
@@ -53,7 +53,7 @@ def test_worker_died() -> None:
 
 
 def test_pause() -> None:
-    """So does a copy that was rate limited."""
+    """A copy that was rate limited resumes, too."""
     told = Telling(World())
     told.world.throttle(KEY[1], MIRROR)
 
@@ -62,7 +62,7 @@ def test_pause() -> None:
 
 
 def test_later_round() -> None:
-    """So does the next pass."""
+    """The next pass resumes the upload, too."""
     told = Telling(World())
     told.world.fail(KEY[1], retryable=True, side="destination")
 
@@ -71,7 +71,7 @@ def test_later_round() -> None:
 
 
 def test_next_run() -> None:
-    """The next run resumes what a failed run leaves, and removes it when the blob is there."""
+    """The next run resumes what a failed run leaves, and removes it once the blob exists."""
     told = Telling(World(retries=0))
     told.world.fail(KEY[1], retryable=True, side="destination")
     told.go()
@@ -82,7 +82,7 @@ def test_next_run() -> None:
 
 
 def test_said_too_late() -> None:
-    """A message about a copy that has ended is ignored."""
+    """A message about a finished copy is ignored."""
     told = Telling(World())
     told.go()
     task = told.moves[0]
@@ -91,7 +91,7 @@ def test_said_too_late() -> None:
 
 
 def test_dropped() -> None:
-    """An upload that cannot be resumed any more is given to no task."""
+    """An upload that cannot be resumed any more is not given to any task."""
     told = Telling(World())
     told.world.lose(KEY[1])
     answer = told.answer

@@ -1,4 +1,4 @@
-"""Verification in the scheduler: what is requested, and what is found to be missing."""
+"""Verification in the scheduler: what is requested, and which losses are found."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def made(*, deep: bool = False, platforms: Sequence[str] = ()) -> Proving:
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_complete(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A complete index costs a lookup, a read of each manifest there, and a HEAD of each blob."""
+    """A complete index costs a lookup, a read of each manifest at the destination, and a HEAD per blob."""
     world = made(deep=deep)
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
@@ -128,7 +128,7 @@ def test_complete(deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
 
 
 def test_filtered() -> None:
-    """With a filter the source is read, and the destination is asked for each manifest and blob."""
+    """With a filter the source is read, and each manifest and blob is checked at the destination."""
     world = made(platforms=["arm64"])
 
     scheduler = world.verify(f"{SOURCE}/a:v1 {MIRROR}/x")
@@ -148,7 +148,7 @@ def test_filtered_and_deep() -> None:
 
 
 def test_second_tag_costs_a_look() -> None:
-    """A tag whose manifest was seen complete in its repository before costs two HEADs."""
+    """A tag whose manifest was already found complete in its repository costs two HEADs."""
     world = made()
     world.store(f"{SOURCE}/a").tags["v2"] = digest(MULTI)
     world.store(f"{MIRROR}/x").tags["v2"] = digest(MULTI)
@@ -161,7 +161,7 @@ def test_second_tag_costs_a_look() -> None:
 
 
 def test_shared_blobs_are_asked_once_per_repository() -> None:
-    """A blob that several images share is asked for once in each repository, without waiting."""
+    """A blob that several images share is checked once in each repository, without waiting."""
     world = Proving()
     for name in ("a", "b"):
         world.push(f"{SOURCE}/{name}", AMD, "v1")
@@ -176,7 +176,7 @@ def test_shared_blobs_are_asked_once_per_repository() -> None:
 
 
 def test_old_records_are_not_believed() -> None:
-    """What the records of an earlier run say is verified nevertheless."""
+    """Content that an earlier run recorded is verified nevertheless."""
     world = made()
     world.facts.rows.clear()
     copying = World()
@@ -190,7 +190,7 @@ def test_old_records_are_not_believed() -> None:
 
 @pytest.mark.parametrize("lost", ["tag", "child", "layer", "config", "moved"])
 def test_losses(lost: str) -> None:
-    """A tag, a child manifest, a layer or a config that is missing, and a tag that was moved, are found."""
+    """A missing tag, child manifest, layer or config, and a moved tag, are found."""
     world = made()
     there = world.store(f"{MIRROR}/x")
     match lost:
@@ -215,7 +215,7 @@ def test_losses(lost: str) -> None:
 
 
 def test_nothing_that_is_wanted() -> None:
-    """An image that a run skips for its platform is not missing, but skipped."""
+    """An image that a run skips because of its platform counts as skipped, not as missing."""
     world = Proving()
     world.filter = parse_filter((), ("s390x",))
     world.push(f"{SOURCE}/b", MULTI, "v1", children=[AMD, ARM])
@@ -224,7 +224,7 @@ def test_nothing_that_is_wanted() -> None:
 
 
 def test_missing_image() -> None:
-    """An image that is not there at all costs its two HEADs."""
+    """An image that does not exist at all costs its two HEADs."""
     world = Proving()
     world.push(f"{SOURCE}/a", MULTI, "v1", children=[AMD, ARM])
 
@@ -259,7 +259,7 @@ def test_same_repository() -> None:
 
 
 def test_one_loss_fails_every_image_that_needs_it() -> None:
-    """A missing layer fails all images that name it, and no other."""
+    """A missing layer fails all images that name it, and no others."""
     world = Proving()
     world.push(f"{SOURCE}/a", AMD, "v1")
     world.push(f"{SOURCE}/a", ARM, "v2")
@@ -278,7 +278,7 @@ IMAGES = st.builds(lambda layers: image(*layers), LAYERS)
 
 @st.composite
 def trees(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
-    """A manifest, and all that are below it."""
+    """A manifest, and all manifests below it."""
     if draw(st.booleans()):
         return draw(IMAGES), []
     below = draw(st.lists(IMAGES, min_size=1, max_size=3))

@@ -1,6 +1,6 @@
 """A world of registries in memory that answers the tasks of the scheduler, as workers would.
 
-At every push the world checks what a real registry may not: that all blobs and children are there.
+At every push the world checks what a real registry may not check: that all blobs and children exist.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def cache(*layers: str) -> bytes:
 
 
 def manifest(content: bytes) -> Manifest:
-    """The manifest that the bytes are."""
+    """The parsed manifest of the bytes."""
     return parse(content, "", digest(content))
 
 
@@ -126,7 +126,7 @@ class World:
         self.stores: dict[str, Store] = {}
         self.mounts = mounts
         self.with_api: set[str] = set()
-        """Registries that register what has a subject."""
+        """Registries with a referrers API."""
         self.catalogues: dict[str, CatalogueKind] = {}
         """By registry whose catalogue is known: v2 tells no digests, the others do."""
         self.takes_sparse = False
@@ -134,13 +134,12 @@ class World:
         self.facts = MemoryFacts()
         of_images = {name: settings.pop(name) for name in settings.keys() & OF_IMAGES}
         self.options = ImageOptions(**of_images)
-        """Of rules without own options; their platforms are `filter`."""
+        """Of rules without their own options; their platforms are `filter`."""
         self.settings = Settings(limits=limits or Limits(), **settings)
         self.filter = Filter()
         self.page_size = 1_000
         self.script: dict[str, list[Callable[[Task], Outcome | None]]] = defaultdict(list)
-        """By a part of the task's key: answers to give instead of the right one, in order; None: the right
-        one."""
+        """By part of a task's key: answers to give in order; None: the correct one."""
         self.done: list[Task] = []
         self.uploads: Counter[tuple[str, str]] = Counter()
         """(destination registry, digest) -> uploads."""
@@ -155,7 +154,7 @@ class World:
         return self.stores.setdefault(str(parse_repository(text)), Store())
 
     def push(self, text: str, content: bytes, *tags: str, children: Sequence[bytes] = ()) -> str:
-        """Store a manifest with all that it names in a repository; returns its digest."""
+        """Store a manifest and everything that it names in a repository; returns its digest."""
         store = self.store(text)
         for each in (*children, content):
             parsed = manifest(each)
@@ -199,7 +198,7 @@ class World:
         answer: Callable[[Task], Outcome] | None = None,
         steps: int = 100_000,
     ) -> None:
-        """Let tasks run and answer, one at a time in the order of `pick`, until all is over."""
+        """Let tasks run and answer, one at a time in the order of `pick`, until the run ends."""
         answer = answer or self.answer
         running: list[Task] = []
         for _ in range(steps):
@@ -228,12 +227,12 @@ class World:
         return found
 
     def fail(self, part: str, *, times: int = 1, **fault: Any) -> None:
-        """Let tasks whose key contains `part` fail."""
+        """Make tasks fail whose key contains `part`."""
         made = Fault(**({"operation": "work", "words": "it is broken"} | fault))
         self.script[part] += [lambda task: TaskFailed(key=task.key, fault=made)] * times
 
     def lose(self, part: str, *, times: int = 1, alone: bool = False) -> None:
-        """Let the worker of such a task die."""
+        """Make the worker of such a task die."""
         self.script[part] += [
             lambda task: TaskLost(key=task.key, reason="killed by SIGKILL", begun=True, alone=alone)
         ] * times
@@ -248,7 +247,7 @@ class World:
         ] * times
 
     def answer(self, task: Task) -> Outcome:
-        """What the task's worker would answer, with one request at each registry that answered."""
+        """The worker's answer to the task, with one request at each registry that answered."""
         outcome = self._answer(task)
         fault = getattr(outcome, "fault", None)
         return replace(outcome, cost=cost_of(task, answered=fault is None or bool(fault.status)))
@@ -391,7 +390,7 @@ def rule(source: str, *destinations: str, number: int = 0, options: RuleOptions 
 
 
 def _split(text: str) -> tuple[str, tuple[str, ...]]:
-    """Take `path:a,b`, `path@digest` or `path:tag@digest` apart."""
+    """Parse `path:a,b`, `path@digest` or `path:tag@digest`."""
     if "@" in text:
         front, named = text.split("@")
         path, _, tag = front.partition(":")

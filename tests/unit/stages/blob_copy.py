@@ -71,7 +71,7 @@ class BlobCopy:
             return copy_blob(task, context)
 
     def kept(self) -> UploadCheckpoint:
-        """The last checkpoint, which the records hold."""
+        """The last checkpoint, as kept in the records."""
         assert self.said
         assert self.said[-1]
         return self.said[-1]

@@ -44,7 +44,7 @@ class TestChunks:
         ids=str,
     )
     def test_peculiar(self, scripted: Scripted, options: dict[str, Any]) -> None:
-        """Whatever registries answer to a chunk that they accepted, nothing is sent twice."""
+        """Whatever a registry answers to a chunk that it accepted, nothing is sent twice."""
         made = start_copy(scripted, **options)
 
         assert made.run().how == "uploaded"
@@ -53,7 +53,7 @@ class TestChunks:
         assert made.arrived()
 
     def test_limits(self, scripted: Scripted) -> None:
-        """A registry that announces how large a body may be gets such chunks, also of a blob not large."""
+        """Chunks have the size that a registry announces, even for a blob that is not large."""
         made = start_copy(scripted, chunk_max=150_000, chunk_min=120_000)
 
         made.run()
@@ -62,7 +62,7 @@ class TestChunks:
         assert [f"{begin}-{min(begin + 120_000, len(BLOB)) - 1}" for begin in begins] == made.patched()
 
     def test_ends_with_bytes(self, scripted: Scripted) -> None:
-        """If the last chunk must come with the PUT, it does."""
+        """If the last chunk has to be sent with the PUT, it is."""
         made = start_copy(scripted, check_content_range=True)
 
         made.run(quirks=Quirks(chunk=CHUNK, ends_with_bytes=True))
@@ -86,7 +86,7 @@ class TestChunks:
 
 class TestSameRun:
     def test_broken_chunk(self, scripted: Scripted) -> None:
-        """A chunk that broke off is sent again, those before it are not, and the digest is checked here."""
+        """A broken chunk is sent again, those before it are not, and the digest is checked locally."""
         made = start_copy(scripted, broken_bodies=False)
         made.mirror.fault(Fault(action=Drop(read=50_000), method="PATCH", skip=3))
 
@@ -142,7 +142,7 @@ class TestSameRun:
         assert made.arrived()
 
     def test_taken_in_part(self, scripted: Scripted) -> None:
-        """A registry that took only a part of a chunk gets what follows that part."""
+        """After a partly accepted chunk, the registry gets the rest of it."""
         made = start_copy(scripted, patch_takes=90_000, check_content_range=True)
 
         made.run()
@@ -152,7 +152,7 @@ class TestSameRun:
         assert made.arrived()
 
     def test_answer_lost(self, scripted: Scripted) -> None:
-        """A last PUT whose response was lost is found to have succeeded by one HEAD."""
+        """A final PUT whose response was lost is found to have succeeded by one HEAD."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Drop(perform=True), method="PUT", times=2))
 
@@ -184,7 +184,7 @@ class TestSameRun:
         assert made.mirror.requests()[-1].method == method
 
     def test_pause_of_the_source(self, scripted: Scripted) -> None:
-        """An upload whose source asks for a pause is cancelled: the pause may outlast the session."""
+        """An upload whose source asks for a pause is cancelled, since the pause may outlast the session."""
         made = start_copy(scripted)
         made.source.fault(throttle(times=None))
         with pytest.raises(ThrottledError):
@@ -193,7 +193,7 @@ class TestSameRun:
         assert made.mirror.requests()[-1].method == "DELETE"
 
     def test_committed_later(self, scripted: Scripted) -> None:
-        """All chunks taken and the PUT refused for a moment: only the PUT is repeated."""
+        """If only the final PUT is refused for a moment, only the PUT is repeated."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=500), method="PUT"))
 
@@ -206,7 +206,7 @@ class TestSameRun:
 
 class TestReadBack:
     def test_other_size(self, scripted: Scripted) -> None:
-        """A registry that has another size than it confirmed does not have the blob."""
+        """A registry that stores another size than it confirmed does not have the blob."""
         made = start_copy(scripted)
         made.mirror.fault(Fault(action=Reply(status=200, body="cut"), path="/blobs/sha256", times=None))
 

@@ -1,4 +1,4 @@
-"""A blob's bytes are sent as they were read, although all of them pass through one buffer."""
+"""A blob's bytes are sent unchanged, although all of them pass through one buffer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pieces(size: int) -> Iterator[memoryview]:
 
 @pytest.mark.parametrize("size", [4, 10, 30])
 def test_one_buffer(size: int) -> None:
-    """The hashed bytes are those handed out, also the last piece, which is held until the end is seen."""
+    """The hashed bytes are the ones handed out, including the last piece, held until the end is reached."""
     blob = Descriptor(media_type="", digest=digest_of(BLOB), size=len(BLOB))
     checked = CheckedBlob(
         pieces(size),

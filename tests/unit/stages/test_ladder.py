@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("status", [404, 405, 413, 415, 416, 501])
 def test_climbed(scripted: Scripted, status: int) -> None:
-    """Chunks that are refused at once lead to one PUT, which the process uses first from then on."""
+    """Chunks that are refused at once lead to one PUT, which the process then tries first."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=status), method="PATCH", times=None))
     process = clients()
@@ -81,7 +81,7 @@ def test_no_ladder(scripted: Scripted) -> None:
 @pytest.mark.parametrize("status", [500, 502, 504])
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 def test_broken_twice(scripted: Scripted, method: str, status: int) -> None:
-    """A form with two server errors leads to the other one, which is used first from then on."""
+    """A form with two server errors leads to the other one, which is then tried first."""
     made = start_copy(scripted)
     path = r"digest=" if method == "PUT" else "."
     quirks = Quirks(forms=("whole", "chunks"), parts=1, chunk=CHUNK) if method == "PUT" else None
@@ -113,7 +113,7 @@ def test_commit_broken(scripted: Scripted) -> None:
 
 
 def test_never_begun(scripted: Scripted) -> None:
-    """Opening an upload is attempted three times in all, not nine, and no request follows."""
+    """Starting an upload is attempted three times in all, not nine, and no request follows."""
     made = start_copy(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method="POST", times=None))
 
@@ -127,7 +127,7 @@ def test_never_begun(scripted: Scripted) -> None:
     ("most", "sizes"), [(30_000, [96_000, 48_000, 24_000]), (10, [96_000, 48_000, 24_000, 12_000, 10_000])]
 )
 def test_halved(scripted: Scripted, monkeypatch: pytest.MonkeyPatch, most: int, sizes: list[int]) -> None:
-    """Chunks that are too large are halved down to a limit if no size is named; then one PUT is tried."""
+    """Chunks that are too large are halved down to a limit if no size is stated; then one PUT is tried."""
     monkeypatch.setattr(upload_strategy, "_HALVED_TO", 10_000)
     made = start_copy(scripted)
     large = "uploads"

@@ -1,4 +1,4 @@
-"""An upload that another process started: resumed where the registry says, or restarted."""
+"""An upload started by another process: resumed at the registry's offset, or restarted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INVALID = '{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did no
 
 
 def interrupted(scripted: Scripted, **options: Any) -> BlobCopy:
-    """A copy whose process died after three chunks."""
+    """An upload whose process died after three chunks."""
     made = start_copy(scripted, **options)
     made.mirror.fault(throttle(method="PATCH", skip=3))
     with pytest.raises(ThrottledError):
@@ -119,7 +119,7 @@ def test_silent_session(scripted: Scripted, action: Reply | Drop) -> None:
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 def test_session_takes_nothing(scripted: Scripted, method: str) -> None:
-    """An upload that states its offset and then accepts nothing is restarted."""
+    """An upload that reports its offset and then accepts nothing is restarted."""
     made = interrupted(scripted)
     made.mirror.fault(Fault(action=Reply(status=500), method=method, path=made.session, times=None))
 

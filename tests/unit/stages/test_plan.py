@@ -44,7 +44,7 @@ class Figures:
 def figures(
     stage: Callable[[StageContext], Outcome], *, at: str = "", quirks: Quirks | None = None
 ) -> Figures:
-    """Run a stage's function as in a new process, in which `at` has those quirks."""
+    """Run a stage's function as in a new process, with those quirks of `at`."""
     process = clients()
     if quirks:
         process.at(at).strategy.quirks = quirks
@@ -101,7 +101,7 @@ def test_uploads(scripted: Scripted, size: int, quirks: Quirks) -> None:
 
 
 def test_present(scripted: Scripted) -> None:
-    """A blob that is there costs the one HEAD, which is really made."""
+    """A present blob costs one HEAD, which is really sent."""
     source, mirror = scripted(), scripted()
     task = replace(blob_task(source, mirror, 10), ask=True)
     mirror.add_blob("copy/app", layer("blob", size=10))
@@ -175,7 +175,7 @@ def test_unknown_size_and_missing(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("there", [False, True])
 def test_foreign_layers(scripted: Scripted, there: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A layer with urls is not copied if the source does not hold it, which is really checked."""
+    """A layer with urls is not copied if the source lacks it, which is really checked."""
     source, mirror = scripted(), scripted()
     task = blob_task(source, mirror, 10)
     task = replace(task, blob=replace(task.blob, has_urls=True))

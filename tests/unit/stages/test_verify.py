@@ -28,7 +28,7 @@ MADE = image(layer("one"))
 
 
 def context(*, deep: bool = False) -> StageContext:
-    """A worker's."""
+    """The context of a worker."""
     settings = replace(QUICK, aim="verify", deep=deep)
     return StageContext(
         stores=Clients(settings, lambda _: ANONYMOUS),
@@ -40,7 +40,7 @@ def context(*, deep: bool = False) -> StageContext:
 
 
 def blob_at(source: Registry, mirror: Registry, *, size: int = len(BLOB)) -> CopyBlob:
-    """The check that the mirror has the blob."""
+    """The task that checks a blob at the mirror."""
     return CopyBlob(
         source=repository(source),
         blob=Descriptor(media_type="m", digest=digest_of(BLOB), size=size),
@@ -50,7 +50,7 @@ def blob_at(source: Registry, mirror: Registry, *, size: int = len(BLOB)) -> Cop
 
 
 def complaint(task: CopyBlob | PushManifest, *, deep: bool = False) -> tuple[str, str]:
-    """Side and code of what is wrong; empty: nothing."""
+    """Side and code of the fault, or empty."""
     try:
         if isinstance(task, CopyBlob):
             verify.copy_blob(task, context(deep=deep))
@@ -63,7 +63,7 @@ def complaint(task: CopyBlob | PushManifest, *, deep: bool = False) -> tuple[str
 
 @pytest.mark.parametrize(("deep", "asked"), [(False, ["HEAD"]), (True, ["GET"])])
 def test_blob_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> None:  # noqa: FBT001 - pytest hands it over
-    """A blob that is there costs one request, which with --deep reads it, and the source none."""
+    """A present blob costs one request, a full read with --deep, and none at the source."""
     source, mirror = scripted(), scripted()
     mirror.add_blob("copy/app", BLOB)
 
@@ -75,7 +75,7 @@ def test_blob_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> None
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_blob_is_missing(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A blob that is not there is unknown at the destination."""
+    """A missing blob is unknown at the destination."""
     assert complaint(blob_at(scripted(), scripted()), deep=deep) == ("destination", "BLOB_UNKNOWN")
 
 
@@ -118,7 +118,7 @@ def test_body_that_breaks(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("at_source", [False, True])
 def test_foreign_layer(scripted: Scripted, at_source: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A layer with urls may be missing only if the source does not hold it either."""
+    """A layer with urls may be missing only if the source lacks it too."""
     source, mirror = scripted(), scripted()
     if at_source:
         source.add_blob(repository(source).path, BLOB)
@@ -140,7 +140,7 @@ def manifest_at(mirror: Registry, name: str) -> PushManifest:
 
 @pytest.mark.parametrize(("deep", "asked"), [(False, ["HEAD"]), (True, ["GET"])])
 def test_manifest_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> None:  # noqa: FBT001 - pytest hands it over
-    """A manifest that is there costs one request, which with --deep reads it."""
+    """A present manifest costs one request, which with --deep reads it."""
     mirror = scripted()
     mirror.add("copy/app", MADE, "v1")
 
@@ -150,7 +150,7 @@ def test_manifest_is_there(scripted: Scripted, deep: bool, asked: list[str]) -> 
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_manifest_is_missing(scripted: Scripted, deep: bool) -> None:  # noqa: FBT001 - pytest hands it over
-    """A manifest that is not there is unknown at the destination."""
+    """A missing manifest is unknown at the destination."""
     assert complaint(manifest_at(scripted(), "v1"), deep=deep) == ("destination", "MANIFEST_UNKNOWN")
 
 
@@ -174,7 +174,7 @@ def test_manifest_of_other_bytes(scripted: Scripted) -> None:
 
 
 def test_nobody_asks_for_the_right_to_write(scripted: Scripted) -> None:
-    """The token only allows reading: the user may have no other."""
+    """The token only allows reading, since the user may not have any other."""
     source, mirror = scripted(), scripted(auth="token")
     mirror.add_blob("copy/app", BLOB)
 

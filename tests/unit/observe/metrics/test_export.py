@@ -29,14 +29,14 @@ def said() -> list[Event]:
 
 @pytest.fixture
 def serving(said: list[Event]) -> Iterator[Exporter]:
-    """An exporter that serves, and whose run has begun."""
+    """A running exporter whose run has begun."""
     with closing(Exporter(listen=ANY_PORT, path=None)) as exporter:
         exporter.begin(said.append)
         yield exporter
 
 
 def ask(exporter: Exporter, path: str, method: str = "GET") -> tuple[int, str]:
-    """Status and body."""
+    """Status and body of the page."""
     assert exporter._server is not None
     host, port = exporter._server.server_address[:2]
     with closing(http.client.HTTPConnection(str(host), int(port), timeout=10.0)) as connection:
@@ -67,7 +67,7 @@ class TestPage:
         assert ask(serving, "/metrics", "HEAD") == (200, "")
 
     def test_other_methods(self, serving: Exporter) -> None:
-        """Nothing can be posted."""
+        """POST is refused."""
         assert ask(serving, "/metrics", "POST")[0] == 501
 
     def test_ready(self, said: list[Event]) -> None:
@@ -159,14 +159,14 @@ class TestFile:
 
     @pytest.mark.parametrize("content", [b"\xff\x00", b"imagesyncer_run_last_success_timestamp_seconds 1e\n"])
     def test_damaged(self, tmp_path: Path, content: bytes) -> None:
-        """An old file that cannot be read is ignored."""
+        """An unreadable old file is ignored."""
         path = tmp_path / "run.prom"
         path.write_bytes(content)
 
         assert Exporter(listen=None, path=path)._gauge._last_success is None
 
     def test_cannot_be_written(self, tmp_path: Path, said: list[Event]) -> None:
-        """A file that cannot be written any more is reported once, and the run continues."""
+        """A file that becomes unwritable is reported once, and the run continues."""
         folder = tmp_path / "folder"
         folder.mkdir()
         exporter = Exporter(listen=None, path=folder / "run.prom")
