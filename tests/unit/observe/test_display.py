@@ -36,12 +36,12 @@ class Terminal:
         self.display = Display(self.history, self.live, title="images.yaml", aim=aim)
 
     def tick(self, seen: RunView) -> None:
-        """History and display look."""
+        """Let history and display observe."""
         self.history.tick(seen)
         self.display.tick(seen)
 
     def hear(self, event: Event) -> None:
-        """History and display hear."""
+        """Let history and display handle an event."""
         self.history.hear(event)
         self.display.hear(event)
 

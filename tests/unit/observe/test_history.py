@@ -55,7 +55,7 @@ def test_pauses() -> None:
 
 
 def test_many_pauses() -> None:
-    """Of very many pauses adjacent ones are merged, and their number and time stay right."""
+    """If there are very many pauses, adjacent ones are merged, and their number and total time stay right."""
     history = RunHistory()
     for second in range(1, 1_001):
         history.tick(view(float(second), registries=(replace(QUAY, pause=float(second % 2)),)))
@@ -68,7 +68,7 @@ def test_many_pauses() -> None:
 
 
 def test_phases() -> None:
-    """Each moment is one of moving (bytes came lately), asking, waiting for a pause, or none of them."""
+    """Each moment counts as moving (recent bytes), asking, waiting for a pause, or none of them."""
     history = RunHistory()
     grown = replace(HARBOR, written=HARBOR.written + 1)
     cooling = replace(grown, pause=3.0)
@@ -115,7 +115,7 @@ def test_warnings() -> None:
 
 
 def test_charts() -> None:
-    """Charts begin at the left, end at the right, and stack the results of images."""
+    """Charts start at the left, end at the right, and stack the results of images."""
     history = RunHistory()
     for second in range(1, 5):
         written = replace(HARBOR, written=second * 1_000_000)

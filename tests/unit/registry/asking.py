@@ -28,9 +28,9 @@ def clients(
     find: Callable[[Repository], Credential] | None = None,
     settings: Settings = QUICK,
 ) -> Clients:
-    """The clients of a process in which `find`, or always `credential`, is who we are.
+    """The clients of a process whose credentials `find`, or always `credential`, gives.
 
-    They know whether the registry speaks TLS, so that its log begins with what the test is about.
+    They know whether the registry speaks TLS, so that its log starts with the requests of the test.
     """
     made = Clients(settings, find or (lambda _: credential))
     made.at(registry.address)._session._schemes[True] = registry.server.scheme
@@ -43,12 +43,12 @@ def client(registry: Registry, credential: Credential = ANONYMOUS, *, push: bool
 
 
 def repository(registry: Registry, path: str = "team/app") -> Repository:
-    """A repository there."""
+    """A repository of the registry."""
     return Repository(registry.address, path)
 
 
 def reference(registry: Registry, name: str, path: str = "team/app") -> Reference:
-    """A tag or digest there."""
+    """A tag or digest of the registry."""
     return Reference(repository(registry, path), name)
 
 
@@ -62,7 +62,7 @@ class Sent:
     piece: int = 1 << 16
 
     def __len__(self) -> int:
-        """As announced."""
+        """The announced length."""
         return len(self.content) if self.announced is None else self.announced
 
     def __iter__(self) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Fixtures of the registry protocol's tests."""
+"""Fixtures for the tests of the registry protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def unused_port() -> int:
 
 @pytest.fixture
 def tls_registry(scripted: Scripted, certificates: Path) -> Registry:
-    """A registry over TLS with an unknown certificate."""
+    """A registry over TLS with an untrusted certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     return scripted(tls=context)

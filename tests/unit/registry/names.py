@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Origin = tuple[str, str, int]
     Serve = Callable[[Origin, bytes, bytes], bytes]
-    """The answer to a request: where it was sent, its head, its body."""
+    """The answer to a request, given its target, its head and its body."""
 
 
 class _End(socket.socket):
@@ -27,16 +27,16 @@ class _End(socket.socket):
 
 
 class _NoCertificates(tls.PeerContext):
-    """TLS without certificates, keys and encryption: all that is left of it is that it was begun."""
+    """TLS without certificates, keys and encryption: it only records that TLS has started."""
 
     def wrap_socket(self, sock: socket.socket, *_args: Any, **_options: Any) -> ssl.SSLSocket:
-        """Note that TLS begins."""
+        """Record the start of TLS."""
         cast("_End", sock).scheme = "https"
         return cast("ssl.SSLSocket", sock)
 
 
 def lead_here(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    """Have `serve` answer every request of this process, wherever it goes."""
+    """Let `serve` answer every request of this process, whatever its target."""
     context = _NoCertificates(ssl.PROTOCOL_TLS_CLIENT)
     monkeypatch.setattr(tls, "make_context", lambda *_, **__: context)
 

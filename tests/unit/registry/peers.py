@@ -21,7 +21,7 @@ def peer(
 ) -> Iterator[str]:
     """A server that reads the head of each request and then follows `script`; yields its address.
 
-    `heads` takes in what it read.
+    `heads` collects the heads.
     """
     opened: list[socket.socket] = []
     threads: list[threading.Thread] = []
@@ -77,21 +77,21 @@ def endlessly(begin: bytes, piece: bytes, *, pause: float = 0.01) -> Script:
 
 
 class Teller:
-    """A script that says what a test has put in last."""
+    """A script that sends what the test has set last."""
 
     def __init__(self) -> None:
-        """Say nothing yet."""
+        """Start without an answer."""
         self._pieces: list[bytes] = []
         self._ends = False
         self._spoken = threading.Event()
         self._spoken.set()
 
     def say(self, *pieces: bytes, ends: bool) -> None:
-        """Answer so from now on, when all that was said before has gone out.
+        """Set the answer from now on, once all earlier bytes have been sent.
 
         Args:
-            pieces: each of them is sent on its own.
-            ends: whether that is all that will ever come on the connection.
+            pieces: each of them is sent separately.
+            ends: whether the connection closes afterwards.
         """
         self._spoken.wait(10)
         self._spoken.clear()

@@ -27,7 +27,7 @@ DIGEST = digest_of(BLOB)
 
 
 def filled(scripted: Scripted, **options: object) -> Registry:
-    """A registry that holds one blob in two repositories."""
+    """A registry with one blob in two repositories."""
     registry = scripted(**options)
     registry.add_blob("team/app", BLOB)
     registry.add_blob("team/other", BLOB)
@@ -78,7 +78,7 @@ class TestBearer:
         assert asked == [["repository:team/app:pull"], ["repository:team/app:pull,push"]]
 
     def test_wider_token_serves(self, scripted: Scripted) -> None:
-        """A token to pull and push is good for a pull."""
+        """A token for pull and push is used for a pull, too."""
         registry = filled(scripted, auth="token")
         both = clients(registry, USER)
         both.at(registry.address, push=True).head_blob(repository(registry), DIGEST)
@@ -94,7 +94,7 @@ class TestBearer:
         assert "authorization" not in tokens(registry)[0].headers
 
     def test_expired(self, scripted: Scripted) -> None:
-        """A token that the registry has forgotten is replaced once, unseen by the caller."""
+        """A token that the registry has forgotten is replaced once, without the caller noticing."""
         registry = filled(scripted, auth="token")
         asking = client(registry, USER)
         asking.head_blob(repository(registry), DIGEST)
@@ -253,7 +253,7 @@ class TestOtherForms:
             client(registry, USER).head_blob(repository(registry), DIGEST)
 
     def test_challenge_from_ping(self, scripted: Scripted) -> None:
-        """A 401 without a challenge makes us ask /v2/ for it, without Authorization."""
+        """After a 401 without a challenge, /v2/ is requested for one, without Authorization."""
         registry = filled(scripted, auth="token")
         registry.fault(Fault(action=Reply(status=401), method="HEAD"))
 
@@ -344,7 +344,7 @@ class TestEvents:
         assert f"no credentials for {registry.address}: add them to the auth file" in caught.value.fault.hint
 
     def test_by_repository(self, scripted: Scripted) -> None:
-        """Repositories of one registry may have credentials of their own."""
+        """Repositories of one registry may have their own credentials."""
         registry = filled(scripted, auth="token")
 
         def find(asked: Repository) -> Credential:
@@ -366,7 +366,7 @@ class TestTokens:
         assert not token.lasts(960, body=True)
 
     def test_covers(self) -> None:
-        """A token serves scopes within its own, if the first of them is its first."""
+        """A token serves scopes that it contains, if both begin with the same scope."""
         app, base = "repository:app:pull,push", "repository:base:pull"
         token = Token(value="x", scopes=(app, base), life=300, ends=1000)
 

@@ -37,21 +37,21 @@ PAGE = Reply(
 
 
 class Helper:
-    """Credentials of a helper program: the old one until it is told to forget it."""
+    """Credentials of a helper program: the old one until `forget` is called."""
 
     def __init__(self, *answers: Credential) -> None:
-        """Give these in turn, the last one for ever."""
+        """Give these in turn, the last one forever."""
         self.answers = list(answers)
         self.forgotten: list[Credential] = []
 
     def forget(self, credential: Credential) -> None:
-        """Go on to the next answer, if that was the present one."""
+        """Advance to the next credential, if that was the present one."""
         self.forgotten.append(credential)
         if credential == self.answers[0] and len(self.answers) > 1:
             del self.answers[0]
 
     def at(self, registry: Registry) -> Clients:
-        """The clients of a process that asks it."""
+        """The clients of a process with these credentials."""
         return Clients(QUICK, lambda _: self.answers[0], self.forget)
 
 
@@ -60,7 +60,7 @@ class TestExpiredCredentials:
         """If ECR reports an expired login, the helper runs again and the request is repeated."""
         registry = scripted(auth="basic")
         registry.add_blob("team/app", BLOB)
-        # A HEAD has no body that could say so, and is asked again as a GET.
+        # A HEAD has no body with the reason, so the request is repeated as a GET.
         registry.fault(Fault(action=EXPIRED, method="HEAD", skip=1))
         registry.fault(Fault(action=EXPIRED, method="GET"))
         helper = Helper(OLD, USER)
@@ -151,7 +151,7 @@ def test_token_by_content(scripted: Scripted, status: int) -> None:
     registry.fault(Fault(action=answer, path="/token"))
     asking = client(registry, USER)
     with pytest.raises(RegistryError, match="401"):
-        asking.head_blob(repository(registry), DIGEST)  # this registry knows its own tokens only
+        asking.head_blob(repository(registry), DIGEST)  # this registry accepts only its own tokens
 
     assert "Bearer made-at-home" in [each.headers.get("authorization") for each in registry.requests()]
 

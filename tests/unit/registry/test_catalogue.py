@@ -1,4 +1,4 @@
-"""Catalogues of all vendors against the scripted registry: what is asked, with which login, what is read."""
+"""Catalogues of all vendors against the scripted registry: requests, logins, results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOGINS = {"quay": replace(USER, username="$oauthtoken")}
 def catalogue(
     registry: Registry, kind: CatalogueKind | None, credential: Credential = ANONYMOUS
 ) -> RegistryCatalogue:
-    """The catalogue of that kind in a new process; None: to be found out."""
+    """The catalogue of that kind in a new process; None: the kind has to be detected."""
     setting = CatalogueSetting(kind=kind) if kind else None
     made = Clients(QUICK, lambda _: credential, settings_of=lambda _: RegistrySettings(catalog=setting))
     made.at(registry.address)._session._schemes[True] = "http"
@@ -42,7 +42,7 @@ def catalogue(
 
 
 def fill(registry: Registry, *names: str) -> None:
-    """Two images in each repository, the first with two tags."""
+    """Add two images to each repository, the first with two tags."""
     for name in names:
         first = image(layer(name))
         registry.add(name, first, "v1", "v2")
@@ -123,7 +123,7 @@ def test_requests(scripted: Scripted, kind: CatalogueKind, repositories: int, ta
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_login(scripted: Scripted, kind: CatalogueKind) -> None:
-    """Each interface gets the login in the form that it takes."""
+    """Each interface gets the login in the form that it requires."""
     registry = scripted(catalogue=kind, auth="token")
     fill(registry, "team/a")
     found = catalogue(registry, kind, LOGINS.get(kind, USER))
@@ -134,7 +134,7 @@ def test_login(scripted: Scripted, kind: CatalogueKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_denied(scripted: Scripted, kind: CatalogueKind) -> None:
-    """A listing that is refused says which credential it needs."""
+    """The error of a refused listing says which credential it needs."""
     registry = scripted(catalogue=kind, auth="token", catalogue_denied=True)
 
     with pytest.raises(RegistryError) as caught:
@@ -145,7 +145,7 @@ def test_denied(scripted: Scripted, kind: CatalogueKind) -> None:
 
 
 def test_robot_of_quay(scripted: Scripted) -> None:
-    """Quay's API takes no robots, so none is sent there, and the fault says what it takes."""
+    """Quay's API does not accept robots, so none is sent, and the fault says which credential to use."""
     registry = scripted(catalogue="quay", auth="token", anonymous=True)
 
     with pytest.raises(RegistryError, match="OAuth tokens only") as caught:
@@ -170,7 +170,7 @@ def test_hub_anonymous_limit(scripted: Scripted) -> None:
 
 
 def test_hub_login_once(scripted: Scripted) -> None:
-    """Docker Hub's token is fetched once for many pages, and its password crosses only that request."""
+    """Docker Hub's token is requested once for many pages, and only that request carries the password."""
     registry = scripted(catalogue="hub", auth="token", catalogue_page=1)
     fill(registry, *(f"team/{name}" for name in "abcd"))
 
@@ -181,7 +181,7 @@ def test_hub_login_once(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("kind", ["harbor", "hub"])
 def test_count_does_not_fit(scripted: Scripted, kind: CatalogueKind) -> None:
-    """Fewer repositories than the registry counts are a listing that must not be used."""
+    """A listing with fewer repositories than the registry counts must not be used."""
     registry = scripted(catalogue=kind, catalogue_hides=1)
     fill(registry, "team/a")
 
@@ -193,7 +193,7 @@ def test_count_does_not_fit(scripted: Scripted, kind: CatalogueKind) -> None:
     "body", ["", "{}", "[1]", '{"errors": []}', "<html><title>Log in</title>", '"x"', '{"manifest": [1]}']
 )
 def test_not_understood(scripted: Scripted, kind: CatalogueKind, body: str) -> None:
-    """An answer that is no listing is never taken for an empty one."""
+    """An answer that is not a listing never counts as an empty one."""
     registry = scripted(catalogue=kind)
     fill(registry, "team/a")
     registry.fault(
@@ -206,7 +206,7 @@ def test_not_understood(scripted: Scripted, kind: CatalogueKind, body: str) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pause(scripted: Scripted, kind: CatalogueKind) -> None:
-    """A rate limit is a pause, as everywhere."""
+    """A rate limit is a pause, as for any other request."""
     registry = scripted(catalogue=kind)
     registry.fault(throttle())
 
@@ -215,7 +215,7 @@ def test_pause(scripted: Scripted, kind: CatalogueKind) -> None:
 
 
 def test_finds_harbor_out(scripted: Scripted) -> None:
-    """Harbor is found out by one request without a login."""
+    """Harbor is detected by one request without a login."""
     registry = scripted(catalogue="harbor", auth="token")
 
     assert catalogue(registry, None, USER).kind == "harbor"
@@ -252,7 +252,7 @@ def test_google_says_when_it_is_short(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("kind", ["hub", "quay", "gitlab", "ghcr"])
 def test_whole_registry(scripted: Scripted, kind: CatalogueKind) -> None:
-    """A vendor's registry that cannot be listed as a whole says what to write."""
+    """A vendor's registry that cannot be listed as a whole gives an error that says what to write."""
     registry = scripted(catalogue=kind)
 
     with pytest.raises(RegistryError, match="in front of the first"):
@@ -260,7 +260,7 @@ def test_whole_registry(scripted: Scripted, kind: CatalogueKind) -> None:
 
 
 def test_users_of_github(scripted: Scripted) -> None:
-    """The packages of a user are found after those of an organization of that name."""
+    """Without an organization of that name, the user's packages are listed."""
     registry = scripted(catalogue="ghcr")
     fill(registry, "user1/a")
     found = catalogue(registry, "ghcr")

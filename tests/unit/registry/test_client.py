@@ -23,7 +23,7 @@ OTHER = image(b"another layer")
 
 class TestGetManifest:
     def test_bytes(self, scripted: Scripted) -> None:
-        """The bytes come as they are stored, with their type."""
+        """The bytes arrive as stored, with their type."""
         registry = scripted(gzip=True)
         registry.add("team/app", IMAGE, "v1")
 
@@ -31,7 +31,7 @@ class TestGetManifest:
         assert got == (IMAGE.manifest, IMAGE.media_type)
 
     def test_limit(self, scripted: Scripted) -> None:
-        """A manifest beyond the limit is refused, one at the limit is not."""
+        """A manifest beyond the limit is refused; one at the limit is accepted."""
         registry = scripted()
         registry.add("team/app", IMAGE, "v1")
         asking, size = client(registry), len(IMAGE.manifest)
@@ -63,7 +63,7 @@ class TestGetManifest:
 
 class TestPutManifest:
     def put(self, registry: Registry, name: str = "v1") -> bool:
-        """Store IMAGE."""
+        """Push IMAGE."""
         asking = client(registry, push=True)
         stored = asking.put_manifest(
             reference(registry, name), IMAGE.manifest, media_type=OCI_MANIFEST, digest=IMAGE.digest
@@ -71,7 +71,7 @@ class TestPutManifest:
         return stored.confirmed
 
     def fill(self, registry: Registry) -> None:
-        """Put IMAGE's blobs there."""
+        """Push IMAGE's blobs."""
         for blob in IMAGE.blobs:
             registry.add_blob("team/app", blob)
 
@@ -130,7 +130,7 @@ class TestPutManifest:
         assert "immutable" in caught.value.fault.hint
 
     def test_no_right(self, scripted: Scripted) -> None:
-        """Without the right to write the error does not blame an immutable tag, although one exists."""
+        """Without write access the error does not blame an immutable tag, although one exists."""
         registry = scripted()
         registry.add("team/app", OTHER, "v1")
         self.fill(registry)
@@ -151,7 +151,7 @@ class TestPutManifest:
         assert self.put(registry) is True
 
     def test_repository_missing(self, scripted: Scripted) -> None:
-        """A repository that must be created first is a failure with that hint."""
+        """A repository that has to be created first is a failure with that hint."""
         registry = scripted(create_first=True)
         with pytest.raises(RegistryError, match="create the repository"):
             self.put(registry)
@@ -159,7 +159,7 @@ class TestPutManifest:
 
 class TestOpenBlob:
     def test_content(self, scripted: Scripted) -> None:
-        """The bytes come over the wire as they are, and their number is known."""
+        """The bytes are requested uncompressed, and their number is known."""
         registry = scripted(gzip=True)
         registry.add_blob("team/app", BLOB)
         with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB)) as body:
@@ -190,21 +190,21 @@ class TestOpenBlob:
             assert b"".join(map(bytes, body)) == BLOB[100:]
 
     def test_range_ignored(self, scripted: Scripted) -> None:
-        """A server that ignores the range says so by the offset."""
+        """If a server ignores the range, the offset says so."""
         registry = scripted(ranges="ignored")
         registry.add_blob("team/app", BLOB)
         with client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB), offset=100) as body:
             assert body.offset == 0
 
     def test_range_wrong(self, scripted: Scripted) -> None:
-        """A part that begins elsewhere is refused."""
+        """A part that starts elsewhere is refused."""
         registry = scripted(ranges="wrong-start")
         registry.add_blob("team/app", BLOB)
         with pytest.raises(RegistryError):
             client(registry).open_blob(repository(registry), DIGEST, size=len(BLOB), offset=100)
 
     def test_wrong_size(self, scripted: Scripted) -> None:
-        """An answer of another size than the manifest says is refused before it is read."""
+        """An answer with another size than in the manifest is refused before it is read."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         with pytest.raises(RegistryError) as caught:
@@ -221,7 +221,7 @@ class TestOpenBlob:
             assert b"".join(map(bytes, body)) == b"content"
 
     def test_web_page(self, scripted: Scripted) -> None:
-        """A web page is not a layer."""
+        """A web page is not accepted as a layer."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=200, headers={"Content-Type": "text/html"}, body="<html>")))
         with pytest.raises(RegistryError, match="NOT_A_REGISTRY"):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 SHORT = Settings(retry=Retry(tries=1), timeouts=Timeouts(connect=5, read=0.5, send=5, commit=0.5, stall=0.5))
-"""Each byte of the peers below comes within these times; only the whole does not."""
+"""Each byte from the peers below arrives within these times; only the whole response does not."""
 
 SLOW = {
     "silence": (b"", b""),
@@ -80,7 +80,7 @@ def test_slow_answer_over_tls(where: str, certificates: Path) -> None:
 
 @pytest.mark.parametrize("where", ["header", "body with a length", "body up to the end", "trailer"])
 def test_slow_token(where: str) -> None:
-    """A dripping token server fails too."""
+    """A dripping token server fails, too."""
     with peer(endlessly(*SLOW[where])) as server:
         challenge = f'Bearer realm="http://{server}/token"'
         answer = f"HTTP/1.1 401 No\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n".encode()
@@ -143,7 +143,7 @@ def test_source_that_is_slow(scripted: Scripted) -> None:
 
 
 def test_fast_then_slow() -> None:
-    """A blob that is fast, so that whole pieces are read, and then drips, fails."""
+    """A blob that is fast at first and then drips fails."""
     begin = HEAD + b"Content-Length: 100000000\r\n\r\n" + b"x" * (4 << 20)
     with peer(endlessly(begin, b"x")) as address:
         repository, digest = Repository(address, "a/b"), f"sha256:{'1' * 64}"
@@ -214,7 +214,7 @@ class TestDeadline:
             assert ours.recv(1) == b"y"
 
     def test_after_an_error(self) -> None:
-        """A socket that cannot be shut down does not keep the others from being woken."""
+        """A socket that cannot be shut down does not keep others from being woken."""
         ours, theirs = socket.socketpair()
         broken = Deadline(cast("socket.socket", object()), 0.0)
         with (

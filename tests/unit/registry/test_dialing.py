@@ -1,4 +1,4 @@
-"""How an origin is reached, and named in the requests to it."""
+"""How connections to an origin are made, and how requests name it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_host(monkeypatch: pytest.MonkeyPatch, scheme: str, netloc: str, host: str) -> None:
-    """The default port is omitted: signed URLs do not have it (boto, AWS's SDKs)."""
+    """The default port is omitted, since signed URLs do not include it (boto, AWS's SDKs)."""
     heads: list[bytes] = []
 
     def serve(there: Origin, head: bytes, _body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""ECR's catalogue with boto3 replaced: which calls it makes, and what it says of their errors."""
+"""ECR's catalogue with boto3 replaced: its calls, and the errors that it reports."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ PUSHED = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class _ClientError(Exception):
-    """As botocore's."""
+    """An error like botocore's."""
 
     def __init__(self, code: str, status: int) -> None:
-        """With what ECR said."""
+        """Take ECR's message."""
         super().__init__(code)
         said = {"Code": code, "Message": f"an error\nnamed {code}"}
         self.response = {"Error": said, "ResponseMetadata": {"HTTPStatusCode": status}}
 
 
 class Ecr:
-    """A client that answers in pages of one."""
+    """A client with one item in each page."""
 
     def __init__(self) -> None:
-        """Without failures."""
+        """Start without failures."""
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.failure: Exception | None = None
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
-        """Any call."""
+        """Answer any call."""
 
         def call(**asked: Any) -> dict[str, Any]:
             self.asked.append((name, asked))
@@ -56,7 +56,7 @@ class Ecr:
 
 @pytest.fixture
 def ecr(monkeypatch: pytest.MonkeyPatch) -> Ecr:
-    """boto3, and botocore, with one client."""
+    """Modules boto3 and botocore with one client."""
     made, regions = Ecr(), []
     boto3, botocore, config, causes = (
         ModuleType(name) for name in ("boto3", "botocore", "botocore.config", "botocore.exceptions")
@@ -77,7 +77,7 @@ def ecr(monkeypatch: pytest.MonkeyPatch) -> Ecr:
 
 
 def test_repositories(ecr: Ecr) -> None:
-    """Pages of repositories follow by their token."""
+    """Pages of repositories follow the token."""
     found = EcrCatalogue(HOST)
     first = found.repositories("team", "")
     last = found.repositories("team", first.more[0])
@@ -99,7 +99,7 @@ def test_tags(ecr: Ecr) -> None:
 
 
 def test_create(ecr: Ecr) -> None:
-    """A repository is created; one that is there already is no failure."""
+    """A repository is created; an existing one is not a failure."""
     found, repository = EcrCatalogue(HOST), Repository(HOST, "team/new")
 
     assert found.create(repository)
@@ -108,7 +108,7 @@ def test_create(ecr: Ecr) -> None:
 
 
 def test_denied(ecr: Ecr) -> None:
-    """A refusal has ECR's words on one line, and names the rights."""
+    """A refusal has ECR's message on one line, and names the missing permissions."""
     ecr.failure = _ClientError("AccessDeniedException", 400)
 
     with pytest.raises(RegistryError, match="an error named AccessDenied") as caught:
@@ -119,7 +119,7 @@ def test_denied(ecr: Ecr) -> None:
 
 
 def test_no_credentials(ecr: Ecr) -> None:
-    """What boto3 says of missing credentials is a fault, not a traceback."""
+    """Missing AWS credentials are a fault, not a traceback."""
     ecr.failure = OSError("Unable to locate credentials")
 
     with pytest.raises(RegistryError, match="Unable to locate credentials"):

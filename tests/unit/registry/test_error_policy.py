@@ -1,4 +1,4 @@
-"""The table of verdicts, held against what registries were seen to answer."""
+"""The table of verdicts, checked against real answers of registries."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def said(code: str, message: str = "", detail: object = None) -> str:
 
 @dataclass(frozen=True)
 class Seen:
-    """One answer of a registry, and what follows."""
+    """One answer of a registry, and the expected verdict."""
 
     registry: str
     kind: RequestKind
@@ -43,7 +43,7 @@ class Seen:
     code: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     hint: str = ""
-    """A part of it."""
+    """A part of the hint."""
     host: str = ""
 
     def __str__(self) -> str:

@@ -29,14 +29,14 @@ OR_MISSING = ", or the repository does not exist"
 def info(
     kind: RequestKind = "read", *, registry: str = "quay.io", origin: str = "key x", sent: Sent = "token"
 ) -> RequestInfo:
-    """Something to do."""
+    """Any operation."""
     return RequestInfo(
         operation="do it", kind=kind, repository=Repository(registry, "a/b"), origin=origin, sent=sent
     )
 
 
 def refusal(status: int, code: str = "", words: str = "", **headers: str) -> Refusal:
-    """An answer."""
+    """A response."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return Refusal(status=status, complaint=Complaint(code=code, words=words), headers=names)
 
@@ -90,7 +90,7 @@ class TestThrottled:
         ],
     )
     def test_shapes(self, answer: Refusal) -> None:
-        """Every shape of "slow down" is a pause, not a failure."""
+        """Every form of "slow down" is a pause, not a failure."""
         error = error_for(info(), answer)
 
         assert isinstance(error, ThrottledError)
@@ -100,7 +100,7 @@ class TestThrottled:
         ("header", "least", "most"), [("30", 30, 37.5), ("0", 1, 1.25), ("-3", 1, 1.25), ("86400", 900, 900)]
     )
     def test_bounds(self, header: str, least: float, most: float) -> None:
-        """A delay is the requested one within 1 s and 15 min; the requested one is kept."""
+        """The delay is limited to 1 s to 15 min; the requested one is kept."""
         error = error_for(info(), refusal(429, Retry_After=header))
 
         assert isinstance(error, ThrottledError)
@@ -137,7 +137,7 @@ class TestThrottled:
         assert error.fault.hint == hint
 
     def test_pulls_left_of_success(self) -> None:
-        """Docker Hub states the pulls left with every answer; other failures do not have it as a hint."""
+        """Docker Hub states the remaining pulls in every answer; other failures do not show them."""
         error = error_for(info(), refusal(403, "DENIED", RateLimit_Remaining="76;w=21600"))
 
         assert "may not read there" in error.fault.hint
@@ -202,7 +202,7 @@ class TestHints:
         ],
     )
     def test_table(self, kind: RequestKind, registry: str, status: int, hint: str) -> None:
-        """The hint names what a person can do at that registry."""
+        """The hint names what the user can do at that registry."""
         assert hint in error_for(info(kind, registry=registry), refusal(status)).fault.hint
 
     @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ class TestHints:
         assert "raise the quota there" in error.fault.hint
 
     def test_storage(self) -> None:
-        """A refusal by storage, which gets no credentials, blames none."""
+        """A refusal by storage, which gets no credentials, does not blame any."""
         answer = Refusal(status=403, complaint=Complaint(words="Expired"), host="storage.example")
 
         assert error_for(info(), answer).fault.hint == ""
@@ -294,7 +294,7 @@ class TestExceptions:
         assert (code, retryable) == (fault.code, fault.retryable)
 
     def test_ring(self) -> None:
-        """Exceptions that refer to each other in a circle do not hang."""
+        """Exceptions that refer to each other in a circle do not cause a loop."""
         one, two = OSError("one"), OSError("two")
         one.__context__, two.__context__ = two, one
 

@@ -59,7 +59,7 @@ class TestHeadManifest:
         assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
 
     def test_another_digest(self, scripted: Scripted) -> None:
-        """A digest other than the requested one is not believed: the content decides."""
+        """A digest other than the requested one is not trusted: the content decides."""
         registry = scripted()
         registry.add("team/app", IMAGE, "v1")
         headers = {"Docker-Content-Digest": OTHER.digest}
@@ -74,7 +74,7 @@ class TestHeadManifest:
         [(200, ""), (200, "[]"), (200, '{"errors":[{"code":"X"}]}'), (202, "{}"), (204, ""), (206, "{}")],
     )
     def test_not_understood(self, scripted: Scripted, status: int, body: str) -> None:
-        """An answer that is not a manifest gets no digest."""
+        """An answer that is not a manifest has no digest."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=status, body=body), times=None))
         with pytest.raises(RegistryError, match="the answer is not a manifest") as caught:
@@ -107,21 +107,21 @@ class TestHeadManifest:
 
 class TestHeadBlob:
     def test_there(self, scripted: Scripted) -> None:
-        """The size of a blob that is there."""
+        """An existing blob has its size."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
 
         assert client(registry).head_blob(repository(registry), DIGEST) == len(BLOB)
 
     def test_absent(self, scripted: Scripted) -> None:
-        """A blob that is not there."""
+        """A missing blob has none."""
         registry = scripted()
 
         assert client(registry).head_blob(repository(registry), DIGEST) is None
 
     @pytest.mark.parametrize("size", [-1, len(BLOB)])
     def test_redirected(self, scripted: Scripted, size: int) -> None:
-        """A redirect proves nothing: one byte is read from storage by GET, because it may refuse HEAD."""
+        """A redirect proves nothing: one byte is read from storage by GET, since storage may refuse HEAD."""
         registry = scripted(redirect="all")
         registry.add_blob("team/app", BLOB)
 
@@ -150,7 +150,7 @@ class TestHeadBlob:
         assert [entry.method for entry in registry.requests()] == ["HEAD", "GET"]
 
     def test_broken_off(self, scripted: Scripted) -> None:
-        """A byte that does not arrive is requested again: it proves nothing about the blob."""
+        """A failed request for one byte is repeated, since it proves nothing about the blob."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         registry.fault(Fault(action=Reply(status=200, headers={"Content-Length": "0"}), method="HEAD"))

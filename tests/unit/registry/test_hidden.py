@@ -1,4 +1,4 @@
-"""Registries that say at /v2/ alone that they take a login, and hide with 401, 403 or 404 what needs one."""
+"""Registries that offer a login only at /v2/, and hide private content behind 401, 403 or 404."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIGEST = digest_of(BLOB)
 
 
 def filled(registry: Registry) -> Registry:
-    """The same with a blob."""
+    """The same registry with a blob."""
     registry.add_blob("team/app", BLOB)
     return registry
 
@@ -39,7 +39,7 @@ def test_hidden(scripted: Scripted, auth: str, status: int) -> None:
 
 
 def test_absent(scripted: Scripted) -> None:
-    """Missing content of an open registry costs one request to /v2/, whatever the amount."""
+    """Missing content of a public registry costs one request to /v2/, however much is missing."""
     registry = filled(scripted())
     asking = client(registry, USER)
     for number in range(5):

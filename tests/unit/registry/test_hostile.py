@@ -1,4 +1,4 @@
-"""Peers that send too much, or what they did not promise: bounded, and one line about it."""
+"""Peers that send too much, or something unexpected: each is stopped with one line about it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DIGEST = f"sha256:{'1' * 64}"
 PIECE = b" " * (1 << 16)
 SOCKETS = 16 * MIB
-"""What the buffers of both ends of a connection may hold beside what was read."""
+"""Bytes that the buffers of both ends of a connection may hold beyond what was read."""
 
 
 def clients(address: str) -> Clients:
@@ -45,12 +45,12 @@ def clients(address: str) -> Clients:
 
 
 class Flood:
-    """A peer's answer without end."""
+    """A peer that answers without end."""
 
     def __init__(
         self, head: bytes, *, piece: bytes = PIECE, first: Mapping[bytes, bytes] | None = None
     ) -> None:
-        """Args: head: sent once; piece: sent for ever; first: whole answers to the first requests."""
+        """Args: head: sent once; piece: sent forever; first: complete answers to the first requests."""
         self.head, self.piece, self.first = head, piece, list((first or {}).values())
         self.sent = 0
 
@@ -178,7 +178,7 @@ class TestCompressed:
     BOMB = gzip.compress(b" " * (64 * MIB))
 
     def answer(self, body: bytes) -> Script:
-        """A compressed answer."""
+        """A compressed body."""
         head = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
         return lambda sock: sock.sendall(head + body)
 
@@ -223,7 +223,7 @@ class TestCompressed:
     ],
 )
 def test_life_of_a_token(said: object, life: float) -> None:
-    """A token lives a minute at least and a day at most, whatever its server says."""
+    """A token lives for a minute to a day, whatever its server states."""
     assert life == _life({"expires_in": said}, "opaque")
 
 
@@ -231,7 +231,7 @@ def test_life_of_a_token(said: object, life: float) -> None:
     "pattern", ["<title", "<h1", "<", "<a;", "https://x?", '"', "basic ", "eyJ", "<Code>"]
 )
 def test_repetitive_error(pattern: str) -> None:
-    """An error body that is made to slow down regular expressions is parsed like any other."""
+    """An error body made to slow down regular expressions is parsed like any other."""
     body = pattern.encode() * (60_000 // len(pattern))
     head = b"HTTP/1.1 404 No\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(body)
     header = ('WWW-Authenticate: x="' + "\\" * 15_000).encode()

@@ -13,7 +13,7 @@ READ: Account = ("r.test", "read")
 
 
 def grant(requests: int) -> Grant:
-    """Requests at r.test."""
+    """A grant of requests at r.test."""
     return Grant(shares=(Share(REQUESTS, requests=requests),))
 
 
@@ -31,7 +31,7 @@ def test_nobody_grants() -> None:
 
 
 def test_waits_for_its_first_share() -> None:
-    """Where the user has set a rate, the first request says that it waits, and goes out when it may."""
+    """With a rate from the user, the first request reports that it waits, and is sent once it is granted."""
     pacer, needs = Pacer(), threading.Event()
     pacer.serve(needs.set)
     pacer.restrict("r.test", RegistrySettings(rate=50.0))
@@ -48,7 +48,7 @@ def test_waits_for_its_first_share() -> None:
 
 
 def test_reports_what_was_used() -> None:
-    """A report says what was used since the one before, and another registry is not limited."""
+    """A report covers the use since the one before; another registry is not limited."""
     pacer = Pacer()
     pacer.serve(lambda: pacer.grant(grant(1)))
     pacer.grant(grant(0))
@@ -62,7 +62,7 @@ def test_reports_what_was_used() -> None:
 
 
 def test_pieces_are_small_where_bandwidth_is_limited() -> None:
-    """A piece is split where bytes are limited, and left as it is elsewhere."""
+    """A piece is split if bytes are limited, and left as it is otherwise."""
     pacer = Pacer()
     pacer.serve(lambda: None)
     pacer.grant(Grant(shares=(Share(READ, 1e9),)))
@@ -73,7 +73,7 @@ def test_pieces_are_small_where_bandwidth_is_limited() -> None:
 
 
 def test_a_small_share_suffices_for_a_piece() -> None:
-    """A share that takes several grants to allow one piece is saved up: new grants of it lose nothing."""
+    """A share that needs several grants for one piece is saved up, without loss."""
     pacer, needs = Pacer(), threading.Event()
     pacer.serve(needs.set)
     share = Grant(shares=(Share(READ, SMALL_PIECE * 2.0),))

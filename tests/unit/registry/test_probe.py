@@ -1,4 +1,4 @@
-"""How a registry presents itself: scheme, certificate, clock, proxy."""
+"""What a probe finds about a registry: scheme, certificate, clock, proxy."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_unverified(tls_registry: Registry) -> None:
 
 @pytest.mark.parametrize("status", [200, 401, 404, 503])
 def test_any_status(scripted: Scripted, status: int) -> None:
-    """Any answer counts as reached, and no login is sent."""
+    """Any answer counts as reachable, and no login is sent."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=status), path="^/v2/$", times=None))
 
@@ -85,7 +85,7 @@ def test_web_page(scripted: Scripted) -> None:
     ("skew", "age", "ahead"), [(0, 0, 0), (7200, 0, -7200), (-7200, 0, 7200), (-7200, 7200, 0)]
 )
 def test_clock(scripted: Scripted, skew: int, age: int, ahead: int) -> None:
-    """The Date of an answer shows how far the clocks differ; a cached answer's Age counts."""
+    """The Date of an answer shows the difference of the clocks; a cached answer's Age counts."""
     registry = scripted()
     headers = {"Date": formatdate(time() + skew, usegmt=True), "Age": str(age)}
     registry.fault(Fault(action=Reply(status=200, headers=headers), path="^/v2/$"))
@@ -118,7 +118,7 @@ def test_proxy(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_asked_once(scripted: Scripted) -> None:
-    """An unreachable registry is not asked twice."""
+    """An unreachable registry is not probed twice."""
     registry = scripted()
     registry.stop()
 

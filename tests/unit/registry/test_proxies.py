@@ -1,4 +1,4 @@
-"""Any failure of a proxy is a fault of the proxy, and never another error."""
+"""Any failure of a proxy is reported as a fault of the proxy, and as nothing else."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(asking: Client, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    """Ask for a blob through a proxy."""
+    """Request a blob through a proxy."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     asking.head_blob(Repository(REGISTRY, "team/app"), digest_of(b""))
 
@@ -88,7 +88,7 @@ class TestWithin:
 
     @pytest.fixture
     def asking(self, monkeypatch: pytest.MonkeyPatch, ca: Path) -> Client:
-        """Verifies the proxy alone, and is in a hurry."""
+        """Verifies only the proxy, with short timeouts."""
         monkeypatch.setenv("SSL_CERT_FILE", str(ca))
         made = Clients(replace(HURRIED, retry=Retry(tries=1)), lambda _: ANONYMOUS)
         return made.at(REGISTRY)
@@ -118,7 +118,7 @@ class TestWithin:
         assert (sum(received), len(tunnels)) == (len(content), 1)
 
     def test_truncated(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A body that breaks off there is a lost connection."""
+        """A body that breaks off is a lost connection."""
 
         def script(sock: socket.socket) -> None:
             sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
@@ -134,7 +134,7 @@ class TestWithin:
         )
 
     def test_overdue(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A dripping peer there has the same deadline, and other deadlines still work."""
+        """A dripping peer behind it has the same deadline, and other deadlines still work."""
         drip = endlessly(b"HTTP/1.1 200 OK\r\nX: ", b"x")
         with within(drip, server, monkeypatch):
             for _ in range(2):
@@ -164,7 +164,7 @@ class TestWithin:
 def within(
     script: Script, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, *, heads: list[bytes] | None = None
 ) -> Iterator[list[bytes]]:
-    """A server over TLS behind a proxy over TLS; yields what was said to the proxy, tunnel by tunnel."""
+    """A server over TLS behind a proxy over TLS; yields the requests to the proxy."""
     tunnels: list[bytes] = []
     with peer(script, tls=tls, heads=heads) as server:
         host, _, port = server.rpartition(":")

@@ -47,7 +47,7 @@ def index(*entries: object) -> str:
 class TestReferrers:
     @pytest.mark.parametrize("status", [400, 404, 405, 501])
     def test_no_api(self, scripted: Scripted, status: int) -> None:
-        """These statuses say that there is no API, after one request."""
+        """These statuses mean that there is no API, after one request."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=status), times=None))
 
@@ -55,7 +55,7 @@ class TestReferrers:
         assert 1 == len(registry.requests())
 
     def test_web_page(self, scripted: Scripted) -> None:
-        """A web page in place of a list says that there is no API."""
+        """A web page instead of a list means that there is no API."""
         registry = scripted(referrers="yes")
         registry.fault(Fault(action=Reply(status=200, headers=HTML, body=PAGE)))
 
@@ -113,7 +113,7 @@ class TestReferrers:
         )
 
     def test_asked_for(self, scripted: Scripted) -> None:
-        """The type is sent, and later pages are requested with the link's query alone."""
+        """The type is sent, and later pages use only the link's query."""
         registry = scripted(referrers="yes", referrers_page=1)
         for name in (b"1", b"2"):
             registry.add("team/app", artifact(name, kind="a/b+c", subject=IMAGE))
@@ -162,7 +162,7 @@ class TestFallbackTag:
         ],
     )
     def test_name(self, digest: str, tag: str) -> None:
-        """Algorithm and digest are cut, and what no tag may hold becomes a hyphen."""
+        """Algorithm and digest are truncated, and characters that are invalid in a tag become hyphens."""
         assert tag == fallback_tag(digest)
 
     @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ class TestFallbackTag:
         assert caught.value.fault.code == "MANIFEST_INVALID"
 
     def test_refused(self, scripted: Scripted) -> None:
-        """A tag that cannot be read is an error."""
+        """An unreadable tag is an error."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=403), times=None))
 
@@ -187,7 +187,7 @@ class TestFallbackTag:
             client(registry).tagged_referrers(repository(registry), IMAGE.digest)
 
     def test_asked_for(self, scripted: Scripted) -> None:
-        """One request reads the tag, absent or not."""
+        """One request reads the tag, whether it exists or not."""
         registry = scripted()
 
         assert client(registry).tagged_referrers(repository(registry), IMAGE.digest) == ()

@@ -1,4 +1,4 @@
-"""What a user sets for one registry: whom it trusts, whom it knows, and which way leads there."""
+"""A user's settings for one registry: trusted CAs, client certificates, and proxies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FOUND = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An environment that trusts nobody in particular, without proxies, and a home of its own."""
+    """An environment without its own CAs and proxies, with a new home folder."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(("SSL_CERT", "REQUESTS_CA")):
             monkeypatch.delenv(name)
@@ -43,7 +43,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def client(registry: str, settings: RegistrySettings, *, insecure: bool = False, of: str = "") -> Client:
-    """A client of a process in which these settings are those of `registry`, or of another one, `of`."""
+    """A client of a process with these settings for `registry`, or for another one, `of`."""
     hurried = replace(QUICK, retry=Retry(tries=1))
     made = Clients(
         hurried,
@@ -55,7 +55,7 @@ def client(registry: str, settings: RegistrySettings, *, insecure: bool = False,
 
 @pytest.fixture
 def identity(tmp_path: Path) -> tuple[str, str]:
-    """A client certificate, which signs itself, and its key."""
+    """A self-signed client certificate and its key."""
     cert, key = tmp_path / "client.pem", tmp_path / "client.key"
     new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     run("openssl", "req", "-x509", *new_key, "-subj", "/CN=bob", "-keyout", str(key), "-out", str(cert))
@@ -64,21 +64,21 @@ def identity(tmp_path: Path) -> tuple[str, str]:
 
 class TestTrust:
     def test_ca(self, tls_registry: Registry, ca: Path) -> None:
-        """A registry's own CA is trusted beside the system's, for that registry."""
+        """A registry's own CA is trusted in addition to the system's, for that registry."""
         tls_registry.add_blob("team/app", BLOB)
         asking = client(tls_registry.address, RegistrySettings(ca=str(ca)))
 
         assert asking.head_blob(repository(tls_registry), DIGEST) == len(BLOB)
 
     def test_of_no_other(self, tls_registry: Registry, ca: Path) -> None:
-        """No other registry is believed for it."""
+        """The CA is not trusted for any other registry."""
         asking = client(tls_registry.address, RegistrySettings(ca=str(ca)), of="other.test")
 
         with pytest.raises(RegistryError, match="certificate refused"):
             asking.head_blob(repository(tls_registry), DIGEST)
 
     def test_named_hosts(self, scripted: Scripted, certificates: Path, ca: Path) -> None:
-        """It holds for the hosts that the registry names: storage behind the same company's CA."""
+        """The CA is trusted for hosts that the registry names, such as storage of the same company."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
         registry = scripted(tls=context, redirect="get", second_host="127.0.0.1")
@@ -94,7 +94,7 @@ class TestIdentity:
     def test_shown_to_the_registry_alone(
         self, certificates: Path, ca: Path, identity: tuple[str, str], tmp_path: Path, by: str
     ) -> None:
-        """A client certificate is shown to the registry's own origin, and to no host that it names."""
+        """A client certificate is sent to the registry's own origin, and not to any host that it names."""
         shown: list[tuple[str, bool]] = []
         tls = _asking_who(certificates, identity[0])
 
@@ -125,7 +125,7 @@ class TestIdentity:
 
 
 def _asking_who(certificates: Path, client_certificate: str) -> ssl.SSLContext:
-    """The context of servers that ask for a client certificate and take none as well."""
+    """The TLS context of servers that request a client certificate but do not require it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     context.load_verify_locations(client_certificate)
@@ -134,14 +134,14 @@ def _asking_who(certificates: Path, client_certificate: str) -> ssl.SSLContext:
 
 
 def _knows(sock: socket.socket) -> bool:
-    """Whether the other side has shown a certificate."""
+    """Whether the other side has sent a certificate."""
     assert isinstance(sock, ssl.SSLSocket)
     return bool(sock.getpeercert())
 
 
 class TestProxy:
     def test_of_the_registry(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A registry's own proxy goes before the environment's, with its login, over plain HTTP too."""
+        """A registry's own proxy, with its login, wins over the environment's, even over plain HTTP."""
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
         heads: list[bytes] = []
         with peer(lambda sock: sock.sendall(FOUND), heads=heads) as proxy:
@@ -155,7 +155,7 @@ class TestProxy:
         assert b"Basic " in heads[0]
 
     def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """`none` goes past the environment's proxy."""
+        """`none` bypasses the environment's proxy."""
         monkeypatch.setattr("pipeline.http.proxies.is_local", lambda _: False)
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
         with peer(lambda sock: sock.sendall(FOUND)) as registry:
@@ -165,7 +165,7 @@ class TestProxy:
             assert asking.head_blob(Repository(registry, "a/b"), DIGEST) == len(BLOB)
 
     def test_dead(self) -> None:
-        """One that is dead is named as what to look after; its password is not."""
+        """The error of a dead proxy names its setting, but not its password."""
         settings = RegistrySettings(proxy="http://bob:hunter2@127.0.0.1:9")
         with pytest.raises(RegistryError) as caught:
             client("registry.test", settings).head_blob(Repository("registry.test", "a/b"), DIGEST)

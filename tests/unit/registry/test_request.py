@@ -8,7 +8,7 @@ from pipeline.registry.request_info import RequestInfo
 
 
 def test_headers_on_a_redirect() -> None:
-    """Accept is sent to another origin, a login is not."""
+    """Accept is sent to another origin, but a login is not."""
     info = RequestInfo(kind="read", operation="read", repository=Repository("r.test", "a"))
     headers = {"Accept": "application/json", "Content-Type": "text/plain", "X-Own": "1"}
     call = Request(info=info, method="GET", url="/", headers=headers, authorization=b"Basic x")

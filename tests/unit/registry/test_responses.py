@@ -41,13 +41,13 @@ HEADERISH = st.text(alphabet=st.sampled_from('abcXYZ012 ,;="<>\\/?:&\t-_~%é'), 
     ],
 )
 def test_uploaded(text: str, count: int | None) -> None:
-    """The Range of an upload says how many bytes there are, in the shapes that registries send."""
+    """The Range of an upload gives the number of bytes, in the forms that registries use."""
     assert count == parse_uploaded(text)
 
 
 class TestChallenges:
     def test_commas_in_quotes(self) -> None:
-        """A comma within quotes belongs to the value."""
+        """A comma within quotes is part of the value."""
         (challenge,) = parse_challenges(
             'Bearer realm="https://a/t",service="s",scope="repository:a/b:pull,push"'
         )
@@ -82,7 +82,7 @@ class TestChallenges:
 
     @given(HEADERISH)
     def test_anything(self, header: str) -> None:
-        """Any header is challenges whose schemes and names are in lower case, or none."""
+        """Any header gives challenges with lower-case schemes and names, or none."""
         for challenge in parse_challenges(header):
             words = [challenge.scheme, *challenge.parameters]
             assert words == [word.lower() for word in words]
@@ -115,7 +115,7 @@ class TestLinks:
 
     @given(HEADERISH)
     def test_anything(self, header: str) -> None:
-        """Any header has a link that it contains, or none."""
+        """Any header gives a link that it contains, or none."""
         target = next_link(header)
         assert target is None or target in re.sub(r"\s+", " ", header)
 
@@ -144,7 +144,7 @@ class TestPauses:
 
     @given(HEADERISH, HEADERISH)
     def test_anything(self, value: str, date: str) -> None:
-        """Any header is a finite number of seconds, or none."""
+        """Any header gives a finite number of seconds, or none."""
         seconds = parse_retry_after(value, date=date)
         assert seconds is None or math.isfinite(seconds)
 

@@ -60,7 +60,7 @@ def test_breaks(scripted: Scripted) -> None:
 
 
 def test_range_ignored(scripted: Scripted) -> None:
-    """If the server starts from zero, the bytes that are known are skipped."""
+    """If the server starts from zero, the known bytes are skipped."""
     registry = filled(scripted, ranges="ignored")
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
 
@@ -69,7 +69,7 @@ def test_range_ignored(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("ranges", ["wrong-start"])
 def test_wrong_ranges(scripted: Scripted, ranges: str) -> None:
-    """Another range than the requested one ends the body with the words of the break."""
+    """A range other than the requested one ends the body with the error of the break."""
     registry = filled(scripted, ranges=ranges)
     registry.fault(Fault(action=Drop(after=300_000), method="GET", path="/blobs/"))
 

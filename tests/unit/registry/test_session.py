@@ -30,7 +30,7 @@ DIGEST = digest_of(BLOB)
 
 
 def open_files() -> int:
-    """How many this process has."""
+    """The number of open descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -151,7 +151,7 @@ class TestRetries:
         assert len(registry.requests()) == 3
 
     def test_final(self, scripted: Scripted) -> None:
-        """A failure that cannot pass is tried once."""
+        """A permanent failure is tried once."""
         registry = scripted()
         registry.fault(Fault(action=Reply(status=403), times=None))
         with pytest.raises(RegistryError):
@@ -170,7 +170,7 @@ class TestRetries:
         assert len(registry.requests()) == 1
 
     def test_idle_connection(self, scripted: Scripted) -> None:
-        """A connection that the server closed while idle costs no try."""
+        """Reusing a connection that the server closed while idle does not count as an attempt."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         asking = client(registry)
@@ -181,7 +181,7 @@ class TestRetries:
         assert len(registry.requests()) == 3
 
     def test_old_connection(self, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A connection that lay idle for long is not trusted."""
+        """A connection that was idle for long is not reused."""
         registry = scripted()
         asking = client(registry)
         asking.head_blob(repository(registry), DIGEST)
@@ -207,7 +207,7 @@ class TestWire:
         assert RegistrySession("docker.io", Timeouts()).base(insecure=False) == "https://registry-1.docker.io"
 
     def test_unreachable(self, unused_port: int) -> None:
-        """A registry that is not there gives a fault that names it, and no exception of the HTTP stack."""
+        """An unreachable registry gives a fault that names it, not an exception of the HTTP stack."""
         address = f"127.0.0.1:{unused_port}"
         with pytest.raises(RegistryError) as caught:
             Clients(QUICK, lambda _: ANONYMOUS).at(address).head_blob(Repository(address, "a"), DIGEST)
@@ -216,7 +216,7 @@ class TestWire:
         assert caught.value.fault.registry == address
 
     def test_scheme_remembered(self, scripted: Scripted) -> None:
-        """Allowed plain HTTP is detected once, after https, and a handshake counts as no request."""
+        """Allowed plain HTTP is detected once, after https, and a handshake does not count as a request."""
         registry = scripted()
         asking = Clients(QUICK, lambda _: ANONYMOUS).at(registry.address)
         with metering() as meter:
@@ -265,11 +265,11 @@ class TestWire:
             for host in hosts:
                 finish(sender.ask(f"http://{host}/v2/"))
 
-            # A connection has its other end here; those to the last hosts are kept.
+            # The other end of each connection is in this process; those to the last hosts are kept.
             assert open_files() - before < 2 * count - 20
 
     def test_meter(self, scripted: Scripted) -> None:
-        """Requests, bytes received and nothing else are counted on the running task."""
+        """Requests and received bytes are counted for the running task."""
         registry = scripted()
         registry.add_blob("team/app", BLOB)
         asking = client(registry)

@@ -1,7 +1,7 @@
-"""Credentials go to their origin and nowhere else: every place where a registry can name a URL, every URL.
+"""Credentials go only to their origin: every place where a registry can name a URL, with every URL.
 
-Every name leads to one place here. Where a request goes is seen where the connection is made, and not read
-off its URL, by which the code under test compares origins.
+Every name resolves to one address. The target of a request is observed where the connection is made, not
+parsed from its URL as the code under test does.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ NEAR = (
 )
 PRIVATE = ("10.0.0.5", "192.168.1.1:5000", "[fd12::1]", "100.64.0.1")
 LURES = ("", f'Basic realm="{HOST}"', f'Bearer realm="{LEGIT}"', 'Bearer realm="https://evil.test/token"')
-"""What another host answers: all is well, or a challenge."""
+"""What another host answers: success, or a challenge."""
 TARGETS = (*itertools.product((*OWN, *PUBLIC), LURES), *((host, "") for host in (*TRICKS, *NEAR, *PRIVATE)))
 
 
@@ -120,12 +120,12 @@ class Network:
     where: Where
     target: str
     scheme: str
-    """Of the registry's challenge."""
+    """The realm of the registry's challenge."""
     lure: str
     hides: int = 401
-    """Its answer without authentication."""
+    """The registry's answer without authentication."""
     sent: list[tuple[Origin, str]] = field(default_factory=list)
-    """Where, and all that was sent."""
+    """The target, and all bytes that were sent."""
 
     def serve(self, there: Origin, head: bytes, body: bytes) -> bytes:
         """The answer to a request."""

@@ -65,7 +65,7 @@ class TestTags:
         assert list("abcdefg") == all_tags(registry, count=3)
 
     def test_guessed(self, scripted: Scripted) -> None:
-        """A full page without a link may have a next one, and says that this is a guess."""
+        """A full page without a link may have a next one, which is marked as a guess."""
         registry = scripted(link="none")
         registry.add("team/app", IMAGE, "a", "b")
 
@@ -197,7 +197,7 @@ class TestTags:
         assert len(frame(TagsListed(key="page", tags=page.tags))) <= MAX_MESSAGE
 
     def test_throttled_by_400(self, scripted: Scripted) -> None:
-        """A 400 that means a rate limit (ECR) is not taken for one about the count."""
+        """A 400 that means a rate limit (ECR) is not taken for a refusal of the count."""
         registry = scripted()
         body = '{"errors":[{"code":"","message":"ThrottlingException: Rate exceeded"}]}'
         registry.fault(Fault(action=Reply(status=400, body=body), times=None))
@@ -216,7 +216,7 @@ class TestTags:
         assert page == TagPage(tags=("a",), next="last=a&n=50")
 
     def test_missing(self, scripted: Scripted) -> None:
-        """A repository that is not there is an error with that status."""
+        """A missing repository is an error with that status."""
         with pytest.raises(RegistryError, match="NAME_UNKNOWN") as caught:
             client(registry := scripted()).tags(repository(registry), page="", count=10)
 

@@ -38,7 +38,7 @@ DIGEST = digest_of(BLOB)
 
 
 def look(registry: Registry, *, insecure: bool = False) -> int | None:
-    """Look for a blob, as a new process."""
+    """Look for a blob, as in a new process."""
     asking = Clients(QUICK, lambda _: Credential(origin="none", insecure=insecure)).at(registry.address)
     registry.add_blob("team/app", BLOB)
     return asking.head_blob(repository(registry), DIGEST)
@@ -75,14 +75,14 @@ class TestThisMachine:
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
     def test_plain(self, host: str) -> None:
-        """A plain HTTP registry is asked over HTTP after its response to TLS showed it."""
+        """A plain HTTP registry is used over HTTP once its response to TLS has shown it."""
         with plain(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, asked):
             assert look_at(f"{host}:{port}") == len(BLOB)
 
         assert [head[:4] for head in asked[1:]] == [b"HEAD"]
 
     def test_certificate(self, tls_registry: Registry) -> None:
-        """A registry with a refused certificate is never asked over plain HTTP."""
+        """A registry with a refused certificate is never used over plain HTTP."""
         with pytest.raises(RegistryError) as caught:
             look(tls_registry)
 
@@ -90,14 +90,14 @@ class TestThisMachine:
         assert not tls_registry.requests()
 
     def test_silence(self) -> None:
-        """One that closes during the TLS handshake is not asked by plain HTTP."""
+        """A registry that closes during the TLS handshake is not used over plain HTTP."""
         with plain(b"") as (port, asked), pytest.raises(RegistryError, match="TLS handshake"):
             look_at(f"127.0.0.1:{port}")
 
         assert not any(head.startswith(b"HEAD") for head in asked)
 
     def test_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A registry with another name is asked over TLS only, whatever its address."""
+        """A registry with a name other than localhost is used only over TLS, whatever its address."""
         connect = socket.create_connection
         with plain(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (port, asked):
             monkeypatch.setattr(
@@ -117,9 +117,9 @@ def look_at(registry: str) -> int | None:
 
 @contextmanager
 def plain(to_tls: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """A server on all addresses of this machine that has every blob, and answers so to the TLS handshake.
+    """A server on all addresses of this machine that has every blob and answers the TLS handshake this way.
 
-    Yields its port, and the list of what it was sent.
+    Yields its port, and the list of received bytes.
     """
     asked: list[bytes] = []
 
@@ -254,7 +254,7 @@ class TestSessions:
 
 
 _HELLO = b"\x16"
-"""The first byte of what a TLS client says."""
+"""The first byte of a TLS client."""
 GO = b"Client sent an HTTP request to an HTTPS server."
 NGINX = b"<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>"
 
@@ -324,14 +324,14 @@ class TestWrongScheme:
 
     @pytest.mark.parametrize("probe", [hang_up, reset, wait])
     def test_nothing_at_all(self, probe: Callable[[socket.socket, bytes], None]) -> None:
-        """If plain HTTP is allowed, the error does not advise to allow it."""
+        """If plain HTTP is allowed, the error does not suggest it."""
         with tls_refused(probe) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 
         assert "neither HTTPS nor plain HTTP" in caught.value.fault.hint
 
     def test_plain_and_gone(self) -> None:
-        """A plain HTTP server that is lost at that moment has no wrong certificate: it is retried."""
+        """A plain HTTP server that goes away at that moment has no wrong certificate: it is retried."""
         with tls_refused(die) as address, pytest.raises(RegistryError) as caught:
             ask(address, insecure=True)
 

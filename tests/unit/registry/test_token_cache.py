@@ -1,4 +1,4 @@
-"""The cache of tokens: what it keeps, what it lets go, and that all who want a token get the same one."""
+"""The cache of tokens: what it keeps, what it drops, and that concurrent requests share one token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def token(value: str, *, ends: float) -> Token:
 
 
 def fill(cache: TokenCache, numbers: range, *, life: float = 1e9) -> int:
-    """Ask for a token for each number, a millisecond apart; returns the most slots that were held."""
+    """Request a token for each number, a millisecond apart; returns the most slots that were held."""
     most = 0
     for number in numbers:
         now = number / 1000
@@ -34,7 +34,7 @@ def test_many_repositories() -> None:
 
 
 def test_expired() -> None:
-    """Expired tokens are removed: at most twice as many are held as were fetched in the lifetime of one."""
+    """Expired tokens are removed: at most twice as many are held as were fetched in a token's lifetime."""
     usable = 0.2
 
     assert fill(TokenCache(), range(20_000), life=30 + usable) <= 2 * 1000 * usable + 1

@@ -52,7 +52,7 @@ class TestPut:
         assert "authorization" not in entry.headers
 
     def test_framing(self, scripted: Scripted) -> None:
-        """The body has a length, also if empty, and is sent on the connection of the POST."""
+        """The body has a length, even if empty, and is sent on the connection of the POST."""
         registry = scripted()
         empty = digest_of(b"")
         begin(registry, digest=empty).put(Sent(b""))
@@ -70,7 +70,7 @@ class TestPut:
         assert begin(registry).put(Sent(BLOB)) is False
 
     def test_other_digest(self, scripted: Scripted) -> None:
-        """After a registry found another digest, a new session may succeed."""
+        """After a registry computed another digest, a new session may succeed."""
         registry = scripted()
         with pytest.raises(RegistryError, match="DIGEST_INVALID") as caught:
             begin(registry).put(Sent(BLOB[:-1] + b"x"))
@@ -154,7 +154,7 @@ class TestBrokenBody:
         assert registry.blobs("team/app") == []
 
     def test_empty_body_has_its_say(self, scripted: Scripted) -> None:
-        """An empty body may raise too."""
+        """An empty body may raise, too."""
         registry = scripted()
         with pytest.raises(KeyError):
             begin(registry).put(Sent(b"", error=KeyError()))
@@ -200,7 +200,7 @@ class TestEarlyAnswer:
 
 class TestMount:
     def test_given(self, scripted: Scripted) -> None:
-        """A granted mount leaves nothing to upload."""
+        """A granted mount needs no upload."""
         registry = scripted(auth="token")
         registry.add_blob("team/base", BLOB)
         asking = client(registry, USER, push=True)
@@ -257,7 +257,7 @@ class TestBegin:
         assert begin(registry).put(Sent(BLOB))
 
     def test_repository_missing(self, scripted: Scripted) -> None:
-        """A repository that must be created first is a failure with that hint."""
+        """A repository that has to be created first is a failure with that hint."""
         registry = scripted(create_first=True)
         with pytest.raises(RegistryError, match="create the repository") as caught:
             begin(registry)
@@ -272,7 +272,7 @@ class TestBegin:
             begin(registry)
 
     def test_secret_location(self, scripted: Scripted) -> None:
-        """No error has the session's URL."""
+        """No error contains the session's URL."""
         registry = scripted()
         registry.fault(Fault(action=Drop(read=0), method="PUT"))
         with pytest.raises(RegistryError) as caught:

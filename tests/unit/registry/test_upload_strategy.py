@@ -1,4 +1,4 @@
-"""Which form of upload is chosen, for which registry and size."""
+"""Which form of upload is chosen, by registry and size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LARGE = 400 * MIB
 
 
 def forms(registry: str = "registry.test") -> UploadStrategy:
-    """As in a new process."""
+    """A process without knowledge of any registry."""
     return UploadStrategy(registry, Uploads())
 
 
@@ -31,7 +31,7 @@ def forms(registry: str = "registry.test") -> UploadStrategy:
     ],
 )
 def test_order(registry: str, size: int, form: UploadForm, then: UploadForm | None) -> None:
-    """The first form, and the one after its failure, by registry and size."""
+    """The first form, and the next one after it failed, by registry and size."""
     made = forms(registry)
 
     assert form == made.choose(size, failed={}, most=0)
@@ -51,7 +51,7 @@ def test_order(registry: str, size: int, form: UploadForm, then: UploadForm | No
     ],
 )
 def test_step(registry: str, size: int, step: int) -> None:
-    """The size of a chunk follows the registry's quirks, else the blob's size."""
+    """A chunk's size follows the registry's quirks, or else the blob's size."""
     assert step == forms(registry).step(size, least=0, most=0)
 
 
@@ -93,5 +93,5 @@ def test_remembered() -> None:
     ],
 )
 def test_refused(status: int | None, code: str, losses: int, size: int | None) -> None:
-    """Responses that refuse a form of upload, and for which sizes."""
+    """Responses that refuse a form of upload, and the sizes they apply to."""
     assert size == refused_from(status, code, troubles=losses, size=7)
