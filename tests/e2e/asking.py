@@ -30,6 +30,6 @@ def ask(command: Command, *flags: str) -> tuple[int, dict[str, Any]]:
 
 
 def assert_refused(result: Result, words: str) -> None:
-    """One line on standard error, none on standard output, exit 3."""
+    """Standard error has one line, standard output none, and the exit code is 3."""
     assert (result.code, result.output, result.text.count("\n")) == (3, "", 1), result.text
     assert f"image-syncer: error: {words}" in result.text

@@ -1,4 +1,4 @@
-"""A Dask cluster as operators run it: a scheduler and workers, each a process of its own, over TLS."""
+"""A Dask cluster as operators run it: scheduler and workers in processes of their own, over TLS."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ROOT = str(Path(__file__).parents[2])
 
 
 class Cluster:
-    """One in a folder that holds its certificates and logs."""
+    """A cluster in a folder that holds its certificates and logs."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
-        """Make certificates; nothing runs."""
+        """Make certificates; nothing runs yet."""
         self._folder, self._environ = folder, environ
         self._processes: list[subprocess.Popen[bytes]] = []
         folder.mkdir()
@@ -31,7 +31,7 @@ class Cluster:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """For the command."""
+        """The flags for the command."""
         files = {"ca": "cert.pem", "cert": "cert.pem", "key": "key.pem"}
         return (
             "--engine=dask",
@@ -68,15 +68,15 @@ class Cluster:
 
     @property
     def log(self) -> str:
-        """What all of them wrote."""
+        """The output of all processes."""
         return "".join(path.read_text() for path in self._folder.glob("*.log"))
 
     def wait_for_log(self, words: str) -> None:
-        """Wait until one has written that."""
+        """Wait until one of them has printed this."""
         wait_for(lambda: words in self.log)
 
     def stop(self) -> None:
-        """Kill all that still run."""
+        """Kill all running processes."""
         for process in reversed(self._processes):
             process.terminate()
         for process in self._processes:

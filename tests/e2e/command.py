@@ -48,7 +48,7 @@ class Command:
         """Args: folder: the working directory; also HOME."""
         self.folder = folder
         self.prefix: tuple[str, ...] = ()
-        """A program and its words that is to run the command."""
+        """A program and its arguments that runs the command."""
         self.stdout = subprocess.PIPE
         """Where its standard output goes: a descriptor, or a pipe to read from."""
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
@@ -73,7 +73,7 @@ class Command:
         return [sys.executable, "-m", "pipeline", *arguments]
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        """Start it and do not wait; it is the leader of a process group."""
+        """Start it without waiting; it leads its own process group."""
         return subprocess.Popen(
             [*self.prefix, *self.words(*arguments)],
             cwd=self.folder,
@@ -90,9 +90,9 @@ class Command:
         return self.end(self.start(*arguments, **environ))
 
     def end(self, process: subprocess.Popen[str]) -> Result:
-        """Wait for a started one; one that does not end is killed, and fails the test.
+        """Wait for a started run; one that does not end is killed, and fails the test.
 
-        So does a line of its log that is not as the catalogue says.
+        A log line that does not match the catalogue fails the test, too.
         """
         try:
             output, text = process.communicate(timeout=_LONGEST)
@@ -108,7 +108,7 @@ def wait_for(condition: Any, *, seconds: float = 30.0) -> None:
     """Wait until the condition holds, in steps of 5 ms.
 
     Raises:
-        AssertionError: it does not.
+        AssertionError: it did not hold in time.
     """
     end = time.monotonic() + seconds
     while not condition():
@@ -135,7 +135,7 @@ def children(pid: int) -> Iterator[int]:
 
 
 def workers(pid: int) -> list[int]:
-    """The worker processes of a run: what the fork server has forked."""
+    """The worker processes of a run: the children of the fork server."""
     found = []
     for child in children(pid):
         try:

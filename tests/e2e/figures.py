@@ -1,4 +1,4 @@
-"""Figures of a plan or run, and of what the registries saw, to be held against each other."""
+"""Figures of a plan or run, compared with the requests that the registries received."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WHAT = {
 
 
 def kinds(requests: Iterable[Request | Entry]) -> dict[str, int]:
-    """How many requests of each kind a registry saw, in the words of a plan."""
+    """How many requests of each kind a registry received, named as in a plan."""
     found: Counter[str] = Counter()
     for each in requests:
         what = next(what for part, what in _WHAT.items() if part in each.path)
@@ -46,12 +46,12 @@ def by_kind(plan: dict[str, Any], registry: str) -> dict[str, int]:
 
 
 def results(found: dict[str, Any]) -> dict[str, str]:
-    """By image: what would become, or became, of it."""
+    """The planned or actual result of each image."""
     return {f"{row['source']} -> {row['destination']}": row["result"] for row in found["list"]}
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Every file below, with the digest of what it holds; folders are in it too."""
+    """Every file and folder below, with the digest of its content."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for path in sorted(folder.rglob("*"))

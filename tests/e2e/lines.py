@@ -1,4 +1,4 @@
-"""Lines of the log, held against the catalogue: every end-to-end run is."""
+"""Lines of the log, checked against the catalogue in every end-to-end test."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def wrong_json(text: str) -> list[str]:
 
 
 def wrong_text(text: str) -> list[str]:
-    """The lines that are no line of text in a file."""
+    """The lines that are not valid lines of text in a file."""
     levels = {level for entry in EVENTS.values() for level in entry.levels}
     found = ((line, _TEXT.fullmatch(line)) for line in text.splitlines())
     return [line for line, match in found if match is None or match["level"] not in levels]

@@ -1,4 +1,4 @@
-"""A reverse proxy before a registry, as nginx often is: it passes bodies on whole, or as they come."""
+"""A reverse proxy in front of a registry, as nginx often is: it forwards bodies whole or as they arrive."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _PIECE = 1 << 16
 
 
 class Proxy:
-    """Forwards to a registry while the context lasts; counts what comes, and can break off in a body.
+    """Forwards to a registry while the context lasts; counts bytes, and can break off in a body.
 
     Args:
         upstream: address of the registry.
-        buffers: whether a body is passed on when all of it has come (nginx: `proxy_request_buffering on`).
+        buffers: whether a body is forwarded only once it is complete (nginx: `proxy_request_buffering on`).
     """
 
     def __init__(self, upstream: str, *, buffers: bool) -> None:
         """See the class."""
         self.upstream, self.buffers = upstream, buffers
         self.received = 0
-        """Bytes of bodies that came, of broken ones too."""
+        """Received bytes of bodies, including incomplete ones."""
         self.asked: list[str] = []
         """Methods of requests."""
         self.halt_at = -1
-        """Bytes at which it stops reading, until `go`, and then hangs up; -1: never."""
+        """Bytes after which it stops reading until `go`, and then hangs up; -1: never."""
         self.halted, self.go = threading.Event(), threading.Event()
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def handle(self) -> None:
-        """Serve a connection until it ends, however that is."""
+        """Serve a connection until it ends, however that happens."""
         with suppress(ConnectionError):
             super().handle()
 
@@ -106,20 +106,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def __getattr__(self, name: str) -> Any:
-        """`do_GET` and the like: all methods are alike here."""
+        """`do_GET` and the like: all methods are handled alike."""
         if name.startswith("do_"):
             return self._pass_on
         raise AttributeError(name)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Tunnel:
-    """A CONNECT proxy that leads names to addresses on this machine while the context lasts.
+    """A CONNECT proxy that connects names to addresses on this machine while the context lasts.
 
     Args:
-        addresses: `host:port` of each name that may be asked for.
+        addresses: `host:port` of each known name.
     """
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
@@ -161,7 +161,7 @@ class _Tunnelling(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -1,7 +1,7 @@
-"""Registries of this machine under public names, so that files and commands of others run as they stand.
+"""Registries of this machine under public names, so that published files and commands run unchanged.
 
-A proxy leads each name to a scripted registry that has a certificate for it.
-Tokens come from `auth.` and the name.
+A proxy connects each name to a scripted registry that has a certificate for it. Token servers are at
+`auth.` and the name.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ HUB = "registry-1.docker.io"
 
 
 class Names:
-    """A registry for each name, and the environment that leads a command to them."""
+    """A registry for each name, and the environment that directs a command to them."""
 
     def __init__(self, registries: dict[str, Registry], environ: dict[str, str]) -> None:
         """See the class."""
         self._registries, self.environ = registries, environ
 
     def __getitem__(self, host: str) -> Registry:
-        """The registry of that name, as references have it."""
+        """The registry of a name as written in references."""
         return self._registries[asked_as(host)]
 
 
 def asked_as(host: str) -> str:
-    """The name under which a registry is asked: without port, and Docker Hub by that of its API."""
+    """The host that requests to a registry use: without port, and for Docker Hub that of its API."""
     name = host.partition(":")[0]
     return HUB if name in {"docker.io", "registry.hub.docker.com"} else name
 
 
 def certify(folder: Path, hosts: Iterable[str]) -> Path:
-    """Make the certificates of all these registries, in that folder."""
+    """Make the certificates of all these registries in that folder."""
     names = sorted({*map(asked_as, hosts)})
     make_certificate(folder, *names, *(f"auth.{name}" for name in names))
     return folder
@@ -52,8 +52,8 @@ def serve(certificates: Path, hosts: Iterable[str], **options: Any) -> Iterator[
 
     Args:
         certificates: the folder of `certify`.
-        hosts: the names, as references have them.
-        options: those of the scripted registry.
+        hosts: the names as written in references.
+        options: options of the scripted registry.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")

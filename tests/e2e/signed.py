@@ -1,4 +1,4 @@
-"""A signed image, what hangs on it, and the copy of it that tests of companions make."""
+"""A signed image with its artifacts, and the copy that tests of companions make."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ COPY = "copy"
 
 
 def listed(registry: Registry, subject: Content, repository: str = COPY) -> set[str]:
-    """What the fallback tag of a manifest lists."""
+    """The entries of a manifest's fallback tag."""
     content = registry.manifest(repository, fallback_tag(subject.digest)) or b'{"manifests": []}'
     return {entry["digest"] for entry in json.loads(content)["manifests"]}
 
 
 def fill(registry: Registry, repository: str, *artifacts: Content) -> None:
-    """Store artifacts, and where the registry has no API list them under fallback tags."""
+    """Store artifacts, and without a referrers API list them under fallback tags."""
     for each in artifacts:
         registry.add(repository, each)
     for subject in (SIGNED, SBOM):

@@ -1,4 +1,4 @@
-"""The command with small chunks, for tests that want to be quick: `python -m tests.e2e.small`."""
+"""The command with small chunks, for fast tests: `python -m tests.e2e.small`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ABOVE, CHUNK = 400_000, 100_000
 
 
 def replace_in(module: ModuleType, **values: Any) -> None:
-    """Replace names in a module of the command; AssertionError if it does not have one of them."""
+    """Replace names in a module of the command; AssertionError if one of them does not exist."""
     assert values.keys() <= vars(module).keys(), f"{module.__name__} lacks one of {[*values]}"
     vars(module).update(values)
 

@@ -1,4 +1,4 @@
-"""Answers that are not what they seem: none of them makes a run end well with an image that is not there."""
+"""Misleading answers: none of them makes a run succeed with a missing image."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_lists_that_are_none(
 
 
 def test_list_of_30_mib(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A list that comes in one piece of 30 MiB is read, and what a rule asks for is chosen from it."""
+    """A tag list in one piece of 30 MiB is read, and the rule's tags are selected from it."""
     source, mirror = pair
     names = ",".join(f'"feature-{number:07}-{"x" * 60}"' for number in range(410_000))
     body = f'{{"name":"team/app","tags":[{names},"v1"]}}'
@@ -64,7 +64,7 @@ def test_list_of_30_mib(command: Command, pair: tuple[Registry, Registry]) -> No
 
 
 def test_everything_as_a_web_page(command: Command, scripted: Scripted) -> None:
-    """A registry that calls all its answers text/html, as frameworks do by default, is read."""
+    """A registry that labels all its answers text/html, as frameworks do by default, is supported."""
     source, mirror = scripted(content_type="text/html"), scripted(content_type="text/html")
     source.add("team/app", IMAGE, "v1")
     headers = {"Content-Type": "text/html; charset=utf-8"}
@@ -91,7 +91,7 @@ def test_pull_through_cache(command: Command, pair: tuple[Registry, Registry], n
 
 
 def test_another_digest_than_the_rule_names(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A source that has something else under a digest does not get it copied under a tag."""
+    """A source that returns other content under a digest does not get it copied under a tag."""
     source, mirror = pair
     other = image(layer("other"))
     source.add("team/app", other)
@@ -108,7 +108,7 @@ def test_another_digest_than_the_rule_names(command: Command, pair: tuple[Regist
 
 @pytest.mark.parametrize("redirect", ["no", "all"])
 def test_damaged_blob(command: Command, scripted: Scripted, redirect: str) -> None:
-    """A blob that the destination has cut short is sent again; `verify` finds it before."""
+    """A truncated blob at the destination is sent again; `verify` finds it before."""
     source, mirror = scripted(), scripted(redirect=redirect)
     source.add("team/app", IMAGE, "v1")
     mirror.add("copy/app", IMAGE)

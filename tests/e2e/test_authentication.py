@@ -25,7 +25,7 @@ SECRET = "s3cret-of-tests"
 
 
 def fill(source: Registry, *, names: str = "abc") -> None:
-    """An index in each repository, all of the same layers."""
+    """An index in each repository, all with the same layers."""
     base = layer("base", size=10_000)
     both = index(image(base, architecture="amd64"), image(base, architecture="arm64"))
     for name in names:
@@ -33,7 +33,7 @@ def fill(source: Registry, *, names: str = "abc") -> None:
 
 
 def copied(source: Registry, mirror: Registry, *, names: str = "abc") -> bool:
-    """Whether all has arrived."""
+    """Whether everything was copied."""
     return all(source.tags(f"team/{name}") == mirror.tags(f"team/{name}") != {} for name in names)
 
 
@@ -44,7 +44,7 @@ def prepare(command: Command, source: Registry, mirror: Registry, **account: Any
 
 
 def tokens(registry: Registry) -> list[str]:
-    """The requests to its token endpoint."""
+    """The requests to the token endpoint."""
     return [entry.query for entry in registry.requests(path="token")]
 
 
@@ -92,7 +92,7 @@ def test_token_server_that_narrows(command: Command, scripted: Scripted) -> None
 
 
 def test_harbor(command: Command, scripted: Scripted) -> None:
-    """A registry that offers Basic alone once a request carried any Authorization is served by its tokens."""
+    """A registry that offers only Basic after a request with any Authorization is served with tokens."""
     source = scripted()
     mirror = scripted(auth="token", harbor=True, password=SECRET, token_uses=30)
     fill(source)
@@ -125,7 +125,7 @@ def test_docker_login(command: Command, scripted: Scripted) -> None:
     (command.folder / ".docker").mkdir()
     pair = base64.b64encode(f"user:{SECRET}".encode()).decode()
     command.write(".docker/config.json", {"auths": {source.address: {"auth": pair}}})
-    # A login says nothing of plain HTTP, so the source is asked over a key of its own.
+    # A docker login does not allow plain HTTP, so the source has an entry that does.
     command.write(
         "auth.json", {mirror.address: {"insecure": True}, f"{source.address}/none": {"insecure": True}}
     )
@@ -137,7 +137,7 @@ def test_docker_login(command: Command, scripted: Scripted) -> None:
 
 
 def test_missing_helper_program(command: Command, scripted: Scripted) -> None:
-    """A helper program that is not installed fails its images once, and says what to install or write."""
+    """A missing helper program fails its images once, and the error says what to install or write."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     command.write("auth.json", {mirror.address: {"insecure": True}})
@@ -178,7 +178,7 @@ def test_helper_program(command: Command, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_redirects_carry_no_credentials(command: Command, scripted: Scripted) -> None:
-    """Blobs that are served by another host, which fails on Authorization, arrive."""
+    """Blobs on another host, which rejects Authorization, are copied."""
     source, mirror = scripted(auth="basic", password=SECRET, redirect="get"), scripted()
     fill(source)
     prepare(command, source, mirror, username="user", password=SECRET)
@@ -209,7 +209,7 @@ def test_denied_push(command: Command, scripted: Scripted) -> None:
 
 
 def test_repository_must_exist(command: Command, scripted: Scripted) -> None:
-    """A destination that has to be created first is an error that says so."""
+    """A destination that has to be created first gives an error that says so."""
     source, mirror = scripted(), scripted(create_first=True)
     fill(source)
     prepare(command, source, mirror)

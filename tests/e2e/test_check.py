@@ -43,7 +43,7 @@ def findings(result: Result, what: str = "") -> list[dict[str, Any]]:
 
 
 def states(result: Result, what: str = "") -> list[str]:
-    """Their states."""
+    """The states of these findings."""
     return [each["state"] for each in findings(result, what)]
 
 
@@ -86,7 +86,7 @@ def test_object(command: Command, scripted: Scripted) -> None:
 
 
 def test_writes_nothing(command: Command, scripted: Scripted) -> None:
-    """Each upload that was opened is cancelled, no manifest or blob is sent, and no file is left here."""
+    """Each upload that was opened is cancelled, no manifest or blob is sent, and no local file is left."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -103,7 +103,7 @@ def test_writes_nothing(command: Command, scripted: Scripted) -> None:
 
 
 def test_upload_that_stays(command: Command, scripted: Scripted) -> None:
-    """An upload that cannot be cancelled is no failure, and the line says that it stays for a while."""
+    """An upload that cannot be cancelled is not a failure, and the line says that it stays for a while."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -118,7 +118,7 @@ def test_upload_that_stays(command: Command, scripted: Scripted) -> None:
 
 
 def test_named_tags(command: Command, scripted: Scripted) -> None:
-    """Rules that name tags ask for the first one and for no list; a tag that is missing is a warning."""
+    """Rules that name tags look up the first one and no list; a missing tag is a warning."""
     source, mirror = scripted(), scripted()
     fill(source, "team/a")
     source.add("team/b", image(layer("two")), "other")
@@ -133,7 +133,7 @@ def test_named_tags(command: Command, scripted: Scripted) -> None:
 
 
 def test_no_such_repository(command: Command, scripted: Scripted) -> None:
-    """A source repository that is not there fails, whether or not its rule names a tag."""
+    """A missing source repository is a failure, whether or not its rule names a tag."""
     source, mirror = scripted(), scripted()
     fill(source, "other")
     command.rules(
@@ -153,7 +153,7 @@ def test_no_such_repository(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
 def test_wrong_password(command: Command, scripted: Scripted, auth: str) -> None:
-    """A login that is refused is tried on one repository, not on all, and its file and key are named."""
+    """A rejected login is tried on one repository, not on all, and its file and key are named."""
     source, mirror = scripted(auth=auth, password="another"), scripted()
     fill(source)
     prepare(command, source, mirror, username="user", password=SECRET)
@@ -171,7 +171,7 @@ def test_wrong_password(command: Command, scripted: Scripted, auth: str) -> None
 
 
 def test_pull_only_token(command: Command, scripted: Scripted) -> None:
-    """A destination whose token only pulls fails for each repository, with the missing right to write."""
+    """A destination whose token only allows pulls fails for each repository, with the missing push right."""
     source, mirror = scripted(), scripted(auth="token", password=SECRET, token_grants="pull")
     fill(source)
     prepare(command, source, mirror, username="user", password=SECRET)
@@ -185,7 +185,7 @@ def test_pull_only_token(command: Command, scripted: Scripted) -> None:
 
 
 def test_read_only(command: Command, scripted: Scripted) -> None:
-    """A registry that takes no push at all fails as a destination, and not as a source."""
+    """A registry that refuses every push fails as a destination, and not as a source."""
     source, mirror = scripted(read_only=True), scripted(read_only=True)
     fill(source)
     prepare(command, source, mirror)
@@ -197,7 +197,7 @@ def test_read_only(command: Command, scripted: Scripted) -> None:
 
 
 def test_anonymous(command: Command, scripted: Scripted) -> None:
-    """Anonymous users can pull but not push if tokens are free, and the lines say that there is no login."""
+    """If anonymous tokens allow only pulls, the lines say that there is no login."""
     source = scripted(auth="token", anonymous=True)
     mirror = scripted(auth="token", anonymous=True)
     fill(source)
@@ -225,7 +225,7 @@ def test_create_first(command: Command, scripted: Scripted) -> None:
 
 
 def test_unreachable(command: Command, scripted: Scripted) -> None:
-    """An unreachable registry is asked once for all its repositories; the others are checked."""
+    """An unreachable registry is tried once for all its repositories; the others are checked."""
     mirror = scripted()
     with closing(socket.create_server(("127.0.0.1", 0))) as closed:
         gone = f"127.0.0.1:{closed.getsockname()[1]}"
@@ -242,7 +242,7 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize(("skew", "word"), [(3600, "behind"), (-3600, "ahead of"), (30, "")])
 def test_clock(command: Command, scripted: Scripted, skew: int, word: str) -> None:
-    """A clock that is off by more than a minute is a warning that says which way, and no failure."""
+    """A clock that is off by more than a minute is a warning with the direction, not a failure."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -275,7 +275,7 @@ def test_throttled(command: Command, scripted: Scripted) -> None:
 
 
 def test_trouble(command: Command, scripted: Scripted) -> None:
-    """A registry that fails again and again is left alone after three repositories."""
+    """A registry that keeps failing is not tried any more after three repositories."""
     source, mirror = scripted(), scripted()
     command.rules({f"{source.address}/team/{n}": f"{mirror.address}/team/{n}" for n in range(20)})
     command.insecure(source.address, mirror.address)
@@ -338,7 +338,7 @@ def test_once_for_each_repository(command: Command, scripted: Scripted) -> None:
 
 
 def test_words(command: Command, scripted: Scripted) -> None:
-    """One rule may be given in place of a file of them, as to copy."""
+    """One rule may be given instead of a file of rules, as for copy."""
     source, mirror = scripted(), scripted()
     fill(source, "team/a")
     command.insecure(source.address, mirror.address)
@@ -383,7 +383,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "words"), WRONG)
 def test_wrong_use(command: Command, arguments: list[str], words: str) -> None:
-    """A flag that makes no sense for it, a stray word or a missing file is one line, and the code is 2."""
+    """A flag that makes no sense, a stray word or a missing file is one line, and the exit code is 2."""
     command.rules({})
 
     result = command.run(*arguments)

@@ -30,7 +30,7 @@ def fill(registry: DockerRegistry, *tags: str) -> None:
 
 
 def ask(command: Command, source: DockerRegistry, mirror: DockerRegistry, **environ: str) -> Result:
-    """Check one rule between them."""
+    """Check one rule between two registries."""
     command.rules({f"{source.address}/team/app": f"{mirror.address}/mirror/app"})
     return command.run("check", "--json", **environ)
 
@@ -48,7 +48,7 @@ def findings(result: Result) -> dict[str, dict[str, Any]]:
 def files(folder: Path) -> list[str]:
     """Names of all files below a folder.
 
-    Without the hash of an upload: docker-registry 2.8 writes it anew when it has removed the upload.
+    The hash state of an upload is left out: docker-registry 2.8 writes it again after removing the upload.
     """
     found = [path for path in folder.rglob("*") if path.is_file() and "hashstates" not in path.parts]
     return sorted(str(path.relative_to(folder)) for path in found)
@@ -103,7 +103,7 @@ def test_no_login(command: Command, docker_registry: StartRegistry) -> None:
 
 
 def test_own_ca(command: Command, docker_registry: StartRegistry) -> None:
-    """A certificate of a private CA is ok if the CA is trusted, with a warning for its near expiry."""
+    """A certificate of a private CA is ok if the CA is trusted, with a warning if it expires soon."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     fill(source)
     command.insecure(source.address)
@@ -132,7 +132,7 @@ def test_unknown_ca(command: Command, docker_registry: StartRegistry) -> None:
 
 
 def test_unverified(command: Command, docker_registry: StartRegistry) -> None:
-    """A certificate that is not to be verified is ok, and the line says so."""
+    """A certificate that is not verified is ok, and the line says so."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     fill(source)
     command.insecure(source.address, mirror.address)
@@ -158,7 +158,7 @@ def test_plain_http_on_this_machine(command: Command, docker_registry: StartRegi
 
 
 def test_docker_login(command: Command, docker_registry: StartRegistry) -> None:
-    """The login of docker is used over TLS if the credentials file has none, and its file is named."""
+    """Docker's login is used over TLS if the credentials file has none, and its file is named."""
     source, mirror = docker_registry(), docker_registry(users=USERS, tls=True)
     fill(source)
     command.insecure(source.address)

@@ -1,4 +1,4 @@
-"""Help of each verb, and the command line of a run before which any verb can be put."""
+"""The help of each verb, and command lines that any verb accepts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def flags_in(text: str) -> set[str]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_of_a_verb(command: Command, verb: str) -> None:
-    """The help of a verb fits 80 columns and tells what the verb does, its words and its exit codes."""
+    """The help of a verb fits 80 columns and describes the verb, its arguments and its exit codes."""
     result = command.run(verb, "--help")
 
     assert (result.code, result.text) == (0, "")
@@ -42,7 +42,7 @@ def test_help_of_a_verb(command: Command, verb: str) -> None:
 
 
 def test_help_shows_what_applies(command: Command) -> None:
-    """Help of a verb shows its own flags, and none of a run that have no effect there."""
+    """The help of a verb shows its own flags, and no flag of a run that has no effect there."""
     shown = {verb: flags_in(command.run(verb, "--help").output) for verb in VERBS}
 
     assert {verb for verb, flags in shown.items() if "--explain" in flags} == {"plan"}
@@ -80,7 +80,7 @@ def test_unknown_words(command: Command, words: tuple[str, ...], told: str) -> N
 
 
 def lines_of_examples() -> Iterator[tuple[str, list[str]]]:
-    """The command lines of the unit and of the manifests that are shipped."""
+    """The command lines of the shipped unit and manifests."""
     unit = (ROOT / "example/systemd/image-syncer.service").read_text()
     (line,) = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)
     yield "systemd", line.split()
@@ -120,7 +120,7 @@ def test_lines_of_examples(
 
 
 def command_line_word(word: str, places: dict[str, str]) -> str:
-    """A word of an example with the names of files and addresses of this test."""
+    """An argument of an example with the files and addresses of this test."""
     flag, equals, value = word.rpartition("=")
     for pattern, place in places.items():
         if re.fullmatch(pattern, value):
@@ -146,7 +146,7 @@ def test_no_effect_is_told(command: Command, scripted: Scripted) -> None:
 
 
 def test_failed_copy_leaves_nothing(command: Command, scripted: Scripted) -> None:
-    """A copy that failed before anything was sent leaves no records behind; one that began keeps them."""
+    """A copy that failed before it sent anything leaves no records behind; one that began keeps them."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     command.insecure(source.address, mirror.address)

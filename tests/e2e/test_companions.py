@@ -1,4 +1,4 @@
-"""Signatures and SBOMs arrive before the tag of their image, and the destination loses none of its own."""
+"""Signatures and SBOMs are copied before their image's tag, and the destination keeps its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("api", ["no", "yes", "filters"])
 @pytest.mark.parametrize("there", ["no", "yes"])
 def test_companions_come_along(command: Command, scripted: Scripted, api: str, there: str) -> None:
-    """Referrers and theirs arrive before the tag, from and to registries with and without the API."""
+    """Referrers and their referrers are copied before the tag, with and without the API on either side."""
     source, mirror = scripted(referrers=api, referrers_page=1), scripted(referrers=there)
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE, SBOM, OF_SBOM)
@@ -61,7 +61,7 @@ def test_the_destinations_own_stay(command: Command, scripted: Scripted) -> None
 
 
 def test_cosign_tags_follow(command: Command, scripted: Scripted) -> None:
-    """Cosign's tags of a copied image come along, those of others stay."""
+    """Cosign's tags of a copied image are copied with it, those of other images are not."""
     source, mirror = scripted(), scripted()
     source.add("team/app", SIGNED, "v1")
     own, other = f"{fallback_tag(SIGNED.digest)}.sig", f"sha256-{'0' * 64}.sig"
@@ -76,7 +76,7 @@ def test_cosign_tags_follow(command: Command, scripted: Scripted) -> None:
 @pytest.mark.parametrize("there", ["no", "yes"])
 @pytest.mark.parametrize("expression", ["^v", "."])
 def test_of_an_expression(command: Command, scripted: Scripted, expression: str, there: str) -> None:
-    """Companions of the tags that an expression takes come along, whatever tags it matches besides."""
+    """Companions of the tags that an expression selects are copied, whatever other tags it matches."""
     source, mirror = scripted(), scripted(referrers=there)
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE)
@@ -102,7 +102,7 @@ def test_of_an_expression(command: Command, scripted: Scripted, expression: str,
     ],
 )
 def test_choice(command: Command, scripted: Scripted, flag: str, kept: set[str]) -> None:
-    """--referrers says which artifacts come along."""
+    """--referrers says which artifacts are copied."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE, SBOM)
@@ -113,7 +113,7 @@ def test_choice(command: Command, scripted: Scripted, flag: str, kept: set[str])
 
 
 def test_later_arrivals(command: Command, scripted: Scripted) -> None:
-    """An artifact that is pushed after its image was copied arrives with `always`, and only then."""
+    """An artifact that is pushed after its image was copied is copied with `always`, and only then."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
     assert copy(command, source, mirror).code == 0
@@ -130,7 +130,7 @@ def test_later_arrivals(command: Command, scripted: Scripted) -> None:
 
 
 def test_missing_companions_are_named_by_verify(command: Command, scripted: Scripted) -> None:
-    """Verify lists missing companions, and fails for them under `always`."""
+    """Verify lists missing companions, and fails because of them under `always`."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
     assert copy(command, source, mirror).code == 0
@@ -143,7 +143,7 @@ def test_missing_companions_are_named_by_verify(command: Command, scripted: Scri
 
 
 def test_price_without_companions(command: Command, scripted: Scripted) -> None:
-    """A source without the API is asked for it once, however many images are copied."""
+    """A source without the API is probed once, however many images are copied."""
     source, mirror = scripted(), scripted()
     for number in range(5):
         source.add("team/app", image(layer(str(number))), f"v{number}")
@@ -157,7 +157,7 @@ def test_price_without_companions(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("there", ["no", "yes"])
 def test_every_tag(command: Command, scripted: Scripted, there: str) -> None:
-    """A rule of every tag brings what fallback tags list, also later; an API gets no such tag."""
+    """A rule for every tag copies the entries of fallback tags, also later; an API gets no such tag."""
     source, mirror = scripted(), scripted(referrers=there)
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE)
@@ -181,7 +181,7 @@ def test_every_tag(command: Command, scripted: Scripted, there: str) -> None:
 
 @pytest.mark.parametrize("there", ["no", "yes"])
 def test_always_pushes_nothing_twice(command: Command, scripted: Scripted, there: str) -> None:
-    """`always` looks for companions of unchanged images, and writes nothing where all are there."""
+    """`always` looks for companions of unchanged images, and writes nothing if all exist."""
     source, mirror = scripted(referrers="yes"), scripted(referrers=there)
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE, SBOM)
@@ -197,7 +197,7 @@ def test_always_pushes_nothing_twice(command: Command, scripted: Scripted, there
 
 @pytest.mark.parametrize(("tags", "lists", "heads"), [(1, 1, 0), (9, 4, 4)])
 def test_price_of_named_tags(command: Command, scripted: Scripted, tags: int, lists: int, heads: int) -> None:
-    """Of a named tag the tag list is read while that costs no more than a question for each tag."""
+    """For a named tag the tag list is read if that costs no more than a request for each tag."""
     source, mirror = scripted(page=2), scripted()
     source.add("team/app", SIGNED, *(f"v{number}" for number in range(1, tags + 1)))
 
@@ -208,7 +208,7 @@ def test_price_of_named_tags(command: Command, scripted: Scripted, tags: int, li
 
 
 def test_counted(command: Command, scripted: Scripted) -> None:
-    """What was stored is counted in the summary, in JSON, in metrics and in the line of its image."""
+    """Stored companions are counted in the summary, in JSON, in metrics and in the image's log line."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE, SBOM)
@@ -223,10 +223,10 @@ def test_counted(command: Command, scripted: Scripted) -> None:
 
 
 def test_both_stores_of_a_source(command: Command, scripted: Scripted) -> None:
-    """A source that has the API, and older referrers under the fallback tag only, gives both."""
+    """A source with the API, and with older referrers only under the fallback tag, provides both."""
     source, mirror = scripted(), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
-    older = artifact(b"older")  # has no subject, so that the API never lists it
+    older = artifact(b"older")  # has no subject, so the API never lists it
     source.add("team/app", index(older), fallback_tag(SIGNED.digest))
     source.add("team/app", SIGNATURE)
     source.set(referrers="yes")
@@ -238,7 +238,7 @@ def test_both_stores_of_a_source(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("if_match", [False, True])
 def test_two_runs_at_once(command: Command, scripted: Scripted, tmp_path: Path, if_match: bool) -> None:  # noqa: FBT001 - pytest's
-    """Two runs add to one fallback tag at once: nothing older is lost, and with If-Match nothing at all."""
+    """Two runs add to one fallback tag at once: older entries are kept, and with If-Match all are."""
     sources, mirror = (scripted(), scripted()), scripted(if_match=if_match)
     (tmp_path / "other").mkdir()
     other = Command(tmp_path / "other")
@@ -290,7 +290,7 @@ def test_killed_before_the_fallback_tag(command: Command, scripted: Scripted) ->
 
 
 def test_the_rule_of_a_supply_chain(command: Command, scripted: Scripted) -> None:
-    """A rule with quarantine and a type of signatures holds the image, then brings it with these only."""
+    """A rule with quarantine and a type of signatures holds the image, then copies it with only these."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     bundle = artifact(b"bundle", kind="application/vnd.dev.sigstore.bundle.v0.3+json", subject=SIGNED)
     source.add("acme/agent", SIGNED, "4.0.1")

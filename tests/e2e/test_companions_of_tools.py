@@ -1,4 +1,4 @@
-"""What oras attaches and cosign signs, and what they themselves find of it at the destination."""
+"""Artifacts attached by oras and signatures by cosign, read back at the destination by these tools."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def oras(*words: str) -> str:
 
 
 def attach(subject: str, kind: str, folder: Path) -> str:
-    """Attach a file to what a reference names; the digest of the artifact."""
+    """Attach a file to a reference; returns the digest of the artifact."""
     file = folder / f"{kind.rpartition('/')[2]}.json"
     file.write_text(json.dumps({"of": subject}))
     words = ("--artifact-type", kind, "--disable-path-validation", "--format", "json")
@@ -48,13 +48,13 @@ def kinds_of(reference: str) -> dict[str, str]:
 
 
 def cosign(folder: Path, verb: str, *words: str) -> str:
-    """Run cosign with a key of an empty password and plain HTTP, without any server of sigstore."""
+    """Run cosign with a key without password and plain HTTP, without sigstore's servers."""
     settings = (f"HOME={folder}", "COSIGN_PASSWORD=", "COSIGN_EXPERIMENTAL=1")
     return run("env", "-C", str(folder), *settings, str(build("cosign")), verb, *words)
 
 
 def verify(folder: Path, reference: str, mode: str) -> None:
-    """Let cosign judge what a reference names, by the public key in that folder.
+    """Let cosign verify a reference with the public key in that folder.
 
     Raises:
         ToolError: it is not signed with that key.
@@ -66,7 +66,7 @@ def verify(folder: Path, reference: str, mode: str) -> None:
 
 @pytest.fixture
 def start(docker_registry: StartRegistry, other_registry: StartOther) -> Callable[[str], Endpoint]:
-    """A maker of registries: docker-registry knows fallback tags only, cue's lists referrers itself."""
+    """A maker of registries: docker-registry knows only fallback tags, cue's lists referrers itself."""
     return lambda kind: docker_registry().endpoint if kind == "docker-registry" else other_registry(kind)
 
 
@@ -79,7 +79,7 @@ def test_attached(
     start: Callable[[str], Endpoint],
     tmp_path: Path,
 ) -> None:
-    """What oras attaches to an image and to an artifact it finds at the destination, later ones too."""
+    """Oras finds artifacts of an image and of an artifact at the destination, later ones too."""
     here, mirror = map(start, kinds)
     layout.send(layout.tagged("multi"), here, "team/app:v1")
     image, copied = f"{here.address}/team/app", f"{mirror.address}/copy/app"
@@ -115,7 +115,7 @@ def test_signed(
     start: Callable[[str], Endpoint],
     tmp_path: Path,
 ) -> None:
-    """What cosign has signed at the source its own verify accepts at the destination, and nothing else."""
+    """Cosign verifies at the destination what it has signed at the source, and nothing else."""
     here, mirror, mode = start(case[0]), start(case[1]), case[2]
     image, copied = f"{here.address}/team/app", f"{mirror.address}/copy/app"
     for tag in ("signed", "not"):

@@ -1,4 +1,4 @@
-"""Destinations that refuse signatures and SBOMs, or show them late, and sources whose lists are broken."""
+"""Destinations that refuse companions or show them late, and sources whose lists are broken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(("flags", "code"), [((), 0), (("--referrers=copied",), 1)])
 def test_refused(command: Command, scripted: Scripted, flags: tuple[str, ...], code: int) -> None:
-    """A destination that takes no artifact: a warning, but a failed image where somebody asked for it."""
+    """A destination that refuses artifacts is a warning, but fails the image if the user asked for them."""
     source, mirror = scripted(referrers="yes"), scripted()
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE)
@@ -39,7 +39,7 @@ def test_refused(command: Command, scripted: Scripted, flags: tuple[str, ...], c
 @pytest.mark.parametrize("again", ["recommended", "the same"])
 @pytest.mark.parametrize("signed", [SIGNED, index(SIGNED)], ids=["image", "index"])
 def test_owed(command: Command, scripted: Scripted, again: str, signed: Content) -> None:
-    """What a destination refused comes with the next run: the recommended one, or the same; then no more."""
+    """Refused companions are copied by the next run, recommended or the same; then no further one."""
     source, mirror = scripted(referrers="yes"), scripted()
     signature = artifact(b"of the tag", subject=signed)
     source.add("team/app", signed, "v1")
@@ -75,7 +75,7 @@ def test_owed(command: Command, scripted: Scripted, again: str, signed: Content)
 
 @pytest.mark.parametrize(("flags", "code"), [((), 0), (("--referrers=copied",), 1)])
 def test_a_broken_list(command: Command, scripted: Scripted, flags: tuple[str, ...], code: int) -> None:
-    """Lists of referrers that answer 500 are a warning for each image, unless somebody asked for them."""
+    """Lists of referrers that answer 500 are a warning for each image, unless the user asked for them."""
     source, mirror = scripted(), scripted()
     for number in range(12):
         source.add("team/app", image(layer(str(number))), f"v{number}")
@@ -91,7 +91,7 @@ def test_a_broken_list(command: Command, scripted: Scripted, flags: tuple[str, .
 
 
 def test_a_list_that_shows_new_entries_late(command: Command, scripted: Scripted) -> None:
-    """A destination that shows late what was put under the fallback tag is asked again."""
+    """A destination that shows a pushed fallback tag late is asked again."""
     source, mirror = scripted(), scripted()
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE)
@@ -107,7 +107,7 @@ def test_a_list_that_shows_new_entries_late(command: Command, scripted: Scripted
 
 
 def test_an_api_that_lists_new_entries_late(command: Command, scripted: Scripted) -> None:
-    """A destination whose API lists late what was just pushed is asked again, and gets no fallback tag."""
+    """A destination whose API lists a pushed artifact late is asked again, and gets no fallback tag."""
     source, mirror = scripted(), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
     fill(source, "team/app", SIGNATURE, SBOM)

@@ -1,4 +1,4 @@
-"""`create: true`: what a push needs is created once, before the first upload."""
+"""`create: true`: missing repositories or projects are created once, before the first upload."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def copy(
 
 
 def test_harbor(command: Command, scripted: Scripted) -> None:
-    """Harbor's projects are created, private, and each is told of."""
+    """Harbor's projects are created as private ones, and each is logged."""
     source, mirror = scripted(), scripted(catalogue="harbor", projects_first=True, auth="basic")
 
     result = copy(command, source, mirror)
@@ -52,7 +52,7 @@ def test_only_where_allowed(command: Command, scripted: Scripted) -> None:
 
 
 def test_denied(command: Command, scripted: Scripted) -> None:
-    """Where a project cannot be created, its images fail with that reason."""
+    """If a project cannot be created, its images fail with that reason."""
     source = scripted()
     mirror = scripted(catalogue="harbor", projects_first=True, auth="basic", catalogue_denied=True)
 

@@ -20,12 +20,12 @@ RARE = (
     "imagesyncer_ratelimit_remaining",
     "imagesyncer_worker_deaths_total",
 )
-"""What a first run under way, whose registries count nothing and whose workers live, has no figures of."""
+"""Figures that a first run does not have while its registries state no limits and its workers live."""
 
 
 @needs_prometheus
 def test_queries(command: Command, scripted: Scripted) -> None:
-    """During a run all queries but those for events that did not happen have a result, and no alert fires."""
+    """During a run every query has a result, except for events that did not happen, and no alert fires."""
     source, _ = prepare(command, scripted)
     source.fault(Fault(action=Stall(seconds=60.0), method="HEAD", path="team/app1/manifests"))
     process = command.start("--metrics-listen", "127.0.0.1:0", "--log", "log", "--retries", "0")
@@ -47,7 +47,7 @@ def test_queries(command: Command, scripted: Scripted) -> None:
 
 
 def filled(query: str) -> str:
-    """The query as the dashboard asks it with all its choices at their first."""
+    """The query as the dashboard sends it, with the first value of each variable."""
     values = {"$__rate_interval": "1m", "$job": ".*", "$instance": ".*", "$registry": ".*"}
     for name, value in values.items():
         query = query.replace(name, value)

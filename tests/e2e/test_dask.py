@@ -38,7 +38,7 @@ def trio(command: Command, scripted: Scripted) -> tuple[Registry, Registry, Regi
 
 
 def rules_to(command: Command, source: Registry, mirror: Registry) -> None:
-    """Copy all."""
+    """Rules that copy everything."""
     command.rules(
         {f"{source.address}/team/app{number}": f"{mirror.address}/ours/app{number}" for number in range(6)}
     )
@@ -60,7 +60,7 @@ def test_real_registry(command: Command, docker_registry: StartRegistry, layout:
 
 
 def test_same_requests(command: Command, trio: tuple[Registry, Registry, Registry]) -> None:
-    """A cold run and one where nothing changed ask what local workers ask, kind by kind."""
+    """A cold run and an unchanged one send the same requests as with local workers, kind by kind."""
     source, *mirrors = trio
     asked = []
     for mirror, flags in zip(mirrors, ((), DASK), strict=True):
@@ -78,7 +78,7 @@ def test_same_requests(command: Command, trio: tuple[Registry, Registry, Registr
 def test_installed_command(
     command: Command, trio: tuple[Registry, Registry, Registry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The installed command starts workers of a cluster: they import its script, and do not run it again."""
+    """The installed command starts workers of a cluster: they import its script without running it again."""
     source, mirror, _ = trio
     rules_to(command, source, mirror)
     script = str(Path(__file__).parents[2] / "bin/image-syncer")

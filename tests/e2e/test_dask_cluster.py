@@ -1,4 +1,4 @@
-"""Runs on a cluster that operators run: certificates, own credentials, and what dies how."""
+"""Runs on an operator's cluster: certificates, the workers' own credentials, and deaths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def cluster(tmp_path: Path, command: Command) -> Iterator[Cluster]:
-    """Nothing runs yet."""
+    """A cluster without running processes."""
     made = Cluster(tmp_path / "cluster", command.environ)
     yield made
     made.stop()
@@ -33,7 +33,7 @@ def cluster(tmp_path: Path, command: Command) -> Iterator[Cluster]:
 
 @pytest.fixture
 def both(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
-    """A source and a mirror that takes its time, so that a run lasts seconds."""
+    """A source, and a slow mirror, so that a run lasts seconds."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -42,7 +42,7 @@ def both(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 def test_own_credentials(command: Command, cluster: Cluster, scripted: Scripted) -> None:
-    """Workers take the password from their own environment, and nobody logs it or an upload's URL."""
+    """Workers take the password from their own environment, and no log has it or an upload's URL."""
     source, mirror = scripted(), scripted(auth="basic", username="me", password="hunter2")
     fill(source, repositories=1)
     prepare(command, source, mirror, repositories=1)
@@ -68,7 +68,7 @@ def test_own_credentials(command: Command, cluster: Cluster, scripted: Scripted)
 
 
 def test_misfits(command: Command, cluster: Cluster, both: tuple[Registry, Registry]) -> None:
-    """A worker that lacks threads, or credentials, gets no task and one line; the others do the work."""
+    """A worker that lacks threads or credentials gets no task and one line; the others do the work."""
     cluster.scheduler()
     cluster.worker("--nthreads", "1")
     cluster.worker()
@@ -86,7 +86,7 @@ def test_misfits(command: Command, cluster: Cluster, both: tuple[Registry, Regis
 def test_worker_ends(
     command: Command, cluster: Cluster, both: tuple[Registry, Registry], number: signal.Signals
 ) -> None:
-    """When a worker is killed, or its host is drained, others do its tasks, and no blob is uploaded twice."""
+    """When a worker is killed or its host drained, others do its tasks, and no blob is sent twice."""
     cluster.scheduler()
     first, _ = cluster.worker(), cluster.worker()
     process = command.start(*cluster.flags)
@@ -104,7 +104,7 @@ def test_worker_ends(
 
 
 def test_scheduler_comes_back(command: Command, cluster: Cluster, both: tuple[Registry, Registry]) -> None:
-    """A run outlives Dask's scheduler if another one with workers takes its place within a minute."""
+    """A run survives Dask's scheduler if another one with workers replaces it within a minute."""
     scheduler, _ = cluster.scheduler(), cluster.worker()
     process = command.start(*cluster.flags)
     both[1].wait_for(method="PUT", count=1)
@@ -120,7 +120,7 @@ def test_scheduler_comes_back(command: Command, cluster: Cluster, both: tuple[Re
 
 
 def test_no_worker(command: Command, cluster: Cluster, both: tuple[Registry, Registry]) -> None:
-    """Without any worker for --patience the run ends with exit code 3 and says where none is."""
+    """Without any worker for --patience the run ends with exit code 3 and says where it looked for one."""
     cluster.scheduler()
 
     result = command.run(*cluster.flags, "--patience=2s")
@@ -130,7 +130,7 @@ def test_no_worker(command: Command, cluster: Cluster, both: tuple[Registry, Reg
 
 
 def test_interrupted(command: Command, both: tuple[Registry, Registry]) -> None:
-    """Ctrl-C on a terminal drains a run with workers of this machine, which leaves no process behind."""
+    """Ctrl-C on a terminal drains a run with workers on this machine, and no process is left behind."""
     process = command.start("--engine=dask", "--workers=2")
     both[1].wait_for(method="PUT", count=1)
     started = list(children(process.pid))

@@ -1,4 +1,4 @@
-"""Kills, signals and second runs: whatever ends a run, the next one copies the rest and nothing twice."""
+"""Kills, signals and second runs: however a run ends, the next one copies the rest and nothing twice."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_supervisor_killed_leaves_nobody(command: Command, scripted: Scripted) -
 
 
 def test_worker_killed(command: Command, scripted: Scripted) -> None:
-    """A worker that is killed is replaced, its tasks are done by another one, and the run is complete."""
+    """A killed worker is replaced, another one does its tasks, and the run is complete."""
     source, mirror = scripted(), scripted()
     total = fill(source)
     prepare(command, source, mirror)
@@ -154,7 +154,7 @@ def test_first_signal_drains(command: Command, scripted: Scripted, number: signa
 
 
 def test_second_signal_ends_at_once(command: Command, scripted: Scripted) -> None:
-    """The second signal does not wait for what hangs."""
+    """The second signal does not wait for tasks that hang."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -179,7 +179,7 @@ def test_second_signal_ends_at_once(command: Command, scripted: Scripted) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_after_the_end(command: Command, scripted: Scripted, number: signal.Signals) -> None:
-    """A signal that comes when all is done, and is only to be written down, changes nothing of it."""
+    """A signal after the last image, while results are written, changes none of them."""
     source, mirror = scripted(), scripted()
     fill(source, repositories=1)
     prepare(command, source, mirror, repositories=1)
@@ -227,7 +227,7 @@ def test_hangup_reopens_the_log(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_ctrl_c_at_any_moment(command: Command, scripted: Scripted, seed: int) -> None:
-    """Ctrl-C to the whole group at a moment of start-up ends without a traceback, and soon."""
+    """Ctrl-C to the whole group at a moment of start-up ends the run soon and without a traceback."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -248,7 +248,7 @@ def test_ctrl_c_at_any_moment(command: Command, scripted: Scripted, seed: int) -
 
 
 def test_second_run_on_the_same_records(command: Command, scripted: Scripted) -> None:
-    """A second run on records that another one holds ends with 3 and one line that names the holder."""
+    """A second run on records in use ends with 3 and one line that names the process."""
     source, mirror = scripted(), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -266,7 +266,7 @@ def test_second_run_on_the_same_records(command: Command, scripted: Scripted) ->
 
 
 def test_damaged_records(command: Command, scripted: Scripted) -> None:
-    """Records that are damaged are set aside and reported, and no image is lost."""
+    """Damaged records are renamed and reported, and no image is lost."""
     source, mirror = scripted(), scripted()
     total = fill(source)
     prepare(command, source, mirror)

@@ -1,4 +1,4 @@
-"""Docker Hub on the scripted registry: names, tokens of an account, storage elsewhere, limits of pulls."""
+"""Docker Hub on the scripted registry: names, tokens of an account, separate storage, pull limits."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Hub:
-    """The scripted registry behind Docker Hub's names, and the credentials file that leads there."""
+    """The scripted registry behind Docker Hub's names, and the credentials file for it."""
 
     def __init__(self, registry: Registry, tunnel: Tunnel, ca: Path) -> None:
-        """Args: tunnel: the proxy that knows the names."""
+        """Args: tunnel: the proxy that resolves the names."""
         self.registry, self.tunnel, self._ca = registry, tunnel, ca
 
     def write(self, command: Command, mirror: Registry, *, key: str = "docker.io", **entry: Any) -> None:
@@ -93,7 +93,7 @@ def hub(scripted: Scripted, certificates: Path) -> Iterator[Hub]:
     ],
 )
 def test_names(command: Command, scripted: Scripted, hub: Hub, source: str, path: str) -> None:
-    """Under each of its names it is one registry, with `library/` for official images."""
+    """All names of Docker Hub are one registry, with `library/` for official images."""
     mirror = scripted()
     hub.fill(path, 2)
     command.rules({f"{source}:v0,v1": f"{mirror.address}/copy/app"})
@@ -120,7 +120,7 @@ def test_keys(command: Command, scripted: Scripted, hub: Hub, key: str) -> None:
 
 
 def test_login_goes_to_the_token_server_alone(command: Command, scripted: Scripted, hub: Hub) -> None:
-    """The account's login is sent for tokens, the token to the registry, and nothing to its storage."""
+    """The token server gets the account's login, the registry gets the token, and storage gets neither."""
     mirror = scripted()
     hub.fill("library/nginx", 3)
     command.rules({"nginx:/v./": f"{mirror.address}/copy/nginx"})
@@ -138,7 +138,7 @@ def test_login_goes_to_the_token_server_alone(command: Command, scripted: Script
 
 
 def test_reserve(command: Command, scripted: Scripted, hub: Hub) -> None:
-    """Pulls end where the reserve begins, counted for the account; the rest fails, and says what to do."""
+    """Pulls stop at the reserve, counted for the account; the rest fails, and the error says what to do."""
     mirror = scripted()
     hub.fill("team/app", 12)
     hub.registry.set(pulls=8, pulls_of_account=16)
@@ -156,7 +156,7 @@ def test_reserve(command: Command, scripted: Scripted, hub: Hub) -> None:
 
 
 def test_reserve_leaves_unchanged_images_alone(command: Command, scripted: Scripted, hub: Hub) -> None:
-    """What needs no pull is not held up: HEAD is free, and equal tags are up to date."""
+    """Requests that are not pulls are not delayed: HEAD is free, and equal tags are up to date."""
     mirror = scripted()
     hub.fill("team/app", 4)
     command.rules({"docker.io/team/app": f"{mirror.address}/copy/app"})
@@ -171,7 +171,7 @@ def test_reserve_leaves_unchanged_images_alone(command: Command, scripted: Scrip
 
 
 def test_limit_used_up(command: Command, scripted: Scripted, hub: Hub) -> None:
-    """Without a login, a limit that is used up ends in its words and the advice to log in."""
+    """Without a login, an exhausted limit fails with its message and the advice to log in."""
     mirror = scripted()
     hub.fill("team/app", 4)
     hub.registry.set(pulls=2, pulls_refused=True)
@@ -186,7 +186,7 @@ def test_limit_used_up(command: Command, scripted: Scripted, hub: Hub) -> None:
 
 
 def test_abuse(command: Command, scripted: Scripted, hub: Hub) -> None:
-    """The limit against abuse, a web page with 429, pauses the run, which then is complete."""
+    """The abuse limit, a web page with 429, pauses the run, which then completes."""
     mirror = scripted()
     hub.fill("team/app", 8)
     reply = Reply(status=429, headers={"Content-Type": "text/html", "Retry-After": "1"}, body=ABUSE)
@@ -202,7 +202,7 @@ def test_abuse(command: Command, scripted: Scripted, hub: Hub) -> None:
 
 
 def test_check(command: Command, scripted: Scripted, hub: Hub) -> None:
-    """The check names what is in force for Docker Hub."""
+    """The check names the settings of Docker Hub."""
     mirror = scripted()
     hub.fill("library/nginx", 1)
     command.rules({"nginx:v0": f"{mirror.address}/copy/nginx"})

@@ -1,4 +1,4 @@
-"""Signals in the first moments of a run, each at a moment that is known: what it imports, what it opens."""
+"""Signals in the first moments of a run, each at a known moment: an import, or the opening of a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def look(happens, args):
 sys.addaudithook(look)
 runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
 """
-"""Runs the command, and sends it a signal where Python tells of something (PEP 578)."""
+"""Runs the command, and sends it a signal at an audit event of Python (PEP 578)."""
 
 COMMANDS = ("commands.sync", "commands.finish", "commands.leftovers")
 MOMENTS = [
@@ -44,7 +44,7 @@ NAMES = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def at(command: Command, event: str, name: str, number: int) -> None:
-    """Have the command be sent a signal at the moment."""
+    """Run the command, which gets a signal at that moment."""
     words = [sys.executable, "-c", AT, event, name, str(number)]
     command.words = lambda *arguments: [*words, *arguments]  # type: ignore[method-assign] # another program
 
@@ -52,7 +52,7 @@ def at(command: Command, event: str, name: str, number: int) -> None:
 @pytest.mark.parametrize("number", NAMES)
 @pytest.mark.parametrize(("event", "name"), MOMENTS)
 def test_each_moment(command: Command, event: str, name: str, number: signal.Signals) -> None:
-    """A signal to stop that comes early ends the command with one line and the signal's code."""
+    """An early stop signal ends the command with one line and the signal's exit code."""
     command.rules({"localhost:1/a:v1": "localhost:1/b"})
     command.insecure("localhost:1")
     at(command, event, name, number)
@@ -66,7 +66,7 @@ def test_each_moment(command: Command, event: str, name: str, number: signal.Sig
 
 @pytest.mark.parametrize("moment", [("import", "pipeline.cli.main"), ("open", "images.json")])
 def test_nohup(command: Command, moment: tuple[str, str]) -> None:
-    """A hangup that was ignored before is ignored from the first moment on."""
+    """A hangup that was ignored at the start stays ignored from the first moment on."""
     command.rules({})
     command.prefix = ("nohup",)
     at(command, *moment, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Examples of rules, as a user runs them, between real registries that have the names of the examples."""
+"""Examples of rules, run as a user does, between real registries that stand in for the named ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SOURCES = {
     "acme/agent": ["4.0.0", "4.1.0", "3.9.0"],
     "library/busybox": ["1.36"],
 }
-"""Tags in the shape of those that the repositories of the examples have."""
+"""Tags in the shape of those in the examples' repositories."""
 
 
 def multi(name: str) -> Content:
@@ -71,7 +71,7 @@ class Registries:
         command.insecure(source.address, mirror.address)
 
     def write(self, text: str, name: str = "images.yaml") -> None:
-        """Write rules with the registries' addresses in place of the hosts; fill their sources."""
+        """Write rules with the registries' addresses instead of the hosts; fill their sources."""
         for repository, tags in SOURCES.items():
             if f"/{repository}" in text:
                 for tag in tags:
@@ -84,16 +84,16 @@ class Registries:
         self.command.write(name, text)
 
     def tags(self, repository: str) -> set[str]:
-        """What the mirror has."""
+        """The content of the mirror."""
         return set(tags_of(self.mirror.endpoint, repository))
 
     def architectures(self, image: str) -> list[str]:
-        """What a mirrored index lists, in its order."""
+        """The entries of a mirrored index, in order."""
         found = json.loads(manifest_of(self.mirror.endpoint, image))
         return [entry["platform"]["architecture"] for entry in found["manifests"]]
 
     def asked(self) -> tuple[list[str], list[str]]:
-        """The requests of both registries so far, but for the version check."""
+        """The requests of both registries so far, except the version check."""
         return (_asked(self.source), _asked(self.mirror))
 
 
@@ -109,7 +109,7 @@ def registries(command: Command, docker_registry: StartRegistry) -> Registries:
 
 
 def test_named_tags(registries: Registries) -> None:
-    """The short form copies the named tags, as ever."""
+    """The short form copies the named tags."""
     registries.write("quay.io/coreos/etcd:v3.4.15,v3.5.0: registry.example.com/mirror/etcd\n")
 
     result = registries.command.run()
@@ -120,7 +120,7 @@ def test_named_tags(registries: Registries) -> None:
 
 
 def test_newest_of_each_series(registries: Registries) -> None:
-    """The newest of each series and a floating tag, on two platforms; no other tag is asked for."""
+    """The newest of each series and a floating tag, on two platforms; no other tag is looked up."""
     registries.write("""
 docker.io/library/python:
   to: registry.example.com/mirror/python
@@ -141,7 +141,7 @@ docker.io/library/python:
 
 
 def test_released_tags_never_move(registries: Registries) -> None:
-    """Kept tags that are there cost one list of each side, and no request of their own."""
+    """Existing kept tags cost one list of each side, and no request of their own."""
     registries.write("""
 quay.io/prometheus/prometheus:
   to: registry.example.com/prometheus/prometheus
@@ -161,7 +161,7 @@ quay.io/prometheus/prometheus:
 
 
 def test_two_selections_of_one_source(registries: Registries) -> None:
-    """A list of maps is two rules; the second has one image of one platform under each tag."""
+    """A list of maps is two rules; the second copies one platform's image for each tag."""
     registries.write("""
 docker.io/library/nginx:
   - {to: registry.example.com/web/nginx, tags: {include: "*.*.*-alpine", newest: 5}}
@@ -194,7 +194,7 @@ docker.io/someone/flaky: {to: swr.other.com/x/flaky, optional: true, retries: 5}
 
 
 def test_defaults(registries: Registries) -> None:
-    """Defaults reach the short form; an optional rule that failed is listed, and can be fed back."""
+    """Defaults apply to the short form; a failed optional rule is listed, and can be run again."""
     registries.write(DEFAULTS)
 
     result = registries.command.run("--output-failed-images", "failed.yaml")
@@ -211,7 +211,7 @@ def test_defaults(registries: Registries) -> None:
 
 
 def test_failures_fed_back(registries: Registries, docker_registry: StartRegistry) -> None:
-    """The list of failures, fed back, leads to the same digests as a run without trouble."""
+    """Running the list of failures leads to the same digests as a run without faults."""
     text = EXAMPLE.read_text()
     registries.write(text)
     blobs = registries.source.storage / "docker/registry/v2/blobs/sha256"
@@ -254,7 +254,7 @@ def digests(registry: DockerRegistry) -> dict[str, str]:
 
 
 def test_the_example_file(registries: Registries) -> None:
-    """The file of example/ does what its comments say."""
+    """The file in example/ does what its comments say."""
     registries.write(EXAMPLE.read_text())
 
     planned, result = registries.command.run("plan"), registries.command.run()

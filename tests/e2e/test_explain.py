@@ -1,4 +1,4 @@
-"""`plan --explain`: why a rule takes a tag, or does not."""
+"""`plan --explain`: why a rule selects a tag, or does not."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def source(command: Command, scripted: Scripted) -> Registry:
 
 
 def ask(command: Command, image: str) -> Result:
-    """What is said of an image."""
+    """The text output about an image."""
     return command.run("plan", "--explain", image)
 
 
 def found(command: Command, image: str) -> Any:
-    """What a program is told of each rule."""
+    """The JSON output about each rule."""
     return json.loads(command.run("plan", "--json", "--explain", image).output)["rules"]
 
 
@@ -66,7 +66,7 @@ def test_stages(command: Command, source: Registry, tag: str, stages: str) -> No
 
 
 def test_text(command: Command, source: Registry) -> None:
-    """A person reads which rules take a tag, where it goes, and which stage stops it; nothing is written."""
+    """The text says which rules select a tag, its destination, and the stage that drops it."""
     result = ask(command, f"{source.address}/app:1.0.0")
 
     assert result.code == 0, result.text
@@ -78,7 +78,7 @@ def test_text(command: Command, source: Registry) -> None:
 
 
 def test_list(command: Command, source: Registry) -> None:
-    """Without a tag it says what a rule takes of the list, and how many tags each stage stops."""
+    """Without a tag it says what a rule selects of the list, and how many tags each stage drops."""
     rule, named = found(command, f"{source.address}/app")
 
     assert (6, {"1.1.0", "1.2.0"}) == (rule["listed"], set(rule["selected"]))
@@ -112,7 +112,7 @@ def test_platforms(command: Command, source: Registry) -> None:
 def test_what_it_cannot_explain(
     command: Command, source: Registry, image: str, code: int, words: str
 ) -> None:
-    """An image that no rule names, a source that does not answer, and a wrong flag end with a clear line."""
+    """An image that no rule names, a silent source, and a wrong flag end with a clear line."""
     result = ask(command, image.format(source.address))
 
     assert (result.code, words.format(source.address) in result.output + result.text) == (code, True)
@@ -127,7 +127,7 @@ def test_only_plan_explains(command: Command, source: Registry) -> None:
 
 
 def test_plan_says_how_much_a_selection_is(command: Command, source: Registry) -> None:
-    """A plan counts the tags that rules take of those that lists hold."""
+    """A plan counts the tags that rules select from the lists."""
     command.write("one.yaml", f"{source.address}/app: {{to: {source.address}/new, tags: 1.*}}")
     text = command.run("plan", "--images", "one.yaml")
     value = json.loads(command.run("plan", "--images", "one.yaml", "--json").output)
@@ -137,7 +137,7 @@ def test_plan_says_how_much_a_selection_is(command: Command, source: Registry) -
 
 
 def test_list_without_end(command: Command, scripted: Scripted) -> None:
-    """A list of tags that does not end as lists do is an error, as in a run."""
+    """A list of tags with an invalid end is an error, as in a run."""
     registry = scripted(link="loop", page=1)
     for tag in ("1.0", "1.1", "1.2"):
         registry.add("app", image(layer(tag)), tag)
@@ -151,18 +151,18 @@ def test_list_without_end(command: Command, scripted: Scripted) -> None:
 
 
 class TestDestinations:
-    """What becomes of a tag that is selected."""
+    """What happens to a selected tag."""
 
     @pytest.fixture
     def mirror(self, command: Command, source: Registry, scripted: Scripted) -> Registry:
-        """A mirror that has a tag already."""
+        """A mirror that already has a tag."""
         mirror = scripted()
         mirror.add("app", image(layer("old")), "1.0.0")
         command.insecure(source.address, mirror.address)
         return mirror
 
     def test_conflict(self, command: Command, source: Registry, mirror: Registry) -> None:
-        """A tag that a rule above writes too is lost, and that rule is named; equal content is none."""
+        """A tag is lost if an earlier rule, which is named, writes it too, unless the content is equal."""
         source.add("other", image(layer("other")), "1.0.0")
         source.add("other", image(layer("1.1.0")), "1.1.0")
         command.write(
@@ -189,7 +189,7 @@ class TestDestinations:
         assert 1 == text.code
 
     def test_kept(self, command: Command, source: Registry, mirror: Registry) -> None:
-        """A tag that is there and that the rule keeps is not moved, and the pattern is named."""
+        """An existing tag that the rule keeps is not moved, and the pattern is named."""
         rule = {"to": f"{mirror.address}/app", "tags": "1.?.0", "keep": ["v*", "1.*"]}
         command.write("images.json", {f"{source.address}/app": rule})
 
@@ -203,7 +203,7 @@ class TestDestinations:
         assert {"kept, because the destination has them": 1} == whole["waiting"]
 
     def test_held(self, command: Command, source: Registry, mirror: Registry) -> None:
-        """A digest that is too young is held, with what the records know of it; they are not written."""
+        """A digest that is too young is held, with the dates from the records, which are not changed."""
         rule = {"to": f"{mirror.address}/new", "tags": "1.?.0", "min_age": "72h"}
         command.write("images.json", {f"{source.address}/app": rule})
 
@@ -219,7 +219,7 @@ class TestDestinations:
         assert {"held back by min_age, unless the destination has them already": 3} == whole["waiting"]
 
     def test_by_seen(self, command: Command, source: Registry, mirror: Registry) -> None:
-        """`by: seen` is told by when runs saw the tags, as a run does."""
+        """`by: seen` uses the times at which runs saw the tags, as a run does."""
         source.add("young", image(layer("2")), "2.0")
         rule = {"to": f"{mirror.address}/new", "tags": {"newest": 1, "by": "seen"}}
         command.write("images.json", {f"{source.address}/young": rule})
@@ -233,7 +233,7 @@ class TestDestinations:
 
 
 def test_nested_index(command: Command, source: Registry) -> None:
-    """Entries of an index in an index are told in its place."""
+    """Entries of a nested index are explained below its entry."""
     inner = index(image(layer("arm"), architecture="arm64"), image(layer("ppc"), architecture="ppc64le"))
     source.add("nested", index(image(layer("amd")), inner), "v1")
     rule = {"to": "mirror.io/nested", "platforms": ["linux/amd64", "linux/arm64"]}
@@ -256,7 +256,7 @@ def test_nested_index(command: Command, source: Registry) -> None:
 def test_the_whole_image_is_left_out(
     command: Command, source: Registry, options: dict[str, str], stage: str, reason: str
 ) -> None:
-    """It says why nothing of an image is copied."""
+    """It explains why nothing of an image is copied."""
     command.write("images.json", {f"{source.address}/multi:v1": {"to": "mirror.io/multi", **options}})
 
     (told,) = found(command, f"{source.address}/multi:v1")
@@ -266,7 +266,7 @@ def test_the_whole_image_is_left_out(
 
 
 def test_what_fails(command: Command, source: Registry) -> None:
-    """A rule that is invalid, and a named tag that the source lacks, are told as such."""
+    """An invalid rule, and a named tag that the source lacks, are reported as such."""
     command.write(
         "images.yaml",
         f"{source.address}/app: {{to: mirror.io/x, tgas: 1.*}}\n"

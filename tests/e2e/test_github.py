@@ -1,4 +1,4 @@
-"""The GitHub Action: its inputs, its script run as a runner runs it, and the workflows of example/."""
+"""The GitHub Action: its inputs, its script as a runner runs it, and the workflows in example/."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = "</pre><img src=x onerror=alert(1)> ::set-output name=a::b\n## heading
 
 
 def scripts(steps: list[dict[str, Any]]) -> list[str]:
-    """The texts that a shell runs."""
+    """The scripts that a shell runs."""
     return [step["run"] for step in steps if "run" in step]
 
 
@@ -45,7 +45,7 @@ def test_inputs() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflows(path: Path) -> None:
-    """An example passes known inputs, and neither inputs nor secrets stand in a script."""
+    """An example uses known inputs, and no script contains inputs or secrets."""
     workflow = yaml.safe_load(path.read_text())
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     ours = [step for step in steps if step.get("uses", "").startswith("image-syncer/")]
@@ -57,7 +57,7 @@ def test_workflows(path: Path) -> None:
 
 
 def run_action(command: Command, **inputs: str) -> tuple[int, str, dict[str, str]]:
-    """Run the script as the action does; its exit code, the job's page and the outputs."""
+    """Run the script as the action does; returns its exit code, the job summary and the outputs."""
     program = command.folder / "bin/image-syncer"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {" ".join(command.words())} "$@"\n')
@@ -77,7 +77,7 @@ def run_action(command: Command, **inputs: str) -> tuple[int, str, dict[str, str
 
 
 def test_run(command: Command, scripted: Scripted) -> None:
-    """With the values that the original's action has, the images are copied and counted."""
+    """With the values of the original's action, the images are copied and counted."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
@@ -92,7 +92,7 @@ def test_run(command: Command, scripted: Scripted) -> None:
 
 
 def test_hostile(command: Command, scripted: Scripted) -> None:
-    """What registries and rules say is escaped on the job's page, and the exit code is the command's."""
+    """Text from registries and rules is escaped in the job summary, and the exit code is the command's."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     body = '{"errors": [{"code": "DENIED", "message": "</pre><img src=x>\\n## no"}]}'
@@ -109,5 +109,5 @@ def test_hostile(command: Command, scripted: Scripted) -> None:
 
 
 def test_wrong_verb(command: Command) -> None:
-    """Another verb than those of the action is refused, whatever it holds."""
+    """A verb that the action does not have is refused, whatever it contains."""
     assert run_action(command, verb=HOSTILE)[0] == 2

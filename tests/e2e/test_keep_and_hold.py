@@ -39,13 +39,13 @@ def copy(command: Command, pair: tuple[Registry, Registry], *flags: str, **optio
 
 
 def counts(result: Result) -> dict[str, int]:
-    """The images by their results, but for those that there are none of."""
+    """The images by their results, without empty ones."""
     images = json.loads(result.output)["images"]
     return {name: count for name, count in images.items() if count and name != "total"}
 
 
 def test_kept(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A kept tag costs no request of its own, is not moved, and is in the list of successes and last line."""
+    """A kept tag costs no request of its own, is not moved, and counts as kept and as a success."""
     source, mirror = pair
     before = mirror.manifest("copy", "v1.0")
 
@@ -62,7 +62,7 @@ def test_kept(command: Command, pair: tuple[Registry, Registry]) -> None:
 
 
 def test_plan_and_verify_count_kept(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A plan counts what is kept; a verification takes a kept tag for complete, another difference not."""
+    """A plan counts kept tags; a verification accepts a kept tag as complete, but no other difference."""
     assert {"to_copy": 2, "kept": 1} == counts(copy(command, pair, "plan", "--json", keep="v*"))
     copy(command, pair, keep="v*")
 
@@ -71,7 +71,7 @@ def test_plan_and_verify_count_kept(command: Command, pair: tuple[Registry, Regi
 
 
 def test_held(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A first run with min_age holds everything and says how to begin; what is old enough is copied later."""
+    """A first run with min_age holds everything and says how to begin; old enough images are copied later."""
     first = copy(command, pair, min_age="72h")
     assert (0, 1) == (first.code, first.text.count("the quarantine of min_age begins"))
     assert "3 held until old enough" in first.text
@@ -86,7 +86,7 @@ def test_held(command: Command, pair: tuple[Registry, Registry]) -> None:
 
 
 def test_held_is_in_no_list(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """What is held is neither a success nor a failure, and a verification does not judge it."""
+    """A held image is neither a success nor a failure, and a verification ignores it."""
     lists = ("--output-success-images=ok.json", "--output-failed-images=failed.yaml")
     assert 0 == copy(command, pair, *lists, min_age="72h").code
 
@@ -96,7 +96,7 @@ def test_held_is_in_no_list(command: Command, pair: tuple[Registry, Registry]) -
 
 
 def test_trust_existing(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """With --trust-existing an index that the destination has already is not held."""
+    """With --trust-existing an index that the destination already has is not held."""
     source, mirror = pair
     for registry, repository in ((source, "team/app"), (mirror, "copy")):
         registry.add(repository, index(image(layer("a")), image(layer("b"))), "v2")
@@ -131,7 +131,7 @@ def test_forms_of_an_index(
 
 
 def test_force_does_not_end_a_quarantine(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """--force pushes again what is there; what is too young is held all the same."""
+    """--force pushes existing images again; images that are too young are held nevertheless."""
     copied = copy(command, pair, "--json", "--force", min_age="72h", keep="v*")
 
     assert {"held": 3} == counts(copied)
@@ -141,7 +141,7 @@ def test_force_does_not_end_a_quarantine(command: Command, pair: tuple[Registry,
 def test_a_retry_keeps_and_holds(
     command: Command, pair: tuple[Registry, Registry], options: dict[str, str]
 ) -> None:
-    """An image that failed before it was known to be kept or held is so by the list of failures too."""
+    """An image that failed before it was known to be kept or held is so with the list of failures, too."""
     fault = Fault(action=Reply(status=403), path=r"/copy/(tags/list|manifests/v1.0)", times=None)
     pair[1].fault(fault)
     before = pair[1].tags("copy")["v1.0"]
@@ -155,7 +155,7 @@ def test_a_retry_keeps_and_holds(
 
 
 def test_digests_are_not_held(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """What a rule names by its digest is copied at once, also under a tag."""
+    """An image that a rule names by its digest is copied at once, also under a tag."""
     source, mirror = pair
     digest = source.tags("team/app")["v1.1"]
     rule = {"to": f"{mirror.address}/copy:pinned", "min_age": "72h"}

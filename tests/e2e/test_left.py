@@ -40,7 +40,7 @@ def stop(command: Command, source: Registry, *arguments: str) -> Result:
 class TestStopped:
     @pytest.fixture
     def both(self, command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
-        """A source with two repositories, of which one rule names a tag and the other one all."""
+        """A source with two repositories: one rule names a tag of one, another takes all of the other."""
         source, mirror = scripted(), scripted()
         for name in ("named", "whole"):
             source.add(f"team/{name}", image(layer(name)), "v1")
@@ -54,7 +54,7 @@ class TestStopped:
         return source, mirror
 
     def test_open_images(self, command: Command, both: tuple[Registry, Registry]) -> None:
-        """The file of failures names images that were begun, also after a retry of it that was stopped."""
+        """The file of failures names unfinished images, also if a retry of that file was stopped."""
         source, mirror = both
         named = {f"{source.address}/team/named:v1": [f"{mirror.address}/copy/named:v1"]}
         first = stop(command, source)
@@ -98,7 +98,7 @@ class TestStopped:
 
 class TestConflicts:
     def test_judged_late(self, command: Command, scripted: Scripted) -> None:
-        """An image that could not be compared with that of the first rule is not retried either."""
+        """An image that could not be compared with the first rule's is not retried either."""
         source, other, mirror = scripted(), scripted(), scripted()
         source.add("team/app", image(layer("first")), "v1")
         other.fault(Fault(method="HEAD", action=Reply(status=403), times=None))
@@ -172,7 +172,7 @@ def commands(result: Result) -> list[str]:
 class TestTryAgain:
     @pytest.fixture
     def source(self, command: Command, scripted: Scripted) -> str:
-        """A registry that has nothing."""
+        """A registry without content."""
         registry = scripted()
         command.insecure(registry.address)
         return registry.address
@@ -192,7 +192,7 @@ class TestTryAgain:
         ],
     )
     def test_rules_file(self, command: Command, source: str, given: str, expected: str) -> None:
-        """The command has another rules file, and leaves the lists of this run as they are."""
+        """The command has another rules file, and does not touch the lists of this run."""
         command.rules({f"{source}/a:v1": f"{source}/b"})
         words = commands(command.run(*given.split()))
         again = command.run(*words[1:])

@@ -1,4 +1,4 @@
-"""`image-syncer list` against scripted registries: what it prints, and what it does when it cannot."""
+"""`image-syncer list` against scripted registries: its output, and its errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_repositories(command: Command, scripted: Scripted) -> None:
 
 
 def test_pattern(command: Command, scripted: Scripted) -> None:
-    """A pattern shows what a rule with it would take, and how much it leaves."""
+    """A pattern shows what a rule with it would copy, and how many repositories it leaves out."""
     registry = scripted(catalogue="v2", catalogue_extra="Team/Wrong team/UP")
     fill(registry)
     command.insecure(registry.address)
@@ -51,7 +51,7 @@ def test_pattern(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("kind", ["v2", "harbor"])
 def test_tags(command: Command, scripted: Scripted, kind: str) -> None:
-    """--tags prints references, which a plain list takes, whether the listing tells digests or not."""
+    """--tags prints references that a plain list accepts, whether or not the listing has digests."""
     registry = scripted(catalogue=kind)
     fill(registry)
     command.insecure(registry.address)
@@ -64,7 +64,7 @@ def test_tags(command: Command, scripted: Scripted, kind: str) -> None:
 
 
 def test_object(command: Command, scripted: Scripted) -> None:
-    """--json is one object, with digests and times where the listing tells them."""
+    """--json is one object, with digests and times if the listing has them."""
     registry = scripted(catalogue="harbor")
     fill(registry)
     command.insecure(registry.address)
@@ -80,7 +80,7 @@ def test_object(command: Command, scripted: Scripted) -> None:
 
 
 def test_denied(command: Command, scripted: Scripted) -> None:
-    """A refused listing is one line that says which credential it needs, and exit code 1."""
+    """A refused listing is one line with the needed credential, and exit code 1."""
     registry = scripted(catalogue="harbor", catalogue_denied=True)
     command.insecure(registry.address)
 
@@ -93,7 +93,7 @@ def test_denied(command: Command, scripted: Scripted) -> None:
 
 
 def test_short(command: Command, scripted: Scripted) -> None:
-    """A listing with fewer entries than the registry counts prints nothing that could be believed."""
+    """A listing with fewer entries than the registry counts prints no names."""
     registry = scripted(catalogue="harbor", catalogue_hides=2)
     fill(registry)
     command.insecure(registry.address)
@@ -105,7 +105,7 @@ def test_short(command: Command, scripted: Scripted) -> None:
 
 
 def test_one_repository_fails(command: Command, scripted: Scripted) -> None:
-    """A repository whose tags cannot be listed has its line, the others are printed, exit code 1."""
+    """If a repository's tags cannot be listed, a line says so, the others are printed, and it exits 1."""
     registry = scripted(catalogue="v2")
     fill(registry)
     denied = Reply(status=403, body='{"errors": [{"code": "DENIED", "message": "not yours"}]}')
@@ -141,7 +141,7 @@ def test_pause(command: Command, scripted: Scripted) -> None:
     ],
 )
 def test_wrong_words(command: Command, words: tuple[str, ...], message: str) -> None:
-    """Wrong words are told before any request."""
+    """Wrong arguments are reported before any request."""
     result = command.run(*words)
 
     assert result.code == 2

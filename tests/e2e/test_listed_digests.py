@@ -1,4 +1,4 @@
-"""Unchanged mirrors where registries list the digests of their tags: the requests of each side."""
+"""Unchanged mirrors of registries that list the digests of their tags: the requests of each side."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mirror_team(
     kind: str = "harbor",
     to: str = "harbor",
 ) -> None:
-    """Copy all of a team, so that the next run finds it unchanged."""
+    """Copy all images of a team, so that the next run finds them unchanged."""
     for number in range(repositories):
         for tag in range(tags):
             source.add(f"team/app{number}", image(layer(f"{number} {tag}")), f"v{tag}")
@@ -75,7 +75,7 @@ def test_unchanged_at_the_price_of_listings(command: Command, scripted: Scripted
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind(command: Command, scripted: Scripted, kind: str) -> None:
-    """Each catalogue that lists digests saves the HEADs of its side; what changed is copied."""
+    """Each catalogue that lists digests saves the HEADs of its side; changed images are copied."""
     source, mirror = scripted(catalogue=kind), scripted(catalogue="v2")
     mirror_team(command, source, mirror, repositories=2, tags=5, kind=kind, to="v2")
     source.add("team/app1", image(layer("new")), "v1")
@@ -97,7 +97,7 @@ def test_every_kind(command: Command, scripted: Scripted, kind: str) -> None:
 
 
 def test_denied(command: Command, scripted: Scripted) -> None:
-    """Where a listing of digests is refused, tags are asked for; the log names the credential it needs."""
+    """If a listing of digests is refused, tags are looked up; the log names the needed credential."""
     source, mirror = scripted(catalogue="v2"), scripted(catalogue="harbor")
     mirror_team(command, source, mirror, repositories=3, tags=2, kind="v2")
     denied = Reply(status=403, body='{"errors": [{"code": "FORBIDDEN", "message": "forbidden"}]}')

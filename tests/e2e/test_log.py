@@ -1,4 +1,4 @@
-"""The log of a run in which much goes wrong: every line of every format, and what it tells."""
+"""The log of a run with many faults: every line of every format, and its meaning."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DENIED = Reply(status=403, body='{"errors": [{"code": "DENIED", "message": "ask 
 
 
 def fill(source: Registry, mirror: Registry) -> None:
-    """Images that arrive, and one for each way in which they do not."""
+    """Images that are copied, and one for each way to fail."""
     base = layer("base", size=10_000)
     amd, arm = image(base, architecture="amd64"), image(base, layer("arm"), architecture="arm64")
     source.add("team/app", index(amd, arm), "index")
@@ -50,7 +50,7 @@ def fill(source: Registry, mirror: Registry) -> None:
 
 
 def prepare(command: Command, source: Registry, mirror: Registry) -> None:
-    """Rules for all of it, and some that are wrong."""
+    """Rules for all of them, and some invalid ones."""
     names = ("denied", "passing", "failing", "corrupt", "again", *(f"shared{number}" for number in range(4)))
     rules: dict[str, Any] = {
         f"{source.address}/team/{name}:v1": f"{mirror.address}/copy/{name}" for name in names
@@ -77,7 +77,7 @@ def log_of(command: Command, scripted: Scripted, form: str, *more: str) -> str:
 
 
 def test_logfmt(command: Command, scripted: Scripted) -> None:
-    """Every line of logfmt is as the catalogue says, and the original's sentences can be found by grep."""
+    """Every line of logfmt matches the catalogue, and grep finds the original's sentences."""
     text = log_of(command, scripted, "logfmt", "--log-level", "debug")
 
     assert wrong_logfmt(text) == []
@@ -91,7 +91,7 @@ def test_logfmt(command: Command, scripted: Scripted) -> None:
 
 
 def test_json(command: Command, scripted: Scripted) -> None:
-    """Every line of JSON is as the schema says, and all kinds of trouble are among them."""
+    """Every line of JSON matches the schema, and all kinds of faults are among them."""
     text = log_of(command, scripted, "json", "--log-level", "debug")
     lines = [json.loads(line) for line in text.splitlines()]
 
@@ -105,7 +105,7 @@ def test_json(command: Command, scripted: Scripted) -> None:
 
 
 def test_text(command: Command, scripted: Scripted) -> None:
-    """Every line of text in a file has time, level, words, run, process and stage."""
+    """Every line of text in a file has time, level, message, run, process and stage."""
     text = log_of(command, scripted, "text")
 
     assert wrong_text(text) == []
@@ -152,7 +152,7 @@ class TestProgress:
         return source
 
     def test_interval(self, command: Command, stalled: Registry) -> None:
-        """A line on how far the run is comes at every interval."""
+        """A line about the progress of the run appears at every interval."""
         process = command.start("--log", "log", "--progress-interval", "0.1s")
         log = command.folder / "log"
         wait_for(lambda: _said(log, "run.progress") > 2)

@@ -1,7 +1,7 @@
-"""The log alone: of a run in which ten things go wrong, what failed, why, whose fault, what to do.
+"""The log alone: ten faults in a run, each with its cause, the side at fault, and what to do.
 
-Whoever is woken by such a run has a file of lines and nothing else. So each failure is read from there, done
-what it says, and the command that stands there is given: only the rule that nobody can run is left.
+Whoever is on call has only a file of lines. So each failure is read from there, the log's advice is
+followed, and its command is run: only the rule that nobody can run is left.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PLACES = ("source", "mirror", "login", "gone", "tags", "strict", "busy", "nobody
 
 
 def said(message: str) -> Reply:
-    """403 with these words."""
+    """403 with this message."""
     return Reply(status=403, body=json.dumps({"errors": [{"code": "DENIED", "message": message}]}))
 
 
@@ -44,9 +44,9 @@ class Trouble:
     destination: str = "mirror/copy/x"
     side: str
     at: str
-    """The place whose fault it is; empty: the rule's."""
+    """The place at fault; empty: the rule itself."""
     answer: str
-    """Status and code, as far as there are such."""
+    """Status and code, if there are any."""
     why: str
     todo: str
 
@@ -141,7 +141,7 @@ TROUBLES = (
 
 @pytest.fixture
 def places(scripted: Scripted) -> Mapping[str, Registry]:
-    """Registries in which it goes wrong."""
+    """The registries at which the faults happen."""
     options: dict[str, dict[str, object]] = {
         "login": {"auth": "token", "password": "new"},
         "nobody": {"auth": "basic", "password": "new"},
@@ -165,7 +165,7 @@ def places(scripted: Scripted) -> Mapping[str, Registry]:
 
 
 def address(text: str, places: Mapping[str, Registry]) -> str:
-    """The text with addresses for names of places."""
+    """The text with addresses instead of the names of places."""
     return re.sub(rf"^({'|'.join(PLACES)})/", lambda match: f"{places[match[1]].address}/", text)
 
 
@@ -179,7 +179,7 @@ def log_in(command: Command, places: Mapping[str, Registry], *, password: str, n
 
 
 def run(command: Command, places: Mapping[str, Registry], form: str) -> str:
-    """Run it all; returns the log."""
+    """Run everything; returns the log."""
     rules = {
         address(each.source, places): address(
             f"{each.destination}{number if each.destination[-1] == 'x' else ''}", places
@@ -215,7 +215,7 @@ def test_fields(command: Command, places: Mapping[str, Registry]) -> None:
 
 
 def test_sentences(command: Command, places: Mapping[str, Registry]) -> None:
-    """text: a person finds each cause in one line, with all of that, and how long a pause may take yet."""
+    """text: a person finds each cause in one line with all of that, and how long a pause may still take."""
     text = run(command, places, "text")
     names = {name: place.address for name, place in places.items()}
 
@@ -236,7 +236,7 @@ def test_sentences(command: Command, places: Mapping[str, Registry]) -> None:
 
 
 def test_done_as_it_says(command: Command, places: Mapping[str, Registry], scripted: Scripted) -> None:
-    """After following the log's advice and running its command, all but the invalid rule is copied."""
+    """After following the log's advice and running its command, everything but the invalid rule is copied."""
     lines = read_logfmt(run(command, places, "logfmt"))
     [again] = [line["command"] for line in lines if line["event"] == "run.again"]
 

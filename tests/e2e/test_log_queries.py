@@ -1,4 +1,4 @@
-"""The questions that operators ask of a log, answered from a real run's by the one-liners of example/."""
+"""The questions that operators ask about a log, answered from a real run's log by example/'s one-liners."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def queries(language: str) -> list[str]:
 
 @pytest.fixture
 def log(command: Command, scripted: Scripted) -> tuple[Path, Registry, Registry]:
-    """The log of six images' run: one may not be pushed, a request fails once, a registry pauses once."""
+    """The log of six images: one may not be pushed, one request fails once, a registry pauses once."""
     source, mirror = scripted(), scripted()
     for number in range(6):
         source.add(f"team/app{number}", image(layer("base", size=5_000), layer(f"own{number}")), "v1")
@@ -58,7 +58,7 @@ def log(command: Command, scripted: Scripted) -> tuple[Path, Registry, Registry]
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq answers the questions: apt-get install jq")
 def test_jq(log: tuple[Path, Registry, Registry]) -> None:
-    """Each one-liner answers its question as the run went."""
+    """Each one-liner gives the right answer about the run."""
     path, source, mirror = log
     answers = [
         subprocess.run(

@@ -1,6 +1,6 @@
-"""A machine that gives way in mid-run: what its user reads, and what the next run does.
+"""A machine that fails during a run: what its user reads, and what the next run does.
 
-The trouble comes at one chosen moment: the sources hold back their blobs until it is there.
+The fault comes at one chosen moment: the sources hold back their blobs until then.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 _RIGHTS = "-dac_override,-dac_read_search"
 WITHOUT_RIGHTS = ("setpriv", f"--bounding-set={_RIGHTS}", f"--inh-caps={_RIGHTS}")
-"""Runs a program of root's as if the modes of files were meant for it too."""
+"""Runs a program of root's with the limits of file modes."""
 TRACEBACK = ("Traceback", 'File "', "run.broken", "task.broken")
 
 
 @pytest.fixture
 def held(command: Command, scripted: Scripted) -> tuple[Registry, Registry, int]:
-    """A source that holds its blobs back until it is released, its mirror, and how many images there are."""
+    """A source that holds its blobs back until it is released, its mirror, and the number of images."""
     source, mirror = scripted(), scripted()
     total = fill(source)
     prepare(command, source, mirror)
@@ -43,7 +43,7 @@ def held(command: Command, scripted: Scripted) -> tuple[Registry, Registry, int]
 
 
 def meet(command: Command, source: Registry, trouble: Callable[[int], object], *flags: str) -> Result:
-    """Cause the trouble while blobs are being read, then release them."""
+    """Cause the fault while blobs are being read, then release them."""
     process = command.start(*flags)
     source.wait_for(3, method="GET", path="/blobs/")
     trouble(process.pid)
@@ -53,7 +53,7 @@ def meet(command: Command, source: Registry, trouble: Callable[[int], object], *
 
 
 def assert_clear(result: Result, *words: str, code: int) -> None:
-    """One line names each trouble, none is a traceback."""
+    """One line names each fault, and none is a traceback."""
     assert code == result.code, result.text
     assert not [mark for mark in TRACEBACK if mark in result.text], result.text
     told = [line for line in result.text.splitlines() if line.startswith("image-syncer: error:")]
@@ -74,7 +74,7 @@ def assert_goes_on(command: Command, source: Registry, mirror: Registry, total: 
 
 class TestRecords:
     def test_removed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """Records that are removed in mid-run stop it with 3 or not at all, and lose no image."""
+        """Records that are removed during a run stop it with 3 or not at all, and no image is lost."""
         source, mirror, total = held
         result = meet(command, source, lambda _: shutil.rmtree(command.folder / "records"))
 
@@ -100,7 +100,7 @@ class TestRecords:
         )
 
     def test_read_only(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """Records that become read-only in mid-run harm nothing that is open; the next run ends with 3."""
+        """Records that become read-only during a run do not affect open files; the next run ends with 3."""
         source, mirror, total = held
         store = command.folder / "records" / "store"
 
@@ -124,7 +124,7 @@ class TestRecords:
         assert_goes_on(command, source, mirror, total)
 
     def test_damaged(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """Records that are damaged during a run cost requests: this run or the next one copies everything."""
+        """Records damaged during a run only cost requests: this run or the next copies everything."""
         source, mirror, total = held
 
         def damage(_: int) -> None:
@@ -170,7 +170,7 @@ class TestRecords:
 
 @contextmanager
 def small_disk(path: Path, *, size: int) -> Iterator[Path]:
-    """A file system of so many KiB."""
+    """A file system with this many KiB."""
     path.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", path], capture_output=True, check=False
@@ -185,7 +185,7 @@ def small_disk(path: Path, *, size: int) -> Iterator[Path]:
 
 class TestDiskFull:
     def test_records(self, command: Command, held: tuple[Registry, Registry, int], tmp_path: Path) -> None:
-        """A disk that is full drains the run, which ends with 3; with space again the next run resumes."""
+        """A full disk drains the run, which ends with 3; with space again the next run resumes."""
         source, mirror, total = held
         with small_disk(tmp_path / "disk", size=1024) as disk:
             ballast = disk / "ballast"
@@ -236,7 +236,7 @@ class TestDiskFull:
 class TestProcesses:
     @pytest.mark.parametrize("limit", [20, 32, 64])
     def test_few_descriptors(self, command: Command, scripted: Scripted, limit: int) -> None:
-        """With few file descriptors a run works, or ends with one clear line; afterwards it is complete."""
+        """With few file descriptors a run works or ends with one clear line; afterwards it is complete."""
         source, mirror = scripted(), scripted()
         total = fill(source)
         prepare(command, source, mirror)
@@ -253,7 +253,7 @@ class TestProcesses:
         assert_goes_on(command, source, mirror, total)
 
     def test_long_tmpdir(self, command: Command, scripted: Scripted) -> None:
-        """A TMPDIR of a long name is no obstacle."""
+        """A TMPDIR with a long name works."""
         source, mirror = scripted(), scripted()
         total = fill(source)
         prepare(command, source, mirror)
@@ -265,7 +265,7 @@ class TestProcesses:
         assert (result.code, result.finish["copied"]) == (0, total), result.text
 
     def test_fork_server_killed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A fork server that is killed is replaced with its workers, and the run is complete."""
+        """A killed fork server is replaced together with its workers, and the run is complete."""
         source, mirror, total = held
 
         def kill(pid: int) -> None:
@@ -281,7 +281,7 @@ class TestProcesses:
         assert not [mark for mark in TRACEBACK if mark in result.text], result.text
 
     def test_fork_server_alone_killed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A fork server that is killed alone does not end the run that it has started workers for."""
+        """If only the fork server is killed, the run continues with the workers that it has."""
         source, mirror, total = held
 
         def kill(pid: int) -> None:
@@ -295,7 +295,7 @@ class TestProcesses:
         assert complete(source, mirror)
 
     def test_out_of_memory(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A worker that the kernel kills is named with the guess that memory ran out, and replaced."""
+        """A worker that the kernel kills is reported with the guess of low memory, and replaced."""
         source, mirror, total = held
         result = meet(command, source, lambda pid: os.kill(workers(pid)[-1], signal.SIGKILL))
 
@@ -306,7 +306,7 @@ class TestProcesses:
         assert complete(source, mirror)
 
     def test_stopped_and_continued(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A run that is stopped and continued (SIGSTOP, SIGCONT) finishes normally."""
+        """A run that is suspended and continued (SIGSTOP, SIGCONT) finishes normally."""
         source, mirror, total = held
 
         def suspend(pid: int) -> None:
@@ -323,7 +323,7 @@ class TestProcesses:
         assert complete(source, mirror)
 
     def test_terminal_closed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
-        """A terminal that is closed drains the run, although nobody reads its output."""
+        """Closing the terminal drains the run, although nobody reads its output."""
         source, mirror, total = held
         process = command.start()
         source.wait_for(3, method="GET", path="/blobs/")

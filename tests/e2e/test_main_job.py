@@ -18,7 +18,7 @@ KINDS = ("multi", "nested", "single", "artifact", "bare")
 
 
 def test_every_kind_arrives(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """Indexes, nested indexes, entries without platform, single images and artifacts arrive byte for byte."""
+    """Indexes, nested or not, entries without platform, images and artifacts are copied byte for byte."""
     source, mirror = docker_registry(), docker_registry()
     for kind in KINDS:
         layout.send(layout.tagged(kind), source.endpoint, f"team/app:{kind}")
@@ -37,7 +37,7 @@ def test_every_kind_arrives(command: Command, docker_registry: StartRegistry, la
 def test_second_run_is_two_heads_a_tag(
     command: Command, docker_registry: StartRegistry, layout: Layout
 ) -> None:
-    """A second run asks one page of tags and two HEADs a tag, and changes nothing."""
+    """A second run costs one page of tags and two HEADs a tag, and changes nothing."""
     source, mirror = docker_registry(), docker_registry()
     for kind in KINDS:
         layout.send(layout.tagged(kind), source.endpoint, f"team/app:{kind}")
@@ -55,7 +55,7 @@ def test_second_run_is_two_heads_a_tag(
 
 
 def test_docker_types(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """Docker schema 2, manifest lists and signed schema 1, as skopeo pushes them, arrive whole."""
+    """Docker schema 2, manifest lists and signed schema 1, as pushed by skopeo, are copied completely."""
     source, mirror = docker_registry(schema1=True), docker_registry(schema1=True)
     layout.push("pair", source.endpoint, "team/app:list", form="v2s2")
     layout.push("single", source.endpoint, "team/app:two", form="v2s2")
@@ -73,12 +73,12 @@ def test_docker_types(command: Command, docker_registry: StartRegistry, layout: 
 
 
 def _unsigned(manifest: bytes) -> dict[str, object]:
-    """The signed content: docker-registry signs schema 1 again at every GET."""
+    """The signed content, since docker-registry signs schema 1 anew at every GET."""
     return {key: value for key, value in json.loads(manifest).items() if key != "signatures"}
 
 
 def test_zstd_layers(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """Layers that skopeo packed with zstd arrive as they are."""
+    """Layers that skopeo compressed with zstd are copied unchanged."""
     source, mirror = docker_registry(), docker_registry()
     layout.recompress("single", form="zstd").push("single", source.endpoint, "team/app:zstd")
     command.insecure(source.address, mirror.address)
@@ -181,7 +181,7 @@ def test_filters(
 
 
 def test_filter_of_single_images(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """A single image is filtered by its config; one that does not match is skipped, and is no failure."""
+    """A single image is filtered by its config; one that does not match is skipped, not failed."""
     source, mirror = docker_registry(), docker_registry()
     layout.send(layout.tagged("single"), source.endpoint, "team/app:oci")
     layout.push("single", source.endpoint, "team/app:docker", form="v2s2")
@@ -196,7 +196,7 @@ def test_filter_of_single_images(command: Command, docker_registry: StartRegistr
 
 
 def test_blob_crosses_once(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """Three repositories that share their layers read each from the source once; the others mount."""
+    """Three repositories that share layers read each from the source once; the others mount."""
     source, mirror = docker_registry(), docker_registry()
     for name in "abc":
         layout.send(layout.tagged("multi"), source.endpoint, f"team/{name}:v1")
@@ -262,7 +262,7 @@ def test_damaged_source_blob(command: Command, docker_registry: StartRegistry, l
 def test_what_is_missing_at_the_source(
     command: Command, docker_registry: StartRegistry, layout: Layout
 ) -> None:
-    """A tag that is not there, and a repository that is not there, fail for themselves; the rest arrives."""
+    """A missing tag and a missing repository fail on their own; the rest is copied."""
     source, mirror = docker_registry(), docker_registry()
     layout.send(layout.tagged("single"), source.endpoint, "team/app:v1")
     command.rules(

@@ -1,4 +1,4 @@
-"""Rules of several files, of a folder, of a list, of standard input."""
+"""Rules from several files, from a folder, from a list, from standard input."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def both(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 def piped(command: Command, name: str) -> None:
-    """Have the command read a file of its folder as standard input."""
+    """Let the command read a file of its folder as standard input."""
     command.prefix = ("sh", "-c", f'exec "$@" < {name}', "sh")
 
 
 def test_a_folder(command: Command, both: tuple[Registry, Registry]) -> None:
-    """All files of a folder and those named beside it are copied; what fails can be tried again as one."""
+    """All files of a folder and those named beside it are copied; their failures can be retried as one."""
     source, mirror = both
     folder = command.folder / "rules"
     folder.mkdir()
@@ -52,7 +52,7 @@ def test_a_folder(command: Command, both: tuple[Registry, Registry]) -> None:
 
 
 def test_two_files_for_one_tag(command: Command, both: tuple[Registry, Registry]) -> None:
-    """Of two files that write one tag the one that is named first wins; the error names files and lines."""
+    """If two files write one tag, the one named first wins; the error names files and lines."""
     source, mirror = both
     command.write("a.yaml", f"{source.address}/team/one: {mirror.address}/app")
     command.write("b.yaml", f"# mine\n{source.address}/team/two: {mirror.address}/app")
@@ -77,7 +77,7 @@ def test_an_invalid_rule_names_its_file(command: Command, both: tuple[Registry, 
 
 
 def test_a_list(command: Command, both: tuple[Registry, Registry]) -> None:
-    """A list and rules go together; what fails of a list is tried again without --to."""
+    """A list and rules can be combined; failures from a list are retried without --to."""
     source, mirror = both
     command.write("list.txt", f"# images\n{source.address}/team/one:v1\n")
     command.write("more.txt", f"{source.address}/team/two:v2\n")
@@ -98,7 +98,7 @@ def test_a_list(command: Command, both: tuple[Registry, Registry]) -> None:
 def test_standard_input_is_kept(
     command: Command, both: tuple[Registry, Registry], flag: str, ending: str
 ) -> None:
-    """What came from standard input is in the records, for the command that resumes."""
+    """Rules from standard input are kept in the records, for the command that resumes."""
     source, mirror = both
     target = f"{mirror.address}/app"
     text = f"{source.address}/team/one:v1" + (f": {target}" if ending == "yaml" else "")
@@ -117,7 +117,7 @@ def test_standard_input_is_kept(
 
 
 def test_a_stopped_run_of_standard_input(command: Command, both: tuple[Registry, Registry]) -> None:
-    """The command that resumes reads the copy in the records, and copies what is left."""
+    """The command that resumes reads the copy in the records, and copies the rest."""
     source, mirror = both
     command.write("given", f"{source.address}/team/one:v1\n{source.address}/team/two:v1\n")
     piped(command, "given")

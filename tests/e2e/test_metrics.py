@@ -1,4 +1,4 @@
-"""Metrics of a run: what Prometheus itself makes of them."""
+"""Metrics of a run, as Prometheus itself reads them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ needs_prometheus = pytest.mark.skipif(
 
 
 def prepare(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
-    """Three images that arrive, one that may not be pushed, one request that fails once."""
+    """Three images that are copied, one that may not be pushed, one request that fails once."""
     source, mirror = scripted(), scripted()
     for number in range(4):
         source.add(f"team/app{number}", image(layer("base", size=5_000), layer(f"own{number}")), "v1")
@@ -45,7 +45,7 @@ def prepare(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 def read(path: Path) -> dict[str, float]:
-    """By series: its value."""
+    """The value of each series."""
     lines = (line.rpartition(" ") for line in path.read_text().splitlines() if not line.startswith("#"))
     return {series: float(value) for series, _, value in lines}
 
@@ -60,7 +60,7 @@ def total(found: dict[str, float], start: str, *parts: str) -> float:
 
 
 def test_file(command: Command, scripted: Scripted) -> None:
-    """The file of a run agrees with its last line, with the registries' own logs, and names no image."""
+    """The file of a run matches its last line and the registries' logs, and names no image."""
     source, mirror = prepare(command, scripted)
     result = command.run("--metrics-file", "run.prom", "--retries", "0")
     found = read(command.folder / "run.prom")
@@ -82,7 +82,7 @@ def test_file(command: Command, scripted: Scripted) -> None:
 
 @needs_prometheus
 def test_promtool(command: Command, scripted: Scripted) -> None:
-    """Prometheus' own check finds nothing to object to."""
+    """Prometheus' own check accepts the page."""
     prepare(command, scripted)
     command.run("--metrics-file", "run.prom", "--retries", "0")
     page = (command.folder / "run.prom").read_text()
@@ -116,8 +116,8 @@ def test_scrape(command: Command, scripted: Scripted) -> None:
 
 @contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[Any]:
-    """A Prometheus that scrapes `target`; a function from a query to its result."""
-    config = folder / "prometheus.json"  # which is YAML as well
+    """A Prometheus that scrapes `target`; yields a function from a query to its result."""
+    config = folder / "prometheus.json"  # JSON is YAML
     jobs = [{"job_name": "run", "scrape_interval": "200ms", "static_configs": [{"targets": [target]}]}]
     config.write_text(json.dumps({"scrape_configs": jobs}))
     with closing(socket.socket()) as free:
@@ -150,7 +150,7 @@ def prometheus(folder: Path, target: str) -> Iterator[Any]:
 
 class TestWrongUse:
     def test_port(self, command: Command, scripted: Scripted) -> None:
-        """A port that is taken is one line and exit 2, before any request."""
+        """A port in use is one line and exit 2, before any request."""
         source, _ = prepare(command, scripted)
         with closing(socket.create_server(("127.0.0.1", 0))) as taken:
             port = taken.getsockname()[1]
@@ -172,7 +172,7 @@ class TestWrongUse:
         ],
     )
     def test_value(self, command: Command, scripted: Scripted, flag: str, value: str, words: str) -> None:
-        """A value that cannot be is one line and exit 2."""
+        """An invalid value is one line and exit 2."""
         prepare(command, scripted)
         result = command.run(flag, value)
 

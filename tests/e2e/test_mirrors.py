@@ -1,4 +1,4 @@
-"""Mirrors of a source: they save requests to it, and whatever they do costs no content and no wait."""
+"""Mirrors of a source: they save requests to it, and their faults cost no content and no wait."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMAGES = 6
 
 
 def fill(*registries: Registry, at: Iterable[str], images: Iterable[int] = range(IMAGES)) -> None:
-    """Images with a layer each, in one registry under each name."""
+    """Images with one layer each, in one registry under each name."""
     for registry, repository in zip(registries, at, strict=True):
         for number in images:
             child = image(layer(f"layer {number}", size=5_000), architecture="amd64")
@@ -39,7 +39,7 @@ def prepare(command: Command, source: Registry, mirror: Registry, *caches: str) 
 
 
 def is_complete(source: Registry, mirror: Registry) -> bool:
-    """Whether everything has arrived with the bytes of the source."""
+    """Whether everything was copied with the bytes of the source."""
     manifests = set(source.manifests("team/app"))
     blobs = {blob: source.blob("team/app", blob) for blob in source.blobs("team/app")}
     return (
@@ -50,12 +50,12 @@ def is_complete(source: Registry, mirror: Registry) -> bool:
 
 
 def read_by_digest(registry: Registry) -> int:
-    """How many GETs of content had an answer."""
+    """How many GETs of content were answered."""
     return len(registry.requests(method="GET", path=CONTENT, status=200))
 
 
 def test_content_comes_from_the_mirror(command: Command, scripted: Scripted) -> None:
-    """Manifests and blobs are read at the mirror, below its prefix; tags and lists at the source."""
+    """Manifests and blobs are read from the mirror, below its prefix; tags and lists from the source."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, cache, at=("team/app", "hub/team/app"))
     prepare(command, source, mirror, f"{cache.address}/hub")
@@ -90,7 +90,7 @@ def test_each_login_at_its_own_registry(command: Command, scripted: Scripted) ->
 
 
 def test_stale_mirror(command: Command, scripted: Scripted) -> None:
-    """What a mirror lacks is read at the source, at one more request for each digest."""
+    """Content that a mirror lacks is read from the source, at one more request for each digest."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, cache, at=("team/app", "team/app"))
     for digest in cache.blobs("team/app")[:3]:
@@ -105,7 +105,7 @@ def test_stale_mirror(command: Command, scripted: Scripted) -> None:
 
 
 def test_empty_mirror(command: Command, scripted: Scripted) -> None:
-    """A mirror without the repository is soon not asked for it any more, and the log says so once."""
+    """A mirror without the repository is soon no longer tried for it, and the log says so once."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, at=["team/app"], images=range(30))
     prepare(command, source, mirror, cache.address)
@@ -141,7 +141,7 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_mirror_that_serves_nothing_right(command: Command, scripted: Scripted, lie: str) -> None:
-    """Whatever a mirror answers, the source's content arrives, and nobody waits for the mirror."""
+    """Whatever a mirror answers, the source's content is copied, and nobody waits for the mirror."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, cache, at=("team/app", "team/app"))
     cache.fault(LIES[lie])
@@ -156,7 +156,7 @@ def test_mirror_that_serves_nothing_right(command: Command, scripted: Scripted, 
 
 
 def test_wrong_type_of_a_mirror(command: Command, scripted: Scripted) -> None:
-    """What a mirror calls a manifest does not matter: the digest does not cover it."""
+    """A mirror's Content-Type for a manifest does not matter, since the digest does not cover it."""
     source, cache, mirror = scripted(), scripted(content_type="text/plain"), scripted()
     fill(source, cache, at=("team/app", "team/app"))
     prepare(command, source, mirror, cache.address)
@@ -169,7 +169,7 @@ def test_wrong_type_of_a_mirror(command: Command, scripted: Scripted) -> None:
 
 
 def test_mirror_dies(command: Command, scripted: Scripted) -> None:
-    """When a mirror dies in the middle of a run the next one takes over, and what is under way goes on."""
+    """When a mirror dies during a run, the next one takes over, and running tasks continue."""
     source, dying, next_one, mirror = scripted(), scripted(), scripted(), scripted()
     fill(source, dying, next_one, at=["team/app"] * 3, images=range(20))
     dying.fault(Fault(action=Drop(read=0, reset=True), skip=8, times=None))
@@ -186,7 +186,7 @@ def test_mirror_dies(command: Command, scripted: Scripted) -> None:
 
 
 def test_mirrors_that_are_not_there(command: Command, scripted: Scripted) -> None:
-    """Where no mirror can be reached, everything is read at the source."""
+    """If no mirror is reachable, everything is read from the source."""
     source, mirror = scripted(), scripted()
     fill(source, at=["team/app"])
     prepare(command, source, mirror, "127.0.0.1:1", "127.0.0.1:2/x")
@@ -198,7 +198,7 @@ def test_mirrors_that_are_not_there(command: Command, scripted: Scripted) -> Non
 
 
 def test_verify_uses_none(command: Command, scripted: Scripted) -> None:
-    """A verification reads at the registries that the rules name."""
+    """A verification reads from the registries that the rules name."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, cache, at=("team/app", "team/app"))
     prepare(command, source, mirror, cache.address)
@@ -212,7 +212,7 @@ def test_verify_uses_none(command: Command, scripted: Scripted) -> None:
 
 
 def test_plan_reads_from_the_mirror(command: Command, scripted: Scripted) -> None:
-    """A plan predicts the requests of its run at the mirror and at the source."""
+    """A plan predicts the requests of its run to the mirror and to the source."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, cache, at=("team/app", "team/app"))
     prepare(command, source, mirror, cache.address)
@@ -246,7 +246,7 @@ def test_mirror_that_is_a_destination(command: Command, scripted: Scripted) -> N
 
 
 def test_check_tries_mirrors(command: Command, scripted: Scripted) -> None:
-    """The check names the mirrors and tries each; one that cannot be used is a warning with the reason."""
+    """The check names the mirrors and tries each; an unusable one is a warning with the reason."""
     source, cache, mirror = scripted(), scripted(auth="basic"), scripted()
     fill(source, cache, at=("team/app", "team/app"))
     prepare(command, source, mirror, cache.address, "127.0.0.1:1")
@@ -260,7 +260,7 @@ def test_check_tries_mirrors(command: Command, scripted: Scripted) -> None:
 
 
 def test_settings_that_cross(command: Command, scripted: Scripted) -> None:
-    """A longer key gives the login, the whole registry's key in another file the mirror and the rate."""
+    """A longer key gives the login, and the registry's key in another file the mirror and the rate."""
     source, cache, mirror = scripted(auth="basic", username="ann"), scripted(), scripted()
     fill(source, cache, at=("team/app", "team/app"))
     command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})

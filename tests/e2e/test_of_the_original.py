@@ -36,7 +36,7 @@ def two(scripted: Scripted, **options: object) -> tuple[Registry, Registry]:
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_empty_values(command: Command, scripted: Scripted, *, apart: bool) -> None:
-    """An empty value of an old flag is a flag that was not given: the environment counts."""
+    """An empty value of an old flag counts as not given, so the environment applies."""
     source, mirror = two(scripted)
     command.insecure(source.address, mirror.address)
     command.rules({f"{source.address}/team/app:v1": ""})
@@ -51,7 +51,7 @@ def test_empty_values(command: Command, scripted: Scripted, *, apart: bool) -> N
 
 
 def test_values(command: Command, scripted: Scripted) -> None:
-    """The flags that the original's action passes work, for a rule with nothing after its colon too."""
+    """The flags that the original's action passes work, also for a rule with nothing after its colon."""
     source, mirror = two(scripted)
     command.write("a.json", {host: {"Insecure": True} for host in (source.address, mirror.address)})
     command.write("i.yaml", f"{source.address}/team/app:v1:\n")
@@ -80,7 +80,7 @@ def test_namespace_alone(command: Command, scripted: Scripted) -> None:
 
 
 def test_yaml_is_found(command: Command, scripted: Scripted) -> None:
-    """`images.yaml` and `auth.yml` in the working directory need not be named; merge keys are read."""
+    """`images.yaml` and `auth.yml` in the working directory are found; merge keys are supported."""
     source, mirror = two(scripted)
     command.write("images.yaml", f"{source.address}/team/app: {mirror.address}/x\n")
     text = (
@@ -96,7 +96,7 @@ def test_yaml_is_found(command: Command, scripted: Scripted) -> None:
 
 
 def test_one_file_of_logins_for_many_jobs(command: Command, scripted: Scripted) -> None:
-    """An entry with an unset variable is accepted if this job does not need it, and else ends with exit 2."""
+    """An entry with an unset variable is accepted if this job does not need it; otherwise it exits 2."""
     source, mirror = two(scripted)
     plain = {host: {"insecure": True} for host in (source.address, mirror.address)}
     other = {"username": "bot", "password": "$OF_ANOTHER_JOB"}
@@ -179,7 +179,7 @@ LOGINS = [
 def test_logins_for_one_copy(
     command: Command, scripted: Scripted, verb: str, logins: tuple[str, ...], warnings: int
 ) -> None:
-    """Logins of the command line open its repositories, and no file, log or page ever holds a password."""
+    """Logins of the command line work for its repositories, and no file, log or page has a password."""
     source, mirror = two(scripted, auth="token", password=PASSWORD)
     pair = (f"{source.address}/team/app", f"{mirror.address}/x")
     page = ("--report", "page.html", "--log-level", "debug")
@@ -195,7 +195,7 @@ def test_logins_for_one_copy(
 
 
 def left_in_files(command: Command, result: Result) -> list[str]:
-    """The places where the password is found after a run."""
+    """The places that contain the password after a run."""
     found = [str(path) for path in command.folder.rglob("*") if path.is_file()]
     where = [path for path in found if PASSWORD.encode() in Path(path).read_bytes()]
     return where + [PASSWORD for text in (result.text, result.output) if PASSWORD in text]

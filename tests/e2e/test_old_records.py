@@ -1,4 +1,4 @@
-"""Records that a version without options of rules has written are believed."""
+"""Records of a version without rule options are used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def both(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 def test_believed(
     command: Command, both: tuple[Registry, Registry], place: str, flags: tuple[str, ...]
 ) -> None:
-    """An index that an old version has copied, whole or in part, costs two requests and is not read."""
+    """An index that an old version copied, whole or in part, costs two requests and is not read."""
     source, mirror = both
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/{place}"})
 
@@ -52,7 +52,7 @@ def test_believed(
 
 
 def test_another_filter_is_another_image(command: Command, both: tuple[Registry, Registry]) -> None:
-    """What was copied under flags is compared anew for a rule that says the same by its platforms."""
+    """An image copied under flags is compared anew for a rule whose platforms say the same."""
     source, mirror = both
     target = {"to": f"{mirror.address}/part", "platforms": "linux/amd64"}
     command.write("images.json", {f"{source.address}/team/app:v1": target})
@@ -65,7 +65,7 @@ def test_another_filter_is_another_image(command: Command, both: tuple[Registry,
 
 
 def test_never_seen(command: Command, both: tuple[Registry, Registry]) -> None:
-    """Old records do not say when a digest was first seen: what is new is held, what was copied is not."""
+    """Old records do not say when a digest was first seen: new images are held, copied ones are not."""
     source, mirror = both
     source.add("team/app", ARM, "v2")
     target = {"to": f"{mirror.address}/whole", "min_age": "72h"}

@@ -1,4 +1,4 @@
-"""The command copies to other registries than Debian's and back; the larger: `make test-registries`."""
+"""The command copies to registries other than Debian's and back; larger ones: `make test-registries`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def assert_copy(command: Command, source: str, mirror: Endpoint, *, seen: Endpoi
     """A run copies every tag, complete; the next one finds nothing to do.
 
     Args:
-        command: the command, with nothing written yet.
-        source: the repository that is copied.
-        mirror: where it is copied to, as `copy/app`.
-        seen: the registry that is judged: that one, or what is behind it.
+        command: the command, without files.
+        source: the source repository.
+        mirror: the destination registry, for `copy/app`.
+        seen: the registry to check: the mirror, or the one behind it.
         path: the name of `copy/app` there.
     """
     command.rules({source: f"{mirror.address}/copy/app"})
@@ -60,7 +60,7 @@ def test_copy_there_and_back(
     docker_registry: StartRegistry,
     other_registry: StartOther,
 ) -> None:
-    """Every kind of image goes from docker-registry to the other registry and back, byte for byte."""
+    """Every kind of image is copied from docker-registry to another registry and back, byte for byte."""
     other, back = other_registry(kind), docker_registry().endpoint
 
     assert_copy(command, f"{source.address}/team/app", other, seen=other, path="copy/app")
@@ -74,7 +74,7 @@ def test_copy_there_and_back(
 def test_copy_through_nginx(
     status: int, command: Command, source: Endpoint, docker_registry: StartRegistry, behind_nginx: StartNginx
 ) -> None:
-    """All arrives through nginx with TLS, another path and a limit of requests, in one pass, and back."""
+    """Everything is copied through nginx with TLS, another path and a rate limit, in one pass, and back."""
     registry = docker_registry().endpoint
     manner = {
         "tls": True,
@@ -93,7 +93,7 @@ def test_copy_through_nginx(
 def test_small_bodies_at_nginx(
     command: Command, layout: Layout, docker_registry: StartRegistry, behind_nginx: StartNginx
 ) -> None:
-    """Nginx takes 1 MB as it comes from Debian: a larger blob goes in chunks that fit, and is told of."""
+    """Debian's nginx limits bodies to 1 MB: a larger blob is sent in chunks that fit, which is logged."""
     source, registry = docker_registry().endpoint, docker_registry().endpoint
     front = behind_nginx(registry, body="1m")
     artifact = layout.make_artifact(b"0123456789abcdef" * (3 << 16), kind="application/vnd.example.large")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
-    """A source with one image, and a mirror that is to get it."""
+    """A source with one image, and an empty mirror."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
@@ -47,7 +47,7 @@ def test_format(
     more: list[str],
     is_json: bool,  # noqa: FBT001 - pytest's parameters
 ) -> None:
-    """The list of successes has the format that the flag says, else the one that its name says."""
+    """The list of successes has the format of the flag, or else of its file name."""
     source, mirror = pair
     result = command.run("--output-success-images", name, *more)
     text = (command.folder / name).read_text()
@@ -58,7 +58,7 @@ def test_format(
 
 
 def test_capital_ending(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A rules file with an ending in capitals is read like any other."""
+    """A rules file with an upper-case ending is read like any other."""
     (command.folder / "images.json").rename(command.folder / "RULES.JSON")
 
     assert command.run("--images", "RULES.JSON").code == 0
@@ -66,7 +66,7 @@ def test_capital_ending(command: Command, pair: tuple[Registry, Registry]) -> No
 
 
 def test_streams(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """Lists go to standard output, and whole pages to nowhere, and both stay what they are."""
+    """Lists are written to standard output, and whole pages to /dev/null; both stay what they are."""
     source, mirror = pair
     result = command.run(
         *("--output-success-images", "/dev/stdout", "--output-failed-images", "/dev/stdout"),
@@ -93,7 +93,7 @@ def test_streams(command: Command, pair: tuple[Registry, Registry]) -> None:
     ],
 )
 def test_same_file(command: Command, flags: str, code: int) -> None:
-    """No output file may be one that is read, or another one, however it is named; but a retry's own list."""
+    """No output file may be an input or another output, however it is named, except a retry's own list."""
     command.rules({})
     (command.folder / "records").mkdir()
     (command.folder / "records/failed.yaml").write_text("{}")
@@ -115,7 +115,7 @@ def test_same_file(command: Command, flags: str, code: int) -> None:
     ],
 )
 def test_lost(command: Command, pair: tuple[Registry, Registry], flags: list[str]) -> None:
-    """A file that cannot be written at the end makes a good end this machine's failure, and is named."""
+    """A file that cannot be written at the end makes a successful run exit with 3, and is named."""
     source, mirror = pair
     source.fault(Fault(method="GET", path="/blobs/", action=Stall(seconds=60)))
     (command.folder / "out").mkdir()

@@ -1,4 +1,4 @@
-"""The commands of the pages, run as they stand between registries that have the names of the pages."""
+"""The commands of the pages, run unchanged between registries that have the pages' names."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ CHART = """#!/bin/sh
 echo '  image: "docker.io/library/nginx:1.27"'
 echo '  image: quay.io/coreos/etcd:v3.5.0'
 """
-"""What stands in for helm."""
+"""A replacement for helm."""
 pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="pages use jq: apt-get install jq")
 
 
 class Shell:
-    """A shell in a folder with the files of the README, on a machine that has image-syncer."""
+    """A shell in a folder with the files of the README, on a machine with image-syncer."""
 
     def __init__(self, command: Command, names: Names) -> None:
         """See the class."""
@@ -57,7 +57,7 @@ class Shell:
         self.write_files(ROOT / "README.md")
 
     def write_files(self, page: Path) -> None:
-        """The files that a page shows."""
+        """Write the files that a page shows."""
         for block in blocks(page):
             if name := block.marked("file"):
                 self.command.write(name, block.text)
@@ -79,7 +79,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shell(command: Command, certificates: Path) -> Iterator[Shell]:
-    """The shell, and registries with what the pages name."""
+    """The shell, and registries with the content that the pages name."""
     with serve(certificates, HOSTS) as names:
         for repository, tags in TAGS.items():
             host, _, path = repository.partition("/")
@@ -90,21 +90,21 @@ def shell(command: Command, certificates: Path) -> Iterator[Shell]:
 
 
 def leave_a_log(shell: Shell) -> None:
-    """A log in JSON of a run in which one image failed."""
+    """The JSON log of a run in which one image failed."""
     shell.command.write("missing.yaml", "quay.io/coreos/etcd:v0: registry.example.com/mirror/etcd\n")
     flags = ("--log", "run.log", "--log-format", "json", "--retries", "0")
     assert shell.command.run("--images", "missing.yaml", *flags).code == 1
 
 
 def leave_a_shard(shell: Shell) -> None:
-    """The list of failures of a shard, which are mended by now."""
+    """The list of failures of a shard, whose causes are fixed by now."""
     leave_a_log(shell)
     assert shell.command.run("--images", "missing.yaml", "--retries", "0", "--shard", "0/1").code == 1
     shell.names["quay.io"].add("coreos/etcd", image(layer("late")), "v0")
 
 
 def leave_images(shell: Shell) -> None:
-    """What the rules of the README name, copied."""
+    """Copy the images that the README names."""
     assert shell.command.run().code == 0
 
 

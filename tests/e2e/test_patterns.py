@@ -1,4 +1,4 @@
-"""Rules with a `*` in their source, run by the command: what is copied, told and left for the next run."""
+"""Rules with a `*` in their source, run by the command: what is copied, reported and left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fill(registry: Registry) -> None:
 
 
 def prepare(command: Command, source: Registry, mirror: Registry, *, kind: str = "") -> None:
-    """Credentials that name the kind of catalogue, if it has one."""
+    """Credentials that name the kind of catalogue, if there is one."""
     named = {"catalog": kind} if kind else {}
     command.write(
         "auth.json", {source.address: {"insecure": True, **named}, mirror.address: {"insecure": True}}
@@ -35,7 +35,7 @@ def prepare(command: Command, source: Registry, mirror: Registry, *, kind: str =
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_project(command: Command, scripted: Scripted, kind: str) -> None:
-    """A whole project is copied to two places, without what is excluded, by any catalogue."""
+    """A whole project is copied to two places, without excluded repositories, with any catalogue."""
     source, mirror = scripted(catalogue=kind, catalogue_page=2), scripted()
     fill(source)
     prepare(command, source, mirror, kind=kind)
@@ -70,7 +70,7 @@ def test_flat_names(command: Command, scripted: Scripted) -> None:
 
 
 def test_denied(command: Command, scripted: Scripted) -> None:
-    """A refused listing fails its rule with the credential that it needs; the list of failures keeps it."""
+    """A refused listing fails its rule, names the needed credential, and is in the list of failures."""
     source, mirror = scripted(catalogue="harbor", catalogue_denied=True), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -100,7 +100,7 @@ def test_short(command: Command, scripted: Scripted) -> None:
 
 
 def test_failures_name_repositories(command: Command, scripted: Scripted) -> None:
-    """What failed below a pattern is retried by repository, or by tag, without another listing."""
+    """Failures below a pattern are retried by repository, or by tag, without another listing."""
     source, mirror = scripted(catalogue="v2"), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -124,7 +124,7 @@ def test_failures_name_repositories(command: Command, scripted: Scripted) -> Non
 
 
 def test_plan_and_explain(command: Command, scripted: Scripted) -> None:
-    """Plan counts what a pattern would copy; --explain says what it does with one repository."""
+    """Plan counts what a pattern would copy; --explain shows what it does with one repository."""
     source, mirror = scripted(catalogue="harbor"), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -140,7 +140,7 @@ def test_plan_and_explain(command: Command, scripted: Scripted) -> None:
 
 
 def test_check(command: Command, scripted: Scripted) -> None:
-    """Check tries the listing of a pattern, and says by which catalogue, or which credential it needs."""
+    """Check tries the listing of a pattern, and names the catalogue, or the needed credential."""
     source, mirror = scripted(catalogue="harbor"), scripted()
     fill(source)
     prepare(command, source, mirror)
@@ -156,7 +156,7 @@ def test_check(command: Command, scripted: Scripted) -> None:
 
 
 def test_words(command: Command, scripted: Scripted) -> None:
-    """Copy takes a pattern with --all-tags, and logins for it from a file only."""
+    """Copy accepts a pattern with --all-tags, and logins for it only from a file."""
     source, mirror = scripted(catalogue="v2"), scripted()
     fill(source)
     prepare(command, source, mirror)

@@ -34,7 +34,7 @@ def prepare(command: Command, source: Registry, mirror: Registry) -> None:
 
 
 def same(source: Registry, mirror: Registry) -> bool:
-    """Whether every tag has arrived with the same bytes, and everything below it."""
+    """Whether every tag was copied with the same bytes and everything below it."""
     tags = source.tags("team/app")
     return tags == mirror.tags("copy/app") and set(source.manifests("team/app")) == set(
         mirror.manifests("copy/app")
@@ -58,7 +58,7 @@ def test_wrong_content_type(command: Command, scripted: Scripted, content_type: 
 
 @pytest.mark.parametrize("flags", [[], ["--arch", "amd64"]])
 def test_empty_index(command: Command, scripted: Scripted, flags: list[str]) -> None:
-    """An index that names nothing is copied as it is: no filter drops anything of it."""
+    """An empty index is copied as it is, since no filter can drop anything from it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", index(), "none")
     prepare(command, source, mirror)
@@ -70,7 +70,7 @@ def test_empty_index(command: Command, scripted: Scripted, flags: list[str]) -> 
 
 
 def test_no_digest_headers(command: Command, scripted: Scripted) -> None:
-    """Registries that name no digest cost a GET more, and get every manifest read back."""
+    """Registries without digest headers cost one GET more, and get every manifest read back."""
     source, mirror = scripted(digest_header=False, schema1=True), scripted(digest_header=False, schema1=True)
     fill(source)
     prepare(command, source, mirror)
@@ -123,7 +123,7 @@ def test_lists_that_do_not_end(command: Command, scripted: Scripted, link: str) 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("mount", ["refused", "unauthorized", "denied", "unsupported", "broken", "lie"])
 def test_mounts(command: Command, scripted: Scripted, mount: str, *, strict: bool) -> None:
-    """Whatever the answer to a mount, the blob is present in the end, even if no manifest is checked."""
+    """Whatever the answer to a mount, the blob exists in the end, even if no manifest is checked."""
     source, mirror = scripted(), scripted(mount=mount, check_references=strict)
     base = layer("base", size=10_000)
     for name in "abcd":
@@ -138,7 +138,7 @@ def test_mounts(command: Command, scripted: Scripted, mount: str, *, strict: boo
 
 
 def test_foreign_layers(command: Command, scripted: Scripted) -> None:
-    """A layer that its urls alone have is left to them with a log line, and the urls are never fetched."""
+    """A layer that only its urls have is left to them with a log line, and the urls are never fetched."""
     source, mirror = scripted(), scripted()
     source.add("team/app", foreign_image(layer("here"), layer("there")), "v1")
     prepare(command, source, mirror)
@@ -168,7 +168,7 @@ def test_immutable_tags(command: Command, scripted: Scripted, kind: str) -> None
 
 
 def test_broken_download(command: Command, scripted: Scripted) -> None:
-    """A download that breaks off, and one that is corrupt once, are retried at once."""
+    """A download that breaks off, or is corrupt once, is retried at once."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one", size=300_000), layer("two", size=300_000)), "v1")
     source.fault(Fault(action=Drop(after=1_000), method="GET", path="/blobs/"))
@@ -196,7 +196,7 @@ def test_lost_answer(command: Command, scripted: Scripted) -> None:
 
 
 def test_pause(command: Command, scripted: Scripted) -> None:
-    """A 429 is no failure: the registry gets its pause, the log says so, and the run is complete."""
+    """A 429 is not a failure: the registry gets its pause, the log says so, and the run is complete."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     source.fault(throttle(retry_after="1", method="HEAD", path="/manifests/", times=2))
@@ -238,7 +238,7 @@ def test_blob_that_is_seen_later(command: Command, scripted: Scripted) -> None:
 
 
 def test_every_rule_one_registry_down(command: Command, scripted: Scripted) -> None:
-    """A registry that is down fails its own images, soon; the others arrive."""
+    """A registry that is down soon fails its own images; the others are copied."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), *(f"v{number}" for number in range(30)))
     gone = "127.0.0.1:9"
@@ -252,7 +252,7 @@ def test_every_rule_one_registry_down(command: Command, scripted: Scripted) -> N
 
 
 def test_reserialised_mirror(command: Command, scripted: Scripted) -> None:
-    """A mirror whose index another tool serialised again is up to date; --force pushes the exact bytes."""
+    """A mirror whose index another tool serialised is up to date; --force pushes the exact bytes."""
     source, mirror = scripted(), scripted()
     child = image(layer("one"))
     content = index(child)

@@ -1,4 +1,4 @@
-"""`plan`: what it promises is what the run then does, and it writes nothing."""
+"""`plan`: it predicts exactly what the run then does, and writes nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def prepare_indexes(command: Command, source: Registry, mirror: Registry) -> dic
 
 
 def compare(command: Command, source: Registry, mirror: Registry, *flags: str) -> None:
-    """Plan, see that nothing was written, run, and see that it was as planned."""
+    """Plan, check that nothing was written, run, and check that it went as planned."""
     before = contents(command.folder)
     source.reset()
     mirror.reset()
@@ -83,10 +83,10 @@ def same_but_for_news(
     done: dict[str, int],
     twice: int = 0,
 ) -> int:
-    """Hold a plan against its run; returns how many repositories only the plan asked whether they are new.
+    """Compare a plan with its run; returns how many repositories only the plan probed.
 
-    `twice` manifests went up more or less often. A repository whose first blobs can be mounted is not asked:
-    which it is depends on what arrives first.
+    `twice` manifests were pushed more or less often. A repository whose first blobs can be mounted is not
+    probed: which it is depends on the order of answers.
     """
     more = promised.pop("GET tags", 0) - done.pop("GET tags", 0)
     assert promised == done
@@ -100,7 +100,7 @@ def same_but_for_news(
 
 
 def test_plan_and_run(command: Command, scripted: Scripted) -> None:
-    """A plan promises the run's images, blobs by how they come, bytes, and requests of each kind."""
+    """A plan predicts the run's images, blobs by method, bytes, and requests of each kind."""
     source, mirror = scripted(), scripted()
     prepare_indexes(command, source, mirror)
 
@@ -142,7 +142,7 @@ def test_much_sharing(command: Command, scripted: Scripted) -> None:
 
 
 def test_plan_of_chunks(command: Command, scripted: Scripted) -> None:
-    """Blobs that go up in chunks are planned with every one of them."""
+    """Blobs that are sent in chunks are planned with every chunk."""
     source, mirror = scripted(), scripted()
     source.add("team/big", image(layer("large", size=1_234_567)), "v1")
     command.rules({f"{source.address}/team/big": f"{mirror.address}/copy/big"})
@@ -178,9 +178,9 @@ def test_real_registries(command: Command, docker_registry: StartRegistry, layou
     assert plan["images"]["to_copy"] == run["images"]["copied"] == 15
     assert by_kind(plan, source.address) == kinds(source.requests()[middle:])
     done, promised = kinds(mirror.requests()[len(asked) :]), by_kind(plan, mirror.address)
-    # How many mounts are read back depends on how many were under way when the first one was found.
+    # How many mounts are read back depends on how many were in flight when the first one was found.
     assert abs(done.pop("HEAD blob") - promised.pop("HEAD blob")) <= run["blobs"]["mounted"]
-    # A manifest that has a tag and is in an index too goes up once or twice: that depends on which is first.
+    # A manifest with a tag that is also in an index is pushed once or twice, depending on the order.
     twice = done.pop("PUT manifest") - promised.pop("PUT manifest")
     assert abs(twice) <= len(rules)
     assert abs(same_but_for_news(plan, run, promised=promised, done=done, twice=twice)) <= len(rules)
@@ -188,7 +188,7 @@ def test_real_registries(command: Command, docker_registry: StartRegistry, layou
 
 
 def test_says_what_would_be(command: Command, scripted: Scripted) -> None:
-    """Each image has a line of the future, and the summary tells bytes, requests and why something fails."""
+    """Each image has a line in the future tense, and the summary has bytes, requests and failures."""
     source, mirror = scripted(schema1=True), scripted(schema1=True)
     prepare(command, source, mirror, names="v1,none")
 
@@ -220,7 +220,7 @@ def test_terminal(command: Command, scripted: Scripted) -> None:
 
 
 def test_dry_run(command: Command, scripted: Scripted) -> None:
-    """--dry-run is the verb plan, for copy too."""
+    """--dry-run means the verb plan, for copy too."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     command.insecure(source.address, mirror.address)
@@ -250,7 +250,7 @@ def test_pulls(command: Command, scripted: Scripted) -> None:
 
 
 def test_estimate(command: Command, scripted: Scripted) -> None:
-    """The time is judged by the plan's own requests, and by the last run's rate once there was one."""
+    """The time is estimated from the plan's own requests, and from the last run's rate if there was one."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
@@ -263,7 +263,7 @@ def test_estimate(command: Command, scripted: Scripted) -> None:
 
 
 def test_report(command: Command, scripted: Scripted) -> None:
-    """--report leaves one page with every image, and nothing else is left."""
+    """--report leaves one page with every image, and nothing else."""
     source, mirror = scripted(schema1=True), scripted(schema1=True)
     prepare(command, source, mirror, names="v1,none")
     before = contents(command.folder)
@@ -293,7 +293,7 @@ def test_bad_rule(command: Command, scripted: Scripted) -> None:
 
 
 def test_with_logins(command: Command, scripted: Scripted) -> None:
-    """With logins nothing is sent but to token servers, and the run is as planned but for its tokens."""
+    """With logins only token servers get a POST, and the run is as planned except for its tokens."""
     source, mirror = scripted(auth="token"), scripted(auth="token")
     prepare_indexes(command, source, mirror)
     command.insecure(source.address, mirror.address, username="user", password="pass")
@@ -307,7 +307,7 @@ def test_with_logins(command: Command, scripted: Scripted) -> None:
 
 
 def test_json_is_one_object(command: Command, scripted: Scripted) -> None:
-    """--json puts one object on standard output and nothing else, with a list of all images."""
+    """--json prints one object with a list of all images on standard output, and nothing else."""
     source, mirror = scripted(schema1=True), scripted(schema1=True)
     prepare(command, source, mirror, names="v1,none")
     source.fault(Fault(action=Reply(status=403), path="/team/x2/manifests/v1", times=None))
@@ -320,7 +320,7 @@ def test_json_is_one_object(command: Command, scripted: Scripted) -> None:
 
 
 def test_limits_of_the_user(command: Command, scripted: Scripted) -> None:
-    """What rate, bandwidth and reserve make a run take is part of the time that a plan states."""
+    """The effect of rate, bandwidth and reserve on a run is part of the time that a plan states."""
     source, mirror = scripted(), scripted()
     for number in range(4):
         source.add("team/app", image(layer(f"{number}", size=100_000)), f"v{number}")
@@ -341,6 +341,6 @@ def test_limits_of_the_user(command: Command, scripted: Scripted) -> None:
 
 
 def plan_seconds(command: Command) -> int:
-    """The time that a plan's last event states."""
+    """The time in a plan's last event."""
     (event,) = command.run("plan").events("plan.finish")
     return int(event["eta"])

@@ -1,4 +1,4 @@
-"""`plan` in trouble: bad records, flags, signals, unreachable registries."""
+"""`plan` with faults: bad records, flags, signals, unreachable registries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def test_beside_a_run(command: Command, scripted: Scripted) -> None:
-    """While a run holds the records a plan reads them, disturbs nothing, and believes what is in them."""
+    """While a run holds the records a plan reads them without disturbing it, and uses their content."""
     source, mirror = scripted(), scripted()
     for number in range(3):
         source.add(f"team/app{number}", image(layer(f"{number}")), "v1")
@@ -64,7 +64,7 @@ def test_records_that_are_no_good(command: Command, scripted: Scripted, damage: 
 
 
 def _spoil(records: Path, damage: str) -> None:
-    """Have something at the records' place."""
+    """Put something in the place of the records."""
     if damage == "file":
         records.write_text("the original tool's\n")
         return
@@ -97,7 +97,7 @@ def test_unreadable_records(command: Command, scripted: Scripted) -> None:
 
 
 def test_records_of_a_killed_run(command: Command, scripted: Scripted) -> None:
-    """The records of a killed run are used as by the next run, and not changed."""
+    """The records of a killed run are used as the next run would, and not changed."""
     source, mirror = scripted(), scripted()
     for number in range(3):
         source.add(f"team/app{number}", image(layer(f"{number}")), "v1")
@@ -142,7 +142,7 @@ tempfile.TemporaryDirectory = nowhere
 sys.argv = sys.argv[3:]
 runpy.run_module("pipeline", run_name="__main__")
 """
-"""The command on a machine without a folder for what passes; before it stand `python -m pipeline`."""
+"""The command on a machine without a temporary folder; `python -m pipeline` comes before its arguments."""
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_senseless_flags(command: Command, flags: tuple[str, ...], words: str) -
 
 
 def test_unreachable(command: Command, scripted: Scripted) -> None:
-    """A side that cannot be reached ends the plan with 1, and is named."""
+    """An unreachable side ends the plan with 1, and is named."""
     source = scripted()
     source.add("team/app", image(layer("one")), "v1")
     command.rules({f"{source.address}/team/app": "127.0.0.1:1/copy/app"})
@@ -205,7 +205,7 @@ def test_interrupted_at_once(
 def test_interrupted(
     command: Command, scripted: Scripted, number: signal.Signals, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A signal ends a plan at once, by its number, and its folder goes with it."""
+    """A signal ends a plan at once, with its exit code, and the temporary folder is removed."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     source.fault(Fault(action=Stall(), method="GET", path="/manifests/"))

@@ -1,4 +1,4 @@
-"""What users of image-syncer (Go) publish: their command lines and files run unchanged, between stand-ins."""
+"""Published command lines and files of image-syncer (Go) users run unchanged, between stand-ins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CASES: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parents[1] / "data/published.yaml").read_text())
 EVERY_TAG = ["v1.0.0", "latest"]
-"""What a repository has of which no tag is named."""
+"""The tags of a repository of which no tag is named."""
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case["source"])
 
 
@@ -56,7 +56,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def names(case: dict[str, Any], certificates: Path) -> Iterator[Names]:
-    """The registries of a case, which want the login of its files, with all that its rules read."""
+    """The registries of a case, which require the login of its files, with everything that its rules read."""
     options = {"auth": "token", "username": "user", "password": "pass", "anonymous": True}
     with serve(certificates, hosts_of(case), **options) as served:
         for number, source in enumerate(rules_of(case)):

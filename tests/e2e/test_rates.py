@@ -1,4 +1,4 @@
-"""Rates and bandwidth of the credentials file, by the registry's own log of when requests came."""
+"""Rates and bandwidth of the credentials file, checked by the times in the registry's own log."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 RATE = 40
 BANDWIDTH = 400_000
 SECONDS = 5
-"""Over which a rate is looked at."""
+"""Seconds over which a rate is measured."""
 
 
 def test_rate_with_workers_killed(command: Command, scripted: Scripted) -> None:
-    """In no five seconds more requests come than the rate allows, though workers are killed in between."""
+    """No five seconds have more requests than the rate allows, although workers are killed in between."""
     source, mirror = scripted(), scripted()
     for number in range(20):
         source.add("team/app", image(layer(f"{number} one"), layer(f"{number} two")), f"v{number}")
@@ -43,7 +43,7 @@ def test_rate_with_workers_killed(command: Command, scripted: Scripted) -> None:
 
 
 def test_bandwidth_with_workers_killed(command: Command, scripted: Scripted) -> None:
-    """Blobs take the time that the bandwidth gives them, though a worker is killed in between."""
+    """Blobs take the time that the bandwidth implies, although a worker is killed in between."""
     source, mirror = scripted(), scripted()
     for number in range(6):
         source.add("team/app", image(layer(f"{number}", size=200_000)), f"v{number}")

@@ -1,7 +1,7 @@
-"""Real registries that are killed, lose what they stored, change passwords, and lie behind bad networks.
+"""Real registries that are killed, lose content, change passwords, and are behind bad networks.
 
-Each trouble comes at a counted byte on its way through a relay, so that it meets the same moment of the copy
-on every machine. The judge of what arrived is skopeo with plain HTTP.
+Each fault happens at a counted byte on its way through a relay, so that it hits the same moment of the copy
+on every machine. The copies are checked by skopeo and plain HTTP.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REPOSITORIES, TAGS = 3, ("v1", "v2")
 IMAGES = [f"app{number}:{tag}" for number in range(REPOSITORIES) for tag in TAGS]
 LAYER = 150_000
 TOTAL = LAYER * (1 + REPOSITORIES * (1 + len(TAGS)))
-"""Bytes of all layers, each once."""
+"""Bytes of all layers, without duplicates."""
 Side = Literal["source", "mirror"]
 
 
@@ -85,7 +85,7 @@ class Copy:
 
 @pytest.fixture
 def copy(command: Command, docker_registry: StartRegistry) -> Callable[..., Copy]:
-    """A maker of copies: of a relay, and of the options of both registries."""
+    """A maker of copies, given a relay and the options of both registries."""
 
     def make(source: Relay, mirror: Relay, **options: object) -> Copy:
         registries: dict[Side, DockerRegistry] = {
@@ -100,7 +100,7 @@ def copy(command: Command, docker_registry: StartRegistry) -> Callable[..., Copy
 
 
 def relays(side: Side, *harms: Harm, reorder: int | None = None) -> tuple[Relay, Relay]:
-    """The relays of both sides, of which one does harm."""
+    """The relays of both sides, one of which does harm."""
     bad, good = Relay("", *harms, reorder=reorder), Relay("")
     return (bad, good) if side == "source" else (good, bad)
 
@@ -108,7 +108,7 @@ def relays(side: Side, *harms: Harm, reorder: int | None = None) -> tuple[Relay,
 @pytest.mark.parametrize("kind", ["cut", "stall", "slow"])
 @pytest.mark.parametrize("side", ["source", "mirror"])
 def test_bad_network(copy: Callable[..., Copy], side: Side, kind: Literal["cut", "stall", "slow"]) -> None:
-    """Connections that are cut, stop moving or become slow, on either side, cost tries and no image."""
+    """Connections that are cut, stall or become slow, on either side, cost attempts but no image."""
     way: Literal["up", "down"] = "down" if side == "source" else "up"
     harms = [Harm(kind=kind, way=way, at=TOTAL * part // 10) for part in (1, 4, 7)]
     source, mirror = relays(side, *harms)
@@ -123,7 +123,7 @@ def test_bad_network(copy: Callable[..., Copy], side: Side, kind: Literal["cut",
 
 @pytest.mark.parametrize("side", ["source", "mirror"])
 def test_lost_answers(copy: Callable[..., Copy], side: Side) -> None:
-    """Answers of a destination that are lost, and requests to a source, change nothing of the result."""
+    """Lost answers of a destination, and lost requests to a source, do not change the result."""
     way: Literal["up", "down"] = "up" if side == "source" else "down"
     harms = [Harm(kind="cut", way=way, at=at) for at in (1_000, 6_000, 12_000)]
     source, mirror = relays(side, *harms)
@@ -138,7 +138,7 @@ def test_lost_answers(copy: Callable[..., Copy], side: Side) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_other_order(copy: Callable[..., Copy], seed: int) -> None:
-    """Answers that overtake each other on both sides change nothing of the result."""
+    """Answers that overtake each other on both sides do not change the result."""
     with Relay("", reorder=seed) as source, Relay("", reorder=seed + 100) as mirror:
         made = copy(source, mirror)
         result = made.run()
@@ -152,7 +152,7 @@ def test_other_order(copy: Callable[..., Copy], seed: int) -> None:
 @pytest.mark.parametrize("part", [1, 5, 9])
 @pytest.mark.parametrize("side", ["source", "mirror"])
 def test_killed_and_restarted(copy: Callable[..., Copy], side: Side, part: int) -> None:
-    """A registry that is killed and comes back in mid-run is waited for, and the run is complete."""
+    """A registry that is killed and comes back during a run is waited for, and the run is complete."""
 
     def kill() -> None:
         registry = made.registries[side]
@@ -227,7 +227,7 @@ def test_repository_lost(copy: Callable[..., Copy]) -> None:
 
 @pytest.mark.parametrize("which", ["links", "data", "manifests"])
 def test_parts_lost(copy: Callable[..., Copy], which: str) -> None:
-    """Of content lost below the tags, --force copies everything that is visibly missing."""
+    """After content was lost below the tags, --force copies everything that is visibly missing."""
     source, mirror = relays("mirror")
     with source, mirror:
         made = copy(source, mirror)
@@ -248,7 +248,7 @@ def test_parts_lost(copy: Callable[..., Copy], which: str) -> None:
 
 
 def test_layers_cut_short(copy: Callable[..., Copy]) -> None:
-    """A layer that a destination has cut short is no layer: distribution keeps it, and the run says so."""
+    """A truncated layer that distribution keeps does not count as a layer, and is reported."""
     source, mirror = relays("mirror")
     with source, mirror:
         made = copy(source, mirror)

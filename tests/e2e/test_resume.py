@@ -1,4 +1,4 @@
-"""Large layers over breaks and kills: what a registry has confirmed does not go over the wire again."""
+"""Large layers over breaks and kills: confirmed bytes are not sent again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 LARGE = 340 * MIB
 OTHERS = 100_000
-"""Bytes of all that is no layer, at most."""
+"""Bytes of everything but layers, at most."""
 
 
 def push_large(registry: Endpoint) -> None:
@@ -94,7 +94,7 @@ def test_killed_in_a_large_layer(command: Command, docker_registry: StartRegistr
 
 
 def small(command: Command, source: Registry, destination: str) -> bytes:
-    """Have the command use small chunks, on an image with a layer of eight of them."""
+    """Let the command use small chunks, on an image with a layer of eight of them."""
     blob = layer("large", size=8 * CHUNK)
     source.add("team/app", image(blob), "v1")
     command.words = lambda *words: [sys.executable, "-m", "tests.e2e.small", *words]  # type: ignore[method-assign]  # another program
@@ -139,7 +139,7 @@ def test_killed(command: Command, scripted: Scripted, victims: str) -> None:
 
 
 def test_later_round(command: Command, scripted: Scripted) -> None:
-    """A layer that used all its attempts resumes in the next retry round of the same run."""
+    """A layer that used all its attempts resumes in the next pass of the same run."""
     source, mirror = scripted(), scripted(broken_bodies=False)
     blob = small(command, source, mirror.address)
     mirror.fault(Fault(action=Reply(status=502), method="PATCH", skip=4, times=1))
@@ -155,7 +155,7 @@ def test_later_round(command: Command, scripted: Scripted) -> None:
 
 
 def test_source_breaks(command: Command, scripted: Scripted) -> None:
-    """A source that breaks five times within one layer costs one GET more each, and no byte twice."""
+    """A source that breaks five times within one layer costs one more GET each time, and no byte twice."""
     source, mirror = scripted(), scripted()
     blob = small(command, source, mirror.address)
     digest = digest_of(blob)
@@ -171,7 +171,7 @@ def test_source_breaks(command: Command, scripted: Scripted) -> None:
 
 
 def killed_in_a_chunk(command: Command, proxy: Proxy) -> None:
-    """Have the run be killed with its supervisor in the middle of the sixth of eight chunks."""
+    """Kill the run and its supervisor in the middle of the sixth of eight chunks."""
     proxy.halt_at = 5 * CHUNK + CHUNK // 2
     process = command.start()
     assert proxy.halted.wait(30)

@@ -1,4 +1,4 @@
-"""What options of rules lead to, in the lists and counts that a run leaves."""
+"""What the options of rules change in the lists and counts of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 def test_invalid_rules_keep_the_defaults(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """An invalid rule in the list of failures has what .defaults said, so that mending it is enough."""
+    """An invalid rule in the list of failures includes .defaults, so that correcting it is enough."""
     source, mirror = pair
     command.write(
         "images.yaml",
@@ -79,7 +79,7 @@ def test_optional_failures_are_counted_everywhere(command: Command, pair: tuple[
 
 
 def test_what_is_set_aside_is_reported(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """The report counts kept and held images, in all and by rule."""
+    """The report counts kept and held images, in total and by rule."""
     source, mirror = pair
     mirror.add("x", image(layer("old")), "1.0")
     rule = {"to": f"{mirror.address}/x", "tags": "1.?", "keep": "*", "min_age": "9h"}
@@ -93,7 +93,7 @@ def test_what_is_set_aside_is_reported(command: Command, pair: tuple[Registry, R
 
 
 def test_events_of_rules_name_their_file(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """With several files, the event of a rule that failed has its file."""
+    """With several files, the event of a failed rule has its file."""
     source, mirror = pair
     command.write("a.yaml", f"{source.address}/team/app: {mirror.address}/app")
     command.write("b.yaml", f"{source.address}/team/none: {mirror.address}/none")
@@ -113,7 +113,7 @@ def test_events_of_rules_name_their_file(command: Command, pair: tuple[Registry,
     ],
 )
 def test_slips(command: Command, rule: str, words: str) -> None:
-    """What would mean something else than it seems fails its rule, with its place."""
+    """Options that would mean something else than they seem to fail their rule, with its place."""
     command.write("images.yaml", rule.replace("S", "s.example").replace("D", "d.example"))
     command.insecure("s.example", "d.example")
 
@@ -124,7 +124,7 @@ def test_slips(command: Command, rule: str, words: str) -> None:
 
 
 def test_defaults_twice(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """.defaults that stand twice are no two rules: the warning gives no advice about those."""
+    """Two .defaults are not two rules: the warning does not give the advice for those."""
     source, mirror = pair
     rule = f"{source.address}/team/app:1.0: {mirror.address}/x"
     command.write("images.yaml", f".defaults: {{}}\n.defaults: {{}}\n{rule}\n{rule}\n")

@@ -1,4 +1,4 @@
-"""Whatever registries say, a run's files and output hold no secret and no terminal controls."""
+"""Whatever registries send, a run's files and output contain no secret and no terminal controls."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fill(source: Registry) -> None:
 
 
 def secrets_of(*registries: Registry) -> set[str]:
-    """The password, and whatever went over the wire as Authorization or as the state of an upload."""
+    """The password, and everything sent as Authorization or as the state of an upload."""
     found = {PASSWORD, PAIR, "_state="}
     for registry in registries:
         for entry in registry.requests():
@@ -66,7 +66,7 @@ def unfinished(*registries: Registry) -> set[str]:
 
 
 def leavings(command: Command, result: Result) -> dict[str, bytes]:
-    """All that was printed or written, by name; the credentials file is the user's own."""
+    """Everything that was printed or written, by name, except the user's own credentials file."""
     files = {
         str(path.relative_to(command.folder)): path.read_bytes()
         for path in command.folder.rglob("*")
@@ -86,7 +86,7 @@ def titles(pid: int) -> bytes:
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
 def test_nothing_is_left(command: Command, scripted: Scripted, auth: str) -> None:
-    """After failures of all kinds no secret is anywhere, but for unfinished uploads in the records."""
+    """After failures of all kinds no output has a secret, except unfinished uploads in the records."""
     source = scripted(auth=auth, password=PASSWORD, redirect="get", token_uses=30)
     mirror = scripted(auth=auth, password=PASSWORD, token_uses=30)
     fill(source)
@@ -130,7 +130,7 @@ def test_nothing_is_left(command: Command, scripted: Scripted, auth: str) -> Non
 @pytest.mark.parametrize("auth", ["basic", "token"])
 @pytest.mark.parametrize("flag", ["--json", "--retries=2"])
 def test_check(command: Command, scripted: Scripted, auth: str, flag: str) -> None:
-    """A check's output holds no secret, whatever the registries repeat of its requests."""
+    """A check's output has no secret, whatever the registries repeat from its requests."""
     source = scripted(auth=auth, password=PASSWORD)
     mirror = scripted(auth=auth, password=PASSWORD)
     fill(source)
@@ -168,7 +168,7 @@ def test_unfinished_uploads(command: Command, scripted: Scripted) -> None:
 
 
 STEERING = "\x1b]0;owned\x07\x1b[2J\x1b[31m\u202eevil\u2066\x9b5m\r\n\u2028time=x level=info event=image.done"
-"""Title, screen, colour and direction of a terminal; the end of a line, and what looks like one of ours."""
+"""Terminal title, screen, colour and direction; a line end, and a fake line of ours."""
 
 
 def test_nothing_steers(command: Command, scripted: Scripted) -> None:

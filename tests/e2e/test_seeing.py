@@ -29,7 +29,7 @@ DENIED = Reply(
 
 
 def prepare(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
-    """Four tags, of which two may not be pushed, and a rule for a repository that is not there."""
+    """Four tags, two of which may not be pushed, and a rule for a missing repository."""
     source, mirror = scripted(), scripted()
     for number in range(4):
         source.add("team/app", image(layer(f"layer{number}")), f"v{number}")
@@ -52,9 +52,9 @@ def on_terminal(
     shared: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    """Run the command with standard error on a terminal; its exit code and all that it wrote there.
+    """Run the command with standard error on a terminal; returns its exit code and terminal output.
 
-    When what it wrote fulfils `until`, `then` is called. `shared`: standard output is that terminal too.
+    When the output fulfils `until`, `then` is called. `shared`: standard output is that terminal too.
     """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -74,13 +74,13 @@ def on_terminal(
                 then()
                 until = None
     except OSError:
-        pass  # Linux tells with EIO that the other end is closed
+        pass  # Linux reports the closed other end as EIO
     os.close(ours)
     return process.wait(timeout=60), data
 
 
 def test_json(command: Command, scripted: Scripted) -> None:
-    """--json puts the summary on standard output and nothing else; its command repeats just what failed."""
+    """--json prints only the summary on standard output; its command repeats exactly the failures."""
     source, mirror = prepare(command, scripted)
     first = command.run("--json", "--retries=0", "--images", "images.json")
     summary = json.loads(first.output)
@@ -123,7 +123,7 @@ def test_causes_in_the_log(command: Command, scripted: Scripted) -> None:
 
 
 def test_report(command: Command, scripted: Scripted) -> None:
-    """--report leaves a page that names what failed and holds no script of a registry."""
+    """--report leaves a page with the failures and without scripts from a registry."""
     prepare(command, scripted)
     result = command.run("--retries=0", "--report", "report.html")
     text = (command.folder / "report.html").read_text()
@@ -198,7 +198,7 @@ def test_live_without_copying(command: Command, scripted: Scripted, verb: str) -
 
 
 def test_live_check(command: Command, scripted: Scripted) -> None:
-    """A check on a terminal draws how far it has come, and leaves the lines of its findings."""
+    """A check on a terminal draws its progress, and leaves the lines of its findings."""
     source, _ = prepare(command, scripted)
     held = Stall(seconds=60)
     source.fault(Fault(method="GET", path="/team/none/tags/", action=held))
@@ -231,7 +231,7 @@ def test_not_live(command: Command, scripted: Scripted, environ: dict[str, str])
 
 
 def test_redirected(command: Command, scripted: Scripted) -> None:
-    """Into a file no sequence that steers a terminal is written, whatever the environment promises."""
+    """A file gets no terminal control sequence, whatever the environment says."""
     prepare(command, scripted)
     result = command.run("--progress=live", FORCE_COLOR="1", TTY_COMPATIBLE="1", TERM="xterm-256color")
 
@@ -240,7 +240,7 @@ def test_redirected(command: Command, scripted: Scripted) -> None:
 
 
 def test_quiet(command: Command, scripted: Scripted) -> None:
-    """--quiet says nothing of a run that went well, and of another one what failed."""
+    """--quiet prints nothing about a successful run, and the failures of another."""
     _, mirror = prepare(command, scripted)
     failed = command.run("--quiet", "--retries=0")
     mirror.clear_faults()
@@ -253,7 +253,7 @@ def test_quiet(command: Command, scripted: Scripted) -> None:
 
 
 def test_wrong_variable(command: Command) -> None:
-    """A wrong IMAGE_SYNCER_PROGRESS is an error of usage that names it."""
+    """An invalid IMAGE_SYNCER_PROGRESS is a usage error that names it."""
     result = command.run(IMAGE_SYNCER_PROGRESS="bar")
 
     assert (result.code, len(result.text.splitlines())) == (2, 1)

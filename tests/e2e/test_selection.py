@@ -1,4 +1,4 @@
-"""Choosing what to copy: tags by stages, platforms and names of a rule, as a user sees it."""
+"""Selecting what to copy: tags by stages, platforms and names of a rule, as a user sees it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 def asked(registry: Registry) -> set[str]:
-    """Names of all manifests that were asked for by tag, but for tags that list companions."""
+    """Names of all manifests that were requested by tag, except tags that list companions."""
     names = (entry.path.rpartition("/")[2] for entry in registry.requests(path="/manifests/"))
     return {name for name in names if ":" not in name and not name.startswith("sha256-")}
 
@@ -52,7 +52,7 @@ def choose(command: Command, pair: tuple[Registry, Registry], *flags: str, **opt
 
 
 def architectures(registry: Registry, repository: str, tag: str) -> set[str]:
-    """What the index of a tag lists."""
+    """The entries of the index of a tag."""
     found = json.loads(registry.manifest(repository, tag) or b"")
     return {entry["platform"]["architecture"] for entry in found["manifests"]}
 
@@ -73,7 +73,7 @@ def architectures(registry: Registry, repository: str, tag: str) -> set[str]:
 def test_copies_what_is_selected(
     command: Command, pair: tuple[Registry, Registry], tags: Any, expected: set[str]
 ) -> None:
-    """What the stages let pass is copied, and nothing else is asked for."""
+    """Exactly the tags that pass all stages are looked up and copied."""
     result = choose(command, pair, tags=tags)
 
     assert (result.code, expected) == (0, set(pair[1].tags("copy"))), result.text
@@ -107,7 +107,7 @@ def test_too_few_tags_fail_the_rule(command: Command, pair: tuple[Registry, Regi
 def test_a_list_that_breaks_off(
     command: Command, pair: tuple[Registry, Registry], tags: Any, copied: set[str]
 ) -> None:
-    """A rule that needs its whole list opens no image before it has ended; others copy page by page."""
+    """A rule that needs its whole list opens no image before the end; others copy page by page."""
     fault = Fault(action=Reply(status=403), path=r"/tags/list.*last=1\.10\.1", times=None)
     pair[0].fault(fault)
 
@@ -117,7 +117,7 @@ def test_a_list_that_breaks_off(
 
 
 def test_a_missing_always_fails_alone(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A tag that always names and the source lacks is one failed image; the rest is copied."""
+    """A tag in `always` that the source lacks is one failed image; the rest is copied."""
     result = choose(command, pair, "--retries", "0", tags={"include": "2.0.0", "always": ["gone"]})
 
     assert (result.code, result.finish["failed"]) == (1, 1)
@@ -125,7 +125,7 @@ def test_a_missing_always_fails_alone(command: Command, pair: tuple[Registry, Re
 
 
 def test_templates(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A destination is made of parts of the source, and a tag keeps a part of its name."""
+    """A destination is made from parts of the source, and a tag from the source's tag."""
     source, mirror = pair
     command.write(
         "images.yaml",
@@ -141,7 +141,7 @@ def test_templates(command: Command, pair: tuple[Registry, Registry]) -> None:
 
 
 def test_a_tag_that_becomes_too_long(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A tag that a template makes too long fails its rule and is never asked for."""
+    """A tag that a template makes too long fails its rule and is never requested."""
     source, mirror = pair
     text = "x" * 121
     command.write("images.json", {f"{source.address}/team/app": f"{mirror.address}/copy:{text}-{{tag}}"})
@@ -160,7 +160,7 @@ class TestPlatforms:
         pair[0].add("team/multi", index(*children), "1")
 
     def test_of_a_rule(self, command: Command, pair: tuple[Registry, Registry]) -> None:
-        """Each rule has its own platforms: over those of the file, and these over the flags."""
+        """Each rule's own platforms win over the file's, and those over the flags."""
         source, mirror = pair
         to = f"{mirror.address}/{{rest}}"
         command.write(
@@ -179,7 +179,7 @@ class TestPlatforms:
     def test_other_content_for_one_tag_is_a_conflict(
         self, command: Command, pair: tuple[Registry, Registry]
     ) -> None:
-        """Two rules of one source with other platforms cannot both have a destination tag: the first wins."""
+        """If two rules of one source with other platforms write one destination tag, the first wins."""
         source, mirror = pair
         to = f"{mirror.address}/multi"
         value = [{"to": to, "platforms": "linux/arm64"}, {"to": to, "platforms": "linux/amd64"}]
@@ -194,7 +194,7 @@ class TestPlatforms:
         assert {"arm64"} == architectures(mirror, "multi", "1")
 
     def test_equal_content_is_no_conflict(self, command: Command, pair: tuple[Registry, Registry]) -> None:
-        """Two filters that keep the same of an image put the same digest there."""
+        """Two filters that keep the same of an image write the same digest."""
         source, mirror = pair
         to = f"{mirror.address}/multi"
         value = [{"to": to}, {"to": to, "platforms": ["linux/amd64", "linux/arm64"]}]
@@ -205,7 +205,7 @@ class TestPlatforms:
         assert (0, 1, 1) == (result.code, result.finish["copied"], result.finish["unchanged"]), result.text
 
     def test_filter_is_part_of_the_records(self, command: Command, pair: tuple[Registry, Registry]) -> None:
-        """Another run with the same platforms reads nothing again; with others it does."""
+        """A second run with the same platforms reads nothing again; one with others does."""
         source, mirror = pair
         rule = {"to": f"{mirror.address}/multi", "platforms": "linux/arm64"}
         command.write("images.json", {f"{source.address}/team/multi:1": rule})
@@ -221,7 +221,7 @@ class TestPlatforms:
 
 
 def test_optional_rules(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """Failures of optional rules are reported and listed, and the exit code is that of all others."""
+    """Failures of optional rules are reported and listed, but do not change the exit code."""
     source, mirror = pair
     to = {"to": f"{mirror.address}/copy", "optional": True}
     rules = {
@@ -244,7 +244,7 @@ def test_optional_rules(command: Command, pair: tuple[Registry, Registry]) -> No
 
 
 def test_failures_keep_their_options(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """The list of failures does what the rules would have done: with their platforms, tags and names."""
+    """The list of failures keeps the effect of the rules: their platforms, tags and names."""
     source, mirror = pair
     children = [image(layer(arch), architecture=arch) for arch in ("amd64", "arm64")]
     source.add("team/multi", index(*children), "1", "2")
@@ -277,7 +277,7 @@ def test_failures_keep_their_options(command: Command, pair: tuple[Registry, Reg
 
 
 def test_force_and_retries_of_a_rule(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A rule's force and retries are its own: another rule keeps those of the flags."""
+    """A rule's force and retries are its own: another rule uses those of the flags."""
     source, mirror = pair
     command.write(
         "images.json",
@@ -300,7 +300,7 @@ def test_force_and_retries_of_a_rule(command: Command, pair: tuple[Registry, Reg
 
 
 def test_defaults_and_what_sources_name(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """Tags of .defaults select from sources that name none; an expression is its own include."""
+    """Tags of .defaults apply to sources that name none; an expression is its own include."""
     source, mirror = pair
     command.write(
         "images.yaml",
@@ -319,7 +319,7 @@ def test_defaults_and_what_sources_name(command: Command, pair: tuple[Registry, 
 
 
 def test_companions_are_no_tags(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """Tags of signatures pass no stage, not even `*`; a rule that says nothing of tags copies them."""
+    """Signature tags pass no stage, not even `*`; a rule without tag options copies them."""
     source, mirror = pair
     signature = f"sha256-{'0' * 64}.sig"
     source.add("team/app", image(layer("signature")), signature)
@@ -331,7 +331,7 @@ def test_companions_are_no_tags(command: Command, pair: tuple[Registry, Registry
 
 
 def test_nothing_is_kept_of_a_list_that_breaks_off(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """A rule with keep opens no image before its list has ended."""
+    """A rule with keep opens no image before the end of its list."""
     fault = Fault(action=Reply(status=403), path=r"/tags/list.*last=1\.10\.1", times=None)
     pair[0].fault(fault)
 
@@ -341,7 +341,7 @@ def test_nothing_is_kept_of_a_list_that_breaks_off(command: Command, pair: tuple
 
 
 def test_single_never_picks(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """With index: single and several platforms left the image fails, and says which are left."""
+    """With index: single and several platforms left the image fails, and the error names them."""
     source, mirror = pair
     children = [image(layer(arch), architecture=arch) for arch in ("amd64", "arm64", "s390x")]
     source.add("team/multi", index(*children), "1")

@@ -42,7 +42,7 @@ def shard_of(destination: str) -> int:
 
 
 def stored(registry: DockerRegistry) -> dict[str, str]:
-    """Every file of a registry's storage that a client can read back, with its digest."""
+    """Every file in a registry's storage that a client can read back, with its digest."""
     return {
         name: digest
         for name, digest in contents(registry.storage).items()
@@ -62,7 +62,7 @@ def both(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 def test_together_as_one_run(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """Three shards leave at a real registry, byte for byte, what one run leaves, chains included."""
+    """Three shards leave the same at a real registry as one run, byte for byte, including chains."""
     source, whole, parts = docker_registry(), docker_registry(), docker_registry()
     for kind in KINDS:
         layout.send(layout.tagged(kind), source.endpoint, f"team/{kind}:{kind}")
@@ -84,7 +84,7 @@ def test_together_as_one_run(command: Command, docker_registry: StartRegistry, l
 
 
 def test_what_it_costs(command: Command, both: tuple[Registry, Registry], scripted: Scripted) -> None:
-    """Where repositories share no layers, shards together upload what one run uploads, in as many bytes."""
+    """If repositories share no layers, shards together upload as many bytes as one run."""
     (source, mirror), other = both, scripted()
     parts = run_all(command)
     command.insecure(source.address, other.address)
@@ -97,7 +97,7 @@ def test_what_it_costs(command: Command, both: tuple[Registry, Registry], script
 
 
 def test_again(command: Command, both: tuple[Registry, Registry]) -> None:
-    """A shard has records of its own, and repeats nothing."""
+    """A shard has its own records, and repeats nothing."""
     first, second = run_all(command), run_all(command)
 
     assert [each.finish["copied"] for each in first] == [each.finish["unchanged"] for each in second]
@@ -108,7 +108,7 @@ def test_again(command: Command, both: tuple[Registry, Registry]) -> None:
 
 
 def test_plan_and_verify(command: Command, both: tuple[Registry, Registry]) -> None:
-    """A plan of a shard uses its records; a verification looks at one part, or at everything."""
+    """A plan of a shard uses its records; a verification covers one shard, or everything."""
     planned = [summary(each)["images"]["to_copy"] for each in run_all_of(command, "plan")]
     copied = [each.finish["copied"] for each in run_all(command)]
     again = [summary(each)["images"]["up_to_date"] for each in run_all_of(command, "plan")]
@@ -170,7 +170,7 @@ def test_bad_rule(command: Command, both: tuple[Registry, Registry]) -> None:
 
 
 def test_failed_listing(command: Command, both: tuple[Registry, Registry]) -> None:
-    """A rule whose tags cannot be listed fails each shard that has a destination of it, and no other."""
+    """A rule whose tags cannot be listed fails each shard with one of its destinations, and no other."""
     source, mirror = both
     to = [f"{mirror.address}/ours/to{number}" for number in range(2)]
     command.rules({f"{source.address}/team/gone": to})
@@ -181,7 +181,7 @@ def test_failed_listing(command: Command, both: tuple[Registry, Registry]) -> No
 
 
 def test_status(command: Command, both: tuple[Registry, Registry]) -> None:
-    """The status of the folder sums all shards up; before the last one has run, it says that work is left."""
+    """The status of the folder sums up all shards; before the last one has run, it says that work is left."""
     for index in range(COUNT - 1):
         command.run("--shard", f"{index}/{COUNT}")
     before = command.run("status", "--json")
@@ -222,7 +222,7 @@ def test_status(command: Command, both: tuple[Registry, Registry]) -> None:
     ],
 )
 def test_wrong_input(command: Command, flags: tuple[str, ...], words: str) -> None:
-    """Wrong flags are refused with one line, before anything is read or written."""
+    """Wrong flags are rejected with one line, before anything is read or written."""
     result = command.run(*flags)
 
     assert (result.code, result.text.count("\n")) == (2, 1), result.text

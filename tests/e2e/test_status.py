@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 RIGHTS = "-dac_override,-dac_read_search"
 WITHOUT_RIGHTS = ("setpriv", f"--bounding-set={RIGHTS}", f"--inh-caps={RIGHTS}")
-"""Runs a program of root's as if the modes of files were meant for it too."""
+"""Runs a program of root's with the limits of file modes."""
 
 
 @pytest.fixture
 def two(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
-    """Sixteen images to be copied."""
+    """Sixteen images to copy."""
     return sixteen(command, scripted)
 
 
 def held_back(command: Command, source: Registry, *flags: str) -> subprocess.Popen[str]:
-    """A run of which one repository's manifests are held back, so that four of its images never end."""
+    """A run in which one repository's manifests are held back, so that four of its images never end."""
     source.fault(Fault(action=Stall(seconds=90), method="GET", path="team/app3/manifests/", times=None))
     process = command.start(*flags)
     source.wait_for(1, method="GET", path="team/app3/manifests/")
@@ -43,7 +43,7 @@ def held_back(command: Command, source: Registry, *flags: str) -> subprocess.Pop
 
 
 def until(command: Command, *, copied: int) -> dict[str, Any]:
-    """Ask until so many images have been copied and the run has noted that it knows of them."""
+    """Wait until this many images are copied and the records say so."""
     found: dict[str, Any] = {}
 
     def arrived() -> bool:
@@ -60,7 +60,7 @@ def until(command: Command, *, copied: int) -> dict[str, Any]:
 
 
 def frozen(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """By name of what is in the store: what would change if anybody wrote there."""
+    """The files of the store with the details that a write would change."""
     return {
         path.name: (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns)
         for path in (folder / "records/store").iterdir()
@@ -107,7 +107,7 @@ def test_waits(command: Command, two: tuple[Registry, Registry]) -> None:
 
 
 def ask_quietly(command: Command) -> dict[str, Any]:
-    """The output of status; empty while there are no records yet."""
+    """The output of status; empty until there are records."""
     output = command.run("status", "--json").output
     return json.loads(output) if output else {}
 
@@ -205,7 +205,7 @@ def test_other_folder(command: Command, two: tuple[Registry, Registry]) -> None:
 
 
 class TestUnwritable:
-    """Records in a folder into which whoever asks may not write."""
+    """Records in a folder where the user may not write."""
 
     @pytest.fixture
     def asking(self, command: Command) -> Command:
@@ -216,7 +216,7 @@ class TestUnwritable:
 
     @staticmethod
     def protect(command: Command) -> None:
-        """Take all rights to write away."""
+        """Remove all write permissions."""
         store = command.folder / "records/store"
         for path in (*store.iterdir(), store):
             path.chmod(0o500 if path.is_dir() else 0o400)
@@ -246,7 +246,7 @@ class TestUnwritable:
         assert command.end(process).code == 0
 
     def test_killed(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
-        """So are those of a run that was killed."""
+        """The records of a killed run can be read there as well."""
         source, _ = two
         process = held_back(command, source)
         until(command, copied=12)
@@ -269,7 +269,7 @@ class TestUnwritable:
 
 
 def test_run_is_not_disturbed(command: Command, two: tuple[Registry, Registry]) -> None:
-    """Reading the status all the time disturbs neither the run nor its records."""
+    """Reading the status repeatedly disturbs neither the run nor its records."""
     source, mirror = two
     process = command.start()
     asked = time.monotonic()

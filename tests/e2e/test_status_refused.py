@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def two(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
-    """Sixteen images to be copied."""
+    """Sixteen images to copy."""
     return sixteen(command, scripted)
 
 
 class TestNoRecords:
-    """Folders that are none of ours, or damaged."""
+    """Folders that are not records, or are damaged."""
 
     def test_missing(self, command: Command) -> None:
-        """A folder that does not exist is named, and not made."""
+        """A missing folder is named, and not created."""
         assert_refused(command.run("status"), "there are no records: records does not exist")
         assert not (command.folder / "records").exists()
 
     def test_file(self, command: Command) -> None:
-        """The file of records of the original tool is none of ours."""
+        """The original tool's records file is not accepted as records."""
         command.write("records", "{}")
         assert_refused(command.run("status"), "records is not a folder of records: it is not a folder")
 
     def test_foreign_folder(self, command: Command) -> None:
-        """A folder full of other things is none of ours, and stays as it is."""
+        """A folder with other files is not accepted as records, and is not changed."""
         (command.folder / "other").mkdir()
         command.write("other/notes.txt", "mine")
         result = command.run("status", "--records", "other")
@@ -99,7 +99,7 @@ class TestNoRecords:
     def test_altered(
         self, command: Command, two: tuple[Registry, Registry], statement: str, words: str
     ) -> None:
-        """A row that cannot be what it should is one line and exit 3."""
+        """A row with an invalid value is one line and exit 3."""
         command.run()
         with closing(sqlite3.connect(command.folder / "records/store/cache.db")) as connection, connection:
             connection.execute(statement)
@@ -115,7 +115,7 @@ class TestWrongUse:
         ],
     )
     def test_flags(self, command: Command, words: tuple[str, ...], told: str) -> None:
-        """Words that make no sense for it, and flags of other verbs, are one line and exit 2."""
+        """Arguments that make no sense, and flags of other verbs, are one line and exit 2."""
         result = command.run("status", *words)
 
         assert (result.code, result.output, result.text.count("\n")) == (2, "", 1)

@@ -30,7 +30,7 @@ EARLY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
 def parent(blocked: Sequence[int], ignored: signal.Handlers = signal.SIG_DFL) -> tuple[str, ...]:
-    """A parent that blocks signals, and may ignore the ends of its children."""
+    """A parent that blocks signals, and may ignore SIGCHLD."""
     return sys.executable, "-c", PARENT, ",".join(str(int(each)) for each in blocked), str(int(ignored))
 
 
@@ -45,7 +45,7 @@ def fill(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 @pytest.mark.parametrize("prefix", [parent(EARLY), parent([signal.SIGUSR1], signal.SIG_IGN)])
 def test_signals_of_the_parent(command: Command, scripted: Scripted, prefix: tuple[str, ...]) -> None:
-    """A run ends whatever its parent blocks or ignores of the signals that tell of processes."""
+    """A run ends whatever signals its parent blocks or ignores."""
     _, mirror = fill(command, scripted)
     command.prefix = prefix
 
@@ -57,7 +57,7 @@ def test_signals_of_the_parent(command: Command, scripted: Scripted, prefix: tup
 
 @pytest.mark.parametrize("megabytes", [25, 45, 60, 80])
 def test_little_memory(command: Command, scripted: Scripted, megabytes: int) -> None:
-    """With too little memory a run does its work or says so, without a traceback; then it is complete."""
+    """With too little memory a run works or reports it, without a traceback; a later run completes it."""
     _, mirror = fill(command, scripted)
     command.prefix = ("prlimit", f"--as={megabytes}000000")
 
@@ -76,7 +76,7 @@ LOST = [
     (words, closed)
     for words in (("--json",), ("plan",), ("check",), ("plan", "--json"), ("--help",))
     for closed in (False, True)
-    if not (closed and "--help" in words)  # argparse then says it on standard error
+    if not (closed and "--help" in words)  # argparse then prints it on standard error
 ]
 
 
@@ -119,7 +119,7 @@ def test_a_log_that_nobody_reads(command: Command) -> None:
 @pytest.mark.parametrize("name", ["lock", "store", "store/cache.db", "store/cache.db-wal"])
 @pytest.mark.parametrize("is_there", [False, True])
 def test_links_in_the_records(command: Command, scripted: Scripted, name: str, *, is_there: bool) -> None:
-    """A symbolic link under a name of ours is set aside; what it names is neither changed nor made."""
+    """A symbolic link with a name of ours is renamed; its target is neither changed nor created."""
     _, mirror = fill(command, scripted)
     target = command.folder / "precious"
     if is_there and name == "store":
@@ -143,7 +143,7 @@ def test_links_in_the_records(command: Command, scripted: Scripted, name: str, *
 
 
 def test_a_lock_of_two_names(command: Command) -> None:
-    """A lock that is another file too is not written to."""
+    """A lock that is a hard link to another file is not written to."""
     command.rules({})
     target = command.write("precious", "precious")
     (command.folder / "records").mkdir()
@@ -157,7 +157,7 @@ def test_a_lock_of_two_names(command: Command) -> None:
 
 
 def test_the_first_moments_import_little() -> None:
-    """Before signals are settled nothing of weight is imported."""
+    """Nothing large is imported before the signals are set up."""
     code = (
         "import sys; had = set(sys.modules); import pipeline.__main__; print(sorted(set(sys.modules) - had))"
     )

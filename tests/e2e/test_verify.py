@@ -1,4 +1,4 @@
-"""`verify`: what is complete is proven with few requests, and whatever is missing is found and named."""
+"""`verify`: complete images cost few requests, and anything missing is found and named."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_requests(command: Command, scripted: Scripted) -> None:
 
 
 def test_every_kind(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """Every kind of image between real registries is proven, and --deep reads every byte."""
+    """Every kind of image between real registries is verified, and --deep reads every byte."""
     source, mirror = docker_registry(), docker_registry()
     send(command, source, mirror, layout)
     stored, seen = contents(mirror.storage), len(mirror.requests())
@@ -93,7 +93,7 @@ def send(command: Command, source: DockerRegistry, mirror: DockerRegistry, layou
 def test_lost_from_storage(
     command: Command, docker_registry: StartRegistry, layout: Layout, lost: str
 ) -> None:
-    """Content that a real registry lost below a recorded tag is found by verify and not by a run."""
+    """Content that a real registry lost below a recorded tag is found by verify but not by a run."""
     source, mirror = docker_registry(), docker_registry()
     send(command, source, mirror, layout)
     digest = lose(mirror, layout, lost)
@@ -111,7 +111,7 @@ def test_lost_from_storage(
 
 
 def lose(mirror: DockerRegistry, layout: Layout, what: str) -> str:
-    """Have the registry lose a part of an image; returns its digest."""
+    """Let the registry lose a part of an image; returns its digest."""
     repository = mirror.storage / "docker/registry/v2/repositories/copy/app"
     top = layout.read(layout.tagged("multi")["digest"])
     child = json.loads(top)["manifests"][1]["digest"]
@@ -125,7 +125,7 @@ def lose(mirror: DockerRegistry, layout: Layout, what: str) -> str:
 
 
 def test_moved_tag(command: Command, scripted: Scripted) -> None:
-    """A tag that names something else at the destination is found, with both digests."""
+    """A tag that points at another digest at the destination is found, with both digests."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
     prepare(command, source, mirror)
@@ -142,7 +142,7 @@ def test_moved_tag(command: Command, scripted: Scripted) -> None:
 
 
 def test_missing_tag(command: Command, scripted: Scripted) -> None:
-    """A tag that is not there costs two HEADs and is named."""
+    """A missing tag costs two HEADs and is named."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
     prepare(command, source, mirror)
@@ -155,7 +155,7 @@ def test_missing_tag(command: Command, scripted: Scripted) -> None:
 
 
 def test_other_bytes(command: Command, scripted: Scripted) -> None:
-    """Bytes that a registry returns under a digest that is not theirs are found by --deep, and named."""
+    """Bytes that do not match their digest are found by --deep, and named."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
     prepare(command, source, mirror)
@@ -174,7 +174,7 @@ def test_other_bytes(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("flags", [(), ("--deep",)], ids=["told", "deep"])
 def test_filtered(command: Command, scripted: Scripted, flags: tuple[str, ...]) -> None:
-    """Under the filter of the run the index that it wrote is what is compared; without it all is missing."""
+    """With the filter of the run its own index is compared; without it everything is missing."""
     source, mirror = scripted(), scripted()
     nested = index(multi(), image(layer("single"), architecture="arm64"))
     source.add("team/app", nested, "nested")
@@ -197,7 +197,7 @@ def test_filtered(command: Command, scripted: Scripted, flags: tuple[str, ...]) 
 
 
 def test_kinds_of_old(command: Command, scripted: Scripted) -> None:
-    """Nested indexes, docker's types, schema 1 and artifacts are proven as they are copied."""
+    """Nested indexes, docker's types, schema 1 and artifacts are verified as they are copied."""
     source, mirror = scripted(schema1=True), scripted(schema1=True)
     fill(source)
     prepare(command, source, mirror)
@@ -209,7 +209,7 @@ def test_kinds_of_old(command: Command, scripted: Scripted) -> None:
 
 
 def test_another_tools_index(command: Command, scripted: Scripted) -> None:
-    """The same index in another tool's serialisation is the same."""
+    """The same index in another tool's serialisation counts as equal."""
     source, mirror = scripted(), scripted()
     made = multi()
     source.add("team/app", made, "v1")
@@ -225,7 +225,7 @@ def test_another_tools_index(command: Command, scripted: Scripted) -> None:
 
 
 def test_hand_over(command: Command, scripted: Scripted) -> None:
-    """The record of a migration says of each image both digests, when, and by which version."""
+    """The record of a migration has, for each image, both digests, the time, and the version."""
     source, mirror = scripted(), scripted()
     for number in range(3):
         source.add("team/app", image(layer(f"{number}")), f"v{number}")
@@ -253,7 +253,7 @@ def _is_dated(row: dict[str, Any]) -> bool:
 
 
 def test_who_may_only_read(command: Command, scripted: Scripted) -> None:
-    """Nobody who verifies needs the right to write: no token asks for it."""
+    """A verification needs no right to write: no token requests it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
     prepare(command, source, mirror)
@@ -267,7 +267,7 @@ def test_who_may_only_read(command: Command, scripted: Scripted) -> None:
 
 
 def test_push_back(command: Command, scripted: Scripted) -> None:
-    """A registry that asks for pauses gets them, and nothing counts as missing for it."""
+    """A registry that asks for pauses gets them, and nothing counts as missing because of that."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
     prepare(command, source, mirror)
@@ -293,7 +293,7 @@ def test_copy_words(command: Command, scripted: Scripted) -> None:
 
 
 def test_unreachable(command: Command, scripted: Scripted) -> None:
-    """A side that cannot be reached ends it with 1, and is named."""
+    """An unreachable side ends it with 1, and is named."""
     mirror = scripted()
     command.rules({"127.0.0.1:1/team/app:v1": f"{mirror.address}/copy/app"})
     command.insecure(mirror.address, "127.0.0.1:1")
@@ -308,7 +308,7 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
 def test_interrupted(
     command: Command, scripted: Scripted, number: signal.Signals, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A signal ends a proof at once, in the middle of a body too, and its folder goes with it."""
+    """A signal ends a verification at once, even in the middle of a body, and its folder is removed."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one", size=100_000)), "v1")
     prepare(command, source, mirror)

@@ -83,7 +83,7 @@ USAGE = [
 
 @pytest.mark.parametrize(("arguments", "words"), USAGE)
 def test_flags(command: Command, arguments: list[str], words: str) -> None:
-    """A wrong flag or word is named in one line."""
+    """A wrong flag or argument is named in one line."""
     command.rules({})
 
     result = command.run(*arguments)
@@ -119,7 +119,7 @@ FILES = [
 
 @pytest.mark.parametrize(("name", "text", "words"), FILES)
 def test_files(command: Command, name: str, text: str, words: str) -> None:
-    """A wrong file is named in one line, with the place in it, and a value that may be a secret is not."""
+    """A wrong file is named in one line, with the place in it, and without a value that may be a secret."""
     command.rules({"a/b:1": "r.io/b"})
     path = command.write(name, text)
     flag = f"--{path.stem}"
@@ -198,7 +198,7 @@ def test_defaults_from_the_environment(command: Command, scripted: Scripted) -> 
 
 
 def test_legacy_file_and_spellings(command: Command, scripted: Scripted) -> None:
-    """--config holds rules and credentials, and Go's spellings of flags are understood."""
+    """--config has rules and credentials, and Go's spellings of flags are accepted."""
     source, mirror = scripted(auth="basic"), scripted()
     source.add("app", image(layer("one")), "v1")
     secret = {"username": "$WHO", "password": "${WORD}", "insecure": True}
@@ -283,7 +283,7 @@ def test_options_of_a_rule(command: Command, value: str, words: str) -> None:
     ],
 )
 def test_options_against_the_source(command: Command, source: str, words: str) -> None:
-    """Tags that the source and the options both name, and a pattern without a registry, fail the rule."""
+    """Tags that both the source and the options name, and a pattern without a registry, fail the rule."""
     command.write("images.yaml", f"{source}: {{to: r.io/b, tags: v*}}\n")
 
     result = command.run()
@@ -294,7 +294,7 @@ def test_options_against_the_source(command: Command, source: str, words: str) -
 
 
 def test_defaults_of_a_file(command: Command) -> None:
-    """A slip in .defaults fails the whole file with exit 2: no rule means what it says."""
+    """A mistake in .defaults fails the whole file with exit 2, since it affects every rule."""
     command.write("images.yaml", "a/b: r.io/b\n.defaults:\n  tags: {newst: 3}\n")
 
     result = command.run()
