@@ -1,4 +1,4 @@
-"""Fixtures that all tests may ask for; no example of a property is held to a time, on whatever machine.
+"""Fixtures for all tests; no example of a property has a time limit, on any machine.
 
 `HYPOTHESIS_PROFILE=long pytest --timeout 3600 tests/unit` draws fifty times as many examples.
 """
@@ -17,5 +17,5 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell without job control ignores SIGINT in what it runs in the background, and so would all below.
+    # A shell without job control ignores SIGINT in background processes, and their children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)

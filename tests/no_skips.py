@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def fail_if_skipped(report: pytest.CollectReport | pytest.TestReport) -> None:
     """Turn the skip of a test or of a module into a failure in CI; its reason stays."""
-    expected = hasattr(report, "wasxfail")  # pytest counts a failure that was expected as a skip
+    expected = hasattr(report, "wasxfail")  # pytest reports an expected failure as a skip
     if os.environ.get("CI") == "true" and report.skipped and not expected:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
@@ -22,7 +22,7 @@ def fail_if_skipped(report: pytest.CollectReport | pytest.TestReport) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Look at the report of each test, its setup and its teardown."""
+    """Check the report of each test, its setup and its teardown."""
     report = yield
     fail_if_skipped(report)
     return report
@@ -30,7 +30,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Look at the report of each module."""
+    """Check the report of each module."""
     report = yield
     fail_if_skipped(report)
     return report

@@ -1,6 +1,6 @@
-"""The rules that no single file shows: which way imports point, and how long files and functions may be.
+"""Rules that no single file shows: the direction of imports, and the length of files and functions.
 
-Read from the syntax trees: an import inside a function or under TYPE_CHECKING counts like any other.
+They are read from the syntax trees: an import inside a function or under TYPE_CHECKING counts, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "report": {*BASE, "model", "scheduler", "observe", "outputs"},
     "observe": {*BASE, "model", "scheduler", "report", "outputs"},
 }
-"""What each part of `pipeline` may import beside itself; commands may import all of these."""
+"""What each part of `pipeline` may import besides itself; commands may import all of these."""
 MAY_IMPORT["commands"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = set(MAY_IMPORT)
@@ -87,7 +87,7 @@ def importers(*packages: str) -> set[str]:
 
 
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """All functions of a file, methods and inner ones too."""
+    """All functions of a file, including methods and inner ones."""
     return [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
@@ -101,7 +101,7 @@ def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def types_in(module: ast.Module) -> set[str]:
-    """The names of a module's classes, and of what is assigned to a name in the style of classes."""
+    """The names of a module's classes and of type aliases that look like classes."""
     found = {node.name for node in ast.walk(module) if isinstance(node, ast.ClassDef)}
     assigned = {
         target.id
@@ -126,14 +126,14 @@ def test_import_order(path: Path) -> None:
 
 
 def test_one_dataclass() -> None:
-    """Classes are made by the decorator that is cheap at the start of each process."""
+    """Classes use the project's own decorator, which is cheap at the start of each process."""
     users = {str(path) for path in files("pipeline") if "dataclasses.dataclass" in imported(path)}
 
     assert users == {"pipeline/dataclass.py"}
 
 
 def test_one_builder_of_faults() -> None:
-    """Faults are made in model/faults.py alone, so that all have a place, a side and words of one kind."""
+    """Faults are made only in model/faults.py, so that all have a place, a side and consistent wording."""
     makers = {
         str(path)
         for path in files("pipeline")
@@ -145,7 +145,7 @@ def test_one_builder_of_faults() -> None:
 
 
 def test_a_class_name_is_used_once() -> None:
-    """No two modules give the same name to a class, or to a type that is written like one."""
+    """No two modules use the same name for a class or for a type alias."""
     places: dict[str, set[str]] = {}
     for path in files("pipeline"):
         for name in types_in(tree(path)):
@@ -162,7 +162,7 @@ def test_scheduler_is_pure() -> None:
 
 
 def test_diskcache() -> None:
-    """Only records/store.py imports diskcache, so that replacing it stays a change of one file."""
+    """Only records/store.py imports diskcache, so that replacing it changes only one file."""
     named = {path for path in files("pipeline") if "diskcache" in {n.split(".")[0] for n in imported(path)}}
 
     assert {str(path) for path in named} <= {"pipeline/records/store.py", "pipeline/records/folder.py"}
@@ -180,18 +180,18 @@ def test_distributed() -> None:
 
 
 def test_requests() -> None:
-    """Only http/ opens connections, and registry/ knows their errors."""
+    """Only http/ opens connections, and registry/ handles their errors."""
     assert importers("requests") <= {"http"}
     assert importers("urllib3") <= {"http", "registry"}
 
 
 def test_stages_know_no_process() -> None:
-    """The stages import no multiprocessing: they know no queue, process or engine."""
+    """The stages do not import multiprocessing: they know no queue, process or engine."""
     assert "stages" not in importers("multiprocessing")
 
 
 def test_stages_know_the_store_only() -> None:
-    """The stages know a registry as an ImageStore; only who makes their runner names the client."""
+    """The stages see a registry only as an ImageStore; only the maker of their runner names the client."""
     named = {
         path.name
         for path in files("pipeline/stages")
@@ -205,7 +205,7 @@ def test_stages_know_the_store_only() -> None:
 
 
 def test_supervisor_knows_no_process() -> None:
-    """The supervisor knows who runs tasks by the interface only: no process, pipe or cluster."""
+    """The supervisor knows the worker pool only by its interface: no process, pipe or cluster."""
     wrong = {
         f"{path}: {name}"
         for path in files("pipeline/engine")
@@ -240,7 +240,7 @@ def test_file_lengths(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", ["pipeline", "tests", "scripts"])
 def test_function_lengths(folder: str) -> None:
-    """No function is longer than 40 lines, docstrings not counted."""
+    """No function is longer than 40 lines, not counting docstrings."""
     lengths = {
         f"{path}:{function.lineno} {function.name}": lines_of(function)
         for path in files(folder)
@@ -265,7 +265,7 @@ def test_every_test_is_one_sentence() -> None:
 
 
 def test_reading() -> None:
-    """Imports and types are seen wherever they stand, and docstrings are not counted as lines."""
+    """Imports and types are found at any depth, and docstrings are not counted as lines."""
     source = """
 def long():
     '''One.
@@ -292,7 +292,7 @@ LIMIT = T = 1
 
 
 def asserts(function: ast.AST) -> bool:
-    """Whether an assertion stands in a function itself: `assert`, or one of pytest's calls."""
+    """Whether a function itself has an assertion: `assert`, or one of pytest's calls."""
     pytests = {"pytest.raises", "pytest.warns", "pytest.fail"}
     return any(
         isinstance(node, ast.Assert) or (isinstance(node, ast.Call) and ast.unparse(node.func) in pytests)
@@ -301,7 +301,7 @@ def asserts(function: ast.AST) -> bool:
 
 
 def test_tests_assert() -> None:
-    """Every test asserts something, itself or in a function of the tests that it calls by its name."""
+    """Every test asserts something, itself or in a function of the tests that it calls by name."""
     functions = [
         (path, node)
         for path in files("tests")

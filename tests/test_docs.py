@@ -1,4 +1,4 @@
-"""The pages that people read: their links resolve, and what they name exists."""
+"""The pages for readers: their links resolve, and what they name exists."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_page_is_linked(page: Path) -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
 def test_readme_is_short(name: str) -> None:
-    """README stays under 9,000 bytes: details belong into docs/."""
+    """README has less than 9,000 bytes: details belong into docs/."""
     assert len((ROOT / name).read_bytes()) < 9000
 
 
@@ -74,7 +74,7 @@ def test_architecture_names_what_exists() -> None:
 
 
 def test_architecture_names_every_package() -> None:
-    """The page on the architecture names every package and top module of pipeline/."""
+    """The architecture page names every package and top module of pipeline/."""
     page = (ROOT / "docs/architecture.md").read_text()
     parts = {path.name + "/" for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").exists()}
     modules = {path.name for path in (ROOT / "pipeline").glob("*.py")} - {"__init__.py"}

@@ -1,4 +1,4 @@
-"""In CI nothing is skipped unseen; elsewhere a skip is a skip."""
+"""In CI no skip goes unnoticed; elsewhere a skip is a skip."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_failure_in_ci(tmp_path: Path, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["in the test", "of the module"])
 def test_skip_elsewhere(tmp_path: Path, way: str) -> None:
-    """Without it a skip fails nothing."""
+    """Outside CI a skip does not fail anything."""
     code, output = run(tmp_path, f"{SKIPS[way]}\n", ci="")
 
     assert code in {0, 5}  # 5: no test was left
@@ -50,7 +50,7 @@ def test_skip_elsewhere(tmp_path: Path, way: str) -> None:
 
 
 def test_expected_failure(tmp_path: Path) -> None:
-    """A failure that is expected is no skip."""
+    """An expected failure is not a skip."""
     code, output = run(tmp_path, "@pytest.mark.xfail(reason='known')\ndef test(): assert 0", ci="true")
 
     assert (code, "1 xfailed in" in output) == (0, True)

@@ -1,4 +1,4 @@
 """Real registries, real images and independent witnesses, for tests, the demo and the benchmark.
 
-Nothing here imports `pipeline`: what the program did is judged by Debian's tools and by plain http.client.
+Nothing here imports `pipeline`: Debian's tools and plain http.client check what the program did.
 """

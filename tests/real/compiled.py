@@ -1,4 +1,4 @@
-"""Registries that Go builds, on loopback: other implementations than Debian's docker-registry."""
+"""Registries built with Go, on loopback: implementations other than Debian's docker-registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "ocimem": (),
     "gofakes3": ("-host", "127.0.0.1:0", "-backend", "memory", "-initialbucket", "registry"),
 }
-"""Servers that hold everything in memory and let everybody in; each names its port in its log."""
+"""In-memory servers without authentication; each logs its port."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def _in_memory(program: str) -> Iterator[Endpoint]:
 
 @contextmanager
 def distribution(users: Mapping[str, str] | None = None, *, s3: bool = False) -> Iterator[Endpoint]:
-    """The registry of distribution, version 3, in memory or on an S3 server; Debian's is of version 2."""
+    """The registry of distribution, version 3, in memory or on an S3 server; Debian's is version 2."""
     with ExitStack() as stack:
         driver: dict[str, object] = {"inmemory": {}}
         if s3:

@@ -1,4 +1,4 @@
-"""Fixtures that hand real registries to tests, and skip where this machine cannot have them.
+"""Fixtures that give real registries to tests, and skip if this machine cannot run them.
 
 A skip says what is missing and how to get it; with CI=true `tests.no_skips` makes it a failure.
 """
@@ -33,19 +33,19 @@ class StartOther(Protocol):
     """The fixture `other_registry`: each call starts another server for this test."""
 
     def __call__(self, kind: str) -> Endpoint:
-        """Start one that Go builds; the kinds are those of `compiled`."""
+        """Start one built with Go; the kinds are those of `compiled`."""
 
 
 class StartNginx(Protocol):
     """The fixture `behind_nginx`: each call starts another server for this test."""
 
     def __call__(self, upstream: Endpoint, **manner: Any) -> Endpoint:
-        """Start nginx before a registry; the options are those of `Manner`."""
+        """Start nginx in front of a registry; the options are those of `Manner`."""
 
 
 @pytest.fixture(scope="session")
 def needs_real() -> None:
-    """The programs of `tests.real.tools`; a test that wants them without a server asks for this."""
+    """The programs of `tests.real.tools`, for a test that needs them without a server."""
     if absent := missing():
         pytest.skip(advice(absent))
 
@@ -63,7 +63,7 @@ def docker_registry(needs_real: None) -> Iterator[StartRegistry]:
 
 @pytest.fixture
 def other_registry() -> Iterator[StartOther]:
-    """A maker of registries that Go builds, all stopped after the test."""
+    """A maker of registries built with Go, all stopped after the test."""
     if not has_go():
         pytest.skip("Go missing, which builds other registries: https://go.dev/dl")
     with ExitStack() as servers:

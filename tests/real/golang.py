@@ -1,7 +1,7 @@
-"""Programs that come from no package of Debian and are built by Go, each of one version, into a cache.
+"""Programs that no Debian package has, built with Go at fixed versions into a cache.
 
-`python -m tests.real.golang crane ocimem` builds those that are not there yet. What tests always ask for is
-pinned with its dependencies in tests/real/go; the larger programs are pinned by their own version.
+`python -m tests.real.golang crane ocimem` builds missing ones. Programs that tests always need are pinned
+with their dependencies in tests/real/go; the larger ones are pinned by their own version.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ PROGRAMS: Mapping[str, str] = {
     "registry": "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
     "gofakes3": "github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0",
 }
-"""Program -> what `go install` makes it of: a package of that module, or another one's of that version."""
+"""Program -> what `go install` builds it from: a package of that module, or a module at that version."""
 
 
 def has_go() -> bool:
-    """Whether there is a Go to build them with."""
+    """Whether Go is installed."""
     return shutil.which("go") is not None
 
 
 def built(name: str) -> Path:
-    """The path of a program once it is built: another version has another one."""
+    """The path of a program once it is built; it depends on the version."""
     pinned = PROGRAMS[name].encode()
     if b"@" not in pinned:
         pinned += b"".join(path.read_bytes() for path in sorted(_MODULE.rglob("*")) if path.is_file())
@@ -47,15 +47,15 @@ def built(name: str) -> Path:
 
 
 def build(name: str) -> Path:
-    """Build a program unless it is there; its path.
+    """Build a program unless it exists; returns its path.
 
     Raises:
-        ToolError: there is no Go, or it cannot build it.
+        ToolError: Go is missing, or cannot build it.
     """
     path = built(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes need it at the same moment
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may need it at the same moment
         if path.exists():
             return path
         if not has_go():

@@ -1,7 +1,7 @@
-"""Makers of real images: OCI layouts whose root file system is busybox, packed by umoci, pushed by skopeo.
+"""Makers of real images: OCI layouts with busybox as root file system, packed by umoci, pushed by skopeo.
 
-umoci knows one platform per image and skopeo 1.9 refuses nested indexes and artifacts, so indexes,
-attestations and artifacts are written here, and `send` pushes over plain HTTP whatever a layout holds.
+umoci supports one platform per image and skopeo 1.9 refuses nested indexes and artifacts, so indexes,
+attestations and artifacts are written here, and `send` pushes any layout over plain HTTP.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.real.wire import Endpoint
 
 Descriptor = dict[str, Any]
-"""A descriptor of the OCI image specification: mediaType, digest, size, and what its place adds."""
+"""A descriptor of the OCI image specification: mediaType, digest, size, and fields of its place."""
 
 IN_TOTO = "application/vnd.in-toto+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
@@ -34,7 +34,7 @@ class Layout:
     """An OCI image layout in a folder of its own.
 
     Args:
-        folder: made here; must not exist yet.
+        folder: created here; must not exist yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +49,7 @@ class Layout:
         return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
     def add_json(self, value: Mapping[str, Any]) -> Descriptor:
-        """Store a manifest or index; its media type is the one that it states."""
+        """Store a manifest or index under the media type that it states."""
         return self.add(json.dumps(value, indent=2).encode(), value["mediaType"])
 
     def read(self, digest: str) -> bytes:
@@ -80,8 +80,8 @@ class Layout:
     ) -> Descriptor:
         """Make an image and tag it `name`: busybox, then `layers - 1` layers of a small file each.
 
-        Images of one layout whose `word` is equal share their layers; only the config says the platform
-        (`os/architecture[/variant]`), as busybox itself is this machine's.
+        Images of one layout with the same `word` share their layers; only the config states the platform
+        (`os/architecture[/variant]`), since busybox itself is this machine's.
         """
         image = f"{self.folder}:{name}"
         bundle = self.folder.with_name(f"{self.folder.name}.bundle")
@@ -104,7 +104,7 @@ class Layout:
         return descriptor
 
     def for_platform(self, image: Descriptor, platform: str) -> Descriptor:
-        """Make the image that has the same layers and another platform, described as an index names it."""
+        """Make an image with the same layers and another platform, described as in an index."""
         manifest = json.loads(self.read(image["digest"]))
         config = json.loads(self.read(manifest["config"]["digest"])) | platform_of(platform)
         manifest["config"] = self.add(json.dumps(config).encode(), manifest["config"]["mediaType"])
@@ -118,7 +118,7 @@ class Layout:
         return self.add_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(entries), **more})
 
     def make_attestation(self, image: Descriptor) -> Descriptor:
-        """Make what buildkit adds beside an image: provenance in an entry of platform unknown/unknown."""
+        """Make buildkit's attestation of an image: provenance in an entry of platform unknown/unknown."""
         statement = {"_type": "https://in-toto.io/Statement/v0.1", "subject": [{"digest": image["digest"]}]}
         layer = self.add(json.dumps(statement).encode(), IN_TOTO)
         config = {"architecture": "unknown", "os": "unknown", "rootfs": {"type": "layers", "diff_ids": []}}
@@ -159,20 +159,20 @@ class Layout:
         return self.add_json(manifest)
 
     def recompress(self, name: str, *, form: str) -> Layout:
-        """The image or index `name` in a layout beside this, its layers `gzip` or `zstd` by skopeo."""
+        """The image or index `name` in a layout beside this, with `gzip` or `zstd` layers by skopeo."""
         other = Layout(self.folder.with_name(f"{self.folder.name}-{form}"))
         images = (f"oci:{self.folder}:{name}", f"oci:{other.folder}:{name}")
         run("skopeo", "--insecure-policy", "copy", "--all", "--dest-compress-format", form, *images)
         return other
 
     def push(self, name: str, registry: Endpoint, image: str, *, form: str = "") -> None:
-        """Push what `name` points to with skopeo, all platforms; `form` is its `v2s1`, `v2s2` or `oci`."""
+        """Push `name` with skopeo, all platforms; `form` is its `v2s1`, `v2s2` or `oci`."""
         flags = [*skopeo_flags(registry, "dest-"), *(("--format", form) if form else ())]
         images = (f"oci:{self.folder}:{name}", f"docker://{registry.address}/{image}")
         run("skopeo", "--insecure-policy", "copy", "--all", *flags, *images)
 
     def send(self, descriptor: Descriptor, registry: Endpoint, image: str) -> str:
-        """Push a manifest or index and all below it over plain HTTP, byte by byte; its digest is returned."""
+        """Push a manifest or index and everything below it over plain HTTP, unchanged; returns its digest."""
         repository, name = split_image(image)
         with Wire(registry) as wire:
             self._send(wire, descriptor["digest"], repository, name)
@@ -204,5 +204,5 @@ def _fill_root(root: Path) -> None:
 
 
 def _settle_times(root: Path) -> None:
-    for path in (root, *root.rglob("*")):  # equal content is to give an equal layer: tar holds the times
+    for path in (root, *root.rglob("*")):  # equal content has to give an equal layer, but tar records times
         os.utime(path, (_EPOCH, _EPOCH), follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""nginx before a registry, as people put it there: TLS, another path, limits of requests and of bodies."""
+"""nginx in front of a registry, as it is often used: TLS, another path, limits of requests and bodies."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ http {{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How nginx stands before a registry; with nothing given it only passes on."""
+    """How nginx fronts a registry; by default it only forwards."""
 
     tls: bool = False
     """HTTPS, with a certificate of a CA made for this server; the registry speaks HTTP."""
@@ -57,18 +57,18 @@ class Manner:
     rate: str = ""
     """Requests a second for all clients together, as `20r/s`; empty: no limit."""
     burst: int = 1
-    """Requests that may come at once."""
+    """Requests in a burst."""
     status: int = 503
-    """The answer to what is too much; nginx sends 503 unless told otherwise, and never a Retry-After."""
+    """The status of refused requests; nginx sends 503 unless told otherwise, and never a Retry-After."""
     body: str = "0"
-    """Bytes of a request's body at most, as `1m`, which is nginx's own default; 0: any number."""
+    """The limit of a request's body, such as nginx's default `1m`; 0: none."""
     buffering: bool = False
-    """Whether nginx reads whole bodies before it passes them on, as it does by default."""
+    """Whether nginx reads whole bodies before it forwards them, as it does by default."""
 
 
 @contextmanager
 def nginx(upstream: Endpoint, manner: Manner) -> Iterator[Endpoint]:
-    """A running nginx; it inherits its listening socket, so no two can want the same port.
+    """A running nginx; it inherits its listening socket, so that no two can want the same port.
 
     Raises:
         ServerError: it did not start.
@@ -129,7 +129,7 @@ def _config(folder: Path, address: str, upstream: Endpoint, manner: Manner) -> s
 
 
 def _await(process: subprocess.Popen[bytes], endpoint: Endpoint, log: Path) -> None:
-    """Connections wait in the socket that was handed down; one that is answered shows that nginx is there."""
+    """Wait for an answer: connections queue in the inherited socket until nginx is running."""
     try:
         with Wire(endpoint) as wire:
             wire.ask("GET", "/")

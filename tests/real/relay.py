@@ -1,7 +1,7 @@
-"""A TCP relay before a server: it passes bytes on, and does harm at counted bytes.
+"""A TCP relay in front of a server: it forwards bytes, and does harm at counted bytes.
 
-It knows nothing of HTTP or TLS, as the networks do not on which connections break. Where the server is may
-change while it runs: one that was killed comes back at another port, and its clients see the same address.
+It knows nothing of HTTP or TLS, like the networks on which connections break. The server's address may
+change while it runs: a killed server comes back at another port, and its clients see the same address.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Way = Literal["up", "down"]
-"""up: what clients send. down: what the server answers."""
+"""up: bytes from clients. down: bytes from the server."""
 Kind = Literal["cut", "stall", "slow", "call"]
 _PIECE = 1 << 14
 _SLOW_PIECE = 256
 _SLOW_PAUSE = 0.002
 _OVERTAKEN_AFTER = 0.1
-"""Seconds for which an answer waits to be overtaken, where nobody overtakes it."""
+"""Seconds for which an answer waits to be overtaken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Harm:
     """cut: both ends break. stall: nothing moves any more. slow: 256 bytes at a time. call: call `act`."""
     way: Way
     at: int
-    """Of all bytes of all connections in that direction; it comes once."""
+    """Counted over all connections in that direction; it happens once."""
     act: Callable[[], None] | None = None
 
 
@@ -43,16 +43,16 @@ class Relay:
     """Relays to `upstream` (`host:port`) while the context lasts.
 
     Args:
-        upstream: where the server is; may be changed at any time.
-        harms: what is to go wrong.
+        upstream: the server's address; may change at any time.
+        harms: what goes wrong.
         reorder: hold back answers by a seed until others have overtaken them.
     """
 
     def __init__(self, upstream: str, *harms: Harm, reorder: int | None = None) -> None:
-        """Bind; serve from `__enter__` on."""
+        """Bind; `__enter__` starts to serve."""
         self.upstream = upstream
         self.done: list[Harm] = []
-        """Harm that really came."""
+        """Harm that actually happened."""
         self.overtaken = 0
         """Answers that others have overtaken."""
         self._waiting = list(harms)
@@ -109,7 +109,7 @@ class Relay:
             self._spawn(self._close, client, server, ended)
 
     def _close(self, client: socket.socket, server: socket.socket, ended: threading.Semaphore) -> None:
-        """Close both ends when both ways have ended."""
+        """Close both ends when both directions have ended."""
         ended.acquire()
         ended.acquire()
         with self._changed:
@@ -126,7 +126,7 @@ class Relay:
             ended.release()
 
     def _pass_all(self, here: socket.socket, there: socket.socket, way: Way) -> bool:
-        """Pass on until the end; False: it ends badly."""
+        """Forward until the end; returns False if it was harmed."""
         slow = False
         with suppress(OSError):
             while piece := here.recv(_PIECE):
@@ -165,7 +165,7 @@ class Relay:
         return harm.kind
 
     def _let_others_by(self) -> None:
-        """Wait now and then until answers of other connections have passed."""
+        """Sometimes wait until answers of other connections have passed."""
         with self._changed:
             if self._random is not None and self._random.random() < 0.5:
                 before = self._answers
@@ -179,7 +179,7 @@ class Relay:
 
 
 def _reset(end: socket.socket) -> None:
-    """Have both sides of it see an error, not an end."""
+    """Make both sides see an error instead of an end."""
     with suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         end.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
-"""Debian's docker-registry on loopback: the real server that tests, demo and benchmark copy from and to.
+"""Debian's docker-registry on loopback: the real server for tests, demo and benchmark.
 
-The server binds port 0 and names its port in its log, so no two runs can want the same port. Its access log
-is the exact list of requests, as the server saw them.
+The server binds port 0 and logs its port, so no two runs can want the same port. Its access log is the
+exact list of requests, as the server saw them.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Request:
 
     method: str
     path: str
-    """With the query, as it was sent."""
+    """With the query, as sent."""
     status: int
     agent: str
     """The User-Agent."""
     sent: int = 0
-    """Bytes of the answer's body."""
+    """Bytes of the response body."""
 
 
 class ServerError(Exception):
@@ -53,17 +53,17 @@ class ServerError(Exception):
 
 
 class DockerRegistry:
-    """One docker-registry process, started by `with` and gone after it.
+    """One docker-registry process, started and stopped by `with`.
 
     Args:
-        users: user -> password, asked for by Basic authentication; None: anonymous.
+        users: user -> password for Basic authentication; None: anonymous.
         tls: serve HTTPS with a certificate of a CA made for this server.
         schema1: accept docker schema 1 manifests.
         delete: accept DELETE of manifests and blobs.
-        memory: hold everything in memory instead of a temporary folder; slow for blobs of many megabytes.
-        place: where the temporary folder is made; None: where the system has such folders.
-        program: the distribution registry that is started; Debian's is of its version 2.
-        driver: another place for what it holds, as its configuration has it.
+        memory: keep everything in memory instead of a temporary folder; slow for blobs of many megabytes.
+        place: the parent of the temporary folder; None: the system's default.
+        program: the distribution registry to start; Debian's is version 2.
+        driver: another storage driver, as in its configuration.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class DockerRegistry:
         return self
 
     def kill(self) -> None:
-        """End the server by SIGKILL, in the middle of whatever it does; its storage stays."""
+        """Kill the server with SIGKILL, whatever it is doing; its storage stays."""
         assert self._process is not None, "the registry is not running"
         self._process.kill()
         self._process.wait()
@@ -136,13 +136,13 @@ class DockerRegistry:
         self._start()
 
     def set_users(self, users: Mapping[str, str]) -> None:
-        """Let others in from now on: docker-registry reads its htpasswd file again when that has changed."""
+        """Change the users: docker-registry reads its htpasswd file again when it has changed."""
         self._users = dict(users)
         self._write_users()
         self.endpoint = self._reach(self.address)
 
     def __exit__(self, *_: object) -> None:
-        """Stop the server and remove all that it held."""
+        """Stop the server and remove everything that it stored."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -153,7 +153,8 @@ class DockerRegistry:
         """Every request answered so far, in the order of their answers.
 
         A line is written when its handler returns, which for a long body may be just after the client read
-        the last byte: the log is read once it stands still between two probes (left out of the list).
+        the last byte. So the log is read once it stays unchanged between two probes, which are left out of
+        the list.
         """
         before = -1
         with Wire(self.endpoint) as wire:
@@ -190,7 +191,7 @@ class DockerRegistry:
         ):
             self._process = subprocess.Popen(
                 [self._program, "serve", str(config)],
-                env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},  # version 3 looks for a collector
+                env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},  # version 3 would look for a collector
                 stdin=subprocess.DEVNULL,
                 stdout=access,
                 stderr=log,
@@ -237,10 +238,10 @@ class DockerRegistry:
 
 
 def await_line(process: subprocess.Popen[bytes], log: Path, wanted: re.Pattern[str]) -> str:
-    """What the pattern's group matches in a server's log, once it is there.
+    """The match of the pattern's group in a server's log, once it is there.
 
     Raises:
-        ServerError: the server ended before, or did not say so in 20 s.
+        ServerError: the server ended before, or did not log it in 20 s.
     """
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:

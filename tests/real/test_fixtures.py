@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize(("ci", "status", "word"), [("", 0, "1 skipped"), ("true", 1, "1 error")])
 def test_missing_programs(tmp_path: Path, ci: str, status: int, word: str) -> None:
-    """A test that needs a real registry is skipped without one, fails in CI, and says what to install."""
+    """Without a real registry a test that needs one is skipped, fails in CI, and says what to install."""
     chosen = "tests/real/test_servers.py::test_delete"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", chosen],

@@ -1,4 +1,4 @@
-"""The makers make what they say, and the witnesses tell what is really there."""
+"""The makers of images make what they promise, and the witnesses find every flaw."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_nested(docker_registry: StartRegistry, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["blob", "manifest"])
 def test_flaws_of_absence(docker_registry: StartRegistry, tmp_path: Path, kind: str) -> None:
-    """A blob or a child manifest that is gone from the registry is named as a flaw, whatever the tag says."""
+    """A missing blob or child manifest in the registry is named as a flaw, whatever the tag says."""
     registry = docker_registry(delete=True)
     layout = multi_platform(tmp_path / "layout")
     layout.push("both", registry.endpoint, "app:v1")
@@ -143,13 +143,13 @@ def test_flaws_of_bytes(docker_registry: StartRegistry, tmp_path: Path) -> None:
 
 
 def test_tool_error(needs_real: None) -> None:
-    """A program that fails is an error that holds the command, the exit status and its words."""
+    """The error of a failed program has the command, the exit status and its output."""
     with pytest.raises(ToolError, match=r"skopeo inspect nonsense: exit status 1: .*nonsense"):
         run("skopeo", "inspect", "nonsense")
 
 
 def test_same_bytes(needs_real: None, tmp_path: Path) -> None:
-    """The same image made twice has the same digest, whenever and wherever it is made."""
+    """The same image made twice has the same digest, at any time and place."""
     first, second = (Layout(tmp_path / name).make_image("x", word="w") for name in ("one", "two"))
 
     assert first == second

@@ -1,4 +1,4 @@
-"""The relay does its harm, and nothing else."""
+"""The relay does the requested harm, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATA = bytes(range(256)) * 200
 
 @pytest.fixture
 def echo() -> Iterator[str]:
-    """A server that sends back what it gets."""
+    """A server that echoes."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve(connection: socket.socket) -> None:
@@ -48,7 +48,7 @@ def echo() -> Iterator[str]:
 
 
 def talk(address: str, data: bytes = DATA, *, patience: float = 10.0) -> bytes:
-    """Send the data and its end; what came back until the end, or until it breaks."""
+    """Send the data and its end; returns what came back until the end or a break."""
     host, _, port = address.partition(":")
     back = b""
     with socket.create_connection((host, int(port)), timeout=patience) as connection:
@@ -63,7 +63,7 @@ def talk(address: str, data: bytes = DATA, *, patience: float = 10.0) -> bytes:
 
 
 def test_passes_on(echo: str) -> None:
-    """Without harm all bytes come through, both ways, and the end too."""
+    """Without harm all bytes and the end come through, in both directions."""
     with Relay(echo) as relay:
         assert DATA == talk(relay.address)
 
@@ -104,7 +104,7 @@ def test_calls(echo: str) -> None:
 
 
 def test_server_moves(echo: str) -> None:
-    """A server that is not there is a lost connection; one that moved is found."""
+    """A missing server is a lost connection; one that moved is found."""
     with Relay("127.0.0.1:1") as relay:
         assert b"" == talk(relay.address)
         relay.upstream = echo
@@ -112,7 +112,7 @@ def test_server_moves(echo: str) -> None:
 
 
 def test_reorders(echo: str) -> None:
-    """Answers of several connections overtake each other, and all come."""
+    """Answers of several connections overtake each other, and all arrive."""
     with Relay(echo, reorder=1) as relay:
         answers: list[bytes] = []
         threads = [threading.Thread(target=lambda: answers.append(talk(relay.address))) for _ in range(8)]

@@ -1,4 +1,4 @@
-"""Requests are counted by the registries: a copy costs what the protocol needs, and what is listed here."""
+"""Requests are counted by the registries: a copy sends what the protocol needs, plus what is listed here."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 REPOS, TAGS, PLATFORMS, COMMON, LAYERS = 3, 2, 2, 3, 6
 MOUNTS = COMMON * (REPOS - 1)
 READ_BACK = {"HEAD manifest": 1, "HEAD blob": 1}
-"""The first manifest and the first blob of each registry are asked for once they are there."""
+"""The first manifest and the first blob of each registry are read back."""
 BLOBS = COMMON + 2 * REPOS + TAGS * REPOS * (1 + PLATFORMS)
 DESTINATIONS = 3
 NO_API = {"list referrers": 1}
-"""A source without a referrers API is found out by one request."""
+"""One request detects a source without a referrers API."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def figures(needs_real: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
     ],
 )
 def test_requests(figures: dict[str, Any], case: str, state: str, allowed: dict[str, int]) -> None:
-    """A copy makes no request beyond the least but those that are allowed by name and number."""
+    """A copy sends only the minimum of requests, plus those allowed by name and number."""
     least = figures["cases"][case]["least"][state]
     made = next(each for each in figures["runs"] if (each["case"], each["state"]) == (case, state))
     counts = Counter(made["source"]) + Counter(made["destination"])

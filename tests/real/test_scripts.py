@@ -1,4 +1,4 @@
-"""The demo and the benchmark run to their ends, and what they judge by can be trusted."""
+"""The demo and the benchmark succeed, and their own checks can be trusted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIGEST = f"sha256:{'0' * 64}"
 
 
 def run(*arguments: str, path: str = os.environ["PATH"]) -> str:
-    """Run Python in the project's root; what it printed is returned, a failure fails the test."""
+    """Run Python in the project's root; returns its output, and a failure fails the test."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -39,7 +39,7 @@ def run(*arguments: str, path: str = os.environ["PATH"]) -> str:
 
 
 def test_demo(needs_real: None) -> None:
-    """The demo copies what the example names between two real registries, and its own checks hold."""
+    """The demo copies the images of the example between two real registries, and its own checks succeed."""
     printed = run("-m", "scripts.demo")
 
     assert "docker-registry of Debian" in printed
@@ -68,7 +68,7 @@ def bench(*arguments: str, figures: Path) -> list[dict[str, Any]]:
 
 
 def test_bench(needs_real: None, tmp_path: Path) -> None:
-    """A small benchmark writes the figures of all clients and states, each with what it cost."""
+    """A small benchmark writes the figures of all clients and states, each with its costs."""
     sizes = ("--repos", "2", "--tags", "1", "--layer-kb", "1")
 
     runs = bench("many", *sizes, figures=tmp_path / "figures.json")
@@ -123,7 +123,7 @@ def test_many() -> None:
     ],
 )
 def test_kinds(method: str, path: str, status: int, expected: str) -> None:
-    """A request is counted under what it is for."""
+    """A request is counted under its purpose."""
     assert expected == kind_of(Request(method=method, path=path, status=status, agent=""))
 
 

@@ -1,4 +1,4 @@
-"""The real servers do what tests ask of them."""
+"""The real servers behave as tests need."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_delete(docker_registry: StartRegistry) -> None:
 
 
 def test_nothing_is_left(docker_registry: StartRegistry) -> None:
-    """A server that was stopped answers no more and has left no folder."""
+    """A stopped server does not answer any more and leaves no folder."""
     registry = docker_registry()
     folder = registry.storage.parent
     assert folder.exists()
@@ -105,7 +105,7 @@ def test_nothing_is_left(docker_registry: StartRegistry) -> None:
 
 
 def test_restarts(docker_registry: StartRegistry) -> None:
-    """A server that was killed and started again holds what it held."""
+    """A server that was killed and started again still has its content."""
     registry = docker_registry()
     with Wire(registry.endpoint) as wire:
         digest = wire.send_blob("a", b"data")
@@ -120,7 +120,7 @@ def test_restarts(docker_registry: StartRegistry) -> None:
 
 
 def test_changes_users(docker_registry: StartRegistry) -> None:
-    """From one request to the next a server knows other passwords."""
+    """A server's passwords can change from one request to the next."""
     registry = docker_registry(users={"one": "first"})
     before = registry.endpoint
     with Wire(before) as wire:

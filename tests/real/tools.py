@@ -1,4 +1,4 @@
-"""The programs of Debian that make and judge real images, and how to get them."""
+"""The programs of Debian that make and check real images, and how to install them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PACKAGES: Mapping[str, str] = {
     "htpasswd": "apache2-utils",
     "openssl": "openssl",
 }
-"""Program -> Debian package that brings it."""
+"""Program -> Debian package."""
 
 
 class ToolError(Exception):
-    """A program ended badly; the message holds its command line and its words."""
+    """A program failed; the message has its command line and its output."""
 
 
 def missing() -> list[str]:
@@ -36,7 +36,7 @@ def advice(programs: list[str]) -> str:
 
 
 def run(*command: str, stdin: str = "") -> str:
-    """Run a program to its end and return what it printed.
+    """Run a program to its end; returns its output.
 
     Raises:
         ToolError: the program could not be started, or its exit status is not 0.

@@ -1,6 +1,6 @@
-"""A registry asked over plain http.client: the smallest client that can fill a registry and judge it.
+"""A registry accessed over plain http.client: the smallest client that can fill and check a registry.
 
-It shares no code with `pipeline`, so a fault there cannot hide behind the same fault here.
+It shares no code with `pipeline`, so that a fault there cannot hide behind the same fault here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ACCEPT = f"{OCI_MANIFEST}, {OCI_INDEX}, {DOCKER_MANIFEST}, {DOCKER_LIST}, {DOCKE
 
 
 class WireError(Exception):
-    """A registry gave another answer than the one that was needed."""
+    """A registry gave another answer than expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Endpoint:
     user: str = ""
     password: str = field(default="", repr=False)
     authfile: Path | None = None
-    """The same credentials in the form that skopeo reads."""
+    """The same credentials in skopeo's form."""
     ca: Path | None = None
     """The CA that signed the registry's certificate; None: plain HTTP."""
 
@@ -60,10 +60,10 @@ def sha256(data: bytes) -> str:
 
 
 class Wire:
-    """One kept connection to one registry; a context manager, not for two threads at a time."""
+    """One persistent connection to one registry; a context manager, not for two threads at a time."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        """Connects with the first request."""
+        """The first request connects."""
         host, _, port = endpoint.address.rpartition(":")
         self._connection = (
             http.client.HTTPConnection(host, int(port), timeout=60)
@@ -78,7 +78,7 @@ class Wire:
             self._headers["Authorization"] = f"Basic {pair}"
 
     def __enter__(self) -> Self:
-        """The wire itself."""
+        """Connect lazily; returns itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,7 +105,7 @@ class Wire:
         """Like `ask`, but any other status than `status` is an error.
 
         Raises:
-            WireError: with the request, the status and the registry's words.
+            WireError: with the request, the status and the registry's message.
         """
         answer = self.ask(method, path, body=body, headers=headers)
         if answer.status != status:
@@ -118,7 +118,7 @@ class Wire:
         return self.ask("GET", f"/v2/{repository}/manifests/{name}", headers={"Accept": ACCEPT})
 
     def send_blob(self, repository: str, data: bytes) -> str:
-        """Upload `data` with one POST and one PUT; its digest is returned."""
+        """Upload `data` with one POST and one PUT; returns its digest."""
         digest = sha256(data)
         begun = self.need(202, "POST", f"/v2/{repository}/blobs/uploads/")
         where = urlsplit(begun.headers["Location"])
@@ -128,12 +128,12 @@ class Wire:
         return digest
 
     def mount_blob(self, repository: str, digest: str, *, source: str) -> None:
-        """Make a blob of the repository `source` known in `repository`."""
+        """Mount a blob of the repository `source` into `repository`."""
         query = urlencode({"mount": digest, "from": source})
         self.need(201, "POST", f"/v2/{repository}/blobs/uploads/?{query}")
 
     def send_manifest(self, repository: str, name: str, data: bytes) -> str:
-        """Upload a manifest under a tag or digest, in the type that it states; its digest is returned."""
+        """Upload a manifest under a tag or digest, with the type that it states; returns its digest."""
         kind = json.loads(data).get("mediaType", OCI_MANIFEST)
         path = f"/v2/{repository}/manifests/{name}"
         self.need(201, "PUT", path, body=data, headers={"Content-Type": kind})

@@ -30,7 +30,7 @@ def manifest_of(registry: Endpoint, image: str) -> bytes:
 
 
 def digest_of(registry: Endpoint, image: str) -> str:
-    """The digest of what a tag points to, computed from the bytes that skopeo read."""
+    """The digest of a tag, computed from the bytes that skopeo read."""
     return sha256(manifest_of(registry, image))
 
 
@@ -42,7 +42,7 @@ def tags_of(registry: Endpoint, repository: str) -> list[str]:
 
 
 def flaws(registry: Endpoint, image: str) -> list[str]:
-    """What is absent or wrong in an image and below it, a line each; an empty list: complete and right.
+    """What is missing or wrong in an image and below it, one line each; empty if it is complete.
 
     Every child manifest and every blob is downloaded over plain HTTP from the image's own repository, and
     its digest and size are computed. `image` is `repository:tag` or `repository@digest`.
@@ -64,7 +64,7 @@ class _Judge:
         self._seen: set[str] = set()
 
     def manifest(self, name: str, size: int | None = None) -> None:
-        """Judge a manifest and all below it; `size` is what its descriptor states."""
+        """Check a manifest and everything below it; `size` is what its descriptor states."""
         answer = self._wire.manifest(self._repository, name)
         if not self._is_right(answer, f"manifest {name}", digest=name if ":" in name else "", size=size):
             return
@@ -100,7 +100,7 @@ class _Judge:
 
 
 def split_image(image: str) -> tuple[str, str]:
-    """`repository:tag` or `repository@digest` in its two parts."""
+    """`repository:tag` or `repository@digest`, split in two."""
     repository, _, name = image.partition("@") if "@" in image else image.rpartition(":")
     return repository, name
 

@@ -1,4 +1,4 @@
-"""The completions that the wheel ships, asked in the shells that are here."""
+"""The completions that the wheel ships, tested in the shells of this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 def offered(*words: str) -> set[str]:
-    """What bash offers for the last of the words."""
+    """Bash's completions for the last of the words."""
     script = FOLDER / "image-syncer.bash"
     asked = ("bash", "--norc", "-c", ASK, "bash", str(script), *words)
     done = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=ROOT)
@@ -42,13 +42,13 @@ def test_bash(words: tuple[str, ...], expected: set[str]) -> None:
 
 
 def test_bash_files() -> None:
-    """Bash offers files where a flag wants one."""
+    """Bash offers files for flags that take one."""
     assert "README.md" in offered("--images", "READ")
 
 
 @pytest.mark.parametrize(("shell", "name"), [("zsh", "_image-syncer"), ("fish", "image-syncer.fish")])
 def test_syntax(shell: str, name: str) -> None:
-    """The other shells can read theirs."""
+    """The other shells can parse theirs."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed; apt-get install {shell}")
     done = subprocess.run([shell, "-n", str(FOLDER / name)], capture_output=True, text=True, check=False)

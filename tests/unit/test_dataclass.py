@@ -1,4 +1,4 @@
-"""Objects of our `dataclass` behave as those of the standard library, and travel between processes."""
+"""Objects of our `dataclass` behave like those of the standard library, and travel between processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.model.reference import Reference, Repository
 
 
 def _behaviour(decorator: Any, **arguments: bool) -> list[object]:
-    """What objects of a decorated class show of themselves."""
+    """What objects of a decorated class reveal."""
 
     class Point:
         x: int

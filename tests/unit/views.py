@@ -1,4 +1,4 @@
-"""Views of runs that never were, for displays and reports."""
+"""Views of made-up runs, for displays and reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HARBOR = replace(QUAY, name="harbor.corp", read=0, written=40_000_000, in_flight
 
 
 def moving(number: int) -> TransferView:
-    """A blob of `number` MB, half of which has gone in ten seconds."""
+    """A blob of `number` MB, half of which was sent in ten seconds."""
     return TransferView(
         destination=f"harbor.corp/ml/app{number}",
         image=f"harbor.corp/ml/app{number}:v1",

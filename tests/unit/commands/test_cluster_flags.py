@@ -32,7 +32,7 @@ COPY = ("copy", "a.test/b:1", "c.test/d")
     ],
 )
 def test_refused(flags: tuple[str, ...], words: str) -> None:
-    """What cannot work, or would show secrets to a network, is refused in one line."""
+    """Flags that cannot work, or would show secrets to a network, are refused in one line."""
     with pytest.raises(UsageError) as error:
         parse(flags, {})
 
@@ -52,7 +52,7 @@ def test_safe_address(address: str) -> None:
 
 
 def test_all_flags() -> None:
-    """Each flag arrives; a path of the workers is absolute, because their working directory may differ."""
+    """Each flag is parsed; a path of the workers is absolute, since their working directory may differ."""
     flags = (
         "--scheduler=tcp://dask:1",
         "--scheduler-insecure",

@@ -1,4 +1,4 @@
-"""The job of a shard: its rules, and its part of the limits."""
+"""The job of a shard: its rules, and its share of the limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMITS = "{r.io: {requests: 7, rate: 10, bandwidth: 8MB/s}, other.io: {insecure:
 
 
 def job(folder: Path, *flags: str) -> Job:
-    """A job with a bad rule, and good ones to every shard."""
+    """A job with a bad rule, and good ones for every shard."""
     images, auth = folder / "images.yaml", folder / "auth.yaml"
     images.write_text(
         "UPPER: r.io/a/b\nquay.io/a/b: [" + ", ".join(f"r.io/a/b{n}" for n in range(30)) + "]\n"
@@ -26,7 +26,7 @@ def job(folder: Path, *flags: str) -> Job:
 
 
 def test_limits(tmp_path: Path) -> None:
-    """What the user limits is divided by the shards that run at a time, and never becomes nothing."""
+    """The user's limits are divided by the number of parallel shards, and never become zero."""
     given = job(
         tmp_path, "--shard=1/50", "--shard-parallelism=20", "--proc=10", "--bandwidth=40MB/s", "--drain=9"
     )
@@ -39,7 +39,7 @@ def test_limits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flags", [(), ("--shard=1/50",)])
 def test_whole_limits(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    """Without --shard-parallelism each run has the limits that are given, or none."""
+    """Without --shard-parallelism each run has the full limits, or none."""
     given = job(tmp_path, *flags)
     registry = given.keyring.settings("r.io")
 
@@ -48,7 +48,7 @@ def test_whole_limits(tmp_path: Path, flags: tuple[str, ...]) -> None:
 
 
 def test_invalid_rules(tmp_path: Path) -> None:
-    """An invalid rule belongs to shard 0; the others warn of it."""
+    """An invalid rule belongs to shard 0; the others warn about it."""
     first, second = job(tmp_path, "--shard=0/2"), job(tmp_path, "--shard=1/2")
 
     assert (len(first.rules.bad), first.warnings) == (1, ())

@@ -1,4 +1,4 @@
-"""How a run ends that has met a bug: see pipeline/commands/lifecycle.py."""
+"""How a run ends after a bug: see pipeline/commands/lifecycle.py."""
 
 from __future__ import annotations
 

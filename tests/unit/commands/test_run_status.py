@@ -1,4 +1,4 @@
-"""What status says of runs that never were: the words for each state, and what is left."""
+"""What status says about made-up runs: the words for each state, and what is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What status says of a folder of shards."""
+"""What status says about a folder of shards."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ran(path: Path, name: str, run_state: RunState = ENDED, *, fails: bool = Fal
 
 
 def found(path: Path) -> ShardsStatus:
-    """The status of a folder in which there are shards."""
+    """The status of a folder with shards."""
     status = read_shards(path, now=NOW)
     assert status is not None
     return status
@@ -71,7 +71,7 @@ def test_sum(tmp_path: Path) -> None:
 
 
 def test_running(tmp_path: Path) -> None:
-    """While a shard runs the folder does; the time left is unknown until all shards have begun."""
+    """While a shard runs, the folder counts as running; the time left is unknown until all have begun."""
     waits = (Wait(registry="quay.io", until=NOW + 9.0), Wait(registry="r.io", until=NOW + 5.0))
     ran(tmp_path, "0-of-3", replace(RUNNING, waits=waits))
     ran(tmp_path, "1-of-3", replace(RUNNING, left=90.0, waits=(Wait(registry="quay.io", until=NOW + 39.0),)))
@@ -99,7 +99,7 @@ def test_running(tmp_path: Path) -> None:
     ],
 )
 def test_worst(tmp_path: Path, last: RunState, state: str) -> None:
-    """A shard that was killed or stopped decides the state of all."""
+    """A shard that was killed or stopped decides the state of the folder."""
     ran(tmp_path, "0-of-2")
     ran(tmp_path, "1-of-2", last)
 
@@ -118,7 +118,7 @@ def test_unreadable(tmp_path: Path) -> None:
 
 
 def test_another_split(tmp_path: Path) -> None:
-    """Shards of another N count only if they ran last; so does a run without shards."""
+    """Shards of another N count only if they ran last; the same is true for a run without shards."""
     ran(tmp_path, "0-of-3", replace(ENDED, seen=NOW - 60.0))
     ran(tmp_path, "0-of-2")
     assert (found(tmp_path).count, found(tmp_path).states) == (2, {"done": 1, "not_started": 1})

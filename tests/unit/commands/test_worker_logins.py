@@ -32,7 +32,7 @@ def recipe(folder: Path, *flags: str, auth: str = "{}", **environ: str) -> Worke
 
 
 def test_own_files(tmp_path: Path) -> None:
-    """A worker reads the files of its own machine, where the run says, and its own variables."""
+    """A worker reads the files of its own machine at the run's paths, and its own variables."""
     there = tmp_path / "there.yaml"
     auth = "a.test: {{username: me, password: '{}'}}\n"
     there.write_text(auth.format("${SECRET}"))
@@ -53,7 +53,7 @@ def test_own_files(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_other_files(tmp_path: Path, there: str, words: str) -> None:
-    """A worker whose credentials differ is told apart by names of users and settings of registries."""
+    """A worker with other credentials is detected by usernames and settings of registries."""
     path = tmp_path / "there.yaml"
     path.write_text(there)
 
@@ -64,7 +64,7 @@ def test_other_files(tmp_path: Path, there: str, words: str) -> None:
 
 
 def test_login_of_the_command_line(tmp_path: Path) -> None:
-    """A login of the command line names a variable, which the worker reads for itself."""
+    """A login of the command line names a variable, which each worker reads itself."""
     made = recipe(tmp_path, "copy", "a.test/b:1", "c.test/d", "--src-creds=me:$SECRET", SECRET="hunter2")
 
     assert made.open({"SECRET": "of the worker"}).find(PLACE).password == "of the worker"

@@ -34,7 +34,7 @@ def listed(entries: dict[str, list[str]]) -> list[ListEntry]:
 
 
 def read(path: Path, fmt: ListFormat) -> object:
-    """The file as a reader of its format parses it."""
+    """The file as parsed by a reader of its format."""
     text = path.read_text(encoding="utf-8")
     if fmt == "json":
         return json.loads(text)
@@ -53,7 +53,7 @@ PAIRS = (
 @pytest.mark.parametrize("fmt", FORMATS)
 class TestFiles:
     def test_success(self, tmp_path: Path, fmt: ListFormat) -> None:
-        """Each source has its list of destinations, each once, in the order of the rows."""
+        """Each source has its list of destinations without duplicates, in the order of the rows."""
         path = tmp_path / "out"
         write_success(path, rows(*PAIRS[:2], PAIRS[1], PAIRS[2]), fmt=fmt)
         expected = {PAIRS[0][0]: [PAIRS[0][1], PAIRS[1][1]], PAIRS[2][0]: [PAIRS[2][1]]}
@@ -131,7 +131,7 @@ class TestFiles:
         assert read(tmp_path / "out", fmt) == entries
 
     def test_options(self, tmp_path: Path, fmt: ListFormat) -> None:
-        """Options stand beside the destinations; two sets of them for one source are a list of maps."""
+        """Options are written beside the destinations; two sets of them for one source are a list of maps."""
         first, second, third = rows(*PAIRS)
         options = ['{"platforms": ["linux/arm64"], "retries": 5}', ""]
         more = [
@@ -155,7 +155,7 @@ class TestFiles:
         }
 
     def test_rows_are_not_held(self, tmp_path: Path, fmt: ListFormat) -> None:
-        """Sources are written as they come, and only one is held at a time."""
+        """Sources are written as they arrive, and only one is in memory at a time."""
         alive: list[int] = []
 
         class Source(str):

@@ -34,7 +34,7 @@ class TestCheckWritable:
 
     @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes from root what modes forbid")
     def test_read_only_folder(self, tmp_path: Path) -> None:
-        """A folder that is not writable is found before the run."""
+        """An unwritable folder is detected before the run."""
         script = (
             "import sys, pathlib, pipeline.outputs.writing as r; r.check_writable(pathlib.Path(sys.argv[1]))"
         )
@@ -90,7 +90,7 @@ class TestWriteText:
         """The reader of a named pipe gets everything, whatever the size."""
         path = tmp_path / "pipe"
         os.mkfifo(path)
-        # Both ends: so the pipe has a reader before anything is written.
+        # Opened for both, so that the pipe has a reader before anything is written.
         reader = os.open(path, os.O_RDWR)
         found: list[bytes] = []
 
@@ -116,7 +116,7 @@ class TestWriteText:
             write_text(tmp_path / "pipe", ["one"])
 
     def test_full_device(self) -> None:
-        """A device that is full is a MachineError."""
+        """A full device is a MachineError."""
         with pytest.raises(MachineError, match="/dev/full cannot be written: No space left on device"):
             write_text(Path("/dev/full"), ["one"])
 

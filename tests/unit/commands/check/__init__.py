@@ -1,1 +1,1 @@
-"""What `check` finds out, and how it says it."""
+"""Tests of `check`: its findings and their wording."""

@@ -32,14 +32,14 @@ class Trials:
     """Replaces trials: counts them, and answers by the repository's path."""
 
     def __init__(self, effect: Callable[[str], Effect] = lambda _: "works") -> None:
-        """`effect` of a path."""
+        """The result for a path."""
         self.effect = effect
         self.paths: list[str] = []
         self.paused = False
         self.most = self._now = 0
-        """Trials at a time."""
+        """Trials that run at the same time."""
         self.meeting: threading.Barrier | None = None
-        """All trials but the first wait here for each other."""
+        """All trials except the first wait here for each other."""
         self._lock = threading.Lock()
 
     def __call__(

@@ -1,4 +1,4 @@
-"""What rules want of registries."""
+"""What rules need from registries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DIGEST = f"sha256:{'0' * 64}"
 
 
 def aims(*rules: tuple[str, ...]) -> list[tuple[str, str, str, bool]]:
-    """Side, repository, name and whether it is listed, in order."""
+    """Side, repository, name and whether the tag list is needed, in order."""
     defaults = make_defaults("", "")
     naming = (":", "@")
     read = [

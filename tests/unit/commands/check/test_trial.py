@@ -1,4 +1,4 @@
-"""What a registry shows of itself, and what is said of logins."""
+"""What a registry reveals about itself, and how logins are described."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Throttled:
         self.error = ThrottledError(fault, delay=delay, asked=asked)
 
     def head_manifest(self, _: Reference, *, sure: bool = False) -> ManifestHead | None:
-        """A pause."""
+        """Raise a rate limit."""
         raise self.error
 
 
@@ -118,7 +118,7 @@ def test_who(credential: Credential, words: str) -> None:
 
 
 def test_line() -> None:
-    """A finding is printed as one line, whatever the registry's words, and ends with what to do."""
+    """A finding is printed as one line, whatever the registry's message, and ends with what to do."""
     words = "failed: 500: \x1b[2Jlook\nhere"
     finding = Finding(state="failed", what="source", place="r.io/a", words=words, advice="call them")
 
@@ -145,7 +145,7 @@ def test_verdict() -> None:
 
 
 def test_settings_in_force() -> None:
-    """The finding about a registry names what the user has set for it."""
+    """The finding about a registry names the user's settings for it."""
     settings = RegistrySettings(ca="/corp.pem", rate=50.0, bandwidth=20e6, requests=8, patience=900.0)
     found = judge_probe("r.io", Probe(scheme="https", expires=NOW), NOW, settings)
 
