@@ -155,6 +155,7 @@ _OPTION_VALUES = {
     "platforms": "platform, list",
     "referrers": "artifact type, list, `{when: ..., types: ...}`",
     "time": "time: `90s`, `15m`, `72h`, `3d`",
+    "moment": "`90d`, `2026-01-01`",
     "map": "map",
 }
 

@@ -30,7 +30,7 @@ from pipeline.model.expansion import expanded
 from pipeline.model.patterns import tag_matcher
 from pipeline.model.reference import Reference
 from pipeline.model.selection import AllTags, Named, pairs, read_name, select, written_name
-from pipeline.model.tag_selection import StageVerdict
+from pipeline.model.tag_selection import StageVerdict, TagTimes
 from pipeline.model.tree import Skip, prune
 from pipeline.model.units import format_count
 from pipeline.records.scratch import scratch_records
@@ -185,7 +185,14 @@ class _Explanation:
         return f"{wanted}" + (" (--os, --arch)" if wanted.active and rule.options.platforms is None else "")
 
     def _select(self, rule: Rule) -> TagSelection:
-        return select(rule, seen=partial(self._first_seen, rule.source))
+        dated = rule.options.tags is not None and rule.options.tags.need_dates
+        pushed = self._asking.pushed(rule.source) if dated else {}
+        times = TagTimes(
+            now=self._now,
+            pushed=lambda tag: pushed.get(tag, 0.0),
+            seen=partial(self._first_seen, rule.source),
+        )
+        return select(rule, times=times)
 
     def _first_seen(self, repository: Repository, tag: str, digest: str = "") -> float:
         """When a tag was first seen with a digest ("": with any); never: now."""

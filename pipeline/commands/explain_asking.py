@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Fault, RegistryError
-from pipeline.model.faults import untrusted_list
-from pipeline.model.listing_tasks import ListTags
-from pipeline.model.messages import FetchManifest, HeadManifests, ManifestFetched, ManifestsHeaded, TagsListed
+from pipeline.model.faults import no_dates, untrusted_list
+from pipeline.model.listing_tasks import ListDigests, ListTags
+from pipeline.model.messages import (
+    DigestsListed,
+    FetchManifest,
+    HeadManifests,
+    ManifestFetched,
+    ManifestsHeaded,
+    TagsListed,
+)
 from pipeline.model.tree import unread
 from pipeline.scheduler.tag_pages import TagPages
 from pipeline.settings import PAGE
@@ -34,6 +41,7 @@ class Asking:
         """Nothing has been asked."""
         self._run = make_runner(job.settings, job.keyring)
         self._tags: dict[tuple[Repository, Side], list[str]] = {}
+        self._pushed: dict[Repository, dict[str, float]] = {}
         self._digests: dict[tuple[Reference, Side], str] = {}
         self._read: dict[Repository, dict[str, Manifest]] = {}
 
@@ -43,6 +51,23 @@ class Asking:
         if key not in self._tags:
             self._tags[key] = list(dict.fromkeys(self._pages(repository, side)))
         return self._tags[key]
+
+    def pushed(self, repository: Repository) -> Mapping[str, float]:
+        """When the tags of a source were pushed, by its catalogue's listing."""
+        if repository not in self._pushed:
+            pages, found = TagPages(), dict[str, float]()
+            while True:
+                outcome = self._ask(ListDigests(repository=repository, page=pages.page))
+                assert isinstance(outcome, DigestsListed)
+                if outcome.page is None:
+                    raise RegistryError(no_dates(repository))
+                found.update((tag.name, tag.pushed) for tag in outcome.page.tags)
+                names = tuple(tag.name for tag in outcome.page.tags)
+                pages.turn(TagsListed(key=outcome.key, tags=names, next=outcome.page.next))
+                if not pages.page:
+                    break
+            self._pushed[repository] = found
+        return self._pushed[repository]
 
     def digest(self, source: Reference) -> str:
         """The digest of a source's tag, or of its digest if that is there."""

@@ -16,7 +16,7 @@ from pipeline.model.platform import parse_platform, parse_platforms
 from pipeline.model.reference import is_tag
 from pipeline.model.referrers import Referrers, parse_referrers, parse_when
 from pipeline.model.rule_options import NOT_BUILT, RuleOptions, TagOptions, option_fields
-from pipeline.model.units import meant
+from pipeline.model.units import meant, parse_age, parse_moment
 from pipeline.model.versions import parse_range
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 _Owner = TypeVar("_Owner")
 
 _COUNT = re.compile(r"[0-9]{1,9}")
-_TIME = re.compile(r"([0-9]{1,9})([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHORT: dict[type, str] = {TagOptions: "include"}
 """The field of a map that a text or a list stands for."""
 _ELSEWHERE = {
@@ -227,11 +225,18 @@ def _read_text(document: Document, node: Node, name: str, _: OptionField) -> str
 
 
 def _read_time(document: Document, node: Node, name: str, _: OptionField) -> float:
-    found = _TIME.fullmatch(node.text) if isinstance(node, Scalar) else None
+    found = parse_age(node.text) if isinstance(node, Scalar) else None
     if found is None:
         shown = node.text if isinstance(node, Scalar) else describe(node)
         raise document.error(node, f"{name}: {shown} is not a time", hint="write 90s, 15m, 72h or 3d")
-    return float(int(found[1]) * _SECONDS[found[2]])
+    return found
+
+
+def _read_moment(document: Document, node: Node, name: str, _: OptionField) -> str:
+    text = node.text if isinstance(node, Scalar) else describe(node)
+    if parse_moment(text, 0.0) is None:
+        raise document.error(node, f"{name}: {text} is no date and no age", hint="write 2026-01-01 or 90d")
+    return text
 
 
 _READERS: dict[OptionKind, Callable[[Document, Node, str, OptionField], Any]] = {
@@ -246,5 +251,6 @@ _READERS: dict[OptionKind, Callable[[Document, Node, str, OptionField], Any]] = 
     "platforms": _read_platforms,
     "referrers": _read_referrers,
     "time": _read_time,
+    "moment": _read_moment,
     "map": _read_map,
 }

@@ -106,6 +106,8 @@ def _of_option(field: OptionField, refused: frozenset[str]) -> Mapping[str, Any]
             return {"type": "boolean"}
         case "choice":
             return {"enum": [choice for choice in field.choices if choice not in refused]}
+        case "moment":
+            return {"type": "string", "pattern": r"^([0-9]{1,9}[smhd]|[0-9]{4}-[0-9]{2}-[0-9]{2})$"}
         case "time":
             return _TIME
         case "map":

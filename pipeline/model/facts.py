@@ -160,6 +160,10 @@ class Facts(Protocol):
         """The last result of the image, of any run; `platforms` is the filter's text."""
         ...
 
+    def knows(self, repository: Repository) -> bool:
+        """Whether any run has had an image with this source."""
+        ...
+
     def claim(self, destination: str) -> Claim | None:
         """The last claim on the destination reference, of any run."""
         ...

@@ -53,6 +53,19 @@ def no_catalogue(registry: str, words: str, hint: str) -> Fault:
     )
 
 
+def no_dates(repository: Repository, tag: str = "") -> Fault:
+    """A rule depends on when tags were pushed, which the registry does not tell."""
+    of = f" of the tag {tag}" if tag else " of tags"
+    return fault_at(
+        repository,
+        "source",
+        operation="select the tags by their dates",
+        words=f"{repository.registry} tells no dates{of}",
+        code="NO_DATES",
+        hint="leave out tags.since and by: pushed, or name in the credentials file which catalog it has",
+    )
+
+
 def short_listing(registry: str, place: str, words: str) -> Fault:
     """A listing that may be incomplete is not used at all."""
     return Fault(

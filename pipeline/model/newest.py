@@ -10,7 +10,7 @@ from pipeline.model.series import series
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-    from pipeline.model.rule_options import Per
+    from pipeline.model.rule_options import By, Per
 
 _FRONT = {"minor": 2, "major": 1}
 """The number of leading numbers that are the same in a group."""
@@ -20,18 +20,24 @@ class NewestTags:
     """Keeps the `count` newest tags of each group, and all that equal the last of them."""
 
     def __init__(
-        self, count: int, *, per: Per = "series", seen: Callable[[str], float] | None = None
+        self,
+        count: int,
+        *,
+        per: Per = "series",
+        by: By = "numbers",
+        time: Callable[[str], float] | None = None,
     ) -> None:
         """Begin without tags.
 
         Args:
             count: 1 or more.
             per: what is a group.
-            seen: when a tag was first seen, where that is what makes it new; None: its numbers.
+            by: what makes a tag new.
+            time: when a tag was pushed, or seen first, if that is what makes it new; None: its numbers.
         """
         self.unordered = 0
         """Tags without a number that could order them."""
-        self._count, self._per, self._seen = count, per, seen
+        self._count, self._per, self._by, self._time = count, per, by, time
         self._groups: dict[Hashable, list[str]] = {}
         """The newest last. Only tags are kept: computing their order again is cheap, and saves memory."""
 
@@ -63,15 +69,15 @@ class NewestTags:
             return True, f"one of the {self._count} newest of {of}" + f", per {self._per}" * (
                 self._per in _FRONT
             )
-        later = "newer ones" if self._seen is None else "ones seen later"
+        later = "newer ones" if self._time is None else f"ones {self._by} later"
         return False, f"{later} of {of}: {', '.join(reversed(group))}"
 
     def _is_ordered(self, tag: str) -> bool:
-        return self._seen is not None or bool(series(tag)[1])
+        return self._time is not None or bool(series(tag)[1])
 
     def _order(self, tag: str) -> tuple[float, ...]:
         numbers = series(tag)[1]
-        return numbers if self._seen is None else (self._seen(tag), *numbers)
+        return numbers if self._time is None else (self._time(tag), *numbers)
 
     def _group(self, tag: str) -> Hashable:
         if self._per == "repository":

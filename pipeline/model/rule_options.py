@@ -30,6 +30,7 @@ OptionKind = Literal[
     "platforms",
     "referrers",
     "time",
+    "moment",
     "map",
 ]
 """How a value is written; texts, literals, patterns, versions and platforms: one text or a list of them."""
@@ -84,7 +85,11 @@ class TagOptions:
         "Whether tags with a word such as rc, alpha, beta or nightly pass. Not written: only without"
         " versions and newest.",
     )
-    since: str | None = _option("text", "Tags that were pushed since then: 90d, or 2026-01-01.")
+    since: str | None = _option(
+        "moment",
+        "Tags that were pushed since then: 90d, or 2026-01-01. A registry whose listing tells no dates fails"
+        " the rule.",
+    )
     newest: int | None = _option(
         "count",
         "How many of the newest tags of each series: of the tags that differ only in their numbers.",
@@ -95,7 +100,7 @@ class TagOptions:
     )
     by: By | None = _option(
         "choice",
-        "What is new: the greater numbers, or the later time.",
+        "What is new: the greater numbers, the later push, or what was seen later by the records.",
         choices=("numbers", "pushed", "seen"),
     )
     always: tuple[str, ...] | None = _option(
@@ -106,6 +111,11 @@ class TagOptions:
         "With fewer tags the rule fails before anything is copied. Not written: 1 with include, versions"
         " or newest, else 0.",
     )
+
+    @property
+    def need_dates(self) -> bool:
+        """Whether they depend on when tags were pushed."""
+        return self.since is not None or (self.by == "pushed" and self.newest is not None)
 
     def over(self, farther: TagOptions) -> TagOptions:
         """These options, and those of `farther` that these do not state."""
@@ -179,10 +189,8 @@ class RuleOptions:
 NO_OPTIONS = RuleOptions()
 
 NOT_BUILT: Mapping[str, frozenset[str]] = {
-    "by": frozenset({"pushed"}),
     "delete": frozenset(),
     "every": frozenset(),
-    "since": frozenset(),
 }
 """Options without effect yet, by name: the values that are refused; empty: every value."""
 

@@ -12,11 +12,12 @@ from pipeline.model.tag_selection import TagSelection
 from pipeline.model.template import TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from pipeline.model.expansion import Expansion
     from pipeline.model.options import ImageOptions
     from pipeline.model.reference import Repository
+    from pipeline.model.tag_selection import TagTimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,15 +144,13 @@ def companion_takers(rules: Iterable[Rule], options: Mapping[int, ImageOptions])
     return found
 
 
-def select(
-    rule: Rule, *, companions: bool = True, seen: Callable[[str], float] | None = None
-) -> TagSelection:
+def select(rule: Rule, *, companions: bool = True, times: TagTimes | None = None) -> TagSelection:
     """The selection of a rule's tags from a list.
 
     Args:
         rule: a rule with AllTags or Matching; Named needs no list.
         companions: as `companion_takers` says.
-        seen: when a tag was first seen, for `by: seen`.
+        times: when tags were pushed and seen.
 
     Raises:
         RuleError: as `TagSelection`.
@@ -163,7 +162,7 @@ def select(
     if rule.is_child and options.at_least is None:
         options = replace(options, at_least=0)
     plain, whole = rule.options.tags is None, rule.options.keep is not None or rule.is_child
-    return TagSelection(options, plain=plain, companions=plain and companions, whole=whole, seen=seen)
+    return TagSelection(options, plain=plain, companions=plain and companions, whole=whole, times=times)
 
 
 def pairs(rule: Rule, name: str, position: int | None) -> tuple[Reference, ...]:

@@ -7,12 +7,14 @@ compares tags, and holds no more of a list than what it selects.
 from __future__ import annotations
 
 import re
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.dataclass import dataclass
 from pipeline.model.newest import NewestTags
 from pipeline.model.patterns import tag_matcher
 from pipeline.model.reference import is_tag
+from pipeline.model.units import parse_moment
 from pipeline.model.versions import admits, is_prerelease, parse_range, version
 
 if TYPE_CHECKING:
@@ -44,6 +46,16 @@ class _Stage:
     no: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagTimes:
+    """When tags were pushed and seen, in seconds since 1970."""
+
+    now: float = 0.0
+    """When the run began."""
+    pushed: Callable[[str], float] = field(default=lambda _: 0.0)
+    seen: Callable[[str], float] = field(default=lambda _: 0.0)
+
+
 class TagSelection:
     """The tags that a rule selects from one list: each page is added, then the list ends."""
 
@@ -54,7 +66,7 @@ class TagSelection:
         plain: bool = False,
         companions: bool | None = None,
         whole: bool = False,
-        seen: Callable[[str], float] | None = None,
+        times: TagTimes | None = None,
     ) -> None:
         """Begin with an empty list.
 
@@ -63,20 +75,22 @@ class TagSelection:
             plain: whether the rule says nothing of tags: then an empty selection is no failure.
             companions: whether tags that list companions are tags like others; None: in a plain rule.
             whole: whether nothing may be given out before the list has ended, whatever the stages are.
-            seen: when a tag was first seen, for `by: seen`.
+            times: for `since`, `by: pushed` and `by: seen`.
 
         Raises:
             RuleError: a pattern or a range is invalid.
         """
         self._always = dict.fromkeys(options.always or ())
         self._missing = dict(self._always)
-        self._stages = tuple(_stages(options, companions=plain if companions is None else companions))
-        self._make_newest = _newest(options, seen)
+        times = times or TagTimes()
+        taken = plain if companions is None else companions
+        self._stages = tuple(_stages(options, times, companions=taken))
+        self._make_newest = _newest(options, times)
         self._newest = self._make_newest()
         self._held: dict[str, None] = {}
         self.selected = 0
         """Tags given out so far."""
-        self.whole = whole or self._newest is not None or bool(options.at_least)
+        self.whole = whole or self._newest is not None or options.need_dates or bool(options.at_least)
         """Whether nothing is given out before the list has ended."""
         demanding = not plain and any((options.include, options.versions, options.newest))
         self.least = int(demanding) if options.at_least is None else options.at_least
@@ -155,13 +169,13 @@ class TagSelection:
         return is_tag(tag) and all(stage.passes(tag) for stage in self._stages)
 
 
-def _newest(options: TagOptions, seen: Callable[[str], float] | None) -> Callable[[], NewestTags | None]:
-    count, per = options.newest, options.per or "series"
-    by_time = seen if options.by == "seen" else None
-    return lambda: NewestTags(count, per=per, seen=by_time) if count else None
+def _newest(options: TagOptions, times: TagTimes) -> Callable[[], NewestTags | None]:
+    count, per, by = options.newest, options.per or "series", options.by or "numbers"
+    time = {"seen": times.seen, "pushed": times.pushed}.get(by)
+    return lambda: NewestTags(count, per=per, by=by, time=time) if count else None
 
 
-def _stages(options: TagOptions, *, companions: bool) -> Iterator[_Stage]:
+def _stages(options: TagOptions, times: TagTimes, *, companions: bool) -> Iterator[_Stage]:
     """The stages that judge each tag by itself, in order."""
     if not companions:
         yield _Stage(
@@ -189,6 +203,10 @@ def _stages(options: TagOptions, *, companions: bool) -> Iterator[_Stage]:
     wanted = options.prereleases
     if not (options.versions is None and options.newest is None if wanted is None else wanted):
         yield _Stage("prereleases", lambda tag: not is_prerelease(tag), "it is none", "it is a prerelease")
+    if options.since is not None:
+        since = parse_moment(options.since, times.now) or 0.0
+        text = f"pushed since {options.since}"
+        yield _Stage("since", lambda tag: times.pushed(tag) >= since, f"it was {text}", f"it was not {text}")
 
 
 def _any_of(patterns: Iterable[str]) -> Callable[[str], bool]:

@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_AGE = re.compile(r"([0-9]{1,9})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def parse_age(text: str) -> float | None:
+    """Seconds of `90s`, `15m`, `72h`, `3d`; None: it is another text."""
+    found = _AGE.fullmatch(text)
+    return float(int(found[1]) * _SECONDS[found[2]]) if found else None
+
+
+def parse_moment(text: str, now: float) -> float | None:
+    """Seconds since 1970 of a date (its beginning, in UTC), or of an age, `90d`; None: it is another text."""
+    age = parse_age(text)
+    if age is not None:
+        return now - age
+    try:
+        date = datetime.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None
+    return date.replace(tzinfo=UTC).timestamp() if date else None
 
 
 def format_size(count: float) -> str:

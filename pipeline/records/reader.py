@@ -77,9 +77,15 @@ class RecordsReader:
 
     def vouches(self) -> bool:
         """Whether a later run could save anything: something is known to be somewhere, or half sent."""
-        kinds = ("held", "session")
-        found = (self._connection.execute(_ANY, (f"{each}\x1f", f"{each}\x20")).fetchone() for each in kinds)
-        return any(found)
+        return any(self._has(f"{each}{SEPARATOR}", f"{each}\x20") for each in ("held", "session"))
+
+    def has_source(self, repository: str) -> bool:
+        """Whether there is an image with this source, by tag."""
+        return self._has(f"{IMAGES}{repository}:", f"{IMAGES}{repository};")
+
+    def _has(self, after: str, before: str) -> bool:
+        """Whether there is a key between the two."""
+        return self._connection.execute(_ANY, (after, before)).fetchone() is not None
 
     def counts(self, run: str) -> dict[Result, int]:
         """The number of the run's images by result."""

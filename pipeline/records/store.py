@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import diskcache
@@ -234,6 +234,12 @@ class Records:
     def image(self, source: str, destination: str, platforms: str) -> ImageRow | None:
         """See `Facts.image`."""
         return rows.built(ImageRow, self._read(rows.key_of("image", source, destination, platforms)))
+
+    def knows(self, repository: Repository) -> bool:
+        """See `Facts.knows`."""
+        with suppress(sqlite3.Error):
+            return self._reader.has_source(str(repository))
+        return False
 
     def claim(self, destination: str) -> Claim | None:
         """See `Facts.claim`."""

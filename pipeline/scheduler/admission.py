@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 from pipeline.log import event_of, fault_fields
 from pipeline.log.catalogue import LATER
-from pipeline.model.faults import untrusted_list, wrong_tag
-from pipeline.model.listing_tasks import ListTags
+from pipeline.model.faults import wrong_tag
 from pipeline.model.messages import TaskFailed
 from pipeline.model.reference import Reference, is_tag
 from pipeline.model.selection import Named, pairs, read_name, select
+from pipeline.model.tag_selection import TagTimes
 from pipeline.scheduler.claims import Claims
 from pipeline.scheduler.cursor import Cursor
 from pipeline.scheduler.failed_images import FailedImages
 from pipeline.scheduler.kept_tags import KeptTags
-from pipeline.scheduler.listed_digests import ListedDigests
+from pipeline.scheduler.listed_digests import DigestListing, ListedDigests
 from pipeline.scheduler.pattern_listings import PatternListings
+from pipeline.scheduler.tag_lists import TagLists
 from pipeline.settings import PAGE
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from pipeline.errors import Fault
     from pipeline.model.listing_tasks import ListRepositories
-    from pipeline.model.messages import RepositoriesListed, TagsListed
+    from pipeline.model.messages import RepositoriesListed
     from pipeline.model.selection import Rule
     from pipeline.scheduler.case_variants import CaseVariants
     from pipeline.scheduler.image import Image
@@ -75,7 +76,6 @@ class Admission:
         state.events += order.events
         self._order = order
         self._open: deque[Cursor] = deque()
-        self._asking: dict[str, list[Cursor]] = {}
         self._patterns = PatternListings(state)
         self._children: deque[Rule] = deque()
         """Rules that patterns have become, and that have not begun."""
@@ -86,6 +86,7 @@ class Admission:
         """Rules whose tags or repositories could not be listed in full."""
         self.kept = KeptTags(state)
         self.listed = ListedDigests(state, images.lookups)
+        self.tag_lists = TagLists(state, self._fall_back)
         self._figures.rules = len(order.rules)
 
     @property
@@ -141,19 +142,31 @@ class Admission:
             cursor.names.extend((name, position) for position, name in enumerate(rule.selection.names))
             cursor.state = "listed"
         else:
-            cursor.chosen = select(
-                rule,
-                companions=rule.number in self._state.companion_tags,
-                seen=partial(self._quarantine.first_seen, rule.source),
-            )
+            self._begin_list(cursor, by_listing=self.listed.replaces(rule))
         return cursor
+
+    def _fall_back(self, cursor: Cursor, fault: Fault) -> None:
+        """Read a rule's tags from the registry's own list, since its listing cannot be used."""
+        self.listed.tell(cursor.rule.source.registry, fault)
+        self._begin_list(cursor)
+
+    def _begin_list(self, cursor: Cursor, *, by_listing: bool = False) -> None:
+        """Begin to read the tags of a rule."""
+        rule = cursor.rule
+        times = TagTimes(
+            now=self._state.began,
+            pushed=cursor.pushed_at,
+            seen=partial(self._quarantine.first_seen, rule.source),
+        )
+        chosen = select(rule, companions=rule.number in self._state.companion_tags, times=times)
+        cursor.read_from(DigestListing(rule.source, "source") if by_listing else None, chosen)
 
     def _advance(self) -> bool:
         """Continue with the next open rule; True: it opened images or was closed."""
         cursor = self._open[0]
         self._open.rotate(-1)
         if cursor.state == "ready" and len(cursor.names) < AHEAD:
-            self._ask(cursor)
+            self.tag_lists.ask(cursor)
         if cursor.names and not (self.kept.is_ready(cursor.rule) and self.listed.is_ready(cursor)):
             return False
         if cursor.names:
@@ -173,13 +186,6 @@ class Admission:
             self._close(cursor)
             return True
         return False
-
-    def _ask(self, cursor: Cursor) -> None:
-        """Request the next page before the names of the current one are used up."""
-        cursor.state = "asked"
-        task = ListTags(repository=cursor.rule.source, page=cursor.pages.page, count=PAGE)
-        self._asking.setdefault(task.key, []).append(cursor)
-        self._state.ready(task)
 
     def _claim(self, cursor: Cursor, source: Reference, targets: Iterable[Reference]) -> None:
         """Open an image for each unclaimed destination; where another image has the claim, follow it."""
@@ -211,25 +217,6 @@ class Admission:
         self._case_variants.note(destination)
         required = self._rules[number].required_digest(destination)
         return self._images.open(source, destination, number, required=required)
-
-    def page(self, task: ListTags, outcome: TagsListed) -> None:
-        """Process a page of tags."""
-        for cursor in self._asking.pop(task.key, ()):
-            trouble = cursor.pages.turn(outcome)
-            cursor.tags += len(outcome.tags)
-            cursor.take(outcome.tags)
-            if trouble:
-                cursor.fail(untrusted_list(cursor.rule.source, trouble, pages=len(cursor.pages.seen)))
-            elif cursor.state == "asked" and cursor.pages.page:
-                cursor.state = "ready"
-            elif cursor.state == "asked":
-                cursor.state = "listed"
-                cursor.list_ended()
-
-    def page_failed(self, task: ListTags, fault: Fault) -> None:
-        """A page cannot be read: the rule is retried in the next pass, or fails."""
-        for cursor in self._asking.pop(task.key, ()):
-            cursor.fail(fault)
 
     def repositories(self, task: ListRepositories, outcome: RepositoriesListed | TaskFailed) -> None:
         """A page of a pattern's listing has come, or cannot be had."""
@@ -318,10 +305,10 @@ class Admission:
         Raises:
             AssertionError: one has not.
         """
-        asking = {id(cursor) for cursors in self._asking.values() for cursor in cursors}
         for cursor in self._open:
             assert (cursor.state == "failed") == (cursor.fault is not None), f"{cursor.rule.text} has failed"
-            assert cursor.state != "asked" or id(cursor) in asking, f"nobody lists {cursor.rule.text}"
+            asked = cursor.state != "asked" or self.tag_lists.is_asking(cursor)
+            assert asked, f"nobody lists {cursor.rule.text}"
 
     def next_pass(self) -> None:
         """Begin a pass over what failed and may succeed: images from the records first, then rules."""

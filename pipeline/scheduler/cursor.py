@@ -36,6 +36,12 @@ class Cursor:
     """Selects tags of the list; None: the rule names its tags."""
     fault: Fault | None = None
     """Why the list ends here; the tags before are copied anyway, unless the rule needs the whole list."""
+    listing: DigestListing | None = None
+    """Of its source, if its tags come from there; None: they come from the registry's own list."""
+    pushed: dict[str, float] = field(default_factory=dict)
+    """By tag: when it was pushed, by that listing."""
+    undated: str = ""
+    """A tag whose date the rule needs, and the listing does not tell."""
     listings: list[DigestListing] = field(default_factory=list)
     """Of its source and its destinations, where listings save requests."""
     is_weighed: bool = False
@@ -44,6 +50,23 @@ class Cursor:
     def fail(self, fault: Fault) -> None:
         """End the list here."""
         self.state, self.fault = "failed", fault
+
+    @property
+    def needs_dates(self) -> bool:
+        """Whether the rule depends on when tags were pushed."""
+        return self.rule.options.tags is not None and self.rule.options.tags.need_dates
+
+    def pushed_at(self, tag: str) -> float:
+        """When a tag was pushed, in seconds since 1970; 0: the listing does not tell, which is noted."""
+        when = self.pushed.get(tag, 0.0)
+        if not when:
+            self.undated = tag
+        return when
+
+    def read_from(self, listing: DigestListing | None, chosen: TagSelection) -> None:
+        """Begin to read the tags: those of a listing, or of the registry's own list."""
+        self.listing, self.chosen = listing, chosen
+        self.state, self.pages, self.tags = "ready", TagPages(), 0
 
     def take(self, tags: Sequence[str]) -> None:
         """Add a page of the list."""

@@ -18,7 +18,7 @@ from pipeline.model.catalogue import KINDS, MAX_REPOSITORIES, known_kind
 from pipeline.model.listing_tasks import ListDigests
 from pipeline.model.messages import ManifestHead
 from pipeline.model.reference import Reference, is_digest
-from pipeline.model.selection import read_name
+from pipeline.model.selection import AllTags, read_name
 from pipeline.scheduler.previous_results import PreviousResults
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _SAMPLE = 8
 _FIND_OUT = 50
 """HEADs to be saved for which it is worth finding out what kind of catalogue a registry has."""
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_WHOLE = frozenset({"harbor", "acr", "ecr", "gitlab", "gar"})
+"""Kinds whose listings show whether they are complete: by a count, or by pages that begin after a name."""
 _MOST_ENTRIES = MAX_REPOSITORIES
 """Of one listing, which is held in memory."""
 
@@ -61,6 +63,8 @@ class DigestListing:
     """By tag; a digest is used once."""
     found: int = 0
     """Digests told so far."""
+    has_moved: bool = False
+    """Whether it changed while it was read, so that entries may be missing."""
     seen: set[int] = field(default_factory=set)
     """Hashes of the pages that were read."""
 
@@ -85,6 +89,7 @@ class DigestListing:
             self.has_ended = True
             return
         self.digests.update((tag.name, tag.digest) for tag in page.tags if tag.digest)
+        self.has_moved = self.has_moved or (self.pages > 0 and page.total != self.total)
         self.pages, self.found = self.pages + 1, self.found + len(page.tags)
         self.entries, self.total = self.entries + page.entries, page.total
         self.page = page.next
@@ -144,25 +149,42 @@ class ListedDigests:
     def _worth(self, cursor: Cursor) -> Iterator[DigestListing]:
         """The listings of which another page is worth it."""
         rule = cursor.rule
-        options = self._state.options[rule.number]
-        costs_more = options.force or options.keep or options.referrers.when == "always"
-        if costs_more or self._state.aim == "verify":
+        if not self._may_help(rule):
             return
         tags = [(name, position) for name, position in cursor.names if not is_digest(read_name(name))]
-        known = self._known_share(rule, tags) if len(tags) > 1 else 0.0
+        known = self._known_share(rule, tags) if len(tags) > 1 or (tags and cursor.listing) else 0.0
         if not known:
             return
         if not cursor.listings:
             places = dict.fromkeys(target.repository for target in rule.targets)
-            cursor.listings = [DigestListing(rule.source, "source")]
+            cursor.listings = [cursor.listing or DigestListing(rule.source, "source")]
             cursor.listings += [DigestListing(place, "destination") for place in places]
         for listing in cursor.listings:
             registry = listing.repository.registry
-            if registry not in self._without and self._kind(registry) != "v2":
+            if listing is not cursor.listing and self._has_one(registry):
                 wanted = sum(tag not in listing.digests for tag in _tags_at(listing, rule, tags))
                 least = 2 if self._kind(registry) else _FIND_OUT
                 if listing.is_worth_it(int(wanted * known), least=least):
                     yield listing
+
+    def _may_help(self, rule: Rule) -> bool:
+        """Whether digests of a listing can save requests of a rule."""
+        options = self._state.options[rule.number]
+        costs_more = options.force or options.keep or options.referrers.when == "always"
+        return not costs_more and self._state.aim != "verify"
+
+    def replaces(self, rule: Rule) -> bool:
+        """Whether the listing of a rule's source is read in place of its list of tags."""
+        registry, tags = rule.source.registry, rule.options.tags
+        if tags is not None and tags.need_dates:
+            return True
+        kind = self._kind(registry) if self._has_one(registry) and self._may_help(rule) else None
+        takes_all = isinstance(rule.selection, AllTags) and tags is None
+        return kind == "gar" or (kind in _WHOLE and takes_all and self._state.facts.knows(rule.source))
+
+    def _has_one(self, registry: str) -> bool:
+        """Whether a registry may have such a listing."""
+        return registry not in self._without and self._kind(registry) != "v2"
 
     def _known_share(self, rule: Rule, tags: list[tuple[str, int | None]]) -> float:
         """The share of a rule's tags that the records know to be at the first destination, by a sample."""
@@ -210,10 +232,14 @@ class ListedDigests:
     def failed(self, task: ListDigests, fault: Fault) -> None:
         """A page cannot be read: the tags that it would have told are asked for."""
         registry = task.repository.registry
-        for listing in self._reading.pop(task.key, ()):
-            listing.is_asked, listing.has_ended = False, True
         if fault.status in _REFUSED or fault.code in ("CREDENTIALS", "NO_CATALOGUE"):
             self._without.add(registry)
+        for listing in self._reading.pop(task.key, ()):
+            listing.is_asked, listing.has_ended = False, True
+            self.tell(registry, fault)
+
+    def tell(self, registry: str, fault: Fault) -> None:
+        """Log once for each registry that requests could not be saved."""
         if fault.status == HTTPStatus.NOT_FOUND or registry in self._told:
             return
         self._told.add(registry)

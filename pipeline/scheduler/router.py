@@ -77,6 +77,7 @@ class Router:
             case ListTags(), TagsListed():
                 self._listed(task, outcome)
             case ListDigests(), DigestsListed():
+                self._admission.tag_lists.listing(task, outcome)
                 self._admission.listed.listed(task, outcome)
             case ListRepositories(), RepositoriesListed():
                 self._admission.repositories(task, outcome)
@@ -103,7 +104,7 @@ class Router:
         elif task.side == "destination":
             self._admission.kept.listed(task, outcome)
         else:
-            self._admission.page(task, outcome)
+            self._admission.tag_lists.page(task, outcome)
             self._lists.page(task, outcome)
 
     def _fail(self, task: Task, outcome: TaskFailed) -> None:
@@ -113,10 +114,11 @@ class Router:
             case ListTags(side="destination"):
                 self._admission.kept.failed(task)
             case ListTags():
-                self._admission.page_failed(task, outcome.fault)
+                self._admission.tag_lists.failed(task, outcome.fault)
                 self._lists.page_failed(task)
             case ListDigests():
                 self._admission.listed.failed(task, outcome.fault)
+                self._admission.tag_lists.listing(task, outcome)
             case ListRepositories():
                 self._admission.repositories(task, outcome)
             case HeadManifests():

@@ -53,7 +53,7 @@ def asked(registry: Registry, since: int) -> Counter[str]:
 
 
 def test_unchanged_at_the_price_of_listings(command: Command, scripted: Scripted) -> None:
-    """20 repositories of 5 tags cost the source a page of repositories and two requests each, no HEAD."""
+    """20 repositories of 5 tags cost a page of repositories, and one listing each on each side."""
     source, mirror = scripted(catalogue="harbor"), scripted(catalogue="harbor")
     mirror_team(command, source, mirror, repositories=20, tags=5)
     before = (len(source.requests()), len(mirror.requests()))
@@ -63,10 +63,10 @@ def test_unchanged_at_the_price_of_listings(command: Command, scripted: Scripted
     result = command.run()
 
     assert (result.code, result.finish["unchanged"], result.finish["copied"]) == (0, 100, 0), result.text
-    assert asked(source, between[0]) == {"GET repositories": 1, "GET list": 20, "GET artifacts": 20}
+    assert asked(source, between[0]) == {"GET repositories": 1, "GET artifacts": 20}
     assert asked(mirror, between[1]) == {"GET artifacts": 20}
     made = [after - first for first, after in zip(before, between, strict=True)]
-    assert made == [41, 20]
+    assert made == [21, 20]
     told = json.loads(planned.output)["registries"]
     assert [told[each.address]["compared"] for each in (source, mirror)] == [
         {"by_listing": 100, "by_head": 0}
@@ -108,3 +108,53 @@ def test_denied(command: Command, scripted: Scripted) -> None:
     assert (result.code, result.finish["unchanged"]) == (0, 6), result.text
     (line,) = result.events("listing.unused")
     assert "a robot account that may list repositories, artifacts and tags" in line["msg"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dates(command: Command, scripted: Scripted, kind: str) -> None:
+    """`since` and `newest` with `by: pushed` go by the dates of each listing; plan explains them."""
+    source, mirror = scripted(catalogue=kind, catalogue_page=2), scripted()
+    for tag in ("v1", "v2", "v3"):
+        source.add("team/app", image(layer(tag)), tag)
+    times = {"v1": 1_767_312_000.0, "v2": 1_767_139_200.0, "v3": 1_767_225_600.0}
+    source.store.repositories["team/app"].times.update(times)
+    named = {"username": "user", "password": "pass"} if kind == "hub" else {}
+    command.write(
+        "auth.json",
+        {source.address: {"insecure": True, "catalog": kind, **named}, mirror.address: {"insecure": True}},
+    )
+    options = [
+        {"to": f"{mirror.address}/since", "tags": {"since": "2026-01-01"}},
+        {"to": f"{mirror.address}/newest", "tags": {"newest": 1, "by": "pushed"}},
+    ]
+    command.write("images.json", {f"{source.address}/team/app": options})
+
+    result = command.run()
+    explained = command.run("plan", "--explain", f"{source.address}/team/app:v2")
+
+    assert result.code == 0, result.text
+    assert (set(mirror.tags("since")), set(mirror.tags("newest"))) == ({"v1", "v3"}, {"v1"})
+    assert "it was not pushed since 2026-01-01" in explained.output
+    assert "ones pushed later of v#: v1" in explained.output
+
+
+@pytest.mark.parametrize("kind", ["v2", "harbor"])
+def test_dates_refused(command: Command, scripted: Scripted, kind: str) -> None:
+    """Without a listing, or without the right to read it, such a rule fails and says what is missing."""
+    source, mirror = scripted(catalogue=kind, catalogue_denied=True), scripted()
+    source.add("team/app", image(layer("a")), "v1")
+    command.write(
+        "auth.json",
+        {source.address: {"insecure": True, "catalog": kind}, mirror.address: {"insecure": True}},
+    )
+    command.write(
+        "images.json",
+        {f"{source.address}/team/app": {"to": f"{mirror.address}/app", "tags": {"since": "90d"}}},
+    )
+
+    result = command.run()
+
+    (failed,) = result.events("rule.failed")
+    words = {"v2": "tells no dates of tags", "harbor": "a robot account that may list repositories"}
+    assert (result.code, mirror.repositories()) == (1, [])
+    assert words[kind] in failed["msg"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.model.rule_options import TagOptions
 from pipeline.model.series import series
-from pipeline.model.tag_selection import TagSelection
+from pipeline.model.tag_selection import TagSelection, TagTimes
 from tests.unit.model.tags import EVERY, LISTS, REAL
 
 PYTHON, NGINX = LISTS["docker.io/library/python"], LISTS["docker.io/library/nginx"]
@@ -124,10 +124,32 @@ class TestNewest:
 
         assert (["1.0"], 2) == (selection.end(), selection.unordered)
 
+    def test_by_pushed(self) -> None:
+        """By the time of the push, the later ones are the newest; of one moment, the greater number is."""
+        pushed = {"v1": 30.0, "v2": 10.0, "v3": 20.0, "v4": 20.0}
+        times = TagTimes(pushed=pushed.__getitem__)
+        selection = TagSelection(TagOptions(newest=2, by="pushed"), times=times)
+        assert selection.add(pushed) == []
+        assert selection.end() == ["v1", "v4"]
+
+    def test_since(self) -> None:
+        """Tags that were pushed before a date or an age are out, and nothing is given out before the end."""
+        day = 86_400.0
+        pushed = {"old": 9 * day, "edge": 10 * day, "new": 11 * day}
+        for since in ("1970-01-11", "90d"):
+            times = TagTimes(now=100 * day, pushed=pushed.__getitem__)
+            selection = TagSelection(TagOptions(since=since, always=("old",)), times=times)
+            assert selection.add(("edge", "new")) == []
+            assert selection.end() == ["edge", "new"]
+            assert selection.explain("new", pushed)[-1].passed
+        assert TagSelection(TagOptions(since="89d"), times=times).explain("edge", pushed)[-1].reason == (
+            "it was not pushed since 89d"
+        )
+
     def test_by_time(self) -> None:
         """With `by: seen` the tag seen later is newer, even without a number."""
         seen = {"main-5ca3b1a": 3.0, "main-0ff1ce5": 1.0, "main-c0ffee1": 2.0}
-        selection = TagSelection(TagOptions(newest=2, by="seen"), seen=seen.__getitem__)
+        selection = TagSelection(TagOptions(newest=2, by="seen"), times=TagTimes(seen=seen.__getitem__))
         selection.add(list(seen))
 
         assert ["main-5ca3b1a", "main-c0ffee1"] == selection.end()

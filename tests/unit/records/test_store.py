@@ -103,6 +103,14 @@ class TestFacts:
             assert store.image(row.source, row.destination, "linux/amd64") == row
             assert (store.claim("r.io/b:1"), store.image(row.source, row.destination, "")) == (None, None)
 
+    def test_knows(self, tmp_path: Path) -> None:
+        """A source is known once a run has had an image of it; names that begin alike are others."""
+        with opened(tmp_path) as store:
+            store.write(image("q.io/a/b:1"))
+        with opened(tmp_path) as store:
+            names = ("a/b", "a", "a/b/c", "a/bc")
+            assert [name for name in names if store.knows(Repository("q.io", name))] == ["a/b"]
+
     def test_images(self, tmp_path: Path) -> None:
         """Images are sorted by source, then destination, without those of other runs and results."""
         rows = [

@@ -77,6 +77,9 @@ class MemoryFacts:
     def first_seen(self, repository: Repository, tag: str, digest: str) -> float | None:
         return self.seen.get((str(repository), tag, digest))
 
+    def knows(self, repository: Repository) -> bool:
+        return any(source.startswith(f"{repository}:") for source, _, _ in self.rows)
+
     def claim(self, destination: str) -> Claim | None:
         return self.claims.get(destination)
 
