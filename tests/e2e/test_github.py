@@ -43,6 +43,16 @@ def test_inputs() -> None:
     assert not [text for text in scripts(steps) if "${{" in text]
 
 
+def test_page() -> None:
+    """The page on workflows explains every input and output."""
+    page = (ROOT / "docs/github.md").read_text()
+    rows = [row for row in page.splitlines() if row.startswith("| `")]
+    outputs = page.partition("\nOutputs: ")[2].partition(".")[0]
+
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == {*ACTION["inputs"]}
+    assert {*re.findall(r"`([\w-]+)`", outputs)} == {*ACTION["outputs"]}
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflows(path: Path) -> None:
     """An example uses known inputs, and no script contains inputs or secrets."""

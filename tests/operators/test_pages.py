@@ -41,6 +41,15 @@ def test_kinds() -> None:
     assert sum(block.language == COMMANDS for block in BLOCKS) > 15
 
 
+def test_harmless() -> None:
+    """A command that leaves its folder is not run by the tests."""
+    outside = re.compile(r"(?<![\w.])/(?:etc|usr|var|opt|root|home)/|~/|\bsudo\b")
+
+    assert [
+        str(block) for block in BLOCKS if outside.search(block.script) and not block.marked("not run")
+    ] == []
+
+
 @named
 def test_files(block: Block, tmp_path: Path) -> None:
     """Rules and credentials of a page are read by the program, without a warning."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.cli.arguments import parse
+from tests.operators.pages import ROOT, blocks
 from tests.operators.queries import EXAMPLE
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def test_verify(tmp_path: Path) -> None:
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
     (tmp_path / "image-syncer.service").write_text(
-        SERVICE.replace("/usr/local/bin/image-syncer", str(command))
+        SERVICE.replace("ExecStart=image-syncer", f"ExecStart={command}")
     )
     shutil.copy(UNITS / "image-syncer.timer", tmp_path)
     units = [str(tmp_path / f"image-syncer.{kind}") for kind in ("service", "timer")]
@@ -77,7 +78,7 @@ def test_command() -> None:
     options = parse([word.replace("${CREDENTIALS_DIRECTORY}", "/run/credentials") for word in words], {})
     state = f"/var/lib/{setting('StateDirectory')}"
 
-    assert path == "/usr/local/bin/image-syncer"
+    assert path == "image-syncer", "found where pipx and packages put it"
     assert {str(options.records.parent), str(options.metrics_file and options.metrics_file.parent)} == {state}
     assert setting("LoadCredential").split(":")[0] == options.auth[0].name
 
@@ -86,3 +87,20 @@ def test_time_to_stop() -> None:
     """Systemd waits longer than a stopping run may need."""
     assert parse([], {}).drain + 5 < float(setting("TimeoutStopSec").removesuffix("s"))
     assert setting("RestartPreventExitStatus") == "2"
+
+
+@needs_systemd
+def test_page(tmp_path: Path) -> None:
+    """The page's commands put all files in place, and the timer can be enabled then."""
+    [install] = [block for block in blocks(ROOT / "docs/systemd.md") if block.text.startswith("install -d")]
+    for name in ("images.yaml", "auth.yaml"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "example").symlink_to(EXAMPLE)
+    root = tmp_path / "root"
+    script = install.text.replace(" /etc/", f" {root}/etc/")
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, check=True)
+    subprocess.run(["systemctl", f"--root={root}", "enable", "image-syncer.timer"], check=True)
+
+    assert (root / "etc/image-syncer/auth.yaml").stat().st_mode & 0o777 == 0o600
+    assert (root / "etc/sysusers.d/image-syncer.conf").is_file()
+    assert (root / "etc/systemd/system/timers.target.wants/image-syncer.timer").is_symlink()
