@@ -19,6 +19,7 @@ from pipeline.errors import MachineError, SyncError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pipeline.commands.lifecycle import Verb
     from pipeline.settings import Options
 
 _SIGNALLED = 128
@@ -75,12 +76,22 @@ def _run(options: Options, environ: Mapping[str, str], show: Callable[[str], Non
         warm_up()
     from pipeline.commands.finish import Printer  # noqa: PLC0415 - half a second that --help does not need
     from pipeline.commands.lifecycle import run as run_verb  # noqa: PLC0415 - as above
-    from pipeline.commands.plan import PLAN  # noqa: PLC0415 - as above
-    from pipeline.commands.sync import COPY, SYNC  # noqa: PLC0415 - as above
-    from pipeline.commands.verify import VERIFY  # noqa: PLC0415 - as above
 
-    verb = {"copy": COPY, "plan": PLAN, "verify": VERIFY}.get(options.verb, SYNC)
-    return run_verb(verb, options, environ, say=Printer(tell=tell, show=show))
+    return run_verb(_verb(options.verb), options, environ, say=Printer(tell=tell, show=show))
+
+
+def _verb(name: str) -> Verb:
+    if name == "plan":
+        from pipeline.commands.plan import PLAN  # noqa: PLC0415 - what only this verb needs
+
+        return PLAN
+    if name == "verify":
+        from pipeline.commands.verify import VERIFY  # noqa: PLC0415 - likewise
+
+        return VERIFY
+    from pipeline.commands.sync import COPY, SYNC  # noqa: PLC0415 - likewise
+
+    return COPY if name == "copy" else SYNC
 
 
 def _leave(codes: list[int]) -> None:

@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import re
-import subprocess
 import threading
 from contextlib import suppress
 from selectors import EVENT_READ, DefaultSelector
@@ -99,7 +98,7 @@ def _run_helper(suffix: str, server: str, origin: str) -> Credential | _HelperFa
     except FileNotFoundError:
         message = f"{origin} names the credential helper {program}, which is not on the PATH"
         return _HelperFailure(message=message, hint=f"install it, {instead}", transient=False)
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         limit = f"{HELPER_TIMEOUT:.0f} s"
         message = f"{program} did not answer for {server} within {limit}"
         return _HelperFailure(message=message, hint="run it by hand to see why")
@@ -129,9 +128,11 @@ def _answer_of(program: str, question: bytes) -> tuple[int, bytes, bytes]:
 
     Raises:
         OverflowError: the output is too large.
-        subprocess.TimeoutExpired: it takes too long.
+        TimeoutError: it takes too long.
         OSError: it cannot be run.
     """
+    import subprocess  # noqa: PLC0415 - most runs have no helper
+
     until, pipe = monotonic() + HELPER_TIMEOUT, subprocess.PIPE
     with (
         subprocess.Popen([program, "get"], stdin=pipe, stdout=pipe, stderr=pipe) as process,  # noqa: S603 - the program is the user's own choice; the suffix holds no path
@@ -148,7 +149,7 @@ def _answer_of(program: str, question: bytes) -> tuple[int, bytes, bytes]:
             while selector.get_map():
                 ready = selector.select(max(0.0, until - monotonic()))
                 if not ready:
-                    raise subprocess.TimeoutExpired(program, HELPER_TIMEOUT)
+                    raise TimeoutError
                 for key, _ in ready:
                     piece = os.read(key.fd, 64 * KIB)
                     said[key.data] += piece

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +107,8 @@ _MAX_DIGITS = 9
 
 def meant(name: str) -> str:
     """The known field that an unknown one probably means; empty: none."""
+    import difflib  # noqa: PLC0415 - only for a mistake
+
     return next(iter(difflib.get_close_matches(name.casefold(), FIELDS, 1, _NEAR)), "")
 
 

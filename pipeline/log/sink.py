@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pipeline.errors import FileError, UsageError
@@ -21,7 +22,6 @@ from pipeline.log.renderings import Renderings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
     from pathlib import Path
-    from types import ModuleType
     from typing import Any
 
     from pipeline.log.event import Event, Level
@@ -32,18 +32,18 @@ _SEVERITY: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error":
 
 
 def _structlog() -> ModuleType:
-    """Import structlog without rich, which takes as long to import and only draws tracebacks.
+    """Import structlog without modules that take longer than itself, for tracebacks and asynchronous loggers.
 
     Imported with the first Log: --help does not need it.
     """
-    hidden = "rich" not in sys.modules
-    if hidden:
-        sys.modules["rich"] = None  # type: ignore[assignment] # marks a module as missing
+    unused = {"rich": None, "asyncio": ModuleType("asyncio")}
+    hidden: Mapping[str, Any] = {name: each for name, each in unused.items() if name not in sys.modules}
+    sys.modules.update(hidden)  # None marks a module as missing
     try:
         import structlog  # noqa: PLC0415 - see above
     finally:
-        if hidden:
-            del sys.modules["rich"]
+        for name in hidden:
+            del sys.modules[name]
     return structlog
 
 

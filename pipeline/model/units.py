@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -63,5 +62,7 @@ def format_count(count: int, noun: str, nouns: str = "") -> str:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """A suggestion as the end of a sentence; empty: none."""
+    import difflib  # noqa: PLC0415 - only for a mistake
+
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {close[0]}?" if close else ""

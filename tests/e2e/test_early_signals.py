@@ -35,7 +35,7 @@ MOMENTS = [
         ("import", f"pipeline.{name}")
         for name in ("config.rules", "engine.supervisor", "records.store", "log.sink")
     ),
-    *(("import", name) for name in ("argparse", "difflib", "structlog", "diskcache", "struct")),
+    *(("import", name) for name in ("argparse", "datetime", "structlog", "diskcache", "struct")),
     ("open", "images.json"),
     ("open", "auth.json"),
     ("sqlite3.connect", "cache.db"),
