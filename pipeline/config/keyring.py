@@ -97,10 +97,11 @@ class Keyring:
         Raises:
             LoginError: the entry is invalid, or a helper program is missing, fails, or does not answer.
         """
-        bad = self._bad(repository)
+        written = self._written(repository)
+        bad = self._bad(repository, written)
         if bad is not None:
             raise LoginError(str(bad.error), transient=False)
-        entry = self._entry(repository)
+        entry = self._entry(repository, written)
         if not entry.anonymous:
             return entry
         for login in self.logins:
@@ -126,13 +127,13 @@ class Keyring:
             FileError: one is invalid.
         """
         for repository in repositories:
-            bad = self._bad(repository)
+            bad = self._bad(repository, self._written(repository))
             if bad is not None:
                 raise bad.error
 
-    def _bad(self, repository: Repository) -> BadEntry | None:
+    def _bad(self, repository: Repository, entry: Credential | BadEntry) -> BadEntry | None:
         """The invalid entry: the login, unless the command line gives another, or the registry's settings."""
-        entry, settings = self._written(repository), self._settings(repository.registry)
+        settings = self._settings(repository.registry)
         if isinstance(entry, BadEntry) and self.given.get(repository, _NONE).anonymous:
             return entry
         return settings if isinstance(settings, BadEntry) else None
@@ -142,9 +143,11 @@ class Keyring:
         found = (self.keys[key] for key in matching_keys(repository) if key in self.keys)
         return next(found, _NONE)
 
-    def _entry(self, repository: Repository) -> Credential:
+    def _entry(self, repository: Repository, entry: Credential | BadEntry) -> Credential:
         """The command line's login, else that of the longest matching key."""
-        given, entry = self.given.get(repository, _NONE), self._written(repository)
+        given = self.given.get(repository)
+        if given is None:
+            return _NONE if isinstance(entry, BadEntry) else entry
         if isinstance(entry, BadEntry):
             return given
         chosen = entry if given.anonymous else given

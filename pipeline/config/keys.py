@@ -7,13 +7,12 @@ Docker Hub is one registry under all its names.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pipeline.model.reference import DOCKER_HUB, canonical_registry, parse_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pipeline.model.reference import Repository
 
 Key = tuple[str, str]
@@ -40,7 +39,7 @@ def split_key(text: str) -> Key:
     return repository.registry, "" if is_url and path in _API_PATHS else path
 
 
-def matching_keys(repository: Repository) -> Iterator[Key]:
+def matching_keys(repository: Repository) -> list[Key]:
     """All keys that match the repository, the longest path first.
 
     `docker.io/nginx` also matches the official image, as in `docker pull`.
@@ -49,11 +48,11 @@ def matching_keys(repository: Repository) -> Iterator[Key]:
     paths = ["/".join(parts[:count]) for count in range(len(parts), -1, -1)]
     if repository.registry == DOCKER_HUB and parts[0] == "library":
         paths.insert(1, "/".join(parts[1:]))
-    for path in paths:
-        for registry in registry_names(repository.registry):
-            yield registry, path
+    registries = registry_names(repository.registry)
+    return [(registry, path) for path in paths for registry in registries]
 
 
+@lru_cache(maxsize=256)
 def registry_names(registry: str) -> tuple[str, ...]:
     """The names that a file may use for a registry: as it is, and without a default port."""
     bare = _DEFAULT_PORT.sub("", registry)

@@ -206,7 +206,7 @@ class Response(http.client.HTTPResponse):
         self.headers = self.msg = _FIELDS.parsestr(lines.decode("iso-8859-1"))
         if self.headers.defects or len(self.headers) > _MAX_FIELDS:
             raise http.client.HTTPException("the response has invalid or too many headers")
-        self.fields = Fields(self.headers.items())
+        self.fields = Fields(self.headers.raw_items())
 
     def _frame(self, *, of_head: bool) -> None:
         """Find the end of the body, and whether the connection is reusable (RFC 9112, 6.3 and 9.3)."""

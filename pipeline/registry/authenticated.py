@@ -232,8 +232,8 @@ class AuthenticatedClient:
             if self._is_challenge(call, response):
                 return self._auth.learn(call, response)
             silent = not (call.authorization or credential.anonymous or isinstance(call.body, Body))
-            own = self.session.is_own(response.url, insecure=call.insecure)
-            if silent and own and response.status_code in _HIDING:
+            hiding = silent and response.status_code in _HIDING
+            if hiding and self.session.is_own(response.url, insecure=call.insecure):
                 return self._auth.introduce(call)
         except OperationError:
             response.close()

@@ -98,7 +98,8 @@ class RegistrySession:
 
     def is_own(self, url: str, *, insecure: bool) -> bool:
         """Whether `url` has the registry's origin, which may get its credentials."""
-        return origin_of(url) == origin_of(self.base(insecure=insecure))
+        base = self.base(insecure=insecure)
+        return url.startswith(f"{base}/") or origin_of(url) == origin_of(base)
 
     def send(self, call: Request) -> Answer:
         """Send `call` and follow redirects: the answer with any status, its body unread.
