@@ -26,7 +26,7 @@ def start() -> NoReturn:
         if _signal.getsignal(number) is not _signal.SIG_IGN:
             _signal.signal(number, _leave)
     # Undo what the parent may have set: a blocked signal never arrives, and with SIGCHLD ignored or blocked
-    # nobody learns that a worker has ended.
+    # the end of a worker goes unnoticed.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     try:
@@ -36,7 +36,7 @@ def start() -> NoReturn:
     except MemoryError:
         _end(_MACHINE, "error: out of memory; see ulimit -v and the limits of the container")
     except OSError as error:
-        # The importer lists folders, and may lack the memory for that too.
+        # The import system lists folders, and may lack the memory for that too.
         _end(_MACHINE, f"error: {error}; check the installation and free memory")
     except ImportError as error:
         _end(_MACHINE, f"error: a module cannot be loaded: {error}; check the installation and free memory")

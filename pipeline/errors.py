@@ -40,8 +40,9 @@ class Fault:
     repository: str = ""
     """Path of the repository within the registry."""
     host: str = ""
-    """Host, and port where it is no usual one, that the registry named and that failed in its place: storage,
-    a token server, an upload host. Such a fault says nothing about the registry."""
+    """Host, and port unless it is the default, that the registry named and that failed in its place:
+    storage, a token server, an upload host. Such a fault says nothing about the registry.
+    """
     status: int | None = None
     """HTTP status; None: no response."""
     code: str = ""
@@ -56,7 +57,7 @@ class Fault:
 
     @property
     def is_unreached(self) -> bool:
-        """Whether no connection came about, so that no request was sent."""
+        """Whether there was no connection, so that no request was sent."""
         return self.code in {"UNREACHABLE", "CERTIFICATE"}
 
     @property

@@ -199,7 +199,7 @@ class Options:
     os: tuple[str, ...]
     arch: tuple[str, ...]
     referrers: tuple[str, ...] | None
-    """Words or artifact types; None: nobody has said."""
+    """Words or artifact types; None: not given."""
     force: bool
     bandwidth: float | None
     patience: float

@@ -352,7 +352,7 @@ def _unused(verb: str, given: Mapping[str, argparse.Action]) -> Iterator[argpars
     """The given flags of a run that have no effect for the verb.
 
     Raises:
-        UsageError: a flag is for another verb alone.
+        UsageError: a flag is for another verb only.
     """
     for action in given.values():
         for name in action.option_strings:
@@ -363,7 +363,7 @@ def _unused(verb: str, given: Mapping[str, argparse.Action]) -> Iterator[argpars
 
 
 def _help(words: Sequence[str]) -> NoReturn:
-    """Print the help of the verb that the words name, or of all, and exit."""
+    """Print the help of the verb that was named, or of all verbs, and exit."""
     verb = next((word for word in words if word in VERBS), "")
     sys.stdout.write(build_parser(verb).format_help())
     raise SystemExit(0)

@@ -71,7 +71,7 @@ def chosen(found: Namespace) -> ClusterOptions | None:
 
 
 def _refuse_logins(found: Namespace) -> None:
-    """Refuse passwords that workers cannot read for themselves: no secret travels through Dask."""
+    """Refuse passwords that workers cannot read by themselves: no secret travels through Dask."""
     for flag, login in (("--src-creds", found.src_creds), ("--dest-creds", found.dest_creds)):
         if login is not None and not login.variable:
             raise UsageError(

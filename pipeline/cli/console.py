@@ -29,7 +29,7 @@ class Output:
     """
 
     def __init__(self) -> None:
-        """Nothing is printed yet."""
+        """Start without output."""
         self._trouble = ""
 
     def show(self, line: str) -> None:
@@ -58,5 +58,5 @@ class Output:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Keep Python from another attempt, and a complaint, at its end."""
+        """Prevent Python from flushing again, and complaining, at its end."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

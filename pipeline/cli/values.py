@@ -104,7 +104,7 @@ def login(text: str) -> GivenLogin:
 
 
 def text(given: str) -> str:
-    """A text; an empty one is what an unset variable leaves."""
+    """A text; an unset variable leaves an empty one."""
     if not given:
         raise ArgumentTypeError("it is empty (is a variable not set?)")
     return given
@@ -161,7 +161,7 @@ def format_by_name(file: Path | None) -> Literal["yaml", "json"]:
 
 
 def meant_verb(words: Sequence[str], verbs: Iterable[str]) -> str:
-    """A suggestion for an unknown verb, or for too many or too few words after one."""
+    """A suggestion for an unknown verb, or for too many or too few arguments after one."""
     first, *rest = words or ("",)
     if first.lower().endswith(_FILES) and not rest:
         return f"; did you mean --images {first}?"

@@ -1,7 +1,7 @@
 """The verbs: what each is for, its own flags, and what it does with the flags of a run.
 
-Every verb takes the command line of a run, so that people can put `plan` or `check` before the line of a
-timer or a job as it stands. A flag that means nothing to the verb has no effect there; a debug line says so.
+Every verb accepts the command line of a run, so that people can put `plan` or `check` before the command of
+a timer or a job. A flag that does not apply to the verb has no effect, and a debug line says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class VerbEntry:
     meaning: str
     """What it does, in one phrase."""
     words: str = ""
-    """The words that may stand behind it, as help shows them."""
+    """The arguments that may follow it, as shown in help."""
     codes: str = _RUN_CODES
     """Its exit codes."""
     unused: frozenset[str] = frozenset()
@@ -93,11 +93,11 @@ VERBS = {
     ),
 }
 OWN = {"--deep": "verify", "--explain": "plan", "--tags": "list"}
-"""Flags of one verb alone."""
+"""Flags of one verb only."""
 WITH_WORDS = ("copy", "check", "plan", "verify")
-"""Verbs that take one rule as words instead of a rules file."""
+"""Verbs that accept one rule as arguments instead of a rules file."""
 _OF_WORDS = ("--all-tags", "--insecure", "--src-creds", "--dest-creds")
-"""Flags of a rule that is given in words."""
+"""Flags of a rule that is given as arguments."""
 
 
 def is_shown(action: Action, verb: str) -> bool:

@@ -51,14 +51,14 @@ if TYPE_CHECKING:
     from pipeline.settings import Options
 
     _Writer = tuple[Rule, str]
-    """A rule, and the name of the source that it writes."""
+    """A rule, and the name that it writes from its source."""
 
 
 def explain(options: Options, environ: Mapping[str, str], *, show: Callable[[str], None]) -> int:
-    """Explain; returns the exit code: 0 if a rule takes what was asked for, else 1.
+    """Explain; returns the exit code: 0 if a rule selects the image, else 1.
 
     Raises:
-        UsageError, FileError: before anything was asked.
+        UsageError, FileError: before any request.
         RegistryError: the source does not answer.
         MachineError: the records cannot be read.
     """
@@ -85,7 +85,7 @@ def explain(options: Options, environ: Mapping[str, str], *, show: Callable[[str
 
 
 def _rules_of(rules: Iterable[Rule], repository: Repository) -> Iterator[Rule]:
-    """The rules of a repository; a pattern that matches stands for one, whether it is listed or not."""
+    """The rules of a repository; a matching pattern is expanded for it, whether it is listed or not."""
     for rule in rules:
         if rule.expansion is None:
             yield from (rule,) if rule.source == repository else ()
@@ -156,7 +156,7 @@ class _Explanation:
         return found
 
     def of_list(self, rule: Rule) -> RuleVerdict:
-        """What a rule takes of the whole list, what stops the others, and what of it is not written."""
+        """What a rule selects from the whole list, what drops the others, and what is not written."""
         found = RuleVerdict(rule=rule.text, place=rule.place)
         if isinstance(rule.selection, Named):
             found.selected = rule.selection.names
@@ -166,7 +166,7 @@ class _Explanation:
             stopped: Counter[str] = Counter()
             for tag in tags:
                 if tag not in selected:
-                    # Alone a tag is the newest of its series: what stops it then is a stage before that.
+                    # Alone a tag is the newest of its series, so an earlier stage is what drops it.
                     verdict = selection.explain(tag, [tag])[-1]
                     stopped["newest" if verdict.passed else verdict.stage] += 1
             found.listed, found.selected, found.stopped = len(tags), [*selected], stopped

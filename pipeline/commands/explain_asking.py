@@ -1,4 +1,4 @@
-"""What `plan --explain` asks the registries: each thing once, by the same tasks as a run."""
+"""The requests of `plan --explain`: each is made once, by the same tasks as in a run."""
 
 from __future__ import annotations
 

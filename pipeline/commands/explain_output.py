@@ -1,4 +1,4 @@
-"""What `plan --explain` shows: lines for a person, an object for a program."""
+"""The output of `plan --explain`: lines for a person, an object for a program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.model.tag_selection import StageVerdict
 
 _SHOWN = 20
-"""Selected tags shown to a person."""
+"""Maximum number of selected tags shown to a person."""
 
 DestinationResult = Literal["copied", "kept", "held", "conflict"]
 
@@ -45,7 +45,7 @@ class RuleVerdict:
     """As written."""
     place: str
     stages: Sequence[StageVerdict] = ()
-    """For a tag, or an invalid rule: in order; the last one decides."""
+    """For a tag or an invalid rule: in order; the last one decides."""
     destinations: Sequence[DestinationVerdict] = ()
     """Of a tag that passes the stages."""
     platforms: Sequence[EntryVerdict] = ()
@@ -54,11 +54,11 @@ class RuleVerdict:
     stopped: Mapping[str, int] = field(default_factory=dict)
     """For a list: tags that are left out, by the stage that decides."""
     waiting: Mapping[str, int] = field(default_factory=dict)
-    """For a list: how many of the selected tags are not written, by what keeps them."""
+    """For a list: how many of the selected tags are not written, by reason."""
 
     @property
     def takes(self) -> bool:
-        """Whether the rule takes anything of what was asked for."""
+        """Whether the rule selects any of the requested tags."""
         if not self.stages:
             return bool(self.selected)
         return self.stages[-1].passed and any(each.result != "conflict" for each in self.destinations)
@@ -87,7 +87,7 @@ def lines(name: str, found: Sequence[RuleVerdict], *, known: Sequence[str]) -> I
 
 
 def _outcome(found: RuleVerdict) -> str:
-    """What becomes of it, in a few words."""
+    """The result in a few words."""
     if found.stages:
         words = {"copied": "copied to", "kept": "kept at", "held": "held back from", "conflict": "lost at"}
         parts = [

@@ -1,7 +1,7 @@
-"""How a run, a plan or a verification ends: files, report, metrics, exit code, then what is told.
+"""How a run, a plan or a verification ends: files, report, metrics, exit code, then the output.
 
-The Verb's Finish tells what differs. Nothing here may hide how the run ended: a file that cannot be written
-is reported and the rest is done.
+The Verb's Finish has the differences. Nothing here may hide how the run ended: a file that cannot be
+written is reported and the rest is done.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Printer:
     tell: Callable[[str], None]
     """Prints a line for a person."""
     show: Callable[[str], None]
-    """Prints what was asked for on standard output."""
+    """Prints requested output on standard output."""
 
     def error(self, error: MachineError) -> None:
         """Report a file that cannot be written or rows that cannot be read."""
@@ -76,7 +76,7 @@ class FinishedRun:
 
     @property
     def trouble(self) -> str:
-        """The problem of this machine that stopped it; empty: none did."""
+        """The machine's fault that stopped it; empty if none did."""
         trouble = self.ending.trouble
         return "" if trouble is None else f"stopped by a problem of this machine: {trouble}"
 
@@ -87,7 +87,7 @@ class FinishedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """What differs in how a run, a plan and a verification end."""
+    """The differences between the ends of a run, a plan and a verification."""
 
     summarize: Callable[[FinishedRun], Summary]
     """Writes the lists of images, if any; returns the summary with its exit code."""

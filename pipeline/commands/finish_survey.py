@@ -1,4 +1,4 @@
-"""How a plan or a verification ends: its report, its last line in the log, what it prints."""
+"""How a plan or a verification ends: its report, its last log line, its output."""
 
 from __future__ import annotations
 

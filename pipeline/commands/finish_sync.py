@@ -145,12 +145,12 @@ def _page(run: FinishedRun, summary: Summary) -> Iterable[str]:
 
 
 def _place(run: FinishedRun, path: str, line: int) -> str:
-    """Where a rule stands; the only file needs no name."""
+    """The place of a rule; the only file need not be named."""
     return f"{path}:{line}" if path not in ("", run.job.rules.path) else str(line or "")
 
 
 def _settings(run: FinishedRun) -> Sequence[tuple[str, str]]:
-    """What the run was told, for the report; credentials are in files and never here."""
+    """The settings of the run, for the report; credentials are in files and never here."""
     options = run.options
     return [
         ("command", " ".join(("image-syncer", *options.arguments))),

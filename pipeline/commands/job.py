@@ -45,15 +45,15 @@ class Job:
     keyring: Keyring
     rules: RulesFile
     options: ImageOptions
-    """Of images whose rule does not say otherwise."""
+    """For images whose rule has none of its own."""
     settings: Settings
     warnings: tuple[Event, ...]
     files: Files
-    """What was read; without `images` if the rules have no file of their own that --images could name."""
+    """The files that were read; without `images` if the rules have no file that --images could name."""
     given: GivenRules | None = None
-    """What came from standard input."""
+    """The rules from standard input."""
     shard: Shard | None = None
-    """The part of the rules that `rules` holds; None: all."""
+    """The shard of the rules in `rules`; None: all."""
 
 
 def prepare(options: Options, environ: Mapping[str, str]) -> Job:
@@ -122,7 +122,8 @@ def _of_first_shard(event: Event) -> Event:
 
 
 def _referrers(texts: tuple[str, ...] | None) -> Referrers:
-    """What --referrers says; by default companions of copied images, as far as the destination takes them.
+    """The value of --referrers; by default companions of copied images, as far as the destination takes
+    them.
 
     Raises:
         UsageError: it is not understood.
@@ -187,7 +188,7 @@ def _read_files(options: Options, environ: Mapping[str, str]) -> _Inputs:
 def _from_words(
     options: Options, read: _Inputs, *, defaults: Defaults, environ: Mapping[str, str]
 ) -> _Inputs:
-    """The rule of the command line in place of those of a file."""
+    """The rule of the command line instead of those of a file."""
     if options.images:
         raise UsageError(
             f"{options.verb} has its rule on the command line: omit --images {options.images[0]}"
@@ -213,7 +214,7 @@ def _from_words(
 
 
 def _repositories(rules: RulesFile) -> Iterator[Repository]:
-    """Every repository in the rules, each once."""
+    """Every repository in the rules, without duplicates."""
     named = (each for rule in rules.rules for each in (rule.source, *areas_of(rule)))
     return iter(dict.fromkeys(named))
 

@@ -47,18 +47,19 @@ it would seem to belong to other shards."""
 
 
 _OF_A_RULE = dict.fromkeys(("to", "tags", "repositories"))
-"""Options that an image does not need any more: it has its tag and its destination.
+"""Options that an image does not need any more, since it has its tag and its destination.
 
-`keep` and `min_age` stay: it may have failed before the destination and its own age were known."""
+`keep` and `min_age` stay: it may have failed before the destination and its own age were known.
+"""
 
 
 @dataclass(slots=True)
 class Leftovers:
-    """What was written; the counts are complete when the list of failures is."""
+    """What was written; the counts are complete once the list of failures is."""
 
     run: FinishedRun
     failed: str = ""
-    """The list of failures, if --images may name it; empty: there is none."""
+    """The list of failures, if --images may name it; empty if there is none."""
     beaten: int = 0
     """Failed images in no list: alone they would overwrite the tag that an earlier rule has written."""
     complete: bool = True
@@ -72,7 +73,7 @@ class Leftovers:
 
     @property
     def remark(self) -> str:
-        """What the list of failures lacks, for people; empty: nothing."""
+        """What the list of failures lacks, in words; empty if nothing."""
         images = format_count(self.beaten, "image")
         reason = "an earlier rule writes the same destination tag"
         return f"{images} skipped: {reason}; not in the retry list" if self.beaten else ""
@@ -118,7 +119,7 @@ def _write_success(run: FinishedRun, _: Leftovers) -> None:
 
 
 def _companions(figures: Figures) -> str:
-    """What came with the images, for people; empty: nothing."""
+    """The companions of the images, in words; empty if none."""
     stored = format_count(figures.companions, "companion")
     parts = [f"{stored} (signatures, SBOMs) stored with them"] * bool(figures.companions)
     return ", ".join(parts + companions_missing(figures))
@@ -163,13 +164,13 @@ def _lost(run: FinishedRun) -> Iterator[ListEntry]:
 
 
 def options_of_rule(rule: Rule) -> str:
-    """What a rule says beside its destinations, as a list of images writes it."""
+    """A rule's options besides its destinations, as a list of images writes them."""
     options = replace(rule.options, to=None)
     return _json(plain_options(replace(options, repositories=None) if rule.is_child else options))
 
 
 def options_of_images(job: Job) -> dict[int, str]:
-    """By rule, what its images need beside their destinations, where the flags do not say the same."""
+    """By rule, the options that its images need besides their destinations, unless the flags say the same."""
     return {
         rule.number: _json(plain_options(replace(rule.options, **_OF_A_RULE)))
         for rule in job.rules.rules
@@ -178,7 +179,7 @@ def options_of_images(job: Job) -> dict[int, str]:
 
 
 def _options_of_owing(job: Job) -> dict[int, str]:
-    """Likewise for images that are at their destination without their companions: these are looked for."""
+    """The same for images that are at their destination without their companions: these are looked for."""
     found = {}
     for rule in job.rules.rules:
         always = replace(job.options.under(rule.options).referrers, when="always")
@@ -224,7 +225,7 @@ def command_again(run: FinishedRun, left: Leftovers) -> tuple[str, ...]:
 
 
 def _with_flags(given: Sequence[str], flags: Sequence[str], *, replaced: Collection[str]) -> tuple[str, ...]:
-    """The command line with other flags in place of those that they replace."""
+    """The command line with some flags replaced by others."""
     kept: list[str] = []
     words = iter(given)
     for word in words:

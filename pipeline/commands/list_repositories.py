@@ -1,6 +1,7 @@
 """`list`: which repositories a namespace or a pattern has, or with --tags which references.
 
-So people see what a pattern takes before a rule does. It reads the listings that a run reads, and no records.
+It shows what a pattern selects before a rule uses it. It reads the listings that a run reads, and no
+records.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEMA = 1
-"""Version of the JSON object: fields may be added, none changes its meaning."""
+"""Version of the JSON object: fields may be added, and none changes its meaning."""
 _AT_A_TIME = 8
-"""Requests, where the registry's `requests` does not allow fewer."""
+"""Simultaneous requests, unless the registry's `requests` allows fewer."""
 
 
 def list_repositories(
@@ -97,10 +98,10 @@ def _keyring(options: Options, environ: Mapping[str, str]) -> Keyring:
 
 
 class _Lister:
-    """Asks one registry, a few requests at a time."""
+    """Sends requests to one registry, a few at a time."""
 
     def __init__(self, pattern: RepositoryPattern, keyring: Keyring, settings: Settings) -> None:
-        """Ask nothing yet."""
+        """Start without requests."""
         clients = Clients(settings, keyring.find, keyring.forget, keyring.settings)
         most = keyring.settings(pattern.registry).requests or _AT_A_TIME
         self._pattern, self._patience = pattern, settings.patience
@@ -145,7 +146,7 @@ class _Lister:
         return tuple({tag.name: tag for tag in found if is_tag(tag.name)}.values())
 
     def _listed(self, repository: Repository) -> list[ListedTag] | None:
-        """From a listing with digests; None: there is none."""
+        """From a listing with digests; None if there is no such listing."""
         found: list[ListedTag] = []
         page, asked = self._catalogue.tags(repository), {""}
         while page is not None:
@@ -180,7 +181,7 @@ class _Lister:
             running.extend(islice(begun, 1))
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask, and wait as long as the registry pauses, within the patience of the run."""
+        """Make a request, and wait as long as the registry pauses, within the patience of the run."""
         ends = time.monotonic() + self._patience
         while True:
             try:
@@ -194,7 +195,7 @@ class _Lister:
 def _each(
     lister: _Lister, paths: list[str], *, with_tags: bool, tell: Callable[[str], None]
 ) -> Iterator[tuple[Repository, tuple[ListedTag, ...], RegistryError | None]]:
-    """Each repository with its tags; one that cannot be listed is told of."""
+    """Each repository with its tags; one that cannot be listed is reported."""
     registry = lister.listing.registry
     found = lister.tags(paths) if with_tags else (() for _ in paths)
     for path, tags in zip(paths, found, strict=True):

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 StatusState = Literal["running", "stopping", "done", "failed", "stopped", "lost"]
 """lost: it is not running and did not store an exit code."""
 SCHEMA = 1
-"""Version of the JSON object: fields may be added under it, none changes its meaning."""
+"""Version of the JSON object: fields may be added, and none changes its meaning."""
 _SILENT = 30.0
-"""Seconds without an update after which something is wrong; a process on another machine is lost then."""
+"""Seconds without an update that mean trouble; a process on another machine then counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ def continues(found: Status) -> Iterator[str]:
 
 
 def head(found: Status) -> str:
-    """Whether the run goes on, or how it ended."""
+    """Whether the run continues, or how it ended."""
     run_state, state = found.run_state, found.state
     process = f"process {run_state.process.pid} on {run_state.process.host}"
     ended = f"at {_clock(run_state.seen)}, exit code {run_state.exit_code}"
@@ -199,7 +199,7 @@ def _eta(found: Status) -> str:
 
 
 def _summary(found: Status) -> Summary:
-    """As the run's own summary."""
+    """In the words of the run's own summary."""
     run_state = found.run_state
     runs = found.state in ("running", "stopping")
     return Summary(

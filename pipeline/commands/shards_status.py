@@ -1,4 +1,4 @@
-"""The status of a folder of shards: what is in each one's records, summed up."""
+"""The status of a folder of shards: the sum of their records."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WORDS = {
     "unreadable": "unreadable",
     "not_started": "not started",
 }
-"""By state, in the order in which they are shown."""
+"""States in the order in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class ShardsStatus:
     found: Mapping[int, Status]
     """By index."""
     unreadable: Mapping[int, str]
-    """By index: why the records of a shard say nothing."""
+    """By index: why the records of a shard are unreadable."""
     now: float
 
     @property
@@ -74,7 +74,7 @@ class ShardsStatus:
 
     @property
     def _state(self) -> StatusState:
-        """One word for all: while one is running, that; else the worst."""
+        """One word for all: running while any is, otherwise the worst state."""
         states = self.states
         if states["running"] or states["stopping"]:
             return "running"
@@ -86,7 +86,7 @@ class ShardsStatus:
 
 
 def _sum(states: Sequence[RunState], *, is_whole: bool) -> RunState:
-    """The run states of several runs as one; without `is_whole`, nothing is known of further ones."""
+    """The run states of several runs as one; without `is_whole`, others may be missing."""
     running = [each for each in states if each.exit_code == RUNNING]
     began, seen = min(each.began for each in states), max(each.seen for each in states)
     figures = Figures()
@@ -145,7 +145,7 @@ def read_shards(path: Path, *, now: float) -> ShardsStatus | None:
         if read_status(path, now=now).run_state.seen > seen[last]:
             return None
     except MachineError:
-        pass  # the folder holds shards only
+        pass  # the folder contains only shards
     return ShardsStatus(
         path=path, count=last, found=found[last], unreadable=unreadable.get(last, {}), now=now
     )
@@ -154,7 +154,7 @@ def read_shards(path: Path, *, now: float) -> ShardsStatus | None:
 def _shards(path: Path) -> Iterator[Shard]:
     try:
         names = sorted(each.name for each in path.iterdir())
-    except OSError:  # who reads the folder as that of one run says why
+    except OSError:  # reading the folder as that of one run reports why
         names = []
     for name in names:
         match = _FOLDER.fullmatch(name)

@@ -1,4 +1,4 @@
-"""The first line of a log: which program, told to do what, with which files."""
+"""The first line of a log: the program, its command and its files."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def _records(job: Job, name: str) -> Iterator[OpenedRecords]:
 
 @contextmanager
 def _records_of_copy(job: Job, name: str) -> Iterator[OpenedRecords]:
-    """Records that are removed again if this run has made them and a later one could save nothing by them.
+    """Records that are removed again if this run has created them and a later one could not use them.
 
     People type `copy` anywhere: one that failed should leave no folder behind.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _records(job: Job, name: str) -> AbstractContextManager[OpenedRecords]:
-    """Records are read for when tags were first seen; of what is at a destination they are not believed."""
+    """Records are read only for when tags were first seen, not for the content of a destination."""
     is_needed = any(rule.options.min_age for rule in job.rules.rules)
     return scratch_records(job.settings.records if is_needed else None, run=name)
 

@@ -1,7 +1,7 @@
 """How a Dask worker makes its keyring: from its own files and environment. No secret travels through Dask.
 
-A worker of another machine may have other files than this one, so the two are compared: by the keys and the
-names of users, and by the settings of registries.
+A worker on another machine may have other files than this one, so the two are compared: by keys, usernames,
+and settings of registries.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class WorkerLogins:
     options: Options
     """For --src-creds and --dest-creds, which name variables."""
     rule: Rule | None
-    """The rule that they are for."""
+    """The rule of these logins."""
     expected: Mapping[str, str]
-    """The logins and settings of the run's own keyring, in words."""
+    """The logins and settings of the run's own keyring, as text."""
 
     def open(self, environ: Mapping[str, str]) -> Keyring:
         """The keyring of this machine.
@@ -57,7 +57,7 @@ class WorkerLogins:
         return keyring.shared(shard.parallelism) if shard else keyring
 
     def misfit(self, environ: Mapping[str, str]) -> str:
-        """How the keyring of this machine differs from the run's; empty: it does not."""
+        """How the keyring of this machine differs from the run's; empty if it does not."""
         found = self.open(environ).describe()
         for key in sorted(found.keys() | self.expected.keys()):
             here, there = found.get(key, "nothing"), self.expected.get(key, "nothing")

@@ -1,8 +1,8 @@
 """Deadlines for reading from and writing to a peer: when the time is over, the socket is shut down.
 
-A Python timeout covers one recv, so a peer that sends a byte a minute never exceeds it, and it costs a system
-call for each recv. So sockets block, and one thread of the process checks the time for all requests, each of
-which costs an entry in a set.
+A Python timeout covers one recv, so a peer that sends a byte a minute never exceeds it, and it costs a
+system call for each recv. So sockets block, and one thread of the process checks the time of all requests,
+each of which costs an entry in a set.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Dialer:
     def __init__(
         self, scheme: str, netloc: str, *, context: ssl.SSLContext, seconds: float, proxy: str | None = None
     ) -> None:
-        """Find the proxy, but do not connect yet."""
+        """Choose the proxy, but do not connect yet."""
         self._seconds = seconds
         origin = f"{scheme}://{netloc}"
         through = choose_proxy(origin, proxy)

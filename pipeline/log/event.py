@@ -30,7 +30,7 @@ class Event:
     fields: Mapping[str, Value] = field(default_factory=dict)
     """Keys are names of catalogue.FIELDS."""
     facts: Mapping[str, object] | None = None
-    """Wording.py makes its sentence of these and its fields; None: it has a message."""
+    """Facts from which wording.py makes its sentence; None: it has a message."""
     stage: str = ""
     """The stage that it comes from; empty: none."""
     pid: int = 0

@@ -16,7 +16,7 @@ _URL = r"[^\s?\"'<>]"
 _FORMS = (
     (re.compile(r"(?i)(?<=[a-z0-9]://)[^\s/?#\"'<>]+@"), f"{HIDDEN}@"),
     (re.compile(rf"(?<![^\s\"'<>])((?={_URL}*/){_URL}++\?)[^\s\"'<>]+"), rf"\1{HIDDEN}"),
-    # Who has the URL of an upload session may write to it.
+    # Anyone with the URL of an upload session may write to it.
     (re.compile(r"(/blobs/uploads/)[^\s?\"'<>]+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)\b(bearer|basic) +[a-z0-9._~+/=-]{6,}"), rf"\1 {HIDDEN}"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}[A-Za-z0-9._-]*"), HIDDEN),

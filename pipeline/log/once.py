@@ -1,4 +1,4 @@
-"""What is said once, and not each time that it is true: warnings, credentials, a file that is lost."""
+"""Reports that are made once, and not each time: warnings, credentials, a lost file."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _MOST = 10_000
 
 
 class Once:
-    """Remembers what was said; threads may share it.
+    """Remembers what was reported; threads may share it.
 
     Args:
-        most: how many things are said at most: registries choose some of them.
+        most: maximum number of reports, since registries choose some of them.
     """
 
     def __init__(self, *, most: int = _MOST) -> None:
-        """Nothing was said."""
+        """Start empty."""
         self._said: set[Hashable] = set()
         self._most = most
         self._lock = threading.Lock()
 
     def first(self, what: Hashable = None) -> bool:
-        """Whether it is to be said now: it was not before."""
+        """Whether to report it now, for the first time."""
         if what in self._said:
             return False
         with self._lock:

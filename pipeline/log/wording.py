@@ -1,6 +1,6 @@
-"""The sentences of events that are emitted as facts: made when a line is written or shown, and only then.
+"""The sentences of events that are emitted as facts: made only when a line is written or shown.
 
-A run's lines of images have the original tool's wording, which people grep for, with ours where it has none.
+A run's lines of images have the original tool's wording, which people grep for, and ours where it has none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline.log.event import Event
 
     EventFacts = Mapping[str, Any]
-    """Fields of the event, and what only its sentence needs."""
+    """Fields of the event, and facts that only its sentence needs."""
 
 _FAILED = {
     "copy": "Failed to executed synchronizing manifest",
@@ -24,7 +24,7 @@ _FAILED = {
 
 
 def sentence(event: Event) -> str:
-    """What an event says to people: its own message, or the one that its facts make."""
+    """The sentence of an event: its own message, or the one made from its facts."""
     if event.facts is None:
         return event.message
     known = {**event.fields, **event.facts}
@@ -33,7 +33,7 @@ def sentence(event: Event) -> str:
 
 
 def _image(words: str) -> Callable[[EventFacts], str]:
-    """The line of an image that is finished; `why` is the fault, the reason, or how it is up to date."""
+    """The line of a finished image; `why` is the fault, the reason, or how it is up to date."""
     line = f"{words} Now {{processed}}/{{known}} tasks have been processed."
 
     def say(facts: EventFacts) -> str:

@@ -1,1 +1,1 @@
-"""What is seen of a run while it runs: history, rates, run state, live display, progress lines, metrics."""
+"""A run while it runs: history, rates, run state, live display, progress lines, metrics."""

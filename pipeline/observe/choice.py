@@ -1,7 +1,7 @@
-"""How a run shows its progress: on a terminal a live view, elsewhere the log's lines.
+"""How a run shows its progress: a live view on a terminal, log lines elsewhere.
 
-Whether there is a terminal is decided here and not by rich, which believes FORCE_COLOR and TTY_COMPATIBLE
-and then writes cursor movements into log files. Importing this module does not import rich.
+This module, not rich, decides whether there is a terminal: rich believes FORCE_COLOR and TTY_COMPATIBLE and
+then writes cursor movements into log files. Importing this module does not import rich.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The live view as lines of text, one statement each; what does not fit a narrow terminal is left out whole.
+"""The live view as lines of text, one statement each; what does not fit a narrow terminal is omitted.
 
 Text from a registry is never taken for markup: only Text objects without control characters are made. Rows
 are laid out by hand: rich's Table would cost more than all the rest.
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from pipeline.settings import Aim
 
 ROWS = 16
-"""Of a screen of usual height; a higher one gives two thirds of its rows."""
+"""For a screen of usual height; a higher one gives two thirds of its rows."""
 _MOST_ROWS = 40
 _SMALL = 64 << 10
-"""Bytes below which a transfer has no row of its own: it is gone before anybody has read it."""
+"""Bytes below which a transfer has no row of its own, since it ends before anybody can read it."""
 _FEW_ROWS = 9
 """Below this, only figures are shown."""
 _REGISTRIES = 12
 FAILURES = 10
-"""Of these, as many as there is room for."""
+"""As many of these as fit."""
 NARROW, _WIDE = 60, 96
-"""Columns from which a row says more."""
+"""Columns from which a row has more details."""
 _HEAD = 8
 """Columns of the first word of a row."""
 _FAILED: Mapping[Aim, str] = {"copy": "failed", "plan": "would fail", "verify": "incomplete"}
@@ -57,7 +57,7 @@ class _Part:
     rank: int
     """The lower, the more important."""
     text: str
-    """Empty: there is nothing to say."""
+    """Empty if there is nothing to show."""
     style: str = ""
 
 
@@ -76,7 +76,7 @@ class FrameInput:
 
 
 def frame(scene: FrameInput, *, width: int, height: int) -> list[Text]:
-    """The rows: one fewer than the screen has at most; of a run always as many for a screen of one size."""
+    """The rows: at most one fewer than the screen has; for a run always as many on a screen of one size."""
     rows = min(max(ROWS, min(_MOST_ROWS, 2 * height // 3)), height - 1)
     if rows < 1 or width < _HEAD:
         return []
@@ -95,7 +95,7 @@ def frame(scene: FrameInput, *, width: int, height: int) -> list[Text]:
 def _body(scene: FrameInput, width: int, rows: int) -> list[Text]:
     """Registries first, failures last, transfers in the room between.
 
-    Transfers come and go, so a run that has them keeps its height; the other verbs have none.
+    Transfers come and go, so a run keeps its height; the other verbs have no transfers.
     """
     registries = _registries(scene, width, min(_REGISTRIES, rows // 3 + 1))
     rows -= len(registries)
@@ -141,7 +141,7 @@ def _images(scene: FrameInput, width: int) -> Text:
 
 
 def _results(scene: FrameInput) -> Iterator[_Part]:
-    """Images and rules by result; what a person has to see is left out last."""
+    """Images and rules by result; those that need a person are omitted last."""
     figures, failed = scene.view.figures, _FAILED[scene.aim]
     if scene.aim == "verify":
         yield _Part(2, _count(figures.copied + figures.unchanged, "complete"))
@@ -162,7 +162,7 @@ def _count(count: int, words: str) -> str:
 
 
 def _with(line: Text, parts: Iterable[_Part], width: int) -> Text:
-    """The line with those parts that fit in whole, the most important ones first, in the given order."""
+    """The line with the parts that fit completely, the most important ones first, in the given order."""
     told = [part for part in parts if part.text]
     room, fits = width - line.cell_len, set()
     for part in sorted(told, key=lambda each: each.rank):
@@ -200,7 +200,7 @@ def _data(scene: FrameInput, width: int) -> Text:
 
 
 def _sent(scene: FrameInput) -> str:
-    """Bytes sent, of how many: `+` says that images which have not been read yet may add to them."""
+    """Bytes sent, of how many: `+` means that unread images may add to them."""
     sent, view = scene.history.figures.sent, scene.view
     if not view.unsent:
         return f"{format_size(sent)} sent"
@@ -243,7 +243,7 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
 
 
 def _moves(scene: FrameInput, width: int, rows: int) -> list[Text]:
-    """The largest transfers, and how many smaller there are."""
+    """The largest transfers, and the number of smaller ones."""
     moving = scene.view.transfers
     large = [move for move in moving if not 0 <= move.size < _SMALL]
     shown = large if len(moving) <= rows else large[: max(0, rows - 1)]
@@ -290,7 +290,7 @@ def _foot(scene: FrameInput, width: int) -> Text:
 
 
 def shortened_end(text: str, room: int) -> str:
-    """The end of the text, in that many columns: it tells more than the beginning."""
+    """The end of the text in that many columns, since it says more than the beginning."""
     text = printable(text)
     return text if len(text) <= room else f"..{text[len(text) - max(0, room - 2) :]}"
 

@@ -1,4 +1,4 @@
-"""The progress line: at intervals, and when asked, for logs that somebody watches for days."""
+"""The progress line: at intervals, and on request, for logs that are watched for days."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Heartbeat:
             self.tell()
 
     def tell(self) -> None:
-        """Log the progress as it was last seen; nothing if nothing was seen yet."""
+        """Log the progress as last seen, if anything was seen yet."""
         view, figures = self._history.view, self._history.figures
         if view is None:
             return

@@ -1,4 +1,4 @@
-"""What a run looks like now and looked like over time: what summary, report, view and log lines share.
+"""The present and past state of a run, for summary, report, view and log lines.
 
 Memory does not grow with the run. Samples hold totals, not differences: when samples are thinned out, only
 resolution is lost.
@@ -29,22 +29,22 @@ PHASES: dict[Phase, str] = {
     "waiting": "waiting for paused registries",
     "idle": "starting and finishing",
 }
-"""Each moment counts for the first of these that fits."""
+"""Each moment counts as the first of these that applies."""
 
 SAMPLES = 600
 TOP = 20
 """Largest blobs, slowest images."""
 _MOVED_LATELY = 2.0
-"""Seconds within which bytes came, if blobs count as moving; an upload that waits does not."""
+"""Seconds within which blobs with received bytes count as moving; a waiting upload does not."""
 _WARNINGS = 100
 _BANDS = 100
 """Pauses of one registry that are kept apart."""
 _LOOKS = 24
-"""Looks that a registry's rates are taken over: about six seconds."""
+"""Samples over which a registry's rates are taken: about six seconds."""
 _RATE_WINDOW = 30.0
-"""Seconds that the run's rate is taken over, at least."""
+"""Seconds over which the run's rate is taken, at least."""
 _ESTIMATE_WINDOW = 60.0
-"""Seconds that an estimate looks back, at least; it looks back over a quarter of the run."""
+"""Minimum seconds that an estimate looks back; it looks back over a quarter of the run."""
 _LEAST_DONE = 5
 """Images after which an estimate is more than a guess."""
 _OWN_PLACE = frozenset({"image.retry", "registry.cooldown", "image.rewritten", "run.drain"})
@@ -60,7 +60,7 @@ class Sample:
     figures: Figures = field(default_factory=Figures)
     """A copy; `sent` includes running transfers."""
     read: int = 0
-    """Bytes of blobs received, those under way included."""
+    """Bytes of blobs received, including running transfers."""
     written: int = 0
 
 
@@ -139,10 +139,10 @@ class SlowImage:
 
 
 class RunHistory:
-    """The first observer: it remembers, and the others show or write what it remembers."""
+    """The first observer: it remembers the run, and the others show or write it."""
 
     def __init__(self) -> None:
-        """Begin with nothing seen."""
+        """Start with nothing seen."""
         self.curve = Curve()
         self.view: RunView | None = None
         """The run as it was last seen."""
@@ -164,7 +164,7 @@ class RunHistory:
         self.retried = 0
         """Failed attempts of images that were retried."""
         self.listed = self.selected = 0
-        """Tags of all lists that were read, and of these the ones that rules take."""
+        """Tags in all lists that were read, and those that rules select."""
         self._blobs: dict[tuple[str, str], TransferView] = {}
         self._last = self._moved_at = 0.0
 
@@ -199,7 +199,7 @@ class RunHistory:
 
     @property
     def rate(self) -> float:
-        """Bytes sent per second, recently."""
+        """Recently sent bytes per second."""
         newest = self.curve.samples[-1]
         before = self.curve.since(newest.seconds - _RATE_WINDOW)
         took = newest.seconds - before.seconds
@@ -219,9 +219,9 @@ class RunHistory:
     def left(self) -> float | None:
         """Estimated seconds until the end of the run; None: unknown.
 
-        By bytes once every image has been read, before that by how many images finished recently, but no less
-        than known bytes take. If all that is left waits for pausing registries, nobody knows what follows
-        the pause.
+        By bytes once every image has been read, before that by recently finished images, but no less than
+        known bytes take. If all remaining work waits for pausing registries, nobody knows what follows the
+        pause.
         """
         view = self.view
         if view is None or not view.expanded:
@@ -275,7 +275,7 @@ def _keep(lines: list[str], event: Event) -> None:
 
 
 def _phase(view: RunView) -> Phase:
-    """What a moment went into in which no bytes moved."""
+    """What a moment without moving bytes was spent on."""
     if view.running:
         return "asking"
     if any(registry.pause > 0 for registry in view.registries):

@@ -1,7 +1,8 @@
-"""Response times of registries: median and 95th percentile, from the buckets into which requests are sorted.
+"""Response times of registries: median and 95th percentile, from the buckets into which requests are
+sorted.
 
-Exact enough to tell 20 ms from 200 ms, in memory that does not grow with the run. Requests with a body are
-left out, because they take as long as the body; so are those without an answer.
+They are exact enough to tell 20 ms from 200 ms, in memory that does not grow with the run. Requests with a
+body are left out, because they take as long as the body; so are those without an answer.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class Latency:
 
     registry: str
     requests: int
-    """That were timed."""
+    """Number of timed requests."""
     p50: float
-    """Seconds within which half of the answers began."""
+    """Seconds within which half of the answers started."""
     p95: float
     """Seconds within which 95 of 100 did."""
 

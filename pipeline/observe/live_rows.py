@@ -1,8 +1,8 @@
 """Rows at the bottom of a terminal that are drawn again and again, below the lines that stay.
 
-One writer, one thread: rows and a line are one write each, so neither tears the other. A line overwrites the
-rows, and these are written below it again as they were (rich.Live renders everything for each line). The
-cursor stays visible and no terminal mode changes: a killed program leaves a working terminal.
+There is one writer and one thread: rows and a line are one write each, so neither tears the other. A line
+overwrites the rows, and these are written below it again unchanged (rich.Live renders everything for each
+line). The cursor stays visible and no terminal mode changes: a killed program leaves a working terminal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _EVERY = 0.24
 """Seconds between two drawings: at most 4 a second."""
 _STALE = 10.0
-"""Seconds after which others have written to the terminal: the program was stopped and continued."""
+"""Seconds without drawing that mean a suspended program: others may have written to the terminal."""
 _REDRAW = 0.05
 """Seconds between two redraws for lines: a flood of lines is written together."""
 _MOST_HELD = 1 << 16

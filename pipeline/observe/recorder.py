@@ -32,7 +32,7 @@ class RunStateRecorder:
 
     Args:
         history: what is known of the run.
-        keep: takes what is to be written.
+        keep: stores a fact.
         run: the run's name.
         command: the command line, word by word.
         figures: the run's, for the first row.

@@ -1,8 +1,8 @@
 """The run state, which a run writes to its records every two seconds for `status` in another terminal.
 
 Images have their own rows and are counted there. This row has the rest: when the run started and was last
-seen, its process, what it waits for, how it ended. A killed process writes no end, so the row identifies the
-process in a way that distinguishes it from a later one with the same number.
+seen, its process, what it waits for, how it ended. A killed process writes no end, so the row identifies
+the process in a way that distinguishes it from a later one with the same number.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class RunState:
     trouble: str = ""
     """The problem of this machine, if any."""
     figures: Figures = field(default_factory=Figures)
-    """Of them `sent` includes running transfers."""
+    """`sent` includes running transfers."""
     final: bool = False
     """Whether all rules have been expanded."""
     planned: int = 0

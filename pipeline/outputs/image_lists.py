@@ -30,11 +30,11 @@ class ListEntry(NamedTuple):
     source: str
     destinations: tuple[str, ...]
     options: str = ""
-    """What the rule says beside them, as JSON; empty: nothing."""
+    """The rule's other options, as JSON; empty: none."""
 
 
 _Forms = dict[str, dict[str, None]]
-"""Of one source: the destinations, each once, by options."""
+"""Of one source: the destinations without duplicates, by options."""
 _SourceEntry = tuple[str, _Forms]
 
 _FORMATS: dict[str, ListFormat] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
@@ -110,7 +110,7 @@ def write_failed(
 
 
 def _grouped(rows: Iterable[ImageRow], options: Callable[[ImageRow], str]) -> Iterator[_SourceEntry]:
-    """One entry for each source, each destination once (two filters make two rows)."""
+    """One entry for each source, with its destinations without duplicates (two filters make two rows)."""
     for source, group in groupby(rows, key=attrgetter("source")):
         forms: _Forms = {}
         for row in group:
@@ -119,7 +119,7 @@ def _grouped(rows: Iterable[ImageRow], options: Callable[[ImageRow], str]) -> It
 
 
 def _with_rules(entries: Iterable[_SourceEntry], more: Iterable[ListEntry]) -> Iterator[_SourceEntry]:
-    """Merge both, each source once: the second of two equal keys would hide the first."""
+    """Merge both, with each source once, since the second of two equal keys would hide the first."""
     waiting: dict[str, _Forms] = {}
     for entry in more:
         forms = waiting.setdefault(entry.source, {})
@@ -182,7 +182,7 @@ def _yaml_map(options: Mapping[str, Any], first: str) -> str:
 
 
 def _map(options: str, destinations: Iterable[str]) -> dict[str, Any]:
-    """The options with their destinations in front; rules that failed may have neither."""
+    """The options after their destinations; rules that failed may have neither."""
     there = [*destinations]
     return ({"to": there} if there else {}) | (json.loads(options) if options else {})
 

@@ -49,7 +49,7 @@ _OF_THE_MACHINE = frozenset(
 
 
 class DamagedError(Exception):
-    """The store is damaged or foreign; caught by whoever opens the records, who renames it."""
+    """The store is damaged or foreign; whoever opens the records catches this and renames it."""
 
 
 def unusable(path: Path, cause: str) -> MachineError:
@@ -156,7 +156,7 @@ def lock(path: Path) -> int:
 
 
 def set_links_aside(path: Path) -> tuple[Event, ...]:
-    """Rename symbolic links with names of ours: their targets are not ours to change.
+    """Rename symbolic links with our names: their targets must not be changed.
 
     Raises:
         OSError: it cannot be renamed.

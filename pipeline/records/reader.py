@@ -54,7 +54,7 @@ class RecordsReader:
     """The rows on disk.
 
     Args:
-        connection: closed by who opened it.
+        connection: closed by the caller.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -76,7 +76,7 @@ class RecordsReader:
         return row[0] if row else None
 
     def vouches(self) -> bool:
-        """Whether a later run could save anything: something is known to be somewhere, or half sent."""
+        """Whether a later run could use anything: content that is known to exist, or an unfinished upload."""
         return any(self._has(f"{each}{SEPARATOR}", f"{each}\x20") for each in ("held", "session"))
 
     def has_source(self, repository: str) -> bool:
@@ -101,9 +101,9 @@ class RecordsReader:
                 yield row
 
     def texts(self, tags: Collection[str], after: str = "") -> Iterator[tuple[str, str]]:
-        """Keys and values of images with one of these tags of results, in key order, from after a key on.
+        """Keys and values of images with one of these tags of results, in key order, after the given key.
 
-        They are read page by page, so no query stays open while others write.
+        They are read page by page, so that no query stays open while others write.
         """
         wanted = (*tags, *[""] * (len(RESULTS) - len(tags)))
         page: list[tuple[str, str]] = [(after or IMAGES, "")]

@@ -83,7 +83,7 @@ def _folder() -> Iterator[Path]:
         MachineError: it cannot be created.
     """
     with ExitStack() as stack:
-        # A signal between creating the folder and entering its context would leave it behind.
+        # Otherwise a signal between creating the folder and entering its context would leave it behind.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             made = tempfile.TemporaryDirectory(prefix="image-syncer-", ignore_cleanup_errors=True)

@@ -1,12 +1,12 @@
 """Records: facts of this and earlier runs on disk, as text in a diskcache store.
 
-Facts save requests and are never the truth, so a store that cannot be read is set aside and a row that
-cannot be read is unknown: both cost requests, never a wrong image. What cannot be *written* stops the run.
-diskcache is kept on a short lead, for reasons that its own code gives (core.py of 5.6.3): its defaults drop
-rows beyond 1 GiB, so eviction and culling are off, which is checked after opening; its Disk unpickles
-whatever it finds in the folder (CVE-2025-69872), so TextDisk refuses every value but text; `retry=True` spins
-without end on a full disk, so tries are counted here. A range of keys is read from its SQLite file directly:
-diskcache itself iterates from the first key only. So is a single key: diskcache takes three times as long.
+Facts save requests and are never the truth. So an unreadable store is renamed and an unreadable row is
+unknown: both cost requests, never a wrong image. If the store cannot be *written*, the run stops. diskcache
+is restricted, for reasons in its own code (core.py of 5.6.3): its defaults drop rows beyond 1 GiB, so
+eviction and culling are off, which is checked after opening; its Disk unpickles whatever it finds in the
+folder (CVE-2025-69872), so TextDisk refuses every value but text; `retry=True` loops forever on a full disk,
+so attempts are counted here. Rows are read from its SQLite file directly: diskcache iterates only from the
+first key, and takes three times as long for a single one.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class TextDisk(diskcache.Disk):
 class Records:
     """The supervisor's store: one for each run and folder.
 
-    Neither `write` nor the scheduler's questions ever raise: what cannot be read is unknown, and what cannot
-    be written is held in memory, so that a run can drain after a `flush` that failed.
+    Neither `write` nor the scheduler's queries ever raise: unreadable rows are unknown, and facts that
+    cannot be written stay in memory, so that a run can drain after a failed `flush`.
     """
 
     def __init__(

@@ -40,25 +40,25 @@ _MAX_WARNINGS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """What a 401 said."""
+    """What a 401 revealed."""
 
     changed: bool = False
     """Whether the challenge is new."""
     scopes: Scopes = ()
-    """What the registry requires."""
+    """The registry's challenge."""
 
 
 class Auth:
     """Authorization at one registry, shared by the threads of a process."""
 
     def __init__(self, session: RegistrySession) -> None:
-        """Nothing is known yet."""
+        """Start without a challenge."""
         self._session = session
         self._challenges: dict[bool, tuple[str, Challenge]] = {}
         self._asking = threading.Lock()
-        """Held while one thread asks for the challenge."""
+        """Held while one thread requests the challenge."""
         self._asked: set[bool] = set()
-        """The values of `insecure` for which /v2/ was asked."""
+        """The values of `insecure` for which /v2/ was requested."""
         self._tokens = TokenCache()
         self._told = Once()
         self._warned = Once(most=_MAX_WARNINGS)
@@ -66,7 +66,7 @@ class Auth:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """The current tokens, to hide them in answers that repeat them."""
+        """The current tokens, to mask them in answers that repeat them."""
         return self._tokens.values()
 
     def name_origin(self, credential: Credential) -> None:

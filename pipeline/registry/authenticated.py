@@ -155,7 +155,7 @@ class AuthenticatedClient:
             raise
 
     def misread(self, call: Request, response: Answer, body: bytes, *, words: str) -> OperationError:
-        """The error for an answer that is not what was asked for; see RegistrySession.misread."""
+        """The error for an unexpected answer; see RegistrySession.misread."""
         error = self.session.misread(call.info, response, body, words=words)
         hidden = mask(error.fault.words, *_secrets(self._credential(call), b""), *self._auth.tokens)
         error.fault = replace(error.fault, words=hidden)
@@ -181,7 +181,7 @@ class AuthenticatedClient:
             ) from None
 
     def _authorized(self, call: Request, credential: Credential, scopes: Scopes) -> tuple[Answer, bytes]:
-        """Send with authorization, and repeat as long as a refusal tells how to do better.
+        """Send with authorization, and repeat as long as a refusal shows how to authorize.
 
         Returns:
             The last answer, and the Authorization header of its request.
@@ -191,7 +191,7 @@ class AuthenticatedClient:
         except RegistryError as error:
             if not _is_of_dead_host(error.fault) or isinstance(call.body, Body):
                 raise
-            header, fresh = b"", True  # this repository's token server may be another one
+            header, fresh = b"", True  # this repository may have another token server
         for left in reversed(range(_MAX_ROUNDS)):
             if header != call.authorization:
                 call = replace(call, authorization=header)
@@ -216,17 +216,17 @@ class AuthenticatedClient:
         return response, call.authorization
 
     def _header(self, call: Request, credential: Credential, scopes: Scopes) -> tuple[bytes, bool]:
-        """The Authorization header, for the own origin only; whether it is freshly fetched, not cached."""
+        """The Authorization header, only for the own origin; whether it is freshly fetched, not cached."""
         if not (call.url.startswith("/") or self.session.is_own(call.url, insecure=call.insecure)):
             return b"", True
         body = isinstance(call.body, Body)
         return self._auth.header(call.info, credential, scopes, body=body)
 
     def _lesson(self, call: Request, credential: Credential, response: Answer) -> Lesson | None:
-        """What an answer tells about authorization; None: nothing.
+        """What an answer reveals about authorization, if anything.
 
         Some registries answer 403 or 404 to anonymous requests and have a challenge only at /v2/, so with a
-        login that was never asked for, /v2/ is asked once.
+        login that was never requested, /v2/ is requested once.
         """
         try:
             if self._is_challenge(call, response):
@@ -266,7 +266,7 @@ def _page(call: Request, response: Answer) -> bytes:
 
 
 def _secrets(credential: Credential, header: bytes) -> tuple[str, ...]:
-    """What is masked in an answer: some servers and debugging proxies repeat it."""
+    """Secrets to mask in an answer, since some servers and debugging proxies repeat them."""
     sent = header.partition(b" ")[2].decode()
     pair = basic(credential).partition(b" ")[2].decode()
     return sent, pair, credential.password, credential.identity_token, credential.registry_token

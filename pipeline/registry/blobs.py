@@ -57,7 +57,7 @@ class BlobBody:
         self._iterator: Iterator[memoryview] | None = None
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Return itself."""
         return self
 
     def __exit__(

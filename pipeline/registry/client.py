@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _NO_HEAD = frozenset({403, 404, 405, 500, 501, 502, 503, 504})
 """Answers to HEAD after which GET may succeed: old registries, proxies, pull-through caches (404)."""
 _NO_REPOSITORY = frozenset({401, 403, 404})
-"""Answers to an upload where a project or repository is missing: Harbor's tokens hold no right then."""
+"""Answers to an upload if a project or repository is missing: Harbor's tokens then grant no access."""
 _IMMUTABLE = frozenset({400, 403, 405, 409, 412})
 """Answers to a PUT of an immutable tag: ECR 400, Harbor 412, Quay 409, ACR 405."""
 _SAYS_IMMUTABLE = ("immutable", "overwrit", "protected", "updating", "already exist")
@@ -60,7 +60,7 @@ class Client:
         strategy: UploadStrategy,
         create: Callable[[Repository], bool] | None = None,
     ) -> None:
-        """`strategy`: of uploads to this registry; `create`: creates a missing repository, where allowed."""
+        """`strategy`: of uploads to this registry; `create`: creates a missing repository, if allowed."""
         self._create = create
         self._client = client
         self.strategy = strategy
@@ -177,7 +177,7 @@ class Client:
         )
 
     def _expect_stored(self, reference: Reference, digest: str, error: RegistryError) -> None:
-        """After a failed PUT: a success if this manifest is there (a lost answer, ECR's immutable tags)."""
+        """After a failed PUT: a success if this manifest exists (a lost answer, ECR's immutable tags)."""
         try:
             found = self.head_manifest(reference)
         except RegistryError:
@@ -340,7 +340,7 @@ class Client:
 
 
 def _may_be_manifest(content: bytes) -> bool:
-    """Whether this is neither a web page nor an error with a good status."""
+    """Whether this is neither a web page nor an error with a success status."""
     document = parse_json(content) if b'"errors"' in content else None
     failed = isinstance(document, dict) and "errors" in document and "schemaVersion" not in document
     return content.lstrip().startswith(b"{") and not failed

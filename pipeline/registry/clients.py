@@ -1,4 +1,4 @@
-"""The registries of one worker process: their sessions, what is known of their authorization and uploads."""
+"""The registries of one worker process: their sessions, and what is known of authorization and uploads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     _Known = tuple[RegistrySession, Auth, UploadStrategy]
 
 _MIRROR_READ = 20.0
-"""Seconds between two reads of a mirror's answer: there is another place to ask."""
+"""Seconds between two reads of a mirror's answer: there is another place to read from."""
 
 
 class Clients:
@@ -107,13 +107,13 @@ class Clients:
         """A client of one side.
 
         Args:
-            session: of the host that is asked.
+            session: of the host that gets the requests.
             auth: of that host.
             settings: other ones than the run's.
             is_target: whether the registry is a destination.
-            push: whether to ask for the right to write.
-            host: the host, where it is not the registry itself.
-            shares_login: whether that host may get the registry's login, where it has none of its own.
+            push: whether to request the right to write.
+            host: the host, if it is not the registry itself.
+            shares_login: whether that host may get the registry's login, if it has none of its own.
         """
 
         def find(repository: Repository) -> Credential:

@@ -103,7 +103,7 @@ def error_for(info: RequestInfo, refusal: Refusal) -> OperationError:
 
 
 def misread(info: RequestInfo, refusal: Refusal, *, words: str) -> OperationError:
-    """The error for an answer with a good status and a wrong body; `words`: what it is not."""
+    """The error for an answer with a success status and a wrong body; `words`: what it is not."""
     error, complaint = error_for(info, refusal), refusal.complaint
     if not complaint.html:
         legible = complaint.words and "\ufffd" not in complaint.words

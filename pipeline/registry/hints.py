@@ -114,7 +114,7 @@ def _pulls(info: RequestInfo, left: int, limit: int, window: int) -> str:
 
 
 def _skew(refusal: Refusal) -> str:
-    """Whose clock is wrong, by the Date of the answer: the registry signs URLs, not we."""
+    """Which clock is wrong, by the Date of the answer: the registry signs URLs, not we."""
     theirs = parse_date(refusal.headers.get("Date", ""))
     ahead = (datetime.now(UTC) - theirs).total_seconds() if theirs else 0.0
     if abs(ahead) > _SKEW:

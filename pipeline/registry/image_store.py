@@ -50,21 +50,21 @@ class TaggedManifest:
     content: bytes
     media_type: str
     etag: str
-    """For `only_if` of `put_manifest`; empty: the store gave none."""
+    """For `only_if` of `put_manifest`; empty: the store sent none."""
 
 
 class BlobReader(Protocol):
     """An open blob, read once from `offset` to its end by one thread. The caller closes it."""
 
     offset: int
-    """Where it begins: the requested offset, or 0 if the store ignores it."""
+    """Where it starts: the requested offset, or 0 if the store ignores it."""
     total: int
     """Bytes of the whole blob as the store states it; -1: not stated."""
     etag: str
-    """For `open_blob`, to resume only if the content is the same; empty: the store gave none."""
+    """For `open_blob`, to resume only if the content is the same; empty: the store sent none."""
 
     def __enter__(self) -> Self:
-        """Use it."""
+        """Enter the context."""
         ...
 
     def __exit__(
@@ -295,23 +295,23 @@ class ImageStore(Protocol):
 
 
 class Catalogue(Protocol):
-    """What a registry lists beside the tags of one repository; any thread may ask.
+    """What a registry lists beyond the tags of one repository; any thread may ask.
 
-    Nothing of it is checked: names may be anything, and lie anywhere. A refusal says which credential the
+    Nothing in it is checked: names may be anything, in any namespace. A refusal says which credential the
     listing needs.
     """
 
     @property
     def kind(self) -> CatalogueKind:
-        """Which interface it is. The first call may make a request."""
+        """The kind of interface. The first call may make a request."""
         ...
 
     def repositories(self, namespace: str, *, page: str = "") -> RepositoryPage:
-        """One page of the repositories of a namespace, perhaps among others.
+        """One page of the repositories of a namespace, perhaps with others.
 
         Args:
-            namespace: parts in front of a path; empty: the whole registry.
-            page: one of `more` of a page before; empty: the first page.
+            namespace: leading parts of a path; empty: the whole registry.
+            page: one of `more` of an earlier page; empty: the first page.
         """
         ...
 
@@ -320,9 +320,9 @@ class Catalogue(Protocol):
         ...
 
     def create(self, repository: Repository) -> bool:
-        """Create what a push to the repository needs and does not create by itself.
+        """Create the project or repository that a push needs.
 
-        False: it is there, was tried before in this process, or the registry has nothing to create.
+        False: it exists, was tried before in this process, or the registry creates it by itself.
         """
         ...
 

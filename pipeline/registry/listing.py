@@ -120,7 +120,7 @@ def read_referrers(
 
 
 def unless_refused(client: AuthenticatedClient, call: Request, statuses: frozenset[int]) -> Answer | None:
-    """The answer; None: it has one of these statuses, and does not ask for a pause, as ECR does with 400."""
+    """The answer; None if it has one of these statuses and does not ask for a pause, as ECR does with 400."""
     response = client.ask(call, also=statuses, once=True)
     if response.status_code not in statuses:
         return response

@@ -55,7 +55,7 @@ class Meter:
     planned: int = 0
     """Planned requests among `requests`."""
     pulls_left: dict[str, int] = field(default_factory=dict)
-    """By registry where some are left to others: the pulls that it allows, as it said last."""
+    """By registry with a pull reserve: the remaining pulls that it stated last."""
 
     def plan(self, registry: str, method: str, *, status: int, what: RequestTopic, times: int = 1) -> None:
         """Count requests that a run would make, with their expected answer."""

@@ -1,7 +1,7 @@
 """Pacing: each request and each piece of a blob waits for this worker's share of its registry's rate.
 
 The scheduler owns the rates and grants shares (scheduler/rate_budget.py). Nothing is limited in a process
-that nobody grants shares to, and an account without a limit costs one look into an empty table.
+that gets no grants, and an account without a limit costs one lookup in an empty table.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pipeline.model.registry_settings import RegistrySettings
 
 _LASTS = 2.0
-"""Seconds for which a share may be used: after a stop of this process it may belong to another one."""
+"""Seconds for which a share may be used: if this process is stopped, it may be given to another one."""
 _LATE = 0.05
 """Seconds by which a thread may wake up late without losing a part of its share."""
 SMALL_PIECE = 64 << 10
-"""Bytes of a piece where bandwidth is limited: at low rates a larger one would look like a stall."""
+"""Bytes of a piece if bandwidth is limited: at low rates a larger one would look like a stall."""
 
 
 class _Lease:
@@ -40,7 +40,7 @@ class _Lease:
         """Whether any thread had to wait since the last report."""
 
     def grant(self, share: Share, most: float) -> None:
-        """Replace the rate of bytes, or add requests: no more than are waited for."""
+        """Set the rate of bytes, or add requests, but no more than are waited for."""
         with self._changed:
             now = time.monotonic()
             self._fill(now, most)
@@ -50,7 +50,7 @@ class _Lease:
             self._changed.notify_all()
 
     def take(self, amount: float, most: float, on_need: Callable[[], None]) -> None:
-        """Wait until `amount` may be used; `most`: that may be used at once at any rate."""
+        """Wait until `amount` may be used; `most`: the amount that may be used at once at any rate."""
         with self._changed:
             self._waiting += 1
         try:
@@ -81,7 +81,7 @@ class _Lease:
                     self._changed.wait(1.0)
 
     def _fill(self, now: float, most: float) -> None:
-        """Add what the share has brought since then; beyond a short burst it is unused."""
+        """Add what the share has yielded since then; beyond a short burst it is lost."""
         self._level += self._rate * max(0.0, min(now, self._until) - self._updated)
         self._updated = now
         over = self._level - most - self._rate * _LATE
@@ -90,7 +90,7 @@ class _Lease:
             self._unused += over
 
     def report(self, account: Account, most: float) -> Use | None:
-        """The use since the last report; None: nothing happened."""
+        """The use since the last report; None if nothing was used."""
         with self._changed:
             self._fill(time.monotonic(), most)
             if not (self._used or self._unused or self._waiting):
@@ -105,17 +105,17 @@ class Pacer:
     """The shares of one process."""
 
     def __init__(self) -> None:
-        """Limit nothing."""
+        """Start without limits."""
         self._leases: dict[Account, _Lease] = {}
         self._on_need: Callable[[], None] | None = None
         self._lock = threading.Lock()
 
     def serve(self, on_need: Callable[[], None]) -> None:
-        """Limit from now on; `on_need` is called by a thread that has no share: it sends `report`."""
+        """Apply limits from now on; a thread without a share calls `on_need`, which sends `report`."""
         self._on_need = on_need
 
     def restrict(self, registry: str, settings: RegistrySettings) -> None:
-        """Let nothing through before its first grant where the user has set a rate or bandwidth."""
+        """Let nothing pass before the first grant if the user has set a rate or bandwidth."""
         if settings.rate is not None:
             self._leases.setdefault((registry, "requests"), _Lease())
         if settings.bandwidth is not None:
@@ -123,7 +123,7 @@ class Pacer:
             self._leases.setdefault((registry, "written"), _Lease())
 
     def forget_all(self) -> None:
-        """Limit nothing: another run begins in this process."""
+        """Remove all limits, since another run begins in this process."""
         self._leases = {}
 
     @property
@@ -132,7 +132,7 @@ class Pacer:
         return bool(self._leases) and self._on_need is not None
 
     def grant(self, grant: Grant) -> None:
-        """Take in new shares."""
+        """Apply new shares."""
         for share in grant.shares:
             with self._lock:
                 lease = self._leases.setdefault(share.account, _Lease())
@@ -149,7 +149,7 @@ class Pacer:
             self._take((RUN, resource), count)
 
     def parts(self, registry: str, resource: Resource, piece: Piece) -> Iterator[Piece]:
-        """The piece, or where bytes are limited its parts, each when it may move."""
+        """The piece, or its parts if bytes are limited, each when it may be sent."""
         if not self.limits(registry, resource):
             yield piece
             return
@@ -159,7 +159,7 @@ class Pacer:
             yield part
 
     def limits(self, registry: str, resource: Resource) -> bool:
-        """Whether bytes are limited there."""
+        """Whether bytes of the registry are limited."""
         if not self.is_active:
             return False
         return (registry, resource) in self._leases or (RUN, resource) in self._leases
@@ -170,7 +170,7 @@ class Pacer:
             lease.take(amount, _most(account), self._on_need)
 
     def report(self) -> Spent | None:
-        """What the shares were used for since the last report; None: nothing to say."""
+        """The use of the shares since the last report; None if nothing was used."""
         if not self._leases:
             return None
         found = [lease.report(account, _most(account)) for account, lease in list(self._leases.items())]
@@ -179,9 +179,9 @@ class Pacer:
 
 
 def _most(account: Account) -> float:
-    """What may be used at once at any rate."""
+    """The amount that may be used at once at any rate."""
     return 1.0 if account[1] == "requests" else SMALL_PIECE
 
 
 PACER = Pacer()
-"""That of this process."""
+"""The pacer of this process."""

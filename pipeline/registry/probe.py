@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What the first answer of a registry shows, whatever its status."""
+    """What the first answer of a registry reveals, whatever its status."""
 
     scheme: str
     """`https` or `http`."""

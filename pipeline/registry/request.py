@@ -81,7 +81,7 @@ class Request:
     authorization: bytes = field(default=b"", repr=False)
     """For the origin of `url` only."""
     scope: str = ""
-    """The right that a token needs for it; empty: that to the repository which `info` names."""
+    """The scope that a token needs; empty: that of the repository in `info`."""
     insecure: bool = False
     follow: bool = True
     """Whether to follow redirects; never with a streamed body."""
@@ -90,7 +90,7 @@ class Request:
     patience: float = 0.0
     """Seconds until the answer must begin; 0: the default."""
     fresh: bool = False
-    """Whether to use a new connection: one address may have several servers that differ."""
+    """Whether to use a new connection: one address may have several different servers."""
 
     def redirected(self, status: int, *, leaves: bool) -> Request:
         """The request after a redirect; `leaves`: to another origin, which gets no credentials."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 Sent = Literal["nothing", "unasked", "login", "token"]
 """nothing: there is no login. unasked: there is one, but the registry never asked for it. login: the user's
-own, usually a password. token: a token server's."""
+own, usually a password. token: a token server's.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

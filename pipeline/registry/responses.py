@@ -57,7 +57,7 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complaint:
-    """What an error body says."""
+    """The contents of an error body."""
 
     code: str = ""
     """The first error code; empty: none."""

@@ -59,7 +59,7 @@ class ResumingBody:
         """Bytes of the whole blob as the store states it; -1: not stated."""
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Return itself."""
         return self
 
     def __exit__(

@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class RetryBudget:
-    """What is left to one operation."""
+    """The remaining retries of one operation."""
 
     def __init__(self, retry: Retry) -> None:
-        """Nothing is used up."""
+        """Start with the full budget."""
         self._retry, self._left = retry, retry.waiting
         self.tried = 0
         """Failed tries."""

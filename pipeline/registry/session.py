@@ -56,7 +56,7 @@ _HUB_HOST = "registry-1.docker.io"
 """docker.io itself redirects API requests to its web site."""
 _DEFAULT_PORTS = {None, 80, 443}
 _OTHERS_FIND_OUT = 1.0
-"""Seconds to wait while another thread finds out whether a registry supports HTTPS."""
+"""Seconds to wait while another thread detects whether a registry supports HTTPS."""
 
 
 class RegistrySession:
@@ -77,7 +77,7 @@ class RegistrySession:
         *,
         settings: RegistrySettings = NO_SETTINGS,
     ) -> None:
-        """Do not connect yet."""
+        """Start without a connection."""
         self.registry = registry
         self._host = _HUB_HOST if registry == DOCKER_HUB else registry
         self._timeouts, self.settings = timeouts, settings
@@ -89,7 +89,7 @@ class RegistrySession:
         """By `insecure`, and whether it shows the client certificate if there is one."""
         self._lock = threading.Lock()
         self._first = threading.Lock()
-        """Held while one thread finds out the scheme."""
+        """Held while one thread detects the scheme."""
         self._transport = transport or Transport(dial=timeouts.connect)
 
     def base(self, *, insecure: bool) -> str:
@@ -147,7 +147,7 @@ class RegistrySession:
         return self._follow(call, response)
 
     def _is_tls_port(self, call: Request) -> bool:
-        """Whether the port requires TLS: GET tells, because an answer to HEAD has no words."""
+        """Whether the port requires TLS: found by GET, since an answer to HEAD has no body."""
         try:
             asking = replace(call, method="GET", headers={}, body=b"")
             response = self._transmit(asking, f"http://{self._host}/v2/")
@@ -284,14 +284,14 @@ class RegistrySession:
         return error_for(info, self._refusal(response, body))
 
     def misread(self, info: RequestInfo, response: Answer, body: bytes, *, words: str) -> OperationError:
-        """The error for an answer with a good status and a wrong body; `words`: what it is not."""
+        """The error for an answer with a success status and a wrong body; `words`: what it is not."""
         return misread(info, self._refusal(response, body[:_MAX_ERROR_BODY]), words=words)
 
     def _refusal(self, response: Answer, body: bytes | None = None) -> Refusal:
         said = finish(response) if body is None else body
         complaint = parse_complaint(said, content_type=response.headers.get("Content-Type", ""))
         if body is None and not said:
-            complaint = replace(complaint, words=clean(response.reason))  # an answer to HEAD says no more
+            complaint = replace(complaint, words=clean(response.reason))  # an answer to HEAD has no body
         return Refusal(
             status=response.status_code,
             complaint=complaint,

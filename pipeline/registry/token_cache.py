@@ -33,7 +33,7 @@ class Slot:
     __slots__ = ("_refusal", "_tokens", "lock", "users")
 
     def __init__(self) -> None:
-        """Without tokens."""
+        """Start without tokens."""
         self.lock = threading.Lock()
         self._tokens: list[Token] = []
         self._refusal: tuple[Scopes, float, Fault] | None = None
@@ -81,7 +81,7 @@ class TokenCache:
     """Slots by key; thread-safe."""
 
     def __init__(self) -> None:
-        """Without slots."""
+        """Start without slots."""
         self._lock = threading.Lock()
         self._slots: dict[Hashable, Slot] = {}
         """The most recently used last."""

@@ -127,7 +127,7 @@ class FormPlan:
     """An UploadPlan by what is known of the registry, and by what failed for the blob."""
 
     def __init__(self, strategy: UploadStrategy) -> None:
-        """Nothing has failed yet."""
+        """Start without failures."""
         self._strategy = strategy
         self._form: UploadForm = "whole"
         self._least = self._most = 0

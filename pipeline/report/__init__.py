@@ -1,1 +1,1 @@
-"""What is left to read when a run is over: files, summary, report."""
+"""What a run leaves to read: summary and report."""

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pipeline.model.selection import Rule
 
 _MOST = 40
-"""Causes kept apart."""
+"""Maximum number of separate causes."""
 EXAMPLES = 20
-"""Failures that a cause keeps."""
+"""Failures that a cause keeps as examples."""
 
 RULE_INVALID = "RULE_INVALID"
 CONFLICT = "TAG_CONFLICT"
@@ -114,7 +114,7 @@ class Failure:
     """One image that failed, or one rule that failed as a whole."""
 
     source: str
-    """A reference; of a rule: as written."""
+    """A reference; for a rule, as written."""
     destinations: tuple[str, ...]
     """Likewise."""
     words: str
@@ -127,7 +127,7 @@ class Failure:
     hint: str = ""
     retryable: bool = False
     options: str = ""
-    """What its rule says beside the destinations, as a list of images writes it."""
+    """The other options of its rule, as a list of images writes them."""
 
     @property
     def pair(self) -> str:
@@ -144,7 +144,7 @@ class CauseGroup:
     status: int
     code: str
     hint: str
-    """What to do."""
+    """The remedy."""
     retryable: bool
     images: int = 0
     rules: int = 0
@@ -153,17 +153,17 @@ class CauseGroup:
 
     @property
     def key(self) -> tuple[str, str, int, str, str]:
-        """What failures of one cause have in common."""
+        """The common properties of failures of one cause."""
         return self.side, self.registry, self.status, self.code, self.hint
 
     @property
     def count(self) -> int:
-        """Images and rules together."""
+        """Number of images and rules."""
         return self.images + self.rules
 
     @property
     def meaning(self) -> str:
-        """The cause in words."""
+        """The cause as a sentence."""
         known, _ = self._known
         return known or (
             "server error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "request failed"
@@ -183,12 +183,12 @@ class CauseGroup:
 
     @property
     def may_be_tried(self) -> bool:
-        """Whether rules of these failures alone do what the whole file does."""
+        """Whether a rules file of only these failures does what the whole file does."""
         return self.code != CONFLICT
 
     @property
     def advice(self) -> str:
-        """What to do."""
+        """The remedy."""
         again = "repeat the command: the problem may be temporary" if self.retryable else ""
         return self.hint or self._known[1] or again or "ask the registry's operator about the message above"
 
@@ -237,7 +237,7 @@ def group(failures: Iterable[Failure]) -> tuple[CauseGroup, ...]:
     for failure in failures:
         key = (failure.side, failure.registry, failure.status, failure.code, failure.hint)
         if failure.code == RULE_INVALID:
-            key = ("", "", 0, RULE_INVALID, "")  # each has a hint of its own, and all are mended in one file
+            key = ("", "", 0, RULE_INVALID, "")  # each has its own hint, but one file to correct
         if key not in found and len(found) >= _MOST:
             key = ("", "", 0, "OTHER", "")
         entry = found.get(key)
@@ -266,7 +266,7 @@ def merged(causes: Iterable[CauseGroup]) -> tuple[CauseGroup, ...]:
 
 
 def _ordered(causes: Iterable[CauseGroup]) -> tuple[CauseGroup, ...]:
-    """First what a person has to mend, then what may go away by itself, `OTHER` last; by failures in each."""
+    """First causes that need a person, then temporary ones, `OTHER` last; by number of failures in each."""
     return tuple(sorted(causes, key=lambda each: (each.code == "OTHER", each.retryable, -each.count)))
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 1000, 200
 _POINTS = 150
-"""Points of a line of rates: more only shows noise."""
+"""Points of a line of rates: more would only show noise."""
 _LEAST = 3
-"""Samples that a chart needs."""
+"""Minimum samples of a chart."""
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -35,7 +35,7 @@ class Shape:
     """A class of the page's style sheet; its colour."""
     label: str
     points: str
-    """As SVG has it."""
+    """As written in SVG."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ def time_spent(history: RunHistory) -> tuple[Band, ...]:
 
 
 def nice(value: float) -> float:
-    """The next higher number that is easy to read: 1, 2, 2.5 or 5 times a power of ten."""
+    """The next higher round number: 1, 2, 2.5 or 5 times a power of ten."""
     power = 1.0
     while power * 10 < value:
         power *= 10

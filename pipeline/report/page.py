@@ -1,8 +1,9 @@
-"""The report as one HTML page: self-contained, without scripts and external links, for reading and printing.
+"""The report as one HTML page: self-contained, without scripts and external links, for reading and
+printing.
 
-Registries choose many of its words. The template engine escapes all of them (a forgotten `html.escape` would
-be a hole), control characters and direction marks are shown as escapes, and the page's own policy forbids
-scripts and loading, should both fail.
+Registries choose many of its words. The template engine escapes all of them (a forgotten `html.escape`
+would be a hole), control characters and direction marks are shown as escapes, and the page's own policy
+forbids scripts and loading in case both fail.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _TEMPLATE = "page.html.jinja"
 _MOST_RULES = 300
 """Rules that the page lists: those with failures first."""
 _ASIDE = ("kept", "held", "skipped")
-"""Results that only some rules lead to."""
+"""Results that only some rules cause."""
 _PACKAGES = ("requests", "urllib3", "diskcache", "PyYAML")
 
 
@@ -51,14 +52,14 @@ class RuleCounts:
     """A rule's images by result."""
 
     place: str
-    """The line, with its file where there are several; empty: the command line."""
+    """The line, with its file if there are several; empty: the command line."""
     text: str
     failed_whole: bool = False
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESULTS, 0))
 
     @property
     def is_bad(self) -> bool:
-        """Whether anything of it failed."""
+        """Whether any of it failed."""
         return self.failed_whole or self.counts["failed"] > 0
 
 
@@ -110,7 +111,7 @@ def page(
 
 
 def make_environment() -> jinja2.Environment:
-    """The engine of all pages, which escapes whatever comes into them."""
+    """The engine of all pages, which escapes every inserted text."""
     import jinja2  # noqa: PLC0415 - only who asks for a report pays for it
 
     environment = jinja2.Environment(
@@ -132,7 +133,7 @@ def make_environment() -> jinja2.Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Plain text on one line, as `printable` has it; pieces of the page itself as they are."""
+    """Plain text on one line, as by `printable`; parts of the page itself stay as they are."""
     return "\n".join(map(printable, value.split("\n"))) if type(value) is str else value
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pipeline.report.causes import CauseGroup
 
 SCHEMA = 1
-"""Version of the JSON object: fields may be added under it, none changes its meaning."""
+"""Version of the JSON object: fields may be added, and none changes its meaning."""
 ON_TERMINAL = 12
-"""Causes, and registries, that fit a terminal; a file gets all."""
+"""Causes, and registries, that fit on a terminal; a file gets all."""
 _RULES = 20
 """Invalid rules that are named."""
 _WORDS = 240
@@ -32,14 +32,14 @@ _DIGEST = re.compile(r"\b(sha(?:256|512):[0-9a-f]{12})[0-9a-f]{52,}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """How a run, a plan or a verification ended: what lines, JSON and pages are made of."""
+    """How a run, a plan or a verification ended: the data of its lines, JSON and pages."""
 
     run: str = ""
     version: str = ""
     exit_code: int = 0
     figures: Figures = field(default_factory=Figures)
     unexpanded: int = 0
-    """Rules of which an interrupted run does not know all images."""
+    """Rules with images that an interrupted run does not know."""
     is_stopped: bool = False
     """Whether the run was interrupted with work left."""
     seconds: float = 0.0
@@ -49,13 +49,13 @@ class Summary:
     notes: tuple[str, ...] = ()
     """Further lines."""
     again: tuple[str, ...] = ()
-    """The command that does what is left, word by word; empty: there is none."""
+    """The command that does what is left, word by word; empty if nothing is left."""
     report: str = ""
     """The HTML report's path; empty: none was written."""
 
     @property
     def pauses(self) -> dict[str, PauseRecord]:
-        """By registry: the pauses of those that had any."""
+        """The pauses of each registry that had any."""
         return {name: pauses for name, pauses in self.history.held.items() if pauses.times}
 
     @property
@@ -91,7 +91,7 @@ def last_line(summary: Summary) -> str:
 
 
 def set_aside(figures: Figures) -> list[str]:
-    """What was not compared or copied, since a rule says so; an exit code of 0 does not speak of it."""
+    """What was not compared or copied because of a rule; exit code 0 does not include it."""
     parts = [f"{figures.kept:,} kept as they are"] * bool(figures.kept)
     parts += [f"{figures.held:,} held until old enough"] * bool(figures.held)
     return parts + companions_missing(figures)
@@ -192,7 +192,7 @@ def figure_fields(figures: Figures) -> dict[str, int]:
 
 
 def traffic_object(figures: Figures) -> dict[str, Any]:
-    """What was sent and what was saved, and what came along with images, for a program."""
+    """What was sent and saved, and the companions of images, as JSON."""
     return {
         "bytes": {"received": figures.received, "sent": figures.sent, "spared": figures.saved},
         "blobs": {"uploaded": figures.uploaded, "mounted": figures.mounted, "present": figures.present},
@@ -201,7 +201,7 @@ def traffic_object(figures: Figures) -> dict[str, Any]:
 
 
 def waits(summary: Summary) -> list[str]:
-    """For whom the run waited, and how many digests the platform filter changed."""
+    """For which registries the run waited, and how many digests the platform filter changed."""
     times = {1: "once", 2: "twice"}
     lines = [
         f"{name} rate-limited {times.get(pauses.times, f'{pauses.times:,} times')},"
@@ -242,13 +242,13 @@ def such_as(cause: CauseGroup) -> str:
 
 
 def shortened(words: str) -> str:
-    """A registry's words, cut to what a person reads; digests are cut first, to leave room for the reason."""
+    """A registry's words, shortened for people; digests are shortened first, to leave room for the reason."""
     words = short(words)
     return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."
 
 
 def short(words: str) -> str:
-    """The words with their digests cut: `sha256:0123456789ab`."""
+    """The words with shortened digests: `sha256:0123456789ab`."""
     return _DIGEST.sub(r"\1", words)
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Aim
 
 _OF_COPIES = frozenset({"copied", "bytes", "spared", "uploaded", "mounted"})
-"""Fields of the last event that mean nothing if nothing is copied."""
+"""Fields of the last event that make no sense if nothing is copied."""
 _SHOWN = 5
 """Skipped images shown to a person."""
 
@@ -58,7 +58,7 @@ RESULTS: Mapping[Aim, Mapping[Result, str]] = {
         "failed": "INCOMPLETE",
     },
 }
-"""By aim: what a row's result means."""
+"""The meaning of a row's result, by aim."""
 _KEYS: Mapping[Aim, Mapping[Result, str]] = {
     aim: {result: words.lower().replace(" ", "_") for result, words in results.items()}
     for aim, results in RESULTS.items()
@@ -75,13 +75,13 @@ class Pulls:
     window: int
     """Seconds."""
     left: int
-    """How many it still allows now."""
+    """Pulls that it still allows now."""
     reserve: int = 0
-    """Of these and of each limit, how many are for others."""
+    """How many of these, and of each limit, are left to others."""
 
     @property
     def seconds(self) -> float:
-        """The least time that the limit makes it take: what exceeds it waits for the next windows."""
+        """The least time because of the limit: excess pulls wait for the next windows."""
         over = self.pulls - max(0, self.left - self.reserve)
         return math.ceil(over / max(1, self.limit - self.reserve)) * self.window if over > 0 else 0.0
 
@@ -92,7 +92,7 @@ class Estimate:
 
     seconds: float
     basis: str
-    """What it is based on."""
+    """What the estimate is based on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class SurveyResult:
     """Requests that were really made."""
     estimate: Estimate | None = None
     least_seconds: float = 0.0
-    """How long its bytes take at least, by --bandwidth."""
+    """The least time of its bytes, by --bandwidth."""
     skipped: tuple[ImageRow, ...] = ()
     """The first ones."""
 
@@ -137,7 +137,7 @@ class SurveyResult:
 
     @property
     def seconds(self) -> float:
-        """How long a run would take, with pulls and the limits that the user has set; 0: unknown."""
+        """How long a run would take, including limits of pulls and of the user; 0: unknown."""
         estimated = self.estimate.seconds if self.estimate else 0.0
         limits = (each.least_seconds for each in self.registries)
         return max(estimated, self.least_seconds, *limits, *(each.seconds for each in self.pulls))
@@ -249,7 +249,7 @@ def _blobs(found: SurveyResult) -> str:
 
 
 def _comparisons(registries: Sequence[RegistryView]) -> Iterator[str]:
-    """How the tags of each side are compared, where a listing saves requests on any."""
+    """How the tags of each side are compared, if a listing saves requests on one."""
     if not any(each.by_listing for each in registries):
         return
     for each in registries:

@@ -1,4 +1,4 @@
-"""What belongs to a manifest: listed at the source, and merged into tags that list it at the destination."""
+"""Companions of a manifest: listed at the source, and merged into tags at the destination."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 MAX_PAGES = 1_000
 _MERGES = 3
-"""How often a tag is written that another writer changes meanwhile."""
+"""Attempts to write a tag that another writer changes meanwhile."""
 _LOOKS = (0.0, 1.0, 3.0, 5.0)
-"""Seconds after a PUT at which the tag is read, until it shows what was put."""
+"""Seconds after a PUT at which the tag is read, until it shows the new content."""
 
 
 def list_referrers(task: ListReferrers, context: StageContext) -> ReferrersListed:
-    """List what belongs to a manifest: by the API, by the fallback tag, and by cosign's tags.
+    """List the companions of a manifest: by the API, by the fallback tag, and by cosign's tags.
 
-    A registry that learned the API later lists older referrers only under the fallback tag, so both count.
+    A registry that got the API later lists older referrers only under the fallback tag, so both count.
 
     Raises:
         RegistryError: the list cannot be read; ThrottledError: the registry limits the rate.
@@ -60,7 +60,7 @@ def list_referrers(task: ListReferrers, context: StageContext) -> ReferrersListe
 def _pages(
     store: ImageStore, repository: Repository, digest: str, *, side: Side = "source"
 ) -> list[Referrer] | None:
-    """All that the API lists; None: there is no API."""
+    """All artifacts that the API lists; None: there is no API."""
     found: list[Referrer] = []
     seen, page = set[str](), ""
     while page not in seen and len(seen) < MAX_PAGES:
@@ -86,9 +86,9 @@ def _pages(
 def merge(task: PushManifest, store: ImageStore) -> ManifestPushed:
     """Add a manifest's entries to those of a tag.
 
-    A destination with a referrers API that lists them all needs no fallback tag, and gets none.
-    The tag is read again after each PUT, since another writer may have read it before. Where the registry
-    gives an entity tag, it refuses a PUT that would undo another's; the last attempt does not rely on that.
+    A destination with a referrers API that lists them all needs no fallback tag, and gets none. The tag is
+    read again after each PUT, since another writer may have read it before. If the registry sends an entity
+    tag, it refuses a PUT that would undo another one; the last attempt does not rely on that.
 
     Raises:
         RegistryError: it cannot be merged, or does not show what was put.
@@ -132,7 +132,7 @@ def merge(task: PushManifest, store: ImageStore) -> ManifestPushed:
 
 
 def _read(task: PushManifest, store: ImageStore) -> tuple[Manifest | None, str]:
-    """What the tag points to, and its entity tag."""
+    """The tag's manifest, and its entity tag."""
     found = store.get_tag(task.destination, limit=MAX_MANIFEST)
     if found is None:
         return None, ""
@@ -161,7 +161,7 @@ def _holds(task: PushManifest, store: ImageStore, own: Manifest) -> bool:
 
 
 def _soon(look: Callable[[], bool | None]) -> bool | None:
-    """Whether a look finds what was written; a registry may take a while to show it. None: it never will."""
+    """Whether a look finds what was written, which a registry may show late. None: it never will."""
     for before, now in pairwise((0.0, *_LOOKS)):
         time.sleep(now - before)
         found = look()
@@ -193,7 +193,7 @@ def check_merged(task: PushManifest, store: ImageStore) -> None:
 
 
 def _is_listed(task: PushManifest, store: ImageStore, own: Manifest) -> bool | None:
-    """Whether the destination's API lists all entries of a fallback tag, now or soon; None: it has none."""
+    """Whether the destination's API lists all entries of a fallback tag, now or soon; None: no API."""
     if not is_fallback(task.destination) or task.no_api:
         return False
     repository, digest = task.destination.repository, subject(task.destination.name)
@@ -209,8 +209,8 @@ def _is_listed(task: PushManifest, store: ImageStore, own: Manifest) -> bool | N
 def plan_merge(task: PushManifest, store: ImageStore) -> bool:
     """Predict the cost of adding entries to a tag; whether it has to be written.
 
-    A run is told by the answers to its pushes whether the destination lists artifacts itself, so asking for
-    that is not counted here.
+    In a run the answers to its pushes show whether the destination lists artifacts itself, so that request
+    is not counted here.
     """
     own, meter = parse(task.content, task.media_type, task.digest), current_meter()
     registry = task.destination.repository.registry

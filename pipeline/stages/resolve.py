@@ -111,10 +111,10 @@ def fetch_manifest(task: FetchManifest, context: StageContext) -> ManifestFetche
 
 
 def _leave_reserve(task: FetchManifest, context: StageContext) -> None:
-    """Look how many pulls are left.
+    """Check how many pulls are left.
 
     Raises:
-        ThrottledError: no more than are to be left to others.
+        ThrottledError: all remaining ones are left to others.
     """
     context.read_store(task).head_manifest(Reference(task.read_from, task.digest))
     left = current_meter().pulls_left.get(task.read_from.registry)
@@ -128,7 +128,7 @@ def _get(task: FetchManifest, context: StageContext, *, fresh: bool) -> Manifest
     content, content_type = context.read_store(task).get_manifest(reference, limit=MAX_MANIFEST, fresh=fresh)
     if task.mirror is None:
         return parse(content, content_type, task.digest)
-    manifest = parse(content, "", task.digest)  # the digest does not cover what the mirror calls it
+    manifest = parse(content, "", task.digest)  # the digest does not cover a mirror's media type
     if manifest.kind == "schema1":
         raise ManifestError("a mirror's signatures of a docker schema 1 manifest cannot be checked")
     return manifest

@@ -1,1 +1,1 @@
-"""`image-syncer check`: whether a run could start, asked of every registry and repository that rules name."""
+"""`image-syncer check`: whether a run could start, tested at every registry and repository in the rules."""

@@ -76,7 +76,7 @@ def check(
 
 
 def _view(job: Job, options: Options, environ: Mapping[str, str]) -> AbstractContextManager[CheckView | None]:
-    """The live view, where a person looks at a terminal."""
+    """The live view, if a person looks at a terminal."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     how = choose(options.progress, is_terminal=is_terminal, is_quiet=options.quiet, environ=environ)
     if how != "live":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.model.credential import Credential
 
 SCHEMA = 1
-"""Version of the JSON object: fields may be added, none changes its meaning."""
+"""Version of the JSON object: fields may be added, and none changes its meaning."""
 FindingState = Literal["ok", "warning", "failed"]
 _MARKS: dict[FindingState, str] = {"ok": "ok", "warning": "warn", "failed": "FAIL"}
 _WIDEST = 50
@@ -24,7 +24,7 @@ _WIDEST = 50
 _NAMED = 3
 """Maximum repositories in one line."""
 _NO_PASSWORDS = frozenset({"", "x-oauth-basic"})
-"""With these the username is the secret itself (GitHub's and Azure's tokens)."""
+"""With these usernames (GitHub's and Azure's tokens) the username is the secret itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Finding:
     """Repositories that were not tried because of it."""
 
     def of_mirror(self) -> Finding:
-        """The same about a mirror, which a run can do without."""
+        """The same finding about a mirror, which a run can do without."""
         if self.state != "failed":
             return self
         advice = "; ".join(

@@ -1,4 +1,4 @@
-"""How far a check has come, on a terminal: drawn while the check waits, below the lines of its findings."""
+"""The progress of a check, on a terminal: drawn while the check waits, below the lines of its findings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BAR = 20
 
 
 class Checked(Protocol):
-    """One registry, as far as the view wants to know."""
+    """One registry, as far as the view needs it."""
 
     @property
     def name(self) -> str:
@@ -46,7 +46,7 @@ class Checked(Protocol):
 
     @property
     def probed(self) -> bool:
-        """Whether it has answered, or is known not to."""
+        """Whether it has answered, or is known to be unreachable."""
         ...
 
 
@@ -60,7 +60,7 @@ class CheckView:
     """
 
     def __init__(self, rows: LiveRows, *, title: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Draw nothing yet."""
+        """Start without drawing."""
         self._rows, self._title, self._clock = rows, title, clock
         self._began = clock()
         self._states: Counter[FindingState] = Counter()
@@ -70,7 +70,7 @@ class CheckView:
         self._rows.draw(lambda width, height: self._frame(checks, width)[: max(0, height - 1)])
 
     def hear(self, finding: Finding) -> None:
-        """Count it."""
+        """Count a finding."""
         self._states[finding.state] += 1
 
     def show(self, line: str) -> None:
@@ -78,7 +78,7 @@ class CheckView:
         self._rows.above(f"{printable(line)}\n".encode(errors="replace"))
 
     def _frame(self, checks: Sequence[Checked], width: int) -> list[Text]:
-        """Heading, bar, registries with work left, what Ctrl-C does."""
+        """Heading, bar, registries with work left, the effect of Ctrl-C."""
         done, total = sum(each.done for each in checks), sum(each.total for each in checks)
         lines = [self._heading(done, total, width), self._bar(done, total, width)]
         slow = [each for each in checks if not each.probed or each.done < each.total]

@@ -1,7 +1,7 @@
-"""Try many repositories at a time, without useless requests: bounded threads, and a gate for each login.
+"""Try many repositories at a time, without useless requests: a bounded number of threads, a gate per login.
 
-A thousand rules name a few registries and logins. An unreachable registry is asked once. A login is tried on
-one repository at a time until it has worked, because sending a wrong password many times locks accounts.
+A thousand rules name a few registries and logins. An unreachable registry is tried once. A login is tried
+on one repository at a time until it has worked, because sending a wrong password many times locks accounts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REGISTRIES = 256
 _PER_REGISTRY = 8
 """Repositories at a time."""
 _LOOK = 0.25
-"""Seconds between two looks at the progress."""
+"""Seconds between two updates of the progress."""
 _STRIKES = 3
 """Failures in a row after which a login is not used again; each of them is three attempts."""
 
@@ -47,7 +47,7 @@ def find_all(
     *,
     view: CheckView | None = None,
 ) -> Iterator[Finding]:
-    """Yield findings as they come, in the order of `registries`: each with its repositories.
+    """Yield findings as they arrive, in the order of `registries`: each with its repositories.
 
     Args:
         registries: the targets, by registry.
@@ -87,7 +87,7 @@ class DaemonPool:
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Run `work` in a thread; its result or exception comes from the future."""
+        """Run `work` in a thread; its result or exception is in the future."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -120,7 +120,7 @@ class LoginGate:
     """One login at one registry."""
 
     def __init__(self) -> None:
-        """The login is not tried yet."""
+        """Start with an untried login."""
         self._lock = threading.Lock()
         self._works = False
         self._strikes = 0
@@ -156,7 +156,7 @@ class RegistryCheck:
         *,
         threads: int,
     ) -> None:
-        """Send nothing yet; `threads`: repositories to try at a time."""
+        """Start without requests; `threads`: repositories to try at a time."""
         self.name, self.probed = registry, False
         self._targets, self._settings = targets, settings
         self._keyring = keyring
@@ -195,7 +195,7 @@ class RegistryCheck:
         return self.total - len(self._trials) + tried if self.probed else tried
 
     def results(self, before: Callable[[Future[Any]], None]) -> Iterator[Finding]:
-        """The findings about the targets, as they come; each trial is passed to `before`, then waited for."""
+        """The findings about the targets, as they arrive; `before` gets each trial before it is awaited."""
         untried: dict[Credential | None, list[str]] = {}
         for target, trial in self._trials:
             before(trial)

@@ -35,9 +35,9 @@ class CheckTarget:
     is_mirror: bool = False
     """Whether a run can do without it."""
     after: str = ""
-    """The place of the rule that writes it, where all rules that read it come after that one."""
+    """The place of the rule that writes it, if all rules that read it come later."""
     is_namespace: bool = False
-    """Whether repositories are listed there."""
+    """Whether its repositories are listed."""
 
 
 def targets_by_registry(

@@ -169,7 +169,7 @@ def _verb(target: CheckTarget) -> str:
 
 
 def _list(catalogue: Catalogue, target: CheckTarget, found: Finding) -> Finding:
-    """The first page says whether the credential suffices."""
+    """The first page shows whether the credential suffices."""
     page = catalogue.repositories(target.repository.path)
     if not (page.paths or page.more):
         return _warn(found, "it has none", "a run copies nothing from it")

@@ -1,1 +1,1 @@
-"""Figures of a run for Prometheus: what is measured, and how it is handed out."""
+"""Metrics of a run for Prometheus: the catalogue, the figures, and the export."""

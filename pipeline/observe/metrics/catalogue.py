@@ -1,7 +1,7 @@
 """Every metric: its name, type, labels and meaning; docs/metrics.md is generated from it.
 
-Names follow Prometheus' conventions: the application first, base units, `_total` last. No label holds an
-image, a repository, a digest or a word that a registry chooses: the number of series depends on how many
+Names follow Prometheus' conventions: the application first, base units, `_total` last. No label has an
+image, a repository, a digest or a word chosen by a registry: the number of series depends on how many
 registries the rules name.
 """
 
@@ -19,7 +19,7 @@ PREFIX = "imagesyncer_"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What one metric says."""
+    """The description of one metric."""
 
     kind: Literal["gauge", "counter", "histogram"]
     labels: tuple[str, ...]

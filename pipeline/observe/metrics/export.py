@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.view import RunView
 
 _ALIVE = 60.0
-"""Seconds within which the supervisor must have looked at the clock."""
+"""Seconds within which the supervisor's loop must have run."""
 _NOTICE = 0.05
 """Seconds in which the server notices that it must stop: the end of the run waits for it."""
 _WRITE_EVERY = 30.0
@@ -40,7 +40,7 @@ _SUCCESS = re.compile(r"^imagesyncer_run_last_success_timestamp_seconds ([0-9.e+
 
 
 class Exporter:
-    """An observer whose figures leave the process, by either way or both.
+    """An observer that exports the figures, in one or both ways.
 
     Args:
         listen: host and port of the page; None: no page.
@@ -82,7 +82,7 @@ class Exporter:
         self._gauge.hear(event)
 
     def tick(self, view: RunView) -> None:
-        """Look at the run; write the file if it is time."""
+        """Observe the run; write the file if it is time."""
         self._gauge.tick(view)
         if self._path is not None and time.monotonic() - self._written >= _WRITE_EVERY:
             self._write()

@@ -36,7 +36,7 @@ _LE = (*map(str, BOUNDS), "+Inf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A run at one moment; nothing in it changes any more."""
+    """A run at one moment; it never changes."""
 
     at: float
     """On the monotonic clock."""
@@ -45,7 +45,7 @@ class Snapshot:
 
 
 class RunMetrics(Collector):
-    """Looks at a run; hands out series.
+    """Observes a run; returns its series.
 
     Args:
         last_success: when a run last succeeded, in seconds since 1970; None: not known.

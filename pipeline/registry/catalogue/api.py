@@ -1,6 +1,6 @@
-"""JSON interfaces of registries: requests with a vendor's own authorization, and answers that are checked.
+"""JSON interfaces of registries: requests with a vendor's own authorization, and checked answers.
 
-They have no challenges: each vendor's documentation says what goes into the Authorization header.
+They have no challenges: each vendor's documentation says what the Authorization header has to contain.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ApiAnswer:
 
     document: Any
     next: str
-    """The query of the link to the next page; empty: there is no link."""
+    """The query of the link to the next page; empty if there is none."""
     headers: Mapping[str, str]
     _misread: Callable[[str], OperationError]
 
@@ -53,7 +53,7 @@ class ApiAnswer:
         """The list of objects with that name, or the document itself; `null` is an empty one.
 
         Raises:
-            RegistryError: there is none, so the answer is not a listing.
+            RegistryError: the answer is not a listing.
         """
         found = self.document
         if name:
@@ -64,18 +64,18 @@ class ApiAnswer:
         return found
 
     def misread(self, words: str) -> OperationError:
-        """The error for an answer that is not what was asked for."""
+        """The error for an unexpected answer."""
         return self._misread(words)
 
     def count(self, *names: str) -> int:
-        """A count of entries from a header or the document; -1: it is not stated."""
+        """A count of entries from a header or the document; -1: not stated."""
         stated = next((self.headers[name] for name in names if self.headers.get(name)), "")
         if not stated and isinstance(self.document, dict):
             stated = next((str(self.document[name]) for name in names if name in self.document), "")
         return parse_size(stated)
 
     def text(self, entry: Mapping[str, Any], *names: str) -> str:
-        """The first of these fields that is a text; empty: none."""
+        """The first of these fields that is a text; empty if none is."""
         return next((entry[name] for name in names if isinstance(entry.get(name), str)), "")
 
 
@@ -87,7 +87,7 @@ class Api:
 
     Args:
         client: of the host that serves it.
-        registry: whose interface it is.
+        registry: the registry that it describes.
         prefix: path in front of all its URLs.
     """
 
@@ -102,10 +102,10 @@ class Api:
 
         Args:
             path: with its query.
-            place: the namespace or repository that it is about.
+            place: the namespace or repository.
             operation: a verb phrase.
             scope: the right that a token needs, if it is not to pull from `place`.
-            missing: whether a 404 is an answer: None.
+            missing: whether a 404 returns None.
 
         Raises:
             RegistryError: any other answer than a JSON document.
@@ -121,7 +121,7 @@ class Api:
         return self._client.persist(attempt)
 
     def need(self, path: str, *, place: str, operation: str, scope: str = "") -> ApiAnswer:
-        """As `get`, if it must be there."""
+        """As `get`, but a missing document is an error."""
         answer = self.get(path, place=place, operation=operation, scope=scope)
         assert answer is not None
         return answer
@@ -139,7 +139,7 @@ class Api:
         return ApiAnswer(document=document, next=following, headers=response.headers, _misread=misread)
 
     def create(self, path: str, document: Mapping[str, Any], *, place: str, operation: str) -> bool:
-        """POST a JSON document that creates something; False: it is there already.
+        """POST a JSON document that creates something; False if it already exists.
 
         Raises:
             RegistryError: it was not accepted.
@@ -158,7 +158,7 @@ class Api:
 
 
 class ApiAuth(Auth):
-    """Authorization without challenges: `header_of` says what a login is sent as."""
+    """Authorization without challenges: `header_of` makes the header from a login."""
 
     def __init__(
         self, session: RegistrySession, header_of: Callable[[RequestInfo, Credential], bytes]
@@ -175,23 +175,23 @@ class ApiAuth(Auth):
         return self._header_of(info, credential), True
 
     def learn(self, call: Request, response: Answer) -> Lesson:
-        """A refusal says nothing about how to do better."""
+        """Nothing can be learned from a refusal."""
         del call, response
         return Lesson()
 
     def introduce(self, call: Request) -> Lesson:
-        """There is nothing to ask for a challenge."""
+        """There is no place to request a challenge."""
         del call
         return Lesson()
 
 
 def as_basic(_info: RequestInfo, credential: Credential) -> bytes:
-    """Username and password (Harbor)."""
+    """Send username and password (Harbor)."""
     return basic(credential)
 
 
 def as_bearer(info: RequestInfo, credential: Credential) -> bytes:
-    """The password is a token (GitLab, GitHub)."""
+    """Send the password as a token (GitLab, GitHub)."""
     token = credential.registry_token or credential.password
     if not (token.isascii() and token.isprintable()):
         words = "the token has characters that cannot be sent"
@@ -200,7 +200,7 @@ def as_bearer(info: RequestInfo, credential: Credential) -> bytes:
 
 
 def as_oauth(info: RequestInfo, credential: Credential) -> bytes:
-    """Quay's OAuth tokens, with which docker logs in as `$oauthtoken`; robots have no access to the API."""
+    """Send Quay's OAuth token, with which docker logs in as `$oauthtoken`; robots cannot use the API."""
     if credential.anonymous or credential.username == "$oauthtoken":
         return as_bearer(info, credential)
     words = f"{credential.origin} is a robot or a user, and Quay's API takes OAuth tokens only"
@@ -208,7 +208,7 @@ def as_oauth(info: RequestInfo, credential: Credential) -> bytes:
 
 
 class HubLogin:
-    """Docker Hub's API: a token for username and password, or personal access token.
+    """Docker Hub's API: a token for a username and a password or personal access token.
 
     Source: docs.docker.com/reference/api/hub/latest, "Create access token".
     """
@@ -218,7 +218,7 @@ class HubLogin:
         self._session = session
         self._lock = threading.Lock()
         self._tokens: dict[Credential, tuple[float, str]] = {}
-        """When each was fetched."""
+        """The time at which each was fetched."""
 
     def header(self, info: RequestInfo, credential: Credential) -> bytes:
         """The Authorization header; empty: anonymous.

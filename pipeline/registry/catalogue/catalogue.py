@@ -1,4 +1,4 @@
-"""Which catalogue a registry has: by its name, by `catalog` in the credentials file, or by asking."""
+"""Which catalogue a registry has: by its name, by `catalog` in the credentials file, or by a probe."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ T = TypeVar("T")
 _DENIED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _HIDDEN = frozenset({*_DENIED, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 _HARBOR = "/api/v2.0/systeminfo"
-"""Harbor answers it to everybody."""
+"""A path that Harbor answers without a login."""
 
 
 class Source(Protocol):
     """One vendor's interface."""
 
     needs: str
-    """The credential that it wants, as the end of a sentence."""
+    """The required credential, as the end of a sentence."""
 
     def repositories(self, namespace: str, page: str) -> RepositoryPage:
         """See Catalogue."""
@@ -54,12 +54,12 @@ class Interfaces(Protocol):
     """Makes the clients that a catalogue needs."""
 
     client: AuthenticatedClient
-    """Of the registry, with the tokens of a pull."""
+    """The client of the registry, with tokens for pulls."""
     host: str
-    """That of the vendor's interface."""
+    """The host of the vendor's interface."""
 
     def own(self) -> Api:
-        """JSON of the registry itself, with those tokens."""
+        """The JSON interface of the registry itself, with those tokens."""
         ...
 
     def anonymous(self) -> Api:
@@ -67,7 +67,7 @@ class Interfaces(Protocol):
         ...
 
     def vendor(self, kind: CatalogueKind) -> Api:
-        """The vendor's interface, with its own authorization; the host that `catalog` names."""
+        """The vendor's interface, with its own authorization, at the host that `catalog` names."""
         ...
 
 
@@ -75,7 +75,7 @@ class RegistryCatalogue:
     """See Catalogue in image_store.py. One for each registry and process; thread-safe."""
 
     def __init__(self, registry: str, setting: CatalogueSetting | None, interfaces: Interfaces) -> None:
-        """Ask nothing yet."""
+        """Start without requests."""
         self._registry, self._interfaces = registry, interfaces
         self._kind: CatalogueKind | None = setting.kind if setting else known_kind(registry)
         self._lock, self._creating = threading.Lock(), threading.Lock()
@@ -84,7 +84,7 @@ class RegistryCatalogue:
 
     @property
     def kind(self) -> CatalogueKind:
-        """Which interface it is; asks the registry, once, where nothing else tells."""
+        """The kind of interface; probes the registry, once, if nothing else determines it."""
         with self._lock:
             if self._kind is None:
                 self._kind = self._find_out()
@@ -120,12 +120,12 @@ class RegistryCatalogue:
             raise
 
     def _placed(self, fault: Fault) -> Fault:
-        """The fault with the host that failed, where it is not the registry's own."""
+        """The fault with the host that failed, if it is not the registry's own."""
         own = fault.host or self._interfaces.host == self._registry
         return fault if own else replace(fault, host=self._interfaces.host)
 
     def _find_out(self) -> CatalogueKind:
-        """Ask the registry's own origin, without a login."""
+        """Probe the registry's own origin, without a login."""
         try:
             answer = self._interfaces.anonymous().get(
                 _HARBOR, place="", operation="find out which catalogue it has", missing=True
@@ -170,7 +170,7 @@ def _make(kind: CatalogueKind, registry: str, interfaces: Interfaces) -> Source:
 
 
 def _with_advice(fault: Fault, kind: CatalogueKind, needs: str) -> Fault:
-    """A refusal says which credential the listing needs."""
+    """Add to a refusal which credential the listing needs."""
     refused = fault.status in (_HIDDEN if kind == "v2" else _DENIED) or fault.code == "CREDENTIALS"
     if not refused or fault.hint == needs:
         return fault

@@ -25,7 +25,7 @@ class MakeClient(Protocol):
     def __call__(
         self, session: RegistrySession, auth: Auth, *, host: str = "", shares_login: bool = False
     ) -> AuthenticatedClient:
-        """A client of this session."""
+        """Make a client of this session."""
         ...
 
 
@@ -34,7 +34,7 @@ class CatalogueClients:
 
     Args:
         registry: whose catalogue.
-        setting: what `catalog` says of it.
+        setting: `catalog` in its settings.
         open_session: returns the session of a host.
         make_client: makes a client.
     """
@@ -62,7 +62,7 @@ class CatalogueClients:
         return Api(self._make(session, ApiAuth(session, lambda *_: b"")), self._registry)
 
     def vendor(self, kind: CatalogueKind) -> Api:
-        """See Interfaces. A login goes to another host only where the two are a fixed pair."""
+        """See Interfaces. A login is sent to another host only if the two are a fixed pair."""
         session, _, _ = self._open(self.host)
         header_of = HubLogin(session).header if kind == "hub" else _HEADERS[kind]
         auth, shared = ApiAuth(session, header_of), is_pair(self._registry, self.host)

@@ -1,4 +1,4 @@
-"""Amazon's registry: its repositories and tags by boto3, which signs the requests; the extra `ecr` brings it.
+"""Amazon's registry: its repositories and tags by boto3, which signs the requests; the extra `ecr` has it.
 
 boto3 finds the credentials by its own rules: the environment, profiles, the role of the machine.
 Source: docs.aws.amazon.com/AmazonECR/latest/APIReference, DescribeRepositories, DescribeImages,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"(?P<account>[0-9]{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\..*")
 _PAGE = 1_000
-"""The most that ECR returns at a time."""
+"""The maximum that ECR returns at a time."""
 _THROTTLED = frozenset({"ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
 _EXISTS = "RepositoryAlreadyExistsException"
 
@@ -67,7 +67,7 @@ class EcrCatalogue:
         return ListedTagPage(tags=tags, entries=len(images), next=answer.get("nextToken", ""))
 
     def create(self, repository: Repository) -> bool:
-        """Create a repository; False: it is there already."""
+        """Create a repository; False if it already exists."""
         try:
             self._call(
                 repository.path,

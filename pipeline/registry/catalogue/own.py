@@ -1,4 +1,4 @@
-"""Catalogues that the registry itself serves, with the tokens of a pull: /v2/_catalog, Google's, Azure's.
+"""Catalogues that the registry itself serves, with tokens for pulls: /v2/_catalog, Google's, Azure's.
 
 Sources: distribution's "HTTP API V2", "Listing Repositories"; google/go-containerregistry,
 pkg/v1/google/list.go; learn.microsoft.com/rest/api/containerregistry/tag.
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _ALL = "registry:catalog:*"
 _MOST_TAGS = 10_000
-"""Of one repository, above which Google's listings are incomplete."""
+"""Tags of one repository, above which Google's listings are incomplete."""
 
 
 class V2Catalogue:
-    """`/v2/_catalog`: all repositories of a registry, whatever namespace is asked for; no digests."""
+    """`/v2/_catalog`: all repositories of a registry, whatever the namespace; no digests."""
 
     needs = (
         "a login that may list the whole registry (registry:catalog:*); Harbor grants that to administrators"
@@ -89,7 +89,7 @@ class GarCatalogue:
         return self._api.need(f"/v2/{path}/tags/list", place=path, operation=operation)
 
     def repositories(self, namespace: str, page: str) -> RepositoryPage:
-        """See Catalogue: a page is a path, and leads to those below it."""
+        """See Catalogue: a page is a path, and leads to the paths below it."""
         path = page or namespace
         answer = self._ask(path, "list the repositories")
         manifests = self._manifests(answer)
@@ -134,13 +134,13 @@ class GarCatalogue:
 
 
 def digest_in(answer: ApiAnswer, entry: dict[str, Any], *names: str) -> str:
-    """The digest in an entry; empty: none, or one that is not understood, so that it is asked for."""
+    """The digest in an entry; empty if it is missing or not understood, so that the tag is looked up."""
     digest = answer.text(entry, *names)
     return digest if is_digest(digest) else ""
 
 
 def _limit(count: int) -> str:
-    """Why a listing with that many entries may be incomplete."""
+    """Why a listing with this many entries may be incomplete."""
     if count < _MOST_TAGS:
         return ""
     return f"Google's listings are incomplete from {_MOST_TAGS:,} entries on: name repositories and tags"

@@ -1,4 +1,4 @@
-"""When something was pushed, as the vendors' interfaces write it."""
+"""Times of pushes in the formats of the vendors' interfaces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 
 def parse_time(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 time, or of an e-mail date (Quay's); 0: it is none."""
+    """Seconds since 1970 of an ISO 8601 time or an e-mail date (Quay's); 0 if it is neither."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -19,7 +19,7 @@ def parse_time(text: str) -> float:
 
 
 def parse_milliseconds(text: str) -> float:
-    """Seconds since 1970 of milliseconds as text (Google's); 0: it is no number."""
+    """Seconds since 1970 of milliseconds as text (Google's); 0 if it is not a number."""
     return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 16 else 0.0  # noqa: PLR2004 - far away
 
 

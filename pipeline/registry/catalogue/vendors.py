@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.registry.catalogue.api import Api, ApiAnswer
 
 _PAGE = 100
-"""Entries of a page: the largest that all of these allow."""
+"""Entries of a page: the largest number that all of these allow."""
 _LIST, _TAGS = "list the repositories", "list the tags with digests"
 
 
@@ -77,7 +77,7 @@ class HarborCatalogue:
         return ListedTagPage(tags=tags, entries=len(entries), next="".join(following), total=total)
 
     def create(self, repository: Repository) -> bool:
-        """Create the project of a repository, a private one; a push creates what lies below."""
+        """Create the private project of a repository; a push creates the repository itself."""
         project = repository.path.partition("/")[0]
         asked = {"project_name": project, "metadata": {"public": "false"}}
         operation = f"create the project {project}"
@@ -85,7 +85,7 @@ class HarborCatalogue:
 
 
 def _following(answer: ApiAnswer, number: int, entries: int, total: int) -> tuple[str, ...]:
-    """The next page's number, where pages are numbered: by a link, else by the count of all."""
+    """The next page's number, if pages are numbered: by a link, else by the total count."""
     return (str(number + 1),) if entries and (answer.next or number * _PAGE < total) else ()
 
 
@@ -147,7 +147,7 @@ class QuayCatalogue:
         self._api = api
 
     def repositories(self, namespace: str, page: str) -> RepositoryPage:
-        """See Catalogue. `public` adds public ones; those that a login may see are listed anyway."""
+        """See Catalogue. `public` adds public ones; the login's own are listed anyway."""
         owner = namespace.partition("/")[0]
         if not owner:
             raise RegistryError(catalogue_needs_namespace(self._api.registry, "an organization"))
@@ -186,12 +186,12 @@ class QuayCatalogue:
 
 
 class GitlabCatalogue:
-    """GitLab: the repositories of a group or project by its API, tags with digests by its registry's."""
+    """GitLab: repositories of a group or project by GitLab's API, tags with digests by its registry's."""
 
     needs = "a personal or group access token with read_api, under the key of the API's host"
 
     def __init__(self, api: Api, registry: Api) -> None:
-        """`api`: of GitLab; `registry`: of its registry."""
+        """`api`: GitLab's; `registry`: that of its registry."""
         self._api, self._registry = api, registry
 
     def repositories(self, namespace: str, page: str) -> RepositoryPage:
@@ -216,7 +216,7 @@ class GitlabCatalogue:
         )
 
     def tags(self, repository: Repository, page: str) -> ListedTagPage | None:
-        """See Catalogue; None: a registry of GitLab without a metadata database."""
+        """See Catalogue; None for a GitLab registry without a metadata database."""
         path = f"/gitlab/v1/repositories/{repository.path}/tags/list/?{page or f'n={_PAGE}'}"
         answer = self._registry.get(path, place=repository.path, operation=_TAGS, missing=not page)
         if answer is None:
