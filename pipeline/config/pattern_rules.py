@@ -35,7 +35,7 @@ def pattern_source(text: str) -> Repository:
 def expansion_of(
     text: str, destinations: Iterable[str], options: RuleOptions, environ: Mapping[str, str]
 ) -> Expansion:
-    """What a rule with a `*` stands for.
+    """What a rule with a `*` expands to.
 
     Raises:
         RuleError: the source, a filter or a destination is invalid.
@@ -61,7 +61,7 @@ def _pieces(text: str, environ: Mapping[str, str]) -> tuple[TextPiece, ...]:
 
 
 def with_apart(rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    """The rules of a file; a repository that has a key of its own is not part of a pattern."""
+    """The rules of a file; a repository with its own key is not part of a pattern."""
     named = {rule.source for rule in rules if rule.expansion is None and isinstance(rule.selection, AllTags)}
     return tuple(_apart(rule, named) for rule in rules)
 

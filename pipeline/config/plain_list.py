@@ -24,7 +24,7 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
 def parse_list(path: str, text: str, *, to: str, defaults: Defaults, environ: Mapping[str, str]) -> RulesFile:
-    """Read the list of the file at `path`; a reference that stands there twice is one rule.
+    """Read the list of the file at `path`; a repeated reference is one rule.
 
     Args:
         path: as the user named it.

@@ -1,4 +1,4 @@
-"""Catalogues: the interfaces by which registries list repositories, and what they say, as data.
+"""Catalogues: the interfaces by which registries list repositories, and their answers as data.
 
 A catalogue is not trusted: a name counts only if it is a valid repository in the requested namespace that
 matches the pattern. A listing that may be incomplete is not used.
@@ -20,12 +20,12 @@ CatalogueKind = Literal["v2", "harbor", "hub", "quay", "gitlab", "ghcr", "gar", 
 KINDS: tuple[CatalogueKind, ...] = get_args(CatalogueKind)
 
 MAX_REPOSITORIES = 100_000
-"""Of one pattern."""
+"""Maximum repositories of one pattern."""
 MAX_PAGES = 20_000
-"""Of one listing."""
+"""Maximum pages of one listing."""
 
 _API_HOSTS = {DOCKER_HUB: "hub.docker.com", "ghcr.io": "api.github.com"}
-"""The only hosts beside the registry itself that get its login."""
+"""The only hosts besides the registry itself that get its login."""
 _KINDS_BY_HOST: dict[str, CatalogueKind] = {
     DOCKER_HUB: "hub",
     "ghcr.io": "ghcr",
@@ -50,13 +50,13 @@ class CatalogueSetting:
 
     kind: CatalogueKind
     host: str = ""
-    """`host` or `host:port` of the interface; empty: as usual for the kind."""
+    """`host` or `host:port` of the interface; empty: the default of the kind."""
     prefix: str = ""
-    """Path before the interface's own, with a slash in front; empty: none."""
+    """Path before the interface's own, with a leading slash; empty: none."""
 
 
 def known_kind(registry: str) -> CatalogueKind | None:
-    """The kind of a vendor's registry, by its name; None: it must be found out."""
+    """The kind of a vendor's registry, by its name; None: it has to be probed."""
     domains = (kind for domain, kind in _KINDS_BY_DOMAIN.items() if registry.endswith(domain))
     return _KINDS_BY_HOST.get(registry) or next(domains, None)
 
@@ -90,11 +90,11 @@ class RepositoryPage:
     paths: tuple[str, ...]
     """As listed: unchecked, and perhaps of another namespace."""
     more: tuple[str, ...] = ()
-    """The pages to request because of this one; empty: none."""
+    """The pages that follow from this one; empty: none."""
     total: int = -1
-    """Repositories of all pages, as the registry states it; -1: it does not."""
+    """Repositories of all pages, as the registry states it; -1: not stated."""
     short: str = ""
-    """Why the listing may be incomplete; empty: it is not known to be."""
+    """Why the listing may be incomplete; empty: no reason is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,20 +107,20 @@ class ListedTagPage:
     next: str = ""
     """The next page; empty: this is the last one."""
     total: int = -1
-    """Entries of all pages, as the registry states it; -1: it does not."""
+    """Entries of all pages, as the registry states it; -1: not stated."""
     short: str = ""
     """Why the listing may be incomplete."""
 
 
 class RepositoryListing:
-    """A listing that is being read: which pages are left, what was found, and whether it can be trusted."""
+    """A listing that is being read: remaining pages, found repositories, and whether to trust it."""
 
     def __init__(self, pattern: RepositoryPattern) -> None:
-        """Begin with the first page."""
+        """Start with the first page."""
         self._pattern = pattern
         self.registry = pattern.registry
         self.pages: deque[str] = deque([""])
-        """Pages that have not been read."""
+        """Unread pages."""
         self._asked = {""}
         self._found: set[str] = set()
         self._listed: set[str] = set()
@@ -170,7 +170,7 @@ class RepositoryListing:
             self.trouble = f"it has {listed:,} entries, but the registry counts {self._total:,}"
 
     def left_out(self) -> str:
-        """The listed repositories that the pattern does not match, as the end of a sentence; empty: none."""
+        """How many listed repositories the pattern does not match, as the end of a sentence."""
         parts = []
         if self.others:
             parts.append(f"{format_count(self.others, 'other')} not matched")

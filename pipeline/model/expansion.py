@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expansion:
-    """What a rule with a `*` in its source says beside its options."""
+    """What a rule with a `*` in its source has besides its options."""
 
     pattern: RepositoryPattern
     destinations: tuple[tuple[TextPiece, ...], ...]
-    """As written, with variables put in."""
+    """As written, with variables replaced."""
     apart: frozenset[str] = frozenset()
-    """Paths that the pattern matches, and that have a key of their own in the file."""
+    """Paths that the pattern matches but that have their own key in the file."""
     shard: Shard | None = None
-    """Which of the repositories this run takes; None: all."""
+    """Which of the repositories this run copies; None: all."""
     areas: tuple[Repository, ...] = field(init=False, repr=False, compare=False)
-    """Where the rule may write: repositories that are these, or lie below them."""
+    """Where the rule may write: these repositories, or any below them."""
 
     def __post_init__(self) -> None:
-        """Try the destinations with two sources; raises RuleError for one that cannot be meant."""
+        """Try the destinations with two sources; raises RuleError for an impossible one."""
         areas = tuple(self._area(pieces) for pieces in self.destinations)
         object.__setattr__(self, "areas", areas)
 
@@ -71,7 +71,7 @@ class Expansion:
         """The destinations of one repository.
 
         Raises:
-            RuleError: one of them is no repository, or of another registry than the rule names.
+            RuleError: one of them is not a repository, or is of another registry than in the rule.
         """
         for pieces, area in zip(self.destinations, self.areas, strict=True):
             target = self._target(pieces, path)
@@ -92,18 +92,18 @@ def expanded(rule: Rule, path: str) -> Rule:
 
 
 def expanded_source(rule: Rule, path: str) -> Rule:
-    """The rule of one repository without its destinations, to tell of it."""
+    """The rule of one repository without its destinations, for messages."""
     source = Repository(rule.source.registry, path)
     return replace(rule, text=str(source), source=source, targets=(), expansion=None, is_child=True)
 
 
 def areas_of(rule: Rule) -> Iterable[Repository]:
-    """Where a rule may write; of a pattern, repositories that are these or lie below them."""
+    """Where a rule may write; for a pattern, these repositories or any below them."""
     return rule.expansion.areas if rule.expansion else [target.repository for target in rule.targets]
 
 
 def may_read(rule: Rule, places: Iterable[Repository]) -> bool:
-    """Whether a rule may read what lies at or below these places."""
+    """Whether a rule may read from these places or from below them."""
     return any(overlap(rule.source, place) for place in places)
 
 
@@ -113,7 +113,7 @@ def may_share(one: Rule, other: Rule) -> bool:
 
 
 def overlap(one: Repository, other: Repository) -> bool:
-    """Whether one of them is the other, or lies below it."""
+    """Whether one of them is the other, or is below it."""
     if one.registry != other.registry:
         return False
     left, right = (f"{each.path}/" if each.path else "" for each in (one, other))

@@ -41,7 +41,7 @@ class Referrer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListReferrers(TaskFacts):
-    """Ask a source what belongs to a manifest: its referrers, and cosign's tags."""
+    """Request a source's companions of a manifest: its referrers, and cosign's tags."""
 
     stage: ClassVar[Stage] = "resolve"
     bound: ClassVar[ProcLimit] = "resolve"
@@ -87,10 +87,10 @@ NO_REFERRERS = Referrers(when="no", written=False)
 
 
 def parse_when(text: str) -> When:
-    """One of the words.
+    """Parse one of the words.
 
     Raises:
-        RuleError: it is none.
+        RuleError: it is another word.
     """
     if text not in _WHENS:
         raise RuleError(
@@ -101,10 +101,10 @@ def parse_when(text: str) -> When:
 
 
 def parse_referrers(texts: Sequence[str]) -> Referrers:
-    """Read the value of a rule or of the command line: one word, or globs of artifact types.
+    """Parse the value of a rule or of the command line: one word, or globs of artifact types.
 
     Raises:
-        RuleError: neither.
+        RuleError: it is neither.
     """
     types = tuple(text for text in texts if "/" in text or "*" in text)
     words = [text for text in texts if text not in types]

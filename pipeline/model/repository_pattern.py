@@ -33,11 +33,11 @@ class RepositoryPattern:
 
     registry: str
     path: str
-    """With `*` in it."""
+    """The pattern, with `*` in it."""
     include: tuple[str, ...] = ()
-    """Only these of the matches: patterns of the path below the fixed part; empty: all."""
+    """Patterns of paths below the fixed part, of which one has to match; empty: all match."""
     exclude: tuple[str, ...] = ()
-    """And none of these."""
+    """Likewise, of which none may match."""
     _matches: Callable[[str], bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class RepositoryPattern:
 
     @property
     def fixed(self) -> str:
-        """The parts in front of the first one with a `*`; empty: none."""
+        """The parts before the first one with a `*`; empty if there are none."""
         parts = self.path.split("/")
         count = next(place for place, part in enumerate(parts) if _GLOB.search(part))
         return "/".join(parts[:count])

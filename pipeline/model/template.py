@@ -1,8 +1,8 @@
 """Templates of destinations: `registry.example.com/mirror/{name}:{tag}`.
 
-Placeholders stand for parts of the source's repository, and for a tag behind the last colon. Except for
-{registry} in front, they never supply the registry: otherwise the path of a source would decide which host
-gets its content.
+Placeholders are replaced by parts of the source's repository and, after the last colon, by a tag. Except
+for {registry} at the start, they never supply the registry: otherwise the path of a source would decide
+which host gets its content.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(r"\{(?P<name>[^{}]*)\}|[{}]")
 
 
 class TextPiece(NamedTuple):
-    """A piece of text, and whether the user wrote it there: only then placeholders are looked for."""
+    """A piece of text, and whether the user wrote it: only then are placeholders replaced."""
 
     text: str
     written: bool
@@ -39,18 +39,18 @@ def has_placeholder(pieces: Sequence[TextPiece]) -> bool:
 
 
 def fill(pieces: Sequence[TextPiece], source: Repository, *, rest: str = "") -> str:
-    """Put the parts of a source's repository in.
+    """Replace placeholders by the parts of a source's repository.
 
     Args:
         pieces: the destination.
         source: the repository.
-        rest: what {rest} stands for; empty: the same as {name}.
+        rest: the value of {rest}; empty: the same as {name}.
 
     Returns:
-        The destination; {tag} is left, and stands in its tag only.
+        The destination; {tag} stays, and can only be in its tag.
 
     Raises:
-        RuleError: a placeholder is unknown, or does not belong where it stands.
+        RuleError: a placeholder is unknown or in the wrong place.
     """
     if not has_placeholder(pieces):
         return "".join(piece.text for piece in pieces)

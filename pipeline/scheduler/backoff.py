@@ -81,7 +81,7 @@ class Backoff:
         """By key of a task that was refused alone: when it was first refused."""
 
     def heard(self, task: Task, outcome: Outcome, demand: Demand) -> bool:
-        """Note who answered; True: the task is repeated, since a registry cannot be reached any more.
+        """Note which registry answered; True: the task is repeated, since a registry is unreachable now.
 
         `demand`: the places that the task had.
         """
@@ -100,7 +100,7 @@ class Backoff:
                     continue
                 if registry.paused_since is not None and registry.paused_until <= self._state.now:
                     self._recovered(name, registry)
-                # What was under way before a pause may end well during it: patience begins anew, and ends.
+                # Tasks that began before a pause may succeed during it: patience starts again, and ends.
                 pauses = registry.paused_until > self._state.now
                 registry.refusing_since = self._state.now if pauses else None
                 registry.recent.refused_in_a_row = 0
@@ -254,7 +254,7 @@ class Backoff:
                 self._give_up_pulls(name, reserve)
 
     def counted(self, task: Task, cost: Cost) -> None:
-        """Take in how many pulls registries say are left, where some are left to others."""
+        """Process the remaining pulls that registries state, if some are left to others."""
         for name, left in cost.pulls_left:
             reserve = self._state.queue.registry(name).reserve
             if reserve is not None and reserve.said(left, self._state.now, by_pull=task.pulls):
@@ -267,7 +267,7 @@ class Backoff:
                 self._state.events.append(event)
 
     def _give_up_pulls(self, name: str, reserve: PullReserve) -> None:
-        """What would take from the pulls that are left to others fails, and nothing else."""
+        """Fail tasks that would take from the pulls left to others, and nothing else."""
         for task in self._state.queue.tasks():
             if isinstance(task, FetchManifest) and task.read_from.registry == name:
                 fault = pulls_reserved(
@@ -285,7 +285,7 @@ class Backoff:
             self._lose(name, patience_lost(self._why[name], now - since))
 
     def wake(self, now: float) -> float | None:
-        """Seconds until a pause, a rest or patience ends; None: there is none."""
+        """Seconds until a pause, a rest or patience ends; None if there is none."""
         times = [
             moment
             for name, registry in self._state.queue.troubled(now)

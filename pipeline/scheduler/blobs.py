@@ -43,7 +43,7 @@ class BlobRequest(Need):
     held_before: bool = False
     """Whether an earlier run has seen it there: a request must confirm that."""
     doubted: bool = False
-    """Whether the registry lacked it although it was believed to be there: ask, and do not mount."""
+    """Whether the registry lacked it although it was expected there: check first, and do not mount."""
     anew: bool = False
     """Whether a forced image needs it: an upload of an earlier run is not resumed."""
     task: CopyBlob | None = None
@@ -59,7 +59,7 @@ class BlobPlacement:
     requests: dict[str, BlobRequest] = field(default_factory=dict)
     """By repository path."""
     leader: str = ""
-    """Path of the repository that the others wait for; empty: there is none."""
+    """Path of the repository that the others wait for; empty if there is none."""
     there: list[str] = field(default_factory=list)
     """Paths of repositories where this run has seen it."""
 
@@ -91,7 +91,7 @@ class Blobs:
         doubted: bool = False,
         anew: bool = False,
     ) -> bool:
-        """Request the blob in the repository, for the need `key`; True: it is there, no notice follows."""
+        """Request the blob in the repository for the need `key`; True: it exists, and no notice follows."""
         placement = self._placements.setdefault((destination.registry, blob.digest), BlobPlacement())
         held = self._state.facts.held(destination, blob.digest)
         known = destination.path in placement.there or held == self._state.run
@@ -144,7 +144,7 @@ class Blobs:
         return replace(task, session=UploadCheckpoint(url=begun.url, offset=begun.offset))
 
     def keep(self, task: CopyBlob, session: UploadCheckpoint | None) -> None:
-        """Note the progress of a running task's upload in the records; None: there is no upload any more."""
+        """Note the progress of a running task's upload in the records; None: the upload is gone."""
         url, offset = (session.url, session.offset) if session else ("", 0)
         fact = UnfinishedUpload(repository=task.destination, digest=task.blob.digest, url=url, offset=offset)
         self._state.facts.write(fact)
@@ -207,7 +207,7 @@ class Blobs:
         return task
 
     def returned(self, task: CopyBlob) -> bool:
-        """A task came back without an outcome; False: nobody needs it any more."""
+        """A task came back without an outcome; False: nothing needs it any more."""
         placement, request = self._find(task)
         if placement is None or request is None:
             return False
@@ -239,7 +239,7 @@ class Blobs:
         lost = [each for each in hit if not (each.sources and each.needed_by)]
         for each in lost:
             del placement.requests[each.destination.path]
-        # A leader may fail before it has a task: while it waits for the answer whether it is new.
+        # A leader may fail before it has a task, while it waits for the answer whether its repository is new.
         if placement.leader == request.destination.path or placement.leader not in placement.requests:
             placement.leader = ""
         self._start_waiting(placement)
@@ -354,7 +354,7 @@ class Blobs:
         return request.payer if request else ""
 
     def validate(self) -> None:
-        """Check that each request has its task, or waits for something that will come.
+        """Check that each request has its task, or waits for something that will arrive.
 
         Raises:
             AssertionError: one is not.

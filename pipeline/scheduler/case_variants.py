@@ -1,7 +1,7 @@
 """Case variants: tags of one destination repository that differ only in case.
 
-Some registries take them for one tag: they confirm both, and the second replaces the first. So both are read
-back when all images are finished; an image whose tag has changed has failed.
+Some registries treat them as one tag: they confirm both, and the second replaces the first. So both are
+read back when all images are finished; an image whose tag has changed has failed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CaseVariants:
     """
 
     def __init__(self, state: SharedState, results: ImageResults) -> None:
-        """Begin without tags."""
+        """Start without tags."""
         self._state = state
         self._results = results
         self._figures = state.figures
@@ -41,7 +41,7 @@ class CaseVariants:
         self._groups: dict[Reference, dict[str, None]] = {}
         """By reference in lower case: names, if there are two or more."""
         self._awaited: dict[str, ImageRow] = {}
-        """By key of a lookup: what the destination must have."""
+        """By key of a lookup: the digest that the destination must have."""
 
     @property
     def open(self) -> bool:

@@ -1,7 +1,7 @@
-"""Companions: what belongs to the manifests of an image is stored before its tag.
+"""Companions: the companions of an image's manifests are stored before its tag.
 
-For each manifest of an image the source's lists are read (referrer_lists.py), each artifact is needed at the
-destination like an image by digest, and its own referrers too. Where the destination does not register an
+For each manifest of an image the source's lists are read (referrer_lists.py). Each artifact is needed at
+the destination like an image by digest, as are its own referrers. If the destination does not register an
 artifact by itself, the fallback tag of its subject gets an entry, after all artifacts.
 """
 
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 
 _PREFIX = "companions of "
 _REFUSED = frozenset({400, 405, 415})
-"""Statuses of registries that take no manifest with a subject; ECR 405."""
+"""Statuses of registries that refuse a manifest with a subject; ECR 405."""
 _REMEMBERED = 10_000
-"""Manifests that are remembered because their companions are in place: tags often share a digest."""
+"""Remembered manifests whose companions are in place, since tags often share a digest."""
 _ALL = Pruning()
 
 
@@ -158,7 +158,7 @@ class Companions:
         return image.source.repository, image.destination.repository, digest, wanted.types, image.with_tags
 
     def _list(self, companions: CompanionSet, digest: str, depth: int) -> None:
-        """Request the list of what belongs to a manifest."""
+        """Request the list of a manifest's companions."""
         companions.depths[digest] = depth
         if depth < MAX_REFERRERS_DEPTH:
             companions.listing.add(digest)
@@ -188,7 +188,7 @@ class Companions:
         self._go_on(companions)
 
     def _found(self, companions: CompanionSet, notice: ReferrersFound) -> None:
-        """A list was read: read what it names."""
+        """A list was read: read the artifacts in it."""
         companions.listing.discard(notice.digest)
         if notice.fault is not None:
             self._lose(companions, notice.fault)
@@ -199,7 +199,7 @@ class Companions:
                 companions.reading[listed.digest] = Artifact(listed.digest, notice.digest, listed)
         for tag, digest in notice.tags:
             claim = self._state.facts.claim(str(Reference(companions.image.destination.repository, tag)))
-            if claim is None or claim.run != self._state.run:  # else a rule copies it as an image
+            if claim is None or claim.run != self._state.run:  # otherwise a rule copies it as an image
                 companions.reading[tag] = Artifact(digest, notice.digest, tag=tag)
 
     def _go_on(self, companions: CompanionSet) -> None:
@@ -276,7 +276,7 @@ class Companions:
             self._enter(companions, artifact, registered=need.registered)
 
     def _presence(self, image: Image, digest: str) -> Presence:
-        """What is believed of an artifact: it is asked for where it may have come with an earlier run."""
+        """The presence of an artifact: it is looked up if an earlier run may have copied it."""
         here = image.destination.repository
         if self._state.holds(here, digest):
             return "complete"

@@ -1,4 +1,4 @@
-"""A cursor: where the expansion of one rule into images stands."""
+"""A cursor: the position in the expansion of one rule into images."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Cursor:
     fault: Fault | None = None
     """Why the list ends here; the tags before are copied anyway, unless the rule needs the whole list."""
     listing: DigestListing | None = None
-    """Of its source, if its tags come from there; None: they come from the registry's own list."""
+    """The listing of its source, if its tags come from there; None: from the registry's own list."""
     pushed: dict[str, float] = field(default_factory=dict)
     """By tag: when it was pushed, by that listing."""
     undated: str = ""
-    """A tag whose date the rule needs, and the listing does not tell."""
+    """A tag whose date the rule needs, but which the listing does not state."""
     listings: list[DigestListing] = field(default_factory=list)
-    """Of its source and its destinations, where listings save requests."""
+    """Listings of its source and its destinations, if they save requests."""
     is_weighed: bool = False
-    """Whether these have been read as far as it is worth it for the names."""
+    """Whether these have been read as far as it pays off for the names."""
 
     def fail(self, fault: Fault) -> None:
         """End the list here."""
@@ -57,14 +57,14 @@ class Cursor:
         return self.rule.options.tags is not None and self.rule.options.tags.need_dates
 
     def pushed_at(self, tag: str) -> float:
-        """When a tag was pushed, in seconds since 1970; 0: the listing does not tell, which is noted."""
+        """When a tag was pushed, in seconds since 1970; 0, which is noted, if the listing lacks it."""
         when = self.pushed.get(tag, 0.0)
         if not when:
             self.undated = tag
         return when
 
     def read_from(self, listing: DigestListing | None, chosen: TagSelection) -> None:
-        """Begin to read the tags: those of a listing, or of the registry's own list."""
+        """Start to read the tags: those of a listing, or of the registry's own list."""
         self.listing, self.chosen = listing, chosen
         self.state, self.pages, self.tags = "ready", TagPages(), 0
 
@@ -88,7 +88,7 @@ class Cursor:
         self.is_weighed = False
 
     def listed(self, reference: Reference, side: Side) -> str:
-        """The digest of a tag by a listing, told once, since later it may be another; empty: unknown."""
+        """The digest of a tag by a listing, given only once, since it may change later; empty: unknown."""
         for listing in self.listings:
             if (listing.repository, listing.side) == (reference.repository, side):
                 return listing.digests.pop(reference.name, "")

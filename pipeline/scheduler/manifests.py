@@ -39,7 +39,7 @@ class Manifests:
         self._needs: dict[str, ManifestNeed] = {}
         self._turns = Turns()
         self._without_api: set[str] = set()
-        """Registries that were found to have no referrers API."""
+        """Registries without a referrers API, as far as known."""
         self.blobs = Blobs(state)
 
     def need(
@@ -128,7 +128,7 @@ class Manifests:
             self._push_when_ready(need)
 
     def _has_turn(self, need: ManifestNeed) -> bool:
-        """Whether nobody else writes its tag."""
+        """Whether no other need writes its tag."""
         own = self._needs.get(str(need.destination))
         busy = own is not None and own is not need and own.state == "pushing"
         return not busy and self._turns.may_write(str(need.destination), need.key)
@@ -140,7 +140,7 @@ class Manifests:
                 self._push_when_ready(self._needs[key])
 
     def _stop_pushing(self, need: ManifestNeed) -> None:
-        """Its push has no result yet; who has the turn at its tag, and waited for that push, goes first."""
+        """Its push has no result yet; a need that has the turn at its tag, and waited for it, goes first."""
         need.state = "gathering"
         first = self._needs.get(self._turns.first(str(need.destination)))
         if first is not None and first is not need:
@@ -250,7 +250,7 @@ class Manifests:
         self._complete(need)
 
     def _complete(self, need: ManifestNeed, *, confirmed: bool = True) -> None:
-        """It is in place. An index that was found, not pushed, is no fact: its children are checked."""
+        """It is in place. An index that was only found is not recorded: its children are unchecked."""
         need.state = "complete"
         if confirmed and not (need.sparse or need.merges):
             self._state.confirm(need.destination.repository, need.manifest.digest, is_blob=False)
@@ -261,7 +261,7 @@ class Manifests:
             self._drop(need)
 
     def lacking(self, task: PushManifest, outcome: ReferencesMissing) -> None:
-        """The registry lacks what the manifest names: forget that, ask for each, send what is missing."""
+        """The registry lacks content of the manifest: forget its facts, look it up, send what is missing."""
         need = self._of(task)
         if need is None:
             return
@@ -352,7 +352,7 @@ class Manifests:
         return len(self._needs)
 
     def validate(self) -> None:
-        """Check that everything that is waited for will come, and that needs fit their states.
+        """Check that everything that is waited for will arrive, and that needs fit their states.
 
         Raises:
             AssertionError: one does not.

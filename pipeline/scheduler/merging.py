@@ -25,14 +25,14 @@ class TagMerging:
     """The turns of open images at shared tags, and the merging of both sides."""
 
     def __init__(self, state: SharedState, results: ImageResults) -> None:
-        """Begin without images."""
+        """Start without images."""
         self._state = state
         self._results = results
         self._last: dict[str, str] = {}
         """By destination: key of the open image that entered last."""
 
     def enter(self, image: Image) -> None:
-        """An image is opened: it has the turn if nobody else has."""
+        """An image is opened: it has the turn if no other one has."""
         if image.is_shared:
             self._last.setdefault(str(image.destination), image.key)
 
@@ -60,7 +60,7 @@ class TagMerging:
         return same
 
     def _join(self, image: Image, plan: Plan, there: Manifest) -> bool | Fault:
-        """Plan to store both sides' entries; returns whether all are there, or why it is impossible.
+        """Plan to store both sides' entries; returns whether all exist already, or why it is impossible.
 
         Blobs that only the destination has are in place, since it accepted the manifest that names them.
         """

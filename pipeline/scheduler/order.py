@@ -39,7 +39,7 @@ class Order:
         """By rule: its unfinished images."""
         self._expanded: set[int] = set()
         self._fed_by: dict[int, Rule] = {}
-        """By rule: the last one that writes what it reads."""
+        """By rule: the last one that writes its source."""
         self._parts: dict[int, int] = {}
         """By rule that became several: those that have not named all their images."""
         self._line_up(rules)
@@ -75,7 +75,7 @@ class Order:
         self._settle(number)
 
     def split(self, number: int, count: int) -> None:
-        """The rule has become so many rules; it is expanded when all of them are."""
+        """The rule has become this many rules; it is expanded when all of them are."""
         self._parts[number] = count
         if not count:
             self.expanded(number)
@@ -90,7 +90,7 @@ class Order:
         self._settle(number)
 
     def who_brings(self, number: int, fault: Fault) -> str:
-        """The place of the rule that may write what a rule's source lacks; empty: there is none."""
+        """The place of the rule that may write what a rule's source lacks; empty if there is none."""
         is_missing = fault.status == HTTPStatus.NOT_FOUND or fault.code == "TOO_FEW_TAGS"
         writer = self._fed_by.get(number) if fault.side == "source" and is_missing else None
         return writer.place if writer is not None else ""
@@ -120,7 +120,7 @@ class Order:
             last.update((target.repository, rule.number) for target in rule.targets)
 
     def _chain(self, rules: Sequence[Rule]) -> Iterator[Event]:
-        """Let rules begin after those that write what they read; report that, and a wrong order."""
+        """Let rules begin after those that write their sources; report that, and a wrong order."""
         for each in links(rules):
             self._waits[each.rule.number] += len(each.writers)
             for number in each.writers:

@@ -1,7 +1,7 @@
-"""Pattern listings: the repositories that rules with a `*` in their source stand for.
+"""Pattern listings: the repositories that rules with a `*` in their source expand to.
 
-A listing is read to its end before anything follows from it: one that may be short fails its rule, and
-nothing else happens because of it.
+A listing is read to its end before it is used: one that may be incomplete fails its rule, and has no other
+effect.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class _Reading:
     listing: RepositoryListing
     paths: list[str]
     asked: int = 0
-    """Pages that are being asked for."""
+    """Requested pages."""
     over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingEnd:
-    """What became of a listing."""
+    """The result of a listing."""
 
     rule: Rule
     fault: Fault | None = None
@@ -49,16 +49,16 @@ class ListingEnd:
     rules: tuple[Rule, ...] = ()
     """The rules of its repositories, by name."""
     failed: tuple[tuple[Rule, Fault], ...] = ()
-    """Those that cannot be written as the rule says."""
+    """Repositories without a valid destination."""
     kind: str = ""
-    """Of the catalogue."""
+    """The kind of catalogue."""
 
 
 class PatternListings:
     """The ledger of listings."""
 
     def __init__(self, state: SharedState) -> None:
-        """Nothing is read."""
+        """Start without listings."""
         self._state = state
         self._open: list[_Reading] = []
         self._asking: dict[str, list[_Reading]] = {}
@@ -84,7 +84,7 @@ class PatternListings:
             self._state.ready(task)
 
     def listed(self, task: ListRepositories, outcome: RepositoriesListed) -> Iterator[ListingEnd]:
-        """A page has come: what has come to its end."""
+        """A page was read; returns the listings that it finishes."""
         for reading in self._asking.pop(task.key, ()):
             reading.asked -= 1
             if reading.over:
@@ -101,7 +101,7 @@ class PatternListings:
                 yield self._end(reading, None, kind=outcome.kind)
 
     def failed(self, task: ListRepositories, fault: Fault) -> Iterator[ListingEnd]:
-        """A page cannot be had: the listings that need it are of no use."""
+        """A page cannot be read: the listings that need it fail."""
         for reading in self._asking.pop(task.key, ()):
             reading.asked -= 1
             if not reading.over:
@@ -133,7 +133,7 @@ class PatternListings:
         return ListingEnd(rule=reading.rule, rules=tuple(rules), failed=tuple(failed), kind=kind)
 
     def _expand(self, reading: _Reading) -> tuple[list[Rule], list[tuple[Rule, Fault]], int]:
-        """The rules of the repositories, those that fail, and how many have a key of their own."""
+        """The rules of the repositories, those that fail, and how many have their own key."""
         rule, expansion = reading.rule, reading.rule.expansion
         assert expansion is not None
         rules: list[Rule] = []

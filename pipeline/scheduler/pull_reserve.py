@@ -1,9 +1,9 @@
-"""Pulls that are left to others, where a registry counts them and the user has set `reserve`.
+"""Pulls that are left to others, if a registry counts them and the user has set `reserve`.
 
-Docker Hub counts reads of manifests over six hours and says with each how many are left; HEAD is free. Reads
-that are under way count as made, and answers may overtake each other, so the lowest number holds. When no
-more than the reserve is left, manifests wait, and nothing else does: one of them looks by HEAD, alone, and
-again once a minute, as the registry does not say when there will be more.
+Docker Hub counts reads of manifests over six hours and states with each how many are left; HEAD is free.
+Running reads count as made, and answers may overtake each other, so the lowest number is used. When no more
+than the reserve is left, only manifests wait: one of them checks by HEAD, alone, and again once a minute,
+since the registry does not say when there will be more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from pipeline.dataclass import dataclass
 
 LOOKED_AFTER = 60.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 @dataclass(slots=True)
@@ -21,34 +21,34 @@ class PullReserve:
     kept: int
     """How many to leave to others."""
     left: int | None = None
-    """How many the registry allows; None: it has not said anything."""
+    """How many the registry allows; None: not stated yet."""
     since: float | None = None
-    """When no more than the reserve was left first; None: there is more."""
+    """When the reserve was first reached; None: more is left."""
     _running: int = 0
-    """Reads of manifests that are under way."""
+    """Running reads of manifests."""
     _looks: bool = False
-    """Whether the one that is under way looks first."""
+    """Whether the running read checks first."""
     _looks_at: float = 0.0
-    """When one may look."""
+    """When the next check may start."""
     _told: bool = False
 
     def may_pull(self, now: float) -> bool:
-        """Whether a read may start: one that leaves the reserve, or looks first."""
+        """Whether a read may start: one that leaves the reserve, or one that checks first."""
         if self.since is not None:
             return not self._running and now >= self._looks_at
         return self.left is None or self.left - self._running > self.kept
 
     def begin(self) -> None:
-        """A read is under way."""
+        """A read has started."""
         self._running += 1
         self._looks = self.since is not None
 
     def end(self) -> None:
-        """It has come back."""
+        """The read has ended."""
         self._running -= 1
 
     def said(self, left: int, now: float, *, by_pull: bool) -> bool:
-        """Take in how many the registry says are left; True: it is to be told that no more are.
+        """Process the remaining pulls that a registry states; True: report that the reserve is reached.
 
         `by_pull`: in the answer to a read.
         """
@@ -65,5 +65,5 @@ class PullReserve:
         return not told
 
     def wake(self, now: float) -> float | None:
-        """When one may look; None: nobody has to, or one may already."""
+        """When the next check may start; None: none is needed, or one may start already."""
         return self._looks_at if self.since is not None and self._looks_at > now else None

@@ -26,7 +26,7 @@ _RECENT = 10
 
 @dataclass(slots=True)
 class AnswersInSecond:
-    """What was asked within one second."""
+    """Requests within one second."""
 
     number: int
     requests: int = 0
@@ -35,7 +35,7 @@ class AnswersInSecond:
 
 @dataclass(slots=True)
 class RecentAnswers:
-    """What was asked, and refused, within the last seconds."""
+    """Requests and refusals within the last seconds."""
 
     refused_in_a_row: int = 0
     """Tasks that were refused since the last one that was not."""
@@ -44,7 +44,7 @@ class RecentAnswers:
     )
 
     def add(self, now: float, requests: int) -> None:
-        """Take in requests, whether refused or not."""
+        """Count requests and refusals."""
         last = self._seconds[-1]
         if last.number != int(now):
             last = AnswersInSecond(int(now))
@@ -52,7 +52,7 @@ class RecentAnswers:
         last.requests += requests
 
     def refuse(self, now: float) -> None:
-        """Take in that the last request of a task was refused."""
+        """Count the last request of a task as refused."""
         self.refused_in_a_row += 1
         self.add(now, 0)
         self._seconds[-1].refused += 1
@@ -76,9 +76,9 @@ class RegistryState:
     recent: RecentAnswers = field(default_factory=RecentAnswers)
     paused_until: float = 0.0
     refusing_since: float | None = None
-    """When it began to let nothing through; None: the last answer was no push-back."""
+    """Since when it has accepted nothing; None: the last answer was not a push-back."""
     paused_since: float | None = None
-    """When the pause began that the log has told of; None: there is none, or it has told of its end."""
+    """When the pause began that the log has reported; None: none, or its end was reported too."""
     answered: bool = False
     """Whether any request got an answer in this run."""
     unavailable: Fault | None = None
@@ -94,15 +94,15 @@ class RegistryState:
     saved: Counter[BlobOrigin] = field(default_factory=Counter)
     """Bytes of blobs that did not have to be sent there, by reason."""
     calls: dict[tuple[str, int], Timing] = field(default_factory=dict)
-    """By method and status: requests that were timed; empty where nobody asks for it."""
+    """By method and status: timed requests; empty if no one needs them."""
     retries: Counter[str] = field(default_factory=Counter)
     """Attempts that were repeated, by status or our own code."""
     asked: Counter[tuple[str, RequestTopic]] = field(default_factory=Counter)
     """By method and topic: requests that were timed, or only planned."""
     reserve: PullReserve | None = None
-    """Where pulls are left to others."""
+    """The pull reserve, if there is one."""
     by_head: Counter[Side] = field(default_factory=Counter)
-    """References whose digest was asked for, by side; `by_listing`: whose digest a listing told."""
+    """References whose digest was requested, by side; `by_listing`: whose digest a listing gave."""
     by_listing: Counter[Side] = field(default_factory=Counter)
     pulls_left: int | None = None
     """Remaining pulls by its rate limit headers; None: not stated, or not wanted."""
@@ -123,7 +123,7 @@ class RegistryState:
 
     @property
     def least_seconds(self) -> float:
-        """How long its requests and bytes take at least, by what the user has set."""
+        """The minimum time of its requests and bytes by the user's limits."""
         found = [0.0]
         if self.settings.rate is not None:
             found.append(self.requests / self.settings.rate)
@@ -137,7 +137,7 @@ class RegistryState:
         return sum(limit.running for limit in self.limits.values())
 
     def time(self, asked: RequestRecord) -> None:
-        """Count one request that was timed, or only planned."""
+        """Count one request that was timed or only planned."""
         self.asked[asked.method, asked.what] += 1
         if asked.seconds < 0:
             return

@@ -19,7 +19,7 @@ class TagPages:
     """The position in a list that is being read."""
 
     page: str = ""
-    """The query of the page to request; empty: the first one, or after a turn: there are no more."""
+    """The query of the page to request; empty: the first one, or after a turn, no further one."""
     seen: set[int] = field(default_factory=set)
     """Hashes of the pages' queries, to detect a loop."""
     last: frozenset[str] = frozenset()
