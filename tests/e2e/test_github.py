@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,17 +13,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from scripts.action import page
+from tests.e2e.command import wait_for
 from tests.registry.content import image, layer
-from tests.registry.faults import Fault, Reply
+from tests.registry.faults import Fault, Reply, Stall
 
 if TYPE_CHECKING:
     from tests.e2e.command import Command
     from tests.registry.fixtures import Scripted
+    from tests.registry.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 WORKFLOWS = sorted((ROOT / "example/github").glob("*.yml"))
-ORIGINAL = {"auth_file", "images_file", "version", "proc"}
+ORIGINAL = {
+    "auth_file", "images_file", "version", "proc", "retries", "arch", "os",
+    "default_namespace", "default_registry",
+}  # fmt: skip
 """Inputs of image-sync-action, the original's action."""
 HOSTILE = "</pre><img src=x onerror=alert(1)> ::set-output name=a::b\n## heading ${{ secrets.X }}"
 
@@ -66,58 +73,130 @@ def test_workflows(path: Path) -> None:
     assert not [value for value in ours[0]["with"].values() if "secrets." in str(value)]
 
 
-def run_action(command: Command, **inputs: str) -> tuple[int, str, dict[str, str]]:
-    """Run the script as the action does; returns its exit code, the job summary and the outputs."""
-    program = command.folder / "bin/image-syncer"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {" ".join(command.words())} "$@"\n')
-    program.chmod(0o755)
-    page, outputs = command.folder / "page.md", command.folder / "outputs"
-    environ = command.environ | {
-        "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
-        "GITHUB_STEP_SUMMARY": str(page),
-        "GITHUB_OUTPUT": str(outputs),
-    }
-    known = {f"SYNCER_{name.upper()}": each.get("default", "") for name, each in ACTION["inputs"].items()}
-    environ |= known | {f"SYNCER_{name.upper()}": value for name, value in inputs.items()}
-    words = (sys.executable, str(ROOT / "scripts/action.py"))
-    done = subprocess.run(words, cwd=command.folder, env=environ, check=False, timeout=60)
-    pairs = outputs.read_text().splitlines() if outputs.exists() else []
-    return done.returncode, page.read_text() if page.exists() else "", dict(each.split("=") for each in pairs)
+class Step:
+    """The script that the action runs, and what a runner sees of it."""
+
+    def __init__(self, command: Command, **inputs: str) -> None:
+        """Start it, with all other inputs at their defaults."""
+        program = command.folder / "bin/image-syncer"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {" ".join(command.words())} "$@"\n')
+        program.chmod(0o755)
+        self._page, self._outputs = command.folder / "page.md", command.folder / "outputs"
+        environ = command.environ | {
+            "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+            "GITHUB_STEP_SUMMARY": str(self._page),
+            "GITHUB_OUTPUT": str(self._outputs),
+        }
+        given = {name: each.get("default", "") for name, each in ACTION["inputs"].items()} | inputs
+        environ |= {f"SYNCER_{name.upper()}": value for name, value in given.items()}
+        words = (sys.executable, str(ROOT / "scripts/action.py"))
+        self.process = subprocess.Popen(
+            words, cwd=command.folder, env=environ, stderr=subprocess.PIPE, text=True
+        )
+        self.log = ""
+
+    def end(self) -> int:
+        """Wait for it; its exit code."""
+        _, self.log = self.process.communicate(timeout=60)
+        return self.process.returncode
+
+    @property
+    def page(self) -> str:
+        """The job's page."""
+        return self._page.read_text()
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The step's outputs."""
+        return dict(line.split("=") for line in self._outputs.read_text().splitlines())
 
 
-def test_run(command: Command, scripted: Scripted) -> None:
-    """With the values of the original's action, the images are copied and counted."""
+def commands(log: str) -> list[str]:
+    """What a runner would obey in a log: ActionCommandManager.TryProcessCommand of actions/runner."""
+    found, token = [], ""
+    for line in log.splitlines():
+        start, _, data = line.partition("::")[2].partition("::") if line.startswith("::") else ("", "", "")
+        if token:
+            token = "" if start == token else token
+        elif start == "stop-commands":
+            token = data
+        elif start or "##[" in line:
+            found.append(start or line)
+    return found
+
+
+@pytest.fixture
+def image_to_copy(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+    """A source with one image, and an empty mirror, with rules and credentials."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
     command.insecure(source.address, mirror.address)
-
-    inputs = {"images_file": "./images.json", "auth_file": "./auth.json", "version": "latest", "proc": "6"}
-    code, page, outputs = run_action(command, **inputs)
-
-    assert (code, outputs) == (0, {"exit-code": "0", "copied": "1", "failed": "0"})
-    assert mirror.repositories() == ["copy/app"]
-    assert "1 copied" in page
+    return source, mirror
 
 
-def test_hostile(command: Command, scripted: Scripted) -> None:
-    """Text from registries and rules is escaped in the job summary, and the exit code is the command's."""
-    source, mirror = scripted(), scripted()
-    source.add("team/app", image(layer("one")), "v1")
-    body = '{"errors": [{"code": "DENIED", "message": "</pre><img src=x>\\n## no"}]}'
+def test_run(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
+    """With the values of the original's action, the images are copied and counted."""
+    given = {"images_file": "./images.json", "auth_file": "./auth.json", "version": "latest", "proc": "6"}
+    step = Step(command, **given, retries="2")
+
+    assert step.end() == 0, step.log
+    assert step.outputs == {"exit-code": "0", "copied": "1", "failed": "0"}
+    assert image_to_copy[1].repositories() == ["copy/app"]
+    assert "1 copied" in step.page
+
+
+def test_default_destination(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
+    """The original's default registry and namespace are where rules without a destination go."""
+    source, mirror = image_to_copy
+    command.rules({f"{source.address}/team/app:v1": ""})
+    step = Step(command, default_registry=mirror.address, default_namespace="def")
+
+    assert step.end() == 0, step.log
+    assert mirror.repositories() == ["def/app"]
+
+
+def test_hostile(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
+    """Text of registries and rules is no markup on the job's page, and no command in its log."""
+    source, mirror = image_to_copy
+    said = "</pre><img src=x>\\n## no ##[set-output name=copied]99\\n::error::no"
+    body = f'{{"errors": [{{"code": "DENIED", "message": "{said}"}}]}}'
     mirror.fault(Fault(method="PUT", path="/manifests/", action=Reply(status=403, body=body), times=None))
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app", "<b>//": "x"})
-    command.insecure(source.address, mirror.address)
+    step = Step(command, images="images.json", auth="auth.json")
 
-    code, page, outputs = run_action(command, images="images.json", auth="auth.json")
+    assert step.end() == 1
+    assert step.outputs["failed"] == "1"
+    assert re.findall(r"<[^>]*>", step.page) == ["<pre>", "</pre>"]
+    assert "&lt;img src=x&gt;" in step.page
+    assert not re.search(r"^## no", step.page, re.MULTILINE)
+    assert "##[set-output name=copied]99" in step.log
+    assert commands(step.log) == ["add-mask"]
 
-    assert (code, outputs["failed"]) == (1, "1")
-    assert re.findall(r"<[^>]*>", page) == ["<pre>", "</pre>"]
-    assert "&lt;img src=x&gt;" in page
-    assert not re.search(r"^## no", page, re.MULTILINE)
+
+def test_many_causes() -> None:
+    """A page of thousands of causes stays below GitHub's limit of 1 MiB."""
+    cause = {"cause": "x" * 5_000, "images": 1, "what_to_do": "&" * 5_000}
+    made = "".join(page({"failures": [cause] * 3_000}, "sync", 1))
+
+    assert len(made.encode()) < 1 << 20
+    assert "2950 more causes" in made
+
+
+def test_cancelled(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
+    """A job that is cancelled stops the command, which lists what is left."""
+    source, _ = image_to_copy
+    source.fault(Fault(action=Stall(seconds=60.0), method="GET", path="/blobs/", times=None))
+    step = Step(command, arguments="--drain=0s")
+    wait_for(lambda: source.requests(path="/blobs/"))
+    step.process.send_signal(signal.SIGINT)
+
+    assert step.end() == 143, step.log
+    assert "exit code 143" in step.page
+    assert (command.folder / "records/failed.yaml").exists()
 
 
 def test_wrong_verb(command: Command) -> None:
-    """A verb that the action does not have is refused, whatever it contains."""
-    assert run_action(command, verb=HOSTILE)[0] == 2
+    """A verb that the action does not have is refused, whatever text it is."""
+    assert Step(command, verb=HOSTILE).end() == 2
