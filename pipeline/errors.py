@@ -65,15 +65,19 @@ class Fault:
         """Whether the answer was 5xx."""
         return self.status is not None and self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
-    def __str__(self) -> str:
-        """One line: side, operation, place, status, code, words, hint."""
+    @property
+    def line(self) -> str:
+        """One line: side, operation, place, status, code, words."""
         place = f"{self.registry}/{self.repository}" if self.repository else self.registry
         status = " ".join(str(part) for part in (self.status, self.code) if part)
         head = f"{self.side}: " if self.side else ""
         at = f" at {place}" if place else ""
         answer = ": ".join(part for part in (status, self.words) if part)
-        hint = f" ({self.hint})" if self.hint else ""
-        return f"{head}cannot {self.operation}{at}: {answer}{hint}"
+        return f"{head}cannot {self.operation}{at}: {answer}"
+
+    def __str__(self) -> str:
+        """The line, with the hint."""
+        return f"{self.line} ({self.hint})" if self.hint else self.line
 
 
 class SyncError(Exception):

@@ -22,10 +22,10 @@ from pipeline.log.catalogue import EVENTS
 from pipeline.log.fields import FIELDS, PREFIX
 from pipeline.log.renderings import SEVERITIES, attribute
 from pipeline.model.messages import STAGES
+from pipeline.model.remedies import CAUSES
 from pipeline.model.rule_options import NOT_BUILT, RuleOptions, TagOptions, option_fields
 from pipeline.observe.metrics.catalogue import METRICS
 from pipeline.observe.metrics.catalogue import PREFIX as METRIC_PREFIX
-from pipeline.report.causes import CAUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,7 +55,7 @@ effect there changes nothing, so `plan` or `check` can stand before the line of 
 _TROUBLE_HEAD = """\
 # Troubleshooting
 
-Generated from `pipeline/report/causes.py` and `pipeline/log/catalogue.py` by `make docs`.
+Generated from `pipeline/model/remedies.py` and `pipeline/log/catalogue.py` by `make docs`.
 
 1. `image-syncer check`, with the flags of the run, tries every registry and login, and says what to do.
 2. The summary, or `image-syncer status`, groups failures by cause; below each stands what to do.

@@ -15,9 +15,10 @@ from pipeline.commands.leftovers import destinations_of, options_of_images, opti
 from pipeline.dataclass import dataclass
 from pipeline.errors import MachineError
 from pipeline.model.facts import RESULTS
+from pipeline.model.remedies import RULE_INVALID
 from pipeline.model.units import format_count
 from pipeline.outputs.writing import write_text
-from pipeline.report.causes import RULE_INVALID, Failure, from_row, from_rule, group
+from pipeline.report.causes import Failure, from_row, from_rule, group
 from pipeline.report.summary import Summary
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from pipeline.dataclass import dataclass
 from pipeline.errors import MachineError
 from pipeline.model.companions import is_shared
 from pipeline.model.reference import parse_reference
+from pipeline.model.remedies import CONFLICT
 from pipeline.model.rule_options import plain_options
 from pipeline.model.selection import with_digest
 from pipeline.model.units import format_count
 from pipeline.outputs.image_lists import ListEntry, format_of, write_failed, write_success
-from pipeline.report.causes import CONFLICT
 from pipeline.report.summary import companions_missing
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline.log.event import Level
 
-LATER = "after all others"
+LATER = "at the end of the run"
 """The field `waits`: when what failed, and may succeed, is retried."""
 
 
@@ -220,14 +220,14 @@ EVENTS: Mapping[str, EventEntry] = {
     "image.retry": _entry(
         "an image failed and is retried",
         "warning",
-        f"{_PAIR} retryable attempt again waits {_COST}",
-        f"{_FAULT} {_BLOBS} digest",
+        f"{_PAIR} rule retryable attempt again waits {_COST}",
+        f"{_FAULT} {_BLOBS} digest line file.path",
     ),
     "image.failed": _entry(
         "an image is not at its destination",
         "error",
-        f"{_PAIR} retryable attempt again {_COST}",
-        f"{_FAULT} {_BLOBS} digest",
+        f"{_PAIR} rule retryable attempt again {_COST}",
+        f"{_FAULT} {_BLOBS} digest line file.path",
     ),
     "blob.done": _entry("a blob is in its repository", "debug", f"{_PAIR} blob how duration", "bytes"),
     "blob.left": _entry(

@@ -45,17 +45,28 @@ def _image(words: str) -> Callable[[EventFacts], str]:
 
 
 def _image_failed(facts: EventFacts) -> str:
-    say = _image(_FAILED[facts["aim"]] + " {from_to}: {fault}; attempt {attempt}, not retried.")
-    return say(facts)
+    say = _image(_FAILED[facts["aim"]] + " {from_to}: {failed}.")
+    return say({**facts, "failed": _failed(facts)})
 
 
-def _retried(facts: EventFacts) -> str:
-    again = "retrying after all others" if facts["again"] else "not retried"
-    return f"{facts['fault']}; attempt {facts['attempt']}, {again}"
+def _failed(facts: EventFacts) -> str:
+    """The fault, what to do about it, and which attempt it was, of which rule.
+
+    What is retried may help itself: there only advice that the fault itself has is given.
+    """
+    fault, attempt = facts["fault"], f"attempt {facts['attempt']}"
+    advice = f"; what to do: {facts['advice']}" if facts["advice"] else ""
+    if facts["again"]:
+        ended = f"{attempt} of {facts['attempts']} failed, retrying {facts['waits']}"
+    elif fault.retryable:
+        ended = f"{attempt} of {facts['attempts']} failed"
+    else:
+        ended = f"{attempt} failed, not retried"
+    return f"{fault.line}{advice}; {facts['place']}, {ended}"
 
 
 def _rule_failed(facts: EventFacts) -> str:
-    return f"rule {facts['rule']} ({facts['place']}): {_retried(facts)}"
+    return f"rule {facts['rule']}: {_failed(facts)}"
 
 
 def _cooldown(facts: EventFacts) -> str:
@@ -96,7 +107,7 @@ _SENTENCES: Mapping[str, str | Callable[[EventFacts], str]] = {
     "run.quarantine": "{held} images were held and none was seen before: the quarantine of min_age begins"
     " with this run. Keep --records from run to run, or use --trust-existing",
     "image.failed": _image_failed,
-    "image.retry": lambda facts: f"{facts['source']} to {facts['destination']}: {_retried(facts)}",
+    "image.retry": lambda facts: f"{facts['source']} to {facts['destination']}: {_failed(facts)}",
     "image.rewritten": "{destination}: the platform filter removed {dropped} entries,"
     " the digest changed from {old_digest} to {digest}",
     "image.companions_missing": "{destination}: {count} of its signatures, SBOMs and other artifacts"

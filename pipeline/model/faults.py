@@ -153,7 +153,7 @@ def source_changed(source: Reference, destination: Reference, *, digest: str, re
     return fault_at(
         source.repository,
         "source",
-        operation=f"store {destination}",
+        operation=f"store the manifest {destination.name}",
         code="DIGEST_CHANGED",
         words=f"{source} is {digest}, the rule requires {required} at {destination}",
         hint="name the source's present digest in the rule, or no digest at the destination",
@@ -165,7 +165,7 @@ def filter_changes_digest(destination: Reference, *, digest: str, required: str)
     return fault_at(
         destination.repository,
         "destination",
-        operation=f"store {destination}",
+        operation=f"store the manifest {destination.name}",
         code="DIGEST_CHANGED",
         words=f"the platform filter changes the index: its digest becomes {digest}, not {required}",
         hint="name a tag without a digest at the destination, or remove the filter",
@@ -183,7 +183,7 @@ def conflict(destination: Reference, *, places: tuple[str, ...], winner: str, re
     return fault_at(
         destination.repository,
         "destination",
-        operation=f"write {destination}",
+        operation=f"write the tag {destination.name}",
         code="TAG_CONFLICT",
         words=f"{words}; the first one wins: {winner}",
         retryable=retryable,
@@ -196,7 +196,7 @@ def not_joined(destination: Reference, words: str) -> Fault:
     return fault_at(
         destination.repository,
         "destination",
-        operation=f"store {destination}",
+        operation=f"store the manifest {destination.name}",
         code="NOT_JOINED",
         words=f"the entries of destination and source cannot be merged: {words}",
         hint="copy to another tag, or delete the destination's tag if nobody needs it",

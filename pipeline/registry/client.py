@@ -185,11 +185,8 @@ class Client:
         if found and found.digest == digest:
             return
         if found and not reference.is_digest and _is_immutable(error.fault):
-            hint = (
-                f"the tag exists with another digest ({found.digest}) and seems to be immutable: delete it"
-                " there, make it mutable, or use another tag in the rule"
-            )
-            fault = replace(error.fault, code="TAG_IMMUTABLE", retryable=False, hint=hint)
+            words = f"{error.fault.words} (the tag has the digest {found.digest})"
+            fault = replace(error.fault, code="TAG_IMMUTABLE", retryable=False, words=words)
             raise RegistryError(fault) from None
         raise error from None
 

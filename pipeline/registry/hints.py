@@ -43,7 +43,9 @@ def hint_for(info: RequestInfo, refusal: Refusal) -> str:
     if "authorization token has expired" in text:
         return f"log in again: the token of {info.origin or 'the login'} has expired"
     if complaint.html and status in {200, 401, 403, 404}:
-        return "a web page instead of a registry's answer: check for a proxy, a firewall or a wrong address"
+        return (
+            "it answers with a web page: check host and port in the rule, and any proxy or firewall before it"
+        )
     if status in _REFUSED:
         return _access(info, refusal)
     if status == HTTPStatus.NOT_FOUND and info.kind in _CREATED_BY_PUSH:
@@ -66,7 +68,6 @@ def _type(media_type: str) -> str:
 _BY_STATUS = {
     407: "the proxy requires a login: https_proxy=http://NAME:PASSWORD@HOST:PORT",
     413: "raise the body limit of the registry or of a proxy before it (nginx: client_max_body_size)",
-    507: "the registry's storage is full",
 }
 
 
@@ -86,11 +87,12 @@ def _access(info: RequestInfo, refusal: Refusal) -> str:
         return ""  # storage, which gets no credentials: it refuses its own link
     registry, origin = info.repository.registry, info.origin
     missing = "" if info.kind == "token" else ", or the repository does not exist"
+    else_missing = missing.replace(",", ";")
     if info.sent == "nothing":
         if origin in {"", "none"}:
             remedy = f"add them to the auth file, or docker login {registry}"
-            return f"no credentials for {registry}: {remedy}{missing}"
-        return f"{origin} has no username and password: add them there{missing}"
+            return f"no credentials for {registry}: {remedy}{else_missing}"
+        return f"{origin} has no username and password: add them there{else_missing}"
     if info.sent == "unasked":
         return (
             f"the login ({origin}) was not sent because the registry did not ask for it{missing}:"

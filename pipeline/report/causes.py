@@ -7,15 +7,14 @@ image to image. Registries choose codes too, so causes beyond a number are group
 from __future__ import annotations
 
 from dataclasses import field, replace
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pipeline.dataclass import dataclass
-from pipeline.model.faults import PULL_RESERVE
+from pipeline.model.remedies import CONFLICT, RULE_INVALID, meaning_of, remedy_for
 from pipeline.outputs.image_lists import ListEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pipeline.errors import Fault
     from pipeline.model.facts import ImageRow
@@ -25,88 +24,6 @@ _MOST = 40
 """Maximum number of separate causes."""
 EXAMPLES = 20
 """Failures that a cause keeps as examples."""
-
-RULE_INVALID = "RULE_INVALID"
-CONFLICT = "TAG_CONFLICT"
-"""The code of images whose destination tag another rule writes: only the rules file can be corrected."""
-
-_LOGIN = "login missing, rejected, or without this right"
-_BROKEN = ("part of the image is missing", "the image is broken at its source: push it there again")
-_DAMAGED = (
-    "repeat the command; if it fails again, the image is damaged where it is stored: push it there again"
-)
-_THROTTLED = "its rate limit is used up"
-_CHECK = "run image-syncer check; correct the entry in the credentials file, or docker login"
-_RIGHT = "give the account the right to pull at the source, or to push at the destination"
-_SLOWER = "log in, wait, or set `rate` for it in the credentials file; then repeat the command"
-_OPERATOR = "ask the registry's operator whether it takes this kind of content"
-
-CAUSES: Mapping[str, tuple[str, str]] = {
-    "MANIFEST_UNKNOWN": ("no such tag or digest", "correct the tag in the rule, or remove the rule"),
-    "NAME_UNKNOWN": ("no such repository", "correct the repository's name in the rule, or remove the rule"),
-    "MANIFEST_BLOB_UNKNOWN": _BROKEN,
-    "BLOB_UNKNOWN": _BROKEN,
-    "MANIFEST_INVALID": (
-        "the registry rejects the manifest",
-        "read its words: it may not support this media type, or lack a part of the image",
-    ),
-    "UNAUTHORIZED": (_LOGIN, _CHECK),
-    "DENIED": ("not allowed", _RIGHT),
-    "UNSUPPORTED": ("the registry does not support it", _OPERATOR),
-    "TOOMANYREQUESTS": (_THROTTLED, _SLOWER),
-    "UNREACHABLE": (
-        "cannot be reached",
-        "check its name and port, DNS, firewall and proxy; then repeat the command",
-    ),
-    "CERTIFICATE": (
-        "no trusted TLS connection",
-        "set `ca` in the credentials file to the authority's certificate, or mend the registry's",
-    ),
-    "TIMEOUT": ("no answer in time", "repeat the command; if it lasts, ask the registry's operator"),
-    "CONNECTION_LOST": (
-        "connections break off",
-        "repeat the command; if it lasts, look at proxies and firewalls between",
-    ),
-    "DIGEST_MISMATCH": ("the content does not match its digest", _DAMAGED),
-    "DIGEST_CHANGED": (
-        "the image does not have the digest that the rule requires",
-        "correct the digest in the rule, or find out who has moved the tag",
-    ),
-    "NOT_JOINED": ("the destination's tag has entries of its own", "give the rules tags of their own"),
-    "SIZE_MISMATCH": ("the content does not have the stated size", _DAMAGED),
-    "NOT_A_REGISTRY": (
-        "a web page instead of a registry's answer",
-        "check host and port in the rule, and the proxy before it",
-    ),
-    "TOO_LARGE": ("larger than the limit", "leave the image out: no registry or client is known to take it"),
-    "TAG_IMMUTABLE": (
-        "the tag exists with other content and cannot be changed",
-        "choose another tag, or name it in `keep` if the old content shall stay",
-    ),
-    "TAG_OVERWRITTEN": ("the registry ignores case in tags", "give the tags names that differ"),
-    CONFLICT: ("two rules write one destination tag", "let one of the rules write another tag"),
-    PULL_RESERVE: (
-        "only pulls for others are left (reserve)",
-        "repeat the command when the registry's window has passed, or lower reserve in the credentials file",
-    ),
-    "WORKER_DIED": (
-        "the task kills its worker process",
-        "the log says how the process died (memory?); repeat the command with a smaller --proc",
-    ),
-    "CREDENTIALS": ("no login available", _CHECK),
-    "INTERNAL": ("a bug in image-syncer", "report it with the log of --log-level debug"),
-    RULE_INVALID: ("the rule is invalid", "correct the rules file"),
-    "OTHER": ("other causes", ""),
-    "401": (_LOGIN, _CHECK),
-    "403": ("not allowed", _RIGHT),
-    "404": ("not found", "correct the name in the rule, or remove the rule"),
-    "405": ("the registry does not accept this request", _OPERATOR),
-    "413": ("larger than the registry accepts", "have its operator raise the limit on bodies"),
-    "415": ("the registry does not accept this media type", _OPERATOR),
-    "429": (_THROTTLED, _SLOWER),
-    "507": ("the registry's storage is full", "have its operator make room; then repeat the command"),
-}
-"""By code, else by status: what it means, and what to do if the fault has no hint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +81,7 @@ class CauseGroup:
     @property
     def meaning(self) -> str:
         """The cause as a sentence."""
-        known, _ = self._known
-        return known or (
-            "server error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "request failed"
-        )
+        return meaning_of(self.status, self.code)
 
     @property
     def title(self) -> str:
@@ -189,13 +103,7 @@ class CauseGroup:
     @property
     def advice(self) -> str:
         """The remedy."""
-        again = "repeat the command: the problem may be temporary" if self.retryable else ""
-        return self.hint or self._known[1] or again or "ask the registry's operator about the message above"
-
-    @property
-    def _known(self) -> tuple[str, str]:
-        by_code, by_status = CAUSES.get(self.code, ("", "")), CAUSES.get(str(self.status), ("", ""))
-        return by_code[0] or by_status[0], by_code[1] or by_status[1]
+        return self.hint or remedy_for(self.status, self.code, retryable=self.retryable)
 
 
 def from_row(row: ImageRow, options: str = "") -> Failure:
@@ -220,7 +128,7 @@ def from_rule(rule: Rule, destinations: tuple[str, ...], fault: Fault, *, option
         options=options,
         source=rule.text,
         destinations=destinations,
-        words=str(fault).removesuffix(f" ({fault.hint})"),
+        words=fault.line,
         is_rule=True,
         side=fault.side or "source",
         registry=fault.registry,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.dataclass import dataclass
 from pipeline.log import printable
 from pipeline.model.figures import Figures
+from pipeline.model.remedies import RULE_INVALID
 from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.observe.history import RunHistory
 from pipeline.observe.latency import latencies
-from pipeline.report.causes import RULE_INVALID
 
 if TYPE_CHECKING:
     from pipeline.observe.history import PauseRecord

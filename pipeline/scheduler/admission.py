@@ -11,8 +11,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pipeline.log import event_of, fault_fields
-from pipeline.log.catalogue import LATER
+from pipeline.log import event_of
 from pipeline.model.faults import wrong_tag
 from pipeline.model.messages import TaskFailed
 from pipeline.model.reference import Reference, is_tag
@@ -258,22 +257,9 @@ class Admission:
     def _fail(self, rule: Rule, fault: Fault) -> None:
         """End the rule's expansion with a fault; rules that it goes before wait while it may be retried."""
         again = fault.retryable and self._state.may_retry(self._state.options[rule.number])
-        self._state.events.append(
-            event_of(
-                "rule.retry" if again else "rule.failed",
-                {
-                    "rule": rule.text,
-                    "file.path": rule.file or None,
-                    "line": rule.line,
-                    **fault_fields(fault),
-                    "attempt": self._state.attempt,
-                    "again": again,
-                    "waits": LATER if again else None,
-                },
-                facts={"place": rule.place, "fault": fault},
-                stage="expand",
-            )
-        )
+        fields, facts = self._state.failure(rule, fault, again=again)
+        name = "rule.retry" if again else "rule.failed"
+        self._state.events.append(event_of(name, fields, facts=facts, stage="expand"))
         if again:
             self._deferred.append(rule)
         else:

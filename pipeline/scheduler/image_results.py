@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypedDict
 
 from pipeline.log import event_of, fault_fields
-from pipeline.log.catalogue import LATER
 from pipeline.model import faults
 from pipeline.model.facts import ImageRow
 
@@ -82,8 +81,8 @@ class ImageResults:
                 fault.code in _UNSEEN or fault.status == HTTPStatus.NOT_FOUND
             ):
                 self.rests_until = self._state.now + _SETTLING
-            tries: dict[str, Value] = {"attempt": self._state.attempt, "again": True, "waits": LATER}
-            self._say(image, "image.retry", {**fault_fields(fault), **tries}, fault=fault)
+            fields, facts = self._state.failure(self._order.rules[image.rule], fault, again=True)
+            self._say(image, "image.retry", fields, **facts)
             return
         setattr(self._figures, result, getattr(self._figures, result) + 1)
         if result in ("copied", "unchanged"):
@@ -92,20 +91,18 @@ class ImageResults:
         self._order.ended(image.rule)
         how = image.how if result == "unchanged" else ""
         shown = digest or (image.source_digest if result == "copied" else "")  # it needs no tag there
-        fields: dict[str, Value] = {"digest": shown or None, "how": how or None, "reason": reason or None}
+        fields, facts = {}, {}
+        if fault is not None:
+            fields, facts = self._state.failure(self._order.rules[image.rule], fault, again=False)
+        fields |= {"digest": shown or None, "how": how or None, "reason": reason or None}
         if result in ("copied", "unchanged"):
             fields["companions"] = image.companions or None
-        if fault is not None:
-            fields |= {**fault_fields(fault), "attempt": self._state.attempt, "again": False}
-        self._say(
-            image,
-            _event_name(self._state.aim, result),
-            fields,
-            fault=fault,
-            aim=self._state.aim,
-            processed=self._figures.processed,
-            known=self._figures.known,
-        )
+        facts |= {
+            "aim": self._state.aim,
+            "processed": self._figures.processed,
+            "known": self._figures.known,
+        }
+        self._say(image, _event_name(self._state.aim, result), fields, **facts)
 
     def _row(self, image: Image, result: Result, *, digest: str, why: str, fault: Fault | None) -> ImageRow:
         return ImageRow(

@@ -6,8 +6,11 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.log import fault_fields
+from pipeline.log.catalogue import LATER
 from pipeline.model.facts import Holding
 from pipeline.model.figures import Figures
+from pipeline.model.remedies import remedy_for
 from pipeline.model.selection import AllTags, companion_takers
 from pipeline.scheduler.history import TaskHistory
 from pipeline.scheduler.mirrors import Mirrors
@@ -18,7 +21,8 @@ from pipeline.scheduler.task_queue import TaskQueue
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pipeline.log import Event
+    from pipeline.errors import Fault
+    from pipeline.log import Event, Value
     from pipeline.model.facts import Facts
     from pipeline.model.messages import Task
     from pipeline.model.options import ImageOptions
@@ -100,6 +104,26 @@ class SharedState:
     def may_retry(self, options: ImageOptions) -> bool:
         """Whether an image or rule with these options that fails in this pass is retried in the next one."""
         return self.attempt <= options.retries
+
+    def failure(self, rule: Rule, fault: Fault, *, again: bool) -> tuple[dict[str, Value], dict[str, object]]:
+        """What the event of a failed image or rule has about it: fields, and facts for its sentence."""
+        fields: dict[str, Value] = {
+            "rule": rule.text,
+            "file.path": rule.file or None,
+            "line": rule.line or None,
+            **fault_fields(fault),
+            "attempt": self.attempt,
+            "again": again,
+        }
+        advice = (
+            fault.hint
+            if again
+            else fault.hint or remedy_for(fault.status, fault.code, retryable=fault.retryable)
+        )
+        if again:
+            fields["waits"] = LATER
+        attempts = self.options[rule.number].retries + 1
+        return fields, {"place": rule.place, "fault": fault, "advice": advice, "attempts": attempts}
 
     def takes_part(self, options: ImageOptions) -> bool:
         """Whether an image or rule with these options that failed in the pass before is retried now."""

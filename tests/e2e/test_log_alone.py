@@ -196,7 +196,7 @@ def run(command: Command, places: Mapping[str, Registry], form: str) -> str:
 
 
 def test_fields(command: Command, places: Mapping[str, Registry]) -> None:
-    """logfmt: a program finds each cause once, with its side, registry, answer, reason and advice."""
+    """logfmt: a program finds each cause once with all that is known of it, and the rule of each image."""
     lines = read_logfmt(run(command, places, "logfmt"))
     causes = {line["source"]: line for line in lines if line["event"] == "run.cause"}
     names = {name: place.address for name, place in places.items()}
@@ -210,6 +210,11 @@ def test_fields(command: Command, places: Mapping[str, Registry]) -> None:
         assert answer.startswith(trouble.answer)
         assert trouble.why in cause["reason"]
         assert trouble.todo.format(**names) in cause["advice"]
+    failed = {line["rule"]: line for line in lines if line["event"] == "image.failed"}
+    for trouble in TROUBLES[:-1]:
+        line = failed[address(trouble.source, places)]
+        assert line["line"] == "1"
+        assert trouble.todo.format(**names) in line["msg"].partition("; what to do: ")[2]
     rejected = [line["registry"] for line in lines if line["event"] == "credentials.rejected"]
     assert rejected == [names["login"]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from pipeline.errors import Fault
 from pipeline.log import event_of, sentence
 
 _PAIR = {"source": "quay.io/a:v1", "destination": "harbor.corp/a:v1"}
-_BUSY = Fault(operation="look", words="slow down", registry="quay.io", status=429)
+_BUSY = Fault(operation="look", words="slow down", registry="quay.io", status=429, retryable=True)
 _RULE = {"rule": "quay.io/a", "line": 3}
 _PAUSE = {"registry": "quay.io", "status": 429, "delay": 70.0, "open": 4}
+_LOST = {"fault": _BUSY, "advice": "wait", "place": "line 3", "attempts": 3, "again": False}
 _FACTS = {"words": "slow down", "hint": "", "troubled": False, "left": 5.0}
 
 LINES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
@@ -46,26 +48,30 @@ LINES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (
         "image.failed",
         {**_PAIR, "attempt": 3},
-        {"aim": "copy", "fault": _BUSY, "processed": 1, "known": 2},
+        {"aim": "copy", **_LOST, "processed": 1, "known": 2},
         (
             "Failed to executed synchronizing manifest from quay.io/a:v1 to harbor.corp/a:v1: cannot look at"
-            " quay.io: 429: slow down; attempt 3, not retried. Now 1/2 tasks have been processed."
+            " quay.io: 429: slow down; what to do: wait; line 3, attempt 3 of 3 failed."
+            " Now 1/2 tasks have been processed."
         ),
     ),
     (
         "image.retry",
-        {**_PAIR, "attempt": 1, "again": True},
-        {"fault": _BUSY},
+        {**_PAIR, "attempt": 1, "again": True, "waits": "at the end of the run"},
+        {**_LOST, "advice": "", "again": True},
         (
             "quay.io/a:v1 to harbor.corp/a:v1: cannot look at quay.io: 429: slow down;"
-            " attempt 1, retrying after all others"
+            " line 3, attempt 1 of 3 failed, retrying at the end of the run"
         ),
     ),
     (
         "rule.failed",
         {**_RULE, "attempt": 3, "again": False},
-        {"place": "line 3", "fault": _BUSY},
-        "rule quay.io/a (line 3): cannot look at quay.io: 429: slow down; attempt 3, not retried",
+        {**_LOST, "fault": replace(_BUSY, retryable=False)},
+        (
+            "rule quay.io/a: cannot look at quay.io: 429: slow down; what to do: wait; line 3,"
+            " attempt 3 failed, not retried"
+        ),
     ),
     ("rule.expanded", {**_RULE, "tags": 9, "selected": 2}, {}, "rule quay.io/a: 2 of 9 tags"),
     (

@@ -127,7 +127,7 @@ class TestPutManifest:
             self.put(registry)
 
         assert (caught.value.fault.code, caught.value.fault.retryable) == ("TAG_IMMUTABLE", False)
-        assert "immutable" in caught.value.fault.hint
+        assert OTHER.digest in caught.value.fault.words
 
     def test_no_right(self, scripted: Scripted) -> None:
         """Without write access the error does not blame an immutable tag, although one exists."""
@@ -140,7 +140,7 @@ class TestPutManifest:
             self.put(registry)
 
         assert caught.value.fault.code == "DENIED"
-        assert "immutable" not in caught.value.fault.hint
+        assert OTHER.digest not in caught.value.fault.words
 
     def test_answer_lost(self, scripted: Scripted) -> None:
         """A PUT whose response is lost is repeated, or found to have succeeded."""

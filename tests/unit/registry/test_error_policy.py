@@ -208,7 +208,7 @@ ANSWERS = (
     Seen(ANY, "read", 503, PAGE.format("503 Service Temporarily Unavailable"), "later", headers=HTML),
     Seen(ANY, "send", 503, "Service Temporarily Unavailable", "later"),
     Seen(ANY, "read", 503, PAGE.format("503 Service Unavailable"), "again", headers=HTML),
-    Seen(ANY, "send", 507, "", "never", hint="storage is full"),
+    Seen(ANY, "send", 507, "", "never"),
     Seen(ANY, "read", 407, "", "never", hint="https_proxy"),
     Seen(ANY, "read", 200, PAGE.format("Sign in"), "never", "NOT_A_REGISTRY", HTML, "web page"),
     Seen(ANY, "read", 403, PAGE.format("Request blocked"), "never", "NOT_A_REGISTRY", HTML, "firewall"),

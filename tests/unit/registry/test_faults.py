@@ -208,9 +208,9 @@ class TestHints:
     @pytest.mark.parametrize(
         ("kind", "sent", "origin", "status", "hint"),
         [
-            ("read", "nothing", "none", 401, f"no credentials for quay.io: {LOG_IN}{OR_MISSING}"),
+            ("read", "nothing", "none", 401, f"no credentials for quay.io: {LOG_IN};{OR_MISSING[1:]}"),
             ("token", "nothing", "none", 401, f"no credentials for quay.io: {LOG_IN}"),
-            ("begin", "nothing", "key x", 403, f"key x has no username and password: {ADD}{OR_MISSING}"),
+            ("begin", "nothing", "key x", 403, f"key x has no username and password: {ADD};{OR_MISSING[1:]}"),
             (
                 "read",
                 "login",

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pipeline.errors import Fault
 from pipeline.model.facts import ImageRow
 from pipeline.model.reference import Repository
+from pipeline.model.remedies import RULE_INVALID
 from pipeline.model.selection import AllTags, Rule
 from pipeline.outputs.image_lists import ListEntry, rules_text
-from pipeline.report.causes import EXAMPLES, RULE_INVALID, Failure, entries, from_row, from_rule, group
+from pipeline.report.causes import EXAMPLES, Failure, entries, from_row, from_rule, group
 
 ROW = ImageRow(
     source="quay.io/team/api:v3.1",

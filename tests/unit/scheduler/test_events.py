@@ -63,7 +63,7 @@ def test_tries() -> None:
 
     failures = [e for e in events if e.name in ("image.retry", "image.failed")]
     assert [(e.fields["attempt"], e.fields["again"], e.fields.get("waits"), e.stage) for e in failures] == [
-        (1, True, "after all others", "transfer"),
+        (1, True, "at the end of the run", "transfer"),
         (2, False, None, "transfer"),
     ]
 
