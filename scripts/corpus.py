@@ -1,8 +1,8 @@
-"""Fill a registry with a corpus of made-up images over plain HTTP: the ground on which copies are measured.
+"""Fill a registry with a corpus of made-up images over plain HTTP, for measurements of copies.
 
-A corpus is known by heart: its blobs, manifests and tags follow from its sizes, so what a copy needs at least
-can be stated by formula, and what arrived can be checked to the last byte. Layers are gzip of a tar of random
-bytes: skopeo repacks what only claims to be compressed.
+A corpus is fully known: its blobs, manifests and tags follow from its sizes, so the minimum cost of a copy
+can be computed, and the result can be checked to the last byte. Layers are gzip of a tar of random bytes:
+skopeo repacks layers that only claim to be compressed.
 
     python -m scripts.corpus 127.0.0.1:5000 --repos 20 --tags 10 --layer-kb 240
 """
@@ -33,7 +33,7 @@ _BLOCK = 1 << 20
 class Corpus:
     """The sizes of a corpus; `many` with the defaults.
 
-    Every platform of a tag has a config of its own and the same layers.
+    Every platform of a tag has its own config and the same layers.
     """
 
     repos: int = 20
@@ -50,28 +50,28 @@ class Corpus:
 
     @property
     def images(self) -> int:
-        """Tags in all; each is one image to copy."""
+        """Number of tags; each is one image to copy."""
         return self.repos * self.tags
 
     @property
     def manifests(self) -> int:
-        """Manifests in all: per tag an index and one per platform."""
+        """Number of manifests: per tag an index and one per platform."""
         return self.images * (1 + len(self.platforms))
 
     @property
     def blobs(self) -> int:
-        """Distinct blobs in all."""
+        """Number of distinct blobs."""
         layers = self.common + self.own * self.repos + self.per_tag * self.images
         return layers + self.images * len(self.platforms)
 
     @property
     def shared(self) -> int:
-        """How often a blob is wanted in one more repository than the first: what mounts can save."""
+        """How often a blob is needed in a further repository: what mounts can save."""
         return self.common * (self.repos - 1)
 
     @property
     def turning(self) -> int:
-        """Images that change when the corpus is turned: 5 %, one at least."""
+        """Images that change when the corpus is turned: 5 %, at least one."""
         return -(-self.images // _TURNING)
 
     def repository(self, number: int) -> str:
@@ -91,15 +91,15 @@ class Layer(NamedTuple):
     """One layer that a registry holds."""
 
     descriptor: dict[str, Any]
-    """How a manifest names it."""
+    """Its descriptor in a manifest."""
     diff_id: str
-    """The digest of the tar within, which a config states."""
+    """The digest of the uncompressed tar, which a config states."""
 
 
 def make_layer(name: str, size: int, *, seed: int) -> tuple[bytes, Layer]:
-    """A gzip of a tar that holds one file of `size` random bytes.
+    """A gzip of a tar with one file of `size` random bytes.
 
-    What is random cannot be compressed: it is stored, which spares minutes where layers are large.
+    Random bytes cannot be compressed, so they are stored, which saves minutes for large layers.
     """
     noise = random.Random(f"{seed} {name}")
     content = b"".join(noise.randbytes(min(_BLOCK, size - at)) for at in range(0, size, _BLOCK))
@@ -126,7 +126,7 @@ class Filler:
     """Digest -> bytes of every blob."""
     _common: list[Layer] = field(default_factory=list)
     _turns: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
-    """Of the images that can change, the index as it is at first and the other one."""
+    """For images that can change: the first index and the other one."""
 
     def fill(self, *, threads: int = 4, turning: bool = False) -> None:
         """Upload everything; the common layers once, then mounted into each further repository.
@@ -146,7 +146,7 @@ class Filler:
                 self.digests |= filled
 
     def turn(self, *, changed: bool) -> None:
-        """Have the tags that can change name their other image, or the first one again."""
+        """Point the tags that can change at their other image, or at the first one again."""
         with Wire(self.endpoint) as wire:
             for image, indexes in self._turns.items():
                 repository, _, tag = image.partition(":")
@@ -175,7 +175,7 @@ class Filler:
         return digests
 
     def _send_image(self, wire: Wire, repository: str, name: str, shared: list[Layer]) -> bytes:
-        """Upload all of an image but its index, which is returned."""
+        """Upload everything of an image except its index, which is returned."""
         own = [self._send_layer(wire, repository, f"{name} {layer}") for layer in range(self.corpus.per_tag)]
         manifests = [
             self._send_platform(
@@ -189,7 +189,7 @@ class Filler:
     def _send_platform(
         self, wire: Wire, repository: str, name: str, platform: dict[str, str], layers: list[Layer]
     ) -> dict[str, Any]:
-        """Upload the config and manifest of one platform; its entry in the index is returned."""
+        """Upload the config and manifest of one platform; returns its index entry."""
         rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
         labels = {"image": name}
         config = json.dumps({**platform, "config": {"Labels": labels}, "rootfs": rootfs}).encode()

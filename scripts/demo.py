@@ -1,7 +1,7 @@
 """Copy real images between two registries on this machine, with the files of example/.
 
-Only the registries' addresses in those files are replaced. Where Debian's registry and tools cannot be had,
-the registry of our own tests and small made-up images stand in, and the demo says so.
+Only the registries' addresses in those files are replaced. Without Debian's registry and tools, the
+registry of our own tests and small made-up images are used instead, and the demo says so.
 
     python -m scripts.demo
 """
@@ -44,7 +44,7 @@ IMAGES = (
     ("team/tool", "image", ("v1", "v2")),
     ("team/app", "index", ("v1.0.0", "v1.1.0", "v2.0.0", "v2.0.0-rc.1")),
 )
-"""Repository, form and tags of what example/images.yaml wants to find at the source."""
+"""Repository, form and tags that example/images.yaml expects at the source."""
 
 ARRIVALS = {
     "library/alpine": {"3.19": "library/alpine:3.19", "3.20": "library/alpine:3.20"},
@@ -58,7 +58,7 @@ ARRIVALS = {
     "team/tool": {"old": "team/tool:v1", "new": "team/tool:v2"},
     "team/web": {"stable": "library/nginx:1.27-alpine"},
 }
-"""What example/images.yaml is to lead to: repository -> tag -> the image that it must equal."""
+"""The expected result of example/images.yaml: repository -> tag -> the image that it must equal."""
 
 _EMPTY = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2}
 PINNED = json.dumps(
@@ -71,7 +71,7 @@ PINNED = json.dumps(
     },
     separators=(",", ":"),
 ).encode()
-"""library/pinned:v1, byte by byte: example/images.yaml names its digest."""
+"""library/pinned:v1, byte by byte: example/images.yaml has its digest."""
 
 _IMAGE_LINE = re.compile(r'msg="((?:[^"\\]|\\.)*)" event=image\.')
 _SHOWN = 3
@@ -80,13 +80,13 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """The two registries, the source filled."""
+    """The two registries, with the source filled."""
 
     name: str
     source: Endpoint
     destination: Endpoint
     witness: str
-    """Who says what is there; the next two ask it."""
+    """Reports what is there; the next two use it."""
     tags: Callable[[Endpoint, str], list[str]]
     manifest: Callable[[Endpoint, str], bytes]
 
@@ -173,7 +173,7 @@ def _manifest_by_wire(registry: Endpoint, name: str) -> bytes:
 
 
 def describe(manifest: bytes) -> str:
-    """What a manifest is, in a few words."""
+    """A manifest in a few words."""
     content = json.loads(manifest)
     if content["mediaType"] in {OCI_INDEX, DOCKER_LIST}:
         kind = "docker list" if content["mediaType"] == DOCKER_LIST else "index"
@@ -228,10 +228,10 @@ def _shorten(digest: re.Match[str]) -> str:
 
 
 def show(stage: Stage) -> None:
-    """Print what the destination holds now, and judge it.
+    """Print the content of the destination, and check it.
 
     Raises:
-        SystemExit: something is absent, wrong, or there without having been asked for.
+        SystemExit: something is missing, wrong, or unexpected.
     """
     wrong = []
     for repository, copies in ARRIVALS.items():
@@ -250,7 +250,7 @@ def show(stage: Stage) -> None:
 
 
 def main() -> None:
-    """Bring up the registries, copy twice, show what arrived, clean up."""
+    """Start the registries, copy twice, show the result, clean up."""
     absent = missing()
     if absent:
         print(f"{advice(absent)}\n")

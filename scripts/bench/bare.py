@@ -1,6 +1,6 @@
-"""The least that moving bytes costs in Python: recv_into, sha256, sendall, four layers at a time on threads.
+"""The minimum cost of moving bytes in Python: recv_into, sha256, sendall, four layers at a time on threads.
 
-It copies one image, so that a copy with all its care can be measured against it. An error ends it.
+It copies one image, as a baseline for a copy with all its checks. Any error ends it.
 
     python -m scripts.bench.bare http|https SOURCE DESTINATION REPOSITORY TAG
 """
@@ -42,7 +42,7 @@ class Peer:
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
 
     def head(self) -> tuple[int, dict[str, str], bytes]:
-        """Status and headers of the answer, and what came of its body with them."""
+        """Status and headers of the answer, and any received bytes of its body."""
         received = b""
         while b"\r\n\r\n" not in received:
             piece = self.socket.recv(_PIECE)
@@ -70,7 +70,7 @@ class Peer:
         assert status == 201, f"PUT {target}: {status}"
 
     def begin_upload(self, repository: str, digest: str) -> str:
-        """Where the body goes, as path and query."""
+        """Path and query for the upload."""
         self.begin("POST", f"/v2/{repository}/blobs/uploads/")
         status, headers, _ = self.head()
         assert status == 202, f"POST in {repository}: {status}"
@@ -79,7 +79,7 @@ class Peer:
 
 
 def move(source: Peer, destination: Peer, repository: str, blob: dict[str, str | int]) -> None:
-    """Copy one blob, its digest taken on the way."""
+    """Copy one blob, computing its digest meanwhile."""
     digest, left = str(blob["digest"]), int(blob["size"])
     source.begin("GET", f"/v2/{repository}/blobs/{digest}")
     target = destination.begin_upload(repository, digest)

@@ -1,6 +1,6 @@
-"""The clients that are measured, each as the command that copies given repositories with it.
+"""The measured clients, each as the command that copies given repositories with it.
 
-Compiled peers come from `go install` where there is a Go; whatever cannot be had is left out, aloud.
+Compiled peers are built with `go install` if Go is installed; a missing client is left out with a message.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _TAG = "v1.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is to be copied."""
+    """What to copy."""
 
     source: Endpoint
     destinations: Sequence[Endpoint]
     repositories: Sequence[str]
     folder: Path
-    """The client's own: its working folder, where its files stay from one run to the next."""
+    """The client's own working folder, which keeps its files from one run to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,9 @@ class Client:
 
     name: str
     command: Callable[[Job], list[str]]
-    """Writes what files the client needs into the job's folder; returns the command line."""
+    """Writes the client's files into the job's folder; returns the command line."""
     images: int | None = None
-    """How many images it can copy; None: any number."""
+    """How many images it can copy; None: no limit."""
 
 
 def _write(job: Job, name: str, content: object) -> str:
@@ -58,12 +58,12 @@ def _write(job: Job, name: str, content: object) -> str:
 
 
 def _in_turn(commands: Sequence[Sequence[str]]) -> list[str]:
-    """One command that runs all, to the first that fails."""
+    """One command that runs all until the first failure."""
     return ["sh", "-c", " && ".join(map(shlex.join, commands))]
 
 
 def _flags(job: Job) -> list[str]:
-    """The flags of image-syncer, and of whatever takes the same files."""
+    """The flags of image-syncer and of clients that take the same files."""
     rules = {
         f"{job.source.address}/{repository}": [f"{each.address}/{repository}" for each in job.destinations]
         for repository in job.repositories
@@ -138,11 +138,11 @@ def bare() -> Client:
 
 
 def clients(*, peer: str, alone: bool) -> list[Client]:
-    """Those that can be had here.
+    """The available clients.
 
     Args:
         peer: a command that takes image-syncer's flags; empty: none.
-        alone: image-syncer and that peer only.
+        alone: only image-syncer and that peer.
     """
     found = [Client(name=OURS, command=_ours)]
     if not alone:
@@ -159,12 +159,12 @@ def clients(*, peer: str, alone: bool) -> list[Client]:
 
 
 def _found(name: str) -> str:
-    """The path of a Go program: ours, of its one version, before any other."""
+    """The path of a Go program: first ours, of the pinned version."""
     return str(built(name)) if built(name).exists() else shutil.which(name) or name
 
 
 def _install(name: str) -> bool:
-    """Whether the program is here, built by Go where it was not."""
+    """Whether the program is available, after building it with Go if necessary."""
     if shutil.which(name):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Requests by what they are for, as registries logged them, and the fewest that the protocol allows."""
+"""Requests by purpose, as registries logged them, and the fewest that the protocol allows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.real.servers import Request
 
 State = Literal["cold", "unchanged", "changed"]
-"""Into empty destinations; once more with nothing to do; once more after 5 % of the tags have changed."""
+"""Into empty destinations; then an unchanged run; then another one after 5 % of the tags have changed."""
 
 _KINDS = (
     ("ping", re.compile(r"\w+ /v2/")),
@@ -34,7 +34,7 @@ _DIGEST = re.compile(r"[?&]digest=(?P<digest>sha256(?::|%3A)[0-9a-f]{64})", re.I
 
 
 def kind_of(request: Request) -> str:
-    """What a request is for, in words; `other` where it is none that a copy needs."""
+    """The purpose of a request, in words; `other` if a copy does not need it."""
     line = f"{request.method} {request.path}"
     kind = next((name for name, pattern in _KINDS if pattern.fullmatch(line)), "other")
     return "mount refused" if kind == "mount blob" and request.status != 201 else kind
@@ -60,12 +60,12 @@ def bytes_stored(requests: Iterable[Request], sizes: Mapping[str, int]) -> int:
 
 
 def least(corpus: Corpus, state: State, *, destinations: int = 1) -> dict[str, int]:
-    """The fewest requests with which a corpus is copied, or found unchanged, by who knows nothing before.
+    """The fewest requests that copy a corpus, or find it unchanged, without earlier knowledge.
 
-    Each repository's tags are listed, at the destination too where it may be new (a 404 says that nothing
-    is there); each tag is asked for by HEAD on all sides; each manifest that is not there is read once, and
-    written once per destination; each blob is read once, sent with one POST and one PUT per destination
-    registry, and mounted in each further repository that wants it.
+    Each repository's tags are listed, at the destination too if it may be new (a 404 means that it is
+    empty); each tag is looked up by HEAD on all sides; each missing manifest is read once, and written once
+    per destination; each blob is read once, sent with one POST and one PUT per destination registry, and
+    mounted in each further repository that needs it.
     """
     asked = {"list tags": corpus.repos, "HEAD manifest": corpus.images * (1 + destinations)}
     if state == "unchanged":

@@ -1,4 +1,4 @@
-"""One case run to its end: registries, perhaps far away, and each client over them in turn."""
+"""One complete case: registries, possibly far away, and each client in turn."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Run:
     source: Counter[str]
     """Kind of request -> how many the source registry answered."""
     destination: Counter[str]
-    """Likewise of all destinations together."""
+    """The same for all destinations together."""
     read: int
     """Bytes of blobs that the source sent."""
     written: int
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def figures(self) -> dict[str, float]:
-        """What goals and tables are about, by name."""
+        """The figures for goals and tables, by name."""
         kinds = {kind: float(number) for kind, number in (self.source + self.destination).items()}
         return {
             "wall": self.cost.wall,
@@ -61,10 +61,10 @@ _RAM_DISK = Path("/dev/shm")
 
 
 class _Side:
-    """Registries of one side, each behind its proxy where it is to be far."""
+    """Registries of one side, each behind a proxy if it has to be far away."""
 
     def __init__(self, resources: ExitStack, case: Case, *, number: int) -> None:
-        # The server's own storage in memory takes a time that grows with the square of a blob's size.
+        # The server's own in-memory storage takes time that grows with the square of a blob's size.
         kind = {"place": _RAM_DISK if _RAM_DISK.exists() else None} if case.bare else {"memory": True}
         self.registries = [
             resources.enter_context(DockerRegistry(**kind, tls=case.tls)) for _ in range(number)
@@ -76,7 +76,7 @@ class _Side:
 
 
 class Course:
-    """A case, its source filled."""
+    """A case with its source filled."""
 
     def __init__(self, name: str, case: Case, resources: ExitStack) -> None:
         """Start and fill the source, which lives as long as `resources`."""
@@ -87,7 +87,7 @@ class Course:
         self._filler.fill(turning="changed" in case.states)
 
     def ceiling(self) -> str:
-        """What the way to the registries can carry at most, in words; empty: nothing is in the way."""
+        """The maximum throughput of the way to the registries, in words; empty: no proxy."""
         way = self.case.way
         if way is None:
             return ""

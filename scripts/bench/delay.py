@@ -1,8 +1,8 @@
-"""A proxy that makes a registry far, slow or busy. It reads nothing of what passes, nor limits bandwidth.
+"""A proxy that makes a registry far, slow or busy. It reads nothing of the traffic, nor limits bandwidth.
 
-Far: every byte arrives half a round trip later, in both directions, and what a client sends first on a new
-connection one round trip later still, as if the connection had had to be opened over that distance. Slow:
-only the answers are late. Busy: a fixed number of requests are served at a time, others wait.
+Far: every byte arrives half a round trip later, in both directions, and the first bytes of a client on a
+new connection one round trip later still, as if the connection had been opened over that distance. Slow:
+only the answers are late. Busy: a fixed number of requests are served at a time, and others wait.
 
     python -m scripts.bench.delay 127.0.0.1:5000 '{"round_trip": 0.05}'
 """
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from tests.real.wire import Endpoint
 
 _IN_FLIGHT = 1 << 8
-"""Pieces under way per direction; a registry that does not read makes the client wait."""
+"""Pieces in flight per direction; a registry that does not read makes the client wait."""
 _CONNECTIONS, _EACH = 64, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """What lies between clients and a registry."""
+    """The path between clients and a registry."""
 
     round_trip: float = 0.0
-    """Seconds that the distance takes."""
+    """Round trip in seconds."""
     answer: float = 0.0
     """Seconds by which each answer is late."""
     slots: int = 0
-    """Requests that are served at a time; 0: any number."""
+    """Requests that are served at a time; 0: no limit."""
     service: float = 0.0
     """Seconds that each takes."""
 
     @property
     def ceiling(self) -> float:
-        """Requests a second that it lets `_CONNECTIONS` connections do."""
+        """Requests a second that it allows over `_CONNECTIONS` connections."""
         if self.slots:
             return self.slots / self.service
         return _CONNECTIONS / (self.round_trip + self.answer)
@@ -61,7 +61,7 @@ class _Gate:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def enter(self, serve: Callable[[], None]) -> None:
-        """Call `serve` when a slot was free and the service has taken its time."""
+        """Call `serve` once a slot is free and the service time has passed."""
         self._waiting.append(serve)
         self._admit()
 
@@ -77,15 +77,15 @@ class _Gate:
 
 
 class _End(asyncio.Protocol):
-    """One end of a connection: what it receives leaves at the other end, later."""
+    """One end of a connection: its input leaves at the other end, later."""
 
     other: _End
 
     def __init__(self, delay: float, *, opening: float = 0.0, gate: _Gate | None = None) -> None:
-        """`opening`: by how much the first piece is later; `gate`: what requests have to pass."""
+        """`opening`: the extra delay of the first piece; `gate`: the gate for requests."""
         self._delay, self._opening, self._gate = delay, opening, gate
         self._pieces: deque[tuple[float, bytes]] = deque()
-        """What is under way, and when it arrives; an empty piece is the end."""
+        """Pieces in flight with their arrival times; an empty piece is the end."""
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._asking = self._held = self._full = False
@@ -106,7 +106,7 @@ class _End(asyncio.Protocol):
         self.deliver()
 
     def answered(self) -> None:
-        """The other end got something: what this end asked for, if it did."""
+        """The other end received data: possibly the answer to a request of this end."""
         if self._gate is not None and self._asking and not self._held:
             self._asking = False
             self._gate.leave()
@@ -120,7 +120,7 @@ class _End(asyncio.Protocol):
         self.deliver()
 
     def deliver(self) -> None:
-        """Hand over what has arrived, and wait for the rest."""
+        """Deliver the pieces that have arrived, and wait for the rest."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -154,7 +154,7 @@ class _End(asyncio.Protocol):
 
 
 async def serve(upstream: str, way: Way) -> None:
-    """Serve a port of the system's choice, which is printed, until cancelled."""
+    """Serve a port chosen by the system, which is printed, until cancelled."""
     host, _, port = upstream.rpartition(":")
     loop = asyncio.get_running_loop()
     gate = _Gate(way) if way.slots else None
@@ -178,7 +178,7 @@ async def serve(upstream: str, way: Way) -> None:
 
 @contextmanager
 def behind(endpoint: Endpoint, way: Way) -> Iterator[Endpoint]:
-    """The endpoint behind a proxy, which is a process of its own."""
+    """The endpoint behind a proxy in a process of its own."""
     command = [sys.executable, "-m", "scripts.bench.delay", endpoint.address, json.dumps(asdict(way))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -189,7 +189,7 @@ def behind(endpoint: Endpoint, way: Way) -> Iterator[Endpoint]:
 
 
 def reached(endpoint: Endpoint) -> float:
-    """Requests a second that 64 connections get through to a registry."""
+    """Requests a second that 64 connections can send to a registry."""
 
     def ask(_: int) -> None:
         with Wire(endpoint) as wire:

@@ -1,7 +1,7 @@
-"""Two measurements without a corpus: what a run costs that has nothing to do, and what 100,000 tags cost.
+"""Two measurements without a corpus: the cost of a run with nothing to do, and of 100,000 tags.
 
-The tags are asked for at scripted registries, with the same content on both sides. The first run of each
-size reads what it has no records of; the second, which is judged, finds nothing changed.
+The tags are looked up at scripted registries, with the same content on both sides. The first run of each
+size has no records; the second, which is judged, finds nothing changed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _IMPORTS = "import requests, structlog, yaml, diskcache"
 
 
 def start(rounds: int) -> dict[str, Any]:
-    """An empty run beside the imports that none can do without; prints and returns the seconds."""
+    """An empty run compared with its unavoidable imports; prints and returns the seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = folder / "images.yaml"
@@ -58,7 +58,7 @@ def start(rounds: int) -> dict[str, Any]:
 
 
 def tags(clients: Sequence[Client], sizes: Sequence[int] = SIZES) -> list[dict[str, Any]]:
-    """What unchanged tags cost, by their number; prints and returns the figures."""
+    """The cost of unchanged tags by their number; prints and returns the figures."""
     found = [figures for client in clients for size in sizes for figures in _unchanged(client, size)]
     ours = [each for each in found if each["client"] == OURS and each["run"] == "unchanged"]
     for name, unit in (("cpu", "CPU an image"), ("wall", "wall an image")):
@@ -71,7 +71,7 @@ def tags(clients: Sequence[Client], sizes: Sequence[int] = SIZES) -> list[dict[s
 
 
 def _unchanged(client: Client, size: int) -> list[dict[str, Any]]:
-    """The first run of a client over so many tags, and the second."""
+    """The first and the second run of a client over this many tags."""
     figures = []
     with tempfile.TemporaryDirectory() as folder, scripted(size) as source, scripted(size) as destination:
         job = Job(

@@ -1,4 +1,4 @@
-"""Whether every tag arrived with all that it names: read over http.client, by no client's own code."""
+"""Whether every tag arrived with everything below it: read over http.client, without any client's code."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _THREADS = 4
 
 
 def faults(destination: Endpoint, digests: Mapping[str, str]) -> list[str]:
-    """What is missing or wrong at a destination; nothing: all is as it should be.
+    """Errors at a destination, if any.
 
     Args:
         destination: a registry.
-        digests: `repository:tag` -> digest of the index that it has to name.
+        digests: `repository:tag` -> digest of the expected index.
     """
     repositories: dict[str, dict[str, str]] = {}
     for image, digest in sorted(digests.items()):

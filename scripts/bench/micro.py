@@ -1,9 +1,10 @@
-"""What single requests cost this process, of one source tree beside another, in the same minutes.
+"""The cost of single requests in this process, for one source tree and another, measured in turn.
 
     python -m scripts.bench.micro --tree BEFORE --tree AFTER [--rounds 5] [--only HEAD,GET]
 
-Each round runs each tree once, in a process of its own, against a server that only hands out bytes: what
-differs is the client. Medians of CPU microseconds a request (seconds a gigabyte for the large body).
+Each round runs each tree once, in a process of its own, against a server that only returns bytes: only the
+client differs. The results are medians of CPU microseconds a request (seconds a gigabyte for the large
+body).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _FIELDS = (
 
 
 class _Body:
-    """A body that is streamed."""
+    """A streamed body."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -57,7 +58,7 @@ class _Body:
 
 
 def _serve(sock: socket.socket) -> None:
-    """Answer what the cases below ask, with as little work as Python can do."""
+    """Answer the cases below with as little work as possible in Python."""
     small = b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n" % (_FIELDS, _SMALL) + bytes(_SMALL)
     head = small[:-_SMALL]
     begun = (
@@ -93,7 +94,7 @@ def _serve(sock: socket.socket) -> None:
 
 
 def _run_server(certificate: str) -> None:
-    """Serve on two ports, the second with TLS; say which on standard output; end with standard input."""
+    """Serve on two ports, the second with TLS; print them; stop when standard input ends."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
@@ -117,7 +118,7 @@ def _run_server(certificate: str) -> None:
 
 
 def _ask(port: int, scheme: str) -> tuple[Client, str]:
-    """The client of a server, of the tree that this process imports, and the server's address."""
+    """A client from the tree that this process imports, and the server's address."""
     from pipeline.model.credential import Credential  # noqa: PLC0415 - of the tree that PYTHONPATH names
     from pipeline.registry.clients import Clients  # noqa: PLC0415 - likewise
     from pipeline.settings import Settings  # noqa: PLC0415 - likewise
@@ -130,7 +131,7 @@ def _ask(port: int, scheme: str) -> tuple[Client, str]:
 
 
 def _measure(ports: tuple[int, int], wanted: set[str]) -> dict[str, float]:
-    """What each case costs."""
+    """The cost of each case."""
     from pipeline.model.reference import Repository  # noqa: PLC0415 - of the tree that PYTHONPATH names
 
     plain, secure = _ask(ports[0], "http"), _ask(ports[1], "https")

@@ -1,4 +1,4 @@
-"""What push-back costs a run beside the pauses themselves, in virtual time: the scheduler alone.
+"""The cost of push-back besides the pauses themselves, in virtual time: the scheduler alone.
 
 The simulation of the scheduler's tests runs it over registries that refuse requests now and then, steadily,
 or serve few at a time.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TAGS = 3_000
 _AT_DESTINATION = 11
-"""Of the 18 requests that a tag takes: those at its destination."""
+"""Of the 18 requests of a tag: those to its destination."""
 _SHARES = (0.0005, 0.002, 0.01)
 _SLOTS = 8
 _STEADY = {

@@ -1,7 +1,7 @@
-"""Rates as a registry's own log has them: learned from its push-back, and set by the user.
+"""Rates in a registry's own log: learned from its push-back, and set by the user.
 
-The command itself runs against scripted registries. What a registry allows is refused beyond any second's
-worth; workers are killed while a rate or bandwidth that the user has set is measured.
+The command itself runs against scripted registries. Requests beyond the limit of any second are refused;
+workers are killed while a rate or bandwidth of the user is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.registry.log import Entry
 
 _LEARNED = 10.0
-"""Seconds after which a steady rate is to be known."""
+"""Seconds after which a steady rate must be known."""
 _LAST = 1.0
 """Seconds at the end in which a run has less to do than the rate allows."""
 
@@ -55,7 +55,7 @@ def rates() -> dict[str, Any]:
 def _run(
     images: int, *, layer_bytes: int, allowed: int = 0, settings: dict[str, Any] | None = None, kills: int = 0
 ) -> tuple[float, list[Entry]]:
-    """Seconds of one run, and the requests that its destination has logged."""
+    """Seconds of one run, and the requests that its destination logged."""
     with (
         start_process() as source,
         start_process(rate=allowed) as mirror,

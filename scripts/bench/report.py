@@ -1,4 +1,4 @@
-"""The figures of a case for a person, with the goals, and for a program."""
+"""The figures of a case, with the goals, for a person and for a program."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ROWS = {
 
 
 def minimum(case: Case, state: State) -> dict[str, float]:
-    """The least that the protocol allows, by kind of request and in all."""
+    """The minimum of the protocol, by kind of request and in total."""
     kinds = least(case.corpus, state, destinations=case.destinations)
     return {"requests": float(sum(kinds.values())), **{kind: float(number) for kind, number in kinds.items()}}
 
@@ -96,7 +96,7 @@ def _memory(runs: Sequence[Run]) -> list[str]:
 
 
 def _judge(case: Case, goal: Goal, columns: dict[str, dict[str, float]]) -> list[str]:
-    """The goal, what was reached, and whether that is enough; nothing where it cannot be said."""
+    """The goal, the result, and whether it is reached; nothing if it cannot be decided."""
     against = minimum(case, goal.state) if goal.against == LEAST else columns.get(goal.against)
     if OURS not in columns or not against or not against.get(goal.figure):
         return []
@@ -105,7 +105,7 @@ def _judge(case: Case, goal: Goal, columns: dict[str, dict[str, float]]) -> list
 
 
 def judged(what: str, reached: float, at_most: float) -> str:
-    """One line on a goal."""
+    """One line about a goal."""
     verdict = "met" if reached <= at_most * 1.000001 else "NOT MET"
     return f"goal  {what + ':':44} at most {at_most:6.3f}   reached {reached:6.3f}   {verdict}"
 
