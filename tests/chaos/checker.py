@@ -65,6 +65,8 @@ class Task:
     """Registries with a referrers API."""
     fresh: Collection[Place] = ()
     """Sources that moved after the quarantine had passed."""
+    unseen: Collection[Pair] = ()
+    """What no run looked at before the last one, whose --force overrules `keep`."""
 
     def pairs(self, rules: Sequence[Rule] | None = None) -> dict[Pair, Rule]:
         """The images that the rules (or those of another file) name, without duplicates, in order."""
@@ -94,7 +96,9 @@ class Task:
         if not rule.min_age or ":" in pair.source.name or digest is None:
             return "copied"
         if rule.min_age < LONG:
-            return "held" if pair.source in self.fresh else "copied" if self.ripe else "either"
+            if pair.source in self.fresh:
+                return "held"
+            return "copied" if self.ripe and pair not in self.unseen else "either"
         return "either" if self.trust and there == digest else "held"
 
     def tree(self, pair: Pair) -> Tree | None:

@@ -39,6 +39,8 @@ class Crew:
     brief = ""
     blows: tuple[str, ...] = BLOWS
     """The kinds that it can be dealt."""
+    last_words: tuple[str, ...] = ()
+    """What may be read on standard error when the command was killed."""
 
     def workers(self, pid: int) -> list[int]:
         """The workers of the run with this pid."""
@@ -62,6 +64,7 @@ class OwnCluster(Crew):
     patience = 20
     longest = 150.0
     brief = "own-cluster"
+    last_words = ("leaked ",)  # Python's tracker says that of the locks of workers
 
     @property
     def flags(self) -> tuple[str, ...]:

@@ -156,7 +156,9 @@ class Stage:
         few = self.drawn.descriptors
         flags = self._flags(last=not hurried)
         if "--force" in flags and not self.task.force:
-            self.task = replace(self.task, force=True)
+            fates = {pair: self.task.fate(pair, rule, there) for pair, rule in self.task.pairs().items()}
+            unseen = {pair for pair, fate in fates.items() if fate == "kept"}
+            self.task = replace(self.task, force=True, unseen=unseen)
             self.hopeless = self._hopeless()
         victim = Victim(self.folder, flags, crew=self.crew, hurried=hurried, descriptors=few)
         due: list[dict[int, list[Callable[[], None]]]] = [{} for _ in self.registries]
@@ -253,7 +255,12 @@ class Stage:
         number = len(self.played.codes)
         wrong = sessions_left(victim.pid)
         said = victim.text + self._logged()
-        wrong += [f"{trace.strip()!r} in what it said" for trace in _TRACES if trace in said]
+        excused_words = self.crew.last_words if _FATAL & set(victim.struck) else ()
+        wrong += [
+            f"{trace.strip()!r} in what it said"
+            for trace in _TRACES
+            if trace in said and trace not in excused_words
+        ]
         if code == -999:
             return [f"run {number}: it did not end in {self.crew.longest} s", *wrong]
         allowed = {0, 1} | {_ENDS[kind] for kind in victim.struck if kind in _ENDS}

@@ -79,6 +79,8 @@ def test_short_quarantine() -> None:
     assert wrong(task(short, ripe=True), said(), Held())
     fresh = task(short, ripe=True, fresh={Place(SOURCE, "team/app", "v1")})
     assert [] == wrong(fresh, said(), Held())
+    (pair,) = task(short).pairs()
+    assert [] == wrong(task(short, ripe=True, unseen={pair}), said(), Held())
     assert wrong(fresh, said("v1"), hold({"v1": AMD}))
 
 
