@@ -25,6 +25,7 @@ from scripts.bench.course import Course
 from scripts.bench.pushback import pushback
 from scripts.bench.rates import rates
 from scripts.bench.report import as_json, head, report
+from scripts.bench.scale import scale
 from tests.real.tools import advice, missing
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ def main() -> None:
     if "rates" in flags.cases:
         print("\n== rates: by the registry's log")
         figures["rates"] = rates()
+    if "scale" in flags.cases:
+        print("\n== scale: one run for many machines, in virtual time")
+        figures["scale"] = scale()
     if "start" in flags.cases:
         print("\n== start")
         figures["start"] = extra.start(flags.rounds)

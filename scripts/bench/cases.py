@@ -140,5 +140,5 @@ CASES: Mapping[str, Case] = {
 }
 DEFAULT = ("start", "pushback", "many", "shared", "large", "tls", "fan")
 """What takes a few minutes together."""
-EXTRA = ("start", "tags", "pushback", "rates")
-"""Measurements of another kind, see extra.py, pushback.py and rates.py."""
+EXTRA = ("start", "tags", "pushback", "rates", "scale")
+"""Measurements of another kind, see extra.py, pushback.py, rates.py and scale.py."""
