@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from tests.chaos.draw_faults import BLOWS, CLUSTER_BLOWS
+from tests.chaos.draw_faults import BLOWS, CLUSTER_BLOWS, Blow
 from tests.e2e.cluster import Cluster
 from tests.e2e.command import children, wait_for, workers
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LOCAL_CLUSTER = 0.3
 """Share of the rounds with Dask in which the command starts its cluster."""
+_STORMS, _KILLS = 0.12, 16
+"""Share of the rounds with Dask in which workers die so often in the first run."""
 _AGAIN = 0.3
 """Seconds after which a process of the cluster that ended is started again, as systemd would."""
 
@@ -39,6 +41,8 @@ class Crew:
     brief = ""
     blows: tuple[str, ...] = BLOWS
     """The kinds that it can be dealt."""
+    has_storm = False
+    """Whether workers die again and again."""
     last_words: tuple[str, ...] = ()
     """What may be read on standard error when the command was killed."""
 
@@ -61,8 +65,8 @@ class Crew:
 class OwnCluster(Crew):
     """A cluster that the command starts for itself."""
 
-    patience = 20
-    longest = 150.0
+    patience = 45
+    longest = 240.0
     brief = "own-cluster"
     last_words = ("leaked ",)  # Python's tracker says that of the locks of workers
 
@@ -79,8 +83,8 @@ class OwnCluster(Crew):
 class KeptCluster(Cluster, Crew):
     """A scheduler and two workers, and whatever ends is started again until it is told otherwise."""
 
-    patience = 20
-    longest = 150.0
+    patience = 45
+    longest = 240.0
     blows = (*BLOWS, *CLUSTER_BLOWS)
 
     def __init__(self, folder: Path, *, debug: bool) -> None:
@@ -180,6 +184,12 @@ def assemble(engine: str, seed: int, folder: Path) -> Crew:
     random = Random(f"{seed} crew")
     if engine == "local":
         return Crew()
-    if random.random() < _LOCAL_CLUSTER:
-        return OwnCluster()
-    return KeptCluster(folder / "cluster", debug=random.random() < 0.4)
+    is_own, debug, has_storm = (random.random() < share for share in (_LOCAL_CLUSTER, 0.4, _STORMS))
+    crew = OwnCluster() if is_own else KeptCluster(folder / "cluster", debug=debug)
+    crew.has_storm = has_storm
+    return crew
+
+
+def storm(registry: int) -> tuple[Blow, ...]:
+    """Kills of one worker after another, every few requests to a registry."""
+    return tuple(Blow(registry, 6 * number, "worker", number * 0.6 % 1) for number in range(1, _KILLS + 1))

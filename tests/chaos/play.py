@@ -14,7 +14,7 @@ from tests.chaos.attached import ALWAYS
 from tests.chaos.blows import Victim, sessions_left
 from tests.chaos.checker import LONG, Said, Task, flaw
 from tests.chaos.choosing import LISTS
-from tests.chaos.crew import Crew, assemble
+from tests.chaos.crew import Crew, assemble, storm
 from tests.chaos.draw import damage, draw, fill
 from tests.chaos.draw_faults import FORGETFUL, Trouble
 from tests.chaos.expect import Form, Held, Pair, Place, Wanted
@@ -177,7 +177,7 @@ class Stage:
         met = [met for each, n in zip(self.registries, before, strict=True) for met in each.faults.met[n:]]
         self.played.delivered += [f"{each.kind}@{each.method}" for each in met]
         self.played.delivered += victim.struck
-        self.kills += len(set(victim.struck) - _HARMLESS)
+        self.kills += sum(kind not in _HARMLESS for kind in victim.struck)
         self.played.codes.append(code)
         self.played.runs.append(([*(each.kind for each in met), *victim.struck], code))
         excused = bool(met or victim.struck)
@@ -364,6 +364,8 @@ def play(seed: int, folder: Path, *, calm: bool = False, engine: str = "local") 
         stack.callback(crew.close)
         drawn = draw(seed, crew.blows)
         drawn.marks += filter(None, [crew.brief])
+        if crew.has_storm:
+            drawn.runs[0] = replace(drawn.runs[0], blows=storm(drawn.sources))
         registries = [stack.enter_context(Watched(**options)) for options in drawn.options]
         stage = Stage(drawn, registries, folder, crew)
         for trouble in () if calm else drawn.runs:

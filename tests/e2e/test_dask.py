@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.figures import kinds
 from tests.real.witness import flaws
-from tests.registry.content import image, layer
+from tests.registry.content import image, index, layer
 
 if TYPE_CHECKING:
     from tests.e2e.command import Command
@@ -32,16 +32,19 @@ def trio(command: Command, scripted: Scripted) -> tuple[Registry, Registry, Regi
     """
     source, *mirrors = scripted(), scripted(), scripted()
     for number in range(6):
-        source.add(f"team/app{number}", image(layer(f"{number}", size=5_000)), "v1", "v2")
+        one, two = (
+            image(layer(f"{number} {each}", size=5_000), architecture=each) for each in ("amd64", "arm64")
+        )
+        source.add(f"team/app{number}", index(one, two) if number % 2 else one, "v1", "v2")
     command.insecure(*(each.address for each in (source, *mirrors)))
     return source, mirrors[0], mirrors[1]
 
 
 def rules_to(command: Command, source: Registry, mirror: Registry) -> None:
-    """Rules that copy everything."""
-    command.rules(
-        {f"{source.address}/team/app{number}": f"{mirror.address}/ours/app{number}" for number in range(6)}
-    )
+    """Rules that copy everything, but only one platform of two indexes."""
+    to = {number: {"to": f"{mirror.address}/ours/app{number}"} for number in range(6)}
+    to[1]["platforms"] = to[3]["platforms"] = "linux/arm64"
+    command.write("images.json", {f"{source.address}/team/app{number}": each for number, each in to.items()})
 
 
 def test_real_registry(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
@@ -60,7 +63,7 @@ def test_real_registry(command: Command, docker_registry: StartRegistry, layout:
 
 
 def test_same_requests(command: Command, trio: tuple[Registry, Registry, Registry]) -> None:
-    """A cold run and an unchanged one send the same requests as with local workers, kind by kind."""
+    """Cold and unchanged, with and without filters, a run sends the same requests as with local workers."""
     source, *mirrors = trio
     asked = []
     for mirror, flags in zip(mirrors, ((), DASK), strict=True):

@@ -67,18 +67,33 @@ def test_own_credentials(command: Command, cluster: Cluster, scripted: Scripted)
     assert [] == [secret for secret in secrets if secret in cluster.log or secret in result.text]
 
 
-def test_misfits(command: Command, cluster: Cluster, both: tuple[Registry, Registry]) -> None:
-    """A worker that lacks threads or credentials gets no task and one line; the others do the work."""
+MISFITS = {
+    "old": ("import pipeline\npipeline.__version__ = '1.0'\n", "it has image-syncer 1.0, Python 3."),
+    "without": (
+        "import sys\nsys.modules['pipeline'] = None\n",
+        "image-syncer is not installed there",
+    ),
+}
+"""What a worker does before it starts, and what is said of it."""
+
+
+def test_misfits(command: Command, cluster: Cluster, both: tuple[Registry, Registry], tmp_path: Path) -> None:
+    """A worker without threads, the version or the package gets one line and no task; others do the work."""
     cluster.scheduler()
+    for name, (code, _) in MISFITS.items():
+        (tmp_path / f"{name}.py").write_text(code)
+        cluster.worker("--preload", str(tmp_path / f"{name}.py"))
     cluster.worker("--nthreads", "1")
     cluster.worker()
-    wait_for(lambda: cluster.log.count("Starting established connection to tls") >= 2)
+    wait_for(lambda: cluster.log.count("Registered to:") >= 4, seconds=90)
 
     result = command.run(*cluster.flags)
 
     assert result.code == 0, result.text
-    (line,) = result.events("worker.unfit")
-    assert "start it with --nthreads 2 or more" in line["msg"]
+    lines = result.events("worker.unfit")
+    expected = ("start it with --nthreads 2 or more", *(words for _, words in MISFITS.values()))
+    assert [1, 1, 1] == [sum(words in line["msg"] for line in lines) for words in expected], result.text
+    assert len(lines) == 3
     assert complete(*both)
 
 

@@ -116,7 +116,9 @@ def test_silent() -> None:
     """No logger of Dask's writes among our lines, even one with a level of its own."""
     logging.getLogger("distributed.client").setLevel(logging.DEBUG)
 
-    quiet()
+    loop = asyncio.new_event_loop()
+    quiet(loop)
+    loop.close()
 
     assert not logging.getLogger("distributed.client").isEnabledFor(logging.CRITICAL)
 

@@ -9,6 +9,7 @@ import dask
 from distributed import LocalCluster, Security
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from contextlib import AsyncExitStack
 
     from pipeline.settings import ClusterOptions
@@ -17,11 +18,14 @@ _VISITS_THREADS = 4
 """Threads for visits in a worker of our own; the tasks run on threads of the guest."""
 
 
-def quiet() -> None:
+def quiet(loop: AbstractEventLoop) -> None:
     """Keep Dask's own log out of ours, and have it do nothing that visits do not need.
+
+    Nor is it written what its client leaves behind in the loop when nobody waits for a result any more.
 
     Of a cluster of our own, the pages of scheduler and workers would be open to all users of this machine.
     """
+    loop.set_exception_handler(lambda *_: None)
     for name in ("distributed", *logging.root.manager.loggerDict):
         # Dask has given some of them levels and handlers of their own.
         if name.partition(".")[0] == "distributed":

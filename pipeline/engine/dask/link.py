@@ -13,7 +13,6 @@ import os
 import pickle
 import signal
 import threading
-import uuid
 from contextlib import AsyncExitStack, suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,8 @@ from distributed import Client
 from pipeline.engine.dask.cluster import enter_cluster, quiet, security_of
 from pipeline.engine.dask.member import Member
 from pipeline.engine.dask.news import Came, CameHome, Left, Unfit, Unreachable
-from pipeline.engine.dask.visit import PROTOCOL, Sealed, greet, leave, visit
+from pipeline.engine.dask.questions import meet, result, submit
+from pipeline.engine.dask.visit import Sealed, leave, visit
 from pipeline.engine.worker import describe
 from pipeline.log import mask
 from pipeline.process import is_gone
@@ -43,8 +43,6 @@ RECONNECT = 60.0
 _CHECK_EVERY = 0.5
 _DIES = 2.0
 """Seconds in which a process on this machine ends once its connection has ended."""
-_GREETING = 30.0
-"""Seconds for a greeting: a worker may have other tasks of Dask's."""
 _BUSY_EVERY = 5.0
 """Seconds between two questions to a worker that works for another run."""
 _RESTART = 10.0
@@ -76,7 +74,6 @@ class Link:
         self.heard: dict[str, int] = {}
         """By process, how many visits have come home: it is alive as long as that rises."""
         self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(_leave_unsaid)
         self._tasks: set[asyncio.Task[None]] = set()
         self._burials: set[asyncio.Task[None]] = set()
         """Of lost workers, until their ends are told; nothing cancels these."""
@@ -111,7 +108,7 @@ class Link:
         # Python's tracker, which the first child needs, unblocks SIGINT when it starts.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
-        quiet()
+        quiet(self._loop)
         try:
             self._loop.run_until_complete(self._serve())
         except Exception as error:  # noqa: BLE001 - the pool reports it, whatever it is
@@ -168,12 +165,12 @@ class Link:
         """Leave the workers, or take it that they are lost with the scheduler."""
         if self._closing.is_set():
             bye = [
-                self._submit(member.address, leave, member.greeting.process, self._run)
+                submit(client, member.address, leave, member.greeting.process, self._run)
                 for member in self._members.values()
                 if member.began
             ]
             if bye:
-                ends = asyncio.gather(*map(_result, bye), return_exceptions=True)
+                ends = asyncio.gather(*map(result, bye), return_exceptions=True)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(ends, 1.0)
             client.unsubscribe_topic("all")
@@ -211,19 +208,6 @@ class Link:
         except Exception as error:  # noqa: BLE001 - the pool reports it, whatever it is
             self._tell(Unreachable(reason=describe(error)))
 
-    def _submit(self, address: str, function: Callable[..., object], *args: object) -> Any:
-        """Send a Dask task to one worker, and no other."""
-        assert self._client is not None
-        return self._client.submit(
-            function,
-            *args,
-            key=f"{function.__name__}-{uuid.uuid4().hex}",
-            workers=[address],
-            allow_other_workers=False,
-            pure=False,
-            retries=0,
-        )
-
     async def _known(self) -> dict[str, Any]:
         """What Dask's scheduler knows of its workers, by address.
 
@@ -249,8 +233,7 @@ class Link:
             if facts is None or address in self._members:
                 return
             try:
-                asked = self._submit(address, greet, PROTOCOL, self._run, self._recipe)
-                greeting = await asyncio.wait_for(_result(asked), _GREETING)
+                greeting = await meet(self._client, address, run=self._run, recipe=self._recipe)
             except Exception as error:  # noqa: BLE001 - whatever another machine's software raises
                 if address in await self._known():
                     self._tell(Unfit(address=address, reason=describe(error)))
@@ -333,13 +316,13 @@ class Link:
             member.visits += 1
             member.sent_at = self._loop.time()
             arguments = (member.greeting.process, self._run, Sealed(tuple(parts)), self._gather)
-            future = self._submit(member.address, visit, *arguments)
+            future = submit(self._client, member.address, visit, *arguments)
             member.journeys.add(self._spawn(self._bring_home(member, future)))
 
     async def _bring_home(self, member: Member, future: Any) -> None:
         """Wait for a visit to come home; of one that does not, the worker's end is told."""
         try:
-            home = await _result(future)
+            home = await result(future)
         except Exception as error:  # noqa: BLE001 - of any software between here and there
             await self._lose_guest(member, f"a visit failed: {describe(error)}")
             return
@@ -384,15 +367,3 @@ class Link:
         await asyncio.sleep(1.0)
         if self._members.get(member.address) is member:
             self._lose(member.address, "it hung, and Dask could not restart it", to_blame=True)
-
-
-def _leave_unsaid(_loop: object, _context: object) -> None:
-    """Keep off standard error what Dask's client leaves behind when nobody waits for a result any more."""
-
-
-async def _result(future: Any) -> Any:
-    """What a Dask task returns; Dask forgets it afterwards, or that it was asked for."""
-    try:
-        return await future
-    finally:
-        future.release()
