@@ -40,6 +40,10 @@ def _notes(run: FinishedRun, summary: Summary) -> Iterator[str]:
         )
         if len(fed) > _NAMED:
             yield f"and {format_count(len(fed) - _NAMED, 'rule')} more that read what others write"
+    created = [*summary.history.to_create]
+    yield from created[:_NAMED]
+    if len(created) > _NAMED:
+        yield f"and would create {len(created) - _NAMED:,} more"
     if summary.is_stopped:
         images, rules = summary.figures.unfinished, summary.unexpanded
         yield (

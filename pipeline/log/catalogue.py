@@ -144,6 +144,9 @@ EVENTS: Mapping[str, EventEntry] = {
         "retryable",
         _FAULT,
     ),
+    "repository.to_create": _entry(
+        "of a plan: a run would create a missing repository, or its project", "info", "destination"
+    ),
     "repository.created": _entry(
         "a missing repository, or its project, was created for the first upload", "info", "destination"
     ),

@@ -165,6 +165,8 @@ class RunHistory:
         """Failed attempts of images that were retried."""
         self.listed = self.selected = 0
         """Tags in all lists that were read, and those that rules select."""
+        self.to_create: dict[str, None] = {}
+        """Of a plan: what a run would create before it writes, in words."""
         self._blobs: dict[tuple[str, str], TransferView] = {}
         self._last = self._moved_at = 0.0
 
@@ -262,6 +264,8 @@ class RunHistory:
         elif event.name == "rule.expanded":
             self.listed += int(fields.get("tags") or 0)
             self.selected += int(fields.get("selected") or 0)
+        elif event.name == "repository.to_create":
+            self.to_create[event.message] = None
         elif event.name == "run.drain":
             self.stopping = True
         elif event.level == "warning" and event.name not in _OWN_PLACE:

@@ -71,6 +71,11 @@ class Clients:
         session, auth, strategy = self._open(registry, self._of_mirrors)
         return Client(self._client(session, auth, settings=self._of_mirrors), strategy)
 
+    def lacks(self, repository: Repository) -> str:
+        """See ImageStores."""
+        allowed = self._settings_of(repository.registry).create
+        return self.catalogue(repository.registry, push=True).lacks(repository) if allowed else ""
+
     def catalogue(self, registry: str, *, push: bool = False) -> RegistryCatalogue:
         """See ImageStores."""
         with self._lock:

@@ -319,6 +319,10 @@ class Catalogue(Protocol):
         """One page of the tags with their digests; None: the registry has no such listing."""
         ...
 
+    def lacks(self, repository: Repository) -> str:
+        """What `create` would create for a push to the repository, by its name; empty: nothing."""
+        ...
+
     def create(self, repository: Repository) -> bool:
         """Create the project or repository that a push needs.
 
@@ -336,6 +340,10 @@ class ImageStores(Protocol):
 
     def mirror(self, registry: str) -> ImageStore:
         """The store as a mirror of others: it tries once and is less patient. Makes no request."""
+        ...
+
+    def lacks(self, repository: Repository) -> str:
+        """What a run would create for a push to the repository, where the user allows it; empty: nothing."""
         ...
 
     def catalogue(self, registry: str, *, push: bool = False) -> Catalogue:

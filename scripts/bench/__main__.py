@@ -22,6 +22,7 @@ from scripts.bench import extra
 from scripts.bench.cases import CASES, DEFAULT, EXTRA
 from scripts.bench.clients import ROOT, clients
 from scripts.bench.course import Course
+from scripts.bench.listings import listings
 from scripts.bench.pushback import pushback
 from scripts.bench.rates import rates
 from scripts.bench.report import as_json, head, report
@@ -98,6 +99,9 @@ def main() -> None:
     if "scale" in flags.cases:
         print("\n== scale: one run for many machines, in virtual time")
         figures["scale"] = scale()
+    if "listings" in flags.cases:
+        print("\n== listings: unchanged, with and without listings of digests, at scripted registries")
+        figures["listings"] = listings()
     if "start" in flags.cases:
         print("\n== start")
         figures["start"] = extra.start(flags.rounds)

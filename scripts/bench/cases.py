@@ -140,5 +140,5 @@ CASES: Mapping[str, Case] = {
 }
 DEFAULT = ("start", "pushback", "many", "shared", "large", "tls", "fan")
 """What takes a few minutes together."""
-EXTRA = ("start", "tags", "pushback", "rates", "scale")
-"""Measurements of another kind, see extra.py, pushback.py, rates.py and scale.py."""
+EXTRA = ("start", "tags", "pushback", "rates", "scale", "listings")
+"""Measurements of another kind: extra.py, pushback.py, rates.py, scale.py, listings.py."""

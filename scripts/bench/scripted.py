@@ -1,10 +1,10 @@
 """A registry that makes up its content: as many tags as asked for, each an image of its own, and no storage.
 
-It answers what reads (tag lists in pages, manifests, HEADs of blobs, which are all there) faster than a
-registry that stores, so that 100,000 tags can be asked for. What writes is refused: a run that should find
-nothing to do fails where it finds something.
+It answers what reads (tag lists in pages, Harbor's listings, manifests, HEADs of blobs, which are all there)
+faster than a registry that stores, so that 100,000 tags can be asked for. What writes is refused: a run that
+should find nothing to do fails where it finds something.
 
-    python -m scripts.bench.scripted 1000
+    python -m scripts.bench.scripted 1000 100
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.real.wire import OCI_MANIFEST, Endpoint, Wire, sha256
@@ -25,26 +25,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>tags/list|manifests|blobs)(?:/(?P<name>[^/]+))?")
+_HARBOR = re.compile(r"/api/v2\.0/projects/(?P<project>[^/]+)/repositories(?:/(?P<name>[^/]+)/artifacts)?")
 _TAGS_A_REPOSITORY = 1000
 _TLS = b"\x16"
 """How a client begins that finds out whether HTTPS is spoken here."""
 _WORDS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed"}
 
 
-def repositories(tags: int) -> list[str]:
-    """The names over which so many tags are spread, a thousand in each."""
-    return [f"bench/app{number:03d}" for number in range(-(-tags // _TAGS_A_REPOSITORY))]
+def repositories(tags: int, each: int = _TAGS_A_REPOSITORY) -> list[str]:
+    """The names over which so many tags are spread."""
+    return [f"bench/app{number:03d}" for number in range(-(-tags // each))]
 
 
 class Content:
     """What the registry holds; it follows from the number of tags."""
 
-    def __init__(self, tags: int) -> None:
-        """Make up `tags` tags."""
-        self._names = [f"v1.{number}" for number in range(min(tags, _TAGS_A_REPOSITORY))]
+    def __init__(self, tags: int, each: int) -> None:
+        """Make up `tags` tags, so many in each repository."""
+        self._repositories = repositories(tags, each)
+        self._names = [f"v1.{number}" for number in range(min(tags, each))]
         self._digests = {
             (repository, name): sha256(self._manifest(repository, name))
-            for repository in repositories(tags)
+            for repository in self._repositories
             for name in self._names
         }
         self._tags = {(repository, digest): name for (repository, name), digest in self._digests.items()}
@@ -66,6 +68,9 @@ class Content:
         parts = urlsplit(target)
         if target == "/asked":
             return 200, {}, json.dumps(self.asked).encode()
+        if (listed := _HARBOR.fullmatch(parts.path)) is not None:
+            self.asked[f"{method} {'artifacts' if listed['name'] else 'repositories'}"] += 1
+            return self._harbor(listed["project"], listed["name"], parse_qs(parts.query))
         match = _PATH.fullmatch(parts.path)
         self.asked[f"{method} {match['kind'] if match else parts.path}"] += 1
         if method not in ("GET", "HEAD"):
@@ -83,6 +88,21 @@ class Content:
             return 404, {}, b""
         headers = {"Docker-Content-Digest": digest, "Content-Type": OCI_MANIFEST}
         return 200, headers, self._manifest(repository, tag)
+
+    def _harbor(
+        self, project: str, name: str | None, query: dict[str, list[str]]
+    ) -> tuple[int, dict[str, str], bytes]:
+        """A page of a project's repositories, or of the artifacts of one of them."""
+        found: list[dict[str, Any]] = [{"name": each} for each in self._repositories]
+        if name:
+            found = [
+                {"digest": self._digests[f"{project}/{name}", tag], "tags": [{"name": tag}]}
+                for tag in self._names
+            ]
+        count = int(query["page_size"][0])
+        begin = (int(query["page"][0]) - 1) * count
+        body = json.dumps(found[begin : begin + count]).encode()
+        return 200, {"X-Total-Count": str(len(found))}, body
 
     def _list(self, repository: str, query: dict[str, list[str]]) -> tuple[int, dict[str, str], bytes]:
         if (repository, self._names[0]) not in self._digests:
@@ -120,9 +140,9 @@ class _Connection(asyncio.Protocol):
             self._transport.write("\r\n".join(lines).encode() + (b"" if method == "HEAD" else body))
 
 
-async def serve(tags: int) -> None:
+async def serve(tags: int, each: int) -> None:
     """Serve a port of the system's choice, which is printed, until cancelled."""
-    content = Content(tags)
+    content = Content(tags, each)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(content), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -131,9 +151,9 @@ async def serve(tags: int) -> None:
 
 
 @contextmanager
-def scripted(tags: int) -> Iterator[Endpoint]:
+def scripted(tags: int, each: int = _TAGS_A_REPOSITORY) -> Iterator[Endpoint]:
     """Such a registry in a process of its own."""
-    command = [sys.executable, "-m", "scripts.bench.scripted", str(tags)]
+    command = [sys.executable, "-m", "scripts.bench.scripted", str(tags), str(each)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -150,4 +170,4 @@ def asked(endpoint: Endpoint) -> Counter[str]:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(int(sys.argv[1])))
+        asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))

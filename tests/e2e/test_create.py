@@ -51,6 +51,19 @@ def test_only_where_allowed(command: Command, scripted: Scripted) -> None:
     assert mirror.store.projects == {}
 
 
+def test_plan_names_it(command: Command, scripted: Scripted) -> None:
+    """A plan names each project that a run would create, once, and creates none."""
+    source, mirror = scripted(), scripted(catalogue="harbor", projects_first=True, auth="basic")
+    mirror.store.projects["two"] = {}
+
+    result = copy(command, source, mirror, "--dry-run")
+
+    assert result.code == 0, result.text
+    assert result.output.count("would create the project one") == 1
+    assert "project two" not in result.output
+    assert list(mirror.store.projects) == ["two"]
+
+
 def test_denied(command: Command, scripted: Scripted) -> None:
     """If a project cannot be created, its images fail with that reason."""
     source = scripted()

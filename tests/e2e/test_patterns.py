@@ -60,9 +60,9 @@ def test_project(command: Command, scripted: Scripted, kind: str) -> None:
 
 def test_flat_names(command: Command, scripted: Scripted) -> None:
     """A registry without nested paths gets one flat name for each repository."""
-    source, mirror = scripted(catalogue="v2"), scripted()
+    source, mirror = scripted(catalogue="ghcr"), scripted()
     fill(source)
-    prepare(command, source, mirror)
+    prepare(command, source, mirror, kind="ghcr")
     command.rules({f"{source.address}/team/*": f"{mirror.address}/acme/mirrored-{{flat}}"})
 
     assert command.run().code == 0
@@ -84,6 +84,69 @@ def test_denied(command: Command, scripted: Scripted) -> None:
     assert (result.code, mirror.repositories(), failed["status"]) == (1, ["y"], "403")
     assert "a listing needs a member of the project, or a robot account" in failed["msg"]
     assert json.loads((command.folder / "failed.json").read_text()) == {f"{source.address}/team/*": rule}
+
+
+CREDENTIALS = {
+    "harbor": "a listing needs a member of the project, or a robot account that may list repositories",
+    "ghcr": "a listing needs a classic personal access token with read:packages",
+    "quay": "a listing needs an OAuth token that may view repositories, as password of the user $oauthtoken",
+    "gitlab": "a listing needs a personal or group access token with read_api",
+    "hub": "a listing needs docker login with a personal access token",
+    "v2": "a listing needs a login that may list the whole registry",
+}
+ROBOT = {"username": "team+robot", "password": "secret"}
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+def test_credential_that_is_needed(command: Command, scripted: Scripted, kind: str) -> None:
+    """Whoever may not list is told in one line which credential of this vendor may."""
+    source, mirror = scripted(catalogue=kind, auth="basic", anonymous=False), scripted()
+    fill(source)
+    command.write(
+        "auth.json",
+        {source.address: {"insecure": True, "catalog": kind, **ROBOT}, mirror.address: {"insecure": True}},
+    )
+    command.rules({f"{source.address}/team/*": f"{mirror.address}/x/"})
+
+    result = command.run()
+
+    (failed,) = result.events("rule.failed")
+    assert (result.code, mirror.repositories()) == (1, [])
+    assert CREDENTIALS[kind] in failed["msg"]
+    assert "secret" not in result.text
+
+
+def test_names_that_are_none(command: Command, scripted: Scripted) -> None:
+    """Listed names that are no repository's are left out, and the log counts them."""
+    wrong = "team/UP team/../etc team/a:v1 team/-x http://evil/team/x"
+    source, mirror = scripted(catalogue="v2", catalogue_extra=wrong), scripted()
+    fill(source)
+    prepare(command, source, mirror)
+    command.rules({f"{source.address}/team/*": f"{mirror.address}/x/"})
+
+    result = command.run()
+
+    (listed,) = result.events("rule.listed")
+    assert (result.code, mirror.repositories()) == (0, ["x/a", "x/z-test"]), result.text
+    assert listed["invalid"] == "5"
+    assert "5 names left out: not a repository's" in listed["msg"]
+
+
+def test_repositories_without_content(command: Command, scripted: Scripted) -> None:
+    """A repository that is listed and not there, or has no tags, has its line and is no failure."""
+    source, mirror = scripted(catalogue="v2", catalogue_extra="team/gone"), scripted()
+    fill(source)
+    source.add("team/untagged", image(layer("untagged")))
+    prepare(command, source, mirror)
+    command.rules({f"{source.address}/team/*": f"{mirror.address}/x/"})
+
+    result = command.run()
+
+    (gone,), lists = result.events("rule.gone"), result.events("rule.expanded")
+    assert result.code == 0, result.text
+    assert gone["rule"] == f"{source.address}/team/gone"
+    empty = [each["rule"] for each in lists if each["selected"] == "0"]
+    assert empty == [f"{source.address}/team/untagged"]
 
 
 def test_short(command: Command, scripted: Scripted) -> None:

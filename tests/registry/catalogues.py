@@ -182,6 +182,10 @@ def _harbor(call: Request) -> Response:
     _need(call, _basic(call))
     if call.entry.method == "POST" and path == "/projects":
         return _harbor_project(call)
+    if (found := re.fullmatch(r"/projects/([^/]+)", path)) is not None:
+        if found[1] not in call.store.projects:
+            raise Refusal(404, "NOT_FOUND", f"project {found[1]} not found")
+        return json_response({"name": found[1]})
     # entry.path is unquoted once, but Harbor's names are quoted twice.
     found = re.fullmatch(r"/projects/([^/]+)/repositories(?:/([^/]+)/artifacts)?", path)
     if found is None and path == "/repositories":

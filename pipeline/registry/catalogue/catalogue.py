@@ -98,6 +98,11 @@ class RegistryCatalogue:
         """See Catalogue."""
         return self._asked(lambda source: source.tags(repository, page))
 
+    def lacks(self, repository: Repository) -> str:
+        """See Catalogue."""
+        lacks = getattr(self._made(), "lacks", None)
+        return str(lacks(repository)) if lacks is not None else ""
+
     def create(self, repository: Repository) -> bool:
         """See Catalogue: once for each repository in this process."""
         with self._creating:

@@ -23,6 +23,7 @@ _HOST = re.compile(r"(?P<account>[0-9]{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a
 _PAGE = 1_000
 """The maximum that ECR returns at a time."""
 _THROTTLED = frozenset({"ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
+_NOT_FOUND = "RepositoryNotFoundException"
 _EXISTS = "RepositoryAlreadyExistsException"
 
 
@@ -65,6 +66,21 @@ class EcrCatalogue:
             for tag in each.get("imageTags", ())
         )
         return ListedTagPage(tags=tags, entries=len(images), next=answer.get("nextToken", ""))
+
+    def lacks(self, repository: Repository) -> str:
+        """The repository, if it does not exist; see Catalogue."""
+        names = [repository.path]
+        try:
+            self._call(
+                repository.path,
+                "look for the repository",
+                lambda ecr: ecr.describe_repositories(repositoryNames=names),
+            )
+        except RegistryError as error:
+            if error.fault.code == _NOT_FOUND:
+                return f"the repository {repository.path}"
+            raise
+        return ""
 
     def create(self, repository: Repository) -> bool:
         """Create a repository; False if it already exists."""

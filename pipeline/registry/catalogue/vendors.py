@@ -41,6 +41,8 @@ class HarborCatalogue:
     def __init__(self, api: Api) -> None:
         """See the class."""
         self._api = api
+        self._exists: dict[str, bool] = {}
+        """By project: whether it was there when it was asked for."""
 
     def repositories(self, namespace: str, page: str) -> RepositoryPage:
         """See Catalogue."""
@@ -75,6 +77,15 @@ class HarborCatalogue:
         )
         following = _following(answer, number, len(entries), total)
         return ListedTagPage(tags=tags, entries=len(entries), next="".join(following), total=total)
+
+    def lacks(self, repository: Repository) -> str:
+        """The project of a repository, if it does not exist; see Catalogue."""
+        project = repository.path.partition("/")[0]
+        if project not in self._exists:
+            path, operation = f"/api/v2.0/projects/{_quoted(project)}", f"look for the project {project}"
+            answer = self._api.get(path, place=repository.path, operation=operation, missing=True)
+            self._exists[project] = answer is not None
+        return "" if self._exists[project] else f"the project {project}"
 
     def create(self, repository: Repository) -> bool:
         """Create the private project of a repository; a push creates the repository itself."""

@@ -107,6 +107,19 @@ def test_create(ecr: Ecr) -> None:
     assert not found.create(repository)
 
 
+def test_lacks(ecr: Ecr) -> None:
+    """A plan asks whether a repository exists; any other refusal than its absence is a fault."""
+    found, repository = EcrCatalogue(HOST), Repository(HOST, "team/new")
+
+    assert found.lacks(repository) == ""
+    assert ecr.asked[-1] == ("describe_repositories", {"repositoryNames": ["team/new"]})
+    ecr.failure = _ClientError("RepositoryNotFoundException", 400)
+    assert found.lacks(repository) == "the repository team/new"
+    ecr.failure = _ClientError("AccessDeniedException", 400)
+    with pytest.raises(RegistryError, match="AccessDenied"):
+        found.lacks(repository)
+
+
 def test_denied(ecr: Ecr) -> None:
     """A refusal has ECR's message on one line, and names the missing permissions."""
     ecr.failure = _ClientError("AccessDeniedException", 400)
