@@ -53,17 +53,23 @@ def page(summary: Mapping[str, Any], verb: str, code: int) -> Iterator[str]:
     """The job's page: what registries and files say is escaped, in an element in which nothing is markup."""
     yield f"### image-syncer {verb}: exit code {code}\n\n<pre>\n"
     images = summary.get("images", {})
-    yield ", ".join(f"{_text(count)} {_text(name)}" for name, count in images.items()) + "\n"
+    rules = {"rules failed as a whole": summary.get("rules", {}).get("failed", 0)}
+    yield ", ".join(f"{_text(count)} {name}" for name, count in {**images, **rules}.items() if count) + "\n"
     causes = summary.get("failures", ())
     for cause in causes[:_MOST_CAUSES]:
-        counts = f"{cause.get('images', 0)} images, {cause.get('rules', 0)} rules"
-        yield f"\nFAILED  {_text(cause.get('cause'))} ({_text(counts)})\n"
+        counts = ", ".join(_counted(cause.get(f"{word}s", 0), word) for word in ("image", "rule"))
+        yield f"\nFAILED  {_text(cause.get('cause'))} ({counts.strip(', ')})\n"
         for example in cause.get("examples", ())[:1]:
             yield f"        {_text(example.get('source'))}: {_text(example.get('message'))}\n"
         yield f"        what to do: {_text(cause.get('what_to_do'))}\n"
     if causes[_MOST_CAUSES:]:
         yield f"\n{len(causes) - _MOST_CAUSES} more causes: see the log\n"
     yield "</pre>\n"
+
+
+def _counted(count: Any, word: str) -> str:
+    """`2 images`; nothing for none."""
+    return f"{_text(count)} {word}{'s' * (count != 1)}" if count else ""
 
 
 def _text(value: Any) -> str:
@@ -85,7 +91,7 @@ def main(environ: Mapping[str, str]) -> int:
     outputs = {
         "exit-code": code,
         "copied": images.get("copied", 0),
-        "failed": images.get("failed", 0),
+        "failed": images.get("failed", 0) + summary.get("rules", {}).get("failed", 0),
     }
     _append(
         environ.get("GITHUB_OUTPUT"), "".join(f"{name}={int(value)}\n" for name, value in outputs.items())

@@ -167,7 +167,8 @@ def test_hostile(command: Command, image_to_copy: tuple[Registry, Registry]) -> 
     step = Step(command, images="images.json", auth="auth.json")
 
     assert step.end() == 1
-    assert step.outputs["failed"] == "1"
+    assert step.outputs["failed"] == "2", "an image and a rule"
+    assert "1 failed, 1 rules failed as a whole" in step.page
     assert re.findall(r"<[^>]*>", step.page) == ["<pre>", "</pre>"]
     assert "&lt;img src=x&gt;" in step.page
     assert not re.search(r"^## no", step.page, re.MULTILINE)

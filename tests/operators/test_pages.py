@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline import __version__
 from pipeline.cli.arguments import parse
 from pipeline.config.credentials import read_credentials
 from pipeline.config.rules import Defaults, read_rules
@@ -80,6 +81,13 @@ def test_command_lines(page: Path) -> None:
     scripts = [words for block in blocks(page) for words in command_lines(block.script)]
 
     assert [found for words in (*scripts, *inline_commands(page)) if (found := refusal(words))] == []
+
+
+def test_versions() -> None:
+    """Tags of the container image are those of this version."""
+    named = {tag for page in PAGES for tag in re.findall(r"image-syncer:(\d[\w.]*)", page.read_text())}
+
+    assert named == {__version__}
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.marked("not run")], ids=str)
