@@ -127,7 +127,10 @@ class _Sampler:
 
     def _role(self, folder: Path, parent: int) -> str:
         command = (folder / "cmdline").read_bytes()
-        if int(folder.name) != self._session and b"fork_server" in command:
+        if (
+            int(folder.name) != self._session
+            and command == Path(f"/proc/{self._session}/cmdline").read_bytes()
+        ):
             return "fork server" if parent == self._session else "worker"
         return Path(os.fsdecode(command.partition(b"\0")[0])).name
 

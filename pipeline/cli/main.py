@@ -70,7 +70,7 @@ def _act(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[s
 
 def _run(options: Options, environ: Mapping[str, str], show: Callable[[str], None]) -> int:
     """Run a verb with workers; the fork server imports as much as this process, so it starts first."""
-    if options.verb in ("sync", "copy") and options.cluster is None:
+    if options.cluster is None:
         from pipeline.engine.local.fork_server import warm_up  # noqa: PLC0415 - see above
 
         warm_up()

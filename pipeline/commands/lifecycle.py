@@ -18,7 +18,6 @@ from pipeline.commands.finish import FinishedRun, finish, lost_rules
 from pipeline.commands.job import invalid_rules, keep_given, prepare
 from pipeline.commands.start import start_events
 from pipeline.dataclass import dataclass
-from pipeline.engine.local.fork_server import warm_up
 from pipeline.engine.local.pool import LocalPool
 from pipeline.engine.signals import StoppedError, ignore_one_stop, raise_on_stop
 from pipeline.engine.supervisor import Supervisor
@@ -84,8 +83,6 @@ def run(verb: Verb, options: Options, environ: Mapping[str, str], *, say: Printe
     """
     with _exporter(options) as exporter:
         job = prepare(options, environ)
-        if job.rules.rules and options.cluster is None:
-            warm_up()
         try:
             with raise_on_stop() if verb.stops_at_once else nullcontext():
                 return _run_logged(verb, job, options, environ, say=say, exporter=exporter)

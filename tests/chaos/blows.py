@@ -115,7 +115,7 @@ class Victim:
             case "worker" | "workers":
                 return (one if kind == "worker" else mine), signal.SIGKILL
             case "fork server":
-                return [pid for pid in below if _is_fork_server(pid, self.pid)], signal.SIGKILL
+                return [pid for pid in below if _parent(pid) == self.pid], signal.SIGKILL
             case "supervisor":
                 return [self.pid], signal.SIGKILL
             case "everything":
@@ -145,13 +145,11 @@ def _send(whom: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _is_fork_server(pid: int, above: int) -> bool:
+def _parent(pid: int) -> int:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
-        return False
-    return b"fork_server" in words and int(fields[1]) == above
+        return 0
 
 
 def session(pid: int) -> list[int]:

@@ -269,9 +269,7 @@ class TestProcesses:
         source, mirror, total = held
 
         def kill(pid: int) -> None:
-            servers = [child for child in children(pid) if "fork_server" in _command_line(child)]
-            assert servers
-            for number in (*servers, *workers(pid)):
+            for number in children(pid):
                 os.kill(number, signal.SIGKILL)
 
         result = meet(command, source, kill)
@@ -285,9 +283,8 @@ class TestProcesses:
         source, mirror, total = held
 
         def kill(pid: int) -> None:
-            for child in children(pid):
-                if "fork_server" in _command_line(child) and child not in workers(pid):
-                    os.kill(child, signal.SIGKILL)
+            (server,) = set(children(pid)) - set(workers(pid))
+            os.kill(server, signal.SIGKILL)
 
         result = meet(command, source, kill)
 
@@ -337,10 +334,6 @@ class TestProcesses:
 
         assert process.wait(60) == 129
         assert_goes_on(command, source, mirror, total)
-
-
-def _command_line(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 def _state(pid: int) -> str:

@@ -1,10 +1,11 @@
 """The process that starts workers: it has imported what they need, so a worker is ready in milliseconds.
 
 Workers are never forked from the supervisor: they would inherit its ends of other workers' pipes, and no
-worker would see end-of-file when the supervisor is killed. The supervisor and the fork server share a socket.
-A worker's two pipe ends go one way; its pid, and later its exit status, come back. The supervisor never waits
-for the server, which may still be importing, or be stopped. Settings and credentials go through the worker's
-own pipe.
+worker would see end-of-file when the supervisor is killed. The server itself is, but before there are pipes,
+threads or secrets; one that replaces it is a new interpreter. The supervisor and the fork server share a
+socket. A worker's two pipe ends go one way; its pid, and later its exit status, come back. The supervisor
+never waits for the server, which may still be importing, or be stopped. Settings and credentials go through
+the worker's own pipe.
 """
 
 from __future__ import annotations
@@ -47,8 +48,12 @@ _STOP_TAKES = 1.0
 class ForkServer:
     """The supervisor's side."""
 
-    def __init__(self, method: Method = METHOD) -> None:
+    def __init__(self, method: Method = METHOD, *, early: bool = False) -> None:
         """Start the process; does not wait until it is ready.
+
+        Args:
+            method: how it starts workers.
+            early: fork it from this process, which has one thread and has read no file yet.
 
         Raises:
             MachineError: it cannot be started, or this process may have too few files open.
@@ -63,7 +68,12 @@ class ForkServer:
                 self._socket, theirs = socket.socketpair()
                 undo.callback(self._socket.close)
                 with theirs:
-                    self.pid = _launch(f"fork_server import main; main({method!r})", stdin=theirs.fileno())
+                    if early and method == "fork":
+                        self.pid = _fork(self._socket, theirs)
+                    else:
+                        self.pid = _launch(
+                            f"fork_server import main; main({method!r})", stdin=theirs.fileno()
+                        )
             except OSError as error:
                 raise MachineError(f"no workers can be started: {error.strerror or error}") from error
             undo.pop_all()
@@ -142,13 +152,15 @@ _warm: list[ForkServer] = []
 
 
 def warm_up() -> None:
-    """Start a fork server, which imports what workers need while this process reads its files.
+    """Fork a server, which imports what workers need while this process reads its files.
+
+    To be called before these are read and before any thread is started.
 
     Raises:
         MachineError: see ForkServer.
     """
     if not _warm:
-        _warm.append(ForkServer())
+        _warm.append(ForkServer(early=True))
 
 
 def take_server() -> ForkServer:
@@ -174,6 +186,22 @@ def _launch(what: str, *, stdin: int) -> int:
         setsigmask=IGNORED,
         setsigdef=[signal.SIGCHLD],
     )
+
+
+def _fork(ours: socket.socket, theirs: socket.socket) -> int:
+    """Continue as the server in a fork of this process, which saves the start of Python and its imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    pid = os.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
+    try:
+        ours.close()
+        os.dup2(theirs.fileno(), 0)
+        theirs.close()
+        main("fork")
+    finally:
+        os._exit(1)
 
 
 def main(method: Method) -> NoReturn:

@@ -28,9 +28,8 @@ def broken(_job: Job, _run: str) -> Iterator[OpenedRecords]:
     yield
 
 
-def test_unexpected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected(tmp_path: Path) -> None:
     """An unexpected exception ends the run with its traceback in the log, and no secret of it anywhere."""
-    monkeypatch.setattr(lifecycle, "warm_up", lambda: None)
     log = tmp_path / "run.log"
     options = parse(["copy", "a.test/a:1", "b.test/a:1", f"--log={log}"], {"HOME": str(tmp_path)})
     said: list[str] = []
