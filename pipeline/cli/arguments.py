@@ -338,7 +338,8 @@ def _verb(words: list[str]) -> tuple[str, tuple[str, ...]]:
             raise UsageError("list needs one namespace or pattern: image-syncer list quay.io/coreos")
         return verb, tuple(rest)
     if verb not in WITH_WORDS and rest:
-        raise UsageError(f"unexpected word {rest[0]!r}{flag_values.meant_verb(rest, VERBS)}")
+        suggested = flag_values.meant_verb(rest, VERBS) or f"; image-syncer {verb} --help shows its flags"
+        raise UsageError(f"unexpected word {rest[0]!r}{suggested}")
     return verb, tuple(rest)
 
 
@@ -365,5 +366,7 @@ def _unused(verb: str, given: Mapping[str, argparse.Action]) -> Iterator[argpars
 def _help(words: Sequence[str]) -> NoReturn:
     """Print the help of the verb that was named, or of all verbs, and exit."""
     verb = next((word for word in words if word in VERBS), "")
+    if words[:1] == ["help"] and not verb:
+        _verb(list(words[1:]))
     sys.stdout.write(build_parser(verb).format_help())
     raise SystemExit(0)

@@ -13,6 +13,7 @@ from rich.text import Text
 from pipeline.dataclass import dataclass
 from pipeline.log import printable
 from pipeline.model.units import format_duration, format_size
+from pipeline.observe.history import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 ROWS = 16
 """For a screen of usual height; a higher one gives two thirds of its rows."""
 _MOST_ROWS = 40
-_SMALL = 64 << 10
-"""Bytes below which a transfer has no row of its own, since it ends before anybody can read it."""
 _FEW_ROWS = 9
 """Below this, only figures are shown."""
 _REGISTRIES = 12
@@ -245,7 +244,7 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
 def _moves(scene: FrameInput, width: int, rows: int) -> list[Text]:
     """The largest transfers, and the number of smaller ones."""
     moving = scene.view.transfers
-    large = [move for move in moving if not 0 <= move.size < _SMALL]
+    large = [move for move in moving if not 0 <= move.size < SMALL]
     shown = large if len(moving) <= rows else large[: max(0, rows - 1)]
     lines = [_move(each, width) for each in shown]
     if len(moving) > len(shown) and rows > 0:

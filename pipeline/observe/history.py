@@ -31,6 +31,8 @@ PHASES: dict[Phase, str] = {
 }
 """Each moment counts as the first of these that applies."""
 
+SMALL = 64 << 10
+"""Bytes below which a transfer gets no line: it is over before anybody reads it."""
 SAMPLES = 600
 TOP = 20
 """Largest blobs, slowest images."""
@@ -109,6 +111,8 @@ class PauseRecord:
     least: int = 0
     """The lowest limit on them."""
     open: bool = False
+    is_rate: bool = True
+    """Whether the registry limited the rate, and never failed otherwise."""
 
     def look(self, registry: RegistryView, *, now: float, took: float) -> None:
         """Take in the state of the registry."""
@@ -185,6 +189,8 @@ class RunHistory:
         moves = bool(view.transfers) and view.seconds - self._moved_at < _MOVED_LATELY
         self.phases["moving" if moves else _phase(view)] += took
         for transfer in view.transfers[:TOP]:
+            if 0 <= transfer.size < SMALL:
+                continue
             self._blobs[transfer.digest, transfer.destination] = transfer
         if len(self._blobs) > 4 * TOP:
             self._blobs = {(each.digest, each.destination): each for each in self.blobs}
@@ -249,7 +255,7 @@ class RunHistory:
 
     def hear(self, event: Event) -> None:
         """Take in what is logged."""
-        fields = event.fields
+        fields, facts = event.fields, event.facts or {}
         if event.name == "image.done":
             seconds, size = fields.get("duration"), fields.get("bytes")
             slow = SlowImage(
@@ -266,6 +272,8 @@ class RunHistory:
             self.selected += int(fields.get("selected") or 0)
         elif event.name == "repository.to_create":
             self.to_create[event.message] = None
+        elif event.name == "registry.cooldown" and (not fields.get("status") or facts.get("troubled")):
+            self.held.setdefault(str(fields.get("registry")), PauseRecord()).is_rate = False
         elif event.name == "run.drain":
             self.stopping = True
         elif event.level == "warning" and event.name not in _OWN_PLACE:

@@ -103,7 +103,7 @@ def bytes_over_time(history: RunHistory) -> Chart | None:
     read, written = _rates(samples, lambda s: s.read), _rates(samples, lambda s: s.written)
     top = nice(max(1.0, *read, *written))
     return Chart(
-        title="Bytes read and written per second",
+        title="Bytes of blobs read and written per second",
         shapes=(
             Shape(kind="written", label="written", points=" ".join(_scaled(samples, written, top))),
             Shape(kind="read", label="read", points=" ".join(_scaled(samples, read, top))),

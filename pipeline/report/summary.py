@@ -204,7 +204,8 @@ def waits(summary: Summary) -> list[str]:
     """For which registries the run waited, and how many digests the platform filter changed."""
     times = {1: "once", 2: "twice"}
     lines = [
-        f"{name} rate-limited {times.get(pauses.times, f'{pauses.times:,} times')},"
+        f"{name} {'rate-limited' if pauses.is_rate else 'paused'}"
+        f" {times.get(pauses.times, f'{pauses.times:,} times')},"
         f" waited {format_duration(round(pauses.seconds))}"
         for name, pauses in summary.pauses.items()
     ]

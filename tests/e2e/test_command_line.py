@@ -70,6 +70,11 @@ def test_help_of_all(command: Command) -> None:
         (("everything",), "unknown command 'everything'; image-syncer --help lists the commands"),
         (("--froce",), "unknown flag --froce; did you mean --force?"),
         (("--zzz",), "unknown flag --zzz; image-syncer --help lists the flags"),
+        (("help", "everything"), "unknown command 'everything'; image-syncer --help lists the commands"),
+        (
+            ("status", "everything"),
+            "unexpected word 'everything'; image-syncer status --help shows its flags",
+        ),
     ],
 )
 def test_unknown_words(command: Command, words: tuple[str, ...], told: str) -> None:

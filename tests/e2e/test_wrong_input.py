@@ -301,3 +301,26 @@ def test_defaults_of_a_file(command: Command) -> None:
 
     assert (result.code, len(result.text.splitlines())) == (2, 1), result.text
     assert "images.yaml:3:10: unknown option 'tags.newst'; did you mean newest?" in result.text
+
+
+def test_no_re2(command: Command, scripted: Scripted) -> None:
+    """Without google-re2 only the rules with an expression fail, and say what to install."""
+    source, mirror = scripted(), scripted()
+    source.add("team/app", image(layer("one")), "v1")
+    command.rules(
+        {
+            f"{source.address}/team/app:/v1/": f"{mirror.address}/copy/expression",
+            f"{source.address}/team/app:v1": f"{mirror.address}/copy/name",
+        }
+    )
+    command.insecure(source.address, mirror.address)
+    hidden = command.folder / "hidden"
+    hidden.mkdir()
+    (hidden / "re2.py").write_text("raise ImportError('no wheel for this machine')")
+    result = command.run(PYTHONPATH=f"{hidden}:{command.environ['PYTHONPATH']}")
+
+    assert result.code == 1
+    assert list(mirror.tags("copy/name")) == ["v1"]
+    assert [each["reason"] for each in result.events("config.rule_invalid")] == [
+        "regular expressions need google-re2, which is not installed: pip install google-re2"
+    ]

@@ -159,3 +159,12 @@ def test_time_left(unsent: int, *, sized: bool, expected: float) -> None:
         history.tick(view(float(seconds), unsent=unsent, sized=sized, **state))
 
     assert history.left == pytest.approx(expected, rel=0.01)
+
+
+def test_small_blobs() -> None:
+    """A config of some bytes is not among the largest transfers."""
+    history = RunHistory()
+    large, unknown = view().transfers[0], replace(view().transfers[1], size=-1)
+    history.tick(view(transfers=(large, unknown, replace(view().transfers[2], size=700))))
+
+    assert history.blobs == [large, unknown]

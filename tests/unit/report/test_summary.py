@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from pipeline.log import event_of
 from pipeline.model.figures import Figures, Timing
 from pipeline.observe.history import PauseRecord, RunHistory
 from pipeline.report.causes import from_row, group
-from pipeline.report.summary import Summary, as_object, summary_lines
+from pipeline.report.summary import Summary, as_object, summary_lines, waits
 from tests.unit.report.test_causes import DENIED, ROW
 from tests.unit.views import QUAY, view
+
+if TYPE_CHECKING:
+    from pipeline.log import Value
 
 
 def seen() -> RunHistory:
@@ -50,6 +55,19 @@ SUMMARY = Summary(
     again=("image-syncer", "--images", "my failed.yaml"),
     report="report.html",
 )
+
+
+def test_pauses() -> None:
+    """A pause of a registry that cannot be reached is not called a rate limit."""
+    history = seen()
+    for name, status, troubled in (("q", None, False), ("docker.io", 429, False)):
+        fields: dict[str, Value] = {"registry": name, "status": status}
+        history.hear(event_of("registry.cooldown", fields, facts={"troubled": troubled}))
+
+    assert waits(replace(SUMMARY, history=history))[:2] == [
+        "docker.io rate-limited once, waited 1m0s",
+        "q paused 3 times, waited 9s",
+    ]
 
 
 def test_lines() -> None:
