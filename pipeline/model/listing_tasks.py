@@ -54,11 +54,13 @@ class ListDigests(TaskFacts):
     side: Side = "source"
     page: str = ""
     """Of the catalogue; empty: the first page."""
+    is_optional: bool = True
+    """Whether HEADs take its place if it fails; else a rule needs the dates."""
     key: str = field(init=False, repr=False, compare=False)
 
     def identity(self) -> str:
-        """The page of the listing."""
-        there = "" if self.side == "source" else "!"
+        """The page of the listing, and who needs it."""
+        there = ("" if self.side == "source" else "!") + ("" if self.is_optional else "!dates")
         return f"digests {self.repository}?{self.page}{there}"
 
     @property

@@ -53,6 +53,8 @@ class TaskFacts:
     """Whether registries that limit pulls count it."""
     ends_images: ClassVar[bool] = False
     """Whether it precedes other tasks of its stage: it finishes images, so others can start."""
+    is_optional: bool = False
+    """Whether it only saves requests: its failure pauses no registry, and it waits for none."""
     key: str
     """Its identity."""
 

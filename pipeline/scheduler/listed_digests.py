@@ -7,6 +7,7 @@ costs less than what it saves.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import field
 from http import HTTPStatus
 from math import ceil
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.dataclass import dataclass
 from pipeline.log import event_of, fault_fields
-from pipeline.model.catalogue import KINDS, MAX_REPOSITORIES, known_kind
+from pipeline.model.catalogue import KINDS, MAX_REPOSITORIES, api_host, known_kind
 from pipeline.model.listing_tasks import ListDigests
 from pipeline.model.messages import ManifestHead
 from pipeline.model.reference import Reference, is_digest
@@ -38,6 +39,10 @@ _SAMPLE = 8
 """Tags of a rule that are looked up in the records, to estimate how many of them they know."""
 _FIND_OUT = 50
 """HEADs to be saved for which it is worth finding out what kind of catalogue a registry has."""
+_ELSEWHERE = 10
+"""The same where another host has the catalogue (Docker Hub, GitHub), and perhaps a login of its own."""
+_FAILURES = 3
+"""Failed listings after which a registry is asked for no more of them; silence and refusals count at once."""
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _WHOLE = frozenset({"harbor", "acr", "ecr", "gitlab", "gar"})
 """Kinds whose listings show whether they are complete: by a count, or by pages that begin after a name."""
@@ -111,6 +116,7 @@ class ListedDigests:
         """By registry, as far as it was found out."""
         self._without: set[str] = set()
         """Registries without such a listing, or that refuse it."""
+        self._failures: Counter[str] = Counter()
         self._told: set[str] = set()
 
     def is_ready(self, cursor: Cursor) -> bool:
@@ -163,7 +169,7 @@ class ListedDigests:
             registry = listing.repository.registry
             if listing is not cursor.listing and self._has_one(registry):
                 wanted = sum(tag not in listing.digests for tag in _tags_at(listing, rule, tags))
-                least = 2 if self._kind(registry) else _FIND_OUT
+                least = self._least(registry)
                 if listing.is_worth_it(int(wanted * known), least=least):
                     yield listing
 
@@ -185,6 +191,13 @@ class ListedDigests:
     def _has_one(self, registry: str) -> bool:
         """Whether a registry may have such a listing."""
         return registry not in self._without and self._kind(registry) != "v2"
+
+    def _least(self, registry: str) -> int:
+        """The HEADs to be saved for which the first page is worth it."""
+        if self._kind(registry) is None:
+            return _FIND_OUT
+        setting = self._state.queue.registry(registry).settings.catalog
+        return 2 if api_host(registry, setting) == registry else _ELSEWHERE
 
     def _known_share(self, rule: Rule, tags: list[tuple[str, int | None]]) -> float:
         """The share of a rule's tags that the records know to be at the first destination, by a sample."""
@@ -232,7 +245,9 @@ class ListedDigests:
     def failed(self, task: ListDigests, fault: Fault) -> None:
         """A page cannot be read: the tags that it would have told are asked for."""
         registry = task.repository.registry
-        if fault.status in _REFUSED or fault.code in ("CREDENTIALS", "NO_CATALOGUE"):
+        self._failures[registry] += fault.status != HTTPStatus.NOT_FOUND
+        is_final = fault.status in _REFUSED or fault.status is None or bool(fault.host)
+        if is_final or self._failures[registry] >= _FAILURES:
             self._without.add(registry)
         for listing in self._reading.pop(task.key, ()):
             listing.is_asked, listing.has_ended = False, True

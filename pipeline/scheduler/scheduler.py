@@ -151,6 +151,9 @@ class Scheduler:
                 self._lost(task, outcome)
             case _ if self._state.mirrors.failed(task, outcome):
                 self._router.returned(task)
+            case TaskFailed() | Throttled() if task.is_optional:
+                self._state.marks.pop(task.key, None)
+                self._router.decide(task, TaskFailed(key=task.key, fault=outcome.fault))
             case Throttled() if outcome.fault.code == PULL_RESERVE:
                 self._router.returned(task)
             case Throttled():

@@ -43,7 +43,7 @@ class TagLists:
         page, source = cursor.pages.page, cursor.rule.source
         task: ListTags | ListDigests = ListTags(repository=source, page=page, count=PAGE)
         if cursor.listing is not None:
-            task = ListDigests(repository=source, page=page)
+            task = ListDigests(repository=source, page=page, is_optional=not cursor.needs_dates)
         self._asking.setdefault(task.key, []).append(cursor)
         self._state.ready(task)
 

@@ -225,6 +225,34 @@ def test_refused(status: int) -> None:
     assert sorted(map(str, told)) == ([] if status == 404 else sorted([SOURCE, MIRROR]))
 
 
+@pytest.mark.parametrize("status", [None, 500, 429])
+def test_trouble_of_listings_alone(status: int | None) -> None:
+    """Listings that time out, break or are rate-limited pause no registry, and soon are not asked for."""
+    world = World(limits=None)
+    world.catalogues = {SOURCE: "harbor", MIRROR: "harbor"}
+    rules = [rule(f"{SOURCE}/a{number}", f"{MIRROR}/a{number}", number=number) for number in range(40)]
+    for number in range(40):
+        world.push(f"{SOURCE}/a{number}", image("layer"), "v1", "v2", "v3")
+    world.run(rules)
+    forget(world)
+    fault = {"status": status, "code": "" if status else "UNREACHABLE", "retryable": True}
+    for registry in (SOURCE, MIRROR):
+        if status == 429:
+            world.throttle(f"digests {registry}", registry, delay=60.0, times=999)
+        else:
+            world.fail(f"digests {registry}", registry=registry, times=999, **fault)
+
+    scheduler = world.run(rules, "again")
+
+    names = {event.name for event in scheduler._state.events}
+    assert unchanged(scheduler) == (120, 0)
+    assert not names & {"registry.cooldown", "registry.unavailable"}
+    assert world.now == 0.0
+    assert world.requests["HEAD"] == 240
+    asked = sum("digests" in task.key for task in world.done)
+    assert asked <= 2 * 16 + 2
+
+
 def test_kind_is_found_out_for_many() -> None:
     """A registry of an unknown kind is tried only where many requests may be saved."""
     world = mirrored(tags=60)
