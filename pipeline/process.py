@@ -45,7 +45,7 @@ def _space() -> str:
 
 
 def _start(pid: int) -> str:
-    """When the process started, in ticks since boot (proc(5), stat, field 22); empty: there is none.
+    """When the process started, in ticks since boot (proc(5), stat, field 22); empty if there is none.
 
     A zombie has none either.
     """

@@ -290,9 +290,7 @@ def _refuse_in_folders(options: Options, written: Iterable[tuple[str, Path]]) ->
     folders = {os.path.realpath(path) for path in options.images if is_folder(path)}
     for flag, path in written:
         if os.path.realpath(path.parent) in folders and is_rules_file(path):
-            raise UsageError(
-                f"{flag} {path} lies in a folder of --images: the next run would read it as rules"
-            )
+            raise UsageError(f"{flag} {path} is in a folder of --images: the next run would read it as rules")
 
 
 def _given(files: Iterable[tuple[str, Path | None]]) -> Iterator[tuple[str, Path]]:

@@ -98,7 +98,7 @@ def _keys(document: Document, node: Node, warnings: list[Event]) -> dict[Key, tu
 
 
 def _whole(entries: Mapping[Key, _Entry], place: Key) -> _Entry | None:
-    """The entry of the whole registry, if `place` is a part of it; None: there is none."""
+    """The entry of the whole registry, if `place` is a part of it; None if there is none."""
     names = (name for name in registry_names(place[0]) if (name, "") in entries)
     return next((entries[name, ""] for name in names if place[1]), None)
 

@@ -56,7 +56,9 @@ FIELDS: Mapping[str, FieldInfo] = {
         of_registry=False,
     ),
     "ca": FieldInfo(
-        type="text", description="file of CA certificates to trust beside the system's", example="corp-ca.pem"
+        type="text",
+        description="file of CA certificates to trust in addition to the system's",
+        example="corp-ca.pem",
     ),
     "cert": FieldInfo(type="text", description="file of a client certificate", example="client.pem"),
     "key": FieldInfo(
@@ -82,7 +84,7 @@ FIELDS: Mapping[str, FieldInfo] = {
     ),
     "reserve": FieldInfo(
         type="count",
-        description="pulls to leave to others, where the registry counts them",
+        description="pulls to leave to others, if the registry counts them",
         example="100",
     ),
     "catalog": FieldInfo(
@@ -274,7 +276,7 @@ class FieldReader:
             return None
         digits = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
         if not digits or int(text) < least:
-            raise self.error(node, name, f"is no whole number of at least {least}: {text[:40]!r}")
+            raise self.error(node, name, f"is not a whole number of at least {least}: {text[:40]!r}")
         return int(text)
 
     def _measure(self, name: str, node: Node, parse: Callable[[str], float]) -> float | None:
@@ -298,7 +300,7 @@ def check_identity(settings: RegistrySettings) -> str:
     except (OSError, ValueError) as error:
         return f"ca: {settings.ca} holds no CA certificate in PEM form: {_reason(error)}"
     if settings.key and not settings.cert:
-        return "key: there is no cert that it belongs to"
+        return "key: there is no cert for it"
     try:
         if settings.cert:
             context.load_cert_chain(settings.cert, settings.key or None, password=str)

@@ -69,7 +69,7 @@ def check_tags(tags: TagOptions | None) -> None:
 
 
 def destinations_in(document: Document, node: Mapping) -> tuple[Scalar, ...] | None:
-    """The values of `to` with their positions; None: there is none."""
+    """The values of `to` with their positions; None if there is none."""
     value = entry(node, "to")
     return None if value is None else _scalars(document, value, "to")
 
@@ -106,7 +106,7 @@ def _slip(name: str, owner: type, names: Iterable[str]) -> str:
     if owner is RuleOptions and name in option_fields(TagOptions):
         return "; it belongs below tags"
     if owner is TagOptions and name in option_fields(RuleOptions):
-        return "; it belongs beside tags"
+        return "; it belongs next to tags"
     other = _ELSEWHERE.get(name.lower(), "")
     return f"; did you mean {other}?" if other in names else meant(name.lower(), names)
 
@@ -235,7 +235,9 @@ def _read_time(document: Document, node: Node, name: str, _: OptionField) -> flo
 def _read_moment(document: Document, node: Node, name: str, _: OptionField) -> str:
     text = node.text if isinstance(node, Scalar) else describe(node)
     if parse_moment(text, 0.0) is None:
-        raise document.error(node, f"{name}: {text} is no date and no age", hint="write 2026-01-01 or 90d")
+        raise document.error(
+            node, f"{name}: {text} is neither a date nor an age", hint="write 2026-01-01 or 90d"
+        )
     return text
 
 

@@ -173,7 +173,7 @@ def _parse_names(text: str) -> tuple[Repository, tuple[str, ...] | None]:
             raise RuleError(f"{names[0]!r} is not a digest", hint="a tag follows a colon, a digest an @")
         return parse_repository(front), names
     if comma:
-        hint = f"write {front.strip()}:tag,... with a tag in front of the first comma"
+        hint = f"write {front.strip()}:tag,... with a tag before the first comma"
         raise RuleError("the list starts without a tag", hint=hint)
     return parse_repository(text), None
 
@@ -193,7 +193,7 @@ def _parse_name(item: str) -> str:
         hint = "expected sha256: and 64 digits 0-9a-f, or sha512: and 128"
         raise RuleError(f"{name!r} is not a digest", hint=hint)
     if any(sign in name for sign in "*?["):
-        hint = f"patterns stand below tags: {{to: ..., tags: '{name}'}}"
+        hint = f"patterns go below tags: {{to: ..., tags: '{name}'}}"
         raise RuleError(f"{name!r} is not a tag", hint=hint)
     hint = "a tag has at most 128 of the characters A-Z a-z 0-9 _ . - and begins with none of . -"
     raise RuleError(f"{name!r} is not a tag", hint=hint)

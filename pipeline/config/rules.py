@@ -125,7 +125,7 @@ def rules_from_node(
     mapping = document.mapping(node, "the rules", hint=_SHAPE)
     if mapping.merge is not None and node is document.root:
         hint = "merge inside of options: source: {<<: *anchor, to: ...}"
-        raise document.error(mapping.merge, "the merge key << stands among the sources", hint=hint)
+        raise document.error(mapping.merge, "the merge key << is among the sources", hint=hint)
     special = {key.text: value for key, value in mapping.entries if key.text in {_DEFAULTS, _ANCHORS}}
     base = _read_base(document, special.get(_DEFAULTS))
     stray = " and ".join(key.text for key, _ in mapping.entries if key.text in option_fields(RuleOptions))
@@ -162,7 +162,7 @@ def rule_from_words(
     """
     is_bare = isinstance(parse_source(source)[1], AllTags)
     if is_repository_pattern(source) and not all_tags:
-        raise RuleError("a source with * stands for every tag", hint="add --all-tags")
+        raise RuleError("a source with * means every tag", hint="add --all-tags")
     if all_tags and not is_bare:
         raise RuleError("--all-tags is given, but the source names its tags", hint="leave one of them out")
     if is_bare and not all_tags:
@@ -261,7 +261,7 @@ def _read_rule(document: Document, written: _Written, value: Node, context: _Con
         written = written._replace(node=value)
         if (dotted := f".{written.source.text}") in {_DEFAULTS, _ANCHORS} and entry(value, "to") is None:
             what = f"{written.source.text!r} is read as an image"
-            raise document.error(written.source, what, hint=f"write {dotted}, with a dot in front")
+            raise document.error(written.source, what, hint=f"write {dotted}, with a leading dot")
         written = written._replace(options=read_rule_options(document, value))
         to = destinations_in(document, value) or context.base.to
     except FileError as error:
@@ -289,7 +289,7 @@ def _build(written: _Written, destinations: Sequence[Scalar], context: _Context)
     try:
         if slip := written.source.text.startswith(".") and meant(written.source.text, (_DEFAULTS, _ANCHORS)):
             raise RuleError(
-                f"{written.source.text!r} is no source{slip}", hint="a misspelt key means nothing"
+                f"{written.source.text!r} is not a source{slip}", hint="a misspelt key means nothing"
             )
         repository, selection = parse_source(written.source.text)
         if written.node is not None:
@@ -328,7 +328,7 @@ def _build(written: _Written, destinations: Sequence[Scalar], context: _Context)
 def _advised(error: RuleError, written: _Written, said: Sequence[str], *, stray: str) -> RuleError:
     """The error, with the likely cause where options stand among the sources."""
     if stray and (written.source.text in option_fields(RuleOptions) or not any(said)):
-        return RuleError(error.message, hint=f"{stray} stand among the sources: indent them below theirs")
+        return RuleError(error.message, hint=f"{stray} are among the sources: indent them below theirs")
     return error
 
 

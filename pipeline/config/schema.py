@@ -50,7 +50,7 @@ def rules_schema() -> dict[str, Any]:
         "additionalProperties": {"anyOf": forms},
         "$defs": {
             "destination": {
-                "description": "registry/repository[:tag]; {path} and others stand for the source's.",
+                "description": "registry/repository[:tag]; {path} and others are replaced by the source's.",
                 **_DESTINATION,
             },
             "options": _of_options(RuleOptions),

@@ -148,7 +148,7 @@ class _YAMLReader:
     def _charge(self, event: yaml.Event, size: int) -> None:
         self._count += size
         if self._count > MAX_NODES:
-            hint = "split the file, or write out what the aliases stand for"
+            hint = "split the file, or write out the aliases"
             raise self._error(event, f"more than {MAX_NODES:,} values in one file", hint=hint)
 
     def _items(self, depth: int) -> tuple[Node, ...]:

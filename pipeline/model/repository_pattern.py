@@ -92,9 +92,7 @@ def parse_repository_pattern(
     """
     registry, slash, path = text.partition("/")
     if not slash or not ("." in registry or ":" in registry or registry == "localhost"):
-        raise RuleError(
-            f"{text!r} names no registry", hint="a source with * needs it in front: docker.io/team/*"
-        )
+        raise RuleError(f"{text!r} names no registry", hint="a source with * needs it: docker.io/team/*")
     known = parse_repository(f"{registry}/x/x").registry
     for part in path.split("/"):
         if not (_PART.fullmatch(part) and (_GLOB.search(part) or is_path(part))):

@@ -76,7 +76,7 @@ class TagOptions:
     )
     versions: tuple[str, ...] | None = _option(
         "versions",
-        "Ranges of the version in front of a tag: >=1.25 <2, 1.25.x, ~1.25, ^1.25. A space or a comma is"
+        "Ranges of the leading version of a tag: >=1.25 <2, 1.25.x, ~1.25, ^1.25. A space or a comma is"
         " an and, a list an or. A tag without a version is out.",
         least=1,
     )
@@ -87,7 +87,7 @@ class TagOptions:
     )
     since: str | None = _option(
         "moment",
-        "Tags that were pushed since then: 90d, or 2026-01-01. A registry whose listing tells no dates fails"
+        "Tags that were pushed since then: 90d, or 2026-01-01. A registry whose listing has no dates fails"
         " the rule.",
     )
     newest: int | None = _option(
@@ -100,11 +100,11 @@ class TagOptions:
     )
     by: By | None = _option(
         "choice",
-        "What is new: the greater numbers, the later push, or what was seen later by the records.",
+        "What counts as newer: greater numbers, a later push, or a later first sight in the records.",
         choices=("numbers", "pushed", "seen"),
     )
     always: tuple[str, ...] | None = _option(
-        "literals", "Tags that are taken whatever the other options say; one that is missing fails alone."
+        "literals", "Tags that are selected whatever the other options say; a missing one fails alone."
     )
     at_least: int | None = _option(
         "count",
@@ -140,12 +140,12 @@ class RuleOptions:
 
     to: tuple[str, ...] | None = _option(
         "texts",
-        "Destinations. {registry} {path} {namespace} {name} {rest} {flat} {tag} stand for parts of the"
-        " source; a / at the end appends {rest}.",
+        "Destinations. {registry} {path} {namespace} {name} {rest} {flat} {tag} are replaced by parts"
+        " of the source; a / at the end appends {rest}.",
         least=1,
     )
     tags: TagOptions | None = _option(
-        "map", "Which tags, where the source names none: patterns, or stages.", owner=TagOptions
+        "map", "Which tags, if the source names none: patterns, or stages.", owner=TagOptions
     )
     platforms: Filter | None = _option(
         "platforms",

@@ -202,7 +202,9 @@ def _stages(options: TagOptions, times: TagTimes, *, companions: bool) -> Iterat
         )
     wanted = options.prereleases
     if not (options.versions is None and options.newest is None if wanted is None else wanted):
-        yield _Stage("prereleases", lambda tag: not is_prerelease(tag), "it is none", "it is a prerelease")
+        yield _Stage(
+            "prereleases", lambda tag: not is_prerelease(tag), "it is not a prerelease", "it is a prerelease"
+        )
     if options.since is not None:
         since = parse_moment(options.since, times.now) or 0.0
         text = f"pushed since {options.since}"

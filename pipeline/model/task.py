@@ -73,7 +73,7 @@ class TaskFacts:
 
     @property
     def asks_if_mounted(self) -> tuple[Ask, ...]:
-        """What it asks if a shorter way succeeds, tried at one registry; empty: there is none."""
+        """What it asks if a shorter way succeeds, tried at one registry; empty if there is none."""
         return ()
 
     @property

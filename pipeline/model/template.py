@@ -101,8 +101,8 @@ def _check_places(text: str, places: Iterable[tuple[int, str]], source: Reposito
     tag_begins = text.rfind(":") if text.rfind(":") > text.rfind("/") else len(text)
     for place, placeholder in places:
         if placeholder == TAG and place < tag_begins:
-            raise RuleError("{tag} stands in front of the tag", hint="write it behind the last colon")
+            raise RuleError("{tag} is before the tag", hint="write it after the last colon")
         is_registry = placeholder == "{registry}" and front == source.registry
         if (place < len(front) or not slash) and not (slash and is_registry):
-            hint = "write the registry out, or {registry}/ in front"
+            hint = "write the registry out, or start with {registry}/"
             raise RuleError(f"{placeholder} cannot name the registry", hint=hint)

@@ -76,7 +76,7 @@ class LiveRows:
         )
         self._kept = self._held = b""
         self._widths: tuple[int, ...] = ()
-        """Columns of each row on the screen; empty: there is none."""
+        """Columns of each row on the screen; empty if there is none."""
         self._drawn = self._redrawn = -_STALE
 
     def draw(self, rows: Callable[[int, int], Sequence[Text]]) -> None:

@@ -99,7 +99,7 @@ class AuthenticatedClient:
         return self.persist(lambda: self._try(call, mount=mount, also=also))
 
     def locate(self, call: Request, response: Answer) -> str:
-        """The absolute URL in the Location of `response`; empty: there is none.
+        """The absolute URL in the Location of `response`; empty if there is none.
 
         Raises:
             RegistryError: the URL is refused.

@@ -224,7 +224,7 @@ class ImageStore(Protocol):
         ...
 
     def get_tag(self, reference: Reference, *, limit: int) -> TaggedManifest | None:
-        """What a tag points to, unchecked; None: there is no such tag. `limit` as above."""
+        """What a tag points to, unchecked; None if there is no such tag. `limit` as above."""
         ...
 
     def put_manifest(

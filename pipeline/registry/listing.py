@@ -185,7 +185,7 @@ def _maybe_last(tags: tuple[str, ...], *, asked: str, count: int) -> TagPage:
 
 
 def next_query(info: RequestInfo, response: Answer, *, count: int = 0) -> str:
-    """The query of the link to the next page; empty: there is no link.
+    """The query of the link to the next page; empty if there is no link.
 
     Only the query is used: proxies get the link's host wrong, Artifactory its path.
 

@@ -94,7 +94,7 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
 
 
 def next_link(header: str) -> str | None:
-    """The target of the link to the next page, as sent (RFC 8288); None: there is none.
+    """The target of the link to the next page, as sent (RFC 8288); None if there is none.
 
     A target without angle brackets counts too (Cloudflare), and a link with a query but no relation, unless
     another one is `next`: a list has no other links.

@@ -28,7 +28,7 @@ class RetryBudget:
         """Failed tries."""
 
     def next_wait(self, fault: Fault, *, damaged: bool = False) -> float | None:
-        """Count a failed try: the seconds to wait before the next one; None: there is none.
+        """Count a failed try: the seconds to wait before the next one; None if there is none.
 
         `damaged`: the content was wrong. A proxy may have damaged it, so it is read once more, at once.
         """

@@ -86,7 +86,7 @@ def within(scope: str, scopes: Scopes) -> bool:
 
 
 def basic(credential: Credential) -> bytes:
-    """The Basic header for username and password; empty: there are none."""
+    """The Basic header for username and password; empty if there are none."""
     if not (credential.username or credential.password):
         return b""
     # Registries expect UTF-8; requests would use latin-1.

@@ -307,7 +307,7 @@ class Admission:
         self._deferred.clear()
 
     def _admit_failed(self) -> bool:
-        """Open the images of the next source that failed in the pass before; False: there is none."""
+        """Open the images of the next source that failed in the pass before; False if there is none."""
         group = self._failed.next()
         if group is None:
             return False

@@ -51,7 +51,7 @@ class FailedImages:
         self._groups.clear()
 
     def next(self) -> FailedGroup | None:
-        """The next source with its destinations; None: there is none."""
+        """The next source with its destinations; None if there is none."""
         while not self._groups and self._reading != "nothing":
             self._read_page()
         return self._groups.popleft() if self._groups else None

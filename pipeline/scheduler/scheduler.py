@@ -104,7 +104,7 @@ class Scheduler:
         self._pump()
 
     def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
-        """Give out a task that may start now; None: there is none.
+        """Give out a task that may start now; None if there is none.
 
         Args:
             stage: whose workers have room.

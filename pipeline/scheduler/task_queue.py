@@ -169,7 +169,7 @@ class TaskQueue:
         return self._alarms[0][0] if self._alarms else None
 
     def take(self, stage: Stage, now: float, *, alone: bool = False) -> Task | None:
-        """Give out the next task of a stage that may start now, and take its places; None: there is none.
+        """Give out the next task of a stage that may start now, and take its places; None if there is none.
 
         Manifests go before blobs: they finish images, so that others can open. `alone`: only tasks that must
         run alone.
@@ -187,7 +187,7 @@ class TaskQueue:
         return found
 
     def suspect(self, stage: Stage, now: float) -> Task | None:
-        """The next task of a stage that may start now and must run alone; None: there is none."""
+        """The next task of a stage that may start now and must run alone; None if there is none."""
         return next((t for t in self._alone.values() if t.stage == stage and self._free(t, now)), None)
 
     def _next(self, queue: tuple[Stage, bool], now: float) -> Task | None:

@@ -149,7 +149,7 @@ def _joined(task: PushManifest, own: Manifest, there: Manifest) -> Manifest:
     except ManifestError as error:
         raise RegistryError(not_joined(task.destination, str(error))) from error
     if joined is None:
-        words = f"the destination's is no list of referrers, but {there.media_type}"
+        words = f"the destination's is not a list of referrers, but {there.media_type}"
         raise RegistryError(not_joined(task.destination, words))
     return joined
 

@@ -141,5 +141,5 @@ def test_an_output_among_the_rules(command: Command) -> None:
     refused, taken = command.run(*flags, "rules/failed.yaml"), command.run(*flags, "failed.yaml")
 
     assert (refused.code, taken.code) == (2, 0)
-    assert "rules/failed.yaml lies in a folder of --images" in refused.text
+    assert "rules/failed.yaml is in a folder of --images" in refused.text
     assert yaml.safe_load((command.folder / "failed.yaml").read_text()) == {}

@@ -108,7 +108,7 @@ def test_events_of_rules_name_their_file(command: Command, pair: tuple[Registry,
     ("rule", "words"),
     [
         ("S/team/app: {to: D/x, tags: [true]}", "1:46: rule 'S/team/app': tags must be text, not true"),
-        (".default: {platforms: all}", "'.default' is no source; did you mean .defaults?"),
+        (".default: {platforms: all}", "'.default' is not a source; did you mean .defaults?"),
         ("S/team/app: {to: D/x, tags: 'a b*'}", "tags hold no ' '"),
     ],
 )

@@ -135,7 +135,7 @@ def test_secrets_stay_hidden(tmp_path: Path) -> None:
         ({"ca": "missing.pem"}, "ca of 'quay.io': .*missing.pem cannot be read: No such file"),
         ({"ca": "text.pem"}, "ca of 'quay.io' cannot be used: .*text.pem holds no CA certificate"),
         ({"cert": "text.pem"}, "cert of 'quay.io' cannot be used: .*text.pem hold no certificate"),
-        ({"key": "text.pem"}, "there is no cert that it belongs to"),
+        ({"key": "text.pem"}, "there is no cert for it"),
         ({"proxy": "$NOWHERE"}, "the variable NOWHERE, which is not set"),
     ],
 )

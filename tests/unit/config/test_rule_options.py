@@ -146,7 +146,7 @@ class TestForms:
         """A map of options cannot be merged among the sources, since its keys would be read as sources."""
         text = "nginx: &a {to: r.io/x, retries: 1}\n<<: *a\n"
 
-        with pytest.raises(FileError, match=r"images.yaml:2:1: the merge key << stands among the sources"):
+        with pytest.raises(FileError, match=r"images.yaml:2:1: the merge key << is among the sources"):
             read(tmp_path, text)
 
     def test_same_source_twice(self, tmp_path: Path) -> None:
@@ -191,13 +191,21 @@ WRONG = [
     ("{to: r.io/x, delete: {extra: true}}", "delete", "this version cannot do delete"),
     ("{to: r.io/x, every: 5m}", "every", "this version cannot do every"),
     ("{to: r.io/x, referrers: allways}", "allways", "did you mean always?"),
-    ("{to: r.io/x, tags: {since: 90}}", "90", "tags.since: 90 is no date and no age"),
-    ("{to: r.io/x, tags: {since: 2026-02-30}}", "2026", "tags.since: 2026-02-30 is no date and no age"),
+    ("{to: r.io/x, tags: {since: 90}}", "90", "tags.since: 90 is neither a date nor an age"),
+    (
+        "{to: r.io/x, tags: {since: 2026-02-30}}",
+        "2026",
+        "tags.since: 2026-02-30 is neither a date nor an age",
+    ),
     ("{to: r.io/x, tags: {newest: 1, by: pused}}", "pused", "did you mean pushed?"),
     ("{TO: r.io/x}", "TO", "unknown option 'TO'; did you mean to?"),
     ("{destination: r.io/x}", "destination", "unknown option 'destination'; did you mean to?"),
     ("{to: r.io/x, tags: {allow: v*}}", "allow", "unknown option 'tags.allow'; did you mean include?"),
-    ("{to: r.io/x, tags: {min_age: 3d}}", "min_age", "unknown option 'tags.min_age'; it belongs beside tags"),
+    (
+        "{to: r.io/x, tags: {min_age: 3d}}",
+        "min_age",
+        "unknown option 'tags.min_age'; it belongs next to tags",
+    ),
     ("{to: r.io/x, tags: [{include: a}]}", "[{", "tags is a list of maps"),
     ("{to: r.io/x, platforms: [linux/arm64v8]}", "linux", "arm64v8 is not known; did you mean arm64?"),
     ("{to: r.io/x, platforms: [linx/amd64]}", "linx", "linx is not known; did you mean linux?"),
@@ -230,10 +238,10 @@ def test_wrong_option(tmp_path: Path, value: str, at: str, words: str) -> None:
         (r"nginx: {to: r.io/x, tags: 'v\d'}", r"a regular expression between slashes: /v\d/"),
         ("nginx: {to: r.io/x, tags: {versions: '>=1.2.0-0'}}", "a range holds numbers only"),
         ("nginx: {to: r.io/x, keep: true}", 'such as "*" for all'),
-        ("nginx:1.*: r.io/x", "patterns stand below tags: {to: ..., tags: '1.*'}"),
+        ("nginx:1.*: r.io/x", "patterns go below tags: {to: ..., tags: '1.*'}"),
         ("nginx: {to: r.io/x, tags: {any: a}}", "include, newest, per, prereleases, since, versions"),
-        ("defaults: {platforms: linux/amd64}", "write .defaults, with a dot in front"),
-        ("tags: 1.*", "tags stand among the sources: indent them below theirs"),
+        ("defaults: {platforms: linux/amd64}", "write .defaults, with a leading dot"),
+        ("tags: 1.*", "tags are among the sources: indent them below theirs"),
     ],
 )
 def test_advice(tmp_path: Path, text: str, hint: str) -> None:
@@ -303,8 +311,8 @@ def test_template(tmp_path: Path, source: str, text: str, expected: str) -> None
         ("quay.io/a/c", "r{name}.io/x", "{name} cannot name the registry"),
         ("quay.io/a/c", "$REG{name}/x", "{name} cannot name the registry"),
         ("quay.io/c", "r.io/{namespace}/x", "{namespace} is empty: quay.io/c has no namespace"),
-        ("quay.io/a/c", "r.io/{tag}/x", "{tag} stands in front of the tag"),
-        ("quay.io/a/c", "r.io/x/{tag}", "{tag} stands in front of the tag"),
+        ("quay.io/a/c", "r.io/{tag}/x", "{tag} is before the tag"),
+        ("quay.io/a/c", "r.io/x/{tag}", "{tag} is before the tag"),
         ("quay.io/a/c", "r.io/{}", "{} is not a placeholder"),
         ("quay.io/a/c", "r.io/{name", "{ is not a placeholder"),
         ("quay.io/a/c", "r.io/$BRACE/{name}", "a variable puts a brace"),
