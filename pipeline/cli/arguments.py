@@ -113,7 +113,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="rules, lists (.txt), folders, -; repeatable [./images.json]",
     )
-    add("--to", type=flag_values.text, metavar="TEMPLATE", help="the destination of lists: reg/mirror/")
+    add("--to", type=flag_values.text, metavar="TEMPLATE", help="destination of plain lists: reg/mirror/")
     add(
         "--auth",
         type=flag_values.path,
@@ -128,7 +128,7 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     add("--registry", metavar="REG", help='for rules to "" [$DEFAULT_REGISTRY]')
     add("--namespace", metavar="NS", help='for rules to "" [$DEFAULT_NAMESPACE]')
     add("--force", action="store_true", help="copy again even if present")
-    add("--trust-existing", action="store_true", help="min_age: what is there was seen long ago")
+    add("--trust-existing", action="store_true", help="min_age: what the destination has is old enough")
     add("--all-tags", action="store_true", help="copy REPOSITORY: every tag [latest]")
     add("--insecure", action="store_true", help="copy: plain HTTP, any certificate")
     login = "copy: USER:- (password on standard input), USER:$NAME"
@@ -164,7 +164,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         "--bandwidth",
         type=flag_values.bandwidth,
         metavar="RATE",
-        help="of all blobs, in each direction, at most: 20MB/s",
+        help="maximum for all blobs, in each direction: 20MB/s",
     )
     add(
         "--patience",

@@ -90,8 +90,8 @@ def _check_address(address: str, *, insecure: bool) -> None:
         raise UsageError(f"--scheduler {address[:80]!r}: write tls://host:8786")
     if url.scheme == "tcp" and not insecure and not _is_loopback(host):
         raise UsageError(
-            f"--scheduler {address}: whoever reaches a tcp:// cluster runs programs on it; use tls://, or say"
-            " --scheduler-insecure"
+            f"--scheduler {address}: anyone who reaches a tcp:// cluster can run programs on it; use tls://,"
+            " or --scheduler-insecure"
         )
 
 

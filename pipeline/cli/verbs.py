@@ -77,7 +77,7 @@ VERBS = {
     "verify": VerbEntry(
         meaning="compare both sides, down to every blob; changes nothing",
         words=_WORDS,
-        codes=_READ_CODES.format(good="all there and equal", bad="not so"),
+        codes=_READ_CODES.format(good="all present and equal", bad="something differs"),
         unused=frozenset((*_LISTS, *_METRICS, "--force", "--drain", "--dry-run")),
     ),
     "list": VerbEntry(

@@ -46,7 +46,7 @@ def _notes(run: FinishedRun, left: Leftovers) -> Iterator[str]:
         yield left.remark
     if run.trouble:
         yield run.trouble
-        yield "what the records lack costs requests in the next run, nothing else"
+        yield "missing records only cost requests in the next run"
 
 
 def _tell(run: FinishedRun, summary: Summary) -> None:

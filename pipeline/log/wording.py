@@ -92,7 +92,7 @@ def _settled(facts: EventFacts) -> str:
 
 def _mirror_left(facts: EventFacts) -> str:
     lasts = f"for {facts['delay']:.0f}s" if facts["again"] else "for this repository in this run"
-    return f"mirror {facts['registry']} is not asked {lasts}: {facts['fault']}"
+    return f"mirror {facts['registry']} is not used {lasts}: {facts['fault']}"
 
 
 _SENTENCES: Mapping[str, str | Callable[[EventFacts], str]] = {
@@ -127,17 +127,17 @@ _SENTENCES: Mapping[str, str | Callable[[EventFacts], str]] = {
         "rule {rule}: {repositories} repositories, by the catalogue {catalogue}{left_out}".format_map(facts)
         + (f", {facts['apart']} have rules of their own" if facts["apart"] else "")
     ),
-    "rule.gone": "rule {rule}: listed, but not there: {reason}",
+    "rule.gone": "rule {rule}: listed but missing: {reason}",
     "listing.unused": "tags are compared one by one, since no listing tells their digests: {fault}",
     "rule.failed": _rule_failed,
     "rule.retry": _rule_failed,
     "rule.after": "rule {rule} ({place}) starts when {writer} is finished, which writes to its source",
     "rule.too_early": "rule {rule} ({place}) reads what {writer} writes, but comes before it: it copies what"
     " exists before; move it below that rule if it needs the result",
-    "tags.twins": "{destination}: the tags {twins} differ only in case: a registry may take them for one",
+    "tags.twins": "{destination}: the tags {twins} differ only in case: a registry may treat them as one tag",
     "registry.cooldown": _cooldown,
     "registry.reserved": "{registry} has {pulls:,} pulls left, {kept:,} are for others (reserve): manifests"
-    " wait, next look in {delay:.0f}s; {open} images are open, what needs no pull continues; giving up in"
+    " wait, next check in {delay:.0f}s; {open} images are open, what needs no pull continues; giving up in"
     " {left:.0f}s (--patience)",
     "registry.recovered": "{registry} accepts requests again after {duration:.0f}s;"
     " {limit} requests at a time",

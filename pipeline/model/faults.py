@@ -310,7 +310,7 @@ def only_server_errors(why: Fault, seconds: float) -> Fault:
     return replace(
         why,
         words=f"the registry returned only server errors for {seconds:.0f}s: {why.words}",
-        hint="its operator finds the reason in its log; repeat the command when it works again",
+        hint="the registry's log has the reason: ask its operator; repeat the command when it works again",
     )
 
 

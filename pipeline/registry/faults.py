@@ -231,7 +231,7 @@ def _diagnose_plain(chain: tuple[BaseException, ...]) -> tuple[str, str, bool, s
         if isinstance(cause, urllib3.exceptions.ReadTimeoutError | TimeoutError):
             return "TIMEOUT", "no answer within the time allowed", True, ""
         if isinstance(cause, http.client.IncompleteRead):
-            return "CONNECTION_LOST", "the body broke off", True, ""
+            return "CONNECTION_LOST", "the response ended early", True, ""
         if isinstance(cause, http.client.HTTPException) and not isinstance(cause, ConnectionError):
             return "CONNECTION_LOST", f"invalid HTTP response: {cause}", True, ""
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):

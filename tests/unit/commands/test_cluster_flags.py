@@ -25,7 +25,7 @@ COPY = ("copy", "a.test/b:1", "c.test/d")
         ((DASK, "--scheduler=tls://dask:8786", "--workers=3"), "omit it, or --scheduler"),
         ((DASK, "--scheduler=dask:8786"), "write tls://host:8786"),
         ((DASK, "--scheduler=tls://dask:port"), "write tls://host:8786"),
-        ((DASK, "--scheduler=tcp://dask:8786"), "whoever reaches a tcp:// cluster runs programs on it"),
+        ((DASK, "--scheduler=tcp://dask:8786"), "anyone who reaches a tcp:// cluster can run programs on it"),
         ((DASK, "--scheduler=tcp://10.0.0.1:8786"), "--scheduler-insecure"),
         ((*COPY, DASK, "--src-creds=me:hunter2"), "write USER:$NAME"),
         ((*COPY, DASK, "--dest-creds=me:-"), "--dest-creds: with --engine dask each worker reads"),

@@ -130,7 +130,7 @@ class TestWithin:
 
         assert (caught.value.fault.code, caught.value.fault.words) == (
             "CONNECTION_LOST",
-            "the body broke off",
+            "the response ended early",
         )
 
     def test_overdue(self, server: ssl.SSLContext, asking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
