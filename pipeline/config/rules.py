@@ -45,6 +45,9 @@ __all__ = [
 _SHAPE = "write source: destination, source: [destination, ...], or source: {to: destination, ...}"
 _DEFAULTS, _ANCHORS = ".defaults", ".anchors"
 """Keys that are not sources: options for all rules of the file, and a place for YAML anchors."""
+_MISREAD = {key[1:]: f"write {key}, with a leading dot" for key in (_DEFAULTS, _ANCHORS)}
+_MISREAD |= dict.fromkeys(("auth", "images"), "give a file that has auth and images with --config")
+"""Names that are read as sources, and what is meant by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,9 +262,9 @@ def _read_rule(document: Document, written: _Written, value: Node, context: _Con
             hint = "give each map its own to, or write destinations only"
             raise document.error(mixed or value, "a list is all of one kind", hint=hint)
         written = written._replace(node=value)
-        if (dotted := f".{written.source.text}") in {_DEFAULTS, _ANCHORS} and entry(value, "to") is None:
+        if (hint := _MISREAD.get(written.source.text)) and entry(value, "to") is None:
             what = f"{written.source.text!r} is read as an image"
-            raise document.error(written.source, what, hint=f"write {dotted}, with a leading dot")
+            raise document.error(written.source, what, hint=hint)
         written = written._replace(options=read_rule_options(document, value))
         to = destinations_in(document, value) or context.base.to
     except FileError as error:

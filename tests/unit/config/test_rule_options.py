@@ -241,6 +241,7 @@ def test_wrong_option(tmp_path: Path, value: str, at: str, words: str) -> None:
         ("nginx:1.*: r.io/x", "patterns go below tags: {to: ..., tags: '1.*'}"),
         ("nginx: {to: r.io/x, tags: {any: a}}", "include, newest, per, prereleases, since, versions"),
         ("defaults: {platforms: linux/amd64}", "write .defaults, with a leading dot"),
+        ("images: {nginx: r.io/x}", "give a file that has auth and images with --config"),
         ("tags: 1.*", "tags are among the sources: indent them below theirs"),
     ],
 )
