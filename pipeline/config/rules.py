@@ -262,9 +262,9 @@ def _read_rule(document: Document, written: _Written, value: Node, context: _Con
             hint = "give each map its own to, or write destinations only"
             raise document.error(mixed or value, "a list is all of one kind", hint=hint)
         written = written._replace(node=value)
-        if (hint := _MISREAD.get(written.source.text)) and entry(value, "to") is None:
+        if (meaning := _MISREAD.get(written.source.text)) and entry(value, "to") is None:
             what = f"{written.source.text!r} is read as an image"
-            raise document.error(written.source, what, hint=hint)
+            raise document.error(written.source, what, hint=meaning)
         written = written._replace(options=read_rule_options(document, value))
         to = destinations_in(document, value) or context.base.to
     except FileError as error:

@@ -233,7 +233,8 @@ class RegistryCheck:
 
     def _try(self, target: CheckTarget) -> TrialOutcome | None:
         credential = self._credentials[target]
-        client = self._clients.at(self.name, push=target.side == "destination")
+        push = target.side == "destination" and not target.is_namespace
+        client = self._clients.at(self.name, push=push)
         catalogue, patience = self._clients.catalogue(self.name), self._settings.patience
         outcome = self._gates[credential].enter(
             lambda: attempt(client, target, credential, catalogue=catalogue, patience=patience)

@@ -37,7 +37,8 @@ class CheckTarget:
     after: str = ""
     """The place of the rule that writes it, if all rules that read it come later."""
     is_namespace: bool = False
-    """Whether its repositories are listed."""
+    """Whether a listing names its repositories. At a source it is read; at a destination only the login is
+    tried."""
 
 
 def targets_by_registry(
@@ -70,6 +71,8 @@ def _targets(rule: Rule, settings_of: Callable[[str], RegistrySettings]) -> Iter
     first = names[0] if names else ""
     if rule.expansion is not None:
         yield CheckTarget(side="source", repository=rule.source, name="", is_namespace=True)
+        for area in rule.expansion.areas:
+            yield CheckTarget(side="destination", repository=area, name="", is_namespace=True)
     if rule.targets:
         yield CheckTarget(side="source", repository=rule.source, name=read_name(first), lists=not names)
         for mirror in settings_of(rule.source.registry).mirrors:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.commands.check.finding import Finding, describe, some_of
 from pipeline.dataclass import dataclass
 from pipeline.errors import RegistryError, ThrottledError
-from pipeline.model.reference import DOCKER_HUB, Reference, is_tag
+from pipeline.model.reference import DOCKER_HUB, Reference, Repository, is_tag
 from pipeline.model.registry_settings import NO_SETTINGS
 from pipeline.model.units import format_count, format_duration
 from pipeline.report.causes import CauseGroup
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pipeline.commands.check.targets import CheckTarget
     from pipeline.errors import Fault
     from pipeline.model.credential import Credential
-    from pipeline.model.reference import Repository
     from pipeline.model.registry_settings import RegistrySettings
     from pipeline.registry.client import Client
     from pipeline.registry.image_store import Catalogue
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 
 _NOTHING = f"sha256:{hashlib.sha256().hexdigest()}"
 """The blob whose upload is opened; no content is sent."""
+_SAMPLE = "image-syncer-check"
+"""Repository and tag that are asked for where a listing names the repositories."""
+_NO_RIGHT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 _HUB_HOSTS = " (Docker Hub's are registry-1.docker.io and auth.docker.io)"
 _SOON = dt.timedelta(days=14)
 """Time before a certificate's expiry; automatic renewal happens earlier."""
@@ -141,7 +143,9 @@ def _attempt(
         credential=credential,
     )
     try:
-        if target.is_namespace and catalogue is not None:
+        if target.is_namespace and target.side == "destination":
+            found = _visit(client, target, found)
+        elif target.is_namespace and catalogue is not None:
             found = _list(catalogue, target, found)
         elif target.side == "source":
             found = _pull(client, target, found)
@@ -164,7 +168,7 @@ def _attempt(
 
 def _verb(target: CheckTarget) -> str:
     if target.side == "destination":
-        return "push"
+        return "read" if target.is_namespace else "push"
     return "list repositories" if target.is_namespace else "list and pull" if target.lists else "pull"
 
 
@@ -174,6 +178,22 @@ def _list(catalogue: Catalogue, target: CheckTarget, found: Finding) -> Finding:
     if not (page.paths or page.more):
         return _warn(found, "it has none", "a run copies nothing from it")
     return replace(found, words=f"{found.words}, by the catalogue {catalogue.kind}")
+
+
+def _visit(client: Client, target: CheckTarget, found: Finding) -> Finding:
+    """Read below a pattern's destination, whose repositories are unknown; a token for pushing may create one.
+
+    Registries also answer 401 and 403 for a repository that does not exist, so those are no failure.
+    """
+    area = target.repository
+    repository = Repository(area.registry, f"{area.path}/{_SAMPLE}".lstrip("/"))
+    try:
+        client.head_manifest(Reference(repository, _SAMPLE))
+    except RegistryError as error:
+        if error.rejected or error.fault.status not in _NO_RIGHT:
+            raise
+        return _warn(found, f"the registry answers {_answer(error.fault)}", _advice(error.fault))
+    return replace(found, words=f"{found.words}; pushing is not tried: the listing names the repositories")
 
 
 def _pull(client: Client, target: CheckTarget, found: Finding) -> Finding:
