@@ -2,7 +2,7 @@
 
 A round in which nothing was delivered does not count and is replaced by another. FIRST=1 says with which seed
 they begin; CALM=1 plays the rounds without all that goes wrong, for comparison. ENGINE=dask has workers
-of a Dask cluster run the tasks, and strikes that cluster too.
+of a Dask cluster run the tasks, and strikes that cluster too; ENGINE=cut cuts links, see cut.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.chaos import cut
 from tests.chaos.play import play
 from tests.chaos.rounds import rounds
 from tests.chaos.tally import Tally
@@ -39,6 +40,8 @@ def main() -> int:
     folder = Path(os.environ.get("CHAOS_FOLDER") or tempfile.mkdtemp(prefix="chaos-"))
     chosen, calm = os.environ.get("SEED", ""), bool(os.environ.get("CALM"))
     engine = os.environ.get("ENGINE") or "local"
+    if engine == "cut":
+        return cut.main(_say)
     count = 1 if chosen else int(os.environ.get("N") or 30)
     jobs = 1 if chosen else int(os.environ.get("JOBS") or 2)
     first = int(chosen) if chosen else int(os.environ.get("FIRST") or secrets.randbelow(1 << 31))

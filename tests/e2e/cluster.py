@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
-from tests.e2e.command import wait_for
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -15,19 +20,19 @@ ROOT = str(Path(__file__).parents[2])
 class Cluster:
     """A cluster in a folder that holds its certificates and logs."""
 
-    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environ: dict[str, str], *, host: str = "127.0.0.1") -> None:
         """Make certificates; nothing runs yet."""
-        self._folder, self._environ = folder, environ
+        self._folder, self._environ, self._host = folder, environ, host
         self._processes: list[subprocess.Popen[bytes]] = []
         folder.mkdir()
-        subject = ("-subj", "/CN=dask", "-addext", "subjectAltName=IP:127.0.0.1")
+        subject = ("-subj", "/CN=dask", "-addext", f"subjectAltName=IP:{host}")
         made = ("-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", "key.pem", "-out", "cert.pem")
         subprocess.run(
             ["openssl", "req", "-x509", *made, *subject], cwd=folder, check=True, capture_output=True
         )
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        with socket.create_server((host, 0)) as free:
             self.port = free.getsockname()[1]
-        self.address = f"tls://127.0.0.1:{self.port}"
+        self.address = f"tls://{host}:{self.port}"
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -42,22 +47,33 @@ class Cluster:
     def scheduler(self) -> subprocess.Popen[bytes]:
         """Start the scheduler."""
         pages = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
-        place = ("--port", str(self.port), "--host", "127.0.0.1", "--protocol", "tls")
+        place = ("--port", str(self.port), "--host", self._host, "--protocol", "tls")
         return self._start("scheduler", *place, *pages)
 
-    def worker(self, *flags: str, **environ: str) -> subprocess.Popen[bytes]:
-        """Start a worker with its nanny."""
+    def worker(
+        self, *flags: str, prefix: Sequence[str] = (), host: str = "", **environ: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker with its nanny, perhaps by another program, at this address."""
         flags = ("--nthreads", "4", *flags) if "--nthreads" not in flags else flags
-        given = ("--no-dashboard", "--host", "127.0.0.1", "--local-directory", str(self._folder), *flags)
-        return self._start("worker", self.address, *given, **environ)
+        given = (
+            "--no-dashboard",
+            "--host",
+            host or self._host,
+            "--local-directory",
+            str(self._folder),
+            *flags,
+        )
+        return self._start("worker", self.address, *given, prefix=prefix, **environ)
 
-    def _start(self, what: str, *words: str, **environ: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, what: str, *words: str, prefix: Sequence[str] = (), **environ: str
+    ) -> subprocess.Popen[bytes]:
         name = f"{what}-{len(self._processes)}.log"
         tls = {"--tls-ca-file": "cert.pem", "--tls-cert": "cert.pem", "--tls-key": "key.pem"}
         files = [word for flag, file in tls.items() for word in (flag, str(self._folder / file))]
         with (self._folder / name).open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dask", what, *words, *files],
+                [*prefix, sys.executable, "-m", "dask", what, *words, *files],
                 cwd=self._folder,
                 env=self._environ | {"PYTHONPATH": ROOT} | environ,
                 stdout=log,
@@ -71,9 +87,31 @@ class Cluster:
         """The output of all processes."""
         return "".join(path.read_text() for path in self._folder.glob("*.log"))
 
-    def wait_for_log(self, words: str) -> None:
-        """Wait until one of them has printed this."""
-        wait_for(lambda: words in self.log)
+    @property
+    def files(self) -> str:
+        """All that is in its folder, but for the certificates: logs, and what workers leave on disk."""
+        paths = (path for path in self._folder.rglob("*") if path.is_file() and path.suffix != ".pem")
+        return "".join(path.read_bytes().decode(errors="replace") for path in paths)
+
+    def state(self) -> str:
+        """What it tells of itself, as an operator asks for it: a dump of its state."""
+        cert, key = str(self._folder / "cert.pem"), str(self._folder / "key.pem")
+        dump = self._folder / "state.msgpack.gz"
+        code = (
+            "from distributed import Client, Security\n"
+            f"security = Security(tls_ca_file={cert!r}, tls_client_cert={cert!r}, tls_client_key={key!r})\n"
+            f"with Client({self.address!r}, security=security) as client:\n"
+            f"    client.dump_cluster_state({str(self._folder / 'state')!r})\n"
+        )
+        subprocess.run([sys.executable, "-c", code], env=self._environ, check=True, capture_output=True)
+        return gzip.decompress(dump.read_bytes()).decode(errors="replace")
+
+    def page(self, path: str) -> str:
+        """A page of the scheduler's."""
+        [port] = re.findall(r"dashboard at: +http://127.0.0.1:(\d+)", self.log)[:1]
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            content: bytes = answer.read()
+        return content.decode()
 
     def stop(self) -> None:
         """Kill all running processes."""

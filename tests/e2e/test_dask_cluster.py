@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,8 +42,12 @@ def both(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
     return source, mirror
 
 
+PAGES = ("/info/main/workers.html", "/info/main/logs.html", "/json/identity.json", "/metrics")
+"""Of Dask's scheduler."""
+
+
 def test_own_credentials(command: Command, cluster: Cluster, scripted: Scripted) -> None:
-    """Workers take the password from their own environment, and no log has it or an upload's URL."""
+    """Workers take the password from their own environment; nothing of Dask shows it, or an upload's URL."""
     source, mirror = scripted(), scripted(auth="basic", username="me", password="hunter2")
     fill(source, repositories=1)
     prepare(command, source, mirror, repositories=1)
@@ -57,14 +62,20 @@ def test_own_credentials(command: Command, cluster: Cluster, scripted: Scripted)
     cluster.scheduler()
     cluster.worker(SECRET="hunter2", **debug)
 
-    result = command.run(*cluster.flags, "--log-level=debug", SECRET="hunter2")
+    mirror.fault(Fault(method="PUT", times=None, action=Stall(seconds=0.3)))
+    process = command.start(*cluster.flags, "--log-level=debug", SECRET="hunter2")
+    mirror.wait_for(method="PUT", count=1, seconds=90)
+    shown = cluster.state() + "".join(map(cluster.page, PAGES))
+    result = command.end(process)
 
     assert result.code == 0, result.text
     assert complete(source, mirror, repositories=1)
     uploads = {each.path for each in mirror.requests(method="PUT", path="/blobs/uploads/")}
     assert uploads
-    secrets = {"hunter2", *uploads}
-    assert [] == [secret for secret in secrets if secret in cluster.log or secret in result.text]
+    assert "visit-" in shown
+    shown += result.text + cluster.files
+    secrets = {"hunter2", b64encode(b"me:hunter2").decode(), *uploads}
+    assert [] == [secret for secret in secrets if secret in shown]
 
 
 MISFITS = {
