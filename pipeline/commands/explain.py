@@ -227,7 +227,7 @@ class _Explanation:
     def _pruned(
         self, source: Reference, wanted: Pruning, origin: str
     ) -> tuple[list[EntryVerdict], tuple[StageVerdict, ...]]:
-        """What becomes of the entries of an image; why the whole image is left out or fails, if it does."""
+        """What happens to the entries of an image; why the whole image is skipped or fails, if it is."""
         failed: tuple[StageVerdict, ...] = ()
         read, root = self._asking.tree(source, wanted), self._asking.digest(source)
         kept: Collection[str] = read.keys()
@@ -245,7 +245,7 @@ class _Explanation:
         return list(_entries(top, read, kept, wanted=wanted, origin=origin)), failed
 
     def _outcome(self, rule: Rule, source: Reference, destination: Reference) -> DestinationVerdict:
-        """What becomes of a selected tag at one destination, in the order of a run."""
+        """What happens to a selected tag at one destination, in the order of a run."""
         where, options = str(destination), self._options(rule)
         if reason := self._conflict(rule, source, destination):
             return DestinationVerdict(destination=where, result="conflict", reason=reason)
@@ -273,7 +273,7 @@ class _Explanation:
         return why_young(None if when is None else self._now - when, known, least=options.min_age)
 
     def _conflict(self, rule: Rule, source: Reference, destination: Reference) -> str:
-        """Why a rule above, or a name before, has the destination; empty: it does not."""
+        """Why an earlier rule or name has the destination; empty if none has."""
         first, first_name = self._writers(rule, destination.repository)[destination]
         origin = Reference(first.source, read_name(first_name))
         mine, theirs = self._options(rule).pruning, self._options(first).pruning
@@ -293,7 +293,7 @@ class _Explanation:
         return "" if isinstance(plan, Skip) else plan.manifests[-1].digest
 
     def _writers(self, rule: Rule, repository: Repository) -> Mapping[Reference, _Writer]:
-        """Who writes each tag of a repository first, among rules up to this one that name it."""
+        """The first writer of each tag of a repository, among the rules up to this one."""
         found: dict[Reference, _Writer] = {}
         before = [each for each in self._job.rules.rules if each.number < rule.number]
         for each in (*before, rule):
@@ -304,7 +304,7 @@ class _Explanation:
         return found
 
     def _names(self, rule: Rule) -> Iterable[tuple[str, int | None]]:
-        """The names that a rule takes; none if it fails."""
+        """The names that a rule selects; none if it fails."""
         if isinstance(rule.selection, Named):
             return [(name, position) for position, name in enumerate(rule.selection.names)]
         if rule.number not in self._chosen:
@@ -316,7 +316,7 @@ class _Explanation:
         return self._chosen[rule.number]
 
     def _waiting(self, rule: Rule) -> Iterator[str]:
-        """Why selected tags are not written, in the same words for each; digests are not asked for."""
+        """Why selected tags are not written, in the same words for each; digests are not requested."""
         options = self._options(rule)
         writers = {to.repository: self._writers(rule, to.repository) for to in rule.targets}
         for name, position in self._names(rule):
@@ -342,7 +342,7 @@ class _Explanation:
 def _entries(
     index: Manifest, read: Mapping[str, Manifest], kept: Collection[str], *, wanted: Pruning, origin: str
 ) -> Iterator[EntryVerdict]:
-    """The entries of an index, with those of indexes in it in their place."""
+    """The entries of an index, with those of nested indexes in their place."""
     for entry in index.children:
         below = read.get(entry.digest)
         if below is not None and below.kind == "index":

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 class Asking:
     """Answers of the registries.
 
-    Its methods raise RegistryError where there is none.
+    Its methods raise RegistryError if there is no answer.
     """
 
     def __init__(self, job: Job) -> None:
-        """Nothing has been asked."""
+        """Start without requests."""
         self._run = make_runner(job.settings, job.keyring)
         self._tags: dict[tuple[Repository, Side], list[str]] = {}
         self._pushed: dict[Repository, dict[str, float]] = {}
@@ -46,7 +46,7 @@ class Asking:
         self._read: dict[Repository, dict[str, Manifest]] = {}
 
     def tags(self, repository: Repository, side: Side = "source") -> list[str]:
-        """All tags of a repository, each once."""
+        """All tags of a repository, without duplicates."""
         key = (repository, side)
         if key not in self._tags:
             self._tags[key] = list(dict.fromkeys(self._pages(repository, side)))
@@ -70,7 +70,7 @@ class Asking:
         return self._pushed[repository]
 
     def digest(self, source: Reference) -> str:
-        """The digest of a source's tag, or of its digest if that is there."""
+        """The digest of a source's tag, or the digest itself if the source has it."""
         return self._digest(source, "source")
 
     def there(self, destination: Reference) -> str:

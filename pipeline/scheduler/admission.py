@@ -77,7 +77,7 @@ class Admission:
         self._open: deque[Cursor] = deque()
         self._patterns = PatternListings(state)
         self._children: deque[Rule] = deque()
-        """Rules that patterns have become, and that have not begun."""
+        """Rules made from patterns that have not begun."""
         self._deferred: list[Rule] = []
         self._claims = Claims(state)
         self._failed = FailedImages(state, self._claims)
@@ -187,7 +187,7 @@ class Admission:
         return False
 
     def _claim(self, cursor: Cursor, source: Reference, targets: Iterable[Reference]) -> None:
-        """Open an image for each unclaimed destination; where another image has the claim, follow it."""
+        """Open an image for each unclaimed destination; if another image has the claim, follow it."""
         opened: list[Image] = []
         number = cursor.rule.number
         for destination in targets:
@@ -218,7 +218,7 @@ class Admission:
         return self._images.open(source, destination, number, required=required)
 
     def repositories(self, task: ListRepositories, outcome: RepositoriesListed | TaskFailed) -> None:
-        """A page of a pattern's listing has come, or cannot be had."""
+        """A page of a pattern's listing was read, or cannot be."""
         if isinstance(outcome, TaskFailed):
             ends = self._patterns.failed(task, outcome.fault)
         else:
@@ -235,7 +235,7 @@ class Admission:
                 self._fail(rule, fault)
 
     def _end(self, cursor: Cursor, fault: Fault) -> None:
-        """A rule's list ends with a fault; a repository that is listed and not there is none."""
+        """A rule's list ends with a fault; it is not a failure if a listed repository does not exist."""
         rule = cursor.rule
         if self._state.aim == "plan" and self._order.who_brings(rule.number, fault):
             self._close(cursor)
@@ -297,7 +297,7 @@ class Admission:
             assert asked, f"nobody lists {cursor.rule.text}"
 
     def next_pass(self) -> None:
-        """Begin a pass over what failed and may succeed: images from the records first, then rules."""
+        """Begin a pass over failed images that may succeed: images from the records first, then rules."""
         self._failed.begin()
         for rule in self._deferred:
             if rule.is_child:

@@ -98,7 +98,7 @@ class Images:
             self._judge(image)
 
     def _judge(self, image: Image) -> None:
-        """The image ahead is finished: join a shared tag, or compare; only equal digests are no conflict."""
+        """The image ahead is finished: join a shared tag, or compare; only other digests are a conflict."""
         rival = self._previous.rival(image)
         if image.is_shared:
             image.state, image.rival = "looking", ""
@@ -287,7 +287,7 @@ class Images:
         here = image.destination.repository
         *below, top = image.plan.manifests
         needed = [(each, Reference(here, each.digest)) for each in below]
-        # An equal tag vouches for an image's blobs, but a registry may take an index without its children.
+        # An equal tag vouches for an image's blobs, but a registry may accept an index without its children.
         if not equal or top.lists_blobs:
             needed.append((top, image.destination))
         image.sent = image.sent or not (equal or image.may_be_listed)

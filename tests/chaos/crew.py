@@ -23,43 +23,43 @@ _LOCAL_CLUSTER = 0.3
 _STORMS, _KILLS = 0.12, 16
 """Share of the rounds with Dask in which workers die so often in the first run."""
 _AGAIN = 0.3
-"""Seconds after which a process of the cluster that ended is started again, as systemd would."""
+"""Seconds after which an ended process of the cluster is started again, as by systemd."""
 
 
 class Crew:
-    """Processes of the command."""
+    """The command's own processes."""
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """For the command."""
+        """Flags for the command."""
         return ()
 
     patience = 5
     """For --patience, in seconds."""
     longest = 90.0
-    """Seconds of one run; more is a hang."""
+    """Maximum seconds of one run; a longer one hangs."""
     brief = ""
     blows: tuple[str, ...] = BLOWS
-    """The kinds that it can be dealt."""
+    """The kinds of blows that it can take."""
     has_storm = False
-    """Whether workers die again and again."""
+    """Whether workers keep dying."""
     last_words: tuple[str, ...] = ()
-    """What may be read on standard error when the command was killed."""
+    """Allowed output on standard error when the command was killed."""
 
     def workers(self, pid: int) -> list[int]:
         """The workers of the run with this pid."""
         return workers(pid)
 
     def strike(self, kind: str, choice: float) -> bool:
-        """Do to the cluster what `kind` says, if there is one."""
+        """Strike the cluster as `kind` says, if there is one."""
         del kind, choice
         return False
 
     def settle(self) -> None:
-        """Have everybody back after a run."""
+        """Restart everything after a run."""
 
     def close(self) -> None:
-        """End what was started."""
+        """End everything that was started."""
 
 
 class OwnCluster(Crew):
@@ -68,7 +68,7 @@ class OwnCluster(Crew):
     patience = 45
     longest = 240.0
     brief = "own-cluster"
-    last_words = ("leaked ",)  # Python's tracker says that of the locks of workers
+    last_words = ("leaked ",)  # Python's tracker says this about the locks of workers
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -81,14 +81,14 @@ class OwnCluster(Crew):
 
 
 class KeptCluster(Cluster, Crew):
-    """A scheduler and two workers, and whatever ends is started again until it is told otherwise."""
+    """A scheduler and two workers; each is started again when it ends, until the run is over."""
 
     patience = 45
     longest = 240.0
     blows = (*BLOWS, *CLUSTER_BLOWS)
 
     def __init__(self, folder: Path, *, debug: bool) -> None:
-        """Start all, and wait until both workers belong to it."""
+        """Start all, and wait until both workers have joined."""
         more = {"DASK_LOGGING__DISTRIBUTED": "debug"} if debug else {}
         super().__init__(folder, {"PATH": os.environ["PATH"], "HOME": str(folder)} | more)
         self.brief = "cluster" + " debug" * debug
@@ -96,7 +96,7 @@ class KeptCluster(Cluster, Crew):
             ("scheduler", "worker 1", "worker 2")
         )
         self._unwanted: set[str] = set()
-        """Roles that nobody plays before the run is over."""
+        """Roles that stay vacant until the run is over."""
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
@@ -146,7 +146,7 @@ class KeptCluster(Cluster, Crew):
             return any(struck)
 
     def _end(self, role: str, number: signal.Signals) -> bool:
-        """End a process that runs; with the nanny its worker is killed too: a machine dies as a whole."""
+        """End a running process; with a nanny its worker is killed too, since a machine dies as a whole."""
         pid = self._pid(role)
         below = [*_spawned(pid)] if number == signal.SIGKILL else []
         for each in (pid, *below) if pid else ():

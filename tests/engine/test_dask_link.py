@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class QuickClient:
-    """A client whose connection is lost, and which has a new one before anybody looks."""
+    """A client that loses its connection and has a new one before anybody notices."""
 
     status = "running"
 
@@ -31,12 +31,12 @@ class QuickClient:
         self.scheduler_comm = object()
 
     def subscribe_topic(self, _topic: str, _handler: object) -> None:
-        """The connection is lost, and there is another one, once this run follows who comes and goes."""
+        """The connection is replaced soon after this run has subscribed."""
         asyncio.get_running_loop().call_later(0.02, setattr, self, "scheduler_comm", object())
 
 
 def test_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that Dask's client has replaced by itself counts as lost: what it waited for is."""
+    """A connection that Dask's client has replaced by itself counts as lost, as are pending answers."""
     monkeypatch.setattr(link, "_CHECK_EVERY", 0.01)
     monkeypatch.setattr(link.Link, "_known", nobody)
 
@@ -55,7 +55,7 @@ async def nobody(_link: Link) -> dict[str, Any]:
 
 @pytest.fixture
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> tuple[Link, list[object]]:
-    """A link whose cluster is not there, with what it tells."""
+    """A link whose cluster is unreachable, with its messages."""
     monkeypatch.setattr(link, "RECONNECT", 0.0)
     told: list[object] = []
     options = ClusterOptions(scheduler="tcp://127.0.0.1:1")
@@ -63,7 +63,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> tuple[Link, list[object]]:
 
 
 def test_loose_ends(unreachable: tuple[Link, list[object]], caplog: pytest.LogCaptureFixture) -> None:
-    """What Dask's client leaves behind when its waiting is cancelled is not printed."""
+    """Unretrieved errors that Dask's client leaves behind are not printed."""
     made, _ = unreachable
     made._loop.call_soon_threadsafe(made._loop.create_task, fail(LookupError("nobody waits")))
     made.close(timeout=0.0)
@@ -73,7 +73,7 @@ def test_loose_ends(unreachable: tuple[Link, list[object]], caplog: pytest.LogCa
 
 
 def test_own_failure() -> None:
-    """A defect in what runs beside ends the run, and a lost connection does not: another one may come."""
+    """A bug in a background task ends the run, but a lost connection does not, since it may return."""
     told: list[object] = []
     made = object.__new__(Link)
     made._tell = told.append
@@ -94,7 +94,7 @@ class Deaf:
 def test_worker_lost_with_scheduler(
     unreachable: tuple[Link, list[object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end of a worker that is being told when Dask's scheduler is lost too is told all the same."""
+    """The end of a worker is reported even if Dask's scheduler is lost at the same time."""
     made, told = unreachable
     monkeypatch.setattr(link, "_DIES", 0.2)
     greeting = Greeting(process="1", identity=this_process(), threads=1)
@@ -113,7 +113,7 @@ def test_worker_lost_with_scheduler(
 
 
 def test_silent() -> None:
-    """No logger of Dask's writes among our lines, even one with a level of its own."""
+    """No logger of Dask's writes among our lines, even one with its own level."""
     logging.getLogger("distributed.client").setLevel(logging.DEBUG)
 
     loop = asyncio.new_event_loop()
@@ -124,12 +124,12 @@ def test_silent() -> None:
 
 
 async def fail(error: Exception) -> None:
-    """Raise it."""
+    """Raise the error."""
     raise error
 
 
 def test_question_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A question to Dask's scheduler that gets lost is asked again while the connection lasts."""
+    """A lost request to Dask's scheduler is repeated while the connection lasts."""
     monkeypatch.setattr(link, "_CHECK_EVERY", 0.01)
     made = object.__new__(Link)
     made._closing = asyncio.Event()
@@ -139,7 +139,7 @@ def test_question_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class ForgetfulClient:
-    """A client whose first question gets lost."""
+    """A client whose first request is lost."""
 
     status = "running"
 

@@ -1,7 +1,7 @@
-"""Blocks of the pages: commands, files and samples, each with the mark that stands before it.
+"""Blocks of the pages: commands, files and samples, each with the mark above it.
 
-A mark is an HTML comment: `not run: WHY` (the commands are only parsed), `file: NAME` (the block is that file
-for the commands of its page), `exit: CODE` (what the commands exit with).
+A mark is an HTML comment: `not run: WHY` (the commands are only parsed), `file: NAME` (the block is that
+file for the commands of its page), `exit: CODE` (the exit code of the commands).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAGES = [
     if path.name not in {"log-queries.md", "commands.md"}
 ]
 COMMANDS = "sh"
-"""The language of indented blocks, too."""
+"""The language of commands, including indented blocks."""
 _FENCE = re.compile(r"```(\w*)")
 _MARK = re.compile(r"<!-- (not run|file|exit): (.+) -->")
 
@@ -40,16 +40,16 @@ class Block:
     mark: tuple[str, str] = ("", "")
 
     def __str__(self) -> str:
-        """Where it begins."""
+        """The place of its start."""
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
     def marked(self, kind: str) -> str:
-        """What a mark of that kind says; empty without one."""
+        """The text of a mark of that kind; empty without one."""
         return self.mark[1] if self.mark[0] == kind else ""
 
     @property
     def script(self) -> str:
-        """The commands; of a sample of output those behind a prompt."""
+        """The commands; in a sample of output those after a prompt."""
         if self.language == "console":
             return "\n".join(re.findall(r"^\$ (.*)$", self.text, re.MULTILINE))
         return self.text if self.language == COMMANDS else ""
@@ -80,14 +80,14 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def _begins(lines: list[str], number: int) -> bool:
-    """Whether an indented line is code: it follows an empty line or a mark, and is no part of a list."""
+    """Whether an indented line is code: it follows an empty line or a mark, and is not part of a list."""
     before = [line for line in lines[:number] if line and not _MARK.fullmatch(line)]
     gap = number == 0 or not lines[number - 1] or _MARK.fullmatch(lines[number - 1])
     return bool(gap) and not (before and before[-1].startswith(("- ", "  ")))
 
 
 def command_lines(script: str) -> Iterator[list[str]]:
-    """The words behind `image-syncer` of every command that calls it, also inside a container."""
+    """The arguments of every command that calls `image-syncer`, even inside a container."""
     text = ""
     for line in script.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(text + line, posix=True, punctuation_chars="|&;")
@@ -110,6 +110,6 @@ def command_lines(script: str) -> Iterator[list[str]]:
 
 
 def inline_commands(page: Path) -> list[list[str]]:
-    """The words of the command lines inside sentences."""
+    """The arguments of command lines inside sentences."""
     prose = re.sub(r"^```.*?^```|^    .*?$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     return [shlex.split(found) for found in re.findall(r"`image-syncer ([^`]*)`", prose)]

@@ -21,19 +21,19 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 SHOWN = {"console", "text"}
 """Samples of output, and drawings."""
 OF_PAGES = {"rules.md": "images.yaml", "credentials.md": "auth.yaml"}
-"""What the YAML of a page is, where neither its first line nor a mark says so."""
+"""The file of a page's YAML, if neither its first line nor a mark names one."""
 FILES = [block for block in BLOCKS if block.language == "yaml" and not block.marked("not run")]
 named = pytest.mark.parametrize("block", FILES, ids=str)
 
 
 def name_of(block: Block) -> str:
-    """The file that a block is."""
+    """The name of the file in a block."""
     first = re.match(r"# (\S+\.yaml)\n", block.text)
     return block.marked("file") or (first[1] if first else OF_PAGES.get(block.page.name, ""))
 
 
 def test_kinds() -> None:
-    """A block is a command, a file, or a sample; one that is none of them says why it is not tested."""
+    """A block is a command, a file, or a sample; any other says why it is not tested."""
     known = SHOWN | {COMMANDS, "yaml"}
 
     assert [
@@ -53,7 +53,7 @@ def test_harmless() -> None:
 
 @named
 def test_files(block: Block, tmp_path: Path) -> None:
-    """Rules and credentials of a page are read by the program, without a warning."""
+    """Rules and credentials of a page are read without a warning."""
     (path := tmp_path / name_of(block)).write_text(block.text)
     environ = {"HOME": str(tmp_path), **dict.fromkeys(re.findall(r"\$\{?([A-Z_]+)", block.text), "value")}
     if path.name == "images.yaml":
@@ -65,7 +65,7 @@ def test_files(block: Block, tmp_path: Path) -> None:
 
 
 def refusal(words: list[str]) -> str:
-    """What the program has against a command line; empty if it takes it."""
+    """The program's error about a command line, or empty."""
     if {"--help", "help", "--version", "-h", "--schema", "..."} & set(words):
         return ""
     try:
@@ -77,14 +77,14 @@ def refusal(words: list[str]) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_command_lines(page: Path) -> None:
-    """Every command line, of blocks that are not run and of sentences too, is one that the program takes."""
+    """The program accepts every command line, including those of unrun blocks and of sentences."""
     scripts = [words for block in blocks(page) for words in command_lines(block.script)]
 
     assert [found for words in (*scripts, *inline_commands(page)) if (found := refusal(words))] == []
 
 
 def test_versions() -> None:
-    """Tags of the container image are those of this version."""
+    """Tags of the container image are this version's."""
     named = {tag for page in PAGES for tag in re.findall(r"image-syncer:(\d[\w.]*)", page.read_text())}
 
     assert named == {__version__}
@@ -92,6 +92,6 @@ def test_versions() -> None:
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.marked("not run")], ids=str)
 def test_named_files(block: Block) -> None:
-    """A command that is not run names files of the project that are there."""
+    """A command that is not run names existing files of the project."""
     for name in re.findall(r"(?<![\w/])(?:example|scripts|docs)/[\w./-]+", block.text):
         assert (ROOT / name).exists(), name

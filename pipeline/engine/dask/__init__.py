@@ -1,1 +1,1 @@
-"""Workers on other machines: a cluster of Dask's. The only package that imports `distributed`."""
+"""Workers on other machines, in a Dask cluster. Only this package imports `distributed`."""

@@ -1,4 +1,4 @@
-"""A cluster of Dask: the one of an address, or a scheduler and workers of our own on this machine."""
+"""A Dask cluster: the one at an address, or our own scheduler and workers on this machine."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from pipeline.settings import ClusterOptions
 
 _VISITS_THREADS = 4
-"""Threads for visits in a worker of our own; the tasks run on threads of the guest."""
+"""Threads for visits in one of our own workers; the tasks run on threads of the guest."""
 
 
 def quiet(loop: AbstractEventLoop) -> None:
-    """Keep Dask's own log out of ours, and have it do nothing that visits do not need.
+    """Keep Dask's own log out of ours, and switch off everything that visits do not need.
 
-    Nor is it written what its client leaves behind in the loop when nobody waits for a result any more.
+    Unretrieved results that its client leaves behind in the loop are not logged either.
 
-    Of a cluster of our own, the pages of scheduler and workers would be open to all users of this machine.
+    The pages of our own scheduler and workers would be open to all users of this machine.
     """
     loop.set_exception_handler(lambda *_: None)
     for name in ("distributed", *logging.root.manager.loggerDict):
-        # Dask has given some of them levels and handlers of their own.
+        # Dask has given some of them their own levels and handlers.
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     dask.config.set(
@@ -43,7 +43,7 @@ def quiet(loop: AbstractEventLoop) -> None:
 
 
 def security_of(options: ClusterOptions) -> Security:
-    """Certificates: those of the flags, else of Dask's configuration; our own cluster makes its own."""
+    """Certificates from the flags, else from Dask's configuration; our own cluster makes its own."""
     if not options.scheduler:
         return Security.temporary()
     given = {
@@ -57,7 +57,7 @@ def security_of(options: ClusterOptions) -> Security:
 async def enter_cluster(
     stack: AsyncExitStack, options: ClusterOptions, security: Security
 ) -> tuple[str, Security]:
-    """The address of a scheduler; of our own one the end is pushed on the stack."""
+    """The address of a scheduler; the end of our own one is pushed on the stack."""
     if options.scheduler:
         return options.scheduler, security
     cluster = await LocalCluster(
@@ -77,7 +77,7 @@ async def enter_cluster(
 
 
 async def _end(cluster: LocalCluster) -> None:
-    """End our own cluster at once: its workers have nothing to say any more."""
+    """End our own cluster at once, since its workers have nothing more to send."""
     cluster.scale(0)
     for nanny in list(cluster.workers.values()):
         await nanny.close(timeout=0.1)

@@ -1,7 +1,8 @@
-"""The guest of a run in a Dask worker's process: it runs the tasks that visits bring, and keeps the answers.
+"""The guest of a run in a Dask worker's process: it runs the tasks that visits bring, and keeps the
+answers.
 
-Between visits it keeps connections and tokens. When no visit comes for a while, the run is over, dead or out
-of reach: other workers may do its tasks, so it gives them up at the next piece of a body.
+Between visits it keeps connections and tokens. If no visit comes for a while, the run is over, dead or
+unreachable: other workers may do its tasks, so it gives them up at the next piece of a body.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
     from pipeline.stages.run import Runner
 
 PROCESS = uuid.uuid4().hex
-"""The name of this process, which no other one ever has."""
+"""The name of this process, which is never used again."""
 ABANDONED = 15.0
 """Seconds without a visit after which tasks are given up."""
 _LINGER = 2.0
-"""Seconds that a visit waits for an answer; that it comes home shows that the process lives."""
+"""Seconds that a visit waits for an answer; its return shows that the process is alive."""
 _HOME = 16 * MIB
-"""Bytes of answers that one visit takes home, but at least one answer."""
+"""Maximum bytes of answers that one visit returns, but at least one answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,22 +49,22 @@ class Greeting:
     """A worker's introduction."""
 
     process: str
-    """Its name, which no other process ever has."""
+    """Its name, which is never used again."""
     identity: Process
     threads: int
-    """Parallel tasks that it can afford."""
+    """Parallel tasks that it can run."""
     misfit: str = ""
-    """Why it cannot work for the run; empty: it can."""
+    """Why it cannot work for the run; empty if it can."""
     busy: bool = False
-    """Whether it works for another run, and may have time later."""
+    """Whether it works for another run, and may be free later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """What a visit brings home."""
+    """What a visit returns."""
 
     number: int
-    """Counts the visits of a guest: answers are in their order. 0: there is no such guest (any more)."""
+    """The number of this visit to the guest, for the order of answers. 0: the guest does not exist."""
     sealed: Sealed
 
 
@@ -71,19 +72,19 @@ _NO_GUEST = Home(number=0, sealed=Sealed(()))
 
 
 class AbandonedError(BaseException):
-    """The run has not been heard of for too long; a BaseException, so nothing retries."""
+    """No visit has come from the run for too long; a BaseException, so nothing retries."""
 
 
 class Guest:
     """One run in this process."""
 
     def __init__(self, run: str) -> None:
-        """Nothing is known but the run's name; the first message is its Setup."""
+        """Start with the run's name only; the first message is its Setup."""
         self.run = run
         self._worker: Worker | None = None
         self._said: list[bytes] = []
         self._taking = threading.Lock()
-        """Two visits may bring tasks at once."""
+        """Two visits may bring tasks at the same time."""
         self._changed = threading.Condition()
         self._visits = self._visitors = self._number = 0
         self._last_visit = time.monotonic()
@@ -91,7 +92,7 @@ class Guest:
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody wants its answers."""
+        """Whether the run no longer takes its answers."""
         if self._left:
             return True
         return not self._visitors and time.monotonic() - self._last_visit > ABANDONED
@@ -130,7 +131,7 @@ class Guest:
             self._worker.take(message)
 
     def _begin(self, setup: Setup) -> None:
-        """Make the runner, or say why that fails."""
+        """Make the runner, or report why that fails."""
         recipe: Recipe = setup.keyring  # type: ignore[assignment] # what DaskPool puts there
         try:
             PACER.forget_all()
@@ -143,7 +144,7 @@ class Guest:
             self._send(Alive())
 
     def _while_wanted(self, runner: Runner) -> Runner:
-        """The runner, which gives up at the next piece when nobody wants its answers."""
+        """The runner, which gives up at the next piece once the run no longer takes its answers."""
 
         def run(
             task: Task,
@@ -161,7 +162,7 @@ class Guest:
         return run
 
     def _send(self, answer: WorkerMessage) -> None:
-        """Keep an answer for the next visit that goes home.
+        """Keep an answer for the next visit that returns.
 
         Raises:
             Exception: it cannot be sent.
@@ -187,7 +188,7 @@ class Guest:
 
 
 _guest: Guest | None = None
-"""A process has one at a time: limits of rates belong to a process."""
+"""A process has one guest at a time, since rate limits belong to a process."""
 _lock = threading.Lock()
 
 

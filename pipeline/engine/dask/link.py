@@ -1,9 +1,8 @@
-"""The thread that speaks to Dask: who belongs to the cluster, and visits to them.
+"""The thread that talks to Dask: which workers are in the cluster, and visits to them.
 
-The supervisor's thread asks by methods that return at once; what happened goes into a mailbox. A visit is a
-Dask task for one worker, which Dask never gives to another. Each worker that has ever had a task always has a
-visit, so that it knows that the run lives. When there are tasks, a second one brings them, and sends the
-first home.
+The supervisor's thread calls methods that return at once; results go into a mailbox. A visit is a Dask task
+for one worker, which Dask never gives to another. Each worker that ever had a task always has a visit, so
+that it knows that the run is alive. When there are tasks, a second visit brings them, and ends the first.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ if TYPE_CHECKING:
     from pipeline.settings import ClusterOptions
 
 _FULL = 4 * MIB
-"""Bytes of tasks that one visit brings, but at least one task."""
+"""Maximum bytes of tasks that one visit brings, but at least one task."""
 _GATHER_EACH, _GATHER_LEAST, _GATHER_MOST = 0.005, 0.02, 0.25
-"""Seconds for which answers and tasks are gathered: a worker, at least, at most. A visit costs CPU time."""
+"""Seconds for which answers and tasks are gathered: per worker, minimum, maximum. A visit costs CPU time."""
 RECONNECT = 60.0
 """Seconds to wait for Dask's scheduler."""
 _CHECK_EVERY = 0.5
 _DIES = 2.0
-"""Seconds in which a process on this machine ends once its connection has ended."""
+"""Seconds in which a process on this machine ends after its connection has ended."""
 _BUSY_EVERY = 5.0
-"""Seconds between two questions to a worker that works for another run."""
+"""Seconds between two requests to a worker that works for another run."""
 _RESTART = 10.0
 """Seconds for the restart of a hung worker."""
 _THREADS = 2
@@ -70,13 +69,13 @@ class Link:
         self._options, self._run, self._tell = options, run, tell
         self._recipe = Sealed((pickle.dumps(recipe),))
         self._members: dict[str, Member] = {}
-        """By address."""
+        """Members by address."""
         self.heard: dict[str, int] = {}
-        """By process, how many visits have come home: it is alive as long as that rises."""
+        """By process, how many visits have returned: the process is alive as long as the number grows."""
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._burials: set[asyncio.Task[None]] = set()
-        """Of lost workers, until their ends are told; nothing cancels these."""
+        """Tasks that report the ends of lost workers; nothing cancels these."""
         self._closing = asyncio.Event()
         self._patient = 0.0
         self._client: Client | None = None
@@ -88,7 +87,7 @@ class Link:
         self._call(self._post, process, messages)
 
     def restart(self, process: str) -> None:
-        """Have a worker that hangs killed; Left follows, and where there is a nanny another Came."""
+        """Have a hung worker killed; Left follows, and if it has a nanny, another Came."""
         self._call(self._begin_restart, process)
 
     def close(self, *, timeout: float) -> None:
@@ -97,7 +96,7 @@ class Link:
         self._thread.join()
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
-        with suppress(RuntimeError):  # The loop is closed: Unreachable was told.
+        with suppress(RuntimeError):  # The loop is closed: Unreachable was reported.
             self._loop.call_soon_threadsafe(function, *args)
 
     def _begin_close(self, timeout: float) -> None:
@@ -118,7 +117,7 @@ class Link:
             self._loop.close()
 
     async def _serve(self) -> None:
-        """Be a client of the cluster until the end, through losses of its scheduler."""
+        """Be a client of the cluster until the end, even if its scheduler is lost in between."""
         async with AsyncExitStack() as stack:
             address, security = await enter_cluster(stack, self._options, security_of(self._options))
             until = self._loop.time() + RECONNECT
@@ -141,14 +140,14 @@ class Link:
                 until = self._loop.time() + RECONNECT
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep, but not into the end."""
+        """Sleep, but not past the end."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
 
     async def _follow(self, client: Client) -> None:
-        """Follow who comes and goes, until the connection or this run ends.
+        """Follow joining and leaving workers, until the connection or this run ends.
 
-        A client connects again by itself, perhaps between two looks; what it waited for is lost all the same.
+        A client reconnects by itself, perhaps between two checks; pending answers are lost nevertheless.
         """
         connection = client.scheduler_comm
         client.subscribe_topic("all", self._on_event)
@@ -162,7 +161,7 @@ class Link:
         return client.status == "running" and client.scheduler_comm is connection
 
     async def _disconnect(self, client: Client) -> None:
-        """Leave the workers, or take it that they are lost with the scheduler."""
+        """Leave the workers, or assume that they are lost with the scheduler."""
         if self._closing.is_set():
             bye = [
                 submit(client, member.address, leave, member.greeting.process, self._run)
@@ -209,7 +208,7 @@ class Link:
             self._tell(Unreachable(reason=describe(error)))
 
     async def _known(self) -> dict[str, Any]:
-        """What Dask's scheduler knows of its workers, by address.
+        """The workers known to Dask's scheduler, by address.
 
         Raises:
             OSError: the connection to it is lost.
@@ -227,7 +226,7 @@ class Link:
                 return workers
 
     async def _meet(self, address: str) -> None:
-        """Greet a worker until it is free; tell of it if it fits."""
+        """Greet a worker until it is free; report it if it fits."""
         while True:
             facts = (await self._known()).get(address)
             if facts is None or address in self._members:
@@ -254,7 +253,7 @@ class Link:
         self._spawn(self._attend(member))
 
     def _lose(self, address: str, reason: str, *, to_blame: bool) -> asyncio.Task[None] | None:
-        """Send a worker nothing more; returns what tells its end, None if it was lost before."""
+        """Send nothing more to a worker; returns what reports its end, or None if it was lost before."""
         member = self._members.pop(address, None)
         if member is None:
             return None
@@ -268,7 +267,7 @@ class Link:
         return burial
 
     async def _bury(self, member: Member, reason: str, *, to_blame: bool) -> None:
-        """Tell that a worker is gone; where its process table is ours, wait until its process has ended."""
+        """Report that a worker is gone; if it ran on this machine, wait until its process has ended."""
         greeting = member.greeting
         until = self._loop.time() + _DIES
         while not self._closing.is_set() and is_gone(greeting.identity) is False:
@@ -320,7 +319,7 @@ class Link:
             member.journeys.add(self._spawn(self._bring_home(member, future)))
 
     async def _bring_home(self, member: Member, future: Any) -> None:
-        """Wait for a visit to come home; of one that does not, the worker's end is told."""
+        """Wait until a visit returns; if it fails, report the worker's end."""
         try:
             home = await result(future)
         except Exception as error:  # noqa: BLE001 - of any software between here and there
@@ -339,7 +338,7 @@ class Link:
             await self._lose_guest(member, "it gave up, since no visit came for too long")
 
     async def _lose_guest(self, member: Member, reason: str) -> None:
-        """Begin anew with a worker that is still there, unless the connection to the cluster is lost."""
+        """Start again with a worker that still exists, unless the connection to the cluster is lost."""
         if self._members.get(member.address) is member and self._client.status == "running":  # type: ignore[union-attr] # connected
             burial = self._lose(member.address, reason, to_blame=False)
             assert burial is not None
@@ -352,7 +351,7 @@ class Link:
             self._spawn(self._restart(member))
 
     async def _restart(self, member: Member) -> None:
-        """Have Dask kill a worker; if it cannot, take it for lost."""
+        """Have Dask kill a worker; if it cannot, count it as lost."""
         with suppress(Exception):
             await asyncio.wait_for(
                 self._client.scheduler.restart_workers(  # type: ignore[union-attr] # connected

@@ -10,13 +10,13 @@ class Mailbox:
     """Holds messages until they are taken; any thread may put one in, and nothing blocks."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Start empty."""
         self._lock = threading.Lock()
         self._mail: list[object] = []
         self._reader, self._writer = os.pipe()
 
     def fileno(self) -> int:
-        """For a selector: readable while there is mail."""
+        """For a selector: readable while there are messages."""
         return self._reader
 
     def put(self, message: object) -> None:

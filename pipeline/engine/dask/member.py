@@ -1,4 +1,4 @@
-"""A worker of the cluster, as the thread that speaks to Dask knows it."""
+"""A worker of the cluster, as the thread that talks to Dask knows it."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Member:
-    """A worker of the cluster that fits."""
+    """A suitable worker of the cluster."""
 
     address: str
     greeting: Greeting
     outbox: deque[tuple[str, bytes]] = field(default_factory=deque)
-    """Keys of tasks (empty: it is no task), and messages."""
+    """Messages with the keys of their tasks (empty: not a task)."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     visits: int = 0
     began: bool = False
     """Whether anything was ever sent."""
     ready: bool = False
-    """Whether a visit has come home: from then on two may be under way."""
+    """Whether a visit has returned: from then on two may be in flight."""
     sent_at: float = 0.0
     journeys: set[asyncio.Task[None]] = field(default_factory=set)
-    """Its visits that have not come home."""
+    """Its visits that have not returned."""
     homes: int = 0
-    """Visits that came home, and all before them too."""
+    """Number of visits that returned, without a gap."""
     early: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
-    """Answers of visits that came home before an earlier one."""
+    """Answers of visits that returned before an earlier one."""
 
     def take_home(self, home: Home) -> tuple[bytes, ...]:
-        """The answers that come next."""
+        """The next answers in order."""
         self.early[home.number] = home.sealed.parts
         answers: list[bytes] = []
         while self.homes + 1 in self.early:

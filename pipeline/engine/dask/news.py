@@ -1,4 +1,4 @@
-"""What the thread that speaks to Dask tells the pool."""
+"""Messages to the pool from the thread that talks to Dask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Came:
-    """A worker that fits belongs to the cluster."""
+    """A suitable worker has joined the cluster."""
 
     greeting: Greeting
     name: str
@@ -29,7 +29,7 @@ class Unfit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameHome:
-    """Visits brought answers, in the order in which they were given."""
+    """Visits returned answers, in the order in which they were given."""
 
     process: str
     answers: tuple[bytes, ...]
@@ -38,7 +38,7 @@ class CameHome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """A worker does not belong to the cluster any more."""
+    """A worker has left the cluster."""
 
     process: str
     reason: str
@@ -47,11 +47,11 @@ class Left:
     certain: bool
     """Whether its process is known to be dead."""
     unsent: frozenset[str]
-    """Keys of tasks that never went there."""
+    """Keys of tasks that were never sent to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
-    """There is no scheduler to be reached."""
+    """No scheduler can be reached."""
 
     reason: str

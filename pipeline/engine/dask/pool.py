@@ -1,7 +1,7 @@
-"""The pool of workers in a Dask cluster: who they are, what they have, and what they said.
+"""The pool of workers in a Dask cluster: its members, their tasks, and their messages.
 
-Link speaks to Dask in its own thread. Here the supervisor's thread gives tasks, and takes from the mailbox
-what happened.
+Link talks to Dask in its own thread. Here the supervisor's thread gives tasks, and takes messages from the
+mailbox.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ if TYPE_CHECKING:
     from pipeline.settings import ClusterOptions, Settings
 
 FENCE = 35.0
-"""Seconds after which a worker that is out of reach certainly writes no more: its guest gives up after 15 s,
-at the next piece, and a piece takes less than 20 s."""
+"""Seconds after which an unreachable worker certainly writes no more: its guest gives up after 15 s, at the
+next piece, and a piece takes less than 20 s.
+"""
 _ROOM: dict[Stage, int] = {"expand": 64, "resolve": 64, "transfer": 48}
 """Maximum parallel tasks of a stage in a worker; a stage's threads are not taken by the others'."""
 _CHECK_EVERY = 1.0
 _SUSPENDED = 10.0
-"""Seconds between two checks after which the supervisor itself was stopped, so no worker is blamed."""
+"""Seconds between two checks that mean that the supervisor itself was stopped, so no worker is blamed."""
 _MAX_FAILED_STARTS = 3
 """Workers in a row that may die before they are ready."""
 _TELL_AFTER = 10.0
-"""Seconds without a worker after which the user is told."""
+"""Seconds without a worker after which the user is warned."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -56,13 +57,13 @@ class _Handle(WorkerLoad):
     threads: int
     last_word: float = 0.0
     ready: bool = False
-    """Whether its guest has begun."""
+    """Whether its guest has started."""
     hung: bool = False
-    """Whether its restart was asked for."""
+    """Whether its restart was requested."""
     unsent: list[tuple[str, bytes]] = field(default_factory=list)
     """Given since the last flush."""
     heard: int = 0
-    """How many of its visits had come home when it was last checked."""
+    """How many of its visits had returned at the last check."""
 
     def can_take(self, stage: Stage, *, alone: bool) -> bool:
         """Whether it may get one more task."""
@@ -76,7 +77,7 @@ class _Handle(WorkerLoad):
 
 
 class DaskPool:
-    """A WorkerPool whose workers belong to a Dask cluster; they join and leave as they like.
+    """A WorkerPool whose workers belong to a Dask cluster; they join and leave at any time.
 
     Args:
         settings: the run's.
@@ -178,7 +179,7 @@ class DaskPool:
         return messages
 
     def _add(self, came: Came, now: float) -> None:
-        """Take a worker in; its guest begins with its first tasks."""
+        """Add a worker; its guest starts with its first tasks."""
         greeting = came.greeting
         self._joined += 1
         view = WorkerView(
@@ -217,7 +218,7 @@ class DaskPool:
             yield Said(worker=handle.view, answer=answer)
 
     def _cannot_begin(self, handle: _Handle, reason: str) -> Iterator[Message]:
-        """A guest cannot begin; if there is no other worker, the run cannot go on."""
+        """A guest cannot start; if there is no other worker, the run cannot continue."""
         del self._handles[handle.process]
         self._given.pop(handle, None)
         if self._handles:
@@ -269,7 +270,7 @@ class DaskPool:
         self._watch_for_none(now)
 
     def _watch_for_none(self, now: float) -> None:
-        """Wait for a worker where there is none."""
+        """Wait for a worker if there is none."""
         if self._handles or self._broken:
             return
         if self._alone_since is None:

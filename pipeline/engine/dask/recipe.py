@@ -12,7 +12,7 @@ class Recipe(Protocol):
     """Sent to each worker."""
 
     def open(self, environ: Mapping[str, str]) -> object:
-        """The keyring for the runner, from what this machine has.
+        """Make the keyring for the runner from the files and variables of this machine.
 
         Raises:
             Exception: it cannot be made.
@@ -20,5 +20,5 @@ class Recipe(Protocol):
         ...
 
     def misfit(self, environ: Mapping[str, str]) -> str:
-        """How this machine's credentials differ from those of the run; empty: they do not."""
+        """How this machine's credentials differ from those of the run; empty if they do not."""
         ...

@@ -1,4 +1,4 @@
-"""What runs on a Dask worker as a Dask task: a greeting, and visits that bring tasks and take answers home.
+"""What runs on a Dask worker as a Dask task: a greeting, and visits that bring tasks and return answers.
 
 Dask's scheduler loads this module too, to unpack a visit: it imports nothing before a worker calls it.
 """
@@ -31,11 +31,11 @@ class Sealed:
         return Sealed, (self.parts,)
 
     def __repr__(self) -> str:
-        """How much it holds, and nothing of it."""
+        """The size of its content, and nothing of it."""
         return f"<{len(self.parts)} sealed>"
 
     def __sizeof__(self) -> int:
-        """For Dask's account of memory."""
+        """The size, for Dask's accounting of memory."""
         return sum(map(len, self.parts))
 
 
