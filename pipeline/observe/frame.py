@@ -50,7 +50,7 @@ class FailureLine:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class RowPart:
     """A part of a row."""
 
     rank: int
@@ -136,31 +136,31 @@ def _images(scene: FrameInput, width: int) -> Text:
     line.append(f"{figures.processed:,}/{figures.known:,}{'' if scene.view.expanded else '+'}", style="bold")
     if scene.view.expanded and width >= NARROW:
         line.append(f" {100 * figures.processed // known} %")
-    return _with(line, _results(scene), width)
+    return with_parts(line, _results(scene), width)
 
 
-def _results(scene: FrameInput) -> Iterator[_Part]:
+def _results(scene: FrameInput) -> Iterator[RowPart]:
     """Images and rules by result; those that need a person are omitted last."""
     figures, failed = scene.view.figures, _FAILED[scene.aim]
     if scene.aim == "verify":
-        yield _Part(2, _count(figures.copied + figures.unchanged, "complete"))
+        yield RowPart(2, _count(figures.copied + figures.unchanged, "complete"))
     else:
-        yield _Part(2, _count(figures.copied, "to copy" if scene.aim == "plan" else "copied"))
-        yield _Part(3, _count(figures.unchanged, "up to date"))
-    yield _Part(5, _count(figures.kept, "kept"))
-    yield _Part(4, _count(figures.held, "held"))
-    yield _Part(6, _count(figures.skipped, "skipped"))
-    yield _Part(1, _count(figures.to_retry, "to retry"), "yellow")
-    yield _Part(0, _count(figures.failed, failed), "bold red")
+        yield RowPart(2, _count(figures.copied, "to copy" if scene.aim == "plan" else "copied"))
+        yield RowPart(3, _count(figures.unchanged, "up to date"))
+    yield RowPart(5, _count(figures.kept, "kept"))
+    yield RowPart(4, _count(figures.held, "held"))
+    yield RowPart(6, _count(figures.skipped, "skipped"))
+    yield RowPart(1, _count(figures.to_retry, "to retry"), "yellow")
+    yield RowPart(0, _count(figures.failed, failed), "bold red")
     rules = "rule" if figures.rules_failed == 1 else "rules"
-    yield _Part(1, _count(figures.rules_failed, f"{rules} {failed}"), "bold red")
+    yield RowPart(1, _count(figures.rules_failed, f"{rules} {failed}"), "bold red")
 
 
 def _count(count: int, words: str) -> str:
     return f"{count:,} {words}" if count else ""
 
 
-def _with(line: Text, parts: Iterable[_Part], width: int) -> Text:
+def with_parts(line: Text, parts: Iterable[RowPart], width: int) -> Text:
     """The line with the parts that fit completely, the most important ones first, in the given order."""
     told = [part for part in parts if part.text]
     room, fits = width - line.cell_len, set()
@@ -193,8 +193,10 @@ def _data(scene: FrameInput, width: int) -> Text:
     if scene.aim == "verify":
         line = Text("data".ljust(_HEAD - 2))
         mounted, saved = _count(figures.present, "blobs found"), ""
-    return _with(
-        line, [_Part(1, mounted), _Part(2, saved), _Part(3, _count(figures.requests, "requests"))], width
+    return with_parts(
+        line,
+        [RowPart(1, mounted), RowPart(2, saved), RowPart(3, _count(figures.requests, "requests"))],
+        width,
     )
 
 
@@ -226,19 +228,19 @@ def _registry(registry: RegistryView, scene: FrameInput, width: int, room: int) 
     line = Text(shortened_end(registry.name, room).ljust(room))
     if registry.unavailable:
         return line.append(f"  given up: {printable(registry.unavailable)}", style="red")
-    waiting = _Part(1, _count(registry.waiting, "waiting"))
+    waiting = RowPart(1, _count(registry.waiting, "waiting"))
     if registry.pause > 0:
         left = format_duration(round(registry.pause))
-        return _with(line.append(f"  paused, next request in {left}", style="yellow"), [waiting], width)
+        return with_parts(line.append(f"  paused, next request in {left}", style="yellow"), [waiting], width)
     read, written = scene.history.registry_rates(registry.name)
     way, rate = ("reading", read) if read > written else ("writing", written)
     moves = f"{way} {_rate(rate):>10}" if rate else "no blobs now".ljust(18)
     requests = f"{registry.in_flight - registry.blobs_in_flight}/{registry.limit} requests"
     blobs = f"{registry.blobs_in_flight}/{registry.blobs_limit} blobs"
     if scene.aim != "copy" and not (rate or registry.blobs_in_flight):
-        return _with(line, [_Part(0, f"{requests} in flight"), waiting], width)
+        return with_parts(line, [RowPart(0, f"{requests} in flight"), waiting], width)
     blobs += " in flight" if width >= _WIDE else ""
-    return _with(line, [_Part(0, moves), _Part(0, requests), _Part(2, blobs), waiting], width)
+    return with_parts(line, [RowPart(0, moves), RowPart(0, requests), RowPart(2, blobs), waiting], width)
 
 
 def _moves(scene: FrameInput, width: int, rows: int) -> list[Text]:

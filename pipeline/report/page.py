@@ -158,7 +158,7 @@ def _numbers(summary: Summary) -> list[tuple[str, str, str]]:
         ("Failed", f"{figures.failures:,}", ", ".join(failed) or "none"),
         (
             "Time",
-            format_duration(round(seconds, 1)),
+            format_duration(seconds),
             f"{figures.known / seconds:.1f} images per second" if seconds else "",
         ),
         ("Sent", format_size(figures.sent), rate),

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pipeline.log import printable
 from pipeline.model.units import format_count, format_duration
-from pipeline.observe.frame import NARROW, bar, heading, shortened_end
+from pipeline.observe.frame import NARROW, RowPart, bar, heading, shortened_end, with_parts
 from pipeline.observe.live_rows import LiveRows
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class CheckView:
         room = min(max((len(each.name) for each in shown), default=0), width // 2)
         for each in shown:
             count = f"{each.done:,} of {format_count(each.total, 'repository', 'repositories')}"
+            count = count if width >= NARROW else f"{each.done:,} of {each.total:,}"
             name = shortened_end(each.name, room).ljust(room)
             lines.append(Text(f"{name}  {count if each.probed else 'no answer yet'}"))
         if len(slow) > len(shown):
@@ -106,10 +107,13 @@ class CheckView:
         if width >= NARROW:
             line.append_text(bar(done / max(1, total), _BAR, fancy=self._rows.fancy))
         line.append(f"{done:,}/{total:,} {100 * done // max(1, total)} %", style="bold")
-        line.append(f"  {done / gone:.3g}/s" if gone and done else "")
         warnings, failed = self._states["warning"], self._states["failed"]
-        line.append(f"  {format_count(warnings, 'warning')}" if warnings else "", style="yellow")
-        return line.append(f"  {failed:,} FAILED" if failed else "", style="bold red")
+        parts = (
+            RowPart(2, f"{done / gone:.3g}/s" if gone and done else ""),
+            RowPart(1, format_count(warnings, "warning") if warnings else "", "yellow"),
+            RowPart(0, f"{failed:,} FAILED" if failed else "", "bold red"),
+        )
+        return with_parts(line, parts, width)
 
 
 @contextmanager

@@ -12,10 +12,14 @@ import pytest
 
 from pipeline.report.page import page
 from pipeline.report.summary import Summary
+from pipeline.report.survey_page import survey_page
+from pipeline.report.survey_result import SurveyResult
 from tests.unit.report.pages import EVIL, report
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pipeline.settings import Aim
 
 CHROMIUM = shutil.which("chromium")
 ALONE = {"meta", "br", "line", "rect", "polygon", "polyline"}
@@ -170,3 +174,11 @@ class TestBrowser:
             pixels += data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
             at += length + 12
         return (width, height), zlib.decompress(pixels)[1] < 128
+
+
+@pytest.mark.parametrize("aim", ["plan", "verify"])
+def test_empty_survey(aim: Aim) -> None:
+    """A plan of no images has no empty tables."""
+    found = SurveyResult(aim=aim, deep=False, summary=Summary(), began="", ended="", own=0)
+
+    assert "<table>" not in "".join(survey_page(found, (), command=("plan",)))
