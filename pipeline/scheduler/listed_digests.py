@@ -44,8 +44,9 @@ _ELSEWHERE = 10
 _FAILURES = 3
 """Failed listings after which a registry is asked for no more of them; silence and refusals count at once."""
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-_WHOLE = frozenset({"harbor", "acr", "ecr", "gitlab", "gar"})
-"""Kinds whose listings show whether they are complete: by a count, or by pages that begin after a name."""
+_WHOLE = frozenset({"acr", "ecr", "gitlab", "gar"})
+"""Kinds whose listings have every tag, on pages that begin after a name. Harbor's leave out accessories of
+images: since 2.5 these are cosign's signatures, which its list of tags has."""
 _MOST_ENTRIES = MAX_REPOSITORIES
 """Of one listing, which is held in memory."""
 

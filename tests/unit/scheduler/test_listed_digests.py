@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.model.catalogue import ListedTag, ListedTagPage
-from pipeline.model.listing_tasks import ListTags
 from pipeline.model.messages import DigestsListed, HeadManifests
 from pipeline.model.referrers import Referrers
-from pipeline.model.rule_options import RuleOptions, TagOptions
+from pipeline.model.rule_options import RuleOptions
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, index, rule
 
 if TYPE_CHECKING:
@@ -67,13 +66,13 @@ def test_first_run_asks_no_listing() -> None:
 
 
 def test_unchanged_costs_listings() -> None:
-    """Unchanged images cost a listing of each side, which replaces the list of the source's tags."""
+    """Unchanged images cost a list of tags, and a listing of each side."""
     world = mirrored()
 
     scheduler = world.run([RULE], "again")
 
     assert unchanged(scheduler) == (20, 0)
-    assert world.requests == {"DIGESTS": 2}
+    assert world.requests == {"LIST": 1, "DIGESTS": 2}
 
 
 @pytest.mark.parametrize("side", ["source", "destination"])
@@ -296,20 +295,35 @@ def test_listing_that_never_ends() -> None:
     assert len(world.script[f"digests {SOURCE}"]) == 7
 
 
-@pytest.mark.parametrize("kind", ["harbor", "quay"])
+@pytest.mark.parametrize("kind", ["acr", "harbor", "quay"])
 def test_list_of_tags(kind: CatalogueKind) -> None:
-    """A listing that shows that it is complete replaces the list of tags of a known source."""
+    """A listing that has every tag replaces the list of tags of a known source."""
     world = mirrored(source=kind, mirror="v2")
 
     world.run([RULE], "again")
 
     asked = [world.requests[each] for each in ("LIST", "DIGESTS", "HEAD")]
-    assert asked == [int(kind == "quay"), 1, 20]
+    assert asked == [int(kind != "acr"), 1, 20]
+
+
+def test_signatures_that_harbor_hides() -> None:
+    """Tags of signatures, which Harbor lists as tags but not as artifacts, are found by a later run too."""
+    world = mirrored(mirror="v2")
+    tags = tuple(ListedTag(*each) for each in world.store(f"{SOURCE}/a").tags.items())
+    page = ListedTagPage(tags=tags, entries=20, total=20)
+    world.script[f"digests {SOURCE}"] += [lambda task: DigestsListed(key=task.key, page=page)]
+    signature = f"sha256-{'a' * 64}.sig"
+    world.push(f"{SOURCE}/a", image("signature"), signature)
+
+    scheduler = world.run([RULE], "again")
+
+    assert unchanged(scheduler) == (20, 1)
+    assert signature in world.store(f"{MIRROR}/a").tags
 
 
 def test_short_listing_of_tags() -> None:
-    """Where the count does not fit, or a page fails, the list of tags is read, and nothing is missed."""
-    world = mirrored(mirror="v2")
+    """Where the count does not fit, the list of tags is read, and nothing is missed."""
+    world = mirrored(source="gitlab", mirror="v2")
     tags = tuple(ListedTag(f"v{number}", "") for number in range(5))
     page = ListedTagPage(tags=tags, entries=5, total=20)
     world.script[f"digests {SOURCE}"] += [lambda task: DigestsListed(key=task.key, page=page)]
@@ -322,7 +336,7 @@ def test_short_listing_of_tags() -> None:
 
 def test_listing_changes_while_it_is_read() -> None:
     """A total that changes from page to page may hide tags, so the list of tags is read."""
-    world = mirrored(page=10)
+    world = mirrored(source="gitlab", mirror="v2", page=10)
     pages = [
         ListedTagPage(tags=(ListedTag("v1", ""),), entries=10, total=20, next="10"),
         ListedTagPage(tags=(ListedTag("v2", ""),), entries=10, total=19),
@@ -336,55 +350,3 @@ def test_listing_changes_while_it_is_read() -> None:
 
     assert unchanged(scheduler) == (20, 0)
     assert world.requests["LIST"] == 2
-
-
-def dated(world: World, **options: Any) -> Scheduler:
-    """Run a rule that depends on dates."""
-    chosen = RuleOptions(tags=TagOptions(**options))
-    return world.run([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=chosen)], "dated")
-
-
-def test_without_dates() -> None:
-    """A rule that needs dates fails where the registry has no listing, or a tag in it has no date."""
-    for kind, words in (("v2", "tells no dates of tags"), ("harbor", "tells no dates of the tag v")):
-        world = World()
-        world.catalogues = {SOURCE: kind}  # type: ignore[dict-item]
-        world.push(f"{SOURCE}/a", image("a"), "v1", "v2")
-
-        scheduler = dated(world, since="90d")
-
-        ((_, fault),) = scheduler.failed_rules
-        assert (fault.code, scheduler.figures.known) == ("NO_DATES", 0)
-        assert words in fault.words
-
-
-@pytest.mark.parametrize("options", [{"since": "1970-01-11"}, {"newest": 1, "by": "pushed"}])
-def test_by_date(options: dict[str, Any]) -> None:
-    """A rule takes the tags that were pushed since then, or last, and one that is named, from the listing."""
-    world = World()
-    world.catalogues = {SOURCE: "quay"}
-    world.push(f"{SOURCE}/a", image("a"), "v1", "v2", "old")
-    moments = {"v1": 20 * 86_400.0, "v2": 86_400.0, "old": 0.0}
-    page = ListedTagPage(tags=tuple(ListedTag(n, "", when) for n, when in moments.items()), entries=3)
-    world.script[f"digests {SOURCE}"] += [lambda task: DigestsListed(key=task.key, page=page)]
-
-    scheduler = dated(world, always=("old",), **options)
-
-    assert (scheduler.failed_rules, sorted(world.store(f"{MIRROR}/a").tags)) == ([], ["old", "v1"])
-    assert not [task for task in world.done if isinstance(task, ListTags) and task.side == "source"]
-
-
-@pytest.mark.parametrize("total", [4, 3])
-def test_short_dates(total: int) -> None:
-    """A listing that may be short fails a rule that needs it, and nothing is copied."""
-    world = World()
-    world.catalogues = {SOURCE: "harbor"}
-    world.push(f"{SOURCE}/a", image("a"), "v1", "v2", "v3")
-    tags = tuple(ListedTag(f"v{number}", "", 86_400.0) for number in (1, 2, 3))
-    page = ListedTagPage(tags=tags, entries=3, total=total)
-    world.script[f"digests {SOURCE}"] += [lambda task: DigestsListed(key=task.key, page=page)]
-
-    scheduler = dated(world, since="1970-01-01")
-
-    codes = [fault.code for _, fault in scheduler.failed_rules]
-    assert (codes, scheduler.figures.copied) == (([], 3) if total == 3 else (["LISTING_SHORT"], 0))
