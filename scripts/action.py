@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LISTS = {"IMAGES": "--images", "IMAGES_FILE": "--images", "AUTH": "--auth", "AUTH_FILE": "--auth"}
-"""Inputs of which each line is one value, and their flags."""
+"""Inputs with one value per line, and their flags."""
 _SINGLE = {name: f"--{name.lower()}" for name in ("CONFIG", "OS", "ARCH", "PROC", "RETRIES", "RECORDS")}
 _SINGLE |= {
     f"{prefix}{name}": f"--{name.lower()}"
@@ -36,7 +36,7 @@ _MOST_CAUSES, _LONGEST = 50, 500
 
 
 def arguments(environ: Mapping[str, str]) -> list[str]:
-    """The command line; an input that is empty is a flag that was not given."""
+    """The command line; an empty input is a flag that was not given."""
     found = [environ.get("SYNCER_VERB") or "sync"]
     for name, flag in _LISTS.items():
         found += [f"{flag}={line}" for line in _lines(environ, name)]

@@ -45,7 +45,7 @@ _LINE: dict[str, Any] = {
     "service.instance.id": {"type": "string"},
     "process.pid": {"type": "integer"},
 }
-"""What every line holds."""
+"""The fields of every line."""
 _COMMANDS_HEAD = """\
 # Commands
 
@@ -161,7 +161,7 @@ _OPTION_VALUES = {
 
 
 def generated() -> dict[str, str]:
-    """By path within the project: what stands in each generated file."""
+    """The content of each generated file, by its path in the project."""
     return {
         "docs/log-events.md": _events_page(),
         "docs/log-events.schema.json": json.dumps(schema(), indent=2) + "\n",
@@ -239,7 +239,7 @@ def schema() -> dict[str, Any]:
 
 
 def _of_event(name: str, entry: EventEntry) -> dict[str, Any]:
-    """What one event's lines hold, and nothing else."""
+    """The fields of one event's lines, and no others."""
     failure = {"error.type"} if "retryable" in entry.always else set()
     return {
         "description": entry.meaning,
@@ -266,7 +266,7 @@ def _properties(fields: Iterable[str]) -> dict[str, Any]:
 
 
 def _options_page() -> str:
-    """The options of rules, by the class that holds them."""
+    """The options of rules, by the class that has them."""
     refused = [name for name, values in NOT_BUILT.items() if not values]
     refused += [f"{name}: {word}" for name, words in NOT_BUILT.items() for word in sorted(words)]
     tables = (
@@ -300,7 +300,7 @@ def _indented(text: str) -> str:
 
 
 def _troubleshooting_page() -> str:
-    """What each code means and asks for, and the lines of the log that tell of trouble."""
+    """The meaning and remedy of each code, and the log lines about trouble."""
     codes = "".join(
         f"| `{code}` | {meaning} | {advice or 'what stands below it in the summary'} |\n"
         for code, (meaning, advice) in CAUSES.items()
@@ -314,7 +314,7 @@ def _troubleshooting_page() -> str:
 
 
 def _completion(shell: str) -> str:
-    """What the shell is to know of the command line, read from the parsers of all verbs."""
+    """The parts of the command line that shells complete, from the parsers of all verbs."""
     parser = argparse.ArgumentParser(prog="image-syncer", parents=[_for_shell("")], add_help=False)
     verbs = parser.add_subparsers()
     for name, verb in VERBS.items():
@@ -332,7 +332,7 @@ def _for_shell(verb: str) -> argparse.ArgumentParser:
         if isinstance(action.metavar, str):
             if action.metavar in ("FILE", "PATH"):
                 action.complete = shtab.FILE  # type: ignore[attr-defined] # shtab's way of being told
-            # zsh takes a colon for the end of the word's name.
+            # zsh reads a colon as the end of the word's name.
             action.metavar = action.metavar.replace(":", " ")
     return parser
 

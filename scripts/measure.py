@@ -27,7 +27,7 @@ _PERIOD = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one command cost."""
+    """The cost of one command."""
 
     status: int
     """Exit status; negative: the signal that ended it."""
@@ -36,7 +36,7 @@ class Cost:
     cpu: float
     """Seconds, user and system, of all its processes."""
     peaks: list[tuple[str, int]]
-    """(what the process is, peak of its resident memory in bytes), in the order of their start."""
+    """(role of the process, peak of its resident memory in bytes), in the order of their start."""
     pss: int
     """Peak of the memory of all its processes at a time, in bytes; shared pages count once."""
 
@@ -70,7 +70,7 @@ def measure(command: Sequence[str], *, output: Path, folder: Path | None = None)
 
 
 def _wait_for_orphans(group: int) -> float:
-    """Wait for all processes of a group that were handed to us; their CPU seconds are returned."""
+    """Wait for all processes of a group that were handed to us; returns their CPU seconds."""
     cpu = 0.0
     while True:
         try:
@@ -112,15 +112,15 @@ class _Sampler:
             self.pss = max(self.pss, pss)
 
     def _look(self, folder: Path) -> int:
-        """A process's share of memory now; 0 where it is another session's."""
-        # What follows the name (which may hold spaces and brackets): state, parent, group, session.
+        """A process's share of memory now; 0 if it is in another session."""
+        # The fields after the name (which may contain spaces and brackets): state, parent, group, session.
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
         if int(fields[3]) != self._session:
             return 0
         peak = _kilobytes(folder / "status", "VmHWM:")
         if peak:
             pid = int(folder.name)
-            # The first look tells the role: who loses its parent is handed to another one.
+            # The first look determines the role: an orphan is handed to another parent later.
             role = self._found[pid][0] if pid in self._found else self._role(folder, int(fields[1]))
             self._found[pid] = (role, peak)
         return _kilobytes(folder / "smaps_rollup", "Pss:")
@@ -136,6 +136,6 @@ class _Sampler:
 
 
 def _kilobytes(file: Path, name: str) -> int:
-    """A figure of a file of /proc, in bytes; 0 where it is not there, as of a process that ends."""
+    """A figure of a file in /proc, in bytes; 0 if it is missing, as for a process that is ending."""
     words = next((line.split() for line in file.read_text().splitlines() if line.startswith(name)), ["", "0"])
     return int(words[1]) * 1024

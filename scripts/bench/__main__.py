@@ -60,7 +60,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _sized(case: Case, flags: argparse.Namespace) -> Case:
-    """The case with the sizes that the command line gives."""
+    """The case with the sizes from the command line."""
     sizes = {name: getattr(flags, name) for name in ("repos", "tags", "layer_kb")}
     given = {name: size for name, size in sizes.items() if size is not None}
     return replace(case, corpus=replace(case.corpus, **given)) if given else case
@@ -78,7 +78,7 @@ def _run(name: str, case: Case, taking_part: Sequence[Client], rounds: int) -> l
 
 
 def main() -> None:
-    """Run what the command line names."""
+    """Run the cases that the command line names."""
     flags = _parse()
     if absent := missing():
         raise SystemExit(advice(absent))

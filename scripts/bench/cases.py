@@ -1,4 +1,4 @@
-"""What is measured: corpora, the states in which they are copied, and the goals, all by name."""
+"""The measurements: corpora, the states in which they are copied, and the goals, all by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST = "the least"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """One ratio that is to be reached."""
+    """One ratio to reach."""
 
     state: State = "cold"
     figure: str
@@ -31,7 +31,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One corpus, copied in one setting."""
+    """One corpus, copied in one environment."""
 
     about: str
     corpus: Corpus
@@ -39,13 +39,13 @@ class Case:
     destinations: int = 1
     tls: bool = False
     way: Way | None = None
-    """What lies between any client and any registry."""
+    """The path between any client and any registry."""
     bare: bool = False
     """Whether the bare loop runs too."""
     without: tuple[str, ...] = ()
-    """Clients that would take many minutes."""
+    """Clients to leave out, since they would take many minutes."""
     once: bool = False
-    """One round is enough: waiting decides, and that repeats itself."""
+    """Whether one round is enough: waiting dominates, and that does not vary."""
     goals: tuple[Goal, ...] = ()
 
 
@@ -139,6 +139,6 @@ CASES: Mapping[str, Case] = {
     "far150": _far(150),
 }
 DEFAULT = ("start", "pushback", "many", "shared", "large", "tls", "fan")
-"""What takes a few minutes together."""
+"""The default cases, which take a few minutes together."""
 EXTRA = ("start", "tags", "pushback", "rates", "scale", "listings")
 """Measurements of another kind: extra.py, pushback.py, rates.py, scale.py, listings.py."""

@@ -28,7 +28,7 @@ _PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>tags/list|manifests|blobs)(
 _HARBOR = re.compile(r"/api/v2\.0/projects/(?P<project>[^/]+)/repositories(?:/(?P<name>[^/]+)/artifacts)?")
 _TAGS_A_REPOSITORY = 1000
 _TLS = b"\x16"
-"""How a client begins that finds out whether HTTPS is spoken here."""
+"""The first request of a client that probes for HTTPS."""
 _WORDS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed"}
 
 
@@ -38,7 +38,7 @@ def repositories(tags: int, each: int = _TAGS_A_REPOSITORY) -> list[str]:
 
 
 class Content:
-    """What the registry holds; it follows from the number of tags."""
+    """The content of the registry, which follows from the number of tags."""
 
     def __init__(self, tags: int, each: int) -> None:
         """Make up `tags` tags, so many in each repository."""
@@ -141,7 +141,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def serve(tags: int, each: int) -> None:
-    """Serve a port of the system's choice, which is printed, until cancelled."""
+    """Serve a port chosen by the system, which is printed, until cancelled."""
     content = Content(tags, each)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(content), "127.0.0.1", 0, backlog=1024)
