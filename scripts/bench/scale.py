@@ -61,7 +61,11 @@ COLD, UNCHANGED = 100_000, 1_000_000
 
 
 class Registries:
-    """Both sides: the content follows from the names, and the destination has what was pushed."""
+    """Both sides: the content follows from the names, and the destination has what was pushed.
+
+    Args:
+        full: whether the destination has everything from the beginning.
+    """
 
     def __init__(self, *, full: bool) -> None:
         """See the class."""
