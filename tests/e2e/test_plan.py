@@ -272,7 +272,7 @@ def test_report(command: Command, scripted: Scripted) -> None:
 
     page = (command.folder / "plan.html").read_text()
     assert {*contents(command.folder)} - {*before} == {"plan.html"}
-    assert page.count('<td class="name">') >= 3 * 14
+    assert page.count('<td class="name"') >= 3 * 14
     assert "would FAIL: source: cannot read the manifest none" in page
     assert "<script" not in page
 
