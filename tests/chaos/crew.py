@@ -65,8 +65,8 @@ class Crew:
 class OwnCluster(Crew):
     """A cluster that the command starts for itself."""
 
-    patience = 45
-    longest = 240.0
+    patience = 90
+    longest = 300.0
     brief = "own-cluster"
     last_words = ("leaked ",)  # Python's tracker says this about the locks of workers
 
@@ -83,8 +83,8 @@ class OwnCluster(Crew):
 class KeptCluster(Cluster, Crew):
     """A scheduler and two workers; each is started again when it ends, until the run is over."""
 
-    patience = 45
-    longest = 240.0
+    patience = 90
+    longest = 300.0
     blows = (*BLOWS, *CLUSTER_BLOWS)
 
     def __init__(self, folder: Path, *, debug: bool) -> None:

@@ -134,6 +134,7 @@ def test_scheduler_comes_back(command: Command, cluster: Cluster, both: tuple[Re
     scheduler, _ = cluster.scheduler(), cluster.worker()
     process = command.start(*cluster.flags)
     both[1].wait_for(method="PUT", count=1)
+    assert f"is running: process {process.pid} on " in command.run("status").output
     scheduler.kill()
     scheduler.wait()
     cluster.scheduler()
