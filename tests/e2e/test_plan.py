@@ -176,7 +176,10 @@ def test_real_registries(command: Command, docker_registry: StartRegistry, layou
     run = summary(result)
     assert result.events("request.retry") + result.events("blob.retry") + result.events("image.retry") == []
     assert plan["images"]["to_copy"] == run["images"]["copied"] == 15
-    assert by_kind(plan, source.address) == kinds(source.requests()[middle:])
+    done, promised = kinds(source.requests()[middle:]), by_kind(plan, source.address)
+    # A manifest with a tag that is also in an index is read once if both images are open, else twice.
+    assert abs(done.pop("GET manifest") - promised.pop("GET manifest")) <= len(rules)
+    assert done == promised
     done, promised = kinds(mirror.requests()[len(asked) :]), by_kind(plan, mirror.address)
     # How many mounts are read back depends on how many were in flight when the first one was found.
     assert abs(done.pop("HEAD blob") - promised.pop("HEAD blob")) <= run["blobs"]["mounted"]

@@ -111,7 +111,7 @@ def test_task_that_kills_its_worker(tmp_path: Path) -> None:
 
 def test_stopped_worker(tmp_path: Path) -> None:
     """A stopped worker is killed after its silence, and another one runs its tasks."""
-    run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=4.0))
+    run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=8.0))
 
     assert 3 == run.scheduler.figures.copied
     assert 1 == len(run.named("worker.lost"))
