@@ -23,6 +23,8 @@ PULL_RESERVE = "PULL_RESERVE"
 
 FORCE_HINT = "run again with --force to copy it"
 """What to do about an image that is not as the records say."""
+_AGAIN_HINT = "run again to copy it"
+"""What to do about a tag that is missing or differs: any run sees that."""
 
 _LIST_TROUBLES: Mapping[ListTrouble, str] = {
     "loops": "loops: a page links back to an earlier one",
@@ -212,7 +214,7 @@ def absent(destination: Reference) -> Fault:
         status=404,
         code="MANIFEST_UNKNOWN",
         words="it is not there",
-        hint=FORCE_HINT,
+        hint=_AGAIN_HINT,
     )
 
 
@@ -225,7 +227,7 @@ def different(destination: Reference, *, found: str, expected: str, is_shared: b
         operation=f"find the image {destination.name}",
         code="DIGEST_MISMATCH",
         words=f"it is {found}, {lacks}",
-        hint=FORCE_HINT,
+        hint=_AGAIN_HINT,
     )
 
 

@@ -125,7 +125,7 @@ def lose(mirror: DockerRegistry, layout: Layout, what: str) -> str:
 
 
 def test_moved_tag(command: Command, scripted: Scripted) -> None:
-    """A tag that points at another digest at the destination is found, with both digests."""
+    """A tag that points at another digest is found, with both digests; the run that is advised copies it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
     prepare(command, source, mirror)
@@ -139,10 +139,11 @@ def test_moved_tag(command: Command, scripted: Scripted) -> None:
     (row,) = found["list"]
     assert (result.code, row["result"]) == (1, "incomplete")
     assert (row["source_digest"], row["destination_digest"]) == (multi().digest, other.digest)
+    assert (command.run().code, command.run("verify").code) == (0, 0)
 
 
 def test_missing_tag(command: Command, scripted: Scripted) -> None:
-    """A missing tag costs two HEADs and is named."""
+    """A missing tag costs two HEADs and is named; the run that is advised copies it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
     prepare(command, source, mirror)
@@ -151,7 +152,9 @@ def test_missing_tag(command: Command, scripted: Scripted) -> None:
 
     assert result.code == 1
     assert "404 MANIFEST_UNKNOWN" in result.output
+    assert "what to do: run again to copy it" in result.output
     assert kinds(mirror.requests()) == {"HEAD manifest": 1}
+    assert (command.run().code, command.run("verify").code) == (0, 0)
 
 
 def test_other_bytes(command: Command, scripted: Scripted) -> None:
