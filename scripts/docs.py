@@ -127,8 +127,8 @@ Generated from `pipeline/observe/metrics/catalogue.py` by `make docs`.
 `--metrics-listen 127.0.0.1:9090` serves them at `/metrics` while a run lasts, with `/healthz` (200 if the
 loop turned in the last minute, else 503) and `/readyz` (200 once rules and credentials are read); `:9090`
 listens on loopback, `0.0.0.0:9090` everywhere. `--metrics-file FILE.prom` writes them every 30 s and at the
-end, for the textfile collector of Prometheus' node exporter. Labels hold registries, methods, statuses and
-words of ours, never an image or a digest.
+end, for the textfile collector of Prometheus' node exporter. Labels hold registries, hosts of
+workers, methods, statuses and words of ours, never an image or a digest.
 
 A nightly run that no longer succeeds: `time() - imagesyncer_run_last_success_timestamp_seconds > 2 * 86400`.
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipeline.errors import MachineError
     from pipeline.model.budget import Grant, Spent
@@ -140,13 +140,14 @@ class WorkerPool(Protocol):
         """
         ...
 
-    def roster(self) -> Sequence[WorkerView]:
-        """All workers that have been started, ready or not."""
+    def roster(self) -> Mapping[WorkerView, int]:
+        """All workers that have been started, ready or not, and how many tasks each has."""
         ...
 
     def dismiss(self, *, timeout: float) -> None:
         """End all workers; those that still run after `timeout` seconds are killed.
 
-        No message follows for their tasks. Only this method may be called afterwards.
+        No message follows for their tasks. Only this method and `roster` may be called
+        afterwards.
         """
         ...

@@ -8,6 +8,8 @@ from __future__ import annotations
 import selectors
 import signal
 import time
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.dataclass import dataclass
@@ -17,11 +19,12 @@ from pipeline.errors import MachineError
 from pipeline.log import Event, Once
 from pipeline.model.budget import Spent
 from pipeline.model.messages import STAGES, BytesTransferred, Outcome, TaskLost, UploadProgress
+from pipeline.scheduler.view import HostView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pipeline.engine.pool import Message, WorkerPool
+    from pipeline.engine.pool import Message, WorkerPool, WorkerView
     from pipeline.model.messages import Task
     from pipeline.scheduler.scheduler import Scheduler
     from pipeline.scheduler.view import RunView
@@ -291,9 +294,11 @@ class Supervisor:
         """Call the observers."""
         self._shown = time.monotonic()
         if self._observers:
+            roster = self._pool.roster()
             view = self._scheduler.view(
-                self._shown, began=self._began, running=self._running, workers=len(self._pool.roster())
+                self._shown, began=self._began, running=self._running, workers=len(roster)
             )
+            view = replace(view, hosts=_hosts(roster))
             for observer in self._observers:
                 observer.tick(view)
 
@@ -318,3 +323,13 @@ class Supervisor:
         for event in self._scheduler.events():
             if event.name not in _SAID_ONCE or self._once.first(event.message):
                 self._say(event)
+
+
+def _hosts(roster: Mapping[WorkerView, int]) -> tuple[HostView, ...]:
+    """The other machines of a roster."""
+    workers, tasks = Counter[str](), Counter[str]()
+    for worker, count in roster.items():
+        if worker.host:
+            workers[worker.host] += 1
+            tasks[worker.host] += count
+    return tuple(HostView(name=host, workers=workers[host], tasks=tasks[host]) for host in sorted(workers))

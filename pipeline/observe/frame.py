@@ -12,14 +12,14 @@ from rich.text import Text
 
 from pipeline.dataclass import dataclass
 from pipeline.log import printable
-from pipeline.model.units import format_duration, format_size
+from pipeline.model.units import format_count, format_duration, format_size
 from pipeline.observe.history import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipeline.observe.history import RunHistory
-    from pipeline.scheduler.view import RegistryView, RunView, TransferView
+    from pipeline.scheduler.view import HostView, RegistryView, RunView, TransferView
     from pipeline.settings import Aim
 
 ROWS = 16
@@ -92,16 +92,18 @@ def frame(scene: FrameInput, *, width: int, height: int) -> list[Text]:
 
 
 def _body(scene: FrameInput, width: int, rows: int) -> list[Text]:
-    """Registries first, failures last, transfers in the room between.
+    """Workers of other machines and registries first, failures last, transfers in the room between.
 
     Transfers come and go, so a run keeps its height; the other verbs have no transfers.
     """
+    workers = [_workers(scene.view.hosts, width)] if scene.view.hosts else []
+    rows -= len(workers)
     registries = _registries(scene, width, min(_REGISTRIES, rows // 3 + 1))
     rows -= len(registries)
     moves = _moves(scene, width, rows - min(len(scene.failures), rows // 3))
     failures = _failures(scene, width, min(FAILURES, rows - len(moves)))
     blank = rows - len(moves) - len(failures) if scene.aim == "copy" else 0
-    return [*registries, *moves, *[Text()] * blank, *failures]
+    return [*workers, *registries, *moves, *[Text()] * blank, *failures]
 
 
 def _title(scene: FrameInput, width: int) -> Text:
@@ -206,6 +208,20 @@ def _sent(scene: FrameInput) -> str:
     if not view.unsent:
         return f"{format_size(sent)} sent"
     return f"{format_size(sent)} of {format_size(sent + view.unsent)}{'' if view.sized else '+'} sent"
+
+
+def _workers(hosts: Sequence[HostView], width: int) -> Text:
+    """Workers and tasks, then those of each host that fits."""
+    workers, tasks = sum(host.workers for host in hosts), sum(host.tasks for host in hosts)
+    where = printable(hosts[0].name) if len(hosts) == 1 else f"{len(hosts):,} hosts"
+    line = Text(f"{'workers'.ljust(_HEAD)}{workers:,} on {where}")
+    each = (
+        RowPart(rank, f"{printable(host.name)}: {host.workers}, {format_count(host.tasks, 'task')}", "dim")
+        for rank, host in enumerate(hosts, 1)
+    )
+    return with_parts(
+        line, [RowPart(0, format_count(tasks, "task")), *(each if len(hosts) > 1 else ())], width
+    )
 
 
 def _registries(scene: FrameInput, width: int, rows: int) -> list[Text]:

@@ -82,6 +82,16 @@ class TransferView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """Another machine and its workers."""
+
+    name: str
+    workers: int
+    tasks: int
+    """Tasks that its workers have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
     """The whole run."""
 
@@ -99,6 +109,8 @@ class RunView:
     """Tasks in flight by stage."""
     workers: int
     """Processes."""
+    hosts: tuple[HostView, ...] = ()
+    """By name; empty if all workers are processes of this machine."""
     unsent: int = 0
     """Bytes of blobs that open images still need at most, without those already sent."""
     sized: bool = False

@@ -48,18 +48,20 @@ def rules_to(command: Command, source: Registry, mirror: Registry) -> None:
 
 
 def test_real_registry(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
-    """Workers of a cluster on this machine copy to a real registry, and log lines name them."""
+    """Workers of a cluster on this machine copy to a real registry; log lines and metrics name their host."""
     source, mirror = docker_registry(), docker_registry()
     for kind in KINDS:
         layout.send(layout.tagged(kind), source.endpoint, f"team/{kind}:{kind}")
     command.insecure(source.address, mirror.address)
     command.rules({f"{source.address}/team/{kind}": f"{mirror.address}/ours/{kind}" for kind in KINDS})
 
-    result = command.run(*DASK, "--log-level=debug")
+    result = command.run(*DASK, "--log-level=debug", "--metrics-file=run.prom")
 
     assert (0, len(KINDS)) == (result.code, result.finish["copied"]), result.text
     assert [[], []] == [flaws(mirror.endpoint, f"ours/{kind}:{kind}") for kind in ("multi", "single")]
-    assert f" host={socket.gethostname()} worker=dask-" in result.text
+    host, metrics = socket.gethostname(), (command.folder / "run.prom").read_text()
+    assert f" host={host} worker=dask-" in result.text
+    assert f'imagesyncer_host_workers{{host="{host}"}} ' in metrics
 
 
 def test_same_requests(command: Command, trio: tuple[Registry, Registry, Registry]) -> None:

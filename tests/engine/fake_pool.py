@@ -165,9 +165,9 @@ class FakePool:
             if worker.hangs and worker.tasks and now - worker.last_word >= self._silence:
                 self.kill(worker.view, "silent")
 
-    def roster(self) -> list[WorkerView]:
+    def roster(self) -> dict[WorkerView, int]:
         """See WorkerPool."""
-        return [worker.view for worker in self._workers.values()]
+        return {worker.view: len(worker.tasks) for worker in self._workers.values()}
 
     def dismiss(self, *, timeout: float) -> None:
         """See WorkerPool."""

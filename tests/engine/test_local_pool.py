@@ -67,7 +67,7 @@ def test_worker_dies_with_a_full_inbox(pool: LocalPool) -> None:
     (end,) = heard
     assert isinstance(end, Gone)
     assert [task.key] == [key for key, _ in end.tasks]
-    assert ([], []) == (pool.roster(), pool.hear(0.0))
+    assert ({}, []) == (pool.roster(), pool.hear(0.0))
 
 
 def test_worker_that_knows_the_repository(pool: LocalPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_stopped_fork_server(pool: LocalPool) -> None:
     os.kill(server.pid, signal.SIGSTOP)
     (key,) = give(pool, "echo")
     pool.tick(0.0)
-    assert ([], []) == (pool.hear(0.0), pool.roster())
+    assert ([], {}) == (pool.hear(0.0), pool.roster())
 
     os.kill(server.pid, signal.SIGCONT)
     assert [key] == ends(hear(pool, ends))

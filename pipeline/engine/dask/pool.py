@@ -283,9 +283,9 @@ class DaskPool:
             self._is_told = True
             self._warn(f"no worker at {self._where}; waiting for one", self._where)
 
-    def roster(self) -> list[WorkerView]:
+    def roster(self) -> dict[WorkerView, int]:
         """See WorkerPool."""
-        return [handle.view for handle in self._handles.values()]
+        return {handle.view: len(handle.tasks) for handle in self._handles.values()}
 
     def dismiss(self, *, timeout: float) -> None:
         """See WorkerPool."""

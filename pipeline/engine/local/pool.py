@@ -275,9 +275,9 @@ class LocalPool:
     def _handles(self) -> list[WorkerHandle]:
         return [handle for handles in self._workers.values() for handle in handles]
 
-    def roster(self) -> list[WorkerView]:
+    def roster(self) -> dict[WorkerView, int]:
         """See WorkerPool."""
-        return [handle.view for handle in self._handles() if handle.process.pid]
+        return {handle.view: len(handle.tasks) for handle in self._handles() if handle.process.pid}
 
     def dismiss(self, *, timeout: float) -> None:
         """See WorkerPool."""

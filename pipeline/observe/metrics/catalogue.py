@@ -2,7 +2,7 @@
 
 Names follow Prometheus' conventions: the application first, base units, `_total` last. No label has an
 image, a repository, a digest or a word chosen by a registry: the number of series depends on how many
-registries the rules name.
+registries the rules name, and on MAX_HOSTS.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "imagesyncer_"
+MAX_HOSTS = 50
+"""Hosts with series of their own in one run: each pod of a cluster is a host, and pods come and go."""
+OTHER_HOSTS = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,14 @@ METRICS: Mapping[str, Metric] = {
         "gauge", ("registry",), "Pulls left, as the registry stated last; absent if it states none."
     ),
     "workers": Metric("gauge", (), "Worker processes."),
+    "host_workers": Metric(
+        "gauge",
+        ("host",),
+        f"With --engine dask: workers on each host; {OTHER_HOSTS}: on those after the first {MAX_HOSTS}.",
+    ),
+    "host_tasks": Metric(
+        "gauge", ("host",), f"With --engine dask: tasks of the workers on each host; {OTHER_HOSTS}: likewise."
+    ),
     "worker_deaths_total": Metric(
         "counter", ("reason",), "Worker processes that died; the reason is the signal's name, or exit."
     ),

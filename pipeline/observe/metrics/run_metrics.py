@@ -20,10 +20,11 @@ from pipeline import __version__
 from pipeline.dataclass import dataclass
 from pipeline.model.facts import RESULTS
 from pipeline.model.figures import BOUNDS, Timing
-from pipeline.observe.metrics.catalogue import METRICS, PREFIX
+from pipeline.observe.metrics.catalogue import MAX_HOSTS, METRICS, OTHER_HOSTS, PREFIX
+from pipeline.scheduler.view import HostView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -56,6 +57,8 @@ class RunMetrics(Collector):
         self.look: Snapshot | None = None
         """The last one; replaced as a whole, so that another thread may read it."""
         self._deaths: Counter[str] = Counter()
+        self._hosts: dict[str, None] = {}
+        """Those with series of their own."""
         self._last_success = last_success
         self._ended: float | None = None
 
@@ -73,9 +76,27 @@ class RunMetrics(Collector):
         )
         self.look = Snapshot(
             at=time.monotonic(),
-            view=replace(view, figures=view.figures.copy(), registries=registries, transfers=()),
+            view=replace(
+                view,
+                figures=view.figures.copy(),
+                registries=registries,
+                transfers=(),
+                hosts=self._bounded(view.hosts),
+            ),
             deaths=dict(self._deaths),
         )
+
+    def _bounded(self, hosts: Sequence[HostView]) -> tuple[HostView, ...]:
+        """The first hosts of the run, with or without workers now, and all others as one."""
+        for host in hosts:
+            if len(self._hosts) < MAX_HOSTS:
+                self._hosts[host.name] = None
+        workers, tasks = Counter(dict.fromkeys(self._hosts, 0)), Counter[str]()
+        for host in hosts:
+            label = host.name if host.name in self._hosts else OTHER_HOSTS
+            workers[label] += host.workers
+            tasks[label] += host.tasks
+        return tuple(HostView(name=host, workers=workers[host], tasks=tasks[host]) for host in workers)
 
     def hear(self, event: Event) -> None:
         """Count the deaths of workers."""
@@ -115,6 +136,8 @@ def _of_run(look: Snapshot) -> Iterator[Metric]:
     companions = {"stored": figures.companions, "missing": figures.companions_missing}
     yield _family("companions_total", [((outcome,), count) for outcome, count in companions.items()])
     yield _family("workers", [((), view.workers)])
+    yield _family("host_workers", [((host.name,), host.workers) for host in view.hosts])
+    yield _family("host_tasks", [((host.name,), host.tasks) for host in view.hosts])
     yield _family("worker_deaths_total", [((reason,), count) for reason, count in look.deaths.items()])
 
 

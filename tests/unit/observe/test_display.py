@@ -12,6 +12,7 @@ from pipeline.log import Event
 from pipeline.observe.display import Display
 from pipeline.observe.history import RunHistory
 from pipeline.observe.live_rows import LiveRows, terminal_size
+from pipeline.scheduler.view import HostView
 from tests.unit.observe.screen import Screen
 from tests.unit.views import HARBOR, QUAY, view
 
@@ -120,6 +121,31 @@ def test_size(columns: int, rows: int) -> None:
 
     usual = max(16, 2 * rows // 3)
     assert heights == {0 if columns == 1 else min(usual, rows - 1) if rows > 9 else min(3, rows - 1)}
+
+
+@pytest.mark.parametrize(
+    ("columns", "count", "told"),
+    [
+        (100, 1, "workers 4 on node-1  12 tasks"),
+        (
+            100,
+            3,
+            "workers 12 on 3 hosts  36 tasks  node-1: 4, 12 tasks  node-2: 4, 12 tasks  node-3: 4, 12 tasks",
+        ),
+        (80, 3, "workers 12 on 3 hosts  36 tasks  node-1: 4, 12 tasks  node-2: 4, 12 tasks"),
+        (80, 90, "workers 360 on 90 hosts  1,080 tasks  node-1: 4, 12 tasks  node-2: 4, 12 tasks"),
+        (30, 3, "workers 12 on 3 hosts"),
+    ],
+)
+def test_hosts(columns: int, count: int, told: str) -> None:
+    """Workers of other machines have a row that names as many hosts as fit; the view keeps its height."""
+    terminal = Terminal(columns)
+    hosts = tuple(HostView(name=f"node-{n}", workers=4, tasks=12) for n in range(1, count + 1))
+    terminal.tick(view(hosts=hosts))
+    rows = terminal.read()
+    terminal.close()
+
+    assert (told, 16) == (rows[3], len(rows))
 
 
 @pytest.mark.parametrize(

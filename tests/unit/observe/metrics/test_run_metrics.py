@@ -9,6 +9,7 @@ from pipeline.log import Event
 from pipeline.model.figures import Timing
 from pipeline.observe.metrics.catalogue import METRICS, PREFIX
 from pipeline.observe.metrics.run_metrics import RunMetrics
+from pipeline.scheduler.view import HostView
 from tests.unit.views import QUAY, view
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ def test_everything() -> None:
     gauge = RunMetrics(last_success=5.0)
     gauge.hear(Event(name="worker.lost", message="", fields={"reason": "killed by SIGKILL; perhaps"}))
     gauge.hear(Event(name="worker.lost", message="", fields={"reason": "exit status 3"}))
-    gauge.tick(view(registries=(full(),), planned=7, to_retry=2))
+    gauge.tick(
+        view(
+            registries=(full(),), planned=7, to_retry=2, hosts=(HostView(name="node-1", workers=3, tasks=9),)
+        )
+    )
     gauge.end(succeeded=False)
     lines = page(gauge)
 
@@ -68,6 +73,8 @@ def test_everything() -> None:
         'imagesyncer_requests_total{code="none",method="HEAD",registry="quay.io"} 1.0',
         'imagesyncer_retries_total{reason="TIMEOUT",registry="quay.io"} 1.0',
         'imagesyncer_ratelimit_remaining{registry="quay.io"} 76.0',
+        'imagesyncer_host_workers{host="node-1"} 3.0',
+        'imagesyncer_host_tasks{host="node-1"} 9.0',
         'imagesyncer_worker_deaths_total{reason="SIGKILL"} 1.0',
         'imagesyncer_worker_deaths_total{reason="exit"} 1.0',
     } <= set(lines)
@@ -86,6 +93,27 @@ def test_durations() -> None:
     assert (found["0.005"], found["0.25"], found["0.5"], found["60.0"], found["+Inf"]) == (
         "1.0", "1.0", "2.0", "2.0", "3.0",
     )  # fmt: skip
+
+
+def test_hosts_that_come_and_go() -> None:
+    """Hosts without workers count as 0, and those after the first 50 count as one: the series are bounded."""
+    gauge = RunMetrics()
+    for start in (0, 30, 60, 90):
+        hosts = (HostView(name=f"pod-{number:03}", workers=2, tasks=5) for number in range(start, start + 40))
+        gauge.tick(view(hosts=tuple(hosts)))
+        gauge.tick(view(hosts=()))
+    empty = [line for line in page(gauge) if "host_workers" in line]
+    gauge.tick(view(hosts=tuple(HostView(name=f"pod-{n:03}", workers=2, tasks=5) for n in (49, 50, 129))))
+    lines = [line.removeprefix("imagesyncer_host_") for line in page(gauge) if "_host_" in line]
+
+    assert len(empty) == 50
+    assert {line.split(" ")[1] for line in empty} == {"0.0"}
+    assert [line for line in lines if not line.endswith(" 0.0")] == [
+        'workers{host="pod-049"} 2.0',
+        'workers{host="other"} 4.0',
+        'tasks{host="pod-049"} 5.0',
+        'tasks{host="other"} 10.0',
+    ]
 
 
 def test_before_the_first_look() -> None:
