@@ -85,6 +85,7 @@ class _Sampler:
 
     def __init__(self, session: int) -> None:
         self._session = session
+        self._command = Path(f"/proc/{session}/cmdline").read_bytes()
         self._found: dict[int, tuple[str, int]] = {}
         self.pss = 0
         self._end = threading.Event()
@@ -127,10 +128,7 @@ class _Sampler:
 
     def _role(self, folder: Path, parent: int) -> str:
         command = (folder / "cmdline").read_bytes()
-        if (
-            int(folder.name) != self._session
-            and command == Path(f"/proc/{self._session}/cmdline").read_bytes()
-        ):
+        if int(folder.name) != self._session and command == self._command:
             return "fork server" if parent == self._session else "worker"
         return Path(os.fsdecode(command.partition(b"\0")[0])).name
 

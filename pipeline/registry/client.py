@@ -185,7 +185,7 @@ class Client:
         if found and found.digest == digest:
             return
         if found and not reference.is_digest and _is_immutable(error.fault):
-            words = f"{error.fault.words} (the tag has the digest {found.digest})"
+            words = f"{error.fault.words} (the tag is immutable and has the digest {found.digest})"
             fault = replace(error.fault, code="TAG_IMMUTABLE", retryable=False, words=words)
             raise RegistryError(fault) from None
         raise error from None

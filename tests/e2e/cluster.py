@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import random
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = str(Path(__file__).parents[2])
+
+
+def _free_port(host: str) -> int:
+    """A port that no outgoing connection gets: one to a scheduler that is gone could else reach itself."""
+    for port in random.sample(range(20_000, 30_000), 50):
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return port
+    raise OSError(errno.EADDRINUSE, "no free port")
 
 
 class Cluster:
@@ -30,8 +46,7 @@ class Cluster:
         subprocess.run(
             ["openssl", "req", "-x509", *made, *subject], cwd=folder, check=True, capture_output=True
         )
-        with socket.create_server((host, 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = _free_port(host)
         self.address = f"tls://{host}:{self.port}"
 
     @property
@@ -109,7 +124,11 @@ class Cluster:
     def page(self, path: str) -> str:
         """A page of the scheduler's."""
         [port] = re.findall(r"dashboard at: +http://127.0.0.1:(\d+)", self.log)[:1]
-        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        try:
+            answer = urlopen(f"http://127.0.0.1:{port}{path}", timeout=30)
+        except HTTPError as failed:  # a page of what has ended meanwhile
+            answer = failed
+        with answer:
             content: bytes = answer.read()
         return content.decode()
 
