@@ -85,7 +85,8 @@ class _Sampler:
 
     def __init__(self, session: int) -> None:
         self._session = session
-        self._command = Path(f"/proc/{session}/cmdline").read_bytes()
+        self._command = b""
+        """Of the session's leader; it may replace itself by another program, and end before the others."""
         self._found: dict[int, tuple[str, int]] = {}
         self.pss = 0
         self._end = threading.Event()
@@ -118,6 +119,8 @@ class _Sampler:
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
         if int(fields[3]) != self._session:
             return 0
+        if int(folder.name) == self._session:
+            self._command = (folder / "cmdline").read_bytes() or self._command
         peak = _kilobytes(folder / "status", "VmHWM:")
         if peak:
             pid = int(folder.name)
