@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.dataclass import dataclass
 from pipeline.errors import RegistryError
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pipeline.registry.request_info import RequestInfo
     from pipeline.registry.session import RegistrySession
     from pipeline.registry.tokens import Scopes
+
+T = TypeVar("T")
 
 _TOKEN_LASTS = 300.0
 """Seconds; Docker Hub's lasts ten minutes."""
@@ -58,8 +60,26 @@ class ApiAnswer:
         found = self.document
         if name:
             found = found.get(name, _MISSING) if isinstance(found, dict) else _MISSING
+        return self._list_of(dict, found)
+
+    def below(self, entry: Any, *names: str) -> list[dict[str, Any]]:
+        """The list of objects that a path of names leads to; empty if it is null or missing."""
+        return self._list_of(dict, self._at(entry, names))
+
+    def texts(self, entry: Any, *names: str) -> list[str]:
+        """The list of texts that a path of names leads to; empty if it is null or missing."""
+        return self._list_of(str, self._at(entry, names))
+
+    def _at(self, entry: Any, names: tuple[str, ...]) -> Any:
+        for name in names:
+            if entry is not None and not isinstance(entry, dict):
+                raise self.misread("the answer is not a listing")
+            entry = entry.get(name) if entry else None
+        return entry
+
+    def _list_of(self, kind: type[T], found: Any) -> list[T]:
         found = [] if found is None else found
-        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        if not isinstance(found, list) or not all(isinstance(each, kind) for each in found):
             raise self.misread("the answer is not a listing")
         return found
 

@@ -93,9 +93,7 @@ class GarCatalogue:
         path = page or namespace
         answer = self._ask(path, "list the repositories")
         manifests = self._manifests(answer)
-        children = answer.document.get("child") or []
-        if not isinstance(children, list) or not all(isinstance(each, str) for each in children):
-            raise answer.misread("the answer is not a listing")
+        children = answer.texts(answer.document, "child")
         return RepositoryPage(
             paths=(path,) if manifests or answer.document.get("tags") else (),
             more=tuple(f"{path}/{child}" for child in children if child and "/" not in child),
@@ -110,11 +108,13 @@ class GarCatalogue:
         tags = tuple(
             ListedTag(tag, digest, parse_milliseconds(answer.text(each, "timeUploadedMs")))
             for digest, each in manifests.items()
-            for tag in each.get("tag") or ()
-            if isinstance(tag, str) and is_digest(digest)
+            for tag in answer.texts(each, "tag")
+            if is_digest(digest)
         )
-        named = answer.document.get("tags") or []
-        missing = len({tag for tag in named if isinstance(tag, str)} - {each.name for each in tags})
+        if "tags" not in answer.document:
+            raise answer.misread("the answer has no tags")
+        named = answer.texts(answer.document, "tags")
+        missing = len(set(named) - {each.name for each in tags})
         if missing:
             raise answer.misread(f"{missing} of its tags have no digest in the map of manifests")
         return ListedTagPage(tags=tags, entries=len(tags), short=_limit(len(manifests)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+_YEAR_10000 = 253_402_300_800
+
 
 def parse_time(text: str) -> float:
     """Seconds since 1970 of an ISO 8601 time or an e-mail date (Quay's); 0 if it is neither."""
@@ -13,9 +15,14 @@ def parse_time(text: str) -> float:
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+        except (OverflowError, ValueError):
             return 0.0
     return _seconds(moment)
+
+
+def parse_seconds(value: object) -> float:
+    """Seconds since 1970 of a number (Quay's); 0 if it is none, or beyond the year 9999."""
+    return float(value) if isinstance(value, int) and 0 < value < _YEAR_10000 else 0.0
 
 
 def parse_milliseconds(text: str) -> float:

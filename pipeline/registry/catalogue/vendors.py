@@ -14,7 +14,7 @@ from pipeline.errors import RegistryError
 from pipeline.model.catalogue import ListedTag, ListedTagPage, RepositoryPage
 from pipeline.model.faults import catalogue_needs_namespace
 from pipeline.registry.catalogue.own import digest_in
-from pipeline.registry.catalogue.times import parse_time
+from pipeline.registry.catalogue.times import parse_seconds, parse_time
 
 if TYPE_CHECKING:
     from pipeline.model.reference import Repository
@@ -72,8 +72,7 @@ class HarborCatalogue:
                 parse_time(answer.text(tag, "push_time") or answer.text(each, "push_time")),
             )
             for each in entries
-            for tag in each.get("tags") or ()
-            if isinstance(tag, dict)
+            for tag in answer.below(each, "tags")
         )
         following = _following(answer, number, len(entries), total)
         return ListedTagPage(tags=tags, entries=len(entries), next="".join(following), total=total)
@@ -186,9 +185,7 @@ class QuayCatalogue:
             ListedTag(
                 answer.text(each, "name"),
                 digest_in(answer, each, "manifest_digest"),
-                float(each["start_ts"])
-                if isinstance(each.get("start_ts"), int)
-                else parse_time(answer.text(each, "last_modified")),
+                parse_seconds(each.get("start_ts")) or parse_time(answer.text(each, "last_modified")),
             )
             for each in entries
         )
@@ -278,8 +275,7 @@ class GhcrCatalogue:
         tags = tuple(
             ListedTag(tag, digest_in(answer, each, "name"), parse_time(answer.text(each, "updated_at")))
             for each in entries
-            for tag in ((each.get("metadata") or {}).get("container") or {}).get("tags") or ()
-            if isinstance(tag, str)
+            for tag in answer.texts(each, "metadata", "container", "tags")
         )
         return ListedTagPage(tags=tags, entries=len(entries), next=self._next(answer))
 

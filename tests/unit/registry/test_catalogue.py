@@ -14,6 +14,7 @@ from pipeline.model.credential import Credential
 from pipeline.model.reference import Repository
 from pipeline.model.registry_settings import RegistrySettings
 from pipeline.model.repository_pattern import below
+from pipeline.registry.catalogue.times import parse_seconds, parse_time
 from pipeline.registry.clients import Clients
 from tests.registry.content import image, layer
 from tests.registry.faults import Fault, Reply, throttle
@@ -233,6 +234,38 @@ def test_finds_v2_out(scripted: Scripted, options: dict[str, Any]) -> None:
     assert (found.kind, found.repositories("team").paths) == ("v2", ("team/a",))
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("harbor", '[{"digest": "x", "tags": 5}]'), ("harbor", '[{"tags": ["v1"]}]'),
+        ("harbor", '[{"tags": {"name": "v1"}}]'), ("ghcr", '[{"metadata": 5}]'),
+        ("ghcr", '[{"metadata": {"container": []}}]'), ("ghcr", '[{"metadata": {"container": {"tags": 5}}}]'),
+        ("ghcr", '[{"metadata": {"container": {"tags": [5]}}}]'), ("gar", '{"tags": 5}'),
+        ("gar", '{"child": []}'), ("gar", '{"manifest": {}}'),
+        ("gar", '{"tags": [], "manifest": {"sha256:0": {"tag": 5}}}'),
+        ("acr", '{"tags": {}}'), ("quay", '{"tags": [5]}'), ("hub", '{"results": 5}'), ("gitlab", "{}"),
+    ],
+)  # fmt: skip
+def test_tags_not_understood(scripted: Scripted, kind: CatalogueKind, body: str) -> None:
+    """An answer that is not a listing of tags is an error of the registry, and never an empty listing."""
+    registry = scripted(catalogue=kind)
+    fill(registry, "team/a")
+    registry.fault(Fault(action=Reply(status=200, body=body), times=10))
+
+    with pytest.raises(RegistryError):
+        catalogue(registry, kind).tags(Repository(registry.address, "team/a"))
+
+
+def test_any_time() -> None:
+    """A time that makes no sense is no time."""
+    for text in ("", "0 JAN 0:3000000000 0", "0001-01-01T00:00:00Z", "9999-99-99", "\ud800"):
+        assert parse_time(text) == 0.0
+    for value in (10**400, -5, 0, "5", None, 1e300):
+        assert parse_seconds(value) == 0.0
+    east, west = "2026-01-01T02:00:00.1234567+02:00", "Wed, 31 Dec 2025 19:00:00 -0500"
+    assert (int(parse_time(east)), parse_time(west)) == (1_767_225_600, 1_767_225_600)
+
+
 def test_google_says_when_it_is_short(scripted: Scripted) -> None:
     """From 10,000 tags on, Google's listing is incomplete, and says so."""
     registry = scripted(catalogue="gar")
@@ -240,7 +273,9 @@ def test_google_says_when_it_is_short(scripted: Scripted) -> None:
     many = {f"sha256:{number:064x}": {"tag": [f"v{number}"]} for number in range(10_000)}
 
     answer = Reply(
-        status=200, headers={"Content-Type": "application/json"}, body=json.dumps({"manifest": many})
+        status=200,
+        headers={"Content-Type": "application/json"},
+        body=json.dumps({"manifest": many, "tags": []}),
     )
     registry.fault(Fault(action=answer))
 
