@@ -84,7 +84,7 @@ class Admission:
         self.failed_rules: list[tuple[Rule, Fault]] = []
         """Rules whose tags or repositories could not be listed in full."""
         self.kept = KeptTags(state)
-        self.listed = ListedDigests(state, images.lookups)
+        self.listed = ListedDigests(state, images.lookups, order=order)
         self.tag_lists = TagLists(state, self._fall_back)
         self._figures.rules = len(order.rules)
 

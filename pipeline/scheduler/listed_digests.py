@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.scheduler.cursor import Cursor
     from pipeline.scheduler.image import Image
     from pipeline.scheduler.lookups import Lookups
+    from pipeline.scheduler.order import Order
     from pipeline.scheduler.shared_state import SharedState
 
 _SAMPLE = 8
@@ -43,6 +44,8 @@ _ELSEWHERE = 10
 """The same where another host has the catalogue (Docker Hub, GitHub), and perhaps a login of its own."""
 _FAILURES = 3
 """Failed listings after which a registry is asked for no more of them; silence and refusals count at once."""
+_LONG_PAUSE = 10.0
+"""Seconds that rules wait for a registry that pauses, rather than look up each tag when it is over."""
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _WHOLE = frozenset({"acr", "ecr", "gitlab", "gar"})
 """Kinds whose listings have every tag, on pages that begin after a name. Harbor's leave out accessories of
@@ -66,11 +69,11 @@ class DigestListing:
     total: int = -1
     """Entries of all pages, as the registry states it; -1: it does not."""
     digests: dict[str, str] = field(default_factory=dict)
-    """By tag; a digest is used once."""
+    """By tag; a digest is used once. Empty: it is not stated, or two are."""
     found: int = 0
     """Digests told so far."""
     has_moved: bool = False
-    """Whether it changed while it was read, so that entries may be missing."""
+    """Whether it changed while it was read (another total, a tag again), so that tags may be missing."""
     seen: set[int] = field(default_factory=set)
     """Hashes of the pages that were read."""
 
@@ -83,9 +86,9 @@ class DigestListing:
         """
         if self.has_ended or not self.pages:
             return not self.has_ended and wanted >= least
-        if self.total >= 0 and self.entries:
+        if self.total > self.entries > 0:
             return ceil((self.total - self.entries) * self.pages / self.entries) < wanted
-        return wanted > 0 and self.found >= self.pages
+        return wanted > self.pages and self.found >= self.pages
 
     def take(self, outcome: DigestsListed) -> None:
         """Add a page."""
@@ -94,7 +97,11 @@ class DigestListing:
         if page is None:
             self.has_ended = True
             return
-        self.digests.update((tag.name, tag.digest) for tag in page.tags if tag.digest)
+        for tag in page.tags:
+            is_repeated = tag.name in self.digests
+            self.has_moved = self.has_moved or is_repeated
+            if not is_repeated or self.digests[tag.name] != tag.digest:
+                self.digests[tag.name] = "" if is_repeated else tag.digest
         self.has_moved = self.has_moved or (self.pages > 0 and page.total != self.total)
         self.pages, self.found = self.pages + 1, self.found + len(page.tags)
         self.entries, self.total = self.entries + page.entries, page.total
@@ -107,9 +114,9 @@ class DigestListing:
 class ListedDigests:
     """Reads listings for rules, and knows which registries have them."""
 
-    def __init__(self, state: SharedState, lookups: Lookups) -> None:
-        """Nothing is read."""
-        self._state, self._lookups = state, lookups
+    def __init__(self, state: SharedState, lookups: Lookups, *, order: Order) -> None:
+        """Nothing is read. `order`: knows the sources to which this run writes; a listing may lag behind."""
+        self._state, self._lookups, self._order = state, lookups, order
         self._previous = PreviousResults(state)
         self._reading: dict[str, list[DigestListing]] = {}
         """By key of the task."""
@@ -123,6 +130,9 @@ class ListedDigests:
     def is_ready(self, cursor: Cursor) -> bool:
         """Whether all pages that are worth it for a rule's names have been read; requests the next ones."""
         if not cursor.is_weighed:
+            for each in cursor.listings:
+                if each.is_asked and self._is_held_up(each):
+                    self._leave(each)
             if any(each.is_asked for each in cursor.listings):
                 return False
             asked = [self._ask(each) for each in self._worth(cursor)]
@@ -164,15 +174,31 @@ class ListedDigests:
             return
         if not cursor.listings:
             places = dict.fromkeys(target.repository for target in rule.targets)
-            cursor.listings = [cursor.listing or DigestListing(rule.source, "source")]
+            if not self._order.is_fed(rule.number):
+                cursor.listings = [cursor.listing or DigestListing(rule.source, "source")]
             cursor.listings += [DigestListing(place, "destination") for place in places]
         for listing in cursor.listings:
             registry = listing.repository.registry
-            if listing is not cursor.listing and self._has_one(registry):
+            is_free = listing is not cursor.listing and not self._is_held_up(listing)
+            if is_free and self._has_one(registry):
                 wanted = sum(tag not in listing.digests for tag in _tags_at(listing, rule, tags))
                 least = self._least(registry)
                 if listing.is_worth_it(int(wanted * known), least=least):
                     yield listing
+
+    def _is_held_up(self, listing: DigestListing) -> bool:
+        """Whether a listing waits for a destination that pauses, for which others need not wait."""
+        left = self._state.queue.registry(listing.repository.registry).paused_until - self._state.now
+        return listing.side == "destination" and left > _LONG_PAUSE
+
+    def _leave(self, listing: DigestListing) -> None:
+        """Wait for a listing's page no more."""
+        task = _page(listing)
+        listing.is_asked, listing.has_ended = False, True
+        self._reading[task.key].remove(listing)
+        if not self._reading[task.key]:
+            del self._reading[task.key]
+            self._state.queue.drop(task.key)
 
     def _may_help(self, rule: Rule) -> bool:
         """Whether digests of a listing can save requests of a rule."""
@@ -185,7 +211,8 @@ class ListedDigests:
         registry, tags = rule.source.registry, rule.options.tags
         if tags is not None and tags.need_dates:
             return True
-        kind = self._kind(registry) if self._has_one(registry) and self._may_help(rule) else None
+        may_help = self._may_help(rule) and not self._order.is_fed(rule.number)
+        kind = self._kind(registry) if self._has_one(registry) and may_help else None
         takes_all = isinstance(rule.selection, AllTags) and tags is None
         return kind == "gar" or (kind in _WHOLE and takes_all and self._state.facts.knows(rule.source))
 
@@ -229,7 +256,7 @@ class ListedDigests:
 
     def _ask(self, listing: DigestListing) -> bool:
         listing.is_asked = True
-        task = ListDigests(repository=listing.repository, side=listing.side, page=listing.page)
+        task = _page(listing)
         self._reading.setdefault(task.key, []).append(listing)
         return self._state.ready(task)
 
@@ -262,6 +289,11 @@ class ListedDigests:
         self._state.events.append(
             event_of("listing.unused", fault_fields(fault), facts={"fault": fault}, stage="expand")
         )
+
+
+def _page(listing: DigestListing) -> ListDigests:
+    """The task that reads its next page."""
+    return ListDigests(repository=listing.repository, side=listing.side, page=listing.page)
 
 
 def _tags_at(listing: DigestListing, rule: Rule, names: Iterable[tuple[str, int | None]]) -> Iterator[str]:

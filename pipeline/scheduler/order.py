@@ -89,6 +89,10 @@ class Order:
         self._release(self._when_expanded.pop(number, ()))
         self._settle(number)
 
+    def is_fed(self, number: int) -> bool:
+        """Whether this run may have written to a rule's source just before."""
+        return number in self._fed_by
+
     def who_brings(self, number: int, fault: Fault) -> str:
         """The place of the rule that may write what a rule's source lacks; empty if there is none."""
         is_missing = fault.status == HTTPStatus.NOT_FOUND or fault.code == "TOO_FEW_TAGS"

@@ -88,9 +88,12 @@ class TagLists:
         cursor.pushed.update((tag.name, tag.pushed) for tag in page.tags if tag.pushed)
         if page.short:
             return short_listing(source.registry, source.path, page.short)
-        if listing.has_moved or (not page.next and listing.entries < page.total):
+        if listing.has_moved:
+            words = "it changed while it was read"
+            return replace(short_listing(source.registry, source.path, words), retryable=True)
+        if not page.next and listing.entries < page.total:
             words = f"it has {listing.entries:,} entries, but the registry counts {page.total:,}"
-            return replace(short_listing(source.registry, source.path, words), retryable=listing.has_moved)
+            return short_listing(source.registry, source.path, words)
         return None
 
     def _turn(self, cursor: Cursor, outcome: TagsListed) -> None:

@@ -52,6 +52,28 @@ def test_by_date(options: dict[str, Any]) -> None:
     assert not [task for task in world.done if isinstance(task, ListTags) and task.side == "source"]
 
 
+def test_tag_that_moves_while_it_is_listed() -> None:
+    """A tag that is pushed again moves to the first page, and shows only as a repeated one on the next."""
+    world = World()
+    world.catalogues = {SOURCE: "quay"}
+    world.push(f"{SOURCE}/a", image("a"), "v1", "v2", "v3", "moved")
+    for tags, following in ((("v3", "v2"), "2"), (("v2", "v1"), "")):
+        page = ListedTagPage(
+            tags=tuple(ListedTag(name, "", 86_400.0) for name in tags), entries=2, next=following
+        )
+        world.script[f"digests {SOURCE}"].append(
+            lambda task, page=page: DigestsListed(key=task.key, page=page)  # type: ignore[misc]
+        )
+    moments = {"v1": 1.0, "v2": 1.0, "v3": 1.0, "moved": 2.0}
+    again = ListedTagPage(tags=tuple(ListedTag(n, "", 86_400.0 * t) for n, t in moments.items()), entries=4)
+    world.script[f"digests {SOURCE}"].append(lambda task: DigestsListed(key=task.key, page=again))
+
+    scheduler = dated(world, since="1970-01-02")
+
+    assert scheduler.failed_rules == []
+    assert sorted(world.store(f"{MIRROR}/a").tags) == ["moved", "v1", "v2", "v3"]
+
+
 @pytest.mark.parametrize("total", [4, 3])
 def test_short_dates(total: int) -> None:
     """A listing that may be short fails a rule that needs it, and nothing is copied."""

@@ -15,7 +15,6 @@ from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, ind
 
 if TYPE_CHECKING:
     from pipeline.model.catalogue import CatalogueKind
-    from pipeline.model.messages import Outcome, Task
     from pipeline.scheduler.scheduler import Scheduler
 
 RULE = rule(f"{SOURCE}/a", f"{MIRROR}/a")
@@ -111,27 +110,6 @@ def test_other_side_moved() -> None:
     assert unchanged(scheduler) == (19, 1)
     assert f"{SOURCE}/a:v4" in headed(world)
     assert world.store(f"{MIRROR}/a").tags == world.store(f"{SOURCE}/a").tags
-
-
-def test_missing_in_the_listing() -> None:
-    """What a listing leaves out is asked for: it is never taken for missing."""
-    world = mirrored()
-    whole = dict(world.store(f"{MIRROR}/a").tags)
-
-    def short(task: Task) -> Outcome:
-        world.stores[f"{MIRROR}/a"].tags = {"v1": whole["v1"]}
-        world.script["digests"].clear()
-        outcome = world.answer(task)
-        world.stores[f"{MIRROR}/a"].tags = whole
-        return outcome
-
-    world.script[f"digests {MIRROR}"].append(short)
-
-    scheduler = world.run([RULE], "again")
-
-    assert unchanged(scheduler) == (20, 0)
-    assert f"{MIRROR}/a:v2" in headed(world)
-    assert f"{MIRROR}/a:v1" not in headed(world)
 
 
 def test_equal_digests_are_no_evidence() -> None:
@@ -283,18 +261,6 @@ def test_moved_while_the_run_lasts() -> None:
     assert world.store(f"{third}/a").tags["v1"] == digest(image("new"))
 
 
-def test_listing_that_never_ends() -> None:
-    """A listing whose pages lead back to an earlier one is left."""
-    world = mirrored(tags=20, source="quay", mirror="v2")
-    page = ListedTagPage(tags=(ListedTag("v0", ""),), entries=1, next="again")
-    world.script[f"digests {SOURCE}"] += [lambda task: DigestsListed(key=task.key, page=page)] * 9
-
-    scheduler = world.run([RULE], "again")
-
-    assert unchanged(scheduler) == (20, 0)
-    assert len(world.script[f"digests {SOURCE}"]) == 7
-
-
 @pytest.mark.parametrize("kind", ["acr", "harbor", "quay"])
 def test_list_of_tags(kind: CatalogueKind) -> None:
     """A listing that has every tag replaces the list of tags of a known source."""
@@ -319,34 +285,3 @@ def test_signatures_that_harbor_hides() -> None:
 
     assert unchanged(scheduler) == (20, 1)
     assert signature in world.store(f"{MIRROR}/a").tags
-
-
-def test_short_listing_of_tags() -> None:
-    """Where the count does not fit, the list of tags is read, and nothing is missed."""
-    world = mirrored(source="gitlab", mirror="v2")
-    tags = tuple(ListedTag(f"v{number}", "") for number in range(5))
-    page = ListedTagPage(tags=tags, entries=5, total=20)
-    world.script[f"digests {SOURCE}"] += [lambda task: DigestsListed(key=task.key, page=page)]
-
-    scheduler = world.run([RULE], "again")
-
-    assert unchanged(scheduler) == (20, 0)
-    assert world.requests["LIST"] == 1
-
-
-def test_listing_changes_while_it_is_read() -> None:
-    """A total that changes from page to page may hide tags, so the list of tags is read."""
-    world = mirrored(source="gitlab", mirror="v2", page=10)
-    pages = [
-        ListedTagPage(tags=(ListedTag("v1", ""),), entries=10, total=20, next="10"),
-        ListedTagPage(tags=(ListedTag("v2", ""),), entries=10, total=19),
-    ]
-    world.script[f"digests {SOURCE}"] += [
-        lambda task, page=each: DigestsListed(key=task.key, page=page)  # type: ignore[misc]
-        for each in pages
-    ]
-
-    scheduler = world.run([RULE], "again")
-
-    assert unchanged(scheduler) == (20, 0)
-    assert world.requests["LIST"] == 2
