@@ -197,6 +197,9 @@ def _options(random: Random, seed: int, *, is_source: bool) -> dict[str, Any]:
         for name, choices in table.items():
             if random.random() < share:
                 drawn[name] = random.choice(choices)
+    apart = Random(f"{seed} {is_source} catalogue")
+    if apart.random() < 0.5:
+        drawn["catalogue"], drawn["catalogue_lies"] = "harbor", apart.choice((0, seed))
     if "chunk_max" in drawn:
         # No registry takes less of a chunk than the maximum that it announces.
         drawn.pop("patch_takes", None)

@@ -137,6 +137,7 @@ class Stage:
         auth = {
             each.address: {"insecure": True}
             | ({} if each.options.auth == "none" else {"username": "user", "password": each.options.password})
+            | ({} if each.options.catalogue == "no" else {"catalog": each.options.catalogue})
             for each in self.registries
         }
         (self.folder / "auth.json").write_text(json.dumps(auth))

@@ -15,6 +15,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -198,10 +199,41 @@ def _harbor(call: Request) -> Response:
         entries = [{"name": name, "artifact_count": 1} for name in _paths(call, found[1])]
         if not entries and found[1] not in call.store.projects:
             raise Refusal(403, "FORBIDDEN", "forbidden")
+    count, loops = len(entries) + call.options.catalogue_hides, False
+    if found is not None and found[2] and call.options.catalogue_lies:
+        entries, count, loops = _falsified(call, entries)
     page, more = _slice(call, entries, "page_size")
-    response = _linked(call, page, more=more)
-    response.headers["X-Total-Count"] = str(len(entries) + call.options.catalogue_hides)
+    response = _linked(call, page, more=more or loops)
+    response.headers["X-Total-Count"] = str(count)
     return response
+
+
+def _falsified(call: Request, entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int, bool]:
+    """A listing that is broken or wrong, its count, and whether it never ends; the same for the same content.
+
+    It never tells a digest that its tag had before: with the records, that is believed.
+    """
+    random = Random(f"{call.options.catalogue_lies} {call.entry.target} {entries}")
+    made_up = [f"sha256:{random.getrandbits(256):064x}" for _ in entries]
+    match random.choice(("right", "right", "status", "short", "count", "loop", "digests", "twice", "shape")):
+        case "status":
+            raise Refusal(random.choice((401, 403, 404, 429, 500, 503)), "DENIED", "no listing today")
+        case "short":
+            return random.sample(entries, random.randint(0, len(entries))), len(entries), False
+        case "count":
+            return entries, random.choice((0, 1, 10**6)), random.random() < 0.5
+        case "loop":
+            return entries, len(entries), True
+        case "digests":
+            for entry, other in zip(entries, made_up, strict=True):
+                wrong = (other, entry["digest"].upper(), f"sha512:{'0' * 128}", "", None, 7)
+                entry["digest"] = random.choice((entry["digest"], *wrong))
+        case "twice":
+            doubled = [{**each, "digest": wrong} for each, wrong in zip(entries, made_up, strict=True)]
+            return random.sample([*entries, *doubled], 2 * len(entries)), len(entries), False
+        case "shape":
+            entries.append({"digest": made_up, "tags": random.choice((5, "v1", [None], {"name": "v1"}))})
+    return entries, len(entries), False
 
 
 def _harbor_artifacts(call: Request, name: str) -> list[dict[str, Any]]:

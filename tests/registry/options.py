@@ -66,6 +66,8 @@ class Options:
     """Names, separated by spaces, that are listed beside the repositories."""
     catalogue_hides: int = 0
     """Entries that are counted but not listed."""
+    catalogue_lies: int = 0
+    """A seed, with which Harbor's listing of artifacts is wrong in most repositories; 0: it is right."""
     projects_first: bool = False
     """Harbor: a push needs an existing project."""
     catalogue_denied: bool = False
