@@ -77,6 +77,19 @@ def _run(name: str, case: Case, taking_part: Sequence[Client], rounds: int) -> l
     return runs
 
 
+def _on_cluster(cases: Sequence[str]) -> dict[str, Any]:
+    from scripts.bench.cluster import cluster, visits  # noqa: PLC0415 - needs the extra [dask]
+
+    figures: dict[str, Any] = {}
+    if "cluster" in cases:
+        print("\n== cluster: CPU time a task on a Dask cluster")
+        figures["cluster"] = cluster()
+    if "visits" in cases:
+        print("\n== visits: memory of Dask's scheduler")
+        figures["visits"] = visits()
+    return figures
+
+
 def main() -> None:
     """Run the cases that the command line names."""
     flags = _parse()
@@ -99,6 +112,8 @@ def main() -> None:
     if "scale" in flags.cases:
         print("\n== scale: one run for many machines, in virtual time")
         figures["scale"] = scale()
+    if {"cluster", "visits"} & set(flags.cases):
+        figures |= _on_cluster(flags.cases)
     if "listings" in flags.cases:
         print("\n== listings: unchanged, with and without listings of digests, at scripted registries")
         figures["listings"] = listings()

@@ -140,5 +140,5 @@ CASES: Mapping[str, Case] = {
 }
 DEFAULT = ("start", "pushback", "many", "shared", "large", "tls", "fan")
 """The default cases, which take a few minutes together."""
-EXTRA = ("start", "tags", "pushback", "rates", "scale", "listings")
-"""Measurements of another kind: extra.py, pushback.py, rates.py, scale.py, listings.py."""
+EXTRA = ("start", "tags", "pushback", "rates", "scale", "cluster", "visits", "listings")
+"""Measurements of another kind: extra.py, pushback.py, rates.py, scale.py, cluster.py, listings.py."""

@@ -72,6 +72,20 @@ def test_loose_ends(unreachable: tuple[Link, list[object]], caplog: pytest.LogCa
     assert caplog.text == ""
 
 
+def test_work_that_never_began() -> None:
+    """Work that the end of a run cancels before it began prints no warning of Python's."""
+
+    async def end_at_once() -> object:
+        made = object.__new__(Link)
+        made._tasks = set()
+        task = made._spawn(fail(LookupError("it has begun")))
+        task.cancel()
+        return (await asyncio.gather(task, return_exceptions=True))[0]
+
+    assert isinstance(asyncio.run(end_at_once()), asyncio.CancelledError)
+    gc.collect()
+
+
 def test_own_failure() -> None:
     """A bug in a background task ends the run, but a lost connection does not, since it may return."""
     told: list[object] = []

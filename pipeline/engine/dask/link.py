@@ -196,6 +196,8 @@ class Link:
         task = asyncio.ensure_future(self._guard(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Python warns of a coroutine that was neither begun nor closed.
+        task.add_done_callback(lambda _: work.close())
         return task
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
