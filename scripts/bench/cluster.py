@@ -21,7 +21,7 @@ from unittest.mock import patch
 from distributed import Client
 
 from pipeline.engine.dask import link
-from pipeline.engine.dask.cluster import security_of
+from pipeline.engine.dask.cluster import quiet, security_of
 from pipeline.engine.dask.pool import DaskPool
 from pipeline.engine.dask.questions import result, submit
 from pipeline.engine.dask.visit import Sealed, visit
@@ -45,6 +45,8 @@ SECONDS = 6.0
 """For each gather time and load."""
 VISITS = 100_000
 _WORKERS = 2
+_LOGS = {"DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH": "10"}
+"""As in example/dask: messages that were sent are not kept."""
 _AT_A_TIME = 32
 """Visits to each worker."""
 _LIMIT = 240.0
@@ -127,7 +129,7 @@ def _pool(cluster: Cluster, *, gather: float) -> Iterator[DaskPool]:
 def _cluster() -> Iterator[tuple[Cluster, int]]:
     """A running cluster, and the process of its scheduler."""
     with tempfile.TemporaryDirectory() as folder:
-        cluster = Cluster(Path(folder) / "cluster", dict(os.environ))
+        cluster = Cluster(Path(folder) / "cluster", os.environ | _LOGS)
         try:
             scheduler = cluster.scheduler()
             for _ in range(_WORKERS):
@@ -196,6 +198,7 @@ def visits(*, count: int = VISITS, limit: float = _LIMIT) -> dict[str, int]:
 
 
 async def _visit(options: ClusterOptions, scheduler: int, *, count: int, limit: float) -> dict[str, int]:
+    quiet(asyncio.get_running_loop())
     client = await Client(options.scheduler, asynchronous=True, security=security_of(options))
     await client.wait_for_workers(_WORKERS)
     workers = list((await client.scheduler.identity())["workers"])

@@ -7,7 +7,9 @@ import gc
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
+import distributed.client
 import pytest
+from distributed.batched import BatchedSend
 
 from pipeline.engine.dask import link
 from pipeline.engine.dask.cluster import quiet
@@ -135,6 +137,29 @@ def test_silent() -> None:
     loop.close()
 
     assert not logging.getLogger("distributed.client").isEnabledFor(logging.CRITICAL)
+
+
+def test_words_about_visits() -> None:
+    """What Dask's client sends about a task is nothing that Dask's scheduler would keep for ever."""
+    loop = asyncio.new_event_loop()
+    quiet(loop)
+    loop.close()
+
+    words = vars(distributed.client)["SpanMetadata"](collections=[{"type": "Future"}])
+
+    assert words == {"collections": []}
+
+
+def test_messages_that_were_sent() -> None:
+    """Connections keep few of their last messages: these hold tasks, as many as a visit carries."""
+
+    async def connect() -> int | None:
+        quiet(asyncio.get_running_loop())
+        sent = BatchedSend(interval=1)  # type: ignore[no-untyped-call] # Dask has no types there
+        kept: int | None = sent.recent_message_log.maxlen
+        return kept
+
+    assert asyncio.run(connect()) == 10
 
 
 async def fail(error: Exception) -> None:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import dask
+import distributed.client
 from distributed import LocalCluster, Security
 
 if TYPE_CHECKING:
@@ -30,10 +31,14 @@ def quiet(loop: AbstractEventLoop) -> None:
         # Dask has given some of them their own levels and handlers.
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # Its scheduler would keep these words of each visit as long as it runs.
+    distributed.client.SpanMetadata = lambda **_: {"collections": []}  # type: ignore[attr-defined,assignment] # Dask's own
     dask.config.set(
         {
             "distributed.admin.large-graph-warning-threshold": "1GiB",
             "distributed.worker.profile.enabled": False,
+            # Connections keep their last 1,000 messages for developers: with tasks, these may be gigabytes.
+            "distributed.admin.low-level-log-length": 10,
             "distributed.scheduler.http.routes": [],
             "distributed.worker.http.routes": [],
             # After this time LocalCluster ends a nanny whose restarted worker happens to be dead again.
