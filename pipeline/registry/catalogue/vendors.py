@@ -149,7 +149,8 @@ class QuayCatalogue:
     """Quay: the repositories of a namespace, and their active tags."""
 
     needs = (
-        "an OAuth token that may view repositories, as password of the user $oauthtoken; robots cannot list"
+        "an OAuth token that may view repositories, as password of the user $oauthtoken (written "
+        "$$oauthtoken in the credentials file); robots cannot list"
     )
 
     def __init__(self, api: Api) -> None:
