@@ -298,7 +298,7 @@ class Supervisor:
             view = self._scheduler.view(
                 self._shown, began=self._began, running=self._running, workers=len(roster)
             )
-            view = replace(view, hosts=_hosts(roster))
+            view = replace(view, hosts=hosts_of(roster))
             for observer in self._observers:
                 observer.tick(view)
 
@@ -325,7 +325,7 @@ class Supervisor:
                 self._say(event)
 
 
-def _hosts(roster: Mapping[WorkerView, int]) -> tuple[HostView, ...]:
+def hosts_of(roster: Mapping[WorkerView, int]) -> tuple[HostView, ...]:
     """The other machines of a roster."""
     workers, tasks = Counter[str](), Counter[str]()
     for worker, count in roster.items():

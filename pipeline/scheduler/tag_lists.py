@@ -76,7 +76,7 @@ class TagLists:
                 self._fall_back(cursor, trouble)
 
     def _trouble(self, cursor: Cursor, outcome: DigestsListed | TaskFailed) -> Fault | None:
-        """Why a rule cannot use a listing; else its page is taken in."""
+        """Take a page of a listing in; returns why a rule cannot use it, if so."""
         source, listing = cursor.rule.source, cursor.listing
         assert listing is not None
         if isinstance(outcome, TaskFailed):

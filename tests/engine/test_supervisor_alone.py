@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pipeline.engine.supervisor import Supervisor
+from pipeline.engine.pool import WorkerView
+from pipeline.engine.supervisor import Supervisor, hosts_of
 from pipeline.model.messages import CopyBlob
 from pipeline.model.options import ImageOptions
 from pipeline.scheduler.scheduler import Scheduler
+from pipeline.scheduler.view import HostView
 from pipeline.settings import Settings
 from tests.engine.answers import answer
 from tests.engine.fake_pool import FakePool
@@ -102,3 +104,18 @@ def test_pool_is_broken() -> None:
 
     assert "too many open files" in str(run.ending.trouble)
     assert not run.scheduler.finished
+
+
+def test_hosts() -> None:
+    """Other machines are shown by name, with the workers and tasks of each; this machine is not."""
+    roster = {
+        WorkerView(name="b-1", pid=1, stage="transfer", host="node-2"): 3,
+        WorkerView(name="b-2", pid=2, stage="transfer", host="node-2"): 4,
+        WorkerView(name="a-1", pid=1, stage="transfer", host="node-1"): 0,
+        WorkerView(name="transfer-1", pid=7, stage="transfer"): 5,
+    }
+
+    assert hosts_of(roster) == (
+        HostView(name="node-1", workers=1, tasks=0),
+        HostView(name="node-2", workers=2, tasks=7),
+    )

@@ -19,6 +19,7 @@ def forms(registry: str = "registry.test") -> UploadStrategy:
     ("registry", "size", "form", "then"),
     [
         ("registry.test", 288 * MIB, "whole", "chunks"),
+        ("registry.test", 288 * MIB + 1, "chunks", "whole"),
         ("registry.test", LARGE, "chunks", "whole"),
         ("docker.io", LARGE, "chunks", "whole"),
         ("gcr.io", LARGE, "chunks", "whole"),
