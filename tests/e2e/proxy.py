@@ -49,14 +49,16 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def take(self, count: int) -> None:
-        """Count received bytes; ConnectionError at the position where the body is cut."""
-        self.received += count
-        if 0 <= self.halt_at <= self.received:
-            self.halt_at = -1
-            self.halted.set()
-            self.go.wait()
-            raise ConnectionError
+    def room(self) -> int:
+        """Bytes that may be read next; ConnectionError, after `go`, at the position where the body is cut."""
+        if self.halt_at < 0:
+            return _PIECE
+        if self.received < self.halt_at:
+            return min(_PIECE, self.halt_at - self.received)
+        self.halt_at = -1
+        self.halted.set()
+        self.go.wait()
+        raise ConnectionError
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -71,11 +73,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _pieces(self, length: int) -> Iterator[bytes]:
         """The body; ConnectionError at the position where it is cut."""
         while length:
-            piece = self.rfile.read1(min(length, _PIECE))
+            piece = self.rfile.read1(min(length, self.proxy.room()))
             if not piece:
                 raise ConnectionError
             length -= len(piece)
-            self.proxy.take(len(piece))
+            self.proxy.received += len(piece)
             yield piece
 
     def _pass_on(self) -> None:
