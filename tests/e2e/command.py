@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 _LONGEST = 100.0
+_MOST_WORDS = 20_000
+"""Characters of a log that a failure shows."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,20 @@ class Command:
         return self.end(self.start(*arguments, **environ))
 
     def end(self, process: subprocess.Popen[str]) -> Result:
-        """Wait for a started run; one that does not end is killed, and fails the test.
+        """Wait for a started run; one that does not end fails the test with its workers' stacks.
 
         A log line that does not match the catalogue fails the test, too.
         """
         try:
             output, text = process.communicate(timeout=_LONGEST)
         except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGSTOP)  # it starts no other workers
+            for pid in workers(process.pid):
+                os.kill(pid, signal.SIGABRT)
+            wait_for(lambda: not workers(process.pid))
             os.killpg(process.pid, signal.SIGKILL)
             output, text = process.communicate()
-            raise AssertionError(f"it did not end in {_LONGEST} s: {text[-2000:]}") from None
+            raise AssertionError(f"it did not end in {_LONGEST} s: {text[-_MOST_WORDS:]}") from None
         assert wrong_logfmt(text) == []
         return Result(process.returncode, text, output)
 

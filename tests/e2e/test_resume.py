@@ -108,6 +108,12 @@ def stored(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in (folder / "records").rglob("*") if path.is_file())
 
 
+def wait_until_recorded(command: Command, mirror: Registry) -> None:
+    """Wait until the records have the newest URL of the layer's upload: an older one is not valid."""
+    upload = max(mirror.store.create("copy/app").uploads.values(), key=lambda each: each.size)
+    wait_for(lambda: f"_state={upload.state}".encode() in stored(command.folder))
+
+
 @pytest.mark.parametrize("victims", ["worker", "everything"])
 def test_killed(command: Command, scripted: Scripted, victims: str) -> None:
     """Whichever process is killed, the upload resumes after the confirmed bytes, and its URL is removed."""
@@ -117,6 +123,7 @@ def test_killed(command: Command, scripted: Scripted, victims: str) -> None:
         proxy.halt_at = 5 * CHUNK + CHUNK // 2
         process = command.start()
         assert proxy.halted.wait(30)
+        wait_until_recorded(command, mirror)
         if victims == "worker":
             for pid in workers(process.pid):
                 os.kill(pid, signal.SIGKILL)
