@@ -66,6 +66,13 @@ class Fault:
         return self.status is not None and self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     @property
+    def may_be_damage(self) -> bool:
+        """Whether what the registry stores may be damaged: distribution 2.8 answers 500 for a tag or a blob
+        that it was writing when it was killed, until it is pushed again.
+        """
+        return self.status == HTTPStatus.INTERNAL_SERVER_ERROR and not self.host
+
+    @property
     def line(self) -> str:
         """One line: side, operation, place, status, code, words."""
         place = f"{self.registry}/{self.repository}" if self.repository else self.registry

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.model.pruning import Pruning
     from pipeline.model.reference import Reference
     from pipeline.model.tree import Plan
+    from pipeline.settings import Aim
 
 SINGLE_TYPES = frozenset(
     {
@@ -129,6 +130,11 @@ class Image:
         """Whether it is a fallback tag that is not there: a registry with a referrers API needs none."""
         is_index = self.plan is not None and self.plan.manifests[-1].kind == "index"
         return self.found is None and is_index and is_fallback(self.destination)
+
+    def may_replace(self, fault: Fault, aim: Aim) -> bool:
+        """Whether to push though the destination cannot tell what its tag names: a push repairs the tag."""
+        replaces = aim != "verify" and not (self.is_shared or self.options.keeps(self.destination))
+        return replaces and fault.may_be_damage
 
     @property
     def digest_there(self) -> str:

@@ -141,13 +141,13 @@ class Images:
         if image.rival:
             self._compare_with_rival(image)
             return
-        if isinstance(there, Fault):
+        if isinstance(there, Fault) and not image.may_replace(there, self._state.aim):
             self._fail(image, there)
             return
+        image.found = there = None if isinstance(there, Fault) else there
         if image.destination == image.source:
             self._unchanged(image, "source and destination are the same", source.digest)
             return
-        image.found = there
         self._quarantine.note(image)
         if there is not None and image.options.keeps(image.destination):
             self._keep(image, there)

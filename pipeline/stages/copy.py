@@ -40,10 +40,16 @@ def copy_blob(task: CopyBlob, context: StageContext) -> BlobCopied:
     """
     destination = context.stores.at(task.destination.registry, push=True)
     if task.ask:
-        size = head_size(task, destination)
+        try:
+            size = head_size(task, destination)
+            damaged = size is not None
+        except RegistryError as error:
+            if not error.fault.may_be_damage:
+                raise
+            size, damaged = None, True
         if not is_missing(task, size):
             return BlobCopied(key=task.key, how="present")
-        if size is not None:
+        if damaged:
             task = replace(task, check=True)  # distribution keeps a damaged copy, but reports success
     if task.blob.has_urls and only_at_urls(task, context):
         return left_to_urls(task)

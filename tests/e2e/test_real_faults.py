@@ -247,6 +247,26 @@ def test_parts_lost(copy: Callable[..., Copy], which: str) -> None:
     assert [] == made.lacking()
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_links_cut_short(copy: Callable[..., Copy], force: tuple[str, ...]) -> None:
+    """What distribution wrote when it was killed answers 500: a run repairs tags, one with --force all."""
+    source, mirror = relays("mirror")
+    with source, mirror:
+        made = copy(source, mirror)
+        assert made.run().code == 0
+        registry = made.registries["mirror"]
+        links = [*_repositories(registry).glob("copy/**/link" if force else "copy/**/current/link")]
+        for link in links:
+            link.write_bytes(b"")
+
+        result = made.run("--retries", "0", *force)
+
+    assert links
+    assert result.code == 0, result.text
+    assert all(link.read_bytes() for link in links)
+    assert [] == made.lacking()
+
+
 def test_layers_cut_short(copy: Callable[..., Copy]) -> None:
     """A truncated layer that distribution keeps does not count as a layer, and is reported."""
     source, mirror = relays("mirror")

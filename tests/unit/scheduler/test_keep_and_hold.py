@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipeline.model.facts import FirstSeen
+from pipeline.model.faults import fault_at
 from pipeline.model.listing_tasks import ListTags
-from pipeline.model.messages import HeadManifests
+from pipeline.model.messages import HeadManifests, ManifestsHeaded
 from pipeline.model.reference import parse_repository
-from pipeline.model.rule_options import RuleOptions, TagOptions
+from pipeline.model.rule_options import NO_OPTIONS, RuleOptions, TagOptions
 from tests.unit.scheduler.world import MIRROR, SOURCE, World, digest, image, rule
 
 if TYPE_CHECKING:
@@ -56,6 +58,24 @@ class TestKeep:
         world.run([rule(f"{SOURCE}/a:v1,v2", f"{MIRROR}/a", options=KEEP)])
 
         assert {"a:v1": "kept", "a:v2": "copied"} == results(world)
+
+    @pytest.mark.parametrize(("options", "result"), [(NO_OPTIONS, "copied"), (KEEP, "failed")])
+    def test_tag_that_cannot_be_read(self, options: RuleOptions, result: str) -> None:
+        """A tag for which the destination answers 500 is pushed, unless the rule never moves it."""
+        world = World(retries=0)
+        world.push(f"{SOURCE}/a", image("new"), "v1")
+        there = parse_repository(f"{MIRROR}/a")
+        fault = fault_at(there, "destination", operation="look", words="oops", code="UNKNOWN", status=500)
+        scheduler = world.scheduler([rule(f"{SOURCE}/a", f"{MIRROR}/a", options=options)])
+
+        while tasks := world.take_all(scheduler):
+            for task in tasks:
+                outcome = world.answer(task)
+                if isinstance(outcome, ManifestsHeaded):
+                    outcome = replace(outcome, destinations=(fault,))
+                scheduler.settle(outcome, 0.0)
+
+        assert {"a:v1": result} == results(world)
 
     def test_list_of_pages(self) -> None:
         """A list of several pages is read completely before any image is opened."""

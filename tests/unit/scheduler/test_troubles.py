@@ -357,7 +357,7 @@ def test_nothing_but_errors() -> None:
                 assert isinstance(found, ManifestsHeaded)
                 found = replace(
                     found,
-                    destinations=tuple(broken(MIRROR) for _ in task.destinations),
+                    destinations=tuple(replace(broken(MIRROR), status=503) for _ in task.destinations),
                     cost=Cost(requests=((SOURCE, 1), (MIRROR, 3))),
                 )
                 scheduler.settle(found, now)
