@@ -71,6 +71,7 @@ def _act(arguments: Sequence[str], environ: Mapping[str, str], show: Callable[[s
 def _run(options: Options, environ: Mapping[str, str], show: Callable[[str], None]) -> int:
     """Run a verb with workers; the fork server imports as much as this process, so it starts first."""
     if options.cluster is None:
+        import pipeline.engine.worker  # noqa: F401, PLC0415 - what both need is imported once, before the fork
         from pipeline.engine.local.fork_server import warm_up  # noqa: PLC0415 - see above
 
         warm_up()
