@@ -1,8 +1,8 @@
 """The adaptive limit: how many tasks of one kind may run at one registry, adapted during the run.
 
 The limit begins low and rises while that helps. The response times show whether it helps: if the registry and
-this machine have capacity left, twice as many tasks wait no longer for each answer; if either is the
-bottleneck, they wait twice as long and nothing is gained. So each limit is compared with the one before it,
+this machine have capacity left, more tasks wait no longer for each answer; if either is the bottleneck, they
+wait longer by the same factor and nothing is gained. So each limit is compared with the one before it,
 for the same sorts of work, and never with a best time: answers that vary a lot, or become slower for other
 reasons, do not keep the limit down.
 
@@ -27,6 +27,8 @@ _GAIN = 0.25
 """Share of the ideal speed-up a higher limit must reach."""
 _CHANCES = 2
 """Failed tries after which steps get smaller and rarer."""
+_FIRST_STEP = 4
+"""Factor of the steps until then: a registry far away needs 64 tasks, and each step takes two round trips."""
 _STEP = 1.5
 _LONGEST = 32
 """Maximum judgements before a higher limit is tried; each failed try doubles their number."""
@@ -101,7 +103,7 @@ class AdaptiveLimit:
 
     @property
     def _fast(self) -> bool:
-        """Whether each try still doubles the limit; one may fail, since response times vary."""
+        """Whether steps are still large; one may fail, since response times vary."""
         return self._vain < _CHANCES
 
     def bound(self, most: int) -> None:
@@ -187,7 +189,7 @@ class AdaptiveLimit:
             self._kept -= 1
         else:
             self.state, self._before = "trying", tried
-            self._set(min(self.most, tried * 2 if self._fast else math.ceil(tried * _STEP)))
+            self._set(min(self.most, tried * _FIRST_STEP if self._fast else math.ceil(tried * _STEP)))
         return None
 
     def _gain(self, means: dict[str, float]) -> float:
