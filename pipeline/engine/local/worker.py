@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from pipeline.engine.worker import Setup
 
 
+_M_ARENA_MAX = -8
+"""glibc's parameter (malloc.h): most memory pools of a process."""
+_ARENAS = 2
+
+
 def main(inbox: int, outbox: int) -> NoReturn:
     """Run a worker until the inbox ends or the outbox has no reader.
 
@@ -40,6 +45,8 @@ def main(inbox: int, outbox: int) -> NoReturn:
 
 def _work(tasks: TaskReader, answers: AnswerWriter) -> NoReturn:
     setup: Setup = tasks.receive()
+    if setup.stage == "transfer":
+        _share_memory()
     try:
         worker = Worker(answers.send, make_runner(setup), threads=setup.threads)
         worker.start()
@@ -62,3 +69,14 @@ def _prepare_process() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if sys.stderr is not None:
         faulthandler.enable()
+
+
+def _share_memory() -> None:
+    """Let the threads share two pools of memory: glibc has up to eight a core, of which none uses another's.
+
+    That saves 10 MB in a worker whose threads have moved many blobs. Other C libraries have no such pools.
+    """
+    import ctypes  # noqa: PLC0415 - 5 ms that lookups do not need
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
