@@ -39,8 +39,9 @@ def split_key(text: str) -> Key:
     return repository.registry, "" if is_url and path in _API_PATHS else path
 
 
-def matching_keys(repository: Repository) -> list[Key]:
-    """All keys that match the repository, the longest path first.
+@lru_cache(maxsize=1024)
+def matching_keys(repository: Repository) -> tuple[Key, ...]:
+    """All keys that match the repository, the longest path first; kept, since each request needs them.
 
     `docker.io/nginx` also matches the official image, as in `docker pull`.
     """
@@ -49,7 +50,7 @@ def matching_keys(repository: Repository) -> list[Key]:
     if repository.registry == DOCKER_HUB and parts[0] == "library":
         paths.insert(1, "/".join(parts[1:]))
     registries = registry_names(repository.registry)
-    return [(registry, path) for path in paths for registry in registries]
+    return tuple((registry, path) for path in paths for registry in registries)
 
 
 @lru_cache(maxsize=256)
