@@ -125,14 +125,14 @@ def test_import_order(path: Path) -> None:
     assert parts_imported(path) - {part} - MAY_IMPORT[part] == set()
 
 
-def test_one_dataclass() -> None:
+def test_only_the_own_dataclass_decorator() -> None:
     """Classes use the project's own decorator, which is cheap at the start of each process."""
     users = {str(path) for path in files("pipeline") if "dataclasses.dataclass" in imported(path)}
 
     assert users == {"pipeline/dataclass.py"}
 
 
-def test_one_builder_of_faults() -> None:
+def test_faults_are_made_in_one_module() -> None:
     """Faults are made only in model/faults.py, so that all have a place, a side and consistent wording."""
     makers = {
         str(path)
@@ -144,7 +144,7 @@ def test_one_builder_of_faults() -> None:
     assert makers == {"pipeline/model/faults.py"}
 
 
-def test_a_class_name_is_used_once() -> None:
+def test_class_names_are_unique() -> None:
     """No two modules use the same name for a class or for a type alias."""
     places: dict[str, set[str]] = {}
     for path in files("pipeline"):
@@ -161,14 +161,14 @@ def test_scheduler_is_pure() -> None:
     assert "scheduler" not in importers(*pure)
 
 
-def test_diskcache() -> None:
+def test_only_the_store_imports_diskcache() -> None:
     """Only records/store.py imports diskcache, so that replacing it changes only one file."""
     named = {path for path in files("pipeline") if "diskcache" in {n.split(".")[0] for n in imported(path)}}
 
     assert {str(path) for path in named} <= {"pipeline/records/store.py", "pipeline/records/folder.py"}
 
 
-def test_distributed() -> None:
+def test_only_engine_dask_imports_dask() -> None:
     """Only engine/dask imports Dask, so the rest works without the extra."""
     named = {
         path.parent.as_posix()
@@ -179,18 +179,18 @@ def test_distributed() -> None:
     assert named == {"pipeline/engine/dask"}
 
 
-def test_requests() -> None:
+def test_only_http_opens_connections() -> None:
     """Only http/ opens connections, and registry/ handles their errors."""
     assert importers("requests") <= {"http"}
     assert importers("urllib3") <= {"http", "registry"}
 
 
-def test_stages_know_no_process() -> None:
+def test_stages_do_not_import_multiprocessing() -> None:
     """The stages do not import multiprocessing: they know no queue, process or engine."""
     assert "stages" not in importers("multiprocessing")
 
 
-def test_stages_know_the_store_only() -> None:
+def test_stages_import_only_the_image_store() -> None:
     """The stages see a registry only as an ImageStore; only the maker of their runner names the client."""
     named = {
         path.name
@@ -204,7 +204,7 @@ def test_stages_know_the_store_only() -> None:
     assert named == {"run.py"}
 
 
-def test_supervisor_knows_no_process() -> None:
+def test_supervisor_imports_only_the_pool_interface() -> None:
     """The supervisor knows the worker pool only by its interface: no process, pipe or cluster."""
     wrong = {
         f"{path}: {name}"
@@ -217,7 +217,7 @@ def test_supervisor_knows_no_process() -> None:
     assert wrong == set()
 
 
-def test_pools_are_independent() -> None:
+def test_worker_pools_are_independent() -> None:
     """Neither kind of worker imports the other."""
     for one, other in (("local", "dask"), ("dask", "local")):
         names = {name for path in files(f"pipeline/engine/{one}") for name in imported(path)}
@@ -250,7 +250,7 @@ def test_function_lengths(folder: str) -> None:
     assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
 
 
-def test_every_test_is_one_sentence() -> None:
+def test_every_test_has_a_one_sentence_docstring() -> None:
     """Every test has a docstring of one sentence, which states the behaviour."""
     wrong = []
     for path in files("tests"):
@@ -264,7 +264,7 @@ def test_every_test_is_one_sentence() -> None:
     assert wrong == []
 
 
-def test_reading() -> None:
+def test_reader_finds_imports_and_types() -> None:
     """Imports and types are found at any depth, and docstrings are not counted as lines."""
     source = """
 def long():
@@ -300,7 +300,7 @@ def asserts(function: ast.AST) -> bool:
     )
 
 
-def test_tests_assert() -> None:
+def test_every_test_asserts() -> None:
     """Every test asserts something, itself or in a function of the tests that it calls by name."""
     functions = [
         (path, node)

@@ -37,7 +37,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_links(page: Path) -> None:
+def test_relative_links_resolve(page: Path) -> None:
     """Every relative link of a page leads to a file of the project, and its anchor to a heading there."""
     broken = []
     for link in LINK.findall(text_of(page)):
@@ -63,7 +63,7 @@ def test_readme_is_short(name: str) -> None:
     assert len((ROOT / name).read_bytes()) < 9000
 
 
-def test_architecture_names_what_exists() -> None:
+def test_architecture_names_existing_files() -> None:
     """Every file and folder that the page on the architecture names exists, in pipeline/ or at the top."""
     named = {path for path in PATH.findall((ROOT / "docs/architecture.md").read_text()) if "VERB" not in path}
 
@@ -82,7 +82,7 @@ def test_architecture_names_every_package() -> None:
     assert {part for part in parts | modules if f" {part}" not in page} == set()
 
 
-def test_make_targets() -> None:
+def test_named_make_targets_exist() -> None:
     """Every `make` target that a page names is one of the Makefile's."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = {
@@ -96,14 +96,14 @@ def test_make_targets() -> None:
     assert named - targets == set()
 
 
-def test_changelog_begins_with_this_version() -> None:
+def test_changelog_starts_with_this_version() -> None:
     """The newest entry of the changelog is the version of the program."""
     versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
 
     assert __version__ == versions[0]
 
 
-def test_licence() -> None:
+def test_package_states_its_licence() -> None:
     """The package states its licence by its SPDX name, and ships its text."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

@@ -31,7 +31,7 @@ def run(folder: Path, text: str, *, ci: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("way", SKIPS)
-def test_failure_in_ci(tmp_path: Path, way: str) -> None:
+def test_skip_fails_in_ci(tmp_path: Path, way: str) -> None:
     """With CI=true a skipped test, fixture or module fails the run, and says why it was skipped."""
     code, output = run(tmp_path, SKIPS[way], ci="true")
 
@@ -41,7 +41,7 @@ def test_failure_in_ci(tmp_path: Path, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["in the test", "of the module"])
-def test_skip_elsewhere(tmp_path: Path, way: str) -> None:
+def test_skip_passes_outside_ci(tmp_path: Path, way: str) -> None:
     """Outside CI a skip does not fail anything."""
     code, output = run(tmp_path, f"{SKIPS[way]}\n", ci="")
 
@@ -49,7 +49,7 @@ def test_skip_elsewhere(tmp_path: Path, way: str) -> None:
     assert "1 skipped in" in output
 
 
-def test_expected_failure(tmp_path: Path) -> None:
+def test_expected_failure_is_not_a_skip(tmp_path: Path) -> None:
     """An expected failure is not a skip."""
     code, output = run(tmp_path, "@pytest.mark.xfail(reason='known')\ndef test(): assert 0", ci="true")
 

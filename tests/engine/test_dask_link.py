@@ -37,7 +37,7 @@ class QuickClient:
         asyncio.get_running_loop().call_later(0.02, setattr, self, "scheduler_comm", object())
 
 
-def test_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_connection_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that Dask's client has replaced by itself counts as lost, as are pending answers."""
     monkeypatch.setattr(link, "_CHECK_EVERY", 0.01)
     monkeypatch.setattr(link.Link, "_known", nobody)
@@ -64,7 +64,9 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> tuple[Link, list[object]]:
     return Link(options, run="1", recipe=None, tell=told.append), told
 
 
-def test_loose_ends(unreachable: tuple[Link, list[object]], caplog: pytest.LogCaptureFixture) -> None:
+def test_unretrieved_errors_are_not_printed(
+    unreachable: tuple[Link, list[object]], caplog: pytest.LogCaptureFixture
+) -> None:
     """Unretrieved errors that Dask's client leaves behind are not printed."""
     made, _ = unreachable
     made._loop.call_soon_threadsafe(made._loop.create_task, fail(LookupError("nobody waits")))
@@ -74,7 +76,7 @@ def test_loose_ends(unreachable: tuple[Link, list[object]], caplog: pytest.LogCa
     assert caplog.text == ""
 
 
-def test_work_that_never_began() -> None:
+def test_cancelled_work_prints_no_warning() -> None:
     """Work that the end of a run cancels before it began prints no warning of Python's."""
 
     async def end_at_once() -> object:
@@ -88,7 +90,7 @@ def test_work_that_never_began() -> None:
     gc.collect()
 
 
-def test_own_failure() -> None:
+def test_bug_in_background_task_ends_the_run() -> None:
     """A bug in a background task ends the run, but a lost connection does not, since it may return."""
     told: list[object] = []
     made = object.__new__(Link)
@@ -128,7 +130,7 @@ def test_worker_lost_with_scheduler(
     assert ["1"] == [each.process for each in told if isinstance(each, Left)]
 
 
-def test_silent() -> None:
+def test_dask_loggers_are_silent() -> None:
     """No logger of Dask's writes among our lines, even one with its own level."""
     logging.getLogger("distributed.client").setLevel(logging.DEBUG)
 
@@ -139,7 +141,7 @@ def test_silent() -> None:
     assert not logging.getLogger("distributed.client").isEnabledFor(logging.CRITICAL)
 
 
-def test_words_about_visits() -> None:
+def test_scheduler_keeps_no_task_messages() -> None:
     """What Dask's client sends about a task is nothing that Dask's scheduler would keep for ever."""
     loop = asyncio.new_event_loop()
     quiet(loop)
@@ -150,7 +152,7 @@ def test_words_about_visits() -> None:
     assert words == {"collections": []}
 
 
-def test_messages_that_were_sent() -> None:
+def test_connections_keep_few_sent_messages() -> None:
     """Connections keep few of their last messages: these hold tasks, as many as a visit carries."""
 
     async def connect() -> int | None:
@@ -167,7 +169,7 @@ async def fail(error: Exception) -> None:
     raise error
 
 
-def test_question_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost request to Dask's scheduler is repeated while the connection lasts."""
     monkeypatch.setattr(link, "_CHECK_EVERY", 0.01)
     made = object.__new__(Link)

@@ -70,7 +70,7 @@ def test_worker_dies_with_a_full_inbox(pool: LocalPool) -> None:
     assert ({}, []) == (pool.roster(), pool.hear(0.0))
 
 
-def test_worker_that_knows_the_repository(pool: LocalPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_prefers_worker_of_its_repository(pool: LocalPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task goes to the worker that has served its repository, unless that one is much busier."""
     idle = workers(4)
     monkeypatch.setitem(pool._workers, "transfer", idle)
@@ -98,7 +98,7 @@ def test_one_worker_lists_and_resolves(pool: LocalPool) -> None:
     assert not pool.has_room("expand")
 
 
-def test_stopped_fork_server(pool: LocalPool) -> None:
+def test_stopped_fork_server_blocks_nothing(pool: LocalPool) -> None:
     """A stopped fork server blocks no call, and the worker starts when the server continues."""
     server = pool._running_server()
     os.kill(server.pid, signal.SIGSTOP)
@@ -110,7 +110,7 @@ def test_stopped_fork_server(pool: LocalPool) -> None:
     assert [key] == ends(hear(pool, ends))
 
 
-def test_fork_server_dies(pool: LocalPool) -> None:
+def test_dead_fork_server_is_replaced(pool: LocalPool) -> None:
     """If the fork server dies, its workers continue, and another server starts the next one."""
     give(pool, "echo")
     hear(pool, ends)
@@ -128,7 +128,7 @@ def test_fork_server_dies(pool: LocalPool) -> None:
     assert "unknown: the fork server died; killed" == end.reason
 
 
-def test_worker_that_does_not_exit(pool: LocalPool) -> None:
+def test_worker_that_does_not_exit_is_killed(pool: LocalPool) -> None:
     """A worker that closed its outbox and continues is killed, and nothing waits for it."""
     give(pool, "echo")
     hear(pool, ends)
@@ -145,7 +145,7 @@ def test_worker_that_does_not_exit(pool: LocalPool) -> None:
     assert end.reason == "killed by SIGKILL"
 
 
-def test_no_process_can_be_had(pool: LocalPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_process_start_breaks_the_pool(pool: LocalPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that cannot be started breaks the pool, and `give` does not raise."""
 
     def refuse(*_: object) -> None:

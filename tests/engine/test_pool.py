@@ -58,7 +58,7 @@ def test_each_task_ends_once(pool: WorkerPool) -> None:
     assert first.worker in pool.roster()
 
 
-def test_quiet_without_news(pool: WorkerPool) -> None:
+def test_not_readable_without_messages(pool: WorkerPool) -> None:
     """A pool without messages is not readable."""
     give(pool, "echo")
     hear(pool, ends)
@@ -66,7 +66,7 @@ def test_quiet_without_news(pool: WorkerPool) -> None:
     assert ([], []) == (select.select([pool], [], [], 0.0)[0], pool.hear(0.0))
 
 
-def test_bytes_of_a_running_task(rig: Rig, pool: WorkerPool) -> None:
+def test_bytes_are_reported_while_running(rig: Rig, pool: WorkerPool) -> None:
     """A task's bytes are reported while it runs, by its worker."""
     (key,) = give(pool, "move")
 
@@ -76,7 +76,7 @@ def test_bytes_of_a_running_task(rig: Rig, pool: WorkerPool) -> None:
     assert {worker.stage for worker in pool.roster()} == {rig.serves}
 
 
-def test_dead_worker(rig: Rig, pool: WorkerPool) -> None:
+def test_dead_worker_reports_its_tasks(rig: Rig, pool: WorkerPool) -> None:
     """The end of a worker reports its tasks as begun, as many as the roster said; no other gets them."""
     done, *open_ = give(pool, "echo", "move", "wait")
     before = hear(pool, lambda heard: ends(heard) and progress(heard))
@@ -95,7 +95,7 @@ def test_dead_worker(rig: Rig, pool: WorkerPool) -> None:
     assert again == ends(hear(pool, ends))
 
 
-def test_alone(rig: Rig, pool: WorkerPool) -> None:
+def test_task_runs_alone(rig: Rig, pool: WorkerPool) -> None:
     """A task that runs alone has no other task beside it, and the message of its worker's end says so."""
     give(pool, "move", alone=True)
     hear(pool, progress)
@@ -107,7 +107,7 @@ def test_alone(rig: Rig, pool: WorkerPool) -> None:
     assert end.alone
 
 
-def test_kept_free(pool: WorkerPool) -> None:
+def test_worker_is_kept_free(pool: WorkerPool) -> None:
     """A worker that is kept free gets only a task that runs alone, and only once it is idle."""
     give(pool, "echo")
     pool.keep_free("resolve", wanted=True)
@@ -121,7 +121,7 @@ def test_kept_free(pool: WorkerPool) -> None:
     assert not busy[0]
 
 
-def test_answers_before_the_end(rig: Rig, pool: WorkerPool) -> None:
+def test_answers_arrive_before_worker_end(rig: Rig, pool: WorkerPool) -> None:
     """A worker's answers arrive before its end, in order, and nothing follows."""
     give(pool, "echo")
     hear(pool, ends)
@@ -139,7 +139,7 @@ def test_answers_before_the_end(rig: Rig, pool: WorkerPool) -> None:
     assert pool.hear(0.0) == []
 
 
-def test_nothing_waits_for_a_worker(rig: Rig, pool: WorkerPool) -> None:
+def test_unread_tasks_block_no_call(rig: Rig, pool: WorkerPool) -> None:
     """A worker that reads nothing blocks no call, however many tasks it is given."""
     give(pool, "move")
     hear(pool, progress)
@@ -155,7 +155,7 @@ def test_nothing_waits_for_a_worker(rig: Rig, pool: WorkerPool) -> None:
     assert [ask("move").key, *keys] == [key for key, _ in end.tasks]
 
 
-def test_descriptor(rig: Rig, pool: WorkerPool) -> None:
+def test_descriptor_never_changes(rig: Rig, pool: WorkerPool) -> None:
     """The descriptor to wait for stays the same, whatever happens to the workers."""
     before = pool.fileno()
     give(pool, "move")
@@ -168,7 +168,7 @@ def test_descriptor(rig: Rig, pool: WorkerPool) -> None:
     assert before == pool.fileno()
 
 
-def test_task_that_cannot_be_sent(pool: WorkerPool) -> None:
+def test_unsendable_task_fails(pool: WorkerPool) -> None:
     """A task that cannot be sent does not raise: it fails, and the worker takes others."""
     large, small = give(pool, "x" * (MAX_MESSAGE + 1), "echo")
 
@@ -183,7 +183,7 @@ def test_task_that_cannot_be_sent(pool: WorkerPool) -> None:
     assert said[small] == ManifestPushed(key=small)
 
 
-def test_death_before_a_task_began(rig: Rig) -> None:
+def test_worker_dies_before_it_is_ready(rig: Rig) -> None:
     """A worker that dies before it is ready ends its tasks as not begun, and the next one can run them."""
     pool = rig.make(stillborn=1)
     try:
@@ -201,7 +201,7 @@ def test_death_before_a_task_began(rig: Rig) -> None:
         pool.dismiss(timeout=0.0)
 
 
-def test_workers_that_never_begin(rig: Rig) -> None:
+def test_repeated_early_deaths_break_the_pool(rig: Rig) -> None:
     """After several workers in a row died before they were ready, the pool reports Broken."""
     pool = rig.make(stillborn=5)
     try:
@@ -234,7 +234,7 @@ def test_no_secret_is_shown(rig: Rig, pool: WorkerPool) -> None:
     assert "hidden" not in repr((pool, task, heard, worker))
 
 
-def test_no_worker_can_be_had(rig: Rig) -> None:
+def test_failed_worker_starts_break_the_pool(rig: Rig) -> None:
     """If no worker can start, `give` does not raise, and the pool reports Broken once and has no room."""
     pool = rig.make(unable=True)
     try:
@@ -255,7 +255,7 @@ def test_no_worker_can_be_had(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("began", [-1e6, 0.0, 1e6])
-def test_silent_worker(rig: Rig, pool: WorkerPool, began: float) -> None:
+def test_silent_busy_worker_is_ended(rig: Rig, pool: WorkerPool, began: float) -> None:
     """A worker with tasks that is silent for too long is ended, whatever the caller's clock shows."""
     (key,) = give(pool, "move", now=began)
     hear(pool, progress, now=began)
@@ -269,7 +269,7 @@ def test_silent_worker(rig: Rig, pool: WorkerPool, began: float) -> None:
     assert (worker, ((key, True),)) == (end.worker, end.tasks)
 
 
-def test_idle_worker(pool: WorkerPool) -> None:
+def test_idle_worker_may_be_silent(pool: WorkerPool) -> None:
     """A worker without tasks may be silent as long as it likes."""
     give(pool, "echo")
     hear(pool, ends)
@@ -283,7 +283,7 @@ def test_idle_worker(pool: WorkerPool) -> None:
     assert ([], [worker]) == (gone(heard), list(pool.roster()))
 
 
-def test_caller_was_suspended(pool: WorkerPool) -> None:
+def test_suspended_caller_blames_no_worker(pool: WorkerPool) -> None:
     """If the caller itself did not run for a while, no worker is blamed for silence."""
     give(pool, "move")
     hear(pool, progress)
@@ -297,7 +297,7 @@ def test_caller_was_suspended(pool: WorkerPool) -> None:
     assert ([], [worker]) == (gone(heard), list(pool.roster()))
 
 
-def test_dismissed(rig: Rig) -> None:
+def test_dismissed_pool_leaves_nothing(rig: Rig) -> None:
     """A pool that is dismissed, even twice, leaves no worker and no descriptor, whatever was running."""
     rig.make().dismiss(timeout=0.0)
     before = descriptors()
@@ -312,7 +312,7 @@ def test_dismissed(rig: Rig) -> None:
     assert ([], set()) == (rig.left(workers), descriptors() - before)
 
 
-def test_deaths_at_any_time(rig: Rig, pool: WorkerPool) -> None:
+def test_each_task_ends_once_despite_deaths(rig: Rig, pool: WorkerPool) -> None:
     """Whenever workers die, each given task ends once: with an outcome, or with its key in a Gone."""
     words = {ask(word).key: word for word in (f"{'big' if n % 20 == 0 else 'echo'} {n}" for n in range(100))}
     todo, done = list(words), list[str]()

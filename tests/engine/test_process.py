@@ -44,7 +44,7 @@ def wait_for_bytes(worker: WorkerProcess) -> None:
 
 
 class TestDeath:
-    def test_idle_sibling(self, begin: Begin, any_server: ForkServer) -> None:
+    def test_killed_worker_does_not_disturb_siblings(self, begin: Begin, any_server: ForkServer) -> None:
         """A worker killed while it waits for a task does not disturb its siblings."""
         dead, alive = begin(any_server), begin(any_server)
         listen(dead, bool)
@@ -53,7 +53,7 @@ class TestDeath:
         alive.inbox.send(ask("echo"))
         assert len(of_kind(listen(alive, has(ManifestPushed)), ManifestPushed)) == 1
 
-    def test_last_answers(self, begin: Begin, any_server: ForkServer) -> None:
+    def test_answers_are_read_before_the_end(self, begin: Begin, any_server: ForkServer) -> None:
         """The answers of a killed worker are read before the end of its outbox."""
         worker = begin(any_server, threads=1)
         for word in ("echo 1", "echo 2", "die", "echo 3"):
@@ -63,7 +63,7 @@ class TestDeath:
             stored.key for stored in of_kind(heard, ManifestPushed)
         ]
 
-    def test_inbox_of_the_dead(self, begin: Begin) -> None:
+    def test_sending_to_dead_worker_raises_nothing(self, begin: Begin) -> None:
         """Sending to a dead worker raises nothing and keeps nothing."""
         worker = begin()
         listen(worker, bool)
@@ -74,7 +74,7 @@ class TestDeath:
         worker.inbox.send(ask("echo"))
         assert (len(gone), worker.inbox.broken, worker.inbox.pending) == (1, True, False)
 
-    def test_stopped_in_an_answer(self, begin: Begin) -> None:
+    def test_worker_stopped_mid_answer_blocks_nothing(self, begin: Begin) -> None:
         """A worker stopped in the middle of a large answer blocks neither reading nor writing."""
         worker = begin(threads=1)
         heard = listen(worker, bool)
@@ -91,7 +91,7 @@ class TestDeath:
         assert held_up == ([], False, True)
         assert len(of_kind(listen(worker, has(ManifestFetched)), ManifestFetched)) == 1
 
-    def test_stopped_is_killed(self, begin: Begin) -> None:
+    def test_stopped_worker_can_be_killed(self, begin: Begin) -> None:
         """A stopped worker can be killed, and its incomplete answer is dropped."""
         worker = begin(threads=1)
         listen(worker, bool)
@@ -102,8 +102,8 @@ class TestDeath:
         assert (of_kind(hear_out(worker), ManifestFetched), worker.reap(10.0)) == ([], "killed by SIGKILL")
 
 
-class TestLeaving:
-    def test_busy(self, begin: Begin, any_server: ForkServer) -> None:
+class TestExit:
+    def test_busy_worker_exits_when_inbox_closes(self, begin: Begin, any_server: ForkServer) -> None:
         """A worker exits when its inbox is closed, although its threads run and a sibling started later."""
         worker = begin(any_server)
         begin(any_server)
@@ -113,7 +113,7 @@ class TestLeaving:
         hear_out(worker)
         assert worker.reap(10.0) == "exit status 0"
 
-    def test_all(self, server: ForkServer) -> None:
+    def test_stopping_all_leaves_no_process(self, server: ForkServer) -> None:
         """Stopping all workers ends each, kills those that stay, and leaves no process or descriptor."""
         before = descriptors()
         workers = [start(server, name=f"resolve-{number}") for number in range(3)]
@@ -124,7 +124,9 @@ class TestLeaving:
         assert (before, []) == (descriptors(), wait_until_gone([w.pid for w in workers]))
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
-    def test_signals_of_others(self, begin: Begin, any_server: ForkServer, number: int) -> None:
+    def test_worker_ignores_supervisor_signals(
+        self, begin: Begin, any_server: ForkServer, number: int
+    ) -> None:
         """A worker ignores the signals meant for the supervisor."""
         worker = begin(any_server)
         listen(worker, bool)
@@ -137,7 +139,9 @@ class TestStatus:
     @pytest.mark.parametrize(
         ("word", "status"), [("die", "killed by SIGKILL; perhaps out of memory"), ("exit", "exit status 3")]
     )
-    def test_own_death(self, begin: Begin, any_server: ForkServer, word: str, status: str) -> None:
+    def test_exit_status_is_described(
+        self, begin: Begin, any_server: ForkServer, word: str, status: str
+    ) -> None:
         """A worker's exit status is described in words, and no zombie is left."""
         worker = begin(any_server)
         worker.inbox.send(ask(word))
@@ -146,14 +150,14 @@ class TestStatus:
         with pytest.raises(ChildProcessError):
             os.waitpid(worker.pid, os.WNOHANG)
 
-    def test_told_to_die(self, begin: Begin, any_server: ForkServer) -> None:
+    def test_deliberate_kill_is_not_out_of_memory(self, begin: Begin, any_server: ForkServer) -> None:
         """A worker that was killed on purpose is not reported as out of memory."""
         worker = begin(any_server)
         worker.kill()
         hear_out(worker)
         assert worker.reap(10.0) == "killed by SIGKILL"
 
-    def test_rubbish(self, begin: Begin) -> None:
+    def test_worker_with_unreadable_outbox_is_killed(self, begin: Begin) -> None:
         """A worker whose outbox cannot be read is killed, and the status says why."""
         worker = begin()
         listen(worker, bool)
@@ -161,7 +165,7 @@ class TestStatus:
         assert worker.reap(0.0) == "sent an invalid message (UnpicklingError: oops); killed"
         assert wait_until_gone([worker.pid]) == []
 
-    def test_fork_server_killed(self, begin: Begin, server: ForkServer) -> None:
+    def test_status_is_unknown_without_fork_server(self, begin: Begin, server: ForkServer) -> None:
         """Without its fork server a worker continues; when it ends, its status is unknown."""
         worker = begin()
         listen(worker, bool)
@@ -202,7 +206,9 @@ class TestStatus:
         assert worker.status == "killed by SIGKILL"
         worker.reap(0.0)
 
-    def test_no_descriptors(self, server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_failed_pipe_names_worker_and_reason(
+        self, server: ForkServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """If no pipe can be created, the error names the worker and the reason."""
 
         def refuse() -> None:
@@ -212,13 +218,13 @@ class TestStatus:
         with pytest.raises(MachineError, match=r"cannot start the worker resolve-1: .*Too many open files"):
             start(server)
 
-    def test_no_fork_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_failed_process_start_is_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """If no process can be created, the error says so."""
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         with pytest.raises(MachineError, match="no workers can be started: No such file"):
             ForkServer()
 
-    def test_working_folder(self, tmp_path: Path) -> None:
+    def test_working_folder_is_not_imported(self, tmp_path: Path) -> None:
         """A worker imports no modules from the working folder."""
         (tmp_path / "struct.py").write_text("raise SystemExit(3)")
         code = (

@@ -61,14 +61,14 @@ def cut(stream: bytes, at: list[int]) -> list[bytes]:
 
 class TestFrames:
     @given(messages, st.lists(st.integers(0, 100_000)))
-    def test_any_cut(self, sent: list[Any], at: list[int]) -> None:
+    def test_messages_survive_any_split(self, sent: list[Any], at: list[int]) -> None:
         """A stream gives the same messages in order, wherever it is cut."""
         unframer = Unframer()
         stream = b"".join(map(frame, sent))
         assert sent == [message for piece in cut(stream, at) for message in unframer.feed(piece)]
 
     @given(messages.filter(lambda sent: len(sent) < 12), st.lists(st.integers(0, 100_000), max_size=20))
-    def test_any_cut_of_a_pipe(self, sent: list[Any], at: list[int]) -> None:
+    def test_outbox_survives_any_split(self, sent: list[Any], at: list[int]) -> None:
         """The outbox reads the same messages and then the end, wherever the writer cuts its stream."""
         reader, writer = os.pipe()
         outbox, heard = Outbox(reader), []
@@ -80,24 +80,24 @@ class TestFrames:
         outbox.close()
         assert (sent, True, "") == (heard, outbox.at_end, outbox.error)
 
-    def test_too_large(self) -> None:
+    def test_oversized_message_is_not_sent(self) -> None:
         """A message above the bound is refused before anything is sent."""
         with pytest.raises(ValueError, match=f"the limit is {MAX_MESSAGE}"):
             frame(b"x" * MAX_MESSAGE)
 
-    def test_announces_too_much(self) -> None:
+    def test_oversized_announcement_is_refused(self) -> None:
         """A stream that announces a message above the bound is refused before it is read into memory."""
         with pytest.raises(ValueError, match="a message of 4294967295 bytes"):
             Unframer().feed(b"\xff\xff\xff\xff")
 
 
 class TestOutbox:
-    def test_empty(self, ends: Ends) -> None:
+    def test_empty_pipe_is_not_the_end(self, ends: Ends) -> None:
         """Reading an empty pipe returns at once, with nothing, and is not the end."""
         outbox = Outbox(ends[0].fileno())
         assert (outbox.read(), outbox.at_end) == ([], False)
 
-    def test_half(self, ends: Ends) -> None:
+    def test_half_message_stays_buffered(self, ends: Ends) -> None:
         """Half a message stays buffered until the other half arrives."""
         outbox, whole = Outbox(ends[0].fileno()), ManifestPushed(key="a")
         stream = frame(whole)
@@ -114,7 +114,7 @@ class TestOutbox:
         heard = [(outbox.read(), outbox.at_end) for _ in range(3)]
         assert [([ManifestPushed(key="a")], False), ([], True), ([], True)] == heard
 
-    def test_rubbish(self, ends: Ends) -> None:
+    def test_invalid_stream_ends_the_queue(self, ends: Ends) -> None:
         """An invalid stream ends the queue with the reason, and the supervisor continues."""
         outbox = Outbox(ends[0].fileno())
         os.write(ends[1].fileno(), b"\0\0\0\x04oops")
@@ -123,7 +123,7 @@ class TestOutbox:
 
 
 class TestInbox:
-    def test_full_pipe(self, ends: Ends) -> None:
+    def test_full_pipe_keeps_tasks_in_memory(self, ends: Ends) -> None:
         """A task that does not fit into the pipe waits in memory, and is sent as the reader reads."""
         inbox, tasks = Inbox(ends[1].fileno()), TaskReader(ends[0].fileno())
         inbox.send(big_put())
@@ -137,7 +137,7 @@ class TestInbox:
         reading.join(30.0)
         assert (True, [big_put(), ask("echo")], False) == (waiting, heard, inbox.pending)
 
-    def test_reader_gone(self, ends: Ends) -> None:
+    def test_dead_reader_raises_nothing(self, ends: Ends) -> None:
         """A dead reader raises nothing, and nothing waits for it."""
         inbox = Inbox(ends[1].fileno())
         inbox.send(big_put())
@@ -146,7 +146,7 @@ class TestInbox:
         inbox.send(ask("echo"))
         assert (inbox.broken, inbox.pending) == (True, False)
 
-    def test_close(self, ends: Ends) -> None:
+    def test_close_gives_the_reader_eof(self, ends: Ends) -> None:
         """Closing, even twice, gives the reader end-of-file."""
         inbox, tasks = Inbox(ends[1].fileno()), TaskReader(ends[0].fileno())
         inbox.send(ask("echo"))
@@ -158,7 +158,7 @@ class TestInbox:
 
 
 class TestAnswerWriter:
-    def test_many_threads(self, ends: Ends) -> None:
+    def test_answers_of_threads_arrive_complete(self, ends: Ends) -> None:
         """Answers of several threads arrive complete, each thread's in its order."""
         outbox, answers = Outbox(ends[0].fileno()), AnswerWriter(ends[1].fileno())
 
@@ -179,7 +179,7 @@ class TestAnswerWriter:
             name: [key for key in keys if key.startswith(name)] for name in "abcd"
         }
 
-    def test_supervisor_gone(self, ends: Ends) -> None:
+    def test_write_notices_dead_supervisor(self, ends: Ends) -> None:
         """A worker learns from a write that its supervisor is gone."""
         answers = AnswerWriter(ends[1].fileno())
         ends[0].close()

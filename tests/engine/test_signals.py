@@ -41,7 +41,7 @@ class TestSignals:
             after = select.select([signals], [], [], 0)[0]
             assert ([], [signals], [number], []) == (before, after, signals.read(), signals.read())
 
-    def test_one_press_twice(self) -> None:
+    def test_two_signals_of_one_key_press(self) -> None:
         """A second stop signal of any kind within 0.3 s of the first counts as the same key press."""
         clock = Clock()
         with Signals(clock) as signals:
@@ -51,7 +51,7 @@ class TestSignals:
             send(signal.SIGTERM, signal.SIGHUP)
             assert (first, signals.read()) == ([signal.SIGINT], [])
 
-    def test_second_press(self) -> None:
+    def test_second_key_press_counts(self) -> None:
         """A signal 0.3 s after the last one that counted counts, even if others came in between."""
         clock = Clock()
         heard = []
@@ -62,13 +62,13 @@ class TestSignals:
                 clock.now += 0.16
         assert heard == [[signal.SIGINT], [], [signal.SIGINT], [], [signal.SIGINT]]
 
-    def test_progress_is_no_press(self) -> None:
+    def test_usr1_and_stop_signals_are_independent(self) -> None:
         """USR1 and stop signals do not suppress each other."""
         with Signals(Clock()) as signals:
             send(signal.SIGUSR1, signal.SIGINT, signal.SIGUSR1)
             assert signals.read() == [signal.SIGUSR1, signal.SIGINT, signal.SIGUSR1]
 
-    def test_nohup(self) -> None:
+    def test_ignored_hup_stays_ignored(self) -> None:
         """HUP stays ignored if it was ignored at the start."""
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
@@ -79,7 +79,7 @@ class TestSignals:
         finally:
             signal.signal(signal.SIGHUP, before)
 
-    def test_others_pass_by(self) -> None:
+    def test_foreign_signals_are_not_reported(self) -> None:
         """Signals that belong to others are not reported."""
         before = signal.signal(signal.SIGUSR2, lambda _number, _frame: None)
         try:
@@ -89,7 +89,7 @@ class TestSignals:
         finally:
             signal.signal(signal.SIGUSR2, before)
 
-    def test_restores(self) -> None:
+    def test_context_end_restores_handlers(self) -> None:
         """Handlers, wakeup descriptor and pipe are restored when the context ends, also after an error."""
         before = handlers(), descriptors()
         with pytest.raises(KeyError), Signals():
@@ -97,7 +97,7 @@ class TestSignals:
         assert before == (handlers(), descriptors())
         assert signal.set_wakeup_fd(-1) == -1
 
-    def test_wrong_thread(self) -> None:
+    def test_other_thread_is_refused(self) -> None:
         """Outside the main thread it raises and leaves nothing behind."""
         before, raised = descriptors(), []
 
@@ -114,7 +114,7 @@ class TestSignals:
 
 
 class TestOnePressLate:
-    def test_passes_by(self) -> None:
+    def test_one_key_press_is_ignored(self) -> None:
         """One key press, possibly several signals, is ignored, and the next has its usual effect."""
         clock, before = Clock(), handlers()
         with ignore_one_stop(clock):
@@ -124,14 +124,14 @@ class TestOnePressLate:
                 send(signal.SIGINT)
             assert before == handlers()
 
-    def test_restores(self) -> None:
+    def test_previous_handlers_are_restored(self) -> None:
         """The previous handlers are restored afterwards."""
         before = handlers()
         with ignore_one_stop():
             send(signal.SIGTERM)
         assert before == handlers()
 
-    def test_leaves_ignored_alone(self) -> None:
+    def test_ignored_signals_stay_ignored(self) -> None:
         """Ignored signals stay ignored, as nohup requires."""
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
@@ -143,7 +143,7 @@ class TestOnePressLate:
 
 class TestRaised:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_raises_once(self, number: int) -> None:
+    def test_only_first_stop_signal_raises(self, number: int) -> None:
         """The first stop signal raises an exception with its number, and later ones interrupt nothing."""
         before, cleaned = handlers(), []
 
@@ -160,7 +160,7 @@ class TestRaised:
         assert (number, [True]) == (caught.value.number, cleaned)
         assert before == handlers()
 
-    def test_around_the_others(self) -> None:
+    def test_nests_around_other_handlers(self) -> None:
         """Signals and ignore_one_stop work inside it and restore its handlers."""
         with raise_on_stop(), ignore_one_stop():
             with Signals() as signals:

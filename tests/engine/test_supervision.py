@@ -62,7 +62,7 @@ def method(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 class TestSupervisorKilled:
-    def test_nothing_survives(self, method: str) -> None:
+    def test_no_process_survives(self, method: str) -> None:
         """When the supervisor is killed, its busy workers and the fork server exit."""
         supervisor = Supervisor("be_killed", method)
         pids = supervisor.hear()
@@ -74,7 +74,7 @@ class TestSupervisorKilled:
 
 
 class TestInterrupted:
-    def test_storm(self, method: str) -> None:
+    def test_signals_kill_no_starting_worker(self, method: str) -> None:
         """Signals to the whole process group while workers start kill none of them and print nothing."""
         supervisor = Supervisor("be_interrupted", method)
         assert supervisor.hear() == "armed"
@@ -91,7 +91,7 @@ class TestInterrupted:
 
 
 class TestAborted:
-    def test_stacks(self, method: str) -> None:
+    def test_aborted_worker_prints_stacks(self, method: str) -> None:
         """A worker that is aborted prints where its threads are, and nothing else."""
         said, printed, _ = Supervisor("abort", method).finish()
         assert said == ["killed by SIGABRT"]

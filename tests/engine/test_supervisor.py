@@ -77,7 +77,7 @@ class Run:
         return [event for event in self.events if event.name == name]
 
 
-def test_runs_to_its_end(tmp_path: Path) -> None:
+def test_run_copies_all_images(tmp_path: Path) -> None:
     """All images of a rule are copied by workers of all three stages."""
     run = Run(tmp_path, f"{SOURCE}/a")
 
@@ -90,7 +90,7 @@ def test_runs_to_its_end(tmp_path: Path) -> None:
     assert run.store.flushes > 0
 
 
-def test_workers_that_die_once(tmp_path: Path) -> None:
+def test_tasks_of_dead_worker_are_rerun(tmp_path: Path) -> None:
     """The tasks of a dead worker are run by the next one."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,die-once-1,die-once-2,v2")
 
@@ -98,7 +98,7 @@ def test_workers_that_die_once(tmp_path: Path) -> None:
     assert run.named("worker.lost")
 
 
-def test_task_that_kills_its_worker(tmp_path: Path) -> None:
+def test_task_that_kills_workers_fails_its_image(tmp_path: Path) -> None:
     """A task that kills every worker fails its image with the exit status in words; others continue."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,die,v2,v3")
 
@@ -109,7 +109,7 @@ def test_task_that_kills_its_worker(tmp_path: Path) -> None:
     assert 3 == len(run.named("worker.lost"))
 
 
-def test_stopped_worker(tmp_path: Path) -> None:
+def test_stopped_worker_is_replaced(tmp_path: Path) -> None:
     """A stopped worker is killed after its silence, and another one runs its tasks."""
     run = Run(tmp_path, f"{SOURCE}/a:v1,stop,v2", Settings(silence=8.0))
 
@@ -117,7 +117,7 @@ def test_stopped_worker(tmp_path: Path) -> None:
     assert 1 == len(run.named("worker.lost"))
 
 
-def test_workers_that_cannot_begin(tmp_path: Path) -> None:
+def test_failed_worker_start_ends_the_run(tmp_path: Path) -> None:
     """A worker that cannot start ends the run with its reason."""
     run = Run(tmp_path, f"{SOURCE}/a", runner=BROKEN)
 
@@ -126,7 +126,7 @@ def test_workers_that_cannot_begin(tmp_path: Path) -> None:
     assert not run.scheduler.finished
 
 
-def test_full_disk(tmp_path: Path) -> None:
+def test_full_disk_ends_the_run(tmp_path: Path) -> None:
     """If the records cannot be written, the run ends after its running tasks."""
     run = Run(tmp_path, f"{SOURCE}/a", store=Store(full=True))
 
@@ -136,7 +136,7 @@ def test_full_disk(tmp_path: Path) -> None:
     assert run.named("run.drain")
 
 
-def test_nothing_to_do(tmp_path: Path) -> None:
+def test_run_without_rules_starts_no_worker(tmp_path: Path) -> None:
     """A run without rules ends at once without a worker."""
     facts = MemoryFacts()
     settings = Settings()

@@ -70,14 +70,14 @@ def asked(run: Run) -> list[bool]:
     return [move.ask for _, move in run.moves if move.key == first]
 
 
-def test_runs_to_its_end() -> None:
+def test_run_needs_only_the_pool_interface() -> None:
     """A run needs only the pool's interface."""
     run = Run(dies=False)
 
     assert (1, None) == (run.scheduler.figures.copied, run.ending.trouble)
 
 
-def test_death_that_is_certain() -> None:
+def test_certain_death_repeats_tasks_unchanged() -> None:
     """The tasks of a dead worker are given again unchanged."""
     run = Run(dies=True)
 
@@ -87,7 +87,7 @@ def test_death_that_is_certain() -> None:
     assert (lost.stage, lost.fields["reason"]) == ("transfer", "killed")
 
 
-def test_death_that_is_not_certain_yet() -> None:
+def test_uncertain_death_delays_tasks() -> None:
     """The tasks of a worker that may still be running wait until it cannot be, then begin with a HEAD."""
     run = Run(dies=True, fence=0.05)
 
@@ -98,7 +98,7 @@ def test_death_that_is_not_certain_yet() -> None:
     assert asked(run)[1]
 
 
-def test_pool_is_broken() -> None:
+def test_broken_pool_ends_the_run() -> None:
     """A pool without workers ends the run with its reason."""
     run = Run(dies=False, unable="too many open files")
 
@@ -106,7 +106,7 @@ def test_pool_is_broken() -> None:
     assert not run.scheduler.finished
 
 
-def test_hosts() -> None:
+def test_other_hosts_are_shown() -> None:
     """Other machines are shown by name, with the workers and tasks of each; this machine is not."""
     roster = {
         WorkerView(name="b-1", pid=1, stage="transfer", host="node-2"): 3,

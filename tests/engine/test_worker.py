@@ -40,13 +40,13 @@ def fail(worker: WorkerProcess, word: str) -> TaskFailed:
 
 
 class TestTasks:
-    def test_one(self, begin: Begin) -> None:
+    def test_ready_and_outcome_are_reported(self, begin: Begin) -> None:
         """A worker reports that it is ready, and the outcome of a task."""
         worker = begin()
         worker.inbox.send(ask("echo"))
         assert [Alive(), ManifestPushed(key=ask("echo").key)] == listen(worker, has(ManifestPushed))
 
-    def test_parallel(self, begin: Begin) -> None:
+    def test_threads_run_tasks_in_parallel(self, begin: Begin) -> None:
         """As many tasks run at a time as the worker has threads, so two that wait for each other both end."""
         worker = begin(threads=2)
         worker.inbox.send(ask("pair 1"))
@@ -54,7 +54,7 @@ class TestTasks:
         ended = of_kind(listen(worker, has(ManifestPushed, 2)), ManifestPushed)
         assert {ask("pair 1").key, ask("pair 2").key} == {stored.key for stored in ended}
 
-    def test_no_more_than_threads(self, begin: Begin) -> None:
+    def test_task_waits_for_a_free_thread(self, begin: Begin) -> None:
         """A task does not begin without a free thread."""
         worker = begin(threads=1)
         for word in ("move", "echo"):
@@ -67,7 +67,7 @@ class TestTasks:
             of_kind(heard, ManifestPushed),
         ]
 
-    def test_bytes(self, begin: Begin) -> None:
+    def test_bytes_are_reported_while_running(self, begin: Begin) -> None:
         """The bytes of a running task are reported while it runs."""
         worker = begin()
         worker.inbox.send(ask("move"))
@@ -75,7 +75,7 @@ class TestTasks:
             listen(worker, has(BytesTransferred)), BytesTransferred
         )
 
-    def test_largest_answer(self, begin: Begin) -> None:
+    def test_largest_manifest_fits(self, begin: Begin) -> None:
         """The largest manifest fits into an answer."""
         worker = begin()
         worker.inbox.send(ask("big"))
@@ -84,7 +84,7 @@ class TestTasks:
 
 
 class TestFaults:
-    def test_exception(self, begin: Begin) -> None:
+    def test_escaped_exception_becomes_a_fault(self, begin: Begin) -> None:
         """An exception that escapes a task becomes its fault, with the traceback as an event."""
         failed = fail(begin(), "raise")
         words = "RuntimeError: no way to https://[hidden]@registry.test/v2/?[hidden] with Bearer [hidden]"
@@ -98,7 +98,7 @@ class TestFaults:
         assert (event.name, event.level, "in run\n" in event.message) == ("task.broken", "debug", True)
         assert "hunter" not in event.message
 
-    def test_thread_survives(self, begin: Begin) -> None:
+    def test_thread_survives_task_that_exits(self, begin: Begin) -> None:
         """A task that tries to end its thread fails, and the thread serves the next one."""
         worker = begin(threads=1)
         words = fail(worker, "leave").fault.words
@@ -108,22 +108,22 @@ class TestFaults:
             1,
         )
 
-    def test_too_large(self, begin: Begin) -> None:
+    def test_oversized_outcome_fails_its_task(self, begin: Begin) -> None:
         """An outcome that is too large to send fails its task instead of leaving it unanswered."""
         assert fail(begin(), "huge").fault.words.startswith("ValueError: a message of ")
 
-    def test_unsendable(self, begin: Begin) -> None:
+    def test_unpicklable_outcome_fails_its_task(self, begin: Begin) -> None:
         """An outcome that cannot be pickled fails its task instead of leaving it unanswered."""
         assert "pickle" in fail(begin(), "odd").fault.words
 
-    def test_boot(self, begin: Begin) -> None:
+    def test_failed_start_is_reported(self, begin: Begin) -> None:
         """A worker that cannot start reports why, in one line, and exits."""
         worker = begin(runner=BROKEN)
         heard = hear_out(worker)
         reason = "the resolve worker cannot start: OSError: the keyring is locked"
         assert ([BootFailed(reason=reason)], "exit status 1") == (heard, worker.reap(10.0))
 
-    def test_no_such_runner(self, begin: Begin) -> None:
+    def test_missing_runner_is_reported(self, begin: Begin) -> None:
         """A worker whose runner cannot be imported says so."""
         (failed,) = of_kind(hear_out(begin(runner="tests.engine.nowhere:make")), BootFailed)
         assert failed.reason.endswith("ModuleNotFoundError: No module named 'tests.engine.nowhere'")
@@ -151,8 +151,8 @@ class Blocked:
         return ManifestPushed(key=task.key)
 
 
-class TestTelling:
-    def test_only_what_changed(self) -> None:
+class TestReports:
+    def test_tick_reports_only_changes(self) -> None:
         """A tick reports a task's bytes only if they changed, even backwards, and Alive every 5 s."""
         said: list[WorkerMessage] = []
         run = Blocked()
@@ -176,7 +176,7 @@ class TestTelling:
             [Alive()],
         ] == ticks
 
-    def test_upload_kept(self) -> None:
+    def test_checkpoint_is_reported_at_once(self) -> None:
         """A checkpoint of an upload is reported at once, and no repr shows its URL."""
         said: list[WorkerMessage] = []
         session = UploadCheckpoint(url="https://registry.test/session", offset=7)
@@ -190,7 +190,7 @@ class TestTelling:
         assert [UploadProgress(key=task.key, session=session), ManifestPushed(key=task.key)] == said
         assert "registry.test/session" not in repr(said)
 
-    def test_nothing_afterwards(self) -> None:
+    def test_finished_task_reports_nothing(self) -> None:
         """Nothing is reported about a finished task, or by a worker without tasks."""
         said: list[WorkerMessage] = []
         run = Blocked()
