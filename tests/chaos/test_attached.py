@@ -20,7 +20,7 @@ PLACE = "copy/app"
 
 @pytest.mark.parametrize("api", ["no", "yes"])
 @pytest.mark.parametrize("loss", ["nothing", "artifact", "blob", "entry"])
-def test_losses(api: str, loss: str) -> None:
+def test_missing_artifact_is_an_error(api: str, loss: str) -> None:
     """A success that lacks one of its artifacts, a blob of it, or its entry is an error."""
     with Watched(referrers=api) as source, Watched(referrers=api) as mirror:
         top = image(layer("base"))

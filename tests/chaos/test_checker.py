@@ -152,13 +152,13 @@ LOSSES = [lose_layer, change_layer, lose_child, serialise_anew, change_type, los
           drop_without_filter, keep_silent, fail_silently]  # fmt: skip
 
 
-def test_complete() -> None:
+def test_complete_copy_has_no_errors() -> None:
     """A complete copy has no errors."""
     assert [] == complete().wrong()
 
 
 @pytest.mark.parametrize("plant", LOSSES)
-def test_planted_loss(plant: Callable[[Case], None]) -> None:
+def test_planted_loss_is_found(plant: Callable[[Case], None]) -> None:
     """Each of ten losses is found despite exit code 0, or if the list does not name it."""
     case = complete()
     plant(case)
@@ -167,7 +167,7 @@ def test_planted_loss(plant: Callable[[Case], None]) -> None:
 
 
 @pytest.mark.parametrize("plant", LOSSES[:8])
-def test_listed_success(plant: Callable[[Case], None]) -> None:
+def test_listed_success_must_be_complete(plant: Callable[[Case], None]) -> None:
     """An image in the list of successes must be complete, whatever the exit code."""
     case = complete()
     plant(case)
@@ -176,7 +176,7 @@ def test_listed_success(plant: Callable[[Case], None]) -> None:
     assert any(each.startswith("listed as success") for each in case.wrong())
 
 
-def test_lapsed() -> None:
+def test_content_lost_after_confirmation_is_no_error() -> None:
     """Content that a registry lost after confirming it is not an error of the run, in either list."""
     case = complete()
     lose_layer(case)
@@ -187,7 +187,7 @@ def test_lapsed() -> None:
     assert judge(task, case.said, case.world, before={}, lapsed=pairs[1:])
 
 
-def test_exact_list() -> None:
+def test_list_of_failures_must_be_exact() -> None:
     """With exit code 1, all missing images are listed, and all listed images are missing."""
     case = complete()
     lose_tag(case)
@@ -203,7 +203,7 @@ def test_exact_list() -> None:
     ] == case.wrong()
 
 
-def test_stopped() -> None:
+def test_stopped_run_lists_what_is_undone() -> None:
     """A stopped run lists everything that it left undone, by image or by the rule as written."""
     case = complete()
     lose_tag(case)
@@ -220,7 +220,7 @@ def test_stopped() -> None:
     ] == case.wrong()
 
 
-def test_filter() -> None:
+def test_filtered_index_must_be_exact() -> None:
     """A filtered index is correct only with exactly the wanted entries."""
     case = complete()
     case.wanted = Wanted(arch=("amd64",))
@@ -234,7 +234,7 @@ def test_filter() -> None:
     assert any("1 entries" in each for each in case.wrong())
 
 
-def test_skipped() -> None:
+def test_skipped_image_must_be_absent() -> None:
     """If the filter leaves nothing, the destination and the lists must have nothing."""
     case = complete()
     case.wanted = Wanted(os=("windows",))
@@ -244,7 +244,7 @@ def test_skipped() -> None:
     assert [] == case.wrong()
 
 
-def test_rules() -> None:
+def test_rules_name_images_and_destinations() -> None:
     """Rules name all tags, lists, matches and digests, each for every destination, by position."""
     digest = f"sha256:{'0' * 64}"
     rules = {
@@ -264,7 +264,7 @@ def test_rules() -> None:
     ] == found  # fmt: skip
 
 
-def test_conflict() -> None:
+def test_second_source_of_a_tag_is_not_copied() -> None:
     """The second of two sources for one destination tag is not copied, unless the images are equal."""
     sources = {(SOURCE, name): hold({"v1": top}) for name, top in (("a", AMD), ("b", ARM), ("c", AMD))}
     rules = {f"{SOURCE}/{name}": [f"{MIRROR}/copy/app"] for name in "abc"}
@@ -283,7 +283,7 @@ def test_conflict() -> None:
 @pytest.mark.parametrize(
     ("names", "is_right"), [("ab", True), ("ba", True), ("abc", True), ("a", False), ("b", False)]
 )
-def test_lists_of_both_sides(names: str, *, is_right: bool) -> None:
+def test_referrers_tag_keeps_entries_of_both_sides(names: str, *, is_right: bool) -> None:
     """A tag that lists referrers keeps all entries of the source and all earlier ones."""
     tag = f"sha256-{'0' * 64}"
     lists = {
@@ -309,7 +309,7 @@ def test_attestations_follow() -> None:
     assert [ARM.digest] == [entry["digest"] for entry, _ in tree.entries or ()]
 
 
-def test_early_tag() -> None:
+def test_tag_before_its_content_is_noticed() -> None:
     """A tag that is pushed before its content is noticed at once, even if everything is complete later."""
     with Watched(check_references=False) as registry:
         registry.store.watching = True
@@ -323,7 +323,7 @@ def test_early_tag() -> None:
     assert "" == dangling(registry.world()[registry.address, "copy/app"], AMD.digest)
 
 
-def test_sent_twice() -> None:
+def test_blob_uploaded_twice_is_found() -> None:
     """A blob that is uploaded twice is found, unless a fault in its repository or a kill excuses it."""
     blob = layer("twice")
     with Watched() as registry:
@@ -339,7 +339,7 @@ def test_sent_twice() -> None:
         assert [] == registry.sent_twice(kills=0)
 
 
-def test_leaks(tmp_path: Path) -> None:
+def test_leaked_secret_is_found(tmp_path: Path) -> None:
     """A secret is found in any file except the credentials file."""
     (tmp_path / "auth.json").write_text("pass-word")
     (tmp_path / "records").mkdir()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SEED = 0
 
 
-def test_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_dies_during_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of the cluster dies during a round: another one does its tasks, and nothing is wrong."""
     blow = Blow(registry=1, request=3, kind="machine", choice=0.0)
     plain = Round(SEED, Random(SEED), [{"auth": "basic", "password": "chaos-hunter2"}] * 2, sources=1)

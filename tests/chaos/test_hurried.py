@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_names(tmp_path: Path) -> None:
+def test_shortened_settings_exist(tmp_path: Path) -> None:
     """Every constant and setting that chaos shortens exists under that name."""
     words = [sys.executable, "-m", "tests.chaos.hurried", "plan", "--images", "missing.yaml"]
     found = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

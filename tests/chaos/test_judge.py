@@ -40,7 +40,7 @@ def wrong(of: Task, what: Said, there: Held, before: Held | None = None) -> list
 KEEP = {"to": COPY, "tags": ["v1"], "keep": "v*"}
 
 
-def test_kept() -> None:
+def test_kept_tag_moves_only_with_force() -> None:
     """A kept tag stays and is a success; only --force may move it."""
     assert [] == wrong(task(KEEP), said("v1"), OLD, OLD)
     assert [] == wrong(task(KEEP), said("v1"), hold({"v1": AMD}))
@@ -55,7 +55,7 @@ def test_kept() -> None:
 HOLD = {"to": COPY, "tags": ["v1"], "min_age": "30d"}
 
 
-def test_held() -> None:
+def test_held_image_is_not_copied() -> None:
     """A held image is not copied, moved or listed, even with --force."""
     assert [] == wrong(task(HOLD), said(), Held())
     assert [] == wrong(task(HOLD), said(), OLD, OLD)
@@ -67,7 +67,7 @@ def test_held() -> None:
     assert wrong(task(HOLD), said("v1"), Held())
 
 
-def test_short_quarantine() -> None:
+def test_short_quarantine_ends() -> None:
     """A short quarantine may be over, and is over once the round has waited for it."""
     short = HOLD | {"min_age": "1s"}
 
@@ -85,7 +85,7 @@ def test_short_quarantine() -> None:
 
 
 @pytest.mark.parametrize("optional", [False, True])
-def test_optional(optional: bool) -> None:  # noqa: FBT001 - pytest's
+def test_optional_failure_keeps_the_exit_code(optional: bool) -> None:  # noqa: FBT001 - pytest's
     """A failure of an optional rule is listed, and does not change the exit code."""
     value = {"to": COPY, "tags": ["v1"], "optional": optional}
     listed = {f"{APP}:v1": {"to": [f"{COPY}:v1"], "optional": optional}}
@@ -103,7 +103,7 @@ def test_failed_list_keeps_options() -> None:
     assert wrong(task(value), said(code=1, failed={f"{APP}:v2": [f"{COPY}:v2"]}), Held())
 
 
-def test_two_filters() -> None:
+def test_first_filter_for_a_tag_applies() -> None:
     """The first of two filters for one tag applies; for two tags each has its own."""
     amd = {"to": COPY, "tags": ["v2"], "platforms": "linux/amd64", "attestations": "drop"}
     one_tag = task([amd, {"to": COPY, "tags": ["v2"]}])
@@ -120,7 +120,7 @@ def test_two_filters() -> None:
 
 
 @pytest.mark.parametrize(("form", "right"), [("single", AMD), ("trim", index(AMD)), ("sparse", MULTI)])
-def test_forms(form: str, right: Any) -> None:
+def test_index_form_must_match_its_option(form: str, right: Any) -> None:
     """Each form of an index is correct only for its own option."""
     value = {"to": COPY, "tags": ["v2"], "platforms": "linux/amd64", "attestations": "drop", "index": form}
 
@@ -128,7 +128,7 @@ def test_forms(form: str, right: Any) -> None:
         assert (there is right or there == right) == (not wrong(task(value), said("v2"), hold({"v2": there})))
 
 
-def test_no_single_image() -> None:
+def test_index_of_two_images_has_no_single_one() -> None:
     """An index with two images has no single one, so it cannot be copied."""
     value = {"to": COPY, "tags": ["v2"], "index": "single"}
     failed = {f"{APP}:v2": {"to": [f"{COPY}:v2"], "index": "single"}}
@@ -137,7 +137,7 @@ def test_no_single_image() -> None:
     assert wrong(task(value), said("v2"), hold({"v2": MULTI}))
 
 
-def test_what_nobody_wants() -> None:
+def test_unwanted_content_must_be_absent() -> None:
     """An excluded tag, and a child that a filter drops, must not be at the destination."""
     value = {"to": COPY, "tags": {"exclude": ["v1"]}, "platforms": "linux/arm64", "attestations": "drop"}
     cut = index(ARM)
@@ -154,7 +154,7 @@ def test_what_nobody_wants() -> None:
     assert [f"nobody wants {AMD.digest} in {COPY}"] == found()
 
 
-def test_rules_that_fail() -> None:
+def test_rule_with_too_few_tags_fails() -> None:
     """A rule with too few tags, or without a repository, fails as a whole."""
     assert [] == task({"to": COPY, "tags": {"exclude": ["*"]}}).failing()
     assert task({"to": COPY, "tags": "none*"}).failing()

@@ -38,7 +38,7 @@ def mishaps(registry: Watched, tmp_path: Path) -> Mishaps:
 
 
 @pytest.mark.parametrize("choice", [0.0, 0.4, 0.99])
-def test_lose(registry: Watched, mishaps: Mishaps, choice: float) -> None:
+def test_destination_loses_content(registry: Watched, mishaps: Mishaps, choice: float) -> None:
     """A destination, never a source, loses one blob or child, and the repository is recorded."""
     before = len(TOP.all_blobs) + len(list(TOP.walk()))
 
@@ -49,7 +49,7 @@ def test_lose(registry: Watched, mishaps: Mishaps, choice: float) -> None:
     assert {(registry.address, "copy/app")} == mishaps.lapsed
 
 
-def test_lose_tag(registry: Watched, mishaps: Mishaps) -> None:
+def test_tag_is_lost_with_its_content(registry: Watched, mishaps: Mishaps) -> None:
     """A tag is lost together with content below it."""
     name = registry.address
     pair = Pair(Place(name, "team/app", "v1"), Place(name, "copy/app", "v1"))
@@ -61,7 +61,7 @@ def test_lose_tag(registry: Watched, mishaps: Mishaps) -> None:
     assert not mishaps.lose_tag([pair], 0.5)
 
 
-def test_down(registry: Watched, mishaps: Mishaps) -> None:
+def test_registry_goes_down_once(registry: Watched, mishaps: Mishaps) -> None:
     """A registry that is down refuses connections, goes down only once, and is back after the run."""
     assert mishaps.happen("down", 0, 1.0)
     assert not mishaps.happen("down", 0, 1.0)
@@ -74,7 +74,7 @@ def test_down(registry: Watched, mishaps: Mishaps) -> None:
 
 
 @pytest.mark.parametrize("kind", ["expire", "password", "source moved", "pickle"])
-def test_others(registry: Watched, mishaps: Mishaps, kind: str) -> None:
+def test_other_faults_happen(registry: Watched, mishaps: Mishaps, kind: str) -> None:
     """Each of the other faults happens."""
     assert mishaps.happen(kind, 0, 0.7)
 
@@ -84,7 +84,7 @@ def test_others(registry: Watched, mishaps: Mishaps, kind: str) -> None:
 
 @pytest.mark.parametrize("choice", [0.0, 0.05, 0.5, 0.99])
 @pytest.mark.parametrize("kind", ["records removed", "records damaged"])
-def test_records(tmp_path: Path, mishaps: Mishaps, kind: str, choice: float) -> None:
+def test_records_are_removed_or_damaged(tmp_path: Path, mishaps: Mishaps, kind: str, choice: float) -> None:
     """Existing records are removed or damaged."""
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 

@@ -37,12 +37,12 @@ def never(*_: str) -> bool:
         ({"exclude": ["v*"], "at_least": 6}, None),
     ],
 )
-def test_choice(said: dict[str, Any], expected: list[str] | None) -> None:
+def test_each_stage_selects_as_documented(said: dict[str, Any], expected: list[str] | None) -> None:
     """Each stage selects what docs/rules.md says; with too few tags the rule fails."""
     assert expected == choose(TAGS, said, None, lambda tag: tag == "v1")
 
 
-def test_companions() -> None:
+def test_companion_lists_are_selected() -> None:
     """Lists of companions are selected only if the rule has no tag options."""
     tags = [f"sha256-{'0' * 64}", "v1"]
 
@@ -51,7 +51,7 @@ def test_companions() -> None:
     assert ["v1"] == choose(tags, {}, "1", never)
 
 
-def test_values() -> None:
+def test_rule_values_win_over_defaults() -> None:
     """A value is one or more destinations or sets of options; the rule wins over .defaults."""
     rules = read_rules(
         {
@@ -71,7 +71,7 @@ def test_values() -> None:
     assert [0, 259_200] == [rule.min_age for rule in rules[2:]]
 
 
-def test_list() -> None:
+def test_line_of_a_plain_list_is_one_image() -> None:
     """A line of a plain list is one image, without duplicates, and means `latest` if it names no tag."""
     rules = read_list(["# images", "a:1/t/x", "", "a:1/t/y:v1  # why", "a:1/t/y:v1"], "b/all/{flat}", WHOLE)
 
@@ -89,7 +89,7 @@ def test_list() -> None:
         ("b/deep/", "b/deep/x:v1"),
     ],
 )
-def test_templates(to: str, expected: str) -> None:
+def test_placeholders_are_replaced(to: str, expected: str) -> None:
     """Placeholders are replaced by parts of the source."""
     ((pair, _),) = expand(read_rules({"a:1/t/x": {"to": to}}, WHOLE), lambda *_: ["v1"], never)
 

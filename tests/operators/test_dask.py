@@ -44,7 +44,7 @@ def known(role: str) -> set[str]:
 
 
 @pytest.mark.parametrize("version", ["1.31", kubernetes_validate.latest_version()])
-def test_schema(version: str) -> None:
+def test_manifests_match_kubernetes_schemas(version: str) -> None:
     """Every object is valid in the schemas of Kubernetes."""
     for document in documents():
         kubernetes_validate.validate(document, version, strict=True)
@@ -52,7 +52,7 @@ def test_schema(version: str) -> None:
     assert {each["kind"] for each in documents()} == {"Job", "Deployment", "Service", "NetworkPolicy"}
 
 
-def test_run() -> None:
+def test_run_connects_over_tls() -> None:
     """The run's flags are accepted, and it connects to the cluster over TLS."""
     cluster = parse(containers()["image-syncer"]["args"], {}).cluster
     [service] = [document for document in documents() if document["kind"] == "Service"]
@@ -76,7 +76,7 @@ def test_workers_have_the_credentials() -> None:
 
 
 @pytest.mark.parametrize("role", COMMANDS)
-def test_flags(role: str) -> None:
+def test_dask_commands_know_the_flags(role: str) -> None:
     """Dask's commands know the flags in the manifests and the units."""
     [unit] = [path for path in UNITS if role in path.name]
     [line] = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
@@ -89,7 +89,7 @@ def test_flags(role: str) -> None:
 
 @needs_systemd
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
-def test_units(unit: Path, tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(unit: Path, tmp_path: Path) -> None:
     """Systemd accepts the units without a warning."""
     command = tmp_path / "dask"
     command.write_text("#!/bin/sh\n")

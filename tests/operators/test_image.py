@@ -35,7 +35,7 @@ def copied() -> list[tuple[list[str], str]]:
     return [(sources, target) for *sources, target in words]
 
 
-def test_instructions() -> None:
+def test_docker_knows_every_instruction() -> None:
     """Every instruction is known to Docker, and both stages use Debian's image."""
     known = {
         "ARG", "FROM", "RUN", "COPY", "WORKDIR", "VOLUME", "USER", "ENTRYPOINT", "CMD", "ENV", "LABEL",
@@ -45,7 +45,7 @@ def test_instructions() -> None:
     assert of("FROM") == ["debian:${DEBIAN} AS build", "debian:${DEBIAN}"]
 
 
-def test_used_as_the_original() -> None:
+def test_entrypoint_is_that_of_the_original() -> None:
     """Entrypoint and default file are those of the original image, and the records are in a volume."""
     assert json.loads(of("ENTRYPOINT")[0]) == ["image-syncer"]
     assert json.loads(of("CMD")[0]) == ["--config", "/etc/image-syncer/image-syncer.json"]
@@ -53,7 +53,7 @@ def test_used_as_the_original() -> None:
     assert of("USER") == ["65532:65532"]
 
 
-def test_sources() -> None:
+def test_copied_files_exist() -> None:
     """The copied files are part of the project and not excluded by .dockerignore."""
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     let_in = {line[1:].rstrip("/") for line in ignored if line.startswith("!")}
@@ -70,7 +70,7 @@ def test_sources() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_build(tmp_path: Path) -> None:
+def test_build_makes_a_working_command(tmp_path: Path) -> None:
     """The build's own commands make a working command, using only packages whose hashes are in the lock."""
     places = {
         place: tmp_path / place.strip("/") for place in ("/src", "/build", "/wheels", "/opt/image-syncer")

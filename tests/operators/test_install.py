@@ -16,13 +16,13 @@ def names(requirements: list[str]) -> set[str]:
     return {match[0] for each in requirements if (match := re.match(r"[A-Za-z0-9-]+", each))}
 
 
-def test_without_re2() -> None:
+def test_install_without_re2() -> None:
     """The command for machines without google-re2 installs every other required package."""
     (line,) = re.findall(r"^    pip install --no-deps \. && pip install (.*)$", PAGE, re.MULTILINE)
 
     assert set(line.split()) == names(PROJECT["dependencies"]) - {"google-re2"}
 
 
-def test_extras() -> None:
+def test_documented_extras_exist() -> None:
     """The page explains exactly the extras that exist."""
     assert set(re.findall(r"pip install '\.\[(\w+)\]'", PAGE)) == set(PROJECT["optional-dependencies"])

@@ -34,7 +34,7 @@ JOBS = pytest.mark.parametrize("name", NAMES)
 
 @pytest.mark.parametrize("version", ["1.31", "1.34", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir()))
-def test_schema(name: str, version: str) -> None:
+def test_manifests_match_schemas(name: str, version: str) -> None:
     """Every object is valid in the schemas of Kubernetes."""
     found = documents(name)
     for document in found:
@@ -43,7 +43,7 @@ def test_schema(name: str, version: str) -> None:
     assert found
 
 
-def test_schema_can_fail() -> None:
+def test_schema_check_finds_errors() -> None:
     """An invalid field and an invalid value are found."""
     [wrong] = documents("job.yaml")
     wrong["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] = ["2"]
@@ -56,7 +56,7 @@ def test_schema_can_fail() -> None:
 
 
 @JOBS
-def test_exit_codes(name: str) -> None:
+def test_exit_code_decides_about_retry(name: str) -> None:
     """An error that no retry can fix fails the job or index, a stop does not count, others are retried."""
     rules = job(name)["podFailurePolicy"]["rules"]
     codes = {rule["action"]: rule["onExitCodes"]["values"] for rule in rules if "onExitCodes" in rule}
@@ -69,7 +69,7 @@ def test_exit_codes(name: str) -> None:
 
 
 @JOBS
-def test_container(name: str) -> None:
+def test_container_has_flags_files_and_time(name: str) -> None:
     """The container's flags are accepted, its files are mounted, and it has enough time to stop."""
     pod = job(name)["template"]["spec"]
     [container] = pod["containers"]
@@ -85,7 +85,7 @@ def test_container(name: str) -> None:
     assert container["image"].endswith(f":{__version__}")
 
 
-def test_storage() -> None:
+def test_volumes_are_created_with_the_jobs() -> None:
     """All volumes of the jobs are among the objects that are created with them."""
     made = {(each["kind"], each["metadata"]["name"]) for each in documents("storage.yaml")}
     for name in NAMES:
@@ -101,7 +101,7 @@ def test_storage() -> None:
                     assert "emptyDir" in volume
 
 
-def test_shards() -> None:
+def test_each_index_is_its_own_shard() -> None:
     """Every index of the job is its own shard, and limits are divided by the number of parallel ones."""
     spec = job("indexed-job.yaml")
     [container] = spec["template"]["spec"]["containers"]
@@ -117,7 +117,7 @@ def test_shards() -> None:
     assert {each.parallelism for each in shards if each} == {spec["parallelism"]}
 
 
-def test_one_at_a_time() -> None:
+def test_nightly_job_never_overlaps() -> None:
     """The nightly job never runs beside itself: two runs cannot share records."""
     [cronjob] = documents("cronjob.yaml")
 

@@ -55,7 +55,7 @@ def promtool(*words: str, folder: Path = MONITORING) -> str:
 
 
 @needs_promtool
-def test_rules() -> None:
+def test_prometheus_rules_fire_when_they_should() -> None:
     """Prometheus accepts the rules, and they fire when they should and not earlier."""
     assert f"SUCCESS: {len(alerts())} rules found" in promtool("check", "rules", "alerts.yaml")
     assert "SUCCESS" in promtool("test", "rules", "alerts_test.yaml")
@@ -76,14 +76,14 @@ def test_every_alert_is_tested() -> None:
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: str(alert["alert"]))
-def test_alert(alert: dict[str, Any]) -> None:
+def test_alert_has_metrics_severity_and_remedy(alert: dict[str, Any]) -> None:
     """An alert uses existing metrics and labels, and has a severity, a summary and a remedy."""
     assert list(complaints(alert["expr"])) == []
     assert alert["labels"]["severity"] in ("info", "warning", "critical")
     assert set(alert["annotations"]) == {"summary", "what_to_do"}
 
 
-def test_queries_of_the_dashboard() -> None:
+def test_dashboard_queries_use_existing_metrics() -> None:
     """The dashboard uses existing metrics and labels, and legends use labels that the query keeps."""
     wrong = [words for query, _ in targets() for words in complaints(query)]
     for query, legend in targets():
@@ -94,7 +94,7 @@ def test_queries_of_the_dashboard() -> None:
 
 
 @needs_promtool
-def test_promql(tmp_path: Path) -> None:
+def test_prometheus_parses_dashboard_queries(tmp_path: Path) -> None:
     """Prometheus can parse every query of the dashboard."""
     rules = []
     for number, (query, _) in enumerate(targets()):
@@ -107,7 +107,7 @@ def test_promql(tmp_path: Path) -> None:
     assert f"SUCCESS: {len(rules)} rules found" in promtool("check", "rules", "rules.json", folder=tmp_path)
 
 
-def test_panels() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     """Panels have unique IDs and do not overlap, and all use the selected data source."""
     board = dashboard()
     cells = [

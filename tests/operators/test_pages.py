@@ -32,7 +32,7 @@ def name_of(block: Block) -> str:
     return block.marked("file") or (first[1] if first else OF_PAGES.get(block.page.name, ""))
 
 
-def test_kinds() -> None:
+def test_block_is_command_file_or_sample() -> None:
     """A block is a command, a file, or a sample; any other says why it is not tested."""
     known = SHOWN | {COMMANDS, "yaml"}
 
@@ -42,7 +42,7 @@ def test_kinds() -> None:
     assert sum(block.language == COMMANDS for block in BLOCKS) > 15
 
 
-def test_harmless() -> None:
+def test_command_that_leaves_its_folder_is_not_run() -> None:
     """A command that leaves its folder is not run by the tests."""
     outside = re.compile(r"(?<![\w.])/(?:etc|usr|var|opt|root|home)/|~/|\bsudo\b")
 
@@ -52,7 +52,7 @@ def test_harmless() -> None:
 
 
 @named
-def test_files(block: Block, tmp_path: Path) -> None:
+def test_files_of_pages_are_valid(block: Block, tmp_path: Path) -> None:
     """Rules and credentials of a page are read without a warning."""
     (path := tmp_path / name_of(block)).write_text(block.text)
     environ = {"HOME": str(tmp_path), **dict.fromkeys(re.findall(r"\$\{?([A-Z_]+)", block.text), "value")}
@@ -76,14 +76,14 @@ def refusal(words: list[str]) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_command_lines(page: Path) -> None:
+def test_command_lines_are_accepted(page: Path) -> None:
     """The program accepts every command line, including those of unrun blocks and of sentences."""
     scripts = [words for block in blocks(page) for words in command_lines(block.script)]
 
     assert [found for words in (*scripts, *inline_commands(page)) if (found := refusal(words))] == []
 
 
-def test_versions() -> None:
+def test_image_tags_are_this_version() -> None:
     """Tags of the container image are this version's."""
     named = {tag for page in PAGES for tag in re.findall(r"image-syncer:(\d[\w.]*)", page.read_text())}
 
@@ -91,7 +91,7 @@ def test_versions() -> None:
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.marked("not run")], ids=str)
-def test_named_files(block: Block) -> None:
+def test_named_files_exist(block: Block) -> None:
     """A command that is not run names existing files of the project."""
     for name in re.findall(r"(?<![\w/])(?:example|scripts|docs)/[\w./-]+", block.text):
         assert (ROOT / name).exists(), name

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 ENGLISH, CHINESE = ((ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md"))
 
 
-def test_same_commands() -> None:
+def test_translation_has_the_same_commands() -> None:
     """Both show the same files, samples, commands, flags and exit codes."""
     blocks = [re.findall(r"```\w+\n(.*?)```", text, re.DOTALL) for text in (ENGLISH, CHINESE)]
     commands = [set(re.findall(r"`(image-syncer[^`]*)`", text)) for text in (ENGLISH, CHINESE)]
@@ -21,7 +21,7 @@ def test_same_commands() -> None:
     assert len(re.findall("^## ", ENGLISH, re.MULTILINE)) == len(re.findall("^## ", CHINESE, re.MULTILINE))
 
 
-def test_same_links() -> None:
+def test_translation_has_the_same_links() -> None:
     """Both show the same picture and link to the same pages."""
     links = [re.findall(r"\]\(([^)]+)\)", text) for text in (ENGLISH, CHINESE)]
     other = {"README.md", "README.zh-CN.md"}

@@ -31,7 +31,7 @@ def setting(name: str) -> str:
 
 
 @needs_systemd
-def test_verify(tmp_path: Path) -> None:
+def test_systemd_accepts_service_and_timer(tmp_path: Path) -> None:
     """Systemd accepts service and timer without a warning, once the command exists."""
     command = tmp_path / "image-syncer"
     command.write_text("#!/bin/sh\n")
@@ -49,7 +49,7 @@ def test_verify(tmp_path: Path) -> None:
 
 
 @needs_systemd
-def test_exposure(tmp_path: Path) -> None:
+def test_exposure_is_low(tmp_path: Path) -> None:
     """Systemd rates the exposure of the service as low."""
     done = subprocess.run(
         [
@@ -63,7 +63,7 @@ def test_exposure(tmp_path: Path) -> None:
 
 
 @needs_systemd
-def test_user() -> None:
+def test_service_user_is_created() -> None:
     """The service's user is the one that systemd creates."""
     asked = ["systemd-sysusers", "--dry-run", str(UNITS / "image-syncer.conf")]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
@@ -72,7 +72,7 @@ def test_user() -> None:
     assert f"user '{setting('User')}'" in done.stderr
 
 
-def test_command() -> None:
+def test_command_line_is_accepted() -> None:
     """The service's command line is accepted, and everything it writes is in its own folder."""
     path, *words = setting("ExecStart").split()
     options = parse([word.replace("${CREDENTIALS_DIRECTORY}", "/run/credentials") for word in words], {})
@@ -83,14 +83,14 @@ def test_command() -> None:
     assert setting("LoadCredential").split(":")[0] == options.auth[0].name
 
 
-def test_time_to_stop() -> None:
+def test_systemd_waits_for_a_stopping_run() -> None:
     """Systemd waits longer than a stopping run may need."""
     assert parse([], {}).drain + 5 < float(setting("TimeoutStopSec").removesuffix("s"))
     assert setting("RestartPreventExitStatus") == "2"
 
 
 @needs_systemd
-def test_page(tmp_path: Path) -> None:
+def test_commands_of_the_page_install_all_files(tmp_path: Path) -> None:
     """The page's commands put all files in place, and the timer can be enabled then."""
     [install] = [block for block in blocks(ROOT / "docs/systemd.md") if block.text.startswith("install -d")]
     for name in ("images.yaml", "auth.yaml"):

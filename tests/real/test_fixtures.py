@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(("ci", "status", "word"), [("", 0, "1 skipped"), ("true", 1, "1 error")])
-def test_missing_programs(tmp_path: Path, ci: str, status: int, word: str) -> None:
+def test_missing_programs_skip_or_fail_in_ci(tmp_path: Path, ci: str, status: int, word: str) -> None:
     """Without a real registry a test that needs one is skipped, fails in CI, and says what to install."""
-    chosen = "tests/real/test_servers.py::test_delete"
+    chosen = "tests/real/test_servers.py::test_deletion_must_be_enabled"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", chosen],
         cwd=ROOT,

@@ -31,7 +31,7 @@ def multi_platform(folder: Path) -> Layout:
     return layout
 
 
-def test_layers(needs_real: None, tmp_path: Path) -> None:
+def test_image_has_the_requested_layers(needs_real: None, tmp_path: Path) -> None:
     """An image has the requested number of gzip layers, and images with the same word share them."""
     layout = multi_platform(tmp_path / "layout")
 
@@ -44,7 +44,7 @@ def test_layers(needs_real: None, tmp_path: Path) -> None:
     assert platform_of("linux/arm/v7") == {key: config[key] for key in ("os", "architecture", "variant")}
 
 
-def test_pushed_index(docker_registry: StartRegistry, tmp_path: Path) -> None:
+def test_pushed_index_arrives_complete(docker_registry: StartRegistry, tmp_path: Path) -> None:
     """An index pushed by skopeo arrives with its bytes, complete, under its tag."""
     registry = docker_registry(users={"user": "secret"}, tls=True)
     layout = multi_platform(tmp_path / "layout")
@@ -56,7 +56,7 @@ def test_pushed_index(docker_registry: StartRegistry, tmp_path: Path) -> None:
     assert flaws(registry.endpoint, "team/app:v1") == []
 
 
-def test_docker_types(docker_registry: StartRegistry, tmp_path: Path) -> None:
+def test_v2s2_push_has_docker_types(docker_registry: StartRegistry, tmp_path: Path) -> None:
     """Pushed as v2s2, an image is a docker manifest and an index a docker list, complete below."""
     registry = docker_registry().endpoint
     layout = multi_platform(tmp_path / "layout")
@@ -69,7 +69,7 @@ def test_docker_types(docker_registry: StartRegistry, tmp_path: Path) -> None:
     assert flaws(registry, "app:one") + flaws(registry, "app:all") == []
 
 
-def test_schema_1(docker_registry: StartRegistry, tmp_path: Path) -> None:
+def test_v2s1_push_is_signed_schema_1(docker_registry: StartRegistry, tmp_path: Path) -> None:
     """An image pushed as v2s1 is a signed docker schema 1 manifest with all its blobs."""
     registry = docker_registry(schema1=True).endpoint
     layout = multi_platform(tmp_path / "layout")
@@ -82,7 +82,7 @@ def test_schema_1(docker_registry: StartRegistry, tmp_path: Path) -> None:
     assert flaws(registry, "app:old") == []
 
 
-def test_zstd(docker_registry: StartRegistry, tmp_path: Path) -> None:
+def test_recompressed_layers_are_zstd(docker_registry: StartRegistry, tmp_path: Path) -> None:
     """Recompressed layers are zstd by media type and by their first bytes, and arrive complete."""
     registry = docker_registry().endpoint
     layout = multi_platform(tmp_path / "layout").recompress("both", form="zstd")
@@ -96,7 +96,7 @@ def test_zstd(docker_registry: StartRegistry, tmp_path: Path) -> None:
     assert flaws(registry, "app:zstd") == []
 
 
-def test_nested(docker_registry: StartRegistry, tmp_path: Path) -> None:
+def test_nested_index_arrives_complete(docker_registry: StartRegistry, tmp_path: Path) -> None:
     """A nested index with an attestation and an artifact is pushed byte by byte, complete."""
     registry = docker_registry().endpoint
     layout = Layout(tmp_path / "layout")
@@ -112,7 +112,7 @@ def test_nested(docker_registry: StartRegistry, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["blob", "manifest"])
-def test_flaws_of_absence(docker_registry: StartRegistry, tmp_path: Path, kind: str) -> None:
+def test_missing_content_is_a_flaw(docker_registry: StartRegistry, tmp_path: Path, kind: str) -> None:
     """A missing blob or child manifest in the registry is named as a flaw, whatever the tag says."""
     registry = docker_registry(delete=True)
     layout = multi_platform(tmp_path / "layout")
@@ -127,7 +127,7 @@ def test_flaws_of_absence(docker_registry: StartRegistry, tmp_path: Path, kind: 
     assert [f"{kind} {digest}: 404"] == flaws(registry.endpoint, "app:v1")
 
 
-def test_flaws_of_bytes(docker_registry: StartRegistry, tmp_path: Path) -> None:
+def test_changed_blob_is_a_flaw(docker_registry: StartRegistry, tmp_path: Path) -> None:
     """A blob with changed bytes is reported as a flaw, with the digest of its content."""
     registry = docker_registry()
     layout = multi_platform(tmp_path / "layout")
@@ -142,13 +142,13 @@ def test_flaws_of_bytes(docker_registry: StartRegistry, tmp_path: Path) -> None:
     assert flaw.startswith(f"blob {config['digest']}: the bytes are sha256:")
 
 
-def test_tool_error(needs_real: None) -> None:
+def test_tool_error_has_command_and_output(needs_real: None) -> None:
     """The error of a failed program has the command, the exit status and its output."""
     with pytest.raises(ToolError, match=r"skopeo inspect nonsense: exit status 1: .*nonsense"):
         run("skopeo", "inspect", "nonsense")
 
 
-def test_same_bytes(needs_real: None, tmp_path: Path) -> None:
+def test_same_image_has_the_same_digest(needs_real: None, tmp_path: Path) -> None:
     """The same image made twice has the same digest, at any time and place."""
     first, second = (Layout(tmp_path / name).make_image("x", word="w") for name in ("one", "two"))
 

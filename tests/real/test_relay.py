@@ -62,14 +62,14 @@ def talk(address: str, data: bytes = DATA, *, patience: float = 10.0) -> bytes:
     return back
 
 
-def test_passes_on(echo: str) -> None:
+def test_all_bytes_pass_in_both_directions(echo: str) -> None:
     """Without harm all bytes and the end come through, in both directions."""
     with Relay(echo) as relay:
         assert DATA == talk(relay.address)
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
-def test_cuts(echo: str, way: str) -> None:
+def test_cut_happens_once_at_its_byte(echo: str, way: str) -> None:
     """A cut happens once, at its byte, and both sides lose the connection."""
     harm = Harm(kind="cut", way="up" if way == "up" else "down", at=20_000)
     with Relay(echo, harm) as relay:
@@ -79,19 +79,19 @@ def test_cuts(echo: str, way: str) -> None:
     assert [harm] == relay.done
 
 
-def test_stalls(echo: str) -> None:
+def test_stall_lasts_until_client_gives_up(echo: str) -> None:
     """In a stall nothing moves until the client gives up."""
     with Relay(echo, Harm(kind="stall", way="down", at=1)) as relay:
         assert b"" == talk(relay.address, b"x", patience=0.2)
 
 
-def test_slows(echo: str) -> None:
+def test_slow_data_arrives_complete(echo: str) -> None:
     """Slow data arrives complete."""
     with Relay(echo, Harm(kind="slow", way="up", at=1)) as relay:
         assert DATA[:5_000] == talk(relay.address, DATA[:5_000])
 
 
-def test_calls(echo: str) -> None:
+def test_callback_runs_once_before_its_byte(echo: str) -> None:
     """A callback is called once, before its byte is passed on."""
     called = []
     with Relay(echo, Harm(kind="call", way="up", at=100, act=lambda: called.append(1))) as relay:
@@ -103,7 +103,7 @@ def test_calls(echo: str) -> None:
     assert [1] == called
 
 
-def test_server_moves(echo: str) -> None:
+def test_moved_server_is_found(echo: str) -> None:
     """A missing server is a lost connection; one that moved is found."""
     with Relay("127.0.0.1:1") as relay:
         assert b"" == talk(relay.address)
@@ -111,7 +111,7 @@ def test_server_moves(echo: str) -> None:
         assert DATA == talk(relay.address)
 
 
-def test_reorders(echo: str) -> None:
+def test_answers_overtake_each_other(echo: str) -> None:
     """Answers of several connections overtake each other, and all arrive."""
     with Relay(echo, reorder=1) as relay:
         answers: list[bytes] = []

@@ -56,7 +56,9 @@ def figures(needs_real: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
         ("fan", "unchanged", {}),
     ],
 )
-def test_requests(figures: dict[str, Any], case: str, state: str, allowed: dict[str, int]) -> None:
+def test_copy_sends_only_needed_requests(
+    figures: dict[str, Any], case: str, state: str, allowed: dict[str, int]
+) -> None:
     """A copy sends only the minimum of requests, plus those allowed by name and number."""
     least = figures["cases"][case]["least"][state]
     made = next(each for each in figures["runs"] if (each["case"], each["state"]) == (case, state))

@@ -38,7 +38,7 @@ def run(*arguments: str, path: str = os.environ["PATH"]) -> str:
     return done.stdout
 
 
-def test_demo(needs_real: None) -> None:
+def test_demo_copies_the_example(needs_real: None) -> None:
     """The demo copies the images of the example between two real registries, and its own checks succeed."""
     printed = run("-m", "scripts.demo")
 
@@ -48,7 +48,7 @@ def test_demo(needs_real: None) -> None:
     assert "Every manifest is byte for byte that of its source" in printed
 
 
-def test_demo_without_debian(tmp_path: Path) -> None:
+def test_demo_without_debian_programs(tmp_path: Path) -> None:
     """Without Debian's programs the demo says what is missing and uses the tests' own registry."""
     printed = run("-m", "scripts.demo", path=str(tmp_path))
 
@@ -67,7 +67,7 @@ def bench(*arguments: str, figures: Path) -> list[dict[str, Any]]:
     return runs
 
 
-def test_bench(needs_real: None, tmp_path: Path) -> None:
+def test_benchmark_writes_all_figures(needs_real: None, tmp_path: Path) -> None:
     """A small benchmark writes the figures of all clients and states, each with its costs."""
     sizes = ("--repos", "2", "--tags", "1", "--layer-kb", "1")
 
@@ -79,7 +79,7 @@ def test_bench(needs_real: None, tmp_path: Path) -> None:
     assert [] == [each for each in runs if each["figures"]["cpu"] <= 0 or each["status"] != 0]
 
 
-def test_corpus(docker_registry: StartRegistry) -> None:
+def test_corpus_is_complete(docker_registry: StartRegistry) -> None:
     """A corpus has as many blobs and manifests as its formulas say, and every tag of it is complete."""
     registry = docker_registry(memory=True)
     corpus = Corpus(repos=3, tags=2, layer_kb=1)
@@ -95,7 +95,7 @@ def test_corpus(docker_registry: StartRegistry) -> None:
     assert [] == [flaw for image in filler.digests for flaw in flaws(registry.endpoint, image)]
 
 
-def test_many() -> None:
+def test_size_of_the_benchmark_corpus() -> None:
     """The corpus with the sizes of the benchmark has 643 blobs and needs 3,626 requests, then 420."""
     corpus = Corpus()
 
@@ -122,12 +122,12 @@ def test_many() -> None:
         ("DELETE", f"/v2/a/blobs/{DIGEST}", 405, "other"),
     ],
 )
-def test_kinds(method: str, path: str, status: int, expected: str) -> None:
+def test_request_is_counted_by_purpose(method: str, path: str, status: int, expected: str) -> None:
     """A request is counted under its purpose."""
     assert expected == kind_of(Request(method=method, path=path, status=status, agent=""))
 
 
-def test_measure(tmp_path: Path) -> None:
+def test_orphaned_process_is_measured(tmp_path: Path) -> None:
     """The CPU time and memory of a process that outlives its parent are counted, and it is waited for."""
     burn = "import time\nx = bytearray(80_000_000)\nwhile time.process_time() < 0.5: pass"
     start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"

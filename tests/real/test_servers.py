@@ -36,7 +36,7 @@ def test_log_is_exact(docker_registry: StartRegistry) -> None:
     assert session.startswith("/v2/team/app/blobs/uploads/")
 
 
-def test_two_servers(docker_registry: StartRegistry) -> None:
+def test_servers_share_no_blobs_or_logs(docker_registry: StartRegistry) -> None:
     """Two servers hold their own blobs and keep their own logs, in memory and in a folder."""
     first, second = docker_registry(), docker_registry(memory=True)
 
@@ -52,7 +52,7 @@ def test_two_servers(docker_registry: StartRegistry) -> None:
     )  # fmt: skip
 
 
-def test_users(docker_registry: StartRegistry) -> None:
+def test_only_its_users_are_accepted(docker_registry: StartRegistry) -> None:
     """A server with users accepts each of them and no other user."""
     registry = docker_registry(users={"one": "secret one", "two": "secret:two"})
     attempts = {"one": "secret one", "two": "secret:two", "three": "x", "": ""}
@@ -65,7 +65,7 @@ def test_users(docker_registry: StartRegistry) -> None:
     assert answers == {"one": 200, "two": 200, "three": 401, "": 401}
 
 
-def test_tls(docker_registry: StartRegistry) -> None:
+def test_tls_is_trusted_with_its_ca_only(docker_registry: StartRegistry) -> None:
     """A server with TLS is trusted by clients with its CA only."""
     registry = docker_registry(tls=True)
     other = docker_registry(tls=True)
@@ -79,7 +79,7 @@ def test_tls(docker_registry: StartRegistry) -> None:
         stranger.ask("GET", "/v2/")
 
 
-def test_delete(docker_registry: StartRegistry) -> None:
+def test_deletion_must_be_enabled(docker_registry: StartRegistry) -> None:
     """Deletion works if it is enabled, and is refused otherwise."""
     statuses = []
     for delete in (True, False):
@@ -91,7 +91,7 @@ def test_delete(docker_registry: StartRegistry) -> None:
     assert statuses == [202, 405]
 
 
-def test_nothing_is_left(docker_registry: StartRegistry) -> None:
+def test_stopped_server_leaves_nothing(docker_registry: StartRegistry) -> None:
     """A stopped server does not answer any more and leaves no folder."""
     registry = docker_registry()
     folder = registry.storage.parent
@@ -104,7 +104,7 @@ def test_nothing_is_left(docker_registry: StartRegistry) -> None:
         wire.ask("GET", "/v2/")
 
 
-def test_restarts(docker_registry: StartRegistry) -> None:
+def test_content_survives_a_restart(docker_registry: StartRegistry) -> None:
     """A server that was killed and started again still has its content."""
     registry = docker_registry()
     with Wire(registry.endpoint) as wire:
@@ -119,7 +119,7 @@ def test_restarts(docker_registry: StartRegistry) -> None:
         assert b"data" == wire.ask("GET", f"/v2/a/blobs/{digest}").body
 
 
-def test_changes_users(docker_registry: StartRegistry) -> None:
+def test_passwords_can_change(docker_registry: StartRegistry) -> None:
     """A server's passwords can change from one request to the next."""
     registry = docker_registry(users={"one": "first"})
     before = registry.endpoint

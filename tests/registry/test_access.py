@@ -38,7 +38,7 @@ def test_challenges_with_realm_service_and_scope(scripted: Scripted) -> None:
     assert (401, expected) == (answer.status, answer.headers["WWW-Authenticate"])
 
 
-def test_opens_with_a_token(scripted: Scripted) -> None:
+def test_token_grants_its_scope(scripted: Scripted) -> None:
     """A token with the scope grants exactly that scope."""
     registry = scripted(auth="token")
     registry.add("a/b", IMAGE, "v1")
@@ -52,7 +52,7 @@ def test_opens_with_a_token(scripted: Scripted) -> None:
         assert answer.headers["WWW-Authenticate"].endswith(',error="insufficient_scope"')
 
 
-def test_a_mount_wants_to_read_the_other_repository(scripted: Scripted) -> None:
+def test_mount_needs_pull_of_the_other_repository(scripted: Scripted) -> None:
     """A token for the destination alone does not allow a mount."""
     registry = scripted(auth="token")
     digest = registry.add_blob("c/d", b"shared")
@@ -91,7 +91,7 @@ def test_tokens_expire_after_some_uses(scripted: Scripted) -> None:
 @pytest.mark.parametrize(
     ("grants", "expected"), [("asked", [202, 404]), ("pull", [401, 404]), ("first", [202, 401])]
 )
-def test_tokens_may_hold_less_than_asked(scripted: Scripted, grants: str, expected: list[int]) -> None:
+def test_token_may_grant_less_than_requested(scripted: Scripted, grants: str, expected: list[int]) -> None:
     """token_grants omits actions or scopes silently."""
     registry = scripted(auth="token", token_grants=grants)
     headers = bearer(registry, "repository:a/b:pull,push", "repository:c/d:pull")
@@ -103,7 +103,7 @@ def test_tokens_may_hold_less_than_asked(scripted: Scripted, grants: str, expect
     assert expected == statuses
 
 
-def test_no_token_opens_a_denied_repository(scripted: Scripted) -> None:
+def test_denied_repository_rejects_every_token(scripted: Scripted) -> None:
     """A denied repository is 401 with every token."""
     registry = scripted(auth="token", denied="a/.*")
     headers = bearer(registry, "repository:a/b:pull")
@@ -112,7 +112,7 @@ def test_no_token_opens_a_denied_repository(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize(("anonymous", "expected"), [(False, [401, 401]), (True, [404, 401])])
-def test_anonymous_tokens(scripted: Scripted, anonymous: bool, expected: list[int]) -> None:  # noqa: FBT001  parameter
+def test_anonymous_token_never_grants_push(scripted: Scripted, anonymous: bool, expected: list[int]) -> None:  # noqa: FBT001  parameter
     """A token without credentials grants pull if that is allowed, and never push."""
     registry = scripted(auth="token", anonymous=anonymous)
     headers = bearer(registry, "repository:a/b:pull,push", Accept="*/*")
@@ -137,7 +137,7 @@ def test_wrong_credentials_get_no_token(scripted: Scripted) -> None:
         ({"grant_type": "password", "username": "user", "password": "wrong"}, 401),
     ],
 )
-def test_knows_the_oauth2_form(scripted: Scripted, form: dict[str, str], expected: int) -> None:
+def test_token_post_form(scripted: Scripted, form: dict[str, str], expected: int) -> None:
     """POST with a password or a refresh token gives a token that opens its scope."""
     registry = scripted(auth="token")
     body = urlencode(
@@ -152,14 +152,14 @@ def test_knows_the_oauth2_form(scripted: Scripted, form: dict[str, str], expecte
         assert 404 == ask(registry.address, "GET", "/v2/a/b/tags/list", headers=headers).status
 
 
-def test_may_not_know_the_oauth2_form(scripted: Scripted) -> None:
+def test_token_post_form_may_be_missing(scripted: Scripted) -> None:
     """Without token_post the POST form is 404."""
     registry = scripted(auth="token", token_post=False)
 
     assert 404 == ask(registry.address, "POST", "/token", body=b"grant_type=password").status
 
 
-def test_gives_refresh_tokens_to_whoever_asks(scripted: Scripted) -> None:
+def test_offline_token_returns_a_refresh_token(scripted: Scripted) -> None:
     """offline_token=true returns a refresh token that the POST form accepts."""
     registry = scripted(auth="token")
 
@@ -176,14 +176,16 @@ def test_gives_refresh_tokens_to_whoever_asks(scripted: Scripted) -> None:
         ({"token_field": "token", "token_expires_in": None}, {"token", "issued_at"}),
     ],
 )
-def test_shapes_the_token_answer(scripted: Scripted, options: dict[str, Any], expected: set[str]) -> None:
+def test_token_answer_fields_follow_options(
+    scripted: Scripted, options: dict[str, Any], expected: set[str]
+) -> None:
     """The fields of a token answer are those that the options name."""
     registry = scripted(auth="token", **options)
 
     assert expected == set(json.loads(ask(registry.address, "GET", "/token", headers=BASIC).body))
 
 
-def test_gives_tokens_on_the_second_host(scripted: Scripted) -> None:
+def test_token_realm_on_the_second_host(scripted: Scripted) -> None:
     """token_elsewhere makes the realm an address of the other host."""
     registry = scripted(auth="token", token_elsewhere=True)
 
@@ -193,7 +195,7 @@ def test_gives_tokens_on_the_second_host(scripted: Scripted) -> None:
     assert 200 == ask(registry.elsewhere, "GET", "/token", headers=BASIC).status
 
 
-def test_harbor_challenges_for_basic_once_authorization_was_sent(scripted: Scripted) -> None:
+def test_harbor_offers_basic_after_a_bad_token(scripted: Scripted) -> None:
     """A bad bearer token gets a Basic challenge, and Basic opens directly."""
     registry = scripted(auth="token", harbor=True)
 

@@ -39,7 +39,7 @@ def test_redirects_blobs_to_storage(scripted: Scripted, redirect: str, head: int
     ("ranges", "status", "body"),
     [("ignored", 200, b"0123456789"), ("wrong-start", 206, b"456789"), ("yes", 206, b"56789")],
 )
-def test_ranges(scripted: Scripted, ranges: str, status: int, body: bytes) -> None:
+def test_range_follows_option(scripted: Scripted, ranges: str, status: int, body: bytes) -> None:
     """A Range is served, ignored, or served from one byte too early."""
     registry = scripted(ranges=ranges)
     path = f"/v2/a/b/blobs/{registry.add_blob('a/b', b'0123456789')}"
@@ -59,7 +59,7 @@ def test_refuses_a_range_beyond_the_end(scripted: Scripted) -> None:
     assert (416, "bytes */10") == (answer.status, answer.headers["Content-Range"])
 
 
-def test_may_lie_about_the_length_of_a_refusal(scripted: Scripted) -> None:
+def test_416_may_announce_a_wrong_length(scripted: Scripted) -> None:
     """With `lying` a 416 announces the blob's length and sends a short text, as distribution 2.8 does."""
     registry = scripted(ranges="lying")
     path = f"/v2/a/b/blobs/{registry.add_blob('a/b', b'0' * 1000)}"
@@ -73,7 +73,7 @@ def test_may_lie_about_the_length_of_a_refusal(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "GET"])
-def test_may_send_no_location(scripted: Scripted, method: str) -> None:
+def test_location_may_be_missing(scripted: Scripted, method: str) -> None:
     """With `missing` only the response to POST has a Location."""
     registry = scripted(location="missing", session_state=False)
     session = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").headers["Location"]
@@ -83,7 +83,7 @@ def test_may_send_no_location(scripted: Scripted, method: str) -> None:
     assert ({"PATCH": 202, "GET": 204}[method], None) == (answer.status, answer.headers.get("Location"))
 
 
-def test_may_compress(scripted: Scripted) -> None:
+def test_blob_may_be_compressed(scripted: Scripted) -> None:
     """With gzip an answer is compressed only if the client accepts it."""
     registry = scripted(gzip=True)
     path = f"/v2/a/b/blobs/{registry.add_blob('a/b', b'0' * 1000)}"
@@ -109,7 +109,7 @@ def test_may_compress(scripted: Scripted) -> None:
         ("broken", 500, False),
     ],
 )
-def test_mounts(scripted: Scripted, mount: str, status: int, there: bool) -> None:  # noqa: FBT001  a parameter
+def test_mount_follows_option(scripted: Scripted, mount: str, status: int, there: bool) -> None:  # noqa: FBT001  a parameter
     """A mount is done, refused in one of many ways, or only claimed."""
     registry = scripted(mount=mount)
     digest = registry.add_blob("a/b", b"shared")
@@ -127,7 +127,7 @@ def test_mounts(scripted: Scripted, mount: str, status: int, there: bool) -> Non
         ("other-host", "http://{elsewhere}/v2/"),
     ],
 )
-def test_shapes_the_location(scripted: Scripted, location: str, expected: str) -> None:
+def test_location_form_follows_option(scripted: Scripted, location: str, expected: str) -> None:
     """The Location of a session has the form that the option names, and leads to it."""
     registry = scripted(location=location)
     where = {"address": registry.address, "elsewhere": registry.elsewhere}
@@ -149,7 +149,9 @@ def test_shapes_the_location(scripted: Scripted, location: str, expected: str) -
         ({"patch_range": "none"}, 202, [None, None]),
     ],
 )
-def test_patches(scripted: Scripted, options: dict[str, Any], status: int, shown: list[str | None]) -> None:
+def test_patch_answer_follows_options(
+    scripted: Scripted, options: dict[str, Any], status: int, shown: list[str | None]
+) -> None:
     """PATCH answers with the status and the Range of the options, and stores everything."""
     registry = scripted(session_state=False, **options)
     session = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").headers["Location"]
@@ -165,7 +167,7 @@ def test_patches(scripted: Scripted, options: dict[str, Any], status: int, shown
 
 
 @pytest.mark.parametrize(("start", "expected"), [(4, 202), (3, 416), (5, 416)])
-def test_may_check_content_range(scripted: Scripted, start: int, expected: int) -> None:
+def test_content_range_may_be_checked(scripted: Scripted, start: int, expected: int) -> None:
     """With check_content_range a PATCH must start at the end of the session."""
     registry = scripted(session_state=False, check_content_range=True)
     session = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").headers["Location"]
@@ -175,7 +177,7 @@ def test_may_check_content_range(scripted: Scripted, start: int, expected: int) 
     assert expected == ask(registry.address, "PATCH", session, body=b"5678", headers=headers).status
 
 
-def test_may_store_a_blob_in_one_request(scripted: Scripted) -> None:
+def test_one_post_may_store_a_blob(scripted: Scripted) -> None:
     """With monolithic_post a POST with digest and body is 201."""
     registry = scripted(monolithic_post=True)
     digest = content.digest_of(b"body")
@@ -185,7 +187,7 @@ def test_may_store_a_blob_in_one_request(scripted: Scripted) -> None:
     assert (201, b"body") == (answer.status, registry.blob("a/b", digest))
 
 
-def test_knows_sha512(scripted: Scripted) -> None:
+def test_sha512_digest_is_accepted(scripted: Scripted) -> None:
     """A blob may be stored under its sha512 digest."""
     registry = scripted()
     digest = content.digest_of(b"body", "sha512")
@@ -195,7 +197,7 @@ def test_knows_sha512(scripted: Scripted) -> None:
     assert b"body" == registry.blob("a/b", digest)
 
 
-def test_may_hold_no_blobs(scripted: Scripted) -> None:
+def test_sink_keeps_no_blob_bytes(scripted: Scripted) -> None:
     """With sink the digest of an upload is checked and its size kept, but not its bytes."""
     registry = scripted(sink=True)
     with Wire(Endpoint(address=registry.address)) as wire:
@@ -205,7 +207,7 @@ def test_may_hold_no_blobs(scripted: Scripted) -> None:
     assert (b"\0" * 5, 5) == (registry.blob("a/b", digest), registry.bytes_received)
 
 
-def test_makes_large_blobs_of_little(scripted: Scripted) -> None:
+def test_large_blob_is_generated(scripted: Scripted) -> None:
     """A large blob has the promised size and digest, at any offset."""
     registry = scripted()
     size = (3 << 20) + 5

@@ -36,7 +36,7 @@ def test_answers_the_ping(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_keeps_the_bytes_of_every_type_of_manifest(wire: Wire, name: str) -> None:
+def test_keeps_manifest_bytes_of_every_type(wire: Wire, name: str) -> None:
     """A manifest that was pushed under a tag is returned byte for byte, with its type and digest."""
     tree = TREES[name]
     push(wire, "team/thing", tree, "v1")
@@ -58,7 +58,7 @@ def test_keeps_every_manifest_by_digest(wire: Wire, name: str) -> None:
     assert [each.manifest for each in TREES[name].walk()] == found
 
 
-def test_describes_a_manifest_at_head(wire: Wire) -> None:
+def test_head_describes_a_manifest(wire: Wire) -> None:
     """HEAD of a tag gives digest, length and type, and no body."""
     push(wire, "a/b", IMAGE, "v1")
 
@@ -70,7 +70,7 @@ def test_describes_a_manifest_at_head(wire: Wire) -> None:
     assert IMAGE.media_type == answer.headers["Content-Type"]
 
 
-def test_points_to_the_stored_manifest(wire: Wire) -> None:
+def test_manifest_put_returns_its_location(wire: Wire) -> None:
     """The answer to a PUT of a manifest has its Location and digest."""
     push(wire, "a/b", IMAGE)
 
@@ -80,7 +80,7 @@ def test_points_to_the_stored_manifest(wire: Wire) -> None:
     assert f"/v2/a/b/manifests/{IMAGE.digest}" == location(answer)
 
 
-def test_moves_a_tag(wire: Wire) -> None:
+def test_second_push_moves_the_tag(wire: Wire) -> None:
     """A second push of a tag replaces the first, which stays by digest."""
     push(wire, "a/b", IMAGE, "v1")
     push(wire, "a/b", ARM, "v1")
@@ -89,7 +89,7 @@ def test_moves_a_tag(wire: Wire) -> None:
     assert IMAGE.manifest == wire.manifest("a/b", IMAGE.digest).body
 
 
-def test_confirms_an_unchanged_manifest(wire: Wire) -> None:
+def test_if_none_match_returns_304(wire: Wire) -> None:
     """If-None-Match with the digest as entity tag is answered with 304."""
     push(wire, "a/b", IMAGE, "v1")
 
@@ -100,7 +100,7 @@ def test_confirms_an_unchanged_manifest(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("asked", ["*/*", "application/json", content.DOCKER_MANIFEST])
-def test_hides_a_manifest_whose_type_is_not_accepted(wire: Wire, asked: str) -> None:
+def test_manifest_type_not_in_accept_is_404(wire: Wire, asked: str) -> None:
     """An OCI manifest without its exact type in Accept is 404 MANIFEST_UNKNOWN."""
     push(wire, "a/b", IMAGE, "v1")
 
@@ -110,7 +110,7 @@ def test_hides_a_manifest_whose_type_is_not_accepted(wire: Wire, asked: str) -> 
 
 
 @pytest.mark.parametrize("name", ["v2", ABSENT])
-def test_says_that_a_manifest_is_unknown(wire: Wire, name: str) -> None:
+def test_missing_manifest_is_404(wire: Wire, name: str) -> None:
     """A missing tag or digest gets 404 MANIFEST_UNKNOWN."""
     push(wire, "a/b", IMAGE, "v1")
 
@@ -119,7 +119,7 @@ def test_says_that_a_manifest_is_unknown(wire: Wire, name: str) -> None:
     assert (404, "MANIFEST_UNKNOWN") == (answer.status, code(answer))
 
 
-def test_refuses_a_manifest_whose_blobs_are_missing(wire: Wire) -> None:
+def test_refuses_manifest_with_missing_blobs(wire: Wire) -> None:
     """Missing blobs get 400 MANIFEST_BLOB_UNKNOWN, with one error for each that names its digest."""
     wire.send_blob("a/b", IMAGE.blobs[0])
 
@@ -132,7 +132,7 @@ def test_refuses_a_manifest_whose_blobs_are_missing(wire: Wire) -> None:
     assert 404 == wire.manifest("a/b", "v1").status
 
 
-def test_refuses_an_index_whose_children_are_missing(wire: Wire) -> None:
+def test_refuses_index_with_missing_children(wire: Wire) -> None:
     """A missing child gets 400 MANIFEST_BLOB_UNKNOWN with its digest."""
     push(wire, "a/b", IMAGE)
     tree = content.index(IMAGE, ARM)
@@ -143,7 +143,7 @@ def test_refuses_an_index_whose_children_are_missing(wire: Wire) -> None:
     assert [("MANIFEST_BLOB_UNKNOWN", ARM.digest)] == [(error["code"], error["detail"]) for error in errors]
 
 
-def test_wants_blobs_in_the_same_repository(wire: Wire) -> None:
+def test_blob_of_another_repository_does_not_count(wire: Wire) -> None:
     """A blob of another repository does not count."""
     push(wire, "a/b", IMAGE)
 
@@ -152,7 +152,7 @@ def test_wants_blobs_in_the_same_repository(wire: Wire) -> None:
     assert (400, "MANIFEST_BLOB_UNKNOWN") == (answer.status, code(answer))
 
 
-def test_refuses_a_foreign_layer_that_nobody_has(wire: Wire) -> None:
+def test_refuses_missing_foreign_layer_without_urls(wire: Wire) -> None:
     """A foreign layer that is missing and has no urls is refused (by distribution with 500 UNKNOWN)."""
     tree = content.foreign_image(content.layer("here"), content.layer("elsewhere"), urls=())
     for blob in tree.blobs:
@@ -164,7 +164,7 @@ def test_refuses_a_foreign_layer_that_nobody_has(wire: Wire) -> None:
     assert "MANIFEST_BLOB_UNKNOWN" in answer.body.decode()
 
 
-def test_refuses_a_manifest_under_another_digest(wire: Wire) -> None:
+def test_refuses_manifest_with_wrong_digest(wire: Wire) -> None:
     """A manifest pushed under a wrong digest gets 400 DIGEST_INVALID."""
     push(wire, "a/b", IMAGE)
 
@@ -174,7 +174,7 @@ def test_refuses_a_manifest_under_another_digest(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["application/json", content.DOCKER_MANIFEST])
-def test_refuses_a_manifest_under_another_type(wire: Wire, media_type: str) -> None:
+def test_refuses_manifest_with_wrong_content_type(wire: Wire, media_type: str) -> None:
     """A Content-Type that is not the manifest's gets 400 MANIFEST_INVALID."""
     push(wire, "a/b", IMAGE)
 
@@ -184,7 +184,7 @@ def test_refuses_a_manifest_under_another_type(wire: Wire, media_type: str) -> N
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]"])
-def test_refuses_what_is_no_manifest(wire: Wire, body: bytes) -> None:
+def test_refuses_manifest_that_is_no_json_object(wire: Wire, body: bytes) -> None:
     """Bytes that are not a JSON object get 400 MANIFEST_INVALID."""
     answer = put(wire, "a/b", "v1", body, content.OCI_MANIFEST)
 
@@ -219,14 +219,14 @@ def test_lists_tags_of_a_repository(wire: Wire) -> None:
     assert ["V3", "v1", "v2"] == sorted(listing["tags"])
 
 
-def test_says_that_a_repository_is_unknown(wire: Wire) -> None:
+def test_tag_list_of_missing_repository_is_404(wire: Wire) -> None:
     """The tag list of a missing repository gets 404 NAME_UNKNOWN."""
     answer = wire.ask("GET", "/v2/not/there/tags/list")
 
     assert (404, "NAME_UNKNOWN") == (answer.status, code(answer))
 
 
-def test_knows_no_referrers(wire: Wire) -> None:
+def test_referrers_api_is_404(wire: Wire) -> None:
     """The referrers API gets 404 with a page that is not JSON."""
     push(wire, "a/b", IMAGE, "v1")
 
@@ -236,7 +236,7 @@ def test_knows_no_referrers(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v2/UPPER/manifests/v1", "/v2/a/b", "/v2/a//b/tags/list", "/v3/"])
-def test_knows_no_other_pages(wire: Wire, path: str) -> None:
+def test_unknown_path_is_404_or_redirect(wire: Wire, path: str) -> None:
     """A path outside the API gets 404 or a redirect to a cleaner path."""
     assert wire.ask("GET", path).status in (301, 404)
 
@@ -244,7 +244,7 @@ def test_knows_no_other_pages(wire: Wire, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/v2/", "/v2/a/b/tags/list", "/v2/a/b/manifests/v1", f"/v2/a/b/blobs/{ABSENT}"]
 )
-def test_asks_for_basic(locked: str, path: str) -> None:
+def test_missing_or_wrong_login_gets_basic_challenge(locked: str, path: str) -> None:
     """Without credentials, or with wrong ones, every path gets 401 with a Basic challenge."""
     for password in ("", "wrong"):
         user = "user" if password else ""
@@ -255,7 +255,7 @@ def test_asks_for_basic(locked: str, path: str) -> None:
         assert answer.headers["WWW-Authenticate"].startswith('Basic realm="')
 
 
-def test_opens_with_basic(locked: str) -> None:
+def test_basic_login_is_accepted(locked: str) -> None:
     """With the right credentials every request succeeds."""
     with Wire(Endpoint(address=locked, user="user", password="pass")) as wire:
         push(wire, "a/b", IMAGE, "v1")
@@ -263,7 +263,7 @@ def test_opens_with_basic(locked: str) -> None:
         assert IMAGE.manifest == wire.manifest("a/b", "v1").body
 
 
-def test_gives_every_error_the_same_form(wire: Wire) -> None:
+def test_errors_have_code_message_and_detail(wire: Wire) -> None:
     """An error body is JSON with a list of code, message and detail."""
     answer = wire.manifest("a/b", "v1")
     body: dict[str, list[dict[str, Any]]] = json.loads(answer.body)

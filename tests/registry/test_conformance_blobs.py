@@ -26,7 +26,7 @@ def test_stores_a_blob_in_two_requests(wire: Wire) -> None:
     assert body == wire.ask("GET", f"/v2/a/b/blobs/{digest}").body
 
 
-def test_stores_a_blob_in_pieces(wire: Wire) -> None:
+def test_stores_a_blob_in_chunks(wire: Wire) -> None:
     """PATCHes and an empty PUT store a blob; each answer has the Range and the next Location."""
     body = content.layer("a blob", size=1000)
     session = begin(wire)
@@ -41,14 +41,14 @@ def test_stores_a_blob_in_pieces(wire: Wire) -> None:
     assert ["0-399", "0-999"] == ranges
 
 
-def test_stores_the_last_piece_with_the_put(wire: Wire) -> None:
+def test_put_may_carry_the_last_chunk(wire: Wire) -> None:
     """The body of the PUT is appended to the body of the PATCH."""
     session = location(wire.need(202, "PATCH", begin(wire), body=b"first "))
 
     assert 201 == finish(wire, session, content.digest_of(b"first last"), b"last").status
 
 
-def test_knows_the_state_of_a_session(wire: Wire) -> None:
+def test_get_session_returns_received_range(wire: Wire) -> None:
     """GET of a session is 204 with the Range received and a Location to continue."""
     session = location(wire.need(202, "PATCH", begin(wire), body=b"12345"))
 
@@ -58,7 +58,7 @@ def test_knows_the_state_of_a_session(wire: Wire) -> None:
     assert 201 == finish(wire, location(answer), content.digest_of(b"12345")).status
 
 
-def test_begins_a_session_with_nothing(wire: Wire) -> None:
+def test_new_session_is_empty(wire: Wire) -> None:
     """A new session answers with Range 0-0, a Location and an empty body."""
     answer = wire.ask("POST", "/v2/a/b/blobs/uploads/")
 
@@ -66,7 +66,7 @@ def test_begins_a_session_with_nothing(wire: Wire) -> None:
     assert answer.headers["Docker-Upload-UUID"] in answer.headers["Location"]
 
 
-def test_refuses_an_outdated_location(wire: Wire) -> None:
+def test_outdated_location_is_404(wire: Wire) -> None:
     """After a PATCH the Location of the POST is 404 BLOB_UPLOAD_INVALID."""
     session = begin(wire)
     wire.need(202, "PATCH", session, body=b"12345")
@@ -76,7 +76,7 @@ def test_refuses_an_outdated_location(wire: Wire) -> None:
     assert (404, "BLOB_UPLOAD_INVALID") == (answer.status, code(answer))
 
 
-def test_ends_a_session_once(wire: Wire) -> None:
+def test_repeated_put_is_404(wire: Wire) -> None:
     """A PUT that is repeated after its 201 gets 404 BLOB_UPLOAD_UNKNOWN, although the blob exists."""
     session, digest = begin(wire), content.digest_of(b"body")
     finish(wire, session, digest, b"body")
@@ -87,7 +87,7 @@ def test_ends_a_session_once(wire: Wire) -> None:
     assert 200 == wire.ask("HEAD", f"/v2/a/b/blobs/{digest}").status
 
 
-def test_cancels_a_session(wire: Wire) -> None:
+def test_delete_cancels_a_session(wire: Wire) -> None:
     """DELETE of a session gets 204, and the session is unknown afterwards."""
     session = begin(wire)
 
@@ -95,7 +95,7 @@ def test_cancels_a_session(wire: Wire) -> None:
     assert 404 == finish(wire, session, content.digest_of(b"body"), b"body").status
 
 
-def test_refuses_a_body_of_another_digest(wire: Wire) -> None:
+def test_refuses_body_with_wrong_digest(wire: Wire) -> None:
     """A body that does not match the digest gets 400 DIGEST_INVALID, and nothing is stored."""
     digest = content.digest_of(b"right")
 
@@ -107,7 +107,7 @@ def test_refuses_a_body_of_another_digest(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "sha256", "sha256:abc", "md5:d41d8cd98f00b204e9800998ecf8427e"])
-def test_refuses_a_digest_that_is_none(wire: Wire, digest: str) -> None:
+def test_refuses_missing_or_malformed_digest(wire: Wire, digest: str) -> None:
     """A PUT with no digest, or a malformed one, gets 400 DIGEST_INVALID."""
     answer = finish(wire, begin(wire), digest, b"body")
 
@@ -123,7 +123,7 @@ def test_stores_an_empty_blob(wire: Wire) -> None:
     assert (200, "0", b"") == (answer.status, answer.headers["Content-Length"], answer.body)
 
 
-def test_describes_a_blob_at_head(wire: Wire) -> None:
+def test_head_describes_a_blob(wire: Wire) -> None:
     """HEAD of a blob gives length and digest, and no body."""
     digest = wire.send_blob("a/b", b"12345")
 
@@ -134,7 +134,7 @@ def test_describes_a_blob_at_head(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_says_that_a_blob_is_unknown(wire: Wire, method: str) -> None:
+def test_missing_blob_is_404(wire: Wire, method: str) -> None:
     """A missing blob gets 404, with BLOB_UNKNOWN in the body if there is one."""
     answer = wire.ask(method, f"/v2/a/b/blobs/{ABSENT}")
 
@@ -151,7 +151,7 @@ def test_says_that_a_blob_is_unknown(wire: Wire, method: str) -> None:
         ("bytes=-2", "bytes 8-9/10", b"89"),
     ],
 )
-def test_sends_a_part_of_a_blob(wire: Wire, asked: str, expected: str, body: bytes) -> None:
+def test_range_returns_part_of_a_blob(wire: Wire, asked: str, expected: str, body: bytes) -> None:
     """Range is answered with 206, the Content-Range and exactly these bytes."""
     digest = wire.send_blob("a/b", b"0123456789")
 
@@ -160,7 +160,7 @@ def test_sends_a_part_of_a_blob(wire: Wire, asked: str, expected: str, body: byt
     assert (206, expected, body) == (answer.status, answer.headers["Content-Range"], answer.body)
 
 
-def test_opens_a_blob_anew_where_it_changed(wire: Wire) -> None:
+def test_if_range_returns_all_of_a_changed_blob(wire: Wire) -> None:
     """If-Range with another entity tag gives 200 and everything; with the right one, the part."""
     digest = wire.send_blob("a/b", b"0123456789")
 
@@ -195,7 +195,7 @@ def test_mounts_a_blob(wire: Wire) -> None:
     ],
     ids=["absent", "no repository", "no source", "no digest", "nothing"],
 )
-def test_opens_a_session_where_it_cannot_mount(wire: Wire, query: str) -> None:
+def test_impossible_mount_opens_a_session(wire: Wire, query: str) -> None:
     """An impossible mount gets 202 with a session that accepts the blob."""
     wire.send_blob("a/b", b"shared")
 
@@ -213,7 +213,7 @@ def test_mounts_from_the_repository_itself(wire: Wire, origin: str, status: int)
     assert status == wire.ask("POST", f"/v2/{origin}/blobs/uploads/?mount={digest}&from={origin}").status
 
 
-def test_discards_the_body_of_a_post_with_a_digest(wire: Wire) -> None:
+def test_post_with_digest_discards_its_body(wire: Wire) -> None:
     """POST with digest and body is 202 and stores nothing."""
     digest = content.digest_of(b"body")
 

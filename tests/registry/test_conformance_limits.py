@@ -29,7 +29,9 @@ ASKING: Mapping[str, Callable[[ImageStore, Repository], object]] = {
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("verb", ASKING)
-def test_pause(status: int, verb: str, docker_registry: StartRegistry, behind_nginx: StartNginx) -> None:
+def test_rate_limited_request_is_throttled(
+    status: int, verb: str, docker_registry: StartRegistry, behind_nginx: StartNginx
+) -> None:
     """Any request, with or without a body in its answer, is told to retry later."""
     front = behind_nginx(docker_registry(memory=True).endpoint, rate="1r/m", status=status)
     store, repository = connect(front.address), Repository(front.address, PATH)

@@ -74,7 +74,7 @@ def test_lists_referrers_of_one_type(address: str) -> None:
     assert {referrer(SBOM)} == found
 
 
-def test_lists_no_referrers(address: str) -> None:
+def test_list_without_referrers_is_empty(address: str) -> None:
     """An image without referrers has an empty list, and so has a missing digest."""
     store, repository = connect(address), Repository(address, PATH)
     upload_tree(store, repository, IMAGE, "v1")
@@ -82,7 +82,7 @@ def test_lists_no_referrers(address: str) -> None:
     assert set() == listed(store, repository, IMAGE.digest) == listed(store, repository, ABSENT)
 
 
-def test_stores_a_referrer_first(address: str) -> None:
+def test_stores_a_referrer_before_its_subject(address: str) -> None:
     """An artifact is accepted and listed before its subject exists."""
     store, repository = connect(address), Repository(address, PATH)
     upload_tree(store, repository, SBOM, SBOM.digest)
@@ -90,7 +90,7 @@ def test_stores_a_referrer_first(address: str) -> None:
     assert {referrer(SBOM)} == listed(store, repository, IMAGE.digest)
 
 
-def test_has_no_referrers_api(open_registry: str) -> None:
+def test_missing_referrers_api_is_detected(open_registry: str) -> None:
     """A registry without the API is distinguished from one with an empty list; both accept artifacts."""
     store, repository = connect(open_registry), Repository(open_registry, PATH)
     upload_tree(store, repository, SBOM, SBOM.digest)

@@ -76,7 +76,7 @@ def test_lists_tags(store: ImageStore, repository: Repository, wire: Wire) -> No
     assert names == sorted(found)
 
 
-def test_lists_no_tags_of_no_repository(store: ImageStore, repository: Repository) -> None:
+def test_missing_repository_has_no_tags(store: ImageStore, repository: Repository) -> None:
     """A missing repository is an error with status 404 and the registry's code."""
     with pytest.raises(RegistryError) as caught:
         store.tags(repository, page="", count=3)
@@ -85,7 +85,7 @@ def test_lists_no_tags_of_no_repository(store: ImageStore, repository: Repositor
 
 
 @pytest.mark.parametrize("tree", [IMAGE, INDEX], ids=["image", "index"])
-def test_looks_for_a_manifest(
+def test_finds_a_manifest(
     store: ImageStore, repository: Repository, wire: Wire, tree: content.Content
 ) -> None:
     """A manifest is found by tag and by digest, with its type."""
@@ -97,7 +97,7 @@ def test_looks_for_a_manifest(
 
 
 @pytest.mark.parametrize("name", ["v1", ABSENT])
-def test_finds_no_manifest(store: ImageStore, repository: Repository, name: str) -> None:
+def test_finds_no_missing_manifest(store: ImageStore, repository: Repository, name: str) -> None:
     """Missing content is None."""
     assert store.head_manifest(Reference(repository, name)) is None
 
@@ -123,7 +123,7 @@ def test_reads_a_manifest_past_caches(store: ImageStore, repository: Repository,
     assert IMAGE.manifest == body
 
 
-def test_reads_no_manifest_that_is_absent(store: ImageStore, repository: Repository) -> None:
+def test_reading_a_missing_manifest_fails(store: ImageStore, repository: Repository) -> None:
     """A missing manifest is a permanent fault with status 404."""
     with pytest.raises(RegistryError) as caught:
         store.get_manifest(Reference(repository, "v1"), limit=MAX_MANIFEST)
@@ -133,7 +133,9 @@ def test_reads_no_manifest_that_is_absent(store: ImageStore, repository: Reposit
 
 
 @pytest.mark.parametrize("tree", [IMAGE, INDEX], ids=["image", "index"])
-def test_stores_a_tree(store: ImageStore, repository: Repository, wire: Wire, tree: content.Content) -> None:
+def test_pushed_tree_can_be_read(
+    store: ImageStore, repository: Repository, wire: Wire, tree: content.Content
+) -> None:
     """Another client reads what was pushed, byte for byte."""
     upload_tree(store, repository, tree, "v1")
 
@@ -144,7 +146,7 @@ def test_stores_a_tree(store: ImageStore, repository: Repository, wire: Wire, tr
         assert blob == wire.ask("GET", f"/v2/{PATH}/blobs/{digest}").body
 
 
-def test_confirms_what_it_stored(store: ImageStore, repository: Repository, wire: Wire) -> None:
+def test_push_needs_no_read_back(store: ImageStore, repository: Repository, wire: Wire) -> None:
     """Both registries return digests, so nothing needs to be read back."""
     push(wire, PATH, IMAGE)
     reference = Reference(repository, "v1")
@@ -154,7 +156,7 @@ def test_confirms_what_it_stored(store: ImageStore, repository: Repository, wire
     assert store.put_manifest(reference, IMAGE.manifest, media_type=kind, digest=digest).confirmed
 
 
-def test_manifest_lacks_blobs(store: ImageStore, repository: Repository) -> None:
+def test_manifest_without_its_blobs_fails(store: ImageStore, repository: Repository) -> None:
     """A manifest without its blobs is a LackingError."""
     upload(store, repository, IMAGE.blobs[0])
     reference = Reference(repository, "v1")
@@ -163,7 +165,7 @@ def test_manifest_lacks_blobs(store: ImageStore, repository: Repository) -> None
         store.put_manifest(reference, IMAGE.manifest, media_type=IMAGE.media_type, digest=IMAGE.digest)
 
 
-def test_index_lacks_children(store: ImageStore, repository: Repository) -> None:
+def test_index_without_its_children_fails(store: ImageStore, repository: Repository) -> None:
     """An index without its children is a LackingError."""
     reference = Reference(repository, "v1")
 
@@ -171,7 +173,7 @@ def test_index_lacks_children(store: ImageStore, repository: Repository) -> None
         store.put_manifest(reference, INDEX.manifest, media_type=INDEX.media_type, digest=INDEX.digest)
 
 
-def test_looks_for_a_blob(store: ImageStore, repository: Repository, wire: Wire) -> None:
+def test_finds_a_blob(store: ImageStore, repository: Repository, wire: Wire) -> None:
     """An existing blob has its size; a missing one is None."""
     wire.send_blob(PATH, BLOB)
 
@@ -191,7 +193,7 @@ def test_reads_a_blob(store: ImageStore, repository: Repository, wire: Wire, off
     assert (offset, len(BLOB), BLOB[offset:]) == (body.offset, body.total, found)
 
 
-def test_reads_no_blob_that_is_absent(store: ImageStore, repository: Repository, wire: Wire) -> None:
+def test_reading_a_missing_blob_fails(store: ImageStore, repository: Repository, wire: Wire) -> None:
     """A missing blob is a permanent fault with status 404."""
     wire.send_blob(PATH, b"something else")
 
@@ -201,7 +203,7 @@ def test_reads_no_blob_that_is_absent(store: ImageStore, repository: Repository,
     assert (404, False) == (caught.value.fault.status, caught.value.fault.retryable)
 
 
-def test_reads_no_blob_of_another_size(store: ImageStore, repository: Repository, wire: Wire) -> None:
+def test_reading_a_blob_of_wrong_size_fails(store: ImageStore, repository: Repository, wire: Wire) -> None:
     """A blob with another size than in its descriptor is refused before it is read."""
     wire.send_blob(PATH, BLOB)
 
@@ -219,7 +221,7 @@ def test_uploads_a_blob(store: ImageStore, repository: Repository, wire: Wire, b
     assert body == wire.ask("GET", f"/v2/{PATH}/blobs/{content.digest_of(body)}").body
 
 
-def test_uploads_no_blob_of_another_digest(store: ImageStore, repository: Repository) -> None:
+def test_upload_with_wrong_digest_fails(store: ImageStore, repository: Repository) -> None:
     """A body that does not match the digest is refused, and nothing is stored under it."""
     with pytest.raises(RegistryError) as caught:
         upload(store, repository, BLOB, digest=ABSENT)
@@ -228,7 +230,7 @@ def test_uploads_no_blob_of_another_digest(store: ImageStore, repository: Reposi
     assert store.head_blob(repository, ABSENT) is None
 
 
-def test_uploads_nothing_that_broke_off(store: ImageStore, repository: Repository) -> None:
+def test_broken_upload_stores_nothing(store: ImageStore, repository: Repository) -> None:
     """An exception of the body passes through, nothing is stored, and the next upload succeeds."""
     session = store.begin_upload(repository, DIGEST)
     assert session is not None
@@ -241,7 +243,7 @@ def test_uploads_nothing_that_broke_off(store: ImageStore, repository: Repositor
     assert len(BLOB) == store.head_blob(repository, DIGEST)
 
 
-def test_stores_the_same_twice(store: ImageStore, repository: Repository, wire: Wire) -> None:
+def test_stores_the_same_content_twice(store: ImageStore, repository: Repository, wire: Wire) -> None:
     """Blobs, manifests and tags may be written again, as after the death of a worker."""
     for _ in range(2):
         upload_tree(store, repository, INDEX, "v1")
@@ -249,7 +251,7 @@ def test_stores_the_same_twice(store: ImageStore, repository: Repository, wire: 
     assert INDEX.manifest == wire.manifest(PATH, "v1").body
 
 
-def test_moves_a_tag(store: ImageStore, repository: Repository, wire: Wire) -> None:
+def test_push_moves_a_tag(store: ImageStore, repository: Repository, wire: Wire) -> None:
     """A tag that pointed to another manifest moves; that manifest stays."""
     upload_tree(store, repository, IMAGE, "v1")
     upload_tree(store, repository, INDEX, "v1")
@@ -260,7 +262,7 @@ def test_moves_a_tag(store: ImageStore, repository: Repository, wire: Wire) -> N
     ]
 
 
-def test_uploads_one_blob_twice_at_once(store: ImageStore, repository: Repository) -> None:
+def test_two_uploads_of_one_blob_at_once(store: ImageStore, repository: Repository) -> None:
     """Each start is a separate upload, and the second to finish changes nothing."""
     sessions = [store.begin_upload(repository, DIGEST) for _ in range(2)]
     for session in sessions:
@@ -270,7 +272,7 @@ def test_uploads_one_blob_twice_at_once(store: ImageStore, repository: Repositor
     assert len(BLOB) == store.head_blob(repository, DIGEST)
 
 
-def test_uploads_by_its_plan(store: ImageStore, repository: Repository) -> None:
+def test_uploads_by_its_own_strategy(store: ImageStore, repository: Repository) -> None:
     """An upload by the store's own strategy is accepted."""
     session, at = store.begin_upload(repository, DIGEST), 0
     assert session is not None
@@ -322,7 +324,7 @@ def test_mounts_a_blob(store: ImageStore, repository: Repository, wire: Wire) ->
     assert len(BLOB) == store.head_blob(repository, DIGEST)
 
 
-def test_uploads_where_it_cannot_mount(store: ImageStore, repository: Repository, wire: Wire) -> None:
+def test_refused_mount_opens_a_session(store: ImageStore, repository: Repository, wire: Wire) -> None:
     """A refused mount returns a session that says so and accepts the blob."""
     wire.send_blob("other/app", b"something else")
     session = store.begin_upload(repository, DIGEST, mount="other/app")
@@ -333,7 +335,7 @@ def test_uploads_where_it_cannot_mount(store: ImageStore, repository: Repository
     assert len(BLOB) == store.head_blob(repository, DIGEST)
 
 
-def test_opens_with_basic(locked: str) -> None:
+def test_all_methods_work_with_basic(locked: str) -> None:
     """With credentials every method works through a Basic challenge."""
     store, repository = connect(locked, USER), Repository(locked, PATH)
     upload_tree(store, repository, IMAGE, "v1")
@@ -344,7 +346,7 @@ def test_opens_with_basic(locked: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["", "wrong"])
-def test_stays_out_without_credentials(locked: str, password: str) -> None:
+def test_missing_or_wrong_login_fails(locked: str, password: str) -> None:
     """No credentials, or wrong ones, are a permanent fault with status 401."""
     credential = Credential(
         origin="test", username="user" if password else "", password=password, insecure=True

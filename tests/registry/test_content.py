@@ -30,7 +30,7 @@ def test_an_image_names_its_blobs() -> None:
         (True, {content.DOCKER_CONFIG, content.DOCKER_LAYER}),
     ],
 )
-def test_an_image_keeps_to_one_family_of_types(docker: bool, expected: set[str]) -> None:  # noqa: FBT001  parameter
+def test_an_image_uses_one_family_of_types(docker: bool, expected: set[str]) -> None:  # noqa: FBT001  parameter
     """All types in an image are OCI's, or all are docker's."""
     body = json.loads(content.image(*LAYERS, docker=docker).manifest)
 
@@ -94,7 +94,7 @@ def test_an_artifact_names_the_empty_config_and_its_subject() -> None:
     assert ([empty, content.digest_of(b"signature")], []) == referred(artifact.manifest)
 
 
-def test_a_foreign_layer_need_not_be_there() -> None:
+def test_a_foreign_layer_may_be_missing() -> None:
     """A layer with urls is not among the blobs that a registry must have."""
     image = content.foreign_image(*LAYERS)
 

@@ -72,7 +72,7 @@ def get(path: str) -> bytes:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_are_json(fault: Fault) -> None:
+def test_fault_survives_json(fault: Fault) -> None:
     """A fault survives JSON unchanged."""
     assert fault == fault_from_json(json.loads(json.dumps(fault_to_json(fault))))
 
@@ -90,14 +90,14 @@ def test_faults_are_json(fault: Fault) -> None:
         ({"path": "/manifests/"}, [200, 200, 200, 200]),
     ],
 )
-def test_matches(scripted: Scripted, match: dict[str, Any], expected: list[int]) -> None:
+def test_fault_matches_its_requests(scripted: Scripted, match: dict[str, Any], expected: list[int]) -> None:
     """A fault applies to the requests of its method and path, after `skip` of them, `times` times."""
     registry, path = fill(scripted, Fault(action=Reply(status=503), **match))
 
     assert expected == [ask(registry.address, "GET", path).status for _ in range(4)]
 
 
-def test_the_next_fault_follows_the_one_that_is_used_up(scripted: Scripted) -> None:
+def test_faults_apply_in_order(scripted: Scripted) -> None:
     """Faults for the same requests apply one after the other, in the order in which they were set."""
     registry, path = fill(scripted, *(Fault(action=Reply(status=status)) for status in (500, 502, 504)))
 
@@ -112,7 +112,7 @@ def test_faults_can_be_cleared(scripted: Scripted) -> None:
     assert ask(registry.address, "GET", path).status == 200
 
 
-def test_replies_do_not_perform(scripted: Scripted) -> None:
+def test_reply_replaces_the_effect(scripted: Scripted) -> None:
     """A Reply has its status, headers and body, and the request has no effect."""
     registry = scripted()
     registry.fault(
@@ -126,7 +126,7 @@ def test_replies_do_not_perform(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("retry_after", ["", "7", "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_throttles(scripted: Scripted, retry_after: str) -> None:
+def test_429_has_the_given_retry_after(scripted: Scripted, retry_after: str) -> None:
     """A 429 has the given Retry-After, or none."""
     registry, path = fill(scripted, throttle(retry_after=retry_after, method="GET"))
 
@@ -135,7 +135,7 @@ def test_throttles(scripted: Scripted, retry_after: str) -> None:
     assert (429, retry_after) == (answer.status, answer.headers.get("Retry-After", ""))
 
 
-def test_redirects(scripted: Scripted) -> None:
+def test_redirect_has_the_given_location(scripted: Scripted) -> None:
     """A redirect has the location that the test sets."""
     registry, path = fill(scripted, redirect("http://127.0.0.3/elsewhere", status=302))
 
@@ -145,7 +145,7 @@ def test_redirects(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize(("reset", "expected"), [(False, None), (True, ConnectionResetError)])
-def test_drops_before_answering(scripted: Scripted, reset: bool, expected: type[Exception] | None) -> None:  # noqa: FBT001  a parameter of the test
+def test_drop_before_the_answer(scripted: Scripted, reset: bool, expected: type[Exception] | None) -> None:  # noqa: FBT001  a parameter of the test
     """A Drop closes or resets the connection without a byte; the request is logged without a status."""
     registry, path = fill(scripted, Fault(action=Drop(reset=reset)))
 
@@ -154,7 +154,7 @@ def test_drops_before_answering(scripted: Scripted, reset: bool, expected: type[
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "none"])
-def test_cuts_the_body(scripted: Scripted, framing: Any) -> None:
+def test_drop_within_the_body(scripted: Scripted, framing: Any) -> None:
     """A Drop after k bytes sends the head and k bytes, whatever the head announced."""
     registry, path = fill(scripted, Fault(action=Drop(after=7, framing=framing)))
 
@@ -165,7 +165,7 @@ def test_cuts_the_body(scripted: Scripted, framing: Any) -> None:
     assert (b"7\r\n0123456\r\n" if framing == "chunked" else b"0123456") == body
 
 
-def test_hangs_up_after_the_answer(scripted: Scripted) -> None:
+def test_drop_after_the_answer(scripted: Scripted) -> None:
     """A Drop beyond the end sends everything, then closes without notice."""
     registry, path = fill(scripted, Fault(action=Drop(after=10_000)))
 
@@ -175,7 +175,7 @@ def test_hangs_up_after_the_answer(scripted: Scripted) -> None:
     assert b"connection" not in head.lower()
 
 
-def test_performs_and_swallows_the_answer(scripted: Scripted) -> None:
+def test_performed_request_loses_its_answer(scripted: Scripted) -> None:
     """With `perform` a PUT is stored and its answer is lost."""
     registry = scripted()
     registry.fault(Fault(action=Drop(perform=True), method="PUT"))
@@ -187,7 +187,7 @@ def test_performs_and_swallows_the_answer(scripted: Scripted) -> None:
     assert registry.blob("a/b", digest_of(b"x")) == b"x"
 
 
-def test_drops_in_the_middle_of_a_request(scripted: Scripted) -> None:
+def test_drop_within_the_request_body(scripted: Scripted) -> None:
     """With `read` this many bytes of the body are read and counted before the connection is cut."""
     registry = scripted()
     registry.fault(Fault(action=Drop(read=1000), method="PUT"))
@@ -202,7 +202,7 @@ def test_drops_in_the_middle_of_a_request(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("closing_", ["close", "drain", "reset"])
-def test_answers_before_the_body_is_read(scripted: Scripted, closing_: Any) -> None:
+def test_early_reply_before_the_body_is_read(scripted: Scripted, closing_: Any) -> None:
     """An early Reply is sent during the body; with `drain` it can always be read."""
     registry = scripted()
     registry.fault(Fault(action=Reply(status=401, early=True, closing=closing_), method="PATCH"))
@@ -216,7 +216,7 @@ def test_answers_before_the_body_is_read(scripted: Scripted, closing_: Any) -> N
     assert [(401, 0)] == [(entry.status, entry.length) for entry in registry.requests(method="PATCH")]
 
 
-def test_stalls_until_released(scripted: Scripted) -> None:
+def test_stall_lasts_until_released(scripted: Scripted) -> None:
     """A stalled request is in the log, and continues when it is released."""
     registry, path = fill(scripted, Fault(action=Stall(seconds=60)))
     found: list[bytes] = []
@@ -230,7 +230,7 @@ def test_stalls_until_released(scripted: Scripted) -> None:
     assert [BODY] == found
 
 
-def test_stalls_within_the_body(scripted: Scripted) -> None:
+def test_stall_within_the_body(scripted: Scripted) -> None:
     """A Stall after k bytes sends the head and k bytes before it pauses."""
     registry, path = fill(scripted, Fault(action=Stall(seconds=60, after=10)))
     host, _, port = registry.address.partition(":")
@@ -243,7 +243,7 @@ def test_stalls_within_the_body(scripted: Scripted) -> None:
         assert (BODY[:10], BODY[10:]) == (first, response.read())
 
 
-def test_stalls_end_by_themselves(scripted: Scripted) -> None:
+def test_stall_ends_after_its_seconds(scripted: Scripted) -> None:
     """A Stall is over after its seconds."""
     registry, path = fill(scripted, Fault(action=Stall(seconds=0.01)))
 
@@ -259,14 +259,14 @@ def test_stalls_end_by_themselves(scripted: Scripted) -> None:
         (Extra(body="more"), BODY),
     ],
 )
-def test_spoils_bodies(scripted: Scripted, action: Any, expected: bytes) -> None:
+def test_dripping_corrupt_and_surplus_bodies(scripted: Scripted, action: Any, expected: bytes) -> None:
     """A dripping body is complete, a corrupt one has one wrong byte, a surplus follows the end."""
     registry, path = fill(scripted, Fault(action=action))
 
     assert expected == ask(registry.address, "GET", path).body
 
 
-def test_sends_more_than_announced(scripted: Scripted) -> None:
+def test_surplus_is_sent(scripted: Scripted) -> None:
     """The surplus is really sent."""
     registry, path = fill(scripted, Fault(action=Extra(body="more")))
 
@@ -276,7 +276,7 @@ def test_sends_more_than_announced(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize(("dies", "expected"), [(True, 404), (False, 204)])
-def test_a_body_that_breaks_off_ends_its_session(scripted: Scripted, dies: bool, expected: int) -> None:  # noqa: FBT001  a parameter of the test
+def test_incomplete_patch_ends_its_session(scripted: Scripted, dies: bool, expected: int) -> None:  # noqa: FBT001  a parameter of the test
     """After an incomplete PATCH the session is 404, or (session_dies off) has the received bytes."""
     registry = scripted(session_dies=dies, session_state=False)
     session = location(ask(registry.address, "POST", "/v2/a/b/blobs/uploads/"))

@@ -61,7 +61,7 @@ def test_a_computed_tag_can_be_pulled(scripted: Scripted) -> None:
         ("none", None),
     ],
 )
-def test_shapes_the_link(scripted: Scripted, link: str, expected: str | None) -> None:
+def test_link_form_follows_option(scripted: Scripted, link: str, expected: str | None) -> None:
     """The Link of a first page has the form of the option."""
     registry = scripted(link=link)
     registry.add_tags("a/b", 10, registry.add("a/b", IMAGE))
@@ -73,7 +73,7 @@ def test_shapes_the_link(scripted: Scripted, link: str, expected: str | None) ->
     assert ["v0000000", "v0000001", "v0000002"] == tags_of(answer)
 
 
-def test_links_in_a_circle(scripted: Scripted) -> None:
+def test_looping_links(scripted: Scripted) -> None:
     """With `loop` the last page leads to the first."""
     registry = scripted(link="loop")
     registry.add_tags("a/b", 4, registry.add("a/b", IMAGE))
@@ -83,7 +83,7 @@ def test_links_in_a_circle(scripted: Scripted) -> None:
     assert (["v0000003"], '</v2/a/b/tags/list?n=3>; rel="next"') == (tags_of(answer), answer.headers["Link"])
 
 
-def test_links_for_ever(scripted: Scripted) -> None:
+def test_endless_links(scripted: Scripted) -> None:
     """With `endless` every page is full of new tags and has a link to another one."""
     registry = scripted(link="endless")
     registry.add("a/b", IMAGE, "v1")
@@ -100,7 +100,7 @@ def test_links_for_ever(scripted: Scripted) -> None:
     ] == pages
 
 
-def test_may_ignore_n(scripted: Scripted) -> None:
+def test_n_may_be_ignored(scripted: Scripted) -> None:
     """Without honour_n every page has all tags and no Link."""
     registry = scripted(honour_n=False)
     registry.add_tags("a/b", 10, registry.add("a/b", IMAGE))
@@ -111,7 +111,7 @@ def test_may_ignore_n(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize(("query", "expected"), [("", 2), ("?n=5", 2), ("?n=1", 1), ("?n=0", 0)])
-def test_bounds_pages(scripted: Scripted, query: str, expected: int) -> None:
+def test_page_size_is_bounded(scripted: Scripted, query: str, expected: int) -> None:
     """`page` is the page size without n and the largest n; n=0 gives an empty page."""
     registry = scripted(page=2)
     registry.add_tags("a/b", 10, registry.add("a/b", IMAGE))
@@ -119,7 +119,7 @@ def test_bounds_pages(scripted: Scripted, query: str, expected: int) -> None:
     assert expected == len(tags_of(ask(registry.address, "GET", f"/v2/a/b/tags/list{query}")))
 
 
-def test_refuses_a_bad_n(scripted: Scripted) -> None:
+def test_invalid_n_is_400(scripted: Scripted) -> None:
     """An n that is not a number is 400 PAGINATION_NUMBER_INVALID."""
     registry = scripted()
     registry.add("a/b", IMAGE, "v1")
@@ -133,7 +133,7 @@ def test_refuses_a_bad_n(scripted: Scripted) -> None:
     ("shape", "expected"),
     [("sorted", ["v1", "v2"]), ("unsorted", ["v2", "v1"]), ("doubled", ["v1", "v2", "v1", "v2"])],
 )
-def test_shapes_the_list(scripted: Scripted, shape: str, expected: list[str]) -> None:
+def test_tag_order_follows_option(scripted: Scripted, shape: str, expected: list[str]) -> None:
     """The tags of a list are ordered as the option says."""
     registry = scripted(tags=shape)
     registry.add("a/b", IMAGE, "v2", "v1")
@@ -142,7 +142,7 @@ def test_shapes_the_list(scripted: Scripted, shape: str, expected: list[str]) ->
 
 
 @pytest.mark.parametrize(("shape", "expected"), [("null", None), ("missing", "absent"), ("sorted", [])])
-def test_shapes_the_empty_list(scripted: Scripted, shape: str, expected: object) -> None:
+def test_empty_list_follows_option(scripted: Scripted, shape: str, expected: object) -> None:
     """A repository without tags may answer null, nothing, or an empty list."""
     registry = scripted(tags=shape)
     registry.add("a/b", IMAGE)

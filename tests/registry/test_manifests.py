@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("shown", ["none", "application/json", "text/plain", "application/octet-stream"])
-def test_may_send_another_content_type(scripted: Scripted, shown: str) -> None:
+def test_content_type_follows_option(scripted: Scripted, shown: str) -> None:
     """Content-Type of a manifest is set by the option, or missing."""
     registry = scripted(content_type=shown)
     registry.add("a/b", IMAGE, "v1")
@@ -27,7 +27,7 @@ def test_may_send_another_content_type(scripted: Scripted, shown: str) -> None:
     assert IMAGE.manifest == answer.body
 
 
-def test_may_send_no_digest(scripted: Scripted) -> None:
+def test_digest_header_may_be_missing(scripted: Scripted) -> None:
     """Without digest_header no answer has a Docker-Content-Digest."""
     registry = scripted(digest_header=False)
     with Wire(Endpoint(address=registry.address)) as wire:
@@ -38,7 +38,7 @@ def test_may_send_no_digest(scripted: Scripted) -> None:
     assert (200, None) == (answer.status, answer.headers.get("Docker-Content-Digest"))
 
 
-def test_may_not_know_head(scripted: Scripted) -> None:
+def test_head_may_be_unsupported(scripted: Scripted) -> None:
     """Without head the HEAD of a manifest is 405 and its GET works."""
     registry = scripted(head=False)
     registry.add("a/b", IMAGE, "v1")
@@ -51,7 +51,7 @@ def test_may_not_know_head(scripted: Scripted) -> None:
     assert [405, 200] == statuses
 
 
-def test_may_not_check_references(scripted: Scripted) -> None:
+def test_references_may_be_unchecked(scripted: Scripted) -> None:
     """Without check_references a manifest is stored although its blobs are missing."""
     registry = scripted(check_references=False)
     headers = {"Content-Type": IMAGE.media_type}
@@ -62,7 +62,7 @@ def test_may_not_check_references(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_may_take_schema_1(scripted: Scripted, signed: bool) -> None:  # noqa: FBT001  a parameter of the test
+def test_schema_1_may_be_accepted(scripted: Scripted, signed: bool) -> None:  # noqa: FBT001  a parameter of the test
     """With schema1 both forms are stored under the digest of the payload."""
     old = content.schema1(content.layer("old"), signed=signed)
     registry = scripted(schema1=True)
@@ -73,7 +73,7 @@ def test_may_take_schema_1(scripted: Scripted, signed: bool) -> None:  # noqa: F
     assert old.manifest == registry.manifest("old/image", old.digest)
 
 
-def test_takes_a_foreign_layer_with_urls(scripted: Scripted) -> None:
+def test_foreign_layer_with_urls_may_be_missing(scripted: Scripted) -> None:
     """A layer with urls may be missing."""
     registry = scripted()
     with Wire(Endpoint(address=registry.address)) as wire:
@@ -92,7 +92,7 @@ def test_takes_a_foreign_layer_with_urls(scripted: Scripted) -> None:
         ("acr", (405, "UNSUPPORTED")),
     ],
 )
-def test_keeps_tags_immutable(scripted: Scripted, how: str, expected: tuple[int, str]) -> None:
+def test_immutable_tag_is_not_overwritten(scripted: Scripted, how: str, expected: tuple[int, str]) -> None:
     """An existing tag is not overwritten; a new tag and a digest are accepted."""
     registry = scripted(immutable=how)
     registry.add("a/b", IMAGE, "v1")
@@ -107,14 +107,14 @@ def test_keeps_tags_immutable(scripted: Scripted, how: str, expected: tuple[int,
     assert [201, 201] == [answer.status for answer in answers[1:]]
 
 
-def test_may_be_read_only(scripted: Scripted) -> None:
+def test_read_only_refuses_every_push(scripted: Scripted) -> None:
     """With read_only every push is refused."""
     registry = scripted(read_only=True)
 
     assert 405 == ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").status
 
 
-def test_may_want_repositories_to_be_created(scripted: Scripted) -> None:
+def test_push_may_need_an_existing_repository(scripted: Scripted) -> None:
     """With create_first a push is 404 NAME_UNKNOWN until the repository was created."""
     registry = scripted(create_first=True)
     refused = ask(registry.address, "POST", "/v2/a/b/blobs/uploads/")
@@ -124,7 +124,7 @@ def test_may_want_repositories_to_be_created(scripted: Scripted) -> None:
     assert 202 == ask(registry.address, "POST", "/v2/a/b/blobs/uploads/").status
 
 
-def test_bounds_manifests(scripted: Scripted) -> None:
+def test_oversized_manifest_is_413(scripted: Scripted) -> None:
     """A manifest above max_manifest gets 413."""
     registry = scripted(max_manifest=10)
     headers = {"Content-Type": IMAGE.media_type}

@@ -45,7 +45,7 @@ def test_logs_requests(scripted: Scripted) -> None:
     assert (5, hashlib.sha256(b"12345").hexdigest()) == (entry.length, entry.sha256)
 
 
-def test_finds_requests(scripted: Scripted) -> None:
+def test_log_finds_requests(scripted: Scripted) -> None:
     """Entries are found by method, an expression for the path, status and host."""
     registry = scripted(redirect="get")
     path = f"/v2/a/b/blobs/{registry.add_blob('a/b', b'x')}"
@@ -59,7 +59,7 @@ def test_finds_requests(scripted: Scripted) -> None:
     assert ["/storage/a/b/none"] == [entry.path for entry in registry.requests(elsewhere=True)]
 
 
-def test_forgets_requests(scripted: Scripted) -> None:
+def test_reset_empties_the_log(scripted: Scripted) -> None:
     """After a reset the log and the counts are empty; the content stays."""
     registry = scripted()
     digest = registry.add_blob("a/b", b"x")
@@ -69,7 +69,7 @@ def test_forgets_requests(scripted: Scripted) -> None:
     assert ([], 0, b"x") == (registry.requests(), registry.count(), registry.blob("a/b", digest))
 
 
-def test_counts_without_keeping(scripted: Scripted) -> None:
+def test_count_only_keeps_the_log_empty(scripted: Scripted) -> None:
     """With count_only requests are counted by method and status, and the log stays empty."""
     registry = scripted(count_only=True)
     for path in ("/v2/", "/v2/", "/v3/"):
@@ -90,7 +90,7 @@ def test_waits_for_a_request(scripted: Scripted) -> None:
         registry.wait_for(method="PUT", seconds=0.01)
 
 
-def test_keeps_connections(scripted: Scripted) -> None:
+def test_connections_are_reused(scripted: Scripted) -> None:
     """Requests of one client share a connection, and the log tells which one."""
     registry = scripted()
     for _ in range(2):
@@ -116,7 +116,7 @@ def test_reads_chunked_bodies(scripted: Scripted) -> None:
     assert [len(body)] == [entry.length for entry in registry.requests(method="PUT")]
 
 
-def test_says_continue(scripted: Scripted) -> None:
+def test_answers_expect_continue(scripted: Scripted) -> None:
     """Expect: 100-continue is answered before the body is read."""
     registry = scripted()
 
@@ -128,7 +128,7 @@ def test_says_continue(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("hello", [b"\x16\x03\x01 a b\n", b"\x16\x03\x01\n", b"GET /v2/ HTTP/2\n"])
-def test_hangs_up_on_what_is_no_http(scripted: Scripted, hello: bytes) -> None:
+def test_disconnects_clients_that_speak_no_http(scripted: Scripted, hello: bytes) -> None:
     """A client that speaks TLS, or anything else, to the plain port is disconnected and not logged."""
     registry = scripted()
     host, _, port = registry.address.partition(":")
@@ -139,7 +139,7 @@ def test_hangs_up_on_what_is_no_http(scripted: Scripted, hello: bytes) -> None:
     assert not registry.requests()
 
 
-def test_serves_many_at_a_time(scripted: Scripted) -> None:
+def test_serves_connections_in_parallel(scripted: Scripted) -> None:
     """Each connection has its own thread: a stalled request does not block others."""
     registry = scripted()
     registry.fault(Fault(action=Stall(seconds=60), path="/v2/stalled/"))
@@ -175,7 +175,7 @@ def test_stops_with_open_connections() -> None:
     assert not [each for each in threading.enumerate() if registry.address in each.name]
 
 
-def test_goes_down_and_comes_back(scripted: Scripted) -> None:
+def test_suspended_registry_refuses_connections(scripted: Scripted) -> None:
     """A suspended registry breaks its connections and refuses new ones until it resumes."""
     registry = scripted()
     with closing(http.client.HTTPConnection(registry.address, timeout=5)) as connection:
@@ -213,7 +213,7 @@ def test_serves_https(scripted: Scripted, tmp_path: Path, needs_real: None) -> N
     assert session.startswith(f"{registry.url}/v2/")
 
 
-def test_is_scripted_over_http(scripted: Scripted) -> None:
+def test_can_be_scripted_over_http(scripted: Scripted) -> None:
     """Content, faults, options and log are reachable through the control endpoint, which is not logged."""
     registry = scripted()
     remote = Remote(registry.address)
@@ -243,7 +243,7 @@ def test_is_scripted_over_http(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize(("verb", "words"), [("nonsense", "no verb 'nonsense'"), ("tags", "TypeError")])
-def test_refuses_what_it_does_not_know(scripted: Scripted, verb: str, words: str) -> None:
+def test_wrong_control_request_is_an_error(scripted: Scripted, verb: str, words: str) -> None:
     """A wrong verb or wrong arguments are an error that says so."""
     with pytest.raises(RuntimeError, match=words):
         Remote(scripted().address).call(verb)
@@ -260,7 +260,7 @@ def test_runs_as_a_process(scripted_process: ScriptedProcess) -> None:
     assert [200, 401] == [entry.status for entry in registry.requests()]
 
 
-def test_speaks_https_as_a_process(tmp_path: Path, needs_real: None) -> None:
+def test_process_with_certificate_serves_https(tmp_path: Path, needs_real: None) -> None:
     """A process with a certificate is scripted over HTTPS."""
     with start_process(tls=make_certificate(tmp_path)) as registry:
         registry.add("a/b", IMAGE, "v1")
