@@ -37,7 +37,7 @@ def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 @pytest.mark.parametrize(("status", "body"), NO_LISTS)
-def test_lists_that_are_none(
+def test_invalid_tag_list_fails_its_rule(
     command: Command, pair: tuple[Registry, Registry], status: int, body: str
 ) -> None:
     """A response that is not a tag list fails its rule."""
@@ -49,7 +49,7 @@ def test_lists_that_are_none(
     assert f": {status} " in result.events("rule.failed")[0]["msg"]
 
 
-def test_list_of_30_mib(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_tag_list_of_30_mib_is_read(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A tag list in one piece of 30 MiB is read, and the rule's tags are selected from it."""
     source, mirror = pair
     names = ",".join(f'"feature-{number:07}-{"x" * 60}"' for number in range(410_000))
@@ -63,7 +63,7 @@ def test_list_of_30_mib(command: Command, pair: tuple[Registry, Registry]) -> No
     assert (result.code, result.finish["copied"]) == (0, 1), result.text
 
 
-def test_everything_as_a_web_page(command: Command, scripted: Scripted) -> None:
+def test_answers_labelled_text_html_are_accepted(command: Command, scripted: Scripted) -> None:
     """A registry that labels all its answers text/html, as frameworks do by default, is supported."""
     source, mirror = scripted(content_type="text/html"), scripted(content_type="text/html")
     source.add("team/app", IMAGE, "v1")
@@ -79,7 +79,9 @@ def test_everything_as_a_web_page(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("name", [":v1", f"@{IMAGE.digest}"])
-def test_pull_through_cache(command: Command, pair: tuple[Registry, Registry], name: str) -> None:
+def test_cache_answers_head_with_404_until_get(
+    command: Command, pair: tuple[Registry, Registry], name: str
+) -> None:
     """If a cache answers HEAD with 404 until it has fetched an image, a GET finds the image."""
     source, mirror = pair
     source.fault(Fault(action=Reply(status=404), method="HEAD", path="/manifests/", times=None))
@@ -90,7 +92,9 @@ def test_pull_through_cache(command: Command, pair: tuple[Registry, Registry], n
     assert (result.code, result.finish["copied"]) == (0, 1), result.text
 
 
-def test_another_digest_than_the_rule_names(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_wrong_content_under_a_digest_is_not_copied(
+    command: Command, pair: tuple[Registry, Registry]
+) -> None:
     """A source that returns other content under a digest does not get it copied under a tag."""
     source, mirror = pair
     other = image(layer("other"))
@@ -107,7 +111,7 @@ def test_another_digest_than_the_rule_names(command: Command, pair: tuple[Regist
 
 
 @pytest.mark.parametrize("redirect", ["no", "all"])
-def test_damaged_blob(command: Command, scripted: Scripted, redirect: str) -> None:
+def test_truncated_blob_is_sent_again(command: Command, scripted: Scripted, redirect: str) -> None:
     """A truncated blob at the destination is sent again; `verify` finds it before."""
     source, mirror = scripted(), scripted(redirect=redirect)
     source.add("team/app", IMAGE, "v1")
@@ -125,7 +129,7 @@ def test_damaged_blob(command: Command, scripted: Scripted, redirect: str) -> No
     assert (seen.code, "it has 10 bytes" in seen.text + seen.output) == (1, True), seen.text
 
 
-def test_redirect_to_nothing(command: Command, scripted: Scripted) -> None:
+def test_verify_finds_blob_lost_behind_redirect(command: Command, scripted: Scripted) -> None:
     """`verify` follows a redirect to storage, and finds that the blob is lost there."""
     source, mirror = scripted(), scripted(redirect="all")
     source.add("team/app", IMAGE, "v1")

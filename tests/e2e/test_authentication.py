@@ -49,7 +49,7 @@ def tokens(registry: Registry) -> list[str]:
 
 
 @pytest.mark.parametrize("form", ["token", "access_token"])
-def test_bearer(command: Command, scripted: Scripted, form: str) -> None:
+def test_tokens_are_fetched_once_per_repository(command: Command, scripted: Scripted, form: str) -> None:
     """Tokens are fetched once per process and repository, not per thread; mounts have both scopes."""
     source = scripted(auth="token", password=SECRET, token_field=form)
     mirror = scripted(auth="token", password=SECRET, token_field=form)
@@ -65,7 +65,7 @@ def test_bearer(command: Command, scripted: Scripted, form: str) -> None:
     assert SECRET not in result.text
 
 
-def test_tokens_that_expire(command: Command, scripted: Scripted) -> None:
+def test_expired_token_is_renewed(command: Command, scripted: Scripted) -> None:
     """A token that expires after a few requests is renewed, and nothing fails."""
     source = scripted(auth="token", password=SECRET, token_uses=30)
     mirror = scripted(auth="token", password=SECRET, token_uses=30)
@@ -78,7 +78,7 @@ def test_tokens_that_expire(command: Command, scripted: Scripted) -> None:
     assert copied(source, mirror)
 
 
-def test_token_server_that_narrows(command: Command, scripted: Scripted) -> None:
+def test_token_with_only_its_first_scope(command: Command, scripted: Scripted) -> None:
     """If a token holds only its first scope, the mount is refused and the blob is sent."""
     source = scripted()
     mirror = scripted(auth="token", password=SECRET, token_grants="first")
@@ -91,7 +91,7 @@ def test_token_server_that_narrows(command: Command, scripted: Scripted) -> None
     assert copied(source, mirror)
 
 
-def test_harbor(command: Command, scripted: Scripted) -> None:
+def test_harbor_is_served_with_tokens(command: Command, scripted: Scripted) -> None:
     """A registry that offers only Basic after a request with any Authorization is served with tokens."""
     source = scripted()
     mirror = scripted(auth="token", harbor=True, password=SECRET, token_uses=30)
@@ -116,7 +116,7 @@ def test_anonymous_token(command: Command, scripted: Scripted) -> None:
     assert copied(source, mirror)
 
 
-def test_docker_login(command: Command, scripted: Scripted) -> None:
+def test_docker_login_is_used(command: Command, scripted: Scripted) -> None:
     """The login of `docker login` is used if the credentials file has none, and the log says so."""
     source, mirror = scripted(auth="basic", password=SECRET), scripted()
     fill(source)
@@ -136,7 +136,7 @@ def test_docker_login(command: Command, scripted: Scripted) -> None:
     assert SECRET not in result.text
 
 
-def test_missing_helper_program(command: Command, scripted: Scripted) -> None:
+def test_missing_helper_program_fails_its_images(command: Command, scripted: Scripted) -> None:
     """A missing helper program fails its images once, and the error says what to install or write."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -157,7 +157,7 @@ def test_missing_helper_program(command: Command, scripted: Scripted) -> None:
     assert failure["what_to_do"] == f"install it, or write {source.address} into the credentials file"
 
 
-def test_helper_program(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helper_program_runs_once(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real helper program runs once and gets the registry's name on standard input."""
     program = tmp_path / "docker-credential-made"
     program.write_text(
@@ -192,7 +192,7 @@ def test_redirects_carry_no_credentials(command: Command, scripted: Scripted) ->
     assert not [entry for entry in elsewhere if "authorization" in entry.headers]
 
 
-def test_denied_push(command: Command, scripted: Scripted) -> None:
+def test_denied_push_is_not_retried(command: Command, scripted: Scripted) -> None:
     """403 at the destination is not retried, fails only its repository, and names the login."""
     source, mirror = scripted(), scripted()
     fill(source)
@@ -208,7 +208,7 @@ def test_denied_push(command: Command, scripted: Scripted) -> None:
     assert copied(source, mirror, names="ac")
 
 
-def test_repository_must_exist(command: Command, scripted: Scripted) -> None:
+def test_missing_destination_repository_is_named(command: Command, scripted: Scripted) -> None:
     """A destination that has to be created first gives an error that says so."""
     source, mirror = scripted(), scripted(create_first=True)
     fill(source)

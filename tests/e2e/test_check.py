@@ -47,7 +47,7 @@ def states(result: Result, what: str = "") -> list[str]:
     return [each["state"] for each in findings(result, what)]
 
 
-def test_ready(command: Command, scripted: Scripted) -> None:
+def test_working_setup_passes(command: Command, scripted: Scripted) -> None:
     """If everything works, each registry and repository has a line with its login, and the exit code is 0."""
     source, mirror = scripted(auth="basic", password=SECRET), scripted(auth="token", password=SECRET)
     fill(source)
@@ -70,7 +70,7 @@ def test_ready(command: Command, scripted: Scripted) -> None:
     assert result.text == "image-syncer: trying 4 repositories of 2 registries\n"
 
 
-def test_object(command: Command, scripted: Scripted) -> None:
+def test_json_is_one_object(command: Command, scripted: Scripted) -> None:
     """--json is one object on standard output, with the same findings and the exit code."""
     source, mirror = scripted(auth="basic", password=SECRET), scripted()
     fill(source)
@@ -102,7 +102,7 @@ def test_writes_nothing(command: Command, scripted: Scripted) -> None:
     assert sorted(path.name for path in command.folder.iterdir()) == ["auth.json", "images.json"]
 
 
-def test_upload_that_stays(command: Command, scripted: Scripted) -> None:
+def test_uncancelled_upload_is_no_failure(command: Command, scripted: Scripted) -> None:
     """An upload that cannot be cancelled is not a failure, and the line says that it stays for a while."""
     source, mirror = scripted(), scripted()
     fill(source)
@@ -117,7 +117,7 @@ def test_upload_that_stays(command: Command, scripted: Scripted) -> None:
     )
 
 
-def test_named_tags(command: Command, scripted: Scripted) -> None:
+def test_named_tags_need_no_list(command: Command, scripted: Scripted) -> None:
     """Rules that name tags look up the first one and no list; a missing tag is a warning."""
     source, mirror = scripted(), scripted()
     fill(source, "team/a")
@@ -132,7 +132,7 @@ def test_named_tags(command: Command, scripted: Scripted) -> None:
     assert source.requests(path="team/a/tags/list") == []
 
 
-def test_no_such_repository(command: Command, scripted: Scripted) -> None:
+def test_missing_source_repository_fails(command: Command, scripted: Scripted) -> None:
     """A missing source repository is a failure, whether or not its rule names a tag."""
     source, mirror = scripted(), scripted()
     fill(source, "other")
@@ -152,7 +152,7 @@ def test_no_such_repository(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
-def test_wrong_password(command: Command, scripted: Scripted, auth: str) -> None:
+def test_rejected_login_is_tried_once(command: Command, scripted: Scripted, auth: str) -> None:
     """A rejected login is tried on one repository, not on all, and its file and key are named."""
     source, mirror = scripted(auth=auth, password="another"), scripted()
     fill(source)
@@ -170,7 +170,7 @@ def test_wrong_password(command: Command, scripted: Scripted, auth: str) -> None
     assert SECRET not in result.output + result.text
 
 
-def test_pull_only_token(command: Command, scripted: Scripted) -> None:
+def test_pull_only_token_fails_the_destination(command: Command, scripted: Scripted) -> None:
     """A destination whose token only allows pulls fails for each repository, with the missing push right."""
     source, mirror = scripted(), scripted(auth="token", password=SECRET, token_grants="pull")
     fill(source)
@@ -184,7 +184,7 @@ def test_pull_only_token(command: Command, scripted: Scripted) -> None:
     assert all("write" in each["what_to_do"] for each in findings(result, "destination"))
 
 
-def test_read_only(command: Command, scripted: Scripted) -> None:
+def test_registry_that_refuses_pushes_fails(command: Command, scripted: Scripted) -> None:
     """A registry that refuses every push fails as a destination, and not as a source."""
     source, mirror = scripted(read_only=True), scripted(read_only=True)
     fill(source)
@@ -196,7 +196,7 @@ def test_read_only(command: Command, scripted: Scripted) -> None:
     assert [(f["state"], f["status"]) for f in findings(result, "destination")] == [("failed", 405)] * 2
 
 
-def test_anonymous(command: Command, scripted: Scripted) -> None:
+def test_anonymous_pull_only_token(command: Command, scripted: Scripted) -> None:
     """If anonymous tokens allow only pulls, the lines say that there is no login."""
     source = scripted(auth="token", anonymous=True)
     mirror = scripted(auth="token", anonymous=True)
@@ -210,7 +210,7 @@ def test_anonymous(command: Command, scripted: Scripted) -> None:
     assert {each["credentials"] for each in findings(result)} == {None}
 
 
-def test_create_first(command: Command, scripted: Scripted) -> None:
+def test_missing_destination_repository_gets_advice(command: Command, scripted: Scripted) -> None:
     """A destination that must be created before a push fails with that advice; an existing one is ok."""
     source, mirror = scripted(), scripted(create_first=True)
     fill(source)
@@ -224,7 +224,7 @@ def test_create_first(command: Command, scripted: Scripted) -> None:
     assert first["what_to_do"].startswith("create the repository")
 
 
-def test_unreachable(command: Command, scripted: Scripted) -> None:
+def test_unreachable_registry_is_tried_once(command: Command, scripted: Scripted) -> None:
     """An unreachable registry is tried once for all its repositories; the others are checked."""
     mirror = scripted()
     with closing(socket.create_server(("127.0.0.1", 0))) as closed:
@@ -241,7 +241,7 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize(("skew", "word"), [(3600, "behind"), (-3600, "ahead of"), (30, "")])
-def test_clock(command: Command, scripted: Scripted, skew: int, word: str) -> None:
+def test_wrong_clock_is_a_warning(command: Command, scripted: Scripted, skew: int, word: str) -> None:
     """A clock that is off by more than a minute is a warning with the direction, not a failure."""
     source, mirror = scripted(), scripted()
     fill(source)
@@ -257,7 +257,7 @@ def test_clock(command: Command, scripted: Scripted, skew: int, word: str) -> No
     assert ("clock" in (first["what_to_do"] or "")) == bool(word)
 
 
-def test_throttled(command: Command, scripted: Scripted) -> None:
+def test_rate_limited_registry_gets_its_pause(command: Command, scripted: Scripted) -> None:
     """A registry that asks for a pause gets one, the line says until when, and a run could start."""
     source, mirror = scripted(), scripted()
     fill(source)
@@ -274,7 +274,7 @@ def test_throttled(command: Command, scripted: Scripted) -> None:
     assert command.run("check", "--patience", "60").code == 1
 
 
-def test_trouble(command: Command, scripted: Scripted) -> None:
+def test_failing_registry_is_given_up(command: Command, scripted: Scripted) -> None:
     """A registry that keeps failing is not tried any more after three repositories."""
     source, mirror = scripted(), scripted()
     command.rules({f"{source.address}/team/{n}": f"{mirror.address}/team/{n}" for n in range(20)})
@@ -288,7 +288,7 @@ def test_trouble(command: Command, scripted: Scripted) -> None:
     assert len(source.requests(path="/team/")) == 9
 
 
-def test_rules_that_are_wrong(command: Command, scripted: Scripted) -> None:
+def test_invalid_rule_fails_the_check(command: Command, scripted: Scripted) -> None:
     """An invalid rule has its own line with its position, and fails the check."""
     source, mirror = scripted(), scripted()
     fill(source)
@@ -304,7 +304,7 @@ def test_rules_that_are_wrong(command: Command, scripted: Scripted) -> None:
     assert last.startswith("not ready: fix what FAILED (4 ok, 1 FAILED;")
 
 
-def test_quiet(command: Command, scripted: Scripted) -> None:
+def test_quiet_prints_only_problems(command: Command, scripted: Scripted) -> None:
     """With -q only problems are printed, and nothing if there are none."""
     source, mirror = scripted(), scripted(create_first=True)
     fill(source)
@@ -317,7 +317,7 @@ def test_quiet(command: Command, scripted: Scripted) -> None:
     assert command.run("check", "-q").output == ""
 
 
-def test_once_for_each_repository(command: Command, scripted: Scripted) -> None:
+def test_each_repository_is_tried_once(command: Command, scripted: Scripted) -> None:
     """Many rules of one repository, and many destinations in one, are each tried once."""
     source, mirror = scripted(), scripted()
     fill(source, "team/a")
@@ -337,7 +337,7 @@ def test_once_for_each_repository(command: Command, scripted: Scripted) -> None:
     assert len(source.requests(path="/tags/list")) == 1
 
 
-def test_words(command: Command, scripted: Scripted) -> None:
+def test_one_rule_as_arguments(command: Command, scripted: Scripted) -> None:
     """One rule may be given instead of a file of rules, as for copy."""
     source, mirror = scripted(), scripted()
     fill(source, "team/a")
@@ -348,7 +348,7 @@ def test_words(command: Command, scripted: Scripted) -> None:
     assert (result.code, states(result)) == (0, ["ok"] * 4)
 
 
-def test_interrupted(command: Command, scripted: Scripted) -> None:
+def test_ctrl_c_ends_the_check(command: Command, scripted: Scripted) -> None:
     """Ctrl-C ends it with 130 and one line, even if a registry does not answer."""
     source, mirror = scripted(), scripted()
     fill(source)
@@ -364,7 +364,7 @@ def test_interrupted(command: Command, scripted: Scripted) -> None:
     assert (result.code, result.text.splitlines()[1:]) == (130, [stopped])
 
 
-def test_nothing_to_check(command: Command) -> None:
+def test_file_without_rules_needs_no_request(command: Command) -> None:
     """A file without rules is ready without any request."""
     command.rules({})
 
@@ -382,7 +382,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "words"), WRONG)
-def test_wrong_use(command: Command, arguments: list[str], words: str) -> None:
+def test_usage_errors_exit_2(command: Command, arguments: list[str], words: str) -> None:
     """A flag that makes no sense, a stray word or a missing file is one line, and the exit code is 2."""
     command.rules({})
 

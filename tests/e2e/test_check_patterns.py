@@ -17,7 +17,7 @@ LOGINS = [({"password": SECRET}, "ok"), ({"password": "wrong"}, "failed"), ({}, 
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
 @pytest.mark.parametrize(("account", "state"), LOGINS)
-def test_destination(
+def test_destination_login_is_tried(
     command: Command, scripted: Scripted, auth: str, account: dict[str, str], state: str
 ) -> None:
     """The destination's login is tried, and nothing is pushed; without a login there is a warning."""

@@ -54,7 +54,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in found)
 
 
-def test_right_password(command: Command, docker_registry: StartRegistry) -> None:
+def test_valid_login_passes(command: Command, docker_registry: StartRegistry) -> None:
     """A login with the rights to pull and push is ok on both sides, and leaves no upload or repository."""
     source, mirror = docker_registry(users=USERS), docker_registry(users=USERS, delete=True)
     fill(source)
@@ -73,7 +73,7 @@ def test_right_password(command: Command, docker_registry: StartRegistry) -> Non
     assert files(mirror.storage) == []
 
 
-def test_wrong_password(command: Command, docker_registry: StartRegistry) -> None:
+def test_wrong_password_fails(command: Command, docker_registry: StartRegistry) -> None:
     """A wrong password fails, names file and key, says what to do, and is not shown."""
     source, mirror = docker_registry(), docker_registry(users=USERS)
     fill(source)
@@ -89,7 +89,7 @@ def test_wrong_password(command: Command, docker_registry: StartRegistry) -> Non
     assert wrong not in result.output + result.text
 
 
-def test_no_login(command: Command, docker_registry: StartRegistry) -> None:
+def test_missing_login_fails(command: Command, docker_registry: StartRegistry) -> None:
     """A registry that requires a login fails without one, and the line says that there is none."""
     source, mirror = docker_registry(), docker_registry(users=USERS)
     fill(source)
@@ -102,7 +102,7 @@ def test_no_login(command: Command, docker_registry: StartRegistry) -> None:
     assert "anonymously" in found["message"]
 
 
-def test_own_ca(command: Command, docker_registry: StartRegistry) -> None:
+def test_trusted_private_ca_passes(command: Command, docker_registry: StartRegistry) -> None:
     """A certificate of a private CA is ok if the CA is trusted, with a warning if it expires soon."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     fill(source)
@@ -116,7 +116,7 @@ def test_own_ca(command: Command, docker_registry: StartRegistry) -> None:
     assert (found["registry"]["state"], "renew" in found["registry"]["what_to_do"]) == ("warning", True)
 
 
-def test_unknown_ca(command: Command, docker_registry: StartRegistry) -> None:
+def test_untrusted_certificate_fails(command: Command, docker_registry: StartRegistry) -> None:
     """An untrusted certificate fails the registry, which gets no further requests."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     fill(source)
@@ -131,7 +131,7 @@ def test_unknown_ca(command: Command, docker_registry: StartRegistry) -> None:
     assert "destination" not in found
 
 
-def test_unverified(command: Command, docker_registry: StartRegistry) -> None:
+def test_unverified_certificate_is_stated(command: Command, docker_registry: StartRegistry) -> None:
     """A certificate that is not verified is ok, and the line says so."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     fill(source)
@@ -144,7 +144,7 @@ def test_unverified(command: Command, docker_registry: StartRegistry) -> None:
     assert found["message"] == "https, certificate not verified (insecure: true)"
 
 
-def test_plain_http_on_this_machine(command: Command, docker_registry: StartRegistry) -> None:
+def test_local_plain_http_needs_no_entry(command: Command, docker_registry: StartRegistry) -> None:
     """A registry on this machine that speaks plain HTTP needs no entry that allows it."""
     source = docker_registry()
     fill(source)
@@ -157,7 +157,7 @@ def test_plain_http_on_this_machine(command: Command, docker_registry: StartRegi
     assert found["message"] == "http, nothing is encrypted (this machine)"
 
 
-def test_docker_login(command: Command, docker_registry: StartRegistry) -> None:
+def test_docker_login_is_named(command: Command, docker_registry: StartRegistry) -> None:
     """Docker's login is used over TLS if the credentials file has none, and its file is named."""
     source, mirror = docker_registry(), docker_registry(users=USERS, tls=True)
     fill(source)
@@ -179,7 +179,7 @@ FAILS = "echo no cloud today; exit 1"
 
 
 @pytest.mark.parametrize(("script", "words"), [(GIVES, "docker-credential-made"), (FAILS, "no cloud today")])
-def test_helper(
+def test_helper_program_is_named(
     command: Command, docker_registry: StartRegistry, tmp_path: Path, script: str, words: str
 ) -> None:
     """The line names a helper program that gives the login, or repeats its words if it fails."""

@@ -52,7 +52,7 @@ def test_help_shows_what_applies(command: Command) -> None:
     assert "--images" not in shown["status"]
 
 
-def test_help_of_all(command: Command) -> None:
+def test_general_help_lists_verbs_and_flags(command: Command) -> None:
     """Help without a verb lists every verb with its meaning, and every flag; -v is the version."""
     result = command.run("--help")
 
@@ -77,7 +77,7 @@ def test_help_of_all(command: Command) -> None:
         ),
     ],
 )
-def test_unknown_words(command: Command, words: tuple[str, ...], told: str) -> None:
+def test_unknown_word_gets_a_suggestion(command: Command, words: tuple[str, ...], told: str) -> None:
     """An unknown word is one line that suggests the right one, or points to help."""
     result = command.run(*words)
 
@@ -97,7 +97,7 @@ def lines_of_examples() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("verb", ["sync", "plan", "verify", "check", "status"])
 @pytest.mark.parametrize(("name", "line"), [*lines_of_examples()], ids=lambda each: str(each)[:20])
-def test_lines_of_examples(
+def test_example_command_lines_work(
     command: Command, scripted: Scripted, name: str, line: list[str], verb: str
 ) -> None:
     """Each verb takes the command lines of the unit and the Kubernetes manifests, and does its own work."""
@@ -133,7 +133,7 @@ def command_line_word(word: str, places: dict[str, str]) -> str:
     return word
 
 
-def test_no_effect_is_told(command: Command, scripted: Scripted) -> None:
+def test_plan_logs_flags_without_effect(command: Command, scripted: Scripted) -> None:
     """One debug line of a plan names the flags that have no effect there."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -150,7 +150,7 @@ def test_no_effect_is_told(command: Command, scripted: Scripted) -> None:
     assert not (command.folder / "failed.yaml").exists()
 
 
-def test_failed_copy_leaves_nothing(command: Command, scripted: Scripted) -> None:
+def test_failed_copy_leaves_no_records(command: Command, scripted: Scripted) -> None:
     """A copy that failed before it sent anything leaves no records behind; one that began keeps them."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("api", ["no", "yes", "filters"])
 @pytest.mark.parametrize("there", ["no", "yes"])
-def test_companions_come_along(command: Command, scripted: Scripted, api: str, there: str) -> None:
+def test_referrers_are_copied_before_the_tag(
+    command: Command, scripted: Scripted, api: str, there: str
+) -> None:
     """Referrers and their referrers are copied before the tag, with and without the API on either side."""
     source, mirror = scripted(referrers=api, referrers_page=1), scripted(referrers=there)
     source.add("team/app", SIGNED, "v1")
@@ -47,7 +49,7 @@ def test_companions_come_along(command: Command, scripted: Scripted, api: str, t
     assert command.run("verify").code == 0
 
 
-def test_the_destinations_own_stay(command: Command, scripted: Scripted) -> None:
+def test_fallback_tag_keeps_destination_entries(command: Command, scripted: Scripted) -> None:
     """The destination's fallback tag keeps its entries when the source's are added."""
     source, mirror = scripted(), scripted()
     source.add("team/app", SIGNED, "v1")
@@ -60,7 +62,7 @@ def test_the_destinations_own_stay(command: Command, scripted: Scripted) -> None
     assert listed(mirror, SIGNED) == {SIGNATURE.digest, LOCAL.digest}
 
 
-def test_cosign_tags_follow(command: Command, scripted: Scripted) -> None:
+def test_cosign_tags_follow_their_image(command: Command, scripted: Scripted) -> None:
     """Cosign's tags of a copied image are copied with it, those of other images are not."""
     source, mirror = scripted(), scripted()
     source.add("team/app", SIGNED, "v1")
@@ -75,7 +77,9 @@ def test_cosign_tags_follow(command: Command, scripted: Scripted) -> None:
 
 @pytest.mark.parametrize("there", ["no", "yes"])
 @pytest.mark.parametrize("expression", ["^v", "."])
-def test_of_an_expression(command: Command, scripted: Scripted, expression: str, there: str) -> None:
+def test_companions_of_tags_from_an_expression(
+    command: Command, scripted: Scripted, expression: str, there: str
+) -> None:
     """Companions of the tags that an expression selects are copied, whatever other tags it matches."""
     source, mirror = scripted(), scripted(referrers=there)
     source.add("team/app", SIGNED, "v1")
@@ -101,7 +105,9 @@ def test_of_an_expression(command: Command, scripted: Scripted, expression: str,
         ("--referrers=copied", {SIGNATURE.digest, SBOM.digest}),
     ],
 )
-def test_choice(command: Command, scripted: Scripted, flag: str, kept: set[str]) -> None:
+def test_referrers_flag_selects_artifacts(
+    command: Command, scripted: Scripted, flag: str, kept: set[str]
+) -> None:
     """--referrers says which artifacts are copied."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
@@ -112,7 +118,7 @@ def test_choice(command: Command, scripted: Scripted, flag: str, kept: set[str])
     assert set(mirror.manifests(COPY)) == {SIGNED.digest} | kept
 
 
-def test_later_arrivals(command: Command, scripted: Scripted) -> None:
+def test_later_artifact_is_copied_with_always(command: Command, scripted: Scripted) -> None:
     """An artifact that is pushed after its image was copied is copied with `always`, and only then."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
@@ -129,7 +135,7 @@ def test_later_arrivals(command: Command, scripted: Scripted) -> None:
     assert set(mirror.manifests(COPY)) == {SIGNED.digest, SIGNATURE.digest}
 
 
-def test_missing_companions_are_named_by_verify(command: Command, scripted: Scripted) -> None:
+def test_verify_names_missing_companions(command: Command, scripted: Scripted) -> None:
     """Verify lists missing companions, and fails because of them under `always`."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
@@ -142,7 +148,7 @@ def test_missing_companions_are_named_by_verify(command: Command, scripted: Scri
     assert len(copied.events("image.companions_missing")) == 1
 
 
-def test_price_without_companions(command: Command, scripted: Scripted) -> None:
+def test_source_without_api_is_probed_once(command: Command, scripted: Scripted) -> None:
     """A source without the API is probed once, however many images are copied."""
     source, mirror = scripted(), scripted()
     for number in range(5):
@@ -156,7 +162,7 @@ def test_price_without_companions(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("there", ["no", "yes"])
-def test_every_tag(command: Command, scripted: Scripted, there: str) -> None:
+def test_rule_for_every_tag_copies_fallback_tags(command: Command, scripted: Scripted, there: str) -> None:
     """A rule for every tag copies the entries of fallback tags, also later; an API gets no such tag."""
     source, mirror = scripted(), scripted(referrers=there)
     source.add("team/app", SIGNED, "v1")
@@ -180,7 +186,7 @@ def test_every_tag(command: Command, scripted: Scripted, there: str) -> None:
 
 
 @pytest.mark.parametrize("there", ["no", "yes"])
-def test_always_pushes_nothing_twice(command: Command, scripted: Scripted, there: str) -> None:
+def test_always_writes_nothing_if_all_exist(command: Command, scripted: Scripted, there: str) -> None:
     """`always` looks for companions of unchanged images, and writes nothing if all exist."""
     source, mirror = scripted(referrers="yes"), scripted(referrers=there)
     source.add("team/app", SIGNED, "v1")
@@ -196,7 +202,9 @@ def test_always_pushes_nothing_twice(command: Command, scripted: Scripted, there
 
 
 @pytest.mark.parametrize(("tags", "lists", "heads"), [(1, 1, 0), (9, 4, 4)])
-def test_price_of_named_tags(command: Command, scripted: Scripted, tags: int, lists: int, heads: int) -> None:
+def test_tag_list_is_read_if_cheaper(
+    command: Command, scripted: Scripted, tags: int, lists: int, heads: int
+) -> None:
     """For a named tag the tag list is read if that costs no more than a request for each tag."""
     source, mirror = scripted(page=2), scripted()
     source.add("team/app", SIGNED, *(f"v{number}" for number in range(1, tags + 1)))
@@ -207,7 +215,7 @@ def test_price_of_named_tags(command: Command, scripted: Scripted, tags: int, li
     assert (asked["GET tags"], asked["HEAD manifest"] + asked["GET manifest"]) == (lists, 2 + heads)
 
 
-def test_counted(command: Command, scripted: Scripted) -> None:
+def test_companions_are_counted(command: Command, scripted: Scripted) -> None:
     """Stored companions are counted in the summary, in JSON, in metrics and in the image's log line."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
@@ -222,7 +230,7 @@ def test_counted(command: Command, scripted: Scripted) -> None:
     assert 'imagesyncer_companions_total{outcome="stored"} 2' in (command.folder / "metrics.prom").read_text()
 
 
-def test_both_stores_of_a_source(command: Command, scripted: Scripted) -> None:
+def test_source_with_api_and_fallback_tag(command: Command, scripted: Scripted) -> None:
     """A source with the API, and with older referrers only under the fallback tag, provides both."""
     source, mirror = scripted(), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")
@@ -237,7 +245,9 @@ def test_both_stores_of_a_source(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("if_match", [False, True])
-def test_two_runs_at_once(command: Command, scripted: Scripted, tmp_path: Path, if_match: bool) -> None:  # noqa: FBT001 - pytest's
+def test_two_runs_add_to_one_fallback_tag(
+    command: Command, scripted: Scripted, tmp_path: Path, *, if_match: bool
+) -> None:
     """Two runs add to one fallback tag at once: older entries are kept, and with If-Match all are."""
     sources, mirror = (scripted(), scripted()), scripted(if_match=if_match)
     (tmp_path / "other").mkdir()
@@ -264,7 +274,7 @@ def test_two_runs_at_once(command: Command, scripted: Scripted, tmp_path: Path, 
     assert not if_match or SBOM.digest in listed(mirror, SIGNED)
 
 
-def test_killed_before_the_fallback_tag(command: Command, scripted: Scripted) -> None:
+def test_kill_before_the_fallback_tag(command: Command, scripted: Scripted) -> None:
     """After SIGKILL between an artifact and the fallback tag, the next run lists it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", SIGNED, "v1")
@@ -289,7 +299,7 @@ def test_killed_before_the_fallback_tag(command: Command, scripted: Scripted) ->
     assert "v1" in mirror.tags(COPY)
 
 
-def test_the_rule_of_a_supply_chain(command: Command, scripted: Scripted) -> None:
+def test_quarantine_with_signatures_only(command: Command, scripted: Scripted) -> None:
     """A rule with quarantine and a type of signatures holds the image, then copies it with only these."""
     source, mirror = scripted(referrers="yes"), scripted(referrers="yes")
     bundle = artifact(b"bundle", kind="application/vnd.dev.sigstore.bundle.v0.3+json", subject=SIGNED)

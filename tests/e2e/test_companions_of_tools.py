@@ -72,7 +72,7 @@ def start(docker_registry: StartRegistry, other_registry: StartOther) -> Callabl
 
 @pytest.mark.built
 @pytest.mark.parametrize("kinds", list(product(("docker-registry", "ocimem"), repeat=2)), ids="-".join)
-def test_attached(
+def test_oras_finds_attached_artifacts(
     kinds: tuple[str, str],
     command: Command,
     layout: Layout,
@@ -108,7 +108,7 @@ def test_attached(
     list(product(("docker-registry", "ocimem"), ("docker-registry", "ocimem"), ("legacy", "oci-1-1"))),
     ids="-".join,
 )
-def test_signed(
+def test_cosign_verifies_at_the_destination(
     case: tuple[str, str, str],
     command: Command,
     layout: Layout,

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("flags", "code"), [((), 0), (("--referrers=copied",), 1)])
-def test_refused(command: Command, scripted: Scripted, flags: tuple[str, ...], code: int) -> None:
+def test_refused_artifact_is_a_warning(
+    command: Command, scripted: Scripted, flags: tuple[str, ...], code: int
+) -> None:
     """A destination that refuses artifacts is a warning, but fails the image if the user asked for them."""
     source, mirror = scripted(referrers="yes"), scripted()
     source.add("team/app", SIGNED, "v1")
@@ -38,7 +40,9 @@ def test_refused(command: Command, scripted: Scripted, flags: tuple[str, ...], c
 
 @pytest.mark.parametrize("again", ["recommended", "the same"])
 @pytest.mark.parametrize("signed", [SIGNED, index(SIGNED)], ids=["image", "index"])
-def test_owed(command: Command, scripted: Scripted, again: str, signed: Content) -> None:
+def test_refused_companions_are_copied_next_run(
+    command: Command, scripted: Scripted, again: str, signed: Content
+) -> None:
     """Refused companions are copied by the next run, recommended or the same; then no further one."""
     source, mirror = scripted(referrers="yes"), scripted()
     signature = artifact(b"of the tag", subject=signed)
@@ -74,7 +78,9 @@ def test_owed(command: Command, scripted: Scripted, again: str, signed: Content)
 
 
 @pytest.mark.parametrize(("flags", "code"), [((), 0), (("--referrers=copied",), 1)])
-def test_a_broken_list(command: Command, scripted: Scripted, flags: tuple[str, ...], code: int) -> None:
+def test_failing_referrers_list_is_a_warning(
+    command: Command, scripted: Scripted, flags: tuple[str, ...], code: int
+) -> None:
     """Lists of referrers that answer 500 are a warning for each image, unless the user asked for them."""
     source, mirror = scripted(), scripted()
     for number in range(12):
@@ -90,7 +96,7 @@ def test_a_broken_list(command: Command, scripted: Scripted, flags: tuple[str, .
     assert len(result.events("image.companions_missing")) == (0 if code else 12)
 
 
-def test_a_list_that_shows_new_entries_late(command: Command, scripted: Scripted) -> None:
+def test_late_fallback_tag_is_read_again(command: Command, scripted: Scripted) -> None:
     """A destination that shows a pushed fallback tag late is asked again."""
     source, mirror = scripted(), scripted()
     source.add("team/app", SIGNED, "v1")
@@ -106,7 +112,7 @@ def test_a_list_that_shows_new_entries_late(command: Command, scripted: Scripted
     assert listed(mirror, SIGNED) == {SIGNATURE.digest}
 
 
-def test_an_api_that_lists_new_entries_late(command: Command, scripted: Scripted) -> None:
+def test_late_referrers_api_is_asked_again(command: Command, scripted: Scripted) -> None:
     """A destination whose API lists a pushed artifact late is asked again, and gets no fallback tag."""
     source, mirror = scripted(), scripted(referrers="yes")
     source.add("team/app", SIGNED, "v1")

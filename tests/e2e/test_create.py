@@ -26,7 +26,7 @@ def copy(
     return command.run("--retries", "0", *arguments)
 
 
-def test_harbor(command: Command, scripted: Scripted) -> None:
+def test_harbor_projects_are_created_private(command: Command, scripted: Scripted) -> None:
     """Harbor's projects are created as private ones, and each is logged."""
     source, mirror = scripted(), scripted(catalogue="harbor", projects_first=True, auth="basic")
 
@@ -42,7 +42,7 @@ def test_harbor(command: Command, scripted: Scripted) -> None:
     }
 
 
-def test_only_where_allowed(command: Command, scripted: Scripted) -> None:
+def test_nothing_is_created_without_the_option(command: Command, scripted: Scripted) -> None:
     """Without `create`, and in a plan, nothing is created."""
     source, mirror = scripted(), scripted(catalogue="harbor", projects_first=True, auth="basic")
 
@@ -51,7 +51,7 @@ def test_only_where_allowed(command: Command, scripted: Scripted) -> None:
     assert mirror.store.projects == {}
 
 
-def test_plan_names_it(command: Command, scripted: Scripted) -> None:
+def test_plan_names_projects_to_create(command: Command, scripted: Scripted) -> None:
     """A plan names each project that a run would create, once, and creates none."""
     source, mirror = scripted(), scripted(catalogue="harbor", projects_first=True, auth="basic")
     mirror.store.projects["two"] = {}
@@ -64,7 +64,7 @@ def test_plan_names_it(command: Command, scripted: Scripted) -> None:
     assert list(mirror.store.projects) == ["two"]
 
 
-def test_denied(command: Command, scripted: Scripted) -> None:
+def test_denied_creation_fails_its_images(command: Command, scripted: Scripted) -> None:
     """If a project cannot be created, its images fail with that reason."""
     source = scripted()
     mirror = scripted(catalogue="harbor", projects_first=True, auth="basic", catalogue_denied=True)

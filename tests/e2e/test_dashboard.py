@@ -24,7 +24,7 @@ RARE = (
 
 
 @needs_prometheus
-def test_queries(command: Command, scripted: Scripted) -> None:
+def test_queries_have_results_during_a_run(command: Command, scripted: Scripted) -> None:
     """During a run every query has a result, except for events that did not happen, and no alert fires."""
     source, _ = prepare(command, scripted)
     source.fault(Fault(action=Stall(seconds=60.0), method="HEAD", path="team/app1/manifests"))

@@ -47,7 +47,9 @@ def rules_to(command: Command, source: Registry, mirror: Registry) -> None:
     command.write("images.json", {f"{source.address}/team/app{number}": each for number, each in to.items()})
 
 
-def test_real_registry(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_cluster_copies_to_a_real_registry(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """Workers of a cluster on this machine copy to a real registry; log lines and metrics name their host."""
     source, mirror = docker_registry(), docker_registry()
     for kind in KINDS:
@@ -64,7 +66,7 @@ def test_real_registry(command: Command, docker_registry: StartRegistry, layout:
     assert f'imagesyncer_host_workers{{host="{host}"}} ' in metrics
 
 
-def test_same_requests(command: Command, trio: tuple[Registry, Registry, Registry]) -> None:
+def test_same_requests_as_local_workers(command: Command, trio: tuple[Registry, Registry, Registry]) -> None:
     """Cold and unchanged, with and without filters, a run sends the same requests as with local workers."""
     source, *mirrors = trio
     asked = []
@@ -80,7 +82,7 @@ def test_same_requests(command: Command, trio: tuple[Registry, Registry, Registr
     assert asked[:2] == asked[2:]
 
 
-def test_installed_command(
+def test_installed_command_starts_workers(
     command: Command, trio: tuple[Registry, Registry, Registry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The installed command starts workers of a cluster: they import its script without running it again."""

@@ -46,7 +46,7 @@ PAGES = ("/info/main/workers.html", "/info/main/logs.html", "/json/identity.json
 """Of Dask's scheduler."""
 
 
-def test_own_credentials(command: Command, cluster: Cluster, scripted: Scripted) -> None:
+def test_workers_use_their_own_credentials(command: Command, cluster: Cluster, scripted: Scripted) -> None:
     """Workers take the password from their own environment; nothing of Dask shows it, or an upload's URL."""
     source, mirror = scripted(), scripted(auth="basic", username="me", password="hunter2")
     fill(source, repositories=1)
@@ -88,7 +88,9 @@ MISFITS = {
 """What a worker does before it starts, and what is said of it."""
 
 
-def test_misfits(command: Command, cluster: Cluster, both: tuple[Registry, Registry], tmp_path: Path) -> None:
+def test_unsuitable_worker_gets_no_task(
+    command: Command, cluster: Cluster, both: tuple[Registry, Registry], tmp_path: Path
+) -> None:
     """A worker without threads, the version or the package gets one line and no task; others do the work."""
     cluster.scheduler()
     for name, (code, _) in MISFITS.items():
@@ -109,7 +111,7 @@ def test_misfits(command: Command, cluster: Cluster, both: tuple[Registry, Regis
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_worker_ends(
+def test_tasks_of_lost_worker_go_to_others(
     command: Command, cluster: Cluster, both: tuple[Registry, Registry], number: signal.Signals
 ) -> None:
     """When a worker is killed or its host drained, others do its tasks, and no blob is sent twice."""
@@ -129,7 +131,9 @@ def test_worker_ends(
     assert len(result.events("worker.lost")) <= 1
 
 
-def test_scheduler_comes_back(command: Command, cluster: Cluster, both: tuple[Registry, Registry]) -> None:
+def test_run_survives_replaced_scheduler(
+    command: Command, cluster: Cluster, both: tuple[Registry, Registry]
+) -> None:
     """A run survives Dask's scheduler if another one with workers replaces it within a minute."""
     scheduler, _ = cluster.scheduler(), cluster.worker()
     process = command.start(*cluster.flags)
@@ -146,7 +150,9 @@ def test_scheduler_comes_back(command: Command, cluster: Cluster, both: tuple[Re
     assert complete(*both)
 
 
-def test_no_worker(command: Command, cluster: Cluster, both: tuple[Registry, Registry]) -> None:
+def test_run_without_workers_exits_3(
+    command: Command, cluster: Cluster, both: tuple[Registry, Registry]
+) -> None:
     """Without any worker for --patience the run ends with exit code 3 and says where it looked for one."""
     cluster.scheduler()
 
@@ -156,7 +162,7 @@ def test_no_worker(command: Command, cluster: Cluster, both: tuple[Registry, Reg
     assert f"no worker at {cluster.address}" in result.text
 
 
-def test_interrupted(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_ctrl_c_leaves_no_process(command: Command, both: tuple[Registry, Registry]) -> None:
     """Ctrl-C on a terminal drains a run with workers on this machine, and no process is left behind."""
     process = command.start("--engine=dask", "--workers=2")
     both[1].wait_for(method="PUT", count=1)

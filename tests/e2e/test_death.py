@@ -63,7 +63,7 @@ def complete(source: Registry, mirror: Registry, *, repositories: int = 4) -> bo
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_everything_killed(command: Command, scripted: Scripted, seed: int) -> None:
+def test_resume_after_whole_run_was_killed(command: Command, scripted: Scripted, seed: int) -> None:
     """After SIGKILL of the whole run, a reported image costs two HEADs, and no blob is sent again."""
     source, mirror = scripted(), scripted()
     total = fill(source)
@@ -86,7 +86,7 @@ def test_everything_killed(command: Command, scripted: Scripted, seed: int) -> N
     assert max(uploads(mirror).values()) == 1
 
 
-def test_supervisor_killed_leaves_nobody(command: Command, scripted: Scripted) -> None:
+def test_killed_supervisor_leaves_no_process(command: Command, scripted: Scripted) -> None:
     """After SIGKILL of the supervisor alone, its workers and the fork server are gone too."""
     source, mirror = scripted(), scripted()
     fill(source)
@@ -104,7 +104,7 @@ def test_supervisor_killed_leaves_nobody(command: Command, scripted: Scripted) -
     source.release()
 
 
-def test_worker_killed(command: Command, scripted: Scripted) -> None:
+def test_killed_worker_is_replaced(command: Command, scripted: Scripted) -> None:
     """A killed worker is replaced, another one does its tasks, and the run is complete."""
     source, mirror = scripted(), scripted()
     total = fill(source)
@@ -178,7 +178,7 @@ def test_second_signal_ends_at_once(command: Command, scripted: Scripted) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_after_the_end(command: Command, scripted: Scripted, number: signal.Signals) -> None:
+def test_late_signal_changes_no_result(command: Command, scripted: Scripted, number: signal.Signals) -> None:
     """A signal after the last image, while results are written, changes none of them."""
     source, mirror = scripted(), scripted()
     fill(source, repositories=1)
@@ -247,7 +247,7 @@ def test_ctrl_c_at_any_moment(command: Command, scripted: Scripted, seed: int) -
     assert result.code in (0, 130), result.text
 
 
-def test_second_run_on_the_same_records(command: Command, scripted: Scripted) -> None:
+def test_second_run_on_the_same_records_exits_3(command: Command, scripted: Scripted) -> None:
     """A second run on records in use ends with 3 and one line that names the process."""
     source, mirror = scripted(), scripted()
     fill(source)
@@ -265,7 +265,7 @@ def test_second_run_on_the_same_records(command: Command, scripted: Scripted) ->
     assert len(second.text.splitlines()) == 1
 
 
-def test_damaged_records(command: Command, scripted: Scripted) -> None:
+def test_damaged_records_lose_no_image(command: Command, scripted: Scripted) -> None:
     """Damaged records are renamed and reported, and no image is lost."""
     source, mirror = scripted(), scripted()
     total = fill(source)
@@ -280,7 +280,7 @@ def test_damaged_records(command: Command, scripted: Scripted) -> None:
     assert result.events("records.trouble")
 
 
-def test_records_without_rights(command: Command, scripted: Scripted) -> None:
+def test_unwritable_records_exit_3(command: Command, scripted: Scripted) -> None:
     """Records that cannot be written end the run with 3 and one clear line, before any request."""
     source, mirror = scripted(), scripted()
     fill(source)

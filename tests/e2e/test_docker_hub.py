@@ -92,7 +92,9 @@ def hub(scripted: Scripted, certificates: Path) -> Iterator[Hub]:
         ("registry-1.docker.io/team/app", "team/app"),
     ],
 )
-def test_names(command: Command, scripted: Scripted, hub: Hub, source: str, path: str) -> None:
+def test_all_names_are_one_registry(
+    command: Command, scripted: Scripted, hub: Hub, source: str, path: str
+) -> None:
     """All names of Docker Hub are one registry, with `library/` for official images."""
     mirror = scripted()
     hub.fill(path, 2)
@@ -108,7 +110,7 @@ def test_names(command: Command, scripted: Scripted, hub: Hub, source: str, path
 
 
 @pytest.mark.parametrize("key", ["https://index.docker.io/v1/", "registry-1.docker.io/"])
-def test_keys(command: Command, scripted: Scripted, hub: Hub, key: str) -> None:
+def test_all_names_are_one_credentials_key(command: Command, scripted: Scripted, hub: Hub, key: str) -> None:
     """Each of its names is the same key of the credentials file."""
     mirror = scripted()
     hub.fill("library/nginx", 1)
@@ -119,7 +121,7 @@ def test_keys(command: Command, scripted: Scripted, hub: Hub, key: str) -> None:
     assert "Basic" in {each.headers.get("authorization", "")[:5] for each in hub.registry.requests()}
 
 
-def test_login_goes_to_the_token_server_alone(command: Command, scripted: Scripted, hub: Hub) -> None:
+def test_only_token_server_gets_the_login(command: Command, scripted: Scripted, hub: Hub) -> None:
     """The token server gets the account's login, the registry gets the token, and storage gets neither."""
     mirror = scripted()
     hub.fill("library/nginx", 3)
@@ -137,7 +139,7 @@ def test_login_goes_to_the_token_server_alone(command: Command, scripted: Script
     assert sent == {(True, True, "Basic"), (False, False, "Bearer"), (True, False, "")}
 
 
-def test_reserve(command: Command, scripted: Scripted, hub: Hub) -> None:
+def test_pulls_stop_at_the_reserve(command: Command, scripted: Scripted, hub: Hub) -> None:
     """Pulls stop at the reserve, counted for the account; the rest fails, and the error says what to do."""
     mirror = scripted()
     hub.fill("team/app", 12)
@@ -155,7 +157,7 @@ def test_reserve(command: Command, scripted: Scripted, hub: Hub) -> None:
     assert "lower reserve in the credentials file" in result.text
 
 
-def test_reserve_leaves_unchanged_images_alone(command: Command, scripted: Scripted, hub: Hub) -> None:
+def test_reserve_does_not_delay_head(command: Command, scripted: Scripted, hub: Hub) -> None:
     """Requests that are not pulls are not delayed: HEAD is free, and equal tags are up to date."""
     mirror = scripted()
     hub.fill("team/app", 4)
@@ -170,7 +172,7 @@ def test_reserve_leaves_unchanged_images_alone(command: Command, scripted: Scrip
     assert hub.registry.store.pulled == 4
 
 
-def test_limit_used_up(command: Command, scripted: Scripted, hub: Hub) -> None:
+def test_exhausted_limit_advises_login(command: Command, scripted: Scripted, hub: Hub) -> None:
     """Without a login, an exhausted limit fails with its message and the advice to log in."""
     mirror = scripted()
     hub.fill("team/app", 4)
@@ -185,7 +187,7 @@ def test_limit_used_up(command: Command, scripted: Scripted, hub: Hub) -> None:
     assert "docker login docker.io raises the limit" in result.text
 
 
-def test_abuse(command: Command, scripted: Scripted, hub: Hub) -> None:
+def test_abuse_limit_pauses_the_run(command: Command, scripted: Scripted, hub: Hub) -> None:
     """The abuse limit, a web page with 429, pauses the run, which then completes."""
     mirror = scripted()
     hub.fill("team/app", 8)
@@ -201,7 +203,7 @@ def test_abuse(command: Command, scripted: Scripted, hub: Hub) -> None:
     assert hub.registry.tags("team/app") == mirror.tags("copy/app")
 
 
-def test_check(command: Command, scripted: Scripted, hub: Hub) -> None:
+def test_check_names_docker_hub_settings(command: Command, scripted: Scripted, hub: Hub) -> None:
     """The check names the settings of Docker Hub."""
     mirror = scripted()
     hub.fill("library/nginx", 1)

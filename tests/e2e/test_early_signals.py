@@ -51,7 +51,9 @@ def at(command: Command, event: str, name: str, number: int) -> None:
 
 @pytest.mark.parametrize("number", NAMES)
 @pytest.mark.parametrize(("event", "name"), MOMENTS)
-def test_each_moment(command: Command, event: str, name: str, number: signal.Signals) -> None:
+def test_early_stop_signal_ends_with_one_line(
+    command: Command, event: str, name: str, number: signal.Signals
+) -> None:
     """An early stop signal ends the command with one line and the signal's exit code."""
     command.rules({"localhost:1/a:v1": "localhost:1/b"})
     command.insecure("localhost:1")
@@ -65,7 +67,7 @@ def test_each_moment(command: Command, event: str, name: str, number: signal.Sig
 
 
 @pytest.mark.parametrize("moment", [("import", "pipeline.cli.main"), ("open", "images.json")])
-def test_nohup(command: Command, moment: tuple[str, str]) -> None:
+def test_ignored_hangup_stays_ignored(command: Command, moment: tuple[str, str]) -> None:
     """A hangup that was ignored at the start stays ignored from the first moment on."""
     command.rules({})
     command.prefix = ("nohup",)

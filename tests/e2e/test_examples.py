@@ -193,7 +193,7 @@ docker.io/someone/flaky: {to: swr.other.com/x/flaky, optional: true, retries: 5}
 """
 
 
-def test_defaults(registries: Registries) -> None:
+def test_defaults_and_optional_rules(registries: Registries) -> None:
     """Defaults apply to the short form; a failed optional rule is listed, and can be run again."""
     registries.write(DEFAULTS)
 
@@ -210,7 +210,7 @@ def test_defaults(registries: Registries) -> None:
     assert ["amd64"] == registries.architectures("x/flaky:1.0")
 
 
-def test_failures_fed_back(registries: Registries, docker_registry: StartRegistry) -> None:
+def test_list_of_failures_can_be_run(registries: Registries, docker_registry: StartRegistry) -> None:
     """Running the list of failures leads to the same digests as a run without faults."""
     text = EXAMPLE.read_text()
     registries.write(text)
@@ -253,7 +253,7 @@ def digests(registry: DockerRegistry) -> dict[str, str]:
         }
 
 
-def test_the_example_file(registries: Registries) -> None:
+def test_example_file_does_what_it_says(registries: Registries) -> None:
     """The file in example/ does what its comments say."""
     registries.write(EXAMPLE.read_text())
 

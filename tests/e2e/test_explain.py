@@ -57,7 +57,7 @@ def found(command: Command, image: str) -> Any:
         ("2.0", "list-"),
     ],
 )
-def test_stages(command: Command, source: Registry, tag: str, stages: str) -> None:
+def test_stages_are_named_in_order(command: Command, source: Registry, tag: str, stages: str) -> None:
     """Each stage is named in order, up to the one that decides."""
     rule, _ = found(command, f"{source.address}/app:{tag}")
 
@@ -65,7 +65,7 @@ def test_stages(command: Command, source: Registry, tag: str, stages: str) -> No
     assert rule["copied"] is stages.endswith("newest+")
 
 
-def test_text(command: Command, source: Registry) -> None:
+def test_text_explains_a_tag(command: Command, source: Registry) -> None:
     """The text says which rules select a tag, its destination, and the stage that drops it."""
     result = ask(command, f"{source.address}/app:1.0.0")
 
@@ -77,7 +77,7 @@ def test_text(command: Command, source: Registry) -> None:
     assert not (command.folder / "records").exists()
 
 
-def test_list(command: Command, source: Registry) -> None:
+def test_list_shows_what_a_rule_selects(command: Command, source: Registry) -> None:
     """Without a tag it says what a rule selects of the list, and how many tags each stage drops."""
     rule, named = found(command, f"{source.address}/app")
 
@@ -86,7 +86,7 @@ def test_list(command: Command, source: Registry) -> None:
     assert ["latest", "1.0.0"] == named["selected"]
 
 
-def test_platforms(command: Command, source: Registry) -> None:
+def test_kept_index_entries_are_explained(command: Command, source: Registry) -> None:
     """It says which entries of an index a rule keeps, and by which filter."""
     (rule,) = found(command, f"{source.address}/multi:v1")
     text = ask(command, f"{source.address}/multi:v1").output
@@ -109,7 +109,7 @@ def test_platforms(command: Command, source: Registry) -> None:
         ("{}/app:2.0", 1, "the source does not have it"),
     ],
 )
-def test_what_it_cannot_explain(
+def test_unexplainable_image_is_an_error(
     command: Command, source: Registry, image: str, code: int, words: str
 ) -> None:
     """An image that no rule names, a silent source, and a wrong flag end with a clear line."""
@@ -126,7 +126,7 @@ def test_only_plan_explains(command: Command, source: Registry) -> None:
     assert command.run("sync", "--dry-run", "--explain", f"{source.address}/app").code == 0
 
 
-def test_plan_says_how_much_a_selection_is(command: Command, source: Registry) -> None:
+def test_plan_counts_selected_tags(command: Command, source: Registry) -> None:
     """A plan counts the tags that rules select from the lists."""
     command.write("one.yaml", f"{source.address}/app: {{to: {source.address}/new, tags: 1.*}}")
     text = command.run("plan", "--images", "one.yaml")
@@ -136,7 +136,7 @@ def test_plan_says_how_much_a_selection_is(command: Command, source: Registry) -
     assert {"listed": 6, "selected": 5} == value["tags"]
 
 
-def test_list_without_end(command: Command, scripted: Scripted) -> None:
+def test_invalid_end_of_list_is_an_error(command: Command, scripted: Scripted) -> None:
     """A list of tags with an invalid end is an error, as in a run."""
     registry = scripted(link="loop", page=1)
     for tag in ("1.0", "1.1", "1.2"):
@@ -161,7 +161,9 @@ class TestDestinations:
         command.insecure(source.address, mirror.address)
         return mirror
 
-    def test_conflict(self, command: Command, source: Registry, mirror: Registry) -> None:
+    def test_conflict_names_the_earlier_rule(
+        self, command: Command, source: Registry, mirror: Registry
+    ) -> None:
         """A tag is lost if an earlier rule, which is named, writes it too, unless the content is equal."""
         source.add("other", image(layer("other")), "1.0.0")
         source.add("other", image(layer("1.1.0")), "1.1.0")
@@ -188,7 +190,7 @@ class TestDestinations:
         assert [2] == list(whole["waiting"].values())
         assert 1 == text.code
 
-    def test_kept(self, command: Command, source: Registry, mirror: Registry) -> None:
+    def test_kept_tag_names_the_pattern(self, command: Command, source: Registry, mirror: Registry) -> None:
         """An existing tag that the rule keeps is not moved, and the pattern is named."""
         rule = {"to": f"{mirror.address}/app", "tags": "1.?.0", "keep": ["v*", "1.*"]}
         command.write("images.json", {f"{source.address}/app": rule})
@@ -202,7 +204,7 @@ class TestDestinations:
         assert (False, True) == (kept["copied"], new["copied"])
         assert {"kept, because the destination has them": 1} == whole["waiting"]
 
-    def test_held(self, command: Command, source: Registry, mirror: Registry) -> None:
+    def test_young_digest_is_held(self, command: Command, source: Registry, mirror: Registry) -> None:
         """A digest that is too young is held, with the dates from the records, which are not changed."""
         rule = {"to": f"{mirror.address}/new", "tags": "1.?.0", "min_age": "72h"}
         command.write("images.json", {f"{source.address}/app": rule})
@@ -218,7 +220,7 @@ class TestDestinations:
         assert (0, 0) == (before.code, after.code)
         assert {"held back by min_age, unless the destination has them already": 3} == whole["waiting"]
 
-    def test_by_seen(self, command: Command, source: Registry, mirror: Registry) -> None:
+    def test_by_seen_uses_recorded_times(self, command: Command, source: Registry, mirror: Registry) -> None:
         """`by: seen` uses the times at which runs saw the tags, as a run does."""
         source.add("young", image(layer("2")), "2.0")
         rule = {"to": f"{mirror.address}/new", "tags": {"newest": 1, "by": "seen"}}
@@ -232,7 +234,7 @@ class TestDestinations:
         assert "ones seen later of #.#: 1.0" == earlier["stages"][-1]["reason"]
 
 
-def test_nested_index(command: Command, source: Registry) -> None:
+def test_nested_index_is_explained(command: Command, source: Registry) -> None:
     """Entries of a nested index are explained below its entry."""
     inner = index(image(layer("arm"), architecture="arm64"), image(layer("ppc"), architecture="ppc64le"))
     source.add("nested", index(image(layer("amd")), inner), "v1")
@@ -253,7 +255,7 @@ def test_nested_index(command: Command, source: Registry) -> None:
         ({"index": "single"}, "index", "index: single needs exactly one image"),
     ],
 )
-def test_the_whole_image_is_left_out(
+def test_wholly_filtered_image_is_explained(
     command: Command, source: Registry, options: dict[str, str], stage: str, reason: str
 ) -> None:
     """It explains why nothing of an image is copied."""
@@ -265,7 +267,7 @@ def test_the_whole_image_is_left_out(
     assert reason in told["stages"][-1]["reason"]
 
 
-def test_what_fails(command: Command, source: Registry) -> None:
+def test_invalid_rule_and_missing_tag_fail(command: Command, source: Registry) -> None:
     """An invalid rule, and a named tag that the source lacks, are reported as such."""
     command.write(
         "images.yaml",

@@ -39,7 +39,7 @@ def scripts(steps: list[dict[str, Any]]) -> list[str]:
     return [step["run"] for step in steps if "run" in step]
 
 
-def test_inputs() -> None:
+def test_every_input_reaches_the_command() -> None:
     """Every input reaches the command through the environment, and the original's inputs are among them."""
     steps = ACTION["runs"]["steps"]
     given = {value for step in steps for value in step.get("env", {}).values()}
@@ -50,7 +50,7 @@ def test_inputs() -> None:
     assert not [text for text in scripts(steps) if "${{" in text]
 
 
-def test_page() -> None:
+def test_page_explains_inputs_and_outputs() -> None:
     """The page on workflows explains every input and output."""
     page = (ROOT / "docs/github.md").read_text()
     rows = [row for row in page.splitlines() if row.startswith("| `")]
@@ -61,7 +61,7 @@ def test_page() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflows(path: Path) -> None:
+def test_example_workflows_are_valid(path: Path) -> None:
     """An example uses known inputs, and no script contains inputs or secrets."""
     workflow = yaml.safe_load(path.read_text())
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
@@ -136,7 +136,7 @@ def image_to_copy(command: Command, scripted: Scripted) -> tuple[Registry, Regis
     return source, mirror
 
 
-def test_run(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
+def test_action_copies_and_counts_images(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
     """With the values of the original's action, the images are copied and counted."""
     given = {"images_file": "./images.json", "auth_file": "./auth.json", "version": "latest", "proc": "6"}
     step = Step(command, **given, retries="2")
@@ -157,7 +157,7 @@ def test_default_destination(command: Command, image_to_copy: tuple[Registry, Re
     assert mirror.repositories() == ["def/app"]
 
 
-def test_hostile(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
+def test_hostile_text_is_escaped(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
     """Text of registries and rules is no markup on the job's page, and no command in its log."""
     source, mirror = image_to_copy
     said = "</pre><img src=x>\\n## no ##[set-output name=copied]99\\n::error::no"
@@ -176,7 +176,7 @@ def test_hostile(command: Command, image_to_copy: tuple[Registry, Registry]) -> 
     assert commands(step.log) == ["add-mask"]
 
 
-def test_many_causes() -> None:
+def test_page_stays_below_github_limit() -> None:
     """A page of thousands of causes stays below GitHub's limit of 1 MiB."""
     cause = {"cause": "x" * 5_000, "images": 1, "what_to_do": "&" * 5_000}
     made = "".join(page({"failures": [cause] * 3_000}, "sync", 1))
@@ -185,7 +185,7 @@ def test_many_causes() -> None:
     assert "2950 more causes" in made
 
 
-def test_cancelled(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
+def test_cancelled_job_lists_what_is_left(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
     """A job that is cancelled stops the command, which lists what is left."""
     source, _ = image_to_copy
     source.fault(Fault(action=Stall(seconds=60.0), method="GET", path="/blobs/", times=None))
@@ -198,6 +198,6 @@ def test_cancelled(command: Command, image_to_copy: tuple[Registry, Registry]) -
     assert (command.folder / "records/failed.yaml").exists()
 
 
-def test_wrong_verb(command: Command) -> None:
+def test_unknown_verb_is_refused(command: Command) -> None:
     """A verb that the action does not have is refused, whatever text it is."""
     assert Step(command, verb=HOSTILE).end() == 2

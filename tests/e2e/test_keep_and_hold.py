@@ -44,7 +44,7 @@ def counts(result: Result) -> dict[str, int]:
     return {name: count for name, count in images.items() if count and name != "total"}
 
 
-def test_kept(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_kept_tag_is_not_moved(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A kept tag costs no request of its own, is not moved, and counts as kept and as a success."""
     source, mirror = pair
     before = mirror.manifest("copy", "v1.0")
@@ -70,7 +70,7 @@ def test_plan_and_verify_count_kept(command: Command, pair: tuple[Registry, Regi
     assert 1 == copy(command, pair, "verify").code
 
 
-def test_held(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_young_images_are_held(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A first run with min_age holds everything and says how to begin; old enough images are copied later."""
     first = copy(command, pair, min_age="72h")
     assert (0, 1) == (first.code, first.text.count("the quarantine of min_age begins"))
@@ -111,7 +111,7 @@ def test_trust_existing(command: Command, pair: tuple[Registry, Registry]) -> No
 @pytest.mark.parametrize(
     ("form", "expected"), [("trim", {"amd64"}), ("sparse", {"amd64", "arm64"}), ("single", None)]
 )
-def test_forms_of_an_index(
+def test_index_option_decides_the_form(
     command: Command, scripted: Scripted, form: str, expected: set[str] | None
 ) -> None:
     """One platform of an index is written as a new index, the original one, or the image itself."""
@@ -138,7 +138,7 @@ def test_force_does_not_end_a_quarantine(command: Command, pair: tuple[Registry,
 
 
 @pytest.mark.parametrize("options", [{"keep": "v*"}, {"min_age": "72h"}], ids=str)
-def test_a_retry_keeps_and_holds(
+def test_retry_keeps_and_holds(
     command: Command, pair: tuple[Registry, Registry], options: dict[str, str]
 ) -> None:
     """An image that failed before it was known to be kept or held is so with the list of failures, too."""

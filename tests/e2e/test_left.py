@@ -53,7 +53,7 @@ class TestStopped:
         )
         return source, mirror
 
-    def test_open_images(self, command: Command, both: tuple[Registry, Registry]) -> None:
+    def test_list_names_unfinished_images(self, command: Command, both: tuple[Registry, Registry]) -> None:
         """The file of failures names unfinished images, also if a retry of that file was stopped."""
         source, mirror = both
         named = {f"{source.address}/team/named:v1": [f"{mirror.address}/copy/named:v1"]}
@@ -71,7 +71,7 @@ class TestStopped:
         for name in ("named", "whole"):
             assert mirror.tags(f"copy/{name}") == source.tags(f"team/{name}") != {}
 
-    def test_words(self, command: Command, both: tuple[Registry, Registry]) -> None:
+    def test_log_names_what_is_left(self, command: Command, both: tuple[Registry, Registry]) -> None:
         """Without a terminal a stopped run logs unfinished images, open rules and the resuming command."""
         source, _ = both
         source.fault(Fault(action=Stall(), path="/team/whole/tags/list"))
@@ -87,7 +87,7 @@ class TestStopped:
         )
         assert "Synchronization stopped, 0 tasks failed, 1 image not finished, 1 rule not" in finish["msg"]
 
-    def test_object(self, command: Command, both: tuple[Registry, Registry]) -> None:
+    def test_json_has_command_that_resumes(self, command: Command, both: tuple[Registry, Registry]) -> None:
         """The JSON output has the command that resumes and the counts of what is left."""
         source, _ = both
         found = json.loads(stop(command, source, "--json").output)
@@ -97,7 +97,7 @@ class TestStopped:
 
 
 class TestConflicts:
-    def test_judged_late(self, command: Command, scripted: Scripted) -> None:
+    def test_uncompared_image_is_not_retried(self, command: Command, scripted: Scripted) -> None:
         """An image that could not be compared with the first rule's is not retried either."""
         source, other, mirror = scripted(), scripted(), scripted()
         source.add("team/app", image(layer("first")), "v1")
@@ -114,7 +114,7 @@ class TestConflicts:
 
         assert (result.code, failed(command), commands(result)) == (1, {}, []), result.text
 
-    def test_left_out(self, command: Command, scripted: Scripted) -> None:
+    def test_conflict_loser_is_not_retried(self, command: Command, scripted: Scripted) -> None:
         """An image that lost its tag to the first rule is counted, but does not win when the file is run."""
         source, mirror = scripted(), scripted()
         for name in ("first", "second"):
@@ -142,7 +142,7 @@ class TestConflicts:
         ("source_tags", "target_tags", "words"),
         [("v1,v2", "x,x", "the rule in line 1 names two sources for it; the first one wins")],
     )
-    def test_one_rule(
+    def test_rule_that_conflicts_with_itself(
         self, command: Command, scripted: Scripted, source_tags: str, target_tags: str, words: str
     ) -> None:
         """One rule that gives a tag two sources is named, and no retry is offered."""
@@ -169,7 +169,7 @@ def commands(result: Result) -> list[str]:
     return found
 
 
-class TestTryAgain:
+class TestRetryCommand:
     @pytest.fixture
     def source(self, command: Command, scripted: Scripted) -> str:
         """A registry without content."""
@@ -191,7 +191,9 @@ class TestTryAgain:
             ),
         ],
     )
-    def test_rules_file(self, command: Command, source: str, given: str, expected: str) -> None:
+    def test_command_has_another_rules_file(
+        self, command: Command, source: str, given: str, expected: str
+    ) -> None:
         """The command has another rules file, and does not touch the lists of this run."""
         command.rules({f"{source}/a:v1": f"{source}/b"})
         words = commands(command.run(*given.split()))
@@ -203,7 +205,7 @@ class TestTryAgain:
     @pytest.mark.parametrize(
         "given", ["--json", "--json --config config.json --output-failed-images bad.yaml"]
     )
-    def test_single_file(self, command: Command, source: str, given: str) -> None:
+    def test_single_file_needs_no_images_flag(self, command: Command, source: str, given: str) -> None:
         """With rules and credentials in one file the retry is the same command, without --images."""
         rules = {f"{source}/a:v1": f"{source}/b"}
         command.write("config.json", {"auth": {source: {"insecure": True}}, "images": rules})
@@ -212,7 +214,7 @@ class TestTryAgain:
 
         assert shlex.join(commands(command.run(*given.split()))) == f"image-syncer {given}"
 
-    def test_copy(self, command: Command, source: str) -> None:
+    def test_copy_repeats_its_command(self, command: Command, source: str) -> None:
         """For `copy` the retry command is the same."""
         given = ["copy", f"{source}/a:v1", f"{source}/b", "--json", "--retries", "0"]
 

@@ -22,7 +22,7 @@ def fill(registry: Registry) -> None:
         registry.add(name, image(layer(name)), "v2", "v1")
 
 
-def test_repositories(command: Command, scripted: Scripted) -> None:
+def test_repositories_are_listed_in_order(command: Command, scripted: Scripted) -> None:
     """A namespace is listed at any depth, one repository a line, in order."""
     registry = scripted(catalogue="harbor")
     fill(registry)
@@ -37,7 +37,7 @@ def test_repositories(command: Command, scripted: Scripted) -> None:
     assert "has 3 repositories, by the catalogue harbor" in result.text
 
 
-def test_pattern(command: Command, scripted: Scripted) -> None:
+def test_pattern_shows_what_a_rule_copies(command: Command, scripted: Scripted) -> None:
     """A pattern shows what a rule with it would copy, and how many repositories it leaves out."""
     registry = scripted(catalogue="v2", catalogue_extra="Team/Wrong team/UP")
     fill(registry)
@@ -50,7 +50,7 @@ def test_pattern(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("kind", ["v2", "harbor"])
-def test_tags(command: Command, scripted: Scripted, kind: str) -> None:
+def test_tags_are_printed_as_references(command: Command, scripted: Scripted, kind: str) -> None:
     """--tags prints references that a plain list accepts, whether or not the listing has digests."""
     registry = scripted(catalogue=kind)
     fill(registry)
@@ -63,7 +63,7 @@ def test_tags(command: Command, scripted: Scripted, kind: str) -> None:
     assert result.text == ""
 
 
-def test_object(command: Command, scripted: Scripted) -> None:
+def test_json_is_one_object(command: Command, scripted: Scripted) -> None:
     """--json is one object, with digests and times if the listing has them."""
     registry = scripted(catalogue="harbor")
     fill(registry)
@@ -79,7 +79,7 @@ def test_object(command: Command, scripted: Scripted) -> None:
     assert (whole["schema"], whole["catalogue"], whole["failed"]) == (1, "harbor", 0)
 
 
-def test_denied(command: Command, scripted: Scripted) -> None:
+def test_denied_listing_names_the_credential(command: Command, scripted: Scripted) -> None:
     """A refused listing is one line with the needed credential, and exit code 1."""
     registry = scripted(catalogue="harbor", catalogue_denied=True)
     command.insecure(registry.address)
@@ -92,7 +92,7 @@ def test_denied(command: Command, scripted: Scripted) -> None:
     assert "a listing needs a member of the project, or a robot account" in line
 
 
-def test_short(command: Command, scripted: Scripted) -> None:
+def test_incomplete_listing_prints_no_names(command: Command, scripted: Scripted) -> None:
     """A listing with fewer entries than the registry counts prints no names."""
     registry = scripted(catalogue="harbor", catalogue_hides=2)
     fill(registry)
@@ -104,7 +104,7 @@ def test_short(command: Command, scripted: Scripted) -> None:
     assert "it has 3 entries, but the registry counts 5" in result.text
 
 
-def test_one_repository_fails(command: Command, scripted: Scripted) -> None:
+def test_failing_repository_exits_1(command: Command, scripted: Scripted) -> None:
     """If a repository's tags cannot be listed, a line says so, the others are printed, and it exits 1."""
     registry = scripted(catalogue="v2")
     fill(registry)
@@ -118,7 +118,7 @@ def test_one_repository_fails(command: Command, scripted: Scripted) -> None:
     assert "team/web: 403 DENIED: not yours" in result.text
 
 
-def test_pause(command: Command, scripted: Scripted) -> None:
+def test_requested_pause_is_waited_for(command: Command, scripted: Scripted) -> None:
     """A pause that the registry asks for is waited for, within --patience."""
     registry = scripted(catalogue="harbor")
     fill(registry)
@@ -140,7 +140,7 @@ def test_pause(command: Command, scripted: Scripted) -> None:
         (("plan", "--tags"), "--tags is a flag of list"),
     ],
 )
-def test_wrong_words(command: Command, words: tuple[str, ...], message: str) -> None:
+def test_usage_errors_need_no_request(command: Command, words: tuple[str, ...], message: str) -> None:
     """Wrong arguments are reported before any request."""
     result = command.run(*words)
 

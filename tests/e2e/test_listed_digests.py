@@ -52,7 +52,7 @@ def asked(registry: Registry, since: int) -> Counter[str]:
     return Counter(f"{each.method} {each.path.rstrip('/').rpartition('/')[2]}" for each in entries)
 
 
-def test_unchanged_at_the_price_of_listings(command: Command, scripted: Scripted) -> None:
+def test_unchanged_tags_cost_only_listings(command: Command, scripted: Scripted) -> None:
     """20 repositories of 5 tags cost a page of repositories, and one or two requests each a side."""
     source, mirror = scripted(catalogue="harbor"), scripted(catalogue="harbor")
     mirror_team(command, source, mirror, repositories=20, tags=5)
@@ -74,7 +74,7 @@ def test_unchanged_at_the_price_of_listings(command: Command, scripted: Scripted
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind(command: Command, scripted: Scripted, kind: str) -> None:
+def test_each_catalogue_saves_heads(command: Command, scripted: Scripted, kind: str) -> None:
     """Each catalogue that lists digests saves the HEADs of its side; changed images are copied."""
     source, mirror = scripted(catalogue=kind), scripted(catalogue="v2")
     mirror_team(command, source, mirror, repositories=2, tags=5, kind=kind, to="v2")
@@ -96,7 +96,7 @@ def test_every_kind(command: Command, scripted: Scripted, kind: str) -> None:
     assert f"tags compared at the destination {mirror.address}: 10 by HEAD" in planned.output
 
 
-def test_denied(command: Command, scripted: Scripted) -> None:
+def test_denied_listing_falls_back_to_heads(command: Command, scripted: Scripted) -> None:
     """If a listing of digests is refused, tags are looked up; the log names the needed credential."""
     source, mirror = scripted(catalogue="v2"), scripted(catalogue="harbor")
     mirror_team(command, source, mirror, repositories=3, tags=2, kind="v2")
@@ -111,7 +111,7 @@ def test_denied(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_dates(command: Command, scripted: Scripted, kind: str) -> None:
+def test_selection_by_listed_dates(command: Command, scripted: Scripted, kind: str) -> None:
     """`since` and `newest` with `by: pushed` go by the dates of each listing; plan explains them."""
     source, mirror = scripted(catalogue=kind, catalogue_page=2), scripted()
     for tag in ("v1", "v2", "v3"):
@@ -139,7 +139,7 @@ def test_dates(command: Command, scripted: Scripted, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["v2", "harbor"])
-def test_dates_refused(command: Command, scripted: Scripted, kind: str) -> None:
+def test_missing_dates_fail_the_rule(command: Command, scripted: Scripted, kind: str) -> None:
     """Without a listing, or without the right to read it, such a rule fails and says what is missing."""
     source, mirror = scripted(catalogue=kind, catalogue_denied=True), scripted()
     source.add("team/app", image(layer("a")), "v1")

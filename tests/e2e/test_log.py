@@ -76,7 +76,7 @@ def log_of(command: Command, scripted: Scripted, form: str, *more: str) -> str:
     return (command.folder / "log").read_text()
 
 
-def test_logfmt(command: Command, scripted: Scripted) -> None:
+def test_logfmt_matches_the_catalogue(command: Command, scripted: Scripted) -> None:
     """Every line of logfmt matches the catalogue, and grep finds the original's sentences."""
     text = log_of(command, scripted, "logfmt", "--log-level", "debug")
 
@@ -90,7 +90,7 @@ def test_logfmt(command: Command, scripted: Scripted) -> None:
         assert re.search(sentence, text), sentence
 
 
-def test_json(command: Command, scripted: Scripted) -> None:
+def test_json_matches_the_schema(command: Command, scripted: Scripted) -> None:
     """Every line of JSON matches the schema, and all kinds of faults are among them."""
     text = log_of(command, scripted, "json", "--log-level", "debug")
     lines = [json.loads(line) for line in text.splitlines()]
@@ -104,7 +104,7 @@ def test_json(command: Command, scripted: Scripted) -> None:
     }  # fmt: skip
 
 
-def test_text(command: Command, scripted: Scripted) -> None:
+def test_text_lines_have_all_fields(command: Command, scripted: Scripted) -> None:
     """Every line of text in a file has time, level, message, run, process and stage."""
     text = log_of(command, scripted, "text")
 
@@ -112,7 +112,7 @@ def test_text(command: Command, scripted: Scripted) -> None:
     assert re.search(r"Synchronization finished, \d+ tasks failed, cost \S+\. \[run=", text)
 
 
-def test_failures(command: Command, scripted: Scripted) -> None:
+def test_failure_names_side_and_attempt(command: Command, scripted: Scripted) -> None:
     """A failure states side, registry and response, the attempt, and that it was the last one."""
     text = log_of(command, scripted, "json")
     failures = {
@@ -135,7 +135,7 @@ def test_failures(command: Command, scripted: Scripted) -> None:
     }
 
 
-def test_debug_is_not_made(command: Command, scripted: Scripted) -> None:
+def test_info_log_has_no_debug_events(command: Command, scripted: Scripted) -> None:
     """A log of level info has no events of level debug."""
     assert "level=debug" not in log_of(command, scripted, "logfmt")
 
@@ -151,7 +151,7 @@ class TestProgress:
         command.insecure(source.address, mirror.address)
         return source
 
-    def test_interval(self, command: Command, stalled: Registry) -> None:
+    def test_progress_line_at_every_interval(self, command: Command, stalled: Registry) -> None:
         """A line about the progress of the run appears at every interval."""
         process = command.start("--log", "log", "--progress-interval", "0.1s")
         log = command.folder / "log"
@@ -162,7 +162,7 @@ class TestProgress:
         [first, *_] = [line for line in read_logfmt(log.read_text()) if line["event"] == "run.progress"]
         assert (first["total"], first["failed"]) == ("2", "0") or first["final"] == "false"
 
-    def test_signal(self, command: Command, stalled: Registry) -> None:
+    def test_usr1_prints_progress(self, command: Command, stalled: Registry) -> None:
         """Without an interval only SIGUSR1 prints the line, and the run continues."""
         process = command.start("--log", "log", "--progress-interval", "0")
         log = command.folder / "log"

@@ -195,7 +195,7 @@ def run(command: Command, places: Mapping[str, Registry], form: str) -> str:
     return (command.folder / "log").read_text()
 
 
-def test_fields(command: Command, places: Mapping[str, Registry]) -> None:
+def test_logfmt_has_each_cause_once(command: Command, places: Mapping[str, Registry]) -> None:
     """logfmt: a program finds each cause once with all that is known of it, and the rule of each image."""
     lines = read_logfmt(run(command, places, "logfmt"))
     causes = {line["source"]: line for line in lines if line["event"] == "run.cause"}
@@ -219,7 +219,7 @@ def test_fields(command: Command, places: Mapping[str, Registry]) -> None:
     assert rejected == [names["login"]]
 
 
-def test_sentences(command: Command, places: Mapping[str, Registry]) -> None:
+def test_text_explains_each_cause(command: Command, places: Mapping[str, Registry]) -> None:
     """text: a person finds each cause in one line with all of that, and how long a pause may still take."""
     text = run(command, places, "text")
     names = {name: place.address for name, place in places.items()}
@@ -240,7 +240,9 @@ def test_sentences(command: Command, places: Mapping[str, Registry]) -> None:
     assert re.search(rf"images, \d+ failed, .*, {names['busy']} paused for \ds \(\d+ tasks? waiting\)", text)
 
 
-def test_done_as_it_says(command: Command, places: Mapping[str, Registry], scripted: Scripted) -> None:
+def test_following_the_advice_completes_the_run(
+    command: Command, places: Mapping[str, Registry], scripted: Scripted
+) -> None:
     """After following the log's advice and running its command, everything but the invalid rule is copied."""
     lines = read_logfmt(run(command, places, "logfmt"))
     [again] = [line["command"] for line in lines if line["event"] == "run.again"]

@@ -57,7 +57,7 @@ def log(command: Command, scripted: Scripted) -> tuple[Path, Registry, Registry]
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq answers the questions: apt-get install jq")
-def test_jq(log: tuple[Path, Registry, Registry]) -> None:
+def test_jq_queries_give_right_answers(log: tuple[Path, Registry, Registry]) -> None:
     """Each one-liner gives the right answer about the run."""
     path, source, mirror = log
     answers = [
@@ -95,7 +95,7 @@ def test_every_question_has_both_answers() -> None:
 
 
 @pytest.mark.parametrize("query", queries("jq"))
-def test_names_in_jq(query: str) -> None:
+def test_jq_queries_use_existing_names(query: str) -> None:
     """The jq queries use existing fields and events."""
     words = set(re.findall(r'\."([a-z_.]+)"', query)) | set(
         re.findall(r"\.(timestamp|event_name|body)\b", query)
@@ -107,7 +107,7 @@ def test_names_in_jq(query: str) -> None:
 
 
 @pytest.mark.parametrize("query", queries("logql"))
-def test_names_in_logql(query: str) -> None:
+def test_logql_queries_use_existing_names(query: str) -> None:
     """The Loki queries use existing fields, with underscores for dots, and existing events."""
     known = {re.sub(r"\W", "_", name) for name in OF_JSON}
     used = set(re.findall(r"{{\.(\w+)}}|unwrap (\w+)|by \(([\w, ]+)\)", query))

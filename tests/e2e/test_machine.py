@@ -73,7 +73,9 @@ def assert_goes_on(command: Command, source: Registry, mirror: Registry, total: 
 
 
 class TestRecords:
-    def test_removed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_removed_records_lose_no_image(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """Records that are removed during a run stop it with 3 or not at all, and no image is lost."""
         source, mirror, total = held
         result = meet(command, source, lambda _: shutil.rmtree(command.folder / "records"))
@@ -84,7 +86,9 @@ class TestRecords:
             assert complete(source, mirror)
         assert_goes_on(command, source, mirror, total)
 
-    def test_removed_with_failures(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_removed_records_with_failures_exit_3(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """If the records are gone and failures cannot be listed, the run ends with 3."""
         source, _, _ = held
         source.fault(Fault(action=Reply(status=404), method="HEAD", path="/manifests/v0", times=None))
@@ -99,7 +103,9 @@ class TestRecords:
             (command.folder / name).exists() for name in ("failed.yaml", "done.yaml")
         )
 
-    def test_read_only(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_read_only_records_fail_the_next_run(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """Records that become read-only during a run do not affect open files; the next run ends with 3."""
         source, mirror, total = held
         store = command.folder / "records" / "store"
@@ -123,7 +129,9 @@ class TestRecords:
         assert_clear(second, "--records", code=3)
         assert_goes_on(command, source, mirror, total)
 
-    def test_damaged(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_damaged_records_only_cost_requests(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """Records damaged during a run only cost requests: this run or the next copies everything."""
         source, mirror, total = held
 
@@ -142,7 +150,9 @@ class TestRecords:
         assert max(uploads(mirror).values()) == 1
         assert command.run().finish["unchanged"] == total
 
-    def test_pickle(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_planted_pickle_is_never_loaded(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """A pickle that is planted in the records before or during a run is never loaded."""
         source, mirror, total = held
         mark = command.folder / "executed"
@@ -184,7 +194,9 @@ def small_disk(path: Path, *, size: int) -> Iterator[Path]:
 
 
 class TestDiskFull:
-    def test_records(self, command: Command, held: tuple[Registry, Registry, int], tmp_path: Path) -> None:
+    def test_full_disk_drains_the_run(
+        self, command: Command, held: tuple[Registry, Registry, int], tmp_path: Path
+    ) -> None:
         """A full disk drains the run, which ends with 3; with space again the next run resumes."""
         source, mirror, total = held
         with small_disk(tmp_path / "disk", size=1024) as disk:
@@ -209,7 +221,9 @@ class TestDiskFull:
             assert again.finish["copied"] + again.finish["unchanged"] == total
             assert max(uploads(mirror).values()) == 1
 
-    def test_log(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_unwritable_log_does_not_stop_the_run(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """A log that cannot be written is reported once, and the run continues to its end."""
         source, mirror, total = held
         result = meet(command, source, lambda _: None, "--log", "/dev/full")
@@ -220,7 +234,7 @@ class TestDiskFull:
         assert not [mark for mark in TRACEBACK if mark in result.text], result.text
         assert_goes_on(command, source, mirror, total)
 
-    def test_files_to_go_on_from(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_unwritable_list_exits_3(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
         """A list of successes that cannot be written is reported, and ends a complete run with 3."""
         source, mirror, _ = held
         folder = command.folder / "out"
@@ -264,7 +278,9 @@ class TestProcesses:
 
         assert (result.code, result.finish["copied"]) == (0, total), result.text
 
-    def test_fork_server_killed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_fork_server_killed_with_its_workers(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """A killed fork server is replaced together with its workers, and the run is complete."""
         source, mirror, total = held
 
@@ -278,7 +294,9 @@ class TestProcesses:
         assert complete(source, mirror)
         assert not [mark for mark in TRACEBACK if mark in result.text], result.text
 
-    def test_fork_server_alone_killed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_only_the_fork_server_is_killed(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """If only the fork server is killed, the run continues with the workers that it has."""
         source, mirror, total = held
 
@@ -291,7 +309,9 @@ class TestProcesses:
         assert (result.code, result.finish["copied"]) == (0, total), result.text
         assert complete(source, mirror)
 
-    def test_out_of_memory(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_kernel_kill_is_reported_as_low_memory(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """A worker that the kernel kills is reported with the guess of low memory, and replaced."""
         source, mirror, total = held
         result = meet(command, source, lambda pid: os.kill(workers(pid)[-1], signal.SIGKILL))
@@ -302,7 +322,7 @@ class TestProcesses:
         ]
         assert complete(source, mirror)
 
-    def test_stopped_and_continued(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_suspended_run_finishes(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
         """A run that is suspended and continued (SIGSTOP, SIGCONT) finishes normally."""
         source, mirror, total = held
 
@@ -319,7 +339,9 @@ class TestProcesses:
         assert (result.code, result.finish["copied"]) == (0, total), result.text
         assert complete(source, mirror)
 
-    def test_terminal_closed(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_closed_terminal_drains_the_run(
+        self, command: Command, held: tuple[Registry, Registry, int]
+    ) -> None:
         """Closing the terminal drains the run, although nobody reads its output."""
         source, mirror, total = held
         process = command.start()

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 KINDS = ("multi", "nested", "single", "artifact", "bare")
 
 
-def test_every_kind_arrives(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_every_kind_is_copied_byte_for_byte(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """Indexes, nested or not, entries without platform, images and artifacts are copied byte for byte."""
     source, mirror = docker_registry(), docker_registry()
     for kind in KINDS:
@@ -34,7 +36,7 @@ def test_every_kind_arrives(command: Command, docker_registry: StartRegistry, la
         assert digest_of(mirror.endpoint, f"copy/app:{kind}") == layout.tagged(kind)["digest"]
 
 
-def test_second_run_is_two_heads_a_tag(
+def test_second_run_costs_two_heads_per_tag(
     command: Command, docker_registry: StartRegistry, layout: Layout
 ) -> None:
     """A second run costs one page of tags and two HEADs a tag, and changes nothing."""
@@ -90,7 +92,9 @@ def test_zstd_layers(command: Command, docker_registry: StartRegistry, layout: L
     assert b"zstd" in manifest_of(mirror.endpoint, "team/app:zstd")
 
 
-def test_accounts_and_certificates(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_utf8_password_and_private_ca(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """A copy from a registry with a UTF-8 password to one with TLS of a private CA needs no `insecure`."""
     source = docker_registry(users={"jürgen": "pä$$wörd"})
     mirror = docker_registry(tls=True)
@@ -110,7 +114,9 @@ def test_accounts_and_certificates(command: Command, docker_registry: StartRegis
     assert "wörd" not in result.text
 
 
-def test_untrusted_certificate(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_untrusted_certificate_fails_the_image(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """An untrusted certificate fails the image with that reason."""
     source, mirror = docker_registry(), docker_registry(tls=True)
     layout.send(layout.tagged("single"), source.endpoint, "team/app:v1")
@@ -125,7 +131,9 @@ def test_untrusted_certificate(command: Command, docker_registry: StartRegistry,
     assert (failure["side"], failure["registry"]) == ("destination", mirror.address)
 
 
-def test_wrong_password(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_wrong_password_is_never_retried(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """A wrong password is sent once for each image, never retried, and never shown."""
     source, mirror = docker_registry(users={"user": "right"}), docker_registry()
     layout.send(layout.tagged("single"), source.endpoint, "team/app:v1")
@@ -156,7 +164,7 @@ def test_wrong_password(command: Command, docker_registry: StartRegistry, layout
         (["--os", "linux", "--arch", "amd64,arm64"], ["amd64", "arm64", "unknown"]),
     ],
 )
-def test_filters(
+def test_filter_keeps_matching_index_entries(
     command: Command, docker_registry: StartRegistry, layout: Layout, flags: list[str], kept: list[str]
 ) -> None:
     """A filter keeps the matching entries with their attestations; if it keeps all, the digest stays."""
@@ -195,7 +203,7 @@ def test_filter_of_single_images(command: Command, docker_registry: StartRegistr
     assert tags_of(mirror.endpoint, "team/app") == ["chart"]
 
 
-def test_blob_crosses_once(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_shared_blob_is_read_once(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
     """Three repositories that share layers read each from the source once; the others mount."""
     source, mirror = docker_registry(), docker_registry()
     for name in "abc":
@@ -214,7 +222,9 @@ def test_blob_crosses_once(command: Command, docker_registry: StartRegistry, lay
     assert all(flaws(mirror.endpoint, f"team/{name}:v1") == [] for name in "abc")
 
 
-def test_copies_within_one_registry(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_copy_within_one_registry_reads_no_blob(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """Within one registry no blob is read, and a retag within one repository is one PUT."""
     registry = docker_registry()
     layout.send(layout.tagged("multi"), registry.endpoint, "team/app:v1")
@@ -238,7 +248,9 @@ def test_copies_within_one_registry(command: Command, docker_registry: StartRegi
     assert flaws(registry.endpoint, "else/app:v1") == []
 
 
-def test_damaged_source_blob(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_damaged_source_blob_fails_its_image(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """A blob whose content does not match is never stored, and its image fails with both digests."""
     source, mirror = docker_registry(), docker_registry()
     layout.send(layout.tagged("single"), source.endpoint, "team/app:v1")
@@ -259,7 +271,7 @@ def test_damaged_source_blob(command: Command, docker_registry: StartRegistry, l
     assert not list(mirror.storage.glob("**/_manifests/tags/*"))
 
 
-def test_what_is_missing_at_the_source(
+def test_missing_tag_and_repository_fail_alone(
     command: Command, docker_registry: StartRegistry, layout: Layout
 ) -> None:
     """A missing tag and a missing repository fail on their own; the rest is copied."""
@@ -296,7 +308,9 @@ def test_what_is_missing_at_the_source(
     assert tags_of(mirror.endpoint, "team/nothing") == ["v1"]
 
 
-def test_force(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_force_sends_no_present_blob(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """--force pushes manifests again and sends no blob that is present."""
     source, mirror = docker_registry(), docker_registry()
     layout.send(layout.tagged("multi"), source.endpoint, "team/app:v1")

@@ -33,7 +33,7 @@ def piped(command: Command, name: str) -> None:
     command.prefix = ("sh", "-c", f'exec "$@" < {name}', "sh")
 
 
-def test_a_folder(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_all_files_of_a_folder_are_copied(command: Command, both: tuple[Registry, Registry]) -> None:
     """All files of a folder and those named beside it are copied; their failures can be retried as one."""
     source, mirror = both
     folder = command.folder / "rules"
@@ -51,7 +51,7 @@ def test_a_folder(command: Command, both: tuple[Registry, Registry]) -> None:
     assert "rules/two.json:1<" in page
 
 
-def test_two_files_for_one_tag(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_first_file_wins_a_tag(command: Command, both: tuple[Registry, Registry]) -> None:
     """If two files write one tag, the one named first wins; the error names files and lines."""
     source, mirror = both
     command.write("a.yaml", f"{source.address}/team/one: {mirror.address}/app")
@@ -76,7 +76,7 @@ def test_an_invalid_rule_names_its_file(command: Command, both: tuple[Registry, 
     assert "b.yaml:1:1" in check.output
 
 
-def test_a_list(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_list_and_rules_are_combined(command: Command, both: tuple[Registry, Registry]) -> None:
     """A list and rules can be combined; failures from a list are retried without --to."""
     source, mirror = both
     command.write("list.txt", f"# images\n{source.address}/team/one:v1\n")
@@ -95,7 +95,7 @@ def test_a_list(command: Command, both: tuple[Registry, Registry]) -> None:
 
 @pytest.mark.parametrize("flag", ["--images -", "--images=-"])
 @pytest.mark.parametrize("ending", ["yaml", "txt"])
-def test_standard_input_is_kept(
+def test_rules_from_stdin_are_kept(
     command: Command, both: tuple[Registry, Registry], flag: str, ending: str
 ) -> None:
     """Rules from standard input are kept in the records, for the command that resumes."""
@@ -116,7 +116,7 @@ def test_standard_input_is_kept(
     assert mirror.tags("app") == source.tags("team/one")
 
 
-def test_a_stopped_run_of_standard_input(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_stopped_run_of_stdin_resumes(command: Command, both: tuple[Registry, Registry]) -> None:
     """The command that resumes reads the copy in the records, and copies the rest."""
     source, mirror = both
     command.write("given", f"{source.address}/team/one:v1\n{source.address}/team/two:v1\n")
@@ -133,7 +133,7 @@ def test_a_stopped_run_of_standard_input(command: Command, both: tuple[Registry,
         assert mirror.tags(f"all/{name}") == source.tags(f"team/{name}") != {}
 
 
-def test_an_output_among_the_rules(command: Command) -> None:
+def test_output_is_not_written_among_rules(command: Command) -> None:
     """A list of images is not written where the next run would read it as rules."""
     (command.folder / "rules").mkdir()
     command.write("rules/one.yaml", "{}")

@@ -59,7 +59,7 @@ def total(found: dict[str, float], start: str, *parts: str) -> float:
     )
 
 
-def test_file(command: Command, scripted: Scripted) -> None:
+def test_file_matches_the_run(command: Command, scripted: Scripted) -> None:
     """The file of a run matches its last line and the registries' logs, and names no image."""
     source, mirror = prepare(command, scripted)
     result = command.run("--metrics-file", "run.prom", "--retries", "0")
@@ -81,7 +81,7 @@ def test_file(command: Command, scripted: Scripted) -> None:
 
 
 @needs_prometheus
-def test_promtool(command: Command, scripted: Scripted) -> None:
+def test_promtool_accepts_the_page(command: Command, scripted: Scripted) -> None:
     """Prometheus' own check accepts the page."""
     prepare(command, scripted)
     command.run("--metrics-file", "run.prom", "--retries", "0")
@@ -94,7 +94,7 @@ def test_promtool(command: Command, scripted: Scripted) -> None:
 
 
 @needs_prometheus
-def test_scrape(command: Command, scripted: Scripted) -> None:
+def test_prometheus_scrapes_a_run(command: Command, scripted: Scripted) -> None:
     """A real Prometheus scrapes a running run, and has its requests by registry, method and code."""
     source, _ = prepare(command, scripted)
     source.fault(Fault(action=Stall(seconds=60.0), method="HEAD", path="team/app1/manifests"))
@@ -149,7 +149,7 @@ def prometheus(folder: Path, target: str) -> Iterator[Any]:
 
 
 class TestWrongUse:
-    def test_port(self, command: Command, scripted: Scripted) -> None:
+    def test_port_in_use_exits_2(self, command: Command, scripted: Scripted) -> None:
         """A port in use is one line and exit 2, before any request."""
         source, _ = prepare(command, scripted)
         with closing(socket.create_server(("127.0.0.1", 0))) as taken:
@@ -171,7 +171,9 @@ class TestWrongUse:
             ("--progress-interval", "often", "'often' is not a time"),
         ],
     )
-    def test_value(self, command: Command, scripted: Scripted, flag: str, value: str, words: str) -> None:
+    def test_invalid_value_exits_2(
+        self, command: Command, scripted: Scripted, flag: str, value: str, words: str
+    ) -> None:
         """An invalid value is one line and exit 2."""
         prepare(command, scripted)
         result = command.run(flag, value)

@@ -68,7 +68,7 @@ def test_content_comes_from_the_mirror(command: Command, scripted: Scripted) -> 
     assert len(cache.requests()) == len(cache.requests(path="/v2/hub/team/app" + CONTENT))
 
 
-def test_each_login_at_its_own_registry(command: Command, scripted: Scripted) -> None:
+def test_mirror_gets_only_its_own_login(command: Command, scripted: Scripted) -> None:
     """The mirror gets the login of its own key, and never that of the registry."""
     options = {"auth": "basic", "username": "ann"}
     source, cache, mirror = scripted(**options, password="of-source"), scripted(**options), scripted()
@@ -89,7 +89,7 @@ def test_each_login_at_its_own_registry(command: Command, scripted: Scripted) ->
     assert not [each for each in cache.requests() if secret in each.headers.get("authorization", "")]
 
 
-def test_stale_mirror(command: Command, scripted: Scripted) -> None:
+def test_stale_mirror_falls_back_to_source(command: Command, scripted: Scripted) -> None:
     """Content that a mirror lacks is read from the source, at one more request for each digest."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, cache, at=("team/app", "team/app"))
@@ -104,7 +104,7 @@ def test_stale_mirror(command: Command, scripted: Scripted) -> None:
     assert read_by_digest(source) == len(cache.requests(path=CONTENT, status=404)) == 3
 
 
-def test_empty_mirror(command: Command, scripted: Scripted) -> None:
+def test_empty_mirror_is_given_up(command: Command, scripted: Scripted) -> None:
     """A mirror without the repository is soon no longer tried for it, and the log says so once."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, at=["team/app"], images=range(30))
@@ -140,7 +140,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_mirror_that_serves_nothing_right(command: Command, scripted: Scripted, lie: str) -> None:
+def test_broken_mirror_changes_no_result(command: Command, scripted: Scripted, lie: str) -> None:
     """Whatever a mirror answers, the source's content is copied, and nobody waits for the mirror."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, cache, at=("team/app", "team/app"))
@@ -155,7 +155,7 @@ def test_mirror_that_serves_nothing_right(command: Command, scripted: Scripted, 
     assert result.events("mirror.left")
 
 
-def test_wrong_type_of_a_mirror(command: Command, scripted: Scripted) -> None:
+def test_wrong_content_type_of_mirror_is_ignored(command: Command, scripted: Scripted) -> None:
     """A mirror's Content-Type for a manifest does not matter, since the digest does not cover it."""
     source, cache, mirror = scripted(), scripted(content_type="text/plain"), scripted()
     fill(source, cache, at=("team/app", "team/app"))
@@ -168,7 +168,7 @@ def test_wrong_type_of_a_mirror(command: Command, scripted: Scripted) -> None:
     assert read_by_digest(source) == 0
 
 
-def test_mirror_dies(command: Command, scripted: Scripted) -> None:
+def test_next_mirror_replaces_a_dead_one(command: Command, scripted: Scripted) -> None:
     """When a mirror dies during a run, the next one takes over, and running tasks continue."""
     source, dying, next_one, mirror = scripted(), scripted(), scripted(), scripted()
     fill(source, dying, next_one, at=["team/app"] * 3, images=range(20))
@@ -185,7 +185,7 @@ def test_mirror_dies(command: Command, scripted: Scripted) -> None:
     assert len(result.events("mirror.left")) == 1
 
 
-def test_mirrors_that_are_not_there(command: Command, scripted: Scripted) -> None:
+def test_unreachable_mirrors_fall_back_to_source(command: Command, scripted: Scripted) -> None:
     """If no mirror is reachable, everything is read from the source."""
     source, mirror = scripted(), scripted()
     fill(source, at=["team/app"])
@@ -197,7 +197,7 @@ def test_mirrors_that_are_not_there(command: Command, scripted: Scripted) -> Non
     assert is_complete(source, mirror)
 
 
-def test_verify_uses_none(command: Command, scripted: Scripted) -> None:
+def test_verify_uses_no_mirror(command: Command, scripted: Scripted) -> None:
     """A verification reads from the registries that the rules name."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, cache, at=("team/app", "team/app"))
@@ -229,7 +229,7 @@ def test_plan_reads_from_the_mirror(command: Command, scripted: Scripted) -> Non
     assert requests == {each.address: len(each.requests()) for each in (source, cache)}
 
 
-def test_mirror_that_is_a_destination(command: Command, scripted: Scripted) -> None:
+def test_mirror_as_destination_is_refused(command: Command, scripted: Scripted) -> None:
     """A mirror that a rule writes to ends the command before any request, with the place in the file."""
     source, mirror = scripted(), scripted()
     command.rules({f"{source.address}/team/app": f"{mirror.address}/copy/app"})
@@ -259,7 +259,7 @@ def test_check_tries_mirrors(command: Command, scripted: Scripted) -> None:
     assert re.search(r"warn +registry +127.0.0.1:1 .*reads at the registry itself", result.output)
 
 
-def test_settings_that_cross(command: Command, scripted: Scripted) -> None:
+def test_login_and_mirror_from_different_keys(command: Command, scripted: Scripted) -> None:
     """A longer key gives the login, and the registry's key in another file the mirror and the rate."""
     source, cache, mirror = scripted(auth="basic", username="ann"), scripted(), scripted()
     fill(source, cache, at=("team/app", "team/app"))

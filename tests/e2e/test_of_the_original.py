@@ -35,7 +35,7 @@ def two(scripted: Scripted, **options: object) -> tuple[Registry, Registry]:
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_empty_values(command: Command, scripted: Scripted, *, apart: bool) -> None:
+def test_empty_flag_counts_as_not_given(command: Command, scripted: Scripted, *, apart: bool) -> None:
     """An empty value of an old flag counts as not given, so the environment applies."""
     source, mirror = two(scripted)
     command.insecure(source.address, mirror.address)
@@ -50,7 +50,7 @@ def test_empty_values(command: Command, scripted: Scripted, *, apart: bool) -> N
     assert (command.folder / "records").is_dir()
 
 
-def test_values(command: Command, scripted: Scripted) -> None:
+def test_flags_of_the_original_action_work(command: Command, scripted: Scripted) -> None:
     """The flags that the original's action passes work, also for a rule with nothing after its colon."""
     source, mirror = two(scripted)
     command.write("a.json", {host: {"Insecure": True} for host in (source.address, mirror.address)})
@@ -63,7 +63,7 @@ def test_values(command: Command, scripted: Scripted) -> None:
     assert list(mirror.tags("def/app")) == ["v1"]
 
 
-def test_namespace_alone(command: Command, scripted: Scripted) -> None:
+def test_incomplete_default_fails_its_rules(command: Command, scripted: Scripted) -> None:
     """An incomplete default fails the rules that need it; the other rules run."""
     source, mirror = two(scripted)
     command.insecure(source.address, mirror.address)
@@ -79,7 +79,7 @@ def test_namespace_alone(command: Command, scripted: Scripted) -> None:
     assert "no default registry" in invalid["msg"]
 
 
-def test_yaml_is_found(command: Command, scripted: Scripted) -> None:
+def test_yaml_files_are_found(command: Command, scripted: Scripted) -> None:
     """`images.yaml` and `auth.yml` in the working directory are found; merge keys are supported."""
     source, mirror = two(scripted)
     command.write("images.yaml", f"{source.address}/team/app: {mirror.address}/x\n")
@@ -95,7 +95,7 @@ def test_yaml_is_found(command: Command, scripted: Scripted) -> None:
     assert [line["key"] for line in result.events("config.unknown_key")] == ["email"] * 2
 
 
-def test_one_file_of_logins_for_many_jobs(command: Command, scripted: Scripted) -> None:
+def test_unset_variable_of_unused_login_is_accepted(command: Command, scripted: Scripted) -> None:
     """An entry with an unset variable is accepted if this job does not need it; otherwise it exits 2."""
     source, mirror = two(scripted)
     plain = {host: {"insecure": True} for host in (source.address, mirror.address)}
@@ -139,7 +139,7 @@ def test_copy_without_a_tag(command: Command, scripted: Scripted, flags: tuple[s
     assert mirror.tags("x").keys() == ({"latest", "v1"} if flags else {"latest"})
 
 
-def test_rules_that_feed_each_other(command: Command, scripted: Scripted) -> None:
+def test_chained_rules_run_in_order(command: Command, scripted: Scripted) -> None:
     """With A to B and B to C in one file, one run copies all to C; plan and check name the order."""
     source, mirror = two(scripted)
     command.insecure(source.address, mirror.address)
@@ -176,7 +176,7 @@ LOGINS = [
 
 @pytest.mark.parametrize(("logins", "warnings"), LOGINS)
 @pytest.mark.parametrize("verb", ["copy", "plan"])
-def test_logins_for_one_copy(
+def test_command_line_logins_stay_secret(
     command: Command, scripted: Scripted, verb: str, logins: tuple[str, ...], warnings: int
 ) -> None:
     """Logins of the command line work for its repositories, and no file, log or page has a password."""
@@ -201,7 +201,7 @@ def left_in_files(command: Command, result: Result) -> list[str]:
     return where + [PASSWORD for text in (result.text, result.output) if PASSWORD in text]
 
 
-def test_a_login_of_one_copy_is_for_its_repositories(command: Command, scripted: Scripted) -> None:
+def test_source_login_is_not_sent_to_destination(command: Command, scripted: Scripted) -> None:
     """The source's login is not sent to the destination."""
     source, mirror = two(scripted, auth="basic", password=PASSWORD)
     pair = (f"{source.address}/team/app", f"{mirror.address}/x")

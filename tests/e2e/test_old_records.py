@@ -38,7 +38,7 @@ def both(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 @pytest.mark.parametrize(("place", "flags"), [("whole", ()), ("part", FLAGS)])
-def test_believed(
+def test_old_index_costs_two_requests(
     command: Command, both: tuple[Registry, Registry], place: str, flags: tuple[str, ...]
 ) -> None:
     """An index that an old version copied, whole or in part, costs two requests and is not read."""
@@ -51,7 +51,7 @@ def test_believed(
     assert {"HEAD"} == {entry.method for entry in (*source.requests(), *mirror.requests())}
 
 
-def test_another_filter_is_another_image(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_filter_from_flags_and_rule_differ(command: Command, both: tuple[Registry, Registry]) -> None:
     """An image copied under flags is compared anew for a rule whose platforms say the same."""
     source, mirror = both
     target = {"to": f"{mirror.address}/part", "platforms": "linux/amd64"}
@@ -64,7 +64,7 @@ def test_another_filter_is_another_image(command: Command, both: tuple[Registry,
     assert source.requests(method="GET", path="/manifests/")
 
 
-def test_never_seen(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_old_records_hold_new_images(command: Command, both: tuple[Registry, Registry]) -> None:
     """Old records do not say when a digest was first seen: new images are held, copied ones are not."""
     source, mirror = both
     source.add("team/app", ARM, "v2")
@@ -77,7 +77,7 @@ def test_never_seen(command: Command, both: tuple[Registry, Registry]) -> None:
     assert {"v1"} == mirror.tags("whole").keys()
 
 
-def test_status(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_status_shows_the_old_run(command: Command, both: tuple[Registry, Registry]) -> None:
     """The last run of the old version can be shown."""
     del both
     result = command.run("status")

@@ -40,7 +40,7 @@ def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
         ("good.yml", ["--output-images-format=json"], True),
     ],
 )
-def test_format(
+def test_success_list_has_the_wanted_format(
     command: Command,
     pair: tuple[Registry, Registry],
     name: str,
@@ -57,7 +57,7 @@ def test_format(
     assert yaml.safe_load(text) == {f"{source.address}/team/app:v1": [f"{mirror.address}/copy/app:v1"]}
 
 
-def test_capital_ending(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_upper_case_file_ending(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A rules file with an upper-case ending is read like any other."""
     (command.folder / "images.json").rename(command.folder / "RULES.JSON")
 
@@ -65,7 +65,7 @@ def test_capital_ending(command: Command, pair: tuple[Registry, Registry]) -> No
     assert pair[1].tags("copy/app")
 
 
-def test_streams(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_outputs_to_stdout_and_dev_null(command: Command, pair: tuple[Registry, Registry]) -> None:
     """Lists are written to standard output, and whole pages to /dev/null; both stay what they are."""
     source, mirror = pair
     result = command.run(
@@ -92,7 +92,7 @@ def test_streams(command: Command, pair: tuple[Registry, Registry]) -> None:
         ("--output-failed-images /dev/null --output-success-images /dev/null", 0),
     ],
 )
-def test_same_file(command: Command, flags: str, code: int) -> None:
+def test_output_may_not_be_another_file(command: Command, flags: str, code: int) -> None:
     """No output file may be an input or another output, however it is named, except a retry's own list."""
     command.rules({})
     (command.folder / "records").mkdir()
@@ -114,7 +114,9 @@ def test_same_file(command: Command, flags: str, code: int) -> None:
         ["--metrics-file", "out/run.prom"],
     ],
 )
-def test_lost(command: Command, pair: tuple[Registry, Registry], flags: list[str]) -> None:
+def test_unwritable_output_exits_3(
+    command: Command, pair: tuple[Registry, Registry], flags: list[str]
+) -> None:
     """A file that cannot be written at the end makes a successful run exit with 3, and is named."""
     source, mirror = pair
     source.fault(Fault(method="GET", path="/blobs/", action=Stall(seconds=60)))
@@ -130,7 +132,7 @@ def test_lost(command: Command, pair: tuple[Registry, Registry], flags: list[str
     assert mirror.tags("copy/app")
 
 
-def test_copy_beside_a_single_file(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_copy_uses_credentials_of_a_single_file(command: Command, pair: tuple[Registry, Registry]) -> None:
     """With `copy` the credentials of a single file are used, and a warning says that its rules are not."""
     source, mirror = pair
     auth = {address: {"insecure": True} for address in (source.address, mirror.address)}
@@ -145,7 +147,7 @@ def test_copy_beside_a_single_file(command: Command, pair: tuple[Registry, Regis
     assert mirror.tags("other") == source.tags("team/app")
 
 
-def test_huge_proc(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_proc_does_not_raise_registry_limits(command: Command, pair: tuple[Registry, Registry]) -> None:
     """--proc does not raise the registries' limits."""
     result = command.run("-p", "1000000", "--json")
 

@@ -116,7 +116,7 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands(page: Path, shell: Shell) -> None:
+def test_commands_end_as_the_page_says(page: Path, shell: Shell) -> None:
     """Every command of a page ends as the page says."""
     shell.write_files(page)
     BEFORE.get(str(page.relative_to(ROOT)), lambda _: None)(shell)

@@ -34,7 +34,7 @@ def prepare(command: Command, source: Registry, mirror: Registry, *, kind: str =
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_project(command: Command, scripted: Scripted, kind: str) -> None:
+def test_whole_project_is_copied(command: Command, scripted: Scripted, kind: str) -> None:
     """A whole project is copied to two places, without excluded repositories, with any catalogue."""
     source, mirror = scripted(catalogue=kind, catalogue_page=2), scripted()
     fill(source)
@@ -58,7 +58,7 @@ def test_project(command: Command, scripted: Scripted, kind: str) -> None:
     assert (listed["repositories"], listed["catalogue"]) == ("2", kind)
 
 
-def test_flat_names(command: Command, scripted: Scripted) -> None:
+def test_registry_without_nested_paths_gets_flat_names(command: Command, scripted: Scripted) -> None:
     """A registry without nested paths gets one flat name for each repository."""
     source, mirror = scripted(catalogue="ghcr"), scripted()
     fill(source)
@@ -69,7 +69,7 @@ def test_flat_names(command: Command, scripted: Scripted) -> None:
     assert mirror.repositories() == ["acme/mirrored-team-a", "acme/mirrored-team-z-test"]
 
 
-def test_denied(command: Command, scripted: Scripted) -> None:
+def test_denied_listing_fails_its_rule(command: Command, scripted: Scripted) -> None:
     """A refused listing fails its rule, names the needed credential, and is in the list of failures."""
     source, mirror = scripted(catalogue="harbor", catalogue_denied=True), scripted()
     fill(source)
@@ -98,7 +98,7 @@ ROBOT = {"username": "team+robot", "password": "secret"}
 
 
 @pytest.mark.parametrize("kind", CREDENTIALS)
-def test_credential_that_is_needed(command: Command, scripted: Scripted, kind: str) -> None:
+def test_denied_listing_names_the_vendors_credential(command: Command, scripted: Scripted, kind: str) -> None:
     """Whoever may not list is told in one line which credential of this vendor may."""
     source, mirror = scripted(catalogue=kind, auth="basic", anonymous=False), scripted()
     fill(source)
@@ -116,7 +116,7 @@ def test_credential_that_is_needed(command: Command, scripted: Scripted, kind: s
     assert "secret" not in result.text
 
 
-def test_names_that_are_none(command: Command, scripted: Scripted) -> None:
+def test_invalid_repository_names_are_left_out(command: Command, scripted: Scripted) -> None:
     """Listed names that are no repository's are left out, and the log counts them."""
     wrong = "team/UP team/../etc team/a:v1 team/-x http://evil/team/x"
     source, mirror = scripted(catalogue="v2", catalogue_extra=wrong), scripted()
@@ -132,7 +132,7 @@ def test_names_that_are_none(command: Command, scripted: Scripted) -> None:
     assert "5 names left out: not a repository's" in listed["msg"]
 
 
-def test_repositories_without_content(command: Command, scripted: Scripted) -> None:
+def test_empty_repository_is_no_failure(command: Command, scripted: Scripted) -> None:
     """A repository that is listed and not there, or has no tags, has its line and is no failure."""
     source, mirror = scripted(catalogue="v2", catalogue_extra="team/gone"), scripted()
     fill(source)
@@ -149,7 +149,7 @@ def test_repositories_without_content(command: Command, scripted: Scripted) -> N
     assert empty == [f"{source.address}/team/untagged"]
 
 
-def test_short(command: Command, scripted: Scripted) -> None:
+def test_incomplete_listing_fails_the_rule(command: Command, scripted: Scripted) -> None:
     """A listing with fewer repositories than the registry counts fails the rule, and copies nothing."""
     source, mirror = scripted(catalogue="harbor", catalogue_hides=1), scripted()
     fill(source)
@@ -162,7 +162,7 @@ def test_short(command: Command, scripted: Scripted) -> None:
     assert result.events("rule.failed")[0]["code"] == "LISTING_SHORT"
 
 
-def test_failures_name_repositories(command: Command, scripted: Scripted) -> None:
+def test_failures_are_retried_by_repository(command: Command, scripted: Scripted) -> None:
     """Failures below a pattern are retried by repository, or by tag, without another listing."""
     source, mirror = scripted(catalogue="v2"), scripted()
     fill(source)
@@ -186,7 +186,7 @@ def test_failures_name_repositories(command: Command, scripted: Scripted) -> Non
     assert set(mirror.tags("x/a")) == set(mirror.tags("x/b/c")) == {"v1", "v2"}
 
 
-def test_plan_and_explain(command: Command, scripted: Scripted) -> None:
+def test_plan_counts_and_explain_shows_a_pattern(command: Command, scripted: Scripted) -> None:
     """Plan counts what a pattern would copy; --explain shows what it does with one repository."""
     source, mirror = scripted(catalogue="harbor"), scripted()
     fill(source)
@@ -202,7 +202,7 @@ def test_plan_and_explain(command: Command, scripted: Scripted) -> None:
     assert mirror.repositories() == []
 
 
-def test_check(command: Command, scripted: Scripted) -> None:
+def test_check_tries_the_listing(command: Command, scripted: Scripted) -> None:
     """Check tries the listing of a pattern, and names the catalogue, or the needed credential."""
     source, mirror = scripted(catalogue="harbor"), scripted()
     fill(source)
@@ -218,7 +218,7 @@ def test_check(command: Command, scripted: Scripted) -> None:
     assert "a robot account that may list" in bad.output
 
 
-def test_words(command: Command, scripted: Scripted) -> None:
+def test_copy_accepts_a_pattern(command: Command, scripted: Scripted) -> None:
     """Copy accepts a pattern with --all-tags, and logins for it only from a file."""
     source, mirror = scripted(catalogue="v2"), scripted()
     fill(source)

@@ -44,7 +44,7 @@ def same(source: Registry, mirror: Registry) -> bool:
 @pytest.mark.parametrize(
     "content_type", ["none", "application/json", "text/plain", "application/octet-stream"]
 )
-def test_wrong_content_type(command: Command, scripted: Scripted, content_type: str) -> None:
+def test_wrong_content_type_is_recognised(command: Command, scripted: Scripted, content_type: str) -> None:
     """Manifests with a wrong or missing Content-Type are recognised by their content."""
     source, mirror = scripted(content_type=content_type, schema1=True), scripted(schema1=True)
     fill(source)
@@ -57,7 +57,7 @@ def test_wrong_content_type(command: Command, scripted: Scripted, content_type: 
 
 
 @pytest.mark.parametrize("flags", [[], ["--arch", "amd64"]])
-def test_empty_index(command: Command, scripted: Scripted, flags: list[str]) -> None:
+def test_empty_index_is_copied(command: Command, scripted: Scripted, flags: list[str]) -> None:
     """An empty index is copied as it is, since no filter can drop anything from it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", index(), "none")
@@ -69,7 +69,7 @@ def test_empty_index(command: Command, scripted: Scripted, flags: list[str]) -> 
     assert same(source, mirror)
 
 
-def test_no_digest_headers(command: Command, scripted: Scripted) -> None:
+def test_missing_digest_headers_cost_a_get(command: Command, scripted: Scripted) -> None:
     """Registries without digest headers cost one GET more, and get every manifest read back."""
     source, mirror = scripted(digest_header=False, schema1=True), scripted(digest_header=False, schema1=True)
     fill(source)
@@ -81,7 +81,7 @@ def test_no_digest_headers(command: Command, scripted: Scripted) -> None:
     assert (again.code, again.finish["unchanged"]) == (0, 6), again.text
 
 
-def test_no_head(command: Command, scripted: Scripted) -> None:
+def test_refused_head_is_replaced_by_get(command: Command, scripted: Scripted) -> None:
     """If a registry refuses HEAD of manifests, GET is used."""
     source, mirror = scripted(head=False, schema1=True), scripted(schema1=True)
     fill(source)
@@ -94,7 +94,7 @@ def test_no_head(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("link", ["relative", "absolute", "http", "bare", "lost-prefix"])
-def test_pages(command: Command, scripted: Scripted, link: str) -> None:
+def test_list_of_many_pages_is_read_to_its_end(command: Command, scripted: Scripted, link: str) -> None:
     """A list of many pages is read to its end, however its links are written."""
     source, mirror = scripted(link=link, page=7), scripted()
     digest = source.add("team/app", image(layer("one")))
@@ -107,7 +107,7 @@ def test_pages(command: Command, scripted: Scripted, link: str) -> None:
 
 
 @pytest.mark.parametrize("link", ["loop", "repeat"])
-def test_lists_that_do_not_end(command: Command, scripted: Scripted, link: str) -> None:
+def test_endless_list_fails_its_rule(command: Command, scripted: Scripted, link: str) -> None:
     """A list that loops or repeats fails its rule with a clear error."""
     source, mirror = scripted(link=link, page=7), scripted()
     digest = source.add("team/app", image(layer("one")))
@@ -122,7 +122,9 @@ def test_lists_that_do_not_end(command: Command, scripted: Scripted, link: str) 
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("mount", ["refused", "unauthorized", "denied", "unsupported", "broken", "lie"])
-def test_mounts(command: Command, scripted: Scripted, mount: str, *, strict: bool) -> None:
+def test_blob_exists_after_any_mount_answer(
+    command: Command, scripted: Scripted, mount: str, *, strict: bool
+) -> None:
     """Whatever the answer to a mount, the blob exists in the end, even if no manifest is checked."""
     source, mirror = scripted(), scripted(mount=mount, check_references=strict)
     base = layer("base", size=10_000)
@@ -137,7 +139,7 @@ def test_mounts(command: Command, scripted: Scripted, mount: str, *, strict: boo
     assert all(len(mirror.blobs(f"team/{name}")) == 3 for name in "abcd")
 
 
-def test_foreign_layers(command: Command, scripted: Scripted) -> None:
+def test_foreign_layer_urls_are_never_fetched(command: Command, scripted: Scripted) -> None:
     """A layer that only its urls have is left to them with a log line, and the urls are never fetched."""
     source, mirror = scripted(), scripted()
     source.add("team/app", foreign_image(layer("here"), layer("there")), "v1")
@@ -167,7 +169,7 @@ def test_immutable_tags(command: Command, scripted: Scripted, kind: str) -> None
     assert failure["retryable"] == "false"
 
 
-def test_broken_download(command: Command, scripted: Scripted) -> None:
+def test_broken_download_is_retried_at_once(command: Command, scripted: Scripted) -> None:
     """A download that breaks off, or is corrupt once, is retried at once."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one", size=300_000), layer("two", size=300_000)), "v1")
@@ -181,7 +183,7 @@ def test_broken_download(command: Command, scripted: Scripted) -> None:
     assert same(source, mirror)
 
 
-def test_lost_answer(command: Command, scripted: Scripted) -> None:
+def test_upload_with_lost_response_is_found(command: Command, scripted: Scripted) -> None:
     """An upload whose response was lost is found at the destination and not sent again."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one", size=300_000)), "v1")
@@ -195,7 +197,7 @@ def test_lost_answer(command: Command, scripted: Scripted) -> None:
     assert len(mirror.requests(method="PUT", path="/blobs/uploads/")) == 2
 
 
-def test_pause(command: Command, scripted: Scripted) -> None:
+def test_429_is_a_pause_and_no_failure(command: Command, scripted: Scripted) -> None:
     """A 429 is not a failure: the registry gets its pause, the log says so, and the run is complete."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -208,7 +210,7 @@ def test_pause(command: Command, scripted: Scripted) -> None:
     assert result.events("registry.cooldown")
 
 
-def test_pause_longer_than_patience(command: Command, scripted: Scripted) -> None:
+def test_pause_longer_than_patience_costs_one_request(command: Command, scripted: Scripted) -> None:
     """A registry with a rate limit longer than --patience gets one request in all passes."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -222,7 +224,7 @@ def test_pause_longer_than_patience(command: Command, scripted: Scripted) -> Non
     assert len(source.requests(method="HEAD", path="/manifests/")) == 1
 
 
-def test_blob_that_is_seen_later(command: Command, scripted: Scripted) -> None:
+def test_manifest_is_pushed_again_after_late_blobs(command: Command, scripted: Scripted) -> None:
     """A manifest whose blobs its registry does not see yet is pushed in the next pass."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -237,7 +239,7 @@ def test_blob_that_is_seen_later(command: Command, scripted: Scripted) -> None:
     assert same(source, mirror)
 
 
-def test_every_rule_one_registry_down(command: Command, scripted: Scripted) -> None:
+def test_dead_registry_fails_only_its_images(command: Command, scripted: Scripted) -> None:
     """A registry that is down soon fails its own images; the others are copied."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), *(f"v{number}" for number in range(30)))
@@ -251,7 +253,7 @@ def test_every_rule_one_registry_down(command: Command, scripted: Scripted) -> N
     assert {event["registry"] for event in result.events("image.failed")} == {gone}
 
 
-def test_reserialised_mirror(command: Command, scripted: Scripted) -> None:
+def test_reserialised_index_is_up_to_date(command: Command, scripted: Scripted) -> None:
     """A mirror whose index another tool serialised is up to date; --force pushes the exact bytes."""
     source, mirror = scripted(), scripted()
     child = image(layer("one"))

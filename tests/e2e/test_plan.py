@@ -99,7 +99,7 @@ def same_but_for_news(
     return more
 
 
-def test_plan_and_run(command: Command, scripted: Scripted) -> None:
+def test_plan_predicts_the_run(command: Command, scripted: Scripted) -> None:
     """A plan predicts the run's images, blobs by method, bytes, and requests of each kind."""
     source, mirror = scripted(), scripted()
     prepare_indexes(command, source, mirror)
@@ -107,7 +107,7 @@ def test_plan_and_run(command: Command, scripted: Scripted) -> None:
     compare(command, source, mirror, "--proc", "1")
 
 
-def test_plan_of_what_is_partly_there(command: Command, scripted: Scripted) -> None:
+def test_plan_after_a_partial_copy(command: Command, scripted: Scripted) -> None:
     """After an earlier run copied a part, plan and run use the same records."""
     source, mirror = scripted(), scripted()
     prepare_indexes(command, source, mirror)
@@ -120,7 +120,7 @@ def test_plan_of_what_is_partly_there(command: Command, scripted: Scripted) -> N
 
 
 @pytest.mark.parametrize("flags", [("--arch", "arm64"), ("--force",)], ids=" ".join)
-def test_plan_with_flags(command: Command, scripted: Scripted, flags: tuple[str, ...]) -> None:
+def test_plan_with_filter_and_force(command: Command, scripted: Scripted, flags: tuple[str, ...]) -> None:
     """A platform filter and --force are planned as they are run."""
     source, mirror = scripted(), scripted()
     prepare_indexes(command, source, mirror)
@@ -129,7 +129,7 @@ def test_plan_with_flags(command: Command, scripted: Scripted, flags: tuple[str,
     compare(command, source, mirror, "--proc", "1", *flags)
 
 
-def test_much_sharing(command: Command, scripted: Scripted) -> None:
+def test_plan_with_much_shared_content(command: Command, scripted: Scripted) -> None:
     """If many images in flight share manifests, images, blobs and bytes sent are as planned."""
     source, mirror = scripted(schema1=True), scripted(schema1=True)
     prepare(command, source, mirror)
@@ -152,7 +152,9 @@ def test_plan_of_chunks(command: Command, scripted: Scripted) -> None:
     compare(command, source, mirror, "--proc", "1")
 
 
-def test_real_registries(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_plan_between_real_registries(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """Between real registries, with many images at a time, the run does what the plan predicted."""
     source, mirror = docker_registry(), docker_registry()
     rules = {}
@@ -190,7 +192,7 @@ def test_real_registries(command: Command, docker_registry: StartRegistry, layou
     assert plan["requests"]["made"] == middle - seen + len(asked)
 
 
-def test_says_what_would_be(command: Command, scripted: Scripted) -> None:
+def test_lines_are_in_the_future_tense(command: Command, scripted: Scripted) -> None:
     """Each image has a line in the future tense, and the summary has bytes, requests and failures."""
     source, mirror = scripted(schema1=True), scripted(schema1=True)
     prepare(command, source, mirror, names="v1,none")
@@ -210,7 +212,7 @@ def test_says_what_would_be(command: Command, scripted: Scripted) -> None:
     assert not any("Synchronization finished" in line for line in (result.text, result.output))
 
 
-def test_terminal(command: Command, scripted: Scripted) -> None:
+def test_plain_progress_on_a_terminal(command: Command, scripted: Scripted) -> None:
     """With --progress plain each image has its line on a terminal, and nothing moves the cursor."""
     source, mirror = scripted(), scripted()
     prepare_indexes(command, source, mirror)
@@ -222,7 +224,7 @@ def test_terminal(command: Command, scripted: Scripted) -> None:
     assert b"\x1b[" not in shown.replace(b"\x1b[0m", b"").replace(b"\x1b[2m", b"")
 
 
-def test_dry_run(command: Command, scripted: Scripted) -> None:
+def test_dry_run_means_plan(command: Command, scripted: Scripted) -> None:
     """--dry-run means the verb plan, for copy too."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -235,7 +237,7 @@ def test_dry_run(command: Command, scripted: Scripted) -> None:
     assert mirror.repositories() == []
 
 
-def test_pulls(command: Command, scripted: Scripted) -> None:
+def test_plan_states_limited_pulls(command: Command, scripted: Scripted) -> None:
     """If a registry limits pulls, the plan states their number and how long they take."""
     source, mirror = scripted(pulls=4), scripted()
     for number in range(7):
@@ -252,7 +254,7 @@ def test_pulls(command: Command, scripted: Scripted) -> None:
     assert "7 pulls; its limit is 4 in 6h" in command.run("plan").output
 
 
-def test_estimate(command: Command, scripted: Scripted) -> None:
+def test_time_is_estimated(command: Command, scripted: Scripted) -> None:
     """The time is estimated from the plan's own requests, and from the last run's rate if there was one."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -265,7 +267,7 @@ def test_estimate(command: Command, scripted: Scripted) -> None:
     assert "the last run's rate" in summary(command.run("plan", "--json"))["estimate"]["basis"]
 
 
-def test_report(command: Command, scripted: Scripted) -> None:
+def test_report_is_the_only_file(command: Command, scripted: Scripted) -> None:
     """--report leaves one page with every image, and nothing else."""
     source, mirror = scripted(schema1=True), scripted(schema1=True)
     prepare(command, source, mirror, names="v1,none")
@@ -280,7 +282,7 @@ def test_report(command: Command, scripted: Scripted) -> None:
     assert "<script" not in page
 
 
-def test_bad_rule(command: Command, scripted: Scripted) -> None:
+def test_invalid_rule_fails_alone(command: Command, scripted: Scripted) -> None:
     """An invalid rule fails as a whole and is reported, and the others are planned."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -295,7 +297,7 @@ def test_bad_rule(command: Command, scripted: Scripted) -> None:
     assert "RULE_INVALID" in result.output
 
 
-def test_with_logins(command: Command, scripted: Scripted) -> None:
+def test_with_logins_only_token_servers_get_a_post(command: Command, scripted: Scripted) -> None:
     """With logins only token servers get a POST, and the run is as planned except for its tokens."""
     source, mirror = scripted(auth="token"), scripted(auth="token")
     prepare_indexes(command, source, mirror)
@@ -322,7 +324,7 @@ def test_json_is_one_object(command: Command, scripted: Scripted) -> None:
     assert sorted(results(found).values()).count("would_fail") == found["images"]["would_fail"] == 2
 
 
-def test_limits_of_the_user(command: Command, scripted: Scripted) -> None:
+def test_time_includes_user_limits(command: Command, scripted: Scripted) -> None:
     """The effect of rate, bandwidth and reserve on a run is part of the time that a plan states."""
     source, mirror = scripted(), scripted()
     for number in range(4):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.registry.fixtures import Scripted
 
 
-def test_beside_a_run(command: Command, scripted: Scripted) -> None:
+def test_plan_beside_a_run(command: Command, scripted: Scripted) -> None:
     """While a run holds the records a plan reads them without disturbing it, and uses their content."""
     source, mirror = scripted(), scripted()
     for number in range(3):
@@ -44,7 +44,7 @@ def test_beside_a_run(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("damage", ["garbage", "newer", "empty", "file", "folder"])
-def test_records_that_are_no_good(command: Command, scripted: Scripted, damage: str) -> None:
+def test_damaged_or_newer_records(command: Command, scripted: Scripted, damage: str) -> None:
     """Records that a run would rename are reported and kept; those of a newer version end it with 3."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -82,7 +82,7 @@ def _spoil(records: Path, damage: str) -> None:
             connection.commit()
 
 
-def test_unreadable_records(command: Command, scripted: Scripted) -> None:
+def test_unreadable_records_exit_3(command: Command, scripted: Scripted) -> None:
     """Records that may not be read end the plan with 3, in one line."""
     source, mirror = scripted(), scripted()
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
@@ -121,7 +121,7 @@ def test_records_of_a_killed_run(command: Command, scripted: Scripted) -> None:
     assert plan["blobs"] == done["blobs"]
 
 
-def test_no_room(command: Command, scripted: Scripted) -> None:
+def test_missing_temporary_folder_names_tmpdir(command: Command, scripted: Scripted) -> None:
     """If no temporary folder can be created, one line says so and names TMPDIR."""
     source, mirror = scripted(), scripted()
     command.rules({f"{source.address}/team/app:v1": f"{mirror.address}/copy/app"})
@@ -155,7 +155,7 @@ runpy.run_module("pipeline", run_name="__main__")
     ],
     ids=" ".join,
 )
-def test_senseless_flags(command: Command, flags: tuple[str, ...], words: str) -> None:
+def test_inapplicable_flags_exit_2(command: Command, flags: tuple[str, ...], words: str) -> None:
     """Flags that make no sense for the verb end it with 2, in one line."""
     command.rules({})
 
@@ -166,7 +166,7 @@ def test_senseless_flags(command: Command, flags: tuple[str, ...], words: str) -
     assert words in line
 
 
-def test_unreachable(command: Command, scripted: Scripted) -> None:
+def test_unreachable_side_exits_1(command: Command, scripted: Scripted) -> None:
     """An unreachable side ends the plan with 1, and is named."""
     source = scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -180,7 +180,7 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_at_once(
+def test_early_signal_removes_the_temporary_folder(
     command: Command, scripted: Scripted, number: signal.Signals, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A signal right after the temporary folder is created ends the plan and removes the folder."""
@@ -202,7 +202,7 @@ def test_interrupted_at_once(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted(
+def test_signal_ends_the_plan(
     command: Command, scripted: Scripted, number: signal.Signals, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A signal ends a plan at once, with its exit code, and the temporary folder is removed."""

@@ -66,14 +66,14 @@ def names(case: dict[str, Any], certificates: Path) -> Iterator[Names]:
         yield served
 
 
-def test_many() -> None:
+def test_there_are_twenty_cases() -> None:
     """There are twenty cases of as many authors or more."""
     assert len({case["source"] for case in CASES}) >= 20
     assert len({case["source"].partition("/")[0] for case in CASES}) >= 18
 
 
 @each
-def test_published(case: dict[str, Any], command: Command, names: Names) -> None:
+def test_published_job_copies_the_same(case: dict[str, Any], command: Command, names: Names) -> None:
     """A published job copies what it copied with the original, and its mistakes are named."""
     for name, text in case["files"].items():
         (command.folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -78,7 +78,7 @@ def test_optional_failures_are_counted_everywhere(command: Command, pair: tuple[
     assert "2 causes, 2 failures are optional" in (command.folder / "report.html").read_text()
 
 
-def test_what_is_set_aside_is_reported(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_kept_and_held_images_are_reported(command: Command, pair: tuple[Registry, Registry]) -> None:
     """The report counts kept and held images, in total and by rule."""
     source, mirror = pair
     mirror.add("x", image(layer("old")), "1.0")
@@ -112,7 +112,7 @@ def test_events_of_rules_name_their_file(command: Command, pair: tuple[Registry,
         ("S/team/app: {to: D/x, tags: 'a b*'}", "tags hold no ' '"),
     ],
 )
-def test_slips(command: Command, rule: str, words: str) -> None:
+def test_misleading_options_fail_their_rule(command: Command, rule: str, words: str) -> None:
     """Options that would mean something else than they seem to fail their rule, with its place."""
     command.write("images.yaml", rule.replace("S", "s.example").replace("D", "d.example"))
     command.insecure("s.example", "d.example")
@@ -123,7 +123,7 @@ def test_slips(command: Command, rule: str, words: str) -> None:
     assert (result.code, True) == (1, words.replace("S/", "s.example/") in result.text), event
 
 
-def test_defaults_twice(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_second_defaults_is_no_second_rule(command: Command, pair: tuple[Registry, Registry]) -> None:
     """Two .defaults are not two rules: the warning does not give the advice for those."""
     source, mirror = pair
     rule = f"{source.address}/team/app:1.0: {mirror.address}/x"

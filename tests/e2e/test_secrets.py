@@ -85,7 +85,7 @@ def titles(pid: int) -> bytes:
 
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
-def test_nothing_is_left(command: Command, scripted: Scripted, auth: str) -> None:
+def test_no_output_has_a_secret(command: Command, scripted: Scripted, auth: str) -> None:
     """After failures of all kinds no output has a secret, except unfinished uploads in the records."""
     source = scripted(auth=auth, password=PASSWORD, redirect="get", token_uses=30)
     mirror = scripted(auth=auth, password=PASSWORD, token_uses=30)
@@ -129,7 +129,7 @@ def test_nothing_is_left(command: Command, scripted: Scripted, auth: str) -> Non
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
 @pytest.mark.parametrize("flag", ["--json", "--retries=2"])
-def test_check(command: Command, scripted: Scripted, auth: str, flag: str) -> None:
+def test_check_output_has_no_secret(command: Command, scripted: Scripted, auth: str, flag: str) -> None:
     """A check's output has no secret, whatever the registries repeat from its requests."""
     source = scripted(auth=auth, password=PASSWORD)
     mirror = scripted(auth=auth, password=PASSWORD)
@@ -147,7 +147,7 @@ def test_check(command: Command, scripted: Scripted, auth: str, flag: str) -> No
     assert "[hidden]" in result.output
 
 
-def test_unfinished_uploads(command: Command, scripted: Scripted) -> None:
+def test_unfinished_upload_urls_are_private(command: Command, scripted: Scripted) -> None:
     """The upload URLs that a killed run leaves are readable by its user only."""
     source, mirror = scripted(), scripted()
     fill(source)
@@ -171,7 +171,7 @@ STEERING = "\x1b]0;owned\x07\x1b[2J\x1b[31m\u202eevil\u2066\x9b5m\r\n\u2028time=
 """Terminal title, screen, colour and direction; a line end, and a fake line of ours."""
 
 
-def test_nothing_steers(command: Command, scripted: Scripted) -> None:
+def test_registry_text_cannot_control_the_terminal(command: Command, scripted: Scripted) -> None:
     """Registries' errors, warnings and names are printed on one line without terminal controls."""
     source, mirror = scripted(), scripted()
     fill(source)

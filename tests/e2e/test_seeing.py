@@ -79,7 +79,7 @@ def on_terminal(
     return process.wait(timeout=60), data
 
 
-def test_json(command: Command, scripted: Scripted) -> None:
+def test_json_prints_only_the_summary(command: Command, scripted: Scripted) -> None:
     """--json prints only the summary on standard output; its command repeats exactly the failures."""
     source, mirror = prepare(command, scripted)
     first = command.run("--json", "--retries=0", "--images", "images.json")
@@ -122,7 +122,7 @@ def test_causes_in_the_log(command: Command, scripted: Scripted) -> None:
     assert result.text.splitlines()[-1].count("Synchronization finished, 3 tasks failed, cost ") == 1
 
 
-def test_report(command: Command, scripted: Scripted) -> None:
+def test_report_has_failures_and_no_scripts(command: Command, scripted: Scripted) -> None:
     """--report leaves a page with the failures and without scripts from a registry."""
     prepare(command, scripted)
     result = command.run("--retries=0", "--report", "report.html")
@@ -140,7 +140,7 @@ def test_report(command: Command, scripted: Scripted) -> None:
     ]
 
 
-def test_report_lost(command: Command, scripted: Scripted) -> None:
+def test_unwritable_report_exits_3(command: Command, scripted: Scripted) -> None:
     """A report that cannot be written is reported, and turns exit code 0 into 3."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
@@ -164,7 +164,7 @@ def test_report_lost(command: Command, scripted: Scripted) -> None:
     assert "Synchronization finished, 0 tasks failed" in result.text
 
 
-def test_live(command: Command, scripted: Scripted) -> None:
+def test_live_view_is_drawn_during_the_run(command: Command, scripted: Scripted) -> None:
     """On a terminal the view is drawn during the run, and only the summary stays."""
     source, _ = prepare(command, scripted)
     slow = Drip(size=8, pause=0.02)
@@ -186,7 +186,7 @@ def test_live(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("verb", ["plan", "verify"])
-def test_live_without_copying(command: Command, scripted: Scripted, verb: str) -> None:
+def test_live_view_of_plan_and_verify(command: Command, scripted: Scripted, verb: str) -> None:
     """A plan and a verification draw the view too, and write no line for each image."""
     source, _ = prepare(command, scripted)
     source.fault(Fault(method="GET", path="/manifests/", action=Drip(size=64, pause=0.02), times=4))
@@ -197,7 +197,7 @@ def test_live_without_copying(command: Command, scripted: Scripted, verb: str) -
     assert b" info " not in data
 
 
-def test_live_check(command: Command, scripted: Scripted) -> None:
+def test_live_view_of_check(command: Command, scripted: Scripted) -> None:
     """A check on a terminal draws its progress, and leaves the lines of its findings."""
     source, _ = prepare(command, scripted)
     held = Stall(seconds=60)
@@ -221,7 +221,9 @@ def test_live_check(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"CI": "true"}, {"IMAGE_SYNCER_PROGRESS": "plain"}])
-def test_not_live(command: Command, scripted: Scripted, environ: dict[str, str]) -> None:
+def test_terminal_without_live_view_gets_lines(
+    command: Command, scripted: Scripted, environ: dict[str, str]
+) -> None:
     """If the live view is unsuitable or switched off, a terminal gets lines without control sequences."""
     prepare(command, scripted)
     _, data = on_terminal(command, "--retries=0", environ=environ)
@@ -230,7 +232,7 @@ def test_not_live(command: Command, scripted: Scripted, environ: dict[str, str])
     assert b"Finish synchronizing manifest" in data
 
 
-def test_redirected(command: Command, scripted: Scripted) -> None:
+def test_file_gets_no_control_sequence(command: Command, scripted: Scripted) -> None:
     """A file gets no terminal control sequence, whatever the environment says."""
     prepare(command, scripted)
     result = command.run("--progress=live", FORCE_COLOR="1", TTY_COMPATIBLE="1", TERM="xterm-256color")
@@ -239,7 +241,7 @@ def test_redirected(command: Command, scripted: Scripted) -> None:
     assert result.text.startswith("time=")
 
 
-def test_quiet(command: Command, scripted: Scripted) -> None:
+def test_quiet_prints_only_failures(command: Command, scripted: Scripted) -> None:
     """--quiet prints nothing about a successful run, and the failures of another."""
     _, mirror = prepare(command, scripted)
     failed = command.run("--quiet", "--retries=0")
@@ -252,7 +254,7 @@ def test_quiet(command: Command, scripted: Scripted) -> None:
     assert (well.code, well.text, well.output) == (0, "", "")
 
 
-def test_wrong_variable(command: Command) -> None:
+def test_invalid_progress_variable_is_named(command: Command) -> None:
     """An invalid IMAGE_SYNCER_PROGRESS is a usage error that names it."""
     result = command.run(IMAGE_SYNCER_PROGRESS="bar")
 

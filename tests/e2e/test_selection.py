@@ -70,7 +70,7 @@ def architectures(registry: Registry, repository: str, tag: str) -> set[str]:
         ({"at_least": 9}, set(TAGS)),
     ],
 )
-def test_copies_what_is_selected(
+def test_only_selected_tags_are_copied(
     command: Command, pair: tuple[Registry, Registry], tags: Any, expected: set[str]
 ) -> None:
     """Exactly the tags that pass all stages are looked up and copied."""
@@ -80,7 +80,7 @@ def test_copies_what_is_selected(
     assert expected == asked(pair[0])
 
 
-def test_tells_what_has_no_order(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_newest_counts_tags_without_number(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A line says how many tags newest left out because they have no number."""
     result = choose(command, pair, tags={"newest": 1})
 
@@ -104,7 +104,7 @@ def test_too_few_tags_fail_the_rule(command: Command, pair: tuple[Registry, Regi
         ({"include": "1.*"}, {"1.10.0", "1.10.0-alpine", "1.10.1"}),
     ],
 )
-def test_a_list_that_breaks_off(
+def test_rule_waits_for_its_whole_list(
     command: Command, pair: tuple[Registry, Registry], tags: Any, copied: set[str]
 ) -> None:
     """A rule that needs its whole list opens no image before the end; others copy page by page."""
@@ -116,7 +116,7 @@ def test_a_list_that_breaks_off(
     assert (result.code, copied) == (1, asked(pair[0])), result.text
 
 
-def test_a_missing_always_fails_alone(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_missing_always_tag_fails_alone(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A tag in `always` that the source lacks is one failed image; the rest is copied."""
     result = choose(command, pair, "--retries", "0", tags={"include": "2.0.0", "always": ["gone"]})
 
@@ -124,7 +124,7 @@ def test_a_missing_always_fails_alone(command: Command, pair: tuple[Registry, Re
     assert {"2.0.0"} == set(pair[1].tags("copy"))
 
 
-def test_templates(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_destination_from_template(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A destination is made from parts of the source, and a tag from the source's tag."""
     source, mirror = pair
     command.write(
@@ -140,7 +140,7 @@ def test_templates(command: Command, pair: tuple[Registry, Registry]) -> None:
     assert {"mirror-latest", "mirror-2.0.0"} == set(mirror.tags("team-app"))
 
 
-def test_a_tag_that_becomes_too_long(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_too_long_tag_from_template_fails(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A tag that a template makes too long fails its rule and is never requested."""
     source, mirror = pair
     text = "x" * 121
@@ -159,7 +159,9 @@ class TestPlatforms:
         children = [image(layer(arch), architecture=arch) for arch in ("amd64", "arm64")]
         pair[0].add("team/multi", index(*children), "1")
 
-    def test_of_a_rule(self, command: Command, pair: tuple[Registry, Registry]) -> None:
+    def test_rule_platforms_win_over_file_and_flags(
+        self, command: Command, pair: tuple[Registry, Registry]
+    ) -> None:
         """Each rule's own platforms win over the file's, and those over the flags."""
         source, mirror = pair
         to = f"{mirror.address}/{{rest}}"
@@ -176,7 +178,7 @@ class TestPlatforms:
         kept = {tag: architectures(mirror, "multi", tag) for tag in ("all", "arm", "amd")}
         assert {"all": {"amd64", "arm64"}, "arm": {"arm64"}, "amd": {"amd64"}} == kept
 
-    def test_other_content_for_one_tag_is_a_conflict(
+    def test_different_content_for_one_tag_conflicts(
         self, command: Command, pair: tuple[Registry, Registry]
     ) -> None:
         """If two rules of one source with other platforms write one destination tag, the first wins."""
@@ -204,7 +206,9 @@ class TestPlatforms:
 
         assert (0, 1, 1) == (result.code, result.finish["copied"], result.finish["unchanged"]), result.text
 
-    def test_filter_is_part_of_the_records(self, command: Command, pair: tuple[Registry, Registry]) -> None:
+    def test_second_run_with_same_filter_reads_nothing(
+        self, command: Command, pair: tuple[Registry, Registry]
+    ) -> None:
         """A second run with the same platforms reads nothing again; one with others does."""
         source, mirror = pair
         rule = {"to": f"{mirror.address}/multi", "platforms": "linux/arm64"}
@@ -220,7 +224,7 @@ class TestPlatforms:
         assert (["HEAD"], 1, 1) == (reads, again.finish["unchanged"], other.finish["copied"])
 
 
-def test_optional_rules(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_optional_failures_keep_the_exit_code(command: Command, pair: tuple[Registry, Registry]) -> None:
     """Failures of optional rules are reported and listed, but do not change the exit code."""
     source, mirror = pair
     to = {"to": f"{mirror.address}/copy", "optional": True}
@@ -299,7 +303,9 @@ def test_force_and_retries_of_a_rule(command: Command, pair: tuple[Registry, Reg
     assert (result.finish["failed"], result.events("image.retry")) == (1, [])
 
 
-def test_defaults_and_what_sources_name(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_default_tags_apply_to_sources_without_tags(
+    command: Command, pair: tuple[Registry, Registry]
+) -> None:
     """Tags of .defaults apply to sources that name none; an expression is its own include."""
     source, mirror = pair
     command.write(
@@ -318,7 +324,7 @@ def test_defaults_and_what_sources_name(command: Command, pair: tuple[Registry, 
     ]
 
 
-def test_companions_are_no_tags(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_signature_tags_pass_no_stage(command: Command, pair: tuple[Registry, Registry]) -> None:
     """Signature tags pass no stage, not even `*`; a rule without tag options copies them."""
     source, mirror = pair
     signature = f"sha256-{'0' * 64}.sig"
@@ -330,7 +336,7 @@ def test_companions_are_no_tags(command: Command, pair: tuple[Registry, Registry
     assert {*TAGS, signature} == set(mirror.tags("copy"))
 
 
-def test_nothing_is_kept_of_a_list_that_breaks_off(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_rule_with_keep_waits_for_its_list(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A rule with keep opens no image before the end of its list."""
     fault = Fault(action=Reply(status=403), path=r"/tags/list.*last=1\.10\.1", times=None)
     pair[0].fault(fault)
@@ -340,7 +346,7 @@ def test_nothing_is_kept_of_a_list_that_breaks_off(command: Command, pair: tuple
     assert (result.code, set()) == (1, asked(pair[0])), result.text
 
 
-def test_single_never_picks(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_single_fails_with_several_platforms(command: Command, pair: tuple[Registry, Registry]) -> None:
     """With index: single and several platforms left the image fails, and the error names them."""
     source, mirror = pair
     children = [image(layer(arch), architecture=arch) for arch in ("amd64", "arm64", "s390x")]
@@ -355,7 +361,7 @@ def test_single_never_picks(command: Command, pair: tuple[Registry, Registry]) -
     assert "needs exactly one image, and these are left: linux/amd64, linux/arm64" in line["msg"]
 
 
-def test_lists_of_a_run(command: Command, pair: tuple[Registry, Registry]) -> None:
+def test_forms_of_success_and_failure_lists(command: Command, pair: tuple[Registry, Registry]) -> None:
     """The list of successes has the plain form; in that of failures a source may have two sets of options."""
     source, mirror = pair
     both = [{"to": f"{mirror.address}/{name}", "platforms": f"linux/{name}"} for name in ("amd64", "arm64")]

@@ -61,7 +61,9 @@ def both(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
     return source, mirror
 
 
-def test_together_as_one_run(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_shards_copy_the_same_as_one_run(
+    command: Command, docker_registry: StartRegistry, layout: Layout
+) -> None:
     """Three shards leave the same at a real registry as one run, byte for byte, including chains."""
     source, whole, parts = docker_registry(), docker_registry(), docker_registry()
     for kind in KINDS:
@@ -83,7 +85,9 @@ def test_together_as_one_run(command: Command, docker_registry: StartRegistry, l
     assert flaws(parts.endpoint, "ours/released:stable") == []
 
 
-def test_what_it_costs(command: Command, both: tuple[Registry, Registry], scripted: Scripted) -> None:
+def test_shards_upload_as_much_as_one_run(
+    command: Command, both: tuple[Registry, Registry], scripted: Scripted
+) -> None:
     """If repositories share no layers, shards together upload as many bytes as one run."""
     (source, mirror), other = both, scripted()
     parts = run_all(command)
@@ -96,7 +100,7 @@ def test_what_it_costs(command: Command, both: tuple[Registry, Registry], script
     assert [mirror.tags(f"ours/{name}") for name in NAMES] == [other.tags(f"ours/{name}") for name in NAMES]
 
 
-def test_again(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_second_shard_run_repeats_nothing(command: Command, both: tuple[Registry, Registry]) -> None:
     """A shard has its own records, and repeats nothing."""
     first, second = run_all(command), run_all(command)
 
@@ -118,7 +122,7 @@ def test_plan_and_verify(command: Command, both: tuple[Registry, Registry]) -> N
     assert summary(command.run("verify", "--json"))["images"]["complete"] == sum(copied)
 
 
-def test_variable(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_index_from_a_variable(command: Command, both: tuple[Registry, Registry]) -> None:
     """The index may come from a variable; the command that resumes has the number."""
     source, _ = both
     command.rules({f"{source.address}/team/gone:v1": f"{both[1].address}/ours/gone"})
@@ -130,7 +134,7 @@ def test_variable(command: Command, both: tuple[Registry, Registry]) -> None:
     assert "JOB_COMPLETION_INDEX" not in result.text
 
 
-def test_retry(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_failed_chain_is_retried_by_its_shard(command: Command, both: tuple[Registry, Registry]) -> None:
     """A failure in a chain is retried by the command of its shard, and by one command for all shards."""
     source, mirror = both
     ours = f"{mirror.address}/ours"
@@ -158,7 +162,7 @@ def test_retry(command: Command, both: tuple[Registry, Registry]) -> None:
     assert (together.code, together.finish["failed"]) == (0, 0), together.text
 
 
-def test_bad_rule(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_invalid_rule_fails_shard_0(command: Command, both: tuple[Registry, Registry]) -> None:
     """An invalid rule fails shard 0 and is a warning in the others."""
     _, mirror = both
     command.rules({"UPPER": f"{mirror.address}/ours/app"})
@@ -169,7 +173,7 @@ def test_bad_rule(command: Command, both: tuple[Registry, Registry]) -> None:
     assert levels == ["error", "warning", "warning"]
 
 
-def test_failed_listing(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_failed_listing_fails_affected_shards(command: Command, both: tuple[Registry, Registry]) -> None:
     """A rule whose tags cannot be listed fails each shard with one of its destinations, and no other."""
     source, mirror = both
     to = [f"{mirror.address}/ours/to{number}" for number in range(2)]
@@ -180,7 +184,7 @@ def test_failed_listing(command: Command, both: tuple[Registry, Registry]) -> No
     assert [each.code for each in results] == [int(index in concerned) for index in range(COUNT)]
 
 
-def test_status(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_status_sums_up_all_shards(command: Command, both: tuple[Registry, Registry]) -> None:
     """The status of the folder sums up all shards; before the last one has run, it says that work is left."""
     for index in range(COUNT - 1):
         command.run("--shard", f"{index}/{COUNT}")
@@ -221,7 +225,7 @@ def test_status(command: Command, both: tuple[Registry, Registry]) -> None:
         (("--images", "none/*.yaml"), "no file has such a name"),
     ],
 )
-def test_wrong_input(command: Command, flags: tuple[str, ...], words: str) -> None:
+def test_wrong_flags_are_rejected(command: Command, flags: tuple[str, ...], words: str) -> None:
     """Wrong flags are rejected with one line, before anything is read or written."""
     result = command.run(*flags)
 
@@ -230,7 +234,7 @@ def test_wrong_input(command: Command, flags: tuple[str, ...], words: str) -> No
     assert [*command.folder.iterdir()] == []
 
 
-def test_torn(command: Command, both: tuple[Registry, Registry]) -> None:
+def test_inseparable_rules_are_refused(command: Command, both: tuple[Registry, Registry]) -> None:
     """Rules that no shard can keep together are refused with both lines, in every shard."""
     source, mirror = both
     ours = f"{mirror.address}/ours"

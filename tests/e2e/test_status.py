@@ -68,7 +68,7 @@ def frozen(folder: Path) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def test_running(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_running_run(command: Command, two: tuple[Registry, Registry]) -> None:
     """During a run the status has what is done and left, twice the same, and does not disturb the run."""
     source, mirror = two
     process = held_back(command, source)
@@ -87,7 +87,7 @@ def test_running(command: Command, two: tuple[Registry, Registry]) -> None:
     assert complete(source, mirror)
 
 
-def test_waits(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_rate_limited_registry_is_named(command: Command, two: tuple[Registry, Registry]) -> None:
     """The status names a rate-limited registry, the reason, and the time left."""
     _, mirror = two
     wait = {"Retry-After": "600"}
@@ -112,7 +112,7 @@ def ask_quietly(command: Command) -> dict[str, Any]:
     return json.loads(output) if output else {}
 
 
-def test_killed(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_killed_run(command: Command, two: tuple[Registry, Registry]) -> None:
     """The status of a killed run says so, with what is left and the command that resumes it."""
     source, mirror = two
     process = held_back(command, source)
@@ -139,7 +139,7 @@ def test_killed(command: Command, two: tuple[Registry, Registry]) -> None:
     assert ask(command)[1]["images"]["left"] == 0
 
 
-def test_stopped(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_stopped_run(command: Command, two: tuple[Registry, Registry]) -> None:
     """The status of a run that a signal stopped has the exit code and the command that resumes it."""
     source, mirror = two
     process = held_back(command, source, "--drain", "0s")
@@ -156,7 +156,7 @@ def test_stopped(command: Command, two: tuple[Registry, Registry]) -> None:
     assert complete(source, mirror)
 
 
-def test_failed(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_failed_run(command: Command, two: tuple[Registry, Registry]) -> None:
     """The status has failures by cause like the summary, and the command that retries them."""
     source, mirror = two
     mirror.fault(Fault(action=Reply(status=403), method="PUT", path="copy/app3/manifests", times=None))
@@ -174,7 +174,7 @@ def test_failed(command: Command, two: tuple[Registry, Registry]) -> None:
     assert "To retry:  image-syncer --retries 0 --json --images records/failed.yaml\n" in text
 
 
-def test_done(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_successful_run(command: Command, two: tuple[Registry, Registry]) -> None:
     """The status of a successful run has the figures of its last line."""
     ran = command.run()
     code, found = ask(command)
@@ -191,7 +191,7 @@ def test_done(command: Command, two: tuple[Registry, Registry]) -> None:
     assert "To resume" not in text
 
 
-def test_other_folder(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_names_the_folder_of_the_command(command: Command, two: tuple[Registry, Registry]) -> None:
     """From another folder, the status names the one in which the command was run."""
     source, _ = two
     process = held_back(command, source)
@@ -221,7 +221,9 @@ class TestUnwritable:
         for path in (*store.iterdir(), store):
             path.chmod(0o500 if path.is_dir() else 0o400)
 
-    def test_closed(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
+    def test_closed_records_can_be_read(
+        self, command: Command, asking: Command, two: tuple[Registry, Registry]
+    ) -> None:
         """Records that were closed cleanly are read there, and nothing is left beside them."""
         assert command.run().code == 0
         self.protect(command)
@@ -232,7 +234,9 @@ class TestUnwritable:
         assert frozen(command.folder) == before
         assert list(before) == ["cache.db"]
 
-    def test_running(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
+    def test_records_of_running_run_can_be_read(
+        self, command: Command, asking: Command, two: tuple[Registry, Registry]
+    ) -> None:
         """The records of a running run can be read there as well."""
         source, _ = two
         process = held_back(command, source)
@@ -245,7 +249,9 @@ class TestUnwritable:
         assert (code, found["state"], found["images"]["copied"]) == (0, "running", 12)
         assert command.end(process).code == 0
 
-    def test_killed(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
+    def test_records_of_killed_run_can_be_read(
+        self, command: Command, asking: Command, two: tuple[Registry, Registry]
+    ) -> None:
         """The records of a killed run can be read there as well."""
         source, _ = two
         process = held_back(command, source)
@@ -259,7 +265,9 @@ class TestUnwritable:
         assert (code, found["state"], found["images"]["copied"]) == (1, "lost", 12)
         assert frozen(command.folder) == before
 
-    def test_unreadable(self, command: Command, asking: Command, two: tuple[Registry, Registry]) -> None:
+    def test_unreadable_records_exit_3(
+        self, command: Command, asking: Command, two: tuple[Registry, Registry]
+    ) -> None:
         """Records that may not be read are one line and exit 3."""
         command.run()
         (command.folder / "records/store").chmod(0)

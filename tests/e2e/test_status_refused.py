@@ -25,17 +25,17 @@ def two(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 class TestNoRecords:
     """Folders that are not records, or are damaged."""
 
-    def test_missing(self, command: Command) -> None:
+    def test_missing_folder_is_not_created(self, command: Command) -> None:
         """A missing folder is named, and not created."""
         assert_refused(command.run("status"), "there are no records: records does not exist")
         assert not (command.folder / "records").exists()
 
-    def test_file(self, command: Command) -> None:
+    def test_original_records_file_is_refused(self, command: Command) -> None:
         """The original tool's records file is not accepted as records."""
         command.write("records", "{}")
         assert_refused(command.run("status"), "records is not a folder of records: it is not a folder")
 
-    def test_foreign_folder(self, command: Command) -> None:
+    def test_folder_with_other_files_is_refused(self, command: Command) -> None:
         """A folder with other files is not accepted as records, and is not changed."""
         (command.folder / "other").mkdir()
         command.write("other/notes.txt", "mine")
@@ -51,13 +51,13 @@ class TestNoRecords:
             (b"SQLite format 3\x00" + bytes(4080), "records "),
         ],
     )
-    def test_no_database(self, command: Command, content: bytes, words: str) -> None:
+    def test_file_is_not_a_database(self, command: Command, content: bytes, words: str) -> None:
         """A file that is not a database is reported as such."""
         (command.folder / "records/store").mkdir(parents=True)
         (command.folder / "records/store/cache.db").write_bytes(content)
         assert_refused(command.run("status"), words)
 
-    def test_foreign_database(self, command: Command) -> None:
+    def test_database_of_another_program(self, command: Command) -> None:
         """Another program's database is reported as such."""
         (command.folder / "records/store").mkdir(parents=True)
         with closing(sqlite3.connect(command.folder / "records/store/cache.db")) as connection, connection:
@@ -68,7 +68,9 @@ class TestNoRecords:
         )
 
     @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
-    def test_damaged(self, command: Command, two: tuple[Registry, Registry], part: float) -> None:
+    def test_overwritten_database_exits_3(
+        self, command: Command, two: tuple[Registry, Registry], part: float
+    ) -> None:
         """A database that was partly overwritten causes one line and exit 3, and the next run works."""
         command.run()
         file = command.folder / "records/store/cache.db"
@@ -96,7 +98,7 @@ class TestNoRecords:
             ("DELETE FROM Cache WHERE key = 'run'", "records in records have no run state"),
         ],
     )
-    def test_altered(
+    def test_invalid_row_exits_3(
         self, command: Command, two: tuple[Registry, Registry], statement: str, words: str
     ) -> None:
         """A row with an invalid value is one line and exit 3."""
@@ -114,7 +116,7 @@ class TestWrongUse:
             (("--deep",), "--deep is a flag of verify: image-syncer verify --help"),
         ],
     )
-    def test_flags(self, command: Command, words: tuple[str, ...], told: str) -> None:
+    def test_usage_errors_exit_2(self, command: Command, words: tuple[str, ...], told: str) -> None:
         """Arguments that make no sense, and flags of other verbs, are one line and exit 2."""
         result = command.run("status", *words)
 

@@ -44,7 +44,9 @@ def fill(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
 
 
 @pytest.mark.parametrize("prefix", [parent(EARLY), parent([signal.SIGUSR1], signal.SIG_IGN)])
-def test_signals_of_the_parent(command: Command, scripted: Scripted, prefix: tuple[str, ...]) -> None:
+def test_run_ends_despite_blocked_signals(
+    command: Command, scripted: Scripted, prefix: tuple[str, ...]
+) -> None:
     """A run ends whatever signals its parent blocks or ignores."""
     _, mirror = fill(command, scripted)
     command.prefix = prefix
@@ -56,7 +58,7 @@ def test_signals_of_the_parent(command: Command, scripted: Scripted, prefix: tup
 
 
 @pytest.mark.parametrize("megabytes", [25, 45, 60, 80])
-def test_little_memory(command: Command, scripted: Scripted, megabytes: int) -> None:
+def test_little_memory_causes_no_traceback(command: Command, scripted: Scripted, megabytes: int) -> None:
     """With too little memory a run works or reports it, without a traceback; a later run completes it."""
     _, mirror = fill(command, scripted)
     command.prefix = ("prlimit", f"--as={megabytes}000000")
@@ -81,7 +83,7 @@ LOST = [
 
 
 @pytest.mark.parametrize(("words", "closed"), LOST)
-def test_standard_output_that_takes_nothing(
+def test_lost_standard_output_exits_3(
     command: Command, scripted: Scripted, words: tuple[str, ...], *, closed: bool
 ) -> None:
     """Requested output that is lost, on a full disk or a closed output, causes one line and exit code 3."""
@@ -97,7 +99,7 @@ def test_standard_output_that_takes_nothing(
     assert "Traceback" not in result.text
 
 
-def test_a_reader_that_went_away(command: Command, scripted: Scripted) -> None:
+def test_closed_json_pipe_keeps_the_exit_code(command: Command, scripted: Scripted) -> None:
     """A reader that closes the pipe of --json does not change the exit code."""
     fill(command, scripted)
     command.prefix = ("sh", "-c", '{ "$@"; echo "code $?" >&2; } | true', "sh")
@@ -105,7 +107,7 @@ def test_a_reader_that_went_away(command: Command, scripted: Scripted) -> None:
     assert "code 0" in command.run("--json").text
 
 
-def test_a_log_that_nobody_reads(command: Command) -> None:
+def test_log_pipe_without_reader_is_an_error(command: Command) -> None:
     """A pipe without a reader as --log is an error before anything starts, not a wait."""
     command.rules({})
     os.mkfifo(command.folder / "log")
@@ -118,7 +120,9 @@ def test_a_log_that_nobody_reads(command: Command) -> None:
 
 @pytest.mark.parametrize("name", ["lock", "store", "store/cache.db", "store/cache.db-wal"])
 @pytest.mark.parametrize("is_there", [False, True])
-def test_links_in_the_records(command: Command, scripted: Scripted, name: str, *, is_there: bool) -> None:
+def test_symbolic_link_in_records_is_renamed(
+    command: Command, scripted: Scripted, name: str, *, is_there: bool
+) -> None:
     """A symbolic link with a name of ours is renamed; its target is neither changed nor created."""
     _, mirror = fill(command, scripted)
     target = command.folder / "precious"
@@ -142,7 +146,7 @@ def test_links_in_the_records(command: Command, scripted: Scripted, name: str, *
         assert target.read_text() == "precious"
 
 
-def test_a_lock_of_two_names(command: Command) -> None:
+def test_hard_linked_lock_is_not_written(command: Command) -> None:
     """A lock that is a hard link to another file is not written to."""
     command.rules({})
     target = command.write("precious", "precious")
@@ -156,7 +160,7 @@ def test_a_lock_of_two_names(command: Command) -> None:
     assert target.read_text() == "precious"
 
 
-def test_the_first_moments_import_little() -> None:
+def test_little_is_imported_before_signals_are_set_up() -> None:
     """Nothing large is imported before the signals are set up."""
     code = (
         "import sys; had = set(sys.modules); import pipeline.__main__; print(sorted(set(sys.modules) - had))"

@@ -44,7 +44,7 @@ def multi() -> Content:
     return index(amd, image(base, layer("arm"), architecture="arm64"), attestation(amd))
 
 
-def test_requests(command: Command, scripted: Scripted) -> None:
+def test_requests_for_an_index(command: Command, scripted: Scripted) -> None:
     """An index costs two HEADs, a GET of each manifest and a HEAD of each blob, and the source one HEAD."""
     source, mirror = scripted(), scripted()
     made = multi()
@@ -63,7 +63,7 @@ def test_requests(command: Command, scripted: Scripted) -> None:
     assert kinds(mirror.requests()) == expected
 
 
-def test_every_kind(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
+def test_every_kind_is_verified(command: Command, docker_registry: StartRegistry, layout: Layout) -> None:
     """Every kind of image between real registries is verified, and --deep reads every byte."""
     source, mirror = docker_registry(), docker_registry()
     send(command, source, mirror, layout)
@@ -90,7 +90,7 @@ def send(command: Command, source: DockerRegistry, mirror: DockerRegistry, layou
 
 
 @pytest.mark.parametrize("lost", ["blob", "child"])
-def test_lost_from_storage(
+def test_verify_finds_content_lost_from_storage(
     command: Command, docker_registry: StartRegistry, layout: Layout, lost: str
 ) -> None:
     """Content that a real registry lost below a recorded tag is found by verify but not by a run."""
@@ -124,7 +124,7 @@ def lose(mirror: DockerRegistry, layout: Layout, what: str) -> str:
     return str(blob)
 
 
-def test_moved_tag(command: Command, scripted: Scripted) -> None:
+def test_moved_tag_is_found(command: Command, scripted: Scripted) -> None:
     """A tag that points at another digest is found, with both digests; the run that is advised copies it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
@@ -142,7 +142,7 @@ def test_moved_tag(command: Command, scripted: Scripted) -> None:
     assert (command.run().code, command.run("verify").code) == (0, 0)
 
 
-def test_missing_tag(command: Command, scripted: Scripted) -> None:
+def test_missing_tag_costs_two_heads(command: Command, scripted: Scripted) -> None:
     """A missing tag costs two HEADs and is named; the run that is advised copies it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
@@ -157,7 +157,7 @@ def test_missing_tag(command: Command, scripted: Scripted) -> None:
     assert (command.run().code, command.run("verify").code) == (0, 0)
 
 
-def test_other_bytes(command: Command, scripted: Scripted) -> None:
+def test_deep_finds_changed_bytes(command: Command, scripted: Scripted) -> None:
     """Bytes that do not match their digest are found by --deep, and named."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
@@ -176,7 +176,7 @@ def test_other_bytes(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("flags", [(), ("--deep",)], ids=["told", "deep"])
-def test_filtered(command: Command, scripted: Scripted, flags: tuple[str, ...]) -> None:
+def test_filtered_index_is_compared(command: Command, scripted: Scripted, flags: tuple[str, ...]) -> None:
     """With the filter of the run its own index is compared; without it everything is missing."""
     source, mirror = scripted(), scripted()
     nested = index(multi(), image(layer("single"), architecture="arm64"))
@@ -199,7 +199,7 @@ def test_filtered(command: Command, scripted: Scripted, flags: tuple[str, ...]) 
     assert command.run("verify", "--arch", "amd64", *flags).code == 1
 
 
-def test_kinds_of_old(command: Command, scripted: Scripted) -> None:
+def test_legacy_kinds_are_verified(command: Command, scripted: Scripted) -> None:
     """Nested indexes, docker's types, schema 1 and artifacts are verified as they are copied."""
     source, mirror = scripted(schema1=True), scripted(schema1=True)
     fill(source)
@@ -211,7 +211,7 @@ def test_kinds_of_old(command: Command, scripted: Scripted) -> None:
     assert (result.code, result.output.splitlines()[0]) == (0, "verify: 6 images: 6 complete"), result.text
 
 
-def test_another_tools_index(command: Command, scripted: Scripted) -> None:
+def test_reserialised_index_is_equal(command: Command, scripted: Scripted) -> None:
     """The same index in another tool's serialisation counts as equal."""
     source, mirror = scripted(), scripted()
     made = multi()
@@ -227,7 +227,7 @@ def test_another_tools_index(command: Command, scripted: Scripted) -> None:
     assert "serialised by another tool" in result.text
 
 
-def test_hand_over(command: Command, scripted: Scripted) -> None:
+def test_migration_record_has_each_image(command: Command, scripted: Scripted) -> None:
     """The record of a migration has, for each image, both digests, the time, and the version."""
     source, mirror = scripted(), scripted()
     for number in range(3):
@@ -255,7 +255,7 @@ def _is_dated(row: dict[str, Any]) -> bool:
     return str(row["when"]).startswith("20") and "T" in row["when"]
 
 
-def test_who_may_only_read(command: Command, scripted: Scripted) -> None:
+def test_verify_needs_no_push_right(command: Command, scripted: Scripted) -> None:
     """A verification needs no right to write: no token requests it."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
@@ -269,7 +269,7 @@ def test_who_may_only_read(command: Command, scripted: Scripted) -> None:
     assert not any("push" in entry.query for entry in mirror.requests())
 
 
-def test_push_back(command: Command, scripted: Scripted) -> None:
+def test_pauses_make_nothing_missing(command: Command, scripted: Scripted) -> None:
     """A registry that asks for pauses gets them, and nothing counts as missing because of that."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
@@ -284,7 +284,7 @@ def test_push_back(command: Command, scripted: Scripted) -> None:
     assert re.search(r" rate-limited (once|twice|3 times), waited ", result.output)
 
 
-def test_copy_words(command: Command, scripted: Scripted) -> None:
+def test_one_pair_without_rules_file(command: Command, scripted: Scripted) -> None:
     """One pair can be verified without a file of rules."""
     source, mirror = scripted(), scripted()
     source.add("team/app", multi(), "v1")
@@ -295,7 +295,7 @@ def test_copy_words(command: Command, scripted: Scripted) -> None:
     assert command.run("verify", *pair).code == 0
 
 
-def test_unreachable(command: Command, scripted: Scripted) -> None:
+def test_unreachable_side_exits_1(command: Command, scripted: Scripted) -> None:
     """An unreachable side ends it with 1, and is named."""
     mirror = scripted()
     command.rules({"127.0.0.1:1/team/app:v1": f"{mirror.address}/copy/app"})
@@ -308,7 +308,7 @@ def test_unreachable(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(
+def test_signal_ends_the_verification(
     command: Command, scripted: Scripted, number: signal.Signals, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A signal ends a verification at once, even in the middle of a body, and its folder is removed."""

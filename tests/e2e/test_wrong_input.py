@@ -82,7 +82,7 @@ USAGE = [
 
 
 @pytest.mark.parametrize(("arguments", "words"), USAGE)
-def test_flags(command: Command, arguments: list[str], words: str) -> None:
+def test_wrong_flag_is_named(command: Command, arguments: list[str], words: str) -> None:
     """A wrong flag or argument is named in one line."""
     command.rules({})
 
@@ -118,7 +118,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("name", "text", "words"), FILES)
-def test_files(command: Command, name: str, text: str, words: str) -> None:
+def test_wrong_file_is_named_with_the_place(command: Command, name: str, text: str, words: str) -> None:
     """A wrong file is named in one line, with the place in it, and without a value that may be a secret."""
     command.rules({"a/b:1": "r.io/b"})
     path = command.write(name, text)
@@ -156,14 +156,14 @@ def test_wrong_rules_fail_alone(command: Command, scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", '{"a/b": []}'])
-def test_nothing_to_do(command: Command, text: str) -> None:
+def test_file_without_rules_is_valid(command: Command, text: str) -> None:
     """A rules file without rules is valid."""
     command.write("images.json", text)
 
     assert command.run().code == (0 if text == "{}" else 1)
 
 
-def test_no_rules_file(command: Command) -> None:
+def test_missing_rules_file_error_says_how_to_name_one(command: Command) -> None:
     """Without any rules file the error says how to name one."""
     result = command.run()
 
@@ -171,7 +171,7 @@ def test_no_rules_file(command: Command) -> None:
     assert "images.json or images.yaml" in result.text
 
 
-def test_duplicate_keys(command: Command, scripted: Scripted) -> None:
+def test_last_of_duplicate_keys_wins(command: Command, scripted: Scripted) -> None:
     """The last of two equal keys wins, with a warning that names both lines."""
     mirror = scripted()
     command.write("images.json", f'{{"r.invalid/a:v1": "{mirror.address}/a",\n"r.invalid/a:v1": "bad tag"}}')
@@ -197,7 +197,7 @@ def test_defaults_from_the_environment(command: Command, scripted: Scripted) -> 
     assert mirror.tags("ours/app") == source.tags("deep/er/app")
 
 
-def test_legacy_file_and_spellings(command: Command, scripted: Scripted) -> None:
+def test_legacy_config_file_and_flag_spellings(command: Command, scripted: Scripted) -> None:
     """--config has rules and credentials, and Go's spellings of flags are accepted."""
     source, mirror = scripted(auth="basic"), scripted()
     source.add("app", image(layer("one")), "v1")
@@ -263,7 +263,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("value", "words"), OPTIONS)
-def test_options_of_a_rule(command: Command, value: str, words: str) -> None:
+def test_wrong_option_fails_its_rule(command: Command, value: str, words: str) -> None:
     """A wrong option is one line with file, line and column, and fails its rule before any request."""
     command.write("images.yaml", f"# rules\na/b: {value}\n")
 
@@ -282,7 +282,7 @@ def test_options_of_a_rule(command: Command, value: str, words: str) -> None:
         ("a/*/c", "images.yaml:1:1: rule 'a/*/c': 'a/*/c' names no registry"),
     ],
 )
-def test_options_against_the_source(command: Command, source: str, words: str) -> None:
+def test_options_that_contradict_the_source(command: Command, source: str, words: str) -> None:
     """Tags that both the source and the options name, and a pattern without a registry, fail the rule."""
     command.write("images.yaml", f"{source}: {{to: r.io/b, tags: v*}}\n")
 
@@ -293,7 +293,7 @@ def test_options_against_the_source(command: Command, source: str, words: str) -
     assert event["msg"].startswith(words)
 
 
-def test_defaults_of_a_file(command: Command) -> None:
+def test_mistake_in_defaults_fails_the_file(command: Command) -> None:
     """A mistake in .defaults fails the whole file with exit 2, since it affects every rule."""
     command.write("images.yaml", "a/b: r.io/b\n.defaults:\n  tags: {newst: 3}\n")
 
@@ -303,7 +303,7 @@ def test_defaults_of_a_file(command: Command) -> None:
     assert "images.yaml:3:10: unknown option 'tags.newst'; did you mean newest?" in result.text
 
 
-def test_no_re2(command: Command, scripted: Scripted) -> None:
+def test_missing_re2_fails_only_expressions(command: Command, scripted: Scripted) -> None:
     """Without google-re2 only the rules with an expression fail, and say what to install."""
     source, mirror = scripted(), scripted()
     source.add("team/app", image(layer("one")), "v1")
