@@ -30,14 +30,14 @@ class Findings:
     missing: set[Pair]
     """Images with an error that should have been copied."""
     lost: set[Pair]
-    """See `beaten`."""
+    """See `conflict_losers`."""
     done: set[Pair]
     """If an image has two forms, the list does not say which."""
     failed: set[Pair]
     whole: set[Pair]
     """Images of rules that are listed as written."""
     at_fault: list[str]
-    """Images and rules that failed or were beaten, except optional ones."""
+    """Images and rules that failed or lost to an earlier rule, except optional ones."""
 
 
 def judge(
@@ -99,7 +99,7 @@ def _find(task: Task, said: Said, world: World, before: World, lapsed: Collectio
     listed = [rule for rule in read_rules(said.failed, task.base) if not rule.owes]
     written = {rule.source for rule in task.rules}
     failed = set(task.pairs(listed))
-    lost = beaten(task, missing | failed)
+    lost = conflict_losers(task, missing | failed)
     at_fault = [rule.source for rule in listed if not rule.optional]
     at_fault += [str(pair) for pair in _ordered(lost - failed) if not pairs[pair].optional]
     return Findings(
@@ -141,7 +141,7 @@ def _ordered(pairs: Iterable[Pair]) -> list[Pair]:
     return sorted(pairs, key=str)
 
 
-def beaten(task: Task, missing: Collection[Pair] = ()) -> set[Pair]:
+def conflict_losers(task: Task, missing: Collection[Pair] = ()) -> set[Pair]:
     """The images that lose their destination's tag to an earlier rule.
 
     They need not be listed: in a rules file of failures, without the earlier rule, they would win.
@@ -162,10 +162,10 @@ def beaten(task: Task, missing: Collection[Pair] = ()) -> set[Pair]:
     return found
 
 
-def hopeless(
+def certain_failures(
     task: Task, world: World, *, immutable: Collection[str], refused: Collection[Pair], lost: Collection[str]
 ) -> set[Pair]:
-    """The images that no run can copy: missing at the source, refused, or beaten by an earlier rule.
+    """The images that no run can copy: missing at the source, refused, or lost to an earlier rule.
 
     Args:
         task: the input of the runs.

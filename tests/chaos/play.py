@@ -18,7 +18,7 @@ from tests.chaos.crew import Crew, assemble, storm
 from tests.chaos.draw import damage, draw, fill
 from tests.chaos.draw_faults import FORGETFUL, Trouble
 from tests.chaos.expect import Form, Held, Pair, Place, Wanted
-from tests.chaos.judge import beaten, hopeless, judge, unwanted
+from tests.chaos.judge import certain_failures, conflict_losers, judge, unwanted
 from tests.chaos.mishaps import Mishaps
 from tests.chaos.rules import read_rules
 from tests.chaos.secrets import leaks
@@ -95,7 +95,7 @@ class Stage:
             apis={each.address for each in registries if each.options.referrers != "no"},
         )
         self._lost = damage(drawn, registries)
-        self.hopeless = self._hopeless()
+        self.certain_failures = self._certain_failures()
         for registry in registries:
             registry.store.watching = True
         self.played = Played(drawn.seed, drawn.brief())
@@ -111,20 +111,20 @@ class Stage:
         for source, name, what, tag in self.drawn.late:
             source.add(name, what, tag)
 
-    def _hopeless(self) -> set[Pair]:
+    def _certain_failures(self) -> set[Pair]:
         fixed = {
             each.address
             for each, options in zip(self.registries, self.drawn.options, strict=True)
             if options.get("immutable", "no") != "no"
         }
-        refused = {pair for pair in self.task.pairs() if not self._takes(pair)}
-        return hopeless(self.task, self._first, immutable=fixed, refused=refused, lost=self._lost)
+        refused = {pair for pair in self.task.pairs() if not self._accepts(pair)}
+        return certain_failures(self.task, self._first, immutable=fixed, refused=refused, lost=self._lost)
 
     def world(self) -> World:
         """The content of all registries."""
         return {place: held for registry in self.registries for place, held in registry.world().items()}
 
-    def _takes(self, pair: Pair) -> bool:
+    def _accepts(self, pair: Pair) -> bool:
         """Whether the destination takes the image, if it is schema 1."""
         options = {each.address: each.options for each in self.registries}[pair.destination.registry]
         digest = self.task.digest(pair)
@@ -160,7 +160,7 @@ class Stage:
             fates = {pair: self.task.fate(pair, rule, there) for pair, rule in self.task.pairs().items()}
             unseen = {pair for pair, fate in fates.items() if fate == "kept"}
             self.task = replace(self.task, force=True, unseen=unseen)
-            self.hopeless = self._hopeless()
+            self.certain_failures = self._certain_failures()
         victim = Victim(self.folder, flags, crew=self.crew, hurried=hurried, descriptors=few)
         due: list[dict[int, list[Callable[[], None]]]] = [{} for _ in self.registries]
         for blow in trouble.blows:
@@ -191,7 +191,7 @@ class Stage:
         elif self.mishaps.happen(blow.kind, blow.registry, blow.choice):
             victim.struck.append(blow.kind)
 
-    def befall(self, blow: Blow) -> None:
+    def apply_between_runs(self, blow: Blow) -> None:
         """Make it happen between two runs."""
         if blow.kind == "tag lost":
             # A list of companions would lose its own entries, which no run could restore.
@@ -200,7 +200,7 @@ class Stage:
                 for pair, rule in self.task.pairs().items()
                 if not LISTS.fullmatch(pair.destination.name) and not (rule.keep or rule.min_age)
             }
-            happened = self.mishaps.lose_tag(pairs - self.hopeless, blow.choice)
+            happened = self.mishaps.lose_tag(pairs - self.certain_failures, blow.choice)
         elif blow.kind == "source moved" and self.drawn.immutable:
             happened = False
         else:
@@ -210,18 +210,18 @@ class Stage:
         self.played.delivered.append(f"then {blow.kind}")
         if blow.kind == "source moved":
             self.task = replace(self.task, sources=self._first | dict(self._sources_now()))
-            self.hopeless = self._hopeless()
+            self.certain_failures = self._certain_failures()
 
-    def ripen(self) -> None:
+    def wait_for_quarantines(self) -> None:
         """See every image, and wait until short quarantines are over."""
         self.run(_NOTHING, hurried=True)
         time.sleep(_RIPE)
-        fresh = set(self._move_what_is_ripe()) if self.drawn.random.random() < 0.5 else set()
+        fresh = set(self._move_ripe_tags()) if self.drawn.random.random() < 0.5 else set()
         sources = dict(self._sources_now()) if fresh else {}
         self.task = replace(self.task, ripe=True, fresh=fresh, sources=self.task.sources | sources)
-        self.hopeless = self._hopeless()
+        self.certain_failures = self._certain_failures()
 
-    def _move_what_is_ripe(self) -> Iterator[Place]:
+    def _move_ripe_tags(self) -> Iterator[Place]:
         """Move the tags of rules with a short quarantine to images that no run has seen."""
         by_address = {registry.address: registry for registry in self.registries}
         for pair, rule in self.task.pairs().items():
@@ -280,7 +280,7 @@ class Stage:
                 wrong += [f"exit {code} without the files of successes and failures"] * (code != _MACHINE)
             else:
                 said_so = Said(code=code, done=done, failed=failed)
-                unsure = set(self.task.pairs()) if excused else self.hopeless
+                unsure = set(self.task.pairs()) if excused else self.certain_failures
                 lapsed = self._lapsed() if excused or hurried else set()
                 world = self.world()
                 wrong += judge(self.task, said_so, world, before=before, unsure=unsure, lapsed=lapsed)
@@ -319,14 +319,14 @@ class Stage:
         task, pairs = self.task, self.task.pairs()
         listed = task.pairs(self._listed("failed.json"))
         failed = {pair: rule for pair, rule in listed.items() if pair in pairs}
-        lost = beaten(task, self.hopeless)
+        lost = conflict_losers(task, self.certain_failures)
         # An earlier copy may be complete although its source has lost content; `judge` checks it.
         named = {pair[:2] for pair in task.pairs(self._listed("done.json"))}
         done = {pair for pair in pairs if pair[:2] in named}
-        wrong = [f"undisturbed, and yet not there: {pair}" for pair in failed.keys() - self.hopeless]
+        wrong = [f"undisturbed, and yet not there: {pair}" for pair in failed.keys() - self.certain_failures]
         wrong += [
             f"cannot be there, and is not said: {pair}"
-            for pair in self.hopeless - failed.keys() - lost - done
+            for pair in self.certain_failures - failed.keys() - lost - done
         ]
         obliged = [*failed.values(), *(pairs[pair] for pair in lost), *task.failing()]
         if code != int(not all(rule.optional for rule in obliged)):
@@ -372,9 +372,9 @@ def play(seed: int, folder: Path, *, calm: bool = False, engine: str = "local") 
         for trouble in () if calm else drawn.runs:
             stage.run(trouble, hurried=True)
             for blow in trouble.after:
-                stage.befall(blow)
+                stage.apply_between_runs(blow)
         if "ripe" in drawn.marks:
-            stage.ripen()
+            stage.wait_for_quarantines()
         stage.check_end(stage.run(_NOTHING, hurried=False))
     played = stage.played
     played.requests = sum(registry.count() for registry in registries)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.checker import Said, Task, dangling
 from tests.chaos.expect import WHOLE, Form, Held, Wanted, left_of
-from tests.chaos.judge import beaten, hopeless, judge
+from tests.chaos.judge import certain_failures, conflict_losers, judge
 from tests.chaos.rules import expand, read_rules
 from tests.chaos.secrets import leaks
 from tests.chaos.watch import Watched
@@ -103,8 +103,8 @@ def lose_child(case: Case) -> None:
     del case.here.manifests[ARM.digest]
 
 
-def serialise_anew(case: Case) -> None:
-    """An index is serialised anew under its old digest."""
+def reserialise_index(case: Case) -> None:
+    """An index is serialised again under its old digest."""
     case.here.manifests[MULTI.digest] = (
         json.dumps(json.loads(MULTI.manifest), indent=4).encode(),
         MULTI.media_type,
@@ -133,13 +133,13 @@ def drop_without_filter(case: Case) -> None:
     case.here.tags["multi"] = cut.digest
 
 
-def keep_silent(case: Case) -> None:
+def omit_from_lists(case: Case) -> None:
     """An image is not in any list."""
     first, *_ = case.said.done
     case.said = replace(case.said, done={key: to for key, to in case.said.done.items() if key != first})
 
 
-def fail_silently(case: Case) -> None:
+def list_wrong_failure(case: Case) -> None:
     """An image is missing, and another one is listed instead."""
     del case.world[MIRROR, "copy/tool"]
     done = {key: to for key, to in case.said.done.items() if "tool" not in key}
@@ -148,8 +148,8 @@ def fail_silently(case: Case) -> None:
     )
 
 
-LOSSES = [lose_layer, change_layer, lose_child, serialise_anew, change_type, lose_tag, move_tag,
-          drop_without_filter, keep_silent, fail_silently]  # fmt: skip
+LOSSES = [lose_layer, change_layer, lose_child, reserialise_index, change_type, lose_tag, move_tag,
+          drop_without_filter, omit_from_lists, list_wrong_failure]  # fmt: skip
 
 
 def test_complete_copy_has_no_errors() -> None:
@@ -270,10 +270,10 @@ def test_second_source_of_a_tag_is_not_copied() -> None:
     rules = {f"{SOURCE}/{name}": [f"{MIRROR}/copy/app"] for name in "abc"}
     task = Task(rules=read_rules(rules, WHOLE), sources=sources)
 
-    found = hopeless(task, {}, immutable=set(), refused=set(), lost=set())
+    found = certain_failures(task, {}, immutable=set(), refused=set(), lost=set())
 
     assert [f"{SOURCE}/b:v1 -> {MIRROR}/copy/app:v1"] == [str(pair) for pair in found]
-    assert found == beaten(task)
+    assert found == conflict_losers(task)
     world = {(MIRROR, "copy/app"): hold({"v1": AMD})}
     done = {text: to for text, to in rules.items() if "/b" not in text}
     assert [] == judge(task, Said(code=1, done=done, failed={}), world, before={})

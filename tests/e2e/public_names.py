@@ -30,10 +30,10 @@ class Names:
 
     def __getitem__(self, host: str) -> Registry:
         """The registry of a name as written in references."""
-        return self._registries[asked_as(host)]
+        return self._registries[host_of_requests(host)]
 
 
-def asked_as(host: str) -> str:
+def host_of_requests(host: str) -> str:
     """The host that requests to a registry use: without port, and for Docker Hub that of its API."""
     name = host.partition(":")[0]
     return HUB if name in {"docker.io", "registry.hub.docker.com"} else name
@@ -41,7 +41,7 @@ def asked_as(host: str) -> str:
 
 def certify(folder: Path, hosts: Iterable[str]) -> Path:
     """Make the certificates of all these registries in that folder."""
-    names = sorted({*map(asked_as, hosts)})
+    names = sorted({*map(host_of_requests, hosts)})
     make_certificate(folder, *names, *(f"auth.{name}" for name in names))
     return folder
 
@@ -60,7 +60,7 @@ def serve(certificates: Path, hosts: Iterable[str], **options: Any) -> Iterator[
     with ExitStack() as stack:
         registries: dict[str, Registry] = {}
         addresses: dict[str, str] = {}
-        for name in {*map(asked_as, hosts)}:
+        for name in {*map(host_of_requests, hosts)}:
             made = Registry(tls=context, elsewhere_as=f"auth.{name}", token_elsewhere=True, **options)
             registries[name] = stack.enter_context(made)
             addresses |= {name: made.address, f"auth.{name}": made.elsewhere}

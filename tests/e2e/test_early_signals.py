@@ -43,7 +43,7 @@ MOMENTS = [
 NAMES = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def at(command: Command, event: str, name: str, number: int) -> None:
+def run_with_signal(command: Command, event: str, name: str, number: int) -> None:
     """Run the command, which gets a signal at that moment."""
     words = [sys.executable, "-c", AT, event, name, str(number)]
     command.words = lambda *arguments: [*words, *arguments]  # type: ignore[method-assign] # another program
@@ -57,7 +57,7 @@ def test_early_stop_signal_ends_with_one_line(
     """An early stop signal ends the command with one line and the signal's exit code."""
     command.rules({"localhost:1/a:v1": "localhost:1/b"})
     command.insecure("localhost:1")
-    at(command, event, name, number)
+    run_with_signal(command, event, name, number)
     result = command.run()
 
     assert (result.code, result.text) == (
@@ -71,7 +71,7 @@ def test_ignored_hangup_stays_ignored(command: Command, moment: tuple[str, str])
     """A hangup that was ignored at the start stays ignored from the first moment on."""
     command.rules({})
     command.prefix = ("nohup",)
-    at(command, *moment, signal.SIGHUP)
+    run_with_signal(command, *moment, signal.SIGHUP)
     result = command.run()
 
     assert (result.code, "stopped" in result.text) == (0, False), result.text

@@ -92,12 +92,12 @@ class Registries:
         found = json.loads(manifest_of(self.mirror.endpoint, image))
         return [entry["platform"]["architecture"] for entry in found["manifests"]]
 
-    def asked(self) -> tuple[list[str], list[str]]:
+    def requests(self) -> tuple[list[str], list[str]]:
         """The requests of both registries so far, except the version check."""
-        return (_asked(self.source), _asked(self.mirror))
+        return (_requests(self.source), _requests(self.mirror))
 
 
-def _asked(registry: DockerRegistry) -> list[str]:
+def _requests(registry: DockerRegistry) -> list[str]:
     found = (f"{each.method} {each.path.partition('?')[0]}" for each in registry.requests())
     return [each for each in found if each != "GET /v2/"]
 
@@ -149,11 +149,11 @@ quay.io/prometheus/prometheus:
   keep: "v*"
 """)
     first = registries.command.run()
-    before = registries.asked()
+    before = registries.requests()
 
     second = registries.command.run()
 
-    after = registries.asked()
+    after = registries.requests()
     assert (0, 0, 11, 11) == (first.code, second.code, first.finish["copied"], second.finish["kept"])
     assert {f"v2.{minor}.0" for minor in range(45, 56)} == registries.tags("prometheus/prometheus")
     listed = "GET /v2/prometheus/prometheus/tags/list"

@@ -158,7 +158,7 @@ def test_default_destination(command: Command, image_to_copy: tuple[Registry, Re
 
 
 def test_hostile_text_is_escaped(command: Command, image_to_copy: tuple[Registry, Registry]) -> None:
-    """Text of registries and rules is no markup on the job's page, and no command in its log."""
+    """Text of registries and rules is neither markup on the job's page nor a command in its log."""
     source, mirror = image_to_copy
     said = "</pre><img src=x>\\n## no ##[set-output name=copied]99\\n::error::no"
     body = f'{{"errors": [{{"code": "DENIED", "message": "{said}"}}]}}'

@@ -105,7 +105,7 @@ def test_incomplete_listing_prints_no_names(command: Command, scripted: Scripted
 
 
 def test_failing_repository_exits_1(command: Command, scripted: Scripted) -> None:
-    """If a repository's tags cannot be listed, a line says so, the others are printed, and it exits 1."""
+    """If a repository's tags cannot be listed, a line says so, the others are printed; exit code 1."""
     registry = scripted(catalogue="v2")
     fill(registry)
     denied = Reply(status=403, body='{"errors": [{"code": "DENIED", "message": "not yours"}]}')

@@ -46,7 +46,7 @@ def mirror_team(
     assert result.code == 0, result.text
 
 
-def asked(registry: Registry, since: int) -> Counter[str]:
+def requests_since(registry: Registry, since: int) -> Counter[str]:
     """The requests since then, by the last part of their path."""
     entries = registry.requests()[since:]
     return Counter(f"{each.method} {each.path.rstrip('/').rpartition('/')[2]}" for each in entries)
@@ -63,8 +63,8 @@ def test_unchanged_tags_cost_only_listings(command: Command, scripted: Scripted)
     result = command.run()
 
     assert (result.code, result.finish["unchanged"], result.finish["copied"]) == (0, 100, 0), result.text
-    assert asked(source, between[0]) == {"GET repositories": 1, "GET list": 20, "GET artifacts": 20}
-    assert asked(mirror, between[1]) == {"GET artifacts": 20}
+    assert requests_since(source, between[0]) == {"GET repositories": 1, "GET list": 20, "GET artifacts": 20}
+    assert requests_since(mirror, between[1]) == {"GET artifacts": 20}
     made = [after - first for first, after in zip(before, between, strict=True)]
     assert made == [41, 20]
     told = json.loads(planned.output)["registries"]

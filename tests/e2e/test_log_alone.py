@@ -30,7 +30,7 @@ BAD = "team/good:/v[/"
 PLACES = ("source", "mirror", "login", "gone", "tags", "strict", "busy", "nobody")
 
 
-def said(message: str) -> Reply:
+def denied(message: str) -> Reply:
     """403 with this message."""
     return Reply(status=403, body=json.dumps({"errors": [{"code": "DENIED", "message": message}]}))
 
@@ -156,7 +156,7 @@ def places(scripted: Scripted) -> Mapping[str, Registry]:
     for name in ("login", "nobody", "busy"):
         made[name].add("team/app", image(base, layer(name)), "v1")
     source.fault(Fault(action=Corrupt(), method="GET", path=f"/blobs/{digest_of(DAMAGED)}", times=None))
-    quota = said("adding 10 KB would exceed the quota")
+    quota = denied("adding 10 KB would exceed the quota")
     made["mirror"].fault(Fault(action=quota, method="PUT", path="copy/full/blobs", times=None))
     made["tags"].add("copy/kept", image(layer("other")), "v1")
     made["busy"].fault(throttle(retry_after="1", times=None))

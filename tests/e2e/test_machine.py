@@ -33,7 +33,7 @@ TRACEBACK = ("Traceback", 'File "', "run.broken", "task.broken")
 
 
 @pytest.fixture
-def held(command: Command, scripted: Scripted) -> tuple[Registry, Registry, int]:
+def stalled_source(command: Command, scripted: Scripted) -> tuple[Registry, Registry, int]:
     """A source that holds its blobs back until it is released, its mirror, and the number of images."""
     source, mirror = scripted(), scripted()
     total = fill(source)
@@ -42,7 +42,9 @@ def held(command: Command, scripted: Scripted) -> tuple[Registry, Registry, int]
     return source, mirror, total
 
 
-def meet(command: Command, source: Registry, trouble: Callable[[int], object], *flags: str) -> Result:
+def run_with_fault(
+    command: Command, source: Registry, trouble: Callable[[int], object], *flags: str
+) -> Result:
     """Cause the fault while blobs are being read, then release them."""
     process = command.start(*flags)
     source.wait_for(3, method="GET", path="/blobs/")
@@ -61,7 +63,7 @@ def assert_clear(result: Result, *words: str, code: int) -> None:
     assert all(each in line for each, line in zip(words, told, strict=True)), told
 
 
-def assert_goes_on(command: Command, source: Registry, mirror: Registry, total: int) -> None:
+def assert_next_run_completes(command: Command, source: Registry, mirror: Registry, total: int) -> None:
     """The next run copies the rest without sending a blob twice, and the one after has nothing to do."""
     again = command.run()
     assert again.code == 0, again.text
@@ -74,25 +76,25 @@ def assert_goes_on(command: Command, source: Registry, mirror: Registry, total: 
 
 class TestRecords:
     def test_removed_records_lose_no_image(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """Records that are removed during a run stop it with 3 or not at all, and no image is lost."""
-        source, mirror, total = held
-        result = meet(command, source, lambda _: shutil.rmtree(command.folder / "records"))
+        source, mirror, total = stalled_source
+        result = run_with_fault(command, source, lambda _: shutil.rmtree(command.folder / "records"))
 
         if result.code:
             assert_clear(result, "records", code=3)
         else:
             assert complete(source, mirror)
-        assert_goes_on(command, source, mirror, total)
+        assert_next_run_completes(command, source, mirror, total)
 
     def test_removed_records_with_failures_exit_3(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """If the records are gone and failures cannot be listed, the run ends with 3."""
-        source, _, _ = held
+        source, _, _ = stalled_source
         source.fault(Fault(action=Reply(status=404), method="HEAD", path="/manifests/v0", times=None))
-        result = meet(
+        result = run_with_fault(
             command,
             source,
             lambda _: shutil.rmtree(command.folder / "records"),
@@ -104,18 +106,18 @@ class TestRecords:
         )
 
     def test_read_only_records_fail_the_next_run(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """Records that become read-only during a run do not affect open files; the next run ends with 3."""
-        source, mirror, total = held
+        source, mirror, total = stalled_source
         store = command.folder / "records" / "store"
 
-        def lock_away(_: int) -> None:
+        def make_read_only(_: int) -> None:
             for path in (*store.iterdir(), store, store.parent):
                 path.chmod(0o500 if path.is_dir() else 0o400)
 
         command.prefix = WITHOUT_RIGHTS
-        first = meet(command, source, lock_away)
+        first = run_with_fault(command, source, make_read_only)
         second = command.run()
         for path in (store.parent, store):
             path.chmod(0o700)
@@ -127,13 +129,13 @@ class TestRecords:
         else:
             assert complete(source, mirror)
         assert_clear(second, "--records", code=3)
-        assert_goes_on(command, source, mirror, total)
+        assert_next_run_completes(command, source, mirror, total)
 
     def test_damaged_records_only_cost_requests(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """Records damaged during a run only cost requests: this run or the next copies everything."""
-        source, mirror, total = held
+        source, mirror, total = stalled_source
 
         def damage(_: int) -> None:
             database = command.folder / "records" / "store" / "cache.db"
@@ -141,7 +143,7 @@ class TestRecords:
             with database.open("r+b") as file:
                 file.write(os.urandom(size))
 
-        result = meet(command, source, damage)
+        result = run_with_fault(command, source, damage)
 
         assert result.code in (0, 3), result.text
         assert not [mark for mark in TRACEBACK if mark in result.text], result.text
@@ -151,10 +153,10 @@ class TestRecords:
         assert command.run().finish["unchanged"] == total
 
     def test_planted_pickle_is_never_loaded(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """A pickle that is planted in the records before or during a run is never loaded."""
-        source, mirror, total = held
+        source, mirror, total = stalled_source
         mark = command.folder / "executed"
         pickled = b"cos\nsystem\n(S'touch %s'\ntR." % os.fsencode(mark)
 
@@ -167,7 +169,7 @@ class TestRecords:
                 )
                 database.commit()
 
-        result = meet(command, source, plant)
+        result = run_with_fault(command, source, plant)
         assert result.code == 0, result.text
         assert complete(source, mirror)
         plant(0)
@@ -195,10 +197,10 @@ def small_disk(path: Path, *, size: int) -> Iterator[Path]:
 
 class TestDiskFull:
     def test_full_disk_drains_the_run(
-        self, command: Command, held: tuple[Registry, Registry, int], tmp_path: Path
+        self, command: Command, stalled_source: tuple[Registry, Registry, int], tmp_path: Path
     ) -> None:
         """A full disk drains the run, which ends with 3; with space again the next run resumes."""
-        source, mirror, total = held
+        source, mirror, total = stalled_source
         with small_disk(tmp_path / "disk", size=1024) as disk:
             ballast = disk / "ballast"
 
@@ -211,7 +213,7 @@ class TestDiskFull:
                         pass
 
             flags = ("--records", str(disk / "records"))
-            result = meet(command, source, fill_up, *flags)
+            result = run_with_fault(command, source, fill_up, *flags)
             assert_clear(result, "failed.yaml cannot be written", "records cannot be written", code=3)
             ballast.unlink(missing_ok=True)
             again = command.run(*flags)
@@ -222,24 +224,26 @@ class TestDiskFull:
             assert max(uploads(mirror).values()) == 1
 
     def test_unwritable_log_does_not_stop_the_run(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """A log that cannot be written is reported once, and the run continues to its end."""
-        source, mirror, total = held
-        result = meet(command, source, lambda _: None, "--log", "/dev/full")
+        source, mirror, total = stalled_source
+        result = run_with_fault(command, source, lambda _: None, "--log", "/dev/full")
 
         assert result.code == 0, result.text
         assert complete(source, mirror)
         assert result.text.count("the log /dev/full cannot be written") == 1
         assert not [mark for mark in TRACEBACK if mark in result.text], result.text
-        assert_goes_on(command, source, mirror, total)
+        assert_next_run_completes(command, source, mirror, total)
 
-    def test_unwritable_list_exits_3(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_unwritable_list_exits_3(
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
+    ) -> None:
         """A list of successes that cannot be written is reported, and ends a complete run with 3."""
-        source, mirror, _ = held
+        source, mirror, _ = stalled_source
         folder = command.folder / "out"
         folder.mkdir()
-        result = meet(
+        result = run_with_fault(
             command, source, lambda _: shutil.rmtree(folder), "--output-success-images", "out/done.yaml"
         )
 
@@ -264,7 +268,7 @@ class TestProcesses:
             assert "open files" not in result.text
         if result.code == 3:
             assert_clear(result, "", code=3)
-        assert_goes_on(command, source, mirror, total)
+        assert_next_run_completes(command, source, mirror, total)
 
     def test_long_tmpdir(self, command: Command, scripted: Scripted) -> None:
         """A TMPDIR with a long name works."""
@@ -279,42 +283,42 @@ class TestProcesses:
         assert (result.code, result.finish["copied"]) == (0, total), result.text
 
     def test_fork_server_killed_with_its_workers(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """A killed fork server is replaced together with its workers, and the run is complete."""
-        source, mirror, total = held
+        source, mirror, total = stalled_source
 
         def kill(pid: int) -> None:
             for number in children(pid):
                 os.kill(number, signal.SIGKILL)
 
-        result = meet(command, source, kill)
+        result = run_with_fault(command, source, kill)
 
         assert (result.code, result.finish["copied"]) == (0, total), result.text
         assert complete(source, mirror)
         assert not [mark for mark in TRACEBACK if mark in result.text], result.text
 
     def test_only_the_fork_server_is_killed(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """If only the fork server is killed, the run continues with the workers that it has."""
-        source, mirror, total = held
+        source, mirror, total = stalled_source
 
         def kill(pid: int) -> None:
             (server,) = set(children(pid)) - set(workers(pid))
             os.kill(server, signal.SIGKILL)
 
-        result = meet(command, source, kill)
+        result = run_with_fault(command, source, kill)
 
         assert (result.code, result.finish["copied"]) == (0, total), result.text
         assert complete(source, mirror)
 
     def test_kernel_kill_is_reported_as_low_memory(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """A worker that the kernel kills is reported with the guess of low memory, and replaced."""
-        source, mirror, total = held
-        result = meet(command, source, lambda pid: os.kill(workers(pid)[-1], signal.SIGKILL))
+        source, mirror, total = stalled_source
+        result = run_with_fault(command, source, lambda pid: os.kill(workers(pid)[-1], signal.SIGKILL))
 
         assert (result.code, result.finish["copied"]) == (0, total), result.text
         assert ["killed by SIGKILL; perhaps out of memory"] == [
@@ -322,9 +326,11 @@ class TestProcesses:
         ]
         assert complete(source, mirror)
 
-    def test_suspended_run_finishes(self, command: Command, held: tuple[Registry, Registry, int]) -> None:
+    def test_suspended_run_finishes(
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
+    ) -> None:
         """A run that is suspended and continued (SIGSTOP, SIGCONT) finishes normally."""
-        source, mirror, total = held
+        source, mirror, total = stalled_source
 
         def suspend(pid: int) -> None:
             everybody = (pid, *children(pid))
@@ -334,16 +340,16 @@ class TestProcesses:
             for number in everybody:
                 os.kill(number, signal.SIGCONT)
 
-        result = meet(command, source, suspend)
+        result = run_with_fault(command, source, suspend)
 
         assert (result.code, result.finish["copied"]) == (0, total), result.text
         assert complete(source, mirror)
 
     def test_closed_terminal_drains_the_run(
-        self, command: Command, held: tuple[Registry, Registry, int]
+        self, command: Command, stalled_source: tuple[Registry, Registry, int]
     ) -> None:
         """Closing the terminal drains the run, although nobody reads its output."""
-        source, mirror, total = held
+        source, mirror, total = stalled_source
         process = command.start()
         source.wait_for(3, method="GET", path="/blobs/")
         assert process.stderr
@@ -355,7 +361,7 @@ class TestProcesses:
         source.release()
 
         assert process.wait(60) == 129
-        assert_goes_on(command, source, mirror, total)
+        assert_next_run_completes(command, source, mirror, total)
 
 
 def _state(pid: int) -> str:

@@ -75,7 +75,7 @@ def test_docker_types(command: Command, docker_registry: StartRegistry, layout: 
 
 
 def _unsigned(manifest: bytes) -> dict[str, object]:
-    """The signed content, since docker-registry signs schema 1 anew at every GET."""
+    """The signed content, since docker-registry signs schema 1 again at every GET."""
     return {key: value for key, value in json.loads(manifest).items() if key != "signatures"}
 
 

@@ -105,7 +105,7 @@ def test_stale_mirror_falls_back_to_source(command: Command, scripted: Scripted)
 
 
 def test_empty_mirror_is_given_up(command: Command, scripted: Scripted) -> None:
-    """A mirror without the repository is soon no longer tried for it, and the log says so once."""
+    """A mirror without the repository is soon not asked for it any more, and the log says so once."""
     source, cache, mirror = scripted(), scripted(), scripted()
     fill(source, at=["team/app"], images=range(30))
     prepare(command, source, mirror, cache.address)

@@ -190,11 +190,11 @@ def test_command_line_logins_stay_secret(
     assert result.code == 0, result.text
     assert (list(mirror.tags("x")) == ["latest"]) is (verb == "copy")
     assert len(result.events("config.password_shown")) == warnings
-    assert left_in_files(command, result) == []
+    assert places_of_password(command, result) == []
     assert "user:-" in (command.folder / "page.html").read_text()
 
 
-def left_in_files(command: Command, result: Result) -> list[str]:
+def places_of_password(command: Command, result: Result) -> list[str]:
     """The places that contain the password after a run."""
     found = [str(path) for path in command.folder.rglob("*") if path.is_file()]
     where = [path for path in found if PASSWORD.encode() in Path(path).read_bytes()]

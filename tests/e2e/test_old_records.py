@@ -52,7 +52,7 @@ def test_old_index_costs_two_requests(
 
 
 def test_filter_from_flags_and_rule_differ(command: Command, both: tuple[Registry, Registry]) -> None:
-    """An image copied under flags is compared anew for a rule whose platforms say the same."""
+    """An image copied with a platform flag is compared again for a rule with the same platforms."""
     source, mirror = both
     target = {"to": f"{mirror.address}/part", "platforms": "linux/amd64"}
     command.write("images.json", {f"{source.address}/team/app:v1": target})

@@ -66,7 +66,7 @@ def test_upper_case_file_ending(command: Command, pair: tuple[Registry, Registry
 
 
 def test_outputs_to_stdout_and_dev_null(command: Command, pair: tuple[Registry, Registry]) -> None:
-    """Lists are written to standard output, and whole pages to /dev/null; both stay what they are."""
+    """Lists can go to standard output, and a report to /dev/null."""
     source, mirror = pair
     result = command.run(
         *("--output-success-images", "/dev/stdout", "--output-failed-images", "/dev/stdout"),

@@ -99,7 +99,7 @@ ROBOT = {"username": "team+robot", "password": "secret"}
 
 @pytest.mark.parametrize("kind", CREDENTIALS)
 def test_denied_listing_names_the_vendors_credential(command: Command, scripted: Scripted, kind: str) -> None:
-    """Whoever may not list is told in one line which credential of this vendor may."""
+    """A refused listing is one line that names the vendor's credential with the right to list."""
     source, mirror = scripted(catalogue=kind, auth="basic", anonymous=False), scripted()
     fill(source)
     command.write(
@@ -117,7 +117,7 @@ def test_denied_listing_names_the_vendors_credential(command: Command, scripted:
 
 
 def test_invalid_repository_names_are_left_out(command: Command, scripted: Scripted) -> None:
-    """Listed names that are no repository's are left out, and the log counts them."""
+    """Listed names that are not valid repositories are left out, and the log counts them."""
     wrong = "team/UP team/../etc team/a:v1 team/-x http://evil/team/x"
     source, mirror = scripted(catalogue="v2", catalogue_extra=wrong), scripted()
     fill(source)
@@ -133,7 +133,7 @@ def test_invalid_repository_names_are_left_out(command: Command, scripted: Scrip
 
 
 def test_empty_repository_is_no_failure(command: Command, scripted: Scripted) -> None:
-    """A repository that is listed and not there, or has no tags, has its line and is no failure."""
+    """A listed repository that is missing or has no tags gets a line, and is not a failure."""
     source, mirror = scripted(catalogue="v2", catalogue_extra="team/gone"), scripted()
     fill(source)
     source.add("team/untagged", image(layer("untagged")))

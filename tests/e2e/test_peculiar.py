@@ -140,7 +140,7 @@ def test_blob_exists_after_any_mount_answer(
 
 
 def test_foreign_layer_urls_are_never_fetched(command: Command, scripted: Scripted) -> None:
-    """A layer that only its urls have is left to them with a log line, and the urls are never fetched."""
+    """A layer that only its urls provide is left out with a log line, and the urls are never fetched."""
     source, mirror = scripted(), scripted()
     source.add("team/app", foreign_image(layer("here"), layer("there")), "v1")
     prepare(command, source, mirror)

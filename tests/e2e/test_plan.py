@@ -71,11 +71,13 @@ def compare(command: Command, source: Registry, mirror: Registry, *flags: str) -
         name: plan["images"][name] for name in names.values()
     }
     assert by_kind(plan, source.address) == kinds(source.requests())
-    more = same_but_for_news(plan, run, promised=by_kind(plan, mirror.address), done=kinds(mirror.requests()))
+    more = compare_except_news(
+        plan, run, promised=by_kind(plan, mirror.address), done=kinds(mirror.requests())
+    )
     assert plan["requests"] == {"total": run["requests"]["total"] + more, "made": made}
 
 
-def same_but_for_news(
+def compare_except_news(
     plan: dict[str, Any],
     run: dict[str, Any],
     *,
@@ -188,7 +190,7 @@ def test_plan_between_real_registries(
     # A manifest with a tag that is also in an index is pushed once or twice, depending on the order.
     twice = done.pop("PUT manifest") - promised.pop("PUT manifest")
     assert abs(twice) <= len(rules)
-    assert abs(same_but_for_news(plan, run, promised=promised, done=done, twice=twice)) <= len(rules)
+    assert abs(compare_except_news(plan, run, promised=promised, done=done, twice=twice)) <= len(rules)
     assert plan["requests"]["made"] == middle - seen + len(asked)
 
 

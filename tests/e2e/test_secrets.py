@@ -65,7 +65,7 @@ def unfinished(*registries: Registry) -> set[str]:
     return states["unfinished"] - states["finished"] | {"_state="}
 
 
-def leavings(command: Command, result: Result) -> dict[str, bytes]:
+def everything_left(command: Command, result: Result) -> dict[str, bytes]:
     """Everything that was printed or written, by name, except the user's own credentials file."""
     files = {
         str(path.relative_to(command.folder)): path.read_bytes()
@@ -116,11 +116,11 @@ def test_no_output_has_a_secret(command: Command, scripted: Scripted, auth: str)
     secrets = secrets_of(source, mirror)
     assert result.code == 1, result.text
     assert len(secrets) > 6
-    assert b"image.failed" in leavings(command, result)["run.log"]
+    assert b"image.failed" in everything_left(command, result)["run.log"]
     resumable = unfinished(source, mirror)
     found = {
         (name, secret)
-        for name, content in {**leavings(command, result), "titles": shown}.items()
+        for name, content in {**everything_left(command, result), "titles": shown}.items()
         for secret in secrets - (resumable if name.startswith("records/store/") else set())
         if secret.encode() in content
     }
@@ -198,7 +198,7 @@ def test_registry_text_cannot_control_the_terminal(command: Command, scripted: S
     assert result.code == 1, result.text
     assert mirror.tags("copy/a").keys() == {"v1", "v2"}
     assert not [entry for entry in source.requests() if "evil" in "".join(entry.headers).lower()]
-    for name, content in leavings(command, result).items():
+    for name, content in everything_left(command, result).items():
         if name.startswith("records/store/") or name == "records/lock":
             continue
         text = content.decode()

@@ -101,10 +101,10 @@ def test_json_prints_only_the_summary(command: Command, scripted: Scripted) -> N
         == json.loads(second.output)["images"]
     )
     assert mirror.tags("copy/app") == source.tags("team/app")
-    assert {path for _, path in _asked(source)} <= {"v2", "v3"}
+    assert {path for _, path in _manifest_requests(source)} <= {"v2", "v3"}
 
 
-def _asked(registry: Registry) -> list[tuple[str, str]]:
+def _manifest_requests(registry: Registry) -> list[tuple[str, str]]:
     """Methods and tags of the requests for manifests by tag."""
     found = [(each.method, each.target.rpartition("/manifests/")[2]) for each in registry.requests()]
     return [(method, tag) for method, tag in found if tag.startswith("v") and len(tag) == 2]
@@ -152,11 +152,11 @@ def test_unwritable_report_exits_3(command: Command, scripted: Scripted) -> None
     wait_for(lambda: source.requests(path="/manifests/"))
     shutil.rmtree(command.folder / "out")
 
-    def ended() -> bool:
+    def has_ended() -> bool:
         source.release()
         return process.poll() is not None
 
-    wait_for(ended)
+    wait_for(has_ended)
     result = command.end(process)
 
     assert (result.code, result.finish["copied"], result.finish["exit_code"]) == (3, 1, 3)

@@ -38,13 +38,15 @@ def pair(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
     return source, mirror
 
 
-def asked(registry: Registry) -> set[str]:
+def requested_tags(registry: Registry) -> set[str]:
     """Names of all manifests that were requested by tag, except tags that list companions."""
     names = (entry.path.rpartition("/")[2] for entry in registry.requests(path="/manifests/"))
     return {name for name in names if ":" not in name and not name.startswith("sha256-")}
 
 
-def choose(command: Command, pair: tuple[Registry, Registry], *flags: str, **options: Any) -> Result:
+def copy_with_options(
+    command: Command, pair: tuple[Registry, Registry], *flags: str, **options: Any
+) -> Result:
     """Copy with one rule that has these options."""
     source, mirror = pair
     command.write("images.json", {f"{source.address}/team/app": {"to": f"{mirror.address}/copy", **options}})
@@ -74,15 +76,15 @@ def test_only_selected_tags_are_copied(
     command: Command, pair: tuple[Registry, Registry], tags: Any, expected: set[str]
 ) -> None:
     """Exactly the tags that pass all stages are looked up and copied."""
-    result = choose(command, pair, tags=tags)
+    result = copy_with_options(command, pair, tags=tags)
 
     assert (result.code, expected) == (0, set(pair[1].tags("copy"))), result.text
-    assert expected == asked(pair[0])
+    assert expected == requested_tags(pair[0])
 
 
 def test_newest_counts_tags_without_number(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A line says how many tags newest left out because they have no number."""
-    result = choose(command, pair, tags={"newest": 1})
+    result = copy_with_options(command, pair, tags={"newest": 1})
 
     assert "1 have no number to order them by" in result.text
 
@@ -90,10 +92,10 @@ def test_newest_counts_tags_without_number(command: Command, pair: tuple[Registr
 @pytest.mark.parametrize("tags", [{"include": "9*"}, {"newest": 3, "at_least": 5, "exclude": "*-*"}])
 def test_too_few_tags_fail_the_rule(command: Command, pair: tuple[Registry, Registry], tags: Any) -> None:
     """A rule that selects fewer tags than it should fails before anything is copied."""
-    result = choose(command, pair, tags=tags)
+    result = copy_with_options(command, pair, tags=tags)
 
     (line,) = result.events("rule.failed")
-    assert (result.code, line["code"], asked(pair[0])) == (1, "TOO_FEW_TAGS", set())
+    assert (result.code, line["code"], requested_tags(pair[0])) == (1, "TOO_FEW_TAGS", set())
 
 
 @pytest.mark.parametrize(
@@ -111,14 +113,14 @@ def test_rule_waits_for_its_whole_list(
     fault = Fault(action=Reply(status=403), path=r"/tags/list.*last=1\.10\.1", times=None)
     pair[0].fault(fault)
 
-    result = choose(command, pair, tags=tags)
+    result = copy_with_options(command, pair, tags=tags)
 
-    assert (result.code, copied) == (1, asked(pair[0])), result.text
+    assert (result.code, copied) == (1, requested_tags(pair[0])), result.text
 
 
 def test_missing_always_tag_fails_alone(command: Command, pair: tuple[Registry, Registry]) -> None:
     """A tag in `always` that the source lacks is one failed image; the rest is copied."""
-    result = choose(command, pair, "--retries", "0", tags={"include": "2.0.0", "always": ["gone"]})
+    result = copy_with_options(command, pair, "--retries", "0", tags={"include": "2.0.0", "always": ["gone"]})
 
     assert (result.code, result.finish["failed"]) == (1, 1)
     assert {"2.0.0"} == set(pair[1].tags("copy"))
@@ -330,9 +332,9 @@ def test_signature_tags_pass_no_stage(command: Command, pair: tuple[Registry, Re
     signature = f"sha256-{'0' * 64}.sig"
     source.add("team/app", image(layer("signature")), signature)
 
-    choose(command, pair, tags={"include": "*"})
+    copy_with_options(command, pair, tags={"include": "*"})
     assert set(TAGS) == set(mirror.tags("copy"))
-    choose(command, pair)
+    copy_with_options(command, pair)
     assert {*TAGS, signature} == set(mirror.tags("copy"))
 
 
@@ -341,9 +343,9 @@ def test_rule_with_keep_waits_for_its_list(command: Command, pair: tuple[Registr
     fault = Fault(action=Reply(status=403), path=r"/tags/list.*last=1\.10\.1", times=None)
     pair[0].fault(fault)
 
-    result = choose(command, pair, keep="*")
+    result = copy_with_options(command, pair, keep="*")
 
-    assert (result.code, set()) == (1, asked(pair[0])), result.text
+    assert (result.code, set()) == (1, requested_tags(pair[0])), result.text
 
 
 def test_single_fails_with_several_platforms(command: Command, pair: tuple[Registry, Registry]) -> None:

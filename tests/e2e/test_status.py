@@ -28,12 +28,12 @@ WITHOUT_RIGHTS = ("setpriv", f"--bounding-set={RIGHTS}", f"--inh-caps={RIGHTS}")
 
 
 @pytest.fixture
-def two(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+def registries(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
     """Sixteen images to copy."""
     return sixteen(command, scripted)
 
 
-def held_back(command: Command, source: Registry, *flags: str) -> subprocess.Popen[str]:
+def start_stalled_run(command: Command, source: Registry, *flags: str) -> subprocess.Popen[str]:
     """A run in which one repository's manifests are held back, so that four of its images never end."""
     source.fault(Fault(action=Stall(seconds=90), method="GET", path="team/app3/manifests/", times=None))
     process = command.start(*flags)
@@ -42,7 +42,7 @@ def held_back(command: Command, source: Registry, *flags: str) -> subprocess.Pop
     return process
 
 
-def until(command: Command, *, copied: int) -> dict[str, Any]:
+def wait_until_copied(command: Command, *, copied: int) -> dict[str, Any]:
     """Wait until this many images are copied and the records say so."""
     found: dict[str, Any] = {}
 
@@ -59,7 +59,7 @@ def until(command: Command, *, copied: int) -> dict[str, Any]:
     return found
 
 
-def frozen(folder: Path) -> dict[str, tuple[int, int, int]]:
+def store_files(folder: Path) -> dict[str, tuple[int, int, int]]:
     """The files of the store with the details that a write would change."""
     return {
         path.name: (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns)
@@ -68,11 +68,11 @@ def frozen(folder: Path) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def test_status_of_a_running_run(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_running_run(command: Command, registries: tuple[Registry, Registry]) -> None:
     """During a run the status has what is done and left, twice the same, and does not disturb the run."""
-    source, mirror = two
-    process = held_back(command, source)
-    found = until(command, copied=12)
+    source, mirror = registries
+    process = start_stalled_run(command, source)
+    found = wait_until_copied(command, copied=12)
     text = command.run("status")
     source.clear_faults()
     source.release()
@@ -87,14 +87,14 @@ def test_status_of_a_running_run(command: Command, two: tuple[Registry, Registry
     assert complete(source, mirror)
 
 
-def test_rate_limited_registry_is_named(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_rate_limited_registry_is_named(command: Command, registries: tuple[Registry, Registry]) -> None:
     """The status names a rate-limited registry, the reason, and the time left."""
-    _, mirror = two
+    _, mirror = registries
     wait = {"Retry-After": "600"}
     mirror.fault(Fault(action=Reply(status=429, headers=wait), method="POST", times=None))
     process = command.start()
     mirror.wait_for(1, method="POST")
-    wait_for(lambda: ask_quietly(command).get("waits"))
+    wait_for(lambda: status_if_any(command).get("waits"))
     _, found = ask(command)
     text = command.run("status").output
     process.kill()
@@ -106,22 +106,22 @@ def test_rate_limited_registry_is_named(command: Command, two: tuple[Registry, R
     assert f"rate limited: {mirror.address} (" in text
 
 
-def ask_quietly(command: Command) -> dict[str, Any]:
+def status_if_any(command: Command) -> dict[str, Any]:
     """The output of status; empty until there are records."""
     output = command.run("status", "--json").output
     return json.loads(output) if output else {}
 
 
-def test_status_of_a_killed_run(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_killed_run(command: Command, registries: tuple[Registry, Registry]) -> None:
     """The status of a killed run says so, with what is left and the command that resumes it."""
-    source, mirror = two
-    process = held_back(command, source)
-    until(command, copied=12)
+    source, mirror = registries
+    process = start_stalled_run(command, source)
+    wait_until_copied(command, copied=12)
     for pid in children(process.pid):
         os.kill(pid, signal.SIGKILL)
     process.kill()
     process.communicate()
-    before = frozen(command.folder)
+    before = store_files(command.folder)
 
     code, found = ask(command)
     text = command.run("status")
@@ -131,7 +131,7 @@ def test_status_of_a_killed_run(command: Command, two: tuple[Registry, Registry]
     assert "was killed or its machine failed" in text.output
     assert text.output.endswith("To resume:  image-syncer\n")
     assert found["go_on"] == ["image-syncer"]
-    assert frozen(command.folder) == before
+    assert store_files(command.folder) == before
     source.clear_faults()
     source.release()
     assert command.run(*found["go_on"][1:]).code == 0
@@ -139,11 +139,11 @@ def test_status_of_a_killed_run(command: Command, two: tuple[Registry, Registry]
     assert ask(command)[1]["images"]["left"] == 0
 
 
-def test_status_of_a_stopped_run(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_stopped_run(command: Command, registries: tuple[Registry, Registry]) -> None:
     """The status of a run that a signal stopped has the exit code and the command that resumes it."""
-    source, mirror = two
-    process = held_back(command, source, "--drain", "0s")
-    until(command, copied=12)
+    source, mirror = registries
+    process = start_stalled_run(command, source, "--drain", "0s")
+    wait_until_copied(command, copied=12)
     process.send_signal(signal.SIGTERM)
     assert command.end(process).code == 143
     code, found = ask(command)
@@ -156,9 +156,9 @@ def test_status_of_a_stopped_run(command: Command, two: tuple[Registry, Registry
     assert complete(source, mirror)
 
 
-def test_status_of_a_failed_run(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_failed_run(command: Command, registries: tuple[Registry, Registry]) -> None:
     """The status has failures by cause like the summary, and the command that retries them."""
-    source, mirror = two
+    source, mirror = registries
     mirror.fault(Fault(action=Reply(status=403), method="PUT", path="copy/app3/manifests", times=None))
     rules = json.loads((command.folder / "images.json").read_text())
     command.rules(rules | {f"{source.address}/team/none": f"{mirror.address}/copy/none"})
@@ -174,7 +174,7 @@ def test_status_of_a_failed_run(command: Command, two: tuple[Registry, Registry]
     assert "To retry:  image-syncer --retries 0 --json --images records/failed.yaml\n" in text
 
 
-def test_status_of_a_successful_run(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_of_a_successful_run(command: Command, registries: tuple[Registry, Registry]) -> None:
     """The status of a successful run has the figures of its last line."""
     ran = command.run()
     code, found = ask(command)
@@ -191,10 +191,12 @@ def test_status_of_a_successful_run(command: Command, two: tuple[Registry, Regis
     assert "To resume" not in text
 
 
-def test_status_names_the_folder_of_the_command(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_status_names_the_folder_of_the_command(
+    command: Command, registries: tuple[Registry, Registry]
+) -> None:
     """From another folder, the status names the one in which the command was run."""
-    source, _ = two
-    process = held_back(command, source)
+    source, _ = registries
+    process = start_stalled_run(command, source)
     process.kill()
     process.communicate()
     elsewhere = Command(command.folder / "else where")
@@ -208,41 +210,41 @@ class TestUnwritable:
     """Records in a folder where the user may not write."""
 
     @pytest.fixture
-    def asking(self, command: Command) -> Command:
+    def unprivileged(self, command: Command) -> Command:
         """Asks without the rights of root."""
         other = Command(command.folder)
         other.prefix = WITHOUT_RIGHTS
         return other
 
     @staticmethod
-    def protect(command: Command) -> None:
+    def make_read_only(command: Command) -> None:
         """Remove all write permissions."""
         store = command.folder / "records/store"
         for path in (*store.iterdir(), store):
             path.chmod(0o500 if path.is_dir() else 0o400)
 
     def test_closed_records_can_be_read(
-        self, command: Command, asking: Command, two: tuple[Registry, Registry]
+        self, command: Command, unprivileged: Command, registries: tuple[Registry, Registry]
     ) -> None:
         """Records that were closed cleanly are read there, and nothing is left beside them."""
         assert command.run().code == 0
-        self.protect(command)
-        before = frozen(command.folder)
-        code, found = ask(asking)
+        self.make_read_only(command)
+        before = store_files(command.folder)
+        code, found = ask(unprivileged)
 
         assert (code, found["state"], found["images"]["copied"]) == (0, "done", 16)
-        assert frozen(command.folder) == before
+        assert store_files(command.folder) == before
         assert list(before) == ["cache.db"]
 
     def test_records_of_running_run_can_be_read(
-        self, command: Command, asking: Command, two: tuple[Registry, Registry]
+        self, command: Command, unprivileged: Command, registries: tuple[Registry, Registry]
     ) -> None:
         """The records of a running run can be read there as well."""
-        source, _ = two
-        process = held_back(command, source)
-        until(command, copied=12)
-        self.protect(command)
-        code, found = ask(asking)
+        source, _ = registries
+        process = start_stalled_run(command, source)
+        wait_until_copied(command, copied=12)
+        self.make_read_only(command)
+        code, found = ask(unprivileged)
         source.clear_faults()
         source.release()
 
@@ -250,35 +252,35 @@ class TestUnwritable:
         assert command.end(process).code == 0
 
     def test_records_of_killed_run_can_be_read(
-        self, command: Command, asking: Command, two: tuple[Registry, Registry]
+        self, command: Command, unprivileged: Command, registries: tuple[Registry, Registry]
     ) -> None:
         """The records of a killed run can be read there as well."""
-        source, _ = two
-        process = held_back(command, source)
-        until(command, copied=12)
+        source, _ = registries
+        process = start_stalled_run(command, source)
+        wait_until_copied(command, copied=12)
         process.kill()
         process.communicate()
-        self.protect(command)
-        before = frozen(command.folder)
-        code, found = ask(asking)
+        self.make_read_only(command)
+        before = store_files(command.folder)
+        code, found = ask(unprivileged)
 
         assert (code, found["state"], found["images"]["copied"]) == (1, "lost", 12)
-        assert frozen(command.folder) == before
+        assert store_files(command.folder) == before
 
     def test_unreadable_records_exit_3(
-        self, command: Command, asking: Command, two: tuple[Registry, Registry]
+        self, command: Command, unprivileged: Command, registries: tuple[Registry, Registry]
     ) -> None:
         """Records that may not be read are one line and exit 3."""
         command.run()
         (command.folder / "records/store").chmod(0)
-        result = asking.run("status")
+        result = unprivileged.run("status")
 
         assert_refused(result, "records in records cannot be read: ")
 
 
-def test_run_is_not_disturbed(command: Command, two: tuple[Registry, Registry]) -> None:
+def test_run_is_not_disturbed(command: Command, registries: tuple[Registry, Registry]) -> None:
     """Reading the status repeatedly disturbs neither the run nor its records."""
-    source, mirror = two
+    source, mirror = registries
     process = command.start()
     asked = time.monotonic()
     while process.poll() is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def two(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
+def registries(command: Command, scripted: Scripted) -> tuple[Registry, Registry]:
     """Sixteen images to copy."""
     return sixteen(command, scripted)
 
@@ -69,7 +69,7 @@ class TestNoRecords:
 
     @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
     def test_overwritten_database_exits_3(
-        self, command: Command, two: tuple[Registry, Registry], part: float
+        self, command: Command, registries: tuple[Registry, Registry], part: float
     ) -> None:
         """A database that was partly overwritten causes one line and exit 3, and the next run works."""
         command.run()
@@ -99,7 +99,7 @@ class TestNoRecords:
         ],
     )
     def test_invalid_row_exits_3(
-        self, command: Command, two: tuple[Registry, Registry], statement: str, words: str
+        self, command: Command, registries: tuple[Registry, Registry], statement: str, words: str
     ) -> None:
         """A row with an invalid value is one line and exit 3."""
         command.run()

@@ -123,7 +123,7 @@ def test_log_pipe_without_reader_is_an_error(command: Command) -> None:
 def test_symbolic_link_in_records_is_renamed(
     command: Command, scripted: Scripted, name: str, *, is_there: bool
 ) -> None:
-    """A symbolic link with a name of ours is renamed; its target is neither changed nor created."""
+    """A symbolic link under a name of the records is renamed; its target is neither changed nor created."""
     _, mirror = fill(command, scripted)
     target = command.folder / "precious"
     if is_there and name == "store":

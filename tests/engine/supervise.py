@@ -21,7 +21,7 @@ def say(what: object) -> None:
     print(json.dumps(what), flush=True)  # noqa: T201 - the test reads it
 
 
-def be_killed(server: ForkServer) -> None:
+def stay_busy(server: ForkServer) -> None:
     """Print the processes, then keep three workers busy forever."""
     workers = [start(server, name=f"resolve-{number}") for number in range(3)]
     for worker in workers:
@@ -31,7 +31,7 @@ def be_killed(server: ForkServer) -> None:
     sys.stdin.read()
 
 
-def be_interrupted(server: ForkServer) -> None:
+def run_despite_signals(server: ForkServer) -> None:
     """Start three workers despite signals, use each, and end them."""
     with Signals() as signals:
         say("armed")
@@ -57,4 +57,4 @@ def abort(server: ForkServer) -> None:
 if __name__ == "__main__":
     _, wanted, method = sys.argv
     chosen = ForkServer("spawn" if method == "spawn" else "fork")
-    {"be_killed": be_killed, "be_interrupted": be_interrupted, "abort": abort}[wanted](chosen)
+    {"stay_busy": stay_busy, "run_despite_signals": run_despite_signals, "abort": abort}[wanted](chosen)

@@ -142,7 +142,7 @@ def test_dask_loggers_are_silent() -> None:
 
 
 def test_scheduler_keeps_no_task_messages() -> None:
-    """What Dask's client sends about a task is nothing that Dask's scheduler would keep for ever."""
+    """Dask's scheduler keeps nothing of what Dask's client sends about a task."""
     loop = asyncio.new_event_loop()
     quiet(loop)
     loop.close()

@@ -77,7 +77,7 @@ def test_bytes_are_reported_while_running(rig: Rig, pool: WorkerPool) -> None:
 
 
 def test_dead_worker_reports_its_tasks(rig: Rig, pool: WorkerPool) -> None:
-    """The end of a worker reports its tasks as begun, as many as the roster said; no other gets them."""
+    """The end of a worker reports all its tasks in the roster as begun; no other worker gets them."""
     done, *open_ = give(pool, "echo", "move", "wait")
     before = hear(pool, lambda heard: ends(heard) and progress(heard))
     ((worker, count),) = pool.roster().items()

@@ -113,7 +113,7 @@ class TestSignals:
         assert (1, before) == (len(raised), descriptors())
 
 
-class TestOnePressLate:
+class TestIgnoreOneStop:
     def test_one_key_press_is_ignored(self) -> None:
         """One key press, possibly several signals, is ignored, and the next has its usual effect."""
         clock, before = Clock(), handlers()
@@ -141,7 +141,7 @@ class TestOnePressLate:
             signal.signal(signal.SIGHUP, before)
 
 
-class TestRaised:
+class TestRaiseOnStop:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_only_first_stop_signal_raises(self, number: int) -> None:
         """The first stop signal raises an exception with its number, and later ones interrupt nothing."""

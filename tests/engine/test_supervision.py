@@ -64,7 +64,7 @@ def method(request: pytest.FixtureRequest) -> Iterator[str]:
 class TestSupervisorKilled:
     def test_no_process_survives(self, method: str) -> None:
         """When the supervisor is killed, its busy workers and the fork server exit."""
-        supervisor = Supervisor("be_killed", method)
+        supervisor = Supervisor("stay_busy", method)
         pids = supervisor.hear()
         assert isinstance(pids, list)
         alive = [pid for pid in pids if not is_gone(pid)]
@@ -76,7 +76,7 @@ class TestSupervisorKilled:
 class TestInterrupted:
     def test_signals_kill_no_starting_worker(self, method: str) -> None:
         """Signals to the whole process group while workers start kill none of them and print nothing."""
-        supervisor = Supervisor("be_interrupted", method)
+        supervisor = Supervisor("run_despite_signals", method)
         assert supervisor.hear() == "armed"
         storm = random.Random(7)
         sent = 0

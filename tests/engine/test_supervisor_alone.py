@@ -64,7 +64,7 @@ class Run:
         return [answer(task)]
 
 
-def asked(run: Run) -> list[bool]:
+def begins_with_head(run: Run) -> list[bool]:
     """For each attempt at the first blob, whether it has to begin with a HEAD."""
     first = run.moves[0][1].key
     return [move.ask for _, move in run.moves if move.key == first]
@@ -82,7 +82,7 @@ def test_certain_death_repeats_tasks_unchanged() -> None:
     run = Run(dies=True)
 
     assert 1 == run.scheduler.figures.copied
-    assert len(set(asked(run))) == 1
+    assert len(set(begins_with_head(run))) == 1
     (lost,) = [event for event in run.events if event.name == "worker.lost"]
     assert (lost.stage, lost.fields["reason"]) == ("transfer", "killed")
 
@@ -95,7 +95,7 @@ def test_uncertain_death_delays_tasks() -> None:
     first = run.moves[0][1].key
     times = [at for at, move in run.moves if move.key == first]
     assert times[1] - times[0] >= 0.05
-    assert asked(run)[1]
+    assert begins_with_head(run)[1]
 
 
 def test_broken_pool_ends_the_run() -> None:

@@ -131,7 +131,7 @@ class Relay:
         with suppress(OSError):
             while piece := here.recv(_PIECE):
                 if way == "down":
-                    self._let_others_by()
+                    self._wait_to_be_overtaken()
                 harm = self._count(way, len(piece))
                 if harm == "stall":
                     self._over.wait()
@@ -164,7 +164,7 @@ class Relay:
             harm.act()
         return harm.kind
 
-    def _let_others_by(self) -> None:
+    def _wait_to_be_overtaken(self) -> None:
         """Sometimes wait until answers of other connections have passed."""
         with self._changed:
             if self._random is not None and self._random.random() < 0.5:

@@ -63,7 +63,7 @@ def talk(address: str, data: bytes = DATA, *, patience: float = 10.0) -> bytes:
 
 
 def test_all_bytes_pass_in_both_directions(echo: str) -> None:
-    """Without harm all bytes and the end come through, in both directions."""
+    """Without a fault all bytes and the end of the stream are forwarded, in both directions."""
     with Relay(echo) as relay:
         assert DATA == talk(relay.address)
 
