@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,22 +94,42 @@ class Command:
         return self.end(self.start(*arguments, **environ))
 
     def end(self, process: subprocess.Popen[str]) -> Result:
-        """Wait for a started run; one that does not end fails the test with its workers' stacks.
+        """Wait for a started run; one that does not end fails the test with the stacks of both sides.
 
         A log line that does not match the catalogue fails the test, too.
         """
         try:
             output, text = process.communicate(timeout=_LONGEST)
         except subprocess.TimeoutExpired:
+            ours = stacks()
             os.kill(process.pid, signal.SIGSTOP)  # it starts no other workers
-            for pid in workers(process.pid):
+            states = {pid: state_of(pid) for pid in workers(process.pid)}
+            for pid in states:
+                os.kill(pid, signal.SIGCONT)  # a stopped one would print nothing
                 os.kill(pid, signal.SIGABRT)
             wait_for(lambda: not workers(process.pid))
             os.killpg(process.pid, signal.SIGKILL)
             output, text = process.communicate()
-            raise AssertionError(f"it did not end in {_LONGEST} s: {text[-_MOST_WORDS:]}") from None
+            raise AssertionError(
+                f"it did not end in {_LONGEST} s: {text[-_MOST_WORDS:]}\n"
+                f"states of its workers: {states}\n{ours}"
+            ) from None
         assert wrong_logfmt(text) == []
         return Result(process.returncode, text, output)
+
+
+def stacks() -> str:
+    """The stacks of this process's threads: proxies and scripted registries run here."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(
+        f"{names.get(number, number)}:\n{''.join(traceback.format_stack(frame))}"
+        for number, frame in sys._current_frames().items()
+    )
+
+
+def state_of(pid: int) -> str:
+    """The state of a process: `S` sleeps, `T` is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def wait_for(condition: Any, *, seconds: float = 30.0) -> None:
