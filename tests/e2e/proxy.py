@@ -51,10 +51,11 @@ class Proxy:
 
     def room(self) -> int:
         """Bytes that may be read next; ConnectionError, after `go`, at the position where the body is cut."""
-        if self.halt_at < 0:
+        halt_at = self.halt_at  # of all connections: another thread may change both numbers meanwhile
+        if halt_at < 0:
             return _PIECE
-        if self.received < self.halt_at:
-            return min(_PIECE, self.halt_at - self.received)
+        if (left := halt_at - self.received) > 0:
+            return min(_PIECE, left)
         self.halt_at = -1
         self.halted.set()
         self.go.wait()
