@@ -31,7 +31,7 @@ COPY = ("copy", "a.test/b:1", "c.test/d")
         ((*COPY, DASK, "--dest-creds=me:-"), "--dest-creds: with --engine dask each worker reads"),
     ],
 )
-def test_refused(flags: tuple[str, ...], words: str) -> None:
+def test_unusable_or_unsafe_flags_are_refused(flags: tuple[str, ...], words: str) -> None:
     """Flags that cannot work, or would show secrets to a network, are refused in one line."""
     with pytest.raises(UsageError) as error:
         parse(flags, {})
@@ -43,7 +43,7 @@ def test_refused(flags: tuple[str, ...], words: str) -> None:
 @pytest.mark.parametrize(
     "address", ["tls://dask:8786", "tcp://127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:1"]
 )
-def test_safe_address(address: str) -> None:
+def test_tls_and_local_clusters_need_no_permission(address: str) -> None:
     """A cluster with TLS, and one on this machine, need no permission."""
     cluster = parse((DASK, f"--scheduler={address}"), {}).cluster
 
@@ -51,7 +51,7 @@ def test_safe_address(address: str) -> None:
     assert address == cluster.scheduler
 
 
-def test_all_flags() -> None:
+def test_all_flags_are_parsed() -> None:
     """Each flag is parsed; a path of the workers is absolute, since their working directory may differ."""
     flags = (
         "--scheduler=tcp://dask:1",
@@ -73,7 +73,7 @@ def test_all_flags() -> None:
     assert parse((), {}).cluster is None
 
 
-def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_dask_extra_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, --engine dask ends with one line that says what to install."""
     monkeypatch.setitem(sys.modules, "distributed", None)
 

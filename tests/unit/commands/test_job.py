@@ -25,7 +25,7 @@ def job(folder: Path, *flags: str) -> Job:
     return prepare(parse(["--images", str(images), "--auth", str(auth), *flags], {}), {})
 
 
-def test_limits(tmp_path: Path) -> None:
+def test_limits_are_divided_among_parallel_shards(tmp_path: Path) -> None:
     """The user's limits are divided by the number of parallel shards, and never become zero."""
     given = job(
         tmp_path, "--shard=1/50", "--shard-parallelism=20", "--proc=10", "--bandwidth=40MB/s", "--drain=9"
@@ -38,7 +38,7 @@ def test_limits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [(), ("--shard=1/50",)])
-def test_whole_limits(tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_limits_are_whole_without_shard_parallelism(tmp_path: Path, flags: tuple[str, ...]) -> None:
     """Without --shard-parallelism each run has the full limits, or none."""
     given = job(tmp_path, *flags)
     registry = given.keyring.settings("r.io")
@@ -47,7 +47,7 @@ def test_whole_limits(tmp_path: Path, flags: tuple[str, ...]) -> None:
     assert (given.settings.limits.proc, given.settings.bandwidth) == (None, None)
 
 
-def test_invalid_rules(tmp_path: Path) -> None:
+def test_invalid_rule_belongs_to_shard_0(tmp_path: Path) -> None:
     """An invalid rule belongs to shard 0; the others warn about it."""
     first, second = job(tmp_path, "--shard=0/2"), job(tmp_path, "--shard=1/2")
 
@@ -59,7 +59,7 @@ def test_invalid_rules(tmp_path: Path) -> None:
     assert len(first.rules.rules[0].targets) + len(second.rules.rules[0].targets) == 30
 
 
-def test_records(tmp_path: Path) -> None:
+def test_each_shard_has_its_own_records_folder(tmp_path: Path) -> None:
     """Each shard has a folder in that of the records, whose names sort by number."""
     assert str(job(tmp_path, "--shard=17/200", "--records=here").settings.records) == "here/017-of-200"
     assert str(job(tmp_path, "--shard=0/1").settings.records) == "records/0-of-1"

@@ -28,7 +28,7 @@ def broken(_job: Job, _run: str) -> Iterator[OpenedRecords]:
     yield
 
 
-def test_unexpected(tmp_path: Path) -> None:
+def test_unexpected_exception_is_logged_without_secrets(tmp_path: Path) -> None:
     """An unexpected exception ends the run with its traceback in the log, and no secret of it anywhere."""
     log = tmp_path / "run.log"
     options = parse(["copy", "a.test/a:1", "b.test/a:1", f"--log={log}"], {"HOME": str(tmp_path)})

@@ -44,7 +44,7 @@ def told(path: Path, run_state: RunState) -> tuple[Status, list[str]]:
     return found, list(lines(found))
 
 
-def test_running(tmp_path: Path) -> None:
+def test_running_run_has_limits_and_no_command(tmp_path: Path) -> None:
     """The status of a running run has no command, and names its rate limits and retries."""
     waits = (
         Wait(registry="quay.io", until=NOW + 39.0, why="429", tasks=288),
@@ -67,7 +67,7 @@ def test_running(tmp_path: Path) -> None:
     assert [wait["seconds"] for wait in as_object(found)["waits"]] == [39.0, None, 0.0]
 
 
-def test_silent(tmp_path: Path) -> None:
+def test_run_without_updates_is_suspended(tmp_path: Path) -> None:
     """A run whose process exists but that stores no updates counts as suspended, not as lost."""
     found, said = told(tmp_path, replace(RUN_STATE, seen=NOW - 90.0))
 
@@ -75,7 +75,7 @@ def test_silent(tmp_path: Path) -> None:
     assert "  no update for 1m30s: the run is suspended, or its disk hangs" in said
 
 
-def test_stopping(tmp_path: Path) -> None:
+def test_stopping_run_is_running(tmp_path: Path) -> None:
     """A run that is stopping still counts as running."""
     found, said = told(tmp_path, replace(RUN_STATE, stopping=True))
 
@@ -84,7 +84,7 @@ def test_stopping(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("silence", "state"), [(29.0, "running"), (31.0, "lost")])
-def test_elsewhere(tmp_path: Path, silence: float, state: str) -> None:
+def test_last_update_decides_for_another_machine(tmp_path: Path, silence: float, state: str) -> None:
     """For a run on another machine or in another container, the time of its last update decides."""
     found, said = told(tmp_path, replace(RUN_STATE, process=ELSEWHERE, seen=NOW - silence))
 
@@ -101,7 +101,9 @@ def test_elsewhere(tmp_path: Path, silence: float, state: str) -> None:
         (143, "stopped", "exit code 143: work is left", "image-syncer --images 'a b.yaml'"),
     ],
 )
-def test_ended(tmp_path: Path, code: int, state: str, words: str, command: str) -> None:
+def test_ended_run_has_result_and_resume_command(
+    tmp_path: Path, code: int, state: str, words: str, command: str
+) -> None:
     """The status of an ended run states the result, the command that resumes, and its folder."""
     again = ("image-syncer", "--again") if code == 1 else ()
     trouble = "no space left" if code == 3 else ""
@@ -114,7 +116,7 @@ def test_ended(tmp_path: Path, code: int, state: str, words: str, command: str) 
     assert as_object(found)["exit_code"] == code
 
 
-def test_words_of_registries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_controls_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Terminal controls in the run state are printed escaped."""
     told(tmp_path, replace(RUN_STATE, exit_code=3, trouble="\x1b[2J"))
     code = main(["status", "--records", str(tmp_path)], {})

@@ -50,7 +50,7 @@ def found(path: Path) -> ShardsStatus:
     return status
 
 
-def test_sum(tmp_path: Path) -> None:
+def test_figures_of_shards_are_added(tmp_path: Path) -> None:
     """Images, requests, rates and causes of all shards are added, and the worst one is named."""
     for index in (0, 1):
         ran(tmp_path, f"{index}-of-4")
@@ -70,7 +70,7 @@ def test_sum(tmp_path: Path) -> None:
     assert "To retry:  cd /srv && image-syncer --again" in printed
 
 
-def test_running(tmp_path: Path) -> None:
+def test_folder_is_running_while_a_shard_runs(tmp_path: Path) -> None:
     """While a shard runs, the folder counts as running; the time left is unknown until all have begun."""
     waits = (Wait(registry="quay.io", until=NOW + 9.0), Wait(registry="r.io", until=NOW + 5.0))
     ran(tmp_path, "0-of-3", replace(RUNNING, waits=waits))
@@ -98,7 +98,7 @@ def test_running(tmp_path: Path) -> None:
         (ENDED, "done"),
     ],
 )
-def test_worst(tmp_path: Path, last: RunState, state: str) -> None:
+def test_killed_or_stopped_shard_decides_the_state(tmp_path: Path, last: RunState, state: str) -> None:
     """A shard that was killed or stopped decides the state of the folder."""
     ran(tmp_path, "0-of-2")
     ran(tmp_path, "1-of-2", last)
@@ -106,7 +106,7 @@ def test_worst(tmp_path: Path, last: RunState, state: str) -> None:
     assert found(tmp_path).total.state == state
 
 
-def test_unreadable(tmp_path: Path) -> None:
+def test_unreadable_shard_is_named(tmp_path: Path) -> None:
     """A shard whose records cannot be read is named, and the others are shown."""
     ran(tmp_path, "0-of-2")
     ran(tmp_path, "1-of-2")
@@ -117,7 +117,7 @@ def test_unreadable(tmp_path: Path) -> None:
     assert f"shard 1/2: records in {tmp_path}/1-of-2 have no run state" in "\n".join(shard_lines(status))
 
 
-def test_another_split(tmp_path: Path) -> None:
+def test_shards_of_another_split_count_only_if_last(tmp_path: Path) -> None:
     """Shards of another N count only if they ran last; the same is true for a run without shards."""
     ran(tmp_path, "0-of-3", replace(ENDED, seen=NOW - 60.0))
     ran(tmp_path, "0-of-2")
@@ -129,7 +129,7 @@ def test_another_split(tmp_path: Path) -> None:
     assert read_shards(tmp_path, now=NOW) is None
 
 
-def test_other_folders(tmp_path: Path) -> None:
+def test_other_folders_are_not_shards(tmp_path: Path) -> None:
     """Only names that --shard makes are shards."""
     for name in ("0-of-03", "00-of-2", "2-of-2", "0-of-2.aside-1", "one-of-2"):
         ran(tmp_path, name)

@@ -31,7 +31,7 @@ def recipe(folder: Path, *flags: str, auth: str = "{}", **environ: str) -> Worke
     return found
 
 
-def test_own_files(tmp_path: Path) -> None:
+def test_worker_reads_its_own_files_and_variables(tmp_path: Path) -> None:
     """A worker reads the files of its own machine at the run's paths, and its own variables."""
     there = tmp_path / "there.yaml"
     auth = "a.test: {{username: me, password: '{}'}}\n"
@@ -52,7 +52,7 @@ def test_own_files(tmp_path: Path) -> None:
         ("a.test: {username: me, password: x, requests: 5}", "at most 5 requests at a time, this run"),
     ],
 )  # fmt: skip
-def test_other_files(tmp_path: Path, there: str, words: str) -> None:
+def test_different_credentials_are_detected(tmp_path: Path, there: str, words: str) -> None:
     """A worker with other credentials is detected by usernames and settings of registries."""
     path = tmp_path / "there.yaml"
     path.write_text(there)
@@ -63,14 +63,14 @@ def test_other_files(tmp_path: Path, there: str, words: str) -> None:
     assert "hunter2" not in made.misfit({})
 
 
-def test_login_of_the_command_line(tmp_path: Path) -> None:
+def test_worker_reads_the_login_variable_itself(tmp_path: Path) -> None:
     """A login of the command line names a variable, which each worker reads itself."""
     made = recipe(tmp_path, "copy", "a.test/b:1", "c.test/d", "--src-creds=me:$SECRET", SECRET="hunter2")
 
     assert made.open({"SECRET": "of the worker"}).find(PLACE).password == "of the worker"
 
 
-def test_files_of_this_machine(tmp_path: Path) -> None:
+def test_default_paths_are_made_absolute(tmp_path: Path) -> None:
     """Without --worker-auth, workers read the run's paths, made absolute."""
     made = recipe(tmp_path)
 

@@ -84,7 +84,7 @@ KEYS = {
         ("unknown.corp/x", "none"),
     ],
 )
-def test_the_longest_key_wins(tmp_path: Path, repository: str, key: str) -> None:
+def test_longest_key_wins(tmp_path: Path, repository: str, key: str) -> None:
     """The longest key that is a prefix of the normalised repository in whole segments is used."""
     credential = found(tmp_path, KEYS, repository)
 
@@ -107,7 +107,7 @@ def test_any_keys_match_by_segments(keys: set[str], path: list[str]) -> None:
 
 
 @given(path=PATHS, tail=st.sampled_from(["", "/", "//"]))
-def test_a_slash_at_the_end_of_a_key_does_not_matter(path: str, tail: str) -> None:
+def test_trailing_slash_of_a_key_is_ignored(path: str, tail: str) -> None:
     """Slashes at the end of a key do not matter."""
     key = f"quay.io/{path}".rstrip("/")
 
@@ -115,12 +115,12 @@ def test_a_slash_at_the_end_of_a_key_does_not_matter(path: str, tail: str) -> No
 
 
 @pytest.mark.parametrize("content", [[user("a")], user("a")])
-def test_a_value_may_stand_in_a_list_of_one(tmp_path: Path, content: object) -> None:
+def test_one_element_list_is_read_as_a_map(tmp_path: Path, content: object) -> None:
     """A one-element list, as in older documentation, is read like a plain map."""
     assert "a" == found(tmp_path, {"quay.io": content}, "quay.io/x").username
 
 
-def test_the_fields(tmp_path: Path) -> None:
+def test_optional_fields(tmp_path: Path) -> None:
     """Username, password and insecure are read; each may be missing or null."""
     content = {
         "a.io": {"username": "u", "password": "p", "insecure": True},
@@ -139,7 +139,7 @@ def test_the_fields(tmp_path: Path) -> None:
     assert () == warnings
 
 
-def test_words_of_yaml_stay_text(tmp_path: Path) -> None:
+def test_unquoted_password_stays_text(tmp_path: Path) -> None:
     """An unquoted password of digits stays text, and booleans follow YAML's spelling."""
     path = write(
         tmp_path,
@@ -166,7 +166,7 @@ def test_words_of_yaml_stay_text(tmp_path: Path) -> None:
         ("$EMPTY", ""),
     ],
 )
-def test_variables_are_replaced_where_they_are_set(tmp_path: Path, written: str, expected: str) -> None:
+def test_set_variables_are_replaced(tmp_path: Path, written: str, expected: str) -> None:
     """A variable that is set is replaced; text with an unset variable is kept, including its dollars."""
     content = {"quay.io": {"username": written, "password": written}}
 
@@ -177,7 +177,7 @@ def test_variables_are_replaced_where_they_are_set(tmp_path: Path, written: str,
 
 @pytest.mark.parametrize("written", ["$NOT_SET", "${NOT_SET}"])
 @pytest.mark.parametrize("field", ["username", "password"])
-def test_a_value_that_is_one_unset_variable_is_an_error(tmp_path: Path, written: str, field: str) -> None:
+def test_unset_variable_as_whole_value_is_an_error(tmp_path: Path, written: str, field: str) -> None:
     """A value that is exactly one unset variable is an error for whoever needs it, and names the variable."""
     keyring, _ = read(tmp_path, {"quay.io": user("a") | {field: written}, "ghcr.io": user("b")})
     keyring.require([parse_repository("ghcr.io/x")])
@@ -190,7 +190,7 @@ def test_a_value_that_is_one_unset_variable_is_an_error(tmp_path: Path, written:
     assert 1 == caught.value.line
 
 
-def test_a_variable_of_odd_bytes_is_an_error(tmp_path: Path) -> None:
+def test_variable_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
     """A variable that is not UTF-8 is refused and not shown."""
     keyring, _ = read(tmp_path, {"quay.io": {"password": "$ODD"}}, ODD="hunter\udcff")
 
@@ -199,7 +199,7 @@ def test_a_variable_of_odd_bytes_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("field", "lacking"), [("username", "password"), ("password", "username")])
-def test_half_a_login_matters_where_it_is_used(tmp_path: Path, field: str, lacking: str) -> None:
+def test_incomplete_login_fails_where_it_is_used(tmp_path: Path, field: str, lacking: str) -> None:
     """A username without a password, or the reverse, fails the repositories that use it."""
     keyring, _ = read(tmp_path, {"quay.io/team": {field: "hunter2"}})
     keyring.require([parse_repository("quay.io/other/x")])
@@ -211,7 +211,7 @@ def test_half_a_login_matters_where_it_is_used(tmp_path: Path, field: str, lacki
 
 
 @pytest.mark.parametrize("registry", ["gcr.io", "eu.gcr.io", "europe-docker.pkg.dev"])
-def test_the_google_key_file_user(tmp_path: Path, registry: str) -> None:
+def test_google_oauth2_user_is_a_key_file(tmp_path: Path, registry: str) -> None:
     """On Google's registries the user `_oauth2_` is sent as the name for a base64 key file."""
     credential = found(tmp_path, {f"{registry}/p": user("_oauth2_")}, f"{registry}/p/x")
 
@@ -219,7 +219,7 @@ def test_the_google_key_file_user(tmp_path: Path, registry: str) -> None:
 
 
 @pytest.mark.parametrize("registry", ["quay.io", "notgcr.io", "gcr.io.evil.example"])
-def test_the_google_user_elsewhere_is_any_user(tmp_path: Path, registry: str) -> None:
+def test_oauth2_user_is_ordinary_elsewhere(tmp_path: Path, registry: str) -> None:
     """Other registries get the user as written."""
     assert "_oauth2_" == found(tmp_path, {registry: user("_oauth2_")}, f"{registry}/x").username
 
@@ -241,7 +241,7 @@ def test_the_google_user_elsewhere_is_any_user(tmp_path: Path, registry: str) ->
         ('{"quay.io/a:v1": {}}', ":1:2: the key 'quay.io/a:v1' is not a registry or namespace"),
     ],
 )
-def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, content: str, words: str) -> None:
+def test_invalid_file_gets_one_clear_error(tmp_path: Path, content: str, words: str) -> None:
     """The error names file, line, column, key and what to write instead."""
     with pytest.raises(FileError) as caught:
         read(tmp_path, content)
@@ -251,7 +251,7 @@ def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, content: str, words: 
 
 @pytest.mark.parametrize("field", ["username", "password", "insecure"])
 @pytest.mark.parametrize("value", [["hunter2"], {"hunter2": "x"}, {"x": ["hunter2"]}])
-def test_an_error_never_shows_a_value(tmp_path: Path, field: str, value: object) -> None:
+def test_error_never_shows_a_value(tmp_path: Path, field: str, value: object) -> None:
     """The error describes a misplaced value instead of showing it, since it may be a secret."""
     with pytest.raises(FileError) as caught:
         read(tmp_path, {"quay.io": {field: value}})
@@ -259,7 +259,7 @@ def test_an_error_never_shows_a_value(tmp_path: Path, field: str, value: object)
     assert "hunter2" not in str(caught.value)
 
 
-def test_two_spellings_of_one_key_are_warned_about(tmp_path: Path) -> None:
+def test_equivalent_keys_cause_a_warning(tmp_path: Path) -> None:
     """Keys for the same place are duplicates: the last one wins, with a warning that names both lines."""
     content = '{"docker.io":\n{},\n"index.docker.io/":\n{"username": "b", "password": "b"}}'
 
@@ -270,7 +270,7 @@ def test_two_spellings_of_one_key_are_warned_about(tmp_path: Path) -> None:
     assert expected == (warning.name, *(warning.fields[name] for name in ("key", "line", "first_line")))
 
 
-def test_a_duplicate_field_is_warned_about(tmp_path: Path) -> None:
+def test_duplicate_field_causes_a_warning(tmp_path: Path) -> None:
     """The last of two equal fields wins, and the warning shows no value."""
     keyring, (warning,) = read(
         tmp_path, '{"quay.io": {"username": "u", "password": "hunter1", "password": "hunter2"}}'
@@ -281,7 +281,7 @@ def test_a_duplicate_field_is_warned_about(tmp_path: Path) -> None:
     assert "hunter" not in f"{warning.message}{dict(warning.fields)}"
 
 
-def test_no_file_is_a_warning(tmp_path: Path) -> None:
+def test_missing_file_causes_a_warning(tmp_path: Path) -> None:
     """Without a credentials file everything is anonymous, with a warning."""
     keyring, (warning,) = read_credentials((), environ={"HOME": str(tmp_path)})
 
@@ -290,7 +290,7 @@ def test_no_file_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("login", [{}, {"username": "", "password": ""}])
-def test_an_entry_without_a_login_leaves_it_to_docker(tmp_path: Path, login: dict[str, str]) -> None:
+def test_entry_without_login_uses_docker_login(tmp_path: Path, login: dict[str, str]) -> None:
     """An entry with only `insecure` keeps that setting, and docker's login is used."""
     write(tmp_path, ".dockercfg", json.dumps({"quay.io": user("docker")}))
 
@@ -302,7 +302,7 @@ def test_an_entry_without_a_login_leaves_it_to_docker(tmp_path: Path, login: dic
     assert (True, True) == (nobody.anonymous, nobody.insecure)
 
 
-def test_fields_that_mean_nothing_are_warned_about(tmp_path: Path) -> None:
+def test_unknown_field_causes_a_warning(tmp_path: Path) -> None:
     """An unknown field is a warning that lists the known fields."""
     keyring, (warning,) = read(tmp_path, {"quay.io": user("a") | {"ispublic": ["hunter2"]}})
 
@@ -312,7 +312,7 @@ def test_fields_that_mean_nothing_are_warned_about(tmp_path: Path) -> None:
     assert "hunter2" not in warning.message
 
 
-def test_letter_case_of_fields_is_as_in_go(tmp_path: Path) -> None:
+def test_field_case_is_ignored_in_json_only(tmp_path: Path) -> None:
     """In JSON, field names match in any letter case and may repeat; in YAML another case is an error."""
     entry = '{"quay.io": {"UserName": "a", "PASSWORD": "b", "password": "c", "Insecure": true}}'
     keyring, (duplicate,) = read(tmp_path, entry)
@@ -323,7 +323,7 @@ def test_letter_case_of_fields_is_as_in_go(tmp_path: Path) -> None:
         read_credentials((write(tmp_path, "auth.yaml", entry),), environ={"HOME": str(tmp_path)})
 
 
-def test_merge_keys_bring_what_an_entry_lacks(tmp_path: Path) -> None:
+def test_merge_keys_fill_missing_fields(tmp_path: Path) -> None:
     """`<<` merges fields of other entries; the entry's own fields win, then those of the first in a list."""
     text = (
         "one.example: &one {username: a, password: b}\n"
@@ -340,7 +340,7 @@ def test_merge_keys_bring_what_an_entry_lacks(tmp_path: Path) -> None:
     assert () == warnings
 
 
-def test_what_the_command_line_gives_is_for_its_repositories(tmp_path: Path) -> None:
+def test_command_line_login_is_only_for_its_repositories(tmp_path: Path) -> None:
     """A login from the command line wins over the file, only for the given repositories, also in a worker."""
     keyring, _ = read(tmp_path, {"quay.io": user("file"), "ghcr.io": {"username": "half"}})
     given = {
@@ -365,7 +365,9 @@ def test_what_the_command_line_gives_is_for_its_repositories(tmp_path: Path) -> 
         ([], ()),
     ],
 )
-def test_realms(tmp_path: Path, written: object, realms: tuple[str, ...]) -> None:
+def test_realms_are_hosts_with_or_without_port(
+    tmp_path: Path, written: object, realms: tuple[str, ...]
+) -> None:
     """Allowed token servers are one host or a list, each with a port or for all ports."""
     assert realms == found(tmp_path, {"quay.io": {"realm": written}}, "quay.io/x").realms
 
@@ -373,7 +375,7 @@ def test_realms(tmp_path: Path, written: object, realms: tuple[str, ...]) -> Non
 @pytest.mark.parametrize(
     "written", ["https://auth.corp/token", "auth.corp/token", "user@auth.corp", "", ["a b"]]
 )
-def test_a_realm_is_a_host(tmp_path: Path, written: object) -> None:
+def test_url_as_realm_is_an_error(tmp_path: Path, written: object) -> None:
     """A URL instead of a host is an error that shows how to write it."""
     with pytest.raises(FileError, match="realm") as caught:
         read(tmp_path, {"quay.io": {"realm": written}})
@@ -381,7 +383,7 @@ def test_a_realm_is_a_host(tmp_path: Path, written: object) -> None:
     assert '"10.0.0.5:8443"' in str(caught.value) + caught.value.hint
 
 
-def test_a_keyring_is_pickled_and_shows_no_secret(tmp_path: Path) -> None:
+def test_pickled_keyring_shows_no_secret(tmp_path: Path) -> None:
     """A keyring gives the same answers in a worker, and its repr shows no secret."""
     keyring, _ = read(tmp_path, KEYS)
 

@@ -126,7 +126,7 @@ AUTHS = {
         ("marker.corp/x", "", ""),
     ],
 )
-def test_reads_the_logins_of_docker(tmp_path: Path, repository: str, username: str, password: str) -> None:
+def test_every_form_of_login_is_read(tmp_path: Path, repository: str, username: str, password: str) -> None:
     """Every form of key and secret in `auths` is understood."""
     place(tmp_path / ".docker" / "config.json", {"auths": AUTHS})
 
@@ -136,7 +136,7 @@ def test_reads_the_logins_of_docker(tmp_path: Path, repository: str, username: s
     assert (origin, username, password) == (credential.origin, credential.username, credential.password)
 
 
-def test_reads_tokens(tmp_path: Path) -> None:
+def test_token_kinds_are_distinguished(tmp_path: Path) -> None:
     """Identity tokens, registry tokens and passwords are distinguished."""
     entries = {
         "a.io": {**auth("<token>", ""), "identitytoken": "refresh"},
@@ -148,7 +148,7 @@ def test_reads_tokens(tmp_path: Path) -> None:
     assert "bearer" == find(tmp_path, "b.io/x").registry_token
 
 
-def test_the_order_of_the_files(tmp_path: Path) -> None:
+def test_login_files_are_used_in_order(tmp_path: Path) -> None:
     """Each file is used only for registries that the files before it do not cover."""
     order = [
         ("$DOCKER_AUTH_CONFIG", None),
@@ -178,7 +178,7 @@ def test_the_order_of_the_files(tmp_path: Path) -> None:
         path.unlink()
 
 
-def test_docker_config_names_the_folder(tmp_path: Path) -> None:
+def test_docker_config_variable_replaces_the_folder(tmp_path: Path) -> None:
     """$DOCKER_CONFIG is used instead of ~/.docker."""
     place(tmp_path / "home" / ".docker" / "config.json", {"auths": {"quay.io": auth("home", "x")}})
     place(tmp_path / "other" / "config.json", {"auths": {"quay.io": auth("other", "x")}})
@@ -186,7 +186,7 @@ def test_docker_config_names_the_folder(tmp_path: Path) -> None:
     assert "other" == find(tmp_path / "home", "quay.io/x", DOCKER_CONFIG=str(tmp_path / "other")).username
 
 
-def test_the_home_folder_without_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_folder_of_the_account_without_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without $HOME, logins are found by the account's home folder; without an account there are none."""
     place(tmp_path / ".docker" / "config.json", {"auths": {"quay.io": auth("home", "x")}})
     monkeypatch.setattr(pwd, "getpwuid", {os.getuid(): SimpleNamespace(pw_dir=str(tmp_path))}.__getitem__)
@@ -206,7 +206,7 @@ def test_the_home_folder_without_a_variable(tmp_path: Path, monkeypatch: pytest.
         '{"credsStore": {}}',
     ],
 )
-def test_a_broken_login_file_is_warned_about(tmp_path: Path, content: str) -> None:
+def test_broken_login_file_causes_a_warning(tmp_path: Path, content: str) -> None:
     """A login file that cannot be used is ignored with a warning that shows no secret."""
     place(tmp_path / ".docker" / "config.json", content)
     place(tmp_path / ".dockercfg", {"quay.io": auth("old", "x")})
@@ -219,7 +219,7 @@ def test_a_broken_login_file_is_warned_about(tmp_path: Path, content: str) -> No
     assert "old" == keyring.find(parse_repository("quay.io/x")).username
 
 
-def test_a_directory_in_the_place_of_a_login_file(tmp_path: Path) -> None:
+def test_directory_as_login_file_is_ignored(tmp_path: Path) -> None:
     """A path that is not a file is ignored with the operating system's message."""
     (tmp_path / ".docker" / "config.json").mkdir(parents=True)
 
@@ -228,7 +228,7 @@ def test_a_directory_in_the_place_of_a_login_file(tmp_path: Path) -> None:
     assert "~/.docker/config.json is not used: Is a directory" == warning.message
 
 
-def test_helpers_come_before_the_store_and_the_store_before_auths(tmp_path: Path, programs: Programs) -> None:
+def test_helper_before_store_before_auths(tmp_path: Path, programs: Programs) -> None:
     """The registry's own helper answers first, then the store, then the file itself."""
     programs.add("own", answer("own", "x"))
     programs.add("all", f'case "$server" in a.io|b.io) {answer("all", "x")};; *) {NOT_FOUND};; esac')
@@ -259,7 +259,7 @@ def test_helpers_come_before_the_store_and_the_store_before_auths(tmp_path: Path
         ("other.io:5000/x", "other.io:5000"),
     ],
 )
-def test_a_helper_is_asked_by_the_name_that_it_knows(
+def test_helper_gets_the_server_as_stored(
     tmp_path: Path, programs: Programs, repository: str, server: str
 ) -> None:
     """The server is passed on standard input, as `docker login` stored it, and never as an argument."""
@@ -270,7 +270,7 @@ def test_a_helper_is_asked_by_the_name_that_it_knows(
     assert [f"get {server}"] == programs.questions
 
 
-def test_a_credential_that_ran_out_is_asked_for_again(tmp_path: Path, programs: Programs) -> None:
+def test_helper_runs_again_after_refusal(tmp_path: Path, programs: Programs) -> None:
     """A helper runs again after its answer was refused; a newer answer is kept."""
     programs.add("all", 'printf \'{"Username":"u","Secret":"%s"}\' $$')
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
@@ -285,7 +285,7 @@ def test_a_credential_that_ran_out_is_asked_for_again(tmp_path: Path, programs: 
 
 
 @pytest.mark.parametrize("username", ["<token>", ""])
-def test_a_helper_may_answer_with_a_token(tmp_path: Path, programs: Programs, username: str) -> None:
+def test_helper_answers_with_a_token(tmp_path: Path, programs: Programs, username: str) -> None:
     """A secret without a username is a refresh token."""
     programs.add("all", answer(username, "refresh"))
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
@@ -308,7 +308,7 @@ def test_a_helper_may_answer_with_a_token(tmp_path: Path, programs: Programs, us
         ("all", "kill -9 $$", "with exit status -9"),
     ],
 )
-def test_a_helper_that_fails_is_an_error(
+def test_failed_helper_is_an_error(
     tmp_path: Path, programs: Programs, suffix: str, script: str | None, words: str
 ) -> None:
     """The error names a helper that gives no login and its message, without secrets."""
@@ -324,7 +324,7 @@ def test_a_helper_that_fails_is_an_error(
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_helper_that_may_not_be_run_is_an_error(tmp_path: Path, programs: Programs) -> None:
+def test_unrunnable_helper_is_an_error(tmp_path: Path, programs: Programs) -> None:
     """A helper without permission to run, or that is not a program, is an error."""
     programs.add("all", "")
     (programs.folder / "docker-credential-all").chmod(0o644)
@@ -338,7 +338,7 @@ def test_a_helper_that_may_not_be_run_is_an_error(tmp_path: Path, programs: Prog
     ("script", "words"),
     [("sleep 100", "did not answer for"), ("yes", "more than 256 KiB"), ("yes >&2", "more than 256 KiB")],
 )
-def test_a_helper_that_does_not_end_is_ended(
+def test_endless_helper_is_killed(
     tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch, script: str, words: str
 ) -> None:
     """A helper that never answers, or prints too much, is killed."""
@@ -350,7 +350,7 @@ def test_a_helper_that_does_not_end_is_ended(
         find(tmp_path, "quay.io/x")
 
 
-def test_a_helper_runs_once_for_all_threads(tmp_path: Path, programs: Programs) -> None:
+def test_helper_runs_once_for_all_threads(tmp_path: Path, programs: Programs) -> None:
     """Threads that need the same login at once share one run of the helper."""
     programs.add("all", answer("u", "p"))
     place(tmp_path / ".docker/config.json", {"credsStore": "all"})
@@ -373,7 +373,7 @@ def test_a_helper_runs_once_for_all_threads(tmp_path: Path, programs: Programs) 
 
 
 @pytest.mark.parametrize(("script", "life"), [(answer("u", "p"), 300.0), ("exit 1", 20.0)])
-def test_an_answer_is_believed_for_a_while(
+def test_helper_answer_is_cached_for_a_limited_time(
     tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch, script: str, life: float
 ) -> None:
     """Answers and failures are cached for a limited time, since tokens expire; then the helper runs again."""
@@ -391,7 +391,7 @@ def test_an_answer_is_believed_for_a_while(
     assert [1, 1, 2] == counts
 
 
-def test_helpers_run_only_where_they_are_needed(tmp_path: Path, programs: Programs) -> None:
+def test_helpers_run_only_when_needed(tmp_path: Path, programs: Programs) -> None:
     """Reading login files does not run any helper."""
     programs.add("all", answer("u", "p"))
     place(tmp_path / ".docker/config.json", {"credsStore": "all", "credHelpers": {"quay.io": "all"}})

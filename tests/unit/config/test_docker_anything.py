@@ -43,7 +43,7 @@ LOGINS = st.fixed_dictionaries(
 
 
 @given(LOGINS | ANY)
-def test_any_login_file(content: object) -> None:
+def test_any_json_login_file_is_used_or_warned_about(content: object) -> None:
     """Whatever JSON a login file holds, it is used or a warning says why not."""
     logins, warnings = read_logins({"HOME": "/nonexistent", "DOCKER_AUTH_CONFIG": json.dumps(content)})
 
@@ -52,7 +52,7 @@ def test_any_login_file(content: object) -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_login_text(text: str) -> None:
+def test_any_text_login_file_is_used_or_warned_about(text: str) -> None:
     """The same is true for any text."""
     logins, warnings = read_logins({"HOME": "/nonexistent", "DOCKER_AUTH_CONFIG": text})
 
@@ -66,7 +66,7 @@ def test_any_login_text(text: str) -> None:
     .map(str.encode),
     st.integers(0, 2),
 )
-def test_any_answer_of_a_helper(said: bytes, status: int) -> None:
+def test_any_helper_output_is_handled(said: bytes, status: int) -> None:
     """Any output of a helper gives a credential, nothing, or an error."""
     program = SimpleNamespace(returncode=status, stdout=said, stderr=b"")
     asked = Helpers()
@@ -82,7 +82,7 @@ ENTRIES = ANY | st.dictionaries(st.sampled_from(["username", "password", "insecu
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANY | st.dictionaries(NAMES | st.text(max_size=6), ENTRIES, max_size=3))
-def test_any_credentials_file(tmp_path: Path, content: object) -> None:
+def test_any_credentials_file_is_read_or_refused(tmp_path: Path, content: object) -> None:
     """Whatever JSON the credentials file holds gives a keyring or an error with its place."""
     path = tmp_path / "auth.json"
     path.write_text(json.dumps(content))

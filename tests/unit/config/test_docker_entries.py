@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ("credHelpers", 5),
     ],
 )
-def test_a_broken_entry_is_left_out_alone(tmp_path: Path, part: str, entry: object) -> None:
+def test_only_the_broken_entry_is_left_out(tmp_path: Path, part: str, entry: object) -> None:
     """A broken entry is reported by file and registry, without its secret, and the others are used."""
     config = {"auths": {"a.io": auth("first", "x"), "z.io": auth("last", "x")}}
     config.setdefault(part, {})["quay.io"] = entry  # type: ignore[assignment] # of another shape, on purpose

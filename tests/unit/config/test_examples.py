@@ -42,7 +42,7 @@ def answers(keyring: Keyring) -> list[Credential]:
     return [replace(keyring.find(place), origin="") for place in places]
 
 
-def test_the_rules_are_the_same_in_every_format(environ: dict[str, str]) -> None:
+def test_rules_are_the_same_in_every_format(environ: dict[str, str]) -> None:
     """images.json, images.yaml and both config files hold the same valid rules."""
     files = [
         read_rules(EXAMPLE / f"images.{ending}", defaults=NO_DEFAULTS, environ=environ)
@@ -59,7 +59,7 @@ def test_the_rules_are_the_same_in_every_format(environ: dict[str, str]) -> None
     assert [((), ())] * 4 == [(file.bad, file.warnings) for file in files]
 
 
-def test_the_credentials_are_the_same_in_every_format(environ: dict[str, str]) -> None:
+def test_credentials_are_the_same_in_every_format(environ: dict[str, str]) -> None:
     """auth.json, auth.yaml and both config files hold the same credentials, without variables."""
     read = [read_credentials((EXAMPLE / f"auth.{ending}",), environ=environ) for ending in ("yaml", "json")]
     for ending in ("yaml", "json"):
@@ -74,7 +74,7 @@ def test_the_credentials_are_the_same_in_every_format(environ: dict[str, str]) -
     assert [(expected, ())] * 4 == [(answers(keyring), warnings) for keyring, warnings in read]
 
 
-def test_the_examples_name_two_hosts(environ: dict[str, str]) -> None:
+def test_examples_name_only_two_hosts(environ: dict[str, str]) -> None:
     """The examples name only two hosts, so that replacing these runs them against other registries."""
     rules = read_rules(EXAMPLE / "images.json", defaults=NO_DEFAULTS, environ=environ).rules
 
@@ -83,7 +83,7 @@ def test_the_examples_name_two_hosts(environ: dict[str, str]) -> None:
     assert HOSTS == found
 
 
-def test_the_pinned_manifest_has_the_digest_of_the_rules() -> None:
+def test_pinned_manifest_matches_its_digest() -> None:
     """The bytes in the comment have the digest in the rules."""
     text = (EXAMPLE / "images.yaml").read_text()
     match = re.search(r'^# +(\{"schemaVersion".*\})$', text, re.MULTILINE)
@@ -93,7 +93,7 @@ def test_the_pinned_manifest_has_the_digest_of_the_rules() -> None:
     assert 2 == text.count(f"sha256:{digest}")
 
 
-def test_the_commented_lines_are_valid(environ: dict[str, str], tmp_path: Path) -> None:
+def test_commented_lines_are_valid(environ: dict[str, str], tmp_path: Path) -> None:
     """The commented lines are valid once uncommented."""
     variables = {"MIRROR": "mirror.example.org", "TAG": "x"}
     variables |= dict.fromkeys(("REGISTRY_USER", "REGISTRY_PASSWORD", "GOOGLE_KEY"), "x")

@@ -27,7 +27,7 @@ A, I, C = Path("a.yaml"), Path("i.yaml"), Path("c.yaml")  # noqa: E741 - as in t
         ((A, I, C), "", (None, None, C), 2),
     ],
 )
-def test_chooses(
+def test_order_in_which_files_are_chosen(
     tmp_path: Path,
     named: tuple[Path | None, Path | None, Path | None],
     there: str,
@@ -48,7 +48,7 @@ def test_chooses(
     assert ["config.file_ignored"] * ignored == [warning.name for warning in files.warnings]
 
 
-def test_a_rules_file_is_needed(tmp_path: Path) -> None:
+def test_missing_rules_file_is_refused(tmp_path: Path) -> None:
     """A run without a rules file is refused."""
     for auth in ((), (A,)):
         with pytest.raises(UsageError, match="no rules file"):
@@ -87,7 +87,7 @@ def test_yaml_beside_yml_is_refused(tmp_path: Path, stem: str) -> None:
         choose_files(auth=(), images=[], config=None, directory=tmp_path)
 
 
-def test_a_rule_of_words_needs_no_rules_file(tmp_path: Path) -> None:
+def test_command_line_rule_needs_no_rules_file(tmp_path: Path) -> None:
     """If the rule comes from the command line, only credentials are looked for."""
     (tmp_path / "auth.json").touch()
 
@@ -96,7 +96,7 @@ def test_a_rule_of_words_needs_no_rules_file(tmp_path: Path) -> None:
     assert ((tmp_path / "auth.json",), (), None) == (files.auth, files.images, files.config)
 
 
-def test_a_folder_is_its_rules_files(tmp_path: Path) -> None:
+def test_folder_stands_for_its_rules_files(tmp_path: Path) -> None:
     """A folder stands for its rules files in order of name, including the links of a ConfigMap."""
     data = tmp_path / "..2026"
     data.mkdir()
@@ -111,7 +111,7 @@ def test_a_folder_is_its_rules_files(tmp_path: Path) -> None:
     assert (I, *(tmp_path / name for name in ("a.txt", "b.yaml", "c.JSON", "d.yml"))) == files.images
 
 
-def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
+def test_folder_without_rules_is_refused(tmp_path: Path) -> None:
     """A folder without a rules file is an error."""
     (tmp_path / "notes.md").touch()
 

@@ -21,7 +21,7 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES, indent=st.none() | st.integers(0, 3), ascii_only=st.booleans())
-def test_agrees_with_the_standard_library(value: object, indent: int | None, ascii_only: bool) -> None:  # noqa: FBT001 - hypothesis passes by keyword
+def test_reads_back_standard_library_output(value: object, indent: int | None, ascii_only: bool) -> None:  # noqa: FBT001 - hypothesis passes by keyword
     """Output of the standard library parses to the same value."""
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
 
@@ -31,7 +31,7 @@ def test_agrees_with_the_standard_library(value: object, indent: int | None, asc
 
 
 @given(st.text(alphabet="{}[]\",:\\ \n0123456789-+.eEtrufalsn/#'x\ud800", max_size=40))
-def test_accepts_what_the_standard_library_accepts(text: str) -> None:
+def test_any_text_is_parsed_as_by_the_standard_library(text: str) -> None:
     """Any text is parsed as by the standard library, or refused with a place."""
     found = attempt(lambda: plain(read_json("a.json", text)[0]))
 
@@ -51,7 +51,7 @@ def _strict(text: str) -> object:
 
 
 @given(st.text(max_size=60))
-def test_never_raises_anything_else(text: str) -> None:
+def test_any_text_parses_or_raises_file_error(text: str) -> None:
     """Any text either parses or raises FileError."""
     found = attempt(lambda: read_json("a.json", text))
 
@@ -80,7 +80,7 @@ def test_never_raises_anything_else(text: str) -> None:
         ("a: b", (1, 1), "a value is expected here"),
     ],
 )
-def test_says_what_is_wrong_and_where(text: str, place: tuple[int, int], words: str) -> None:
+def test_error_names_line_column_and_remedy(text: str, place: tuple[int, int], words: str) -> None:
     """An error names line, column and what to write instead."""
     with pytest.raises(FileError) as caught:
         read_json("a.json", text)
@@ -89,21 +89,21 @@ def test_says_what_is_wrong_and_where(text: str, place: tuple[int, int], words: 
     assert words in str(caught.value)
 
 
-def test_keeps_places_and_text() -> None:
+def test_scalars_keep_place_and_spelling() -> None:
     """Every scalar has its line and column, and numbers stay as written."""
     node, _ = read_json("a.json", '{\n  "é": 1.10\n}')
 
     assert Mapping(1, 1, ((Scalar(2, 3, "é", "text"), Scalar(2, 8, "1.10", "number")),)) == node
 
 
-def test_reads_long_keys_and_escaped_pairs() -> None:
+def test_long_keys_and_surrogate_pairs_are_read() -> None:
     """Long keys and escaped surrogate pairs are read, although YAML readers refuse them."""
     node, _ = read_json("a.json", '{"' + "k" * 5000 + '": "\\ud83d\\ude00"}')
 
     assert {"k" * 5000: "\U0001f600"} == plain(node)
 
 
-def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
+def test_last_duplicate_key_wins_with_a_warning() -> None:
     """The last of duplicate keys wins, and the warning names the key and both lines."""
     node, warnings = read_json("a.json", '{"a": 1,\n"b": 2,\n"a": 3}')
 
@@ -113,7 +113,7 @@ def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
     ]
 
 
-def test_bounds_the_number_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_values_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file with too many values is refused before it fills the memory."""
     monkeypatch.setattr(json_text, "MAX_NODES", 10)
 

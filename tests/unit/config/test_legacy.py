@@ -28,7 +28,7 @@ YAML = "auth:\n  quay.io: {username: u, password: $P}\nimages:\n  nginx: quay.io
 
 
 @pytest.mark.parametrize(("name", "text"), [("config.json", JSON), ("config.yaml", YAML)])
-def test_reads_both_parts(tmp_path: Path, name: str, text: str) -> None:
+def test_credentials_and_rules_are_read(tmp_path: Path, name: str, text: str) -> None:
     """Credentials with variables, and rules, are read from one JSON or YAML file."""
     keyring, rules, warnings = read(tmp_path, name, text, P="s3cret")
 
@@ -47,7 +47,7 @@ def test_reads_both_parts(tmp_path: Path, name: str, text: str) -> None:
         ("auth: {}\nimages: {a: b, a: c}\n", ["config.duplicate_key"]),
     ],
 )
-def test_what_is_left_out(tmp_path: Path, text: str, names: list[str]) -> None:
+def test_missing_unknown_and_duplicate_parts(tmp_path: Path, text: str, names: list[str]) -> None:
     """Missing credentials, unknown and duplicate keys are warnings; a file without rules is valid."""
     _, rules, warnings = read(tmp_path, "config.yaml", text)
 
@@ -65,7 +65,7 @@ def test_what_is_left_out(tmp_path: Path, text: str, names: list[str]) -> None:
         ('{"images": "x"}', ":1:12: the rules must be a map, not text"),
     ],
 )
-def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, text: str, words: str) -> None:
+def test_invalid_file_gets_one_clear_error(tmp_path: Path, text: str, words: str) -> None:
     """The error names file, line, column and what to write instead."""
     with pytest.raises(FileError) as caught:
         read(tmp_path, "config.json", text)
@@ -73,7 +73,7 @@ def test_a_wrong_file_gets_one_clear_error(tmp_path: Path, text: str, words: str
     assert str(caught.value).startswith(f"{tmp_path}/config.json{words}")
 
 
-def test_options(tmp_path: Path) -> None:
+def test_rules_may_have_options(tmp_path: Path) -> None:
     """The rules of a single file may have options and .defaults, as in a separate file."""
     text = "images:\n  .defaults: {platforms: linux/amd64}\n  nginx: {to: r.io/x, tags: {newest: 3}}\n"
 
@@ -84,7 +84,7 @@ def test_options(tmp_path: Path) -> None:
     assert ("linux/amd64", 3) == (str(rule.options.platforms), rule.options.tags and rule.options.tags.newest)
 
 
-def test_merged_rules(tmp_path: Path) -> None:
+def test_rules_may_be_merged(tmp_path: Path) -> None:
     """Rules of a single file may be merged from another of its maps, as in older files."""
     text = "common: &common {nginx: quay.io/x}\nimages: {<<: *common, redis: quay.io/y}\n"
 

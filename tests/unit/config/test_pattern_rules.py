@@ -44,7 +44,7 @@ def destinations(file: RulesFile, path: str) -> list[str]:
         ("r.io/*/api: $MIRROR/{rest}", "team/api", "m.io/team/api"),
     ],
 )
-def test_destinations(tmp_path: Path, rule: str, path: str, found: str) -> None:
+def test_template_gives_each_destination(tmp_path: Path, rule: str, path: str, found: str) -> None:
     """A template or a trailing slash gives the destination of each repository."""
     file = read(tmp_path, rule, MIRROR="m.io")
 
@@ -52,7 +52,7 @@ def test_destinations(tmp_path: Path, rule: str, path: str, found: str) -> None:
     assert destinations(file, path) == [found]
 
 
-def test_whole_project(tmp_path: Path) -> None:
+def test_options_apply_to_every_repository(tmp_path: Path) -> None:
     """Two destinations, a filter and the options of the file apply to every repository."""
     text = """
 .defaults:
@@ -95,7 +95,7 @@ harbor.corp/team/**:
         ("r.io/team/a: {to: m.io/x/, repositories: {include: ['a']}}", "is for a source with *"),
     ],
 )
-def test_refused(tmp_path: Path, rule: str, words: str) -> None:
+def test_senseless_pattern_rule_is_refused(tmp_path: Path, rule: str, words: str) -> None:
     """A pattern rule that makes no sense fails with the reason."""
     file = read(tmp_path, rule)
 
@@ -103,7 +103,7 @@ def test_refused(tmp_path: Path, rule: str, words: str) -> None:
     assert words in bad.reason
 
 
-def test_own_key(tmp_path: Path) -> None:
+def test_repository_with_own_key_is_excluded(tmp_path: Path) -> None:
     """A repository with its own key is excluded from a pattern; a key for one tag does not exclude it."""
     text = """
 r.io/team/*: m.io/x/
@@ -117,7 +117,7 @@ r.io/other/c: m.io/own/c
     assert pattern.expansion.apart == {"team/a"}
 
 
-def test_name_too_long(tmp_path: Path) -> None:
+def test_invalid_destination_fails_alone(tmp_path: Path) -> None:
     """A listed repository without a valid destination fails alone."""
     (rule,) = read(tmp_path, "r.io/team/*: m.io/a/very/long/way/to/{flat}").rules
 

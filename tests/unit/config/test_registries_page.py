@@ -25,13 +25,13 @@ def written(folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def test_every_recipe_has_both_files() -> None:
+def test_each_recipe_has_both_files() -> None:
     """Each registry has one credentials file and one rules file, and the page has no other blocks."""
     assert ["auth.yaml", "images.yaml"] * len(RECIPES) == [name for name, _ in BLOCKS]
     assert 2 * PAGE.count("```yaml") == PAGE.count("```") == 4 * len(RECIPES)
 
 
-def test_rules(tmp_path: Path) -> None:
+def test_rules_are_valid(tmp_path: Path) -> None:
     """Every rule is valid and causes no warning."""
     for path in written(tmp_path, "images.yaml"):
         read = read_rules(path, defaults=Defaults(registry="", namespace=""), environ={})
@@ -40,7 +40,7 @@ def test_rules(tmp_path: Path) -> None:
         assert read.rules
 
 
-def test_credentials(tmp_path: Path) -> None:
+def test_credentials_are_valid_and_hold_no_secret(tmp_path: Path) -> None:
     """Every login and setting is valid and causes no warning, and the page holds no secret."""
     environ = {"HOME": str(tmp_path), **dict.fromkeys(re.findall(r"\$([A-Z_]+)", PAGE), "a secret")}
     for path in written(tmp_path, "auth.yaml"):
@@ -51,6 +51,6 @@ def test_credentials(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=[part.partition("\n")[0] for part in RECIPES])
-def test_recipe(recipe: str) -> None:
+def test_recipe_has_login_limits_and_oddities(recipe: str) -> None:
     """A recipe describes the login, the limits, and oddities."""
     assert re.findall(r"^- (\w+):", recipe, re.MULTILINE) == ["Login", "Limits", "Odd"]

@@ -70,7 +70,7 @@ def settings_of(folder: Path, entry: object, **environ: str) -> RegistrySettings
         ),
     ],
 )
-def test_values(tmp_path: Path, name: str, written: object, read: object) -> None:
+def test_valid_values(tmp_path: Path, name: str, written: object, read: object) -> None:
     """A setting is a number or text with a unit; null means that it is not set."""
     assert getattr(settings_of(tmp_path, {name: written}), name) == read
 
@@ -108,7 +108,7 @@ def test_values(tmp_path: Path, name: str, written: object, read: object) -> Non
         ("catalog", {"kind": "gitlab", "host": "git.corp"}),
     ],
 )
-def test_wrong_values(tmp_path: Path, name: str, written: object) -> None:
+def test_invalid_value_is_an_error_at_its_place(tmp_path: Path, name: str, written: object) -> None:
     """An invalid setting is an error at its place that names the field and the expected form."""
     with pytest.raises(FileError, match=name) as caught:
         settings_of(tmp_path, {name: written})
@@ -117,7 +117,7 @@ def test_wrong_values(tmp_path: Path, name: str, written: object) -> None:
     assert FIELDS[name].example in caught.value.hint
 
 
-def test_secrets_stay_hidden(tmp_path: Path) -> None:
+def test_proxy_password_stays_hidden(tmp_path: Path) -> None:
     """A proxy's password comes from a variable and does not appear in a repr, error or warning."""
     entry = {"proxy": "http://bob:${SECRET}@proxy.corp:3128"}
     settings = settings_of(tmp_path, entry, SECRET="hunter2")
@@ -139,7 +139,7 @@ def test_secrets_stay_hidden(tmp_path: Path) -> None:
         ({"proxy": "$NOWHERE"}, "the variable NOWHERE, which is not set"),
     ],
 )
-def test_unusable_here(tmp_path: Path, entry: object, words: str) -> None:
+def test_locally_unusable_setting_fails_only_its_registry(tmp_path: Path, entry: object, words: str) -> None:
     """Something that this machine lacks is an error only for those who need the registry."""
     write(tmp_path, "text.pem", "hello")
     keyring = keyring_of(tmp_path, {"quay.io": entry, "ghcr.io": {}})
@@ -152,7 +152,7 @@ def test_unusable_here(tmp_path: Path, entry: object, words: str) -> None:
         pickle.loads(pickle.dumps(keyring)).find(parse_repository("quay.io/x/y"))
 
 
-def test_certificates_are_relative_to_the_file(tmp_path: Path, ca: Path, certificates: Path) -> None:
+def test_certificate_paths_are_relative_to_the_file(tmp_path: Path, ca: Path, certificates: Path) -> None:
     """Relative paths start at the folder of the file, not at the working directory."""
     (tmp_path / "tls").mkdir()
     for path in (ca, certificates / "server.crt", certificates / "server.key"):
@@ -176,14 +176,14 @@ def test_certificates_are_relative_to_the_file(tmp_path: Path, ca: Path, certifi
         ("certs", "cert"),
     ],
 )
-def test_a_slip_of_the_hand_is_an_error(tmp_path: Path, name: str, close: str) -> None:
+def test_misspelled_field_is_an_error(tmp_path: Path, name: str, close: str) -> None:
     """A field that is close to a known one is refused, since otherwise a push would be anonymous."""
     with pytest.raises(FileError, match=f"did you mean {close}"):
         settings_of(tmp_path, {name: "x"})
 
 
 @pytest.mark.parametrize("name", ["email", "auth", "comment", "serveraddress"])
-def test_other_unknown_fields_warn(tmp_path: Path, name: str) -> None:
+def test_other_unknown_fields_cause_a_warning(tmp_path: Path, name: str) -> None:
     """Fields of other tools are ignored with a warning."""
     path = write(tmp_path, "one.json", json.dumps({"quay.io": {name: "x"}}))
     _, (warning,) = read_credentials([path], environ={"HOME": str(tmp_path)})
@@ -191,7 +191,7 @@ def test_other_unknown_fields_warn(tmp_path: Path, name: str) -> None:
     assert warning.name == "config.unknown_key"
 
 
-def test_settings_belong_to_whole_registries(tmp_path: Path) -> None:
+def test_setting_under_a_namespace_is_refused(tmp_path: Path) -> None:
     """A registry setting under a namespace is refused."""
     with pytest.raises(FileError, match=r"rate of 'quay\.io/team' is a setting of the whole registry"):
         keyring_of(tmp_path, {"quay.io/team": {"rate": "5/s"}})
@@ -206,7 +206,7 @@ def test_keys_are_normalised(tmp_path: Path, spelling: str) -> None:
     assert keyring.settings("quay.io") == NO_SETTINGS
 
 
-def test_a_longer_key_gives_the_login_alone(tmp_path: Path) -> None:
+def test_longer_key_gives_only_the_login(tmp_path: Path) -> None:
     """Settings and `insecure` come from the registry's key, unless the longer key has its own `insecure`."""
     login = {"username": "a", "password": "b"}
     keyring = keyring_of(
@@ -224,7 +224,7 @@ def test_a_longer_key_gives_the_login_alone(tmp_path: Path) -> None:
     assert keyring.settings("r.corp").rate == 5
 
 
-def test_a_default_port_is_the_same_registry(tmp_path: Path) -> None:
+def test_default_port_is_the_same_registry(tmp_path: Path) -> None:
     """The key `r.corp` also covers `r.corp:443`, unless that has its own key."""
     keyring = keyring_of(tmp_path, {"r.corp": {"rate": 5}, "s.corp": {"rate": 6}, "s.corp:443": {}})
 
@@ -232,7 +232,7 @@ def test_a_default_port_is_the_same_registry(tmp_path: Path) -> None:
     assert keyring.settings("s.corp:443").rate is None
 
 
-def test_fields_of_one_key_come_from_two_files(tmp_path: Path) -> None:
+def test_fields_of_two_files_are_merged(tmp_path: Path) -> None:
     """A login in one file and settings in another are merged, and the origin names both."""
     keyring = keyring_of(
         tmp_path,
@@ -248,7 +248,7 @@ def test_fields_of_one_key_come_from_two_files(tmp_path: Path) -> None:
     assert keyring.settings("ghcr.io").rate == 1
 
 
-def test_one_field_in_two_files_is_an_error(tmp_path: Path) -> None:
+def test_same_field_in_two_files_is_an_error(tmp_path: Path) -> None:
     """The same field in two files is an error that names both places."""
     with pytest.raises(FileError, match=r"rate of 'quay\.io/' is also in .*one.json, line 1") as caught:
         keyring_of(tmp_path, {"quay.io": {"rate": 1}}, {"quay.io/": {"rate": 1}})
@@ -265,7 +265,7 @@ def test_one_field_in_two_files_is_an_error(tmp_path: Path) -> None:
         ("cache.corp/hub", "other.corp/hub/nginx", False),
     ],
 )
-def test_what_a_mirror_covers(tmp_path: Path, mirror: str, repository: str, covers: bool) -> None:  # noqa: FBT001 - a column
+def test_mirror_covers_whole_segments(tmp_path: Path, mirror: str, repository: str, covers: bool) -> None:  # noqa: FBT001 - a column
     """A mirror covers the repositories below its prefix, by whole segments."""
     (found,) = settings_of(tmp_path, {"mirrors": mirror}).mirrors
 

@@ -41,7 +41,7 @@ def pairs(file: RulesFile) -> list[tuple[str, str]]:
     ]
 
 
-def test_one_file_is_read_as_ever(tmp_path: Path) -> None:
+def test_places_in_a_single_file_are_lines(tmp_path: Path) -> None:
     """A single file reads as before several were allowed: places are lines without a file name."""
     path = write(tmp_path, "images.yaml", "a/b:1: r.io/b\nUPPER: r.io/b\n")
 
@@ -49,7 +49,7 @@ def test_one_file_is_read_as_ever(tmp_path: Path) -> None:
     assert ["line 1"] == [rule.place for rule in read(path).rules]
 
 
-def test_rules_of_several_files_are_numbered_through(tmp_path: Path) -> None:
+def test_rules_are_numbered_across_files(tmp_path: Path) -> None:
     """Files keep the order in which they are named; rules, including invalid ones, give file and line."""
     one = write(tmp_path, "one.yaml", "a/b:1: r.io/b\nUPPER: r.io/b\n")
     two = write(tmp_path, "two.json", '{"a/b:1": "r.io/c",\n "a/c": "r.io/c"}')
@@ -62,7 +62,7 @@ def test_rules_of_several_files_are_numbered_through(tmp_path: Path) -> None:
     assert f"{two}, {one}" == found.path
 
 
-def test_the_same_key_in_two_files_is_two_rules(tmp_path: Path) -> None:
+def test_same_key_in_two_files_gives_two_rules(tmp_path: Path) -> None:
     """A duplicate key replaces the earlier one, with a warning, only within one file."""
     one = write(tmp_path, "one.yaml", "a/b:1: r.io/b\na/b:1: r.io/c\n")
     two = write(tmp_path, "two.yaml", "a/b:1: r.io/d\n")
@@ -72,7 +72,7 @@ def test_the_same_key_in_two_files_is_two_rules(tmp_path: Path) -> None:
     assert ["config.duplicate_key"] == [warning.name for warning in found.warnings]
 
 
-def test_a_list_is_read_as_docker_reads_it(tmp_path: Path) -> None:
+def test_image_list_is_read_as_by_docker(tmp_path: Path) -> None:
     """A bare name means `latest` of Docker Hub; comments, empty lines and repeated lines are ignored."""
     digest = f"sha256:{'a' * 64}"
     path = write(
@@ -93,7 +93,7 @@ def test_a_list_is_read_as_docker_reads_it(tmp_path: Path) -> None:
     assert "nginx:latest" == found.rules[0].text
 
 
-def test_a_list_goes_where_rules_without_destination_go(tmp_path: Path) -> None:
+def test_list_without_to_uses_the_default_registry(tmp_path: Path) -> None:
     """Without --to, a list needs a default registry and namespace, and is refused if these are missing."""
     path = write(tmp_path, "list.txt", "quay.io/a/b:v1\n")
 
@@ -114,7 +114,7 @@ def test_a_list_goes_where_rules_without_destination_go(tmp_path: Path) -> None:
         ("Nginx", "Nginx"),
     ],
 )
-def test_a_line_that_is_no_image_fails_alone(tmp_path: Path, line: str, reason: str) -> None:
+def test_invalid_line_fails_alone(tmp_path: Path, line: str, reason: str) -> None:
     """A line that is not one image is reported with its place, and the others are read."""
     path = write(tmp_path, "list.txt", f"nginx\n  {line}\n")
     found = read(path, to="r.io/x")
@@ -125,7 +125,7 @@ def test_a_line_that_is_no_image_fails_alone(tmp_path: Path, line: str, reason: 
 
 
 @pytest.mark.parametrize("content", ["", "\n  # nothing\n"])
-def test_an_empty_list_is_refused(tmp_path: Path, content: str) -> None:
+def test_empty_list_is_refused(tmp_path: Path, content: str) -> None:
     """A list without images is refused."""
     with pytest.raises(FileError, match="the list names no image"):
         read(write(tmp_path, "list.txt", content), to="r.io/x")
@@ -139,7 +139,7 @@ def test_an_empty_list_is_refused(tmp_path: Path, content: str) -> None:
         ("{registry}/copy/{path}", "quay.io/copy/team/app"),
     ],
 )
-def test_a_destination_may_be_a_template(tmp_path: Path, to: str, expected: str) -> None:
+def test_destination_template_is_filled_per_image(tmp_path: Path, to: str, expected: str) -> None:
     """Each image of a list fills the template with its own parts."""
     path = write(tmp_path, "list.txt", "quay.io/team/app:v1\n")
 
@@ -147,13 +147,13 @@ def test_a_destination_may_be_a_template(tmp_path: Path, to: str, expected: str)
 
 
 @pytest.mark.parametrize("to", ["mirror.io/{nmae}", "mirror.io/$UNSET/x", "UPPER/x y", "mirror.io/x:a,b"])
-def test_a_wrong_destination_is_said_once(tmp_path: Path, to: str) -> None:
+def test_invalid_destination_is_reported_once(tmp_path: Path, to: str) -> None:
     """A destination that is invalid for every line is reported once."""
     with pytest.raises(UsageError, match=r"^--to "):
         read(write(tmp_path, "list.txt", "nginx\nredis\n"), to=to)
 
 
-def test_to_needs_a_list(tmp_path: Path) -> None:
+def test_to_without_a_list_is_refused(tmp_path: Path) -> None:
     """--to is refused if no file is a list."""
     with pytest.raises(UsageError, match="--to is for plain lists"):
         read(write(tmp_path, "images.yaml", "a/b: r.io/b"), to="r.io/x")
@@ -162,7 +162,9 @@ def test_to_needs_a_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "to", "ending"), [(b"a/b:1: r.io/b\n", None, ".yaml"), (b"a/b:1\n", "r.io/b", ".txt")]
 )
-def test_standard_input(monkeypatch: pytest.MonkeyPatch, content: bytes, to: str | None, ending: str) -> None:
+def test_standard_input_is_yaml_or_a_list(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, to: str | None, ending: str
+) -> None:
     """Standard input is YAML, or a list if --to is given; its text is returned."""
     type_in(monkeypatch, content)
     found, given = read_rule_files([STANDARD_INPUT], to=to, defaults=NONE, environ={})
@@ -171,7 +173,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, content: bytes, to: str
     assert GivenRules(ending=ending, text=content.decode()) == given
 
 
-def test_standard_input_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Endless input is refused."""
     type_in(monkeypatch, b"#" * (MAX_INPUT + 1))
 

@@ -46,7 +46,7 @@ def targets(rule: Rule) -> list[str]:
 
 
 class TestForms:
-    def test_options(self, tmp_path: Path) -> None:
+    def test_map_gives_destinations_and_options(self, tmp_path: Path) -> None:
         """A map gives destinations and options; `tags` as text or a list is what to include."""
         rule = only(
             tmp_path,
@@ -66,7 +66,7 @@ class TestForms:
             == rule.options
         )
 
-    def test_json_is_the_same_tree(self, tmp_path: Path) -> None:
+    def test_json_means_the_same(self, tmp_path: Path) -> None:
         """A JSON file means the same; a number in a list of tags keeps its spelling."""
         text = '{"quay.io/a/b": {"to": "r.io/x", "tags": {"include": [1.10, "v*"], "newest": 3}}}'
 
@@ -74,7 +74,7 @@ class TestForms:
 
         assert TagOptions(include=("1.10", "v*"), newest=3) == rule.options.tags
 
-    def test_list_of_maps(self, tmp_path: Path) -> None:
+    def test_list_of_maps_gives_several_rules(self, tmp_path: Path) -> None:
         """A list of maps gives several rules with one source, each with its own line."""
         rules = read(
             tmp_path,
@@ -85,13 +85,13 @@ class TestForms:
             (rule.number, rule.line, targets(rule)) for rule in rules.rules
         ]
 
-    def test_mixed_list(self, tmp_path: Path) -> None:
+    def test_list_of_destinations_and_maps_fails(self, tmp_path: Path) -> None:
         """A list that mixes destinations and maps fails its rule at the first map."""
         bad = wrong(tmp_path, "quay.io/a/b:\n- r.io/x\n- {to: r.io/y}\n")
 
         assert (3, 3, "a list is all of one kind") == (bad.line, bad.column, bad.reason)
 
-    def test_defaults_reach_old_values(self, tmp_path: Path) -> None:
+    def test_defaults_apply_to_rules_without_options(self, tmp_path: Path) -> None:
         """The file's options apply to every rule, even one without options; the rule's own win."""
         rules = read(
             tmp_path,
@@ -104,11 +104,11 @@ class TestForms:
             (1, 3, Filter(), TagOptions(exclude=("*-debug",), newest=5)),
         ] == [(rule.number, rule.line, rule.options.platforms, rule.options.tags) for rule in rules.rules]
 
-    def test_without_defaults(self, tmp_path: Path) -> None:
+    def test_no_options_without_defaults(self, tmp_path: Path) -> None:
         """A rule without options in a file without options has none."""
         assert NO_OPTIONS == only(tmp_path, "nginx: r.io/x\n").options
 
-    def test_destination_of_defaults(self, tmp_path: Path) -> None:
+    def test_destination_from_defaults(self, tmp_path: Path) -> None:
         """Rules without a destination use the one in .defaults."""
         rules = read(
             tmp_path,
@@ -122,7 +122,7 @@ class TestForms:
             ["r.io/h"],
         ] == [targets(rule) for rule in rules.rules]
 
-    def test_defaults_leave_named_tags_alone(self, tmp_path: Path) -> None:
+    def test_defaults_do_not_change_named_tags(self, tmp_path: Path) -> None:
         """Tags and digests that a source names are always selected; an expression keeps its own include."""
         rules = read(
             tmp_path,
@@ -132,7 +132,7 @@ class TestForms:
 
         assert [None, TagOptions(exclude=("*-rc",), newest=1)] == [rule.options.tags for rule in rules.rules]
 
-    def test_anchors(self, tmp_path: Path) -> None:
+    def test_anchors_are_merged_into_options(self, tmp_path: Path) -> None:
         """.anchors holds YAML anchors, which rules merge into their options."""
         rule = only(
             tmp_path,
@@ -142,14 +142,14 @@ class TestForms:
 
         assert (parse_platforms(["linux/amd64"]), 2) == (rule.options.platforms, rule.options.retries)
 
-    def test_merge_among_the_sources(self, tmp_path: Path) -> None:
+    def test_merge_among_sources_is_refused(self, tmp_path: Path) -> None:
         """A map of options cannot be merged among the sources, since its keys would be read as sources."""
         text = "nginx: &a {to: r.io/x, retries: 1}\n<<: *a\n"
 
         with pytest.raises(FileError, match=r"images.yaml:2:1: the merge key << is among the sources"):
             read(tmp_path, text)
 
-    def test_same_source_twice(self, tmp_path: Path) -> None:
+    def test_last_of_two_equal_sources_wins(self, tmp_path: Path) -> None:
         """The last of two equal sources wins, and the warning says how to write two rules."""
         (warning,) = read(tmp_path, "nginx: r.io/x\nnginx: {to: r.io/y}\n").warnings
 
@@ -216,7 +216,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("value", "at", "words"), WRONG)
-def test_wrong_option(tmp_path: Path, value: str, at: str, words: str) -> None:
+def test_invalid_option_fails_only_its_rule(tmp_path: Path, value: str, at: str, words: str) -> None:
     """A wrong option is reported in one line at its place, and fails only its rule."""
     line = f"nginx: {value}"
 
@@ -245,7 +245,7 @@ def test_wrong_option(tmp_path: Path, value: str, at: str, words: str) -> None:
         ("tags: 1.*", "tags are among the sources: indent them below theirs"),
     ],
 )
-def test_advice(tmp_path: Path, text: str, hint: str) -> None:
+def test_common_mistake_gets_advice(tmp_path: Path, text: str, hint: str) -> None:
     """A common mistake is reported with what to write instead."""
     assert hint in wrong(tmp_path, f"{text}\n").hint
 
@@ -260,7 +260,7 @@ def test_advice(tmp_path: Path, text: str, hint: str) -> None:
         ("{repositories: x}", ":2:27: repositories must be a map"),
     ],
 )
-def test_wrong_defaults(tmp_path: Path, value: str, words: str) -> None:
+def test_invalid_defaults_fail_the_file(tmp_path: Path, value: str, words: str) -> None:
     """A mistake in .defaults fails the whole file, since it affects every rule."""
     with pytest.raises(FileError) as caught:
         read(tmp_path, f"nginx: r.io/x\n.defaults: {value}\n")
@@ -277,7 +277,7 @@ def test_wrong_defaults(tmp_path: Path, value: str, words: str) -> None:
         ("nginx:1.*", "r.io/x", "'1.*' is not a tag"),
     ],
 )
-def test_wrong_source(tmp_path: Path, source: str, value: str, words: str) -> None:
+def test_unsupported_source_is_refused(tmp_path: Path, source: str, value: str, words: str) -> None:
     """A source that names its tags takes no include, and a folder is not supported."""
     assert words in wrong(tmp_path, f"{source!r}: {value}\n").reason
 
@@ -298,7 +298,7 @@ TEMPLATES = [
 
 
 @pytest.mark.parametrize(("source", "text", "expected"), TEMPLATES)
-def test_template(tmp_path: Path, source: str, text: str, expected: str) -> None:
+def test_placeholders_are_parts_of_the_source(tmp_path: Path, source: str, text: str, expected: str) -> None:
     """Placeholders in a destination are parts of the source; a trailing slash appends the name."""
     assert [expected] == targets(only(tmp_path, f"{source}: '{text}'\n"))
 
@@ -323,6 +323,6 @@ def test_template(tmp_path: Path, source: str, text: str, expected: str) -> None
         ("quay.io/a/c@sha256:" + "0" * 64, "r.io/x:{tag}", "the source names a digest"),
     ],
 )
-def test_wrong_template(tmp_path: Path, source: str, text: str, words: str) -> None:
+def test_dangerous_template_is_refused(tmp_path: Path, source: str, text: str, words: str) -> None:
     """A template that could write to an unexpected place is refused before any request."""
     assert words in wrong(tmp_path, f"{source}: '{text}'\n").reason

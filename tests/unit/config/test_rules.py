@@ -67,7 +67,7 @@ SOURCES = [
 
 
 @pytest.mark.parametrize(("text", "repository", "selection"), SOURCES)
-def test_reads_a_source(text: str, repository: str, selection: object) -> None:
+def test_forms_of_a_source(text: str, repository: str, selection: object) -> None:
     """Each form of a source gives its repository and the tags or digests."""
     made = rule(text, "mirror.example.org/x")
 
@@ -95,7 +95,7 @@ DESTINATIONS = [
 
 
 @pytest.mark.parametrize(("source", "text", "expected"), DESTINATIONS)
-def test_reads_a_destination(source: str, text: str, expected: tuple[str, str, tuple[str, ...]]) -> None:
+def test_forms_of_a_destination(source: str, text: str, expected: tuple[str, str, tuple[str, ...]]) -> None:
     """Each form of a destination gives its repository and its names, or keeps the source's."""
     registry, path, names = expected
 
@@ -104,7 +104,7 @@ def test_reads_a_destination(source: str, text: str, expected: tuple[str, str, t
     assert Target(repository=Repository(registry, path), names=names) == target
 
 
-def test_drops_equal_destinations() -> None:
+def test_duplicate_destinations_are_dropped() -> None:
     """A list of destinations is kept in order and without duplicates, however they are spelled."""
     made = rule("nginx", "docker.io/a/x", "quay.io/x", "$NS/x", "a/x", "registry-1.docker.io/a/x")
 
@@ -148,7 +148,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("source", "destinations", "words"), WRONG)
-def test_says_what_is_wrong_with_a_rule(source: str, destinations: list[str], words: str) -> None:
+def test_invalid_rule_is_reported_with_its_reason(source: str, destinations: list[str], words: str) -> None:
     """An invalid rule is reported with the reason and what to write instead."""
     with pytest.raises(RuleError) as caught:
         rule(source, *destinations)
@@ -156,7 +156,7 @@ def test_says_what_is_wrong_with_a_rule(source: str, destinations: list[str], wo
     assert words in str(caught.value)
 
 
-def test_a_missing_regular_expression_package_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_re2_package_fails_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without google-re2 a rule with an expression fails instead of using another library."""
     monkeypatch.setitem(sys.modules, "re2", None)
 
@@ -164,7 +164,7 @@ def test_a_missing_regular_expression_package_fails_the_rule(monkeypatch: pytest
         rule("nginx:/only-here-[0-9]/", "quay.io/x")
 
 
-def test_a_wrong_rule_fails_alone(tmp_path: Path) -> None:
+def test_invalid_rule_fails_alone(tmp_path: Path) -> None:
     """The other rules of the file are kept, numbers count all rules, and the place is that of the error."""
     path = write(
         tmp_path,
@@ -188,7 +188,7 @@ def test_a_wrong_rule_fails_alone(tmp_path: Path) -> None:
     )
 
 
-def test_both_formats_say_the_same(tmp_path: Path) -> None:
+def test_json_and_yaml_give_the_same_rules(tmp_path: Path) -> None:
     """A file with every form of source gives the same rules from JSON and from YAML."""
     entries = {text: "mirror.example.org/x" for text, _, _ in SOURCES}
     content = json.dumps(entries, indent=1)
@@ -200,7 +200,7 @@ def test_both_formats_say_the_same(tmp_path: Path) -> None:
     assert from_json.rules == from_yaml.rules
 
 
-def test_words_of_yaml_stay_text(tmp_path: Path) -> None:
+def test_number_like_tag_stays_text(tmp_path: Path) -> None:
     """A tag or a repository that looks like a number or a boolean stays text."""
     rules = read(write(tmp_path, "images.yaml", "nginx:1.10: quay.io/x:1.20\n5: [yes, quay.io/no]\n"))
 
@@ -209,7 +209,7 @@ def test_words_of_yaml_stay_text(tmp_path: Path) -> None:
     assert ["docker.io/library/yes", "quay.io/no"] == [str(one.repository) for one in rules.rules[1].targets]
 
 
-def test_duplicate_rules_are_warned_about(tmp_path: Path) -> None:
+def test_duplicate_source_causes_a_warning(tmp_path: Path) -> None:
     """The last of equal sources wins, with a warning that names the key and both lines."""
     rules = read(write(tmp_path, "images.yaml", "nginx: quay.io/a\nredis: quay.io/b\nnginx: quay.io/c\n"))
 
@@ -234,7 +234,7 @@ def test_duplicate_rules_are_warned_about(tmp_path: Path) -> None:
         ('{"nginx": ["a", ["b"]]}', ":1:17: each destination of 'nginx' must be text, not a list"),
     ],
 )
-def test_a_file_of_the_wrong_shape_fails_as_a_whole(tmp_path: Path, content: str, words: str) -> None:
+def test_wrong_type_fails_the_file(tmp_path: Path, content: str, words: str) -> None:
     """A wrong type at any level is reported with file, line, column, key and what to write instead."""
     path = write(tmp_path, "images.json", content)
 
@@ -244,14 +244,14 @@ def test_a_file_of_the_wrong_shape_fails_as_a_whole(tmp_path: Path, content: str
     assert str(caught.value).startswith(f"{path}{words}")
 
 
-def test_nothing_to_do_is_fine(tmp_path: Path) -> None:
+def test_empty_map_is_valid(tmp_path: Path) -> None:
     """An empty map is a valid file without rules."""
     rules = read(write(tmp_path, "images.json", "{}"))
 
     assert ((), (), ()) == (rules.rules, rules.bad, rules.warnings)
 
 
-def test_reads_defaults() -> None:
+def test_slashes_around_the_default_namespace_are_ignored() -> None:
     """Slashes around the default namespace do not matter."""
     assert NO_DEFAULTS == make_defaults("", "")
     assert Defaults(registry="docker.io", namespace="team") == make_defaults("docker.io", "team")
@@ -261,7 +261,7 @@ def test_reads_defaults() -> None:
 @pytest.mark.parametrize(
     ("registry", "namespace", "lacking"), [("quay.io", "", "namespace"), ("", "team", "registry")]
 )
-def test_half_a_default_fails_the_rules_that_need_it(
+def test_incomplete_default_fails_rules_that_need_it(
     tmp_path: Path, registry: str, namespace: str, lacking: str
 ) -> None:
     """A default registry without a namespace, or the reverse, fails only rules with an empty destination."""
@@ -282,7 +282,7 @@ def test_half_a_default_fails_the_rules_that_need_it(
         ("images.json", '{"k8s.gcr.io/pause:3.7": null, "nginx:1": "", "busybox:1": [null, "quay.io/b"]}'),
     ],
 )
-def test_nothing_is_the_empty_destination(tmp_path: Path, name: str, content: str) -> None:
+def test_empty_destination_uses_the_default_registry(tmp_path: Path, name: str, content: str) -> None:
     """A rule with an empty or null destination goes to the default registry."""
     found = read(write(tmp_path, name, content), DEFAULTS)
 
@@ -293,7 +293,7 @@ def test_nothing_is_the_empty_destination(tmp_path: Path, name: str, content: st
     assert "mirror.example.org:5000/a/b/busybox" == made["docker.io/library/busybox"]
 
 
-def test_a_rule_of_words_is_one_image_unless_all_tags_are_asked_for() -> None:
+def test_command_line_source_means_latest() -> None:
     """A bare source on the command line means `latest`, as in docker; --all-tags needs a bare source."""
 
     def words(source: str, *, all_tags: bool = False) -> object:
@@ -317,7 +317,7 @@ def test_a_rule_of_words_is_one_image_unless_all_tags_are_asked_for() -> None:
         ("quay.io", "Team", "repository names must be lower case"),
     ],
 )
-def test_wrong_defaults_are_wrong_usage(registry: str, namespace: str, words: str) -> None:
+def test_invalid_defaults_are_a_usage_error(registry: str, namespace: str, words: str) -> None:
     """Invalid defaults are refused before anything starts."""
     with pytest.raises(UsageError) as caught:
         make_defaults(registry, namespace)
@@ -326,7 +326,7 @@ def test_wrong_defaults_are_wrong_usage(registry: str, namespace: str, words: st
 
 
 @given(st.text(alphabet="abN.:/@,-_$[]{} sh256é\ud800", max_size=40), st.text(max_size=20))
-def test_no_words_lead_to_another_exception(source: str, destination: str) -> None:
+def test_any_text_gives_a_rule_or_rule_error(source: str, destination: str) -> None:
     """Any source and destination give a rule or a RuleError."""
     found = attempt(lambda: rule(source, destination, defaults=DEFAULTS))
 
@@ -340,7 +340,7 @@ def test_no_words_lead_to_another_exception(source: str, destination: str) -> No
     ),
     separator=st.sampled_from([",", ", ", " ,"]),
 )
-def test_reads_back_what_is_written(repository: str, names: list[str], separator: str) -> None:
+def test_list_of_tags_keeps_its_order(repository: str, names: list[str], separator: str) -> None:
     """A list of tags keeps its order, for any repository and any spaces around commas."""
     made = rule(f"{repository}:{separator.join(names)}", "quay.io/x")
 

@@ -42,7 +42,7 @@ def is_read(path: Path) -> bool:
 @pytest.mark.parametrize(
     ("kind", "schema"), [("rules", rules_schema()), ("credentials", credentials_schema())]
 )
-def test_the_command_prints_schemas(
+def test_schema_flag_prints_a_valid_schema(
     kind: str, schema: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """--schema prints the schema of the types, and it is valid."""
@@ -55,7 +55,7 @@ def test_the_command_prints_schemas(
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "example").glob("*.*")), ids=lambda path: path.name)
-def test_example_files(path: Path, tmp_path: Path) -> None:
+def test_example_files_are_valid(path: Path, tmp_path: Path) -> None:
     """Every file of example/ is valid under its schema, and is read without warnings."""
     value = plain(read_document(path).root)
     if path.stem == "config":
@@ -70,7 +70,7 @@ def test_example_files(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", examples("rules.md"))
-def test_examples_of_the_page_on_rules(text: str, tmp_path: Path) -> None:
+def test_examples_of_the_rules_page_are_valid(text: str, tmp_path: Path) -> None:
     """Every example of the page is valid under the schema, and is read."""
     path = write(tmp_path, "images.yaml", text)
 
@@ -79,7 +79,7 @@ def test_examples_of_the_page_on_rules(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", examples("credentials.md"))
-def test_examples_of_the_page_on_credentials(text: str, tmp_path: Path) -> None:
+def test_examples_of_the_credentials_page_are_valid(text: str, tmp_path: Path) -> None:
     """Every example of the page is valid under the schema."""
     CREDENTIALS.validate(plain(read_document(write(tmp_path, "auth.yaml", text)).root))
 
@@ -102,7 +102,7 @@ def test_examples_of_the_page_on_credentials(text: str, tmp_path: Path) -> None:
     ],
     ids=json.dumps,
 )
-def test_both_refuse(value: Any, tmp_path: Path) -> None:
+def test_reader_refuses_rules_that_the_schema_refuses(value: Any, tmp_path: Path) -> None:
     """Rules that the schema refuses, the reader refuses too."""
     assert not RULES.is_valid(value)
     assert not is_read(write(tmp_path, "images.json", json.dumps(value)))
@@ -120,7 +120,7 @@ def test_both_refuse(value: Any, tmp_path: Path) -> None:
     ],
     ids=json.dumps,
 )
-def test_both_refuse_credentials(value: Any, tmp_path: Path) -> None:
+def test_reader_refuses_credentials_that_the_schema_refuses(value: Any, tmp_path: Path) -> None:
     """Credentials that the schema refuses, the reader refuses too."""
     assert not CREDENTIALS.is_valid(value)
     with pytest.raises(SyncError):

@@ -36,7 +36,7 @@ except FileError as error:
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.yaml", "a.yml"])
-def test_the_ending_says_the_format(tmp_path: Path, name: str) -> None:
+def test_file_ending_determines_the_format(tmp_path: Path, name: str) -> None:
     """All three endings are read, and a byte order mark is ignored."""
     path = write(tmp_path, name, b'\xef\xbb\xbf{"a": "b"}')
 
@@ -46,7 +46,7 @@ def test_the_ending_says_the_format(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.yaml", "a.yml"])
-def test_braces_say_that_nothing_is_meant(tmp_path: Path, name: str) -> None:
+def test_empty_map_is_valid(tmp_path: Path, name: str) -> None:
     """An empty map is a valid file."""
     assert {} == plain(read_document(write(tmp_path, name, "{}\n")).root)
 
@@ -68,7 +68,7 @@ def test_braces_say_that_nothing_is_meant(tmp_path: Path, name: str) -> None:
         ("a.json", b'{\n"a\x00": 1}', ":2:3: a control character, U+0000"),
     ],
 )
-def test_a_wrong_file_gets_one_clear_error(
+def test_invalid_file_gets_one_clear_error(
     tmp_path: Path,
     name: str,
     content: str | bytes,
@@ -84,7 +84,7 @@ def test_a_wrong_file_gets_one_clear_error(
     assert caught.value.exit_code == 2
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     """A missing file is reported as missing or unreadable, also below a path that is not a directory."""
     write(tmp_path, "file", "")
 
@@ -94,7 +94,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         assert str(path) == caught.value.path
 
 
-def test_a_directory(tmp_path: Path) -> None:
+def test_directory_is_refused(tmp_path: Path) -> None:
     """A directory with the name of a file is refused as a directory."""
     path = tmp_path / "a.json"
     path.mkdir()
@@ -103,7 +103,7 @@ def test_a_directory(tmp_path: Path) -> None:
         read_document(path)
 
 
-def test_a_huge_file(tmp_path: Path) -> None:
+def test_huge_file_is_refused(tmp_path: Path) -> None:
     """A file over the size limit is refused without being parsed."""
     path = tmp_path / "a.json"
     with path.open("wb") as file:
@@ -114,7 +114,7 @@ def test_a_huge_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root reads any file")
-def test_an_unreadable_file(tmp_path: Path) -> None:
+def test_unreadable_file_is_reported(tmp_path: Path) -> None:
     """A file without read permission is reported as such."""
     path = write(tmp_path, "a.json", "{}")
     path.chmod(0)
@@ -133,7 +133,7 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=60), name=st.sampled_from(["a.json", "a.yaml"]))
-def test_never_raises_anything_else(tmp_path: Path, content: bytes, name: str) -> None:
+def test_any_content_parses_or_raises_file_error(tmp_path: Path, content: bytes, name: str) -> None:
     """Any content either parses or raises FileError."""
     path = write(tmp_path, name, content)
 
@@ -144,7 +144,7 @@ def test_never_raises_anything_else(tmp_path: Path, content: bytes, name: str) -
 
 
 @pytest.mark.parametrize(("name", "imported"), [("rules.json", False), ("rules.yaml", True)])
-def test_imports(tmp_path: Path, name: str, imported: bool) -> None:  # noqa: FBT001 - a column
+def test_yaml_is_imported_only_for_yaml(tmp_path: Path, name: str, imported: bool) -> None:  # noqa: FBT001 - a column
     """The yaml package is imported only for YAML files."""
     file = tmp_path / name
     file.write_text('{"a": "b"}')

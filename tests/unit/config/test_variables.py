@@ -28,7 +28,7 @@ ENVIRON = {"A": "1", "B_2": "$A", "E": ""}
         ("$É", "$É", ()),
     ],
 )
-def test_replaces_what_is_set(text: str, expected: str, unset: tuple[str, ...]) -> None:
+def test_set_variables_are_replaced_once(text: str, expected: str, unset: tuple[str, ...]) -> None:
     """Variables that are set are replaced once; all other text is kept."""
     assert (expected, unset) == expand(text, ENVIRON)
 
@@ -37,12 +37,12 @@ def test_replaces_what_is_set(text: str, expected: str, unset: tuple[str, ...]) 
     ("text", "name"),
     [("$A", "A"), ("${A}", "A"), ("$$", ""), ("$A$A", ""), ("x$A", ""), ("$A\n", ""), ("", "")],
 )
-def test_finds_a_sole_variable(text: str, name: str) -> None:
+def test_sole_variable_is_recognised(text: str, name: str) -> None:
     """A sole variable is text that is exactly one variable."""
     assert name == sole_variable(text)
 
 
 @given(st.text())
-def test_doubled_dollars_are_any_text(text: str) -> None:
+def test_doubled_dollars_expand_to_any_text(text: str) -> None:
     """Any text with doubled dollars expands to itself."""
     assert (text, ()) == expand(text.replace("$", "$$"), ENVIRON)

@@ -30,7 +30,7 @@ def read(text: str) -> object:
     return plain(node)
 
 
-def test_words_stay_text() -> None:
+def test_unquoted_values_stay_text() -> None:
     """Unquoted text does not become a number, a boolean or a date."""
     text = "1.10: yes\n5: 0x10\n2026-01-01: off\n'6': 1_000\nnull: on"
 
@@ -38,7 +38,7 @@ def test_words_stay_text() -> None:
     assert expected == read(text)
 
 
-def test_keeps_places() -> None:
+def test_scalars_keep_their_places() -> None:
     """Every scalar has its line and column."""
     node, _ = read_yaml("a.yaml", "# first\né:\n  - 'b'\n")
 
@@ -71,7 +71,7 @@ def test_keeps_places() -> None:
         ("[" * 3000, (1, 66), "more than 64 levels"),
     ],
 )
-def test_says_what_is_wrong_and_where(text: str, place: tuple[int, int], words: str) -> None:
+def test_error_names_line_column_and_remedy(text: str, place: tuple[int, int], words: str) -> None:
     """An error names line, column and what to write instead."""
     with pytest.raises(FileError) as caught:
         read_yaml("a.yaml", text)
@@ -82,7 +82,7 @@ def test_says_what_is_wrong_and_where(text: str, place: tuple[int, int], words: 
 
 
 @pytest.mark.parametrize("secret", ["!Hunter2", "*Hunter2", "&Hunter2"])
-def test_an_unquoted_secret_is_not_shown(secret: str) -> None:
+def test_unquoted_secret_is_not_shown(secret: str) -> None:
     """A password that YAML reads as a tag, an alias or an anchor is refused without being shown."""
     with pytest.raises(FileError, match="needs quotes") as caught:
         read_yaml("a.yaml", f"a:\n  password: {secret}\n")
@@ -90,7 +90,7 @@ def test_an_unquoted_secret_is_not_shown(secret: str) -> None:
     assert "Hunter2" not in str(caught.value)
 
 
-def test_an_alias_bomb_is_refused() -> None:
+def test_alias_bomb_is_refused() -> None:
     """Aliases count with all the values that they stand for, so that nine lines cannot expand to billions."""
     with pytest.raises(FileError, match="more than 2,000,000 values in one file") as caught:
         read_yaml("a.yaml", BOMB)
@@ -98,12 +98,12 @@ def test_an_alias_bomb_is_refused() -> None:
     assert caught.value.line == 7
 
 
-def test_an_alias_is_read() -> None:
+def test_alias_is_replaced_by_its_value() -> None:
     """An alias is replaced by its value, as a value or as a key."""
     assert {"a": ["x"], "b": ["x"], "c": "k", "k": "v"} == read("a: &l [x]\nb: *l\nc: &k k\n*k : v")
 
 
-def test_a_second_document_is_warned_about() -> None:
+def test_second_document_causes_a_warning() -> None:
     """Only the first document is read, and the warning says where the second one starts."""
     node, warnings = read_yaml("a.yaml", "a: b\n---\nc: d\n")
 
@@ -113,14 +113,14 @@ def test_a_second_document_is_warned_about() -> None:
 
 
 @pytest.mark.parametrize("text", ["# only a comment\n", "%YAML 1.1\n---\n...\n"])
-def test_no_document_is_none_or_null(text: str) -> None:
+def test_missing_document_differs_from_an_empty_map(text: str) -> None:
     """A file without a document is distinguished from an empty map."""
     node, _ = read_yaml("a.yaml", text)
 
     assert node is None or (isinstance(node, Scalar) and node.kind == "null")
 
 
-def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
+def test_last_duplicate_key_wins_with_a_warning() -> None:
     """The last of duplicate keys wins, and the warning names the key and both lines."""
     node, warnings = read_yaml("a.yaml", "a: 1\nb: 2\n'a': 3\n")
 
@@ -132,7 +132,7 @@ def test_the_last_of_equal_keys_wins_with_a_warning() -> None:
 
 
 @given(st.text(alphabet="abc:-?[]{},#&*!|>'\"%@` \n\t<~0\x00\x81é", max_size=40))
-def test_never_raises_anything_else(text: str) -> None:
+def test_any_text_parses_or_raises_file_error(text: str) -> None:
     """Any text either parses or raises FileError."""
     found = attempt(lambda: read_yaml("a.yaml", text))
 
@@ -140,7 +140,7 @@ def test_never_raises_anything_else(text: str) -> None:
 
 
 @given(st.dictionaries(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=3), max_size=5))
-def test_reads_what_pyyaml_writes(value: dict[str, list[str]]) -> None:
+def test_reads_back_pyyaml_output(value: dict[str, list[str]]) -> None:
     """Text that PyYAML writes is read back unchanged."""
     text = yaml.safe_dump(value, default_style='"', allow_unicode=True)
 

@@ -47,7 +47,7 @@ def drawn(columns: int, *checks: Registry) -> list[str]:
     return screen.text
 
 
-def test_rows() -> None:
+def test_view_lists_unfinished_registries() -> None:
     """The view has the time left, the rate, what was found, and each registry that is not done."""
     rows = drawn(100, *CHECKS)
 
@@ -61,7 +61,7 @@ def test_rows() -> None:
 
 
 @pytest.mark.parametrize("columns", [30, 40, 60])
-def test_narrow(columns: int) -> None:
+def test_narrow_terminal_drops_whole_parts(columns: int) -> None:
     """What a narrow terminal has no room for is left out whole, failures last."""
     rows = drawn(columns, *CHECKS)
 
@@ -69,7 +69,7 @@ def test_narrow(columns: int) -> None:
     assert rows[1].split()[-1] in ("FAILED", "%")
 
 
-def test_many_registries() -> None:
+def test_surplus_registries_are_counted() -> None:
     """Of many registries with work left the first ones are named, and the others counted."""
     rows = drawn(80, *(Registry(f"r{number}.io", 1, 0, probed=False) for number in range(9)))
 

@@ -93,7 +93,9 @@ def find(registry: Registry, paths: list[str], *, proc: int | None = None) -> li
 
 
 @pytest.mark.parametrize(("proc", "most"), [(None, 8), (3, 3), (100, 8)])
-def test_at_a_time(scripted: Scripted, trials: Trials, proc: int | None, most: int) -> None:
+def test_parallel_trials_are_reported_in_order(
+    scripted: Scripted, trials: Trials, proc: int | None, most: int
+) -> None:
     """Repositories of one registry are tried in parallel up to the limit, and reported in order."""
     trials.meeting = threading.Barrier(most)
     paths = [f"team/{number}" for number in range(1 + 5 * most)]
@@ -104,7 +106,7 @@ def test_at_a_time(scripted: Scripted, trials: Trials, proc: int | None, most: i
     assert [finding.place.partition("/")[2] for finding in found[1:]] == paths
 
 
-def test_login_that_is_refused(scripted: Scripted, trials: Trials) -> None:
+def test_rejected_login_is_not_used_again(scripted: Scripted, trials: Trials) -> None:
     """A login that is rejected once is not used again, while another login continues."""
     trials.effect = lambda path: "works" if path.startswith("eve/") else "stop"
     registry = scripted()
@@ -118,7 +120,7 @@ def test_login_that_is_refused(scripted: Scripted, trials: Trials) -> None:
     assert f"after {registry.address}/team/1" in left.words
 
 
-def test_pause(scripted: Scripted, trials: Trials) -> None:
+def test_rate_limit_stops_all_logins(scripted: Scripted, trials: Trials) -> None:
     """After a rate limit no login sends further requests to the registry."""
     trials.effect, trials.paused = lambda _: "stop", True
 
@@ -128,7 +130,7 @@ def test_pause(scripted: Scripted, trials: Trials) -> None:
     assert [len(finding.untried) for finding in found] == [0, 0, 2, 1]
 
 
-def test_trouble(scripted: Scripted, trials: Trials) -> None:
+def test_three_failures_in_a_row_stop_a_login(scripted: Scripted, trials: Trials) -> None:
     """Three failures in a row stop a login, and a success resets the count."""
     trials.effect = lambda path: "works" if path == "team/2" else "failed"
 
@@ -137,7 +139,7 @@ def test_trouble(scripted: Scripted, trials: Trials) -> None:
     assert trials.paths == [f"team/{number}" for number in range(6)]
 
 
-def test_nobody_home(scripted: Scripted, trials: Trials) -> None:
+def test_unreachable_registry_gives_one_finding(scripted: Scripted, trials: Trials) -> None:
     """If a registry is unreachable, nothing is tried, and one finding names all its repositories."""
     registry = scripted()
     registry.stop()
@@ -149,7 +151,7 @@ def test_nobody_home(scripted: Scripted, trials: Trials) -> None:
     assert 'as "bob" (key bob), as "eve" (key eve)' in finding.words
 
 
-def test_defect(scripted: Scripted, trials: Trials) -> None:
+def test_unexpected_exception_is_raised_to_the_reader(scripted: Scripted, trials: Trials) -> None:
     """An unexpected exception is raised where the findings are read."""
 
     def fail(_: str) -> Effect:

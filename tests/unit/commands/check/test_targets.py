@@ -27,7 +27,7 @@ def aims(*rules: tuple[str, ...]) -> list[tuple[str, str, str, bool]]:
     return [(a.side, str(a.repository), a.name, a.lists) for held in found.values() for a in held]
 
 
-def test_names() -> None:
+def test_first_name_is_checked_on_both_sides() -> None:
     """The first tag or digest of a rule is checked on both sides, renamed if the rule renames it."""
     assert aims(
         ("s.io/a:v1,v2", "d.io/a"), ("s.io/b:v1,v2", "d.io/b:w1,w2"), (f"s.io/c@{DIGEST}", "d.io/c")
@@ -41,7 +41,7 @@ def test_names() -> None:
     ]
 
 
-def test_lists() -> None:
+def test_which_rules_need_the_tag_list() -> None:
     """Rules for all tags or an expression need the tag list at the source, and any tag at the destination."""
     assert aims(("s.io/a", "d.io/a"), ("s.io/b:/^v/", "d.io/b")) == [
         ("source", "s.io/a", "", True),
@@ -51,7 +51,7 @@ def test_lists() -> None:
     ]
 
 
-def test_once() -> None:
+def test_one_target_for_each_repository_and_side() -> None:
     """Rules for one repository share one target for each side."""
     assert aims(
         ("nginx", "r.io/a"), ("docker.io/library/nginx:v1", "r.io/a", "r.io/b"), ("r.io/a:v2", "r.io/b")
@@ -63,7 +63,7 @@ def test_once() -> None:
     ]
 
 
-def test_registries() -> None:
+def test_targets_are_grouped_by_registry() -> None:
     """Targets are grouped by registry in the order of the rules, with aliases merged."""
     defaults = make_defaults("", "")
     rule = rule_from_words(

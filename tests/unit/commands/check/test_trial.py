@@ -28,7 +28,7 @@ NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 
 
 @pytest.mark.parametrize(("days", "state"), [(1, "warning"), (13, "warning"), (15, "ok"), (400, "ok")])
-def test_certificate(days: int, state: FindingState) -> None:
+def test_expiring_certificate_is_a_warning(days: int, state: FindingState) -> None:
     """A certificate that expires within two weeks causes a warning with the time left."""
     ends = NOW + dt.timedelta(days=days)
 
@@ -41,21 +41,21 @@ def test_certificate(days: int, state: FindingState) -> None:
 @pytest.mark.parametrize(
     ("ahead", "state"), [(59.0, "ok"), (-59.0, "ok"), (61.0, "warning"), (-61.0, "warning")]
 )
-def test_clock(ahead: float, state: FindingState) -> None:
+def test_clock_difference_is_a_warning(ahead: float, state: FindingState) -> None:
     """A clock difference of more than a minute causes a warning, in both directions."""
     found = judge_probe("r.io", Probe(scheme="http", ahead=ahead), NOW)
 
     assert (found.state, "clock" in found.words) == (state, state == "warning")
 
 
-def test_proxy() -> None:
+def test_proxy_is_named() -> None:
     """The finding names the proxy."""
     found = judge_probe("r.io", Probe(scheme="https", expires=NOW, proxy="proxy:3128"), NOW)
 
     assert "through the proxy proxy:3128" in found.words
 
 
-def test_docker_hub() -> None:
+def test_unreachable_docker_hub_names_hosts_to_allow() -> None:
     """If Docker Hub is unreachable, the advice names the hosts that a firewall must allow."""
     fault = Fault(operation="reach the registry", words="no connection", registry="docker.io")
 
@@ -87,7 +87,9 @@ PAUSES = [
 
 
 @pytest.mark.parametrize(("asked", "delay", "state", "words"), PAUSES)
-def test_pause(asked: float, delay: float, state: FindingState, words: str) -> None:
+def test_rate_limit_is_reported_with_its_end(
+    asked: float, delay: float, state: FindingState, words: str
+) -> None:
     """A rate limit is reported with its end, and is a failure if a run would not wait that long."""
     target = CheckTarget(side="source", repository=Repository("r.io", "a"), name="v1")
     client: Any = Throttled(asked=asked, delay=delay)
@@ -109,7 +111,7 @@ WHO = [
 
 
 @pytest.mark.parametrize(("credential", "words"), WHO)
-def test_who(credential: Credential, words: str) -> None:
+def test_login_is_described_without_its_secret(credential: Credential, words: str) -> None:
     """A login is described by its username and origin, unless the username may be the secret."""
     finding = Finding(state="ok", what="source", place="r.io/a", words=words, credential=credential)
 
@@ -117,7 +119,7 @@ def test_who(credential: Credential, words: str) -> None:
     assert "pw-word" not in json.dumps(finding.as_object())
 
 
-def test_line() -> None:
+def test_finding_is_one_printable_line() -> None:
     """A finding is printed as one line, whatever the registry's message, and ends with what to do."""
     words = "failed: 500: \x1b[2Jlook\nhere"
     finding = Finding(state="failed", what="source", place="r.io/a", words=words, advice="call them")
@@ -127,7 +129,7 @@ def test_line() -> None:
     )
 
 
-def test_verdict() -> None:
+def test_failures_prevent_a_run_and_warnings_do_not() -> None:
     """A run could start with warnings but not with failures, and both are counted."""
     ok = Finding(state="ok", what="source", place="r.io/a", words="")
     warning = replace(ok, state="warning", untried=("a",))
@@ -144,7 +146,7 @@ def test_verdict() -> None:
     assert (whole["ok"], whole["warnings"], whole["failed"], whole["notes"]) == (1, 1, 1, ["a note"])
 
 
-def test_settings_in_force() -> None:
+def test_finding_names_the_users_settings() -> None:
     """The finding about a registry names the user's settings for it."""
     settings = RegistrySettings(ca="/corp.pem", rate=50.0, bandwidth=20e6, requests=8, patience=900.0)
     found = judge_probe("r.io", Probe(scheme="https", expires=NOW), NOW, settings)
