@@ -108,7 +108,7 @@ def joined(fields: list[tuple[str, str]]) -> dict[str, str]:
         st.sampled_from(["\r\n", "\n"]),
     ),
 )
-def test_sound(
+def test_any_valid_answer_is_read(
     told: Told,
     fields: tuple[list[tuple[str, str]], list[str]],
     framing: str,
@@ -145,7 +145,9 @@ def test_sound(
     st.sampled_from(["read", "readinto", "readinto whole"]),
     st.lists(st.integers(1, 40), min_size=1, max_size=5),
 )
-def test_any_pieces(told: Told, parts: list[bytes], framing: bytes, how: str, sizes: list[int]) -> None:
+def test_any_split_reads_the_same(
+    told: Told, parts: list[bytes], framing: bytes, how: str, sizes: list[int]
+) -> None:
     """However the network splits a response, it is read the same, and the connection is reusable."""
     content = b"".join(parts)
     if b"%d" in framing:
@@ -163,7 +165,7 @@ def test_any_pieces(told: Told, parts: list[bytes], framing: bytes, how: str, si
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", OK, OK + b"\r\n", CHUNKED]))
-def test_anything(told: Told, sent: bytes, begin: bytes) -> None:
+def test_any_bytes_are_a_response_or_a_known_error(told: Told, sent: bytes, begin: bytes) -> None:
     """Whatever a peer sends is a response or a known error, and never part of the next response."""
     with suppress(*STACK_ERRORS):
         answer = told.ask(begin + sent, ends=True)
@@ -175,7 +177,7 @@ def test_anything(told: Told, sent: bytes, begin: bytes) -> None:
 
 
 @pytest.mark.parametrize("statuses", [(100,), (102,), (103, 103), (199, 100, 103)])
-def test_interim(told: Told, statuses: tuple[int, ...]) -> None:
+def test_interim_answers_are_skipped(told: Told, statuses: tuple[int, ...]) -> None:
     """Interim answers are skipped, however many and whatever their status."""
     interim = b"".join(b"HTTP/1.1 %d Wait\r\nA: b\r\n\r\n" % status for status in statuses)
     answer = told.ask(interim + b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", method="PUT")
@@ -184,7 +186,7 @@ def test_interim(told: Told, statuses: tuple[int, ...]) -> None:
     assert told.is_kept(answer)
 
 
-def test_many_interim(told: Told) -> None:
+def test_endless_interim_answers_are_an_error(told: Told) -> None:
     """A thousand interim answers are skipped, but an endless flood of them is an error."""
     interim, final = b"HTTP/1.1 103 Early Hints\r\n\r\n", OK + b"Content-Length: 5\r\n\r\nabcde"
 
@@ -216,14 +218,14 @@ LOST = ConnectionResetError
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", STACK_ERRORS),
     ],
 )
-def test_unsound(told: Told, sent: bytes, error: type[Exception]) -> None:
+def test_invalid_head_is_an_error(told: Told, sent: bytes, error: type[Exception]) -> None:
     """A head that is incomplete, contradicts itself, or is too large is an error."""
     with pytest.raises(error):
         told.ask(sent, ends=True)
 
 
 @pytest.mark.parametrize("sent", [b"220 mail.example ESMTP\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x15\x03\x01"])
-def test_other_protocol(told: Told, sent: bytes) -> None:
+def test_other_protocol_is_detected(told: Told, sent: bytes) -> None:
     """Another protocol is detected by the first bytes, since there may be no others."""
     with pytest.raises(STACK_ERRORS) as caught:
         told.ask(sent)
@@ -233,7 +235,7 @@ def test_other_protocol(told: Told, sent: bytes) -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("blank", [b"\n", b"\r\n"])
-def test_mixed_ends(told: Told, end: bytes, blank: bytes) -> None:
+def test_mixed_line_endings_are_read(told: Told, end: bytes, blank: bytes) -> None:
     """The lines of a head may have different endings, as if a script wrote some of them."""
     answer = told.ask(
         b"HTTP/1.1 200 OK" + end + b"ETag: a\nContent-Length: 5\r\nX: y" + end + blank + b"abcde"
@@ -245,7 +247,7 @@ def test_mixed_ends(told: Told, end: bytes, blank: bytes) -> None:
 
 
 @pytest.mark.parametrize("said", [b"5\r\nContent-Length: 5", b"5, 5"])
-def test_said_twice(told: Told, said: bytes) -> None:
+def test_repeated_equal_length_is_accepted(told: Told, said: bytes) -> None:
     """A repeated equal length is accepted."""
     answer = told.ask(OK + b"Content-Length: " + said + b"\r\n\r\nabcde")
 
@@ -268,7 +270,7 @@ def test_said_twice(told: Told, said: bytes) -> None:
         b"1;" + b"x" * (1 << 18),
     ],
 )
-def test_broken_chunks(told: Told, body: bytes, into: bool) -> None:  # noqa: FBT001 - a column
+def test_broken_chunks_are_an_error(told: Told, body: bytes, into: bool) -> None:  # noqa: FBT001 - a column
     """Incomplete or invalid chunks are an error at every read, not the end of the body."""
     answer = told.ask(CHUNKED + body, ends=True)
     for _ in range(2):
@@ -278,7 +280,7 @@ def test_broken_chunks(told: Told, body: bytes, into: bool) -> None:  # noqa: FB
     assert not told.is_kept(answer)
 
 
-def test_broken_off(told: Told) -> None:
+def test_truncated_body_is_an_error(told: Told) -> None:
     """A body that is shorter than its length is an error, raised after all received bytes."""
     answer = told.ask(OK + b"Content-Length: 5\r\n\r\n", b"ab", b"c", ends=True)
     buffer = bytearray(5)
@@ -303,7 +305,7 @@ def test_broken_off(told: Told) -> None:
         b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     ],
 )
-def test_not_again(told: Told, sent: bytes) -> None:
+def test_connection_is_not_reused_after_close_or_surplus(told: Told, sent: bytes) -> None:
     """A connection is not reused after `close`, or with bytes after the answer."""
     answer = told.ask(sent)
     finish(answer)
@@ -320,7 +322,7 @@ def test_not_again(told: Told, sent: bytes) -> None:
         b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
     ],
 )
-def test_up_to_the_end(told: Told, framing: bytes) -> None:
+def test_body_without_framing_ends_with_the_connection(told: Told, framing: bytes) -> None:
     """A body with unknown framing ends with its connection."""
     answer = told.ask(OK + framing + b"\r\nabc", ends=True)
 
@@ -344,7 +346,7 @@ class TestRequests:
         (head,) = heads
         return head.replace(address.encode(), b"ADDRESS")
 
-    def test_whole(self) -> None:
+    def test_request_has_its_fields_and_length(self) -> None:
         """A request has its fields, and the length of its body."""
         head = self.head("PUT", "/v2/a?b=c", body=b"abcde", headers={"Authorization": b"Basic eA=="})
 
@@ -360,19 +362,19 @@ class TestRequests:
     @pytest.mark.parametrize(
         "target", ["/v2/%7e%2F//../a;b,c?x=%&y=[]{}|^`\"<>\\'", "/?", "/v2/?_state=a==&b=%2f+c"]
     )
-    def test_target(self, target: str) -> None:
+    def test_target_is_sent_as_given(self, target: str) -> None:
         """Path and query are sent byte for byte as given."""
         expected = target.encode() if target != "/?" else b"/"
 
         assert self.head("GET", target, headers={}).split(b" ")[1] == expected
 
     @pytest.mark.parametrize(("method", "said"), [("GET", False), ("HEAD", False), ("POST", True)])
-    def test_no_body(self, method: str, said: bool) -> None:  # noqa: FBT001 - a column
+    def test_empty_body_is_announced(self, method: str, said: bool) -> None:  # noqa: FBT001 - a column
         """An empty body is announced for methods that usually have one."""
         assert said == bool(re.search(rb"\r\nContent-Length: 0\r\n", self.head(method, "/", headers={})))
 
     @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\rb", "\N{SNOWMAN}", b"a\r\n\r\n"])
-    def test_injection(self, value: str | bytes) -> None:
+    def test_header_values_cannot_contain_line_ends(self, value: str | bytes) -> None:
         """No header value can contain a line end."""
         with pytest.raises(ValueError, match=r"line|codec"):
             self.head("GET", "/", headers={"Accept": value})

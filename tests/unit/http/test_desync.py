@@ -172,7 +172,7 @@ def peers(request: pytest.FixtureRequest, certificates: Path) -> Iterator[tuple[
 
 
 @given(st.lists(STEPS, min_size=1, max_size=8))
-def test_desync(peers: tuple[Hostile, str], steps: list[Step]) -> None:
+def test_each_request_gets_its_own_response(peers: tuple[Hostile, str], steps: list[Step]) -> None:
     """Whatever a peer answers to one request, the next ones get their own responses, or an error."""
     hostile, address = peers
     hostile.steps = [*steps, Step("GET", "sound", 0, "goes on", "all")]

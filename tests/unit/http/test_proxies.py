@@ -40,7 +40,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         (",, ,:80,/,10.0.0.0/99,*.", [], ["a.test", "10.0.0.1", "a.test:80"]),
     ],
 )
-def test_no_proxy(
+def test_no_proxy_is_parsed_as_in_go(
     monkeypatch: pytest.MonkeyPatch, entries: str, spared: list[str], proxied: list[str]
 ) -> None:
     """NO_PROXY is parsed as in Go."""
@@ -52,12 +52,12 @@ def test_no_proxy(
 @pytest.mark.parametrize(
     "host", ["localhost:5000", "x.localhost", "127.0.0.1", "127.8.8.8:5000", "[::1]:5000"]
 )
-def test_this_machine(host: str) -> None:
+def test_this_machine_is_never_proxied(host: str) -> None:
     """Requests to this machine never use a proxy."""
     assert not find_proxy(f"https://{host}/v2/")
 
 
-def test_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_by_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each scheme has its own proxy, and ALL_PROXY is for the others; upper-case names have priority."""
     monkeypatch.setenv("https_proxy", "http://small.test:1")
     assert find_proxy("https://a.test/") == PROXY
@@ -69,7 +69,7 @@ def test_which(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_proxy("https://a.test/") == "http://small.test:1"
 
 
-def test_without_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_without_scheme_uses_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy without a scheme is used over plain HTTP."""
     monkeypatch.setenv("HTTPS_PROXY", "proxy.test:3128")
     assert find_proxy("https://a.test/") == PROXY

@@ -30,7 +30,7 @@ def tls(certificates: Path) -> ssl.SSLContext:
     return context
 
 
-def test_other_protocol() -> None:
+def test_connection_with_another_protocol_is_not_reused() -> None:
     """No other request is sent on a connection that has switched to another protocol."""
     switched = b"HTTP/1.1 101 Wait\r\n\r\n"
     with peer(lambda sock: sock.sendall(switched)) as address, sending() as sender:
@@ -41,7 +41,7 @@ def test_other_protocol() -> None:
         assert first.sock is not second.sock
 
 
-def test_closed_twice() -> None:
+def test_closing_twice_is_harmless() -> None:
     """Closing a response twice does not take the connection from its next user."""
     with peer(lambda sock: sock.sendall(FINE)) as address, sending() as sender:
         first = sender.ask(f"http://{address}/one")
@@ -54,7 +54,7 @@ def test_closed_twice() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_more_than_announced(tls: ssl.SSLContext, scheme: str) -> None:
+def test_surplus_bytes_are_not_the_next_response(tls: ssl.SSLContext, scheme: str) -> None:
     """Bytes beyond the length of a body, even decrypted ones, are not taken for the next response."""
 
     def script(sock: socket.socket) -> None:
@@ -70,7 +70,7 @@ def test_more_than_announced(tls: ssl.SSLContext, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_closed_while_idle(tls: ssl.SSLContext, scheme: str) -> None:
+def test_idle_connection_closed_by_server_is_detected(tls: ssl.SSLContext, scheme: str) -> None:
     """A connection that the server has closed is detected before a body is sent on it."""
     closed: list[socket.socket] = []
 
@@ -91,7 +91,7 @@ def test_closed_while_idle(tls: ssl.SSLContext, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_body_left(tls: ssl.SSLContext, scheme: str) -> None:
+def test_unread_body_closes_the_connection(tls: ssl.SSLContext, scheme: str) -> None:
     """A response whose body is not read to its end closes its connection."""
     long = b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n" + FINE + b"x" * (60 - len(FINE))
     with (
@@ -119,7 +119,7 @@ class Failing:
         raise KeyError
 
 
-def test_body_not_sent() -> None:
+def test_incomplete_request_body_ends_the_connection() -> None:
     """No other request follows an incomplete body, since it would be taken for the rest of it."""
     heads: list[bytes] = []
     with peer(lambda sock: sock.sendall(FINE), heads=heads) as address, sending() as sender:
@@ -131,7 +131,7 @@ def test_body_not_sent() -> None:
     assert {head.split(b" ")[1] for head in heads} == {b"/one", b"/two", b"/three"}
 
 
-def test_nobody_answers() -> None:
+def test_truncated_head_ends_the_connection() -> None:
     """A connection whose peer closed in the middle of a head is not reused."""
 
     def script(sock: socket.socket) -> None:
@@ -145,7 +145,7 @@ def test_nobody_answers() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_interim_within_a_body(tls: ssl.SSLContext, scheme: str) -> None:
+def test_interim_answer_during_a_request_body(tls: ssl.SSLContext, scheme: str) -> None:
     """An interim answer during a request body does not stop the rest from being sent."""
     size, received = 16 << 20, list[int]()
 
@@ -165,7 +165,7 @@ def test_interim_within_a_body(tls: ssl.SSLContext, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_early_answer_on_a_new_connection(tls: ssl.SSLContext, scheme: str) -> None:
+def test_early_answer_on_a_new_connection_is_read(tls: ssl.SSLContext, scheme: str) -> None:
     """An early answer during a request body is read, even on a new connection."""
     early = b"HTTP/1.1 413 Too Large\r\nContent-Length: 7\r\n\r\nno more"
     received: list[int] = []
@@ -183,7 +183,7 @@ def test_early_answer_on_a_new_connection(tls: ssl.SSLContext, scheme: str) -> N
     assert sum(received) < 64 << 20
 
 
-def test_threads() -> None:
+def test_threads_share_connections() -> None:
     """The threads of a process share its connections."""
     socks: list[socket.socket] = []
 
@@ -201,7 +201,7 @@ def test_threads() -> None:
     assert socks[0] is socks[1] is socks[2]
 
 
-def test_many_at_once() -> None:
+def test_simultaneous_requests_use_separate_connections() -> None:
     """Simultaneous requests use separate connections, each of which is reused."""
     all_there = threading.Barrier(4)
 
