@@ -47,13 +47,13 @@ def names_given() -> set[str]:
     return found
 
 
-def test_nothing_unknown() -> None:
+def test_every_emitted_event_is_in_the_catalogue() -> None:
     """Every event of the program is in the catalogue."""
     assert "records.trouble" in names_given()
     assert names_given() - EVENTS.keys() == set()
 
 
-def test_nothing_heard_in_vain() -> None:
+def test_every_observed_event_is_in_the_catalogue() -> None:
     """Every event that an observer handles is in the catalogue."""
     sources = {path: ast.parse(path.read_text()) for path in (ROOT / "pipeline/observe").rglob("*.py")}
     begins = {name.partition(".")[0] for name in EVENTS}
@@ -64,30 +64,30 @@ def test_nothing_heard_in_vain() -> None:
     assert heard - EVENTS.keys() == set()
 
 
-def test_nothing_idle() -> None:
+def test_every_catalogue_event_is_emitted() -> None:
     """Every event of the catalogue is emitted somewhere."""
     assert EVENTS.keys() - names_in_sources() == set()
 
 
-def test_fields() -> None:
+def test_fields_match_the_catalogue() -> None:
     """The events use all fields of the catalogue, and no others."""
     used = frozenset[str]().union(*(entry.always | entry.sometimes for entry in EVENTS.values()))
 
     assert used == FIELDS.keys()
 
 
-def test_levels() -> None:
+def test_every_event_has_valid_levels() -> None:
     """Every event has valid levels."""
     assert {level for entry in EVENTS.values() for level in entry.levels} == set(get_args(Level))
     assert all(entry.levels for entry in EVENTS.values())
 
 
-def test_names_in_json() -> None:
+def test_json_names_are_unique() -> None:
     """No two fields have the same name in JSON."""
     assert len({attribute(name) for name in FIELDS}) == len(FIELDS)
 
 
-def test_schema() -> None:
+def test_schema_rejects_other_lines() -> None:
     """The schema is valid, and rejects what is not a line of the log."""
     jsonschema.Draft202012Validator.check_schema(schema())
 
@@ -95,6 +95,6 @@ def test_schema() -> None:
 
 
 @pytest.mark.parametrize("name", generated())
-def test_generated(name: str) -> None:
+def test_generated_files_are_up_to_date(name: str) -> None:
     """Generated files are up to date; otherwise run `make docs`."""
     assert (ROOT / name).read_text(encoding="utf-8") == generated()[name]

@@ -29,7 +29,7 @@ from pipeline.log.masking import HIDDEN, mask
         ("got eyJhbGciOiJSUzI1NiJ9.hunter2.sig", f"got {HIDDEN}"),
     ],
 )  # fmt: skip
-def test_forms(text: str, shown: str) -> None:
+def test_forms_of_secrets_are_masked(text: str, shown: str) -> None:
     """Secrets are masked and the rest stays."""
     assert mask(text) == shown
 
@@ -45,23 +45,23 @@ def test_forms(text: str, shown: str) -> None:
         "mail me@example.org",
     ],
 )
-def test_plain(text: str) -> None:
+def test_text_without_secrets_is_unchanged(text: str) -> None:
     """A text without a secret is unchanged."""
     assert mask(text) == text
 
 
-def test_known() -> None:
+def test_known_secrets_are_masked() -> None:
     """Known secrets are masked wherever they occur, unless they are too short."""
     assert mask("a xyz b hunter2c", "hunter2", "xyz") == f"a xyz b {HIDDEN}c"
 
 
 @given(st.text())
-def test_twice(text: str) -> None:
+def test_masking_is_idempotent(text: str) -> None:
     """A masked text is not changed by masking it again."""
     assert mask(mask(text)) == mask(text)
 
 
 @pytest.mark.parametrize("part", ["/", "http://", "a/b", "https://a@", "token=", "eyJ", "basic ", "?"])
-def test_long(part: str) -> None:
+def test_long_text_is_masked_in_linear_time(part: str) -> None:
     """A long hostile text is masked in linear time; quadratic, it would take hours."""
     assert HIDDEN not in mask(part * 100_000, "hunter2").replace(HIDDEN, "", 100_000)

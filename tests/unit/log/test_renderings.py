@@ -49,7 +49,7 @@ def parse(event: Event) -> dict[str, Any]:
 
 
 class TestJson:
-    def test_record(self) -> None:
+    def test_line_has_opentelemetry_names(self) -> None:
         """A line has the names of OpenTelemetry's log data model and semantic conventions."""
         assert parse(FAILED) == {
             "timestamp": "2025-11-24T16:11:13.104Z",
@@ -78,14 +78,14 @@ class TestJson:
             ("[::1]:5000", {"server.address": "::1", "server.port": 5000}),
         ],
     )
-    def test_server(self, registry: str, server: dict[str, Any]) -> None:
+    def test_registry_is_address_and_port(self, registry: str, server: dict[str, Any]) -> None:
         """A registry becomes an address, and a port if it has one."""
         event = Event(name="registry.recovered", message="", fields={"registry": registry})
 
         assert {key: value for key, value in parse(event).items() if key.startswith("server.")} == server
 
     @pytest.mark.parametrize(("status", "kind"), [(500, "500"), (None, "_OTHER")])
-    def test_error_type(self, status: int | None, kind: str) -> None:
+    def test_failure_without_code_has_an_error_type(self, status: int | None, kind: str) -> None:
         """A failure without a code still has an error.type."""
         fault = Fault(operation="read", words="", status=status)
         event = Event(name="image.failed", message="", fields=fault_fields(fault))
@@ -93,7 +93,7 @@ class TestJson:
         assert parse(event)["error.type"] == kind
 
     @given(message=ANY, value=ANY)
-    def test_any_text(self, message: str, value: str) -> None:
+    def test_any_text_is_one_ascii_line(self, message: str, value: str) -> None:
         """Whatever a registry sends becomes one line of ASCII that can be parsed."""
         line = RENDERINGS.json(Event(name="image.done", message=message, fields={"how": value}), MOMENT)
         found = json.loads(line)
@@ -101,20 +101,20 @@ class TestJson:
         assert b"\n" not in line
         assert (found["body"], found["imagesyncer.how"]) == (message, value)
 
-    def test_worker(self) -> None:
+    def test_worker_event_has_its_process_id(self) -> None:
         """An event of a worker has the worker's process ID."""
         assert parse(Event(name="task.broken", message="", pid=99))["process.pid"] == 99
 
 
 class TestText:
-    def test_file(self) -> None:
+    def test_file_line_has_all_parts(self) -> None:
         """Text in a file has date, time with milliseconds and zone, run, process and stage."""
         line = RENDERINGS.text(FAILED, MOMENT).decode()
 
         assert datetime.fromisoformat(line[:29]).timestamp() == pytest.approx(MOMENT, abs=0.001)
         assert line[29:] == " error   Failed to executed: 404 [run=7f3a pid=12 stage=resolve]"
 
-    def test_terminal(self) -> None:
+    def test_terminal_line_has_time_level_and_message(self) -> None:
         """Text on a terminal is the time, the level and the message."""
         line = RENDERINGS.short(FAILED, MOMENT).decode()
 
@@ -130,12 +130,16 @@ class TestChoice:
             ("text", RENDERINGS.text),
         ],
     )
-    def test_file(self, form: LogFormat, method: Callable[[Event, float], bytes]) -> None:
+    def test_each_format_has_its_rendering(
+        self, form: LogFormat, method: Callable[[Event, float], bytes]
+    ) -> None:
         """Each format has its rendering."""
         assert RENDERINGS.choose(form, is_terminal=False) == method
 
     @pytest.mark.parametrize("form", FORMATS)
-    def test_terminal(self, form: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_requested_format_is_used_on_a_terminal(
+        self, form: LogFormat, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A requested format is used on a terminal too, and only text counts as meant for people."""
         master, terminal = os.openpty()
         with os.fdopen(terminal, "w") as stream, os.fdopen(master, "rb", buffering=0):
@@ -146,7 +150,7 @@ class TestChoice:
             assert lines.is_for_people == (form == "text")
 
     @given(message=ANY, value=ANY)
-    def test_one_event(self, message: str, value: str) -> None:
+    def test_text_and_logfmt_show_the_same_words(self, message: str, value: str) -> None:
         """Text and logfmt show the same words, on one printable line."""
         event = Event(name="image.done", message=message, fields={"how": value})
         text, pairs = (getattr(RENDERINGS, form)(event, MOMENT).decode() for form in ("text", "logfmt"))
@@ -156,7 +160,7 @@ class TestChoice:
         assert dict(pair.split("=", 1) for pair in shlex.split(pairs))["event"] == "image.done"
 
 
-def test_fault_fields() -> None:
+def test_fault_fields_leave_out_what_is_unknown() -> None:
     """A fault's fields name its place, and leave out what is unknown."""
     fault = Fault(operation="read", words="no", side="source", registry="quay.io", retryable=True)
 
@@ -169,7 +173,7 @@ def test_fault_fields() -> None:
     }
 
 
-def test_json_file(tmp_path: Path) -> None:
+def test_json_log_has_one_object_a_line(tmp_path: Path) -> None:
     """A log file in JSON holds one object a line."""
     path = tmp_path / "log"
     lines = open_log(path, level="info", run="7f3a", form="json")

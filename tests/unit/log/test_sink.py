@@ -35,7 +35,7 @@ def written(path: Path, *events: Event, level: str = "info") -> list[str]:
 
 
 class TestPairs:
-    def test_line(self, tmp_path: Path) -> None:
+    def test_parts_of_a_line(self, tmp_path: Path) -> None:
         """A line in a file is time, level, message, event, run, process and fields."""
         path = tmp_path / "log"
         found = written(path, event("Finish. Now 1/2.", source="q.io/a:1", bytes=48213771))
@@ -45,7 +45,7 @@ class TestPairs:
             f'level=info msg="Finish. Now 1/2." event=image.done {RUN} source=q.io/a:1 bytes=48213771'
         ]
 
-    def test_values(self, tmp_path: Path) -> None:
+    def test_forms_of_values(self, tmp_path: Path) -> None:
         """Booleans are words, floats are short, None is left out, spaces and signs are quoted."""
         happened = event("m", a=True, b=False, c=None, d=1 / 3, e=2.0, f="", g="x y", h='a="\\', i="é")
         [line] = written(tmp_path / "log", happened)
@@ -57,7 +57,9 @@ class TestPairs:
         message=st.text(st.characters(exclude_categories=())),
         value=st.text(st.characters(exclude_categories=())),
     )
-    def test_any_text(self, tmp_path_factory: pytest.TempPathFactory, message: str, value: str) -> None:
+    def test_any_text_is_one_printable_line(
+        self, tmp_path_factory: pytest.TempPathFactory, message: str, value: str
+    ) -> None:
         """Whatever a registry sends becomes one printable line that can be parsed."""
         path = tmp_path_factory.mktemp("log") / "log"
         [line] = written(path, event(message, words=value))
@@ -67,27 +69,27 @@ class TestPairs:
         assert list(pairs) == ["level", "msg", "event", "run", "pid", "words"]
         assert pairs["msg"] == printable(message.replace("\\", "\\\\")).replace("\\\\", "\\")
 
-    def test_escapes(self, tmp_path: Path) -> None:
+    def test_unprintable_characters_are_escaped(self, tmp_path: Path) -> None:
         """Line breaks, terminal escapes, text direction marks and lone surrogates are shown as escapes."""
         [line] = written(tmp_path / "log", event("a\nb\x1b[2J\x9b\u202e\u2028\ud800\\n"))
 
         assert line.startswith(r'level=info msg="a\nb\x1b[2J\x9b\u202e\u2028\ud800\\n" ')
 
     @pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-    def test_level(self, tmp_path: Path, level: str, count: int) -> None:
+    def test_events_below_the_level_are_dropped(self, tmp_path: Path, level: str, count: int) -> None:
         """Events below the level leave no line."""
         levels: tuple[Level, ...] = ("debug", "info", "warning", "error")
         found = written(tmp_path / "log", *(event(level=each) for each in levels), level=level)
 
         assert [line.split()[0] for line in found] == [f"level={each}" for each in levels[-count:]]
 
-    def test_percent_signs(self, tmp_path: Path) -> None:
+    def test_message_is_not_a_format_string(self, tmp_path: Path) -> None:
         """A message is not used as a format string."""
         [line] = written(tmp_path / "log", event("50% of %s"))
 
         assert 'msg="50% of %s"' in line
 
-    def test_pipe(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_piped_standard_error_gets_logfmt(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Standard error that is a pipe gets logfmt."""
         reader, writer = os.pipe()
         with os.fdopen(writer, "w") as stream, os.fdopen(reader) as lines:
@@ -98,7 +100,7 @@ class TestPairs:
         assert re.fullmatch(rf'time="{STAMP}" level=info msg="done" event=image.done {RUN}\n', line)
 
 
-def test_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_gets_no_raw_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal gets only time, level and message, and never a raw escape."""
     master, terminal = os.openpty()
     with os.fdopen(terminal, "w") as stream, os.fdopen(master, "rb", buffering=0) as screen:
@@ -112,7 +114,7 @@ def test_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_printable(text: str) -> None:
+def test_any_text_is_made_printable(text: str) -> None:
     """`printable` makes any text printable, and does not change printable text."""
     assert printable(text).isprintable()
     assert printable(printable(text)) == printable(text)
@@ -120,14 +122,14 @@ def test_printable(text: str) -> None:
 
 
 class TestFile:
-    def test_append(self, tmp_path: Path) -> None:
+    def test_existing_log_is_continued(self, tmp_path: Path) -> None:
         """An existing log is continued."""
         path = tmp_path / "log"
         path.write_text("old\n")
 
         assert written(path, event())[0] == "old"
 
-    def test_reopen(self, tmp_path: Path) -> None:
+    def test_reopening_makes_a_new_file(self, tmp_path: Path) -> None:
         """After a rename, reopening makes a new file under the old name."""
         path = tmp_path / "log"
         with closing(open_log(path, level="info", run="7f3a")) as lines:
@@ -140,7 +142,9 @@ class TestFile:
         words = [re.findall("first|second|third", (tmp_path / name).read_text()) for name in ("log.1", "log")]
         assert words == [["first", "second"], ["third"]]
 
-    def test_reopen_fails(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_failed_reopening_keeps_the_old_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """If reopening fails, the old file continues, and standard error says why."""
         path = tmp_path / "log"
         with closing(open_log(path, level="info", run="7f3a")) as lines:
@@ -152,7 +156,7 @@ class TestFile:
         assert "two" in (tmp_path / "log.1").read_text()
         assert "Is a directory" in capsys.readouterr().err
 
-    def test_reopen_standard_error(self, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_standard_error_is_not_reopened(self, capfd: pytest.CaptureFixture[str]) -> None:
         """Standard error is not reopened, and stays open when the log is closed."""
         lines = open_log(None, level="info", run="7f3a")
         lines.reopen()
@@ -162,7 +166,7 @@ class TestFile:
         assert "one" in capfd.readouterr().err
 
     @pytest.mark.skipif(not FULL.exists(), reason="a device that is always full")
-    def test_full_disk(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_full_disk_does_not_stop_the_run(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A log that cannot be written does not stop the run, and standard error says so once."""
         with closing(open_log(FULL, level="info", run="7f3a")) as lines:
             lines.write(event("one"))
@@ -173,7 +177,7 @@ class TestFile:
         )
         assert capsys.readouterr().err == expected
 
-    def test_reader_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_standard_error_without_a_reader(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Standard error without a reader does not stop the run."""
         reader, writer = os.pipe()
         with os.fdopen(writer, "w") as stream:
@@ -184,7 +188,7 @@ class TestFile:
             open_log(None, level="info", run="7f3a").write(event())
 
     @pytest.mark.parametrize("name", [".", "missing/log"])
-    def test_unusable(self, tmp_path: Path, name: str) -> None:
+    def test_unwritable_path_is_an_error(self, tmp_path: Path, name: str) -> None:
         """A path that cannot be written is an error of the file, before anything starts."""
         with pytest.raises(
             FileError, match=r"the log cannot be written: (Is a directory|No such file)"
@@ -193,21 +197,21 @@ class TestFile:
 
         assert caught.value.exit_code == 2
 
-    def test_wrong_level(self) -> None:
+    def test_unknown_level_is_an_error(self) -> None:
         """An unknown level is an error that names the valid ones."""
         with pytest.raises(
             UsageError, match="--log-level loud: unknown level; use one of debug, info, warning, error"
         ):
             open_log(None, level="loud", run="7f3a")
 
-    def test_closed_standard_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_closed_standard_error_needs_a_log_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without standard error a log file is required."""
         monkeypatch.setattr(sys, "stderr", None)
         with pytest.raises(UsageError, match="--log"):
             open_log(None, level="info", run="7f3a")
 
 
-def test_import_is_light() -> None:
+def test_structlog_is_not_imported() -> None:
     """Importing the module does not import structlog, which costs more than all of --help."""
     script = "import sys, pipeline.log; print('structlog' in sys.modules)"
     found = subprocess.run(

@@ -123,11 +123,13 @@ LINES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "fields", "facts", "expected"), LINES, ids=[line[0] for line in LINES])
-def test_sentence(name: str, fields: dict[str, Any], facts: dict[str, Any], expected: str) -> None:
+def test_each_event_is_one_sentence(
+    name: str, fields: dict[str, Any], facts: dict[str, Any], expected: str
+) -> None:
     """Each event is one sentence about what happened, whatever its words contain."""
     assert expected == sentence(event_of(name, fields, facts=facts))
 
 
-def test_level() -> None:
+def test_event_has_the_catalogues_first_level() -> None:
     """An event without its own level has the first one of the catalogue."""
     assert [event_of(name, {}).level for name in ("image.failed", "rule.expanded")] == ["error", "info"]
