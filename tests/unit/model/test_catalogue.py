@@ -20,7 +20,7 @@ def listing(pattern: str = "r.io/team/**") -> RepositoryListing:
     return RepositoryListing(parse_repository_pattern(pattern))
 
 
-def test_takes_what_matches() -> None:
+def test_only_matching_names_are_listed() -> None:
     """Invalid names, duplicates and names that do not match are left out and counted."""
     found = listing()
     names = ("team/a", "team/a", "team/../x", "Team/B", "team/a:v1", "other/b", "team/a\nb", "")
@@ -40,7 +40,7 @@ def test_takes_what_matches() -> None:
         ([RepositoryPage(paths=(), more=("2",)), RepositoryPage(paths=(), more=("2",))], "loops"),
     ],
 )
-def test_not_trusted(pages: list[RepositoryPage], words: str) -> None:
+def test_incomplete_listing_is_not_trusted(pages: list[RepositoryPage], words: str) -> None:
     """A listing that may be incomplete says why."""
     found = listing()
     for page in pages:
@@ -50,7 +50,7 @@ def test_not_trusted(pages: list[RepositoryPage], words: str) -> None:
     assert words in found.trouble
 
 
-def test_pages() -> None:
+def test_each_page_is_requested_once() -> None:
     """Each page is requested once; a page may lead to several others."""
     found = listing()
     assert list(found.pages) == [""]
@@ -75,12 +75,12 @@ def test_pages() -> None:
         ("notgcr.io", None),
     ],
 )
-def test_known_kinds(registry: str, kind: str | None) -> None:
+def test_vendor_registries_are_recognised(registry: str, kind: str | None) -> None:
     """A vendor's registry is recognised by its name; any other needs a setting or a probe."""
     assert known_kind(registry) == kind
 
 
-def test_hosts() -> None:
+def test_login_goes_only_to_known_hosts() -> None:
     """A login goes only to its own registry or to a known pair's API host, wherever `catalog` points."""
     elsewhere = CatalogueSetting(kind="gitlab", host="gitlab.example.com")
 

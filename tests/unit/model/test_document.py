@@ -32,22 +32,22 @@ class TestLoad:
             (b"{} {}", "not JSON"),
         ],
     )
-    def test_traps_of_json(self, content: bytes, words: str) -> None:
+    def test_json_that_python_misreads_is_refused(self, content: bytes, words: str) -> None:
         """JSON that the standard library's reader accepts wrongly or crashes on raises ManifestError."""
         with pytest.raises(ManifestError, match=words):
             load(content)
 
-    def test_surrogate_pairs_are_text(self) -> None:
+    def test_surrogate_pair_is_one_character(self) -> None:
         """A whole surrogate pair is one character."""
         assert load(b'{"a": "\\ud83d\\ude00"}') == {"a": "\U0001f600"}
 
-    def test_many_keys_take_no_time(self) -> None:
+    def test_duplicates_among_many_keys_are_found_in_one_pass(self) -> None:
         """Duplicate keys of an object with hundreds of thousands of keys are found in one pass."""
         pairs = ",".join(f'"{number}":0' for number in range(200_000))
         with pytest.raises(ManifestError, match="'199999' is given twice"):
             load(f'{{{pairs},"199999":0}}'.encode())
 
-    def test_dump_is_its_inverse(self) -> None:
+    def test_dump_keeps_order_and_characters(self) -> None:
         """A document is written compactly, with its order and its characters kept."""
         content = '{"b":[1,2.5,null,true],"a":{"é":"<&>"}}'.encode()
         assert content == dump(load(content))

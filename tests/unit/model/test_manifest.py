@@ -110,7 +110,7 @@ class TestRecognising:
             ({"blobs": [make.blob("a")]}, make.OCI_ARTIFACT, "image"),
         ],
     )
-    def test_by_itself_or_by_content(
+    def test_type_by_media_type_or_fields(
         self, content_type: str, document: object, media_type: str, kind: str
     ) -> None:
         """An uninformative Content-Type leaves the decision to the manifest's type, then to its fields."""
@@ -118,7 +118,7 @@ class TestRecognising:
         assert (media_type, kind) == (manifest.media_type, manifest.kind)
 
     @pytest.mark.parametrize("media_type", [make.OCI_IMAGE, make.DOCKER_IMAGE])
-    def test_by_content_type(self, media_type: str) -> None:
+    def test_type_by_content_type(self, media_type: str) -> None:
         """A known Content-Type decides where the manifest has no type; parameters and case do not matter."""
         document = without_type(make.image())
         header = f" {media_type.upper()} ; charset=utf-8"
@@ -130,7 +130,7 @@ class TestRecognising:
         assert parse(signed, make.SCHEMA1, make.digest_of(payload)).media_type == make.SCHEMA1_SIGNED
         assert make.read(payload, make.SCHEMA1_SIGNED).media_type == make.SCHEMA1
 
-    def test_itself_wins_over_an_unknown_content_type(self) -> None:
+    def test_media_type_wins_over_an_unknown_content_type(self) -> None:
         """The manifest's own type wins over an unknown Content-Type, such as one from a proxy."""
         assert parse_document(make.image(), "text/html").media_type == make.OCI_IMAGE
 
@@ -158,23 +158,25 @@ class TestRecognising:
             ({"config": {}, "rootfs": {}}, "", "not a manifest; it has 'config', 'rootfs'"),
         ],
     )
-    def test_refuses(self, document: object, content_type: str, words: str) -> None:
+    def test_unknown_or_ambiguous_type_is_refused(
+        self, document: object, content_type: str, words: str
+    ) -> None:
         """Unknown types are named, and a manifest that two readers could interpret differently is refused."""
         with pytest.raises(ManifestError, match=words):
             parse_document(document, content_type)
 
-    def test_null_is_nothing(self) -> None:
+    def test_null_list_is_not_ambiguous(self) -> None:
         """Null is how Go writes an empty list; it does not make a manifest ambiguous."""
         assert len(parse_document(make.image(manifests=None, layers=None)).blobs) == 1
         assert parse_document(make.index(manifests=None, config=None)).children == ()
 
-    def test_accept_names_every_type(self) -> None:
+    def test_accept_header_lists_every_type(self) -> None:
         """The Accept header lists every type, so that no registry converts or hides a manifest."""
         assert list(KINDS) == ACCEPT.split(", ")
 
 
 class TestParsing:
-    def test_image(self) -> None:
+    def test_blobs_of_an_image(self) -> None:
         """The blobs of an image are its config, then its layers in order, each digest once."""
         config = make.blob("{}", make.OCI_CONFIG)
         one, two = make.blob("one"), make.blob("two", urls=["https://example.com/two"])
@@ -188,12 +190,12 @@ class TestParsing:
         )
         assert expected == manifest.blobs
 
-    def test_keeps_the_bytes(self) -> None:
+    def test_bytes_are_kept(self) -> None:
         """The content is kept byte for byte, including white space and unknown fields."""
         content = make.encode(make.image(unknown={"a": 1.50}))
         assert content == make.read(content).content
 
-    def test_index(self) -> None:
+    def test_entries_of_an_index(self) -> None:
         """An index yields its entries in order, with normalised platforms and attested digests."""
         entries = [
             make.entry(b"a", platform={"os": "Linux", "architecture": "aarch64", "variant": "v8"}),
@@ -230,7 +232,7 @@ class TestParsing:
             "v7",
         ]
 
-    def test_schema1(self) -> None:
+    def test_layers_of_schema1(self) -> None:
         """Schema 1 yields its layers as listed, each once and without a size, and its architecture."""
         manifest = parse_document(make.schema1(architecture="x86_64"))
         assert [make.digest_of(text) for text in (b"top", b"empty", b"base")] == [
@@ -240,7 +242,7 @@ class TestParsing:
         assert Platform(architecture="amd64") == manifest.platform
         assert parse_document(make.schema1(architecture="")).platform is None
 
-    def test_artifact(self) -> None:
+    def test_artifact_manifest_has_blobs_but_no_config(self) -> None:
         """The withdrawn artifact manifest is an image with blobs but without a config."""
         manifest = parse_document({"mediaType": make.OCI_ARTIFACT, "blobs": [make.blob("a"), make.blob("b")]})
         assert [make.digest_of(b"a"), make.digest_of(b"b")] == [blob.digest for blob in manifest.blobs]
@@ -255,12 +257,12 @@ class TestParsing:
         ]
 
     @pytest.mark.parametrize("size", [-1, True, "1", 1.0, None, 1 << 63, [], 10**90])
-    def test_refuses_sizes(self, size: object) -> None:
+    def test_invalid_size_is_refused(self, size: object) -> None:
         """A size is an integer from 0 to 2**63 - 1; `true` is refused."""
         with pytest.raises(ManifestError, match=r"layers\[0\] has no size"):
             parse_document(make.image(layers=[make.blob("a") | {"size": size}]))
 
-    def test_takes_extreme_sizes(self) -> None:
+    def test_smallest_and_largest_sizes_are_valid(self) -> None:
         """Zero and the largest allowed number are valid sizes."""
         layers = [make.blob("a") | {"size": 0}, make.blob("b") | {"size": (1 << 63) - 1}]
         assert [blob.size for blob in parse_document(make.image(layers=layers)).blobs] == [
@@ -296,12 +298,12 @@ class TestParsing:
             (make.schema1(fsLayers=[{}]), r"fsLayers\[0\] has no sha256 or sha512 digest"),
         ],
     )
-    def test_names_the_place(self, document: object, words: str) -> None:
+    def test_error_names_the_field(self, document: object, words: str) -> None:
         """An error in a manifest names the field."""
         with pytest.raises(ManifestError, match=words):
             parse_document(document)
 
-    def test_limit(self) -> None:
+    def test_manifest_over_4_mib_is_refused(self) -> None:
         """A manifest has at most 4 MiB, including white space."""
         content = make.encode(make.image())
         assert make.read(content + b" " * (MAX_MANIFEST - len(content))).kind == "image"
@@ -311,13 +313,13 @@ class TestParsing:
     @pytest.mark.parametrize(
         "content", [b"", b"<html></html>", b"[" * 100_000, b'{"a": NaN}', b'{"a": 1, "a": 1}']
     )
-    def test_no_json(self, content: bytes) -> None:
+    def test_invalid_json_is_refused(self, content: bytes) -> None:
         """Bytes that are not a JSON object, or that two readers could parse differently, are refused."""
         with pytest.raises(ManifestError):
             make.read(content)
 
     @given(values | close, types | st.text(max_size=5))
-    def test_raises_nothing_else_on_json(self, document: object, content_type: str) -> None:
+    def test_any_json_parses_or_raises_manifest_error(self, document: object, content_type: str) -> None:
         """Any JSON either parses to a manifest with valid descriptors or raises ManifestError."""
         content = json.dumps(document).encode()
         with contextlib.suppress(ManifestError):
@@ -325,7 +327,7 @@ class TestParsing:
 
     @given(st.binary() | st.text().map(str.encode), types)
     @example(b'{"schemaVersion":1,"signatures":[{"protected":"e30"}]}', "")
-    def test_raises_nothing_else_on_bytes(self, content: bytes, content_type: str) -> None:
+    def test_any_bytes_parse_or_raise_manifest_error(self, content: bytes, content_type: str) -> None:
         """Any bytes either parse to a manifest or raise ManifestError."""
         with contextlib.suppress(ManifestError):
             assert_sound(parse(content, content_type, make.digest_of(content)))

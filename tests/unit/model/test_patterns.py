@@ -31,7 +31,7 @@ from tests.unit.model.tags import EVERY
         ("/^1/", "v1", False),
     ],
 )
-def test_pattern(pattern: str, tag: str, expected: object) -> None:
+def test_what_patterns_match(pattern: str, tag: str, expected: object) -> None:
     """A literal or a glob has to match the whole tag; an expression matches anywhere."""
     assert expected == tag_matcher(pattern)(tag)
 
@@ -40,7 +40,7 @@ def test_pattern(pattern: str, tag: str, expected: object) -> None:
     "pattern",
     ["", "a/b", "a:b", "a b*", "-a*", ".*", "v[/]", "v[1", "é*", "x" * 129, "?" * 129, "/", "/a", "/(/"],
 )
-def test_pattern_that_no_tag_matches(pattern: str) -> None:
+def test_unmatchable_pattern_is_refused(pattern: str) -> None:
     """A pattern that cannot match any tag is refused, instead of selecting nothing."""
     with pytest.raises(RuleError):
         tag_matcher(pattern)
@@ -52,7 +52,7 @@ def test_globs_are_linear() -> None:
 
 
 @given(st.text(st.sampled_from("v1.2-*?[]!a"), min_size=1, max_size=8), st.sampled_from(EVERY))
-def test_globs_are_those_of_the_shell(pattern: str, tag: str) -> None:
+def test_globs_match_as_in_a_shell(pattern: str, tag: str) -> None:
     """An accepted glob means the same as in a shell."""
     with contextlib.suppress(RuleError):
         assert fnmatchcase(tag, pattern) == tag_matcher(pattern)(tag)

@@ -58,12 +58,14 @@ class TestNormalise:
             ("", "", ("", "")),
         ],
     )
-    def test_architectures(self, architecture: str, variant: str, expected: tuple[str, str]) -> None:
+    def test_architectures_are_normalised(
+        self, architecture: str, variant: str, expected: tuple[str, str]
+    ) -> None:
         """Architectures and variants are normalised as in containerd."""
         platform = normalise(architecture=architecture, variant=variant)
         assert expected == (platform.architecture, platform.variant)
 
-    def test_systems(self) -> None:
+    def test_systems_are_normalised(self) -> None:
         """An operating system is lower case, and macos means darwin."""
         names = ["Linux", " macOS ", "windows", ""]
         assert [normalise(os=name).os for name in names] == ["linux", "darwin", "windows", ""]
@@ -79,7 +81,7 @@ class TestNormalise:
         )
         assert platform == again
 
-    def test_words(self) -> None:
+    def test_text_of_a_platform(self) -> None:
         """A platform is written as in containerd, with a question mark for an unstated part."""
         windows = normalise(os="windows", os_version="10.0", architecture="amd64")
         assert [
@@ -110,7 +112,7 @@ class TestFilter:
             ("s390x,386", ["386", "s390x", ""]),
         ],
     )
-    def test_architectures(self, arch: str, matching: list[str]) -> None:
+    def test_architectures_and_variants_match(self, arch: str, matching: list[str]) -> None:
         """A filter without a variant matches all variants; a filter with one matches all its spellings."""
         machines = ["amd64", "amd64/v1", "amd64/v3", "arm64", "arm64/v8", "arm64/v9"]
         machines += ["arm", "arm/v5", "arm/v6", "arm/v7", "386", "s390x", ""]
@@ -137,7 +139,7 @@ class TestFilter:
             ("windows:10.0.17763.1", ["windows", ""]),
         ],
     )
-    def test_systems(self, os: str, matching: list[str]) -> None:
+    def test_os_versions_match(self, os: str, matching: list[str]) -> None:
         """An OS version matches if it is equal, extends the wanted one after a dot, or is not stated."""
         systems = ["linux", "darwin", "windows", "windows 10.0.17763.1397", "windows 10.0.177631", ""]
         wanted = parse_filter([os], [])
@@ -149,7 +151,7 @@ class TestFilter:
         ]
         assert matching == found
 
-    def test_both_have_to_fit(self) -> None:
+    def test_os_and_arch_both_have_to_match(self) -> None:
         """A platform has to match one of --os and one of --arch."""
         wanted = parse_filter(["linux", "windows"], ["amd64,arm64"])
         pairs = itertools.product(["linux", "windows", "darwin"], ["amd64", "arm64", "386"])
@@ -157,13 +159,13 @@ class TestFilter:
         assert [*itertools.product(["linux", "windows"], ["amd64", "arm64"])] == found
 
     @given(filters)
-    def test_not_stated_is_not_filtered(self, wanted: Filter) -> None:
+    def test_unstated_platform_is_never_filtered(self, wanted: Filter) -> None:
         """An entry that states no platform is never filtered out."""
         assert wanted.matches(None)
         assert wanted.matches(Platform())
 
     @given(platforms)
-    def test_inactive_takes_everything(self, platform: Platform) -> None:
+    def test_empty_filter_matches_everything(self, platform: Platform) -> None:
         """An empty filter matches everything and has an empty text."""
         wanted = parse_filter([], [])
         assert (wanted.matches(platform), wanted.active, str(wanted)) == (True, False, "")
@@ -177,7 +179,7 @@ class TestFilter:
         assert (one, str(one)) == (other, str(other))
 
     @given(filters)
-    def test_text_tells_the_filter(self, wanted: Filter) -> None:
+    def test_text_consists_of_its_flags(self, wanted: Filter) -> None:
         """The text of a filter consists of the flags that produce it."""
         words = str(wanted).split()
         flags = dict(zip(words[::2], words[1::2], strict=True))
@@ -185,7 +187,7 @@ class TestFilter:
             *([flags[flag]] if flag in flags else [] for flag in ("--os", "--arch"))
         )
 
-    def test_text(self) -> None:
+    def test_text_is_sorted_and_normalised(self) -> None:
         """The text is sorted and in normal form."""
         wanted = parse_filter(["windows:10.0.17763, Linux"], ["x86_64", "armhf,arm64:8"])
         assert str(wanted) == "--os linux,windows:10.0.17763 --arch amd64,arm:v7,arm64:v8"
@@ -194,20 +196,20 @@ class TestFilter:
         "value",
         ["", " ", ",", "linux,", "linux:", ":v8", "a:b:c", "linux/amd64", "a b", "*", "linux:10.", "é"],
     )
-    def test_nonsense_is_refused(self, value: str) -> None:
+    def test_invalid_value_is_a_usage_error(self, value: str) -> None:
         """A value that is not a name, optionally with one more part, is a UsageError that names the flag."""
         with pytest.raises(UsageError, match="--os"):
             parse_filter([value], [])
         with pytest.raises(UsageError, match="--arch"):
             parse_filter([], [value])
 
-    def test_slash_is_explained(self) -> None:
+    def test_slash_error_shows_the_flags(self) -> None:
         """The error for docker's os/arch form shows the flags to use instead."""
         with pytest.raises(UsageError, match="--os linux --arch amd64"):
             parse_filter(["linux/amd64"], [])
 
     @given(st.text(), st.text())
-    def test_raises_nothing_else(self, os: str, arch: str) -> None:
+    def test_any_text_is_a_filter_or_a_usage_error(self, os: str, arch: str) -> None:
         """Any text is either a filter or a UsageError."""
         with contextlib.suppress(UsageError):
             wanted = parse_filter([os], [arch])

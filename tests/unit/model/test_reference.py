@@ -71,7 +71,7 @@ class TestParseRepository:
             (f"team/{HEX}", f"docker.io/team/{HEX}"),
         ],
     )
-    def test_reads_what_docker_pull_reads(self, text: str, expected: str) -> None:
+    def test_registry_is_recognised_as_in_docker_pull(self, text: str, expected: str) -> None:
         """The first part is a registry iff a slash follows and it looks like a host, as in docker pull."""
         assert expected == str(parse_repository(text))
 
@@ -104,32 +104,32 @@ class TestParseRepository:
             (f"quay.io/{'a' * 256}", "256 characters"),
         ],
     )
-    def test_refuses_with_the_part_that_is_wrong(self, text: str, word: str) -> None:
+    def test_error_names_the_invalid_part(self, text: str, word: str) -> None:
         """Text that is not a repository is refused, and the message names the invalid part."""
         with pytest.raises(RuleError, match=word):
             parse_repository(text)
 
-    def test_takes_255_characters(self) -> None:
+    def test_path_has_at_most_255_characters(self) -> None:
         """A path has at most 255 characters, not counting the registry."""
         assert f"quay.io/{'a' * 255}" == str(parse_repository(f"quay.io/{'a' * 255}"))
 
     @given(st.text())
     @example("\ud800/a")
-    def test_raises_nothing_else(self, text: str) -> None:
+    def test_any_text_is_a_repository_or_a_rule_error(self, text: str) -> None:
         """Any text is either a repository or a RuleError."""
         with contextlib.suppress(RuleError):
             repository = parse_repository(text)
             assert parse_repository(str(repository)) == repository
 
     @given(references())
-    def test_canonical_text_stays(self, reference: Reference) -> None:
+    def test_canonical_text_parses_to_itself(self, reference: Reference) -> None:
         """The canonical text of a repository parses to that repository."""
         assert reference.repository == parse_repository(str(reference.repository))
 
 
 class TestParseReference:
     @given(references())
-    def test_is_the_inverse_of_str(self, reference: Reference) -> None:
+    def test_formatted_reference_parses_to_itself(self, reference: Reference) -> None:
         """A reference survives formatting and parsing."""
         assert reference == parse_reference(str(reference))
 
@@ -137,7 +137,7 @@ class TestParseReference:
         st.text()
         | references().map(str).flatmap(lambda text: st.sampled_from([text[1:], text + "\n", text.upper()]))
     )
-    def test_reads_only_what_str_writes(self, text: str) -> None:
+    def test_only_formatted_references_parse(self, text: str) -> None:
         """Every text that parses is what `str` would write; any other text is a RuleError."""
         try:
             reference = parse_reference(text)
@@ -145,7 +145,7 @@ class TestParseReference:
             return
         assert text == str(reference)
 
-    def test_keeps_a_registry_without_a_dot(self) -> None:
+    def test_registry_without_a_dot_is_kept(self) -> None:
         """The first part is always the registry, even where docker pull would take it as part of the path."""
         assert Reference(Repository("foo", "bar"), "1") == parse_reference("foo/bar:1")
 
@@ -169,7 +169,7 @@ class TestParseReference:
             f"quay.io/{'a' * 256}:1",
         ],
     )
-    def test_refuses_what_is_not_canonical(self, text: str) -> None:
+    def test_non_canonical_text_is_refused(self, text: str) -> None:
         """Short names, aliases, and references with no tag or with two are not canonical."""
         with pytest.raises(RuleError):
             parse_reference(text)
@@ -177,17 +177,17 @@ class TestParseReference:
 
 class TestNames:
     @pytest.mark.parametrize("text", ["latest", "v1.2.3", "_", "A", "0" * 128, "sha256-abc.sig", "a..b--c"])
-    def test_tags(self, text: str) -> None:
+    def test_valid_tags(self, text: str) -> None:
         """A tag has 1 to 128 ASCII letters, digits, underscores, dots and hyphens."""
         assert is_tag(text)
 
     @pytest.mark.parametrize("text", ["", ".a", "-a", "0" * 129, "a\n", "a b", "a:b", "a/b", "é", "٣", "a+b"])
-    def test_no_tags(self, text: str) -> None:
+    def test_invalid_tags(self, text: str) -> None:
         """A tag does not begin with a dot or hyphen or hold any other character, not even a final newline."""
         assert not is_tag(text)
 
     @pytest.mark.parametrize("text", [SHA256, SHA512])
-    def test_digests(self, text: str) -> None:
+    def test_valid_digests(self, text: str) -> None:
         """A digest is sha256 or sha512 with its full length."""
         assert is_digest(text)
 
@@ -209,18 +209,18 @@ class TestNames:
             f":{HEX}",
         ],
     )
-    def test_no_digests(self, text: str) -> None:
+    def test_invalid_digests(self, text: str) -> None:
         """Another algorithm, length or digit is not a valid digest."""
         assert not is_digest(text)
 
-    def test_reference_knows_its_kind(self) -> None:
+    def test_separator_by_kind_of_reference(self) -> None:
         """A reference by digest is written with an at sign, one by tag with a colon."""
         repository = Repository("quay.io", "a/b")
         assert f"quay.io/a/b@{SHA256}" == str(Reference(repository, SHA256))
         assert str(Reference(repository, "1")) == "quay.io/a/b:1"
         assert [Reference(repository, name).is_digest for name in (SHA256, "1")] == [True, False]
 
-    def test_docker_hub_has_one_name(self) -> None:
+    def test_docker_hub_aliases_are_one_registry(self) -> None:
         """All names of Docker Hub are one registry; auth.docker.io is not among them."""
         names = ["docker.io", "index.docker.io", "registry-1.docker.io", "Registry.Hub.Docker.com"]
         assert {"docker.io"} == set(map(canonical_registry, names))

@@ -31,7 +31,7 @@ from pipeline.model.repository_pattern import (
         ("team/[ab]*", ["team/a1", "team/b"], ["team/c"]),
     ],
 )
-def test_matches(pattern: str, matching: list[str], other: list[str]) -> None:
+def test_single_and_double_stars(pattern: str, matching: list[str], other: list[str]) -> None:
     """`*` stays within a part of the path, `**` crosses parts, and both are anchored at the start."""
     found = parse_repository_pattern(f"r.io/{pattern}")
 
@@ -48,14 +48,14 @@ def test_matches(pattern: str, matching: list[str], other: list[str]) -> None:
         ("a/b/*", "a/b", "a/b/c", "c"),
     ],
 )
-def test_rest(pattern: str, fixed: str, path: str, rest: str) -> None:
+def test_rest_begins_at_the_first_star(pattern: str, fixed: str, path: str, rest: str) -> None:
     """The fixed part ends before the first part with a `*`; {rest} begins there."""
     found = parse_repository_pattern(f"r.io/{pattern}")
 
     assert (found.fixed, found.rest(path)) == (fixed, rest)
 
 
-def test_filters() -> None:
+def test_include_and_exclude_match_below_the_fixed_part() -> None:
     """`include` and `exclude` match the path below the fixed part, and exclude wins."""
     found = parse_repository_pattern(
         "r.io/team/**", include=("api/**", "web", "/^x[0-9]/"), exclude=("api/internal/**", "*-test")
@@ -78,39 +78,39 @@ def test_filters() -> None:
         "r.io/" + "*/" * 40 + "*",
     ],
 )
-def test_refused(text: str) -> None:
+def test_invalid_pattern_is_refused(text: str) -> None:
     """A pattern names its registry, and its parts are valid in a repository."""
     with pytest.raises(RuleError):
         parse_repository_pattern(text)
 
 
 @pytest.mark.parametrize("pattern", ["", "/", "/a", "a/", "/(/"])
-def test_refused_filters(pattern: str) -> None:
+def test_unmatchable_filter_is_refused(pattern: str) -> None:
     """A filter that cannot match anything, or is not a valid expression, is refused."""
     with pytest.raises(RuleError):
         path_matcher(pattern)
 
 
-def test_hub_aliases() -> None:
+def test_docker_hub_aliases_are_resolved() -> None:
     """Docker Hub's aliases are resolved as in other sources."""
     assert str(parse_repository_pattern("index.docker.io/acme/*")) == "docker.io/acme/*"
 
 
-def test_below() -> None:
+def test_namespace_without_star_means_everything_below() -> None:
     """A namespace without a `*` means everything below it; an empty one means the whole registry."""
     assert str(below("r.io", "team")) == "r.io/team/**"
     assert below("r.io", "").matches("a")
     assert not is_repository_pattern("r.io/team")
 
 
-def test_pickled() -> None:
+def test_pattern_survives_pickling() -> None:
     """A pattern can be pickled for a worker."""
     found = pickle.loads(pickle.dumps(parse_repository_pattern("r.io/team/**", exclude=("x",))))
 
     assert (found.matches("team/a"), found.matches("team/x")) == (True, False)
 
 
-def test_linear() -> None:
+def test_many_stars_are_matched_quickly() -> None:
     """A long name and a pattern with many stars are matched quickly."""
     matches = path_matcher("/".join(["**", "*a*a*a*a*"] * 8))
     began = time.process_time()

@@ -4,7 +4,7 @@ from pipeline.model.platform import Filter, parse_platforms
 from pipeline.model.rule_options import NO_OPTIONS, NOT_BUILT, RuleOptions, TagOptions, option_fields
 
 
-def test_nearer_options_win() -> None:
+def test_rule_options_win_over_the_files() -> None:
     """A rule's options win over the file's, field by field, including those of `tags`; lists are replaced."""
     near = RuleOptions(to=("a",), tags=TagOptions(include=("1.*",), newest=2), platforms=Filter())
     far = RuleOptions(
@@ -24,7 +24,7 @@ def test_nearer_options_win() -> None:
     assert far == NO_OPTIONS.over(far) == far.over(NO_OPTIONS)
 
 
-def test_false_is_written() -> None:
+def test_false_and_zero_are_explicit_values() -> None:
     """False and 0 are explicit values and win too."""
     near = RuleOptions(force=False, retries=0)
 

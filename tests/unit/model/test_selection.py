@@ -55,7 +55,7 @@ class TestCompilePattern:
             (r"\\C|v", "v", True),
         ],
     )
-    def test_is_a_search_in_re2(self, pattern: str, tag: str, expected: object) -> None:
+    def test_expression_matches_anywhere(self, pattern: str, tag: str, expected: object) -> None:
         """An expression matches anywhere, and means the same as in Go."""
         assert expected == compile_pattern(pattern)(tag)
 
@@ -74,7 +74,7 @@ class TestCompilePattern:
             ("\ud800", "surrogate"),
         ],
     )
-    def test_refuses_what_go_refuses(
+    def test_invalid_expression_fails_with_re2_message(
         self, pattern: str, words: str, capfd: pytest.CaptureFixture[str]
     ) -> None:
         """An invalid expression fails its rule with RE2's message, and nothing goes to standard error."""
@@ -84,17 +84,17 @@ class TestCompilePattern:
         assert capfd.readouterr() == ("", "")
 
     @pytest.mark.timeout(10)
-    def test_is_linear(self) -> None:
+    def test_nested_quantifiers_are_matched_quickly(self) -> None:
         """Nested quantifiers, which take exponential time with backtracking, are matched quickly."""
         assert not compile_pattern("(a+)+$")("a" * 127 + "!")
 
-    def test_without_the_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_re2_package_fails_the_rule(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without google-re2 the rule fails and names the missing package; Python's re never replaces it."""
         monkeypatch.setitem(sys.modules, "re2", None)
         with pytest.raises(RuleError, match="google-re2, which is not installed"):
             compile_pattern("without the package")
 
-    def test_with_another_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_pyre2_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The package pyre2, which has the same module name and falls back to Python's re, is refused."""
         monkeypatch.setitem(sys.modules, "re2", ModuleType("re2"))
         with pytest.raises(RuleError, match="another package"):
@@ -102,30 +102,30 @@ class TestCompilePattern:
 
     @given(st.text(st.sampled_from(r"ab1.*+?()[]{}|^$\QECpLz:<>P-") | st.characters()), st.text())
     @example("\ud800\\C", "")
-    def test_raises_nothing_else(self, pattern: str, tag: str) -> None:
+    def test_any_text_is_an_expression_or_a_rule_error(self, pattern: str, tag: str) -> None:
         """Any text is either an expression or a RuleError."""
         with contextlib.suppress(RuleError):
             assert compile_pattern(pattern)(tag) in {True, False}
 
 
 class TestSelect:
-    def test_all_tags(self) -> None:
+    def test_all_tags_are_selected_once(self) -> None:
         """All tags of a page are selected once, in its order; names that are not tags are left out."""
         tags = ["b", "a", "b", "", "-x", "a b", "sha256-1.sig", "é", "\ud800", "0" * 129, "latest\n"]
         assert select(rule(AllTags())).add(tags) == ["b", "a", "sha256-1.sig"]
 
-    def test_matching(self) -> None:
+    def test_matching_tags_are_selected(self) -> None:
         """The tags of a page that match are selected, and names that are not tags are left out."""
         tags = ["v2", "1", "v1", "v2", "v 3", "\ud800v"]
         assert select(rule(Matching(pattern="v"))).add(tags) == ["v2", "v1"]
 
-    def test_wrong_expression(self) -> None:
+    def test_invalid_expression_is_reported_at_once(self) -> None:
         """An invalid expression is reported at once, not when the first tag is matched."""
         with pytest.raises(RuleError):
             select(rule(Matching(pattern="(wrong")))
 
     @given(st.lists(st.text(max_size=3) | st.sampled_from(["v1", "v2", "latest"])))
-    def test_takes_each_tag_once(self, tags: list[str]) -> None:
+    def test_each_tag_is_selected_once(self, tags: list[str]) -> None:
         """Whatever a registry sends, each of its tags is selected once, in order."""
         found = select(rule(AllTags())).add(tags)
         assert set(filter(is_tag, tags)) == set(found)
@@ -134,13 +134,13 @@ class TestSelect:
 
 
 class TestPairs:
-    def test_same_name(self) -> None:
+    def test_destination_without_names_keeps_the_sources(self) -> None:
         """A destination without names keeps the source's tag or digest."""
         wanted = rule(AllTags(), Target(repository=ONE), Target(repository=TWO))
         assert (Reference(ONE, "v1"), Reference(TWO, "v1")) == pairs(wanted, "v1", None)
         assert (Reference(ONE, DIGEST), Reference(TWO, DIGEST)) == pairs(wanted, DIGEST, 0)
 
-    def test_by_position(self) -> None:
+    def test_destination_names_match_by_position(self) -> None:
         """A destination with names uses the one at the source's position."""
         wanted = rule(
             Named(names=("a", DIGEST)), Target(repository=ONE, names=("x", "y")), Target(repository=TWO)
@@ -148,7 +148,7 @@ class TestPairs:
         assert (Reference(ONE, "x"), Reference(TWO, "a")) == pairs(wanted, "a", 0)
         assert (Reference(ONE, "y"), Reference(TWO, DIGEST)) == pairs(wanted, DIGEST, 1)
 
-    def test_duplicates(self) -> None:
+    def test_equal_targets_are_one_destination(self) -> None:
         """Two targets that resolve to the same reference are one destination."""
         wanted = rule(Named(names=("a",)), Target(repository=ONE, names=("a",)), Target(repository=ONE))
         assert (Reference(ONE, "a"),) == pairs(wanted, "a", 0)

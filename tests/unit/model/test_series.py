@@ -35,7 +35,7 @@ GIT = "5ca3b1a0e2f49d87c6b5a4f3e2d1c0b9a8f7e6d5"
         ("latest", "latest", ()),
     ],
 )
-def test_series(tag: str, text: str, numbers: tuple[int, ...]) -> None:
+def test_numbers_and_hashes_become_placeholders(tag: str, text: str, numbers: tuple[int, ...]) -> None:
     """Each number becomes #, wherever it is, and a hash becomes @ and is not ordered."""
     assert (text, numbers) == series(tag)
 
@@ -50,13 +50,13 @@ def test_series(tag: str, text: str, numbers: tuple[int, ...]) -> None:
         ("docker.io/kindest/node", 1),
     ],
 )
-def test_series_of_repositories(repository: str, count: int) -> None:
+def test_releases_and_variants_are_separate_series(repository: str, count: int) -> None:
     """The releases of a repository are one series, and each variant is another."""
     assert count == len({series(tag)[0] for tag in LISTS[repository]})
 
 
 @given(st.sampled_from(EVERY), st.data())
-def test_other_numbers_are_the_same_series(tag: str, data: st.DataObject) -> None:
+def test_tags_of_a_series_are_ordered_by_number(tag: str, data: st.DataObject) -> None:
     """Tags that differ only in numbers are in one series, ordered by the first number that differs."""
     text, numbers = series(tag)
     if "@" in text or not numbers:

@@ -57,7 +57,7 @@ def where(
 
 
 @given(RULES, st.integers(1, 7), BY)
-def test_disjoint_and_complete(
+def test_each_target_is_in_exactly_one_shard(
     written: list[tuple[str, list[str]]], count: int, by: Literal["repository", "namespace"]
 ) -> None:
     """Each target of each rule is in one shard, as is each repository, and rules keep their order."""
@@ -84,7 +84,7 @@ def test_disjoint_and_complete(
 
 
 @given(RULES, st.integers(1, 7), BY)
-def test_rules_that_feed_each_other_stay_together(
+def test_dependent_rules_share_a_shard(
     written: list[tuple[str, list[str]]], count: int, by: Literal["repository", "namespace"]
 ) -> None:
     """A rule in a shard waits for the same rules as it does in the whole file."""
@@ -100,7 +100,7 @@ def test_rules_that_feed_each_other_stay_together(
     assert len(parts) == len(whole)
 
 
-def test_formula() -> None:
+def test_shard_number_is_stable() -> None:
     """The shard of a repository is a stable number that other programs can compute."""
     expected = int(hashlib.sha256(b"r.io/team/app").hexdigest()[:16], 16) % 200
 
@@ -108,7 +108,7 @@ def test_formula() -> None:
     assert expected == 6
 
 
-def test_by_namespace() -> None:
+def test_namespace_stays_in_one_shard() -> None:
     """With --shard-by namespace all repositories of a namespace are in one shard."""
     rules = [rule("quay.io/a/b", *(f"r.io/team/app{number}" for number in range(20)))]
 
@@ -117,7 +117,7 @@ def test_by_namespace() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 50])
-def test_chain(count: int) -> None:
+def test_chain_is_in_the_shard_of_its_first_destination(count: int) -> None:
     """A chain is in the shard of its first destination, whatever else its rules write."""
     rules = rules_of(
         [
@@ -134,7 +134,7 @@ def test_chain(count: int) -> None:
     assert found["r.io/x/x"] == where([rule("quay.io/a/a", "r.io/x/x")], count)["r.io/x/x"]
 
 
-def test_circle() -> None:
+def test_circular_rules_are_in_one_shard() -> None:
     """Rules that form a circle are in one shard."""
     rules = rules_of(
         [("a.io/p/p", ["a.io/q/q"]), ("a.io/q/q", ["a.io/r/r"]), ("a.io/r/r", ["a.io/q/q", "a.io/p/p"])]
@@ -143,7 +143,7 @@ def test_circle() -> None:
     assert len(set(where(rules, 50).values())) == 1
 
 
-def test_torn() -> None:
+def test_destination_in_two_shards_is_refused() -> None:
     """A destination whose two rules depend on different shards is refused with both lines."""
     rules = rules_of(
         [

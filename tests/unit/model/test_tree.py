@@ -39,16 +39,16 @@ def fakes(*manifests: Manifest) -> Mapping[str, Manifest]:
 
 
 class TestUnread:
-    def test_begins_with_the_root(self) -> None:
+    def test_root_is_read_first(self) -> None:
         """With nothing read, the root is missing."""
         assert unread("root", {}, EVERYTHING) == ("root",)
 
-    def test_image_needs_nothing_else(self) -> None:
+    def test_single_image_is_complete(self) -> None:
         """A single image is complete by itself."""
         read: Read = {}
         assert unread(root_of(image(read, "a")), read, AMD64) == ()
 
-    def test_names_entries_in_order(self) -> None:
+    def test_entries_are_listed_in_order(self) -> None:
         """Unread entries of an index are listed in its order, each once."""
         read: Read = {}
         there, missing = image(read, "a"), [make.encode(make.image(text)) for text in "cb"]
@@ -75,7 +75,7 @@ class TestUnread:
         assert tuple(map(root_of, (amd, amd_attested, unstated))) == unread(root, read, AMD64)
         assert len(unread(root, read, EVERYTHING)) == 6
 
-    def test_goes_into_nested_indexes(self) -> None:
+    def test_nested_index_entries_are_listed(self) -> None:
         """Once a nested index is read, its own entries are listed."""
         read: Read = {}
         content = make.encode(make.image("a"))
@@ -83,7 +83,7 @@ class TestUnread:
         root = root_of(store(read, make.index(make.entry(inner, make.OCI_INDEX))))
         assert unread(root, read, AMD64) == (root_of(content),)
 
-    def test_depth(self) -> None:
+    def test_too_deep_index_is_refused(self) -> None:
         """The deepest allowed chain of indexes is walked; a deeper one is refused."""
         names = [str(number) for number in range(MAX_DEPTH + 2)]
         chain = [fake(name, names[number + 1]) for number, name in enumerate(names[:-1])]
@@ -92,27 +92,27 @@ class TestUnread:
             unread("0", fakes(*chain), EVERYTHING)
 
     @pytest.mark.parametrize("children", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "b"}])
-    def test_circle(self, children: dict[str, str]) -> None:
+    def test_circular_indexes_are_an_error(self, children: dict[str, str]) -> None:
         """Indexes that contain one another end in an error, not in a loop."""
         with pytest.raises(ManifestError, match="cycle"):
             unread("a", fakes(*(fake(name, child) for name, child in children.items())), EVERYTHING)
 
     @pytest.mark.timeout(10)
-    def test_lattice(self) -> None:
+    def test_each_index_is_walked_once(self) -> None:
         """With levels of indexes that each name the whole next level, each index is walked once."""
         levels = [[f"{depth}.{number}" for number in range(60)] for depth in range(MAX_DEPTH + 1)]
         indexes = [fake(name, *levels[depth + 1]) for depth in range(1, MAX_DEPTH) for name in levels[depth]]
         read = fakes(fake("root", *levels[1]), *indexes)
         assert tuple(levels[-1]) == unread("root", read, EVERYTHING)
 
-    def test_entries(self) -> None:
+    def test_too_many_manifests_are_refused(self) -> None:
         """The largest allowed number of manifests is walked; one more is refused."""
         names = [str(number) for number in range(MAX_TREE_ENTRIES)]
         assert len(unread("root", fakes(fake("root", *names[1:])), EVERYTHING)) == MAX_TREE_ENTRIES - 1
         with pytest.raises(ManifestError, match=f"more than {MAX_TREE_ENTRIES} manifests"):
             unread("root", fakes(fake("root", *names)), EVERYTHING)
 
-    def test_bytes(self) -> None:
+    def test_announced_size_counts_until_read(self) -> None:
         """The announced size counts until a manifest is read, then its own."""
         root = fake("root", "a", "b", size=MAX_TREE_BYTES // 2)
         with pytest.raises(ManifestError, match="more than 64 MiB"):
@@ -124,20 +124,20 @@ class TestPrune:
     @pytest.mark.parametrize(
         "platform", [None, Platform(os="linux", architecture="amd64"), Platform(os="linux")]
     )
-    def test_single_image(self, platform: Platform | None) -> None:
+    def test_wanted_image_is_its_own_plan(self, platform: Platform | None) -> None:
         """An image is its own plan if its platform is wanted or not stated."""
         manifest = replace(fake("a"), platform=platform)
         expected = Plan(manifests=(manifest,), dropped=0, original="a")
         assert expected == prune("a", {"a": manifest}, AMD64)
 
-    def test_single_image_not_wanted(self) -> None:
+    def test_image_of_another_platform_is_skipped(self) -> None:
         """An image of another platform is skipped, and the reason names both platforms."""
         read = {"a": make.read(make.encode(make.schema1(architecture="arm64")))}
         expected = Skip(reason="its platform ?/arm64 does not match --arch amd64")
         assert expected == prune("a", read, AMD64)
 
     @pytest.mark.parametrize("wanted", [EVERYTHING, AMD64])
-    def test_all_kept(self, wanted: Pruning) -> None:
+    def test_unfiltered_index_keeps_its_bytes(self, wanted: Pruning) -> None:
         """If everything is kept, with or without a filter, the original bytes are pushed, children first."""
         read: Read = {}
         one, two = image(read, "a"), image(read, "b")
@@ -145,7 +145,7 @@ class TestPrune:
         manifests = tuple(read[digest] for digest in (root_of(one), root_of(two), root))
         assert Plan(manifests=manifests, dropped=0, original=root) == prune(root, read, wanted)
 
-    def test_some_kept(self) -> None:
+    def test_filtered_index_keeps_attestations_and_fields(self) -> None:
         """If only some entries are kept, a new index has these, their attestations, and all other fields."""
         read: Read = {}
         amd, arm = image(read, "amd"), image(read, "arm")
@@ -164,7 +164,7 @@ class TestPrune:
         expected = make.index(entries[0], entries[2], annotations={"a": "b"})
         assert expected == json.loads(outcome.manifests[-1].content)
 
-    def test_shared_digest(self) -> None:
+    def test_image_for_two_platforms_is_kept(self) -> None:
         """An image for two platforms is kept if either is wanted."""
         read: Read = {}
         content = image(read, "a")
@@ -174,7 +174,7 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("architecture", "kept"), [("amd64", "image blob"), ("riscv64", "blob")], ids=["some", "none"]
     )
-    def test_entries_that_are_blobs(self, architecture: str, kept: str) -> None:
+    def test_listed_blob_is_kept_without_platform(self, architecture: str, kept: str) -> None:
         """A blob that an index lists stays unless it states a platform that is not wanted."""
         read: Read = {}
         one = on("amd64", image(read, "one"))
@@ -189,7 +189,7 @@ class TestPrune:
         assert [named[word] for word in kept.split()] == [d.digest for d in (*top.children, *top.blobs)]
         assert 3 - len(kept.split()) == plan.dropped
 
-    def test_nothing_kept(self) -> None:
+    def test_index_with_nothing_left_is_skipped(self) -> None:
         """An index with nothing left is skipped; the reason names its platforms and the filter."""
         entries = [on(name, make.encode(make.image(name))) for name in ("s390x", "arm64")]
         read: Read = {}
@@ -198,7 +198,7 @@ class TestPrune:
         expected = Skip(reason="no platform matches --arch amd64: there are linux/arm64, linux/s390x")
         assert expected == prune(root, read, AMD64)
 
-    def test_many_platforms(self) -> None:
+    def test_reason_counts_surplus_platforms(self) -> None:
         """A reason names eight platforms and counts the rest."""
         read: Read = {}
         entries = [on(f"a{number}", f"{number}".encode()) for number in range(10)]
@@ -207,13 +207,13 @@ class TestPrune:
         assert outcome.reason.endswith("linux/a7 and 2 more")
 
     @pytest.mark.parametrize("wanted", [EVERYTHING, AMD64])
-    def test_empty_index(self, wanted: Pruning) -> None:
+    def test_empty_index_is_pushed_unchanged(self, wanted: Pruning) -> None:
         """An empty index is pushed as it is, since no filter can drop anything from it."""
         read: Read = {}
         root = root_of(store(read, make.index()))
         assert Plan(manifests=(read[root],), dropped=0, original=root) == prune(root, read, wanted)
 
-    def test_empty_index_within(self) -> None:
+    def test_nested_empty_index_by_platform(self) -> None:
         """A nested empty index is kept if its platform is wanted, and dropped otherwise."""
         read: Read = {}
         empty = store(read, make.index())
@@ -226,7 +226,7 @@ class TestPrune:
         root = root_of(store(read, make.index(on("arm64", store(read, make.index()), make.OCI_INDEX))))
         assert isinstance(prune(root, read, AMD64), Skip)
 
-    def test_nested(self) -> None:
+    def test_filtered_nested_index_is_rewritten_or_dropped(self) -> None:
         """A filtered nested index is rewritten in its parent, or dropped from it if nothing is left."""
         read: Read = {}
         amd, arm = image(read, "amd"), image(read, "arm")
@@ -239,7 +239,7 @@ class TestPrune:
         expected = Plan(manifests=(read[root_of(amd)], new_inner, new_root), dropped=3, original=root)
         assert expected == prune(root, read, AMD64)
 
-    def test_nested_and_nothing_kept(self) -> None:
+    def test_image_without_nested_indexes_left_is_skipped(self) -> None:
         """If every nested index is dropped, the image is skipped, and the reason names their platforms."""
         read: Read = {}
         inner = store(read, make.index(on("arm64", image(read, "arm"))))
@@ -256,7 +256,7 @@ class TestPrune:
         root = root_of(store(read, make.index(*entries, on("amd64", amd))))
         assert [root_of(amd)] == digests(prune(root, read, AMD64))[:-1]
 
-    def test_manifest_at_two_depths(self) -> None:
+    def test_manifest_at_two_depths_is_pushed_once(self) -> None:
         """A manifest that is named at two depths is pushed once, before all its parents."""
         read: Read = {}
         content = image(read, "a")
@@ -333,7 +333,7 @@ def assert_push_order(plan: Plan) -> None:
 
 class TestAnyTree:
     @given(trees(), filters)
-    def test_prune(self, tree: tuple[str, Read], wanted: Pruning) -> None:
+    def test_right_images_are_kept_in_push_order(self, tree: tuple[str, Read], wanted: Pruning) -> None:
         """From any tree the right images are kept, in push order, and an unfiltered root keeps its bytes."""
         root, read = tree
         expected = survivors(root, read, wanted)
@@ -346,7 +346,7 @@ class TestAnyTree:
         assert (outcome.dropped == 0) == (outcome.manifests[-1] == read[root])
 
     @given(trees(), filters)
-    def test_reading_step_by_step(self, tree: tuple[str, Read], wanted: Pruning) -> None:
+    def test_reading_the_unread_completes_any_tree(self, tree: tuple[str, Read], wanted: Pruning) -> None:
         """Reading what `unread` names until nothing is missing is enough to prune."""
         root, everything = tree
         read: Read = {}
@@ -356,7 +356,7 @@ class TestAnyTree:
         assert prune(root, everything, wanted) == prune(root, read, wanted)
 
     @given(trees(), filters)
-    def test_is_deterministic(self, tree: tuple[str, Read], wanted: Pruning) -> None:
+    def test_answer_order_does_not_change_the_plan(self, tree: tuple[str, Read], wanted: Pruning) -> None:
         """The order of the answers does not change a byte of the plan."""
         root, read = tree
         assert prune(root, read, wanted) == prune(root, dict(reversed(read.items())), wanted)

@@ -29,7 +29,7 @@ def test_attestations_are_dropped() -> None:
     assert 1 == plan.dropped
 
 
-def test_nothing_but_attestations() -> None:
+def test_index_of_only_attestations_is_skipped() -> None:
     """An index with only attestations is skipped if attestations are dropped."""
     read: Read = {}
     attested = make.attestation(image(read, "of amd"), make.digest_of(b"amd"))
@@ -40,7 +40,7 @@ def test_nothing_but_attestations() -> None:
     assert outcome == Skip(reason="it has nothing but attestations, and attestations are dropped")
 
 
-def test_single() -> None:
+def test_single_image_replaces_the_index() -> None:
     """The only image that is left replaces the index, even if it was below a nested one."""
     read: Read = {}
     amd, arm = on("amd64", image(read, "a")), on("arm64", image(read, "b"))
@@ -53,7 +53,7 @@ def test_single() -> None:
     assert [amd["digest"]] == digests(plan)
 
 
-def test_single_never_picks() -> None:
+def test_single_with_two_images_is_an_error() -> None:
     """With two images left none is picked: the error names both."""
     read: Read = {}
     root = root_of(store(read, make.index(on("amd64", image(read, "a")), on("arm64", image(read, "b")))))
@@ -62,7 +62,7 @@ def test_single_never_picks() -> None:
         prune(root, read, Pruning(index="single"))
 
 
-def test_sparse() -> None:
+def test_sparse_index_keeps_the_original_bytes() -> None:
     """A sparse index is the original index, pushed with only the kept children."""
     read: Read = {}
     amd = on("amd64", image(read, "a"))
@@ -75,7 +75,7 @@ def test_sparse() -> None:
     assert (1, True) == (plan.dropped, plan.sparse)
 
 
-def test_sparse_keeps_nested_indexes_whole() -> None:
+def test_sparse_with_incomplete_nested_index_fails() -> None:
     """A nested index that would lack children fails the image, since another image may expect it complete."""
     read: Read = {}
     inner = store(read, make.index(on("amd64", image(read, "a")), on("arm64", image(read, "b"))))
@@ -86,7 +86,7 @@ def test_sparse_keeps_nested_indexes_whole() -> None:
 
 
 @pytest.mark.parametrize("pruning", [Pruning(index="sparse"), Pruning(attestations="keep"), AMD64])
-def test_nothing_left_out(pruning: Pruning) -> None:
+def test_complete_index_is_pushed_unchanged(pruning: Pruning) -> None:
     """An index from which nothing is dropped is pushed as it is."""
     read: Read = {}
     root = root_of(store(read, make.index(on("amd64", image(read, "a")))))

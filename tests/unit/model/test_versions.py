@@ -32,7 +32,7 @@ NUMBERS = st.lists(st.integers(0, 3), min_size=1, max_size=4)
         ("RELEASE.2023-07-07T07-13-57Z", None),
     ],
 )
-def test_version_in_front(tag: str, expected: tuple[int, ...] | None) -> None:
+def test_version_is_the_leading_numbers(tag: str, expected: tuple[int, ...] | None) -> None:
     """A version is the leading numbers without trailing zeros; a hash is not a version."""
     assert expected == version(tag)
 
@@ -62,7 +62,7 @@ def test_version_in_front(tag: str, expected: tuple[int, ...] | None) -> None:
         ("v1.2.x", ["1.2.3"], ["1.3"]),
     ],
 )
-def test_range(text: str, inside: list[str], outside: list[str]) -> None:
+def test_range_compares_padded_numbers(text: str, inside: list[str], outside: list[str]) -> None:
     """A range compares numbers, padded with zeros; any suffix is a variant."""
     ranges = [parse_range(text)]
 
@@ -72,7 +72,7 @@ def test_range(text: str, inside: list[str], outside: list[str]) -> None:
     assert {**dict.fromkeys(inside, True), **dict.fromkeys(outside, False)} == found
 
 
-def test_ranges_are_alternatives() -> None:
+def test_any_one_of_several_ranges_suffices() -> None:
     """A version has to be within only one of several ranges."""
     ranges = [parse_range("~1.25"), parse_range(">=2 <3")]
 
@@ -82,14 +82,14 @@ def test_ranges_are_alternatives() -> None:
 @pytest.mark.parametrize(
     "text", ["", " , ", "latest", ">=", ">=1.0-rc1", ">=x", "1.2 || 2", "1.2 - 1.4", ">1.x", "=>1", "9" * 19]
 )
-def test_wrong_range(text: str) -> None:
+def test_invalid_range_is_refused(text: str) -> None:
     """A range that is not understood is refused."""
     with pytest.raises(RuleError):
         parse_range(text)
 
 
 @given(NUMBERS, NUMBERS)
-def test_comparison_pads_with_zeros(left: list[int], right: list[int]) -> None:
+def test_shorter_version_is_padded_with_zeros(left: list[int], right: list[int]) -> None:
     """Versions of different length compare as if the shorter one ended in zeros."""
     found = version(".".join(map(str, left)))
     assert found is not None
@@ -101,13 +101,13 @@ def test_comparison_pads_with_zeros(left: list[int], right: list[int]) -> None:
 
 
 @given(st.text(st.sampled_from("0123456789.x*vV <>=~^!,-")))
-def test_reads_or_refuses_any_range(text: str) -> None:
+def test_any_text_is_a_range_or_a_rule_error(text: str) -> None:
     """Any text is either a range or a RuleError."""
     with contextlib.suppress(RuleError):
         assert parse_range(text)
 
 
-def test_prereleases_of_lists() -> None:
+def test_prerelease_words_anywhere_in_a_tag() -> None:
     """Prerelease words are found anywhere in a tag; variants and hashes do not count."""
     expected = {
         *("3.15.0a1", "3.15.0a1-alpine", "3.15-rc", "3.15-rc-alpine", "3.14.0rc3", "3.14.0rc3-slim"),
@@ -129,6 +129,6 @@ def test_prereleases_of_lists() -> None:
 
 
 @pytest.mark.parametrize("tag", ["1.2-dev", "edge", "1.2-1", "1.2-eap", "1.2-m1x", "1-alpine", "arc", "1.2b"])
-def test_variants_are_no_prereleases(tag: str) -> None:
+def test_variants_are_not_prereleases(tag: str) -> None:
     """A word that only contains a prerelease word's letters does not count."""
     assert not is_prerelease(tag)
