@@ -31,14 +31,14 @@ TERM = {"TERM": "xterm"}
         ("none", True, False, TERM, "none"),
     ],
 )
-def test_choose(
+def test_when_the_view_is_live(
     asked: ProgressMode, *, is_terminal: bool, is_quiet: bool, environ: dict[str, str], expected: str
 ) -> None:
     """The view is live only on a terminal with cursor movements, if a user watches it or requests it."""
     assert expected == choose(asked, is_terminal=is_terminal, is_quiet=is_quiet, environ=environ)
 
 
-def test_no_rich() -> None:
+def test_rich_is_not_imported_without_a_view() -> None:
     """A run that shows no live view imports neither rich nor jinja2."""
     script = "import sys, pipeline.commands.sync; print([m for m in ('rich', 'jinja2') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -46,7 +46,7 @@ def test_no_rich() -> None:
     assert found.stdout == "[]\n"
 
 
-def test_log_without_rich() -> None:
+def test_log_does_not_import_rich() -> None:
     """The log does not import rich with structlog, and rich can be imported afterwards."""
     script = (
         "import sys; from pipeline.log import open_log; open_log(None, level='info', run='7f3a');"

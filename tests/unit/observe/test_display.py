@@ -69,7 +69,7 @@ def terminal() -> Iterator[Terminal]:
     made.close()
 
 
-def test_frame(terminal: Terminal) -> None:
+def test_frame_shows_progress_transfers_and_failures(terminal: Terminal) -> None:
     """A frame shows the progress of the run, each registry, running transfers and failures."""
     terminal.hear(
         Event(
@@ -106,7 +106,7 @@ def test_frame(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("columns", [1, 10, 40, 59, 60, 80, 99, 200])
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 9, 10, 16, 17, 50])
-def test_size(columns: int, rows: int) -> None:
+def test_frame_height_is_constant(columns: int, rows: int) -> None:
     """A frame has the same height for any view, is no higher than the screen less one, and never wraps."""
     terminal = Terminal(columns, rows)
     heights = set()
@@ -137,7 +137,7 @@ def test_size(columns: int, rows: int) -> None:
         (30, 3, "workers 12 on 3 hosts"),
     ],
 )
-def test_hosts(columns: int, count: int, told: str) -> None:
+def test_hosts_share_one_row(columns: int, count: int, told: str) -> None:
     """Workers of other machines have a row that names as many hosts as fit; the view keeps its height."""
     terminal = Terminal(columns)
     hosts = tuple(HostView(name=f"node-{n}", workers=4, tasks=12) for n in range(1, count + 1))
@@ -156,14 +156,14 @@ def test_hosts(columns: int, count: int, told: str) -> None:
         (0, True, "232.5MB sent"),
     ],
 )
-def test_bytes_left(terminal: Terminal, *, unsent: int, sized: bool, told: str) -> None:
+def test_total_of_bytes_is_shown_if_known(terminal: Terminal, *, unsent: int, sized: bool, told: str) -> None:
     """The total of bytes is shown if known, and marked if unread images may add to it."""
     terminal.tick(view(unsent=unsent, sized=sized))
 
     assert terminal.read()[2].startswith(f"data    {told}  ")
 
 
-def test_small_transfers(terminal: Terminal) -> None:
+def test_small_transfer_has_no_row(terminal: Terminal) -> None:
     """A transfer of some bytes has no row of its own among the largest ones."""
     config = replace(view().transfers[0], size=700, sent=0, image="harbor.corp/ml/small:v1")
     terminal.tick(view(transfers=(view().transfers[0], config)))
@@ -180,7 +180,7 @@ def test_small_transfers(terminal: Terminal) -> None:
         ("verify", "41/100 41 %  40 complete  1 incomplete", "data    120 requests"),
     ],
 )
-def test_aims(aim: Aim, images: str, data: str) -> None:
+def test_plan_and_verification_views(aim: Aim, images: str, data: str) -> None:
     """The view of a plan shows what would be sent, that of a verification what was found."""
     terminal = Terminal(aim=aim)
     terminal.tick(view())
@@ -193,7 +193,7 @@ def test_aims(aim: Aim, images: str, data: str) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 66, 73, 80, 87, 96, 110, 129])
-def test_whole_words(columns: int) -> None:
+def test_narrow_frame_drops_whole_parts(columns: int) -> None:
     """What has no room is left out whole, and what failed stays longest."""
     terminal = Terminal(columns)
     figures = {"known": 3_000, "copied": 1_372, "unchanged": 459, "skipped": 2, "rules_failed": 1}
@@ -207,7 +207,7 @@ def test_whole_words(columns: int) -> None:
     assert last <= {"failed", "requests", "saved", "mounted", "858kB/s", "blobs", "waiting", "flight"}
 
 
-def test_all_failures(terminal: Terminal) -> None:
+def test_free_height_shows_more_failures(terminal: Terminal) -> None:
     """Height that transfers leave free shows more of what failed."""
     terminal.rows = 45
     for number in range(20):
@@ -219,7 +219,7 @@ def test_all_failures(terminal: Terminal) -> None:
     assert rows == [[("failed", "retry")[n % 2], f"quay.io/team/a:v{n}"] for n in range(10, 20)]
 
 
-def test_few_frames(terminal: Terminal) -> None:
+def test_at_most_four_frames_a_second(terminal: Terminal) -> None:
     """At most four frames are drawn in a second, however often the display is called."""
     for _ in range(1_000):
         terminal.now += 0.001
@@ -233,7 +233,7 @@ def test_few_frames(terminal: Terminal) -> None:
     steps=st.lists(st.one_of(st.none(), st.text("ab", min_size=1, max_size=300)), max_size=40),
     pause=st.sampled_from([0.0, 0.01, 0.06, 0.3, 20.0]),
 )
-def test_lines_above(steps: list[str | None], pause: float) -> None:
+def test_lines_appear_above_the_view(steps: list[str | None], pause: float) -> None:
     """Lines appear above the view, complete and in order, and at the end alone."""
     terminal = Terminal()
     terminal.tick(view())
@@ -253,7 +253,7 @@ def test_lines_above(steps: list[str | None], pause: float) -> None:
     assert expected == found
 
 
-def test_narrower(terminal: Terminal) -> None:
+def test_narrowed_terminal_is_overwritten_completely(terminal: Terminal) -> None:
     """In a narrowed terminal, which wraps the rows of the view, the view is still overwritten completely."""
     terminal.live.above(b"a line\n")
     terminal.tick(view())
@@ -270,7 +270,7 @@ def test_narrower(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(("expanded", "rest"), [(True, "left: ?"), (False, "listing tags")])
-def test_few_columns(terminal: Terminal, *, expanded: bool, rest: str) -> None:
+def test_forty_columns_show_the_rules_file(terminal: Terminal, *, expanded: bool, rest: str) -> None:
     """On forty columns the rules file is still shown beside the time."""
     terminal.columns = 40
     terminal.tick(view(6.0, expanded=expanded, copied=0))
@@ -278,7 +278,7 @@ def test_few_columns(terminal: Terminal, *, expanded: bool, rest: str) -> None:
     assert terminal.read()[0].split() == ["images.yaml", "6s,", *rest.split()]
 
 
-def test_resumed(terminal: Terminal) -> None:
+def test_view_is_redrawn_after_a_long_pause(terminal: Terminal) -> None:
     """After a long pause the view is drawn again below, since others may have written to the terminal."""
     terminal.tick(view())
     terminal.read()
@@ -290,7 +290,7 @@ def test_resumed(terminal: Terminal) -> None:
     assert len(terminal.read()) == 16 + 1 + 16
 
 
-def test_stopping(terminal: Terminal) -> None:
+def test_last_row_after_a_signal(terminal: Terminal) -> None:
     """After a signal the last row shows what happens now."""
     terminal.hear(Event(name="run.drain", message=""))
     terminal.tick(view())
@@ -299,7 +299,9 @@ def test_stopping(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("1", False), ("", True)])
-def test_no_color(monkeypatch: pytest.MonkeyPatch, *, variable: str, expected: bool) -> None:
+def test_no_color_removes_only_colours(
+    monkeypatch: pytest.MonkeyPatch, *, variable: str, expected: bool
+) -> None:
     """NO_COLOR removes the colours, not the view; an empty value is ignored."""
     monkeypatch.setenv("NO_COLOR", variable)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -311,7 +313,7 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch, *, variable: str, expected: b
     assert (b"\x1b[32m" in data) is expected
 
 
-def test_hostile(terminal: Terminal) -> None:
+def test_hostile_text_is_escaped(terminal: Terminal) -> None:
     """Control characters are shown as escapes, and brackets are not markup."""
     terminal.hear(
         Event(
@@ -325,7 +327,7 @@ def test_hostile(terminal: Terminal) -> None:
     assert r"failed  [red]q.io/a\x1b[2J\n\u202e  source [/]" in terminal.read()
 
 
-def test_gone(terminal: Terminal) -> None:
+def test_vanished_terminal_does_not_end_the_run(terminal: Terminal) -> None:
     """A terminal that disappears does not end the run."""
     os.close(terminal.writer)
     terminal.tick(view())
@@ -336,6 +338,6 @@ def test_gone(terminal: Terminal) -> None:
     terminal.writer = os.open(os.devnull, os.O_WRONLY)
 
 
-def test_unknown_size(terminal: Terminal) -> None:
+def test_unknown_size_is_80_by_24(terminal: Terminal) -> None:
     """Without a terminal, 80 columns and 24 rows are assumed."""
     assert terminal_size(terminal.writer) == (80, 24)

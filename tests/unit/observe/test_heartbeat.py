@@ -36,17 +36,17 @@ def beat(*seconds: float, every: float = 30.0) -> list[Event]:
     return heartbeat.said
 
 
-def test_interval() -> None:
+def test_one_line_for_each_interval() -> None:
     """There is one line for each interval, however often the run is observed."""
     assert len(beat(*range(0, 100, 5))) == 3
 
 
-def test_never() -> None:
+def test_no_lines_without_an_interval() -> None:
     """Without an interval there are no lines."""
     assert beat(*range(0, 100, 5), every=0.0) == []
 
 
-def test_what_it_says() -> None:
+def test_line_states_count_rate_and_time_left() -> None:
     """It states the finished images and their total, the rate, and the time left."""
     event = beat(*range(301))[-1]
 
@@ -55,7 +55,7 @@ def test_what_it_says() -> None:
     assert (event.fields["eta"], event.fields["rate"], event.fields["final"]) == (647, 1_000_000, True)
 
 
-def test_when_asked() -> None:
+def test_state_is_repeated_on_request() -> None:
     """On request it repeats its last state: running tasks, pauses, unknown totals."""
     heartbeat = Watched()
     heartbeat.tell()
@@ -71,7 +71,7 @@ def test_when_asked() -> None:
     assert event.fields["eta"] is None
 
 
-def test_latency() -> None:
+def test_registry_response_times_follow() -> None:
     """If requests are timed, a line for each registry with its response times follows."""
     timing = Timing()
     for _ in range(100):
@@ -86,7 +86,7 @@ def test_latency() -> None:
     assert heartbeat.said[-1].fields == {"registry": "quay.io", "requests": 100, "p50": 0.0375, "p95": 0.0488}
 
 
-def test_all_wait() -> None:
+def test_no_time_left_while_all_tasks_wait() -> None:
     """If all remaining tasks wait for a paused registry, the time left is not estimated."""
     heartbeat = Watched()
     registries = (replace(QUAY, pause=39.4, waiting=2),)
@@ -99,7 +99,7 @@ def test_all_wait() -> None:
     assert heartbeat.said[-1].message.endswith("time left unknown, quay.io paused for 39s (2 tasks waiting)")
 
 
-def test_not_before_the_pause() -> None:
+def test_time_left_is_at_least_the_pause() -> None:
     """The time left is at least the pause of a registry that tasks wait for."""
     heartbeat = Watched()
     registries = (replace(QUAY, pause=900.0, waiting=2),)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.log import Value
 
 
-def test_curve_is_bounded() -> None:
+def test_number_of_samples_is_bounded() -> None:
     """However long a run, few samples are kept, evenly spread, with the first and the newest."""
     curve = Curve()
     for tick in range(1, 100_001):
@@ -32,7 +32,7 @@ def test_curve_is_bounded() -> None:
     assert max(gaps) <= 25_000 / (SAMPLES // 4)
 
 
-def test_since() -> None:
+def test_newest_sample_before_a_moment() -> None:
     """The newest sample that is not newer than a moment is found; before the first, the first."""
     curve = Curve()
     for seconds in (1.0, 2.0, 4.0):
@@ -41,7 +41,7 @@ def test_since() -> None:
     assert [curve.since(moment).seconds for moment in (-1, 0, 1.5, 2, 3, 9)] == [0, 0, 1, 2, 2, 4]
 
 
-def test_pauses() -> None:
+def test_each_pause_is_counted_once() -> None:
     """A pause is counted once for each registry, from its start to its end."""
     history = RunHistory()
     cooling = replace(QUAY, pause=5.0)
@@ -54,7 +54,7 @@ def test_pauses() -> None:
     assert history.held["harbor.corp"].times == 0
 
 
-def test_many_pauses() -> None:
+def test_adjacent_pauses_are_merged() -> None:
     """If there are very many pauses, adjacent ones are merged, and their number and total time stay right."""
     history = RunHistory()
     for second in range(1, 1_001):
@@ -67,7 +67,7 @@ def test_many_pauses() -> None:
     assert held.bands[-1][1] == 1_000
 
 
-def test_phases() -> None:
+def test_each_moment_has_one_phase() -> None:
     """Each moment counts as moving (recent bytes), asking, waiting for a pause, or none of them."""
     history = RunHistory()
     grown = replace(HARBOR, written=HARBOR.written + 1)
@@ -87,7 +87,7 @@ def test_phases() -> None:
     ]
 
 
-def test_largest_and_slowest() -> None:
+def test_twenty_largest_and_slowest_are_kept() -> None:
     """The largest blobs and the slowest images are kept, no more than twenty of each."""
     history = RunHistory()
     for number in range(1, 1_001):
@@ -100,7 +100,7 @@ def test_largest_and_slowest() -> None:
     assert len(history._blobs) <= 4 * TOP + 1
 
 
-def test_warnings() -> None:
+def test_warnings_are_counted_and_bounded() -> None:
     """Warnings are counted and the first hundred kept; changed digests are counted separately."""
     history = RunHistory()
     for number in range(300):
@@ -114,7 +114,7 @@ def test_warnings() -> None:
     assert history.rewritten == [f"r{number}" for number in range(100)]
 
 
-def test_charts() -> None:
+def test_charts_stack_the_results() -> None:
     """Charts start at the left, end at the right, and stack the results of images."""
     history = RunHistory()
     for second in range(1, 5):
@@ -133,7 +133,7 @@ def test_charts() -> None:
     assert moved.high == "1MB/s"
 
 
-def test_no_charts() -> None:
+def test_short_run_has_no_charts() -> None:
     """A run that was too short for a chart has none."""
     assert images_over_time(RunHistory()) is None
     assert bytes_over_time(RunHistory()) is None
@@ -143,7 +143,7 @@ def test_no_charts() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"), [(1, 1), (1.1, 2), (3, 5), (153, 200), (220, 250), (999, 1000)]
 )
-def test_nice(value: float, expected: float) -> None:
+def test_end_of_axis_is_round(value: float, expected: float) -> None:
     """The end of an axis is a round number."""
     assert nice(value) == expected
 
@@ -151,7 +151,7 @@ def test_nice(value: float, expected: float) -> None:
 @pytest.mark.parametrize(
     ("unsent", "sized", "expected"), [(2_000, True, 20.0), (1_000, False, 15.0), (2_000, False, 20.0)]
 )
-def test_time_left(unsent: int, *, sized: bool, expected: float) -> None:
+def test_time_left_from_bytes(unsent: int, *, sized: bool, expected: float) -> None:
     """The time left is computed from bytes once all images are read; before, it is no less than that."""
     history = RunHistory()
     for seconds in range(1, 11):
@@ -161,7 +161,7 @@ def test_time_left(unsent: int, *, sized: bool, expected: float) -> None:
     assert history.left == pytest.approx(expected, rel=0.01)
 
 
-def test_small_blobs() -> None:
+def test_small_config_is_not_among_the_largest() -> None:
     """A config of some bytes is not among the largest transfers."""
     history = RunHistory()
     large, unknown = view().transfers[0], replace(view().transfers[1], size=-1)

@@ -22,7 +22,7 @@ def timing(*seconds: float) -> Timing:
 
 
 @given(st.lists(st.floats(min_value=0, max_value=60), min_size=1), st.floats(min_value=0.01, max_value=1))
-def test_within_its_class(seconds: list[float], part: float) -> None:
+def test_percentile_lies_in_its_bucket(seconds: list[float], part: float) -> None:
     """A percentile lies in the bucket of its request."""
     exact = sorted(seconds)[max(0, -int(-part * len(seconds) // 1) - 1)]
     found = quantile(timing(*seconds).counts, part)
@@ -31,12 +31,12 @@ def test_within_its_class(seconds: list[float], part: float) -> None:
     assert (0.0, *BOUNDS)[index] <= found <= BOUNDS[index]
 
 
-def test_beyond_all_bounds() -> None:
+def test_slow_request_counts_as_the_last_bound() -> None:
     """A time above the last bound counts as that bound."""
     assert quantile(timing(1_000.0).counts, 0.5) == BOUNDS[-1]
 
 
-def test_left_out() -> None:
+def test_requests_with_bodies_do_not_count() -> None:
     """Requests with bodies, and those without an answer, do not count as response times."""
     calls = {
         ("GET", 200): timing(0.02),
@@ -52,7 +52,7 @@ def test_left_out() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.0841, "84ms"), (1.26, "1.3s"), (60.0, "1m0s")])
-def test_words(seconds: float, words: str) -> None:
+def test_times_in_their_shortest_form(seconds: float, words: str) -> None:
     """Times are shown in their shortest form."""
     shown = str(Latency(registry="q", requests=1, p50=seconds, p95=seconds))
 

@@ -31,7 +31,7 @@ RUN_STATE = RunState(
 
 
 @given(st.builds(RunState))
-def test_text(run_state: RunState) -> None:
+def test_run_state_survives_a_round_trip(run_state: RunState) -> None:
     """A run state is read back field by field."""
     found = run_state_of(text_of(run_state))
 
@@ -39,7 +39,7 @@ def test_text(run_state: RunState) -> None:
     assert text_of(found) == text_of(run_state)
 
 
-def test_later_fields() -> None:
+def test_unknown_fields_are_ignored() -> None:
     """Fields of a later version are ignored, and missing ones have their defaults."""
     value = json.loads(text_of(RUN_STATE))
     del value["rate"], value["waits"]
@@ -48,7 +48,7 @@ def test_later_fields() -> None:
     assert run_state_of(json.dumps(value)) == replace(RUN_STATE, waits=(), began=5.0)
 
 
-def test_names_of_figures() -> None:
+def test_figures_have_stable_names() -> None:
     """Figures have the names that other versions write and read."""
     figures = Figures(known=9, to_retry=1, sent=5, received=6, saved=7, uploaded=2, requests=40, rules=3)
     names = {"known": 9, "to_retry": 1, "bytes": 5, "read": 6, "spared": 7, "uploaded": 2, "requests": 40}
@@ -76,12 +76,12 @@ WRONG: list[dict[str, object]] = [
     ["", "no JSON", "[]", "7", "null", "{}", "[" * 100_000]
     + [json.dumps(json.loads(text_of(RUN_STATE)) | wrong) for wrong in WRONG],
 )
-def test_wrong(text: str) -> None:
+def test_row_with_other_fields_is_not_a_run_state(text: str) -> None:
     """A row with other fields is not a run state."""
     assert run_state_of(text) is None
 
 
-def test_this_process() -> None:
+def test_live_process_is_not_gone() -> None:
     """A live process is not gone, and a zombie is."""
     mine = this_process()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -102,7 +102,7 @@ def this_process_of(pid: int) -> Process:
     return replace(this_process(), pid=pid, start=ticks.rpartition(")")[2].split()[19])
 
 
-def test_another_process() -> None:
+def test_reused_process_number_is_not_the_run() -> None:
     """Another process with the same number is not the run's; on another machine the answer is unknown."""
     mine = this_process()
 

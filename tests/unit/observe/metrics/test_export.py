@@ -46,7 +46,7 @@ def ask(exporter: Exporter, path: str, method: str = "GET") -> tuple[int, str]:
 
 
 class TestPage:
-    def test_metrics(self, serving: Exporter, said: list[Event]) -> None:
+    def test_page_shows_the_last_state(self, serving: Exporter, said: list[Event]) -> None:
         """The page shows the last state, and the log says where it is."""
         serving.tick(view(registries=(QUAY,)))
         status, body = ask(serving, "/metrics")
@@ -58,19 +58,19 @@ class TestPage:
         ]
 
     @pytest.mark.parametrize("path", ["/", "/metrics/x", "/health", "/%2e%2e/etc/passwd"])
-    def test_elsewhere(self, serving: Exporter, path: str) -> None:
+    def test_other_path_is_404(self, serving: Exporter, path: str) -> None:
         """Any other path is 404."""
         assert ask(serving, path)[0] == 404
 
-    def test_head(self, serving: Exporter) -> None:
+    def test_head_has_no_body(self, serving: Exporter) -> None:
         """HEAD gets no body."""
         assert ask(serving, "/metrics", "HEAD") == (200, "")
 
-    def test_other_methods(self, serving: Exporter) -> None:
+    def test_post_is_refused(self, serving: Exporter) -> None:
         """POST is refused."""
         assert ask(serving, "/metrics", "POST")[0] == 501
 
-    def test_ready(self, said: list[Event]) -> None:
+    def test_ready_when_all_files_are_read(self, said: list[Event]) -> None:
         """Readiness begins when all files have been read."""
         with closing(Exporter(listen=ANY_PORT, path=None)) as exporter:
             before = ask(exporter, "/readyz")[0]
@@ -78,7 +78,9 @@ class TestPage:
 
             assert (before, ask(exporter, "/readyz")[0]) == (503, 200)
 
-    def test_alive(self, serving: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unhealthy_after_a_minute_without_update(
+        self, serving: Exporter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Health ends after a minute without an update, and returns with the next one."""
         begun = ask(serving, "/healthz")[0]
         now = time.monotonic()
@@ -89,25 +91,25 @@ class TestPage:
 
         assert (begun, stuck, ask(serving, "/healthz")[0]) == (200, 503, 200)
 
-    def test_client_that_says_nothing(self, serving: Exporter) -> None:
+    def test_silent_client_does_not_block_others(self, serving: Exporter) -> None:
         """A silent client does not block others."""
         assert serving._server is not None
         with socket.create_connection(ANY_PORT[:1] + serving._server.server_address[1:2]):
             assert ask(serving, "/healthz")[0] == 200
 
-    def test_taken(self, serving: Exporter) -> None:
+    def test_port_in_use_is_an_error(self, serving: Exporter) -> None:
         """A port in use is an error that names it, before the run begins."""
         assert serving._server is not None
         taken = int(serving._server.server_address[1])
         with pytest.raises(UsageError, match=f"--metrics-listen 127.0.0.1:{taken}: Address already in use"):
             Exporter(listen=("127.0.0.1", taken), path=None)
 
-    def test_no_such_address(self) -> None:
+    def test_address_of_another_machine_is_an_error(self) -> None:
         """An address of another machine is an error."""
         with pytest.raises(UsageError, match=r"--metrics-listen 192\.0\.2\.1:0: "):
             Exporter(listen=("192.0.2.1", 0), path=None)
 
-    def test_version_six(self, said: list[Event]) -> None:
+    def test_ipv6_address_is_in_brackets(self, said: list[Event]) -> None:
         """An IPv6 address is shown in brackets."""
         with closing(Exporter(listen=("::1", 0), path=None)) as exporter:
             exporter.begin(said.append)
@@ -116,12 +118,12 @@ class TestPage:
 
 
 class TestFile:
-    def test_name(self, tmp_path: Path) -> None:
+    def test_ignored_file_name_is_refused(self, tmp_path: Path) -> None:
         """A file name that the collector ignores is refused."""
         with pytest.raises(FileError, match=r"\.prom"):
             Exporter(listen=None, path=tmp_path / "metrics.txt")
 
-    def test_end(self, tmp_path: Path) -> None:
+    def test_file_is_complete_at_the_end(self, tmp_path: Path) -> None:
         """The file is complete at the end of the run, without temporary files beside it."""
         path = tmp_path / "run.prom"
         exporter = Exporter(listen=None, path=path)
@@ -133,7 +135,7 @@ class TestFile:
         assert "imagesyncer_run_last_success_timestamp_seconds " in path.read_text()
         assert [each.name for each in tmp_path.iterdir()] == ["run.prom"]
 
-    def test_now_and_then(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_file_is_written_every_half_minute(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is written every half minute during the run."""
         path = tmp_path / "run.prom"
         exporter = Exporter(listen=None, path=path)
@@ -143,7 +145,7 @@ class TestFile:
 
         assert "imagesyncer_workers 5.0" in path.read_text()
 
-    def test_success_is_remembered(self, tmp_path: Path) -> None:
+    def test_failed_run_keeps_last_success(self, tmp_path: Path) -> None:
         """A failed run does not change the time of the last success."""
         path = tmp_path / "run.prom"
         for succeeded in (True, False):
@@ -158,14 +160,14 @@ class TestFile:
         assert lines["imagesyncer_run_last_completion_timestamp_seconds"] > first
 
     @pytest.mark.parametrize("content", [b"\xff\x00", b"imagesyncer_run_last_success_timestamp_seconds 1e\n"])
-    def test_damaged(self, tmp_path: Path, content: bytes) -> None:
+    def test_unreadable_old_file_is_ignored(self, tmp_path: Path, content: bytes) -> None:
         """An unreadable old file is ignored."""
         path = tmp_path / "run.prom"
         path.write_bytes(content)
 
         assert Exporter(listen=None, path=path)._gauge._last_success is None
 
-    def test_cannot_be_written(self, tmp_path: Path, said: list[Event]) -> None:
+    def test_unwritable_file_is_reported_once(self, tmp_path: Path, said: list[Event]) -> None:
         """A file that becomes unwritable is reported once, and the run continues."""
         folder = tmp_path / "folder"
         folder.mkdir()

@@ -43,7 +43,7 @@ def page(gauge: RunMetrics) -> list[str]:
     return [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
 
 
-def test_everything() -> None:
+def test_metrics_match_the_catalogue() -> None:
     """The metrics of a run have the catalogue's names and labels, and there are no others."""
     gauge = RunMetrics(last_success=5.0)
     gauge.hear(Event(name="worker.lost", message="", fields={"reason": "killed by SIGKILL; perhaps"}))
@@ -80,7 +80,7 @@ def test_everything() -> None:
     } <= set(lines)
 
 
-def test_durations() -> None:
+def test_durations_of_a_method_are_one_histogram() -> None:
     """Durations of all statuses of a method are one histogram, whose buckets add up."""
     gauge = RunMetrics()
     gauge.tick(view(registries=(full(),)))
@@ -95,7 +95,7 @@ def test_durations() -> None:
     )  # fmt: skip
 
 
-def test_hosts_that_come_and_go() -> None:
+def test_number_of_host_series_is_bounded() -> None:
     """Hosts without workers count as 0, and those after the first 50 count as one: the series are bounded."""
     gauge = RunMetrics()
     for start in (0, 30, 60, 90):
@@ -116,12 +116,12 @@ def test_hosts_that_come_and_go() -> None:
     ]
 
 
-def test_before_the_first_look() -> None:
+def test_metrics_before_a_run_begins() -> None:
     """Before a run begins there are only metrics that do not depend on one."""
     assert [line.split("{")[0] for line in page(RunMetrics())] == ["imagesyncer_build_info"]
 
 
-def test_success() -> None:
+def test_success_sets_both_timestamps() -> None:
     """A successful run sets both timestamps to its end."""
     gauge = RunMetrics(last_success=5.0)
     gauge.end(succeeded=True)
@@ -131,7 +131,7 @@ def test_success() -> None:
     assert stamps[0] == stamps[1] != "5.0"
 
 
-def test_a_look_stays() -> None:
+def test_snapshot_does_not_change() -> None:
     """A snapshot does not change while the run continues."""
     gauge = RunMetrics()
     moving, seen = timing(0.1), view(registries=())
