@@ -52,7 +52,7 @@ PAIRS = (
 
 @pytest.mark.parametrize("fmt", FORMATS)
 class TestFiles:
-    def test_success(self, tmp_path: Path, fmt: ListFormat) -> None:
+    def test_sources_have_their_destinations_in_order(self, tmp_path: Path, fmt: ListFormat) -> None:
         """Each source has its list of destinations without duplicates, in the order of the rows."""
         path = tmp_path / "out"
         write_success(path, rows(*PAIRS[:2], PAIRS[1], PAIRS[2]), fmt=fmt)
@@ -61,13 +61,13 @@ class TestFiles:
         assert read(path, fmt) == expected
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_nothing(self, tmp_path: Path, fmt: ListFormat) -> None:
+    def test_empty_list_is_an_empty_map(self, tmp_path: Path, fmt: ListFormat) -> None:
         """An empty list is an empty map, which is a valid rules file."""
         write_success(tmp_path / "out", [], fmt=fmt)
 
         assert read(tmp_path / "out", fmt) == {}
 
-    def test_failed(self, tmp_path: Path, fmt: ListFormat) -> None:
+    def test_failed_images_and_rules_are_in_one_file(self, tmp_path: Path, fmt: ListFormat) -> None:
         """Failed images and failed rules are in one file, and equal sources share an entry."""
         rules: list[ListEntry] = [
             ListEntry("q.io/a:/(/", ("$HOME/a", "")),
@@ -84,7 +84,7 @@ class TestFiles:
             "q.io/none": [],
         }
 
-    def test_old_file_stays(self, tmp_path: Path, fmt: ListFormat) -> None:
+    def test_incomplete_file_keeps_the_old_one(self, tmp_path: Path, fmt: ListFormat) -> None:
         """If a file cannot be completed, the old one stays, and no temporary file is left."""
 
         def broken() -> Iterator[ImageRow]:
@@ -99,7 +99,7 @@ class TestFiles:
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_unwritable(self, tmp_path: Path, fmt: ListFormat) -> None:
+    def test_unwritable_file_is_a_machine_error(self, tmp_path: Path, fmt: ListFormat) -> None:
         """A file that cannot be written at the end of a run is a MachineError."""
         with pytest.raises(MachineError, match="out cannot be written: No such file"):
             write_success(tmp_path / "missing" / "out", [], fmt=fmt)
@@ -108,7 +108,7 @@ class TestFiles:
     @example({"a: b #": ["x\n\n y ", "\u2028\x85\ufeff\U0001f600\x00\x7f\t", "- ", "null", "1.10"]})
     @example({"q.io/" + "a," * 600: ["r.io/a"], "b" * 5_000: ["r.io/b"], "c": []})
     @example({"1/2": ["yes/no", "a/b:", "a/b #", "a.b/c:d: e", "0x/1", "1:30/2", "a:1/b", "~/a"]})
-    def test_any_text(
+    def test_any_text_is_read_back(
         self, tmp_path_factory: pytest.TempPathFactory, fmt: ListFormat, entries: dict[str, list[str]]
     ) -> None:
         """Any text of a rule is read back unchanged."""
@@ -118,7 +118,7 @@ class TestFiles:
         assert read(path, fmt) == entries
 
     @pytest.mark.parametrize("length", range(1_015, 1_032))
-    def test_long_keys(self, tmp_path: Path, fmt: ListFormat, length: int) -> None:
+    def test_long_keys_are_read_back(self, tmp_path: Path, fmt: ListFormat, length: int) -> None:
         """Keys of any length around YAML's limit of 1,024 characters are read back."""
         entries = {"q.io/" + "a" * (length - 5): ["r.io/a"], "(" * length: ["r.io/a"]}
         write_failed(
@@ -130,7 +130,7 @@ class TestFiles:
 
         assert read(tmp_path / "out", fmt) == entries
 
-    def test_options(self, tmp_path: Path, fmt: ListFormat) -> None:
+    def test_options_are_beside_the_destinations(self, tmp_path: Path, fmt: ListFormat) -> None:
         """Options are written beside the destinations; two sets of them for one source are a list of maps."""
         first, second, third = rows(*PAIRS)
         options = ['{"platforms": ["linux/arm64"], "retries": 5}', ""]
@@ -154,7 +154,7 @@ class TestFiles:
             "q.io/wrong": {"to": "r.io/c", "tgas": "1.10"},
         }
 
-    def test_rows_are_not_held(self, tmp_path: Path, fmt: ListFormat) -> None:
+    def test_only_one_source_is_in_memory(self, tmp_path: Path, fmt: ListFormat) -> None:
         """Sources are written as they arrive, and only one is in memory at a time."""
         alive: list[int] = []
 
@@ -175,7 +175,7 @@ class TestFiles:
         assert alive.count(1) == 1_000
 
 
-def test_yaml_is_plain(tmp_path: Path) -> None:
+def test_yaml_references_are_unquoted(tmp_path: Path) -> None:
     """References in YAML have no quotes, as people write them."""
     write_success(tmp_path / "out", rows(*PAIRS), fmt="yaml")
 
@@ -186,7 +186,7 @@ def test_yaml_is_plain(tmp_path: Path) -> None:
     ]
 
 
-def test_half_surrogate(tmp_path: Path) -> None:
+def test_lone_surrogate_is_replaced_in_yaml(tmp_path: Path) -> None:
     """A lone surrogate, which YAML cannot express, becomes a replacement character; JSON keeps it."""
     write_failed(tmp_path / "out", [], [ListEntry("\ud800", ("\ud800",))], fmt="yaml")
     assert read(tmp_path / "out", "yaml") == {"\ufffd": ["\ufffd"]}
@@ -197,13 +197,13 @@ def test_half_surrogate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"), [("a.json", "json"), ("a.yaml", "yaml"), ("a.b.yml", "yaml"), ("A.JSON", "json")]
 )
-def test_format_of(name: str, expected: ListFormat) -> None:
+def test_format_by_file_ending(name: str, expected: ListFormat) -> None:
     """The ending of a file's name determines its format."""
     assert format_of(Path(name)) == expected
 
 
 @pytest.mark.parametrize("name", ["a", "a.txt", ".json", "json"])
-def test_format_unknown(name: str) -> None:
+def test_unknown_ending_is_an_error(name: str) -> None:
     """Any other name is an error that lists the known endings."""
     with pytest.raises(FileError, match=r"\.json, \.yaml or \.yml"):
         format_of(Path(name))

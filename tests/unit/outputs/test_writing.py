@@ -16,7 +16,7 @@ from pipeline.outputs.writing import check_writable, is_stream, write_text
 
 
 class TestCheckWritable:
-    def test_writable(self, tmp_path: Path) -> None:
+    def test_check_leaves_no_file_behind(self, tmp_path: Path) -> None:
         """The check leaves no file behind and does not change an existing one."""
         check_writable(tmp_path / "new.yaml")
         assert list(tmp_path.iterdir()) == []
@@ -25,7 +25,7 @@ class TestCheckWritable:
         assert (tmp_path / "old.yaml").read_text() == "old"
 
     @pytest.mark.parametrize(("name", "words"), [(".", "folder"), ("missing/a.yaml", "No such file")])
-    def test_unwritable(self, tmp_path: Path, name: str, words: str) -> None:
+    def test_folder_or_missing_folder_is_an_error(self, tmp_path: Path, name: str, words: str) -> None:
         """A folder, or a path in a missing folder, is an error."""
         with pytest.raises(FileError, match=words) as caught:
             check_writable(tmp_path / name)
@@ -33,7 +33,7 @@ class TestCheckWritable:
         assert caught.value.exit_code == 2
 
     @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes from root what modes forbid")
-    def test_read_only_folder(self, tmp_path: Path) -> None:
+    def test_read_only_folder_is_detected(self, tmp_path: Path) -> None:
         """An unwritable folder is detected before the run."""
         script = (
             "import sys, pathlib, pipeline.outputs.writing as r; r.check_writable(pathlib.Path(sys.argv[1]))"
@@ -52,7 +52,7 @@ class TestCheckWritable:
 
         assert found.stderr.splitlines()[-1].endswith("a.yaml: it cannot be written: Permission denied")
 
-    def test_streams(self, tmp_path: Path) -> None:
+    def test_streams_are_checked_without_opening(self, tmp_path: Path) -> None:
         """Devices and pipes are checked without opening them or creating a file beside them."""
         os.mkfifo(tmp_path / "pipe")
         check_writable(tmp_path / "pipe")
@@ -62,7 +62,7 @@ class TestCheckWritable:
 
 
 class TestWriteText:
-    def test_device(self, tmp_path: Path) -> None:
+    def test_device_stays_a_device(self, tmp_path: Path) -> None:
         """A device is written to and stays a device, also through a link."""
         link = tmp_path / "null"
         link.symlink_to("/dev/null")
@@ -73,7 +73,7 @@ class TestWriteText:
         assert stat.S_ISCHR(link.stat().st_mode)
         assert [path.name for path in tmp_path.iterdir()] == ["null"]
 
-    def test_link(self, tmp_path: Path) -> None:
+    def test_link_stays_and_its_target_is_replaced(self, tmp_path: Path) -> None:
         """A link stays, and its target is replaced or created."""
         (tmp_path / "there").mkdir()
         old, new = tmp_path / "there" / "old", tmp_path / "there" / "new"
@@ -86,7 +86,7 @@ class TestWriteText:
         assert [(tmp_path / name).is_symlink() for name in "ab"] == [True, True]
         assert [path.read_text() for path in (old, new)] == ["one", "one"]
 
-    def test_pipe(self, tmp_path: Path) -> None:
+    def test_named_pipe_gets_everything(self, tmp_path: Path) -> None:
         """The reader of a named pipe gets everything, whatever the size."""
         path = tmp_path / "pipe"
         os.mkfifo(path)
@@ -109,19 +109,19 @@ class TestWriteText:
         assert b"".join(found) == b"abc" * 100_000
         assert stat.S_ISFIFO(path.stat().st_mode)
 
-    def test_pipe_without_reader(self, tmp_path: Path) -> None:
+    def test_named_pipe_without_reader_is_an_error(self, tmp_path: Path) -> None:
         """A named pipe without a reader is an error, without waiting."""
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(MachineError, match="pipe cannot be written: no process reads from it"):
             write_text(tmp_path / "pipe", ["one"])
 
-    def test_full_device(self) -> None:
+    def test_full_device_is_a_machine_error(self) -> None:
         """A full device is a MachineError."""
         with pytest.raises(MachineError, match="/dev/full cannot be written: No space left on device"):
             write_text(Path("/dev/full"), ["one"])
 
     @pytest.mark.parametrize("name", ["/dev/stdout", "here"])
-    def test_own_output(self, tmp_path: Path, name: str) -> None:
+    def test_file_behind_standard_output_is_not_replaced(self, tmp_path: Path, name: str) -> None:
         """The file behind standard output is written at its position, and not replaced."""
         script = (
             "import sys, pathlib; from pipeline.outputs.writing import write_text\n"
@@ -141,6 +141,6 @@ class TestWriteText:
 
 
 @pytest.mark.parametrize(("name", "expected"), [("/dev/null", True), ("/", False), ("/no/such", False)])
-def test_is_stream(name: str, expected: bool) -> None:  # noqa: FBT001 - pytest's parameters
+def test_folder_and_missing_path_are_not_streams(name: str, expected: bool) -> None:  # noqa: FBT001 - pytest's parameters
     """Neither a folder nor a missing path is a stream."""
     assert is_stream(Path(name)) == expected
