@@ -19,7 +19,7 @@ from tests.unit.records.stores import APP, DIGEST, alter, database, image, opene
 
 
 class TestOpening:
-    def test_settings(self, tmp_path: Path) -> None:
+    def test_settings_never_evict(self, tmp_path: Path) -> None:
         """Nothing is evicted, whatever settings an earlier opening left in the database."""
         with opened(tmp_path):
             pass
@@ -28,7 +28,7 @@ class TestOpening:
         with opened(tmp_path) as store:
             assert (store._cache.eviction_policy, store._cache.cull_limit) == ("none", 0)
 
-    def test_mode_of_files(self, tmp_path: Path) -> None:
+    def test_only_the_owner_can_read_the_files(self, tmp_path: Path) -> None:
         """Only the owner can read the database and the files beside it, also if another user created one."""
         for _ in range(2):
             with opened(tmp_path) as store:
@@ -39,7 +39,7 @@ class TestOpening:
                 assert len(files) > 1
             database(tmp_path).chmod(0o644)
 
-    def test_mode(self, tmp_path: Path) -> None:
+    def test_only_the_owner_can_enter_the_store(self, tmp_path: Path) -> None:
         """Only the owner can enter the store, whoever created its folder."""
         (tmp_path / "new").mkdir(mode=0o777)
         (tmp_path / "new" / "store").mkdir(mode=0o777)
@@ -48,7 +48,7 @@ class TestOpening:
 
         assert modes == [0o700, 0o700, 0o700]
 
-    def test_held_by_another_run(self, tmp_path: Path) -> None:
+    def test_second_run_is_refused(self, tmp_path: Path) -> None:
         """A second run gets an error with the process that uses the records, until these are closed."""
         with (
             opened(tmp_path),
@@ -58,7 +58,7 @@ class TestOpening:
         with opened(tmp_path):
             pass
 
-    def test_newer_version(self, tmp_path: Path) -> None:
+    def test_newer_records_are_rejected(self, tmp_path: Path) -> None:
         """Records of a newer version are rejected and not changed."""
         with opened(tmp_path) as store:
             store.write(image())
@@ -70,7 +70,7 @@ class TestOpening:
         assert database(tmp_path).read_bytes() == content
         assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "store"]
 
-    def test_file_of_the_original(self, tmp_path: Path) -> None:
+    def test_file_instead_of_records_is_renamed(self, tmp_path: Path) -> None:
         """A file with the name of the records is renamed and reported."""
         path = tmp_path / "records"
         (tmp_path / "records.aside-1").write_text("older")
@@ -84,7 +84,7 @@ class TestOpening:
         ]
 
     @pytest.mark.parametrize("done", ["PRAGMA user_version", "CREATE TABLE Settings (key UNIQUE, value)"])
-    def test_interrupted_opening(self, tmp_path: Path, done: str) -> None:
+    def test_interrupted_store_is_created_anew(self, tmp_path: Path, done: str) -> None:
         """A store that was interrupted before its first row is created anew without a report."""
         (tmp_path / "store").mkdir()
         database(tmp_path).touch()
@@ -93,7 +93,7 @@ class TestOpening:
             store.write(image())
             assert list(store.images(run="one", results=["copied"])) == [image()]
 
-    def test_double_quotes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_sqlite_that_misreads_quotes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """An SQLite that reads double-quoted text as a column is an error before anything is created."""
 
         class Strict(sqlite3.Connection):
@@ -109,7 +109,7 @@ class TestOpening:
 
         assert not (tmp_path / "new").exists()
 
-    def test_variable_in_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_variable_in_name_is_rejected(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A folder whose name diskcache would expand is rejected."""
         monkeypatch.setenv("PLACE", "elsewhere")
         with pytest.raises(MachineError, match="replaces"):
@@ -130,7 +130,7 @@ OPEN = """if True:
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes from root what modes forbid")
 class TestNotWritable:
-    def test_folder_cannot_be_made(self, tmp_path: Path) -> None:
+    def test_unwritable_parent_folder_is_an_error(self, tmp_path: Path) -> None:
         """A parent folder that is not writable causes one clear error."""
         tmp_path.chmod(0o500)
         output, _ = python(OPEN, tmp_path / "records", without_override=True).communicate()
@@ -140,7 +140,7 @@ class TestNotWritable:
         assert output == f"records cannot be kept in {tmp_path / 'records'}: {hint}\n"
 
     @pytest.mark.parametrize("part", [".", "store", "store/cache.db", "lock"])
-    def test_part_is_read_only(self, tmp_path: Path, part: str) -> None:
+    def test_read_only_part_is_an_error(self, tmp_path: Path, part: str) -> None:
         """Records with a part that cannot be written cause one clear error, and are not renamed."""
         path = tmp_path / "records"
         with opened(path) as store:
@@ -264,7 +264,7 @@ class TestDamage:
             planted_file,
         ],
     )
-    def test_store_is_set_aside(self, tmp_path: Path, damage: object) -> None:
+    def test_damaged_store_is_renamed(self, tmp_path: Path, damage: object) -> None:
         """A damaged store is renamed and reported, and replaced by a new one."""
         assert callable(damage)
         with opened(tmp_path) as store:
@@ -286,7 +286,7 @@ class TestDamage:
         ["", "{", "[" * 100_000, "9" * 5_000, "null", '"x"', "{}", '{"run": "one"}', b"\xff\xfe"],
         ids=lambda value: repr(value[:16]),
     )
-    def test_row_is_unknown(self, tmp_path: Path, value: str | bytes) -> None:
+    def test_invalid_row_counts_as_missing(self, tmp_path: Path, value: str | bytes) -> None:
         """An invalid row counts as missing, the others are read, and writing it again repairs it."""
         with opened(tmp_path) as store:
             store.write(image("q.io/a:1"))
@@ -306,14 +306,14 @@ class TestDamage:
     @pytest.mark.parametrize(
         "change", [{"result": "eaten"}, {"rule": "1"}, {"retryable": 1}, {"fault": None}]
     )
-    def test_wrong_shape(self, change: dict[str, object]) -> None:
+    def test_row_of_wrong_shape_counts_as_missing(self, change: dict[str, object]) -> None:
         """A row with a field of another type or with an unknown result counts as missing."""
         value = asdict(image())
 
         assert rows.built(ImageRow, value) == image()
         assert rows.built(ImageRow, {**value, **change}) is None
 
-    def test_older_row(self) -> None:
+    def test_missing_field_has_its_default(self) -> None:
         """A row without a field that has a default is read with the default."""
         value = asdict(image())
         del value["hint"]
@@ -321,7 +321,7 @@ class TestDamage:
         assert rows.built(ImageRow, value) == image()
         assert rows.built(ImageRow, json.loads(rows.text_of(image()))) == image()
 
-    def test_pickle_planted_in_a_run(self, tmp_path: Path) -> None:
+    def test_planted_pickle_is_never_loaded(self, tmp_path: Path) -> None:
         """A pickle that is planted during a run is never loaded: its row counts as missing."""
         with opened(tmp_path) as store:
             store.write(image())
@@ -332,7 +332,7 @@ class TestDamage:
             assert list(store.images(run="one", results=["copied"])) == []
         assert not (tmp_path / "boom").exists()
 
-    def test_disk_refuses_all_but_text(self) -> None:
+    def test_disk_accepts_only_text(self) -> None:
         """The Disk writes and reads only text in the row itself."""
         disk = store.TextDisk("unused")
         content = pickle.dumps(Bomb(Path("boom")))
@@ -347,7 +347,7 @@ class TestDamage:
             with pytest.raises(MachineError, match="other than text"):
                 call()
 
-    def test_lost_database(self, tmp_path: Path) -> None:
+    def test_unreadable_pages_are_an_error(self, tmp_path: Path) -> None:
         """Pages that become unreadable during a run are an error, not the end of the list."""
         with opened(tmp_path) as store:
             store.write(image())

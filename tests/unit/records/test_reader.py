@@ -27,7 +27,7 @@ def names(path: Path) -> set[str]:
     return {file.name for file in database(path).parent.iterdir()}
 
 
-def test_closed(tmp_path: Path) -> None:
+def test_closed_records_are_read_without_new_files(tmp_path: Path) -> None:
     """Closed records are read without creating a file beside them."""
     with opened(tmp_path) as store:
         for row in (image("q.io/a:1"), failed("q.io/a:2"), image("q.io/a:3", run="two")):
@@ -41,7 +41,7 @@ def test_closed(tmp_path: Path) -> None:
     assert names(tmp_path) == {"cache.db"}
 
 
-def test_open(tmp_path: Path) -> None:
+def test_open_records_show_flushed_rows(tmp_path: Path) -> None:
     """A reader of records that a run has open sees flushed rows, but not buffered ones."""
     with opened(tmp_path) as store:
         store.write(RunRow(text="first"))
@@ -52,7 +52,7 @@ def test_open(tmp_path: Path) -> None:
         assert read_records(tmp_path, take)[0] == "second"
 
 
-def test_many(tmp_path: Path) -> None:
+def test_many_rows_are_read_once_in_order(tmp_path: Path) -> None:
     """More rows than one page are read in order, each once."""
     rows = [failed(f"q.io/a:{number:05}") for number in range(2_500)]
     with opened(tmp_path) as store:
@@ -62,7 +62,7 @@ def test_many(tmp_path: Path) -> None:
     assert read_records(tmp_path, lambda view: list(view.images("one", "failed"))) == rows
 
 
-def test_begun_meanwhile(tmp_path: Path) -> None:
+def test_records_opened_meanwhile_are_read_again(tmp_path: Path) -> None:
     """If a run opens the records while they are read as closed, they are read again."""
     with opened(tmp_path) as store:
         store.write(RunRow(text="old"))
@@ -79,7 +79,7 @@ def test_begun_meanwhile(tmp_path: Path) -> None:
     assert len(seen) == 2
 
 
-def test_never_still(tmp_path: Path) -> None:
+def test_ever_changing_records_are_an_error(tmp_path: Path) -> None:
     """Records that are opened and closed during every attempt cause one clear error."""
     with opened(tmp_path):
         pass
@@ -92,7 +92,7 @@ def test_never_still(tmp_path: Path) -> None:
         read_records(tmp_path, meddle)
 
 
-def test_damaged_rows(tmp_path: Path) -> None:
+def test_damaged_rows_are_skipped(tmp_path: Path) -> None:
     """Rows that are not images, and bytes that are not text, are skipped."""
     with opened(tmp_path) as store:
         for number in range(4):

@@ -36,7 +36,9 @@ class Store:
 @example({}, [("a", "write", "1"), ("b", "write", "2")], 1)
 @example({}, [("a", "write", "1"), ("a", "remove", ""), ("b", "write", "2"), ("c", "write", "3")], 1)
 @given(st.dictionaries(KEYS, st.text(max_size=2), max_size=4), STEPS, st.integers(1, 4))
-def test_as_the_store(before: dict[str, str], steps: list[tuple[str, str, str]], most: int) -> None:
+def test_cache_answers_like_the_store(
+    before: dict[str, str], steps: list[tuple[str, str, str]], most: int
+) -> None:
     """The cache answers like the store, whatever its size."""
     store, usual = Store(), recent_rows._MOST
     recent_rows._MOST = most
@@ -57,7 +59,7 @@ def test_as_the_store(before: dict[str, str], steps: list[tuple[str, str, str]],
         recent_rows._MOST = usual
 
 
-def test_new_store() -> None:
+def test_new_store_is_not_queried() -> None:
     """A store that was empty at the start of the run is not queried until the cache is full."""
     store = Store()
     with closing(store.database):
@@ -68,7 +70,7 @@ def test_new_store() -> None:
         assert (known, [words for words in store.asked if words.startswith("SELECT")]) == (["1", None], [])
 
 
-def test_asked_once() -> None:
+def test_old_row_is_queried_once() -> None:
     """A row of an older run is queried once, whether it exists or not."""
     store = Store()
     with closing(store.database):

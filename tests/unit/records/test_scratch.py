@@ -45,7 +45,7 @@ def fill(records: Records) -> None:
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_beside_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:  # noqa: FBT001 - pytest hands it over
+def test_copy_has_only_flushed_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:  # noqa: FBT001 - pytest hands it over
     """A copy has what a run has flushed, and not what it writes later."""
     if busy:
         ticks = count()
@@ -67,7 +67,7 @@ def _pair(number: int) -> tuple[str, str, str]:
     return row(number).source, row(number).destination, ""
 
 
-def test_rows_are_dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copied_row_keeps_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row keeps the time of its writing, and the temporary folder is removed at the end."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with scratch_records(None, run="proof") as (passing, events):
@@ -79,7 +79,7 @@ def test_rows_are_dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_error_names_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If there is no space for the copy, the error names TMPDIR instead of the user's records."""
 
     def full(_: Records) -> None:

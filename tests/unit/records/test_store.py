@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class TestFacts:
-    def test_held(self, tmp_path: Path) -> None:
+    def test_confirmed_content_is_known_to_the_next_run(self, tmp_path: Path) -> None:
         """The content of a repository is known with the run that confirmed it, also in the next run."""
         with opened(tmp_path, run="one") as store:
             store.write(Holding(repository=APP, digest=DIGEST, is_blob=True))
@@ -40,7 +40,7 @@ class TestFacts:
         with opened(tmp_path, run="two") as store:
             assert (store.held(APP, DIGEST), store.held(BASE, DIGEST)) == ("one", "")
 
-    def test_mount_sources(self, tmp_path: Path) -> None:
+    def test_last_three_mount_sources_are_kept(self, tmp_path: Path) -> None:
         """Mount sources of a blob are the last three repositories that confirmed it, newest first."""
         with opened(tmp_path) as store:
             for path in ("a", "b", "c", "d", "b"):
@@ -50,7 +50,7 @@ class TestFacts:
             assert store.mount_sources("r.io", DIGEST) == ("b", "d", "c")
             assert store.mount_sources("q.io", DIGEST) == ()
 
-    def test_forgotten(self, tmp_path: Path) -> None:
+    def test_missing_content_is_forgotten(self, tmp_path: Path) -> None:
         """Content that was found missing is no longer held, nor a mount source."""
         with opened(tmp_path) as store:
             store.write(Holding(repository=APP, digest=DIGEST, is_blob=True))
@@ -63,7 +63,7 @@ class TestFacts:
             assert store.held(APP, DIGEST) == "one"
             assert store.mount_sources("harbor.corp", DIGEST) == ("team/app",)
 
-    def test_unfinished(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unfinished_upload_is_known(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """An unfinished upload is known until it ends or expires, and then leaves no trace."""
         begun = UnfinishedUpload(repository=APP, digest=DIGEST, url="https://r.io/up?_state=s3cret", offset=7)
         with opened(tmp_path) as store:
@@ -83,7 +83,7 @@ class TestFacts:
         assert "s3cret" not in repr(begun)
 
     @pytest.mark.parametrize("value", ['["u"]', '["", 7]', '["u", "7"]', '["u", 0]', "{}", "7", "no JSON"])
-    def test_unfinished_damaged(self, tmp_path: Path, value: str) -> None:
+    def test_damaged_upload_row_counts_as_missing(self, tmp_path: Path, value: str) -> None:
         """A row that is not an upload counts as missing."""
         with opened(tmp_path) as store:
             store.write(UnfinishedUpload(repository=APP, digest=DIGEST, url="https://r.io/up", offset=7))
@@ -91,7 +91,7 @@ class TestFacts:
         with opened(tmp_path) as store:
             assert store.unfinished(APP, DIGEST) is None
 
-    def test_claim_and_image(self, tmp_path: Path) -> None:
+    def test_claims_and_images_are_read_back(self, tmp_path: Path) -> None:
         """Claims and images are read back field by field, and the last one written counts."""
         claim = Claim(destination="r.io/a:1", run="one", rule=3, line=14, source="q.io/a:1")
         row = image(filter="linux/amd64", fault='"\n\x00\ud800é', source_digest=DIGEST)
@@ -103,7 +103,7 @@ class TestFacts:
             assert store.image(row.source, row.destination, "linux/amd64") == row
             assert (store.claim("r.io/b:1"), store.image(row.source, row.destination, "")) == (None, None)
 
-    def test_knows(self, tmp_path: Path) -> None:
+    def test_source_is_known_after_one_image(self, tmp_path: Path) -> None:
         """A source is known once a run has had an image of it; names that begin alike are others."""
         with opened(tmp_path) as store:
             store.write(image("q.io/a/b:1"))
@@ -111,7 +111,7 @@ class TestFacts:
             names = ("a/b", "a", "a/b/c", "a/bc")
             assert [name for name in names if store.knows(Repository("q.io", name))] == ["a/b"]
 
-    def test_images(self, tmp_path: Path) -> None:
+    def test_images_are_sorted_and_filtered(self, tmp_path: Path) -> None:
         """Images are sorted by source, then destination, without those of other runs and results."""
         rows = [
             image("q.io/a-b:1"),
@@ -133,7 +133,7 @@ class TestFacts:
             store.write(image("q.io/a-b:1", result="skipped"))
             assert list(store.images(run="one", results=results)) == rows[1:]
 
-    def test_images_while_writing(self, tmp_path: Path) -> None:
+    def test_images_are_complete_while_others_are_written(self, tmp_path: Path) -> None:
         """Rows are read once and complete while others are written and flushed."""
         rows = [image(f"q.io/a:{number:04}") for number in range(2_500)]
         with opened(tmp_path) as store:
@@ -146,7 +146,7 @@ class TestFacts:
 
             assert found == rows
 
-    def test_again(self, tmp_path: Path) -> None:
+    def test_retryable_images_come_in_pages(self, tmp_path: Path) -> None:
         """Retryable images come in pages of 1,000 in key order, without those that have succeeded since."""
         rows = [failed(f"q.io/a:{number:04}") for number in range(2_300)]
         with opened(tmp_path) as store:
@@ -164,7 +164,7 @@ class TestFacts:
             assert pages == [tuple(rows[:1000]), tuple(rows[1000:2000]), tuple(rows[2000:])]
             assert store.again("one", "") == ((), "")
 
-    def test_again_full_page(self, tmp_path: Path) -> None:
+    def test_full_page_is_followed_by_an_empty_one(self, tmp_path: Path) -> None:
         """After a page of exactly 1,000 rows an empty one ends the pass."""
         with opened(tmp_path) as store:
             for number in range(1_000):
@@ -241,7 +241,7 @@ class Model:
 
 @settings(max_examples=40, deadline=None)
 @given(facts=st.lists(st.one_of(FACTS, st.sampled_from(["flush", "reopen"])), max_size=40))
-def test_records_are_a_dict(tmp_path_factory: pytest.TempPathFactory, facts: list[Fact | str]) -> None:
+def test_records_answer_like_dicts(tmp_path_factory: pytest.TempPathFactory, facts: list[Fact | str]) -> None:
     """After any facts, flushes and reopenings, the records answer like plain dicts."""
     path, model = tmp_path_factory.mktemp("records"), Model()
     store, _ = Records.open(path, run="now")
@@ -295,7 +295,7 @@ FULL_DISK = """if True:
 
 
 class TestDurability:
-    def test_nothing_is_dropped(self, tmp_path: Path) -> None:
+    def test_no_row_is_dropped(self, tmp_path: Path) -> None:
         """Rows that diskcache's defaults would drop are present after reopening."""
         count = 60_000
         with opened(tmp_path) as store:
@@ -308,7 +308,7 @@ class TestDurability:
 
         assert found == [f"q.io/a:{number:05}" for number in range(count)]
 
-    def test_killed_writer(self, tmp_path: Path) -> None:
+    def test_flushed_rows_survive_a_kill(self, tmp_path: Path) -> None:
         """After the writer is killed, everything flushed is present, and the folder is unlocked at once."""
         script = """if True:
             import sys
@@ -336,7 +336,7 @@ class TestDurability:
         assert len(found) >= said[-1] >= 2_000
         assert found == [f"q.io/a:{number:09}" for number in range(len(found))]
 
-    def test_full_disk(self, tmp_path: Path) -> None:
+    def test_full_disk_fails_the_flush_only(self, tmp_path: Path) -> None:
         """With a full disk the flush fails, the buffered facts stay known, and closing raises nothing."""
         output, _ = python(FULL_DISK, tmp_path, 300_000).communicate()
 
@@ -346,7 +346,7 @@ class TestDurability:
         assert 0 < len(found) < 5_000
         assert found == [f"q.io/a:{number:05}" for number in range(len(found))]
 
-    def test_full_disk_is_cleared(self, tmp_path: Path) -> None:
+    def test_facts_are_written_when_space_returns(self, tmp_path: Path) -> None:
         """Facts held back by a full disk are written at the end if there is space again."""
         output, _ = python(FULL_DISK, tmp_path, -1).communicate()
 
@@ -354,7 +354,7 @@ class TestDurability:
         with opened(tmp_path) as store:
             assert sum(1 for _ in store.images(run="one", results=["copied"])) == 5_000
 
-    def test_locked_database(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_locked_database_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """If another program locks the database, the error says so, and the facts are written later."""
         monkeypatch.setattr(store_module, "_PAUSES", ())
         with opened(tmp_path) as store, closing(sqlite3.connect(database(tmp_path))) as other:
@@ -367,7 +367,7 @@ class TestDurability:
         with opened(tmp_path) as store:
             assert list(store.images(run="one", results=["copied"])) == [image()]
 
-    def test_commit_that_failed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_failed_commit_replaces_connection(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A connection whose COMMIT failed is replaced for the next attempt."""
         monkeypatch.setattr(store_module, "_PAUSES", (0,))
         with opened(tmp_path) as store:
@@ -377,14 +377,14 @@ class TestDurability:
         with opened(tmp_path) as store:
             assert list(store.images(run="one", results=["copied"])) == [image()]
 
-    def test_entered(self, tmp_path: Path) -> None:
+    def test_entered_repository_stays_known(self, tmp_path: Path) -> None:
         """A repository that any run has started to write to stays known."""
         with opened(tmp_path) as store:
             store.write(RepositoryEntered(repository=APP))
         with opened(tmp_path, run="two") as store:
             assert (store.entered(APP), store.entered(BASE)) == (True, False)
 
-    def test_flush(self, tmp_path: Path) -> None:
+    def test_nothing_is_on_disk_before_a_flush(self, tmp_path: Path) -> None:
         """Nothing is written to disk before a flush, which then writes everything pending."""
         count = "SELECT count(*) FROM Cache WHERE tag != ''"
         with opened(tmp_path) as store, closing(folder.read_only(tmp_path)) as other:
