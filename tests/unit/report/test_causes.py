@@ -34,7 +34,7 @@ DENIED = replace(
 )
 
 
-def test_groups() -> None:
+def test_equal_failures_are_one_cause() -> None:
     """Failures with the same side, registry, status and code are one cause; the largest is first."""
     other = replace(ROW, registry="ghcr.io", fault="other words")
     found = group(
@@ -57,7 +57,7 @@ def test_groups() -> None:
     assert found[2].examples[0].words == "destination: cannot push: 403 DENIED: no"
 
 
-def test_remedies() -> None:
+def test_different_remedies_are_different_causes() -> None:
     """Failures with different remedies are different causes, even if all else is equal."""
     other = replace(DENIED, hint="create the repository first")
     found = group(map(from_row, [DENIED, other, DENIED]))
@@ -68,7 +68,7 @@ def test_remedies() -> None:
     ]
 
 
-def test_rules() -> None:
+def test_failed_rule_counts_as_a_rule() -> None:
     """A rule that failed as a whole counts as a rule."""
     repository = Repository("quay.io", "team/api")
     rule = Rule(number=3, line=7, text="quay.io/team/api", source=repository, selection=AllTags(), targets=())
@@ -81,7 +81,7 @@ def test_rules() -> None:
     assert list(entries(found)) == [ListEntry("quay.io/team/api", ("harbor.corp/team/api",))]
 
 
-def test_bounded() -> None:
+def test_number_of_causes_is_bounded() -> None:
     """However many codes a registry invents, there are few causes, each with few examples."""
     rows = (replace(ROW, code=f"CODE{number % 1_000}") for number in range(10_000))
     found = group(map(from_row, rows))
@@ -92,7 +92,7 @@ def test_bounded() -> None:
     assert {len(each.examples) for each in found} <= set(range(EXAMPLES + 1))
 
 
-def test_entries() -> None:
+def test_failures_of_a_source_share_an_entry() -> None:
     """Failures of one source share an entry in the rules that repeat them."""
     (found,) = group(map(from_row, [ROW, replace(ROW, destination="r.io/api:1"), ROW]))
 
@@ -101,7 +101,7 @@ def test_entries() -> None:
     assert text == f"{ROW.source}:\n- {ROW.destination}\n- r.io/api:1\n"
 
 
-def test_invalid_rules() -> None:
+def test_invalid_rules_are_one_cause() -> None:
     """All invalid rules are one cause, whatever is wrong with each of them."""
     failures = [
         Failure(
@@ -116,7 +116,7 @@ def test_invalid_rules() -> None:
     assert [each.hint for each in found.examples] == ["mend 0", "mend 1", "mend 2"]
 
 
-def test_order() -> None:
+def test_permanent_failures_come_first() -> None:
     """Failures that a person has to fix come before temporary ones, however many."""
     busy = replace(ROW, status=503, code="", retryable=True)
 

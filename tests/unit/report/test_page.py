@@ -61,7 +61,7 @@ def found() -> Reader:
     return Reader(report())
 
 
-def test_safe(found: Reader) -> None:
+def test_page_has_no_scripts_or_external_links(found: Reader) -> None:
     """Whatever registries send, the page has no script, handler or external link, and each tag is closed."""
     assert found.tags & {"script", "img", "iframe", "link", "object", "form"} == set()
     assert all(re.fullmatch(r"#cause-\d+", link) for link in found.links)
@@ -70,7 +70,7 @@ def test_safe(found: Reader) -> None:
     assert found.open == []
 
 
-def test_shown(found: Reader) -> None:
+def test_hostile_text_is_shown_escaped(found: Reader) -> None:
     """Hostile text is shown as it is, with invisible characters and direction marks as escapes."""
     shown = EVIL.replace("\x1b", r"\x1b").replace("\x00", r"\x00").replace("\u202e", r"\u202e")
     text = "".join(found.texts)
@@ -79,7 +79,7 @@ def test_shown(found: Reader) -> None:
     assert not re.search("[\x00\x1b\u202e]", text)
 
 
-def test_alone() -> None:
+def test_page_loads_nothing() -> None:
     """The page loads nothing: it names no other host, and its own policy forbids it."""
     text = report()
 
@@ -87,7 +87,7 @@ def test_alone() -> None:
     assert "default-src 'none'; style-src 'unsafe-inline'" in text
 
 
-def test_order(found: Reader) -> None:
+def test_failures_come_first(found: Reader) -> None:
     """Failures come before everything else, with remedies and the rules that repeat them."""
     text = "".join(found.texts)
     heads = ["FAILED", "Failures", "What to do:", "as rules", "Over time", "Where the time went"]
@@ -107,7 +107,7 @@ def test_order(found: Reader) -> None:
     assert "and 100 rules more" in " ".join(text.split())
 
 
-def test_empty() -> None:
+def test_empty_run_has_a_page() -> None:
     """A run in which nothing happened has a page, too."""
     pieces = page(Summary(version="2"), rules=[], settings=[], ended="now")
     text = "".join(Reader("".join(pieces)).texts)
@@ -120,7 +120,7 @@ def test_empty() -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium (apt-get install chromium) opens the report")
 class TestBrowser:
     @pytest.mark.parametrize("width", [1280, 768, 375])
-    def test_fits(self, tmp_path: Path, width: int) -> None:
+    def test_nothing_overflows_horizontally(self, tmp_path: Path, width: int) -> None:
         """On a wide, a medium and a narrow screen nothing overflows horizontally."""
         assert CHROMIUM
         probe = (
@@ -138,7 +138,7 @@ class TestBrowser:
         assert widths[1] == widths[2]
 
     @pytest.mark.parametrize(("scheme", "expected"), [("0", "dark"), ("1", "light")])
-    def test_colours(self, tmp_path: Path, scheme: str, expected: str) -> None:
+    def test_page_follows_the_system_colours(self, tmp_path: Path, scheme: str, expected: str) -> None:
         """The page is drawn, dark or light as the system is set."""
         (tmp_path / "report.html").write_text(report())
         flags = (f"--blink-settings=preferredColorScheme={scheme}", "--window-size=800,600")
@@ -177,7 +177,7 @@ class TestBrowser:
 
 
 @pytest.mark.parametrize("aim", ["plan", "verify"])
-def test_empty_survey(aim: Aim) -> None:
+def test_empty_plan_has_no_tables(aim: Aim) -> None:
     """A plan of no images has no empty tables."""
     found = SurveyResult(aim=aim, deep=False, summary=Summary(), began="", ended="", own=0)
 

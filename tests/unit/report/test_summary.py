@@ -57,7 +57,7 @@ SUMMARY = Summary(
 )
 
 
-def test_pauses() -> None:
+def test_unreachable_pause_is_not_a_rate_limit() -> None:
     """A pause of a registry that cannot be reached is not called a rate limit."""
     history = seen()
     for name, status, troubled in (("q", None, False), ("docker.io", 429, False)):
@@ -70,7 +70,7 @@ def test_pauses() -> None:
     ]
 
 
-def test_lines() -> None:
+def test_lines_of_the_summary() -> None:
     """The summary has the results, the costs, the failures by cause, and what to do."""
     first = "3,006 images in 9m24s: 2,741 copied, 257 up to date, 1 skipped, 4 not finished"
     sent = "84.2GB sent (149.3MB/s), 61GB saved: 12,944 blobs mounted, 3 already there;"
@@ -96,7 +96,7 @@ def test_lines() -> None:
     ]
 
 
-def test_nothing() -> None:
+def test_run_without_images_says_so() -> None:
     """A run without images says so."""
     assert summary_lines(Summary()) == [
         "0 images in 0s: 0 copied, 0 up to date",
@@ -105,7 +105,7 @@ def test_nothing() -> None:
     ]
 
 
-def test_stopped() -> None:
+def test_unfinished_run_says_how_to_resume() -> None:
     """An unfinished run does not claim to have finished, but says what is left and how to resume."""
     lines = summary_lines(replace(SUMMARY, is_stopped=True, unexpanded=2))
 
@@ -116,7 +116,7 @@ def test_stopped() -> None:
     )
 
 
-def test_many_causes() -> None:
+def test_terminal_shows_a_dozen_causes() -> None:
     """A terminal shows a dozen causes and counts the other failures; a file has all of them."""
     rows = [replace(ROW, code=f"CODE{number}") for number in range(20)]
     many = replace(SUMMARY, causes=group(map(from_row, rows)))
@@ -129,7 +129,7 @@ def test_many_causes() -> None:
     assert "FAILED  8 more for other causes: see the log" in lines
 
 
-def test_long_words() -> None:
+def test_long_registry_message_is_truncated() -> None:
     """A registry's long words are truncated."""
     (cause,) = group([from_row(replace(ROW, fault="x" * 500))])
     lines = summary_lines(replace(SUMMARY, causes=(cause,)))
@@ -137,7 +137,7 @@ def test_long_words() -> None:
     assert f"        {'x' * 237}..." in lines
 
 
-def test_object() -> None:
+def test_json_object_has_the_same_figures() -> None:
     """The JSON object has the same figures, bytes and seconds as numbers, and examples of each cause."""
     found = json.loads(json.dumps(as_object(SUMMARY)))
 
@@ -163,7 +163,7 @@ def test_object() -> None:
     assert found["try_again"] == ["image-syncer", "--images", "my failed.yaml"]
 
 
-def test_digests() -> None:
+def test_digests_are_shortened_first() -> None:
     """Digests are shortened before the reason is."""
     words = f"cannot begin to upload the blob sha256:{'7' * 64} at {'r' * 60}/team/app: 404: no such project"
     (cause,) = group([from_row(replace(ROW, fault=words))])
