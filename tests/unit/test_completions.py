@@ -36,18 +36,18 @@ def offered(*words: str) -> set[str]:
         (("co",), {"copy"}),
     ],
 )
-def test_bash(words: tuple[str, ...], expected: set[str]) -> None:
+def test_bash_offers_flags_values_and_verbs(words: tuple[str, ...], expected: set[str]) -> None:
     """Bash offers flags, their values and verbs."""
     assert offered(*words) == expected
 
 
-def test_bash_files() -> None:
+def test_bash_offers_files() -> None:
     """Bash offers files for flags that take one."""
     assert "README.md" in offered("--images", "READ")
 
 
 @pytest.mark.parametrize(("shell", "name"), [("zsh", "_image-syncer"), ("fish", "image-syncer.fish")])
-def test_syntax(shell: str, name: str) -> None:
+def test_other_shells_can_parse_theirs(shell: str, name: str) -> None:
     """The other shells can parse theirs."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed; apt-get install {shell}")

@@ -39,7 +39,7 @@ def _behaviour(decorator: Any, **arguments: bool) -> list[object]:
     [{}, {"frozen": True}, {"kw_only": True}, {"eq": False}, {"frozen": True, "order": True}],
     ids=str,
 )
-def test_as_the_standard_library(arguments: dict[str, bool]) -> None:
+def test_behaves_like_the_standard_librarys(arguments: dict[str, bool]) -> None:
     """Text, comparison, order and hash are those of the standard library."""
     assert _behaviour(dataclass, **arguments) == _behaviour(dataclasses.dataclass, **arguments)
 
@@ -55,11 +55,11 @@ def test_as_the_standard_library(arguments: dict[str, bool]) -> None:
         UploadCheckpoint(url="https://registry.test/upload", offset=3),
     ],
 )
-def test_round_trip(record: object) -> None:
+def test_all_fields_survive_pickling(record: object) -> None:
     """Inherited fields, defaults and fields hidden from repr travel."""
     assert record == pickle.loads(pickle.dumps(record, protocol=5))
 
 
-def test_as_values() -> None:
+def test_pickle_has_no_field_names() -> None:
     """A record is pickled as its values, without field names."""
     assert b"offset" not in pickle.dumps(UploadCheckpoint(url="u", offset=3), protocol=5)
